@@ -1,0 +1,1 @@
+"""Assets: where files are, what they contain, and the services over them."""

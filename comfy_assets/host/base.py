@@ -1,0 +1,113 @@
+"""What the services need from the server around them.
+
+Two production hosts implement ``Host``: ``comfyui.ComfyUIHost`` (the pack dropped into a ComfyUI) and
+``standalone.StandaloneHost`` (our own small server). ``memory.MemoryHost`` is for tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+RootKind = Literal["models", "input", "output"]
+
+
+class UnknownUserError(Exception):
+    """The request names no user of this host (multi-user mode)."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder whose files belong to the library.
+
+    ``category`` is the loader category of a models folder ("loras"), or None for the models directory itself
+    and for input and output. ``extensions`` are the lower-case suffixes (".safetensors") the category's loaders
+    accept; an empty set means any.
+    """
+
+    kind: RootKind
+    path: Path
+    category: str | None = None
+    extensions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class HostFolders:
+    """The library's folders, and the folders inside them that are not part of it.
+
+    ``excluded`` are subtrees that are never indexed even if a library folder contains them: the user directory
+    (our own store is there), temporary files, and program code.
+    """
+
+    folders: tuple[Folder, ...]
+    excluded: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class QueueSnapshot:
+    """Prompt ids in the execution queue: those being executed, and those waiting, next first."""
+
+    running: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostInfo:
+    """What kind of server this is: ``name`` is "comfyui", "standalone" or "memory"."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What a host runs for us: a middleware in front of its routes, and what to do around serving.
+
+    ``on_serving`` is awaited once, as a background task, after the server has begun to accept connections;
+    ``on_stop`` when it stops in an orderly way.
+    """
+
+    middleware: Middleware
+    on_serving: Callable[[], Awaitable[None]]
+    on_stop: Callable[[], Awaitable[None]]
+
+
+class Host(Protocol):
+    """The server the library lives in. Methods may be called from any thread unless they take a request."""
+
+    def info(self) -> HostInfo:
+        """The kind and version of the server."""
+
+    def folders(self) -> HostFolders:
+        """The library's folders as configured now; categories may share folders and folders may nest."""
+
+    def data_directory(self) -> Path:
+        """Where the store and caches are kept: a folder of ours under the host's user directory."""
+
+    def user_of(self, request: web.Request) -> str:
+        """The id of the request's user. Raises UnknownUserError when the host knows no such user."""
+
+    def queue(self) -> QueueSnapshot:
+        """What the execution queue holds at this moment."""
+
+    def is_executing(self) -> bool:
+        """Whether a prompt is being executed at this moment. Cheap: asked for every file and chunk hashed."""
+
+    def emit(self, event: str, data: Mapping[str, Any]) -> None:
+        """Send a websocket message ``{"type": event, "data": data}`` to every open page."""
+
+    def attach(self, plugin: Plugin) -> None:
+        """Put the plugin into the server. Called once, before the server starts."""
+
+
+@dataclass(frozen=True)
+class EmittedEvent:
+    """A message sent to pages, as the in-memory host keeps it."""
+
+    type: str
+    data: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,55 @@
+"""A host for tests: folders, users and an execution state that a test sets as it likes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from .base import EmittedEvent, HostFolders, HostInfo, Plugin, QueueSnapshot, UnknownUserError
+
+USER_HEADER = "comfy-user"
+DEFAULT_USER = "default"
+
+
+class MemoryHost:
+    """Implements ``Host`` without a server of its own: ``attach`` only remembers the plugin."""
+
+    def __init__(self, data_directory: Path, folders: HostFolders, users: frozenset[str] | None = None) -> None:
+        self._data_directory = data_directory
+        self.current_folders = folders
+        self.users = users
+        self.current_queue = QueueSnapshot()
+        self.events: list[EmittedEvent] = []
+        self.plugin: Plugin | None = None
+
+    def info(self) -> HostInfo:
+        return HostInfo("memory", "0")
+
+    def folders(self) -> HostFolders:
+        return self.current_folders
+
+    def data_directory(self) -> Path:
+        return self._data_directory
+
+    def user_of(self, request: web.Request) -> str:
+        if self.users is None:
+            return DEFAULT_USER
+        user = request.headers.get(USER_HEADER, DEFAULT_USER)
+        if user not in self.users:
+            raise UnknownUserError(user)
+        return user
+
+    def queue(self) -> QueueSnapshot:
+        return self.current_queue
+
+    def is_executing(self) -> bool:
+        return bool(self.current_queue.running)
+
+    def emit(self, event: str, data: Mapping[str, Any]) -> None:
+        self.events.append(EmittedEvent(event, dict(data)))
+
+    def attach(self, plugin: Plugin) -> None:
+        self.plugin = plugin

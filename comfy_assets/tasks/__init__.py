@@ -1,0 +1,1 @@
+"""Background work: named, cancellable, with a row for each task."""

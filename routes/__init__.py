@@ -1,0 +1,1 @@
+"""HTTP: one module per noun, handlers that parse, call and answer."""
