@@ -1,0 +1,128 @@
+"""Bring a store file to the schema this code knows, or say clearly why that cannot be.
+
+Synchronous: runs once, in a thread, before the connections of ``connection.Database`` are opened.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import StoreTooNewError
+
+log = logging.getLogger("comfy_assets.db")
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+KEPT_BACKUPS = 3
+_SIDE_FILES = ("", "-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One numbered step: ``0001_library.sql`` brings the schema to version 1."""
+
+    version: int
+    path: Path
+
+
+def migrations(folder: Path = MIGRATIONS) -> list[Migration]:
+    """The steps in order. Raises ValueError when numbers are not 1, 2, 3 …"""
+    found = [
+        Migration(int(match[1]), path)
+        for path in sorted(folder.glob("*.sql"))
+        if (match := re.fullmatch(r"(\d{4})_\w+\.sql", path.name))
+    ]
+    if [step.version for step in found] != list(range(1, len(found) + 1)):
+        raise ValueError(f"migrations are not numbered without gaps: {[s.path.name for s in found]}")
+    return found
+
+
+def prepare(path: Path, steps: list[Migration] | None = None) -> None:
+    """Create or migrate the store at ``path``.
+
+    A file that is no readable database is set aside under a new name and a fresh one is made. Raises
+    StoreTooNewError for a file of a newer version, sqlite3.Error or OSError when the place cannot be written.
+    """
+    steps = migrations() if steps is None else steps
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not _is_readable(path):
+        _set_aside(path)
+    with closing(_connect(path)) as conn:
+        _migrate(conn, path, steps)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, timeout=10)
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether SQLite can read the file: its schema always, its pages only after an unclean end (a WAL is left)."""
+    unclean = path.with_name(path.name + "-wal").exists()
+    try:
+        with closing(_connect(path)) as conn:
+            conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if not unclean:
+                return True
+            problems = conn.execute("PRAGMA quick_check(1)").fetchone()
+            return problems is not None and problems[0] == "ok"
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        log.error("The library store %s cannot be read: %s", path.name, error)
+        return False
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename an unreadable store and its side files, so that nothing of it is lost."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    target = path.with_name(f"{path.name}.unreadable-{stamp}")
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.unreadable-{stamp}-{number}")
+    for suffix in _SIDE_FILES:
+        source = path.with_name(path.name + suffix)
+        if source.exists():
+            source.replace(target.with_name(target.name + suffix))
+    log.error("It was kept as %s; the library is being rebuilt from the files on disk.", target.name)
+    return target
+
+
+def _migrate(conn: sqlite3.Connection, path: Path, steps: list[Migration]) -> None:
+    version = int(conn.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(steps):
+        raise StoreTooNewError(
+            f"{path.name} has schema version {version}, newer than the {len(steps)} this version of "
+            "comfy-assets knows. Update comfy-assets, or move the file away to start a new library."
+        )
+    if 0 < version < len(steps):
+        _back_up(conn, path, version)
+    conn.execute("PRAGMA journal_mode = WAL")
+    for step in steps[version:]:
+        _apply(conn, step)
+
+
+def _apply(conn: sqlite3.Connection, step: Migration) -> None:
+    script = step.path.read_text(encoding="utf-8")
+    try:
+        conn.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {step.version};\nCOMMIT;")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+
+
+def _back_up(conn: sqlite3.Connection, path: Path, version: int) -> None:
+    """Copy the store to ``<name>.backup-v<version>-<time>`` and keep the newest few."""
+    target = path.with_name(f"{path.name}.backup-v{version}-{time.strftime('%Y%m%d-%H%M%S')}")
+    with closing(_connect(target)) as copy:
+        conn.backup(copy)
+    backups = sorted(path.parent.glob(f"{path.name}.backup-v*"), key=lambda p: p.stat().st_mtime)
+    for old in backups[:-KEPT_BACKUPS]:
+        old.unlink()
+    log.info("The library store was backed up as %s before its migration.", target.name)

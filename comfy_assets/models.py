@@ -1,0 +1,115 @@
+"""Values that cross layers. Times are integer milliseconds since 1970 (UTC); sizes are bytes."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+AssetSort = Literal["name", "created_at", "updated_at", "size", "last_access_time"]
+TagOrder = Literal["count_desc", "name_asc"]
+Order = Literal["asc", "desc"]
+
+PUBLIC_OWNER = ""
+MISSING_TAG = "missing"
+MODEL_TYPE_PREFIX = "model_type:"
+
+
+class Location(msgspec.Struct, frozen=True):
+    """Where an asset's file lies. ``folder`` is absolute; ``logical`` is its place under the namespace root."""
+
+    folder: str
+    name: str
+    kind: str
+    logical: str
+    loader_prefix: str | None
+    missing: bool
+
+
+class Asset(msgspec.Struct, frozen=True):
+    """One entry of the library.
+
+    ``tags`` and ``metadata`` are JSON text as stored (an array, an object); ``hash`` is the 32-byte blake3 digest,
+    or None until the file has been hashed; ``row_id`` breaks ties in every sort order.
+    """
+
+    row_id: int
+    id: uuid.UUID
+    owner: str
+    name: str
+    mime_type: str
+    size: int
+    tags: str
+    created_at: int
+    updated_at: int
+    last_access_at: int | None
+    hash: bytes | None
+    metadata: str | None
+    user_metadata: str | None
+    location: Location | None
+
+
+@dataclass(frozen=True)
+class CursorKey:
+    """The place after which a page begins: the last row's sort value and row id."""
+
+    value: int | str
+    row_id: int
+
+
+@dataclass(frozen=True)
+class AssetFilter:
+    """Which assets a request is about. ``metadata`` maps a field to a value or to a list of accepted values."""
+
+    owner: str
+    include_public: bool = True
+    include_tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
+    name_contains: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    hash: bytes | None = None
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """A part of a listing: by cursor when ``after`` is given, else by ``offset``."""
+
+    sort: AssetSort = "created_at"
+    order: Order = "desc"
+    limit: int = 20
+    offset: int = 0
+    after: CursorKey | None = None
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A part of a listing. ``total`` counts the whole of it; ``next_key`` is None on the last page."""
+
+    items: list[T]
+    total: int
+    has_more: bool
+    next_key: CursorKey | None = None
+
+
+@dataclass(frozen=True)
+class TagCount:
+    """A tag, and how many of the assets in question carry it."""
+
+    name: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A file whose content must be read: never hashed, or changed since. ``inode`` as in the file row."""
+
+    id: int
+    path: str
+    name: str
+    size: int
+    mtime_ns: int
+    state: int
