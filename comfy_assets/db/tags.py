@@ -29,6 +29,12 @@ def canonical(tags: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(unique, key=rank))
 
 
+def place_tags(present: Iterable[str], former_categories: Iterable[str]) -> set[str]:
+    """Those of an asset's tags that came from its place rather than from a user."""
+    former = set(former_categories)
+    return {t for t in present if t in ROOT_TAGS or t.startswith(MODEL_TYPE_PREFIX) or t in former}
+
+
 async def intern(tx: Transaction, owner: str, tags: Iterable[str]) -> int:
     """The id of the tag set with exactly these tags, made if there is none."""
     ordered = canonical(tags)

@@ -84,7 +84,9 @@ CREATE TABLE folders (
     path           TEXT NOT NULL UNIQUE,    -- absolute, as the operating system spells it
     kind           TEXT NOT NULL,           -- models, input or output
     logical        TEXT NOT NULL,           -- under the namespace root: "models/loras/style"
-    loader_prefix  TEXT                     -- inside the category, "" at its top; null outside categories
+    loader_prefix  TEXT,                    -- inside the category, "" at its top; null outside categories
+    categories     TEXT NOT NULL,           -- JSON array of the categories that claim it
+    place_key      TEXT NOT NULL            -- changes when the files in it must be tagged anew
 );
 
 -- Where an asset lies on disk. A file row shares its asset's id.

@@ -1,0 +1,122 @@
+"""The composition root: put the services together over a host and a store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from typing import Any
+
+from .assets.gate import WorkGate
+from .assets.indexer import Indexer
+from .assets.service import AssetService
+from .config import Config
+from .db import tasks as task_rows
+from .db.connection import Database
+from .errors import StoreError, StoreUnavailableError
+from .host.base import Host
+from .tasks.runner import TaskRunner
+
+log = logging.getLogger("comfy_assets")
+
+STORE_NAME = "library.db"
+_KEPT_TASKS = 100
+
+
+class Services:
+    """Everything requests are answered with. Opens in the background; ``ready`` waits for that."""
+
+    def __init__(self, host: Host, config: Config) -> None:
+        self.host = host
+        self.config = config
+        self._opened = asyncio.Event()
+        self._problem: str | None = None
+        self._db: Database | None = None
+        self._tasks: TaskRunner | None = None
+        self._assets: AssetService | None = None
+        self._indexer: Indexer | None = None
+
+    @property
+    def assets(self) -> AssetService:
+        """Questions about assets."""
+        return self._need(self._assets)
+
+    @property
+    def indexer(self) -> Indexer:
+        """The index's upkeep."""
+        return self._need(self._indexer)
+
+    @property
+    def db(self) -> Database:
+        """The open store."""
+        return self._need(self._db)
+
+    def _need(self, service: Any) -> Any:
+        if service is None:
+            raise StoreUnavailableError(self._problem or "The library store is not open.")
+        return service
+
+    @property
+    def problem(self) -> str | None:
+        """Why the store could not be opened, or None."""
+        return self._problem
+
+    async def ready(self) -> None:
+        """Wait until the store is open. Raises StoreUnavailableError when it could not be opened."""
+        await self._opened.wait()
+        self._need(self._db)
+
+    async def start(self) -> None:
+        """Open the store; a failure is kept and logged, and every request that needs the store is told of it."""
+        try:
+            db = await Database.open(self.host.data_directory() / STORE_NAME)
+        except StoreError as error:
+            self._problem = str(error)
+            log.error("The library is unavailable. %s", error)
+        else:
+            await self._compose(db)
+        finally:
+            self._opened.set()
+
+    async def _compose(self, db: Database) -> None:
+        await task_rows.fail_interrupted(db)
+        tasks = TaskRunner(_Journal(db))
+        gate = WorkGate(self.host.is_executing)
+        self._db, self._tasks = db, tasks
+        self._assets = AssetService(db, self.host)
+        self._indexer = Indexer(db, self.host, tasks, gate, hash_files=self.config.hash_files)
+        db.close_at_exit(before=tasks.cancel_all)
+
+    async def start_indexing(self) -> None:
+        """Begin the first scan, if the store is open and the configuration wants it."""
+        if self._indexer is not None and self.config.scan_on_start:
+            self._indexer.start_scan()
+
+    async def stop(self) -> None:
+        """End background work, write what is in memory, and close the store."""
+        if self._tasks is not None:
+            await self._tasks.close()
+        if self._indexer is not None:
+            self._indexer.close()
+        if self._assets is not None:
+            await self._assets.close()
+        if self._db is not None:
+            await self._db.close()
+        self._db = self._tasks = self._assets = self._indexer = None
+
+
+class _Journal:
+    """Records tasks in the store."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any]) -> None:
+        await task_rows.keep_newest(self._db, name, _KEPT_TASKS)
+        await task_rows.create(self._db, task_id, name, payload)
+
+    async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
+        await task_rows.update(self._db, task_id, result)
+
+    async def finished(self, task_id: uuid.UUID, result: dict[str, Any], error: str | None) -> None:
+        await task_rows.finish(self._db, task_id, result, error)

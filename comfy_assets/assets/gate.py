@@ -1,0 +1,66 @@
+"""Make room for generation: background reading waits while prompts execute, yet is never starved."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from ..tasks.cancel import CancelToken
+
+PATIENCE_S = 30.0
+TURN_S = 1.5
+_POLL_S = 0.05
+
+
+class WorkGate:
+    """Passed by every worker before each file and chunk.
+
+    While ``is_busy`` it blocks; after ``patience`` seconds of that it lets work pass for a ``turn``, then blocks
+    again. A queue that never empties thus slows background work to a twentieth, but does not stop it.
+    """
+
+    def __init__(
+        self,
+        is_busy: Callable[[], bool],
+        *,
+        patience: float = PATIENCE_S,
+        turn: float = TURN_S,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[CancelToken, float], None] = CancelToken.sleep,
+    ) -> None:
+        self._is_busy = is_busy
+        self._patience = patience
+        self._turn = turn
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._blocked_since: float | None = None
+        self._turn_ends = float("-inf")
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether work is being held back now."""
+        return self._blocked_since is not None
+
+    def wait(self, token: CancelToken) -> None:
+        """Return when work may go on. Raises Cancelled."""
+        while not self._may_pass():
+            self._sleep(token, _POLL_S)
+        token.check()
+
+    def _may_pass(self) -> bool:
+        with self._lock:
+            if not self._is_busy():
+                self._blocked_since = None
+                return True
+            now = self._clock()
+            if now < self._turn_ends:
+                return True
+            if self._blocked_since is None:
+                self._blocked_since = now
+            if now - self._blocked_since < self._patience:
+                return False
+            self._turn_ends = now + self._turn
+            self._blocked_since = None
+            return True

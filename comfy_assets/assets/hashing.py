@@ -1,0 +1,174 @@
+"""Phase two: read every file that has not been read since it last changed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..db import contents, files, tags
+from ..db.connection import Database
+from ..db.contents import Hashed, Unreadable
+from ..host.base import Host
+from ..models import Pending
+from ..tasks.cancel import CancelToken
+from .gate import WorkGate
+from .hasher import SMALL_FILE, read_file
+from .relocate import relocate
+from .roots import Roots
+from .walker import extended
+
+WORKERS = min(4, os.cpu_count() or 1)
+_SMALL_BATCH = 768
+_SMALL_SLICE = 48  # files a worker takes at a time
+_LARGE_BATCH = 4
+_ROUNDS = 3  # a file that keeps changing is left to the next run
+
+
+class HashProgress:
+    """How far a hash run is. Threads add to it."""
+
+    def __init__(self, total: int, bytes_total: int) -> None:
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self.hashed = 0
+        self.total = total
+        self.bytes_hashed = 0
+        self.bytes_total = bytes_total
+        self.unreadable = 0
+        self.moved = 0
+
+    def add_bytes(self, count: int) -> None:
+        """Count bytes read."""
+        with self._lock:
+            self.bytes_hashed += count
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON members; ``bytes_per_second`` is the mean so far."""
+        elapsed = time.monotonic() - self._started
+        return {
+            "hashed": self.hashed,
+            "total": self.total,
+            "bytes_hashed": self.bytes_hashed,
+            "bytes_total": self.bytes_total,
+            "bytes_per_second": round(self.bytes_hashed / elapsed) if elapsed else 0,
+            "unreadable": self.unreadable,
+            "moved": self.moved,
+        }
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """A file that is no longer as its row says: the stat it has now, or None when it is gone."""
+
+    file_id: int
+    stat: tuple[int, int, int] | None
+
+
+_Outcome = Hashed | Unreadable | _Moved
+
+
+class HashRun:
+    """One pass over the pending files. Small files go in parallel, large ones one by one with all threads on each."""
+
+    def __init__(
+        self, db: Database, host: Host, gate: WorkGate, pool: ThreadPoolExecutor, token: CancelToken
+    ) -> None:
+        self._db = db
+        self._host = host
+        self._gate = gate
+        self._pool = pool
+        self._token = token
+        self.progress = HashProgress(0, 0)
+
+    async def run(self) -> None:
+        """Read all pending files. Raises Cancelled; what has been recorded until then stays."""
+        self.progress = HashProgress(*await files.pending_totals(self._db))
+        for _ in range(_ROUNDS):
+            changed = await self._pass(self._hash_small, small=True, batch=_SMALL_BATCH)
+            changed += await self._pass(self._hash_large, small=False, batch=_LARGE_BATCH)
+            if not changed:
+                break
+        async with self._db.transaction() as tx:
+            await tags.drop_unused_sets(tx)
+
+    async def _pass(
+        self, hash_batch: Callable[[list[Pending]], Awaitable[list[_Outcome]]], *, small: bool, batch: int
+    ) -> int:
+        """One pass over the small or the large files; a batch is recorded while the next is read."""
+        changed, after_id = 0, 0
+        recording: asyncio.Task[int] | None = None
+        try:
+            while found := await self._pending(after_id, small, batch):
+                after_id = found[-1].id
+                outcomes = await hash_batch(found)
+                if recording is not None:
+                    changed += await recording
+                recording = asyncio.create_task(self._record(outcomes))
+                self._token.check()
+        finally:
+            if recording is not None:
+                changed += await recording
+        return changed
+
+    async def _pending(self, after_id: int, small: bool, limit: int) -> list[Pending]:
+        return await files.pending(
+            self._db, after_id=after_id, small_below=SMALL_FILE + 1, small=small, limit=limit
+        )
+
+    async def _hash_small(self, batch: list[Pending]) -> list[_Outcome]:
+        loop = asyncio.get_running_loop()
+        slices = [batch[i : i + _SMALL_SLICE] for i in range(0, len(batch), _SMALL_SLICE)]
+        done = await asyncio.gather(*(loop.run_in_executor(self._pool, self._read_slice, s) for s in slices))
+        return [outcome for part in done for outcome in part]
+
+    async def _hash_large(self, batch: list[Pending]) -> list[_Outcome]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._read_slice, batch)
+
+    def _read_slice(self, batch: Sequence[Pending]) -> list[_Outcome]:
+        """Read files one after another; stops early, with what is done, when cancelled."""
+        outcomes: list[_Outcome] = []
+        for file in batch:
+            if self._token.is_cancelled:
+                break
+            outcome = read_file(file, lambda: self._gate.wait(self._token), self.progress.add_bytes)
+            outcomes.append(outcome if outcome is not None else _look_again(file))
+        return outcomes
+
+    async def _record(self, outcomes: list[_Outcome]) -> int:
+        """Store a batch; answers how many files have changed and must be read again."""
+        hashed = [o for o in outcomes if isinstance(o, Hashed)]
+        failures = [o for o in outcomes if isinstance(o, Unreadable)]
+        moved = [o for o in outcomes if isinstance(o, _Moved)]
+        async with self._db.transaction() as tx:
+            first_time = await files.never_hashed(tx, [h.file_id for h in hashed])
+            await contents.record(tx, hashed)
+            if failures:
+                await contents.record_unreadable(tx, failures)
+            if moved:
+                await files.mark_changed(
+                    tx, [(m.file_id, *m.stat) for m in moved if m.stat], time.time_ns() // 1_000_000
+                )
+                await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
+            if first_time and await files.missing_count(tx):
+                roots = Roots(self._host.folders())
+                moves = await files.moves_by_hash(tx, first_time)
+                self.progress.moved += await relocate(tx, moves, roots)
+        self.progress.hashed += len(hashed)
+        self.progress.unreadable += len(failures)
+        return sum(m.stat is not None for m in moved)
+
+
+def _look_again(file: Pending) -> _Moved:
+    try:
+        info = (Path(extended(file.path)) / file.name).stat()
+    except OSError:
+        return _Moved(file.id, None)
+    return _Moved(file.id, (info.st_size, info.st_mtime_ns, info.st_ino & ((1 << 63) - 1)))

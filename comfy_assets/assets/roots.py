@@ -1,0 +1,123 @@
+"""Which folders belong to the library, and how a folder inside them is described."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ..host.base import Folder, HostFolders, RootKind
+from ..models import MODEL_TYPE_PREFIX
+
+# Program code, not models, although servers list them among the categories.
+_NOT_MODELS = frozenset({"custom_nodes"})
+_KIND_ORDER: dict[RootKind, int] = {"input": 0, "output": 1, "models": 2}
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a folder's position says about the files directly in it.
+
+    ``logical`` is the path under the namespace root ("models/loras/style"); ``loader_prefix`` the path inside the
+    category as loaders want it ("style", "" at the top), or None outside every category.
+    """
+
+    kind: RootKind
+    logical: str
+    loader_prefix: str | None
+    categories: tuple[Folder, ...] = ()
+
+    @property
+    def category_names(self) -> list[str]:
+        """The categories by name."""
+        return sorted({f.category for f in self.categories if f.category})
+
+    @property
+    def key(self) -> str:
+        """A text that differs whenever anything here that files are described by differs."""
+        claims = [f"{f.category}({','.join(sorted(f.extensions))})" for f in self.categories]
+        return "|".join([self.kind, self.logical, str(self.loader_prefix), *claims])
+
+    def tags_of(self, name: str) -> tuple[str, ...]:
+        """The tags a file of this name has by its place: root, categories, and the types that can load it."""
+        tags: list[str] = [self.kind]
+        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - called for every file
+        for folder in self.categories:
+            if folder.category is None:
+                continue
+            tags.append(folder.category)
+            if not folder.extensions or suffix in folder.extensions:
+                tags.append(MODEL_TYPE_PREFIX + folder.category)
+        return tuple(tags)
+
+
+class Roots:
+    """The library's folders at one moment: what to walk, and where in the library a path lies."""
+
+    def __init__(self, folders: HostFolders) -> None:
+        self._folders = [
+            Folder(f.kind, absolute(f.path), f.category, f.extensions)
+            for f in folders.folders
+            if f.category not in _NOT_MODELS
+        ]
+        self._excluded = [absolute(p) for p in folders.excluded]
+
+    def walk_roots(self, only: frozenset[str] | None = None) -> list[Path]:
+        """The outermost folders, none inside another; ``only`` restricts them to kinds or categories by name."""
+        chosen = {f.path for f in self._folders if only is None or f.kind in only or f.category in only}
+        outermost: list[Path] = []
+        for path in sorted(chosen, key=lambda p: (len(p.parts), str(p))):
+            if not self.is_excluded(path) and not any(path.is_relative_to(base) for base in outermost):
+                outermost.append(path)
+        return outermost
+
+    def folder_paths(self) -> list[Path]:
+        """Every configured folder, also those inside others."""
+        return sorted({f.path for f in self._folders})
+
+    def names(self) -> frozenset[str]:
+        """The kinds and categories a scan can be restricted to."""
+        return frozenset(n for f in self._folders for n in (f.kind, f.category) if n is not None)
+
+    def is_excluded(self, path: Path) -> bool:
+        """Whether the path lies in a subtree that is never part of the library."""
+        return any(path.is_relative_to(base) for base in self._excluded)
+
+    def place(self, path: Path) -> Place | None:
+        """What the position of a folder says, or None outside the library."""
+        if self.is_excluded(path):
+            return None
+        holding = [f for f in self._folders if path.is_relative_to(f.path)]
+        if not holding:
+            return None
+        nearest = max(holding, key=lambda f: (len(f.path.parts), -_KIND_ORDER[f.kind]))
+        if nearest.kind != "models":
+            return Place(nearest.kind, _join(nearest.kind, path.relative_to(nearest.path)), None)
+        models = [f for f in holding if f.kind == "models"]
+        categories = tuple(sorted((f for f in models if f.category), key=lambda f: f.category or ""))
+        return Place("models", _models_logical(path, models), _loader_prefix(path, categories), categories)
+
+
+def absolute(path: Path) -> Path:
+    """The path made absolute, without ``..`` and without following links."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
+
+
+def _join(root: str, relative: Path) -> str:
+    return str(PurePosixPath(root, *relative.parts))
+
+
+def _models_logical(path: Path, models: list[Folder]) -> str:
+    """Below the models directory as it lies there; elsewhere (extra model paths) below its category."""
+    plain = [f for f in models if f.category is None]
+    if plain:
+        return _join("models", path.relative_to(plain[0].path))
+    nearest = max(models, key=lambda f: len(f.path.parts))
+    return _join(f"models/{nearest.category}", path.relative_to(nearest.path))
+
+
+def _loader_prefix(path: Path, categories: tuple[Folder, ...]) -> str | None:
+    if not categories:
+        return None
+    nearest = max(categories, key=lambda f: len(f.path.parts))
+    return "/".join(path.relative_to(nearest.path).parts)

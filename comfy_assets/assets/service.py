@@ -1,0 +1,128 @@
+"""The library as requests see it: listings, single assets, tags, contents on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from pathlib import Path
+
+from ..db import assets, contents, tags
+from ..db.connection import Database
+from ..errors import AssetContentMissingError, AssetNotFoundError
+from ..host.base import Host
+from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagOrder
+from .roots import Roots
+from .walker import extended
+
+_ACCESS_FLUSH_S = 2.0
+
+
+class AssetService:
+    """Questions about assets. An asset that is neither public nor the asking user's does not exist for them."""
+
+    def __init__(self, db: Database, host: Host) -> None:
+        self._db = db
+        self._host = host
+        self._accessed: dict[int, int] = {}
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def list(self, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
+        """One page of the assets that pass the filter."""
+        return await assets.list_page(self._db, wanted, page)
+
+    async def histogram(self, wanted: AssetFilter, limit: int) -> list[TagCount]:
+        """The tags of the assets that pass the filter, with counts, most frequent first."""
+        return await assets.histogram(self._db, wanted, limit)
+
+    async def list_tags(
+        self,
+        owner: str,
+        *,
+        include_public: bool,
+        prefix: str,
+        include_zero: bool,
+        order: TagOrder,
+        limit: int,
+        offset: int,
+    ) -> Page[TagCount]:
+        """The tags in use, with counts."""
+        return await tags.list_tags(
+            self._db,
+            owner,
+            include_public=include_public,
+            prefix=prefix,
+            include_zero=include_zero,
+            order=order,
+            limit=limit,
+            offset=offset,
+        )
+
+    async def get(self, asset_id: str, owner: str) -> Asset:
+        """The asset. Raises AssetNotFoundError, also for what is no UUID."""
+        asset = await assets.get(self._db, _parse_id(asset_id), owner)
+        if asset is None:
+            raise _not_found(asset_id)
+        return asset
+
+    async def documents(self, asset: Asset) -> dict[str, bytes]:
+        """The large texts found in the asset's file, by key."""
+        return await contents.documents_of(self._db, asset.hash) if asset.hash else {}
+
+    async def hash_exists(self, digest: bytes, owner: str) -> bool:
+        """Whether the user can reach this content."""
+        return await assets.hash_exists(self._db, digest, owner)
+
+    async def content(self, asset_id: str, owner: str) -> tuple[Asset, Path]:
+        """The asset and its file, which is there and inside the library.
+
+        Raises AssetNotFoundError, or AssetContentMissingError when the file is away.
+        """
+        asset = await self.get(asset_id, owner)
+        if asset.location is None:
+            raise _content_missing(asset)
+        path = Path(asset.location.folder) / asset.location.name
+        if not await asyncio.to_thread(self._is_servable, path):
+            raise _content_missing(asset)
+        self._note_access(asset.row_id)
+        return asset, Path(extended(str(path)))
+
+    def _is_servable(self, path: Path) -> bool:
+        """Whether the path is a file in a folder of the library as configured now."""
+        return Roots(self._host.folders()).place(path.parent) is not None and Path(extended(str(path))).is_file()
+
+    def _note_access(self, row_id: int) -> None:
+        self._accessed[row_id] = time.time_ns() // 1_000_000
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush_later(), name="comfy-assets access times")
+
+    async def _flush_later(self) -> None:
+        await asyncio.sleep(_ACCESS_FLUSH_S)
+        await self._flush()
+
+    async def _flush(self) -> None:
+        times, self._accessed = self._accessed, {}
+        if times:
+            async with self._db.transaction() as tx:
+                await assets.record_access(tx, times)
+
+    async def close(self) -> None:
+        """Write what is still in memory."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+        await self._flush()
+
+
+def _parse_id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise _not_found(text) from None
+
+
+def _not_found(asset_id: str) -> AssetNotFoundError:
+    return AssetNotFoundError("There is no such asset.", details={"id": asset_id})
+
+
+def _content_missing(asset: Asset) -> AssetContentMissingError:
+    return AssetContentMissingError("The asset's file is not there.", details={"id": str(asset.id)})

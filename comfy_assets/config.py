@@ -1,0 +1,35 @@
+"""What a user can set, read from environment variables; everything has a default that suits most."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_FALSE = frozenset({"0", "false", "no", "off"})
+_TRUE = frozenset({"1", "true", "yes", "on"})
+
+
+@dataclass(frozen=True)
+class Config:
+    """``scan_on_start`` indexes the library when the server is up; ``hash_files`` reads what was indexed."""
+
+    scan_on_start: bool = True
+    hash_files: bool = True
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
+        """Read ``COMFY_ASSETS_SCAN`` and ``COMFY_ASSETS_HASH``. Raises ValueError for anything but yes or no."""
+        return cls(
+            scan_on_start=_flag(environment, "COMFY_ASSETS_SCAN", cls.scan_on_start),
+            hash_files=_flag(environment, "COMFY_ASSETS_HASH", cls.hash_files),
+        )
+
+
+def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
+    value = environment.get(name, "").strip().lower()
+    if not value:
+        return default
+    if value in _TRUE | _FALSE:
+        return value in _TRUE
+    raise ValueError(f"{name} must be 1 or 0, not {value!r}")

@@ -1,0 +1,88 @@
+"""Contents known by hash, and the large documents found in them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .connection import Database, Transaction
+from .files import HASHED, UNREADABLE
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text found in a file: its key there, blake3 digest, and zlib-compressed body."""
+
+    key: str
+    hash: bytes
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """What reading a file has shown. ``size`` and ``mtime_ns`` are those it had before and after reading."""
+
+    file_id: int
+    size: int
+    mtime_ns: int
+    hash: bytes
+    metadata: str
+    mime_type: str | None = None
+    documents: Sequence[Document] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that could not be read, and why."""
+
+    file_id: int
+    reason: str
+
+
+async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
+    """Store what files contain, for those whose row still says the size and time they were read at."""
+    await tx.execute_many(
+        "INSERT OR IGNORE INTO contents (hash, size, metadata) VALUES (?, ?, ?)",
+        [(r.hash, r.size, r.metadata) for r in results],
+    )
+    await _record_documents(tx, results)
+    await tx.execute_many(
+        "UPDATE assets SET content_id = (SELECT id FROM contents WHERE hash = ?4), mime_type = coalesce(?5, mime_type)"
+        " WHERE id = ?1 AND EXISTS (SELECT 1 FROM files WHERE id = ?1 AND size = ?2 AND mtime_ns = ?3)",
+        [(r.file_id, r.size, r.mtime_ns, r.hash, r.mime_type) for r in results],
+    )
+    await tx.execute_many(
+        f"UPDATE files SET state = {HASHED}, error = NULL WHERE id = ? AND size = ? AND mtime_ns = ?",
+        [(r.file_id, r.size, r.mtime_ns) for r in results],
+    )
+
+
+async def _record_documents(tx: Transaction, results: Sequence[Hashed]) -> None:
+    documents = {d.hash: d.body for r in results for d in r.documents}
+    if not documents:
+        return
+    await tx.execute_many("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(documents.items()))
+    await tx.execute_many(
+        "INSERT OR IGNORE INTO content_documents (content_id, key, document_id)"
+        " SELECT c.id, ?, d.id FROM contents c, documents d WHERE c.hash = ? AND d.hash = ?",
+        [(d.key, r.hash, d.hash) for r in results for d in r.documents],
+    )
+
+
+async def record_unreadable(tx: Transaction, failures: Sequence[Unreadable]) -> None:
+    """Note why files could not be read; they are tried again in the next run."""
+    await tx.execute_many(
+        f"UPDATE files SET state = {UNREADABLE}, error = ?2 WHERE id = ?1",
+        [(f.file_id, f.reason) for f in failures],
+    )
+
+
+async def documents_of(db: Database, digest: bytes) -> dict[str, bytes]:
+    """The documents of a content by key, uncompressed."""
+    rows = await db.fetch_all(
+        "SELECT l.key, d.body FROM contents c JOIN content_documents l ON l.content_id = c.id"
+        " JOIN documents d ON d.id = l.document_id WHERE c.hash = ? ORDER BY l.key",
+        (digest,),
+    )
+    return {key: zlib.decompress(body) for key, body in rows}

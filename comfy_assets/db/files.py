@@ -1,0 +1,335 @@
+"""Folders and files: what the store knows of the disk, and bringing it up to date."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from ..models import MISSING_TAG, Pending
+from . import tags
+from .connection import Database, Row, Transaction
+
+NEW, HASHED, CHANGED, UNREADABLE = range(4)
+
+
+@dataclass(frozen=True)
+class FolderRow:
+    """A folder of the library; see ``assets.roots.Place`` for the fields. ``categories`` is a JSON array."""
+
+    path: str
+    kind: str
+    logical: str
+    loader_prefix: str | None
+    categories: str
+    place_key: str
+
+
+class NewFile(NamedTuple):
+    """A file that becomes an asset of its own. ``created_at`` in ms; ``uuid`` 16 bytes."""
+
+    folder_id: int
+    name: str
+    name_key: str
+    size: int
+    mtime_ns: int
+    inode: int
+    uuid: bytes
+    mime_type: str
+    tag_set_id: int
+    created_at: int
+
+
+@dataclass(frozen=True)
+class Move:
+    """A missing asset (``old``) whose file was found again as a file that was taken for a new one (``new``)."""
+
+    old: int
+    new: int
+
+
+class Position(NamedTuple):
+    """A file's place and what its asset carries. ``tags`` is a JSON array, ``user_metadata`` JSON or None."""
+
+    folder: str
+    file_name: str
+    asset_name: str
+    user_metadata: str | None
+    tags: str
+
+
+def _ids(values: Iterable[int]) -> str:
+    return msgspec.json.encode(list(values)).decode()
+
+
+def _texts(values: Iterable[str]) -> str:
+    return msgspec.json.encode(list(values)).decode()
+
+
+async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[Row]:
+    """Rows ``(folder path, name, size, mtime_ns, inode, id, missing)`` of the files directly in these folders."""
+    return await db.fetch_all(
+        "SELECT d.path, f.name, f.size, f.mtime_ns, f.inode, f.id, f.missing"
+        " FROM folders d JOIN files f ON f.folder_id = d.id"
+        " WHERE d.path IN (SELECT value FROM json_each(?))",
+        (_texts(paths),),
+    )
+
+
+async def present_files(db: Database, paths: Sequence[str]) -> list[Row]:
+    """Rows ``(folder path, name, size, mtime_ns, inode)`` of the files in these folders not marked missing."""
+    return await db.fetch_all(
+        "SELECT d.path, f.name, f.size, f.mtime_ns, f.inode"
+        " FROM folders d JOIN files f ON f.folder_id = d.id"
+        " WHERE d.path IN (SELECT value FROM json_each(?)) AND f.missing = 0",
+        (_texts(paths),),
+    )
+
+
+async def folders(db: Database | Transaction) -> list[FolderRow]:
+    """Every known folder."""
+    rows = await db.fetch_all("SELECT path, kind, logical, loader_prefix, categories, place_key FROM folders")
+    return [FolderRow(*row) for row in rows]
+
+
+async def put_folders(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
+    """Store the folders as described now; answers their ids by path."""
+    await tx.execute_many(
+        "INSERT INTO folders (path, kind, logical, loader_prefix, categories, place_key)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE"
+        " SET kind = excluded.kind, logical = excluded.logical, loader_prefix = excluded.loader_prefix,"
+        " categories = excluded.categories, place_key = excluded.place_key",
+        [astuple(r) for r in rows],
+    )
+    found = await tx.fetch_all(
+        "SELECT path, id FROM folders WHERE path IN (SELECT value FROM json_each(?))",
+        (_texts(r.path for r in rows),),
+    )
+    return dict(found)
+
+
+async def insert_new(tx: Transaction, files: Sequence[NewFile]) -> None:
+    """Add files and their assets.
+
+    ``OR ROLLBACK`` spares SQLite a savepoint a row; a conflict ends the whole transaction, which is what a failed
+    transaction does here anyway.
+    """
+    first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) + 1 FROM assets"))
+    await tx.execute_many(
+        "INSERT OR ROLLBACK INTO assets"
+        " (id, uuid, tag_set_id, name, name_key, mime_type, size, created_at, updated_at)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8)",
+        (
+            (i, f.uuid, f.tag_set_id, f.name, f.name_key, f.mime_type, f.size, f.created_at)
+            for i, f in enumerate(files, first)
+        ),
+    )
+    await tx.execute_many(
+        "INSERT OR ROLLBACK INTO files (id, folder_id, name, size, mtime_ns, inode) VALUES (?, ?, ?, ?, ?, ?)",
+        ((i, f.folder_id, f.name, f.size, f.mtime_ns, f.inode) for i, f in enumerate(files, first)),
+    )
+
+
+async def mark_changed(tx: Transaction, rows: Sequence[tuple[int, int, int, int]], now: int) -> None:
+    """Note the new ``(id, size, mtime_ns, inode)`` of files; what was known of their content no longer holds."""
+    await tx.execute_many(
+        "UPDATE files SET size = ?2, mtime_ns = ?3, inode = ?4, error = NULL,"
+        f" state = CASE state WHEN {NEW} THEN {NEW} ELSE {CHANGED} END WHERE id = ?1",
+        rows,
+    )
+    await tx.execute_many(
+        "UPDATE assets SET content_id = NULL, size = ?2, updated_at = ?3 WHERE id = ?1",
+        [(row[0], row[1], now) for row in rows],
+    )
+
+
+async def renumber(tx: Transaction, inodes: Sequence[tuple[int, int]]) -> None:
+    """Note the new ``(id, inode)`` of files that are otherwise as they were."""
+    await tx.execute_many("UPDATE files SET inode = ?2 WHERE id = ?1", inodes)
+
+
+async def mark_present(tx: Transaction, ids: Sequence[int]) -> None:
+    """Take the missing mark off files that are there again."""
+    await tx.execute(
+        "UPDATE files SET missing = 0 WHERE missing = 1 AND id IN (SELECT value FROM json_each(?))", (_ids(ids),)
+    )
+    await _retag(tx, ids, remove=(MISSING_TAG,))
+
+
+async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
+    """Mark files as missing; their assets keep everything and gain the tag. Answers how many were not marked yet."""
+    changed = await tx.execute(
+        "UPDATE files SET missing = 1 WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))", (_ids(ids),)
+    )
+    await _retag(tx, ids, add=(MISSING_TAG,))
+    return changed
+
+
+async def _retag(
+    tx: Transaction, ids: Sequence[int], *, add: Iterable[str] = (), remove: Iterable[str] = ()
+) -> None:
+    """Change the same tags on many assets: once for each tag set they have."""
+    wanted = _ids(ids)
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT tag_set_id FROM assets WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
+    )
+    for (set_id,) in rows:
+        target = await tags.with_tag_changes(tx, set_id, add, remove)
+        await _move_to_set(tx, wanted, set_id, target)
+
+
+async def replace_place_tags(
+    tx: Transaction, ids: Sequence[int], former_categories: Iterable[str], wanted: Iterable[str]
+) -> None:
+    """Replace the tags that files had by their place with those they have now; the users' tags stay."""
+    wanted_set = set(wanted)
+    text = _ids(ids)
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT s.id, s.tags FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        " WHERE a.id IN (SELECT value FROM json_each(?))",
+        (text,),
+    )
+    for set_id, present in rows:
+        former = tags.place_tags(msgspec.json.decode(present, type=list[str]), former_categories)
+        target = await tags.with_tag_changes(tx, set_id, wanted_set, former - wanted_set)
+        await _move_to_set(tx, text, set_id, target)
+
+
+async def _move_to_set(tx: Transaction, ids: str, source: int, target: int) -> None:
+    if target != source:
+        await tx.execute(
+            "UPDATE assets SET tag_set_id = ? WHERE +tag_set_id = ? AND id IN (SELECT value FROM json_each(?))",
+            (target, source, ids),
+        )
+
+
+async def change_tags(tx: Transaction, asset_id: int, add: Iterable[str], remove: Iterable[str]) -> None:
+    """Change the tags of one asset."""
+    await _retag(tx, [asset_id], add=add, remove=remove)
+
+
+async def missing_count(db: Database | Transaction) -> int:
+    """How many files are marked missing."""
+    rows = await db.fetch_all("SELECT count(*) FROM files WHERE missing = 1")
+    return int(rows[0][0])
+
+
+async def last_id(db: Database | Transaction) -> int:
+    """The highest file id so far."""
+    rows = await db.fetch_all("SELECT coalesce(max(id), 0) FROM files")
+    return int(rows[0][0])
+
+
+async def moves_by_stat(tx: Transaction, after_id: int) -> list[Move]:
+    """Missing files that reappeared among the files added after ``after_id``: same size, mtime and inode.
+
+    Without inodes (0) the name must be the same. Ambiguous matches are left alone.
+    """
+    rows = await tx.fetch_all(
+        "SELECT o.id, n.id FROM files n JOIN files o ON o.missing = 1 AND o.size = n.size"
+        " AND o.mtime_ns = n.mtime_ns AND o.inode = n.inode AND (n.inode <> 0 OR o.name = n.name)"
+        " WHERE n.id > ? AND n.missing = 0 AND o.id < n.id",
+        (after_id,),
+    )
+    return _unambiguous(rows)
+
+
+async def never_hashed(tx: Transaction, ids: Sequence[int]) -> list[int]:
+    """Those of the files whose content was never known."""
+    rows = await tx.fetch_all(
+        f"SELECT id FROM files WHERE state = {NEW} AND id IN (SELECT value FROM json_each(?))", (_ids(ids),)
+    )
+    return [row[0] for row in rows]
+
+
+async def moves_by_hash(tx: Transaction, hashed: Sequence[int]) -> list[Move]:
+    """Missing assets whose content was just found in files hashed for the first time."""
+    rows = await tx.fetch_all(
+        "SELECT o.id, n.id FROM assets n JOIN assets o ON o.content_id = n.content_id AND o.id <> n.id"
+        " JOIN files f ON f.id = o.id AND f.missing = 1 JOIN files g ON g.id = n.id AND g.missing = 0"
+        " WHERE n.id IN (SELECT value FROM json_each(?)) ORDER BY o.id, n.id",
+        (_ids(hashed),),
+    )
+    return _first_matches(rows)
+
+
+def _unambiguous(rows: list[Row]) -> list[Move]:
+    olds, news = Counter(row[0] for row in rows), Counter(row[1] for row in rows)
+    return [Move(old, new) for old, new in rows if olds[old] == 1 and news[new] == 1]
+
+
+def _first_matches(rows: list[Row]) -> list[Move]:
+    """One new file for each missing asset: the same content lies in both, so any is right."""
+    moves: list[Move] = []
+    taken: set[int] = set()
+    for old, new in rows:
+        if old not in taken and new not in taken:
+            taken |= {old, new}
+            moves.append(Move(old, new))
+    return moves
+
+
+async def places_of(tx: Transaction, ids: Sequence[int]) -> dict[int, Position]:
+    """Where the files with these ids lie, and what their assets carry."""
+    rows = await tx.fetch_all(
+        "SELECT f.id, d.path, f.name, a.name, a.user_metadata, s.tags FROM files f"
+        " JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id"
+        " JOIN tag_sets s ON s.id = a.tag_set_id WHERE f.id IN (SELECT value FROM json_each(?))",
+        (_ids(ids),),
+    )
+    return {row[0]: Position(*row[1:]) for row in rows}
+
+
+async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
+    """Give the old assets the new files; the assets that had stood for those files end."""
+    pairs = [(m.old, m.new) for m in moves]
+    rows = await tx.fetch_all(
+        "SELECT id, folder_id, name, size, mtime_ns, inode, state FROM files"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (_ids(new for _, new in pairs),),
+    )
+    found = {row[0]: row[1:] for row in rows}
+    await tx.execute_many("DELETE FROM assets WHERE id = ?", [(new,) for _, new in pairs])
+    # The old file's content was hashed or not; the new row knows better only if it has been hashed itself.
+    await tx.execute_many(
+        "UPDATE files SET folder_id = ?2, name = ?3, size = ?4, mtime_ns = ?5, inode = ?6, missing = 0, error = NULL,"
+        f" state = CASE WHEN ?7 = {HASHED} THEN {HASHED} ELSE state END WHERE id = ?1",
+        [(old, *found[new]) for old, new in pairs],
+    )
+
+
+async def rename_asset(tx: Transaction, asset_id: int, name: str) -> None:
+    """Give an asset another name."""
+    await tx.execute(
+        "UPDATE assets SET name = ?, name_key = ? WHERE id = ?", (name, name.casefold(), asset_id)
+    )
+
+
+async def pending(db: Database, *, after_id: int, small_below: int, small: bool, limit: int) -> list[Pending]:
+    """Files whose content is to be read, by id; the small ones or the others."""
+    rows = await db.fetch_all(
+        "SELECT f.id, d.path, f.name, f.size, f.mtime_ns, f.state FROM files f JOIN folders d ON d.id = f.folder_id"
+        f" WHERE f.id > ? AND f.state <> {HASHED} AND f.missing = 0 AND (f.size < ?) = ? ORDER BY f.id LIMIT ?",
+        (after_id, small_below, small, limit),
+    )
+    return [Pending(*row) for row in rows]
+
+
+async def pending_totals(db: Database) -> tuple[int, int]:
+    """How many files are to be hashed, and their bytes."""
+    row = await db.fetch_one(
+        f"SELECT count(*), coalesce(sum(size), 0) FROM files WHERE state <> {HASHED} AND missing = 0"
+    )
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+async def present_in(db: Database, folder: str) -> list[tuple[int, str]]:
+    """Ids and names of the files in a folder that are not marked missing."""
+    rows = await db.fetch_all(
+        "SELECT f.id, f.name FROM files f JOIN folders d ON d.id = f.folder_id WHERE d.path = ? AND f.missing = 0",
+        (folder,),
+    )
+    return [(row[0], row[1]) for row in rows]

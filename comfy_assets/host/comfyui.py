@@ -1,0 +1,118 @@
+"""The ComfyUI host: the pack dropped into ``custom_nodes``.
+
+The only module that imports ComfyUI's own. Tried on ComfyUI 0.3.64, 0.8.0, 0.18.1, 0.29.0 and 0.33.0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from aiohttp import web
+
+from .base import Folder, HostFolders, HostInfo, Plugin, QueueSnapshot, UnknownUserError
+
+log = logging.getLogger("comfy_assets")
+
+DATA_FOLDER = "__comfy_assets"  # user folders whose names begin with __ are out of the userdata API's reach
+_CLAIM = "comfy_assets_attached"
+_CODE_CATEGORY = "custom_nodes"
+_LISTENING_POLL_S = 0.05
+_LISTENING_TIMEOUT_S = 30.0
+
+
+class ComfyUIHost:
+    """Implements ``Host`` over the running ``PromptServer``."""
+
+    def __init__(self) -> None:
+        self._server: Any = importlib.import_module("server").PromptServer.instance
+        self._folder_paths = importlib.import_module("folder_paths")
+        self._background: set[asyncio.Task[None]] = set()
+
+    def info(self) -> HostInfo:
+        return HostInfo("comfyui", _version())
+
+    def folders(self) -> HostFolders:
+        paths = self._folder_paths
+        folders = [
+            Folder("input", Path(paths.get_input_directory())),
+            Folder("output", Path(paths.get_output_directory())),
+            Folder("models", Path(paths.models_dir)),
+        ]
+        excluded = [Path(paths.get_user_directory()), Path(paths.get_temp_directory())]
+        for category, (bases, extensions, *_) in list(paths.folder_names_and_paths.items()):
+            if category == _CODE_CATEGORY:
+                excluded.extend(Path(base) for base in bases)
+                continue
+            suffixes = frozenset(str(suffix).lower() for suffix in extensions)
+            folders.extend(Folder("models", Path(base), category, suffixes) for base in bases)
+        return HostFolders(tuple(folders), tuple(excluded))
+
+    def data_directory(self) -> Path:
+        return Path(self._folder_paths.get_user_directory()) / DATA_FOLDER
+
+    def user_of(self, request: web.Request) -> str:
+        try:
+            return str(self._server.user_manager.get_request_user_id(request))
+        except KeyError as error:
+            raise UnknownUserError(str(error)) from error
+
+    def queue(self) -> QueueSnapshot:
+        queue = self._server.prompt_queue
+        with queue.mutex:
+            running = tuple(str(item[1]) for item in queue.currently_running.values())
+            pending = tuple(str(item[1]) for item in sorted(queue.queue, key=lambda item: item[0]))
+        return QueueSnapshot(running, pending)
+
+    def is_executing(self) -> bool:
+        # Read without the queue's lock: this is asked for every file, and both are replaced or changed atomically.
+        queue = self._server.prompt_queue
+        return bool(queue.currently_running) or bool(queue.queue)
+
+    def emit(self, event: str, data: Mapping[str, Any]) -> None:
+        self._server.send_sync(event, dict(data))
+
+    def attach(self, plugin: Plugin) -> None:
+        app: web.Application = self._server.app
+        app.middlewares.append(plugin.middleware)
+
+        async def start(_: web.Application) -> None:
+            task = asyncio.create_task(self._when_listening(plugin), name="comfy-assets start")
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+        async def stop(_: web.Application) -> None:
+            await plugin.on_stop()
+
+        app.on_startup.append(start)
+        app.on_cleanup.append(stop)
+
+    async def _when_listening(self, plugin: Plugin) -> None:
+        """Begin when the server has its port, so that nothing of ours delays the first answer."""
+        deadline = asyncio.get_running_loop().time() + _LISTENING_TIMEOUT_S
+        while not hasattr(self._server, "port") and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_LISTENING_POLL_S)
+        await plugin.on_serving()
+
+
+def _version() -> str:
+    try:
+        module: ModuleType = importlib.import_module("comfyui_version")
+    except ImportError:
+        return "unknown"
+    return str(getattr(module, "__version__", "unknown"))
+
+
+def claim() -> bool:
+    """Whether this is the first copy of the pack in the server; a second one leaves everything to the first."""
+    server = importlib.import_module("server").PromptServer.instance
+    if getattr(server, _CLAIM, False):
+        log.warning("comfy-assets is installed twice; this copy stays idle. Remove one from custom_nodes.")
+        return False
+    setattr(server, _CLAIM, True)
+    return True

@@ -1,0 +1,35 @@
+"""Cancellation that worker threads can see."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Cancelled(Exception):  # noqa: N818 - named like asyncio's CancelledError, and no error either
+    """Raised in a worker that has been asked to stop."""
+
+
+class CancelToken:
+    """Set once, from any thread; workers look at it between pieces of work."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask the work to stop."""
+        self._event.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the work has been asked to stop."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise Cancelled if the work has been asked to stop."""
+        if self._event.is_set():
+            raise Cancelled
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but raise Cancelled as soon as the work is asked to stop."""
+        if self._event.wait(seconds):
+            raise Cancelled

@@ -1,0 +1,136 @@
+"""One owner for all background work: each task is named, referenced, cancellable and has a row."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, Protocol
+
+from .cancel import Cancelled, CancelToken
+
+log = logging.getLogger("comfy_assets.tasks")
+
+TaskStatus = Literal["running", "completed", "failed", "cancelled"]
+Work = Callable[["Task"], Awaitable[None]]
+PROGRESS_INTERVAL_S = 1.0
+CANCELLED = "Cancelled on request."
+
+
+class TaskJournal(Protocol):
+    """Where tasks are recorded."""
+
+    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any]) -> None:
+        """The task begins."""
+
+    async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
+        """The task is this far."""
+
+    async def finished(self, task_id: uuid.UUID, result: dict[str, Any], error: str | None) -> None:
+        """The task ended, with a message if it failed."""
+
+
+class Task:
+    """A piece of work under way or ended. ``result`` is its progress, then its outcome."""
+
+    def __init__(self, name: str, payload: dict[str, Any]) -> None:
+        self.id = uuid.uuid4()
+        self.name = name
+        self.payload = payload
+        self.token = CancelToken()
+        self.status: TaskStatus = "running"
+        self.result: dict[str, Any] = {}
+        self.error: str | None = None
+        self.started_at = time.time_ns() // 1_000_000
+        self.completed_at: int | None = None
+        self.done = asyncio.Event()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the work goes on."""
+        return self.status == "running"
+
+
+class TaskRunner:
+    """Runs at most one task of a name at a time. The latest of each name can be asked for."""
+
+    def __init__(self, journal: TaskJournal) -> None:
+        self._journal = journal
+        self._latest: dict[str, Task] = {}
+        self._running: dict[Task, asyncio.Task[None]] = {}
+        self._closing = False
+
+    def latest(self, name: str) -> Task | None:
+        """The running task of this name, else the one that ended last, else None."""
+        return self._latest.get(name)
+
+    def start(self, name: str, work: Work, payload: dict[str, Any] | None = None) -> tuple[Task, bool]:
+        """Start the work unless a task of this name runs; answers that task, and whether it is a new one."""
+        current = self._latest.get(name)
+        if current is not None and current.is_running:
+            return current, False
+        task = Task(name, payload or {})
+        self._latest[name] = task
+        if self._closing:
+            task.token.cancel()
+        self._running[task] = asyncio.create_task(self._run(task, work), name=f"comfy-assets {name}")
+        return task, True
+
+    def cancel(self, name: str) -> bool:
+        """Ask the running task of this name to stop; answers whether there was one."""
+        task = self._latest.get(name)
+        if task is None or not task.is_running:
+            return False
+        task.token.cancel()
+        return True
+
+    def cancel_all(self) -> None:
+        """Ask everything to stop, and let nothing new begin. Safe from any thread."""
+        self._closing = True
+        for task in list(self._running):
+            task.token.cancel()
+
+    async def close(self) -> None:
+        """Stop everything and wait until it has stopped."""
+        self.cancel_all()
+        while self._running:
+            await asyncio.gather(*self._running.values())
+
+    async def _run(self, task: Task, work: Work) -> None:
+        reporter = asyncio.create_task(self._report(task), name=f"comfy-assets {task.name} progress")
+        try:
+            await self._journal.created(task.id, task.name, task.payload)
+            await work(task)
+            task.status = "completed"
+        except Cancelled:
+            task.status, task.error = "cancelled", CANCELLED
+        except asyncio.CancelledError:
+            task.token.cancel()
+            task.status, task.error = "cancelled", CANCELLED
+            raise
+        except Exception as error:
+            log.exception("The task %s failed", task.name)
+            task.status, task.error = "failed", f"{type(error).__name__}: {error}"
+        finally:
+            reporter.cancel()
+            task.completed_at = time.time_ns() // 1_000_000
+            await self._finish(task)
+            del self._running[task]
+            task.done.set()
+
+    async def _finish(self, task: Task) -> None:
+        try:
+            await self._journal.finished(task.id, task.result, task.error)
+        except Exception:
+            log.exception("The end of the task %s could not be recorded", task.name)
+
+    async def _report(self, task: Task) -> None:
+        """Record the progress now and then, for whoever reads it from the store."""
+        recorded: dict[str, Any] = {}
+        while True:
+            await asyncio.sleep(PROGRESS_INTERVAL_S)
+            if task.result != recorded:
+                recorded = dict(task.result)
+                await self._journal.progressed(task.id, recorded)

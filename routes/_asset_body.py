@@ -1,0 +1,88 @@
+"""An asset as the contract shows it. What is unknown is left out, never null."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from ..comfy_assets.assets.mime import is_previewable
+from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Location
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EMPTY = Raw(b"{}")
+
+
+class AssetBody(msgspec.Struct):
+    """The contract's Asset, with ``loader_path`` (the name a loader node takes) in addition."""
+
+    id: UUID
+    name: str
+    display_name: str
+    size: int
+    mime_type: str
+    tags: Raw
+    user_metadata: Raw
+    created_at: datetime
+    updated_at: datetime
+    is_immutable: bool
+    hash: str | UnsetType = UNSET
+    metadata: Raw | UnsetType = UNSET
+    file_path: str | UnsetType = UNSET
+    loader_path: str | UnsetType = UNSET
+    preview_url: str | UnsetType = UNSET
+    last_access_time: datetime | UnsetType = UNSET
+
+
+def asset_body(asset: Asset, documents: dict[str, bytes] | None = None) -> AssetBody:
+    """The asset; with ``documents`` its metadata also holds the large texts found in the file."""
+    body = AssetBody(
+        id=asset.id,
+        name=asset.name,
+        display_name=asset.name,
+        size=asset.size,
+        mime_type=asset.mime_type,
+        tags=Raw(asset.tags.encode()),
+        user_metadata=Raw(asset.user_metadata.encode()) if asset.user_metadata else _EMPTY,
+        created_at=_time(asset.created_at),
+        updated_at=_time(asset.updated_at),
+        is_immutable=False,
+    )
+    if asset.hash is not None:
+        body.hash = "blake3:" + asset.hash.hex()
+        body.metadata = _metadata(asset.metadata or "{}", documents)
+    if asset.last_access_at is not None:
+        body.last_access_time = _time(asset.last_access_at)
+    if asset.location is not None:
+        _put_location(body, asset, asset.location)
+    return body
+
+
+def _metadata(facts: str, documents: dict[str, bytes] | None) -> Raw:
+    if not documents:
+        return Raw(facts.encode())
+    members: dict[str, Raw] = msgspec.json.decode(facts, type=dict[str, Raw])
+    members.update({key: Raw(text) for key, text in documents.items()})
+    return Raw(msgspec.json.encode(members))
+
+
+def _put_location(body: AssetBody, asset: Asset, location: Location) -> None:
+    body.file_path = f"{location.logical}/{location.name}"
+    if location.loader_prefix is not None and MODEL_TYPE_PREFIX in asset.tags:
+        prefix = location.loader_prefix
+        body.loader_path = f"{prefix}/{location.name}" if prefix else location.name
+    if location.kind != "models" and not location.missing and is_previewable(asset.mime_type):
+        body.preview_url = _view_url(location)
+
+
+def _view_url(location: Location) -> str:
+    url = f"/api/view?type={location.kind}&filename={quote(location.name, safe='')}"
+    subfolder = location.logical.partition("/")[2]
+    return f"{url}&subfolder={quote(subfolder, safe='')}" if subfolder else url
+
+
+def _time(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)

@@ -1,0 +1,86 @@
+"""From a function that answers a call to an aiohttp handler: parse, call, answer; and errors into JSON."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from ..comfy_assets.app import Services
+from ..comfy_assets.errors import ApiError, UnauthorizedError
+from ..comfy_assets.host.base import UnknownUserError
+from ._params import NoQuery, parse_query
+
+log = logging.getLogger("comfy_assets.http")
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+RequestHandler = Callable[[web.Request, Mapping[str, str], Services], Awaitable[web.StreamResponse]]
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+@dataclass(frozen=True)
+class Call(Generic[Q]):
+    """One request: its checked query, path parameters, user, and what it is answered with."""
+
+    services: Services
+    query: Q
+    path: Mapping[str, str]
+    user: str
+    request: web.Request
+
+
+Function = Callable[[Call[Any]], Awaitable[Any]]
+
+
+def endpoint(query: type[msgspec.Struct] = NoQuery) -> Callable[[Function], RequestHandler]:
+    """Make a handler of a function that takes a Call and answers a response, or a value to be sent as JSON."""
+
+    def decorate(function: Function) -> RequestHandler:
+        @functools.wraps(function)
+        async def handler(
+            request: web.Request, path: Mapping[str, str], services: Services
+        ) -> web.StreamResponse:
+            try:
+                user = _user_of(request, services)
+                parsed = parse_query(query, request.query)
+                await services.ready()
+                answer = await function(Call(services, parsed, path, user, request))
+            except ApiError as error:
+                return error_response(error.status, error.code, error.message, error.details)
+            except web.HTTPException:
+                raise
+            except Exception:
+                log.exception("%s %s failed", request.method, request.path)
+                return error_response(500, "INTERNAL_ERROR", "Something went wrong; the server's log says what.")
+            return answer if isinstance(answer, web.StreamResponse) else json_response(answer)
+
+        return handler
+
+    return decorate
+
+
+def _user_of(request: web.Request, services: Services) -> str:
+    try:
+        return services.host.user_of(request)
+    except UnknownUserError:
+        raise UnauthorizedError("The server does not know this user.") from None
+
+
+def json_response(value: Any, status: int = 200) -> web.Response:
+    """The value as a JSON response."""
+    return web.Response(body=_encoder.encode(value), status=status, content_type="application/json")
+
+
+def error_response(
+    status: int, code: str, message: str, details: dict[str, Any] | None = None
+) -> web.Response:
+    """An error as the contract's ErrorResponse."""
+    body: dict[str, Any] = {"code": code, "message": message}
+    if details:
+        body["details"] = details
+    return json_response(body, status)

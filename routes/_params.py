@@ -1,0 +1,124 @@
+"""Query parameters: from the multi-dict of a request to a checked msgspec struct."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+
+import msgspec
+from multidict import MultiMapping
+
+from ..comfy_assets.errors import InvalidBodyError, InvalidHashError, InvalidQueryError
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+
+_HASH = re.compile(r"blake3:([0-9a-f]{64})")
+_FIELD = re.compile(r" - at `\$\.?([^`]*)`$")
+_MAX_TAGS = 100
+_MAX_METADATA_KEYS = 32
+_INT64_MAX = 2**63 - 1
+
+Offset = Annotated[int, msgspec.Meta(ge=0, le=_INT64_MAX)]
+PageLimit = Annotated[int, msgspec.Meta(ge=1, le=500)]
+TagLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class NoQuery(msgspec.Struct, frozen=True):
+    """An operation without query parameters."""
+
+
+def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
+    """The parameters as the schema wants them; unknown ones are ignored.
+
+    A tuple takes repeated or comma-separated values, anything else the last value given. Raises
+    InvalidQueryError naming the field.
+    """
+    raw: dict[str, Any] = {}
+    for name, hint in get_type_hints(schema, include_extras=True).items():
+        values = query.getall(name, [])
+        if not values:
+            continue
+        _check_unicode(name, values)
+        raw[name] = _split(values) if get_origin(hint) is tuple else values[-1]
+    try:
+        return msgspec.convert(raw, schema, strict=False)
+    except msgspec.ValidationError as error:
+        message, field = split_error(error)
+        raise InvalidQueryError(message, details={"field": field}) from error
+
+
+def _check_unicode(name: str, values: list[str]) -> None:
+    for value in values:
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise InvalidQueryError("The value is not valid Unicode.", details={"field": name}) from None
+        if "\0" in value:
+            raise InvalidQueryError("The value contains a NUL character.", details={"field": name})
+
+
+def _split(values: list[str]) -> list[str]:
+    parts = (part.strip() for value in values for part in value.split(","))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def split_error(error: msgspec.ValidationError) -> tuple[str, str]:
+    """The message without its path, and the field's name."""
+    text = str(error)
+    match = _FIELD.search(text)
+    return (text[: match.start()], match[1]) if match else (text, "")
+
+
+def check_tags(field: str, tags: tuple[str, ...]) -> tuple[str, ...]:
+    """The tags, if they are not too many for one query."""
+    if len(tags) > _MAX_TAGS:
+        raise InvalidQueryError(f"At most {_MAX_TAGS} tags can be given.", details={"field": field})
+    return tags
+
+
+def parse_metadata_filter(text: str | None) -> dict[str, Any]:
+    """A JSON object of fields and the values, or lists of values, they may have."""
+    if not text:
+        return {}
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _bad_filter(f"It is not valid JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise _bad_filter("It must be a JSON object.")
+    if len(value) > _MAX_METADATA_KEYS:
+        raise _bad_filter(f"At most {_MAX_METADATA_KEYS} fields can be given.")
+    for key, wanted in value.items():
+        items = wanted if isinstance(wanted, list) else [wanted]
+        if len(items) > _MAX_TAGS or not all(_is_scalar(item) for item in items):
+            raise _bad_filter(f"The value of {key!r} must be a string, a number, true, false, null or a list of these.")
+    return value
+
+
+def _is_scalar(item: Any) -> bool:
+    if isinstance(item, int) and not isinstance(item, bool):
+        return -(2**63) <= item <= _INT64_MAX
+    return item is None or isinstance(item, str | float | bool)
+
+
+def _bad_filter(reason: str) -> InvalidQueryError:
+    return InvalidQueryError(f"metadata_filter cannot be used. {reason}", details={"field": "metadata_filter"})
+
+
+def parse_hash(text: str) -> bytes:
+    """The digest in ``blake3:<64 hex digits>``. Raises InvalidHashError."""
+    match = _HASH.fullmatch(text)
+    if match is None:
+        raise InvalidHashError("A hash looks like blake3: and 64 hexadecimal digits.", details={"field": "hash"})
+    return bytes.fromhex(match[1])
+
+
+def parse_body(schema: type[Q], body: bytes) -> Q:
+    """A JSON body as the schema wants it; an empty one is an empty object. Raises InvalidBodyError."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=schema)
+    except msgspec.ValidationError as error:
+        message, field = split_error(error)
+        raise InvalidBodyError(message, details={"field": field} if field else None) from error
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidBodyError(f"The body is not valid JSON: {error}.") from error

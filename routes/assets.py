@@ -1,0 +1,215 @@
+"""The library over HTTP: listing, looking at and reading assets, and keeping the index up to date."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import web
+
+from ..comfy_assets import cursor
+from ..comfy_assets.assets.mime import is_safe_inline
+from ..comfy_assets.assets.roots import Roots
+from ..comfy_assets.errors import InvalidBodyError, InvalidCursorError, InvalidHashError
+from ..comfy_assets.models import Asset, AssetFilter, AssetSort, Order, Page, PageRequest
+from ._asset_body import AssetBody, asset_body
+from ._dispatch import Route
+from ._endpoint import Call, endpoint
+from ._params import (
+    NoQuery,
+    Offset,
+    PageLimit,
+    TagLimit,
+    check_tags,
+    parse_body,
+    parse_hash,
+    parse_metadata_filter,
+)
+
+_CURSOR_SORTS = ("created_at", "updated_at", "name", "size")
+
+
+class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """The filters that listings and histograms share."""
+
+    include_tags: tuple[str, ...] = ()
+    exclude_tags: tuple[str, ...] = ()
+    name_contains: str = ""
+    metadata_filter: str | None = None
+    include_public: bool = True
+
+
+class ListAssets(AssetQuery, frozen=True, kw_only=True):
+    """Parameters of listAssets."""
+
+    limit: PageLimit = 20
+    offset: Offset = 0
+    sort: AssetSort = "created_at"
+    order: Order = "desc"
+    hash: str | None = None
+    after: str | None = None
+
+
+class Histogram(AssetQuery, frozen=True, kw_only=True):
+    """Parameters of getAssetTagHistogram."""
+
+    limit: TagLimit = 100
+
+
+class Content(msgspec.Struct, frozen=True):
+    """Parameters of getAssetContent."""
+
+    disposition: Literal["attachment", "inline"] = "attachment"
+
+
+class SeedBody(msgspec.Struct, frozen=True):
+    """Body of seedAssets: the roots or categories to scan, all when left out."""
+
+    roots: list[str] | None = None
+
+
+class ListAssetsResponse(msgspec.Struct, omit_defaults=True):
+    """The contract's page of assets."""
+
+    assets: list[AssetBody]
+    total: int
+    has_more: bool
+    next_cursor: str | None = None
+
+
+@endpoint(query=ListAssets)
+async def list_assets(call: Call[ListAssets]) -> ListAssetsResponse:
+    """A page of the library (listAssets)."""
+    query = call.query
+    try:
+        digest = parse_hash(query.hash) if query.hash else None
+    except InvalidHashError:  # pages of the stock frontend send a file name here
+        return ListAssetsResponse([], 0, has_more=False)
+    page = await call.services.assets.list(_filter(query, call.user, digest), _page_request(query))
+    return ListAssetsResponse(
+        [asset_body(asset) for asset in page.items], page.total, page.has_more, _next_cursor(page, query)
+    )
+
+
+@endpoint(query=Histogram)
+async def tag_histogram(call: Call[Histogram]) -> dict[str, Any]:
+    """The tags of the assets that pass the filters, with counts (getAssetTagHistogram)."""
+    counts = await call.services.assets.histogram(_filter(call.query, call.user), call.query.limit)
+    return {"tag_counts": {tag.name: tag.count for tag in counts}}
+
+
+@endpoint()
+async def get_asset(call: Call[NoQuery]) -> AssetBody:
+    """One asset, with the large metadata that listings leave out (getAssetById)."""
+    asset = await call.services.assets.get(call.path["id"], call.user)
+    return asset_body(asset, await call.services.assets.documents(asset))
+
+
+@endpoint(query=Content)
+async def get_content(call: Call[Content]) -> web.StreamResponse:
+    """The asset's bytes, whole or in ranges (getAssetContent)."""
+    asset, path = await call.services.assets.content(call.path["id"], call.user)
+    inline = call.query.disposition == "inline" and is_safe_inline(asset.mime_type)
+    headers = {
+        "Content-Type": asset.mime_type if inline else "application/octet-stream",
+        "Content-Disposition": _disposition("inline" if inline else "attachment", asset.name),
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-cache",
+    }
+    return web.FileResponse(path, headers=headers)
+
+
+@endpoint()
+async def check_hash(call: Call[NoQuery]) -> web.Response:
+    """Whether content with this hash can be reached (checkAssetByHash)."""
+    exists = await call.services.assets.hash_exists(parse_hash(call.path["hash"]), call.user)
+    return web.Response(status=200 if exists else 404)
+
+
+@endpoint()
+async def seed(call: Call[NoQuery]) -> dict[str, Any]:
+    """Start a scan unless one runs (seedAssets)."""
+    body = parse_body(SeedBody, await call.request.read())
+    task, started = call.services.indexer.start_scan(_scan_roots(call, body))
+    return {"status": "started" if started else "already_running", "task_id": str(task.id)}
+
+
+@endpoint()
+async def seed_status(call: Call[NoQuery]) -> dict[str, Any]:
+    """How far the latest scan is (getAssetSeedStatus)."""
+    return call.services.indexer.status()
+
+
+@endpoint()
+async def cancel_seed(call: Call[NoQuery]) -> dict[str, Any]:
+    """Stop the scan and hash run under way (cancelAssetSeed)."""
+    return {"status": "cancelling" if call.services.indexer.cancel() else "idle"}
+
+
+@endpoint()
+async def prune(call: Call[NoQuery]) -> dict[str, Any]:
+    """Mark the assets whose files are no longer there (pruneAssets)."""
+    return {"status": "completed", "marked": await call.services.indexer.prune()}
+
+
+def _disposition(kind: str, name: str) -> str:
+    """A Content-Disposition value with the name in ASCII and in full (RFC 6266)."""
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in name)
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _filter(query: AssetQuery, user: str, digest: bytes | None = None) -> AssetFilter:
+    return AssetFilter(
+        owner=user,
+        include_public=query.include_public,
+        include_tags=check_tags("include_tags", query.include_tags),
+        exclude_tags=check_tags("exclude_tags", query.exclude_tags),
+        name_contains=query.name_contains,
+        metadata=parse_metadata_filter(query.metadata_filter),
+        hash=digest,
+    )
+
+
+def _page_request(query: ListAssets) -> PageRequest:
+    after = None
+    if query.after is not None:
+        if query.sort not in _CURSOR_SORTS:
+            raise InvalidCursorError(
+                f"sort={query.sort} has no cursors; use offset.", details={"field": "after"}
+            )
+        after = cursor.decode(query.after, query.sort, query.order)
+    return PageRequest(query.sort, query.order, query.limit, query.offset, after)
+
+
+def _next_cursor(page: Page[Asset], query: ListAssets) -> str | None:
+    if page.next_key is None or query.sort not in _CURSOR_SORTS:
+        return None
+    return cursor.encode(page.next_key, query.sort, query.order)
+
+
+def _scan_roots(call: Call[NoQuery], body: SeedBody) -> frozenset[str] | None:
+    if body.roots is None:
+        return None
+    known = Roots(call.services.host.folders()).names()
+    wanted = [root.strip("/").rpartition("/")[2] for root in body.roots]
+    unknown = [root for root, name in zip(body.roots, wanted, strict=True) if name not in known]
+    if unknown or not wanted:
+        raise InvalidBodyError(
+            "roots must name roots (models, input, output) or model categories.",
+            details={"field": "roots", "unknown": unknown},
+        )
+    return frozenset(wanted)
+
+
+ROUTES = [
+    Route("GET", "/api/assets", "listAssets", list_assets),
+    Route("GET", "/api/assets/tags/refine", "getAssetTagHistogram", tag_histogram),
+    Route("HEAD", "/api/assets/hash/{hash}", "checkAssetByHash", check_hash),
+    Route("POST", "/api/assets/prune", "pruneAssets", prune),
+    Route("POST", "/api/assets/seed", "seedAssets", seed),
+    Route("POST", "/api/assets/seed/cancel", "cancelAssetSeed", cancel_seed),
+    Route("GET", "/api/assets/seed/status", "getAssetSeedStatus", seed_status),
+    Route("GET", "/api/assets/{id}", "getAssetById", get_asset),
+    Route("GET", "/api/assets/{id}/content", "getAssetContent", get_content),
+]
