@@ -1,0 +1,150 @@
+"""The folders under a base directory, laid out as ComfyUI lays them out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from ..base import Folder, HostFolders
+from .names import UnsafeName, relative_parts
+
+FileType = Literal["input", "output", "temp"]
+FILE_TYPES: tuple[FileType, ...] = ("input", "output", "temp")
+
+DATA_DIRECTORY = "__comfy_assets"
+
+WEIGHTS = frozenset({".ckpt", ".pt", ".pt2", ".bin", ".pth", ".safetensors", ".pkl", ".sft"})
+ANY_FILE: frozenset[str] = frozenset()
+
+# Loader category -> (folders under models/, suffixes its loaders accept). In the order /models lists them.
+CATEGORIES: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
+    "checkpoints": (("checkpoints",), WEIGHTS),
+    "configs": (("configs",), frozenset({".yaml"})),
+    "loras": (("loras",), WEIGHTS),
+    "vae": (("vae",), WEIGHTS),
+    "text_encoders": (("text_encoders", "clip"), WEIGHTS),
+    "diffusion_models": (("unet", "diffusion_models"), WEIGHTS),
+    "clip_vision": (("clip_vision",), WEIGHTS),
+    "style_models": (("style_models",), WEIGHTS),
+    "embeddings": (("embeddings",), WEIGHTS),
+    "diffusers": (("diffusers",), frozenset({"folder"})),
+    "vae_approx": (("vae_approx",), WEIGHTS),
+    "controlnet": (("controlnet", "t2i_adapter"), WEIGHTS),
+    "gligen": (("gligen",), WEIGHTS),
+    "upscale_models": (("upscale_models",), WEIGHTS),
+    "latent_upscale_models": (("latent_upscale_models",), WEIGHTS),
+    "hypernetworks": (("hypernetworks",), WEIGHTS),
+    "photomaker": (("photomaker",), WEIGHTS),
+    "classifiers": (("classifiers",), ANY_FILE),
+    "model_patches": (("model_patches",), WEIGHTS),
+    "audio_encoders": (("audio_encoders",), WEIGHTS),
+    "background_removal": (("background_removal",), WEIGHTS),
+    "frame_interpolation": (("frame_interpolation",), WEIGHTS),
+    "geometry_estimation": (("geometry_estimation",), WEIGHTS),
+    "optical_flow": (("optical_flow",), WEIGHTS),
+    "detection": (("detection",), WEIGHTS),
+}
+
+
+class BaseFolders:
+    """Every folder of a server whose base directory is ``base``; nothing is read or made until asked for."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = Path(os.path.abspath(base))  # noqa: PTH100  not resolve(): links stay as the user named them
+        self.models = self.base / "models"
+        self.input = self.base / "input"
+        self.output = self.base / "output"
+        self.temp = self.base / "temp"
+        self.user = self.base / "user"
+        self.custom_nodes = self.base / "custom_nodes"
+
+    def library(self) -> HostFolders:
+        """What belongs to the library, and what inside the base directory does not."""
+        categories = tuple(
+            Folder("models", path, category, extensions)
+            for category, (_, extensions) in CATEGORIES.items()
+            for path in self.category_paths(category)
+        )
+        return HostFolders(
+            folders=(
+                Folder("models", self.models),
+                *categories,
+                Folder("input", self.input),
+                Folder("output", self.output),
+            ),
+            excluded=(self.user, self.temp, self.custom_nodes),
+        )
+
+    def category_paths(self, category: str) -> tuple[Path, ...]:
+        """The folders of a loader category. Raises KeyError when there is no such category."""
+        return tuple(self.models / name for name in CATEGORIES[category][0])
+
+    def of_type(self, file_type: str) -> Path | None:
+        """The folder that the API calls "input", "output" or "temp"; None for any other word."""
+        return {"input": self.input, "output": self.output, "temp": self.temp}.get(file_type)
+
+    def annotated(self, name: str, default: FileType = "input") -> Path:
+        """The file a node's value names: ``a/b.png``, or ``a/b.png [output]`` to leave the default folder.
+
+        The file need not exist. Raises UnsafeName for anything that could lead outside the folder.
+        """
+        bare, file_type = split_annotation(name)
+        folder = self.of_type(file_type or default)
+        if folder is None:
+            raise UnsafeName("there is no such folder")
+        return folder.joinpath(*relative_parts(bare))
+
+    def prepare(self) -> None:
+        """Make the folders that are missing."""
+        wanted = [path for category in CATEGORIES for path in self.category_paths(category)]
+        wanted += [self.input, self.output, self.temp, self.user, self.custom_nodes]
+        for path in wanted:
+            path.mkdir(parents=True, exist_ok=True)
+
+    def empty_temp(self) -> None:
+        """Remove everything in temp, as far as the system allows; an open file is left for the next start."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.temp):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.path)  # noqa: PTH108
+
+    def model_names(self, category: str) -> list[str]:
+        """The files a loader of this category offers, relative to its folders. Raises KeyError."""
+        extensions = CATEGORIES[category][1]
+        found = {
+            name
+            for root in self.category_paths(category)
+            for name in _files_below(root)
+            if not extensions or Path(name).suffix.lower() in extensions
+        }
+        return sorted(found)
+
+
+def split_annotation(name: str) -> tuple[str, FileType | None]:
+    """``"a.png [temp]"`` -> ``("a.png", "temp")``; a name without an annotation -> ``(name, None)``."""
+    for file_type in FILE_TYPES:
+        marker = f"[{file_type}]"
+        if name.endswith(marker):
+            return name[: -len(marker)].rstrip(" "), file_type
+    return name, None
+
+
+def _files_below(root: Path) -> Iterator[str]:
+    """Every file below a folder, relative and with forward slashes. Follows links, each real folder once."""
+    visited: set[str] = set()
+    for directory, subdirectories, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(directory)
+        if real in visited:
+            subdirectories.clear()
+            continue
+        visited.add(real)
+        subdirectories[:] = [name for name in subdirectories if name != ".git"]
+        parent = Path(directory).relative_to(root)
+        yield from ((parent / name).as_posix() for name in names)

@@ -1,0 +1,160 @@
+"""``StandaloneHost``: puts the folders, the users, the queue, the worker and the routes together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from ... import VERSION
+from ..base import HostFolders, HostInfo, Plugin, QueueSnapshot
+from .folders import DATA_DIRECTORY, BaseFolders
+from .messages import MessageHub
+from .queue import PromptQueue
+from .security import refuse_cross_site
+from .server import Routes
+from .system import MAX_UPLOAD_BYTES
+from .users import Users
+
+log = logging.getLogger("comfy_assets.standalone")
+
+SHUTDOWN_S = 0.3
+
+
+class StandaloneHost:
+    """Implements ``Host`` with a server of its own. Nothing is written before the application starts."""
+
+    def __init__(self, base_directory: Path, *, multi_user: bool = False) -> None:
+        self._folders = BaseFolders(base_directory)
+        self._users = Users(self._folders.user, multi_user=multi_user)
+        self._hub = MessageHub()
+        self._queue = PromptQueue(self._queue_changed)
+        self._plugin: Plugin | None = None
+        self._plugin_task: asyncio.Task[None] | None = None
+        self._built = False
+
+    def info(self) -> HostInfo:
+        return HostInfo("standalone", VERSION)
+
+    def folders(self) -> HostFolders:
+        return self._folders.library()
+
+    def data_directory(self) -> Path:
+        return self._folders.user / DATA_DIRECTORY
+
+    def user_of(self, request: web.Request) -> str:
+        return self._users.identify(request.headers)
+
+    def queue(self) -> QueueSnapshot:
+        return self._queue.snapshot()
+
+    def is_executing(self) -> bool:
+        return self._queue.running() is not None
+
+    def emit(self, event: str, data: Mapping[str, Any]) -> None:
+        self._hub.send(event, data)
+
+    def attach(self, plugin: Plugin) -> None:
+        """Put the plugin in front of the routes. Raises RuntimeError once the application has been built."""
+        if self._built or self._plugin is not None:
+            raise RuntimeError("attach one plugin, before the application is built")
+        self._plugin = plugin
+
+    def application(self) -> web.Application:
+        """The server as an aiohttp application, which starts the plugin when it starts up."""
+        app = self._build()
+        app.on_startup.append(self._start_plugin)
+        return app
+
+    async def serve(self, host: str, port: int, on_ready: Callable[[str], None] | None = None) -> None:
+        """Serve until cancelled; ``on_ready`` is told the URL. Raises OSError when the address cannot be had.
+
+        The address is taken first, so that a second server on the same folder ends without touching anything.
+        """
+        listening = await _listen(host, port)
+        runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        try:
+            await runner.setup()
+            for each in listening:
+                await web.SockSite(runner, each).start()
+            await self._start_plugin(runner.app)
+            if on_ready is not None:
+                on_ready(_url(listening[0]))
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+            for each in listening:
+                each.close()
+
+    def _build(self) -> web.Application:
+        self._built = True
+        plugin = [] if self._plugin is None else [self._plugin.middleware]
+        app = web.Application(middlewares=[refuse_cross_site, *plugin], client_max_size=MAX_UPLOAD_BYTES)
+        Routes(self._folders, self._users, self._queue, self._hub).add_to(app)
+        app.on_startup.append(self._start)
+        app.on_shutdown.append(self._close_pages)
+        app.on_cleanup.append(self._stop)
+        return app
+
+    async def _start(self, app: web.Application) -> None:
+        await asyncio.to_thread(self._folders.prepare)
+        await asyncio.to_thread(self._folders.empty_temp)
+        self._hub.start()
+        self._queue.open()
+
+    async def _start_plugin(self, app: web.Application) -> None:
+        if self._plugin is not None:
+            self._plugin_task = asyncio.create_task(self._run_plugin(self._plugin), name="plugin")
+
+    async def _run_plugin(self, plugin: Plugin) -> None:
+        """The plugin's own failure is logged; the server goes on without it."""
+        try:
+            await plugin.on_serving()
+        except Exception:  # noqa: BLE001  the plugin is foreign code: whatever it raises must not end the server
+            log.exception("the plugin failed after the server had started")
+
+    async def _close_pages(self, app: web.Application) -> None:
+        await self._hub.stop()
+
+    async def _stop(self, app: web.Application) -> None:
+        self._queue.close()
+        if self._plugin_task is not None:
+            self._plugin_task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._plugin_task
+            self._plugin_task = None
+        if self._plugin is not None:
+            await self._plugin.on_stop()
+
+    def _queue_changed(self) -> None:
+        self._hub.send("status", {"status": {"exec_info": {"queue_remaining": self._queue.remaining()}}})
+
+
+async def _listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to every address of a host name. Raises OSError naming the address."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
+            # A free port (0) is chosen once and then used for the other addresses too.
+            wanted = (address[0], sockets[0].getsockname()[1] if sockets else port)
+            sockets.append(socket.create_server(wanted, family=family))
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        raise OSError(
+            error.errno, f"cannot listen on {host} port {port}: {error.strerror or error}"
+        ) from error
+    return sockets
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,199 @@
+"""The execution queue: prompts that wait, the one that runs, and those that have finished."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..base import QueueSnapshot
+
+MAX_HISTORY = 10_000
+
+# An API-format graph: node id -> {"class_type": …, "inputs": {…}}.
+Graph = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class QueuedPrompt:
+    """A validated prompt. The smallest ``number`` runs first; equal numbers run in the order they came."""
+
+    number: float
+    prompt_id: str
+    graph: Graph
+    extra_data: Mapping[str, Any]
+    outputs: tuple[str, ...]
+
+    @property
+    def client_id(self) -> str | None:
+        """The session that wants to hear how it goes."""
+        value = self.extra_data.get("client_id")
+        return value if isinstance(value, str) else None
+
+    def as_json(self) -> list[Any]:
+        """The five-part form that /queue and /history show."""
+        return [self.number, self.prompt_id, self.graph, self.extra_data, list(self.outputs)]
+
+
+@dataclass(frozen=True)
+class RunningPrompt:
+    """A prompt in execution. ``interrupted`` is its own, so that an interrupt cannot hit its successor."""
+
+    prompt: QueuedPrompt
+    interrupted: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a prompt: the outputs of its nodes, and the messages that were sent on the way."""
+
+    completed: bool
+    outputs: Mapping[str, Any]
+    meta: Mapping[str, Any]
+    messages: tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+class PromptQueue:
+    """Thread-safe. ``on_change`` is called after each change, without the lock."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+        self._ready = threading.Condition()
+        self._waiting: list[tuple[float, int, QueuedPrompt]] = []
+        self._running: RunningPrompt | None = None
+        self._history: dict[str, dict[str, Any]] = {}
+        self._arrival = itertools.count()
+        self._next_number = 0
+        self._closed = False
+
+    def number_for(self, *, front: bool) -> float:
+        """A number that puts a new prompt behind, or before, everything that waits."""
+        with self._ready:
+            number = self._next_number
+            self._next_number += 1
+        return -(number + 1) if front else number
+
+    def put(self, prompt: QueuedPrompt) -> None:
+        with self._ready:
+            heapq.heappush(self._waiting, (prompt.number, next(self._arrival), prompt))
+            self._ready.notify()
+        self._on_change()
+
+    def take(self) -> RunningPrompt | None:
+        """Wait for the next prompt and mark it as running. None when the queue has been closed."""
+        with self._ready:
+            self._ready.wait_for(lambda: self._closed or self._waiting)
+            if self._closed:
+                return None
+            running = self._running = RunningPrompt(heapq.heappop(self._waiting)[2])
+        self._on_change()
+        return running
+
+    def finish(self, running: RunningPrompt, outcome: Outcome) -> None:
+        """Move the running prompt to the history."""
+        with self._ready:
+            self._running = None
+            self._history[running.prompt.prompt_id] = _history_entry(running.prompt, outcome)
+            while len(self._history) > MAX_HISTORY:
+                del self._history[next(iter(self._history))]
+        self._on_change()
+
+    def open(self) -> None:
+        with self._ready:
+            self._closed = False
+
+    def close(self) -> None:
+        """Interrupt what runs and let ``take`` return. What waits stays in the queue."""
+        with self._ready:
+            self._closed = True
+            if self._running is not None:
+                self._running.interrupted.set()
+            self._ready.notify_all()
+
+    def interrupt(self, prompt_id: str | None = None) -> bool:
+        """Ask the running prompt to stop, if it is this one (None: whichever). Whether there was one to ask."""
+        with self._ready:
+            running = self._running
+            if running is None or prompt_id not in (None, running.prompt.prompt_id):
+                return False
+            running.interrupted.set()
+            return True
+
+    def delete(self, prompt_ids: Iterable[str]) -> bool:
+        """Take prompts that wait out of the queue. Whether there were any."""
+        unwanted = set(prompt_ids)
+        with self._ready:
+            kept = [entry for entry in self._waiting if entry[2].prompt_id not in unwanted]
+            changed = len(kept) < len(self._waiting)
+            heapq.heapify(kept)
+            self._waiting = kept
+        if changed:
+            self._on_change()
+        return changed
+
+    def clear(self) -> None:
+        """Drop everything that waits."""
+        with self._ready:
+            self._waiting = []
+        self._on_change()
+
+    def running(self) -> QueuedPrompt | None:
+        current = self._running
+        return None if current is None else current.prompt
+
+    def listing(self) -> tuple[list[QueuedPrompt], list[QueuedPrompt]]:
+        """The prompts that run and those that wait, next first."""
+        with self._ready:
+            running = [] if self._running is None else [self._running.prompt]
+            return running, [entry[2] for entry in sorted(self._waiting, key=lambda entry: entry[:2])]
+
+    def snapshot(self) -> QueueSnapshot:
+        running, waiting = self.listing()
+        return QueueSnapshot(
+            running=tuple(prompt.prompt_id for prompt in running),
+            pending=tuple(prompt.prompt_id for prompt in waiting),
+        )
+
+    def remaining(self) -> int:
+        """How many prompts are not finished."""
+        with self._ready:
+            return len(self._waiting) + (self._running is not None)
+
+    def history(self, max_items: int | None = None, offset: int = -1) -> dict[str, dict[str, Any]]:
+        """Finished prompts, oldest first: ``max_items`` from ``offset``, or the last ones when it is negative."""
+        with self._ready:
+            entries = list(self._history.items())
+        if max_items is None:
+            return dict(entries[max(offset, 0) :])
+        start = offset if offset >= 0 else max(len(entries) - max_items, 0)
+        return dict(entries[start : start + max_items])
+
+    def finished(self, prompt_id: str) -> dict[str, Any] | None:
+        with self._ready:
+            return self._history.get(prompt_id)
+
+    def forget(self, prompt_ids: Iterable[str]) -> None:
+        """Remove prompts from the history; unknown ids are ignored."""
+        with self._ready:
+            for prompt_id in prompt_ids:
+                self._history.pop(prompt_id, None)
+
+    def forget_all(self) -> None:
+        with self._ready:
+            self._history.clear()
+
+
+def _history_entry(prompt: QueuedPrompt, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "prompt": prompt.as_json(),
+        "outputs": dict(outcome.outputs),
+        "status": {
+            "status_str": "success" if outcome.completed else "error",
+            "completed": outcome.completed,
+            "messages": [[event, dict(data)] for event, data in outcome.messages],
+        },
+        "meta": dict(outcome.meta),
+    }

@@ -1,0 +1,113 @@
+"""Figures about the machine, without a dependency that has to be installed for them."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ... import VERSION
+
+# The ComfyUI release whose API is spoken: clients choose features by this number.
+COMFYUI_VERSION = "0.33.0"
+MAX_UPLOAD_BYTES = 100 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Main memory in bytes; zero where the system does not tell."""
+
+    total: int
+    free: int
+
+
+def statistics() -> dict[str, Any]:
+    """The body of /system_stats: this machine, and its processor as the only device."""
+    memory = read_memory()
+    return {
+        "system": {
+            "os": sys.platform,
+            "ram_total": memory.total,
+            "ram_free": memory.free,
+            "comfyui_version": COMFYUI_VERSION,
+            "python_version": sys.version,
+            "pytorch_version": "none",
+            "embedded_python": False,
+            "deploy_environment": "comfy-assets-standalone",
+            "argv": sys.argv,
+            "standalone_version": VERSION,
+        },
+        "devices": [
+            {
+                "name": "cpu",
+                "type": "cpu",
+                "index": None,
+                "vram_total": memory.total,
+                "vram_free": memory.free,
+                "torch_vram_total": 0,
+                "torch_vram_free": 0,
+            }
+        ],
+    }
+
+
+def features() -> dict[str, Any]:
+    """What the server can do, for /features and for the first message of a websocket."""
+    return {
+        "supports_preview_metadata": False,
+        "max_upload_size": MAX_UPLOAD_BYTES,
+        "node_replacements": False,
+    }
+
+
+def read_memory() -> Memory:
+    """Main memory as psutil tells it, or as the system itself does."""
+    try:
+        virtual = importlib.import_module("psutil").virtual_memory()
+    except ImportError:
+        return _windows_memory() if platform.system() == "Windows" else _posix_memory()
+    return Memory(int(virtual.total), int(virtual.available))
+
+
+def _posix_memory() -> Memory:
+    """From /proc on Linux; elsewhere what sysconf knows, which may leave out the free part."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        kilobytes = {name: int(rest.split()[0]) for name, rest in (line.split(":", 1) for line in lines)}
+        return Memory(kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024)
+    except (OSError, KeyError, ValueError, IndexError):
+        return Memory(_pages("SC_PHYS_PAGES"), _pages("SC_AVPHYS_PAGES"))
+
+
+def _pages(name: str) -> int:
+    """A count of memory pages, in bytes."""
+    sysconf = getattr(os, "sysconf", None)
+    try:
+        return int(sysconf(name) * sysconf("SC_PAGE_SIZE")) if sysconf else 0
+    except (ValueError, OSError):
+        return 0
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of the Windows API."""
+
+    _fields_ = [
+        ("length", ctypes.c_ulong),
+        ("load", ctypes.c_ulong),
+        ("total", ctypes.c_ulonglong),
+        ("free", ctypes.c_ulonglong),
+        ("others", ctypes.c_ulonglong * 5),
+    ]
+
+
+def _windows_memory() -> Memory:
+    windows = getattr(ctypes, "windll", None)
+    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+    if windows is None or not windows.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+        return Memory(0, 0)
+    return Memory(int(status.total), int(status.free))
