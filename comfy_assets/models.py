@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
@@ -33,12 +32,12 @@ class Location(msgspec.Struct, frozen=True):
 class Asset(msgspec.Struct, frozen=True):
     """One entry of the library.
 
-    ``tags`` and ``metadata`` are JSON text as stored (an array, an object); ``hash`` is the 32-byte blake3 digest,
+    ``id`` is a UUID in canonical form; ``tags`` and ``metadata`` are JSON text as stored (an array, an object); ``hash`` is the 32-byte blake3 digest,
     or None until the file has been hashed; ``row_id`` breaks ties in every sort order.
     """
 
     row_id: int
-    id: uuid.UUID
+    id: str
     owner: str
     name: str
     mime_type: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
-from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -19,7 +18,7 @@ _EMPTY = Raw(b"{}")
 class AssetBody(msgspec.Struct):
     """The contract's Asset, with ``loader_path`` (the name a loader node takes) in addition."""
 
-    id: UUID
+    id: str
     name: str
     display_name: str
     size: int

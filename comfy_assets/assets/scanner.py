@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from blake3 import blake3
 
 from ..db import files, tags
 from ..db.connection import Database, Row, Transaction
-from ..db.files import FolderRow, NewFile
+from ..db.files import FolderRow, NewFiles
 from ..host.base import Host
 from ..tasks.cancel import CancelToken
 from .gate import WorkGate
@@ -26,7 +27,7 @@ from .relocate import relocate
 from .roots import Place, Roots
 from .walker import FileStat, FolderListing, WalkReport, is_gone, walk
 
-_BATCH_FILES = 4000
+_BATCH_FILES = 8000
 _BATCH_FOLDERS = 500
 
 
@@ -101,8 +102,7 @@ class Scanner:
         described: dict[str, FolderRow],
         progress: ScanProgress,
     ) -> None:
-        present = await files.present_files(self._db, [listing.path for listing in batch])
-        work = await asyncio.to_thread(_differing, batch, present, roots, described)
+        work = await asyncio.to_thread(_differing, batch, roots, described)
         if work:
             async with self._db.transaction() as tx:
                 await _write(tx, work, progress)
@@ -159,28 +159,28 @@ def _next_batch(listings: Iterator[FolderListing]) -> list[FolderListing]:
 
 
 def _differing(
-    batch: list[FolderListing], present: list[Row], roots: Roots, described: dict[str, FolderRow]
+    batch: list[FolderListing], roots: Roots, described: dict[str, FolderRow]
 ) -> list[_FolderWork]:
     """The folders of the batch that the store does not describe as they are."""
-    known: dict[str, dict[str, FileStat]] = defaultdict(dict)
-    for path, name, size, mtime_ns, inode in present:
-        known[path][name] = (size, mtime_ns, inode)
-    nothing: dict[str, FileStat] = {}
     work: list[_FolderWork] = []
     for listing in batch:
         place = roots.place(Path(listing.path))
         if place is None:
             continue
+        row = _row(listing, place)
         before = described.get(listing.path)
-        moved = before is None or before.place_key != place.key
-        if moved or known.get(listing.path, nothing) != listing.files:
-            work.append(_FolderWork(listing, place, _row(listing.path, place), _former(before) if moved else None))
+        if before != row:
+            moved = before is None or before.place_key != row.place_key
+            work.append(_FolderWork(listing, place, row, _former(before) if moved else None))
     return work
 
 
-def _row(path: str, place: Place) -> FolderRow:
+def _row(listing: FolderListing, place: Place) -> FolderRow:
     categories = msgspec.json.encode(place.category_names).decode()
-    return FolderRow(path, place.kind, place.logical, place.loader_prefix, categories, place.key)
+    fingerprint = blake3(msgspec.msgpack.encode(sorted(listing.files.items()))).digest(16)
+    return FolderRow(
+        listing.path, place.kind, place.logical, place.loader_prefix, categories, place.key, fingerprint
+    )
 
 
 def _former(before: FolderRow | None) -> tuple[str, ...] | None:
@@ -195,6 +195,7 @@ async def _write(tx: Transaction, work: Sequence[_FolderWork], progress: ScanPro
     await _insert(tx, work, changes, folder_ids)
     await _update(tx, changes)
     await _retag(tx, work, rows)
+    await files.set_fingerprints(tx, [item.row for item in work])
     for change in changes:
         progress.created += len(change.new)
         progress.changed += len(change.changed)
@@ -217,38 +218,33 @@ async def _insert(
         for wanted in {item.place.tags_of(_sample(name)) for name in change.new}:
             if wanted not in sets:
                 sets[wanted] = await tags.intern(tx, "", wanted)
-    rows = await asyncio.to_thread(_new_rows, work, changes, folder_ids, sets)
-    if rows:
-        await files.insert_new(tx, rows)
+    if sets:
+        groups = await asyncio.to_thread(_new_files, work, changes, folder_ids, sets)
+        await files.insert_new(tx, groups, time.time_ns() // 1_000_000)
 
 
 def _sample(name: str) -> str:
-    """A name that is tagged like this one: only its suffix counts."""
+    """A name that is tagged and typed like this one: only its suffix counts."""
     return "x" + name[name.rfind(".") :] if "." in name else "x"
 
 
-def _new_rows(
+def _new_files(
     work: Sequence[_FolderWork],
     changes: list[Changes],
     folder_ids: dict[str, int],
     sets: dict[tuple[str, ...], int],
-) -> list[NewFile]:
-    now = time.time_ns() // 1_000_000
+) -> list[NewFiles]:
     ids = iter(new_ids(sum(len(change.new) for change in changes)))
-    rows: list[NewFile] = []
+    groups: list[NewFiles] = []
     for item, change in zip(work, changes, strict=True):
-        folder_id = folder_ids[item.listing.path]
-        by_suffix: dict[str, tuple[int, str]] = {}
-        for name, (size, mtime_ns, inode) in change.new.items():
-            sample = _sample(name)
-            if sample not in by_suffix:
-                by_suffix[sample] = sets[item.place.tags_of(sample)], guess_mime(sample)
-            set_id, mime = by_suffix[sample]
-            created = min(mtime_ns // 1_000_000, now)
-            rows.append(
-                NewFile(folder_id, name, name.casefold(), size, mtime_ns, inode, next(ids), mime, set_id, created)
-            )
-    return rows
+        by_suffix: dict[str, list[tuple[str, int, int, int, str]]] = defaultdict(list)
+        for name, stat in change.new.items():
+            by_suffix[_sample(name)].append((name, *stat, next(ids)))
+        for sample, found in by_suffix.items():
+            set_id, mime = sets[item.place.tags_of(sample)], guess_mime(sample)
+            encoded = msgspec.json.encode(found).decode()
+            groups.append(NewFiles(folder_ids[item.listing.path], set_id, mime, encoded))
+    return groups
 
 
 async def _update(tx: Transaction, changes: list[Changes]) -> None:

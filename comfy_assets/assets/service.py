@@ -113,9 +113,9 @@ class AssetService:
         await self._flush()
 
 
-def _parse_id(text: str) -> uuid.UUID:
+def _parse_id(text: str) -> str:
     try:
-        return uuid.UUID(text)
+        return str(uuid.UUID(text))
     except ValueError:
         raise _not_found(text) from None
 
@@ -125,4 +125,4 @@ def _not_found(asset_id: str) -> AssetNotFoundError:
 
 
 def _content_missing(asset: Asset) -> AssetContentMissingError:
-    return AssetContentMissingError("The asset's file is not there.", details={"id": str(asset.id)})
+    return AssetContentMissingError("The asset's file is not there.", details={"id": asset.id})

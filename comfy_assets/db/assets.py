@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,11 +75,11 @@ async def histogram(db: Database, wanted: AssetFilter, limit: int) -> list[TagCo
     return [TagCount(name, count) for name, count in rows]
 
 
-async def get(db: Database, asset_id: uuid.UUID, owner: str) -> Asset | None:
+async def get(db: Database, asset_id: str, owner: str) -> Asset | None:
     """The asset, if it is public or the owner's."""
     row = await db.fetch_one(
         f"SELECT {_COLUMNS} FROM assets a {_JOINS} WHERE a.uuid = ? AND s.owner IN ('', ?)",
-        (asset_id.bytes, owner),
+        (asset_id, owner),
     )
     return _asset(row) if row else None
 
@@ -206,6 +205,6 @@ def _asset(row: Row) -> Asset:
     if row[13] is not None:
         location = Location(row[13], row[14], row[15], row[16], row[17], bool(row[18]))
     return Asset(
-        row[0], uuid.UUID(bytes=row[1]), row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9],
+        row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9],
         row[10], row[11], row[12], location,
     )  # fmt: skip

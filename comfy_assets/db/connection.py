@@ -19,7 +19,7 @@ Row = tuple[Any, ...]
 READERS = 3
 _BUSY_TIMEOUT_S = 10
 # Pages are read from the operating system's cache; the writer keeps more so that a bulk import stays in memory.
-_WRITER_PRAGMAS = ("foreign_keys = ON", "synchronous = NORMAL", "cache_size = -65536", "temp_store = MEMORY")
+_WRITER_PRAGMAS = ("foreign_keys = ON", "wal_autocheckpoint = 8000", "synchronous = NORMAL", "cache_size = -65536", "temp_store = MEMORY")
 _READER_PRAGMAS = ("query_only = ON", "cache_size = -16384", "temp_store = MEMORY")
 
 

@@ -47,9 +47,9 @@ CREATE INDEX tag_set_tags_by_set ON tag_set_tags (tag_set_id);
 -- Times are milliseconds since 1970, UTC.
 CREATE TABLE assets (
     id              INTEGER PRIMARY KEY,
-    uuid            BLOB    NOT NULL UNIQUE,
-    tag_set_id      INTEGER NOT NULL REFERENCES tag_sets(id),
-    content_id      INTEGER REFERENCES contents(id),   -- null until hashed
+    uuid            TEXT    NOT NULL UNIQUE,           -- canonical: lower case, with hyphens
+    tag_set_id      INTEGER NOT NULL REFERENCES tag_sets(id) DEFERRABLE INITIALLY DEFERRED,
+    content_id      INTEGER REFERENCES contents(id) DEFERRABLE INITIALLY DEFERRED,   -- null until hashed
     name            TEXT    NOT NULL,
     name_key        TEXT    NOT NULL,                  -- the name case-folded, for search and sort
     mime_type       TEXT    NOT NULL,
@@ -86,13 +86,14 @@ CREATE TABLE folders (
     logical        TEXT NOT NULL,           -- under the namespace root: "models/loras/style"
     loader_prefix  TEXT,                    -- inside the category, "" at its top; null outside categories
     categories     TEXT NOT NULL,           -- JSON array of the categories that claim it
-    place_key      TEXT NOT NULL            -- changes when the files in it must be tagged anew
+    place_key      TEXT NOT NULL,           -- changes when the files in it must be tagged anew
+    fingerprint    BLOB                     -- of its listing when the rows below last matched it; null: unsure
 );
 
 -- Where an asset lies on disk. A file row shares its asset's id.
 CREATE TABLE files (
-    id         INTEGER PRIMARY KEY REFERENCES assets(id) ON DELETE CASCADE,
-    folder_id  INTEGER NOT NULL REFERENCES folders(id),
+    id         INTEGER PRIMARY KEY REFERENCES assets(id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    folder_id  INTEGER NOT NULL REFERENCES folders(id) DEFERRABLE INITIALLY DEFERRED,
     name       TEXT    NOT NULL,
     size       INTEGER NOT NULL,            -- bytes, when last looked at
     mtime_ns   INTEGER NOT NULL,
@@ -103,6 +104,16 @@ CREATE TABLE files (
     UNIQUE (folder_id, name)
 );
 CREATE INDEX files_missing ON files (size, mtime_ns, inode) WHERE missing = 1;
+
+-- A folder's fingerprint lets a scan skip comparing its files, so whatever changes a row takes it away. Inserting
+-- does not: a row is added for a file on disk, which the fingerprint of an older listing does not include.
+CREATE TRIGGER files_fingerprint_update
+AFTER UPDATE OF folder_id, name, size, mtime_ns, inode, missing ON files BEGIN
+    UPDATE folders SET fingerprint = NULL WHERE id IN (OLD.folder_id, NEW.folder_id);
+END;
+CREATE TRIGGER files_fingerprint_delete AFTER DELETE ON files BEGIN
+    UPDATE folders SET fingerprint = NULL WHERE id = OLD.folder_id;
+END;
 
 CREATE TABLE tasks (
     id               BLOB    PRIMARY KEY,   -- UUID, 16 bytes
