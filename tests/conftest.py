@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import struct
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "comfy_assets_node"
@@ -21,3 +30,106 @@ def _load_checkout() -> None:
 
 
 _load_checkout()
+
+from comfy_assets_node.comfy_assets.app import Services  # noqa: E402
+from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
+from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders  # noqa: E402
+from comfy_assets_node.comfy_assets.host.memory import MemoryHost  # noqa: E402
+from comfy_assets_node.comfy_assets.plugin import attach  # noqa: E402
+
+SAFETENSORS = frozenset({".safetensors", ".ckpt"})
+
+
+def safetensors_bytes(metadata: dict[str, str] | None = None, fill: int = 0, elements: int = 4) -> bytes:
+    """A valid safetensors file with one F16 tensor."""
+    header: dict[str, Any] = {
+        "w": {"dtype": "F16", "shape": [elements], "data_offsets": [0, 2 * elements]},
+    }
+    if metadata:
+        header["__metadata__"] = metadata
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + bytes([fill]) * (2 * elements)
+
+
+@dataclass
+class Library:
+    """A base directory with models, input and output, the services over it, and an HTTP client."""
+
+    base: Path
+    host: MemoryHost
+    services: Services
+    client: TestClient[Any, Any]
+
+    def write(self, relative: str, content: bytes = b"content") -> Path:
+        """Write a file below the base directory."""
+        path = self.base / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    async def scan(self) -> dict[str, Any]:
+        """Scan and hash to the end; answers the status."""
+        task, _ = self.services.indexer.start_scan()
+        await task.done.wait()
+        await self.services.indexer.finish()
+        return self.services.indexer.status()
+
+    async def get(self, path: str, status: int = 200, **options: Any) -> Any:
+        """The JSON answer to a GET."""
+        response = await self.client.get(path, **options)
+        assert response.status == status, await response.text()
+        return await response.json()
+
+    async def assets(self, **parameters: Any) -> list[dict[str, Any]]:
+        """The assets listed with these parameters, up to 500."""
+        return (await self.get("/api/assets", params={"limit": "500", **parameters}))["assets"]
+
+    async def asset(self, name: str) -> dict[str, Any]:
+        """The one asset of this name."""
+        found = [a for a in await self.assets() if a["name"] == name]
+        assert len(found) == 1, found
+        return found[0]
+
+
+def library_folders(base: Path) -> HostFolders:
+    """The folders of a small library."""
+    return HostFolders(
+        (
+            Folder("models", base / "models"),
+            Folder("models", base / "models" / "checkpoints", "checkpoints", SAFETENSORS),
+            Folder("models", base / "models" / "loras", "loras", SAFETENSORS),
+            Folder("input", base / "input"),
+            Folder("output", base / "output"),
+        ),
+        (base / "user", base / "temp"),
+    )
+
+
+@pytest.fixture
+async def make_library(
+    tmp_path: Path, aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]]
+) -> AsyncIterator[Callable[..., Awaitable[Library]]]:
+    """Open libraries over ``tmp_path`` (call again to reopen the same one after ``services.stop()``)."""
+    opened: list[Services] = []
+
+    async def make(config: Config | None = None, users: frozenset[str] | None = None) -> Library:
+        for kind in ("models/checkpoints", "models/loras", "input", "output", "user"):
+            (tmp_path / kind).mkdir(parents=True, exist_ok=True)
+        host = MemoryHost(tmp_path / "user" / "__comfy_assets", library_folders(tmp_path), users)
+        services = attach(host, config or Config(scan_on_start=False))
+        assert host.plugin is not None
+        app = web.Application(middlewares=[host.plugin.middleware])
+        await host.plugin.on_serving()
+        opened.append(services)
+        return Library(tmp_path, host, services, await aiohttp_client(app))
+
+    yield make
+    for services in opened:
+        await services.stop()
+
+
+@pytest.fixture
+async def library(make_library: Callable[..., Awaitable[Library]]) -> Library:
+    """An empty library, not yet scanned."""
+    return await make_library()

@@ -25,7 +25,7 @@ from .roots import Roots
 from .walker import extended
 
 WORKERS = min(4, os.cpu_count() or 1)
-_SMALL_BATCH = 768
+_SMALL_BATCH = 1024
 _SMALL_SLICE = 48  # files a worker takes at a time
 _LARGE_BATCH = 4
 _ROUNDS = 3  # a file that keeps changing is left to the next run
