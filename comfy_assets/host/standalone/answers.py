@@ -10,54 +10,60 @@ from typing import Any
 from aiohttp import web
 
 
-class BadRequest(Exception):
-    """The client's mistake. ``error`` is the JSON body of the answer."""
+class Refusal(Exception):
+    """A request that is not carried out: the status, and a sentence for the client."""
 
-    def __init__(self, error: Mapping[str, Any]) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-def plain_error(text: str) -> BadRequest:
-    """A mistake described in a sentence: ``{"error": "…"}``."""
-    return BadRequest({"error": text})
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.text = text
+        self.status = status
 
 
 async def read_object(request: web.Request, *, empty_allowed: bool = False) -> dict[str, Any]:
-    """The request's body as a JSON object. Raises BadRequest when it is anything else."""
+    """The request's body as a JSON object. Raises Refusal when it is anything else."""
     raw = await request.read()
     if empty_allowed and not raw.strip():
         return {}
     try:
         body = json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
-        raise plain_error("The request's body is not valid JSON.") from error
+        raise Refusal("The request's body is not valid JSON.") from error
     if not isinstance(body, dict):
-        raise plain_error("The request's body must be a JSON object.")
+        raise Refusal("The request's body must be a JSON object.")
     return body
 
 
 def json_answer(data: object, status: int = 200) -> web.Response:
-    """A JSON response."""
+    """A JSON response; what JSON does not know is written as its ``str``."""
     return web.json_response(data, status=status, dumps=lambda value: json.dumps(value, default=str))
 
 
 def query_integer(request: web.Request, name: str) -> int | None:
-    """An integer of the query string, None when it is absent. Raises BadRequest."""
+    """An integer of the query string, None when it is absent. Raises Refusal."""
     text = request.query.get(name)
     if text is None:
         return None
     try:
         return int(text)
     except ValueError as error:
-        raise plain_error(f"{name} must be an integer.") from error
+        raise Refusal(f"{name} must be an integer.") from error
 
 
-def strings(body: Mapping[str, Any], name: str) -> list[str]:
-    """A list of strings in a body, empty when it is absent. Raises BadRequest."""
-    value = body.get(name) or []
+def strings(body: Mapping[str, Any], name: str) -> list[str] | None:
+    """A list of strings in a body, None when it is absent or null. Raises Refusal."""
+    value = body.get(name)
+    if value is None:
+        return None
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise plain_error(f"{name} must be a list of strings.")
+        raise Refusal(f"{name} must be a list of strings.")
+    return value
+
+
+def text_or_none(body: Mapping[str, Any], name: str) -> str | None:
+    """A string in a body, None when it is absent or null. Raises Refusal."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Refusal(f"{name} must be a string.")
     return value
 
 

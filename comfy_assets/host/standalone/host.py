@@ -14,13 +14,17 @@ from aiohttp import web
 
 from ... import VERSION
 from ..base import HostFolders, HostInfo, Plugin, QueueSnapshot
+from .executor import Executor
 from .folders import DATA_DIRECTORY, BaseFolders
+from .image_nodes import register_image_nodes
 from .messages import MessageHub
+from .nodes import NodeRegistry
 from .queue import PromptQueue
 from .security import refuse_cross_site
-from .server import Routes
+from .server import Parts, Routes
 from .system import MAX_UPLOAD_BYTES
 from .users import Users
+from .worker import Worker
 
 log = logging.getLogger("comfy_assets.standalone")
 
@@ -28,13 +32,20 @@ SHUTDOWN_S = 0.3
 
 
 class StandaloneHost:
-    """Implements ``Host`` with a server of its own. Nothing is written before the application starts."""
+    """Implements ``Host`` with a server of its own. Nothing is written before the application starts.
+
+    ``nodes`` is the registry of what graphs may use; add to it at any time.
+    """
 
     def __init__(self, base_directory: Path, *, multi_user: bool = False) -> None:
         self._folders = BaseFolders(base_directory)
         self._users = Users(self._folders.user, multi_user=multi_user)
         self._hub = MessageHub()
         self._queue = PromptQueue(self._queue_changed)
+        self.nodes = NodeRegistry(self._folders)
+        register_image_nodes(self.nodes)
+        self._executor = Executor(self.nodes, self._hub.send)
+        self._worker = Worker(self._queue, self._executor, self._hub.send)
         self._plugin: Plugin | None = None
         self._plugin_task: asyncio.Task[None] | None = None
         self._built = False
@@ -96,7 +107,8 @@ class StandaloneHost:
         self._built = True
         plugin = [] if self._plugin is None else [self._plugin.middleware]
         app = web.Application(middlewares=[refuse_cross_site, *plugin], client_max_size=MAX_UPLOAD_BYTES)
-        Routes(self._folders, self._users, self._queue, self._hub).add_to(app)
+        parts = Parts(self._folders, self._users, self._queue, self._hub, self.nodes, self._executor)
+        Routes(parts).add_to(app)
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._close_pages)
         app.on_cleanup.append(self._stop)
@@ -106,7 +118,7 @@ class StandaloneHost:
         await asyncio.to_thread(self._folders.prepare)
         await asyncio.to_thread(self._folders.empty_temp)
         self._hub.start()
-        self._queue.open()
+        self._worker.start()
 
     async def _start_plugin(self, app: web.Application) -> None:
         if self._plugin is not None:
@@ -116,14 +128,14 @@ class StandaloneHost:
         """The plugin's own failure is logged; the server goes on without it."""
         try:
             await plugin.on_serving()
-        except Exception:  # noqa: BLE001  the plugin is foreign code: whatever it raises must not end the server
+        except Exception:  # foreign code: whatever it raises must not end the server
             log.exception("the plugin failed after the server had started")
 
     async def _close_pages(self, app: web.Application) -> None:
         await self._hub.stop()
 
     async def _stop(self, app: web.Application) -> None:
-        self._queue.close()
+        await asyncio.to_thread(self._worker.stop, SHUTDOWN_S)
         if self._plugin_task is not None:
             self._plugin_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -149,9 +161,8 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for each in sockets:
             each.close()
-        raise OSError(
-            error.errno, f"cannot listen on {host} port {port}: {error.strerror or error}"
-        ) from error
+        reason = f"cannot listen on {host} port {port}: {error.strerror or error}"
+        raise OSError(error.errno, reason) from error
     return sockets
 
 

@@ -51,10 +51,8 @@ class Page:
     async def close(self) -> None:
         """Say goodbye, and cut the connection when the other side does not answer in time."""
         with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
-            await asyncio.wait_for(
-                self.socket.close(code=aiohttp.WSCloseCode.GOING_AWAY, message=b"server stops"),
-                CLOSE_TIMEOUT_S,
-            )
+            goodbye = self.socket.close(code=aiohttp.WSCloseCode.GOING_AWAY, message=b"server stops")
+            await asyncio.wait_for(goodbye, CLOSE_TIMEOUT_S)
         self._abort()
 
     async def _write(self) -> None:

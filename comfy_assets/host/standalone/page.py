@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -21,8 +23,9 @@ a { color: light-dark(#0b57d0, #8ab4f8); }
 <body>
 <main>
 <h1>comfy-assets, standalone</h1>
-<p>This server speaks ComfyUI's API and the assets API without ComfyUI. It holds a library of models, inputs and
-outputs, and runs workflows made of a few image nodes. It has no diffusion models and generates no pictures.</p>
+<p>This server speaks ComfyUI's API and the assets API without ComfyUI. It holds a library of models,
+inputs and outputs, and runs workflows made of a few image nodes. It has no diffusion models and generates
+no pictures.</p>
 <ul>
 <li><a href="/api/assets"><code>/api/assets</code></a>: the library</li>
 <li><a href="/api/tags"><code>/api/tags</code></a>: its tags</li>
@@ -41,7 +44,7 @@ async def show_page(request: web.Request) -> web.Response:
         content_type="text/html",
         headers={
             "Cache-Control": "no-store",
-            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
+            "Content-Security-Policy": _POLICY,
             "X-Content-Type-Options": "nosniff",
         },
     )

@@ -114,7 +114,7 @@ class PromptQueue:
             self._ready.notify_all()
 
     def interrupt(self, prompt_id: str | None = None) -> bool:
-        """Ask the running prompt to stop, if it is this one (None: whichever). Whether there was one to ask."""
+        """Ask the running prompt to stop, if it is this one (None: whichever); says whether it was."""
         with self._ready:
             running = self._running
             if running is None or prompt_id not in (None, running.prompt.prompt_id):
@@ -163,7 +163,7 @@ class PromptQueue:
             return len(self._waiting) + (self._running is not None)
 
     def history(self, max_items: int | None = None, offset: int = -1) -> dict[str, dict[str, Any]]:
-        """Finished prompts, oldest first: ``max_items`` from ``offset``, or the last ones when it is negative."""
+        """Finished prompts, oldest first: ``max_items`` from ``offset`` on, the last if it is negative."""
         with self._ready:
             entries = list(self._history.items())
         if max_items is None:

@@ -57,7 +57,7 @@ def _same_authority(target: SplitResult, source: SplitResult) -> bool:
 
 
 async def _is_loopback(hostname: str) -> bool:
-    """Whether a host name means this machine only. A public name may resolve to 127.0.0.1, so names are asked."""
+    """Whether a host name means this machine only. Public names may resolve to 127.0.0.1: ask."""
     try:
         return ipaddress.ip_address(hostname).is_loopback
     except ValueError:

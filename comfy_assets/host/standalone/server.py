@@ -2,51 +2,91 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from aiohttp import web
 
-from .answers import BadRequest, json_answer, plain_error, query_integer, read_object, strings
-from .folders import BaseFolders
+from .answers import Refusal, json_answer, query_integer, read_object, strings, text_or_none
+from .executor import Executor
+from .folders import CATEGORIES, BaseFolders
 from .messages import MessageHub
+from .nodes import NodeRegistry, describe
 from .page import show_page
 from .queue import PromptQueue
+from .submission import Submission
 from .system import features, statistics
-from .users import Users
+from .upload import Upload
+from .users import UserRefused, Users
+from .view import View
 from .websocket import WebSocketRoute
 
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Routes:
-    """What the routes need, and the routes that are a few lines each."""
+@dataclass(frozen=True)
+class Parts:
+    """What the routes show and change."""
 
-    def __init__(self, folders: BaseFolders, users: Users, queue: PromptQueue, hub: MessageHub) -> None:
-        self._folders = folders
-        self._users = users
-        self._queue = queue
-        self._socket = WebSocketRoute(hub, self._greeting)
+    folders: BaseFolders
+    users: Users
+    queue: PromptQueue
+    hub: MessageHub
+    registry: NodeRegistry
+    executor: Executor
+
+
+class Routes:
+    """The routes: those of a few lines here, the others in modules of their own."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._queue = parts.queue
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/", show_page)
-        for method, path, handler in self._table():
+        socket = WebSocketRoute(self._parts.hub, self._greeting)
+        submission = Submission(self._parts.registry, self._queue)
+        table: list[tuple[str, str, RouteHandler]] = [
+            ("GET", "/ws", socket.connect),
+            ("POST", "/prompt", submission.submit),
+            ("GET", "/view", View(self._parts.folders).show),
+            ("POST", "/upload/image", Upload(self._parts.folders).receive),
+            *self._short_routes(),
+        ]
+        for method, path, handler in table:
             for prefix in ("", "/api"):
-                app.router.add_route(method, prefix + path, _answering(handler))
-                if method == "GET" and path != "/ws":
-                    app.router.add_route("HEAD", prefix + path, _answering(handler))
+                add = app.router.add_get if method == "GET" else app.router.add_post
+                add(prefix + path, _answering(handler))
 
-    def _table(self) -> list[tuple[str, str, RouteHandler]]:
+    def _short_routes(self) -> list[tuple[str, str, RouteHandler]]:
         return [
-            ("GET", "/ws", self._socket.connect),
             ("GET", "/prompt", self._queue_state),
             ("GET", "/queue", self._list_queue),
+            ("POST", "/queue", self._change_queue),
+            ("GET", "/history", self._list_history),
+            ("POST", "/history", self._change_history),
+            ("GET", "/history/{prompt_id}", self._one_of_history),
+            ("POST", "/interrupt", self._interrupt),
+            ("GET", "/object_info", self._all_nodes),
+            ("GET", "/object_info/{class_type}", self._one_node),
             ("GET", "/system_stats", self._system_stats),
             ("GET", "/features", self._features),
+            ("GET", "/embeddings", self._embeddings),
+            ("GET", "/models", self._categories),
+            ("GET", "/models/{category}", self._models),
+            ("GET", "/users", self._list_users),
+            ("POST", "/users", self._add_user),
+            ("GET", "/extensions", self._extensions),
         ]
 
     def _greeting(self, sid: str) -> list[tuple[str, Mapping[str, Any]]]:
-        return [("status", {"status": self._state(), "sid": sid})]
+        node_id = self._parts.executor.current_node(sid)
+        running = [] if node_id is None else [("executing", {"node": node_id})]
+        return [("status", {"status": self._state(), "sid": sid}), *running]
 
     def _state(self) -> dict[str, Any]:
         return {"exec_info": {"queue_remaining": self._queue.remaining()}}
@@ -63,20 +103,96 @@ class Routes:
             }
         )
 
+    async def _change_queue(self, request: web.Request) -> web.Response:
+        body = await read_object(request)
+        unwanted = strings(body, "delete")
+        if body.get("clear"):
+            self._queue.clear()
+        if unwanted:
+            self._queue.delete(unwanted)
+        return web.Response()
+
+    async def _list_history(self, request: web.Request) -> web.Response:
+        count, offset = query_integer(request, "max_items"), query_integer(request, "offset")
+        return json_answer(self._queue.history(count, -1 if offset is None else offset))
+
+    async def _one_of_history(self, request: web.Request) -> web.Response:
+        prompt_id = request.match_info["prompt_id"]
+        entry = self._queue.finished(prompt_id)
+        return json_answer({} if entry is None else {prompt_id: entry})
+
+    async def _change_history(self, request: web.Request) -> web.Response:
+        body = await read_object(request)
+        unwanted = strings(body, "delete")
+        if body.get("clear"):
+            self._queue.forget_all()
+        if unwanted:
+            self._queue.forget(unwanted)
+        return web.Response()
+
+    async def _interrupt(self, request: web.Request) -> web.Response:
+        body = await read_object(request, empty_allowed=True)
+        self._queue.interrupt(text_or_none(body, "prompt_id") or None)
+        return web.Response()
+
+    async def _all_nodes(self, request: web.Request) -> web.Response:
+        registry = self._parts.registry
+        names = list(registry)
+        return json_answer(
+            await asyncio.to_thread(lambda: {name: describe(name, registry[name]) for name in names})
+        )
+
+    async def _one_node(self, request: web.Request) -> web.Response:
+        name = request.match_info["class_type"]
+        node = self._parts.registry.get(name)
+        return json_answer({} if node is None else {name: await asyncio.to_thread(describe, name, node)})
+
     async def _system_stats(self, request: web.Request) -> web.Response:
         return json_answer(statistics())
 
     async def _features(self, request: web.Request) -> web.Response:
         return json_answer(features())
 
+    async def _categories(self, request: web.Request) -> web.Response:
+        return json_answer(list(CATEGORIES))
+
+    async def _models(self, request: web.Request) -> web.Response:
+        category = request.match_info["category"]
+        if category not in CATEGORIES:
+            raise Refusal("There is no such category.", status=404)
+        return json_answer(await asyncio.to_thread(self._parts.folders.model_names, category))
+
+    async def _embeddings(self, request: web.Request) -> web.Response:
+        names = await asyncio.to_thread(self._parts.folders.model_names, "embeddings")
+        return json_answer([PurePosixPath(name).with_suffix("").as_posix() for name in names])
+
+    async def _list_users(self, request: web.Request) -> web.Response:
+        users = self._parts.users
+        if users.multi_user:
+            return json_answer({"storage": "server", "users": users.names()})
+        return json_answer({"storage": "server", "migrated": users.has_directory()})
+
+    async def _add_user(self, request: web.Request) -> web.Response:
+        body = await read_object(request)
+        if not self._parts.users.multi_user:
+            raise Refusal("This server was started for a single user.")
+        try:
+            name = text_or_none(body, "username") or ""
+            return json_answer(await asyncio.to_thread(self._parts.users.add, name))
+        except UserRefused as error:
+            raise Refusal(str(error)) from error
+
+    async def _extensions(self, request: web.Request) -> web.Response:
+        return json_answer([])
+
 
 def _answering(handler: RouteHandler) -> RouteHandler:
-    """The handler, with a client's mistake turned into a 400."""
+    """The handler, with a Refusal turned into its answer."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except BadRequest as error:
-            return json_answer(error.error, status=400)
+        except Refusal as error:
+            return json_answer({"error": error.text}, status=error.status)
 
     return answer

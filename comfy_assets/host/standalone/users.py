@@ -26,6 +26,7 @@ class Users:
 
     def __init__(self, directory: Path, *, multi_user: bool) -> None:
         self.multi_user = multi_user
+        self._directory = directory
         self._file = directory / "users.json"
         self._lock = threading.Lock()
         self._names = self._read() if multi_user else {DEFAULT_USER: DEFAULT_USER}
@@ -43,6 +44,10 @@ class Users:
         if user.startswith(SYSTEM_PREFIX) or user not in self._names:
             raise UnknownUserError(user)
         return user
+
+    def has_directory(self) -> bool:
+        """Whether the single user has stored anything here yet."""
+        return (self._directory / DEFAULT_USER).is_dir()
 
     def add(self, name: str) -> str:
         """Add a user and return the new id. Raises UserRefused for a name that is taken or not allowed."""

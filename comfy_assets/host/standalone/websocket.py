@@ -18,7 +18,7 @@ Greeting = Callable[[str], list[tuple[str, Mapping[str, Any]]]]
 
 
 class WebSocketRoute:
-    """Serves pages. Several pages may share a session id (a duplicated browser tab does); each hears everything."""
+    """Serves pages. Pages may share a session id (a duplicated browser tab does); each hears everything."""
 
     def __init__(self, hub: MessageHub, greeting: Greeting) -> None:
         self._hub = hub

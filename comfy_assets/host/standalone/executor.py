@@ -1,0 +1,228 @@
+"""Executing a prompt: node after node, reusing what is still good, and telling pages about it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .graph import Step, execution_order, read_steps, signatures
+from .nodes import Interrupted, NodeRegistry, Result, Run
+from .queue import Outcome, RunningPrompt
+
+log = logging.getLogger("comfy_assets.standalone")
+
+
+class Send(Protocol):
+    """Sends a message to the pages of a session, or to every page when it is None."""
+
+    def __call__(self, event: str, data: Mapping[str, Any], sid: str | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a prompt ended early: the message that pages get, and its data."""
+
+    event: str
+    data: Mapping[str, Any]
+
+
+class Executor:
+    """Runs one prompt at a time and keeps the results of the last one, by signature, for the next."""
+
+    def __init__(self, registry: NodeRegistry, send: Send) -> None:
+        self.registry = registry
+        self.send = send
+        self.results: dict[str, Result] = {}
+        self._current: tuple[str | None, str] | None = None
+
+    def execute(self, running: RunningPrompt) -> Outcome:
+        """Run to the end, to the first error, or until interrupted."""
+        try:
+            return Execution(self, running).run()
+        finally:
+            self._current = None
+
+    def begin_node(self, client_id: str | None, node_id: str) -> None:
+        self._current = (client_id, node_id)
+
+    def current_node(self, client_id: str) -> str | None:
+        """The node that is being executed for a session."""
+        current = self._current
+        return current[1] if current is not None and current[0] == client_id else None
+
+
+class Execution:
+    """One prompt on its way through the nodes."""
+
+    def __init__(self, executor: Executor, running: RunningPrompt) -> None:
+        self._executor = executor
+        self._running = running
+        self._prompt = running.prompt
+        self._messages: list[tuple[str, Mapping[str, Any]]] = []
+        self._executed: list[str] = []
+        self._shown: dict[str, Mapping[str, Any]] = {}
+        self._progress: dict[str, dict[str, Any]] = {}
+        self._steps = read_steps(self._prompt.graph, executor.registry)
+        self._signatures = signatures(self._steps, self._fingerprint)
+
+    def run(self) -> Outcome:
+        self._announce("execution_start", {})
+        results = self._executor.results
+        wanted = set(self._signatures.values())
+        for stale in set(results) - wanted:
+            del results[stale]
+        cached = [node_id for node_id in self._steps if self._signatures.get(node_id) in results]
+        self._announce("execution_cached", {"nodes": cached})
+        failure = self._run_nodes(cached)
+        if failure is None:
+            self._announce("execution_success", {})
+        else:
+            # A page that has not asked for this prompt still learns that it was interrupted.
+            self._announce(failure.event, failure.data, broadcast=failure.event == "execution_interrupted")
+        return self._outcome(completed=failure is None)
+
+    def _run_nodes(self, cached: list[str]) -> Failure | None:
+        for node_id in execution_order(self._steps, self._prompt.outputs, set(cached)):
+            result = self._executor.results.get(self._signatures[node_id])
+            if result is not None:
+                self._show(node_id, result.ui, always=True)
+                self._set_progress(node_id, 1, 1, "finished")
+                continue
+            failure = self._run_node(node_id)
+            if failure is not None:
+                return failure
+        return None
+
+    def _run_node(self, node_id: str) -> Failure | None:
+        step = self._steps[node_id]
+        inputs: dict[str, Any] = {}
+        self._executor.begin_node(self._prompt.client_id, node_id)
+        self._set_progress(node_id, 0, 1, "running")
+        self._send("executing", {"node": node_id, "display_node": node_id})
+        try:
+            inputs.update(self._inputs(step))
+            result = self._call(node_id, step, inputs)
+        except Interrupted:
+            return Failure("execution_interrupted", self._failure_data(node_id))
+        except Exception as error:  # noqa: BLE001  nodes are foreign code: whatever they raise is their error
+            return self._failed(node_id, inputs, error)
+        self._show(node_id, result.ui)
+        self._executor.results[self._signatures[node_id]] = result
+        self._executed.append(node_id)
+        self._set_progress(node_id, 1, 1, "finished")
+        return None
+
+    def _inputs(self, step: Step) -> dict[str, Any]:
+        results = self._executor.results
+        linked = {
+            name: results[self._signatures[link.source]].outputs[link.slot]
+            for name, link in step.links.items()
+        }
+        return {**step.literals, **linked}
+
+    def _call(self, node_id: str, step: Step, inputs: Mapping[str, Any]) -> Result:
+        node = self._executor.registry[step.class_type]
+        run = Run(
+            node_id,
+            self._prompt.graph,
+            self._prompt.extra_data,
+            self._running.interrupted,
+            lambda value, total: self._report(node_id, value, total),
+        )
+        run.check()
+        result = node.execute(run, **inputs)
+        if len(result.outputs) != len(node.returns):
+            raise TypeError(f"{step.class_type} must give {len(node.returns)} outputs")
+        return result
+
+    def _failed(self, node_id: str, inputs: Mapping[str, Any], error: Exception) -> Failure:
+        log.warning("node %s failed: %s", node_id, error, exc_info=error)
+        kind = type(error)
+        module = "" if kind.__module__ == "builtins" else kind.__module__ + "."
+        data = {
+            **self._failure_data(node_id),
+            "exception_message": f"{error}\n",
+            "exception_type": module + kind.__qualname__,
+            "traceback": traceback.format_tb(error.__traceback__),
+            "current_inputs": {name: [_printable(value)] for name, value in inputs.items()},
+            "current_outputs": [
+                each for each in self._steps if self._signatures.get(each) in self._results()
+            ],
+        }
+        return Failure("execution_error", data)
+
+    def _results(self) -> Mapping[str, Result]:
+        return self._executor.results
+
+    def _failure_data(self, node_id: str) -> dict[str, Any]:
+        node_type = self._steps[node_id].class_type
+        return {"node_id": node_id, "node_type": node_type, "executed": list(self._executed)}
+
+    def _fingerprint(self, step: Step) -> str:
+        """A node whose fingerprint cannot be taken is never reused."""
+        try:
+            return self._executor.registry[step.class_type].fingerprint(step.literals)
+        except (OSError, ValueError, LookupError):
+            return secrets.token_hex()
+
+    def _show(self, node_id: str, ui: Mapping[str, Any], *, always: bool = False) -> None:
+        """Tell pages what an output node gives, and keep it for the history."""
+        if ui:
+            self._shown[node_id] = ui
+        if ui or always:
+            self._send("executed", {"node": node_id, "display_node": node_id, "output": ui or None})
+
+    def _report(self, node_id: str, value: float, total: float) -> None:
+        data = {"value": value, "max": total, "prompt_id": self._prompt.prompt_id, "node": node_id}
+        self._set_progress(node_id, value, total, "running")
+        self._executor.send("progress", data, self._prompt.client_id)
+
+    def _set_progress(self, node_id: str, value: float, total: float, state: str) -> None:
+        """Send the state of every node that has been begun."""
+        self._progress[node_id] = {
+            "value": value,
+            "max": total,
+            "state": state,
+            "node_id": node_id,
+            "prompt_id": self._prompt.prompt_id,
+            "display_node_id": node_id,
+            "parent_node_id": None,
+            "real_node_id": node_id,
+        }
+        data = {"prompt_id": self._prompt.prompt_id, "nodes": self._progress}
+        self._executor.send("progress_state", data, self._prompt.client_id)
+
+    def _send(self, event: str, data: Mapping[str, Any]) -> None:
+        """Send to the session that submitted the prompt; without one nobody is interested."""
+        if self._prompt.client_id is not None:
+            data = {**data, "prompt_id": self._prompt.prompt_id}
+            self._executor.send(event, data, self._prompt.client_id)
+
+    def _announce(self, event: str, data: Mapping[str, Any], *, broadcast: bool = False) -> None:
+        """Like ``_send``, for the messages that the history keeps."""
+        stamped = {"prompt_id": self._prompt.prompt_id, **data, "timestamp": int(time.time() * 1000)}
+        self._messages.append((event, stamped))
+        if broadcast or self._prompt.client_id is not None:
+            self._executor.send(event, stamped, self._prompt.client_id)
+
+    def _outcome(self, *, completed: bool) -> Outcome:
+        meta = {
+            node_id: {
+                "node_id": node_id,
+                "display_node": node_id,
+                "parent_node": None,
+                "real_node_id": node_id,
+            }
+            for node_id in self._shown
+        }
+        return Outcome(completed, self._shown, meta, tuple(self._messages))
+
+
+def _printable(value: object) -> object:
+    """A value as an error message shows it."""
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

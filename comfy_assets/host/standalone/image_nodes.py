@@ -1,0 +1,247 @@
+"""The built-in nodes, with ComfyUI's names and signatures."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import os
+import random
+import string
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .names import UnsafeName
+from .nodes import InputTypes, Node, NodeRegistry, Result, Run
+from .pixels import METHODS, load_image, resize, stack, to_image
+from .saving import save_place
+
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
+
+    from .pixels import Floats
+
+MAX_SIZE = 16384
+SAVE_COMPRESSION = 4
+PREVIEW_COMPRESSION = 1
+
+
+def register_image_nodes(registry: NodeRegistry) -> None:
+    """Add every built-in node."""
+    for node in (SaveImage, PreviewImage, LoadImage, ImageScale, ImageInvert, ImageBatch, EmptyImage):
+        registry.register(node.__name__, node)
+
+
+class EmptyImage(Node):
+    display_name = "Empty Image"
+    category = "image"
+    description = "Makes pictures of one colour."
+    returns = ("IMAGE",)
+
+    def input_types(self) -> InputTypes:
+        side = {"default": 512, "min": 1, "max": MAX_SIZE, "step": 1}
+        colour = {"default": 0, "min": 0, "max": 0xFFFFFF, "step": 1, "display": "color"}
+        return {
+            "required": {
+                "width": ("INT", side),
+                "height": ("INT", side),
+                "batch_size": ("INT", {"default": 1, "min": 1, "max": 4096}),
+                "color": ("INT", colour),
+            }
+        }
+
+    def execute(self, run: Run, **inputs: Any) -> Result:
+        import numpy as np
+
+        levels = [(inputs["color"] >> shift & 0xFF) / 0xFF for shift in (16, 8, 0)]
+        shape = (inputs["batch_size"], inputs["height"], inputs["width"], 3)
+        return Result((np.broadcast_to(np.array(levels, np.float32), shape),))
+
+
+class LoadImage(Node):
+    display_name = "Load Image"
+    category = "image"
+    description = "Loads a picture, and its transparency as a mask."
+    search_aliases = ("open image", "upload image", "read image")
+    essentials_category = "Basics"
+    returns = ("IMAGE", "MASK")
+    open_choices = frozenset({"image"})
+
+    def input_types(self) -> InputTypes:
+        return {"required": {"image": (image_names(self.folders.input), {"image_upload": True})}}
+
+    def check(self, literals: Mapping[str, Any]) -> Mapping[str, str]:
+        name = literals.get("image")
+        if name is None:
+            return {}
+        return {} if self._exists(name) else {"image": f"there is no such image file: {name!s:.200}"}
+
+    def fingerprint(self, literals: Mapping[str, Any]) -> str:
+        path = self.folders.annotated(str(literals["image"]))
+        stat = path.stat()
+        return f"{stat.st_mtime_ns}:{stat.st_size}"
+
+    def execute(self, run: Run, **inputs: Any) -> Result:
+        return Result(load_image(self.folders.annotated(inputs["image"])))
+
+    def _exists(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and self.folders.annotated(name).is_file()
+        except UnsafeName:
+            return False
+
+
+class ImageInvert(Node):
+    display_name = "Invert Image Colors"
+    category = "image/color"
+    description = "Turns every colour into its opposite."
+    search_aliases = ("negative",)
+    essentials_category = "Image Tools"
+    returns = ("IMAGE",)
+
+    def input_types(self) -> InputTypes:
+        return {"required": {"image": ("IMAGE",)}}
+
+    def execute(self, run: Run, **inputs: Any) -> Result:
+        return Result((1 - inputs["image"],))
+
+
+class ImageScale(Node):
+    display_name = "Upscale Image"
+    category = "image/upscaling"
+    description = "Changes the size of pictures. A width or height of 0 follows from the other."
+    search_aliases = ("resize image", "scale image", "change size")
+    essentials_category = "Image Tools"
+    returns = ("IMAGE",)
+
+    def input_types(self) -> InputTypes:
+        side = {"default": 512, "min": 0, "max": MAX_SIZE, "step": 1}
+        return {
+            "required": {
+                "image": ("IMAGE",),
+                "upscale_method": (list(METHODS),),
+                "width": ("INT", side),
+                "height": ("INT", side),
+                "crop": (["disabled", "center"],),
+            }
+        }
+
+    def execute(self, run: Run, **inputs: Any) -> Result:
+        image: Floats = inputs["image"]
+        width, height = inputs["width"], inputs["height"]
+        if width == 0 and height == 0:
+            return Result((image,))
+        old_height, old_width = image.shape[1:3]
+        width = width or max(1, round(old_width * height / old_height))
+        height = height or max(1, round(old_height * width / old_width))
+        return Result((resize(image, width, height, inputs["upscale_method"], inputs["crop"]),))
+
+
+class ImageBatch(Node):
+    display_name = "Batch Images (DEPRECATED)"
+    category = "image/batch"
+    description = "Puts two batches of pictures into one, in the size of the first."
+    search_aliases = ("combine images", "merge images")
+    returns = ("IMAGE",)
+    deprecated = True
+
+    def input_types(self) -> InputTypes:
+        return {"required": {"image1": ("IMAGE",), "image2": ("IMAGE",)}}
+
+    def execute(self, run: Run, **inputs: Any) -> Result:
+        return Result((stack(inputs["image1"], inputs["image2"]),))
+
+
+class SaveImage(Node):
+    display_name = "Save Image"
+    category = "image"
+    description = "Saves pictures as PNG files in the output folder, with the workflow inside."
+    search_aliases = ("export image", "write image", "download")
+    essentials_category = "Basics"
+    returns = ("IMAGE",)
+    return_names = ("images",)
+    output_node = True
+
+    def input_types(self) -> InputTypes:
+        prefix = {
+            "default": "ComfyUI",
+            "tooltip": "How the file names begin. May name a subfolder and hold %width%, %height%, %year% …",
+        }
+        return {
+            "required": {
+                "images": ("IMAGE", {"tooltip": "The pictures to save."}),
+                "filename_prefix": ("STRING", prefix),
+            },
+            "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
+        }
+
+    def execute(self, run: Run, **inputs: Any) -> Result:
+        images: Floats = inputs["images"]
+        prefix = inputs["filename_prefix"]
+        saved = save_images(run, images, self.folders.output, prefix, "output", SAVE_COMPRESSION)
+        return Result((images,), {"images": saved})
+
+
+class PreviewImage(Node):
+    display_name = "Preview Image"
+    category = "image"
+    description = "Shows pictures without keeping them: they are gone after a restart."
+    search_aliases = ("show image", "view image")
+    essentials_category = "Basics"
+    returns = ("IMAGE",)
+    return_names = ("images",)
+    output_node = True
+
+    def input_types(self) -> InputTypes:
+        return {
+            "required": {"images": ("IMAGE",)},
+            "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
+        }
+
+    def execute(self, run: Run, **inputs: Any) -> Result:
+        images: Floats = inputs["images"]
+        prefix = "ComfyUI_temp_" + "".join(random.choices(string.ascii_lowercase, k=5))
+        saved = save_images(run, images, self.folders.temp, prefix, "temp", PREVIEW_COMPRESSION)
+        return Result((images,), {"images": saved})
+
+
+def save_images(
+    run: Run, images: Floats, root: Path, prefix: str, file_type: str, compression: int
+) -> list[dict[str, str]]:
+    """Write a batch below ``root`` and say where each picture went, as /view wants to be asked for it."""
+    place = save_place(root, prefix, width=images.shape[2], height=images.shape[1])
+    text = png_text(run)
+    saved = []
+    for index, image in enumerate(images):
+        run.check()
+        name = place.name(index)
+        to_image(image).save(place.folder / name, "PNG", pnginfo=text, compress_level=compression)
+        saved.append({"filename": name, "subfolder": place.subfolder, "type": file_type})
+    return saved
+
+
+def png_text(run: Run) -> PngInfo:
+    """What a saved PNG says about its making: the prompt, and what the client sent along for it."""
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text("prompt", json.dumps(run.graph))
+    extra = run.extra_data.get("extra_pnginfo")
+    for key, value in extra.items() if isinstance(extra, dict) else ():
+        text.add_text(key, json.dumps(value))
+    return text
+
+
+def image_names(folder: Path) -> list[str]:
+    """The picture files directly in a folder, sorted; names that are no Unicode are left out."""
+    try:
+        names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+    except FileNotFoundError:
+        return []
+    return sorted(name for name in names if _is_image_name(name))
+
+
+def _is_image_name(name: str) -> bool:
+    if not name.isprintable():  # undecodable bytes show up as lone surrogates, which JSON clients choke on
+        return False
+    return name.lower().endswith(".webp") or (mimetypes.guess_type(name)[0] or "").startswith("image/")

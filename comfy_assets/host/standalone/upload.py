@@ -1,0 +1,135 @@
+"""``POST /upload/image``: a file is put into the input, output or temp folder under a name that is free."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from aiohttp import web
+
+from .answers import Refusal, json_answer
+from .folders import BaseFolders
+from .names import UnsafeName, file_name, folder_parts
+
+BLOCK = 1024 * 1024
+MAX_COPIES = 10_000
+
+
+class Upload:
+    """Answers /upload/image."""
+
+    def __init__(self, folders: BaseFolders) -> None:
+        self._folders = folders
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Fields: image (the file), type, subfolder, overwrite ("true" or "1")."""
+        fields = await _read_form(request)
+        image = fields.get("image")
+        if not isinstance(image, web.FileField) or not image.filename:
+            raise Refusal("The field image must be a file with a name.")
+        file_type = _text(fields.get("type"), "type") or "input"
+        subfolder = _text(fields.get("subfolder"), "subfolder")
+        root = self._folders.of_type(file_type)
+        if root is None:
+            raise Refusal("type must be input, output or temp.")
+        try:
+            folder = root.joinpath(*folder_parts(subfolder))
+            wanted = file_name(image.filename)
+        except UnsafeName as error:
+            raise Refusal(f"The file's name or subfolder is refused: {error}.") from error
+        overwrite = _text(fields.get("overwrite"), "overwrite") in ("true", "1")
+        name = await asyncio.to_thread(store_upload, image.file, folder, wanted, overwrite=overwrite)
+        return json_answer({"name": name, "subfolder": subfolder, "type": file_type})
+
+
+def store_upload(source: IO[bytes], folder: Path, wanted: str, *, overwrite: bool) -> str:
+    """Write the file and return its name. Blocks; raises Refusal when the system will not have it.
+
+    Without ``overwrite`` a file of the same name and content is used as it is; beside one of another content
+    the new file becomes ``name (1).png``, ``name (2).png`` and so on.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            with _draft(source, folder) as draft:
+                draft.replace(folder / wanted)
+            return wanted
+        return _store_beside(source, folder, wanted)
+    except OSError as error:
+        raise Refusal(f"The file cannot be stored: {error.strerror or error}.") from error
+
+
+def _store_beside(source: IO[bytes], folder: Path, wanted: str) -> str:
+    stem, suffix = os.path.splitext(wanted)  # noqa: PTH122  the suffix of a name, not of a path
+    for copy in range(MAX_COPIES):
+        name = wanted if copy == 0 else f"{stem} ({copy}){suffix}"
+        path = folder / name
+        try:
+            target = path.open("xb")  # claims the name, so that two uploads at once cannot take the same
+        except FileExistsError:
+            if same_content(source, path):
+                return name
+            continue
+        with target:
+            _copy_or_remove(source, target, path)
+        return name
+    raise Refusal("There are too many files of this name.")
+
+
+def same_content(source: IO[bytes], path: Path) -> bool:
+    """Whether a file holds the same bytes."""
+    if not path.is_file():
+        return False
+    source.seek(0)
+    with path.open("rb") as existing:
+        while True:
+            block = source.read(BLOCK)
+            if block != existing.read(BLOCK):
+                return False
+            if not block:
+                return True
+
+
+def _copy_or_remove(source: IO[bytes], target: IO[bytes], path: Path) -> None:
+    try:
+        source.seek(0)
+        shutil.copyfileobj(source, target, BLOCK)
+    except OSError:
+        target.close()
+        path.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _draft(source: IO[bytes], folder: Path) -> Iterator[Path]:
+    """The upload under a passing name in its folder; gone afterwards unless it was moved."""
+    path = folder / f".upload-{uuid.uuid4().hex}"
+    try:
+        with path.open("xb") as target:
+            source.seek(0)
+            shutil.copyfileobj(source, target, BLOCK)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def _read_form(request: web.Request) -> dict[str, object]:
+    try:
+        return dict(await request.post())
+    except (ValueError, LookupError, RuntimeError) as error:  # broken multipart, unknown charset
+        raise Refusal("The request's body is not a readable form.") from error
+
+
+def _text(value: object, name: str) -> str:
+    """A text field of a form; empty when it is absent. Raises Refusal."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Refusal(f"The field {name} must be text.")
+    return value

@@ -1,0 +1,138 @@
+"""``GET /view``: a file of the input, output or temp folder, as it is or as a picture made from it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import mimetypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from aiohttp import web
+
+from .answers import Refusal
+from .folders import BaseFolders, split_annotation
+from .names import UnsafeName, folder_parts, relative_parts
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    Encode = Callable[[Image], tuple[bytes, str]]
+
+DEFAULT_QUALITY = 90
+OPAQUE = "application/octet-stream"
+# What browsers show without ever running it; everything else is sent as a download.
+_PASSIVE_FAMILIES = ("image/", "audio/", "video/")
+_PASSIVE_TYPES = frozenset({"text/plain", "application/json"})
+_EXTRA_TYPES = {".webp": "image/webp", ".avif": "image/avif", ".flac": "audio/flac", ".opus": "audio/ogg"}
+
+
+class View:
+    """Answers /view from the folders of a server."""
+
+    def __init__(self, folders: BaseFolders) -> None:
+        self._folders = folders
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        path = self._path(request)
+        if not await asyncio.to_thread(path.is_file):
+            raise Refusal("There is no such file.", status=404)
+        preview, channel = request.query.get("preview"), request.query.get("channel", "rgba")
+        if preview is not None:
+            return await _picture(path, lambda image: _encode_preview(image, preview, channel))
+        if channel == "rgb":
+            return await _picture(path, lambda image: _png(image.convert("RGB")))
+        if channel == "a":
+            return await _picture(path, lambda image: _png(_alpha_of(image)))
+        return _file(path)
+
+    def _path(self, request: web.Request) -> Path:
+        """The file asked for. Raises Refusal."""
+        query = request.query
+        if not query.get("filename"):
+            raise Refusal("filename is missing.", status=404)
+        name, annotated = split_annotation(query["filename"])
+        folder = self._folders.of_type(annotated or query.get("type", "output"))
+        if folder is None:
+            raise Refusal("type must be input, output or temp.")
+        try:
+            return folder.joinpath(*folder_parts(query.get("subfolder", "")), *relative_parts(name))
+        except UnsafeName as error:
+            raise Refusal(f"The file's name is refused: {error}.") from error
+
+
+def passive_type(name: str) -> str:
+    """The content type of a file that a browser may show in place; a binary's for all that it might run."""
+    guessed = _EXTRA_TYPES.get(Path(name).suffix.lower()) or mimetypes.guess_type(name)[0] or OPAQUE
+    if guessed in _PASSIVE_TYPES:
+        return guessed
+    return guessed if guessed.startswith(_PASSIVE_FAMILIES) and "xml" not in guessed else OPAQUE
+
+
+def disposition(kind: str, name: str) -> str:
+    """A Content-Disposition header that keeps any file name, quotes and other alphabets included."""
+    plain = name.encode("ascii", "replace").decode().replace("\\", "_").replace('"', "_")
+    header = f'{kind}; filename="{plain}"'
+    return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _file(path: Path) -> web.FileResponse:
+    content_type = passive_type(path.name)
+    kind = "attachment" if content_type == OPAQUE else "inline"
+    headers = {
+        "Content-Type": content_type,
+        "Content-Disposition": disposition(kind, path.name),
+        "X-Content-Type-Options": "nosniff",
+    }
+    return web.FileResponse(path, headers=headers)
+
+
+async def _picture(path: Path, encode: Encode) -> web.Response:
+    """A picture made from the file. Raises Refusal when Pillow cannot read it."""
+    try:
+        body, content_type = await asyncio.to_thread(_encode_file, path, encode)
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow's readers raise on broken files
+        raise Refusal("The file is not a picture that can be read.") from error
+    headers = {"Content-Disposition": disposition("inline", path.name), "X-Content-Type-Options": "nosniff"}
+    return web.Response(body=body, content_type=content_type, headers=headers)
+
+
+def _encode_file(path: Path, encode: Encode) -> tuple[bytes, str]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return encode(image)
+    except Image.DecompressionBombError as error:
+        raise ValueError("the picture is too large") from error
+
+
+def _encode_preview(image: Image, wanted: str, channel: str) -> tuple[bytes, str]:
+    """A smaller encoding: ``webp;90`` or ``jpeg;75``. JPEG has no alpha, so that channel wants webp."""
+    words = wanted.split(";")
+    kind = "jpeg" if words[0] == "jpeg" and "a" not in channel else "webp"
+    digits = words[-1]
+    quality = min(int(digits), 100) if digits.isdecimal() and len(digits) <= 3 else DEFAULT_QUALITY
+    if kind == "jpeg" or channel == "rgb" or image.mode not in ("RGB", "RGBA"):
+        transparent = "A" in image.getbands() or "transparency" in image.info
+        image = image.convert("RGBA" if transparent and kind == "webp" and channel != "rgb" else "RGB")
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=quality)
+    return buffer.getvalue(), f"image/{kind}"
+
+
+def _alpha_of(image: Image) -> Image:
+    """A black picture with the transparency of this one; opaque when it has none."""
+    from PIL import Image
+
+    black = Image.new("RGBA", image.size)
+    black.putalpha(image.convert("RGBA").getchannel("A"))
+    return black
+
+
+def _png(image: Image) -> tuple[bytes, str]:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue(), "image/png"

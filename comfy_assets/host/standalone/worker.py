@@ -1,0 +1,53 @@
+"""The thread that executes prompts."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from .executor import Executor, Send
+from .queue import Outcome, PromptQueue, RunningPrompt
+
+log = logging.getLogger("comfy_assets.standalone")
+
+FAILED = Outcome(completed=False, outputs={}, meta={}, messages=())
+
+
+class Worker:
+    """Takes prompts from the queue one by one. The thread is a daemon: a node that hangs holds nobody."""
+
+    def __init__(self, queue: PromptQueue, executor: Executor, send: Send) -> None:
+        self._queue = queue
+        self._executor = executor
+        self._send = send
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._queue.open()
+        self._thread = threading.Thread(target=self._work, name="standalone prompt worker", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Interrupt the running prompt and end the thread. Blocks; whether it ended in time."""
+        self._queue.close()
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return True
+        thread.join(timeout_s)
+        return not thread.is_alive()
+
+    def _work(self) -> None:
+        while (running := self._queue.take()) is not None:
+            outcome = self._execute(running)
+            self._queue.finish(running, outcome)
+            prompt = running.prompt
+            if prompt.client_id is not None:
+                data = {"node": None, "prompt_id": prompt.prompt_id}
+                self._send("executing", data, prompt.client_id)
+
+    def _execute(self, running: RunningPrompt) -> Outcome:
+        try:
+            return self._executor.execute(running)
+        except Exception:  # a fault of the executor itself must not end the worker
+            log.exception("prompt %s could not be executed", running.prompt.prompt_id)
+            return FAILED
