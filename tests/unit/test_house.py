@@ -1,0 +1,128 @@
+"""The rules of the house: who may import whom, and what the packaging files say of the checkout."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it where Python does not
+
+ROOT = Path(__file__).resolve().parents[2]
+CORE = ROOT / "comfy_assets"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def sources() -> Iterator[Path]:
+    """Every module that is installed."""
+    yield ROOT / "__init__.py"
+    yield from sorted(CORE.rglob("*.py"))
+    yield from sorted((ROOT / "routes").rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules a file imports: relative ones as ``comfy_assets.db.files``, others as written."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = (*base, *(node.module or "").split(".")) if node.module else base
+            yield ".".join(module)
+            yield from (".".join((*module, alias.name)) for alias in node.names)
+
+
+def module(path: Path) -> str:
+    """The dotted name of a file below the root."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+# Which modules may import a third-party package or an inner layer.
+ALLOWED = [
+    ("aiohttp", ("comfy_assets.host", "routes")),
+    ("aiosqlite", ("comfy_assets.db",)),
+    ("torch", ("comfy_assets.host",)),
+    ("server", ("comfy_assets.host.comfyui",)),
+    ("folder_paths", ("comfy_assets.host.comfyui",)),
+    ("routes", ("routes", "comfy_assets.plugin")),
+    ("comfy_assets.plugin", ("comfy_assets.cli", "comfy_assets.plugin", "")),
+    ("comfy_assets.app", ("routes", "comfy_assets.cli", "comfy_assets.plugin", "comfy_assets.app")),
+    ("comfy_assets.host.comfyui", ("comfy_assets.plugin",)),
+    ("comfy_assets.host.standalone", ("comfy_assets.cli", "comfy_assets.host.standalone")),
+]
+# Inner layers know nothing of outer ones.
+FORBIDDEN = [
+    ("comfy_assets.db", ("comfy_assets.assets", "comfy_assets.tasks", "comfy_assets.host")),
+    ("comfy_assets.tasks", ("comfy_assets.assets", "comfy_assets.db", "comfy_assets.host")),
+    ("comfy_assets.models", ("comfy_assets.db", "comfy_assets.assets", "comfy_assets.host")),
+    ("comfy_assets.errors", ("comfy_assets.",)),
+    ("comfy_assets.host", ("comfy_assets.db", "comfy_assets.assets", "comfy_assets.tasks")),
+    ("routes", ("comfy_assets.db",)),
+]
+
+
+def within(name: str, prefix: str) -> bool:
+    """Whether a module is the one named or lies in it."""
+    return name == prefix or name.startswith(prefix.rstrip(".") + ".")
+
+
+@pytest.mark.parametrize(("imported", "importers"), ALLOWED)
+def test_only_these_import_it(imported: str, importers: tuple[str, ...]) -> None:
+    offenders = [
+        module(path)
+        for path in sources()
+        if any(within(name, imported) for name in imports(path))
+        and not any(within(module(path), allowed) or module(path) == allowed for allowed in importers)
+        and module(path) != "__init__"
+    ]
+    assert offenders == []
+
+
+@pytest.mark.parametrize(("layer", "outer"), FORBIDDEN)
+def test_layers_do_not_import_outwards(layer: str, outer: tuple[str, ...]) -> None:
+    offenders = [
+        (module(path), name)
+        for path in sources()
+        if within(module(path), layer)
+        for name in imports(path)
+        if any(within(name, other) for other in outer)
+    ]
+    assert offenders == []
+
+
+def test_every_package_is_installed() -> None:
+    on_disk = {
+        "comfy_assets_node" + "".join(f".{part}" for part in path.parent.relative_to(ROOT).parts)
+        for path in sources()
+    }
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == on_disk
+
+
+def test_requirements_are_the_dependencies() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").split()
+    assert lines == PROJECT["project"]["dependencies"]
+    assert not any(re.match(r"torch|.*[<=]=|.*<", line) for line in lines), "nothing is pinned, nothing pulls torch"
+
+
+def test_the_version_is_stated_once() -> None:
+    text = (CORE / "__init__.py").read_text(encoding="utf-8")
+    assert f'VERSION = "{PROJECT["project"]["version"]}"' in text
+
+
+def test_imports_are_relative() -> None:
+    """ComfyUI imports the pack under a name made from its path, so no module may name the package."""
+    offenders = [module(p) for p in sources() if any(within(n, "comfy_assets_node") for n in imports(p))]
+    assert offenders == []
+
+
+def test_no_posix_only_module_is_imported() -> None:
+    posix_only = {"fcntl", "grp", "pwd", "resource", "termios", "posix"}
+    assert [module(p) for p in sources() if posix_only & set(imports(p))] == []
