@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -60,7 +61,10 @@ class Roots:
             for f in folders.folders
             if f.category not in _NOT_MODELS
         ]
-        self._excluded = [absolute(p) for p in folders.excluded]
+        self._at: dict[Path, list[Folder]] = defaultdict(list)
+        for folder in self._folders:
+            self._at[folder.path].append(folder)
+        self._excluded = frozenset(absolute(p) for p in folders.excluded)
 
     def walk_roots(self, only: frozenset[str] | None = None) -> list[Path]:
         """The outermost folders, none inside another; ``only`` restricts them to kinds or categories by name."""
@@ -81,13 +85,13 @@ class Roots:
 
     def is_excluded(self, path: Path) -> bool:
         """Whether the path lies in a subtree that is never part of the library."""
-        return any(path.is_relative_to(base) for base in self._excluded)
+        return not self._excluded.isdisjoint((path, *path.parents))
 
     def place(self, path: Path) -> Place | None:
         """What the position of a folder says, or None outside the library."""
         if self.is_excluded(path):
             return None
-        holding = [f for f in self._folders if path.is_relative_to(f.path)]
+        holding = [f for ancestor in (path, *path.parents) for f in self._at.get(ancestor, ())]
         if not holding:
             return None
         nearest = max(holding, key=lambda f: (len(f.path.parts), -_KIND_ORDER[f.kind]))
