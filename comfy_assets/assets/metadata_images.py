@@ -1,0 +1,353 @@
+"""What PNG, JPEG, WebP and GIF files tell without decoding a pixel: their size, and the saved workflow.
+
+Readers of our own, because Pillow refuses large WebP images for their size, reads WebP files as a whole, finds
+text behind a PNG's pixels only by decoding them, and gives up on a damaged chunk along with all it knew. These
+walk the chunks, and read of the texts only those that are wanted, each once and at most 16 MiB of it.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+MAX_DOCUMENT = 16 << 20
+
+Read = Callable[[int, int], bytes]
+
+_MAX_CHUNKS = 10_000
+_MAX_TAGS = 256
+_SLACK = 4096  # what surrounds a text in its chunk: keyword, language, prefix
+_TRUNCATED = "The file is truncated."
+_KEYS = {b"prompt": "prompt", b"workflow": "workflow", b"parameters": "parameters"}
+
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_TEXT = frozenset((b"tEXt", b"zTXt", b"iTXt", b"comf"))  # comf: ComfyUI's animated PNGs
+
+_EXIF_MAGIC = b"Exif\0\0"
+_EXIF_POINTER, _USER_COMMENT = 0x8769, 0x9286
+_EXIF_BYTES = frozenset((1, 2, 7, 129))  # value types that hold text: BYTE, ASCII, UNDEFINED, UTF-8
+_CLAIM = re.compile(rb"(prompt|workflow)\s*:", re.IGNORECASE)
+
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
+
+_TOKEN = re.compile(rb'\\.|"|-?Infinity|NaN', re.DOTALL)
+
+_check_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+class _TooLarge(Exception):
+    """A text has more than 16 MiB."""
+
+
+@dataclass
+class _Found:
+    """What a reader has gathered; the texts are as they are in the file."""
+
+    width: int = 0
+    height: int = 0
+    texts: dict[str, bytes] = field(default_factory=dict)
+    omitted: set[str] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+
+
+def sniff_image(head: bytes) -> str | None:
+    """png, jpeg, webp or gif if a file starts like one."""
+    if head.startswith(_PNG_MAGIC):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    return "webp" if head.startswith(b"RIFF") and head[8:12] == b"WEBP" else None
+
+
+def read_image(image: str, read: Read, size: int, *, whole: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The facts and documents of an image; ``whole`` says that reading all of it costs nothing."""
+    found = _Found()
+    try:
+        _READERS[image](found, read, size, whole)
+    except struct.error:
+        found.problems.append(_TRUNCATED)
+    documents = _documents(found)
+    facts: dict[str, Any] = {"format": image}
+    if found.width and found.height:
+        facts |= {"width": found.width, "height": found.height}
+    elif not found.problems:
+        found.problems.append("The image's width or height is 0.")
+    if documents:
+        facts["embedded"] = sorted(documents)
+    if found.omitted:
+        facts["omitted"] = sorted(found.omitted)
+    if found.problems:
+        facts["error"] = " ".join(dict.fromkeys(found.problems))
+    return facts, documents
+
+
+def _read_png(found: _Found, read: Read, size: int, whole: bool) -> None:
+    length, kind, width, height = struct.unpack(">I4sII", read(8, 16))
+    if kind != b"IHDR" or length != 13:
+        found.problems.append("The PNG file has no header.")
+        return
+    found.width, found.height = width, height
+    texts: dict[bytes, tuple[bytes, int, int]] = {}
+    exif = None
+    for kind, start, length, keyword in _png_chunks(read, found, size, whole):
+        if kind == b"eXIf":
+            exif = start, length
+        elif keyword in _KEYS and len(keyword) < length:
+            texts[keyword] = kind, start, length
+    for keyword, (kind, start, length) in texts.items():
+        _add_png_text(found, _KEYS[keyword], kind, read, start + len(keyword) + 1, length - len(keyword) - 1)
+    if exif is not None:
+        _add_exif(found, read, [exif])
+
+
+def _png_chunks(read: Read, found: _Found, size: int, whole: bool) -> Iterator[tuple[bytes, int, int, bytes]]:
+    """Chunks that may be of use: kind, start, length, keyword; those behind the pixels only if ``whole``."""
+    start = 33
+    for _ in range(_MAX_CHUNKS):
+        head = read(start, 19)  # length, kind, and the longest keyword wanted
+        if len(head) < 8:
+            break
+        length, kind = struct.unpack_from(">I4s", head)
+        if kind == b"IEND" or (kind == b"IDAT" and not whole):
+            return
+        if start + 12 + length > size:
+            break
+        if kind in _PNG_TEXT:
+            yield kind, start + 8, length, head[8:].partition(b"\0")[0]
+        elif kind == b"eXIf":
+            yield kind, start + 8, length, b""
+        start += 12 + length
+    else:
+        return
+    found.problems.append(_TRUNCATED)
+
+
+def _add_png_text(found: _Found, key: str, kind: bytes, read: Read, start: int, length: int) -> None:
+    """Take in a text whose chunk continues here behind the keyword."""
+    try:
+        if length > MAX_DOCUMENT + _SLACK:
+            raise _TooLarge
+        found.texts[key] = _png_text(kind, read(start, length))
+    except _TooLarge:
+        found.omitted.add(key)
+    except zlib.error:
+        found.problems.append(f"The embedded {key} is damaged.")
+
+
+def _png_text(kind: bytes, body: bytes) -> bytes:
+    """The text in a chunk, the keyword left out; raises _TooLarge and zlib.error."""
+    if kind == b"zTXt":
+        return _inflate(body[1:])
+    if kind == b"iTXt":
+        _language, _, rest = body[2:].partition(b"\0")
+        _translated, _, text = rest.partition(b"\0")
+        return _inflate(text) if body[:1] == b"\1" else text
+    return body
+
+
+def _inflate(data: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    text = stream.decompress(data, MAX_DOCUMENT + 1)
+    if len(text) > MAX_DOCUMENT:
+        raise _TooLarge
+    if not stream.eof:
+        raise zlib.error("incomplete")
+    return text
+
+
+def _read_jpeg(found: _Found, read: Read, size: int, whole: bool) -> None:
+    exif: list[tuple[int, int]] = []
+    start = 2
+    for _ in range(_MAX_CHUNKS):
+        fill, marker, length = struct.unpack(">BBH", read(start, 4))
+        if fill != 0xFF:
+            found.problems.append("The JPEG file is damaged.")
+            break
+        if marker == 0xFF or marker in _JPEG_BARE:
+            start += 1 if marker == 0xFF else 2
+            continue
+        if marker in (0xD9, 0xDA):  # the end, or the pixels
+            break
+        if marker in _JPEG_FRAMES:
+            found.height, found.width = struct.unpack(">HH", read(start + 5, 4))
+        elif marker == 0xE1 and read(start + 4, 6) == _EXIF_MAGIC:
+            exif.append((start + 10, max(0, length - 8)))
+        start += 2 + length
+    _add_exif(found, read, exif)
+
+
+def _read_webp(found: _Found, read: Read, size: int, whole: bool) -> None:
+    declared = 8 + int(struct.unpack("<I", read(4, 4))[0])
+    kind, head = read(12, 4), read(20, 10)
+    _set_webp_size(found, kind, head)
+    # Only the extended format has a place for EXIF, and says in its head whether it is used.
+    if kind == b"VP8X" and (whole or head[0] & 0x08):
+        _add_webp_exif(found, read, min(size, declared))
+    if declared > size:
+        found.problems.append(_TRUNCATED)
+
+
+def _set_webp_size(found: _Found, kind: bytes, head: bytes) -> None:
+    if kind == b"VP8X":
+        _, width, _, height, _ = struct.unpack("<IHBHB", head)
+        found.width, found.height = 1 + (width | head[6] << 16), 1 + (height | head[9] << 16)
+    elif kind == b"VP8L" and head[:1] == b"\x2f":
+        bits = int(struct.unpack_from("<I", head, 1)[0])
+        found.width, found.height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    elif kind == b"VP8 " and head[3:6] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", head, 6)
+        found.width, found.height = width & 0x3FFF, height & 0x3FFF
+    else:
+        found.problems.append("The WebP file does not tell its size.")
+
+
+def _add_webp_exif(found: _Found, read: Read, end: int) -> None:
+    start = 30
+    for _ in range(_MAX_CHUNKS):
+        if start + 8 > end:
+            break
+        kind, length = struct.unpack("<4sI", read(start, 8))
+        if kind == b"EXIF":
+            _add_exif(found, read, [(start + 8, length)])
+            break
+        start += 8 + length + (length & 1)
+
+
+def _read_gif(found: _Found, read: Read, size: int, whole: bool) -> None:
+    found.width, found.height = struct.unpack("<HH", read(6, 4))
+
+
+_READERS: dict[str, Callable[[_Found, Read, int, bool], None]] = {
+    "png": _read_png,
+    "jpeg": _read_jpeg,
+    "webp": _read_webp,
+    "gif": _read_gif,
+}
+
+
+def _add_exif(found: _Found, read: Read, parts: list[tuple[int, int]]) -> None:
+    """Take in the texts of an EXIF block; its parts are starts and lengths, several in a large JPEG."""
+    if sum(length for _, length in parts) > MAX_DOCUMENT + _SLACK:
+        found.problems.append("The EXIF block is too large to be read.")
+        return
+    block = b"".join(read(start, length) for start, length in parts).removeprefix(_EXIF_MAGIC)
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+    try:
+        if order is not None:
+            _add_exif_texts(found, block, order)
+    except struct.error:
+        found.problems.append("The EXIF block is damaged.")
+
+
+def _add_exif_texts(found: _Found, block: bytes, order: str) -> None:
+    """ComfyUI and its packs write "prompt:{…}" and "workflow:{…}" to Make, Model, UserComment and others."""
+    directories = [int(struct.unpack_from(order + "I", block, 4)[0])]
+    for directory in directories:  # the pointer to the second one is in the first
+        for tag, kind, start, length in _exif_entries(block, order, directory):
+            if tag == _EXIF_POINTER and len(directories) == 1:
+                directories.append(int(struct.unpack_from(order + "I", block, start)[0]))
+            elif tag == _USER_COMMENT:
+                _add_user_comment(found, block[start : start + length])
+            elif kind in _EXIF_BYTES and (claim := _CLAIM.match(block, start, start + length)):
+                found.texts.setdefault(claim[1].lower().decode(), block[claim.end() : start + length])
+
+
+def _exif_entries(block: bytes, order: str, directory: int) -> Iterator[tuple[int, int, int, int]]:
+    """The tag, type, start and length in bytes of each value of a directory; raises struct.error."""
+    count = min(struct.unpack_from(order + "H", block, directory)[0], _MAX_TAGS)
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        tag, kind, length, value = struct.unpack_from(order + "HHII", block, entry)
+        is_inline = length <= 4 or kind not in _EXIF_BYTES
+        yield tag, kind, entry + 8 if is_inline else value, length
+
+
+def _add_user_comment(found: _Found, comment: bytes) -> None:
+    text = _comment_text(comment)
+    claim = _CLAIM.match(text)
+    if claim is not None:
+        found.texts.setdefault(claim[1].lower().decode(), text[claim.end() :])
+    elif text.startswith(b"{") or b"Steps: " in text:  # cameras and phones have other uses for the field
+        found.texts.setdefault("parameters", text)
+
+
+def _comment_text(comment: bytes) -> bytes:
+    """A UserComment as UTF-8, or as it is where it names no encoding."""
+    code, text = comment[:8], comment[8:]
+    if code == b"UNICODE\0":
+        # UTF-16 in an order that is not told. Writers favour big-endian; zero bytes give the other one away.
+        sample = text[:2048]
+        order = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
+        return text.decode(order, "replace").lstrip("\ufeff").encode()
+    return text if code in (b"ASCII\0\0\0", b"JIS\0\0\0\0\0", bytes(8)) else comment
+
+
+def _documents(found: _Found) -> dict[str, bytes]:
+    documents = {}
+    for key, text in found.texts.items():
+        text = text.strip(b"\0 \t\r\n")
+        document = _json_string(text) if key == "parameters" else _json_object(text)
+        if document is None:
+            found.problems.append(f"The embedded {key} is not valid JSON.")
+        elif len(document) > MAX_DOCUMENT:
+            found.omitted.add(key)
+        else:
+            documents[key] = document
+    return documents
+
+
+def _json_string(text: bytes) -> bytes:
+    return msgspec.json.encode(_utf8(text).decode())
+
+
+def _json_object(text: bytes) -> bytes | None:
+    """The text if it is a JSON object, with null for NaN and infinities; else None."""
+    text = _utf8(text)
+    if not text.startswith(b"{"):
+        return None
+    if _is_json(text):
+        return text
+    if b"NaN" not in text and b"Infinity" not in text:
+        return None
+    text = _without_nan(text)
+    return text if _is_json(text) else None
+
+
+def _utf8(text: bytes) -> bytes:
+    """PNG's plain texts are Latin-1 by the standard and often UTF-8 in fact."""
+    try:
+        if not text.isascii():
+            text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1").encode()
+    return text
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        _check_json(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _without_nan(text: bytes) -> bytes:
+    """Put null for each NaN and infinity that is not inside a string."""
+    in_string = False
+
+    def replace(match: re.Match[bytes]) -> bytes:
+        nonlocal in_string
+        token = match[0]
+        if token == b'"':
+            in_string = not in_string
+        return token if in_string or token[:1] in b'"\\' else b"null"
+
+    return _TOKEN.sub(replace, text)

@@ -1,0 +1,108 @@
+"""Which MIME type a file name stands for, and what a browser may do with it."""
+
+from __future__ import annotations
+
+DEFAULT_MIME = "application/octet-stream"
+
+# Model and YAML types are those ComfyUI registers, so that a library indexed by either reads the same.
+_BY_SUFFIX = {
+    "safetensors": "application/safetensors",
+    "sft": "application/safetensors",
+    "pt": "application/pytorch",
+    "pth": "application/pytorch",
+    "ckpt": "application/pickle",
+    "pkl": "application/pickle",
+    "gguf": "application/gguf",
+    "bin": DEFAULT_MIME,
+    "latent": DEFAULT_MIME,
+    "onnx": DEFAULT_MIME,
+    "png": "image/png",
+    "apng": "image/apng",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "jfif": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "bmp": "image/bmp",
+    "tif": "image/tiff",
+    "tiff": "image/tiff",
+    "avif": "image/avif",
+    "svg": "image/svg+xml",
+    "ico": "image/x-icon",
+    "exr": "image/x-exr",
+    "hdr": "image/vnd.radiance",
+    "mp4": "video/mp4",
+    "m4v": "video/mp4",
+    "webm": "video/webm",
+    "mkv": "video/x-matroska",
+    "mov": "video/quicktime",
+    "avi": "video/x-msvideo",
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "oga": "audio/ogg",
+    "opus": "audio/ogg",
+    "m4a": "audio/mp4",
+    "aac": "audio/aac",
+    "glb": "model/gltf-binary",
+    "gltf": "model/gltf+json",
+    "obj": "model/obj",
+    "stl": "model/stl",
+    "fbx": DEFAULT_MIME,
+    "ply": DEFAULT_MIME,
+    "json": "application/json",
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "csv": "text/csv",
+    "yaml": "application/yaml",
+    "yml": "application/yaml",
+    "html": "text/html",
+    "htm": "text/html",
+    "xml": "application/xml",
+    "js": "text/javascript",
+    "css": "text/css",
+    "pdf": "application/pdf",
+    "zip": "application/zip",
+}
+
+_SHOWN_RASTER = frozenset(
+    {
+        "image/png",
+        "image/apng",
+        "image/jpeg",
+        "image/webp",
+        "image/gif",
+        "image/bmp",
+        "image/avif",
+        "image/x-icon",
+    }
+)
+_SHOWN_VIDEO = frozenset({"video/mp4", "video/webm", "video/quicktime", "video/ogg"})
+_SHOWN_AUDIO = frozenset({"audio/wav", "audio/mpeg", "audio/flac", "audio/ogg", "audio/mp4", "audio/aac"})
+_PREVIEWABLE = _SHOWN_RASTER | _SHOWN_VIDEO | _SHOWN_AUDIO | {"image/svg+xml"}
+_INERT = (
+    _SHOWN_RASTER
+    | _SHOWN_VIDEO
+    | _SHOWN_AUDIO
+    | {"image/tiff", "video/x-matroska", "video/x-msvideo", "text/plain", "application/json"}
+)
+
+
+def guess_mime(name: str) -> str:
+    """The type a file's suffix stands for; the same on every platform."""
+    return _BY_SUFFIX.get(name.rpartition(".")[2].lower(), DEFAULT_MIME) if "." in name else DEFAULT_MIME
+
+
+def is_previewable(mime: str) -> bool:
+    """Whether browsers show this type as an image, a video or sound."""
+    return _essence(mime) in _PREVIEWABLE
+
+
+def is_safe_inline(mime: str) -> bool:
+    """Whether a browser can be given this type to show without running anything that is in it."""
+    return _essence(mime) in _INERT
+
+
+def _essence(mime: str) -> str:
+    return mime.partition(";")[0].strip().lower()
