@@ -1,4 +1,4 @@
-"""Our router: one middleware that answers the requests the project owns and passes every other on untouched."""
+"""Our router: one middleware that answers the requests the project owns and passes on all others."""
 
 from __future__ import annotations
 

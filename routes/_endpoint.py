@@ -35,10 +35,18 @@ class Call(Generic[Q]):
 
 
 Function = Callable[[Call[Any]], Awaitable[Any]]
+Failure = Callable[[int, str, str, dict[str, Any] | None], web.Response]
 
 
-def endpoint(query: type[msgspec.Struct] = NoQuery) -> Callable[[Function], RequestHandler]:
-    """Make a handler of a function that takes a Call and answers a response, or a value to be sent as JSON."""
+def endpoint(
+    query: type[msgspec.Struct] = NoQuery, *, is_probe: bool = False, failure: Failure | None = None
+) -> Callable[[Function], RequestHandler]:
+    """Make a handler of a function that takes a Call and answers a response, or a value to be sent as JSON.
+
+    The handler never raises: whatever goes wrong is answered with ``failure``, or as JSON. A probe is
+    called for anybody, as the user "", and does not wait for the store to be open.
+    """
+    fail = failure or error_response
 
     def decorate(function: Function) -> RequestHandler:
         @functools.wraps(function)
@@ -46,18 +54,17 @@ def endpoint(query: type[msgspec.Struct] = NoQuery) -> Callable[[Function], Requ
             request: web.Request, path: Mapping[str, str], services: Services
         ) -> web.StreamResponse:
             try:
-                user = _user_of(request, services)
+                user = "" if is_probe else _user_of(request, services)
                 parsed = parse_query(query, request.query)
-                await services.ready()
+                if not is_probe:
+                    await services.ready()
                 answer = await function(Call(services, parsed, path, user, request))
+                return answer if isinstance(answer, web.StreamResponse) else json_response(answer)
             except ApiError as error:
-                return error_response(error.status, error.code, error.message, error.details)
-            except web.HTTPException:
-                raise
+                return fail(error.status, error.code, error.message, error.details)
             except Exception:
-                log.exception("%s %s failed", request.method, request.path)
-                return error_response(500, "INTERNAL_ERROR", "Something went wrong; the server's log says what.")
-            return answer if isinstance(answer, web.StreamResponse) else json_response(answer)
+                log.exception("%s %s failed", request.method, request.rel_url.raw_path)
+                return fail(500, "INTERNAL_ERROR", "Something went wrong; the server's log says what.", None)
 
         return handler
 

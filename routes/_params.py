@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
 import msgspec
+from aiohttp import web
 from multidict import MultiMapping
 
 from ..comfy_assets.errors import InvalidBodyError, InvalidHashError, InvalidQueryError
@@ -16,11 +17,19 @@ _HASH = re.compile(r"blake3:([0-9a-f]{64})")
 _FIELD = re.compile(r" - at `\$\.?([^`]*)`$")
 _MAX_TAGS = 100
 _MAX_METADATA_KEYS = 32
+_MAX_METADATA_VALUES = 100
 _INT64_MAX = 2**63 - 1
 
 Offset = Annotated[int, msgspec.Meta(ge=0, le=_INT64_MAX)]
 PageLimit = Annotated[int, msgspec.Meta(ge=1, le=500)]
 TagLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class BodyTooLargeError(InvalidBodyError):
+    """The request body is larger than the server takes."""
+
+    status = 413
+    code = "BODY_TOO_LARGE"
 
 
 class NoQuery(msgspec.Struct, frozen=True):
@@ -44,7 +53,8 @@ def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
         return msgspec.convert(raw, schema, strict=False)
     except msgspec.ValidationError as error:
         message, field = split_error(error)
-        raise InvalidQueryError(message, details={"field": field}) from error
+        reason = message.removesuffix(", got `str`")  # which every parameter is
+        raise InvalidQueryError(f"{field}: {reason}.", details={"field": field}) from error
 
 
 def _check_unicode(name: str, values: list[str]) -> None:
@@ -88,10 +98,16 @@ def parse_metadata_filter(text: str | None) -> dict[str, Any]:
         raise _bad_filter("It must be a JSON object.")
     if len(value) > _MAX_METADATA_KEYS:
         raise _bad_filter(f"At most {_MAX_METADATA_KEYS} fields can be given.")
+    count = 0
     for key, wanted in value.items():
         items = wanted if isinstance(wanted, list) else [wanted]
-        if len(items) > _MAX_TAGS or not all(_is_scalar(item) for item in items):
-            raise _bad_filter(f"The value of {key!r} must be a string, a number, true, false, null or a list of these.")
+        if not all(_is_scalar(item) for item in items):
+            raise _bad_filter(
+                f"The value of {key!r} must be a string, a number, true, false, null or a list of these."
+            )
+        count += len(items)
+    if count > _MAX_METADATA_VALUES:
+        raise _bad_filter(f"At most {_MAX_METADATA_VALUES} values can be given.")
     return value
 
 
@@ -102,19 +118,24 @@ def _is_scalar(item: Any) -> bool:
 
 
 def _bad_filter(reason: str) -> InvalidQueryError:
-    return InvalidQueryError(f"metadata_filter cannot be used. {reason}", details={"field": "metadata_filter"})
+    return InvalidQueryError(
+        f"metadata_filter cannot be used. {reason}", details={"field": "metadata_filter"}
+    )
 
 
 def parse_hash(text: str) -> bytes:
     """The digest in ``blake3:<64 hex digits>``. Raises InvalidHashError."""
     match = _HASH.fullmatch(text)
     if match is None:
-        raise InvalidHashError("A hash looks like blake3: and 64 hexadecimal digits.", details={"field": "hash"})
+        raise InvalidHashError(
+            "A hash looks like blake3: and 64 hexadecimal digits.", details={"field": "hash"}
+        )
     return bytes.fromhex(match[1])
 
 
-def parse_body(schema: type[Q], body: bytes) -> Q:
+async def parse_body(schema: type[Q], request: web.Request) -> Q:
     """A JSON body as the schema wants it; an empty one is an empty object. Raises InvalidBodyError."""
+    body = await _read(request)
     try:
         return msgspec.json.decode(body or b"{}", type=schema)
     except msgspec.ValidationError as error:
@@ -122,3 +143,12 @@ def parse_body(schema: type[Q], body: bytes) -> Q:
         raise InvalidBodyError(message, details={"field": field} if field else None) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidBodyError(f"The body is not valid JSON: {error}.") from error
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise BodyTooLargeError("The body is too large.") from error
+    except (web.RequestPayloadError, OSError) as error:
+        raise InvalidBodyError("The body could not be read.") from error

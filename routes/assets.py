@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any, Literal
-from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
@@ -14,6 +13,7 @@ from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import InvalidBodyError, InvalidCursorError, InvalidHashError
 from ..comfy_assets.models import Asset, AssetFilter, AssetSort, Order, Page, PageRequest
 from ._asset_body import AssetBody, asset_body
+from ._content import ContentResponse, disposition
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
 from ._params import (
@@ -28,6 +28,8 @@ from ._params import (
 )
 
 _CURSOR_SORTS = ("created_at", "updated_at", "name", "size")
+_ROOT_KINDS = {"models", "input", "output"}
+_NO_CONTENT = b""  # a digest that no content has
 
 
 class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +84,8 @@ class ListAssetsResponse(msgspec.Struct, omit_defaults=True):
 async def list_assets(call: Call[ListAssets]) -> ListAssetsResponse:
     """A page of the library (listAssets)."""
     query = call.query
-    try:
-        digest = parse_hash(query.hash) if query.hash else None
-    except InvalidHashError:  # pages of the stock frontend send a file name here
-        return ListAssetsResponse([], 0, has_more=False)
-    page = await call.services.assets.list(_filter(query, call.user, digest), _page_request(query))
+    wanted = _filter(query, call.user, _digest(query.hash))
+    page = await call.services.assets.list(wanted, _page_request(query))
     return ListAssetsResponse(
         [asset_body(asset) for asset in page.items], page.total, page.has_more, _next_cursor(page, query)
     )
@@ -113,11 +112,11 @@ async def get_content(call: Call[Content]) -> web.StreamResponse:
     inline = call.query.disposition == "inline" and is_safe_inline(asset.mime_type)
     headers = {
         "Content-Type": asset.mime_type if inline else "application/octet-stream",
-        "Content-Disposition": _disposition("inline" if inline else "attachment", asset.name),
+        "Content-Disposition": disposition("inline" if inline else "attachment", asset.name),
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-cache",
     }
-    return web.FileResponse(path, headers=headers)
+    return ContentResponse(path, headers)
 
 
 @endpoint()
@@ -130,7 +129,7 @@ async def check_hash(call: Call[NoQuery]) -> web.Response:
 @endpoint()
 async def seed(call: Call[NoQuery]) -> dict[str, Any]:
     """Start a scan unless one runs (seedAssets)."""
-    body = parse_body(SeedBody, await call.request.read())
+    body = await parse_body(SeedBody, call.request)
     task, started = call.services.indexer.start_scan(_scan_roots(call, body))
     return {"status": "started" if started else "already_running", "task_id": str(task.id)}
 
@@ -153,12 +152,6 @@ async def prune(call: Call[NoQuery]) -> dict[str, Any]:
     return {"status": "completed", "marked": await call.services.indexer.prune()}
 
 
-def _disposition(kind: str, name: str) -> str:
-    """A Content-Disposition value with the name in ASCII and in full (RFC 6266)."""
-    plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in name)
-    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-
-
 def _filter(query: AssetQuery, user: str, digest: bytes | None = None) -> AssetFilter:
     return AssetFilter(
         owner=user,
@@ -169,6 +162,14 @@ def _filter(query: AssetQuery, user: str, digest: bytes | None = None) -> AssetF
         metadata=parse_metadata_filter(query.metadata_filter),
         hash=digest,
     )
+
+
+def _digest(text: str | None) -> bytes | None:
+    """The digest to filter by. The stock frontend also sends file names here: no content has those."""
+    try:
+        return parse_hash(text) if text else None
+    except InvalidHashError:
+        return _NO_CONTENT
 
 
 def _page_request(query: ListAssets) -> PageRequest:
@@ -191,15 +192,15 @@ def _next_cursor(page: Page[Asset], query: ListAssets) -> str | None:
 def _scan_roots(call: Call[NoQuery], body: SeedBody) -> frozenset[str] | None:
     if body.roots is None:
         return None
-    known = Roots(call.services.host.folders()).names()
-    wanted = [root.strip("/").rpartition("/")[2] for root in body.roots]
-    unknown = [root for root, name in zip(body.roots, wanted, strict=True) if name not in known]
-    if unknown or not wanted:
+    names = Roots(call.services.host.folders()).names()
+    known = {name: name for name in names} | {f"models/{name}": name for name in names - _ROOT_KINDS}
+    unknown = [root for root in body.roots if root.strip("/") not in known]
+    if unknown or not body.roots:
         raise InvalidBodyError(
             "roots must name roots (models, input, output) or model categories.",
             details={"field": "roots", "unknown": unknown},
         )
-    return frozenset(wanted)
+    return frozenset(known[root.strip("/")] for root in body.roots)
 
 
 ROUTES = [

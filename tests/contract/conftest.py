@@ -1,0 +1,231 @@
+"""A client that holds every JSON answer against the contract, and hands to set what no operation sets yet."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import jsonschema
+import pytest
+import yaml
+from aiohttp.test_utils import TestClient
+from comfy_assets_node.comfy_assets.db import tags as tag_rows
+
+CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract" / "openapi.yaml"
+METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
+
+_RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_formats = jsonschema.FormatChecker(formats=())
+
+
+@_formats.checks("date-time")
+def _is_date_time(value: object) -> bool:
+    return not isinstance(value, str) or _RFC3339_UTC.fullmatch(value) is not None
+
+
+@_formats.checks("uuid")
+def _is_uuid(value: object) -> bool:
+    return not isinstance(value, str) or _UUID.fullmatch(value) is not None
+
+
+@_formats.checks("int64")
+def _is_int64(value: object) -> bool:
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
+
+
+class Contract:
+    """The operations of an OpenAPI 3.0 document, and the schemas of what they answer."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.operations: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
+        self._patterns: list[tuple[str, re.Pattern[str], Mapping[str, Any]]] = []
+        self._components = _as_json_schema(document["components"])
+        for path, item in document["paths"].items():
+            pattern = re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)))
+            for method in METHODS:
+                if method in item:
+                    operation = item[method]
+                    self.operations[operation["operationId"]] = (method.upper(), path, operation)
+                    self._patterns.append((method.upper(), pattern, operation))
+        self._patterns.sort(key=lambda entry: entry[1].pattern.count("[^/]+"))  # fixed paths first
+
+    def schema(self, method: str, path: str, status: int) -> dict[str, Any] | None:
+        """The schema of a JSON answer: the operation's own for a success, ErrorResponse for an error."""
+        if status >= 400:
+            return self._whole({"$ref": "#/components/schemas/ErrorResponse"})
+        operation = next((o for m, p, o in self._patterns if m == method and p.fullmatch(path)), None)
+        assert operation is not None, f"{method} {path} is no operation of the contract"
+        answer = operation["responses"].get(str(status), {})
+        schema = answer.get("content", {}).get("application/json", {}).get("schema")
+        return self._whole(schema) if schema is not None else None
+
+    def _whole(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        return {**_as_json_schema(schema), "components": self._components}
+
+
+def _as_json_schema(node: Any) -> Any:
+    """OpenAPI 3.0 as JSON Schema: ``nullable`` becomes a second type."""
+    if isinstance(node, list):
+        return [_as_json_schema(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    converted = {key: _as_json_schema(value) for key, value in node.items() if key != "nullable"}
+    if node.get("nullable") is True:
+        if "type" in converted:
+            converted["type"] = [converted["type"], "null"]
+        else:
+            converted = {"anyOf": [converted, {"type": "null"}]}
+    return converted
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract | None:
+    """The contract, or None where its file is not beside the checkout."""
+    if not CONTRACT.is_file():
+        return None
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return Contract(yaml.load(CONTRACT.read_bytes(), loader))  # noqa: S506 - both are safe loaders
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+
+@dataclass(frozen=True)
+class Api:
+    """Sends requests; every JSON answer must be what the contract says, and every error an ErrorResponse."""
+
+    client: TestClient[Any, Any]
+    contract: Contract | None
+    user: str | None = None
+
+    def as_user(self, user: str) -> Api:
+        """The same, with requests of this user."""
+        return replace(self, user=user)
+
+    async def send(self, method: str, path: str, status: int | None = 200, **options: Any) -> Answer:
+        """The answer, which must have this status (None: any)."""
+        if self.user is not None:
+            options["headers"] = {"comfy-user": self.user, **options.get("headers", {})}
+        async with self.client.request(method, path, **options) as response:
+            answer = Answer(response.status, response.headers, await response.read())
+            if status is not None:
+                assert answer.status == status, (method, str(response.url), answer.status, answer.body[:2000])
+            self._check(method, str(response.url.raw_path), answer)
+        return answer
+
+    def _check(self, method: str, path: str, answer: Answer) -> None:
+        if answer.headers.get("Content-Type", "").partition(";")[0] != "application/json":
+            return
+        if not answer.body and method == "HEAD":
+            return
+        body = answer.json
+        assert list(_nulls(body, "")) == []
+        if self.contract is None:
+            return
+        schema = self.contract.schema(method, unquote(path), answer.status)
+        if schema is not None:
+            jsonschema.Draft202012Validator(schema, format_checker=_formats).validate(body)
+
+    async def get(self, path: str, status: int = 200, **parameters: Any) -> Any:
+        """The JSON answer to a GET with these query parameters."""
+        return (await self.send("GET", path, status, params=parameters)).json
+
+    async def names(self, **parameters: Any) -> list[str]:
+        """The names on a page of assets."""
+        return [asset["name"] for asset in (await self.get("/api/assets", **parameters))["assets"]]
+
+    async def error(self, path: str, status: int, parameters: Any = None, method: str = "GET") -> Any:
+        """The body of an error."""
+        return (await self.send(method, path, status, params=parameters)).json
+
+
+def _nulls(value: Any, path: str) -> Iterable[str]:
+    """Where nulls are; the documents that users and files bring along may hold some."""
+    if value is None:
+        yield path
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key not in ("metadata", "user_metadata", "details"):
+                yield from _nulls(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _nulls(item, f"{path}[{index}]")
+
+
+@pytest.fixture
+def api_of(contract: Contract | None) -> Callable[[Any], Api]:
+    """Make an Api for a library."""
+    return lambda library: Api(library.client, contract)
+
+
+@pytest.fixture
+def api(library: Any, api_of: Callable[[Any], Api]) -> Api:
+    """Requests to the ``library``."""
+    return api_of(library)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """Sets by SQL what no operation sets yet."""
+
+    library: Any
+
+    async def execute(self, sql: str, *parameters: Any) -> None:
+        """Run one statement; it must change something."""
+        async with self.library.services.db.transaction() as tx:
+            assert await tx.execute(sql, parameters) > 0, sql
+
+    async def user_metadata(self, name: str, value: Mapping[str, Any]) -> None:
+        """Give the asset user metadata."""
+        await self.execute("UPDATE assets SET user_metadata = ? WHERE name = ?", json.dumps(value), name)
+
+    async def metadata(self, name: str, value: Mapping[str, Any]) -> None:
+        """Let the content of the asset's file have this metadata."""
+        await self.execute(
+            "UPDATE contents SET metadata = ? WHERE id = (SELECT content_id FROM assets WHERE name = ?)",
+            json.dumps(value),
+            name,
+        )
+
+    async def belongs(self, name: str, owner: str, *names: str) -> None:
+        """Let the asset belong to the owner ("" for all), with these tags."""
+        async with self.library.services.db.transaction() as tx:
+            tag_set = await tag_rows.intern(tx, owner, names)
+            sql = "UPDATE assets SET tag_set_id = ? WHERE name = ?"
+            assert await tx.execute(sql, (tag_set, name)) == 1, name
+
+    async def created(self, name: str, milliseconds: int) -> None:
+        """Set when the asset was made."""
+        await self.execute("UPDATE assets SET created_at = ? WHERE name = ?", milliseconds, name)
+
+
+@pytest.fixture
+def hand_of() -> Callable[[Any], Hand]:
+    """Make a Hand for a library."""
+    return Hand
+
+
+@pytest.fixture
+def hand(library: Any) -> Hand:
+    """Sets things in the ``library``."""
+    return Hand(library)
