@@ -108,8 +108,7 @@ async def test_an_asset_says_what_and_where_it_is(shelf: Any) -> None:
     assert "preview_url" not in model
     image = await shelf.asset("Größe 100%_x.png")
     assert (
-        image["preview_url"]
-        == "/api/view?type=output&filename=Gr%C3%B6%C3%9Fe%20100%25_x.png&subfolder=2026"
+        image["preview_url"] == "/api/view?type=output&filename=Gr%C3%B6%C3%9Fe%20100%25_x.png&subfolder=2026"
     )
     assert image["tags"] == ["output"]
     assert "loader_path" not in image
@@ -126,8 +125,8 @@ async def test_an_asset_not_yet_hashed_has_all_but_hash_and_metadata(make_librar
     assets = (await api_of(library).get("/api/assets"))["assets"]
     assert len(assets) == len(EVERYTHING)
     expected = {
-        "id", "name", "display_name", "size", "mime_type", "tags", "user_metadata", "created_at", "updated_at",
-        "is_immutable", "file_path",
+        "id", "name", "display_name", "size", "mime_type", "tags", "user_metadata",
+        "created_at", "updated_at", "is_immutable", "file_path",
     }  # fmt: skip
     for asset in assets:
         assert set(asset) - {"loader_path", "preview_url"} == expected
@@ -155,13 +154,16 @@ async def test_a_missing_file_stays_listed_with_a_tag(shelf: Any, api: Any) -> N
 
 
 BY_NAME = [
-    "A.safetensors", "b.safetensors", "c.safetensors", "deep.ckpt", "Größe 100%_x.png", "photo.jpg", "readme.txt",
+    "A.safetensors", "b.safetensors", "c.safetensors", "deep.ckpt",
+    "Größe 100%_x.png", "photo.jpg", "readme.txt",
 ]  # fmt: skip
 BY_SIZE = [
-    "b.safetensors", "A.safetensors", "c.safetensors", "readme.txt", "deep.ckpt", "Größe 100%_x.png", "photo.jpg",
+    "b.safetensors", "A.safetensors", "c.safetensors", "readme.txt",
+    "deep.ckpt", "Größe 100%_x.png", "photo.jpg",
 ]  # fmt: skip
 BY_UPDATE = [
-    "deep.ckpt", "b.safetensors", "photo.jpg", "A.safetensors", "readme.txt", "c.safetensors", "Größe 100%_x.png",
+    "deep.ckpt", "b.safetensors", "photo.jpg", "A.safetensors",
+    "readme.txt", "c.safetensors", "Größe 100%_x.png",
 ]  # fmt: skip
 ORDERS = [
     ("name", BY_NAME),
@@ -213,7 +215,10 @@ async def test_spellings_of_false(shelf: Any, api: Any, value: str) -> None:
 
 
 BAD_PARAMETERS = [
-    *(("limit", v) for v in ["0", "-1", "501", str(2**63), "9" * 30, "9" * 5000, "abc", "", "1.5", "0x10", "٥"]),
+    *(
+        ("limit", v)
+        for v in ["0", "-1", "501", str(2**63), "9" * 30, "9" * 5000, "abc", "", "1.5", "0x10", "٥"]
+    ),
     *(("limit", v) for v in ["NaN", "Infinity", "true", "null", "+5", " 5", "1,2"]),
     *(("offset", v) for v in ["-1", str(2**63), "9" * 30, "9" * 5000, "x", "", "0.5", "-0.1"]),
     *(("sort", v) for v in ["", "id", "NAME", "name asc", "name;--", "hash"]),

@@ -75,7 +75,9 @@ async def test_offsets_lead_through_everything_once(shelf: Any, api: Any, sort: 
 async def test_a_cursor_goes_before_an_offset(shelf: Any, api: Any) -> None:
     first = await api.get("/api/assets", limit="3")
     query = {"limit": "3", "after": first["next_cursor"]}
-    assert ids(await api.get("/api/assets", offset="9", **query)) == ids(await api.get("/api/assets", **query))
+    assert ids(await api.get("/api/assets", offset="9", **query)) == ids(
+        await api.get("/api/assets", **query)
+    )
 
 
 @pytest.mark.parametrize(("sort", "order"), [("created_at", "desc"), ("name", "asc"), ("size", "asc")])

@@ -1,0 +1,65 @@
+"""The routes are the contract's operations, and the checks of bodies against its schemas do check."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jsonschema
+import pytest
+from comfy_assets_node.routes import ROUTES
+
+NO_FILE = (
+    "shared/contract/openapi.yaml is not beside the checkout: bodies are not checked against its schemas"
+)
+
+
+@pytest.fixture
+def document(contract: Any) -> Any:
+    """The contract; a test that needs it is skipped without it."""
+    if contract is None:
+        pytest.skip(NO_FILE)
+    return contract
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
+def test_a_route_is_an_operation_of_the_contract(document: Any, route: Any) -> None:
+    method, path, operation = document.operations[route.operation]
+    assert (route.method, route.path) == (method, path)
+    names = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+    assert set(re.findall(r"\{(\w+)\}", route.path)) == names
+
+
+def test_no_operation_has_two_routes() -> None:
+    assert len({route.operation for route in ROUTES}) == len(ROUTES)
+    assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "no-uuid"},
+        {"created_at": "2024-01-01T00:00:00+00:00"},
+        {"created_at": 5},
+        {"hash": "blake3:XYZ"},
+        {"size": None},
+        {"size": 2**63},
+        {"tags": [1]},
+    ],
+)
+def test_the_check_of_bodies_finds(document: Any, api: Any, change: dict[str, Any]) -> None:
+    entry = {
+        "id": "00000000-0000-7000-8000-000000000000",
+        "name": "a.png",
+        "display_name": None,
+        "created_at": "2024-01-01T00:00:00.123Z",
+        "updated_at": "2024-01-01T00:00:00Z",
+    }
+    api.validate(entry, document.schema("GET", "/api/assets/x", 200))
+    with pytest.raises(jsonschema.ValidationError):
+        api.validate({**entry, **change}, document.schema("GET", "/api/assets/x", 200))
+
+
+def test_an_error_without_a_code_is_found(document: Any, api: Any) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        api.validate({"error": {"message": "no"}}, document.schema("GET", "/api/assets", 400))
