@@ -84,13 +84,18 @@ class ComfyUIHost:
         async def start(_: web.Application) -> None:
             task = asyncio.create_task(self._when_listening(plugin), name="comfy-assets start")
             self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            task.add_done_callback(self._ended)
 
         async def stop(_: web.Application) -> None:
             await plugin.on_stop()
 
         app.on_startup.append(start)
         app.on_cleanup.append(stop)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("comfy-assets could not start; ComfyUI goes on without it.", exc_info=error)
 
     async def _when_listening(self, plugin: Plugin) -> None:
         """Begin when the server has its port, so that nothing of ours delays the first answer."""
