@@ -16,8 +16,9 @@ _POLL_S = 0.05
 class WorkGate:
     """Passed by every worker before each file and chunk.
 
-    While ``is_busy`` it blocks; after ``patience`` seconds of that it lets work pass for a ``turn``, then blocks
-    again. A queue that never empties thus slows background work to a twentieth, but does not stop it.
+    While ``is_busy`` it blocks; after ``patience`` seconds of that it lets work pass for a ``turn``, then
+    blocks again. A queue that never empties thus slows background work to a twentieth, but does not stop it:
+    the moments between one prompt and the next do not make it wait anew, unless they are as long as a turn.
     """
 
     def __init__(
@@ -35,13 +36,15 @@ class WorkGate:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._blocked_since: float | None = None
+        self._closed = False
+        self._held_since: float | None = None
+        self._free_since: float | None = None
         self._turn_ends = float("-inf")
 
     @property
     def is_closed(self) -> bool:
         """Whether work is being held back now."""
-        return self._blocked_since is not None
+        return self._closed and self._is_busy()
 
     def wait(self, token: CancelToken) -> None:
         """Return when work may go on. Raises Cancelled."""
@@ -51,16 +54,21 @@ class WorkGate:
 
     def _may_pass(self) -> bool:
         with self._lock:
-            if not self._is_busy():
-                self._blocked_since = None
-                return True
             now = self._clock()
-            if now < self._turn_ends:
-                return True
-            if self._blocked_since is None:
-                self._blocked_since = now
-            if now - self._blocked_since < self._patience:
-                return False
-            self._turn_ends = now + self._turn
-            self._blocked_since = None
-            return True
+            busy = self._is_busy()
+            self._closed = busy and now >= self._turn_ends and not self._takes_turn(now)
+            if not busy and self._free_since is None:
+                self._free_since = now
+            return not self._closed
+
+    def _takes_turn(self, now: float) -> bool:
+        """Begin a turn if work has been held back for long enough."""
+        if self._free_since is not None and now - self._free_since >= self._turn:
+            self._held_since = None
+        self._free_since = None
+        if self._held_since is None:
+            self._held_since = now
+        if now - self._held_since < self._patience:
+            return False
+        self._turn_ends, self._held_since = now + self._turn, None
+        return True

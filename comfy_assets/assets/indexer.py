@@ -16,7 +16,7 @@ from ..tasks.cancel import Cancelled
 from ..tasks.runner import Task, TaskRunner
 from .gate import WorkGate
 from .hashing import WORKERS, HashRun
-from .roots import Roots
+from .roots import Roots, root_of
 from .scanner import Scanner, ScanProgress
 from .walker import extended, is_gone
 
@@ -27,13 +27,16 @@ _EVENT_INTERVAL_S = 0.5
 class Indexer:
     """Keeps the index in step with the disk."""
 
-    def __init__(self, db: Database, host: Host, tasks: TaskRunner, gate: WorkGate, *, hash_files: bool) -> None:
+    def __init__(
+        self, db: Database, host: Host, tasks: TaskRunner, gate: WorkGate, *, hash_files: bool
+    ) -> None:
         self._db = db
         self._host = host
         self._tasks = tasks
         self._gate = gate
         self._hash_files = hash_files
         self._scanner = Scanner(db, host, gate)
+        self._files_to_hash = False
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="comfy-assets-hash")
 
     def start_scan(self, only: frozenset[str] | None = None) -> tuple[Task, bool]:
@@ -53,9 +56,14 @@ class Indexer:
         return any([self._tasks.cancel(SCAN), self._tasks.cancel(HASH)])
 
     async def prune(self) -> int:
-        """Mark the files that are no longer there; answers how many were marked."""
+        """Mark the files that are no longer there; answers how many were marked.
+
+        Raises RuntimeError when that failed, with the reason.
+        """
         task, _ = self._tasks.start(PRUNE, self._prune)
         await task.done.wait()
+        if task.status == "failed":
+            raise RuntimeError(task.error)
         return int(task.result.get("marked", 0))
 
     async def finish(self) -> None:
@@ -98,15 +106,19 @@ class Indexer:
             await self._told(self._scanner.scan(only, task.token, progress))
         self._host.emit("assets.seed.fast_complete", task.result)
         if self._hash_files:
+            self._files_to_hash = True
             self._tasks.start(HASH, self._hash)
         else:
             self._host.emit("assets.seed.completed", task.result)
 
     async def _hash(self, task: Task) -> None:
-        run = HashRun(self._db, self._host, self._gate, self._pool, task.token)
-        async with _Ticker(self, task, lambda: run.progress.as_dict()):
-            await self._told(run.run())
-        self._host.emit("assets.seed.completed", task.result)
+        """Hash until there is nothing left of what scans have found, those included that end meanwhile."""
+        while self._files_to_hash:
+            self._files_to_hash = False
+            run = HashRun(self._db, self._host, self._gate, self._pool, task.token)
+            async with _Ticker(self, task, lambda run=run: run.progress.as_dict()):
+                await self._told(run.run())
+            self._host.emit("assets.seed.completed", task.result)
 
     async def _told(self, work: Any) -> None:
         """Await the work; pages hear when it was cancelled."""
@@ -163,13 +175,13 @@ class _Ticker:
 
 def _absent(folder: str, known: list[tuple[int, str]], walk_roots: list[Path]) -> list[int]:
     """Those of a folder's files that are surely not there; none when the folder is out of reach."""
-    root = next((r for r in walk_roots if Path(folder).is_relative_to(r)), None)
+    root = root_of(folder, walk_roots)
     if root is None:
         return []
     try:
         with os.scandir(extended(folder)) as entries:
             there = {entry.name for entry in entries}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return [file_id for file_id, _ in known] if is_gone(folder, root, []) else []
     except OSError:
         return []

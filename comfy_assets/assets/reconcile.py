@@ -20,8 +20,8 @@ class KnownFile(NamedTuple):
 class Changes:
     """What has to change so that the store says what the disk says.
 
-    ``new`` by name; ``changed`` have another size or time than known; ``back`` were missing and look the same as
-    before; ``renumbered`` differ in the inode alone; ``gone`` are known and no longer there.
+    ``new`` by name; ``changed`` have another size or time than known; ``back`` were missing and look the same
+    as before; ``renumbered`` differ in the inode alone; ``gone`` are known and no longer there.
     """
 
     new: dict[str, FileStat] = field(default_factory=dict)

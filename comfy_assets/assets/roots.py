@@ -19,8 +19,8 @@ _KIND_ORDER: dict[RootKind, int] = {"input": 0, "output": 1, "models": 2}
 class Place:
     """What a folder's position says about the files directly in it.
 
-    ``logical`` is the path under the namespace root ("models/loras/style"); ``loader_prefix`` the path inside the
-    category as loaders want it ("style", "" at the top), or None outside every category.
+    ``logical`` is the path under the namespace root ("models/loras/style"); ``loader_prefix`` the path inside
+    the category as loaders want it ("style", "" at the top), or None outside every category.
     """
 
     kind: RootKind
@@ -67,11 +67,15 @@ class Roots:
         self._excluded = frozenset(absolute(p) for p in folders.excluded)
 
     def walk_roots(self, only: frozenset[str] | None = None) -> list[Path]:
-        """The outermost folders, none inside another; ``only`` restricts them to kinds or categories by name."""
+        """The outermost folders, so that walking them meets every folder of the library once.
+
+        ``only`` restricts them to kinds or categories by name. A folder inside another is walked on its own
+        only where the walk of the other does not come by: below a hidden folder.
+        """
         chosen = {f.path for f in self._folders if only is None or f.kind in only or f.category in only}
         outermost: list[Path] = []
         for path in sorted(chosen, key=lambda p: (len(p.parts), str(p))):
-            if not self.is_excluded(path) and not any(path.is_relative_to(base) for base in outermost):
+            if not self.is_excluded(path) and not any(_walk_reaches(base, path) for base in outermost):
                 outermost.append(path)
         return outermost
 
@@ -102,9 +106,18 @@ class Roots:
         return Place("models", _models_logical(path, models), _loader_prefix(path, categories), categories)
 
 
+def root_of(folder: str, walk_roots: list[Path]) -> Path | None:
+    """The innermost of ``Roots.walk_roots`` (which come outermost first) that the folder is in, or None."""
+    return next((root for root in reversed(walk_roots) if Path(folder).is_relative_to(root)), None)
+
+
 def absolute(path: Path) -> Path:
     """The path made absolute, without ``..`` and without following links."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
+
+
+def _walk_reaches(base: Path, path: Path) -> bool:
+    return path.is_relative_to(base) and not any(p.startswith(".") for p in path.relative_to(base).parts)
 
 
 def _join(root: str, relative: Path) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -24,8 +25,8 @@ from .identity import new_ids
 from .mime import guess_mime
 from .reconcile import Changes, KnownFile, reconcile
 from .relocate import relocate
-from .roots import Place, Roots
-from .walker import FileStat, FolderListing, WalkReport, is_gone, walk
+from .roots import Place, Roots, root_of
+from .walker import FolderListing, WalkReport, is_gone, walk
 
 _BATCH_FILES = 8000
 _BATCH_FOLDERS = 500
@@ -69,10 +70,11 @@ class Scanner:
         last_id = await files.last_id(self._db)
         report = WalkReport()
         listed: set[str] = set()
-        async for batch in self._batches(walk_roots, roots, report, token):
-            listed.update(listing.path for listing in batch)
-            await self._apply(batch, roots, described, progress)
-            progress.problems, progress.errors = report.problems, report.told
+        async with aclosing(self._batches(walk_roots, roots, report, token)) as batches:
+            async for batch in batches:
+                listed.update(listing.path for listing in batch)
+                await self._apply(batch, roots, described, progress)
+                progress.problems, progress.errors = report.problems, report.told
         unlisted = [row.path for row in described.values() if row.path not in listed]
         await self._mark_gone(unlisted, walk_roots, only is None, report, progress)
         progress.moved += await self._follow_moves(roots, last_id)
@@ -80,7 +82,7 @@ class Scanner:
 
     async def _batches(
         self, walk_roots: list[Path], roots: Roots, report: WalkReport, token: CancelToken
-    ) -> AsyncIterator[list[FolderListing]]:
+    ) -> AsyncGenerator[list[FolderListing], None]:
         """Listings in batches; the next is walked while the last is written."""
         listings = walk(walk_roots, roots.is_excluded, report, token, lambda: self._gate.wait(token))
         ahead = asyncio.ensure_future(asyncio.to_thread(_next_batch, listings))
@@ -177,7 +179,8 @@ def _differing(
 
 def _row(listing: FolderListing, place: Place) -> FolderRow:
     categories = msgspec.json.encode(place.category_names).decode()
-    fingerprint = blake3(msgspec.msgpack.encode(sorted(listing.files.items()))).digest(16)
+    seen = [*sorted(listing.files.items()), *listing.unknown]
+    fingerprint = blake3(msgspec.msgpack.encode(seen)).digest(16)
     return FolderRow(
         listing.path, place.kind, place.logical, place.loader_prefix, categories, place.key, fingerprint
     )
@@ -207,7 +210,13 @@ def _compare(work: Sequence[_FolderWork], rows: list[Row]) -> list[Changes]:
     known: dict[str, dict[str, KnownFile]] = defaultdict(dict)
     for path, name, size, mtime_ns, inode, file_id, missing in rows:
         known[path][name] = KnownFile(file_id, (size, mtime_ns, inode), bool(missing))
-    return [reconcile(known.get(item.listing.path, {}), item.listing.files) for item in work]
+    return [_changes(known.get(item.listing.path, {}), item.listing) for item in work]
+
+
+def _changes(known: dict[str, KnownFile], listing: FolderListing) -> Changes:
+    """A file that could not be looked at stays as it was known."""
+    looked_at = {n: row for n, row in known.items() if n not in listing.unknown} if listing.unknown else known
+    return reconcile(looked_at, listing.files)
 
 
 async def _insert(
@@ -256,9 +265,7 @@ async def _update(tx: Transaction, changes: list[Changes]) -> None:
     back += [row.id for row, _ in changed if row.missing]
     if back:
         await files.mark_present(tx, back)
-    renumbered = [
-        (row.id, stat[2]) for change in changes for row, stat in (*change.renumbered, *change.back)
-    ]
+    renumbered = [(row.id, stat[2]) for change in changes for row, stat in (*change.renumbered, *change.back)]
     if renumbered:
         await files.renumber(tx, renumbered)
     gone = [row.id for change in changes for row in change.gone]
@@ -284,7 +291,7 @@ def _gone_folders(
 ) -> list[str]:
     gone: list[str] = []
     for folder in unlisted:
-        root = next((r for r in walk_roots if Path(folder).is_relative_to(r)), None)
+        root = root_of(folder, walk_roots)
         if root is None:
             if everywhere:
                 gone.append(folder)

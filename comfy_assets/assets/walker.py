@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from pathlib import Path
 
 from ..tasks.cancel import CancelToken
@@ -24,15 +25,16 @@ _IGNORED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".aria2", ".inc
 
 @dataclass(frozen=True)
 class FolderListing:
-    """The regular files directly in one folder, by name."""
+    """The regular files directly in one folder, by name. ``unknown`` could not be looked at."""
 
     path: str
     files: dict[str, FileStat]
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass
 class WalkReport:
-    """What went wrong: ``unreachable`` are folders whose contents could not be learnt, so nothing is known of them."""
+    """What went wrong. Of ``unreachable`` folders the contents could not be learnt, so nothing is known."""
 
     problems: int = 0
     told: list[str] = field(default_factory=list)
@@ -54,16 +56,19 @@ def walk(
 ) -> Iterator[FolderListing]:
     """List every folder below the roots, following links but entering no folder twice below one root.
 
-    Real folders are entered before linked ones, so that what is listed does not depend on the order of names.
-    Raises Cancelled when the token is set.
+    Real folders are entered before linked ones, and those in the order of their names, so that what is listed
+    does not depend on the order in which a disk tells names. Raises Cancelled when the token is set.
     """
     for root in roots:
+        if not _is_unicode(*os.path.split(root), report):
+            report.unreachable.append(str(root))
+            continue
         entered: set[tuple[int, int]] = set()
         pending, linked = [str(root)], list[str]()
         while pending or linked:
             token.check()
             before_folder()
-            path = pending.pop() if pending else linked.pop(0)
+            path = pending.pop() if pending else heappop(linked)
             if _enter(path, entered, report, is_root=path == str(root)):
                 listing = _list(path, is_excluded, report, pending, linked)
                 if listing is not None:
@@ -76,13 +81,16 @@ def _enter(path: str, entered: set[tuple[int, int]], report: WalkReport, *, is_r
         info = os.stat(extended(path))  # noqa: PTH116
     except FileNotFoundError:
         if is_root:
-            report.unreachable.append(path)  # a drive that is away; a folder that never was has no rows to freeze
+            # A drive that is away; a folder that never was has no rows to freeze.
+            report.unreachable.append(path)
         return False
     except OSError as error:
         report.unreachable.append(path)
         report.tell(path, _reason(error))
         return False
     if not stat.S_ISDIR(info.st_mode):
+        if is_root:
+            report.unreachable.append(path)
         return False
     identity = (info.st_dev, info.st_ino)
     if info.st_ino and identity in entered:
@@ -99,8 +107,9 @@ def _list(
     pending: list[str],
     linked: list[str],
 ) -> FolderListing | None:
-    """The folder's files; its subfolders are added to ``pending`` or, if they are links, to ``linked``."""
+    """The folder's files; its subfolders are added to ``pending``, linked ones to the heap ``linked``."""
     files: dict[str, FileStat] = {}
+    unknown: list[str] = []
     try:
         with os.scandir(extended(path)) as entries:
             for entry in entries:
@@ -111,36 +120,53 @@ def _list(
                     if entry.is_dir():
                         child = os.path.join(path, name)  # noqa: PTH118
                         if not is_excluded(Path(child)):
-                            (linked if entry.is_symlink() else pending).append(child)
+                            if entry.is_symlink():
+                                heappush(linked, child)
+                            else:
+                                pending.append(child)
                         continue
                     info = entry.stat()
                 except OSError as error:
-                    _tell_unreadable(entry, path, error, report)
+                    if _tell_unreadable(entry, path, error, report):
+                        unknown.append(name)
                     continue
                 if stat.S_ISREG(info.st_mode) and not is_ignored(name, info.st_size):
-                    files[name] = (info.st_size, info.st_mtime_ns, info.st_ino & _INT64)
+                    files[name] = file_stat(info)
     except FileNotFoundError:
         return None  # it vanished while we walked: the same as if it had never been there
     except OSError as error:
         report.unreachable.append(path)
         report.tell(path, _reason(error))
         return None
-    return FolderListing(path, files)
+    return FolderListing(path, files, tuple(sorted(unknown)))
 
 
-def _tell_unreadable(entry: os.DirEntry[str], folder: str, error: OSError, report: WalkReport) -> None:
-    """An entry whose target cannot be looked at; a broken link may have been a folder of files."""
+def file_stat(info: os.stat_result) -> FileStat:
+    """What is compared to see whether a file is still the same; times and inodes that SQLite can hold."""
+    mtime_ns = info.st_mtime_ns
+    if not -_INT64 <= mtime_ns <= _INT64:
+        mtime_ns = _INT64 if mtime_ns > 0 else -_INT64
+    return info.st_size, mtime_ns, info.st_ino & _INT64
+
+
+def _tell_unreadable(entry: os.DirEntry[str], folder: str, error: OSError, report: WalkReport) -> bool:
+    """Report an entry that cannot be looked at; answers whether a file may be there all the same.
+
+    A broken link is no file, but it may have been a folder of files on a drive that is away.
+    """
     path = os.path.join(folder, entry.name)  # noqa: PTH118
     if isinstance(error, FileNotFoundError) and not entry.is_symlink():
-        return  # vanished between listing and looking
+        return False  # vanished between listing and looking
     report.unreachable.append(path)
     report.tell(path, _reason(error))
+    return not isinstance(error, FileNotFoundError)
 
 
 def is_gone(folder: str, root: Path | None, unreachable: list[str]) -> bool:
     """Whether a folder that was not listed is surely gone, rather than out of reach for the time being.
 
-    It is out of reach below an unreachable folder, below a link whose target is away, or when its root is away.
+    It is out of reach below an unreachable folder, below a link whose target is away, or when its root is
+    away.
     """
     path = Path(folder)
     if any(path.is_relative_to(base) for base in unreachable):
@@ -149,14 +175,14 @@ def is_gone(folder: str, root: Path | None, unreachable: list[str]) -> bool:
         if root is not None and not ancestor.is_relative_to(root):
             return False
         try:
-            os.stat(extended(str(ancestor)))  # noqa: PTH116
-        except FileNotFoundError:
+            info = os.stat(extended(str(ancestor)))  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
             if ancestor.is_symlink():
                 return False
         except OSError:
             return False
         else:
-            return True
+            return ancestor != root or stat.S_ISDIR(info.st_mode)
     return False
 
 
@@ -178,10 +204,11 @@ def extended(path: str) -> str:
 
 
 def _is_unicode(folder: str, name: str, report: WalkReport) -> bool:
+    path = os.path.join(folder, name)  # noqa: PTH118
     try:
-        name.encode("utf-8")
+        path.encode("utf-8")
     except UnicodeEncodeError:
-        report.tell(os.path.join(folder, name), "the name is not valid Unicode")  # noqa: PTH118
+        report.tell(path, "the name is not valid Unicode")
         return False
     return True
 

@@ -19,7 +19,8 @@ _SORT_KEYS = {
     "size": "a.size",
     "last_access_time": "coalesce(a.last_access_at, 0)",
 }
-# Up to this many candidates are gathered from the tag index and sorted; more are found by walking the sort index.
+# Up to this many candidates are gathered from the tag index and sorted; more are found by walking the sort
+# index.
 _GATHER_LIMIT = 8000
 
 _COLUMNS = """
@@ -65,7 +66,9 @@ async def histogram(db: Database, wanted: AssetFilter, limit: int) -> list[TagCo
     else:
         selection = await _select(db, wanted)
         parameters = selection.parameters
-        counts = f"SELECT a.tag_set_id AS set_id, count(*) AS n FROM assets a WHERE {selection.where} GROUP BY 1"
+        counts = (
+            f"SELECT a.tag_set_id AS set_id, count(*) AS n FROM assets a WHERE {selection.where} GROUP BY 1"
+        )
     rows = await db.fetch_all(
         f"WITH counts AS ({counts}) SELECT t.name, sum(counts.n) AS total FROM counts"
         " JOIN tag_set_tags l ON l.tag_set_id = counts.set_id JOIN tags t ON t.id = l.tag_id"
@@ -190,12 +193,11 @@ def _page_query(selection: _Selection, page: PageRequest) -> tuple[str, list[Any
         where += f" AND ({key}, a.id) {'<' if page.order == 'desc' else '>'} (?, ?)"
         parameters += [page.after.value, page.after.row_id]
         offset = 0
-    inner = (
-        f"SELECT a.id FROM assets a WHERE {where} ORDER BY {key} {direction}, a.id {direction} LIMIT ? OFFSET ?"
-    )
+    ordering = f"ORDER BY {key} {direction}, a.id {direction}"
+    inner = f"SELECT a.id FROM assets a WHERE {where} {ordering} LIMIT ? OFFSET ?"
     sql = (
         f"SELECT {_COLUMNS}, {key} FROM ({inner}) chosen JOIN assets a ON a.id = chosen.id {_JOINS}"
-        f" ORDER BY {key} {direction}, a.id {direction}"
+        f" {ordering}"
     )
     return sql, [*parameters, page.limit + 1, offset]
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiosqlite
 
@@ -18,8 +18,15 @@ from . import migrate
 Row = tuple[Any, ...]
 READERS = 3
 _BUSY_TIMEOUT_S = 10
-# Pages are read from the operating system's cache; the writer keeps more so that a bulk import stays in memory.
-_WRITER_PRAGMAS = ("foreign_keys = ON", "wal_autocheckpoint = 8000", "synchronous = NORMAL", "cache_size = -65536", "temp_store = MEMORY")
+# Pages are read from the operating system's cache; the writer keeps more so that a bulk import stays in
+# memory.
+_WRITER_PRAGMAS = (
+    "foreign_keys = ON",
+    "wal_autocheckpoint = 8000",
+    "synchronous = NORMAL",
+    "cache_size = -65536",
+    "temp_store = MEMORY",
+)
 _READER_PRAGMAS = ("query_only = ON", "cache_size = -16384", "temp_store = MEMORY")
 
 
@@ -33,23 +40,30 @@ class Database:
         for reader in readers:
             self._idle.put_nowait(reader)
         self._write_lock = asyncio.Lock()
+        self._closed = False
+        self._over = threading.Event()  # closed, or the process is about to end
 
     @classmethod
     async def open(cls, path: Path) -> Database:
         """Open the store at ``path``, creating or migrating it. Raises StoreError when that is impossible."""
+        connections: list[aiosqlite.Connection] = []
         try:
             await asyncio.to_thread(migrate.prepare, path)
-            writer = await _connect(path, _WRITER_PRAGMAS)
-            readers = [await _connect(path, _READER_PRAGMAS) for _ in range(READERS)]
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"The library store {path.name} cannot be opened: {error}") from error
-        return cls(writer, readers)
+            for pragmas in (_WRITER_PRAGMAS, *[_READER_PRAGMAS] * READERS):
+                connections.append(await _connect(path, pragmas))
+        except BaseException as error:
+            for connection in connections:
+                await connection.close()
+            if isinstance(error, (sqlite3.Error, OSError)):
+                raise StoreError(f"The library store {path.name} cannot be opened: {error}") from error
+            raise
+        return cls(connections[0], connections[1:])
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """All rows of a query, on a reader."""
         reader = await self._idle.get()
         try:
-            return list(await reader.execute_fetchall(sql, parameters))
+            return cast("list[Row]", await reader.execute_fetchall(sql, parameters))
         finally:
             self._idle.put_nowait(reader)
 
@@ -60,7 +74,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """A write transaction: committed at the end of the block, rolled back on any exception or cancellation."""
+        """A write transaction: committed when the block ends, rolled back on exception and cancellation."""
         async with self._write_lock:
             try:
                 await self._writer.execute("BEGIN IMMEDIATE")
@@ -72,6 +86,8 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection; the last one folds the write-ahead log into the file."""
+        self._closed = True
+        self._over.set()
         for connection in (*self._readers, self._writer):
             await connection.close()
 
@@ -83,12 +99,15 @@ class Database:
         """
 
         def watch() -> None:
-            threading.main_thread().join()
+            self._over.wait()
+            if self._closed:
+                return
             before()
             for connection in (*self._readers, self._writer):
                 connection.stop()
 
         threading.Thread(target=watch, name="comfy-assets-exit", daemon=True).start()
+        _when_main_thread_ends(self._over.set)
 
 
 class Transaction:
@@ -109,7 +128,7 @@ class Transaction:
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """All rows of a query, seeing this transaction's own changes."""
-        return list(await self._connection.execute_fetchall(sql, parameters))
+        return cast("list[Row]", await self._connection.execute_fetchall(sql, parameters))
 
     async def fetch_value(self, sql: str, parameters: Iterable[Any] = ()) -> Any:
         """The first column of the first row, or None."""
@@ -117,10 +136,33 @@ class Transaction:
         return rows[0][0] if rows else None
 
 
+def _when_main_thread_ends(callback: Callable[[], object]) -> None:
+    """Have the callback called before Python waits for the threads that are left.
+
+    Joining the main thread would be too late: Python marks it as ended only after ``concurrent.futures`` has
+    waited for its workers, and one of ours may be held back until a prompt ends that nobody executes any
+    more. The hook that ``concurrent.futures`` itself uses has no public name.
+    """
+    register = getattr(threading, "_register_atexit", None)
+    if register is not None:
+        register(callback)
+        return
+
+    def join() -> None:
+        threading.main_thread().join()
+        callback()
+
+    threading.Thread(target=join, name="comfy-assets-main-thread", daemon=True).start()
+
+
 async def _connect(path: Path, pragmas: Sequence[str]) -> aiosqlite.Connection:
     connection = await aiosqlite.connect(
         path, isolation_level=None, timeout=_BUSY_TIMEOUT_S, cached_statements=256
     )
-    for pragma in pragmas:
-        await connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in pragmas:
+            await connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        await connection.close()
+        raise
     return connection

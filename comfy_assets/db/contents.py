@@ -48,7 +48,8 @@ async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
     )
     await _record_documents(tx, results)
     await tx.execute_many(
-        "UPDATE assets SET content_id = (SELECT id FROM contents WHERE hash = ?4), mime_type = coalesce(?5, mime_type)"
+        "UPDATE assets SET content_id = (SELECT id FROM contents WHERE hash = ?4),"
+        " mime_type = coalesce(?5, mime_type)"
         " WHERE id = ?1 AND EXISTS (SELECT 1 FROM files WHERE id = ?1 AND size = ?2 AND mtime_ns = ?3)",
         [(r.file_id, r.size, r.mtime_ns, r.hash, r.mime_type) for r in results],
     )
@@ -62,7 +63,9 @@ async def _record_documents(tx: Transaction, results: Sequence[Hashed]) -> None:
     documents = {d.hash: d.body for r in results for d in r.documents}
     if not documents:
         return
-    await tx.execute_many("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(documents.items()))
+    await tx.execute_many(
+        "INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(documents.items())
+    )
     await tx.execute_many(
         "INSERT OR IGNORE INTO content_documents (content_id, key, document_id)"
         " SELECT c.id, ?, d.id FROM contents c, documents d WHERE c.hash = ? AND d.hash = ?",

@@ -43,20 +43,25 @@ class NewFiles(NamedTuple):
 
 @dataclass(frozen=True)
 class Move:
-    """A missing asset (``old``) whose file was found again as a file that was taken for a new one (``new``)."""
+    """A missing asset (``old``) whose file was found again in what was taken for a new one (``new``)."""
 
     old: int
     new: int
 
 
 class Position(NamedTuple):
-    """A file's place and what its asset carries. ``tags`` is a JSON array, ``user_metadata`` JSON or None."""
+    """A file's place and what its asset carries.
+
+    ``categories`` (those that claimed the folder when it was last scanned) and ``tags`` are JSON arrays,
+    ``user_metadata`` is a JSON object or None.
+    """
 
     folder: str
     file_name: str
     asset_name: str
     user_metadata: str | None
     tags: str
+    categories: str
 
 
 def _ids(values: Iterable[int]) -> str:
@@ -68,7 +73,7 @@ def _texts(values: Iterable[str]) -> str:
 
 
 async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[Row]:
-    """Rows ``(folder path, name, size, mtime_ns, inode, id, missing)`` of the files directly in these folders."""
+    """Rows ``(folder path, name, size, mtime_ns, inode, id, missing)`` of the files in these folders."""
     return await db.fetch_all(
         "SELECT d.path, f.name, f.size, f.mtime_ns, f.inode, f.id, f.missing"
         " FROM folders d JOIN files f ON f.folder_id = d.id"
@@ -79,7 +84,9 @@ async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[
 
 async def folders(db: Database | Transaction) -> list[FolderRow]:
     """Every known folder."""
-    rows = await db.fetch_all("SELECT path, kind, logical, loader_prefix, categories, place_key, fingerprint FROM folders")
+    rows = await db.fetch_all(
+        "SELECT path, kind, logical, loader_prefix, categories, place_key, fingerprint FROM folders"
+    )
     return [FolderRow(*row) for row in rows]
 
 
@@ -120,11 +127,11 @@ _STAGE_NEW_FILES = """
 
 
 async def insert_new(tx: Transaction, groups: Sequence[NewFiles], now: int) -> None:
-    """Add files and their assets, created when the file was last written, but not after ``now`` (ms).
+    """Add files and their assets, created when the file was last written, between 1970 and ``now`` (ms).
 
-    A group's files go in as one JSON text, so that SQLite works through them without the interpreter lock: faster
-    than binding row by row beside threads that walk, and nothing for the event loop to wait for.
-    ``OR ROLLBACK`` spares SQLite a savepoint a row; a conflict ends the whole transaction, which is what a failed
+    A group's files go in as one JSON text, so that SQLite works through them without the interpreter lock:
+    faster than binding row by row beside threads that walk, and nothing for the event loop to wait for. ``OR
+    ROLLBACK`` spares SQLite a savepoint a row; a conflict ends the whole transaction, which is what a failed
     transaction does here anyway.
     """
     await tx.execute(_NEW_FILES_TABLE)
@@ -134,8 +141,8 @@ async def insert_new(tx: Transaction, groups: Sequence[NewFiles], now: int) -> N
     await tx.execute(
         "INSERT OR ROLLBACK INTO assets"
         " (id, uuid, tag_set_id, name, name_key, mime_type, size, created_at, updated_at)"
-        " SELECT ?1 + id, uuid, tag_set_id, name, lower(name), mime_type, size, min(mtime_ns / 1000000, ?2),"
-        " min(mtime_ns / 1000000, ?2) FROM new_files",
+        " SELECT ?1 + id, uuid, tag_set_id, name, lower(name), mime_type, size,"
+        " max(0, min(mtime_ns / 1000000, ?2)), max(0, min(mtime_ns / 1000000, ?2)) FROM new_files",
         (first, now),
     )
     await tx.execute(
@@ -157,7 +164,7 @@ async def _fold_names(tx: Transaction, after_id: int) -> None:
 
 
 async def mark_changed(tx: Transaction, rows: Sequence[tuple[int, int, int, int]], now: int) -> None:
-    """Note the new ``(id, size, mtime_ns, inode)`` of files; what was known of their content no longer holds."""
+    """Note the new ``(id, size, mtime_ns, inode)`` of files; what was known of their content is void."""
     await tx.execute_many(
         "UPDATE files SET size = ?2, mtime_ns = ?3, inode = ?4, error = NULL,"
         f" state = CASE state WHEN {NEW} THEN {NEW} ELSE {CHANGED} END WHERE id = ?1",
@@ -177,15 +184,17 @@ async def renumber(tx: Transaction, inodes: Sequence[tuple[int, int]]) -> None:
 async def mark_present(tx: Transaction, ids: Sequence[int]) -> None:
     """Take the missing mark off files that are there again."""
     await tx.execute(
-        "UPDATE files SET missing = 0 WHERE missing = 1 AND id IN (SELECT value FROM json_each(?))", (_ids(ids),)
+        "UPDATE files SET missing = 0 WHERE missing = 1 AND id IN (SELECT value FROM json_each(?))",
+        (_ids(ids),),
     )
     await _retag(tx, ids, remove=(MISSING_TAG,))
 
 
 async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
-    """Mark files as missing; their assets keep everything and gain the tag. Answers how many were not marked yet."""
+    """Mark files as missing; their assets keep everything and gain the tag. Answers how many were not yet."""
     changed = await tx.execute(
-        "UPDATE files SET missing = 1 WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))", (_ids(ids),)
+        "UPDATE files SET missing = 1 WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))",
+        (_ids(ids),),
     )
     await _retag(tx, ids, add=(MISSING_TAG,))
     return changed
@@ -224,7 +233,8 @@ async def replace_place_tags(
 async def _move_to_set(tx: Transaction, ids: str, source: int, target: int) -> None:
     if target != source:
         await tx.execute(
-            "UPDATE assets SET tag_set_id = ? WHERE +tag_set_id = ? AND id IN (SELECT value FROM json_each(?))",
+            "UPDATE assets SET tag_set_id = ?"
+            " WHERE +tag_set_id = ? AND id IN (SELECT value FROM json_each(?))",
             (target, source, ids),
         )
 
@@ -298,7 +308,7 @@ def _first_matches(rows: list[Row]) -> list[Move]:
 async def places_of(tx: Transaction, ids: Sequence[int]) -> dict[int, Position]:
     """Where the files with these ids lie, and what their assets carry."""
     rows = await tx.fetch_all(
-        "SELECT f.id, d.path, f.name, a.name, a.user_metadata, s.tags FROM files f"
+        "SELECT f.id, d.path, f.name, a.name, a.user_metadata, s.tags, d.categories FROM files f"
         " JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id"
         " JOIN tag_sets s ON s.id = a.tag_set_id WHERE f.id IN (SELECT value FROM json_each(?))",
         (_ids(ids),),
@@ -307,35 +317,43 @@ async def places_of(tx: Transaction, ids: Sequence[int]) -> dict[int, Position]:
 
 
 async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
-    """Give the old assets the new files; the assets that had stood for those files end."""
-    pairs = [(m.old, m.new) for m in moves]
+    """Give the old assets the new files and what is known of their content; the new assets end."""
+    old_of = {m.new: m.old for m in moves}
     rows = await tx.fetch_all(
-        "SELECT id, folder_id, name, size, mtime_ns, inode, state FROM files"
-        " WHERE id IN (SELECT value FROM json_each(?))",
-        (_ids(new for _, new in pairs),),
+        "SELECT f.id, f.folder_id, f.name, f.size, f.mtime_ns, f.inode, f.state, a.content_id, a.mime_type"
+        " FROM files f JOIN assets a ON a.id = f.id WHERE f.id IN (SELECT value FROM json_each(?))",
+        (_ids(old_of),),
     )
-    found = {row[0]: row[1:] for row in rows}
-    await tx.execute_many("DELETE FROM assets WHERE id = ?", [(new,) for _, new in pairs])
-    # The old file's content was hashed or not; the new row knows better only if it has been hashed itself.
+    await tx.execute_many("DELETE FROM assets WHERE id = ?", [(new,) for new in old_of])
     await tx.execute_many(
-        "UPDATE files SET folder_id = ?2, name = ?3, size = ?4, mtime_ns = ?5, inode = ?6, missing = 0, error = NULL,"
-        f" state = CASE WHEN ?7 = {HASHED} THEN {HASHED} ELSE state END WHERE id = ?1",
-        [(old, *found[new]) for old, new in pairs],
+        "UPDATE files SET folder_id = ?2, name = ?3, size = ?4, mtime_ns = ?5, inode = ?6, missing = 0,"
+        f" error = NULL, state = CASE WHEN ?7 = {HASHED} THEN {HASHED} ELSE state END WHERE id = ?1",
+        [(old_of[row[0]], *row[1:7]) for row in rows],
     )
+    # What the file itself has told of its type goes before what its name lets guess.
+    await tx.execute_many(
+        "UPDATE assets SET content_id = coalesce(?2, content_id), mime_type ="
+        " CASE WHEN content_id IS NULL OR ?2 IS NOT NULL THEN ?3 ELSE mime_type END WHERE id = ?1",
+        [(old_of[row[0]], row[7], row[8]) for row in rows],
+    )
+    await _retag(tx, list(old_of.values()), remove=(MISSING_TAG,))
 
 
-async def rename_asset(tx: Transaction, asset_id: int, name: str) -> None:
-    """Give an asset another name."""
-    await tx.execute(
-        "UPDATE assets SET name = ?, name_key = ? WHERE id = ?", (name, name.casefold(), asset_id)
+async def rename_assets(tx: Transaction, names: Sequence[tuple[int, str]]) -> None:
+    """Give assets other names, by id."""
+    await tx.execute_many(
+        "UPDATE assets SET name = ?2, name_key = ?3 WHERE id = ?1",
+        [(asset_id, name, name.casefold()) for asset_id, name in names],
     )
 
 
 async def pending(db: Database, *, after_id: int, small_below: int, small: bool, limit: int) -> list[Pending]:
     """Files whose content is to be read, by id; the small ones or the others."""
     rows = await db.fetch_all(
-        "SELECT f.id, d.path, f.name, f.size, f.mtime_ns, f.state FROM files f JOIN folders d ON d.id = f.folder_id"
-        f" WHERE f.id > ? AND f.state <> {HASHED} AND f.missing = 0 AND (f.size < ?) = ? ORDER BY f.id LIMIT ?",
+        "SELECT f.id, d.path, f.name, f.size, f.mtime_ns, f.state"
+        " FROM files f JOIN folders d ON d.id = f.folder_id"
+        f" WHERE f.id > ? AND f.state <> {HASHED} AND f.missing = 0 AND (f.size < ?) = ?"
+        " ORDER BY f.id LIMIT ?",
         (after_id, small_below, small, limit),
     )
     return [Pending(*row) for row in rows]
@@ -352,7 +370,8 @@ async def pending_totals(db: Database) -> tuple[int, int]:
 async def present_in(db: Database, folder: str) -> list[tuple[int, str]]:
     """Ids and names of the files in a folder that are not marked missing."""
     rows = await db.fetch_all(
-        "SELECT f.id, f.name FROM files f JOIN folders d ON d.id = f.folder_id WHERE d.path = ? AND f.missing = 0",
+        "SELECT f.id, f.name FROM files f JOIN folders d ON d.id = f.folder_id"
+        " WHERE d.path = ? AND f.missing = 0",
         (folder,),
     )
     return [(row[0], row[1]) for row in rows]

@@ -6,12 +6,15 @@ Synchronous: runs once, in a thread, before the connections of ``connection.Data
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sqlite3
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from ..errors import StoreTooNewError
 
@@ -19,6 +22,7 @@ log = logging.getLogger("comfy_assets.db")
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 KEPT_BACKUPS = 3
+_MAGIC = b"SQLite format 3\0"
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
 
@@ -50,7 +54,7 @@ def prepare(path: Path, steps: list[Migration] | None = None) -> None:
     """
     steps = migrations() if steps is None else steps
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not _is_readable(path):
+    if path.exists() and not (_looks_like_sqlite(path) and _is_readable(path)):
         _set_aside(path)
     with closing(_connect(path)) as conn:
         _migrate(conn, path, steps)
@@ -60,11 +64,32 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, timeout=10)
 
 
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that leaves the write-ahead log as it is when it is closed."""
+    posix = path.absolute().as_posix()
+    uri = f"file://{'' if posix.startswith('/') else '/'}{quote(os.fsencode(posix))}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=10)
+
+
+def _looks_like_sqlite(path: Path) -> bool:
+    """Whether the file begins like a database, or is empty and so becomes one.
+
+    Asked before SQLite opens it, which would write to, and delete, the write-ahead log of a file it cannot
+    read.
+    """
+    with path.open("rb") as file:
+        head = file.read(len(_MAGIC))
+    looks_right = head == _MAGIC if head else not path.with_name(path.name + "-wal").exists()
+    if not looks_right:
+        log.error("The library store %s is not a database.", path.name)
+    return looks_right
+
+
 def _is_readable(path: Path) -> bool:
-    """Whether SQLite can read the file: its schema always, its pages only after an unclean end (a WAL is left)."""
+    """Whether SQLite can read the file: its schema, and after an unclean end (a WAL is left) its pages."""
     unclean = path.with_name(path.name + "-wal").exists()
     try:
-        with closing(_connect(path)) as conn:
+        with closing(_connect_read_only(path)) as conn:
             conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if not unclean:
                 return True
@@ -108,20 +133,41 @@ def _migrate(conn: sqlite3.Connection, path: Path, steps: list[Migration]) -> No
 
 
 def _apply(conn: sqlite3.Connection, step: Migration) -> None:
-    script = step.path.read_text(encoding="utf-8")
+    """Carry out one step, unless another process has while we waited for the lock."""
+    conn.execute("BEGIN IMMEDIATE")
     try:
-        conn.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {step.version};\nCOMMIT;")
+        if int(conn.execute("PRAGMA user_version").fetchone()[0]) < step.version:
+            for statement in _statements(step.path.read_text(encoding="utf-8")):
+                conn.execute(statement)
+            conn.execute(f"PRAGMA user_version = {step.version}")
+        conn.execute("COMMIT")
     except BaseException:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         raise
 
 
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script, one by one: ``executescript`` would end the transaction it is called in."""
+    lines: list[str] = []
+    for line in script.splitlines(keepends=True):
+        lines.append(line)
+        if sqlite3.complete_statement("".join(lines)):
+            yield "".join(lines)
+            lines.clear()
+    if "".join(lines).strip():
+        yield "".join(lines)
+
+
 def _back_up(conn: sqlite3.Connection, path: Path, version: int) -> None:
     """Copy the store to ``<name>.backup-v<version>-<time>`` and keep the newest few."""
     target = path.with_name(f"{path.name}.backup-v{version}-{time.strftime('%Y%m%d-%H%M%S')}")
-    with closing(_connect(target)) as copy:
-        conn.backup(copy)
+    try:
+        with closing(_connect(target)) as copy:
+            conn.backup(copy)
+    except BaseException:
+        target.unlink(missing_ok=True)  # half a backup is none
+        raise
     backups = sorted(path.parent.glob(f"{path.name}.backup-v*"), key=lambda p: p.stat().st_mtime)
     for old in backups[:-KEPT_BACKUPS]:
         old.unlink()

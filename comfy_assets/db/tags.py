@@ -69,7 +69,9 @@ def set_condition(wanted: AssetFilter) -> tuple[str, list[object]]:
     """SQL that tells of a ``tag_sets s`` row whether its assets pass the owner and tag filters."""
     clauses = ["s.owner IN ('', ?)" if wanted.include_public else "s.owner = ?"]
     parameters: list[object] = [wanted.owner]
-    member = "s.id {} (SELECT l.tag_set_id FROM tag_set_tags l JOIN tags t ON t.id = l.tag_id WHERE t.name = ?)"
+    member = (
+        "s.id {} (SELECT l.tag_set_id FROM tag_set_tags l JOIN tags t ON t.id = l.tag_id WHERE t.name = ?)"
+    )
     for tag in wanted.include_tags:
         clauses.append(member.format("IN"))
         parameters.append(tag)
@@ -94,7 +96,8 @@ async def list_tags(
     visible, parameters = set_condition(AssetFilter(owner, include_public))
     known = (
         "EXISTS (SELECT 1 FROM tag_set_tags l JOIN tag_sets s ON s.id = l.tag_set_id"
-        f" WHERE l.tag_id = t.id AND {visible}) OR NOT EXISTS (SELECT 1 FROM tag_set_tags WHERE tag_id = t.id)"
+        f" WHERE l.tag_id = t.id AND {visible})"
+        " OR NOT EXISTS (SELECT 1 FROM tag_set_tags WHERE tag_id = t.id)"
     )
     counted = (
         f"SELECT t.name AS name, coalesce((SELECT sum(s.asset_count) FROM tag_set_tags l"

@@ -22,7 +22,8 @@ async def create(db: Database, task_id: uuid.UUID, name: str, payload: dict[str,
     now = _now()
     async with db.transaction() as tx:
         await tx.execute(
-            "INSERT INTO tasks (id, name, idempotency_key, status, payload, created_at, updated_at, started_at)"
+            "INSERT INTO tasks"
+            " (id, name, idempotency_key, status, payload, created_at, updated_at, started_at)"
             " VALUES (?, ?, ?, 'running', ?, ?, ?, ?)",
             (task_id.bytes, name, str(task_id), _json(payload), now, now, now),
         )

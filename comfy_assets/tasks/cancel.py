@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 
-class Cancelled(Exception):  # noqa: N818 - named like asyncio's CancelledError, and no error either
+class Cancelled(Exception):
     """Raised in a worker that has been asked to stop."""
 
 

@@ -75,7 +75,9 @@ class TaskRunner:
         self._latest[name] = task
         if self._closing:
             task.token.cancel()
-        self._running[task] = asyncio.create_task(self._run(task, work), name=f"comfy-assets {name}")
+        running = asyncio.create_task(self._run(task, work), name=f"comfy-assets {name}")
+        self._running[task] = running
+        running.add_done_callback(lambda _: self._ended(task))
         return task, True
 
     def cancel(self, name: str) -> bool:
@@ -96,7 +98,7 @@ class TaskRunner:
         """Stop everything and wait until it has stopped."""
         self.cancel_all()
         while self._running:
-            await asyncio.gather(*self._running.values())
+            await asyncio.wait(list(self._running.values()))
 
     async def _run(self, task: Task, work: Work) -> None:
         reporter = asyncio.create_task(self._report(task), name=f"comfy-assets {task.name} progress")
@@ -117,8 +119,15 @@ class TaskRunner:
             reporter.cancel()
             task.completed_at = time.time_ns() // 1_000_000
             await self._finish(task)
-            del self._running[task]
-            task.done.set()
+
+    def _ended(self, task: Task) -> None:
+        """Called even for a task that was cancelled before it took its first step."""
+        if task.is_running:
+            task.token.cancel()
+            task.status, task.error = "cancelled", CANCELLED
+            task.completed_at = time.time_ns() // 1_000_000
+        del self._running[task]
+        task.done.set()
 
     async def _finish(self, task: Task) -> None:
         try:
@@ -133,4 +142,10 @@ class TaskRunner:
             await asyncio.sleep(PROGRESS_INTERVAL_S)
             if task.result != recorded:
                 recorded = dict(task.result)
-                await self._journal.progressed(task.id, recorded)
+                await self._record_progress(task, recorded)
+
+    async def _record_progress(self, task: Task, result: dict[str, Any]) -> None:
+        try:
+            await self._journal.progressed(task.id, result)
+        except Exception:
+            log.exception("The progress of the task %s could not be recorded", task.name)
