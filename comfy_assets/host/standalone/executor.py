@@ -16,6 +16,8 @@ from .queue import Outcome, RunningPrompt
 
 log = logging.getLogger("comfy_assets.standalone")
 
+MAX_PROGRESS_NODES = 200
+
 
 class Send(Protocol):
     """Sends a message to the pages of a session, or to every page when it is None."""
@@ -183,7 +185,7 @@ class Execution:
         self._executor.send("progress", data, self._prompt.client_id)
 
     def _set_progress(self, node_id: str, value: float, total: float, state: str) -> None:
-        """Send the state of every node that has been begun."""
+        """Send the state of the nodes that have been begun; in a huge graph, of the latest."""
         self._progress[node_id] = {
             "value": value,
             "max": total,
@@ -194,6 +196,8 @@ class Execution:
             "parent_node_id": None,
             "real_node_id": node_id,
         }
+        if len(self._progress) > MAX_PROGRESS_NODES:
+            del self._progress[next(iter(self._progress))]
         data = {"prompt_id": self._prompt.prompt_id, "nodes": self._progress}
         self._executor.send("progress_state", data, self._prompt.client_id)
 

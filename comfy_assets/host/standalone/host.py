@@ -22,7 +22,7 @@ from .nodes import NodeRegistry
 from .queue import PromptQueue
 from .security import refuse_cross_site
 from .server import Parts, Routes
-from .system import MAX_UPLOAD_BYTES
+from .system import MAX_UPLOAD_BYTES, default_features
 from .users import Users
 from .worker import Worker
 
@@ -34,7 +34,8 @@ SHUTDOWN_S = 0.3
 class StandaloneHost:
     """Implements ``Host`` with a server of its own. Nothing is written before the application starts.
 
-    ``nodes`` is the registry of what graphs may use; add to it at any time.
+    ``nodes`` is the registry of what graphs may use and ``features`` what /features and the websocket's
+    handshake say; both may be added to at any time.
     """
 
     def __init__(self, base_directory: Path, *, multi_user: bool = False) -> None:
@@ -44,6 +45,7 @@ class StandaloneHost:
         self._queue = PromptQueue(self._queue_changed)
         self.nodes = NodeRegistry(self._folders)
         register_image_nodes(self.nodes)
+        self.features: dict[str, Any] = default_features()
         self._executor = Executor(self.nodes, self._hub.send)
         self._worker = Worker(self._queue, self._executor, self._hub.send)
         self._plugin: Plugin | None = None
@@ -107,12 +109,17 @@ class StandaloneHost:
         self._built = True
         plugin = [] if self._plugin is None else [self._plugin.middleware]
         app = web.Application(middlewares=[refuse_cross_site, *plugin], client_max_size=MAX_UPLOAD_BYTES)
-        parts = Parts(self._folders, self._users, self._queue, self._hub, self.nodes, self._executor)
-        Routes(parts).add_to(app)
+        self._routes().add_to(app)
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._close_pages)
         app.on_cleanup.append(self._stop)
         return app
+
+    def _routes(self) -> Routes:
+        parts = Parts(
+            self._folders, self._users, self._queue, self._hub, self.nodes, self._executor, self.features
+        )
+        return Routes(parts)
 
     async def _start(self, app: web.Application) -> None:
         await asyncio.to_thread(self._folders.prepare)
@@ -135,7 +142,8 @@ class StandaloneHost:
         await self._hub.stop()
 
     async def _stop(self, app: web.Application) -> None:
-        await asyncio.to_thread(self._worker.stop, SHUTDOWN_S)
+        if not await asyncio.to_thread(self._worker.stop, SHUTDOWN_S):
+            log.warning("a node did not stop in time and is left behind")
         if self._plugin_task is not None:
             self._plugin_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

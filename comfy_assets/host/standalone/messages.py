@@ -81,7 +81,7 @@ class MessageHub:
     def send(self, event: str, data: Mapping[str, Any], sid: str | None = None) -> None:
         """Send ``{"type": event, "data": data}`` to the pages of one session, or to every page."""
         loop = self._loop
-        if loop is None:
+        if loop is None or not self._pages:
             return
         text = encode_message(event, data)
         with contextlib.suppress(RuntimeError):  # the loop was closed by another thread just now

@@ -31,7 +31,7 @@ def load_image(path: Path) -> tuple[Floats, Floats]:
     masks: list[Floats] = []
     with Image.open(path) as file:
         for raw in ImageSequence.Iterator(file):
-            frame = _eight_bit(ImageOps.exif_transpose(raw))
+            frame = _plain(ImageOps.exif_transpose(raw))
             picture = _floats(frame.convert("RGB"))
             if pictures and picture.shape != pictures[0].shape:
                 continue
@@ -90,11 +90,13 @@ def _floats(image: Image) -> Floats:
     return floats
 
 
-def _eight_bit(image: Image) -> Image:
-    """16- and 32-bit greys scaled to 8 bits, which Pillow's own conversion would cut off."""
+def _plain(image: Image) -> Image:
+    """Transparency as a channel, and deep greys scaled to 8 bits, where Pillow would cut them off."""
     import numpy as np
     from PIL import Image
 
+    if "transparency" in image.info:
+        return image.convert("RGBA")
     if not image.mode.startswith("I"):
         return image
     return Image.fromarray((np.clip(np.asarray(image), 0, 65535) // 257).astype(np.uint8))
@@ -103,9 +105,9 @@ def _eight_bit(image: Image) -> Image:
 def _mask(frame: Image) -> Floats:
     import numpy as np
 
-    if "A" not in frame.getbands() and "transparency" not in frame.info:
+    if "A" not in frame.getbands():
         return np.zeros((MASK_SIZE, MASK_SIZE), np.float32)
-    mask: Floats = np.float32(1) - _floats(frame.convert("RGBA").getchannel("A"))
+    mask: Floats = np.float32(1) - _floats(frame.getchannel("A"))
     return mask
 
 
@@ -114,6 +116,7 @@ def _cut_to_proportions(pictures: Floats, width: int, height: int) -> Floats:
     wanted, present = width / height, old_width / old_height
     left = round((old_width - old_width * wanted / present) / 2) if present > wanted else 0
     top = round((old_height - old_height * present / wanted) / 2) if present < wanted else 0
+    left, top = min(left, (old_width - 1) // 2), min(top, (old_height - 1) // 2)  # at least a pixel is left
     return pictures[:, top : old_height - top, left : old_width - left]
 
 

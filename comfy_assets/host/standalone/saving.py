@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .names import relative_parts
+from .names import UnsafeName, relative_parts
 
 DEFAULT_PREFIX = "ComfyUI"
 
@@ -36,7 +36,10 @@ def save_place(root: Path, prefix: str, width: int, height: int) -> SavePlace:
     """
     filled = fill_placeholders(prefix, width, height, time.localtime()) or DEFAULT_PREFIX
     tidy = re.sub(r"/(\./|/)*", "/", filled).rstrip("/") or "/"
-    *folders, stem = relative_parts(tidy.removeprefix("./"))
+    try:
+        *folders, stem = relative_parts(tidy.removeprefix("./"))
+    except UnsafeName as error:
+        raise UnsafeName(f"filename_prefix is refused: {error}") from error
     folder = root.joinpath(*folders)
     folder.mkdir(parents=True, exist_ok=True)
     return SavePlace(

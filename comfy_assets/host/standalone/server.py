@@ -18,7 +18,7 @@ from .nodes import NodeRegistry, describe
 from .page import show_page
 from .queue import PromptQueue
 from .submission import Submission
-from .system import features, statistics
+from .system import statistics
 from .upload import Upload
 from .users import UserRefused, Users
 from .view import View
@@ -37,6 +37,7 @@ class Parts:
     hub: MessageHub
     registry: NodeRegistry
     executor: Executor
+    features: Mapping[str, Any]
 
 
 class Routes:
@@ -48,7 +49,7 @@ class Routes:
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/", show_page)
-        socket = WebSocketRoute(self._parts.hub, self._greeting)
+        socket = WebSocketRoute(self._parts.hub, self._greeting, self._parts.features)
         submission = Submission(self._parts.registry, self._queue)
         table: list[tuple[str, str, RouteHandler]] = [
             ("GET", "/ws", socket.connect),
@@ -151,7 +152,7 @@ class Routes:
         return json_answer(statistics())
 
     async def _features(self, request: web.Request) -> web.Response:
-        return json_answer(features())
+        return json_answer(self._parts.features)
 
     async def _categories(self, request: web.Request) -> web.Response:
         return json_answer(list(CATEGORIES))

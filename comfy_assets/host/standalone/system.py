@@ -56,8 +56,8 @@ def statistics() -> dict[str, Any]:
     }
 
 
-def features() -> dict[str, Any]:
-    """What the server can do, for /features and for the first message of a websocket."""
+def default_features() -> dict[str, Any]:
+    """What the server itself can do, in the words of /features."""
     return {
         "supports_preview_metadata": False,
         "max_upload_size": MAX_UPLOAD_BYTES,

@@ -95,10 +95,11 @@ def _judge_outputs(graph: Graph, outputs: Sequence[str], registry: NodeRegistry)
     typed = {node_id: {**entry, "inputs": dict(entry.get("inputs", {}))} for node_id, entry in graph.items()}
     _unwrap_values(typed)
     steps = read_steps(typed, registry)
+    needed = upstream(steps, outputs)
     problems = {
         node_id: _check_node(typed, node_id, steps[node_id], registry)
         for node_id in graph
-        if node_id in upstream(steps, outputs)
+        if node_id in needed
     }
     _add_cycles(steps, problems)
     above = {output: upstream(steps, [output]) for output in outputs}

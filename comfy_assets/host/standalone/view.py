@@ -39,7 +39,7 @@ class View:
         path = self._path(request)
         if not await asyncio.to_thread(path.is_file):
             raise Refusal("There is no such file.", status=404)
-        preview, channel = request.query.get("preview"), request.query.get("channel", "rgba")
+        preview, channel = request.query.get("preview"), request.query.get("channel", "")
         if preview is not None:
             return await _picture(path, lambda image: _encode_preview(image, preview, channel))
         if channel == "rgb":
@@ -58,7 +58,11 @@ class View:
         if folder is None:
             raise Refusal("type must be input, output or temp.")
         try:
-            return folder.joinpath(*folder_parts(query.get("subfolder", "")), *relative_parts(name))
+            subfolder = folder_parts(query.get("subfolder", ""))
+        except UnsafeName as error:
+            raise Refusal(f"The subfolder is refused: {error}.", status=403) from error
+        try:
+            return folder.joinpath(*subfolder, *relative_parts(name))
         except UnsafeName as error:
             raise Refusal(f"The file's name is refused: {error}.") from error
 

@@ -11,7 +11,6 @@ import aiohttp
 from aiohttp import web
 
 from .messages import CLOSE_TIMEOUT_S, HEARTBEAT_S, MessageHub, Page
-from .system import features
 
 # (event, data) pairs that bring a page that has just connected up to date.
 Greeting = Callable[[str], list[tuple[str, Mapping[str, Any]]]]
@@ -20,8 +19,9 @@ Greeting = Callable[[str], list[tuple[str, Mapping[str, Any]]]]
 class WebSocketRoute:
     """Serves pages. Pages may share a session id (a duplicated browser tab does); each hears everything."""
 
-    def __init__(self, hub: MessageHub, greeting: Greeting) -> None:
+    def __init__(self, hub: MessageHub, greeting: Greeting, features: Mapping[str, Any]) -> None:
         self._hub = hub
+        self._features = features
         self._greeting = greeting
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
@@ -44,7 +44,7 @@ class WebSocketRoute:
         first = True
         async for message in page.socket:
             if first and message.type == aiohttp.WSMsgType.TEXT and _is_handshake(message.data):
-                page.send("feature_flags", features())
+                page.send("feature_flags", self._features)
             first = False
 
 

@@ -1,0 +1,193 @@
+"""Starting and stopping: folders, the plugin, the address, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from comfy_assets_node.comfy_assets.host.base import Host, HostInfo, Plugin, QueueSnapshot
+from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
+
+EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
+HELD = {
+    "e": EMPTY,
+    "h": {"class_type": "Hold", "inputs": {"image": ["e", 0]}},
+    "p": {"class_type": "PreviewImage", "inputs": {"images": ["h", 0]}},
+}
+
+
+@web.middleware
+async def answer_two_paths(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.path in ("/api/assets", "/api/queue"):
+        return web.json_response({"from": "plugin"})
+    return await handler(request)
+
+
+class Recorder:
+    """A plugin that notes what is done with it."""
+
+    def __init__(self, fails: bool = False, lingers: bool = False) -> None:
+        self.notes: list[str] = []
+        self._fails, self._lingers = fails, lingers
+
+    def plugin(self) -> Plugin:
+        return Plugin(answer_two_paths, self.on_serving, self.on_stop)
+
+    async def on_serving(self) -> None:
+        self.notes.append("serving")
+        if self._fails:
+            raise ValueError("not today")
+        if self._lingers:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.notes.append("cancelled")
+                raise
+
+    async def on_stop(self) -> None:
+        self.notes.append("stopped")
+
+
+def workers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "standalone prompt worker"]
+
+
+def test_it_is_a_host(tmp_path: Path) -> None:
+    host: Host = StandaloneHost(tmp_path)
+    assert host.info() == HostInfo("standalone", host.info().version)
+    assert host.queue() == QueueSnapshot() and host.is_executing() is False
+    assert host.data_directory() == tmp_path / "user" / "__comfy_assets"
+    host.emit("nobody", {"hears": "this"})
+    assert list(tmp_path.iterdir()) == [], "nothing is written before the server starts"
+
+
+def test_folders_are_laid_out_as_in_comfyui(tmp_path: Path) -> None:
+    folders = StandaloneHost(tmp_path).folders()
+    by_category: dict[str | None, list[str]] = {}
+    for folder in folders.folders:
+        by_category.setdefault(folder.category, []).append(folder.path.relative_to(tmp_path).as_posix())
+    assert by_category[None] == ["models", "input", "output"]
+    assert by_category["diffusion_models"] == ["models/unet", "models/diffusion_models"]
+    assert by_category["controlnet"] == ["models/controlnet", "models/t2i_adapter"]
+    assert by_category["text_encoders"] == ["models/text_encoders", "models/clip"]
+    loras, configs, classifiers = (
+        next(folder for folder in folders.folders if folder.category == name)
+        for name in ("loras", "configs", "classifiers")
+    )
+    assert ".safetensors" in loras.extensions and ".gguf" not in loras.extensions
+    assert configs.extensions == {".yaml"} and classifiers.extensions == set()
+    assert {path.name for path in folders.excluded} == {"user", "temp", "custom_nodes"}
+
+
+async def test_starting_makes_folders_and_empties_temp(tmp_path: Path, aiohttp_client: Any) -> None:
+    for name in ("temp/old/deep.png", "temp/x.png", "input/kept.png", "output/kept.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    await aiohttp_client(StandaloneHost(tmp_path).application())
+    assert list((tmp_path / "temp").iterdir()) == []
+    assert (tmp_path / "input" / "kept.png").exists() and (tmp_path / "output" / "kept.png").exists()
+    for name in ("models/checkpoints", "models/loras", "models/vae", "user"):
+        assert (tmp_path / name).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("recorder", "notes"),
+    [
+        (Recorder(), ["serving", "stopped"]),
+        (Recorder(fails=True), ["serving", "stopped"]),
+        (Recorder(lingers=True), ["serving", "cancelled", "stopped"]),
+    ],
+)
+async def test_the_plugin_is_started_asked_first_and_stopped(
+    tmp_path: Path, aiohttp_client: Any, recorder: Recorder, notes: list[str]
+) -> None:
+    host = StandaloneHost(tmp_path)
+    host.attach(recorder.plugin())
+    with pytest.raises(RuntimeError):
+        host.attach(recorder.plugin())
+    client = await aiohttp_client(host.application())
+    for path, expected in (("/api/assets", "plugin"), ("/api/queue", "plugin"), ("/queue", None)):
+        async with client.get(path) as response:
+            assert response.status == 200 and (await response.json()).get("from") == expected
+    async with client.get("/api/assets", headers={"Sec-Fetch-Site": "cross-site"}) as response:
+        assert response.status == 403, "security comes before the plugin"
+    assert recorder.notes == ["serving"]
+    await client.close()
+    assert recorder.notes == notes
+
+
+async def test_stopping_ends_pages_prompts_and_threads_at_once(server: Any) -> None:
+    page = await server.page("me")
+    held = await server.submit(HELD, client_id="me")
+    await server.running(held)
+    waiting = await server.submit(HELD)
+    assert len(workers()) == 1
+    began = time.monotonic()
+    await server.client.server.close()
+    assert time.monotonic() - began < 1
+    assert workers() == []
+    assert server.host.queue() == QueueSnapshot((), (waiting,))
+    message = await page.receive(timeout=5)
+    while message.type == aiohttp.WSMsgType.TEXT:
+        message = await page.receive(timeout=5)
+    assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+    server.host.emit("late", {})
+
+
+async def serving(host: StandaloneHost, port: int = 0) -> tuple[asyncio.Task[None], str]:
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(host.serve("127.0.0.1", port, on_ready=ready.set_result))
+    await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task
+    return task, ready.result()
+
+
+async def test_serve_until_cancelled(tmp_path: Path) -> None:
+    recorder = Recorder(lingers=True)
+    host = StandaloneHost(tmp_path)
+    host.attach(recorder.plugin())
+    task, url = await serving(host)
+    async with aiohttp.ClientSession() as session:
+        async with session.get(url + "/api/features") as response:
+            assert response.status == 200
+        assert recorder.notes == ["serving"]
+        (tmp_path / "temp" / "mine.png").touch()
+        with pytest.raises(OSError, match="cannot listen on 127"):
+            await serving(StandaloneHost(tmp_path), int(url.rsplit(":", 1)[1]))
+        assert (tmp_path / "temp" / "mine.png").exists(), (
+            "the second server must not touch the first one's files"
+        )
+        page = await session.ws_connect(url + "/ws")
+        began = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert time.monotonic() - began < 1
+        assert (await page.receive(timeout=5)).type == aiohttp.WSMsgType.TEXT
+        assert (await page.receive(timeout=5)).type != aiohttp.WSMsgType.TEXT
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.get(url)
+    assert recorder.notes == ["serving", "cancelled", "stopped"] and workers() == []
+
+
+def test_importing_it_is_cheap() -> None:
+    root = Path(__file__).parents[3]
+    program = (
+        f"import sys; sys.path.insert(0, {str(root / 'tests')!r}); import conftest;"
+        "import comfy_assets_node.comfy_assets.host.standalone;"
+        "print(sorted({'numpy', 'PIL', 'torch'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
