@@ -102,9 +102,8 @@ class TagCount:
     count: int
 
 
-@dataclass(frozen=True)
-class Pending:
-    """A file whose content must be read: never hashed, or changed since. ``inode`` as in the file row."""
+class Pending(msgspec.Struct, frozen=True, gc=False):
+    """A file whose content must be read: never hashed, or changed since. ``path`` is its folder's."""
 
     id: int
     path: str

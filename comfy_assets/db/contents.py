@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from .connection import Database, Transaction
 from .files import HASHED, UNREADABLE
 
 
-@dataclass(frozen=True)
-class Document:
+# Values made by the thousand while files are read are untracked by the garbage collector (``gc=False``; they hold
+# no cycles): in a process that has torch loaded, a full collection stops everything for a quarter of a second.
+
+
+class Document(msgspec.Struct, frozen=True, gc=False):
     """A text found in a file: its key there, blake3 digest, and zlib-compressed body."""
 
     key: str
@@ -19,8 +23,7 @@ class Document:
     body: bytes
 
 
-@dataclass(frozen=True)
-class Hashed:
+class Hashed(msgspec.Struct, frozen=True, gc=False):
     """What reading a file has shown. ``size`` and ``mtime_ns`` are those it had before and after reading."""
 
     file_id: int
@@ -29,11 +32,10 @@ class Hashed:
     hash: bytes
     metadata: str
     mime_type: str | None = None
-    documents: Sequence[Document] = field(default_factory=tuple)
+    documents: tuple[Document, ...] = ()
 
 
-@dataclass(frozen=True)
-class Unreadable:
+class Unreadable(msgspec.Struct, frozen=True, gc=False):
     """A file that could not be read, and why."""
 
     file_id: int
