@@ -18,7 +18,7 @@ from .metadata_safetensors import read_safetensors
 _SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
 _HEAD = 256
 # The first entry of the zip file that torch.save writes; and what its older format starts with.
-_TORCH_ZIP = re.compile(rb"PK\x03\x04.{26}[^/]{1,128}/data\.pkl", re.DOTALL)
+_TORCH_ZIP = re.compile(rb"PK\x03\x04.{26}[^/\x00-\x1f]{1,128}/data\.pkl", re.DOTALL)
 _TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 
 
@@ -26,9 +26,10 @@ _TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 class Extracted:
     """What was found in one file.
 
-    ``facts`` encodes to at most 4 KiB of JSON. ``documents`` are JSON texts in UTF-8 by key: "prompt", "workflow"
-    and "header" are objects, "parameters" (the text other user interfaces embed) is a string. Each has at most
-    16 MiB; larger ones are only named in ``facts["omitted"]``. ``mime_type`` is None unless the content tells it.
+    ``facts`` encodes to at most 4 KiB of JSON. ``documents`` are JSON texts in UTF-8 by key: "prompt",
+    "workflow" and "header" are objects, "parameters" (the text other user interfaces embed) is a string. Each
+    has at most 16 MiB; larger ones are only named in ``facts["omitted"]``. ``mime_type`` is None unless the
+    content tells it.
     """
 
     facts: dict[str, Any]

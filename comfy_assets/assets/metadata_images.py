@@ -1,8 +1,8 @@
 """What PNG, JPEG, WebP and GIF files tell without decoding a pixel: their size, and the saved workflow.
 
-Readers of our own, because Pillow refuses large WebP images for their size, reads WebP files as a whole, finds
-text behind a PNG's pixels only by decoding them, and gives up on a damaged chunk along with all it knew. These
-walk the chunks, and read of the texts only those that are wanted, each once and at most 16 MiB of it.
+Readers of our own, because Pillow refuses large WebP images for their size, reads WebP files as a whole,
+finds text behind a PNG's pixels only by decoding them, and gives up on a damaged chunk along with all it
+knew. These walk the chunks, and read of the texts only those wanted, each once and at most 16 MiB of it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ _PNG_TEXT = frozenset((b"tEXt", b"zTXt", b"iTXt", b"comf"))  # comf: ComfyUI's a
 _EXIF_MAGIC = b"Exif\0\0"
 _EXIF_POINTER, _USER_COMMENT = 0x8769, 0x9286
 _EXIF_BYTES = frozenset((1, 2, 7, 129))  # value types that hold text: BYTE, ASCII, UNDEFINED, UTF-8
-_CLAIM = re.compile(rb"(prompt|workflow)\s*:", re.IGNORECASE)
+_CLAIM = re.compile(rb"(prompt|workflow) ?:", re.IGNORECASE)
 
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
 
-_TOKEN = re.compile(rb'\\.|"|-?Infinity|NaN', re.DOTALL)
+_NAN = re.compile(rb"-?Infinity|NaN")
+_MAX_PARAMETERS = 2 << 20  # a few kilobytes in fact; JSON needs up to six bytes for one of them
+_MAX_REPAIRED = 4 << 20  # a text full of NaN costs a microsecond for each
 
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -250,15 +252,29 @@ def _add_exif(found: _Found, read: Read, parts: list[tuple[int, int]]) -> None:
 
 def _add_exif_texts(found: _Found, block: bytes, order: str) -> None:
     """ComfyUI and its packs write "prompt:{…}" and "workflow:{…}" to Make, Model, UserComment and others."""
-    directories = [int(struct.unpack_from(order + "I", block, 4)[0])]
+    comment = None
+    directories = [struct.unpack_from(order + "I", block, 4)[0]]
     for directory in directories:  # the pointer to the second one is in the first
         for tag, kind, start, length in _exif_entries(block, order, directory):
             if tag == _EXIF_POINTER and len(directories) == 1:
-                directories.append(int(struct.unpack_from(order + "I", block, start)[0]))
+                directories.append(struct.unpack_from(order + "I", block, start)[0])
             elif tag == _USER_COMMENT:
-                _add_user_comment(found, block[start : start + length])
-            elif kind in _EXIF_BYTES and (claim := _CLAIM.match(block, start, start + length)):
-                found.texts.setdefault(claim[1].lower().decode(), block[claim.end() : start + length])
+                comment = start, start + length
+            elif kind in _EXIF_BYTES:
+                _add_claim(found, block, start, start + length)
+    if comment is not None:
+        _add_user_comment(found, block[slice(*comment)])
+
+
+def _add_claim(found: _Found, text: bytes, start: int, end: int) -> bool:
+    """Take in a text like "prompt:{…}", unless one of its kind is known; answers whether it is like that."""
+    claim = _CLAIM.match(text, start, end)
+    if claim is None:
+        return False
+    key = claim[1].lower().decode()
+    if key not in found.texts:
+        found.texts[key] = text[claim.end() : end]
+    return True
 
 
 def _exif_entries(block: bytes, order: str, directory: int) -> Iterator[tuple[int, int, int, int]]:
@@ -271,51 +287,52 @@ def _exif_entries(block: bytes, order: str, directory: int) -> Iterator[tuple[in
 
 
 def _add_user_comment(found: _Found, comment: bytes) -> None:
-    text = _comment_text(comment)
-    claim = _CLAIM.match(text)
-    if claim is not None:
-        found.texts.setdefault(claim[1].lower().decode(), text[claim.end() :])
-    elif text.startswith(b"{") or b"Steps: " in text:  # cameras and phones have other uses for the field
+    try:
+        text = _comment_text(comment)
+    except UnicodeDecodeError:
+        found.problems.append("The EXIF block is damaged.")
+        return
+    if _add_claim(found, text, 0, len(text)):
+        return
+    # Cameras and phones have other uses for the field.
+    if text.startswith(b"{") or b"Steps: " in text:
         found.texts.setdefault("parameters", text)
 
 
 def _comment_text(comment: bytes) -> bytes:
-    """A UserComment as UTF-8, or as it is where it names no encoding."""
+    """A UserComment as UTF-8, or as it is where it names no encoding; raises UnicodeDecodeError."""
     code, text = comment[:8], comment[8:]
     if code == b"UNICODE\0":
         # UTF-16 in an order that is not told. Writers favour big-endian; zero bytes give the other one away.
         sample = text[:2048]
         order = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
-        return text.decode(order, "replace").lstrip("\ufeff").encode()
+        return text[: len(text) & ~1].decode(order).removeprefix("\ufeff").encode()
     return text if code in (b"ASCII\0\0\0", b"JIS\0\0\0\0\0", bytes(8)) else comment
 
 
 def _documents(found: _Found) -> dict[str, bytes]:
+    """The texts as JSON; what is too large or wrong is left out and noted."""
     documents = {}
     for key, text in found.texts.items():
-        text = text.strip(b"\0 \t\r\n")
-        document = _json_string(text) if key == "parameters" else _json_object(text)
-        if document is None:
-            found.problems.append(f"The embedded {key} is not valid JSON.")
-        elif len(document) > MAX_DOCUMENT:
+        text = _utf8(text.strip(b"\0 \t\r\n"))
+        if len(text) > (_MAX_PARAMETERS if key == "parameters" else MAX_DOCUMENT):
             found.omitted.add(key)
-        else:
+        elif key == "parameters":
+            documents[key] = msgspec.json.encode(text.decode())
+        elif (document := _json_object(text)) is not None:
             documents[key] = document
+        else:
+            found.problems.append(f"The embedded {key} is not valid JSON.")
     return documents
-
-
-def _json_string(text: bytes) -> bytes:
-    return msgspec.json.encode(_utf8(text).decode())
 
 
 def _json_object(text: bytes) -> bytes | None:
     """The text if it is a JSON object, with null for NaN and infinities; else None."""
-    text = _utf8(text)
     if not text.startswith(b"{"):
         return None
     if _is_json(text):
         return text
-    if b"NaN" not in text and b"Infinity" not in text:
+    if len(text) > _MAX_REPAIRED or not _NAN.search(text):
         return None
     text = _without_nan(text)
     return text if _is_json(text) else None
@@ -341,13 +358,12 @@ def _is_json(text: bytes) -> bool:
 
 def _without_nan(text: bytes) -> bytes:
     """Put null for each NaN and infinity that is not inside a string."""
-    in_string = False
-
-    def replace(match: re.Match[bytes]) -> bytes:
-        nonlocal in_string
-        token = match[0]
-        if token == b'"':
-            in_string = not in_string
-        return token if in_string or token[:1] in b'"\\' else b"null"
-
-    return _TOKEN.sub(replace, text)
+    parts: list[bytes] = []
+    end, in_string = 0, False
+    for match in _NAN.finditer(text):
+        between = text[end : match.start()]
+        quotes = between.replace(b"\\\\", b"").replace(b'\\"', b"").count(b'"')
+        in_string ^= quotes % 2 == 1
+        parts += between, match[0] if in_string else b"null"
+        end = match.end()
+    return b"".join([*parts, text[end:]])

@@ -1,8 +1,8 @@
 """The header of a safetensors file, read without the tensors.
 
 A reader of our own, because the library's takes paths only, refuses a file that is cut short without telling
-what its header says, and decodes the header in one go while every other thread waits. This one walks the header
-entry by entry: memory stays within a few times the header's size, and other threads run in between.
+what its header says, and decodes the header in one go while every other thread waits. This one walks it entry
+by entry: memory stays within a few times the header's size, and other threads run in between.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ _COLON = re.compile(_WS + rb":" + _WS)
 _SEPARATOR = re.compile(_WS + rb"([,}])")
 _STRING_PART = re.compile(_STRING, re.DOTALL)
 
+_DTYPE = re.compile(r"[A-Z][A-Z0-9_]{0,15}")
+
 _BAD_JSON = "The header is not the JSON that the format asks for."
 
 Read = Callable[[int, int], bytes]
@@ -60,7 +62,7 @@ _Size = Annotated[int, msgspec.Meta(ge=0, le=_MAX_NUMBER)]
 
 
 class _Tensor(msgspec.Struct, gc=False):
-    dtype: Annotated[str, msgspec.Meta(min_length=1, max_length=16)]
+    dtype: str
     shape: Annotated[list[_Size], msgspec.Meta(max_length=64)]
     data_offsets: tuple[_Size, _Size]
 
@@ -126,17 +128,18 @@ def _read_header(read: Read, size: int) -> bytes:
 def _summarise(header: bytes) -> _Summary:
     """Walk the header's entries; raises _Malformed."""
     summary = _Summary()
-    text = header.rstrip(b" \t\r\n")
-    end, separator = (len(text), b"}") if _EMPTY.fullmatch(text) else (1, b",")
+    empty = _EMPTY.match(header, 0, _PART)
+    end, separator = (empty.end(), b"}") if empty else (1, b",")
     while separator == b",":
-        entry = _TENSOR.match(text, end, end + _MAX_ENTRY)
+        entry = _TENSOR.match(header, end, end + _MAX_ENTRY)
         if entry is None or entry[1] == b"__metadata__":
-            end = _add_metadata(summary, text, end)
-            end, separator = _separator(text, end)
+            end = _add_metadata(summary, header, end)
+            end, separator = _separator(header, end)
         else:
             _add_tensor(summary, entry[1], entry[2])
             end, separator = entry.end(), entry[3]
-    if end != len(text):
+    padding = header[end:]
+    if padding and not padding.isspace():
         raise _Malformed(_BAD_JSON)
     return summary
 
@@ -155,7 +158,9 @@ def _add_tensor(summary: _Summary, name: bytes, entry: bytes) -> None:
     summary.names.add(name)
     summary.parameters += count
     summary.data_end = max(summary.data_end, end)
-    summary.dtypes[tensor.dtype] = summary.dtypes.get(tensor.dtype, 0) + 1
+    summary.dtypes[tensor.dtype] = of_dtype = summary.dtypes.get(tensor.dtype, 0) + 1
+    if of_dtype == 1 and not _DTYPE.fullmatch(tensor.dtype):
+        raise _Malformed("The header describes a tensor wrongly.")
     if summary.parameters > _MAX_NUMBER or len(summary.dtypes) > _MAX_DTYPES:
         raise _Malformed("The header describes more than any model has.")
 

@@ -1,0 +1,69 @@
+"""Which kind of file is recognised, from memory and from disk."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+from comfy_assets_node.comfy_assets.assets.metadata import Extracted, extract, extract_path
+
+
+def zip_of(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x")
+    return buffer.getvalue()
+
+
+class Trap:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return pytest.fail, ("unpickled",)
+
+
+PICKLE = Extracted({"format": "pickle"}, {}, None)
+NOTHING = Extracted({}, {}, None)
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x07\0\0\0\x05\x08\x02\0\0\0\0\0\0\0\0\0\0\0IEND\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("a.gguf", b"GGUF\x03\0\0\0", Extracted({"format": "gguf"}, {}, "application/gguf")),
+        ("a.ckpt", zip_of("archive/data.pkl", "archive/version"), PICKLE),
+        ("a.pt", zip_of("model/data.pkl"), PICKLE),
+        ("a.pth", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", PICKLE),
+        ("a.pt", pickle.dumps(Trap(), 2), NOTHING),
+        ("a.zip", zip_of("readme.txt", "a/data.pkl"), NOTHING),
+        ("a.zip", b"PK\x03\x04", NOTHING),
+        ("a.mp4", b"\0\0\0\x20ftypisom" + bytes(100), NOTHING),
+        ("a.svg", b"<svg onload='x'/>", NOTHING),
+        ("a.txt", b"text", NOTHING),
+        ("a.png", b"", NOTHING),
+        ("", b"", NOTHING),
+        ("a.jpg", PNG, Extracted({"format": "png", "width": 7, "height": 5}, {}, "image/png")),
+        ("a.png", b"<html>", NOTHING),
+        ("a.SFT", struct.pack("<Q", 2) + b"{}", None),
+        ("a.Safetensors", struct.pack("<Q", 2) + b"{}", None),
+    ],
+)
+def test_recognised(tmp_path: Path, name: str, data: bytes, expected: Extracted | None) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    found = extract(name, data)
+    assert extract_path(name, path) == found
+    if expected is None:
+        facts = {"format": "safetensors", "tensor_count": 0, "parameter_count": 0, "dtypes": {}}
+        expected = Extracted(facts, {}, "application/safetensors")
+    assert found == expected
+
+
+def test_file_system_errors_are_the_callers(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        extract_path("a.png", tmp_path / "a.png")
+    with pytest.raises(OSError):
+        extract_path("a.png", tmp_path)
