@@ -1,0 +1,56 @@
+"""What has to change so that the store says what the disk says."""
+
+from __future__ import annotations
+
+import pytest
+from comfy_assets_node.comfy_assets.assets.reconcile import Changes, KnownFile, reconcile
+from comfy_assets_node.comfy_assets.assets.walker import FileStat
+from hypothesis import given
+from hypothesis import strategies as st
+
+S = (10, 1000, 7)
+PRESENT, MISSING = KnownFile(1, S, False), KnownFile(1, S, True)
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "expected"),
+    [
+        ({}, {}, Changes()),
+        ({}, {"a": S}, Changes(new={"a": S})),
+        ({"a": PRESENT}, {"a": S}, Changes()),
+        ({"a": PRESENT}, {"a": (11, 1000, 7)}, Changes(changed=[(PRESENT, (11, 1000, 7))])),
+        ({"a": PRESENT}, {"a": (10, 999, 7)}, Changes(changed=[(PRESENT, (10, 999, 7))])),
+        ({"a": PRESENT}, {"a": (10, 1000, 8)}, Changes(renumbered=[(PRESENT, (10, 1000, 8))])),
+        ({"a": PRESENT}, {}, Changes(gone=[PRESENT])),
+        ({"a": PRESENT}, {"b": S}, Changes(new={"b": S}, gone=[PRESENT])),
+        ({"a": MISSING}, {}, Changes()),
+        ({"a": MISSING}, {"a": S}, Changes(back=[(MISSING, S)])),
+        ({"a": MISSING}, {"a": (10, 1000, 8)}, Changes(back=[(MISSING, (10, 1000, 8))])),
+        ({"a": MISSING}, {"a": (11, 1000, 7)}, Changes(changed=[(MISSING, (11, 1000, 7))])),
+    ],
+)
+def test_table(known: dict[str, KnownFile], seen: dict[str, FileStat], expected: Changes) -> None:
+    assert reconcile(known, seen) == expected
+
+
+names = st.sampled_from("abcdef")
+stats = st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2))
+
+
+@given(known=st.dictionaries(names, st.tuples(stats, st.booleans())), seen=st.dictionaries(names, stats))
+def test_applying_the_changes_gives_what_was_seen(
+    known: dict[str, tuple[FileStat, bool]], seen: dict[str, FileStat]
+) -> None:
+    rows = {name: KnownFile(i, stat, missing) for i, (name, (stat, missing)) in enumerate(known.items())}
+    names_by_id = {row.id: name for name, row in rows.items()}
+    changes = reconcile(rows, seen)
+    model = {name: (row.stat, row.missing) for name, row in rows.items()}
+    for name, stat in changes.new.items():
+        assert name not in model
+        model[name] = (stat, False)
+    for row, stat in (*changes.changed, *changes.back, *changes.renumbered):
+        model[names_by_id[row.id]] = (stat, False)
+    for row in changes.gone:
+        model[names_by_id[row.id]] = (row.stat, True)
+    assert {name: stat for name, (stat, missing) in model.items() if not missing} == seen
+    assert reconcile({n: KnownFile(0, s, m) for n, (s, m) in model.items()}, seen) == Changes()
