@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 from collections.abc import Callable, Mapping
@@ -68,7 +69,7 @@ class StandaloneHost:
         return self._queue.snapshot()
 
     def is_executing(self) -> bool:
-        return self._queue.running() is not None
+        return self._queue.busy()
 
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         self._hub.send(event, data)
@@ -157,21 +158,34 @@ class StandaloneHost:
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets bound to every address of a host name. Raises OSError naming the address."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    """Sockets bound to every address of a host name. Raises OSError naming the address.
+
+    An address that this machine does not have, such as ::1 where IPv6 is off, is passed over.
+    """
     sockets: list[socket.socket] = []
     try:
-        for family, address in dict.fromkeys((entry[0], entry[4]) for entry in found):
+        for family, address in await _addresses(host, port):
             # A free port (0) is chosen once and then used for the other addresses too.
-            wanted = (address[0], sockets[0].getsockname()[1] if sockets else port)
-            sockets.append(socket.create_server(wanted, family=family))
+            wanted = (address, sockets[0].getsockname()[1] if sockets else port)
+            try:
+                sockets.append(socket.create_server(wanted, family=family))
+            except OSError as error:
+                if not sockets or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
     except OSError as error:
         for each in sockets:
             each.close()
         reason = f"cannot listen on {host} port {port}: {error.strerror or error}"
         raise OSError(error.errno, reason) from error
     return sockets
+
+
+async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+    """The addresses of a host name, IPv4 first: that is the one to name in the URL."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    unique = dict.fromkeys((entry[0], str(entry[4][0])) for entry in found)
+    return sorted(unique, key=lambda each: each[0] != socket.AF_INET)
 
 
 def _url(listening: socket.socket) -> str:

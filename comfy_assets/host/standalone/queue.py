@@ -140,9 +140,9 @@ class PromptQueue:
             self._waiting = []
         self._on_change()
 
-    def running(self) -> QueuedPrompt | None:
-        current = self._running
-        return None if current is None else current.prompt
+    def busy(self) -> bool:
+        """Whether anything runs or waits to. Takes no lock: it is asked very often."""
+        return self._running is not None or bool(self._waiting)
 
     def listing(self) -> tuple[list[QueuedPrompt], list[QueuedPrompt]]:
         """The prompts that run and those that wait, next first."""

@@ -122,7 +122,8 @@ def _draft(source: IO[bytes], folder: Path) -> Iterator[Path]:
 async def _read_form(request: web.Request) -> dict[str, object]:
     try:
         return dict(await request.post())
-    except (ValueError, LookupError, RuntimeError) as error:  # broken multipart, unknown charset
+    # A broken multipart body or an unknown charset; aiohttp 3.9 asserts on a body that ends early.
+    except (ValueError, LookupError, RuntimeError, AssertionError) as error:
         raise Refusal("The request's body is not a readable form.") from error
 
 

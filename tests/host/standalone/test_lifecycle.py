@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ from aiohttp.typedefs import Handler
 from comfy_assets_node.comfy_assets.host.base import Host, HostInfo, Plugin, QueueSnapshot
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 
+ROOT = Path(__file__).parents[3]
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
 HELD = {
     "e": EMPTY,
@@ -181,9 +184,8 @@ async def test_serve_until_cancelled(tmp_path: Path) -> None:
 
 
 def test_importing_it_is_cheap() -> None:
-    root = Path(__file__).parents[3]
     program = (
-        f"import sys; sys.path.insert(0, {str(root / 'tests')!r}); import conftest;"
+        f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import conftest;"
         "import comfy_assets_node.comfy_assets.host.standalone;"
         "print(sorted({'numpy', 'PIL', 'torch'} & set(sys.modules)))"
     )
@@ -191,3 +193,31 @@ def test_importing_it_is_cheap() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+async def test_an_address_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    for host in ("host.invalid", "203.0.113.77"):
+        with pytest.raises(OSError, match=f"cannot listen on {host[:4]}"):
+            await StandaloneHost(tmp_path).serve(host, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_ctrl_c_ends_the_process_at_once(tmp_path: Path) -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import conftest, asyncio, pathlib, signal;"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost;"
+        f"host = StandaloneHost(pathlib.Path({str(tmp_path)!r}));"
+        "asyncio.run(host.serve('127.0.0.1', 0, lambda url: print(url, flush=True)))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None and process.stdout.readline().startswith("http://127.0.0.1:")
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+        assert time.monotonic() - began < 1
+    assert errors.strip().endswith("KeyboardInterrupt")
