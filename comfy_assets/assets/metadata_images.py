@@ -168,23 +168,30 @@ def _inflate(data: bytes) -> bytes:
 
 def _read_jpeg(found: _Found, read: Read, size: int, whole: bool) -> None:
     exif: list[tuple[int, int]] = []
+    for marker, start, length in _jpeg_segments(read, found):
+        if marker in _JPEG_FRAMES:
+            found.height, found.width = struct.unpack(">HH", read(start + 1, 4))
+        elif marker == 0xE1 and read(start, 6) == _EXIF_MAGIC:
+            exif.append((start + 6, max(0, length - 6)))
+    _add_exif(found, read, exif)
+
+
+def _jpeg_segments(read: Read, found: _Found) -> Iterator[tuple[int, int, int]]:
+    """The marker, start and length of each segment before the pixels."""
     start = 2
     for _ in range(_MAX_CHUNKS):
-        fill, marker, length = struct.unpack(">BBH", read(start, 4))
-        if fill != 0xFF:
-            found.problems.append("The JPEG file is damaged.")
-            break
+        head = read(start, 4)
+        if len(head) < 4 or head[0] != 0xFF:
+            found.problems.append(_TRUNCATED if len(head) < 4 else "The JPEG file is damaged.")
+            return
+        _, marker, length = struct.unpack(">BBH", head)
+        if marker in (0xD9, 0xDA):  # the end, or the pixels
+            return
         if marker == 0xFF or marker in _JPEG_BARE:
             start += 1 if marker == 0xFF else 2
             continue
-        if marker in (0xD9, 0xDA):  # the end, or the pixels
-            break
-        if marker in _JPEG_FRAMES:
-            found.height, found.width = struct.unpack(">HH", read(start + 5, 4))
-        elif marker == 0xE1 and read(start + 4, 6) == _EXIF_MAGIC:
-            exif.append((start + 10, max(0, length - 8)))
+        yield marker, start + 4, length - 2
         start += 2 + length
-    _add_exif(found, read, exif)
 
 
 def _read_webp(found: _Found, read: Read, size: int, whole: bool) -> None:

@@ -332,6 +332,13 @@ def test_a_damaged_png_keeps_what_is_known() -> None:
     assert (found.facts["width"], found.facts["error"]) == (30, "The file is truncated.")
 
 
+def test_a_damaged_jpeg_keeps_what_is_known() -> None:
+    data = jpeg(b"Exif\0\0" + exif({MODEL: f"prompt:{P}".encode()}))
+    found = extract("a.jpg", data[: data.index(b"\xff\xda")])
+    assert documents(found) == {"prompt": PROMPT}
+    assert (found.facts["width"], found.facts["error"]) == (30, "The file is truncated.")
+
+
 def test_segment_lengths_that_lie_do_not_reach_back() -> None:
     for length in range(10):
         data = b"\xff\xd8\xff\xe1" + struct.pack(">H", length) + b"Exif\0\0II*\0" + bytes(99)
