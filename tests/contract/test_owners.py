@@ -1,0 +1,165 @@
+"""Multi-user mode: who is known, and who sees what."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+SOME_ID = "00000000-0000-7000-8000-000000000000"
+OPERATIONS = [
+    ("GET", "/api/assets"),
+    ("GET", "/api/assets/tags/refine"),
+    ("GET", f"/api/assets/{SOME_ID}"),
+    ("GET", f"/api/assets/{SOME_ID}/content"),
+    ("HEAD", "/api/assets/hash/blake3:" + "0" * 64),
+    ("GET", "/api/tags"),
+    ("POST", "/api/assets/seed"),
+    ("GET", "/api/assets/seed/status"),
+    ("POST", "/api/assets/seed/cancel"),
+    ("POST", "/api/assets/prune"),
+]
+
+
+@pytest.fixture
+async def shared(make_library: Any, hand_of: Any) -> Any:
+    """Ann's file, Bob's file and a public one."""
+    library = await make_library(users=frozenset({"ann", "bob"}))
+    for name in ("ann.png", "bob.png", "all.png"):
+        library.write(f"output/{name}", name.encode())
+    await library.scan()
+    hand = hand_of(library)
+    await hand.belongs("ann.png", "ann", "output", "anns")
+    await hand.belongs("bob.png", "bob", "output", "bobs")
+    await hand.user_metadata("ann.png", {"secret": "ann"})
+    return library
+
+
+@pytest.fixture
+async def ids(shared: Any) -> dict[str, str]:
+    """The asset ids by name."""
+    return dict(await shared.services.db.fetch_all("SELECT name, uuid FROM assets"))
+
+
+@pytest.mark.parametrize("user", ["nobody", "", "ANN", "default", None])
+async def test_an_unknown_user(shared: Any, api_of: Any, user: str | None) -> None:
+    api = api_of(shared) if user is None else api_of(shared).as_user(user)
+    for method, path in OPERATIONS:
+        answer = await api.send(method, path, 401)
+        if method != "HEAD":
+            assert answer.json["code"] == "UNAUTHORIZED"
+            assert answer.json["message"]
+
+
+async def test_an_unknown_user_starts_nothing(shared: Any, api_of: Any) -> None:
+    (shared.base / "output/all.png").unlink()
+    nobody = api_of(shared).as_user("nobody")
+    await nobody.send("POST", "/api/assets/prune", 401)
+    await nobody.send("POST", "/api/assets/seed", 401)
+    status = await api_of(shared).as_user("ann").get("/api/assets", include_tags="missing")
+    assert status["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("user", "public", "names"),
+    [
+        ("ann", "true", {"ann.png", "all.png"}),
+        ("ann", "false", {"ann.png"}),
+        ("bob", "true", {"bob.png", "all.png"}),
+        ("bob", "false", {"bob.png"}),
+    ],
+)
+async def test_lists(shared: Any, api_of: Any, user: str, public: str, names: set[str]) -> None:
+    api = api_of(shared).as_user(user)
+    for query in ({}, {"name_contains": "."}, {"include_tags": "output"}, {"sort": "name"}):
+        page = await api.get("/api/assets", include_public=public, **query)
+        assert {asset["name"] for asset in page["assets"]} == names
+        assert page["total"] == len(names)
+        counts = {k: v for k, v in query.items() if k != "sort"}
+        histogram = await api.get("/api/assets/tags/refine", include_public=public, **counts)
+        assert histogram["tag_counts"] == {"output": len(names), f"{user}s": 1}
+
+
+async def test_no_filter_reaches_what_others_have(shared: Any, api_of: Any) -> None:
+    ann, bob = api_of(shared).as_user("ann"), api_of(shared).as_user("bob")
+    (mine,) = (await ann.get("/api/assets", name_contains="ann"))["assets"]
+    queries = (
+        {"include_tags": "anns"},
+        {"name_contains": "ann"},
+        {"hash": mine["hash"]},
+        {"metadata_filter": json.dumps({"secret": "ann"})},
+    )
+    for query in queries:
+        assert await ann.names(**query) == ["ann.png"]
+        assert (await bob.get("/api/assets", **query)) == {"assets": [], "total": 0, "has_more": False}
+        if "hash" not in query:
+            assert (await bob.get("/api/assets/tags/refine", **query)) == {"tag_counts": {}}
+
+
+async def test_a_cursor_of_another_user_shows_no_more(shared: Any, api_of: Any) -> None:
+    ann, bob = api_of(shared).as_user("ann"), api_of(shared).as_user("bob")
+    query = {"sort": "name", "order": "asc"}
+    page = await ann.get("/api/assets", limit="1", **query)
+    assert await bob.names(after=page["next_cursor"], **query) == ["bob.png"]
+
+
+async def test_single_assets(shared: Any, api_of: Any, ids: dict[str, str]) -> None:
+    ann, bob = api_of(shared).as_user("ann"), api_of(shared).as_user("bob")
+    for suffix in ("", "/content"):
+        url = f"/api/assets/{ids['ann.png']}{suffix}"
+        await ann.send("GET", url)
+        body = await bob.get(url, 404)
+        unknown = await bob.get(f"/api/assets/{SOME_ID}{suffix}", 404)
+        # Nothing tells that there is such an asset.
+        assert body["code"] == unknown["code"] == "ASSET_NOT_FOUND"
+        assert body["message"] == unknown["message"]
+        await bob.send("GET", f"/api/assets/{ids['all.png']}{suffix}")
+
+
+@pytest.mark.parametrize("zero", ["true", "false"])
+async def test_tags(shared: Any, api_of: Any, zero: str) -> None:
+    ann, bob = api_of(shared).as_user("ann"), api_of(shared).as_user("bob")
+    assert (await ann.get("/api/tags", include_zero=zero))["tags"] == [
+        {"name": "output", "count": 2},
+        {"name": "anns", "count": 1},
+    ]
+    assert (await bob.get("/api/tags", include_zero=zero, order="name_asc"))["tags"] == [
+        {"name": "bobs", "count": 1},
+        {"name": "output", "count": 2},
+    ]
+    mine = await ann.get("/api/tags", include_public="false", include_zero=zero)
+    assert mine["tags"] == [{"name": "anns", "count": 1}, {"name": "output", "count": 1}]
+    assert await bob.get("/api/tags", prefix="ann", include_zero=zero) == {
+        "tags": [],
+        "total": 0,
+        "has_more": False,
+    }
+
+
+async def test_a_private_tag_that_is_no_longer_used_stays_private(
+    shared: Any, api_of: Any, hand_of: Any
+) -> None:
+    await hand_of(shared).belongs("ann.png", "ann", "output")
+    assert (await api_of(shared).as_user("bob").get("/api/tags", prefix="ann", include_zero="true"))[
+        "total"
+    ] == 0
+
+
+async def test_what_a_scan_finds_is_for_all(shared: Any, api_of: Any) -> None:
+    ann, bob = api_of(shared).as_user("ann"), api_of(shared).as_user("bob")
+    shared.write("input/new.png")
+    await ann.send("POST", "/api/assets/seed", data=b"{}")
+    await shared.services.indexer.finish()
+    assert "new.png" in await bob.names()
+    assert "new.png" not in await ann.names(include_public="false")
+
+
+async def test_one_user_is_everybody_without_multi_user_mode(library: Any, api: Any, hand: Any) -> None:
+    library.write("output/a.png")
+    library.write("output/b.png")
+    await library.scan()
+    await hand.belongs("a.png", "default", "output")
+    for client in (api, api.as_user("anybody")):
+        assert set(await client.names()) == {"a.png", "b.png"}
+        assert await client.names(include_public="false") == ["a.png"]
