@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from typing import Any
+from typing import Any, TypeVar
 
 from .assets.gate import WorkGate
 from .assets.indexer import Indexer
@@ -18,6 +18,8 @@ from .host.base import Host
 from .tasks.runner import TaskRunner
 
 log = logging.getLogger("comfy_assets")
+
+T = TypeVar("T")
 
 STORE_NAME = "library.db"
 _KEPT_TASKS = 100
@@ -51,7 +53,7 @@ class Services:
         """The open store."""
         return self._need(self._db)
 
-    def _need(self, service: Any) -> Any:
+    def _need(self, service: T | None) -> T:
         if service is None:
             raise StoreUnavailableError(self._problem or "The library store is not open.")
         return service

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -17,12 +17,12 @@ from typing import TextIO
 from . import VERSION
 from .app import STORE_NAME, Services
 from .assets.indexer import Indexer
-from .progress_bar import ProgressBar
 from .config import Config
 from .db import assets, files
 from .errors import StoreError
 from .host.standalone import StandaloneHost
 from .plugin import attach
+from .progress_bar import ProgressBar
 from .sample import make_sample_library
 
 
@@ -56,7 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, help_text: str) -> argparse.ArgumentParser:
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    help_text: str,
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=help_text, description=help_text)
     parser.add_argument(
         "--base-directory",
@@ -69,10 +74,9 @@ def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError(text)
-    return port
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port (0 to 65535)")
+    return int(text)
 
 
 def default_base_directory() -> Path:

@@ -32,8 +32,9 @@ class Location(msgspec.Struct, frozen=True):
 class Asset(msgspec.Struct, frozen=True):
     """One entry of the library.
 
-    ``id`` is a UUID in canonical form; ``tags`` and ``metadata`` are JSON text as stored (an array, an object); ``hash`` is the 32-byte blake3 digest,
-    or None until the file has been hashed; ``row_id`` breaks ties in every sort order.
+    ``id`` is a UUID in canonical form; ``tags`` and ``metadata`` are JSON text as stored (an array, an object);
+    ``hash`` is the 32-byte blake3 digest, or None until the file has been hashed; ``row_id`` breaks ties in every
+    sort order.
     """
 
     row_id: int

@@ -36,7 +36,7 @@ Pause = Callable[[], None]
 Count = Callable[[int], None]
 
 
-class ChangedWhileReading(Exception):  # noqa: N818 - an outcome, not an error
+class ChangedWhileReading(Exception):  # an outcome rather than an error
     """The file was written to, or replaced, while it was read."""
 
 
@@ -64,9 +64,7 @@ def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable 
     return Hashed(file.id, file.size, file.mtime_ns, digest, metadata, extracted.mime_type, documents)
 
 
-def _digest(
-    stream: FileIO, file: Pending, path: Path, pause: Pause, count: Count
-) -> tuple[bytes, Extracted]:
+def _digest(stream: FileIO, file: Pending, path: Path, pause: Pause, count: Count) -> tuple[bytes, Extracted]:
     pause()
     if file.size <= SMALL_FILE:
         data = _read_all(stream, file.size)
@@ -98,9 +96,7 @@ def _digest_large(stream: FileIO, file: Pending, pause: Pause, count: Count) -> 
     return _digest_chunks(stream, file, pause, count)
 
 
-def _digest_mapping(
-    mapping: mmap.mmap, stream: FileIO, file: Pending, pause: Pause, count: Count
-) -> bytes:
+def _digest_mapping(mapping: mmap.mmap, stream: FileIO, file: Pending, pause: Pause, count: Count) -> bytes:
     if hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_SEQUENTIAL)
     hasher = blake3(max_threads=blake3.AUTO)

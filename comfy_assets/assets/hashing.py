@@ -77,9 +77,7 @@ _Outcome = Hashed | Unreadable | _Moved
 class HashRun:
     """One pass over the pending files. Small files go in parallel, large ones one by one with all threads on each."""
 
-    def __init__(
-        self, db: Database, host: Host, gate: WorkGate, pool: ThreadPoolExecutor, token: CancelToken
-    ) -> None:
+    def __init__(self, db: Database, host: Host, gate: WorkGate, pool: ThreadPoolExecutor, token: CancelToken) -> None:
         self._db = db
         self._host = host
         self._gate = gate
@@ -118,9 +116,7 @@ class HashRun:
         return changed
 
     async def _pending(self, after_id: int, small: bool, limit: int) -> list[Pending]:
-        return await files.pending(
-            self._db, after_id=after_id, small_below=SMALL_FILE + 1, small=small, limit=limit
-        )
+        return await files.pending(self._db, after_id=after_id, small_below=SMALL_FILE + 1, small=small, limit=limit)
 
     async def _hash_small(self, batch: list[Pending]) -> list[_Outcome]:
         loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..db import assets, contents, tags
@@ -31,7 +32,7 @@ class AssetService:
         """One page of the assets that pass the filter."""
         return await assets.list_page(self._db, wanted, page)
 
-    async def histogram(self, wanted: AssetFilter, limit: int) -> list[TagCount]:
+    async def histogram(self, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
         """The tags of the assets that pass the filter, with counts, most frequent first."""
         return await assets.histogram(self._db, wanted, limit)
 

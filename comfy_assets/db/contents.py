@@ -10,7 +10,6 @@ import msgspec
 from .connection import Database, Transaction
 from .files import HASHED, UNREADABLE
 
-
 # Values made by the thousand while files are read are untracked by the garbage collector (``gc=False``; they hold
 # no cycles): in a process that has torch loaded, a full collection stops everything for a quarter of a second.
 

@@ -100,7 +100,7 @@ class ComfyUIHost:
     async def _when_listening(self, plugin: Plugin) -> None:
         """Begin when the server has its port, so that nothing of ours delays the first answer."""
         deadline = asyncio.get_running_loop().time() + _LISTENING_TIMEOUT_S
-        while not hasattr(self._server, "port") and asyncio.get_running_loop().time() < deadline:
+        while not hasattr(self._server, "port") and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(_LISTENING_POLL_S)
         await plugin.on_serving()
 

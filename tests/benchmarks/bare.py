@@ -79,5 +79,3 @@ def _parse_png(data: bytes) -> None:
 def hash_mapped(path: Path) -> None:
     """One large file with blake3's own mapping and threads."""
     blake3(max_threads=blake3.AUTO).update_mmap(path).digest()
-
-

@@ -71,9 +71,7 @@ class Server:
                 return
         raise AssertionError(f"ComfyUI did not start:\n{self.log.read_text(errors='replace')[-4000:]}")
 
-    def request(
-        self, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, bytes]:
+    def request(self, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
         """Status and body of a GET, or of a POST when there is a body."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(

@@ -27,9 +27,7 @@ def memory(base: Path, multi_user: bool) -> Host:
         ),
         (base / "user",),
     )
-    return MemoryHost(
-        base / "user" / "__comfy_assets", folders, frozenset({"alice_1"}) if multi_user else None
-    )
+    return MemoryHost(base / "user" / "__comfy_assets", folders, frozenset({"alice_1"}) if multi_user else None)
 
 
 def standalone(base: Path, multi_user: bool) -> Host:

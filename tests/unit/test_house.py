@@ -100,8 +100,7 @@ def test_layers_do_not_import_outwards(layer: str, outer: tuple[str, ...]) -> No
 
 def test_every_package_is_installed() -> None:
     on_disk = {
-        "comfy_assets_node" + "".join(f".{part}" for part in path.parent.relative_to(ROOT).parts)
-        for path in sources()
+        "comfy_assets_node" + "".join(f".{part}" for part in path.parent.relative_to(ROOT).parts) for path in sources()
     }
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == on_disk
 
