@@ -65,6 +65,7 @@ class Roots:
         for folder in self._folders:
             self._at[folder.path].append(folder)
         self._excluded = frozenset(absolute(p) for p in folders.excluded)
+        self._barred = frozenset(os.path.normcase(p) for p in self._excluded)
 
     def walk_roots(self, only: frozenset[str] | None = None) -> list[Path]:
         """The outermost folders, so that walking them meets every folder of the library once.
@@ -91,11 +92,16 @@ class Roots:
         """Whether the path lies in a subtree that is never part of the library."""
         return not self._excluded.isdisjoint((path, *path.parents))
 
+    def bars(self, folder: str) -> bool:
+        """Whether an excluded subtree begins at this folder: what a walk asks of each folder on its way down."""
+        return os.path.normcase(folder) in self._barred
+
     def place(self, path: Path) -> Place | None:
         """What the position of a folder says, or None outside the library."""
-        if self.is_excluded(path):
+        ancestors = (path, *path.parents)
+        if not self._excluded.isdisjoint(ancestors):
             return None
-        holding = [f for ancestor in (path, *path.parents) for f in self._at.get(ancestor, ())]
+        holding = [f for ancestor in ancestors for f in self._at.get(ancestor, ())]
         if not holding:
             return None
         nearest = max(holding, key=lambda f: (len(f.path.parts), -_KIND_ORDER[f.kind]))

@@ -30,6 +30,7 @@ from .walker import FolderListing, WalkReport, is_gone, walk
 
 _BATCH_FILES = 8000
 _BATCH_FOLDERS = 500
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Scanner:
         self, walk_roots: list[Path], roots: Roots, report: WalkReport, token: CancelToken
     ) -> AsyncGenerator[list[FolderListing], None]:
         """Listings in batches; the next is walked while the last is written."""
-        listings = walk(walk_roots, roots.is_excluded, report, token, lambda: self._gate.wait(token))
+        listings = walk(walk_roots, roots.bars, report, token, lambda: self._gate.wait(token))
         ahead = asyncio.ensure_future(asyncio.to_thread(_next_batch, listings))
         try:
             while batch := await ahead:
@@ -179,8 +180,7 @@ def _differing(
 
 def _row(listing: FolderListing, place: Place) -> FolderRow:
     categories = msgspec.json.encode(place.category_names).decode()
-    seen = [*sorted(listing.files.items()), *listing.unknown]
-    fingerprint = blake3(msgspec.msgpack.encode(seen)).digest(16)
+    fingerprint = blake3(_encoder.encode((listing.files, listing.unknown))).digest(16)
     return FolderRow(
         listing.path, place.kind, place.logical, place.loader_prefix, categories, place.key, fingerprint
     )

@@ -21,6 +21,8 @@ _INT64 = (1 << 63) - 1
 # What operating systems, download tools and ComfyUI itself leave behind; never something to load or look at.
 _IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})
 _IGNORED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".aria2", ".incomplete")
+# What the names and suffixes above end with: most files are let through by a glance at one character.
+_LITTER_ENDS = frozenset("".join(end[-1] + end[-1].upper() for end in (*_IGNORED_NAMES, *_IGNORED_SUFFIXES)))
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class WalkReport:
 
 def walk(
     roots: list[Path],
-    is_excluded: Callable[[Path], bool],
+    is_barred: Callable[[str], bool],
     report: WalkReport,
     token: CancelToken,
     before_folder: Callable[[], None] = lambda: None,
@@ -70,7 +72,7 @@ def walk(
             before_folder()
             path = pending.pop() if pending else heappop(linked)
             if _enter(path, entered, report, is_root=path == str(root)):
-                listing = _list(path, is_excluded, report, pending, linked)
+                listing = _list(path, is_barred, report, pending, linked)
                 if listing is not None:
                     yield listing
 
@@ -102,7 +104,7 @@ def _enter(path: str, entered: set[tuple[int, int]], report: WalkReport, *, is_r
 
 def _list(
     path: str,
-    is_excluded: Callable[[Path], bool],
+    is_barred: Callable[[str], bool],
     report: WalkReport,
     pending: list[str],
     linked: list[str],
@@ -119,7 +121,7 @@ def _list(
                 try:
                     if entry.is_dir():
                         child = os.path.join(path, name)  # noqa: PTH118
-                        if not is_excluded(Path(child)):
+                        if not is_barred(child):
                             if entry.is_symlink():
                                 heappush(linked, child)
                             else:
@@ -188,6 +190,8 @@ def is_gone(folder: str, root: Path | None, unreachable: list[str]) -> bool:
 
 def is_ignored(name: str, size: int) -> bool:
     """Whether a file is litter: system files, unfinished downloads, ComfyUI's empty "put_…_here" markers."""
+    if size and name[-1] not in _LITTER_ENDS:
+        return False
     lowered = name.lower()
     if lowered in _IGNORED_NAMES or lowered.endswith(_IGNORED_SUFFIXES):
         return True
