@@ -50,9 +50,7 @@ def endpoint(
 
     def decorate(function: Function) -> RequestHandler:
         @functools.wraps(function)
-        async def handler(
-            request: web.Request, path: Mapping[str, str], services: Services
-        ) -> web.StreamResponse:
+        async def handler(request: web.Request, path: Mapping[str, str], services: Services) -> web.StreamResponse:
             try:
                 user = "" if is_probe else _user_of(request, services)
                 parsed = parse_query(query, request.query)
@@ -83,9 +81,7 @@ def json_response(value: Any, status: int = 200) -> web.Response:
     return web.Response(body=_encoder.encode(value), status=status, content_type="application/json")
 
 
-def error_response(
-    status: int, code: str, message: str, details: dict[str, Any] | None = None
-) -> web.Response:
+def error_response(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> web.Response:
     """An error as the contract's ErrorResponse."""
     body: dict[str, Any] = {"code": code, "message": message}
     if details:

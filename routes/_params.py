@@ -102,9 +102,7 @@ def parse_metadata_filter(text: str | None) -> dict[str, Any]:
     for key, wanted in value.items():
         items = wanted if isinstance(wanted, list) else [wanted]
         if not all(_is_scalar(item) for item in items):
-            raise _bad_filter(
-                f"The value of {key!r} must be a string, a number, true, false, null or a list of these."
-            )
+            raise _bad_filter(f"The value of {key!r} must be a string, a number, true, false, null or a list of these.")
         count += len(items)
     if count > _MAX_METADATA_VALUES:
         raise _bad_filter(f"At most {_MAX_METADATA_VALUES} values can be given.")
@@ -118,18 +116,14 @@ def _is_scalar(item: Any) -> bool:
 
 
 def _bad_filter(reason: str) -> InvalidQueryError:
-    return InvalidQueryError(
-        f"metadata_filter cannot be used. {reason}", details={"field": "metadata_filter"}
-    )
+    return InvalidQueryError(f"metadata_filter cannot be used. {reason}", details={"field": "metadata_filter"})
 
 
 def parse_hash(text: str) -> bytes:
     """The digest in ``blake3:<64 hex digits>``. Raises InvalidHashError."""
     match = _HASH.fullmatch(text)
     if match is None:
-        raise InvalidHashError(
-            "A hash looks like blake3: and 64 hexadecimal digits.", details={"field": "hash"}
-        )
+        raise InvalidHashError("A hash looks like blake3: and 64 hexadecimal digits.", details={"field": "hash"})
     return bytes.fromhex(match[1])
 
 

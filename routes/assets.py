@@ -176,9 +176,7 @@ def _page_request(query: ListAssets) -> PageRequest:
     after = None
     if query.after is not None:
         if query.sort not in _CURSOR_SORTS:
-            raise InvalidCursorError(
-                f"sort={query.sort} has no cursors; use offset.", details={"field": "after"}
-            )
+            raise InvalidCursorError(f"sort={query.sort} has no cursors; use offset.", details={"field": "after"})
         after = cursor.decode(query.after, query.sort, query.order)
     return PageRequest(query.sort, query.order, query.limit, query.offset, after)
 

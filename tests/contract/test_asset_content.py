@@ -139,9 +139,7 @@ async def test_any_other_range_is_ignored(api: Any, put: Any, text: str) -> None
 async def test_an_empty_file(api: Any, put: Any) -> None:
     url = await put(content=b"")
     assert (await api.send("GET", url)).body == b""
-    assert (await api.send("GET", url, 416, headers={"Range": "bytes=0-"})).headers[
-        "Content-Range"
-    ] == "bytes */0"
+    assert (await api.send("GET", url, 416, headers={"Range": "bytes=0-"})).headers["Content-Range"] == "bytes */0"
 
 
 async def test_a_head_tells_of_the_whole(api: Any, put: Any) -> None:
@@ -249,9 +247,7 @@ async def test_a_file_that_comes_back_is_served(library: Any, api: Any, put: Any
     assert (await api.send("GET", url)).body == BYTES
 
 
-async def test_a_file_outside_the_folders_as_they_are_configured_now(
-    library: Any, api: Any, put: Any
-) -> None:
+async def test_a_file_outside_the_folders_as_they_are_configured_now(library: Any, api: Any, put: Any) -> None:
     url = await put()
     folders = library.host.current_folders
     library.host.current_folders = HostFolders(

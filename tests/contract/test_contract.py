@@ -9,9 +9,7 @@ import jsonschema
 import pytest
 from comfy_assets_node.routes import ROUTES
 
-NO_FILE = (
-    "shared/contract/openapi.yaml is not beside the checkout: bodies are not checked against its schemas"
-)
+NO_FILE = "shared/contract/openapi.yaml is not beside the checkout: bodies are not checked against its schemas"
 
 
 @pytest.fixture

@@ -113,9 +113,7 @@ async def test_a_head_is_a_get_without_the_body(api: Any, path: str, status: int
         assert head.headers[name] == get.headers[name]
 
 
-@pytest.mark.parametrize(
-    "segment", ["a%2Fb", "%2e%2e%2f%2e%2e", "..%5C..", "x%3Fy", "x%23y", "%25", "+", "~", "a;b"]
-)
+@pytest.mark.parametrize("segment", ["a%2Fb", "%2e%2e%2f%2e%2e", "..%5C..", "x%3Fy", "x%23y", "%25", "+", "~", "a;b"])
 async def test_a_path_parameter_is_one_segment_whatever_it_encodes(api: Any, segment: str) -> None:
     for suffix in ("", "/content"):
         answer = await api.send("GET", URL(f"/api/assets/{segment}{suffix}", encoded=True), 404)

@@ -38,9 +38,7 @@ async def test_the_documents_are_in_the_asset_and_not_in_the_list(library: Any, 
     assert not {"prompt", "workflow"} & set(listed["metadata"])
     asset = await api.get(f"/api/assets/{listed['id']}")
     assert asset["metadata"] == {**listed["metadata"], "prompt": PROMPT, "workflow": WORKFLOW}
-    assert {k: v for k, v in asset.items() if k != "metadata"} == {
-        k: v for k, v in listed.items() if k != "metadata"
-    }
+    assert {k: v for k, v in asset.items() if k != "metadata"} == {k: v for k, v in listed.items() if k != "metadata"}
 
 
 @pytest.mark.parametrize(
@@ -63,9 +61,7 @@ async def test_a_models_header_is_in_the_asset(library: Any, api: Any) -> None:
     assert "größe" in json.dumps(asset["metadata"], ensure_ascii=False)
 
 
-async def test_an_asset_that_is_not_hashed_has_neither_hash_nor_metadata(
-    make_library: Any, api_of: Any
-) -> None:
+async def test_an_asset_that_is_not_hashed_has_neither_hash_nor_metadata(make_library: Any, api_of: Any) -> None:
     from comfy_assets_node.comfy_assets.config import Config
 
     library = await make_library(Config(scan_on_start=False, hash_files=False))

@@ -137,9 +137,7 @@ async def test_a_store_that_fails_under_way(host_app: Any, caplog: pytest.LogCap
 
 async def test_requests_wait_for_a_store_that_is_still_opening(host_app: Any) -> None:
     api, services = await host_app(on_serving=False)
-    requests = [
-        asyncio.create_task(api.send("GET", path)) for path in ("/health", "/api/assets", "/api/tags")
-    ]
+    requests = [asyncio.create_task(api.send("GET", path)) for path in ("/health", "/api/assets", "/api/tags")]
     await asyncio.sleep(0.05)
     assert not any(request.done() for request in requests)
     await services.start()

@@ -107,9 +107,7 @@ async def test_an_asset_says_what_and_where_it_is(shelf: Any) -> None:
     assert model["size"] == 14
     assert "preview_url" not in model
     image = await shelf.asset("Größe 100%_x.png")
-    assert (
-        image["preview_url"] == "/api/view?type=output&filename=Gr%C3%B6%C3%9Fe%20100%25_x.png&subfolder=2026"
-    )
+    assert image["preview_url"] == "/api/view?type=output&filename=Gr%C3%B6%C3%9Fe%20100%25_x.png&subfolder=2026"
     assert image["tags"] == ["output"]
     assert "loader_path" not in image
     assert (await shelf.asset("photo.jpg"))["preview_url"] == "/api/view?type=input&filename=photo.jpg"
@@ -215,10 +213,7 @@ async def test_spellings_of_false(shelf: Any, api: Any, value: str) -> None:
 
 
 BAD_PARAMETERS = [
-    *(
-        ("limit", v)
-        for v in ["0", "-1", "501", str(2**63), "9" * 30, "9" * 5000, "abc", "", "1.5", "0x10", "٥"]
-    ),
+    *(("limit", v) for v in ["0", "-1", "501", str(2**63), "9" * 30, "9" * 5000, "abc", "", "1.5", "0x10", "٥"]),
     *(("limit", v) for v in ["NaN", "Infinity", "true", "null", "+5", " 5", "1,2"]),
     *(("offset", v) for v in ["-1", str(2**63), "9" * 30, "9" * 5000, "x", "", "0.5", "-0.1"]),
     *(("sort", v) for v in ["", "id", "NAME", "name asc", "name;--", "hash"]),

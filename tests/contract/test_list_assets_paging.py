@@ -38,9 +38,7 @@ def ids(*pages: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("limit", ["1", "4", "23", "500"])
-async def test_cursors_lead_through_everything_once(
-    shelf: Any, api: Any, sort: str, order: str, limit: str
-) -> None:
+async def test_cursors_lead_through_everything_once(shelf: Any, api: Any, sort: str, order: str, limit: str) -> None:
     whole = await api.get("/api/assets", sort=sort, order=order, limit="500")
     pages = await walk(api, sort=sort, order=order, limit=limit)
     assert ids(*pages) == ids(whole)
@@ -75,9 +73,7 @@ async def test_offsets_lead_through_everything_once(shelf: Any, api: Any, sort: 
 async def test_a_cursor_goes_before_an_offset(shelf: Any, api: Any) -> None:
     first = await api.get("/api/assets", limit="3")
     query = {"limit": "3", "after": first["next_cursor"]}
-    assert ids(await api.get("/api/assets", offset="9", **query)) == ids(
-        await api.get("/api/assets", **query)
-    )
+    assert ids(await api.get("/api/assets", offset="9", **query)) == ids(await api.get("/api/assets", **query))
 
 
 @pytest.mark.parametrize(("sort", "order"), [("created_at", "desc"), ("name", "asc"), ("size", "asc")])

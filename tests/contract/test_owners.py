@@ -137,13 +137,9 @@ async def test_tags(shared: Any, api_of: Any, zero: str) -> None:
     }
 
 
-async def test_a_private_tag_that_is_no_longer_used_stays_private(
-    shared: Any, api_of: Any, hand_of: Any
-) -> None:
+async def test_a_private_tag_that_is_no_longer_used_stays_private(shared: Any, api_of: Any, hand_of: Any) -> None:
     await hand_of(shared).belongs("ann.png", "ann", "output")
-    assert (await api_of(shared).as_user("bob").get("/api/tags", prefix="ann", include_zero="true"))[
-        "total"
-    ] == 0
+    assert (await api_of(shared).as_user("bob").get("/api/tags", prefix="ann", include_zero="true"))["total"] == 0
 
 
 async def test_what_a_scan_finds_is_for_all(shared: Any, api_of: Any) -> None:

@@ -67,9 +67,7 @@ async def test_a_prefix_is_taken_literally(shelf: Any, api: Any, prefix: str, na
 
 @pytest.mark.parametrize("order", ["count_desc", "name_asc"])
 async def test_tags_page_by_page(shelf: Any, api: Any, order: str) -> None:
-    pages = [
-        await api.get("/api/tags", order=order, limit="4", offset=str(offset)) for offset in (0, 4, 8, 12)
-    ]
+    pages = [await api.get("/api/tags", order=order, limit="4", offset=str(offset)) for offset in (0, 4, 8, 12)]
     names = [tag["name"] for page in pages for tag in page["tags"]]
     assert names == (BY_COUNT if order == "count_desc" else BY_NAME)
     assert [page["has_more"] for page in pages] == [True, True, False, False]
@@ -151,9 +149,7 @@ LORAS = {"models": 3, "loras": 3, "model_type:loras": 2}
         ([("include_public", "false")], {}),
     ],
 )  # fmt: skip
-async def test_histogram(
-    shelf: Any, api: Any, hand: Any, query: list[tuple[str, str]], counts: dict[str, int]
-) -> None:
+async def test_histogram(shelf: Any, api: Any, hand: Any, query: list[tuple[str, str]], counts: dict[str, int]) -> None:
     await hand.user_metadata("a.safetensors", {"kind": "style"})
     body = (await api.send("GET", "/api/assets/tags/refine", params=query)).json
     assert body == {"tag_counts": counts}
