@@ -19,7 +19,7 @@ PARAMETERS = {
     "/api/tags": ["prefix", "limit", "offset", "order", "include_zero", "include_public"],
 }
 bounded = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     derandomize=True,
     database=None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from blake3 import blake3
 from yarl import URL
 
@@ -48,32 +47,32 @@ async def test_content_that_has_changed(library: Any, api: Any) -> None:
     assert await status(api, KNOWN) == 404
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        DIGEST,
-        f"blake3:{DIGEST.upper()}",
-        f"BLAKE3:{DIGEST}",
-        f"sha256:{DIGEST}",
-        f"blake3:{DIGEST[:-1]}",
-        f"blake3:{DIGEST}0",
-        f"blake3:{DIGEST[:-1]}g",
-        f"blake3:%20{DIGEST}",
-        f"blake3:{DIGEST}%0A",
-        f"blake3:{DIGEST}%00",
-        f"blake3:{DIGEST}%2F",
-        "blake3:" + "%D9%A0" * 64,
-        "blake3:",
-        "x",
-        "%FF",
-        "%ED%A0%80",
-        "content",
-    ],
-)
-async def test_a_malformed_hash(library: Any, api: Any, text: str) -> None:
+MALFORMED = [
+    DIGEST,
+    f"blake3:{DIGEST.upper()}",
+    f"BLAKE3:{DIGEST}",
+    f"sha256:{DIGEST}",
+    f"blake3:{DIGEST[:-1]}",
+    f"blake3:{DIGEST}0",
+    f"blake3:{DIGEST[:-1]}g",
+    f"blake3:%20{DIGEST}",
+    f"blake3:{DIGEST}%0A",
+    f"blake3:{DIGEST}%00",
+    f"blake3:{DIGEST}%2F",
+    "blake3:" + "%D9%A0" * 64,
+    "blake3:",
+    "x",
+    "%FF",
+    "%ED%A0%80",
+    "content",
+]
+
+
+async def test_a_malformed_hash(library: Any, api: Any) -> None:
     library.write("output/a.png")
     await library.scan()
-    assert await status(api, text) == 400
+    for text in MALFORMED:
+        assert await status(api, text) == 400, text
 
 
 async def test_what_only_others_have_is_not_told(make_library: Any, api_of: Any, hand_of: Any) -> None:
