@@ -22,6 +22,7 @@ log = logging.getLogger("comfy_assets.db")
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 KEPT_BACKUPS = 3
+_LOCK_TIMEOUT_S = 10
 _MAGIC = b"SQLite format 3\0"
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
@@ -61,14 +62,14 @@ def prepare(path: Path, steps: list[Migration] | None = None) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, timeout=10)
+    return sqlite3.connect(path, isolation_level=None, timeout=_LOCK_TIMEOUT_S)
 
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
     """A connection that leaves the write-ahead log as it is when it is closed."""
     posix = path.absolute().as_posix()
     uri = f"file://{'' if posix.startswith('/') else '/'}{quote(os.fsencode(posix))}?mode=ro"
-    return sqlite3.connect(uri, uri=True, timeout=10)
+    return sqlite3.connect(uri, uri=True, timeout=_LOCK_TIMEOUT_S)
 
 
 def _looks_like_sqlite(path: Path) -> bool:
@@ -127,9 +128,22 @@ def _migrate(conn: sqlite3.Connection, path: Path, steps: list[Migration]) -> No
         )
     if 0 < version < len(steps):
         _back_up(conn, path, version)
-    conn.execute("PRAGMA journal_mode = WAL")
+    _use_wal(conn)
     for step in steps[version:]:
         _apply(conn, step)
+
+
+def _use_wal(conn: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging. For this SQLite does not wait until another process lets go; we do."""
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while True:
+        try:
+            conn.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _apply(conn: sqlite3.Connection, step: Migration) -> None:

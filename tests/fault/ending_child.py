@@ -1,0 +1,65 @@
+"""A server that ends without cleaning up, while background work is under way.
+
+Arguments: base directory, how it ends (``returns``, ``interrupted``, ``asyncio``), what is under way (``held``,
+``walking``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import checkout
+
+base, ending, activity = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+services = checkout.services(base)
+
+from comfy_assets_node.comfy_assets.host.base import QueueSnapshot  # noqa: E402
+
+
+def slow_scandir(path: Any, real: Any = os.scandir) -> Any:
+    time.sleep(0.05)
+    return real(path)
+
+
+def emit(event: str, data: Any) -> None:
+    """Have a prompt executed from the moment that files are to be hashed."""
+    if event == "assets.seed.fast_complete":
+        services.host.current_queue = QueueSnapshot(running=("prompt",))
+
+
+async def begin() -> None:
+    await services.start()
+    if activity == "walking":
+        os.scandir = slow_scandir
+    else:
+        services.host.emit = emit
+    services.indexer.start_scan()
+    while not (services.indexer.status()["paused"] or os.scandir is slow_scandir):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    assert services.indexer.status()["status"] == "running"
+
+
+async def serve() -> None:
+    await asyncio.wait_for(begin(), 20)
+    print("ready", flush=True)
+    await asyncio.sleep(60)
+
+
+if ending == "asyncio":
+    asyncio.run(serve())
+else:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(asyncio.wait_for(begin(), 20))
+        print("ready", flush=True)
+        if ending == "interrupted":
+            loop.run_until_complete(asyncio.sleep(60))
+    except KeyboardInterrupt:
+        pass  # as ComfyUI does: the loop is left as it is, and the main thread ends
