@@ -55,7 +55,7 @@ class Services:
 
     def _need(self, service: T | None) -> T:
         if service is None:
-            raise StoreUnavailableError(self._problem or "The library store is not open.")
+            raise StoreUnavailableError("The library store is not available; the server's log says why.")
         return service
 
     @property

@@ -46,15 +46,15 @@ def asset_body(asset: Asset, documents: dict[str, bytes] | None = None) -> Asset
         mime_type=asset.mime_type,
         tags=Raw(asset.tags.encode()),
         user_metadata=Raw(asset.user_metadata.encode()) if asset.user_metadata else _EMPTY,
-        created_at=_time(asset.created_at),
-        updated_at=_time(asset.updated_at),
+        created_at=utc_time(asset.created_at),
+        updated_at=utc_time(asset.updated_at),
         is_immutable=False,
     )
     if asset.hash is not None:
         body.hash = "blake3:" + asset.hash.hex()
         body.metadata = _metadata(asset.metadata or "{}", documents)
     if asset.last_access_at is not None:
-        body.last_access_time = _time(asset.last_access_at)
+        body.last_access_time = utc_time(asset.last_access_at)
     if asset.location is not None:
         _put_location(body, asset, asset.location)
     return body
@@ -83,5 +83,6 @@ def _view_url(location: Location) -> str:
     return f"{url}&subfolder={quote(subfolder, safe='')}" if subfolder else url
 
 
-def _time(milliseconds: int) -> datetime:
+def utc_time(milliseconds: int) -> datetime:
+    """Milliseconds since 1970 as a time that is encoded with a Z."""
     return _EPOCH + timedelta(milliseconds=milliseconds)

@@ -12,7 +12,7 @@ from ..comfy_assets.assets.mime import is_safe_inline
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import InvalidBodyError, InvalidCursorError, InvalidHashError
 from ..comfy_assets.models import Asset, AssetFilter, AssetSort, Order, Page, PageRequest
-from ._asset_body import AssetBody, asset_body
+from ._asset_body import AssetBody, asset_body, utc_time
 from ._content import ContentResponse, disposition
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
@@ -137,7 +137,10 @@ async def seed(call: Call[NoQuery]) -> dict[str, Any]:
 @endpoint()
 async def seed_status(call: Call[NoQuery]) -> dict[str, Any]:
     """How far the latest scan is (getAssetSeedStatus)."""
-    return call.services.indexer.status()
+    status = call.services.indexer.status()
+    if "started_at" in status:
+        status["started_at"] = utc_time(status["started_at"])
+    return status
 
 
 @endpoint()

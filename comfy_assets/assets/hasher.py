@@ -20,7 +20,7 @@ from blake3 import blake3
 from ..db.contents import Document, Hashed, Unreadable
 from ..models import Pending
 from .metadata import Extracted, extract, extract_path
-from .walker import extended
+from .walker import extended, file_stat
 
 SMALL_FILE = 4 << 20
 _SLICE = 64 << 20
@@ -130,8 +130,7 @@ def _digest_chunks(stream: FileIO, file: Pending, pause: Pause, count: Count) ->
 
 
 def _stamp(stream: FileIO) -> tuple[int, int]:
-    info = os.fstat(stream.fileno())
-    return info.st_size, info.st_mtime_ns
+    return file_stat(os.fstat(stream.fileno()))[:2]
 
 
 def _let_settle(mtime_ns: int, pause: Pause) -> None:

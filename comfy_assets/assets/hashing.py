@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -17,12 +18,14 @@ from ..db.connection import Database
 from ..db.contents import Hashed, Unreadable
 from ..host.base import Host
 from ..models import Pending
-from ..tasks.cancel import CancelToken
+from ..tasks.cancel import Cancelled, CancelToken
 from .gate import WorkGate
 from .hasher import SMALL_FILE, read_file
 from .relocate import relocate
 from .roots import Roots
-from .walker import extended
+from .walker import FileStat, extended, file_stat
+
+log = logging.getLogger("comfy_assets.library")
 
 WORKERS = min(4, os.cpu_count() or 1)
 _SMALL_BATCH = 1024
@@ -68,7 +71,7 @@ class _Moved:
     """A file that is no longer as its row says: the stat it has now, or None when it is gone."""
 
     file_id: int
-    stat: tuple[int, int, int] | None
+    stat: FileStat | None
 
 
 _Outcome = Hashed | Unreadable | _Moved
@@ -134,9 +137,21 @@ class HashRun:
         for file in batch:
             if self._token.is_cancelled:
                 break
-            outcome = read_file(file, lambda: self._gate.wait(self._token), self.progress.add_bytes)
-            outcomes.append(outcome if outcome is not None else _look_again(file))
+            try:
+                outcomes.append(self._read(file))
+            except Cancelled:
+                break
         return outcomes
+
+    def _read(self, file: Pending) -> _Outcome:
+        try:
+            outcome = read_file(file, lambda: self._gate.wait(self._token), self.progress.add_bytes)
+        except Cancelled:
+            raise
+        except Exception as error:
+            log.exception("%s could not be read", file.name)
+            return Unreadable(file.id, type(error).__name__)
+        return outcome if outcome is not None else _look_again(file)
 
     async def _record(self, outcomes: list[_Outcome]) -> int:
         """Store a batch; answers how many files have changed and must be read again."""
@@ -162,9 +177,13 @@ class HashRun:
         return sum(m.stat is not None for m in moved)
 
 
-def _look_again(file: Pending) -> _Moved:
+def _look_again(file: Pending) -> _Outcome:
+    """What became of a file that is not as its row says. Only if its folder is there can it be called gone."""
+    folder = Path(extended(file.path))
     try:
-        info = (Path(extended(file.path)) / file.name).stat()
-    except OSError:
-        return _Moved(file.id, None)
-    return _Moved(file.id, (info.st_size, info.st_mtime_ns, info.st_ino & ((1 << 63) - 1)))
+        info = (folder / file.name).stat()
+    except FileNotFoundError:
+        return _Moved(file.id, None) if folder.is_dir() else Unreadable(file.id, "its folder is out of reach")
+    except OSError as error:
+        return Unreadable(file.id, error.strerror or type(error).__name__)
+    return _Moved(file.id, file_stat(info))

@@ -27,9 +27,7 @@ _EVENT_INTERVAL_S = 0.5
 class Indexer:
     """Keeps the index in step with the disk."""
 
-    def __init__(
-        self, db: Database, host: Host, tasks: TaskRunner, gate: WorkGate, *, hash_files: bool
-    ) -> None:
+    def __init__(self, db: Database, host: Host, tasks: TaskRunner, gate: WorkGate, *, hash_files: bool) -> None:
         self._db = db
         self._host = host
         self._tasks = tasks
@@ -78,6 +76,8 @@ class Indexer:
         scan, hashing = self._tasks.latest(SCAN), self._tasks.latest(HASH)
         if scan is None:
             return {"status": "idle", "phase": "idle"}
+        if hashing is not None and not hashing.is_running and hashing.started_at < scan.started_at:
+            hashing = None  # the end of an earlier scan's run says nothing of this one
         current = hashing if hashing is not None and not scan.is_running else scan
         phases = {SCAN: "listing", HASH: "hashing"}
         answer: dict[str, Any] = {
@@ -89,6 +89,7 @@ class Indexer:
             "errors": scan.result.get("errors", []),
             "started_at": scan.started_at,
         }
+        answer["moved"] = sum(task.result.get("moved", 0) for task in (scan, hashing) if task is not None)
         answer["total"] = answer.get("total", answer.get("scanned", 0))
         failed = [task.error for task in (scan, hashing) if task is not None and task.status == "failed"]
         if failed:

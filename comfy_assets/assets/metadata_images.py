@@ -358,7 +358,7 @@ def _utf8(text: bytes) -> bytes:
 def _is_json(text: bytes) -> bool:
     try:
         _check_json(text)
-    except (ValueError, RecursionError):
+    except (ValueError, msgspec.DecodeError, RecursionError):  # only newer msgspec's are ValueErrors
         return False
     return True
 

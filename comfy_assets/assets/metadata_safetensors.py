@@ -147,7 +147,7 @@ def _summarise(header: bytes) -> _Summary:
 def _add_tensor(summary: _Summary, name: bytes, entry: bytes) -> None:
     try:
         tensor, name = _decode_tensor(entry), _plain(name)
-    except (ValueError, RecursionError):
+    except (ValueError, msgspec.DecodeError, RecursionError):
         raise _Malformed("The header describes a tensor wrongly.") from None
     if name in summary.names:
         raise _Malformed("The header names a tensor twice.")
@@ -219,7 +219,7 @@ def _documents(summary: _Summary, header: bytes) -> dict[str, bytes]:
     try:
         _check_json(text)
         text.decode()
-    except ValueError:
+    except (ValueError, msgspec.DecodeError):
         raise _Malformed(_BAD_JSON) from None
     return {"header": text}
 

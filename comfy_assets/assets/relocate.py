@@ -33,9 +33,7 @@ async def relocate(tx: Transaction, moves: Sequence[Move], roots: Roots) -> int:
         alike[places[move.old].categories, _derived(places[move.new], roots)].append(move.old)
     for (former, derived), ids in alike.items():
         await files.replace_place_tags(tx, ids, msgspec.json.decode(former, type=list[str]), derived)
-    await files.rename_assets(
-        tx, [(m.old, places[m.new].file_name) for m in wanted if _is_renamed(m, places)]
-    )
+    await files.rename_assets(tx, [(m.old, places[m.new].file_name) for m in wanted if _is_renamed(m, places)])
     return len(wanted)
 
 

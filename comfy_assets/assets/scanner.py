@@ -161,9 +161,7 @@ def _next_batch(listings: Iterator[FolderListing]) -> list[FolderListing]:
     return batch
 
 
-def _differing(
-    batch: list[FolderListing], roots: Roots, described: dict[str, FolderRow]
-) -> list[_FolderWork]:
+def _differing(batch: list[FolderListing], roots: Roots, described: dict[str, FolderRow]) -> list[_FolderWork]:
     """The folders of the batch that the store does not describe as they are."""
     work: list[_FolderWork] = []
     for listing in batch:
@@ -181,9 +179,7 @@ def _differing(
 def _row(listing: FolderListing, place: Place) -> FolderRow:
     categories = msgspec.json.encode(place.category_names).decode()
     fingerprint = blake3(_encoder.encode((listing.files, listing.unknown))).digest(16)
-    return FolderRow(
-        listing.path, place.kind, place.logical, place.loader_prefix, categories, place.key, fingerprint
-    )
+    return FolderRow(listing.path, place.kind, place.logical, place.loader_prefix, categories, place.key, fingerprint)
 
 
 def _former(before: FolderRow | None) -> tuple[str, ...] | None:
@@ -286,9 +282,7 @@ async def _retag(tx: Transaction, work: Sequence[_FolderWork], rows: list[Row]) 
             await files.replace_place_tags(tx, ids, item.former, wanted)
 
 
-def _gone_folders(
-    unlisted: Iterable[str], walk_roots: list[Path], everywhere: bool, report: WalkReport
-) -> list[str]:
+def _gone_folders(unlisted: Iterable[str], walk_roots: list[Path], everywhere: bool, report: WalkReport) -> list[str]:
     gone: list[str] = []
     for folder in unlisted:
         root = root_of(folder, walk_roots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import uuid
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from ..db.connection import Database
 from ..errors import AssetContentMissingError, AssetNotFoundError
 from ..host.base import Host
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagOrder
-from .roots import Roots
+from .roots import Roots, absolute
 from .walker import extended
 
 _ACCESS_FLUSH_S = 2.0
@@ -89,8 +90,11 @@ class AssetService:
         return asset, Path(extended(str(path)))
 
     def _is_servable(self, path: Path) -> bool:
-        """Whether the path is a file in a folder of the library as configured now."""
-        return Roots(self._host.folders()).place(path.parent) is not None and Path(extended(str(path))).is_file()
+        """Whether the path is a readable file in a folder of the library as configured now."""
+        if Roots(self._host.folders()).place(absolute(path.parent)) is None:
+            return False
+        found = Path(extended(str(path)))
+        return found.is_file() and os.access(found, os.R_OK)
 
     def _note_access(self, row_id: int) -> None:
         self._accessed[row_id] = time.time_ns() // 1_000_000

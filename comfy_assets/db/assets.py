@@ -66,9 +66,7 @@ async def histogram(db: Database, wanted: AssetFilter, limit: int) -> list[TagCo
     else:
         selection = await _select(db, wanted)
         parameters = selection.parameters
-        counts = (
-            f"SELECT a.tag_set_id AS set_id, count(*) AS n FROM assets a WHERE {selection.where} GROUP BY 1"
-        )
+        counts = f"SELECT a.tag_set_id AS set_id, count(*) AS n FROM assets a WHERE {selection.where} GROUP BY 1"
     rows = await db.fetch_all(
         f"WITH counts AS ({counts}) SELECT t.name, sum(counts.n) AS total FROM counts"
         " JOIN tag_set_tags l ON l.tag_set_id = counts.set_id JOIN tags t ON t.id = l.tag_id"
@@ -155,27 +153,23 @@ _METADATA_FIELDS = (
 def _metadata_clause(key: str, value: Any) -> tuple[str, list[Any]]:
     """A field matches by equality, by any of a list's values; null matches a field that is absent or null."""
     accepted = value if isinstance(value, list) else [value]
+    by_type = {
+        "type = 'text' AND value": [item for item in accepted if isinstance(item, str)],
+        "type": [str(item).lower() for item in accepted if isinstance(item, bool)],
+        "type IN ('integer', 'real') AND value": [
+            item for item in accepted if isinstance(item, (int, float)) and not isinstance(item, bool)
+        ],
+    }
+    tests = [f"{what} IN (SELECT value FROM json_each(?))" for what, items in by_type.items() if items]
     alternatives: list[str] = []
     parameters: list[Any] = []
-    for item in accepted:
-        if item is None:
-            alternatives.append(
-                f"NOT EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND type <> 'null')"
-            )
-            parameters.append(key)
-            continue
-        test, bound = _value_test(item)
-        alternatives.append(f"EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND {test})")
-        parameters.extend([key, *bound])
+    if tests:
+        alternatives.append(f"EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND ({' OR '.join(tests)}))")
+        parameters = [key, *(msgspec.json.encode(items).decode() for items in by_type.values() if items)]
+    if None in accepted:
+        alternatives.append(f"NOT EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND type <> 'null')")
+        parameters.append(key)
     return f"({' OR '.join(alternatives) or '0'})", parameters
-
-
-def _value_test(item: Any) -> tuple[str, list[Any]]:
-    if isinstance(item, bool):
-        return "type = ?", ["true" if item else "false"]
-    if isinstance(item, str):
-        return "type = 'text' AND value = ?", [item]
-    return "type IN ('integer', 'real') AND value = ?", [item]
 
 
 async def _count(db: Database, selection: _Selection) -> int:
@@ -195,10 +189,7 @@ def _page_query(selection: _Selection, page: PageRequest) -> tuple[str, list[Any
         offset = 0
     ordering = f"ORDER BY {key} {direction}, a.id {direction}"
     inner = f"SELECT a.id FROM assets a WHERE {where} {ordering} LIMIT ? OFFSET ?"
-    sql = (
-        f"SELECT {_COLUMNS}, {key} FROM ({inner}) chosen JOIN assets a ON a.id = chosen.id {_JOINS}"
-        f" {ordering}"
-    )
+    sql = f"SELECT {_COLUMNS}, {key} FROM ({inner}) chosen JOIN assets a ON a.id = chosen.id {_JOINS} {ordering}"
     return sql, [*parameters, page.limit + 1, offset]
 
 

@@ -156,9 +156,7 @@ def _when_main_thread_ends(callback: Callable[[], object]) -> None:
 
 
 async def _connect(path: Path, pragmas: Sequence[str]) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(
-        path, isolation_level=None, timeout=_BUSY_TIMEOUT_S, cached_statements=256
-    )
+    connection = await aiosqlite.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT_S, cached_statements=256)
     try:
         for pragma in pragmas:
             await connection.execute(f"PRAGMA {pragma}")

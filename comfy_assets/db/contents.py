@@ -64,9 +64,7 @@ async def _record_documents(tx: Transaction, results: Sequence[Hashed]) -> None:
     documents = {d.hash: d.body for r in results for d in r.documents}
     if not documents:
         return
-    await tx.execute_many(
-        "INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(documents.items())
-    )
+    await tx.execute_many("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(documents.items()))
     await tx.execute_many(
         "INSERT OR IGNORE INTO content_documents (content_id, key, document_id)"
         " SELECT c.id, ?, d.id FROM contents c, documents d WHERE c.hash = ? AND d.hash = ?",

@@ -200,9 +200,7 @@ async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
     return changed
 
 
-async def _retag(
-    tx: Transaction, ids: Sequence[int], *, add: Iterable[str] = (), remove: Iterable[str] = ()
-) -> None:
+async def _retag(tx: Transaction, ids: Sequence[int], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
     """Change the same tags on many assets: once for each tag set they have."""
     wanted = _ids(ids)
     rows = await tx.fetch_all(
@@ -233,8 +231,7 @@ async def replace_place_tags(
 async def _move_to_set(tx: Transaction, ids: str, source: int, target: int) -> None:
     if target != source:
         await tx.execute(
-            "UPDATE assets SET tag_set_id = ?"
-            " WHERE +tag_set_id = ? AND id IN (SELECT value FROM json_each(?))",
+            "UPDATE assets SET tag_set_id = ? WHERE +tag_set_id = ? AND id IN (SELECT value FROM json_each(?))",
             (target, source, ids),
         )
 
@@ -370,8 +367,7 @@ async def pending_totals(db: Database) -> tuple[int, int]:
 async def present_in(db: Database, folder: str) -> list[tuple[int, str]]:
     """Ids and names of the files in a folder that are not marked missing."""
     rows = await db.fetch_all(
-        "SELECT f.id, f.name FROM files f JOIN folders d ON d.id = f.folder_id"
-        " WHERE d.path = ? AND f.missing = 0",
+        "SELECT f.id, f.name FROM files f JOIN folders d ON d.id = f.folder_id WHERE d.path = ? AND f.missing = 0",
         (folder,),
     )
     return [(row[0], row[1]) for row in rows]

@@ -69,9 +69,7 @@ def set_condition(wanted: AssetFilter) -> tuple[str, list[object]]:
     """SQL that tells of a ``tag_sets s`` row whether its assets pass the owner and tag filters."""
     clauses = ["s.owner IN ('', ?)" if wanted.include_public else "s.owner = ?"]
     parameters: list[object] = [wanted.owner]
-    member = (
-        "s.id {} (SELECT l.tag_set_id FROM tag_set_tags l JOIN tags t ON t.id = l.tag_id WHERE t.name = ?)"
-    )
+    member = "s.id {} (SELECT l.tag_set_id FROM tag_set_tags l JOIN tags t ON t.id = l.tag_id WHERE t.name = ?)"
     for tag in wanted.include_tags:
         clauses.append(member.format("IN"))
         parameters.append(tag)
@@ -115,9 +113,7 @@ async def list_tags(
     return Page(items, total, has_more=len(rows) > limit)
 
 
-async def _count_tags(
-    db: Database, counted: str, parameters: list[object], prefix: str, include_zero: bool
-) -> int:
+async def _count_tags(db: Database, counted: str, parameters: list[object], prefix: str, include_zero: bool) -> int:
     row = await db.fetch_one(
         f"SELECT count(*) FROM ({counted}) WHERE n > 0 OR ?",
         [*parameters, len(prefix), prefix, *parameters, include_zero],

@@ -43,8 +43,7 @@ async def finish(db: Database, task_id: uuid.UUID, result: dict[str, Any], error
     now = _now()
     async with db.transaction() as tx:
         await tx.execute(
-            "UPDATE tasks SET status = ?, result = ?, error_message = ?, updated_at = ?, completed_at = ?"
-            " WHERE id = ?",
+            "UPDATE tasks SET status = ?, result = ?, error_message = ?, updated_at = ?, completed_at = ? WHERE id = ?",
             ("failed" if error else "completed", _json(result), error, now, now, task_id.bytes),
         )
 

@@ -78,9 +78,7 @@ def ztxt(key: bytes, value: bytes) -> bytes:
 
 def itxt(key: bytes, value: bytes, compressed: bool = False) -> bytes:
     flags = b"\1\0" if compressed else b"\0\0"
-    return chunk(
-        b"iTXt", key + b"\0" + flags + b"en\0key\0" + (zlib.compress(value) if compressed else value)
-    )
+    return chunk(b"iTXt", key + b"\0" + flags + b"en\0key\0" + (zlib.compress(value) if compressed else value))
 
 
 def exif(main: dict[int, bytes], sub: dict[int, bytes] | None = None, order: str = "<") -> bytes:
@@ -376,9 +374,7 @@ def overlapping() -> bytes:
     count = 60_000
     head = b"II*\0" + struct.pack("<IH", 8, count)
     start = 10 + 12 * count
-    entries = b"".join(
-        struct.pack("<HHII", (MODEL, COMMENT)[i % 2], 2, 15 * MIB, start) for i in range(count)
-    )
+    entries = b"".join(struct.pack("<HHII", (MODEL, COMMENT)[i % 2], 2, 15 * MIB, start) for i in range(count))
     return head + entries + b"prompt:{" + b"x" * (15 * MIB - 8)
 
 
@@ -397,9 +393,7 @@ def test_bombs(tmp_path: Path, build: Any) -> None:
 
 
 def test_what_is_too_large_is_named(tmp_path: Path) -> None:
-    found = both(
-        tmp_path, png(ztxt(b"prompt", b"{" + b" " * (17 * MIB) + b"}"), text(b"workflow", W.encode()))
-    )
+    found = both(tmp_path, png(ztxt(b"prompt", b"{" + b" " * (17 * MIB) + b"}"), text(b"workflow", W.encode())))
     assert found.facts["omitted"] == ["prompt"]
     assert found.facts["embedded"] == ["workflow"]
 
@@ -435,9 +429,7 @@ def test_any_bytes_behind_a_magic(magic: bytes, noise: bytes) -> None:
 
 COMMENTED = exif({MODEL: f"prompt:{P}".encode()}, {COMMENT: b"UNICODE\0" + A1111.encode("utf-16-be")})
 VALID = [
-    png(
-        text(b"prompt", P.encode()), ztxt(b"workflow", W.encode()), itxt(b"parameters", A1111.encode(), True)
-    ),
+    png(text(b"prompt", P.encode()), ztxt(b"workflow", W.encode()), itxt(b"parameters", A1111.encode(), True)),
     png(chunk(b"eXIf", COMMENTED)),
     jpeg(b"Exif\0\0" + COMMENTED),
     webp((b"VP8 ", b"pixels"), (b"EXIF", COMMENTED)),

@@ -213,9 +213,7 @@ def test_any_mutation(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(mutated) - 1))
         mutated[at : at + data.draw(st.integers(0, 3))] = data.draw(
-            st.one_of(
-                st.binary(max_size=3), st.sampled_from([b'"', b"{", b"}", b",", b"\\", b":", b"9" * 30])
-            )
+            st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b"{", b"}", b",", b"\\", b":", b"9" * 30]))
         )
         if not mutated:
             break

@@ -61,9 +61,7 @@ def roots() -> Roots:
         (BASE / "output" / "loras" / "new", "models", "models/loras/new", "new", ["loras"]),
     ],
 )
-def test_place(
-    roots: Roots, path: Path, kind: str, logical: str, prefix: str | None, categories: list[str]
-) -> None:
+def test_place(roots: Roots, path: Path, kind: str, logical: str, prefix: str | None, categories: list[str]) -> None:
     place = roots.place(path)
     assert place is not None
     assert (place.kind, place.logical, place.loader_prefix) == (kind, logical, prefix)

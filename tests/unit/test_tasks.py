@@ -151,9 +151,7 @@ async def test_a_journal_that_fails(
     assert "disk is full" in caplog.text
 
 
-async def test_progress_is_recorded_when_it_changes(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_progress_is_recorded_when_it_changes(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner_module, "PROGRESS_INTERVAL_S", 0.001)
     runner = TaskRunner(journal)
 

@@ -49,9 +49,7 @@ def test_lists_files_with_their_stat(tmp_path: Path) -> None:
     make(tmp_path, "r/a.txt", "r/sub/b.txt", "r/empty/x")
     (tmp_path / "r/empty/x").unlink()
     assert listed(tmp_path / "r") == {"r": {"a.txt"}, "r/sub": {"b.txt"}, "r/empty": set()}
-    [listing] = [x for x in walk([tmp_path / "r"], lambda _: False, WalkReport(), CancelToken()) if x.files][
-        :1
-    ]
+    [listing] = [x for x in walk([tmp_path / "r"], lambda _: False, WalkReport(), CancelToken()) if x.files][:1]
     info = (tmp_path / "r/a.txt").stat()
     assert listing.files["a.txt"] == (info.st_size, info.st_mtime_ns, info.st_ino)
 
@@ -235,9 +233,7 @@ class Failing:
 @pytest.mark.parametrize("after", [0, 1])
 def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     make(tmp_path, "r/a", "r/locked/b", "r/locked/c")
-    monkeypatch.setattr(
-        os, "scandir", Failing(tmp_path / "r/locked", PermissionError(13, "Permission denied"), after)
-    )
+    monkeypatch.setattr(os, "scandir", Failing(tmp_path / "r/locked", PermissionError(13, "Permission denied"), after))
     report = WalkReport()
     assert listed(tmp_path / "r", report=report) == {"r": {"a"}}
     assert report.unreachable == [str(tmp_path / "r/locked")]
@@ -390,9 +386,7 @@ LONG = "x" * 250
         ("nt", "C:\\" + "x" * 237, "\\\\?\\C:\\" + "x" * 237),
     ],
 )
-def test_long_paths_on_windows(
-    monkeypatch: pytest.MonkeyPatch, system: str, path: str, expected: str
-) -> None:
+def test_long_paths_on_windows(monkeypatch: pytest.MonkeyPatch, system: str, path: str, expected: str) -> None:
     monkeypatch.setattr(walker.os, "name", system)
     assert extended(path) == expected
 

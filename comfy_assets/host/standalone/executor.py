@@ -121,10 +121,7 @@ class Execution:
 
     def _inputs(self, step: Step) -> dict[str, Any]:
         results = self._executor.results
-        linked = {
-            name: results[self._signatures[link.source]].outputs[link.slot]
-            for name, link in step.links.items()
-        }
+        linked = {name: results[self._signatures[link.source]].outputs[link.slot] for name, link in step.links.items()}
         return {**step.literals, **linked}
 
     def _call(self, node_id: str, step: Step, inputs: Mapping[str, Any]) -> Result:
@@ -152,9 +149,7 @@ class Execution:
             "exception_type": module + kind.__qualname__,
             "traceback": traceback.format_tb(error.__traceback__),
             "current_inputs": {name: [_printable(value)] for name, value in inputs.items()},
-            "current_outputs": [
-                each for each in self._steps if self._signatures.get(each) in self._results()
-            ],
+            "current_outputs": [each for each in self._steps if self._signatures.get(each) in self._results()],
         }
         return Failure("execution_error", data)
 

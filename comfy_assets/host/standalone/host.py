@@ -117,9 +117,7 @@ class StandaloneHost:
         return app
 
     def _routes(self) -> Routes:
-        parts = Parts(
-            self._folders, self._users, self._queue, self._hub, self.nodes, self._executor, self.features
-        )
+        parts = Parts(self._folders, self._users, self._queue, self._hub, self.nodes, self._executor, self.features)
         return Routes(parts)
 
     async def _start(self, app: web.Application) -> None:

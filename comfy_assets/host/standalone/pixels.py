@@ -37,9 +37,7 @@ def load_image(path: Path) -> tuple[Floats, Floats]:
                 continue
             pictures.append(picture)
             masks.append(_mask(frame))
-    if (
-        len({mask.shape for mask in masks}) > 1
-    ):  # some frames are transparent: the others get a mask of that size
+    if len({mask.shape for mask in masks}) > 1:  # some frames are transparent: the others get a mask of that size
         height, width = pictures[0].shape[:2]
         masks = [m if m.shape == (height, width) else np.zeros((height, width), np.float32) for m in masks]
     return np.stack(pictures), np.stack(masks)

@@ -42,9 +42,7 @@ def save_place(root: Path, prefix: str, width: int, height: int) -> SavePlace:
         raise UnsafeName(f"filename_prefix is refused: {error}") from error
     folder = root.joinpath(*folders)
     folder.mkdir(parents=True, exist_ok=True)
-    return SavePlace(
-        folder, "/".join(folders), stem, next_counter((each.name for each in folder.iterdir()), stem)
-    )
+    return SavePlace(folder, "/".join(folders), stem, next_counter((each.name for each in folder.iterdir()), stem))
 
 
 def fill_placeholders(prefix: str, width: int, height: int, now: time.struct_time) -> str:

@@ -139,9 +139,7 @@ class Routes:
     async def _all_nodes(self, request: web.Request) -> web.Response:
         registry = self._parts.registry
         names = list(registry)
-        return json_answer(
-            await asyncio.to_thread(lambda: {name: describe(name, registry[name]) for name in names})
-        )
+        return json_answer(await asyncio.to_thread(lambda: {name: describe(name, registry[name]) for name in names}))
 
     async def _one_node(self, request: web.Request) -> web.Response:
         name = request.match_info["class_type"]

@@ -83,12 +83,8 @@ def _check_entry(node_id: str, entry: object, registry: NodeRegistry) -> Problem
     title = meta.get("title") if isinstance(meta, dict) else None
     info = {"node_id": node_id, "class_type": class_type, "node_title": title or class_type}
     if class_type is None:
-        return Problem(
-            "missing_node_type", f"Node '{title or node_id}' does not say its class_type", place, info
-        )
-    return Problem(
-        "missing_node_type", f"Node '{title or class_type}' is of a type unknown here", place, info
-    )
+        return Problem("missing_node_type", f"Node '{title or node_id}' does not say its class_type", place, info)
+    return Problem("missing_node_type", f"Node '{title or class_type}' is of a type unknown here", place, info)
 
 
 def _judge_outputs(graph: Graph, outputs: Sequence[str], registry: NodeRegistry) -> Verdict:
@@ -97,9 +93,7 @@ def _judge_outputs(graph: Graph, outputs: Sequence[str], registry: NodeRegistry)
     steps = read_steps(typed, registry)
     needed = upstream(steps, outputs)
     problems = {
-        node_id: _check_node(typed, node_id, steps[node_id], registry)
-        for node_id in graph
-        if node_id in needed
+        node_id: _check_node(typed, node_id, steps[node_id], registry) for node_id in graph if node_id in needed
     }
     _add_cycles(steps, problems)
     above = {output: upstream(steps, [output]) for output in outputs}
@@ -227,9 +221,7 @@ def _check_value(
     except (ValueError, TypeError, OverflowError) as error:
         message = f"The value cannot be read as {kind}"
         info = {"input_config": config, "received_value": value, "exception_message": str(error)}
-        return value, _problem(
-            "invalid_input_type", message, name, f"{name}, {value!s:.200}, {error}", **info
-        )
+        return value, _problem("invalid_input_type", message, name, f"{name}, {value!s:.200}, {error}", **info)
     if isinstance(kind, list) or kind == "COMBO":
         choices = kind if isinstance(kind, list) else options.get("options", [])
         open_choice = name in node.open_choices

@@ -57,9 +57,7 @@ async def test_a_picture_goes_through_the_graph_and_carries_the_prompt(server: A
         text = dict(image.text)
     assert pixels.shape == (2, 4, 3)
     expected = [[255, 245, 0]] * 2 + [[0, 55, 255]] * 2
-    assert (
-        np.abs(pixels[0].astype(int) - expected).max() <= 1
-    )  # levels are cut off, not rounded, as in ComfyUI
+    assert np.abs(pixels[0].astype(int) - expected).max() <= 1  # levels are cut off, not rounded, as in ComfyUI
     assert {key: json.loads(value) for key, value in text.items()} == {
         "prompt": graph,
         "workflow": {"nodes": [1]},

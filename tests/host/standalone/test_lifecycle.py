@@ -167,9 +167,7 @@ async def test_serve_until_cancelled(tmp_path: Path) -> None:
         (tmp_path / "temp" / "mine.png").touch()
         with pytest.raises(OSError, match="cannot listen on 127"):
             await serving(StandaloneHost(tmp_path), int(url.rsplit(":", 1)[1]))
-        assert (tmp_path / "temp" / "mine.png").exists(), (
-            "the second server must not touch the first one's files"
-        )
+        assert (tmp_path / "temp" / "mine.png").exists(), "the second server must not touch the first one's files"
         page = await session.ws_connect(url + "/ws")
         began = time.monotonic()
         task.cancel()
@@ -189,9 +187,7 @@ def test_importing_it_is_cheap() -> None:
         "import comfy_assets_node.comfy_assets.host.standalone;"
         "print(sorted({'numpy', 'PIL', 'torch'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
 
 

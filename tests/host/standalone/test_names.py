@@ -28,9 +28,7 @@ def test_names_that_windows_cannot_store(name: str) -> None:
         relative_parts(name, windows=True)
 
 
-@pytest.mark.parametrize(
-    "name", ["", "/", "a//b", "a/", "./a", "a/.", "\udce4", "é" * 128, "a\x7f", "x/" * 600]
-)
+@pytest.mark.parametrize("name", ["", "/", "a//b", "a/", "./a", "a/.", "\udce4", "é" * 128, "a\x7f", "x/" * 600])
 def test_refused_names(name: str) -> None:
     with pytest.raises(UnsafeName):
         relative_parts(name, windows=False)

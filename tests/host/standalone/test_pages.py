@@ -34,11 +34,7 @@ async def hear(page: Any, last: str = "executing", **wanted: Any) -> list[tuple[
 
 
 def events(heard: list[tuple[str, dict[str, Any]]]) -> list[Any]:
-    return [
-        (name, data["node"]) if name == "executing" else name
-        for name, data in heard
-        if name != "progress_state"
-    ]
+    return [(name, data["node"]) if name == "executing" else name for name, data in heard if name != "progress_state"]
 
 
 async def test_the_messages_of_a_prompt_in_order(server: Any) -> None:

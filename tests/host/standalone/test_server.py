@@ -65,15 +65,11 @@ async def test_object_info(server: Any) -> None:
     for name in NODES:
         assert info[name].keys() >= NODE_KEYS, name
         assert info[name]["name"] == name and info[name]["python_module"] == "nodes"
-        assert (
-            len(info[name]["output"]) == len(info[name]["output_name"]) == len(info[name]["output_is_list"])
-        )
+        assert len(info[name]["output"]) == len(info[name]["output_name"]) == len(info[name]["output_is_list"])
         assert await server.json(f"/object_info/{name}") == {name: info[name]}
     assert info["LoadImage"]["input"] == {"required": {"image": [["a.PNG", "b.png"], {"image_upload": True}]}}
     assert info["LoadImage"]["output"] == ["IMAGE", "MASK"]
-    assert info["ImageScale"]["input_order"] == {
-        "required": ["image", "upscale_method", "width", "height", "crop"]
-    }
+    assert info["ImageScale"]["input_order"] == {"required": ["image", "upscale_method", "width", "height", "crop"]}
     assert info["SaveImage"]["output_node"] is True and info["SaveImage"]["output_name"] == ["images"]
     assert info["SaveImage"]["input"]["hidden"] == {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"}
     assert info["ImageBatch"]["deprecated"] is True
