@@ -1,0 +1,70 @@
+"""What the tests of the index look at: rows as they are stored, and files as they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from comfy_assets_node.comfy_assets.assets import hashing
+from comfy_assets_node.comfy_assets.assets.gate import WorkGate
+from comfy_assets_node.comfy_assets.db import files
+
+TABLES = ("assets", "files", "folders", "tag_sets", "contents", "documents", "tag_set_tags", "tags")
+
+
+@pytest.fixture
+def snapshot() -> Callable[[Any], Any]:
+    """Every row of the library's tables."""
+
+    async def snapshot(library: Any) -> dict[str, list[Any]]:
+        db = library.services.db
+        return {table: await db.fetch_all(f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES}
+
+    return snapshot
+
+
+@pytest.fixture
+def annotate() -> Callable[..., Any]:
+    """Give an asset what a user gives it: tags, metadata, a name."""
+
+    async def annotate(library: Any, name: str, *tags: str, metadata: str | None = None) -> str:
+        """Answers the asset's id."""
+        db = library.services.db
+        async with db.transaction() as tx:
+            row_id = await tx.fetch_value("SELECT id FROM assets WHERE name = ?", (name,))
+            await files.change_tags(tx, row_id, tags, ())
+            await tx.execute("UPDATE assets SET user_metadata = ? WHERE id = ?", (metadata, row_id))
+            return str(await tx.fetch_value("SELECT uuid FROM assets WHERE id = ?", (row_id,)))
+
+    return annotate
+
+
+@pytest.fixture
+def read_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are read from now on, in the order in which that begins."""
+    names: list[str] = []
+    real = hashing.read_file
+
+    def read_file(file: Any, *rest: Any) -> Any:
+        names.append(file.name)
+        return real(file, *rest)
+
+    monkeypatch.setattr(hashing, "read_file", read_file)
+    return names
+
+
+@pytest.fixture
+def before_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], None]]]:
+    """Functions that workers call before each folder, file and chunk, in their threads."""
+    hooks: list[Callable[[], None]] = []
+    real = WorkGate.wait
+
+    def wait(self: WorkGate, token: Any) -> None:
+        for hook in list(hooks):
+            hook()
+        real(self, token)
+
+    monkeypatch.setattr(WorkGate, "wait", wait)
+    yield hooks
+    hooks.clear()

@@ -1,0 +1,200 @@
+"""What cannot be reached is not taken for gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+
+posix = pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
+
+
+async def missing(library: Any) -> set[str]:
+    return {a["name"] for a in await library.assets(include_tags="missing")}
+
+
+async def test_a_root_that_is_away_freezes_its_rows(library: Any, snapshot: Callable[..., Any]) -> None:
+    library.write("output/a.png", b"a")
+    library.write("output/deep/er/b.png", b"b")
+    library.write("input/c.png", b"c")
+    await library.scan()
+    before = await snapshot(library)
+    away = (library.base / "output").rename(library.base / "unplugged")
+    assert (await library.scan())["missing"] == 0
+    assert await snapshot(library) == before
+    away.rename(library.base / "output")
+    (library.base / "output/a.png").unlink()
+    await library.scan()
+    assert await missing(library) == {"a.png"}
+
+
+async def test_a_root_that_is_a_file_now(library: Any, snapshot: Callable[..., Any]) -> None:
+    library.write("output/sub/a.png")
+    await library.scan()
+    before = await snapshot(library)
+    (library.base / "output").rename(library.base / "unplugged")
+    library.write("output")
+    await library.scan()
+    assert await library.services.indexer.prune() == 0
+    assert await snapshot(library) == before
+
+
+@posix
+@pytest.mark.parametrize("pruned", [False, True])
+async def test_a_category_folder_that_is_a_link_to_a_drive(library: Any, pruned: bool) -> None:
+    drive = library.base / "drive"
+    library.write("drive/a.safetensors", b"a")
+    library.write("drive/sub/b.safetensors", b"b")
+    (library.base / "models/loras").rmdir()
+    (library.base / "models/loras").symlink_to(drive)
+    await library.scan()
+    assert (await library.asset("b.safetensors"))["loader_path"] == "sub/b.safetensors"
+    away = drive.rename(library.base / "unplugged")
+    status = await library.scan()
+    assert status["missing"] == 0 and status["problems"] == 1
+    if pruned:
+        assert await library.services.indexer.prune() == 0
+    assert await missing(library) == set()
+    away.rename(drive)
+    (drive / "a.safetensors").unlink()
+    await library.scan()
+    assert await missing(library) == {"a.safetensors"}
+    # Without the link itself, nothing promises that the drive will come back.
+    (library.base / "models/loras").unlink()
+    await library.scan()
+    assert await missing(library) == {"a.safetensors", "b.safetensors"}
+
+
+@posix
+async def test_a_linked_file_whose_target_is_away_is_missing(library: Any) -> None:
+    library.write("drive/a.safetensors")
+    link = library.base / "models/loras/a.safetensors"
+    link.symlink_to(library.base / "drive/a.safetensors")
+    await library.scan()
+    before = await library.asset("a.safetensors")
+    (library.base / "drive").rename(library.base / "unplugged")
+    await library.scan()
+    assert await missing(library) == {"a.safetensors"}
+    (library.base / "unplugged").rename(library.base / "drive")
+    await library.scan()
+    assert await library.asset("a.safetensors") == before
+
+
+class Refusing:
+    """``os.scandir`` that refuses one folder, or gives its entries but refuses to look at one of them."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.path, self.error, self.real = str(path), error, os.scandir
+
+    def __call__(self, path: str) -> Any:
+        if path == self.path:
+            raise self.error
+        entries = self.real(path)
+        return _Listing(self, entries) if os.path.dirname(self.path) == path else entries
+
+
+class _Listing:
+    def __init__(self, refusing: Refusing, entries: Any) -> None:
+        self.refusing, self.entries = refusing, entries
+
+    def __enter__(self) -> Any:
+        with self.entries as entries:
+            return iter([_Entry(self.refusing, entry) for entry in entries])
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class _Entry:
+    def __init__(self, refusing: Refusing, entry: os.DirEntry[str]) -> None:
+        self.refusing, self.entry, self.name = refusing, entry, entry.name
+
+    def is_dir(self) -> bool:
+        return self.entry.is_dir()
+
+    def is_symlink(self) -> bool:
+        return self.entry.is_symlink()
+
+    def stat(self) -> os.stat_result:
+        if self.entry.path == self.refusing.path:
+            raise self.refusing.error
+        return self.entry.stat()
+
+
+DENIED = PermissionError(13, "Permission denied")
+
+
+async def test_a_folder_that_cannot_be_read_freezes_its_rows(
+    library: Any, snapshot: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.write("output/locked/a.png", b"a")
+    library.write("output/locked/deep/b.png", b"b")
+    library.write("output/c.png", b"c")
+    await library.scan()
+    before = await snapshot(library)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", Refusing(library.base / "output/locked", DENIED))
+        status = await library.scan()
+        assert await library.services.indexer.prune() == 0
+    assert (status["missing"], status["problems"], status["status"]) == (0, 1, "completed")
+    assert status["errors"] == [f"{library.base / 'output/locked'}: Permission denied"]
+    assert await snapshot(library) == before
+
+
+async def test_a_file_that_cannot_be_looked_at_stays_as_it_was(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = library.write("output/a.png", b"a")
+    library.write("output/b.png", b"b")
+    await library.scan()
+    before = await library.assets()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", Refusing(path, DENIED))
+        for _ in range(2):
+            status = await library.scan()
+            assert (status["missing"], status["problems"]) == (0, 1)
+            assert await library.assets() == before
+    path.unlink()
+    await library.scan()
+    assert await missing(library) == {"a.png"}
+
+
+async def test_a_file_nobody_could_look_at_is_gone_later(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder lists the same files as before, yet the row must not stay."""
+    path = library.write("output/a.png", b"a")
+    await library.scan()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", Refusing(path, DENIED))
+        library.write("output/b.png", b"b")
+        await library.scan()
+    path.unlink()
+    await library.scan()
+    assert await missing(library) == {"a.png"}
+
+
+async def test_a_hidden_category_folder_that_is_away(library: Any) -> None:
+    hidden = library.base / "models/.shared/loras"
+    usual = library.host.current_folders
+    library.host.current_folders = HostFolders((*usual.folders, Folder("models", hidden, "loras")), usual.excluded)
+    library.write("models/.shared/loras/a.safetensors")
+    await library.scan()
+    assert (await library.asset("a.safetensors"))["loader_path"] == "a.safetensors"
+    hidden.parent.rename(library.base / "unplugged")
+    await library.scan()
+    assert await library.services.indexer.prune() == 0
+    assert await missing(library) == set()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+async def test_names_that_are_not_unicode_are_counted(library: Any) -> None:
+    library.write("output/a.png")
+    try:
+        with open(os.path.join(os.fsencode(library.base), b"output/bad-\xff.png"), "wb"):
+            pass
+    except OSError:
+        pytest.skip("the file system refuses such names")
+    status = await library.scan()
+    assert (status["status"], status["created"], status["problems"]) == ("completed", 1, 1)
+    assert "not valid Unicode" in status["errors"][0]
