@@ -1,0 +1,325 @@
+"""Listings, histograms and tags against a model in plain Python, for any filter, sort, order and page size."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from comfy_assets_node.comfy_assets.db import assets, tags
+from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
+from comfy_assets_node.comfy_assets.models import Asset, AssetFilter, Page, PageRequest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+T = TypeVar("T")
+OWNERS = ("", "anna", "ben")
+TAGS = ("models", "output", "loras", "model_type:loras", "a", "b", "größe", "missing", "x")
+NAMES = ("a.png", "A.png", "b.png", "größe.png", "GRÖSSE.png", "100%_x.png", "ß", "İstanbul.jpg")
+# Times, sizes and names repeat, so that ties are broken in every order.
+FACTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"n": 1},
+    {"n": 1.0},
+    {"n": True},
+    {"n": "1"},
+    {"n": None},
+    {"n": [1]},
+    {"k": "v", "n": 2.5},
+    {"k": "größe"},
+    {"a.b": "dots", "": "empty"},
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the model knows of an asset."""
+
+    id: int
+    owner: str
+    tags: frozenset[str]
+    name: str
+    size: int
+    created_at: int
+    updated_at: int
+    last_access_at: int | None
+    hash: bytes | None
+    facts: dict[str, Any]
+    user_facts: dict[str, Any] | None
+
+
+def make_rows(count: int) -> list[Row]:
+    chance = random.Random(20)
+    rows = []
+    for number in range(1, count + 1):
+        content = chance.choice([None, *range(12)])
+        rows.append(
+            Row(
+                number,
+                chance.choice(OWNERS),
+                frozenset(chance.sample(TAGS, chance.randint(0, 4))),
+                chance.choice(NAMES),
+                chance.choice([0, 1, 5, 10**12]),
+                chance.choice([1, 2, 3]),
+                chance.choice([1, 2, 3]),
+                chance.choice([None, 0, 7, 9]),
+                None if content is None else bytes([content]) * 32,
+                {} if content is None else FACTS[content % len(FACTS)],
+                chance.choice([None, *FACTS]),
+            )
+        )
+    return rows
+
+
+ROWS = make_rows(90)
+
+
+async def fill(tx: Transaction) -> None:
+    for row in ROWS:
+        if row.hash is not None:
+            await tx.execute(
+                "INSERT OR IGNORE INTO contents (hash, size, metadata) VALUES (?, 0, ?)",
+                (row.hash, json.dumps(row.facts)),
+            )
+        await tx.execute(
+            "INSERT INTO assets (id, uuid, tag_set_id, content_id, name, name_key, mime_type, size, created_at,"
+            " updated_at, last_access_at, user_metadata)"
+            " VALUES (?, ?, ?, (SELECT id FROM contents WHERE hash = ?), ?, ?, 'm', ?, ?, ?, ?, ?)",
+            (
+                row.id,
+                f"id-{row.id}",
+                await tags.intern(tx, row.owner, row.tags),
+                row.hash,
+                row.name,
+                row.name.casefold(),
+                row.size,
+                row.created_at,
+                row.updated_at,
+                row.last_access_at,
+                None if row.user_facts is None else json.dumps(row.user_facts),
+            ),
+        )
+
+
+class Store:
+    """The open store, for tests that are not coroutines themselves."""
+
+    def __init__(self, path: Path) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.db = self.run(Database.open(path))
+        self.run(self._fill())
+
+    async def _fill(self) -> None:
+        async with self.db.transaction() as tx:
+            await fill(tx)
+
+    def run(self, work: Awaitable[T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    def close(self) -> None:
+        self.run(self.db.close())
+        self.run(self.loop.shutdown_default_executor())
+        self.loop.close()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    opened = Store(tmp_path_factory.mktemp("listing") / "library.db")
+    yield opened
+    opened.close()
+
+
+# The model
+
+
+def same(wanted: Any, found: Any) -> bool:
+    """JSON equality of scalars: 1 is 1.0, but neither true nor "1"."""
+    if isinstance(wanted, bool) or isinstance(found, bool):
+        return wanted is found
+    if isinstance(wanted, int | float):
+        return isinstance(found, int | float) and wanted == found
+    return isinstance(found, str) and wanted == found
+
+
+def has_field(row: Row, key: str, wanted: Any) -> bool:
+    values = [facts[key] for facts in (row.facts, row.user_facts or {}) if key in facts]
+    for item in wanted if isinstance(wanted, list) else [wanted]:
+        if item is None and all(value is None for value in values):
+            return True
+        if item is not None and any(same(item, value) for value in values):
+            return True
+    return False
+
+
+def passes(row: Row, wanted: AssetFilter) -> bool:
+    return (
+        (row.owner == wanted.owner or (wanted.include_public and row.owner == ""))
+        and set(wanted.include_tags) <= row.tags
+        and not set(wanted.exclude_tags) & row.tags
+        and wanted.name_contains.casefold() in row.name.casefold()
+        and (wanted.hash is None or wanted.hash == row.hash)
+        and all(has_field(row, key, value) for key, value in wanted.metadata.items())
+    )
+
+
+SORT_KEYS = {
+    "name": lambda row: row.name.casefold(),
+    "created_at": lambda row: row.created_at,
+    "updated_at": lambda row: row.updated_at,
+    "size": lambda row: row.size,
+    "last_access_time": lambda row: row.last_access_at or 0,
+}
+
+
+def expected(wanted: AssetFilter, sort: str, order: str) -> list[int]:
+    found = [row for row in ROWS if passes(row, wanted)]
+    found.sort(key=lambda row: (SORT_KEYS[sort](row), row.id), reverse=order == "desc")
+    return [row.id for row in found]
+
+
+# What is asked
+
+scalars = st.sampled_from(["v", "größe", "1", 1, 2.5, 1.0, True, False, None, "dots", "empty"])
+some_tags = st.lists(st.sampled_from([*TAGS, "nobody has this"]), max_size=2, unique=True).map(tuple)
+filters = st.builds(
+    AssetFilter,
+    owner=st.sampled_from([*OWNERS, "somebody else"]),
+    include_public=st.booleans(),
+    include_tags=some_tags,
+    exclude_tags=some_tags,
+    name_contains=st.sampled_from(["", "", "", ".png", "GRÖSSE", "ss", "%", "_", "i̇", "zzz"]),
+    metadata=st.one_of(
+        st.just({}),
+        st.dictionaries(
+            st.sampled_from(["n", "k", "a.b", "", "absent"]),
+            st.one_of(scalars, st.lists(scalars, max_size=3)),
+            max_size=2,
+        ),
+    ),
+    hash=st.one_of(st.none(), st.none(), st.sampled_from([bytes([3]) * 32, bytes([99]) * 32])),
+)
+sorts = st.sampled_from(sorted(SORT_KEYS))
+orders = st.sampled_from(["asc", "desc"])
+
+
+async def by_cursor(db: Database, wanted: AssetFilter, first: PageRequest) -> list[Page[Asset]]:
+    pages = [await assets.list_page(db, wanted, first)]
+    while pages[-1].has_more:
+        assert len(pages) <= len(ROWS)
+        after = pages[-1].next_key
+        pages.append(await assets.list_page(db, wanted, PageRequest(first.sort, first.order, first.limit, 0, after)))
+    return pages
+
+
+async def by_offset(db: Database, wanted: AssetFilter, first: PageRequest) -> list[Page[Asset]]:
+    offsets = range(0, len(ROWS) + first.limit, first.limit)
+    return [
+        await assets.list_page(db, wanted, PageRequest(first.sort, first.order, first.limit, offset))
+        for offset in offsets
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    wanted=filters,
+    sort=sorts,
+    order=orders,
+    limit=st.sampled_from([1, 7, 30, 89, 90, 500]),
+    gather=st.sampled_from([0, 8000]),
+)
+def test_every_asset_once_and_in_order(
+    store: Store, wanted: AssetFilter, sort: Any, order: Any, limit: int, gather: int
+) -> None:
+    ids = expected(wanted, sort, order)
+    if limit == 1 and len(ids) > 20:
+        limit = 7
+    first = PageRequest(sort, order, limit)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assets, "_GATHER_LIMIT", gather)
+        pages = store.run(by_cursor(store.db, wanted, first))
+        offset_pages = store.run(by_offset(store.db, wanted, first))
+    for found in (pages, offset_pages):
+        assert [asset.row_id for page in found for asset in page.items] == ids
+        assert {page.total for page in found} == {len(ids)}
+    assert all(len(page.items) == limit for page in pages[:-1])
+    assert pages[-1].next_key is None
+    for number, page in enumerate(offset_pages):
+        assert page.has_more == ((number + 1) * limit < len(ids))
+
+
+@settings(max_examples=100, deadline=None)
+@given(wanted=filters, limit=st.sampled_from([1, 3, 100]))
+def test_histogram_counts_what_a_listing_shows(store: Store, wanted: AssetFilter, limit: int) -> None:
+    counts = Counter(tag for row in ROWS if passes(row, wanted) for tag in row.tags)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    found = store.run(assets.histogram(store.db, wanted, limit))
+    assert [(t.name, t.count) for t in found] == ordered[:limit]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    owner=st.sampled_from([*OWNERS, "somebody else"]),
+    include_public=st.booleans(),
+    prefix=st.sampled_from(["", "m", "model_type:", "GR", "gr", "%"]),
+    include_zero=st.booleans(),
+    order=st.sampled_from(["count_desc", "name_asc"]),
+    limit=st.sampled_from([1, 4, 100]),
+    offset=st.sampled_from([0, 1, 3, 50]),
+)
+def test_tags_in_use(
+    store: Store,
+    owner: str,
+    include_public: bool,
+    prefix: str,
+    include_zero: bool,
+    order: Any,
+    limit: int,
+    offset: int,
+) -> None:
+    visible = AssetFilter(owner, include_public)
+    counts = Counter(tag for row in ROWS if passes(row, visible) for tag in row.tags)
+    names = [(name, count) for name, count in counts.items() if name.startswith(prefix)]
+    names.sort(key=lambda item: item[0] if order == "name_asc" else (-item[1], item[0]))
+    page = store.run(
+        tags.list_tags(
+            store.db,
+            owner,
+            include_public=include_public,
+            prefix=prefix,
+            include_zero=include_zero,
+            order=order,
+            limit=limit,
+            offset=offset,
+        )
+    )
+    found = [(t.name, t.count) for t in page.items]
+    assert found == names[offset : offset + limit]
+    assert (page.total, page.has_more) == (len(names), offset + limit < len(names))
+
+
+@pytest.mark.parametrize("row", ROWS[:20], ids=lambda row: str(row.id))
+@pytest.mark.parametrize("owner", [*OWNERS, "somebody else"])
+def test_one_asset(store: Store, row: Row, owner: str) -> None:
+    found = store.run(assets.get(store.db, f"id-{row.id}", owner))
+    assert (found is not None) == (row.owner in ("", owner))
+    if found is not None:
+        assert (found.row_id, found.name, found.hash) == (row.id, row.name, row.hash)
+        assert frozenset(json.loads(found.tags)) == row.tags
+
+
+@pytest.mark.parametrize("owner", [*OWNERS, "somebody else"])
+def test_content_is_told_of_to_those_who_can_reach_it(store: Store, owner: str) -> None:
+    for content in range(13):
+        digest = bytes([content]) * 32
+        reachable = any(row.hash == digest and row.owner in ("", owner) for row in ROWS)
+        assert store.run(assets.hash_exists(store.db, digest, owner)) == reachable
+
+
+def test_count(store: Store) -> None:
+    assert store.run(assets.count(store.db)) == len(ROWS)
