@@ -1,0 +1,203 @@
+"""Whatever happens to assets, in whatever order: counts kept by triggers equal a recount, tags are as told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfy_assets_node.comfy_assets.assets.identity import new_ids
+from comfy_assets_node.comfy_assets.db import contents, files, migrate, tags
+from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
+from comfy_assets_node.comfy_assets.db.contents import Hashed, Unreadable
+from comfy_assets_node.comfy_assets.db.files import FolderRow, Move, NewFiles
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+FOLDERS = ("/one", "/two")
+PLACE = {"/one": ("models", "loras", "model_type:loras"), "/two": ("output",)}
+
+
+class Model:
+    """The store, and beside it what each asset's tags and place should be."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.tags: dict[int, set[str]] = {}
+        self.files: dict[int, tuple[str, str]] = {}
+        self.hashes: dict[int, bytes | None] = {}
+        self.folder_ids: dict[str, int] = {}
+        self.names = 0
+
+    def some(self, picks: Iterable[int]) -> list[int]:
+        """Ids of existing assets, chosen by numbers of any size."""
+        known = sorted(self.tags)
+        return sorted({known[pick % len(known)] for pick in picks}) if known else []
+
+    async def add(self, tx: Transaction, folder: str, count: int) -> None:
+        self.folder_ids = await files.put_folders(
+            tx, [FolderRow(f, PLACE[f][0], f, None, json.dumps(["loras"]), f, None) for f in FOLDERS]
+        )
+        set_id = await tags.intern(tx, "", PLACE[folder])
+        found = []
+        for asset_id in new_ids(count):
+            self.names += 1
+            found.append((f"{self.names}.png", 10, self.names, self.names, asset_id))
+        first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets")) + 1
+        await files.insert_new(tx, [NewFiles(self.folder_ids[folder], set_id, "image/png", json.dumps(found))], 10**13)
+        for number, row in enumerate(found, first):
+            self.tags[number], self.files[number] = set(PLACE[folder]), (folder, row[0])
+            self.hashes[number] = None
+
+    async def missing(self, tx: Transaction, ids: list[int]) -> None:
+        marked = await files.mark_missing(tx, ids)
+        assert marked == sum("missing" not in self.tags[i] for i in ids)
+        for i in ids:
+            self.tags[i].add("missing")
+
+    async def present(self, tx: Transaction, ids: list[int]) -> None:
+        await files.mark_present(tx, ids)
+        for i in ids:
+            self.tags[i].discard("missing")
+
+    async def changed(self, tx: Transaction, ids: list[int]) -> None:
+        await files.mark_changed(tx, [(i, 11, 99, i) for i in ids], 5)
+        for i in ids:
+            self.hashes[i] = None
+
+    async def hashed(self, tx: Transaction, ids: list[int], content: int, *, stale: bool) -> None:
+        """A result for another time than the row's is not recorded."""
+        digest = bytes([content]) * 32
+        rows = await tx.fetch_all("SELECT id, size, mtime_ns FROM files WHERE id IN (SELECT value FROM json_each(?))",
+                                  (json.dumps(ids),))  # fmt: skip
+        await contents.record(tx, [Hashed(i, size, mtime + stale, digest, "{}") for i, size, mtime in rows])
+        for i in [] if stale else ids:
+            self.hashes[i] = digest
+
+    async def unreadable(self, tx: Transaction, ids: list[int]) -> None:
+        """Only files that are still to be read are tried."""
+        ids = [i for i in ids if self.hashes[i] is None]
+        await contents.record_unreadable(tx, [Unreadable(i, "no") for i in ids])
+
+    async def tagged(self, tx: Transaction, ids: list[int], add: set[str], remove: set[str]) -> None:
+        for i in ids:
+            await files.change_tags(tx, i, add, remove)
+            self.tags[i] = (self.tags[i] - remove) | add
+
+    async def replaced(self, tx: Transaction, ids: list[int], wanted: set[str]) -> None:
+        await files.replace_place_tags(tx, ids, ["loras"], wanted)
+        for i in ids:
+            former = {t for t in self.tags[i] if t in (*tags.ROOT_TAGS, "loras") or t.startswith("model_type:")}
+            self.tags[i] = (self.tags[i] - former) | wanted
+
+    async def adopted(self, tx: Transaction, ids: list[int]) -> None:
+        """The first half of the assets get the files of the second half."""
+        half = len(ids) // 2
+        moves = [Move(old, new) for old, new in zip(ids[:half], ids[half:], strict=False)]
+        await self.missing(tx, [m.old for m in moves])
+        await files.adopt_files(tx, moves)
+        for old, new in [(m.old, m.new) for m in moves]:
+            self.files[old] = self.files.pop(new)
+            self.tags[old].discard("missing")
+            del self.tags[new]
+            self.hashes[old] = self.hashes.pop(new) or self.hashes[old]
+
+    async def deleted(self, tx: Transaction, ids: list[int]) -> None:
+        await tx.execute_many("DELETE FROM assets WHERE id = ?", [(i,) for i in ids])
+        for i in ids:
+            del self.tags[i], self.files[i], self.hashes[i]
+
+    async def check(self) -> None:
+        rows = await self.db.fetch_all(
+            "SELECT a.id, s.tags, f.missing, d.path, f.name, f.state, c.hash FROM assets a"
+            " JOIN tag_sets s ON s.id = a.tag_set_id JOIN files f ON f.id = a.id"
+            " JOIN folders d ON d.id = f.folder_id LEFT JOIN contents c ON c.id = a.content_id"
+        )
+        assert {row[0]: set(json.loads(row[1])) for row in rows} == self.tags
+        assert {row[0]: row[3:5] for row in rows} == self.files
+        assert {row[0]: row[6] for row in rows} == self.hashes
+        for row in rows:
+            assert json.loads(row[1]) == list(tags.canonical(json.loads(row[1])))
+            assert bool(row[2]) == ("missing" in json.loads(row[1]))
+            assert (row[5] == files.HASHED) == (row[6] is not None)
+        counts = await self.db.fetch_all("SELECT owner, tags, asset_count FROM tag_sets")
+        recount = Counter(tuple(tags.canonical(t)) for t in self.tags.values())
+        assert Counter({tuple(json.loads(text)): count for _, text, count in counts if count}) == recount
+        listed = await tags.list_tags(
+            self.db, "", include_public=True, prefix="", include_zero=False, order="name_asc", limit=100, offset=0
+        )
+        assert {t.name: t.count for t in listed.items} == Counter(t for ts in self.tags.values() for t in ts)
+        assert await self.db.fetch_all("PRAGMA foreign_key_check") == []
+
+
+ids = st.lists(st.integers(0, 50), min_size=1, max_size=6)
+user_tags = st.sets(st.sampled_from(["a", "b", "größe"]), max_size=2)
+operations = st.one_of(
+    st.tuples(st.just("add"), st.sampled_from(FOLDERS), st.integers(1, 4)),
+    st.tuples(st.sampled_from(["missing", "present", "changed", "unreadable", "adopted", "deleted"]), ids),
+    st.tuples(st.just("hashed"), ids, st.integers(0, 3), st.booleans()),
+    st.tuples(st.just("tagged"), ids, user_tags, user_tags),
+    st.tuples(st.just("replaced"), ids, st.sampled_from([set(PLACE["/one"]), set(PLACE["/two"]), {"models", "vae"}])),
+    st.tuples(st.just("tidied")),
+)
+
+
+async def perform(model: Model, tx: Transaction, operation: tuple[Any, ...]) -> None:
+    kind, *rest = operation
+    if kind == "tidied":
+        await tags.drop_unused_sets(tx)
+    elif kind == "add":
+        await model.add(tx, *rest)
+    elif chosen := model.some(rest[0]):
+        if kind == "hashed":
+            await model.hashed(tx, chosen, rest[1], stale=rest[2])
+        else:
+            await getattr(model, kind)(tx, chosen, *rest[1:])
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "library.db"
+    migrate.prepare(path)
+    return path
+
+
+async def run(path: Path, steps: list[tuple[Any, ...]]) -> None:
+    db = await Database.open(path)
+    try:
+        model = Model(db)
+        for operation in [("add", "/one", 3), ("add", "/two", 2), *steps]:
+            async with db.transaction() as tx:
+                await perform(model, tx, operation)
+            await model.check()
+        assert await db.fetch_all("PRAGMA integrity_check") == [("ok",)]
+    finally:
+        await db.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(operations, max_size=8))
+def test_any_sequence(template: Path, steps: list[tuple[Any, ...]]) -> None:
+    with tempfile.TemporaryDirectory(dir=template.parent) as folder:
+        path = Path(shutil.copy(template, folder))
+        asyncio.run(run(path, steps))
+
+
+@pytest.mark.parametrize(
+    ("given_tags", "ordered"),
+    [
+        ([], []),
+        (["b", "a"], ["a", "b"]),
+        (["missing", "z", "models"], ["models", "z", "missing"]),
+        (["model_type:loras", "a", "loras", "models"], ["models", "loras", "model_type:loras", "a"]),
+        (["a", "a"], ["a"]),
+    ],
+)
+def test_the_order_of_tags(given_tags: list[str], ordered: list[str]) -> None:
+    assert list(tags.canonical(given_tags)) == ordered
