@@ -1,0 +1,61 @@
+"""The rows of background tasks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfy_assets_node.comfy_assets.db import tasks
+from comfy_assets_node.comfy_assets.db.connection import Database
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await Database.open(tmp_path / "library.db")
+    yield database
+    await database.close()
+
+
+async def row(db: Database, task_id: uuid.UUID) -> Any:
+    return await db.fetch_one(
+        "SELECT name, status, payload, result, error_message, completed_at IS NULL FROM tasks WHERE id = ?",
+        (task_id.bytes,),
+    )
+
+
+@pytest.mark.parametrize(("error", "status"), [(None, "completed"), ("no", "failed")])
+async def test_a_task_from_beginning_to_end(db: Database, error: str | None, status: str) -> None:
+    task_id = uuid.uuid4()
+    await tasks.create(db, task_id, "scan", {"roots": ["größe"]})
+    assert await row(db, task_id) == ("scan", "running", '{"roots":["größe"]}', None, None, 1)
+    await tasks.update(db, task_id, {"n": 1})
+    assert await row(db, task_id) == ("scan", "running", '{"roots":["größe"]}', '{"n":1}', None, 1)
+    await tasks.finish(db, task_id, {"n": 2}, error)
+    await tasks.update(db, task_id, {"n": 1})  # late: what is finished stays as it is
+    assert await row(db, task_id) == ("scan", status, '{"roots":["größe"]}', '{"n":2}', error, 0)
+
+
+async def test_what_another_process_left_running(db: Database) -> None:
+    left, done = uuid.uuid4(), uuid.uuid4()
+    for task_id in (left, done):
+        await tasks.create(db, task_id, "scan", {})
+    await tasks.finish(db, done, {}, None)
+    await tasks.fail_interrupted(db)
+    assert (await row(db, left))[1::3] == ("failed", tasks.STOPPED)
+    assert (await row(db, done))[1::3] == ("completed", None)
+
+
+async def test_only_the_newest_are_kept(db: Database) -> None:
+    ids = [uuid.uuid4() for _ in range(6)]
+    for number, task_id in enumerate(ids):
+        await tasks.create(db, task_id, "hash" if number == 5 else "scan", {})
+        async with db.transaction() as tx:
+            await tx.execute("UPDATE tasks SET created_at = ? WHERE id = ?", (number, task_id.bytes))
+        if number:
+            await tasks.finish(db, task_id, {}, None)
+    await tasks.keep_newest(db, "scan", 2)
+    kept = [task_id in {uuid.UUID(bytes=r[0]) for r in await db.fetch_all("SELECT id FROM tasks")} for task_id in ids]
+    assert kept == [True, False, False, True, True, True]  # the first still runs, the last has another name
