@@ -61,8 +61,19 @@ async def with_tag_changes(tx: Transaction, set_id: int, add: Iterable[str], rem
 
 
 async def drop_unused_sets(tx: Transaction) -> None:
-    """Forget the combinations no asset has any more; the tags themselves stay known."""
+    """Forget the combinations no asset has any more.
+
+    The tags themselves stay known, save those that a user's own assets had and nobody's have now: others must not
+    learn of them.
+    """
+    private = await tx.fetch_all(
+        "SELECT DISTINCT l.tag_id FROM tag_sets s JOIN tag_set_tags l ON l.tag_set_id = s.id"
+        " WHERE s.asset_count = 0 AND s.owner <> ''"
+    )
     await tx.execute("DELETE FROM tag_sets WHERE asset_count = 0")
+    await tx.execute_many(
+        "DELETE FROM tags WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM tag_set_tags WHERE tag_id = ?1)", private
+    )
 
 
 def set_condition(wanted: AssetFilter) -> tuple[str, list[object]]:

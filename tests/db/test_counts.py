@@ -189,6 +189,24 @@ def test_any_sequence(template: Path, steps: list[tuple[Any, ...]]) -> None:
         asyncio.run(run(path, steps))
 
 
+async def test_a_tag_of_a_users_own_is_forgotten_with_its_last_asset(tmp_path: Path) -> None:
+    """Nobody else learns of it; public tags stay known."""
+    db = await Database.open(tmp_path / "library.db")
+    async with db.transaction() as tx:
+        await tags.intern(tx, "anna", ["secret", "shared", "gone"])
+        await tags.intern(tx, "", ["shared", "public"])
+        kept = await tags.intern(tx, "ben", ["gone"])
+        await tx.execute("UPDATE tag_sets SET asset_count = 1 WHERE id = ?", (kept,))
+        await tags.drop_unused_sets(tx)
+    page = await tags.list_tags(
+        db, "clara", include_public=True, prefix="", include_zero=True, order="name_asc", limit=9, offset=0
+    )
+    known = await db.fetch_all("SELECT name FROM tags ORDER BY name")
+    await db.close()
+    assert [t.name for t in page.items] == ["public"]
+    assert known == [("gone",), ("public",)]
+
+
 @pytest.mark.parametrize(
     ("given_tags", "ordered"),
     [
