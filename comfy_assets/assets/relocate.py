@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -12,6 +15,17 @@ from ..db import files
 from ..db.connection import Transaction
 from ..db.files import Move, Position
 from .roots import Roots
+
+TagsAt = Callable[[Position], tuple[str, ...]]
+
+
+@dataclass
+class _Plan:
+    """What to do: which moves, the assets to tag anew by former categories (JSON) and new tags, and new names."""
+
+    moves: list[Move] = field(default_factory=list)
+    alike: dict[tuple[str, tuple[str, ...]], list[int]] = field(default_factory=lambda: defaultdict(list))
+    names: list[tuple[int, str]] = field(default_factory=list)
 
 
 async def relocate(tx: Transaction, moves: Sequence[Move], roots: Roots) -> int:
@@ -22,34 +36,37 @@ async def relocate(tx: Transaction, moves: Sequence[Move], roots: Roots) -> int:
     """
     if not moves:
         return 0
-    places = await files.places_of(tx, [i for move in moves for i in (move.old, move.new)])
-    wanted = [m for m in moves if m.old in places and _is_untouched(places[m.new], roots)]
-    if not wanted:
-        return 0
-    await files.adopt_files(tx, wanted)
-    # A renamed folder moves thousands of files: everything here is done once for all that have it in common.
-    alike: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
-    for move in wanted:
-        alike[places[move.old].categories, _derived(places[move.new], roots)].append(move.old)
-    for (former, derived), ids in alike.items():
-        await files.replace_place_tags(tx, ids, msgspec.json.decode(former, type=list[str]), derived)
-    await files.rename_assets(tx, [(m.old, places[m.new].file_name) for m in wanted if _is_renamed(m, places)])
-    return len(wanted)
+    positions = await files.places_of(tx, [i for move in moves for i in (move.old, move.new)])
+    # A renamed folder moves thousands of files: too much to think through on the event loop, or to write one by one.
+    plan = await asyncio.to_thread(_plan, moves, positions, roots)
+    if plan.moves:
+        await files.adopt_files(tx, plan.moves)
+        for (former, derived), ids in plan.alike.items():
+            await files.replace_place_tags(tx, ids, msgspec.json.decode(former, type=list[str]), derived)
+        await files.rename_assets(tx, plan.names)
+    return len(plan.moves)
 
 
-def _derived(position: Position, roots: Roots) -> tuple[str, ...]:
-    place = roots.place(Path(position.folder))
-    return place.tags_of(position.file_name) if place else ()
+def _plan(moves: Sequence[Move], positions: dict[int, Position], roots: Roots) -> _Plan:
+    place_of = lru_cache(maxsize=None)(lambda folder: roots.place(Path(folder)))
+
+    def tags_at(position: Position) -> tuple[str, ...]:
+        place = place_of(position.folder)
+        return place.tags_of(position.file_name) if place else ()
+
+    plan = _Plan()
+    for move in moves:
+        old, new = positions[move.old], positions[move.new]
+        if _is_untouched(new, tags_at):
+            plan.moves.append(move)
+            plan.alike[old.categories, tags_at(new)].append(move.old)
+            if old.asset_name == old.file_name != new.file_name:
+                plan.names.append((move.old, new.file_name))
+    return plan
 
 
-def _is_renamed(move: Move, places: dict[int, Position]) -> bool:
-    """Whether the file has another name now and the asset's name was the file's."""
-    old, new = places[move.old], places[move.new]
-    return old.asset_name == old.file_name != new.file_name
-
-
-def _is_untouched(position: Position, roots: Roots) -> bool:
+def _is_untouched(position: Position, tags_at: TagsAt) -> bool:
     """Whether the asset is as the scanner made it."""
     tags = msgspec.json.decode(position.tags, type=list[str])
     named_by_file = position.asset_name == position.file_name
-    return position.user_metadata is None and named_by_file and set(tags) == set(_derived(position, roots))
+    return position.user_metadata is None and named_by_file and set(tags) == set(tags_at(position))
