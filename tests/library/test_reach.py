@@ -198,3 +198,21 @@ async def test_names_that_are_not_unicode_are_counted(library: Any) -> None:
     status = await library.scan()
     assert (status["status"], status["created"], status["problems"]) == ("completed", 1, 1)
     assert "not valid Unicode" in status["errors"][0]
+
+
+async def test_a_drive_that_is_unplugged_while_its_files_are_read(library: Any) -> None:
+    library.write("output/a.bin", b"a")
+    emit = library.host.emit
+
+    def unplug(event: str, data: Any) -> None:
+        emit(event, data)
+        if event == "assets.seed.fast_complete":
+            library.host.emit = emit
+            (library.base / "output").rename(library.base / "unplugged")
+
+    library.host.emit = unplug
+    assert (await library.scan())["status"] == "completed"
+    assert await missing(library) == set()
+    (library.base / "unplugged").rename(library.base / "output")
+    await library.scan()
+    assert (await library.asset("a.bin"))["hash"]
