@@ -271,15 +271,13 @@ async def _update(tx: Transaction, changes: list[Changes]) -> None:
 
 async def _retag(tx: Transaction, work: Sequence[_FolderWork], rows: list[Row]) -> None:
     """Tag the known files of folders anew that other categories claim than before."""
-    for item in work:
-        if item.former is None:
-            continue
-        by_suffix: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        for path, name, *_, file_id, _missing in rows:
-            if path == item.listing.path:
-                by_suffix[item.place.tags_of(name)].append(file_id)
-        for wanted, ids in by_suffix.items():
-            await files.replace_place_tags(tx, ids, item.former, wanted)
+    claimed = {item.listing.path: item for item in work if item.former is not None}
+    alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = defaultdict(list)
+    for path, name, *_, file_id, _missing in rows if claimed else ():
+        if (item := claimed.get(path)) is not None:
+            alike[item.former or (), item.place.tags_of(name)].append(file_id)
+    for (former, wanted), ids in alike.items():
+        await files.replace_place_tags(tx, ids, former, wanted)
 
 
 def _gone_folders(unlisted: Iterable[str], walk_roots: list[Path], everywhere: bool, report: WalkReport) -> list[str]:
