@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import uuid
 from typing import Any, TypeVar
 
@@ -70,13 +71,15 @@ class Services:
 
     async def start(self) -> None:
         """Open the store; a failure is kept and logged, and every request that needs the store is told of it."""
+        db: Database | None = None
         try:
             db = await Database.open(self.host.data_directory() / STORE_NAME)
-        except StoreError as error:
+            await self._compose(db)
+        except (StoreError, sqlite3.Error) as error:
             self._problem = str(error)
             log.error("The library is unavailable. %s", error)
-        else:
-            await self._compose(db)
+            if db is not None:
+                await db.close()
         finally:
             self._opened.set()
 

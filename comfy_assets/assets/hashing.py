@@ -169,7 +169,7 @@ class HashRun:
                 )
                 await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
             if first_time and await files.missing_count(tx):
-                roots = Roots(self._host.folders())
+                roots = Roots(await asyncio.to_thread(self._host.folders))
                 moves = await files.moves_by_hash(tx, first_time)
                 self.progress.moved += await relocate(tx, moves, roots)
         self.progress.hashed += len(hashed)

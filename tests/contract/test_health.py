@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiohttp import web
+from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.errors import StoreUnavailableError
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.comfy_assets.plugin import attach
@@ -152,3 +155,17 @@ async def test_a_probe_does_not_wait_long(host_app: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(system, "_PATIENCE_S", 0.05)
     api, _ = await host_app(on_serving=False)
     await api.send("GET", "/health", 503)
+
+
+async def test_damage_found_after_opening_is_told_of(tmp_path: Path) -> None:
+    """A table that is gone: the file opens, but the services cannot be put together over it."""
+    services = Services(MemoryHost(tmp_path / "data", HostFolders(())), Config(scan_on_start=False))
+    await services.start()
+    await services.stop()
+    with closing(sqlite3.connect(tmp_path / "data" / "library.db")) as conn:
+        conn.execute("DROP TABLE tasks")
+    services = Services(MemoryHost(tmp_path / "data", HostFolders(())), Config(scan_on_start=False))
+    await services.start()
+    assert services.problem is not None and "tasks" in services.problem
+    with pytest.raises(StoreUnavailableError):
+        await services.ready()
