@@ -13,7 +13,6 @@ AssetSort = Literal["name", "created_at", "updated_at", "size", "last_access_tim
 TagOrder = Literal["count_desc", "name_asc"]
 Order = Literal["asc", "desc"]
 
-PUBLIC_OWNER = ""
 MISSING_TAG = "missing"
 MODEL_TYPE_PREFIX = "model_type:"
 
@@ -93,6 +92,19 @@ class Page(Generic[T]):
     total: int
     has_more: bool
     next_key: CursorKey | None = None
+
+
+@dataclass(frozen=True)
+class TagRequest:
+    """Which tags a listing is about, and which part of it; ``prefix`` is literal text."""
+
+    owner: str
+    include_public: bool = True
+    prefix: str = ""
+    include_zero: bool = False
+    order: TagOrder = "count_desc"
+    limit: int = 100
+    offset: int = 0
 
 
 @dataclass(frozen=True)

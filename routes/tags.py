@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ..comfy_assets.models import TagOrder
+from ..comfy_assets.models import TagOrder, TagRequest
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
 from ._params import Offset, TagLimit
@@ -28,13 +28,15 @@ async def list_tags(call: Call[ListTags]) -> dict[str, Any]:
     """The tags in use, with the number of assets that carry each (listTags)."""
     query = call.query
     page = await call.services.assets.list_tags(
-        call.user,
-        include_public=query.include_public,
-        prefix=query.prefix,
-        include_zero=query.include_zero,
-        order=query.order,
-        limit=query.limit,
-        offset=query.offset,
+        TagRequest(
+            call.user,
+            include_public=query.include_public,
+            prefix=query.prefix,
+            include_zero=query.include_zero,
+            order=query.order,
+            limit=query.limit,
+            offset=query.offset,
+        )
     )
     return {
         "tags": [{"name": tag.name, "count": tag.count} for tag in page.items],

@@ -80,10 +80,6 @@ class Roots:
                 outermost.append(path)
         return outermost
 
-    def folder_paths(self) -> list[Path]:
-        """Every configured folder, also those inside others."""
-        return sorted({f.path for f in self._folders})
-
     def names(self) -> frozenset[str]:
         """The kinds and categories a scan can be restricted to."""
         return frozenset(n for f in self._folders for n in (f.kind, f.category) if n is not None)

@@ -13,7 +13,7 @@ from ..db import assets, contents, tags
 from ..db.connection import Database
 from ..errors import AssetContentMissingError, AssetNotFoundError
 from ..host.base import Host
-from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagOrder
+from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
 from .roots import Roots, absolute
 from .walker import extended
 
@@ -37,28 +37,9 @@ class AssetService:
         """The tags of the assets that pass the filter, with counts, most frequent first."""
         return await assets.histogram(self._db, wanted, limit)
 
-    async def list_tags(
-        self,
-        owner: str,
-        *,
-        include_public: bool,
-        prefix: str,
-        include_zero: bool,
-        order: TagOrder,
-        limit: int,
-        offset: int,
-    ) -> Page[TagCount]:
+    async def list_tags(self, wanted: TagRequest) -> Page[TagCount]:
         """The tags in use, with counts."""
-        return await tags.list_tags(
-            self._db,
-            owner,
-            include_public=include_public,
-            prefix=prefix,
-            include_zero=include_zero,
-            order=order,
-            limit=limit,
-            offset=offset,
-        )
+        return await tags.list_tags(self._db, wanted)
 
     async def get(self, asset_id: str, owner: str) -> Asset:
         """The asset. Raises AssetNotFoundError, also for what is no UUID."""

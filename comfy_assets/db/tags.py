@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ..models import MISSING_TAG, MODEL_TYPE_PREFIX, AssetFilter, Page, TagCount, TagOrder
+from ..models import MISSING_TAG, MODEL_TYPE_PREFIX, AssetFilter, Page, TagCount, TagRequest
 from .connection import Database, Transaction
 
 ROOT_TAGS = ("models", "input", "output", "temp")
@@ -90,19 +90,9 @@ def set_condition(wanted: AssetFilter) -> tuple[str, list[object]]:
     return " AND ".join(clauses), parameters
 
 
-async def list_tags(
-    db: Database,
-    owner: str,
-    *,
-    include_public: bool,
-    prefix: str,
-    include_zero: bool,
-    order: TagOrder,
-    limit: int,
-    offset: int,
-) -> Page[TagCount]:
+async def list_tags(db: Database, wanted: TagRequest) -> Page[TagCount]:
     """Tags with the number of assets that carry them. A tag of another owner's alone is never told of."""
-    visible, parameters = set_condition(AssetFilter(owner, include_public))
+    visible, parameters = set_condition(AssetFilter(wanted.owner, wanted.include_public))
     known = (
         "EXISTS (SELECT 1 FROM tag_set_tags l JOIN tag_sets s ON s.id = l.tag_set_id"
         f" WHERE l.tag_id = t.id AND {visible})"
@@ -113,20 +103,19 @@ async def list_tags(
         f" JOIN tag_sets s ON s.id = l.tag_set_id WHERE l.tag_id = t.id AND {visible}), 0) AS n"
         f" FROM tags t WHERE substr(t.name, 1, ?) = ? AND ({known})"
     )
-    ordering = "name" if order == "name_asc" else "n DESC, name"
+    ordering = "name" if wanted.order == "name_asc" else "n DESC, name"
+    bound = [*parameters, len(wanted.prefix), wanted.prefix, *parameters, wanted.include_zero]
     rows = await db.fetch_all(
         f"WITH counted AS ({counted}), listed AS (SELECT * FROM counted WHERE n > 0 OR ?)"
         f" SELECT name, n, (SELECT count(*) FROM listed) FROM listed ORDER BY {ordering} LIMIT ? OFFSET ?",
-        [*parameters, len(prefix), prefix, *parameters, include_zero, limit + 1, offset],
+        [*bound, wanted.limit + 1, wanted.offset],
     )
-    total = rows[0][2] if rows else await _count_tags(db, counted, parameters, prefix, include_zero)
-    items = [TagCount(name, count) for name, count, _ in rows[:limit]]
-    return Page(items, total, has_more=len(rows) > limit)
+    # A page beyond the end has no row that tells the total.
+    total = rows[0][2] if rows else await _count_tags(db, counted, bound)
+    items = [TagCount(name, count) for name, count, _ in rows[: wanted.limit]]
+    return Page(items, total, has_more=len(rows) > wanted.limit)
 
 
-async def _count_tags(db: Database, counted: str, parameters: list[object], prefix: str, include_zero: bool) -> int:
-    row = await db.fetch_one(
-        f"SELECT count(*) FROM ({counted}) WHERE n > 0 OR ?",
-        [*parameters, len(prefix), prefix, *parameters, include_zero],
-    )
+async def _count_tags(db: Database, counted: str, bound: list[object]) -> int:
+    row = await db.fetch_one(f"SELECT count(*) FROM ({counted}) WHERE n > 0 OR ?", bound)
     return int(row[0]) if row else 0

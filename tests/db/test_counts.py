@@ -17,6 +17,7 @@ from comfy_assets_node.comfy_assets.db import contents, files, migrate, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Hashed, Unreadable
 from comfy_assets_node.comfy_assets.db.files import FolderRow, Move, NewFiles
+from comfy_assets_node.comfy_assets.models import TagRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -130,7 +131,8 @@ class Model:
         recount = Counter(tuple(tags.canonical(t)) for t in self.tags.values())
         assert Counter({tuple(json.loads(text)): count for _, text, count in counts if count}) == recount
         listed = await tags.list_tags(
-            self.db, "", include_public=True, prefix="", include_zero=False, order="name_asc", limit=100, offset=0
+            self.db,
+            TagRequest("", include_public=True, prefix="", include_zero=False, order="name_asc", limit=100, offset=0),
         )
         assert {t.name: t.count for t in listed.items} == Counter(t for ts in self.tags.values() for t in ts)
         assert await self.db.fetch_all("PRAGMA foreign_key_check") == []
@@ -199,7 +201,7 @@ async def test_a_tag_of_a_users_own_is_forgotten_with_its_last_asset(tmp_path: P
         await tx.execute("UPDATE tag_sets SET asset_count = 1 WHERE id = ?", (kept,))
         await tags.drop_unused_sets(tx)
     page = await tags.list_tags(
-        db, "clara", include_public=True, prefix="", include_zero=True, order="name_asc", limit=9, offset=0
+        db, TagRequest("clara", include_public=True, prefix="", include_zero=True, order="name_asc", limit=9, offset=0)
     )
     known = await db.fetch_all("SELECT name FROM tags ORDER BY name")
     await db.close()

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pytest
 from comfy_assets_node.comfy_assets.db import assets, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
-from comfy_assets_node.comfy_assets.models import Asset, AssetFilter, Page, PageRequest
+from comfy_assets_node.comfy_assets.models import Asset, AssetFilter, Page, PageRequest, TagRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -289,13 +289,15 @@ def test_tags_in_use(
     page = store.run(
         tags.list_tags(
             store.db,
-            owner,
-            include_public=include_public,
-            prefix=prefix,
-            include_zero=include_zero,
-            order=order,
-            limit=limit,
-            offset=offset,
+            TagRequest(
+                owner,
+                include_public=include_public,
+                prefix=prefix,
+                include_zero=include_zero,
+                order=order,
+                limit=limit,
+                offset=offset,
+            ),
         )
     )
     found = [(t.name, t.count) for t in page.items]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -47,7 +48,7 @@ class Result:
     ui: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Node:
+class Node(ABC):
     """One kind of node. To add a kind: subclass, then ``registry.register("ItsClassType", ItsClass)``.
 
     One instance serves every graph, on the worker thread, so it keeps no state between calls. Images are
@@ -69,9 +70,9 @@ class Node:
     def __init__(self, folders: BaseFolders) -> None:
         self.folders = folders
 
+    @abstractmethod
     def input_types(self) -> InputTypes:
         """The inputs, as they are now: a choice may depend on the files that exist."""
-        raise NotImplementedError
 
     def check(self, literals: Mapping[str, Any]) -> Mapping[str, str]:
         """What is wrong with the values given, by input name. Called when a prompt is submitted."""
@@ -81,9 +82,9 @@ class Node:
         """A text that changes when the same values would give another result. May raise OSError."""
         return ""
 
+    @abstractmethod
     def execute(self, run: Run, **inputs: Any) -> Result:
         """Do the work. Whatever it raises is reported as the node's error."""
-        raise NotImplementedError
 
 
 class NodeRegistry:
