@@ -13,6 +13,11 @@ AssetSort = Literal["name", "created_at", "updated_at", "size", "last_access_tim
 TagOrder = Literal["count_desc", "name_asc"]
 Order = Literal["asc", "desc"]
 
+FileStat = tuple[int, int, int]  # size in bytes, mtime in ns, inode (0 where the file system tells none)
+
+# Where an asset came from: a scan, an upload, or a reference to content that was there already.
+SCANNED, UPLOADED, REFERENCE = range(3)
+
 MISSING_TAG = "missing"
 MODEL_TYPE_PREFIX = "model_type:"
 
@@ -33,7 +38,8 @@ class Asset(msgspec.Struct, frozen=True):
 
     ``id`` is a UUID in canonical form; ``tags`` and ``metadata`` are JSON text as stored (an array, an object);
     ``hash`` is the 32-byte blake3 digest, or None until the file has been hashed; ``row_id`` breaks ties in every
-    sort order.
+    sort order. ``location`` is where the content lies: in the asset's own file, or for an asset without one in a
+    file of the same content. ``preview`` is where the asset lies that a user chose as the preview (``preview_id``).
     """
 
     row_id: int
@@ -49,7 +55,11 @@ class Asset(msgspec.Struct, frozen=True):
     hash: bytes | None
     metadata: str | None
     user_metadata: str | None
+    job_id: str | None
+    origin: int
+    preview_id: str | None
     location: Location | None
+    preview: Location | None = None
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..db import contents, files, tags
+from ..db import contents, files, references, tags
 from ..db.connection import Database
 from ..db.contents import Hashed, Unreadable
 from ..host.base import Host
-from ..models import Pending
+from ..models import FileStat, Pending
 from ..tasks.cancel import Cancelled, CancelToken
 from .gate import WorkGate
 from .hasher import SMALL_FILE, read_file
 from .relocate import relocate
 from .roots import Roots
-from .walker import FileStat, extended, file_stat
+from .walker import extended, file_stat
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -172,6 +172,7 @@ class HashRun:
                 roots = Roots(await asyncio.to_thread(self._host.folders))
                 moves = await files.moves_by_hash(tx, first_time)
                 self.progress.moved += await relocate(tx, moves, roots)
+            await references.settle(tx)
         self.progress.hashed += len(hashed)
         self.progress.unreadable += len(failures)
         return sum(m.stat is not None for m in moved)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..db import files
+from ..db import files, references
 from ..db.connection import Database
 from ..host.base import Host
 from ..tasks.cancel import Cancelled
@@ -140,6 +140,7 @@ class Indexer:
             if gone:
                 async with self._db.transaction() as tx:
                     marked += await files.mark_missing(tx, gone)
+                    await references.settle(tx)
                 task.result = {"marked": marked}
         task.result = {"marked": marked}
 

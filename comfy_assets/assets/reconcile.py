@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .walker import FileStat
+from ..models import FileStat
 
 
 class KnownFile(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from ..db import files, tags
+from ..db import files, references, tags
 from ..db.connection import Database, Row, Transaction
 from ..db.files import FolderRow, NewFiles
 from ..host.base import Host
@@ -136,6 +136,7 @@ class Scanner:
             moved = 0
             if await files.missing_count(tx):
                 moved = await relocate(tx, await files.moves_by_stat(tx, last_id), roots)
+            await references.settle(tx)
             await tags.drop_unused_sets(tx)
         return moved
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
 
+from ..models import FileStat
 from ..tasks.cancel import CancelToken
-
-FileStat = tuple[int, int, int]  # size in bytes, mtime in ns, inode (0 where the file system tells none)
 
 MAX_TOLD_PROBLEMS = 50
 _INT64 = (1 << 63) - 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from ..models import Asset, AssetFilter, CursorKey, Location, Page, PageRequest, TagCount
+from ..models import REFERENCE, Asset, AssetFilter, CursorKey, Location, Page, PageRequest, TagCount
 from . import tags
 from .connection import Database, Row, Transaction
 
@@ -25,14 +27,17 @@ _GATHER_LIMIT = 8000
 
 _COLUMNS = """
     a.id, a.uuid, s.owner, a.name, a.mime_type, a.size, s.tags, a.created_at, a.updated_at, a.last_access_at,
-    c.hash, c.metadata, a.user_metadata, d.path, f.name, d.kind, d.logical, d.loader_prefix, f.missing
+    c.hash, c.metadata, a.user_metadata, a.job_id, a.origin, p.uuid,
+    d.path, f.name, d.kind, d.logical, d.loader_prefix, f.missing
 """
 _JOINS = """
     JOIN tag_sets s ON s.id = a.tag_set_id
     LEFT JOIN contents c ON c.id = a.content_id
     LEFT JOIN files f ON f.id = a.id
     LEFT JOIN folders d ON d.id = f.folder_id
+    LEFT JOIN assets p ON p.id = a.preview_id
 """
+_LOCATION = "d.path, f.name, d.kind, d.logical, d.loader_prefix, f.missing"
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Pag
     if total is None:
         total = await _count(db, selection)
     rows = await db.fetch_all(*_page_query(selection, page)) if total else []
-    items = [_asset(row) for row in rows[: page.limit]]
+    items = await _complete(db, [_asset(row) for row in rows[: page.limit]])
     has_more = len(rows) > page.limit
     next_key = CursorKey(rows[page.limit - 1][-1], items[-1].row_id) if has_more else None
     return Page(items, total, has_more, next_key)
@@ -76,29 +81,78 @@ async def histogram(db: Database, wanted: AssetFilter, limit: int) -> list[TagCo
     return [TagCount(name, count) for name, count in rows]
 
 
-async def get(db: Database, asset_id: str, owner: str) -> Asset | None:
+async def get(db: Database | Transaction, asset_id: str, owner: str) -> Asset | None:
     """The asset, if it is public or the owner's."""
-    row = await db.fetch_one(
-        f"SELECT {_COLUMNS} FROM assets a {_JOINS} WHERE a.uuid = ? AND s.owner IN ('', ?)",
-        (asset_id, owner),
+    rows = await db.fetch_all(
+        f"SELECT {_COLUMNS} FROM assets a {_JOINS} WHERE a.uuid = ? AND {tags.VISIBLE}", (asset_id, owner)
     )
-    return _asset(row) if row else None
+    found = await _complete(db, [_asset(row) for row in rows])
+    return found[0] if found else None
 
 
-async def hash_exists(db: Database, digest: bytes, owner: str) -> bool:
-    """Whether an asset of this content is public or the owner's, and its file present."""
-    row = await db.fetch_one(
-        "SELECT 1 FROM contents c JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
-        " LEFT JOIN files f ON f.id = a.id"
-        " WHERE c.hash = ? AND s.owner IN ('', ?) AND coalesce(f.missing, 0) = 0 LIMIT 1",
+async def of_content(db: Database | Transaction, digest: bytes, owner: str, *, own: bool) -> list[Asset]:
+    """The assets of this content that are the owner's, or else public ones, oldest first."""
+    condition = "s.owner = ? AND s.hidden = 0" if own else "s.owner = '' AND s.hidden = 0 AND ? IS NOT NULL"
+    rows = await db.fetch_all(
+        f"SELECT {_COLUMNS} FROM contents k JOIN assets a ON a.content_id = k.id {_JOINS}"
+        f" WHERE k.hash = ? AND {condition} ORDER BY a.id",
         (digest, owner),
     )
-    return row is not None
+    return await _complete(db, [_asset(row) for row in rows])
+
+
+async def _complete(db: Database | Transaction, found: list[Asset]) -> list[Asset]:
+    """The assets with what few of them have: a location that is another file's, and a preview chosen by a user."""
+    if any(asset.origin == REFERENCE for asset in found):
+        places = await _stand_ins(db, [a.hash for a in found if a.origin == REFERENCE and a.hash])
+        found = [
+            replace(a, location=places.get(a.hash)) if a.origin == REFERENCE and a.hash and a.location is None else a
+            for a in found
+        ]
+    if any(asset.preview_id for asset in found):
+        previews = await _locations(db, [a.preview_id for a in found if a.preview_id])
+        found = [replace(a, preview=previews.get(a.preview_id)) if a.preview_id else a for a in found]
+    return found
+
+
+async def stand_in(db: Database | Transaction, digest: bytes) -> Location | None:
+    """A file that is there and has this content."""
+    return (await _stand_ins(db, [digest])).get(digest)
+
+
+async def _stand_ins(db: Database | Transaction, digests: Sequence[bytes]) -> dict[bytes, Location]:
+    rows = await db.fetch_all(
+        f"SELECT c.hash, {_LOCATION} FROM contents c JOIN assets b ON b.content_id = c.id JOIN files f ON f.id = b.id"
+        f" JOIN folders d ON d.id = f.folder_id WHERE c.hash IN ({', '.join('?' * len(digests))}) AND f.missing = 0"
+        " ORDER BY b.id DESC",
+        digests,
+    )
+    return {row[0]: _location(row[1:]) for row in rows}
+
+
+async def _locations(db: Database | Transaction, ids: Sequence[str]) -> dict[str, Location]:
+    rows = await db.fetch_all(
+        f"SELECT a.uuid, {_LOCATION} FROM assets a JOIN files f ON f.id = a.id JOIN folders d ON d.id = f.folder_id"
+        " WHERE a.uuid IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode(ids).decode(),),
+    )
+    return {row[0]: _location(row[1:]) for row in rows}
+
+
+async def hash_exists(db: Database | Transaction, digest: bytes, owner: str) -> bool:
+    """Whether an asset of this content is public or the owner's, and its content can be read from some file."""
+    rows = await db.fetch_all(
+        "SELECT 1 FROM contents c JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
+        f" WHERE c.hash = ? AND {tags.VISIBLE} AND EXISTS (SELECT 1 FROM assets b JOIN files f ON f.id = b.id"
+        " WHERE b.content_id = c.id AND f.missing = 0) LIMIT 1",
+        (digest, owner),
+    )
+    return bool(rows)
 
 
 async def count(db: Database) -> int:
-    """The number of assets of all owners."""
-    row = await db.fetch_one("SELECT coalesce(sum(asset_count), 0) FROM tag_sets")
+    """The number of assets of all owners, deleted ones not counted."""
+    row = await db.fetch_one("SELECT coalesce(sum(asset_count), 0) FROM tag_sets WHERE hidden = 0")
     return int(row[0]) if row else 0
 
 
@@ -194,10 +248,12 @@ def _page_query(selection: _Selection, page: PageRequest) -> tuple[str, list[Any
 
 
 def _asset(row: Row) -> Asset:
-    location = None
-    if row[13] is not None:
-        location = Location(row[13], row[14], row[15], row[16], row[17], bool(row[18]))
+    location = _location(row[16:22]) if row[16] is not None else None
     return Asset(
         row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9],
-        row[10], row[11], row[12], location,
+        row[10], row[11], row[12], row[13], row[14], row[15], location,
     )  # fmt: skip
+
+
+def _location(row: Row) -> Location:
+    return Location(row[0], row[1], row[2], row[3], row[4], bool(row[5]))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from . import trash
 from .connection import Database, Transaction
 from .files import HASHED, UNREADABLE
 
@@ -34,6 +35,15 @@ class Hashed(msgspec.Struct, frozen=True, gc=False):
     documents: tuple[Document, ...] = ()
 
 
+class Facts(msgspec.Struct, frozen=True, gc=False):
+    """What is known of a content: blake3 digest, size in bytes, ``metadata`` (a JSON object) and documents."""
+
+    hash: bytes
+    size: int
+    metadata: str
+    documents: tuple[Document, ...] = ()
+
+
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
     """A file that could not be read, and why."""
 
@@ -58,9 +68,20 @@ async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
         f"UPDATE files SET state = {HASHED}, error = NULL WHERE id = ? AND size = ? AND mtime_ns = ?",
         [(r.file_id, r.size, r.mtime_ns) for r in results],
     )
+    await trash.reveal_changed(tx)
 
 
-async def _record_documents(tx: Transaction, results: Sequence[Hashed]) -> None:
+async def put(tx: Transaction, facts: Facts) -> int:
+    """Store what is known of a content; answers its row id."""
+    await tx.execute(
+        "INSERT OR IGNORE INTO contents (hash, size, metadata) VALUES (?, ?, ?)",
+        (facts.hash, facts.size, facts.metadata),
+    )
+    await _record_documents(tx, [facts])
+    return int(await tx.fetch_value("SELECT id FROM contents WHERE hash = ?", (facts.hash,)))
+
+
+async def _record_documents(tx: Transaction, results: Sequence[Hashed | Facts]) -> None:
     documents = {d.hash: d.body for r in results for d in r.documents}
     if not documents:
         return

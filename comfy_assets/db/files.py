@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..models import MISSING_TAG, Pending
-from . import tags
+from . import tags, trash
 from .connection import Database, Row, Transaction
 
 NEW, HASHED, CHANGED, UNREADABLE = range(4)
@@ -174,6 +174,7 @@ async def mark_changed(tx: Transaction, rows: Sequence[tuple[int, int, int, int]
         "UPDATE assets SET content_id = NULL, size = ?2, updated_at = ?3 WHERE id = ?1",
         [(row[0], row[1], now) for row in rows],
     )
+    await trash.reveal_rewritten(tx, _ids(row[0] for row in rows))
 
 
 async def renumber(tx: Transaction, inodes: Sequence[tuple[int, int]]) -> None:
@@ -187,7 +188,7 @@ async def mark_present(tx: Transaction, ids: Sequence[int]) -> None:
         "UPDATE files SET missing = 0 WHERE missing = 1 AND id IN (SELECT value FROM json_each(?))",
         (_ids(ids),),
     )
-    await _retag(tx, ids, remove=(MISSING_TAG,))
+    await retag(tx, ids, remove=(MISSING_TAG,))
 
 
 async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
@@ -196,11 +197,11 @@ async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
         "UPDATE files SET missing = 1 WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))",
         (_ids(ids),),
     )
-    await _retag(tx, ids, add=(MISSING_TAG,))
+    await retag(tx, ids, add=(MISSING_TAG,))
     return changed
 
 
-async def _retag(tx: Transaction, ids: Sequence[int], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+async def retag(tx: Transaction, ids: Sequence[int], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
     """Change the same tags on many assets: once for each tag set they have."""
     wanted = _ids(ids)
     rows = await tx.fetch_all(
@@ -238,7 +239,7 @@ async def _move_to_set(tx: Transaction, ids: str, source: int, target: int) -> N
 
 async def change_tags(tx: Transaction, asset_id: int, add: Iterable[str], remove: Iterable[str]) -> None:
     """Change the tags of one asset."""
-    await _retag(tx, [asset_id], add=add, remove=remove)
+    await retag(tx, [asset_id], add=add, remove=remove)
 
 
 async def missing_count(db: Database | Transaction) -> int:
@@ -253,15 +254,23 @@ async def last_id(db: Database | Transaction) -> int:
     return int(rows[0][0])
 
 
+# A file that belongs to a user never goes to another's asset, nor to one that all can see.
+_MAY_TAKE_OVER = """
+    (SELECT n.owner IN ('', o.owner) FROM tag_sets n, tag_sets o WHERE n.id = na.tag_set_id AND o.id = oa.tag_set_id)
+"""
+
+
 async def moves_by_stat(tx: Transaction, after_id: int) -> list[Move]:
     """Missing files that reappeared among the files added after ``after_id``: same size, mtime and inode.
 
-    Without inodes (0) the name must be the same. Ambiguous matches are left alone.
+    Without inodes (0) the name must be the same. Ambiguous matches are left alone. What a user deleted stays deleted
+    under its new name.
     """
     rows = await tx.fetch_all(
         "SELECT o.id, n.id FROM files n JOIN files o ON o.missing = 1 AND o.size = n.size"
         " AND o.mtime_ns = n.mtime_ns AND o.inode = n.inode AND (n.inode <> 0 OR o.name = n.name)"
-        " WHERE n.id > ? AND n.missing = 0 AND o.id < n.id",
+        " JOIN assets oa ON oa.id = o.id JOIN assets na ON na.id = n.id"
+        f" WHERE n.id > ? AND n.missing = 0 AND o.id < n.id AND {_MAY_TAKE_OVER}",
         (after_id,),
     )
     return _unambiguous(rows)
@@ -276,11 +285,12 @@ async def never_hashed(tx: Transaction, ids: Sequence[int]) -> list[int]:
 
 
 async def moves_by_hash(tx: Transaction, hashed: Sequence[int]) -> list[Move]:
-    """Missing assets whose content was just found in files hashed for the first time."""
+    """Missing assets whose content was just found in files hashed for the first time; none that a user deleted."""
     rows = await tx.fetch_all(
-        "SELECT o.id, n.id FROM assets n JOIN assets o ON o.content_id = n.content_id AND o.id <> n.id"
-        " JOIN files f ON f.id = o.id AND f.missing = 1 JOIN files g ON g.id = n.id AND g.missing = 0"
-        " WHERE n.id IN (SELECT value FROM json_each(?)) ORDER BY o.id, n.id",
+        "SELECT oa.id, na.id FROM assets na JOIN assets oa ON oa.content_id = na.content_id AND oa.id <> na.id"
+        " JOIN files f ON f.id = oa.id AND f.missing = 1 JOIN files g ON g.id = na.id AND g.missing = 0"
+        f" WHERE na.id IN (SELECT value FROM json_each(?)) AND {_MAY_TAKE_OVER}"
+        " AND NOT EXISTS (SELECT 1 FROM trash WHERE asset_id IN (oa.id, na.id)) ORDER BY oa.id, na.id",
         (_ids(hashed),),
     )
     return _first_matches(rows)
@@ -314,8 +324,17 @@ async def places_of(tx: Transaction, ids: Sequence[int]) -> dict[int, Position]:
 
 
 async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
-    """Give the old assets the new files and what is known of their content; the new assets end."""
+    """Give the old assets the new files and what is known of their content; the new assets end.
+
+    What refers to a new asset then refers to the old one.
+    """
     old_of = {m.new: m.old for m in moves}
+    pairs = list(old_of.items())
+    await tx.execute_many("UPDATE OR IGNORE asset_uses SET asset_id = ?2 WHERE asset_id = ?1", pairs)
+    await tx.execute_many("UPDATE assets SET preview_id = ?2 WHERE preview_id = ?1", pairs)
+    await tx.execute_many(
+        "UPDATE assets SET job_id = coalesce(job_id, (SELECT job_id FROM assets WHERE id = ?1)) WHERE id = ?2", pairs
+    )
     rows = await tx.fetch_all(
         "SELECT f.id, f.folder_id, f.name, f.size, f.mtime_ns, f.inode, f.state, a.content_id, a.mime_type"
         " FROM files f JOIN assets a ON a.id = f.id WHERE f.id IN (SELECT value FROM json_each(?))",
@@ -333,7 +352,7 @@ async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
         " CASE WHEN content_id IS NULL OR ?2 IS NOT NULL THEN ?3 ELSE mime_type END WHERE id = ?1",
         [(old_of[row[0]], row[7], row[8]) for row in rows],
     )
-    await _retag(tx, list(old_of.values()), remove=(MISSING_TAG,))
+    await retag(tx, list(old_of.values()), remove=(MISSING_TAG,))
 
 
 async def rename_assets(tx: Transaction, names: Sequence[tuple[int, str]]) -> None:

@@ -10,6 +10,8 @@ from ..models import MISSING_TAG, MODEL_TYPE_PREFIX, AssetFilter, Page, TagCount
 from .connection import Database, Transaction
 
 ROOT_TAGS = ("models", "input", "output", "temp")
+# SQL that tells of a ``tag_sets s`` row whether a user (the parameter) may know of its assets.
+VISIBLE = "s.owner IN ('', ?) AND s.hidden = 0"
 
 
 def canonical(tags: Iterable[str]) -> tuple[str, ...]:
@@ -35,14 +37,14 @@ def place_tags(present: Iterable[str], former_categories: Iterable[str]) -> set[
     return {t for t in present if t in ROOT_TAGS or t.startswith(MODEL_TYPE_PREFIX) or t in former}
 
 
-async def intern(tx: Transaction, owner: str, tags: Iterable[str]) -> int:
-    """The id of the tag set with exactly these tags, made if there is none."""
+async def intern(tx: Transaction, owner: str, tags: Iterable[str], *, hidden: bool = False) -> int:
+    """The id of the tag set with exactly these tags, made if there is none; a hidden one is for deleted assets."""
     ordered = canonical(tags)
-    text = msgspec.json.encode(ordered).decode()
-    found = await tx.fetch_value("SELECT id FROM tag_sets WHERE owner = ? AND tags = ?", (owner, text))
+    key = (owner, msgspec.json.encode(ordered).decode(), hidden)
+    found = await tx.fetch_value("SELECT id FROM tag_sets WHERE owner = ? AND tags = ? AND hidden = ?", key)
     if found is not None:
         return int(found)
-    await tx.execute("INSERT INTO tag_sets (owner, tags) VALUES (?, ?)", (owner, text))
+    await tx.execute("INSERT INTO tag_sets (owner, tags, hidden) VALUES (?, ?, ?)", key)
     set_id = int(await tx.fetch_value("SELECT last_insert_rowid()"))
     await tx.execute_many("INSERT OR IGNORE INTO tags (name) VALUES (?)", [(tag,) for tag in ordered])
     await tx.execute_many(
@@ -54,10 +56,10 @@ async def intern(tx: Transaction, owner: str, tags: Iterable[str]) -> int:
 
 async def with_tag_changes(tx: Transaction, set_id: int, add: Iterable[str], remove: Iterable[str]) -> int:
     """The id of the tag set that differs from ``set_id`` by these tags."""
-    rows = await tx.fetch_all("SELECT owner, tags FROM tag_sets WHERE id = ?", (set_id,))
-    owner, text = rows[0]
+    rows = await tx.fetch_all("SELECT owner, tags, hidden FROM tag_sets WHERE id = ?", (set_id,))
+    owner, text, hidden = rows[0]
     tags = (set(msgspec.json.decode(text, type=list[str])) - set(remove)) | set(add)
-    return await intern(tx, owner, tags)
+    return await intern(tx, owner, tags, hidden=bool(hidden))
 
 
 async def drop_unused_sets(tx: Transaction) -> None:
@@ -78,7 +80,7 @@ async def drop_unused_sets(tx: Transaction) -> None:
 
 def set_condition(wanted: AssetFilter) -> tuple[str, list[object]]:
     """SQL that tells of a ``tag_sets s`` row whether its assets pass the owner and tag filters."""
-    clauses = ["s.owner IN ('', ?)" if wanted.include_public else "s.owner = ?"]
+    clauses = [VISIBLE if wanted.include_public else "s.owner = ? AND s.hidden = 0"]
     parameters: list[object] = [wanted.owner]
     member = "s.id {} (SELECT l.tag_set_id FROM tag_set_tags l JOIN tags t ON t.id = l.tag_id WHERE t.name = ?)"
     for tag in wanted.include_tags:

@@ -1,0 +1,129 @@
+"""Single assets: adding one with all that is known of it, and changing what users may change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..models import FileStat
+from . import contents, files, tags
+from .connection import Transaction
+from .contents import Facts
+from .files import HASHED, FolderRow
+
+
+@dataclass(frozen=True)
+class NewEntry:
+    """An asset to be added. ``uuid`` is canonical; times are ms; ``user_metadata`` is a JSON object or None."""
+
+    uuid: str
+    owner: str
+    name: str
+    mime_type: str
+    tags: tuple[str, ...]
+    origin: int
+    created_at: int
+    user_metadata: str | None = None
+    job_id: str | None = None
+    preview_uuid: str | None = None
+
+
+async def add(tx: Transaction, entry: NewEntry, size: int, facts: Facts | None) -> int:
+    """Add an asset without a file; answers its row id."""
+    set_id = await tags.intern(tx, entry.owner, entry.tags)
+    content_id = await contents.put(tx, facts) if facts is not None else None
+    await tx.execute(
+        "INSERT INTO assets (uuid, tag_set_id, content_id, name, name_key, mime_type, size, created_at, updated_at,"
+        " user_metadata, origin, job_id, preview_id)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11, (SELECT id FROM assets WHERE uuid = ?12))",
+        (
+            entry.uuid,
+            set_id,
+            content_id,
+            entry.name,
+            entry.name.casefold(),
+            entry.mime_type,
+            size,
+            entry.created_at,
+            entry.user_metadata,
+            entry.origin,
+            entry.job_id,
+            entry.preview_uuid,
+        ),
+    )
+    return int(await tx.fetch_value("SELECT last_insert_rowid()"))
+
+
+async def put_file(tx: Transaction, row_id: int, folder: FolderRow, name: str, stat: FileStat) -> None:
+    """Say where an asset's file lies; its content is known."""
+    folder_id = (await files.put_folders(tx, [folder]))[folder.path]
+    await tx.execute(
+        f"INSERT INTO files (id, folder_id, name, size, mtime_ns, inode, state) VALUES (?, ?, ?, ?, ?, ?, {HASHED})",
+        (row_id, folder_id, name, *stat),
+    )
+
+
+async def file_at(tx: Transaction, folder: str, name: str) -> int | None:
+    """The row id of the asset whose file lies, or is known to have lain, there."""
+    found = await tx.fetch_value(
+        "SELECT f.id FROM files f JOIN folders d ON d.id = f.folder_id WHERE d.path = ? AND f.name = ?",
+        (folder, name),
+    )
+    return int(found) if found is not None else None
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The members of an asset to change; None leaves one as it is. ``user_metadata`` is a JSON object."""
+
+    name: str | None = None
+    mime_type: str | None = None
+    user_metadata: str | None = None
+    preview_uuid: str | None = None
+
+
+async def edit(tx: Transaction, row_id: int, change: Edit, now: int) -> None:
+    """Change an asset at ``now`` (ms)."""
+    await tx.execute(
+        "UPDATE assets SET name = coalesce(?2, name), name_key = coalesce(?3, name_key),"
+        " mime_type = coalesce(?4, mime_type), user_metadata = coalesce(?5, user_metadata),"
+        " preview_id = coalesce((SELECT id FROM assets WHERE uuid = ?6), preview_id), updated_at = ?7 WHERE id = ?1",
+        (
+            row_id,
+            change.name,
+            change.name.casefold() if change.name is not None else None,
+            change.mime_type,
+            change.user_metadata,
+            change.preview_uuid,
+            now,
+        ),
+    )
+
+
+async def touch(tx: Transaction, row_id: int, now: int) -> None:
+    """Note that an asset was changed at ``now`` (ms)."""
+    await tx.execute("UPDATE assets SET updated_at = ? WHERE id = ?", (now, row_id))
+
+
+async def place_categories(tx: Transaction, row_id: int) -> str:
+    """The categories (JSON array) that claimed the folder of an asset's file when it was last scanned."""
+    found = await tx.fetch_value(
+        "SELECT d.categories FROM files f JOIN folders d ON d.id = f.folder_id WHERE f.id = ?", (row_id,)
+    )
+    return str(found) if found is not None else "[]"
+
+
+async def uses_of(tx: Transaction, row_id: int) -> list[tuple[str, str]]:
+    """What keeps an asset from being deleted: kinds and ids."""
+    rows = await tx.fetch_all("SELECT kind, used_by FROM asset_uses WHERE asset_id = ? ORDER BY 1, 2", (row_id,))
+    return [(row[0], row[1]) for row in rows]
+
+
+async def rename_id(tx: Transaction, row_id: int, uuid: str) -> None:
+    """Give an asset another id."""
+    await tx.execute("UPDATE assets SET uuid = ? WHERE id = ?", (uuid, row_id))
+
+
+def with_place(present: Iterable[str], place: Iterable[str], former: Iterable[str]) -> tuple[str, ...]:
+    """Tags with those of a former place replaced by those of another."""
+    return tuple((set(present) - tags.place_tags(present, former)) | set(place))

@@ -1,0 +1,113 @@
+"""Deleted assets: hidden from every listing, and what is needed to bring them back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from . import tags
+from .connection import Database, Transaction
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """A deleted asset. ``stored`` is its file in the trash folder, taken from ``folder`` and ``name``; or all None."""
+
+    row_id: int
+    id: str
+    owner: str
+    name: str
+    size: int
+    deleted_at: int
+    stored: str | None
+    folder: str | None
+    file_name: str | None
+
+
+@dataclass(frozen=True)
+class TakenFile:
+    """A file that was moved into the trash folder as ``stored``, from ``folder`` and ``name``."""
+
+    stored: str
+    folder: str
+    name: str
+
+
+async def hide(tx: Transaction, row_id: int, now: int, taken: TakenFile | None) -> None:
+    """Delete an asset at ``now`` (ms), keeping all that is known of it; a file that was taken has no place any more."""
+    await _set_hidden(tx, row_id, hidden=True)
+    await tx.execute(
+        "INSERT INTO trash (asset_id, deleted_at, content_id, stored, folder, name)"
+        " VALUES (?1, ?2, (SELECT content_id FROM assets WHERE id = ?1), ?3, ?4, ?5)",
+        (row_id, now, *((taken.stored, taken.folder, taken.name) if taken else (None, None, None))),
+    )
+    if taken:
+        await tx.execute("DELETE FROM files WHERE id = ?", (row_id,))
+
+
+async def reveal(tx: Transaction, row_id: int) -> None:
+    """Let a deleted asset be seen again."""
+    await _set_hidden(tx, row_id, hidden=False)
+    await tx.execute("DELETE FROM trash WHERE asset_id = ?", (row_id,))
+
+
+async def _set_hidden(tx: Transaction, row_id: int, *, hidden: bool) -> None:
+    rows = await tx.fetch_all(
+        "SELECT s.owner, s.tags FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id WHERE a.id = ?", (row_id,)
+    )
+    owner, text = rows[0]
+    target = await tags.intern(tx, owner, msgspec.json.decode(text, type=list[str]), hidden=hidden)
+    await tx.execute("UPDATE assets SET tag_set_id = ? WHERE id = ?", (target, row_id))
+
+
+async def reveal_changed(tx: Transaction) -> None:
+    """Let those deleted assets be seen again whose files were found to hold other content than when they were deleted.
+
+    Where the content was not known then, it is what the file, unchanged since, was first found to hold.
+    """
+    await tx.execute(
+        "UPDATE trash SET content_id = (SELECT content_id FROM assets WHERE id = asset_id) WHERE content_id IS NULL"
+    )
+    rows = await tx.fetch_all(
+        "SELECT t.asset_id FROM trash t JOIN assets a ON a.id = t.asset_id WHERE a.content_id <> t.content_id"
+    )
+    for (row_id,) in rows:
+        await reveal(tx, row_id)
+
+
+async def reveal_rewritten(tx: Transaction, ids: str) -> None:
+    """Of files (a JSON array of ids) whose size or time changed, let those be seen whose content is other for sure.
+
+    That is where the content was never known, and where the file had been gone: what lies there now is new.
+    """
+    rows = await tx.fetch_all(
+        "SELECT t.asset_id FROM trash t JOIN files f ON f.id = t.asset_id"
+        " WHERE t.asset_id IN (SELECT value FROM json_each(?)) AND (t.content_id IS NULL OR f.missing = 1)",
+        (ids,),
+    )
+    for (row_id,) in rows:
+        await reveal(tx, row_id)
+
+
+_SELECT = """
+    SELECT t.asset_id, a.uuid, s.owner, a.name, a.size, t.deleted_at, t.stored, t.folder, t.name
+    FROM trash t JOIN assets a ON a.id = t.asset_id JOIN tag_sets s ON s.id = a.tag_set_id
+"""
+
+
+async def entries(db: Database | Transaction) -> list[Deleted]:
+    """Every deleted asset, the latest first."""
+    rows = await db.fetch_all(f"{_SELECT} ORDER BY t.deleted_at DESC, t.asset_id DESC")
+    return [Deleted(*row) for row in rows]
+
+
+async def find(tx: Transaction, uuid: str) -> Deleted | None:
+    """The deleted asset with this id."""
+    rows = await tx.fetch_all(f"{_SELECT} WHERE a.uuid = ?", (uuid,))
+    return Deleted(*rows[0]) if rows else None
+
+
+async def forget(tx: Transaction, row_id: int) -> None:
+    """Remove a deleted asset for good."""
+    await tx.execute("DELETE FROM assets WHERE id = ? AND id IN (SELECT asset_id FROM trash)", (row_id,))
