@@ -8,9 +8,13 @@ import sqlite3
 import uuid
 from typing import Any, TypeVar
 
+from .assets.editing import Editing
 from .assets.gate import WorkGate
 from .assets.indexer import Indexer
+from .assets.referring import References
 from .assets.service import AssetService
+from .assets.trash_bin import TrashBin
+from .assets.uploads import Uploads
 from .config import Config
 from .db import tasks as task_rows
 from .db.connection import Database
@@ -38,6 +42,10 @@ class Services:
         self._tasks: TaskRunner | None = None
         self._assets: AssetService | None = None
         self._indexer: Indexer | None = None
+        self._uploads: Uploads | None = None
+        self._references: References | None = None
+        self._editing: Editing | None = None
+        self._trash: TrashBin | None = None
 
     @property
     def assets(self) -> AssetService:
@@ -48,6 +56,26 @@ class Services:
     def indexer(self) -> Indexer:
         """The index's upkeep."""
         return self._need(self._indexer)
+
+    @property
+    def uploads(self) -> Uploads:
+        """New assets of files that clients send."""
+        return self._need(self._uploads)
+
+    @property
+    def references(self) -> References:
+        """New assets of content that is there."""
+        return self._need(self._references)
+
+    @property
+    def editing(self) -> Editing:
+        """Changes to assets."""
+        return self._need(self._editing)
+
+    @property
+    def trash(self) -> TrashBin:
+        """What was deleted."""
+        return self._need(self._trash)
 
     @property
     def db(self) -> Database:
@@ -90,6 +118,12 @@ class Services:
         self._db, self._tasks = db, tasks
         self._assets = AssetService(db, self.host)
         self._indexer = Indexer(db, self.host, tasks, gate, hash_files=self.config.hash_files)
+        self._uploads = Uploads(db, self.host)
+        self._references = References(db, self.host)
+        self._trash = TrashBin(db, self.host)
+        self._editing = Editing(db, self.host, self._trash)
+        await self._trash.recover()
+        await self._uploads.remove_leftovers()
         db.close_at_exit(before=tasks.cancel_all)
 
     async def start_indexing(self) -> None:
@@ -108,6 +142,7 @@ class Services:
         if self._db is not None:
             await self._db.close()
         self._db = self._tasks = self._assets = self._indexer = None
+        self._uploads = self._references = self._editing = self._trash = None
 
 
 class _Journal:

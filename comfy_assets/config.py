@@ -12,17 +12,22 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 
 @dataclass(frozen=True)
 class Config:
-    """``scan_on_start`` indexes the library when the server is up; ``hash_files`` reads what was indexed."""
+    """``scan_on_start`` indexes the library when the server is up; ``hash_files`` reads what was indexed.
+
+    ``max_upload_size`` is in bytes; None leaves it to the server around us.
+    """
 
     scan_on_start: bool = True
     hash_files: bool = True
+    max_upload_size: int | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
-        """Read ``COMFY_ASSETS_SCAN`` and ``COMFY_ASSETS_HASH``. Raises ValueError for anything but yes or no."""
+        """Read the variables named ``COMFY_ASSETS_…``. Raises ValueError that names a malformed one."""
         return cls(
             scan_on_start=_flag(environment, "COMFY_ASSETS_SCAN", cls.scan_on_start),
             hash_files=_flag(environment, "COMFY_ASSETS_HASH", cls.hash_files),
+            max_upload_size=_mebibytes(environment, "COMFY_ASSETS_MAX_UPLOAD_MB"),
         )
 
 
@@ -33,3 +38,12 @@ def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
     if value in _TRUE | _FALSE:
         return value in _TRUE
     raise ValueError(f"{name} must be 1 or 0, not {value!r}")
+
+
+def _mebibytes(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 32):
+        raise ValueError(f"{name} must be a number of MiB, not {text!r}")
+    return int(text) << 20

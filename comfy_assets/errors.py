@@ -44,6 +44,71 @@ class InvalidHashError(ApiError):
     code = "INVALID_HASH"
 
 
+class InvalidNameError(ApiError):
+    """A name that leads to another folder or cannot be shown; ``details.field`` tells where it was given."""
+
+    code = "INVALID_NAME"
+
+
+class InvalidTagsError(ApiError):
+    """Tags that no asset can have, or that name no place, or several."""
+
+    code = "INVALID_TAGS"
+
+
+class ReservedTagError(ApiError):
+    """A tag that follows from where a file lies, so that no user can add or remove it; ``details.tags`` names it."""
+
+    status = 422
+    code = "RESERVED_TAG"
+
+
+class InvalidIdError(ApiError):
+    """An id that cannot be given to a new asset."""
+
+    code = "INVALID_ID"
+
+
+class InvalidPreviewError(ApiError):
+    """An asset that cannot be a preview."""
+
+    code = "INVALID_PREVIEW_ID"
+
+
+class HashMismatchError(ApiError):
+    """The content received is not what its declared hash says."""
+
+    code = "HASH_MISMATCH"
+
+
+class FileTooLargeError(ApiError):
+    """A file is larger than the server is configured to take; ``details.max_bytes`` tells how much that is."""
+
+    status = 413
+    code = "FILE_TOO_LARGE"
+
+
+class UnsupportedContentError(ApiError):
+    """The content is not of the type that its name, its declared type or its place wants."""
+
+    status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class AssetInUseError(ApiError):
+    """Something else needs the asset; ``details.used_by`` lists what."""
+
+    status = 409
+    code = "ASSET_IN_USE"
+
+
+class StorageError(ApiError):
+    """A file could not be written, moved or read."""
+
+    status = 500
+    code = "STORAGE_FAILED"
+
+
 class UnauthorizedError(ApiError):
     """The host does not know the request's user."""
 
@@ -63,6 +128,31 @@ class AssetContentMissingError(ApiError):
 
     status = 404
     code = "ASSET_CONTENT_MISSING"
+
+
+class FileMissingError(ApiError):
+    """There is no such file that may be shown."""
+
+    status = 404
+    code = "FILE_NOT_FOUND"
+
+
+class NoThumbnailError(ApiError):
+    """A file of a kind that no thumbnail can be made of here."""
+
+    code = "NO_THUMBNAIL"
+
+
+class ImageTooLargeError(ApiError):
+    """A picture that would take too much memory to decode."""
+
+    code = "IMAGE_TOO_LARGE"
+
+
+class ImageUnreadableError(ApiError):
+    """A picture or video that is truncated or damaged."""
+
+    code = "IMAGE_UNREADABLE"
 
 
 class StoreUnavailableError(ApiError):

@@ -63,6 +63,16 @@ class Asset(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
+class AssetEdit:
+    """The members of an asset to change; None leaves one as it is. ``user_metadata`` is a JSON object."""
+
+    name: str | None = None
+    mime_type: str | None = None
+    user_metadata: str | None = None
+    preview_id: str | None = None
+
+
+@dataclass(frozen=True)
 class CursorKey:
     """The place after which a page begins: the last row's sort value and row id."""
 

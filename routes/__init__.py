@@ -5,9 +5,15 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
-from . import _dispatch, assets, system, tags
+from . import _dispatch, assets, editing, system, tags, uploads
 
-ROUTES: list[_dispatch.Route] = [*assets.ROUTES, *tags.ROUTES, *system.ROUTES]
+ROUTES: list[_dispatch.Route] = [
+    *assets.ROUTES,
+    *uploads.ROUTES,
+    *editing.ROUTES,
+    *tags.ROUTES,
+    *system.ROUTES,
+]
 
 
 def middleware(services: Services) -> Middleware:

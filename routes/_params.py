@@ -18,6 +18,8 @@ _FIELD = re.compile(r" - at `\$\.?([^`]*)`$")
 _MAX_TAGS = 100
 _MAX_METADATA_KEYS = 32
 _MAX_METADATA_VALUES = 100
+_MAX_USER_METADATA_BYTES = 64 << 10
+_MAX_USER_METADATA_DEPTH = 32
 _INT64_MAX = 2**63 - 1
 
 Offset = Annotated[int, msgspec.Meta(ge=0, le=_INT64_MAX)]
@@ -146,3 +148,29 @@ async def _read(request: web.Request) -> bytes:
         raise BodyTooLargeError("The body is too large.") from error
     except (web.RequestPayloadError, OSError) as error:
         raise InvalidBodyError("The body could not be read.") from error
+
+
+def check_user_metadata(value: Any) -> str:
+    """User metadata as it is stored: a JSON object of bounded size and depth. Raises InvalidBodyError."""
+    if not isinstance(value, dict):
+        raise _bad_metadata("must be a JSON object")
+    if _depth_exceeds(value, _MAX_USER_METADATA_DEPTH):
+        raise _bad_metadata(f"is nested more than {_MAX_USER_METADATA_DEPTH} deep")
+    try:
+        text = msgspec.json.encode(value)
+    except (OverflowError, msgspec.MsgspecError) as error:
+        raise _bad_metadata("holds a number that is too large") from error
+    if len(text) > _MAX_USER_METADATA_BYTES:
+        raise _bad_metadata(f"takes more than {_MAX_USER_METADATA_BYTES} bytes")
+    return text.decode()
+
+
+def _depth_exceeds(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_depth_exceeds(item, levels - 1) for item in items)
+
+
+def _bad_metadata(reason: str) -> InvalidBodyError:
+    return InvalidBodyError(f"user_metadata {reason}.", details={"field": "user_metadata"})

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from ..comfy_assets.assets.tag_rules import normalized
 from ..comfy_assets.models import TagOrder, TagRequest
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
-from ._params import Offset, TagLimit
+from ._params import NoQuery, Offset, TagLimit, parse_body
 
 
 class ListTags(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,4 +46,30 @@ async def list_tags(call: Call[ListTags]) -> dict[str, Any]:
     }
 
 
-ROUTES = [Route("GET", "/api/tags", "listTags", list_tags)]
+class TagsBody(msgspec.Struct, frozen=True):
+    """Body of addAssetTags and removeAssetTags."""
+
+    tags: Annotated[list[str], msgspec.Meta(min_length=1)]
+
+
+@endpoint()
+async def add_tags(call: Call[NoQuery]) -> dict[str, Any]:
+    """Give an asset tags (addAssetTags)."""
+    body = await parse_body(TagsBody, call.request)
+    change = await call.services.editing.add_tags(call.path["id"], normalized(body.tags), call.user)
+    return {"added": change.changed, "already_present": change.unchanged, "total_tags": change.total}
+
+
+@endpoint()
+async def remove_tags(call: Call[NoQuery]) -> dict[str, Any]:
+    """Take tags from an asset (removeAssetTags)."""
+    body = await parse_body(TagsBody, call.request)
+    change = await call.services.editing.remove_tags(call.path["id"], normalized(body.tags), call.user)
+    return {"removed": change.changed, "not_present": change.unchanged, "total_tags": change.total}
+
+
+ROUTES = [
+    Route("GET", "/api/tags", "listTags", list_tags),
+    Route("POST", "/api/assets/{id}/tags", "addAssetTags", add_tags),
+    Route("DELETE", "/api/assets/{id}/tags", "removeAssetTags", remove_tags),
+]

@@ -101,6 +101,7 @@ def library_folders(base: Path) -> HostFolders:
             Folder("output", base / "output"),
         ),
         (base / "user", base / "temp"),
+        base / "temp",
     )
 
 

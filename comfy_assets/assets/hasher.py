@@ -59,7 +59,7 @@ def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable 
         return None
     except OSError as error:
         return Unreadable(file.id, error.strerror or type(error).__name__)
-    documents = tuple(_document(key, text) for key, text in extracted.documents.items())
+    documents = tuple(document(key, text) for key, text in extracted.documents.items())
     metadata = msgspec.json.encode(extracted.facts).decode()
     return Hashed(file.id, file.size, file.mtime_ns, digest, metadata, extracted.mime_type, documents)
 
@@ -141,7 +141,8 @@ def _let_settle(mtime_ns: int, pause: Pause) -> None:
         time.sleep(min((tick - age) / 1e9, 0.1))
 
 
-def _document(key: str, text: bytes) -> Document:
+def document(key: str, text: bytes) -> Document:
+    """A text found in a file, as it is stored."""
     body = _compressed(text) if len(text) <= _REMEMBERED_TEXT else zlib.compress(text, 1)
     return Document(key, blake3(text).digest(), body)
 

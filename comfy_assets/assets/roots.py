@@ -12,7 +12,7 @@ from ..models import MODEL_TYPE_PREFIX
 
 # Program code, not models, although servers list them among the categories.
 _NOT_MODELS = frozenset({"custom_nodes"})
-_KIND_ORDER: dict[RootKind, int] = {"input": 0, "output": 1, "models": 2}
+_KIND_ORDER: dict[RootKind, int] = {"input": 0, "output": 1, "models": 2, "temp": 3}
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Roots:
         self._at: dict[Path, list[Folder]] = defaultdict(list)
         for folder in self._folders:
             self._at[folder.path].append(folder)
+        self.temp = absolute(folders.temp) if folders.temp is not None else None
         self._excluded = frozenset(absolute(p) for p in folders.excluded)
         self._barred = frozenset(os.path.normcase(p) for p in self._excluded)
 
@@ -80,6 +81,25 @@ class Roots:
                 outermost.append(path)
         return outermost
 
+    def destination(self, kind: RootKind, category: str | None = None) -> Path | None:
+        """The folder that new files of a kind, or of a models category, go to; None when there is none such."""
+        if kind == "temp":
+            return self.temp
+        found = (f.path for f in self._folders if f.kind == kind and f.category == category)
+        return next(found, None)
+
+    def destinations(self) -> list[Path]:
+        """Every folder that new files can go to."""
+        return [*dict.fromkeys(f.path for f in self._folders), *([self.temp] if self.temp else [])]
+
+    def categories(self) -> frozenset[str]:
+        """The model categories by name."""
+        return frozenset(f.category for f in self._folders if f.category is not None)
+
+    def suffixes(self, category: str | None) -> frozenset[str]:
+        """The file name suffixes that a category's loaders accept; empty when they take any, and for no category."""
+        return next((f.extensions for f in self._folders if category and f.category == category), frozenset())
+
     def names(self) -> frozenset[str]:
         """The kinds and categories a scan can be restricted to."""
         return frozenset(n for f in self._folders for n in (f.kind, f.category) if n is not None)
@@ -93,8 +113,13 @@ class Roots:
         return os.path.normcase(folder) in self._barred
 
     def place(self, path: Path) -> Place | None:
-        """What the position of a folder says, or None outside the library."""
+        """What the position of a folder says, or None outside the library.
+
+        The temporary folder is not walked, but what a user puts there has a place.
+        """
         ancestors = (path, *path.parents)
+        if self.temp is not None and self.temp in ancestors:
+            return Place("temp", _join("temp", path.relative_to(self.temp)), None)
         if not self._excluded.isdisjoint(ancestors):
             return None
         holding = [f for ancestor in ancestors for f in self._at.get(ancestor, ())]

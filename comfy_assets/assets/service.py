@@ -43,9 +43,9 @@ class AssetService:
 
     async def get(self, asset_id: str, owner: str) -> Asset:
         """The asset. Raises AssetNotFoundError, also for what is no UUID."""
-        asset = await assets.get(self._db, _parse_id(asset_id), owner)
+        asset = await assets.get(self._db, parse_id(asset_id), owner)
         if asset is None:
-            raise _not_found(asset_id)
+            raise not_found(asset_id)
         return asset
 
     async def documents(self, asset: Asset) -> dict[str, bytes]:
@@ -57,18 +57,19 @@ class AssetService:
         return await assets.hash_exists(self._db, digest, owner)
 
     async def content(self, asset_id: str, owner: str) -> tuple[Asset, Path]:
-        """The asset and its file, which is there and inside the library.
+        """The asset and its file, or one of the same content, which is there and inside the library.
 
         Raises AssetNotFoundError, or AssetContentMissingError when the file is away.
         """
         asset = await self.get(asset_id, owner)
-        if asset.location is None:
-            raise _content_missing(asset)
-        path = Path(asset.location.folder) / asset.location.name
-        if not await asyncio.to_thread(self._is_servable, path):
-            raise _content_missing(asset)
-        self._note_access(asset.row_id)
-        return asset, Path(extended(str(path)))
+        for location in (asset.location, await assets.stand_in(self._db, asset.hash) if asset.hash else None):
+            if location is None:
+                continue
+            path = Path(location.folder) / location.name
+            if await asyncio.to_thread(self._is_servable, path):
+                self._note_access(asset.row_id)
+                return asset, Path(extended(str(path)))
+        raise _content_missing(asset)
 
     def _is_servable(self, path: Path) -> bool:
         """Whether the path is a readable file in a folder of the library as configured now."""
@@ -99,14 +100,16 @@ class AssetService:
         await self._flush()
 
 
-def _parse_id(text: str) -> str:
+def parse_id(text: str) -> str:
+    """An asset id in canonical form. Raises AssetNotFoundError: what is no UUID is no asset's id."""
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise _not_found(text) from None
+        raise not_found(text) from None
 
 
-def _not_found(asset_id: str) -> AssetNotFoundError:
+def not_found(asset_id: str) -> AssetNotFoundError:
+    """There is no such asset, or none that the user may know of."""
     return AssetNotFoundError("There is no such asset.", details={"id": asset_id})
 
 

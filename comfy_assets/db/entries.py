@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..models import FileStat
+from ..models import AssetEdit, FileStat
 from . import contents, files, tags
 from .connection import Transaction
 from .contents import Facts
@@ -26,6 +25,17 @@ class NewEntry:
     user_metadata: str | None = None
     job_id: str | None = None
     preview_uuid: str | None = None
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """Where an asset's file lies; ``categories`` (a JSON array) claimed the folder when it was last scanned."""
+
+    folder: str
+    name: str
+    missing: bool
+    categories: str
+    content_id: int | None
 
 
 async def add(tx: Transaction, entry: NewEntry, size: int, facts: Facts | None) -> int:
@@ -63,6 +73,16 @@ async def put_file(tx: Transaction, row_id: int, folder: FolderRow, name: str, s
     )
 
 
+async def file_of(tx: Transaction, row_id: int) -> FileRow | None:
+    """The asset's own file."""
+    rows = await tx.fetch_all(
+        "SELECT d.path, f.name, f.missing, d.categories, a.content_id FROM files f"
+        " JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id WHERE f.id = ?",
+        (row_id,),
+    )
+    return FileRow(rows[0][0], rows[0][1], bool(rows[0][2]), rows[0][3], rows[0][4]) if rows else None
+
+
 async def file_at(tx: Transaction, folder: str, name: str) -> int | None:
     """The row id of the asset whose file lies, or is known to have lain, there."""
     found = await tx.fetch_value(
@@ -72,17 +92,7 @@ async def file_at(tx: Transaction, folder: str, name: str) -> int | None:
     return int(found) if found is not None else None
 
 
-@dataclass(frozen=True)
-class Edit:
-    """The members of an asset to change; None leaves one as it is. ``user_metadata`` is a JSON object."""
-
-    name: str | None = None
-    mime_type: str | None = None
-    user_metadata: str | None = None
-    preview_uuid: str | None = None
-
-
-async def edit(tx: Transaction, row_id: int, change: Edit, now: int) -> None:
+async def edit(tx: Transaction, row_id: int, change: AssetEdit, now: int) -> None:
     """Change an asset at ``now`` (ms)."""
     await tx.execute(
         "UPDATE assets SET name = coalesce(?2, name), name_key = coalesce(?3, name_key),"
@@ -94,7 +104,7 @@ async def edit(tx: Transaction, row_id: int, change: Edit, now: int) -> None:
             change.name.casefold() if change.name is not None else None,
             change.mime_type,
             change.user_metadata,
-            change.preview_uuid,
+            change.preview_id,
             now,
         ),
     )
@@ -105,25 +115,28 @@ async def touch(tx: Transaction, row_id: int, now: int) -> None:
     await tx.execute("UPDATE assets SET updated_at = ? WHERE id = ?", (now, row_id))
 
 
-async def place_categories(tx: Transaction, row_id: int) -> str:
-    """The categories (JSON array) that claimed the folder of an asset's file when it was last scanned."""
-    found = await tx.fetch_value(
-        "SELECT d.categories FROM files f JOIN folders d ON d.id = f.folder_id WHERE f.id = ?", (row_id,)
-    )
-    return str(found) if found is not None else "[]"
-
-
 async def uses_of(tx: Transaction, row_id: int) -> list[tuple[str, str]]:
     """What keeps an asset from being deleted: kinds and ids."""
     rows = await tx.fetch_all("SELECT kind, used_by FROM asset_uses WHERE asset_id = ? ORDER BY 1, 2", (row_id,))
     return [(row[0], row[1]) for row in rows]
 
 
-async def rename_id(tx: Transaction, row_id: int, uuid: str) -> None:
+@dataclass(frozen=True)
+class Holder:
+    """The asset that has an id, whoever's it is."""
+
+    row_id: int
+    deleted: bool
+
+
+async def holder_of(tx: Transaction, uuid: str) -> Holder | None:
+    """Which asset, if any, has this id."""
+    rows = await tx.fetch_all(
+        "SELECT a.id, s.hidden FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id WHERE a.uuid = ?", (uuid,)
+    )
+    return Holder(rows[0][0], bool(rows[0][1])) if rows else None
+
+
+async def change_id(tx: Transaction, row_id: int, uuid: str) -> None:
     """Give an asset another id."""
     await tx.execute("UPDATE assets SET uuid = ? WHERE id = ?", (uuid, row_id))
-
-
-def with_place(present: Iterable[str], place: Iterable[str], former: Iterable[str]) -> tuple[str, ...]:
-    """Tags with those of a former place replaced by those of another."""
-    return tuple((set(present) - tags.place_tags(present, former)) | set(place))

@@ -390,3 +390,12 @@ async def present_in(db: Database, folder: str) -> list[tuple[int, str]]:
         (folder,),
     )
     return [(row[0], row[1]) for row in rows]
+
+
+async def names_like(tx: Transaction, folder: str, stem: str) -> list[str]:
+    """The names, in a folder, of known files that begin like this, whether they are there or not."""
+    rows = await tx.fetch_all(
+        "SELECT f.name FROM folders d JOIN files f ON f.folder_id = d.id WHERE d.path = ? AND f.name BETWEEN ? AND ?",
+        (folder, stem, stem + "\U0010ffff"),
+    )
+    return [row[0] for row in rows]

@@ -7,12 +7,14 @@ from . import files
 from .connection import Transaction
 
 
-async def is_referred_to(tx: Transaction, content_id: int) -> bool:
-    """Whether an asset that has not been deleted refers to this content without a file of its own."""
+async def need_file_of(tx: Transaction, content_id: int, row_id: int) -> bool:
+    """Whether references to this content would lose it without the file of this asset."""
     found = await tx.fetch_value(
         "SELECT 1 FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
-        f" WHERE a.content_id = ? AND a.origin = {REFERENCE} AND s.hidden = 0 LIMIT 1",
-        (content_id,),
+        f" WHERE a.content_id = ?1 AND a.origin = {REFERENCE} AND s.hidden = 0 AND NOT EXISTS"
+        " (SELECT 1 FROM assets b JOIN files f ON f.id = b.id"
+        " WHERE b.content_id = ?1 AND b.id <> ?2 AND f.missing = 0) LIMIT 1",
+        (content_id, row_id),
     )
     return found is not None
 

@@ -102,6 +102,14 @@ async def entries(db: Database | Transaction) -> list[Deleted]:
     return [Deleted(*row) for row in rows]
 
 
+async def forgettable(db: Database | Transaction) -> list[Deleted]:
+    """The deleted assets that hold no file in its place any more."""
+    rows = await db.fetch_all(
+        f"{_SELECT} WHERE NOT EXISTS (SELECT 1 FROM files f WHERE f.id = t.asset_id) ORDER BY t.deleted_at, t.asset_id"
+    )
+    return [Deleted(*row) for row in rows]
+
+
 async def find(tx: Transaction, uuid: str) -> Deleted | None:
     """The deleted asset with this id."""
     rows = await tx.fetch_all(f"{_SELECT} WHERE a.uuid = ?", (uuid,))

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-RootKind = Literal["models", "input", "output"]
+RootKind = Literal["models", "input", "output", "temp"]
 
 
 class UnknownUserError(Exception):
@@ -41,11 +41,13 @@ class HostFolders:
     """The library's folders, and the folders inside them that are not part of it.
 
     ``excluded`` are subtrees that are never indexed even if a library folder contains them: the user directory
-    (our own store is there), temporary files, and program code.
+    (our own store is there), temporary files, and program code. ``temp`` is never indexed either, but a user may
+    upload into it.
     """
 
     folders: tuple[Folder, ...]
     excluded: tuple[Path, ...] = ()
+    temp: Path | None = None
 
 
 @dataclass(frozen=True)

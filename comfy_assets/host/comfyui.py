@@ -44,14 +44,15 @@ class ComfyUIHost:
             Folder("output", Path(paths.get_output_directory())),
             Folder("models", Path(paths.models_dir)),
         ]
-        excluded = [Path(paths.get_user_directory()), Path(paths.get_temp_directory())]
+        temp = Path(paths.get_temp_directory())
+        excluded = [Path(paths.get_user_directory()), temp]
         for category, (bases, extensions, *_) in list(paths.folder_names_and_paths.items()):
             if category == _CODE_CATEGORY:
                 excluded.extend(Path(base) for base in bases)
                 continue
             suffixes = frozenset(str(suffix).lower() for suffix in extensions)
             folders.extend(Folder("models", Path(base), category, suffixes) for base in bases)
-        return HostFolders(tuple(folders), tuple(excluded))
+        return HostFolders(tuple(folders), tuple(excluded), temp)
 
     def data_directory(self) -> Path:
         return Path(self._folder_paths.get_user_directory()) / DATA_FOLDER

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from comfy_assets_node.comfy_assets.db import assets, tags
+from comfy_assets_node.comfy_assets.db import assets, files, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
+from comfy_assets_node.comfy_assets.db.files import FolderRow
 from comfy_assets_node.comfy_assets.models import Asset, AssetFilter, Page, PageRequest, TagRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,6 +82,8 @@ ROWS = make_rows(90)
 
 
 async def fill(tx: Transaction) -> None:
+    folder = FolderRow("/there", "output", "output", None, "[]", "", None)
+    folder_id = (await files.put_folders(tx, [folder]))[folder.path]
     for row in ROWS:
         if row.hash is not None:
             await tx.execute(
@@ -104,6 +107,10 @@ async def fill(tx: Transaction) -> None:
                 row.last_access_at,
                 None if row.user_facts is None else json.dumps(row.user_facts),
             ),
+        )
+        await tx.execute(
+            "INSERT INTO files (id, folder_id, name, size, mtime_ns, inode) VALUES (?1, ?2, ?1, 0, 0, 0)",
+            (row.id, folder_id),
         )
 
 

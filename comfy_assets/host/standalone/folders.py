@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+from ...names import UnsafeName, relative_parts
 from ..base import Folder, HostFolders
-from .names import UnsafeName, relative_parts
 
 FileType = Literal["input", "output", "temp"]
 FILE_TYPES: tuple[FileType, ...] = ("input", "output", "temp")
@@ -77,6 +77,7 @@ class BaseFolders:
                 Folder("output", self.output),
             ),
             excluded=(self.user, self.temp, self.custom_nodes),
+            temp=self.temp,
         )
 
     def category_paths(self, category: str) -> tuple[Path, ...]:

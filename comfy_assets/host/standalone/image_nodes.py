@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .names import UnsafeName
+from ...names import UnsafeName
 from .nodes import InputTypes, Node, NodeRegistry, Result, Run
 from .pixels import METHODS, load_image, resize, stack, to_image
 from .saving import save_place

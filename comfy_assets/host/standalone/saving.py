@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .names import UnsafeName, relative_parts
+from ...names import UnsafeName, relative_parts
 
 DEFAULT_PREFIX = "ComfyUI"
 

@@ -13,9 +13,9 @@ from typing import IO
 
 from aiohttp import web
 
+from ...names import UnsafeName, file_name, folder_parts
 from .answers import Refusal, json_answer
 from .folders import BaseFolders
-from .names import UnsafeName, file_name, folder_parts
 
 BLOCK = 1024 * 1024
 MAX_COPIES = 10_000

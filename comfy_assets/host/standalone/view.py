@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from ...names import UnsafeName, folder_parts, relative_parts
 from .answers import Refusal
 from .folders import BaseFolders, split_annotation
-from .names import UnsafeName, folder_parts, relative_parts
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -1,9 +1,10 @@
-"""Names that come from outside, made into path parts that cannot lead outside a folder on any system."""
+"""Names that come from outside: checked, or made safe, so that they cannot lead outside a folder on any system."""
 
 from __future__ import annotations
 
 import os
 import re
+import unicodedata
 
 WINDOWS = os.name == "nt"
 MAX_PART_BYTES = 255
@@ -13,6 +14,8 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9�
 _DRIVE = re.compile(r"[a-z]:", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ILLEGAL_ON_WINDOWS = re.compile(r'[<>:"|?*]')
+_UNSTORABLE = re.compile(r'[\x00-\x1f\x7f<>:"|?*/\\]')
+_MAX_SUFFIX_BYTES = 32
 
 
 class UnsafeName(ValueError):
@@ -71,3 +74,51 @@ def _encoded_length(part: str) -> int:
         return len(part.encode())
     except UnicodeEncodeError as error:
         raise UnsafeName("the name is not valid Unicode") from error
+
+
+def safe_file_name(name: str, *, fallback: str) -> str:
+    """A name for a new file that reads like ``name`` and that every system can store; ``fallback`` if nothing is left.
+
+    What cannot be stored is replaced by ``_``: separators, control characters, what Windows forbids. Devices get a
+    ``_`` in front, long names lose the end of their stem, Unicode is composed (NFC). Raises UnsafeName for a name
+    that leads to another folder: a path with ``..``, an absolute one, one with a drive, or one with a NUL character.
+    """
+    check_leads_nowhere(name)
+    composed = unicodedata.normalize("NFC", name)
+    plain = _UNSTORABLE.sub("_", composed).strip(" ").rstrip(". ").lstrip(".")
+    if not plain.strip("_. "):
+        plain = fallback
+    if _DEVICE.fullmatch(plain):
+        plain = f"_{plain}"
+    return shortened(plain, MAX_PART_BYTES)
+
+
+def check_leads_nowhere(name: str) -> None:
+    """Raise UnsafeName for a name that, taken as a path, leads to another folder, or that is not valid Unicode."""
+    if "\0" in name:
+        raise UnsafeName("a name must not contain a NUL character")
+    if name.startswith(("/", "\\")) or _DRIVE.match(name):
+        raise UnsafeName("a name must not be an absolute path")
+    if any(part.strip(" ") in (".", "..") for part in re.split(r"[/\\]", name)):
+        raise UnsafeName("a name must not step to another folder")
+    _encoded_length(name)
+
+
+def shortened(name: str, limit: int) -> str:
+    """The name with its stem cut so that it takes at most ``limit`` bytes of UTF-8; its suffix stays."""
+    stem, suffix = split_suffix(name)
+    room = limit - len(suffix.encode())
+    return stem.encode()[:room].decode(errors="ignore").rstrip(". ") + suffix
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """``"a.b.png"`` -> ``("a.b", ".png")``; what is too long to be a suffix counts as part of the stem."""
+    stem, dot, suffix = name.rpartition(".")
+    return (stem, dot + suffix) if stem and len(suffix.encode()) <= _MAX_SUFFIX_BYTES else (name, "")
+
+
+def numbered(name: str, number: int) -> str:
+    """``"a.png"`` -> ``"a (2).png"``, in the same room."""
+    mark = f" ({number})"
+    stem, suffix = split_suffix(shortened(name, MAX_PART_BYTES - len(mark)))
+    return f"{stem}{mark}{suffix}"

@@ -1,0 +1,124 @@
+"""Make a thumbnail of a file: a JPEG picture of its colours or of its transparency.
+
+Synchronous; for worker threads. Files may be hostile: their size is looked at before they are decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image, ImageFile
+
+from ..errors import ImageTooLargeError, NoThumbnailError
+from ..models import FileStat
+from ..tasks.cancel import CancelToken
+from . import raster
+from .hasher import ChangedWhileReading
+from .raster import PictureStream, broken_as_unreadable, fitted
+from .video_frame import container_of, first_frame
+from .walker import extended, file_stat
+
+# What a thumbnail shows: colours over white, colours whatever the transparency, or the transparency itself.
+Plane = Literal["flat", "rgb", "alpha"]
+
+_QUALITY = 85
+_LARGE_PIXELS = 32 << 20
+_LARGE_BYTES = 64 << 20
+_MAX_PROFILE = 16 << 10
+_HEAD = 16
+
+
+class Thumbnailer:
+    """Makes thumbnails in several threads, of large pictures one at a time; setting the token ends the work."""
+
+    def __init__(self, token: CancelToken) -> None:
+        self._token = token
+        self._large = threading.Lock()
+
+    def make(self, path: Path, stat: FileStat, res: int, plane: Plane) -> bytes:
+        """The thumbnail, no larger than ``res`` x ``res`` and than the picture itself.
+
+        Raises ImageTooLargeError, ImageUnreadableError, NoThumbnailError; ChangedWhileReading when the file is not, or
+        does not stay, what ``stat`` says; Cancelled, and OSError when the file cannot be opened.
+        """
+        with PictureStream(extended(str(path)), self._token) as stream:
+            _check_unchanged(stream, stat)
+            picture, profile = self._picture(stream, stat[0], res, plane)
+            _check_unchanged(stream, stat)
+        return _encode(picture, profile)
+
+    def _picture(self, stream: PictureStream, size: int, res: int, plane: Plane) -> tuple[Image.Image, bytes]:
+        with broken_as_unreadable():
+            source = raster.open_picture(stream)
+            if source is None:
+                return _of_video(stream, res, plane), b""
+            raster.check_size(*source.size)
+            raster.check_tiles(source)
+            if size > raster.MAX_BYTES:
+                raise ImageTooLargeError("The file is too large for a thumbnail.", details={"size": size})
+            with self._lane(source, size):
+                return _of_picture(source, stream, res, plane), _profile(source)
+
+    def _lane(self, source: ImageFile.ImageFile, size: int) -> AbstractContextManager[Any]:
+        """What bounds memory: the second of two large pictures waits for the first."""
+        is_large = source.width * source.height > _LARGE_PIXELS or size > _LARGE_BYTES
+        return self._large if is_large else nullcontext()
+
+
+def _check_unchanged(stream: PictureStream, stat: FileStat) -> None:
+    if file_stat(os.fstat(stream.fileno()))[:2] != stat[:2]:
+        raise ChangedWhileReading
+
+
+def _of_picture(source: ImageFile.ImageFile, stream: PictureStream, res: int, plane: Plane) -> Image.Image:
+    size = fitted(source.size, res)
+    source.draft(None, (2 * size[0], 2 * size[1]))  # JPEG can be decoded at an eighth of its size
+    stream.is_strict = True
+    source.load()
+    convert = raster.to_plain(source)
+    small = raster.shrunk(source, size, lambda band: _plane_of(convert(band), plane))
+    return raster.upright(_flattened(small), source)
+
+
+def _of_video(stream: PictureStream, res: int, plane: Plane) -> Image.Image:
+    stream.seek(0)
+    container = container_of(stream.read(_HEAD))
+    if container is None:
+        raise NoThumbnailError("The file is neither a picture nor a video that thumbnails are made of.")
+    stream.seek(0)
+    return _flattened(_plane_of(first_frame(stream, container, res), plane))
+
+
+def _plane_of(picture: Image.Image, plane: Plane) -> Image.Image:
+    """What the plane shows of a picture in L, RGB or RGBA; in RGBA only where it has to be laid over white."""
+    if plane == "alpha":
+        return picture.getchannel("A") if picture.mode == "RGBA" else Image.new("L", picture.size, 255)
+    if plane == "rgb" and picture.mode == "RGBA":
+        return picture.convert("RGB")
+    return picture
+
+
+def _flattened(picture: Image.Image) -> Image.Image:
+    if picture.mode != "RGBA":
+        return picture
+    flat = Image.new("RGB", picture.size, "white")
+    flat.paste(picture, mask=picture.getchannel("A"))
+    return flat
+
+
+def _profile(source: Image.Image) -> bytes:
+    """The colour profile, where it describes RGB colours and is small beside a thumbnail."""
+    profile = source.info.get("icc_profile") or b""
+    return profile if profile[16:20] == b"RGB " and len(profile) <= _MAX_PROFILE else b""
+
+
+def _encode(picture: Image.Image, profile: bytes) -> bytes:
+    buffer = io.BytesIO()
+    kept = profile if picture.mode == "RGB" else b""
+    picture.save(buffer, "JPEG", quality=_QUALITY, icc_profile=kept, comment=b"", exif=b"")
+    return buffer.getvalue()

@@ -1,0 +1,239 @@
+"""New assets of files that clients send."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from ..db import assets, entries, files, references
+from ..db.connection import Database, Transaction
+from ..db.contents import Facts
+from ..db.entries import NewEntry
+from ..db.files import Move
+from ..errors import HashMismatchError, InvalidIdError, InvalidPreviewError, StorageError
+from ..host.base import Host
+from ..models import UPLOADED, Asset
+from ..names import split_suffix
+from . import placing
+from .admission import admitted_type, check_suffix
+from .declared import Created, Declared, file_name_for
+from .draft import Draft, remove_leftovers
+from .hasher import document
+from .identity import new_ids
+from .metadata import Extracted, extract_path
+from .on_disk import on_disk
+from .registration import CompleteFile, register
+from .relocate import relocate
+from .roots import Roots
+from .tag_rules import Destination, choose_destination
+from .walker import file_stat, is_ignored
+
+_LEFTOVER_AGE_S = 3600.0  # another server may be receiving what is younger
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    """A file that has been received whole and may become an asset."""
+
+    destination: Destination
+    draft: Draft
+    name: str
+    mime_type: str
+    facts: Facts
+
+
+class Uploads:
+    """Makes assets of the files that clients send."""
+
+    def __init__(self, db: Database, host: Host) -> None:
+        self._db = db
+        self._host = host
+
+    @contextlib.asynccontextmanager
+    async def draft(self, tags: tuple[str, ...]) -> AsyncIterator[Draft]:
+        """A file to write into; gone at the end unless ``complete`` has put it in its place.
+
+        ``tags`` are those known so far; they let the file begin on the volume where it is to stay. Raises
+        InvalidTagsError, StorageError.
+        """
+        folder = choose_destination(tags, await self._roots()).folder
+        draft = await on_disk(lambda: Draft(folder))
+        try:
+            yield draft
+        finally:
+            await asyncio.shield(asyncio.to_thread(draft.discard))
+
+    async def complete(self, draft: Draft, declared: Declared, owner: str) -> Created:
+        """Make an asset of a file that has been received whole.
+
+        Content that the owner has already is not kept twice: the asset that is there is the answer. Raises
+        InvalidTagsError, InvalidNameError, HashMismatchError, UnsupportedContentError, InvalidIdError,
+        InvalidPreviewError, StorageError; then nothing has changed.
+        """
+        roots = await self._roots()
+        arrival = await _arrival(draft, declared, roots)
+        created = await self._put(arrival, declared, owner, roots)
+        if created.is_new:
+            await on_disk(lambda: placing.settle_folder(arrival.destination.folder))
+            self._host.emit("assets.changed", {"created": 1})
+        return created
+
+    async def remove_leftovers(self) -> None:
+        """Remove what uploads that were cut short by the end of a server have left behind."""
+        folders = (await self._roots()).destinations()
+        await asyncio.to_thread(remove_leftovers, folders, time.time() - _LEFTOVER_AGE_S)
+
+    async def _roots(self) -> Roots:
+        return Roots(await asyncio.to_thread(self._host.folders))
+
+    async def _put(self, arrival: _Arrival, declared: Declared, owner: str, roots: Roots) -> Created:
+        """Find or make the asset. The file is moved inside the transaction, so that no scan comes in between."""
+        placed: list[Path] = []
+        try:
+            async with self._db.transaction() as tx:
+                found = await _existing(tx, arrival, declared, owner)
+                if found is not None:
+                    return Created(found, is_new=False)
+                await _check_preview(tx, declared, owner)
+                await _claim_id(tx, declared.id)
+                placed.append(await _place(tx, arrival))
+                return await _register(tx, arrival, placed[0], declared, owner, roots)
+        except BaseException:
+            for path in placed:
+                await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
+            raise
+
+
+async def _arrival(draft: Draft, declared: Declared, roots: Roots) -> _Arrival:
+    """Check what was received. Afterwards the draft is on the volume of its destination."""
+    destination = choose_destination(declared.tags, roots)
+    name = file_name_for(declared)
+    check_suffix(name, destination.category, roots.suffixes(destination.category))
+    digest = await on_disk(draft.finish)
+    await _check_hash(draft, digest, declared)
+    extracted = await on_disk(lambda: extract_path(name, draft.path))
+    mime_type = admitted_type(name, declared.mime_type, extracted)
+    if is_ignored(name, draft.size):
+        name += "_"  # a name that scans take for litter would be lost to the library
+    await on_disk(lambda: draft.move_to_volume(destination.folder))
+    return _Arrival(destination, draft, name, mime_type, _facts(digest, draft.size, extracted))
+
+
+async def _check_hash(draft: Draft, digest: bytes, declared: Declared) -> None:
+    if declared.hash is None:
+        return
+    algorithm, wanted = declared.hash
+    found = digest if algorithm == "blake3" else await on_disk(draft.sha256)
+    if found != wanted:
+        raise HashMismatchError(
+            f"The content's hash is {algorithm}:{found.hex()}, not the one declared.", details={"field": "hash"}
+        )
+
+
+def _facts(digest: bytes, size: int, extracted: Extracted) -> Facts:
+    documents = tuple(document(key, text) for key, text in extracted.documents.items())
+    return Facts(digest, size, msgspec.json.encode(extracted.facts).decode(), documents)
+
+
+async def _existing(tx: Transaction, arrival: _Arrival, declared: Declared, owner: str) -> Asset | None:
+    """The asset that makes the upload superfluous: of the id wanted, or of the same content.
+
+    That is one of the owner's own, or a public one in the place that the tags choose; and its file is there.
+    """
+    if declared.id is not None:
+        found = await assets.get(tx, declared.id, owner)
+        if found is not None:
+            return found
+    digest, destination = arrival.facts.hash, arrival.destination
+    for asset in await assets.of_content(tx, digest, owner, own=True):
+        if is_present(asset):
+            return asset
+    for asset in await assets.of_content(tx, digest, owner, own=False):
+        if is_present(asset) and asset.location and asset.location.kind == destination.kind:
+            tags = msgspec.json.decode(asset.tags, type=list[str])
+            if destination.category is None or destination.category in tags:
+                return asset
+    return None
+
+
+def is_present(asset: Asset) -> bool:
+    """Whether the asset's content is in a file that was there when last looked at."""
+    return asset.location is not None and not asset.location.missing
+
+
+async def _check_preview(tx: Transaction, declared: Declared, owner: str) -> None:
+    if declared.preview_id is not None and await assets.get(tx, declared.preview_id, owner) is None:
+        raise InvalidPreviewError("There is no such preview asset.", details={"field": "preview_id"})
+
+
+async def _claim_id(tx: Transaction, wanted: str | None) -> None:
+    """Make sure that the id is free. A deleted asset makes room: it can still be restored, under another id."""
+    if wanted is None:
+        return
+    holder = await entries.holder_of(tx, wanted)
+    if holder is None:
+        return
+    if not holder.deleted:
+        raise InvalidIdError("This id cannot be used; choose another.", details={"field": "id"})
+    await entries.change_id(tx, holder.row_id, new_ids(1)[0])
+
+
+async def _place(tx: Transaction, arrival: _Arrival) -> Path:
+    folder = arrival.destination.folder
+    taken = await files.names_like(tx, str(folder), split_suffix(arrival.name)[0])
+    return await on_disk(lambda: placing.place(arrival.draft.path, folder, arrival.name, taken))
+
+
+async def _register(
+    tx: Transaction, arrival: _Arrival, path: Path, declared: Declared, owner: str, roots: Roots
+) -> Created:
+    place = roots.place(path.parent)
+    if place is None:
+        raise StorageError("The folder for new files is not part of the library.")
+    stat = file_stat(await on_disk(path.stat))
+    complete = CompleteFile(path.parent, place, path.name, stat, arrival.facts)
+    place_tags = place.tags_of(path.name)
+    bare = NewEntry(
+        uuid=declared.id or new_ids(1)[0],
+        owner=owner,
+        name=path.name,
+        mime_type=arrival.mime_type,
+        tags=place_tags,
+        origin=UPLOADED,
+        created_at=time.time_ns() // 1_000_000,
+    )
+    former = await _lost(tx, arrival.facts.hash, owner)
+    if former is not None:
+        # The owner's asset that had lost this file takes it up again, with all that it has.
+        row_id = await register(tx, bare, complete)
+        await relocate(tx, [Move(former.row_id, row_id)], roots)
+    else:
+        await register(tx, _dressed(bare, declared, arrival.destination), complete)
+    await references.settle(tx)
+    asset = await assets.get(tx, bare.uuid if former is None else former.id, owner)
+    if asset is None:
+        raise LookupError("a new asset is not there")
+    return Created(asset, is_new=former is None)
+
+
+def _dressed(bare: NewEntry, declared: Declared, destination: Destination) -> NewEntry:
+    """The entry with what the client says of it."""
+    return replace(
+        bare,
+        name=declared.name if declared.name is not None else bare.name,
+        tags=(*bare.tags, *destination.user_tags),
+        user_metadata=declared.user_metadata,
+        preview_uuid=declared.preview_id,
+    )
+
+
+async def _lost(tx: Transaction, digest: bytes, owner: str) -> Asset | None:
+    """An asset of the owner's with this content whose own file is missing."""
+    own = await assets.of_content(tx, digest, owner, own=True)
+    return next((asset for asset in own if asset.origin == UPLOADED and not is_present(asset)), None)

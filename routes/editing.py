@@ -1,0 +1,63 @@
+"""Changes to assets over HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+
+from ..comfy_assets.assets.admission import check_mime
+from ..comfy_assets.assets.declared import checked_name
+from ..comfy_assets.errors import InvalidBodyError, InvalidPreviewError
+from ..comfy_assets.models import AssetEdit
+from ._asset_body import AssetBody, asset_body
+from ._dispatch import Route
+from ._endpoint import Call, endpoint
+from ._params import NoQuery, check_user_metadata, parse_body
+
+
+class UpdateBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of updateAsset: at least one member."""
+
+    name: str | UnsetType = UNSET
+    mime_type: str | UnsetType = UNSET
+    preview_id: str | UnsetType = UNSET
+    user_metadata: dict[str, Any] | UnsetType = UNSET
+
+
+@endpoint()
+async def update_asset(call: Call[NoQuery]) -> AssetBody:
+    """Change an asset's name, type, preview or metadata (updateAsset); answers the whole asset."""
+    body = await parse_body(UpdateBody, call.request)
+    change = AssetEdit(
+        name=checked_name(body.name) if body.name is not UNSET else None,
+        mime_type=check_mime(body.mime_type) if body.mime_type is not UNSET else None,
+        preview_id=_preview_id(body.preview_id) if body.preview_id is not UNSET else None,
+        user_metadata=check_user_metadata(body.user_metadata) if body.user_metadata is not UNSET else None,
+    )
+    if change == AssetEdit():
+        raise InvalidBodyError("Give at least one of name, mime_type, preview_id and user_metadata.")
+    return asset_body(await call.services.editing.update(call.path["id"], change, call.user))
+
+
+@endpoint()
+async def delete_asset(call: Call[NoQuery]) -> web.Response:
+    """Delete an asset, so that it can be restored (deleteAsset)."""
+    await call.services.editing.delete(call.path["id"], call.user)
+    return web.Response(status=204)
+
+
+def _preview_id(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError as error:
+        raise InvalidPreviewError("preview_id must be a UUID.", details={"field": "preview_id"}) from error
+
+
+ROUTES = [
+    Route("PUT", "/api/assets/{id}", "updateAsset", update_asset),
+    Route("DELETE", "/api/assets/{id}", "deleteAsset", delete_asset),
+]

@@ -1,0 +1,67 @@
+"""New assets over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+
+from ..comfy_assets.assets.admission import check_mime
+from ..comfy_assets.assets.declared import Created, Declared, checked_name
+from ..comfy_assets.assets.tag_rules import normalized
+from ._asset_body import AssetBody, asset_body
+from ._dispatch import Route
+from ._endpoint import Call, endpoint, json_response
+from ._params import NoQuery, check_user_metadata, parse_body, parse_hash
+from ._upload_form import received
+
+
+class FromHashBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of createAssetFromHash."""
+
+    hash: str
+    tags: Annotated[list[str], msgspec.Meta(min_length=1)]
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    mime_type: str | msgspec.UnsetType = msgspec.UNSET
+    user_metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class AssetCreated(AssetBody, kw_only=True):
+    """The contract's AssetCreated: the asset, and whether it is a new one."""
+
+    created_new: bool
+
+
+@endpoint()
+async def create_asset(call: Call[NoQuery]) -> web.Response:
+    """Make an asset of an uploaded file (createAsset)."""
+    uploads = call.services.uploads
+    limit = call.services.config.max_upload_size or call.request.client_max_size
+    async with received(call.request, uploads, limit) as (draft, declared):
+        return _answer(await uploads.complete(draft, declared, call.user))
+
+
+@endpoint()
+async def create_from_hash(call: Call[NoQuery]) -> web.Response:
+    """Make an asset of content that is there already (createAssetFromHash)."""
+    body = await parse_body(FromHashBody, call.request)
+    declared = Declared(
+        tags=normalized(body.tags),
+        name=checked_name(body.name) if body.name is not msgspec.UNSET else None,
+        mime_type=check_mime(body.mime_type) if body.mime_type is not msgspec.UNSET else None,
+        user_metadata=check_user_metadata(body.user_metadata) if body.user_metadata is not msgspec.UNSET else None,
+    )
+    return _answer(await call.services.references.create(parse_hash(body.hash), declared, call.user))
+
+
+def _answer(created: Created) -> web.Response:
+    body = asset_body(created.asset)
+    members = {name: getattr(body, name) for name in body.__struct_fields__}
+    return json_response(AssetCreated(**members, created_new=created.is_new), 201 if created.is_new else 200)
+
+
+ROUTES = [
+    Route("POST", "/api/assets", "createAsset", create_asset),
+    Route("POST", "/api/assets/from-hash", "createAssetFromHash", create_from_hash),
+]
