@@ -9,9 +9,11 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import msgspec
-from aiohttp import BodyPartReader, MultipartReader, hdrs, web
+from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http import HttpProcessingError
 
 from ..comfy_assets.assets.admission import check_mime
 from ..comfy_assets.assets.declared import Declared, checked_name
@@ -46,7 +48,7 @@ async def received(request: web.Request, uploads: Uploads, limit: int) -> AsyncI
     ``limit`` is the largest file in bytes. Raises ApiError for whatever is wrong with the form.
     """
     if not request.content_type.startswith("multipart/"):
-        raise UnsupportedContentError("An upload is sent as multipart/form-data.", details={"field": hdrs.CONTENT_TYPE})
+        raise UnsupportedContentError("An upload is sent as multipart/form-data.", details={"field": "Content-Type"})
     if request.content_length is not None and request.content_length > limit + _FORM_SLACK:
         raise _too_large(limit)
     async with contextlib.AsyncExitStack() as stack:
@@ -63,7 +65,16 @@ async def received(request: web.Request, uploads: Uploads, limit: int) -> AsyncI
 
 
 # What aiohttp raises for forms that are malformed or end early, in its various versions.
-_BROKEN = (ValueError, LookupError, RuntimeError, AssertionError, EOFError, web.RequestPayloadError, ConnectionError)
+_BROKEN = (
+    ValueError,
+    LookupError,
+    RuntimeError,
+    AssertionError,
+    EOFError,
+    ConnectionError,
+    HttpProcessingError,
+    web.RequestPayloadError,
+)
 
 
 class _Form:
@@ -90,7 +101,7 @@ class _Form:
             raise InvalidBodyError("The field is given twice.", details={"field": name})
         self._seen.add(name)
         if name == "file":
-            self.declared = replace(self.declared, file_name=part.filename or "")
+            self.declared = replace(self.declared, file_name=client_name(part.filename or ""))
             draft = await self._stack.enter_async_context(self._uploads.draft(self.declared.tags))
             await _receive(part, draft, self._limit)
             self.draft = draft
@@ -99,6 +110,20 @@ class _Form:
         parse = _FIELDS.get(name)
         if parse is not None and text:
             self.declared = replace(self.declared, **{name: parse(text)})
+
+
+def client_name(text: str) -> str:
+    """The name of the client's file. Some clients percent-encode what is not ASCII (RFC 7578, section 2).
+
+    A name is decoded only if that shows characters beyond ASCII: others may well hold a percent sign of their own.
+    """
+    if "%" not in text or not text.isascii():
+        return text
+    try:
+        decoded = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
+    return text if decoded.isascii() else decoded
 
 
 async def _receive(part: BodyPartReader, draft: Draft, limit: int) -> None:
