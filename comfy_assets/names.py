@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from typing import Literal
+
+FileType = Literal["input", "output", "temp"]
+FILE_TYPES: tuple[FileType, ...] = ("input", "output", "temp")
 
 WINDOWS = os.name == "nt"
 MAX_PART_BYTES = 255
@@ -44,6 +48,15 @@ def folder_parts(name: str, *, windows: bool = WINDOWS) -> tuple[str, ...]:
     """Like ``relative_parts``, for a subfolder: empty means the folder itself, a final slash is allowed."""
     trimmed = name[:-1] if name.endswith("/") and name != "/" else name
     return relative_parts(trimmed, windows=windows) if trimmed else ()
+
+
+def split_annotation(name: str) -> tuple[str, FileType | None]:
+    """``"a.png [temp]"`` -> ``("a.png", "temp")``; a name without an annotation -> ``(name, None)``."""
+    for file_type in FILE_TYPES:
+        marker = f"[{file_type}]"
+        if name.endswith(marker):
+            return name[: -len(marker)].rstrip(" "), file_type
+    return name, None
 
 
 def file_name(name: str, *, windows: bool = WINDOWS) -> str:
@@ -114,7 +127,7 @@ def shortened(name: str, limit: int) -> str:
 def split_suffix(name: str) -> tuple[str, str]:
     """``"a.b.png"`` -> ``("a.b", ".png")``; what is too long to be a suffix counts as part of the stem."""
     stem, dot, suffix = name.rpartition(".")
-    return (stem, dot + suffix) if stem and len(suffix.encode()) <= _MAX_SUFFIX_BYTES else (name, "")
+    return (stem, dot + suffix) if stem and suffix and len(suffix.encode()) <= _MAX_SUFFIX_BYTES else (name, "")
 
 
 def numbered(name: str, number: int) -> str:

@@ -114,9 +114,7 @@ class World:
     def fill(self) -> None:
         """A scanned model, output and input; an upload, a reference, and one of each that is deleted."""
         for asset in self.listed():
-            self.ids[{"ink.safetensors": "model", "scanned.png": "output", "photo.png": "input"}[asset["name"]]] = (
-                asset["id"]
-            )
+            self.ids[NAMES[asset["name"]]] = asset["id"]
         self.ids["upload"] = self.upload(png(1), "upload.png")
         self.ids["used"] = self.upload(png(2), "used.png")
         self.ids["deleted"] = self.upload(png(3), "deleted.png")
