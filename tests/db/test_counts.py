@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.identity import new_ids
-from comfy_assets_node.comfy_assets.db import contents, files, migrate, tags
+from comfy_assets_node.comfy_assets.db import assets, contents, entries, files, migrate, references, tags, trash
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
-from comfy_assets_node.comfy_assets.db.contents import Hashed, Unreadable
+from comfy_assets_node.comfy_assets.db.contents import Facts, Hashed, Unreadable
+from comfy_assets_node.comfy_assets.db.entries import NewEntry
 from comfy_assets_node.comfy_assets.db.files import FolderRow, Move, NewFiles
-from comfy_assets_node.comfy_assets.models import TagRequest
+from comfy_assets_node.comfy_assets.models import REFERENCE, UPLOADED, AssetFilter, TagRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,12 +34,14 @@ class Model:
         self.tags: dict[int, set[str]] = {}
         self.files: dict[int, tuple[str, str]] = {}
         self.hashes: dict[int, bytes | None] = {}
+        self.owners: dict[int, str] = {}
+        self.hidden: dict[int, bytes | None] = {}  # deleted ones, with what they held then
         self.folder_ids: dict[str, int] = {}
         self.names = 0
 
     def some(self, picks: Iterable[int]) -> list[int]:
-        """Ids of existing assets, chosen by numbers of any size."""
-        known = sorted(self.tags)
+        """Ids of assets with a file, chosen by numbers of any size."""
+        known = sorted(self.files)
         return sorted({known[pick % len(known)] for pick in picks}) if known else []
 
     async def add(self, tx: Transaction, folder: str, count: int) -> None:
@@ -54,23 +57,71 @@ class Model:
         await files.insert_new(tx, [NewFiles(self.folder_ids[folder], set_id, "image/png", json.dumps(found))], 10**13)
         for number, row in enumerate(found, first):
             self.tags[number], self.files[number] = set(PLACE[folder]), (folder, row[0])
-            self.hashes[number] = None
+            self.hashes[number], self.owners[number] = None, ""
+
+    async def uploaded(self, tx: Transaction, owner: str, folder: str, content: int) -> None:
+        """A file with all that is known of it."""
+        self.names += 1
+        row_id = await entries.add(tx, self._entry(owner, UPLOADED, (*PLACE[folder], "a")), 10, self._facts(content))
+        row = FolderRow(folder, PLACE[folder][0], folder, None, json.dumps(["loras"]), folder, None)
+        await entries.put_file(tx, row_id, row, f"{self.names}.png", (10, self.names, self.names))
+        self.tags[row_id], self.files[row_id] = {*PLACE[folder], "a"}, (folder, f"{self.names}.png")
+        self.hashes[row_id], self.owners[row_id] = bytes([content]) * 32, owner
+        await self.settled(tx)
+
+    async def referred(self, tx: Transaction, owner: str, content: int) -> None:
+        """An asset without a file."""
+        self.names += 1
+        row_id = await entries.add(tx, self._entry(owner, REFERENCE, ("b",)), 10, self._facts(content))
+        self.tags[row_id], self.hashes[row_id], self.owners[row_id] = {"b"}, bytes([content]) * 32, owner
+        await self.settled(tx)
+
+    def _entry(self, owner: str, origin: int, place: tuple[str, ...]) -> NewEntry:
+        return NewEntry(new_ids(1)[0], owner, f"{self.names}.png", "image/png", place, origin, 7)
+
+    @staticmethod
+    def _facts(content: int) -> Facts:
+        return Facts(bytes([content]) * 32, 10, "{}")
+
+    async def settled(self, tx: Transaction) -> None:
+        """References are missing while no file holds their content."""
+        await references.settle(tx)
+        there = {self.hashes[i] for i in self.files if "missing" not in self.tags[i]}
+        for i in set(self.tags) - set(self.files):
+            self.tags[i] = self.tags[i] - {"missing"} | (set() if self.hashes[i] in there else {"missing"})
+
+    async def hid(self, tx: Transaction, ids: list[int]) -> None:
+        for i in ids:
+            if i not in self.hidden:
+                await trash.hide(tx, i, 9, None)
+                self.hidden[i] = self.hashes[i]
+
+    async def revealed(self, tx: Transaction, ids: list[int]) -> None:
+        for i in ids:
+            if i in self.hidden:
+                await trash.reveal(tx, i)
+                del self.hidden[i]
 
     async def missing(self, tx: Transaction, ids: list[int]) -> None:
         marked = await files.mark_missing(tx, ids)
         assert marked == sum("missing" not in self.tags[i] for i in ids)
         for i in ids:
             self.tags[i].add("missing")
+        await self.settled(tx)
 
     async def present(self, tx: Transaction, ids: list[int]) -> None:
         await files.mark_present(tx, ids)
         for i in ids:
             self.tags[i].discard("missing")
+        await self.settled(tx)
 
     async def changed(self, tx: Transaction, ids: list[int]) -> None:
         await files.mark_changed(tx, [(i, 11, 99, i) for i in ids], 5)
         for i in ids:
             self.hashes[i] = None
+            # What was never known, or had been gone, is other content for sure.
+            if i in self.hidden and (self.hidden[i] is None or "missing" in self.tags[i]):
+                del self.hidden[i]
 
     async def hashed(self, tx: Transaction, ids: list[int], content: int, *, stale: bool) -> None:
         """A result for another time than the row's is not recorded."""
@@ -80,6 +131,12 @@ class Model:
         await contents.record(tx, [Hashed(i, size, mtime + stale, digest, "{}") for i, size, mtime in rows])
         for i in [] if stale else ids:
             self.hashes[i] = digest
+        for i, held in list(self.hidden.items()):
+            if self.hashes[i] is not None and held not in (None, self.hashes[i]):
+                del self.hidden[i]
+            elif held is None:
+                self.hidden[i] = self.hashes[i]
+        await self.settled(tx)
 
     async def unreadable(self, tx: Transaction, ids: list[int]) -> None:
         """Only files that are still to be read are tried."""
@@ -99,6 +156,7 @@ class Model:
 
     async def adopted(self, tx: Transaction, ids: list[int]) -> None:
         """The first half of the assets get the files of the second half."""
+        ids = [i for i in ids if i not in self.hidden]
         half = len(ids) // 2
         moves = [Move(old, new) for old, new in zip(ids[:half], ids[half:], strict=False)]
         await self.missing(tx, [m.old for m in moves])
@@ -106,35 +164,48 @@ class Model:
         for old, new in [(m.old, m.new) for m in moves]:
             self.files[old] = self.files.pop(new)
             self.tags[old].discard("missing")
-            del self.tags[new]
+            del self.tags[new], self.owners[new]
             self.hashes[old] = self.hashes.pop(new) or self.hashes[old]
+        await self.settled(tx)
 
     async def deleted(self, tx: Transaction, ids: list[int]) -> None:
         await tx.execute_many("DELETE FROM assets WHERE id = ?", [(i,) for i in ids])
         for i in ids:
-            del self.tags[i], self.files[i], self.hashes[i]
+            del self.tags[i], self.files[i], self.hashes[i], self.owners[i]
+            self.hidden.pop(i, None)
+        await self.settled(tx)
+
+    def visible(self, owner: str) -> list[set[str]]:
+        """The tags of each asset that a user may know of."""
+        return [t for i, t in self.tags.items() if i not in self.hidden and self.owners[i] in ("", owner)]
 
     async def check(self) -> None:
         rows = await self.db.fetch_all(
-            "SELECT a.id, s.tags, f.missing, d.path, f.name, f.state, c.hash FROM assets a"
-            " JOIN tag_sets s ON s.id = a.tag_set_id JOIN files f ON f.id = a.id"
-            " JOIN folders d ON d.id = f.folder_id LEFT JOIN contents c ON c.id = a.content_id"
+            "SELECT a.id, s.tags, f.missing, d.path, f.name, f.state, c.hash, s.owner, s.hidden FROM assets a"
+            " JOIN tag_sets s ON s.id = a.tag_set_id LEFT JOIN files f ON f.id = a.id"
+            " LEFT JOIN folders d ON d.id = f.folder_id LEFT JOIN contents c ON c.id = a.content_id"
         )
         assert {row[0]: set(json.loads(row[1])) for row in rows} == self.tags
-        assert {row[0]: row[3:5] for row in rows} == self.files
+        assert {row[0]: row[3:5] for row in rows if row[3]} == self.files
         assert {row[0]: row[6] for row in rows} == self.hashes
+        assert {row[0]: row[7] for row in rows} == self.owners
+        assert {row[0] for row in rows if row[8]} == set(self.hidden)
         for row in rows:
             assert json.loads(row[1]) == list(tags.canonical(json.loads(row[1])))
-            assert bool(row[2]) == ("missing" in json.loads(row[1]))
-            assert (row[5] == files.HASHED) == (row[6] is not None)
-        counts = await self.db.fetch_all("SELECT owner, tags, asset_count FROM tag_sets")
-        recount = Counter(tuple(tags.canonical(t)) for t in self.tags.values())
-        assert Counter({tuple(json.loads(text)): count for _, text, count in counts if count}) == recount
-        listed = await tags.list_tags(
-            self.db,
-            TagRequest("", include_public=True, prefix="", include_zero=False, order="name_asc", limit=100, offset=0),
-        )
-        assert {t.name: t.count for t in listed.items} == Counter(t for ts in self.tags.values() for t in ts)
+            if row[3]:
+                assert bool(row[2]) == ("missing" in json.loads(row[1]))
+                assert (row[5] == files.HASHED) == (row[6] is not None)
+        counts = await self.db.fetch_all("SELECT owner, tags, hidden, asset_count FROM tag_sets")
+        recount = Counter((self.owners[i], tags.canonical(t), i in self.hidden) for i, t in self.tags.items())
+        kept = {(owner, tuple(json.loads(text)), bool(hidden)): n for owner, text, hidden, n in counts if n}
+        assert Counter(kept) == recount
+        assert await assets.count(self.db) == len(self.tags) - len(self.hidden)
+        for owner in ("anna", "nobody"):
+            wanted = Counter(t for ts in self.visible(owner) for t in ts)
+            listed = await tags.list_tags(self.db, TagRequest(owner, order="name_asc", limit=100))
+            assert {t.name: t.count for t in listed.items} == wanted
+            told = await assets.histogram(self.db, AssetFilter(owner), 100)
+            assert {t.name: t.count for t in told} == wanted
         assert await self.db.fetch_all("PRAGMA foreign_key_check") == []
 
 
@@ -142,7 +213,14 @@ ids = st.lists(st.integers(0, 50), min_size=1, max_size=6)
 user_tags = st.sets(st.sampled_from(["a", "b", "größe"]), max_size=2)
 operations = st.one_of(
     st.tuples(st.just("add"), st.sampled_from(FOLDERS), st.integers(1, 4)),
-    st.tuples(st.sampled_from(["missing", "present", "changed", "unreadable", "adopted", "deleted"]), ids),
+    st.tuples(st.just("uploaded"), st.sampled_from(["", "anna"]), st.sampled_from(FOLDERS), st.integers(0, 3)),
+    st.tuples(st.just("referred"), st.just("anna"), st.integers(0, 3)),
+    st.tuples(
+        st.sampled_from(
+            ["missing", "present", "changed", "unreadable", "adopted", "deleted", "hid", "hid", "revealed"]
+        ),
+        ids,
+    ),
     st.tuples(st.just("hashed"), ids, st.integers(0, 3), st.booleans()),
     st.tuples(st.just("tagged"), ids, user_tags, user_tags),
     st.tuples(st.just("replaced"), ids, st.sampled_from([set(PLACE["/one"]), set(PLACE["/two"]), {"models", "vae"}])),
@@ -154,8 +232,8 @@ async def perform(model: Model, tx: Transaction, operation: tuple[Any, ...]) -> 
     kind, *rest = operation
     if kind == "tidied":
         await tags.drop_unused_sets(tx)
-    elif kind == "add":
-        await model.add(tx, *rest)
+    elif kind in ("add", "uploaded", "referred"):
+        await getattr(model, kind)(tx, *rest)
     elif chosen := model.some(rest[0]):
         if kind == "hashed":
             await model.hashed(tx, chosen, rest[1], stale=rest[2])
@@ -183,8 +261,8 @@ async def run(path: Path, steps: list[tuple[Any, ...]]) -> None:
         await db.close()
 
 
-@settings(max_examples=60, deadline=None)
-@given(steps=st.lists(operations, max_size=8))
+@settings(max_examples=100, deadline=None)
+@given(steps=st.lists(operations, max_size=10))
 def test_any_sequence(template: Path, steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory(dir=template.parent) as folder:
         path = Path(shutil.copy(template, folder))
