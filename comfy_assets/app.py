@@ -11,8 +11,12 @@ from typing import Any, TypeVar
 from .assets.editing import Editing
 from .assets.gate import WorkGate
 from .assets.indexer import Indexer
+from .assets.intake import OutputIntake
+from .assets.portability import Portability
+from .assets.previews import Previews
 from .assets.referring import References
 from .assets.service import AssetService
+from .assets.thumbnail_cache import ThumbnailCache
 from .assets.trash_bin import TrashBin
 from .assets.uploads import Uploads
 from .config import Config
@@ -27,6 +31,7 @@ log = logging.getLogger("comfy_assets")
 T = TypeVar("T")
 
 STORE_NAME = "library.db"
+_THUMBNAILS = "thumbnails"
 _KEPT_TASKS = 100
 
 
@@ -46,6 +51,9 @@ class Services:
         self._references: References | None = None
         self._editing: Editing | None = None
         self._trash: TrashBin | None = None
+        self._portability: Portability | None = None
+        self._outputs: OutputIntake | None = None
+        self._previews: Previews | None = None
 
     @property
     def assets(self) -> AssetService:
@@ -76,6 +84,21 @@ class Services:
     def trash(self) -> TrashBin:
         """What was deleted."""
         return self._need(self._trash)
+
+    @property
+    def previews(self) -> Previews:
+        """Thumbnails."""
+        return self._need(self._previews)
+
+    @property
+    def portability(self) -> Portability:
+        """What assets named in prompts stand for."""
+        return self._need(self._portability)
+
+    @property
+    def outputs(self) -> OutputIntake:
+        """What executed prompts have written, on its way into the library."""
+        return self._need(self._outputs)
 
     @property
     def db(self) -> Database:
@@ -122,9 +145,20 @@ class Services:
         self._references = References(db, self.host)
         self._trash = TrashBin(db, self.host)
         self._editing = Editing(db, self.host, self._trash)
+        self._portability = Portability(db, self.host)
+        outputs = self._outputs = OutputIntake(db, self.host, read_files=self.config.hash_files)
         await self._trash.recover()
         await self._uploads.remove_leftovers()
-        db.close_at_exit(before=tasks.cancel_all)
+        cache = ThumbnailCache(self.host.data_directory() / _THUMBNAILS, self.config.thumbnail_cache_size)
+        previews = self._previews = Previews(db, self.host, cache)
+
+        def stop_workers() -> None:
+            tasks.cancel_all()
+            previews.cancel()
+            outputs.cancel()
+
+        self.host.on_finished(outputs.take)
+        db.close_at_exit(before=stop_workers)
 
     async def start_indexing(self) -> None:
         """Begin the first scan, if the store is open and the configuration wants it."""
@@ -135,14 +169,19 @@ class Services:
         """End background work, write what is in memory, and close the store."""
         if self._tasks is not None:
             await self._tasks.close()
+        if self._outputs is not None:
+            await self._outputs.close()
         if self._indexer is not None:
             self._indexer.close()
         if self._assets is not None:
             await self._assets.close()
+        if self._previews is not None:
+            await self._previews.close()
         if self._db is not None:
             await self._db.close()
         self._db = self._tasks = self._assets = self._indexer = None
-        self._uploads = self._references = self._editing = self._trash = None
+        self._uploads = self._references = self._editing = self._trash = self._previews = None
+        self._portability = self._outputs = None
 
 
 class _Journal:

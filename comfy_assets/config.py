@@ -14,20 +14,24 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 class Config:
     """``scan_on_start`` indexes the library when the server is up; ``hash_files`` reads what was indexed.
 
-    ``max_upload_size`` is in bytes; None leaves it to the server around us.
+    ``max_upload_size`` is in bytes; None leaves it to the server around us. ``thumbnail_cache_size`` is how many
+    bytes of thumbnails are kept on disk.
     """
 
     scan_on_start: bool = True
     hash_files: bool = True
     max_upload_size: int | None = None
+    thumbnail_cache_size: int = 512 << 20
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
         """Read the variables named ``COMFY_ASSETS_…``. Raises ValueError that names a malformed one."""
+        cache_size = _mebibytes(environment, "COMFY_ASSETS_THUMBNAIL_CACHE_MB", least=0)
         return cls(
             scan_on_start=_flag(environment, "COMFY_ASSETS_SCAN", cls.scan_on_start),
             hash_files=_flag(environment, "COMFY_ASSETS_HASH", cls.hash_files),
             max_upload_size=_mebibytes(environment, "COMFY_ASSETS_MAX_UPLOAD_MB"),
+            thumbnail_cache_size=cls.thumbnail_cache_size if cache_size is None else cache_size,
         )
 
 
@@ -40,10 +44,10 @@ def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
     raise ValueError(f"{name} must be 1 or 0, not {value!r}")
 
 
-def _mebibytes(environment: Mapping[str, str], name: str) -> int | None:
+def _mebibytes(environment: Mapping[str, str], name: str, least: int = 1) -> int | None:
     text = environment.get(name, "").strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 32):
+    if not (text.isascii() and text.isdecimal() and least <= int(text) < 1 << 32):
         raise ValueError(f"{name} must be a number of MiB, not {text!r}")
     return int(text) << 20

@@ -12,6 +12,8 @@ T = TypeVar("T")
 AssetSort = Literal["name", "created_at", "updated_at", "size", "last_access_time"]
 TagOrder = Literal["count_desc", "name_asc"]
 Order = Literal["asc", "desc"]
+# What a thumbnail shows: colours over white, colours whatever the transparency, or the transparency itself.
+Plane = Literal["flat", "rgb", "alpha"]
 
 FileStat = tuple[int, int, int]  # size in bytes, mtime in ns, inode (0 where the file system tells none)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..routes import middleware
 from .app import Services
+from .assets.portability import apply_values
 from .config import Config
 from .host.base import Host, Plugin
 
@@ -16,6 +17,7 @@ def attach(host: Host, config: Config | None = None) -> Services:
         await services.start()
         await services.start_indexing()
 
+    host.on_prompt(apply_values)
     host.attach(Plugin(middleware(services), on_serving, services.stop))
     return services
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
-from . import _dispatch, assets, editing, system, tags, uploads
+from . import _dispatch, assets, editing, files, prompts, system, tags, uploads
 
 ROUTES: list[_dispatch.Route] = [
     *assets.ROUTES,
     *uploads.ROUTES,
     *editing.ROUTES,
     *tags.ROUTES,
+    *files.ROUTES,
     *system.ROUTES,
 ]
+PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES]
 
 
 def middleware(services: Services) -> Middleware:
-    """The middleware that answers every operation of the project."""
-    return _dispatch.middleware(ROUTES, services)
+    """The middleware that answers every operation of the project, and through which prompts go to the host."""
+    return _dispatch.middleware(ROUTES, PASSAGES, services)

@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 _ONE_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-0*[1-9]\d{0,17})", re.ASCII)
+_ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 class ContentResponse(web.FileResponse):
@@ -51,6 +52,12 @@ def disposition(kind: str, name: str) -> str:
     """A Content-Disposition value with the name in ASCII and in full (RFC 6266)."""
     plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in name)
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def is_held(request: web.BaseRequest, etag: str) -> bool:
+    """Whether the client has what bears this entity tag (with its quotes), as If-None-Match tells (RFC 9110)."""
+    held = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, []))
+    return held.strip() == "*" or etag in _ENTITY_TAG.findall(held)
 
 
 def _etag(path: Path) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -13,20 +13,37 @@ from aiohttp.typedefs import Handler, Middleware
 from ..comfy_assets.app import Services
 from ._endpoint import RequestHandler
 
+# What a request that is the host's goes through on its way: it answers what the host's handler (the second argument)
+# does, or answers in its place.
+PassageHandler = Callable[[web.Request, Handler, Services], Awaitable[web.StreamResponse]]
+
 
 @dataclass(frozen=True)
 class Route:
-    """An operation: ``path`` may hold ``{name}`` for one segment; GET also answers HEAD."""
+    """An operation: ``path`` may hold ``{name}`` for one segment; GET also answers HEAD.
+
+    A request for which ``when`` is false is left to the host.
+    """
 
     method: str
     path: str
     operation: str
     handler: RequestHandler
+    when: Callable[[web.Request], bool] | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The request methods it answers."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A fixed path that stays the host's, and what its requests go through on their way there."""
+
+    method: str
+    path: str
+    handler: PassageHandler
 
 
 class Router:
@@ -53,16 +70,20 @@ class Router:
         return None
 
 
-def middleware(routes: list[Route], services: Services) -> Middleware:
-    """The middleware that puts these routes in front of an application's own."""
+def middleware(routes: list[Route], passages: list[Passage], services: Services) -> Middleware:
+    """The middleware that puts these routes, and these passages, in front of an application's own."""
     router = Router(routes)
+    through = {(passage.method, passage.path): passage.handler for passage in passages}
 
     @web.middleware
     async def comfy_assets(request: web.Request, handler: Handler) -> web.StreamResponse:
         found = router.find(request.method, request.rel_url.raw_path)
         if found is None:
-            return await handler(request)
+            passage = through.get((request.method, request.rel_url.raw_path))
+            return await (handler(request) if passage is None else passage(request, handler, services))
         route, parameters = found
+        if route.when is not None and not route.when(request):
+            return await handler(request)
         return await route.handler(request, parameters, services)
 
     return comfy_assets

@@ -35,29 +35,55 @@ class Call(Generic[Q]):
 
 
 Function = Callable[[Call[Any]], Awaitable[Any]]
+GuardedFunction = Callable[[web.Request, Mapping[str, str], Services], Awaitable[Any]]
 Failure = Callable[[int, str, str, dict[str, Any] | None], web.Response]
 
 
 def endpoint(
-    query: type[msgspec.Struct] = NoQuery, *, is_probe: bool = False, failure: Failure | None = None
+    query: type[msgspec.Struct] = NoQuery,
+    *,
+    is_probe: bool = False,
+    is_for_anybody: bool = False,
+    failure: Failure | None = None,
 ) -> Callable[[Function], RequestHandler]:
     """Make a handler of a function that takes a Call and answers a response, or a value to be sent as JSON.
 
     The handler never raises: whatever goes wrong is answered with ``failure``, or as JSON. A probe is
-    called for anybody, as the user "", and does not wait for the store to be open.
+    called as the user "", and does not wait for the store to be open. What is for anybody is called as the user
+    "" where the host knows no user of the request: browsers send no header along for pictures in a page.
     """
-    fail = failure or error_response
+    guard = guarded(query, is_probe=is_probe, is_for_anybody=is_for_anybody, failure=failure)
 
     def decorate(function: Function) -> RequestHandler:
         @functools.wraps(function)
-        async def handler(request: web.Request, path: Mapping[str, str], services: Services) -> web.StreamResponse:
+        async def answered(call: Call[Any]) -> web.StreamResponse:
+            answer = await function(call)
+            return answer if isinstance(answer, web.StreamResponse) else json_response(answer)
+
+        return guard(answered)
+
+    return decorate
+
+
+def guarded(
+    query: type[msgspec.Struct] = NoQuery,
+    *,
+    is_probe: bool = False,
+    is_for_anybody: bool = False,
+    failure: Failure | None = None,
+) -> Callable[[Function], GuardedFunction]:
+    """Like ``endpoint``, for a part of an answer: what the function answers is handed on, errors are responses."""
+    fail = failure or error_response
+
+    def decorate(function: Function) -> GuardedFunction:
+        @functools.wraps(function)
+        async def handler(request: web.Request, path: Mapping[str, str], services: Services) -> Any:
             try:
-                user = "" if is_probe else _user_of(request, services)
+                user = "" if is_probe else _user_of(request, services, "" if is_for_anybody else None)
                 parsed = parse_query(query, request.query)
                 if not is_probe:
                     await services.ready()
-                answer = await function(Call(services, parsed, path, user, request))
-                return answer if isinstance(answer, web.StreamResponse) else json_response(answer)
+                return await function(Call(services, parsed, path, user, request))
             except ApiError as error:
                 return fail(error.status, error.code, error.message, error.details)
             except Exception:
@@ -69,10 +95,12 @@ def endpoint(
     return decorate
 
 
-def _user_of(request: web.Request, services: Services) -> str:
+def _user_of(request: web.Request, services: Services, otherwise: str | None) -> str:
     try:
         return services.host.user_of(request)
     except UnknownUserError:
+        if otherwise is not None:
+            return otherwise
         raise UnauthorizedError("The server does not know this user.") from None
 
 

@@ -81,6 +81,10 @@ _SHOWN_RASTER = frozenset(
 _SHOWN_VIDEO = frozenset({"video/mp4", "video/webm", "video/quicktime", "video/ogg"})
 _SHOWN_AUDIO = frozenset({"audio/wav", "audio/mpeg", "audio/flac", "audio/ogg", "audio/mp4", "audio/aac"})
 _PREVIEWABLE = _SHOWN_RASTER | _SHOWN_VIDEO | _SHOWN_AUDIO | {"image/svg+xml"}
+# Of which thumbnails are made on every server. AVIF depends on its Pillow, and browsers show that themselves.
+_THUMBNAILED = frozenset(
+    {"image/png", "image/apng", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff"}
+)
 _INERT = (
     _SHOWN_RASTER
     | _SHOWN_VIDEO
@@ -97,6 +101,16 @@ def guess_mime(name: str) -> str:
 def is_previewable(mime: str) -> bool:
     """Whether browsers show this type as an image, a video or sound."""
     return _essence(mime) in _PREVIEWABLE
+
+
+def is_picture(mime: str) -> bool:
+    """Whether this type is an image made of pixels that browsers show, themselves or as a thumbnail."""
+    return _essence(mime) in _SHOWN_RASTER | _THUMBNAILED
+
+
+def has_thumbnail(mime: str) -> bool:
+    """Whether thumbnails are made of images of this type."""
+    return _essence(mime) in _THUMBNAILED
 
 
 def is_safe_inline(mime: str) -> bool:

@@ -18,12 +18,14 @@ from PIL import Image, ImageFile
 
 from ..errors import ImageTooLargeError, ImageUnreadableError
 from ..tasks.cancel import CancelToken
+from .metadata_images import read_image
 
 MAX_PIXELS = 1 << 27  # 16384 x 8192
-MAX_BYTES = 512 << 20  # WebP and AVIF are read as a whole
+MAX_BYTES = 512 << 20
 
 # Not those for which Pillow runs other programs (EPS), nor those that hold pictures of a size of their own (ICO).
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_DECODED_AT_ONCE = ("WEBP", "AVIF")  # the whole file and every pixel, held twice
 _PREFIX = 16
 _BAND_PIXELS = 4 << 20
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
@@ -52,7 +54,6 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
-_NOT_THIS_FORMAT = (SyntaxError, IndexError, TypeError, struct.error)
 
 Convert = Callable[[Image.Image], Image.Image]
 
@@ -93,38 +94,57 @@ def broken_as_unreadable() -> Iterator[None]:
         raise ImageUnreadableError(f"The picture cannot be read. {reason}") from error
 
 
-def open_picture(stream: PictureStream) -> ImageFile.ImageFile | None:
-    """The picture with its header read; None for what is none of the formats.
+def open_picture(stream: PictureStream, size: int) -> ImageFile.ImageFile | None:
+    """The picture in a file of so many bytes, with its header read; None for what is none of the formats.
 
-    Not by way of ``Image.open``, which refuses by ``Image.MAX_IMAGE_PIXELS`` and logs pictures half as large.
+    Not by way of ``Image.open``, which refuses by ``Image.MAX_IMAGE_PIXELS`` and warns of pictures half as large.
     """
     prefix = stream.read(_PREFIX)
     Image.init()
     for name in _FORMATS:
-        factory, accept = Image.OPEN.get(name, (None, None))
-        if factory is None or accept is None or accept(prefix) is not True:
+        if name not in Image.OPEN:
             continue
+        factory, accept = Image.OPEN[name]
+        if accept is None or accept(prefix) is not True:
+            continue
+        if size > MAX_BYTES:
+            raise ImageTooLargeError("The file is too large for a thumbnail.", details={"size": size})
+        limit = MAX_PIXELS // 2 if name in _DECODED_AT_ONCE else MAX_PIXELS
+        if name == "WEBP":
+            _check_webp(stream, size, limit)
         stream.seek(0)
-        try:
-            return factory(stream, "")
-        except _NOT_THIS_FORMAT:
-            continue
+        picture = factory(stream, "")
+        check_size(*picture.size, limit)
+        if name == "TIFF":
+            _check_tiles(picture)
+        return picture
     return None
 
 
-def check_size(width: int, height: int) -> None:
-    """Raise ImageTooLargeError for a picture of too many pixels."""
-    if width * height > MAX_PIXELS:
-        raise ImageTooLargeError(
-            f"The picture has {width} x {height} pixels, too many for a thumbnail.",
-            details={"width": width, "height": height, "max_pixels": MAX_PIXELS},
-        )
+def _check_webp(stream: PictureStream, size: int, limit: int) -> None:
+    """Raise ImageTooLargeError before Pillow makes room for all the pixels, which it does at once for WebP."""
+
+    def read(offset: int, length: int) -> bytes:
+        stream.seek(offset)
+        return stream.read(length)
+
+    facts, _ = read_image("webp", read, size, whole=False)
+    check_size(facts.get("width", 0), facts.get("height", 0), limit)
 
 
-def check_tiles(picture: ImageFile.ImageFile) -> None:
+def _check_tiles(picture: ImageFile.ImageFile) -> None:
     """Raise ImageTooLargeError for a TIFF whose tiles are too large, however small it is itself."""
     tags = getattr(picture, "tag_v2", {})
     check_size(int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_LENGTH, 0)))
+
+
+def check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
+    """Raise ImageTooLargeError for a picture of too many pixels."""
+    if width * height > limit:
+        raise ImageTooLargeError(
+            f"The picture has {width} x {height} pixels, too many for a thumbnail.",
+            details={"width": width, "height": height, "max_pixels": limit},
+        )
 
 
 def fitted(size: tuple[int, int], res: int) -> tuple[int, int]:

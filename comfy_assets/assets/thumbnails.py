@@ -10,21 +10,18 @@ import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image, ImageFile
 
-from ..errors import ImageTooLargeError, NoThumbnailError
-from ..models import FileStat
+from ..errors import NoThumbnailError
+from ..models import FileStat, Plane
 from ..tasks.cancel import CancelToken
 from . import raster
 from .hasher import ChangedWhileReading
 from .raster import PictureStream, broken_as_unreadable, fitted
 from .video_frame import container_of, first_frame
 from .walker import extended, file_stat
-
-# What a thumbnail shows: colours over white, colours whatever the transparency, or the transparency itself.
-Plane = Literal["flat", "rgb", "alpha"]
 
 _QUALITY = 85
 _LARGE_PIXELS = 32 << 20
@@ -54,13 +51,9 @@ class Thumbnailer:
 
     def _picture(self, stream: PictureStream, size: int, res: int, plane: Plane) -> tuple[Image.Image, bytes]:
         with broken_as_unreadable():
-            source = raster.open_picture(stream)
+            source = raster.open_picture(stream, size)
             if source is None:
                 return _of_video(stream, res, plane), b""
-            raster.check_size(*source.size)
-            raster.check_tiles(source)
-            if size > raster.MAX_BYTES:
-                raise ImageTooLargeError("The file is too large for a thumbnail.", details={"size": size})
             with self._lane(source, size):
                 return _of_picture(source, stream, res, plane), _profile(source)
 

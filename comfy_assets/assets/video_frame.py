@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 from PIL import Image
 
 from ..errors import ImageUnreadableError, NoThumbnailError
 from .raster import PictureStream, check_size, fitted
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 # The reader is chosen by the first bytes: left to itself, FFmpeg would also follow playlists to other places.
 _QUICKTIME = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"))
@@ -52,10 +51,9 @@ def first_frame(stream: PictureStream, container: str, res: int) -> Image.Image:
 
 def _pyav() -> ModuleType:
     try:
-        import av
+        return importlib.import_module("av")
     except ImportError as error:
         raise NoThumbnailError("Thumbnails of videos need PyAV (pip install av), which is not there.") from error
-    return av
 
 
 @contextmanager

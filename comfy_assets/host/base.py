@@ -6,7 +6,7 @@ Two production hosts implement ``Host``: ``comfyui.ComfyUIHost`` (the pack dropp
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -67,6 +67,22 @@ class HostInfo:
 
 
 @dataclass(frozen=True)
+class FinishedPrompt:
+    """A prompt that was executed, to its end or until it failed.
+
+    ``outputs`` maps node ids to what the nodes have shown, as ``/history`` tells it. It is the server's own: not to
+    be changed.
+    """
+
+    prompt_id: str
+    outputs: Mapping[str, Any]
+
+
+RewritePrompt = Callable[[dict[str, Any]], dict[str, Any]]
+PromptListener = Callable[[FinishedPrompt], None]
+
+
+@dataclass(frozen=True)
 class Plugin:
     """What a host runs for us: a middleware in front of its routes, and what to do around serving.
 
@@ -99,6 +115,21 @@ class Host(Protocol):
 
     def is_executing(self) -> bool:
         """Whether a prompt is being executed at this moment. Cheap: asked for every file and chunk hashed."""
+
+    def on_prompt(self, rewrite: RewritePrompt) -> None:
+        """Have every submitted body pass through ``rewrite`` before it is checked, in the task of its request."""
+
+    def on_finished(self, listener: PromptListener) -> None:
+        """Tell ``listener`` of every prompt that has been executed, on the worker's thread: it must be quick.
+
+        It is told once the prompt is in the history. What it raises is logged and disturbs nobody.
+        """
+
+    def choices(self, class_type: str, input_name: str) -> Sequence[Any] | None:
+        """The values that an input of a node offers now; None when it is no choice. May look at the disk."""
+
+    def is_output_node(self, class_type: str) -> bool:
+        """Whether nodes of this kind are executed for their own sake."""
 
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         """Send a websocket message ``{"type": event, "data": data}`` to every open page."""

@@ -8,14 +8,26 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from aiohttp import web
 
-from .base import Folder, HostFolders, HostInfo, Plugin, QueueSnapshot, UnknownUserError
+from .base import (
+    FinishedPrompt,
+    Folder,
+    HostFolders,
+    HostInfo,
+    Plugin,
+    PromptListener,
+    QueueSnapshot,
+    RewritePrompt,
+    UnknownUserError,
+)
+from .hooks import PromptHooks
+from .nodes import declared_choices
 
 log = logging.getLogger("comfy_assets")
 
@@ -33,6 +45,7 @@ class ComfyUIHost:
         self._server: Any = importlib.import_module("server").PromptServer.instance
         self._folder_paths = importlib.import_module("folder_paths")
         self._background: set[asyncio.Task[None]] = set()
+        self._hooks = PromptHooks()
 
     def info(self) -> HostInfo:
         return HostInfo("comfyui", _version())
@@ -75,6 +88,44 @@ class ComfyUIHost:
         queue = self._server.prompt_queue
         return bool(queue.currently_running) or bool(queue.queue)
 
+    def on_prompt(self, rewrite: RewritePrompt) -> None:
+        self._server.add_on_prompt_handler(rewrite)
+
+    def on_finished(self, listener: PromptListener) -> None:
+        if not self._hooks.listeners:
+            self._watch_queue()
+        self._hooks.listeners.append(listener)
+
+    def _watch_queue(self) -> None:
+        """Wrap the queue's ``task_done``, which other packs may have wrapped too and whose signature has grown."""
+        queue = self._server.prompt_queue
+        task_done = queue.task_done
+
+        def task_done_and_tell(*args: Any, **kwargs: Any) -> Any:
+            finished = _finished_prompt(queue, args, kwargs)
+            answer = task_done(*args, **kwargs)
+            if finished is not None:
+                self._hooks.tell(finished)
+            return answer
+
+        queue.task_done = task_done_and_tell
+
+    def choices(self, class_type: str, input_name: str) -> Sequence[Any] | None:
+        node = self._node(class_type)
+        if node is None:
+            return None
+        try:
+            return declared_choices(node.INPUT_TYPES(), input_name)
+        except Exception:  # the node is foreign code
+            log.exception("The inputs of %s could not be learnt", class_type)
+            return None
+
+    def is_output_node(self, class_type: str) -> bool:
+        return getattr(self._node(class_type), "OUTPUT_NODE", False) is True
+
+    def _node(self, class_type: str) -> Any:
+        return importlib.import_module("nodes").NODE_CLASS_MAPPINGS.get(class_type)
+
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         self._server.send_sync(event, dict(data))
 
@@ -104,6 +155,18 @@ class ComfyUIHost:
         while not hasattr(self._server, "port") and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(_LISTENING_POLL_S)
         await plugin.on_serving()
+
+
+def _finished_prompt(queue: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FinishedPrompt | None:
+    """The prompt that a call of ``task_done(item_id, history_result, …)`` is about, while the queue still runs it."""
+    try:
+        item_id = args[0] if args else kwargs["item_id"]
+        result = args[1] if len(args) > 1 else kwargs["history_result"]
+        prompt_id = str(queue.currently_running[item_id][1])
+        return FinishedPrompt(prompt_id, result.get("outputs") or {})
+    except Exception:
+        log.exception("A finished prompt could not be recognized")
+        return None
 
 
 def _version() -> str:

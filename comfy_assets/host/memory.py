@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from .base import EmittedEvent, HostFolders, HostInfo, Plugin, QueueSnapshot, UnknownUserError
+from .base import (
+    EmittedEvent,
+    HostFolders,
+    HostInfo,
+    Plugin,
+    PromptListener,
+    QueueSnapshot,
+    RewritePrompt,
+    UnknownUserError,
+)
+from .hooks import PromptHooks
 
 USER_HEADER = "comfy-user"
 DEFAULT_USER = "default"
@@ -24,6 +34,9 @@ class MemoryHost:
         self.current_queue = QueueSnapshot()
         self.events: list[EmittedEvent] = []
         self.plugin: Plugin | None = None
+        self.current_choices: dict[tuple[str, str], Sequence[Any]] = {}
+        self.output_nodes: set[str] = set()
+        self.hooks = PromptHooks()
 
     def info(self) -> HostInfo:
         return HostInfo("memory", "0")
@@ -47,6 +60,18 @@ class MemoryHost:
 
     def is_executing(self) -> bool:
         return bool(self.current_queue.running)
+
+    def on_prompt(self, rewrite: RewritePrompt) -> None:
+        self.hooks.rewrites.append(rewrite)
+
+    def on_finished(self, listener: PromptListener) -> None:
+        self.hooks.listeners.append(listener)
+
+    def choices(self, class_type: str, input_name: str) -> Sequence[Any] | None:
+        return self.current_choices.get((class_type, input_name))
+
+    def is_output_node(self, class_type: str) -> bool:
+        return class_type in self.output_nodes
 
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         self.events.append(EmittedEvent(event, dict(data)))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Cancelled(Exception):
@@ -33,3 +38,16 @@ class CancelToken:
         """Wait, but raise Cancelled as soon as the work is asked to stop."""
         if self._event.wait(seconds):
             raise Cancelled
+
+
+async def uninterrupted(work: Awaitable[T], token: CancelToken) -> T:
+    """Await the work to its end, also when cancelled; the token is set then, so that its threads come to one soon."""
+    running = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        token.cancel()
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # retrieved, so that asyncio does not warn of it
+        raise

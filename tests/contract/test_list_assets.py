@@ -104,12 +104,13 @@ async def test_an_asset_says_what_and_where_it_is(shelf: Any) -> None:
     assert model["hash"].startswith("blake3:")
     assert model["created_at"] == "1970-01-01T00:16:44Z"
     assert model["size"] == 14
-    assert "preview_url" not in model
+    assert not {"preview_url", "preview_id"} & set(model)
     image = await shelf.asset("Größe 100%_x.png")
-    assert image["preview_url"] == "/api/view?type=output&filename=Gr%C3%B6%C3%9Fe%20100%25_x.png&subfolder=2026"
+    url = "/api/view?type=output&filename=Gr%C3%B6%C3%9Fe%20100%25_x.png&subfolder=2026&res=512"
+    assert (image["preview_id"], image["preview_url"]) == (image["id"], url)
     assert image["tags"] == ["output"]
     assert "loader_path" not in image
-    assert (await shelf.asset("photo.jpg"))["preview_url"] == "/api/view?type=input&filename=photo.jpg"
+    assert (await shelf.asset("photo.jpg"))["preview_url"] == "/api/view?type=input&filename=photo.jpg&res=512"
     # A file that the category's loaders do not take has no path for them.
     assert "loader_path" not in await shelf.asset("readme.txt")
 
@@ -126,7 +127,7 @@ async def test_an_asset_not_yet_hashed_has_all_but_hash_and_metadata(make_librar
         "created_at", "updated_at", "is_immutable", "file_path",
     }  # fmt: skip
     for asset in assets:
-        assert set(asset) - {"loader_path", "preview_url"} == expected
+        assert set(asset) - {"loader_path", "preview_id", "preview_url"} == expected
         assert asset["display_name"] == asset["name"]
         assert asset["user_metadata"] == {}
         assert asset["is_immutable"] is False

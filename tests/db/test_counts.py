@@ -209,7 +209,7 @@ class Model:
         assert await self.db.fetch_all("PRAGMA foreign_key_check") == []
 
 
-ids = st.lists(st.integers(0, 50), min_size=1, max_size=6)
+ids = st.lists(st.integers(0, 5), min_size=1, max_size=4)
 user_tags = st.sets(st.sampled_from(["a", "b", "größe"]), max_size=2)
 operations = st.one_of(
     st.tuples(st.just("add"), st.sampled_from(FOLDERS), st.integers(1, 4)),
@@ -261,7 +261,7 @@ async def run(path: Path, steps: list[tuple[Any, ...]]) -> None:
         await db.close()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(steps=st.lists(operations, max_size=10))
 def test_any_sequence(template: Path, steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory(dir=template.parent) as folder:

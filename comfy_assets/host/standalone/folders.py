@@ -7,13 +7,9 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
-from ...names import UnsafeName, relative_parts
+from ...names import FileType, UnsafeName, relative_parts, split_annotation
 from ..base import Folder, HostFolders
-
-FileType = Literal["input", "output", "temp"]
-FILE_TYPES: tuple[FileType, ...] = ("input", "output", "temp")
 
 DATA_DIRECTORY = "__comfy_assets"
 
@@ -126,15 +122,6 @@ class BaseFolders:
             if not extensions or Path(name).suffix.lower() in extensions
         }
         return sorted(found)
-
-
-def split_annotation(name: str) -> tuple[str, FileType | None]:
-    """``"a.png [temp]"`` -> ``("a.png", "temp")``; a name without an annotation -> ``(name, None)``."""
-    for file_type in FILE_TYPES:
-        marker = f"[{file_type}]"
-        if name.endswith(marker):
-            return name[: -len(marker)].rstrip(" "), file_type
-    return name, None
 
 
 def _files_below(root: Path) -> Iterator[str]:

@@ -7,14 +7,16 @@ import contextlib
 import errno
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from ... import VERSION
-from ..base import HostFolders, HostInfo, Plugin, QueueSnapshot
+from ..base import HostFolders, HostInfo, Plugin, PromptListener, QueueSnapshot, RewritePrompt
+from ..hooks import PromptHooks
+from ..nodes import declared_choices
 from .executor import Executor
 from .folders import DATA_DIRECTORY, BaseFolders
 from .image_nodes import register_image_nodes
@@ -48,7 +50,8 @@ class StandaloneHost:
         register_image_nodes(self.nodes)
         self.features: dict[str, Any] = default_features()
         self._executor = Executor(self.nodes, self._hub.send)
-        self._worker = Worker(self._queue, self._executor, self._hub.send)
+        self._hooks = PromptHooks()
+        self._worker = Worker(self._queue, self._executor, self._hub.send, self._hooks.tell)
         self._plugin: Plugin | None = None
         self._plugin_task: asyncio.Task[None] | None = None
         self._built = False
@@ -70,6 +73,20 @@ class StandaloneHost:
 
     def is_executing(self) -> bool:
         return self._queue.busy()
+
+    def on_prompt(self, rewrite: RewritePrompt) -> None:
+        self._hooks.rewrites.append(rewrite)
+
+    def on_finished(self, listener: PromptListener) -> None:
+        self._hooks.listeners.append(listener)
+
+    def choices(self, class_type: str, input_name: str) -> Sequence[Any] | None:
+        node = self.nodes.get(class_type)
+        return None if node is None else declared_choices(node.input_types(), input_name)
+
+    def is_output_node(self, class_type: str) -> bool:
+        node = self.nodes.get(class_type)
+        return node is not None and node.output_node
 
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         self._hub.send(event, data)
@@ -117,7 +134,16 @@ class StandaloneHost:
         return app
 
     def _routes(self) -> Routes:
-        parts = Parts(self._folders, self._users, self._queue, self._hub, self.nodes, self._executor, self.features)
+        parts = Parts(
+            self._folders,
+            self._users,
+            self._queue,
+            self._hub,
+            self.nodes,
+            self._executor,
+            self.features,
+            self._hooks.rewrite,
+        )
         return Routes(parts)
 
     async def _start(self, app: web.Application) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ..base import RewritePrompt
 from .answers import Refusal, json_answer, query_integer, read_object, strings, text_or_none
 from .executor import Executor
 from .folders import CATEGORIES, BaseFolders
@@ -38,6 +39,7 @@ class Parts:
     registry: NodeRegistry
     executor: Executor
     features: Mapping[str, Any]
+    rewrite: RewritePrompt
 
 
 class Routes:
@@ -50,7 +52,7 @@ class Routes:
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/", show_page)
         socket = WebSocketRoute(self._parts.hub, self._greeting, self._parts.features)
-        submission = Submission(self._parts.registry, self._queue)
+        submission = Submission(self._parts.registry, self._queue, self._parts.rewrite)
         table: list[tuple[str, str, RouteHandler]] = [
             ("GET", "/ws", socket.connect),
             ("POST", "/prompt", submission.submit),

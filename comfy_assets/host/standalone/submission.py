@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ..base import RewritePrompt
 from .answers import Refusal, json_answer, read_object, strings, text_or_none
 from .nodes import NodeRegistry
 from .queue import PromptQueue, QueuedPrompt
@@ -22,13 +23,14 @@ SENSITIVE = ("auth_token_comfy_org", "api_key_comfy_org")
 class Submission:
     """Answers ``POST /prompt`` with the prompt's id, or with what is wrong with the graph."""
 
-    def __init__(self, registry: NodeRegistry, queue: PromptQueue) -> None:
+    def __init__(self, registry: NodeRegistry, queue: PromptQueue, rewrite: RewritePrompt) -> None:
         self._registry = registry
         self._queue = queue
+        self._rewrite = rewrite
 
     async def submit(self, request: web.Request) -> web.Response:
         try:
-            body = await read_object(request)
+            body = self._rewrite(await read_object(request))
             number = self._number(body)
             prompt_id = text_or_none(body, "prompt_id")
             targets = strings(body, "partial_execution_targets")

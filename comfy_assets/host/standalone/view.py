@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from ...names import UnsafeName, folder_parts, relative_parts
+from ...names import UnsafeName, folder_parts, relative_parts, split_annotation
 from .answers import Refusal
-from .folders import BaseFolders, split_annotation
+from .folders import BaseFolders
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from ..base import FinishedPrompt, PromptListener
 from .executor import Executor, Send
 from .queue import Outcome, PromptQueue, RunningPrompt
 
@@ -16,10 +17,11 @@ FAILED = Outcome(completed=False, outputs={}, meta={}, messages=())
 class Worker:
     """Takes prompts from the queue one by one. The thread is a daemon: a node that hangs holds nobody."""
 
-    def __init__(self, queue: PromptQueue, executor: Executor, send: Send) -> None:
+    def __init__(self, queue: PromptQueue, executor: Executor, send: Send, finished: PromptListener) -> None:
         self._queue = queue
         self._executor = executor
         self._send = send
+        self._finished = finished
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -41,6 +43,7 @@ class Worker:
             outcome = self._execute(running)
             self._queue.finish(running, outcome)
             prompt = running.prompt
+            self._finished(FinishedPrompt(prompt.prompt_id, outcome.outputs))
             if prompt.client_id is not None:
                 data = {"node": None, "prompt_id": prompt.prompt_id}
                 self._send("executing", data, prompt.client_id)

@@ -1,0 +1,275 @@
+"""Outputs of executed prompts become assets at once, with the job that made them, their hash and metadata.
+
+Prompts are told of on the thread that executes them, which is not to be held up: what they wrote is put in a list, and
+a moment later the files of all that have finished meanwhile are read in a thread and recorded in one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from ..db import arrivals, contents, files, references, tags
+from ..db.arrivals import Arrival, Position
+from ..db.connection import Database, Transaction
+from ..db.contents import Hashed, Unreadable
+from ..db.files import NewFiles
+from ..host.base import FinishedPrompt, Host
+from ..models import Pending
+from ..tasks.cancel import Cancelled, CancelToken
+from .hasher import read_file
+from .identity import new_ids
+from .mime import guess_mime
+from .outputs import LocatedFile, OutputFile, OutputFolders, output_files
+from .reconcile import KnownFile, reconcile
+from .registration import folder_row
+from .relocate import relocate
+from .roots import Roots
+
+log = logging.getLogger("comfy_assets.library")
+
+GATHER_S = 0.25  # how long to wait for more prompts to finish before recording what they wrote
+_BATCH = 500
+_MAX_WAITING = 20_000  # files; beyond them the next scan has to find what there is
+
+
+@dataclass(frozen=True)
+class _Output:
+    """A file that a job has written; ``reading`` is what came of reading it, if it was read."""
+
+    job_id: str
+    file: OutputFile
+    located: LocatedFile
+    reading: Hashed | Unreadable | None = None
+
+    @property
+    def position(self) -> Position:
+        return self.located.folder, self.located.name
+
+
+class OutputIntake:
+    """Takes what executed prompts have written into the library."""
+
+    def __init__(self, db: Database, host: Host, *, read_files: bool) -> None:
+        """For the running event loop. Without ``read_files`` a later run has to read what is listed."""
+        self._db = db
+        self._host = host
+        self._read_files = read_files
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[str, OutputFile]] = deque()
+        self._is_awake = False
+        self._token = CancelToken()
+        self._closing = asyncio.Event()
+        self._is_closed = False
+        self._draining: asyncio.Task[None] | None = None
+
+    def take(self, prompt: FinishedPrompt) -> None:
+        """Take what a prompt has written. Safe from any thread; returns at once."""
+        found = output_files(prompt.outputs)
+        if not found or self._token.is_cancelled:
+            return
+        with self._lock:
+            room = _MAX_WAITING - len(self._waiting)
+            self._waiting.extend((prompt.prompt_id, file) for file in found[:room])
+            wake, self._is_awake = not self._is_awake, True
+        if len(found) > room:
+            log.warning("Prompts finish faster than what they write can be recorded; the next scan will find the rest.")
+        if wake:
+            with suppress(RuntimeError):  # the loop has been closed
+                self._loop.call_soon_threadsafe(self._start)
+
+    async def settled(self) -> None:
+        """Wait until all that was taken so far has been recorded."""
+        await asyncio.sleep(0)  # what another thread has just asked for begins
+        while self._draining is not None and not self._draining.done():
+            await asyncio.wait([self._draining])
+
+    def cancel(self) -> None:
+        """Take nothing more, and read no further. Safe from any thread."""
+        self._token.cancel()
+
+    async def close(self) -> None:
+        """Record what has been taken, without reading it, and take nothing more."""
+        self.cancel()
+        self._closing.set()
+        await self.settled()
+        self._is_closed = True
+
+    def _start(self) -> None:
+        if self._is_closed:
+            return
+        self._draining = self._loop.create_task(self._drain(), name="comfy-assets outputs")
+        self._draining.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.error("Outputs could not be recorded; the next scan will find them.", exc_info=error)
+        with self._lock:
+            self._is_awake = bool(self._waiting)
+        if self._is_awake:
+            self._start()
+
+    async def _drain(self) -> None:
+        while True:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), GATHER_S)
+            batch = self._next_batch()
+            if not batch:
+                return
+            await self._take_in(batch)
+
+    def _next_batch(self) -> list[tuple[str, OutputFile]]:
+        with self._lock:
+            count = min(_BATCH, len(self._waiting))
+            self._is_awake = count > 0
+            return [self._waiting.popleft() for _ in range(count)]
+
+    async def _take_in(self, batch: Sequence[tuple[str, OutputFile]]) -> None:
+        outputs = await asyncio.to_thread(self._locate, batch)
+        if not outputs:
+            return
+        known = await arrivals.known(self._db, [output.position for output in outputs])
+        outputs = [output for output in outputs if not _is_recorded(output, known.get(output.position))]
+        outputs = await asyncio.to_thread(self._read, outputs, known)
+        if not outputs:
+            return
+        roots = Roots(await asyncio.to_thread(self._host.folders))
+        async with self._db.transaction() as tx:
+            created = await _record(tx, outputs, roots)
+        self._host.emit("assets.changed", {"created": created} if created else {"changed": len(outputs)})
+
+    def _locate(self, batch: Iterable[tuple[str, OutputFile]]) -> list[_Output]:
+        """Those files that are there, each with the first job that named it."""
+        folders = OutputFolders(self._host.folders())
+        found: dict[Position, _Output] = {}
+        for job_id, file in batch:
+            if (located := folders.locate(file)) is not None:
+                output = _Output(job_id, file, located)
+                found.setdefault(output.position, output)
+        return list(found.values())
+
+    def _read(self, outputs: Sequence[_Output], known: dict[Position, Arrival]) -> list[_Output]:
+        """The outputs with what they contain, unless that is known; without those that have vanished."""
+        folders = OutputFolders(self._host.folders())
+        done: list[_Output] = []
+        for output in outputs:
+            row = known.get(output.position)
+            if row is not None and row.is_read and row.stat[:2] == output.located.stat[:2]:
+                done.append(output)
+                continue
+            reading = self._read_one(output.located) if self._read_files else None
+            if reading is not None:
+                done.append(replace(output, reading=reading))
+            elif (located := folders.locate(output.file)) is not None:  # written to meanwhile, or not read at all
+                done.append(replace(output, located=located))
+        return done
+
+    def _read_one(self, file: LocatedFile) -> Hashed | Unreadable | None:
+        try:
+            return read_file(Pending(0, file.folder, file.name, *file.stat[:2], files.NEW), self._token.check, _ignore)
+        except Cancelled:
+            return None
+        except Exception as error:
+            log.exception("%s could not be read", file.name)
+            return Unreadable(0, type(error).__name__)
+
+
+def _ignore(_: int) -> None:
+    pass
+
+
+def _is_recorded(output: _Output, row: Arrival | None) -> bool:
+    """Whether nothing is to be added: an output that was there before, shown again by a later prompt."""
+    if row is None or row.missing or row.job_id is None:
+        return False
+    return row.is_read and row.stat[:2] == output.located.stat[:2]
+
+
+async def _record(tx: Transaction, outputs: Sequence[_Output], roots: Roots) -> int:
+    """Make the store say what there is now; answers how many assets are new."""
+    positions = [output.position for output in outputs]
+    before = await arrivals.known(tx, positions)
+    await _insert(tx, [output for output in outputs if output.position not in before])
+    await _update(tx, outputs, before)
+    after = await arrivals.known(tx, positions)
+    await arrivals.set_jobs(tx, _jobs(outputs, before, after))
+    moved = await _record_contents(tx, outputs, after, roots)
+    return len(after) - len(before) - moved
+
+
+async def _insert(tx: Transaction, outputs: Sequence[_Output]) -> None:
+    rows = {o.located.folder: folder_row(o.located.folder, o.located.place) for o in outputs}
+    if not rows:
+        return
+    folder_ids = await arrivals.folder_ids(tx, list(rows.values()))
+    ids = iter(new_ids(len(outputs)))
+    groups: dict[tuple[int, tuple[str, ...], str], list[tuple[str, int, int, int, str]]] = {}
+    for output in outputs:
+        file = output.located
+        alike = (folder_ids[file.folder], file.place.tags_of(file.name), guess_mime(file.name))
+        groups.setdefault(alike, []).append((file.name, *file.stat, next(ids)))
+    sets = {wanted: await tags.intern(tx, "", wanted) for _, wanted, _ in groups}
+    new = [
+        NewFiles(folder_id, sets[wanted], mime, msgspec.json.encode(found).decode())
+        for (folder_id, wanted, mime), found in groups.items()
+    ]
+    await files.insert_new(tx, new, time.time_ns() // 1_000_000)
+
+
+async def _update(tx: Transaction, outputs: Sequence[_Output], before: dict[Position, Arrival]) -> None:
+    """Bring rows up to date with files that were written over, or that came back."""
+    known = {os.path.join(*at): KnownFile(row.id, row.stat, row.missing) for at, row in before.items()}  # noqa: PTH118
+    seen = {os.path.join(*o.position): o.located.stat for o in outputs if o.position in before}  # noqa: PTH118
+    changes = reconcile(known, seen)
+    if changes.changed:
+        rewritten = [(row.id, *stat) for row, stat in changes.changed]
+        await files.mark_changed(tx, rewritten, time.time_ns() // 1_000_000)
+    there = [row.id for row, _ in (*changes.changed, *changes.back) if row.missing]
+    if there:
+        await files.mark_present(tx, there)
+
+
+def _jobs(
+    outputs: Sequence[_Output], before: dict[Position, Arrival], after: dict[Position, Arrival]
+) -> list[tuple[int, str]]:
+    """The jobs to note: of new files, of those written over, and of those whose job was not known."""
+    jobs: list[tuple[int, str]] = []
+    for output in outputs:
+        row = before.get(output.position)
+        is_made = row is None or row.is_stale or row.stat[:2] != output.located.stat[:2]
+        if is_made or (row is not None and row.job_id is None):
+            jobs.append((after[output.position].id, output.job_id))
+    return jobs
+
+
+async def _record_contents(
+    tx: Transaction, outputs: Sequence[_Output], rows: dict[Position, Arrival], roots: Roots
+) -> int:
+    """Store what was read; answers how many of the files are those of older assets that had lost theirs."""
+    hashed: list[Hashed] = []
+    failures: list[Unreadable] = []
+    for output in outputs:
+        row_id = rows[output.position].id
+        if isinstance(output.reading, Hashed):
+            hashed.append(msgspec.structs.replace(output.reading, file_id=row_id))
+        elif output.reading is not None:
+            failures.append(msgspec.structs.replace(output.reading, file_id=row_id))
+    first_time = await files.never_hashed(tx, [result.file_id for result in hashed])
+    await contents.record(tx, hashed)
+    await contents.record_unreadable(tx, failures)
+    moved = 0
+    if first_time and await files.missing_count(tx):
+        moved = await relocate(tx, await files.moves_by_hash(tx, first_time), roots)
+    await references.settle(tx)
+    return moved

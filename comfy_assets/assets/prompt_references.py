@@ -1,0 +1,130 @@
+"""Assets named in submitted prompts, in the place of file names: finding them, and putting other values there. Pure.
+
+A reference is an input's whole value: ``blake3:`` and a hash, or ``asset:`` and an id. Anything else, a longer text or
+a malformed hash for example, is an ordinary string. Links are never references; in other lists, which clients send as
+``{"__value__": […]}``, each item may be one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+MARKS = (b"blake3:", b"asset:")  # a body without either holds no reference
+_WRAPPED = "__value__"
+_HEX = "[0-9a-fA-F]"
+_REFERENCE = re.compile(rf"blake3:({_HEX}{{64}})|asset:({_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}})")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What names an asset: its id in canonical form, or the blake3 digest of its content."""
+
+    asset_id: str | None = None
+    digest: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """An input of a node whose value, or one of whose values, is the reference that ``text`` stands for."""
+
+    node_id: str
+    class_type: str
+    input_name: str
+    text: str
+    reference: Reference
+
+
+Values = Mapping[tuple[str, str, str], str]  # (node id, input name, text of the reference) -> what replaces it
+
+
+def parse_reference(text: str) -> Reference | None:
+    """The reference that a text is, or None."""
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        return None
+    return Reference(digest=bytes.fromhex(match[1])) if match[1] else Reference(asset_id=match[2].lower())
+
+
+def uses_in(body: object) -> list[Use]:
+    """The references in a submitted body, in the order of its nodes."""
+    found: dict[Use, None] = {}
+    for node_id, node, inputs in _nodes(body):
+        class_type = node.get("class_type")
+        for name, value in inputs.items():
+            for text in _texts(value):
+                if (reference := parse_reference(text)) is not None:
+                    kind = class_type if isinstance(class_type, str) else ""
+                    found[Use(node_id, kind, name, text, reference)] = None
+    return list(found)
+
+
+def replace(body: dict[str, Any], values: Values) -> dict[str, Any]:
+    """The body, changed in place: references give way to their values; what has none stays."""
+    for node_id, _, inputs in _nodes(body):
+        for name, value in inputs.items():
+            inputs[name] = _replaced(value, partial(_value_of, values, node_id, name))
+    return body
+
+
+def _value_of(values: Values, node_id: str, input_name: str, text: str) -> str:
+    return values.get((node_id, input_name, text), text)
+
+
+def outputs_above(body: object, node_id: str, is_output: Callable[[str], bool]) -> list[str]:
+    """The output nodes that depend on a node, itself included, in the order of the graph."""
+    kinds: dict[str, object] = {}
+    users: dict[str, list[str]] = defaultdict(list)
+    for each, node, inputs in _nodes(body):
+        kinds[each] = node.get("class_type")
+        for value in inputs.values():
+            if _is_link(value):
+                users[value[0]].append(each)
+    reached, waiting = {node_id}, [node_id]
+    while waiting:
+        new = [user for user in users[waiting.pop()] if user not in reached]
+        reached.update(new)
+        waiting += new
+    return [each for each, kind in kinds.items() if each in reached and isinstance(kind, str) and is_output(kind)]
+
+
+def _nodes(body: object) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """The nodes of a body that are what they should be: id, node, inputs."""
+    graph = body.get("prompt") if isinstance(body, dict) else None
+    for node_id, node in graph.items() if isinstance(graph, dict) else ():
+        inputs = node.get("inputs") if isinstance(node, dict) else None
+        if isinstance(inputs, dict):
+            yield node_id, node, inputs
+
+
+def _texts(value: Any) -> Iterator[str]:
+    inner = value.get(_WRAPPED) if isinstance(value, dict) else value
+    if isinstance(inner, str):
+        yield inner
+    elif isinstance(inner, list) and not _is_link(inner):
+        yield from (item for item in inner if isinstance(item, str))
+
+
+def _replaced(value: Any, new: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return new(value)
+    if isinstance(value, dict) and _WRAPPED in value:
+        return {**value, _WRAPPED: _replaced_inside(value[_WRAPPED], new)}
+    return _replaced_inside(value, new)
+
+
+def _replaced_inside(value: Any, new: Callable[[str], str]) -> Any:
+    if isinstance(value, list) and not _is_link(value):
+        return [new(item) if isinstance(item, str) else item for item in value]
+    return new(value) if isinstance(value, str) else value
+
+
+def _is_link(value: Any) -> bool:
+    """Whether the server takes a value for a node's id and the number of its output."""
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    return isinstance(value[0], str) and isinstance(value[1], (int, float))

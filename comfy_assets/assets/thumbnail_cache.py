@@ -1,0 +1,181 @@
+"""Thumbnails on disk: kept by key, within a bound, the least recently used ones removed first."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+log = logging.getLogger("comfy_assets.library")
+
+_SUFFIX, _UNFINISHED = ".jpg", ".tmp"
+_SEAL_BYTES = 16
+_NOTE_USE_S = 3600.0
+_ABANDONED_S = 3600.0
+
+
+@dataclass
+class _Entry:
+    """``noted`` is the time (s since 1970) of the last use that its file tells of."""
+
+    size: int
+    noted: float
+
+
+class ThumbnailCache:
+    """Bodies by key, in files below ``folder``, of at most ``limit`` bytes in all; with 0 nothing is kept.
+
+    Synchronous and safe to use from several threads. Nothing here raises OSError: what cannot be read is made again,
+    and what cannot be written is not kept.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, _Entry] | None = None  # least recently used first
+        self._total = 0
+        self._has_failed = False
+
+    def get(self, key: str) -> bytes | None:
+        """The body kept for the key, if there is one and it is whole."""
+        if not self._limit:
+            return None
+        with self._lock:
+            entries = self._known()
+            entry = entries.get(key)
+            if entry is None:
+                return None
+            entries.move_to_end(key)
+            is_note_due = time.time() - entry.noted >= _NOTE_USE_S
+        body = _read(self._path(key))
+        if body is None:
+            self._forget(key)
+        elif is_note_due:
+            entry.noted = time.time()
+            with suppress(OSError):
+                os.utime(self._path(key))
+        return body
+
+    def put(self, key: str, body: bytes) -> None:
+        """Keep the body, and remove others where that is needed to stay within the limit."""
+        data = body + _seal(body)
+        if len(data) > self._limit:
+            return
+        try:
+            self._write(self._path(key), data)
+        except OSError as error:
+            self._tell(error)
+            return
+        with self._lock:
+            entries = self._known()
+            former = entries.pop(key, None)
+            entries[key] = _Entry(len(data), time.time())
+            self._total += len(data) - (former.size if former else 0)
+            self._make_room(entries)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / key[:2] / (key + _SUFFIX)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{path.stem}-{uuid.uuid4().hex}{_UNFINISHED}")
+        try:
+            unfinished.write_bytes(data)
+            try:
+                unfinished.replace(path)
+            except PermissionError:
+                if not path.exists():
+                    raise
+                # On Windows a file that is being read cannot be replaced. It has the same content.
+                unfinished.unlink(missing_ok=True)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+    def _tell(self, error: OSError) -> None:
+        """Log the first failure; the others would say the same, thousands of times."""
+        if not self._has_failed:
+            self._has_failed = True
+            log.warning("Thumbnails cannot be kept and will be made again and again: %s", error)
+
+    def _forget(self, key: str) -> None:
+        with self._lock:
+            entry = self._known().pop(key, None)
+            if entry is not None:
+                self._total -= entry.size
+        _remove(self._path(key))
+
+    def _known(self) -> OrderedDict[str, _Entry]:
+        """What is kept; gathered from the disk when it is asked for the first time."""
+        if self._entries is None:
+            found = sorted(_kept(self._folder), key=lambda item: item[1].noted)
+            self._entries = OrderedDict(found)
+            self._total = sum(entry.size for _, entry in found)
+            self._make_room(self._entries)
+        return self._entries
+
+    def _make_room(self, entries: OrderedDict[str, _Entry]) -> None:
+        for _ in range(len(entries)):
+            if self._total <= self._limit:
+                return
+            key, entry = entries.popitem(last=False)
+            if _remove(self._path(key)):
+                self._total -= entry.size
+            else:
+                entries[key] = entry  # in use, as Windows sees it: later
+
+
+def _read(path: Path) -> bytes | None:
+    """What was written there, if all of it is there."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    body, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
+    return body if body and seal == _seal(body) else None
+
+
+def _seal(body: bytes) -> bytes:
+    """What tells that a file was written to its end."""
+    return blake3(body).digest(_SEAL_BYTES)
+
+
+def _kept(folder: Path) -> Iterator[tuple[str, _Entry]]:
+    """The entries on disk; what was left unfinished long ago is removed."""
+    for shelf in _listed(folder):
+        for file in _listed(shelf.path):
+            try:
+                info = file.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            if file.name.endswith(_SUFFIX) and file.name.startswith(shelf.name):
+                yield file.name.removesuffix(_SUFFIX), _Entry(info.st_size, info.st_mtime)
+            elif file.name.endswith(_UNFINISHED) and time.time() - info.st_mtime > _ABANDONED_S:
+                _remove(Path(file.path))
+
+
+def _listed(folder: Path | str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _remove(path: Path) -> bool:
+    """Whether the file is not there any more."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True

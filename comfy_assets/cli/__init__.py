@@ -1,0 +1,43 @@
+"""The ``comfy-assets`` command; each group of subcommands is a module."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+
+from .. import VERSION
+from ..errors import ApiError, StoreError
+from . import duplicates, library, serve, trash, verify
+from .command import NotConfirmed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; answers its exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a console may not have a file name's letters
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return 130
+    except NotConfirmed as error:
+        print(f"comfy-assets: {error}", file=sys.stderr)
+        return error.status
+    except (ApiError, StoreError, OSError, ValueError) as error:
+        print(f"comfy-assets: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="comfy-assets", description="A fast local library for ComfyUI.")
+    parser.add_argument("--version", action="version", version=VERSION)
+    parser.add_argument("--verbose", action="store_true", help="say more about what happens")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for group in (serve, library, duplicates, verify, trash):
+        group.add_to(commands)
+    return parser

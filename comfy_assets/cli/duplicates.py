@@ -1,0 +1,182 @@
+"""``comfy-assets duplicates``: what lies on the disk more than once, and links instead of copies."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ..assets.copies import Copy, Group
+from ..assets.duplicates import DuplicateReport, Duplicates, Outcome
+from ..assets.link_log import LinkedCopy, LogFailed, read
+from ..tasks.cancel import CancelToken
+from .command import (
+    PROBLEMS,
+    Commands,
+    add_command,
+    add_json,
+    add_yes,
+    confirm,
+    counted,
+    existing_base,
+    open_library,
+    require_someone_to_ask,
+    shown,
+    written_size,
+)
+
+_MORE = (
+    "With --link, copies on the same volume are replaced by hard links to the oldest of them, which frees their space"
+    " and removes no name. Beware: linked files are one file with several names. A program that writes into one of them"
+    " changes them all; one that saves a new file in its place does not."
+)
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(commands, "duplicates", _run, "list files of equal content", more=_MORE)
+    add_json(parser)
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--link", action="store_true", help="replace copies by hard links, after comparing the bytes")
+    action.add_argument("--undo", type=Path, metavar="LOG", help="turn the links of an earlier run into copies again")
+    add_yes(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    base = existing_base(options)
+    if options.link or options.undo is not None:
+        require_someone_to_ask(options)
+    if options.undo is not None:
+        return _undo(base, options)
+    report = asyncio.run(_find(base))
+    if options.link:
+        return _link(base, report, options)
+    if options.json:
+        print(json.dumps(_report_as_json(report)))
+    else:
+        _print_report(report)
+    return 0
+
+
+async def _find(base: Path) -> DuplicateReport:
+    async with open_library(base) as library:
+        return await Duplicates(library.db, library.host.data_directory(), CancelToken()).find()
+
+
+def _link(base: Path, report: DuplicateReport, options: argparse.Namespace) -> int:
+    surplus = report.surplus
+    if surplus:
+        copies, size = counted(len(surplus), "copy", "copies"), written_size(report.reclaimable)
+        print("Linked files change together when a program writes into one of them.", file=sys.stderr)
+        confirm(options, f"Replace {copies} by hard links and free {size}?")
+    return asyncio.run(_change(base, options, "linked", lambda duplicates: duplicates.link(surplus)))
+
+
+def _undo(base: Path, options: argparse.Namespace) -> int:
+    entries: list[LinkedCopy] = read(options.undo)
+    if entries:
+        size = written_size(sum(entry.size for entry in entries))
+        confirm(options, f"Turn up to {counted(len(entries), 'link')} into copies again, which takes up to {size}?")
+    return asyncio.run(_change(base, options, "parted", lambda duplicates: duplicates.undo(entries)))
+
+
+async def _change(
+    base: Path, options: argparse.Namespace, verb: str, work: Callable[[Duplicates], Awaitable[object]]
+) -> int:
+    """Do the work and tell its outcome, also when it is broken off."""
+    async with open_library(base) as library:
+        duplicates = Duplicates(library.db, library.host.data_directory(), CancelToken())
+        try:
+            await shown(work(duplicates), lambda: {"phase": "hashing", **duplicates.status()})
+        except LogFailed as error:
+            raise OSError(str(error)) from error
+        finally:
+            if options.json:
+                print(json.dumps(_outcome_as_json(verb, duplicates.outcome)))
+            else:
+                _print_outcome(verb, duplicates.outcome)
+    return PROBLEMS if duplicates.outcome.skipped else 0
+
+
+def _print_report(report: DuplicateReport) -> None:
+    for group in report.groups:
+        where = "" if group.surplus else ", on different volumes or with names outside the library"
+        copies = counted(len(group.kept) + len(group.surplus), "copy", "copies")
+        print(f"{written_size(group.reclaimable):>8}  {copies} of {written_size(group.size)}{where}")
+        for mark, copy in _marked(group):
+            for file in copy.files:
+                print(f"          {mark}  {Path(file.folder, file.name)}")
+                mark = "same"
+    total, groups = written_size(report.reclaimable), counted(len(report.groups), "group")
+    print(f"{total} could be reclaimed from {counted(len(report.surplus), 'copy', 'copies')}, {groups} in all")
+    if report.unread or report.outdated:
+        print(
+            f"Not looked at: {counted(report.unread, 'file')} not read yet, {report.outdated:,} changed or gone since;"
+            " comfy-assets scan brings the library up to date"
+        )
+
+
+def _marked(group: Group) -> Iterator[tuple[str, Copy]]:
+    """The copies, each kept one followed by those that can be links to it."""
+    for kept in group.kept:
+        yield "keep", kept
+        yield from (("copy", each.copy) for each in group.surplus if each.kept == kept)
+
+
+def _report_as_json(report: DuplicateReport) -> dict[str, Any]:
+    return {
+        "groups": [_group_as_json(group) for group in report.groups],
+        "surplus_copies": len(report.surplus),
+        "reclaimable": report.reclaimable,
+        "unread": report.unread,
+        "outdated": report.outdated,
+    }
+
+
+def _group_as_json(group: Group) -> dict[str, Any]:
+    return {
+        "hash": f"blake3:{group.hash.hex()}",
+        "size": group.size,
+        "reclaimable": group.reclaimable,
+        "copies": [_copy_as_json(copy, mark == "keep") for mark, copy in _marked(group)],
+    }
+
+
+def _copy_as_json(copy: Copy, keep: bool) -> dict[str, Any]:
+    modified = datetime.fromtimestamp(copy.mtime_ns // 1_000_000_000, timezone.utc)
+    return {
+        "paths": [str(Path(file.folder, file.name)) for file in copy.files],
+        "keep": keep,
+        "modified": modified.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _print_outcome(verb: str, outcome: Outcome) -> None:
+    what = "link" if verb == "parted" else "copy"
+    plural = "links" if verb == "parted" else "copies"
+    freed = "taken" if verb == "parted" else "freed"
+    print(f"{counted(outcome.done, what, plural)} {verb}, {written_size(outcome.bytes)} {freed}")
+    if outcome.unchanged:
+        print(f"{counted(outcome.unchanged, 'file')} had bytes of their own already")
+    for skipped in outcome.skipped:
+        print(f"  left as it is: {skipped.path}: {skipped.reason}")
+    if outcome.log is not None:
+        print(f"To undo: comfy-assets duplicates --undo {outcome.log}")
+
+
+def _outcome_as_json(verb: str, outcome: Outcome) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        verb: outcome.done,
+        "bytes": outcome.bytes,
+        "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in outcome.skipped],
+    }
+    if verb == "parted":
+        answer["unchanged"] = outcome.unchanged
+    else:
+        answer["log"] = str(outcome.log) if outcome.log is not None else None
+    return answer

@@ -1,0 +1,117 @@
+"""``comfy-assets scan`` and ``status``: bring the library up to date, and say what it holds."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..app import STORE_NAME, Services
+from ..assets.indexer import Indexer
+from ..config import Config
+from ..db import assets, files, trash
+from ..errors import StoreError
+from ..host.standalone import StandaloneHost
+from .command import PROBLEMS, Commands, add_command, add_json, counted, existing_base, open_library, written_size
+from .progress_bar import ProgressBar
+
+
+def add_to(commands: Commands) -> None:
+    """Add the commands."""
+    scan = add_command(commands, "scan", _scan, "index and hash the library, then end")
+    scan.add_argument("--no-hash", action="store_true", help="list the files without reading them")
+    scan.add_argument("--json", action="store_true", help="end with one line of JSON")
+    add_json(add_command(commands, "status", _status, "say what the library holds"))
+
+
+def _scan(options: argparse.Namespace) -> int:
+    base = existing_base(options)
+    with ProgressBar(sys.stderr) as bar:
+        summary = asyncio.run(_run_scan(base, not options.no_hash, bar))
+    errors = int(str(summary["errors"]))
+    if options.json:
+        print(json.dumps(summary))
+    else:
+        _print_summary(summary, sys.stdout)
+    return 0 if errors == 0 else PROBLEMS
+
+
+async def _run_scan(base: Path, hash_files: bool, bar: ProgressBar) -> dict[str, object]:
+    services = Services(StandaloneHost(base), Config(scan_on_start=False, hash_files=hash_files))
+    await services.start()
+    if services.problem:
+        raise StoreError(services.problem)
+    try:
+        indexer = services.indexer
+        started = time.perf_counter()
+        task, _ = indexer.start_scan()
+        await _follow(task.done, indexer, bar)
+        indexed = time.perf_counter()
+        await _follow(asyncio.create_task(indexer.finish()), indexer, bar)
+        hashed = time.perf_counter()
+        if task.error:
+            raise OSError(task.error)
+        status = indexer.status()
+        return {
+            "files": await assets.count(services.db),
+            "index_seconds": round(indexed - started, 3),
+            "hash_seconds": round(hashed - indexed, 3) if hash_files else 0.0,
+            "errors": int(status.get("problems", 0)) + int(status.get("unreadable", 0)),
+            "problems": status.get("errors", []),
+        }
+    finally:
+        await services.stop()
+
+
+async def _follow(work: asyncio.Event | asyncio.Task[None], indexer: Indexer, bar: ProgressBar) -> None:
+    """Show the progress until the work is done."""
+    waiting = asyncio.ensure_future(work.wait()) if isinstance(work, asyncio.Event) else work
+    while not waiting.done():
+        await asyncio.wait([waiting], timeout=0.2)
+        bar.show(indexer.status())
+    await waiting
+
+
+def _print_summary(summary: dict[str, object], out: TextIO) -> None:
+    print(
+        f"{summary['files']} files listed in {summary['index_seconds']} s,"
+        f" read in {summary['hash_seconds']} s, {summary['errors']} problems",
+        file=out,
+    )
+    problems = summary["problems"]
+    for problem in problems if isinstance(problems, list) else ():
+        print(f"  {problem}", file=out)
+
+
+def _status(options: argparse.Namespace) -> int:
+    answer = asyncio.run(_read_status(existing_base(options)))
+    if options.json:
+        print(json.dumps(answer))
+        return 0
+    print(
+        f"{answer['store']}\n{answer['assets']} assets, {answer['missing']} missing,"
+        f" {answer['pending']} still to be read ({answer['pending_bytes']} bytes)"
+    )
+    if answer["deleted"]:
+        deleted, kept = counted(answer["deleted"], "deleted asset"), written_size(answer["trash_bytes"])
+        print(f"{deleted} can be restored, {kept} of files kept in the trash")
+    return 0
+
+
+async def _read_status(base: Path) -> dict[str, Any]:
+    async with open_library(base) as library:
+        count, size = await files.pending_totals(library.db)
+        deleted = await trash.entries(library.db)
+        return {
+            "store": str(library.host.data_directory() / STORE_NAME),
+            "assets": await assets.count(library.db),
+            "missing": await files.missing_count(library.db),
+            "pending": count,
+            "pending_bytes": size,
+            "deleted": len(deleted),
+            "trash_bytes": sum(entry.size for entry in deleted if entry.stored is not None),
+        }

@@ -1,0 +1,42 @@
+"""``comfy-assets serve``: the standalone server."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from contextlib import suppress
+
+from ..host.standalone import StandaloneHost
+from ..plugin import attach
+from ..sample import make_sample_library
+from .command import Commands, add_command, base_directory
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    serve = add_command(commands, "serve", _serve, "run the API without ComfyUI")
+    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
+    serve.add_argument("--port", type=_port, default=8188, help="the port (default 8188)")
+    serve.add_argument("--multi-user", action="store_true", help="keep users apart, as ComfyUI does")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port (0 to 65535)")
+    return int(text)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    base = base_directory(options)
+    if options.base_directory is None and not base.exists():
+        make_sample_library(base)
+        print(f"A small sample library was put into {base}; name your own with --base-directory.")
+    host = StandaloneHost(base, multi_user=options.multi_user)
+    attach(host)
+
+    def ready(url: str) -> None:
+        print(f"Serving {base} on {url} (Ctrl-C ends)", flush=True)
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(host.serve(options.host, options.port, on_ready=ready))
+    return 0

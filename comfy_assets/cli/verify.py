@@ -1,0 +1,77 @@
+"""``comfy-assets verify``: whether the files still hold what they held."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from ..assets.verify import Finding, Verifier, VerifyReport
+from ..tasks.cancel import CancelToken
+from .command import PROBLEMS, Commands, add_command, add_json, counted, existing_base, open_library, shown
+
+_MORE = (
+    "Reports damage (other bytes, although size and time are as they were), files that cannot be read, and those that"
+    " changed or vanished since the last scan. Nothing is changed. Ends with 0 only when nothing is damaged or"
+    " unreadable."
+)
+_WORDS = {"damaged": "DAMAGED", "unreadable": "UNREADABLE", "changed": "changed since", "missing": "missing"}
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command."""
+    add_json(add_command(commands, "verify", _run, "read every file again and compare its hash", more=_MORE))
+
+
+def _run(options: argparse.Namespace) -> int:
+    report = asyncio.run(_verify(existing_base(options), options))
+    return PROBLEMS if report.count("damaged") or report.count("unreadable") else 0
+
+
+async def _verify(base: Path, options: argparse.Namespace) -> VerifyReport:
+    async with open_library(base) as library:
+        verifier = Verifier(library.db, CancelToken())
+        try:
+            await shown(verifier.run(), lambda: {"phase": "hashing", **verifier.status()})
+        finally:
+            if options.json:
+                print(json.dumps(_as_json(verifier.report)))
+            else:
+                _print_report(verifier.report)
+        return verifier.report
+
+
+def _print_report(report: VerifyReport) -> None:
+    for finding in sorted(report.findings, key=_by_weight):
+        reason = f" ({finding.reason})" if finding.reason else ""
+        print(f"{_WORDS[finding.problem]:>13}  {finding.path}{reason}")
+    end = "" if report.complete else "; stopped before the end"
+    print(
+        f"{counted(report.intact, 'file')} intact, {report.count('damaged'):,} damaged,"
+        f" {report.count('unreadable'):,} unreadable, {report.count('changed'):,} changed since,"
+        f" {report.count('missing'):,} missing{end}"
+    )
+
+
+def _by_weight(finding: Finding) -> tuple[int, str]:
+    return list(_WORDS).index(finding.problem), finding.path
+
+
+def _as_json(report: VerifyReport) -> dict[str, Any]:
+    return {
+        "complete": report.complete,
+        "intact": report.intact,
+        **{problem: report.count(problem) for problem in ("damaged", "unreadable", "changed", "missing")},
+        "findings": [_finding_as_json(finding) for finding in sorted(report.findings, key=_by_weight)],
+    }
+
+
+def _finding_as_json(finding: Finding) -> dict[str, Any]:
+    answer = {"path": finding.path, "problem": finding.problem, "recorded": f"blake3:{finding.recorded.hex()}"}
+    if finding.found is not None:
+        answer["found"] = f"blake3:{finding.found.hex()}"
+    if finding.reason is not None:
+        answer["reason"] = finding.reason
+    return answer

@@ -1,0 +1,374 @@
+"""What executed prompts have written is in the library a moment later, with its job, hash and metadata."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blake3 import blake3
+from comfy_assets_node.comfy_assets.assets import intake
+from comfy_assets_node.comfy_assets.assets.walker import file_stat
+from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.host.base import FinishedPrompt
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+JOB, OTHER_JOB = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+
+
+def png(color: int = 0, text: str | None = '{"1": {"class_type": "EmptyImage"}}') -> bytes:
+    """A small picture with a prompt in it."""
+    info = PngInfo()
+    if text is not None:
+        info.add_text("prompt", text)
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 2), color).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def shown(*names: str, kind: str = "output") -> dict[str, Any]:
+    """What a node shows that has written files, given by paths below the folder."""
+    images = [{"filename": Path(n).name, "subfolder": str(Path(n).parent.as_posix()), "type": kind} for n in names]
+    return {"images": images}
+
+
+async def finish(library: Any, job_id: str, *names: str, kind: str = "output") -> None:
+    """Let a prompt have written these files, and wait until they are recorded."""
+    prompt = FinishedPrompt(job_id, {"9": shown(*names, kind=kind)})
+    worker = threading.Thread(target=library.host.hooks.tell, args=(prompt,))
+    worker.start()
+    await asyncio.to_thread(worker.join)
+    await library.services.outputs.settled()
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "GATHER_S", 0.01)
+
+
+@pytest.fixture
+def jobs() -> Callable[[Any], Any]:
+    """The job of each asset, by its name."""
+
+    async def jobs(library: Any) -> dict[str, str | None]:
+        return dict(await library.services.db.fetch_all("SELECT name, job_id FROM assets ORDER BY name"))
+
+    return jobs
+
+
+async def test_an_output_is_an_asset_with_its_job_hash_and_metadata(library: Any, jobs: Any) -> None:
+    library.write("output/sub/a_00001_.png", png())
+    await finish(library, JOB, "sub/a_00001_.png")
+    asset = await library.asset("a_00001_.png")
+    assert asset["tags"] == ["output"]
+    assert asset["file_path"] == "output/sub/a_00001_.png"
+    assert asset["mime_type"] == "image/png"
+    assert asset["hash"] == f"blake3:{blake3(png()).hexdigest()}"
+    assert (asset["metadata"]["width"], asset["metadata"]["height"]) == (4, 2)
+    whole = await library.get(f"/api/assets/{asset['id']}")
+    assert whole["metadata"]["prompt"] == {"1": {"class_type": "EmptyImage"}}
+    assert await jobs(library) == {"a_00001_.png": JOB}
+    assert [(e.type, e.data) for e in library.host.events] == [("assets.changed", {"created": 1})]
+
+
+async def test_a_scan_afterwards_finds_nothing_new(library: Any, snapshot: Any, read_names: list[str]) -> None:
+    for name in ("output/a.png", "output/deep/er/b.png", "input/c.png"):
+        library.write(name, png())
+    await finish(library, JOB, "a.png", "deep/er/b.png")
+    await finish(library, JOB, "c.png", kind="input")
+    before = await snapshot(library)
+    status = await library.scan()
+    assert (status["created"], status["changed"], status["missing"], status["moved"]) == (0, 0, 0, 0)
+    assert read_names == []
+    after = await snapshot(library)
+    unchanged = set(before) - {"folders", "tag_sets"}
+    assert {table: before[table] for table in unchanged} == {table: after[table] for table in unchanged}
+
+
+async def test_what_is_taken_in_is_what_a_scan_would_have_made_of_it(make_library: Any) -> None:
+    """But for ids, jobs, and the order of rows."""
+    columns = "a.name, a.name_key, a.mime_type, a.size, a.created_at, a.updated_at, a.origin, s.owner, s.tags, c.hash"
+    query = (
+        f"SELECT {columns}, c.metadata, d.path, d.kind, d.logical, d.loader_prefix, d.categories, d.place_key, f.size,"
+        " f.mtime_ns, f.inode, f.state, f.missing FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        " JOIN contents c ON c.id = a.content_id JOIN files f ON f.id = a.id JOIN folders d ON d.id = f.folder_id"
+        " ORDER BY d.path, f.name"
+    )
+    library = await make_library()
+    names = ["Ä.PNG", "sub/b.webm", "sub/c", "sub/deep/d.json"]
+    for index, name in enumerate(names):
+        library.write(f"output/{name}", png(index))
+    await finish(library, JOB, *names)
+    taken = await library.services.db.fetch_all(query)
+    await library.services.stop()
+    (library.base / "user/__comfy_assets/library.db").unlink()
+    scanned = await make_library()
+    await scanned.scan()
+    assert taken == await scanned.services.db.fetch_all(query)
+    assert len(taken) == 4
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_a_file_that_a_scan_has_listed_already_gets_its_job(
+    make_library: Any, jobs: Any, annotate: Any, is_read: bool
+) -> None:
+    library = await make_library(Config(scan_on_start=False, hash_files=is_read))
+    library.write("output/a.png", png())
+    await library.scan()
+    await annotate(library, "a.png", "mine", metadata='{"k": 1}')
+    before = await library.asset("a.png")
+    await finish(library, JOB, "a.png")
+    after = await library.asset("a.png")
+    assert await jobs(library) == {"a.png": JOB}
+    assert (after["id"], after["tags"]) == (before["id"], ["output", "mine"])
+    assert after["user_metadata"] == {"k": 1}
+    assert ("hash" in after) == is_read
+
+
+async def test_what_is_listed_is_read_unless_the_configuration_says_no(library: Any, jobs: Any) -> None:
+    library.services.indexer._hash_files = False
+    library.write("output/a.png", png())
+    await library.scan()
+    assert "hash" not in await library.asset("a.png")
+    await finish(library, JOB, "a.png")
+    assert (await library.asset("a.png"))["hash"] == f"blake3:{blake3(png()).hexdigest()}"
+    assert library.host.events[-1].data == {"changed": 1}
+
+
+async def test_an_output_shown_again_by_a_later_job_is_the_first_ones(
+    library: Any, jobs: Any, snapshot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.write("output/a.png", png())
+    await finish(library, JOB, "a.png")
+    before, events = await snapshot(library), list(library.host.events)
+    monkeypatch.setattr(intake, "read_file", None)  # nothing is read again
+    await finish(library, OTHER_JOB, "a.png", "a.png")
+    assert await snapshot(library) == before
+    assert library.host.events == events
+
+
+async def test_an_output_written_over_is_the_later_jobs(library: Any, jobs: Any) -> None:
+    path = library.write("output/a.png", png(1))
+    await finish(library, JOB, "a.png")
+    first = await library.asset("a.png")
+    library.write("output/a.png", png(2, text=None))
+    os.utime(path, ns=(1, time.time_ns() - 10**9))
+    await finish(library, OTHER_JOB, "a.png")
+    second = await library.asset("a.png")
+    assert second["id"] == first["id"]
+    assert second["hash"] == f"blake3:{blake3(png(2, text=None)).hexdigest()}"
+    assert await jobs(library) == {"a.png": OTHER_JOB}
+
+
+async def test_an_output_written_over_before_it_was_noticed_is_the_later_jobs(library: Any, jobs: Any) -> None:
+    """A scan may see the change before the job is known to have ended."""
+    path = library.write("output/a.png", png(1))
+    await finish(library, JOB, "a.png")
+    library.write("output/a.png", png(2))
+    os.utime(path, ns=(1, time.time_ns() - 10**9))
+    library.services.indexer._hash_files = False
+    await library.scan()
+    await finish(library, OTHER_JOB, "a.png")
+    assert await jobs(library) == {"a.png": OTHER_JOB}
+    assert (await library.asset("a.png"))["hash"] == f"blake3:{blake3(png(2)).hexdigest()}"
+
+
+async def test_a_file_that_was_missing_is_back(library: Any, jobs: Any) -> None:
+    path = library.write("output/a.png", png())
+    await finish(library, JOB, "a.png")
+    stat = path.stat()
+    path.unlink()
+    await library.scan()
+    assert (await library.asset("a.png"))["tags"] == ["output", "missing"]
+    library.write("output/a.png", png())
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    await finish(library, OTHER_JOB, "a.png")
+    assert (await library.asset("a.png"))["tags"] == ["output"]
+    assert await jobs(library) == {"a.png": JOB}
+
+
+async def test_an_asset_that_had_lost_its_file_takes_up_equal_content(library: Any, annotate: Any, jobs: Any) -> None:
+    path = library.write("output/a.png", png())
+    await library.scan()
+    old_id = await annotate(library, "a.png", "mine")
+    path.unlink()
+    await library.scan()
+    library.write("output/b.png", png())
+    await finish(library, JOB, "b.png")
+    asset = await library.asset("b.png")
+    assert (asset["id"], asset["tags"]) == (old_id, ["output", "mine"])
+    assert await jobs(library) == {"b.png": JOB}
+    assert "created" not in library.host.events[-1].data
+
+
+async def test_a_deleted_output_stays_deleted_until_it_is_written_over(library: Any) -> None:
+    path = library.write("output/a.png", png(1))
+    await finish(library, JOB, "a.png")
+    asset = await library.asset("a.png")
+    async with library.client.delete(f"/api/assets/{asset['id']}") as response:
+        assert response.status == 204
+    await finish(library, OTHER_JOB, "a.png")
+    assert await library.assets() == []
+    library.write("output/a.png", png(2))
+    os.utime(path, ns=(1, time.time_ns() - 10**9))
+    await finish(library, OTHER_JOB, "a.png")
+    assert [a["id"] for a in await library.assets()] == [asset["id"]]
+
+
+async def test_previews_and_files_that_are_not_there_are_not_taken(library: Any) -> None:
+    library.write("temp/a.png", png())
+    library.write("outside.png", png())
+    await finish(library, JOB, "a.png", kind="temp")
+    await finish(library, JOB, "gone.png", "../outside.png", "../temp/a.png")
+    assert await library.assets() == []
+    assert library.host.events == []
+
+
+async def test_many_prompts_are_recorded_together(library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
+    batches: list[int] = []
+    real = intake._record
+
+    async def record(tx: Any, outputs: Any, roots: Any) -> int:
+        batches.append(len(outputs))
+        return await real(tx, outputs, roots)
+
+    monkeypatch.setattr(intake, "_record", record)
+    monkeypatch.setattr(intake, "_BATCH", 64)
+    names = [f"{number:03}.png" for number in range(150)]
+    for number, name in enumerate(names):
+        library.write(f"output/{name}", png(number))
+        library.host.hooks.tell(FinishedPrompt(f"job-{number}", {"9": shown(name)}))
+    await library.services.outputs.settled()
+    assert batches == [64, 64, 22]
+    assert await jobs(library) == {name: f"job-{number}" for number, name in enumerate(names)}
+    assert sum(event.data["created"] for event in library.host.events) == 150
+
+
+async def test_the_worker_is_not_held_up(library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
+    """While a batch is read and written, the thread that executes prompts goes on."""
+    reading, go_on = threading.Event(), threading.Event()
+    real = intake.read_file
+
+    def read_file(*arguments: Any) -> Any:
+        reading.set()
+        assert go_on.wait(10)
+        return real(*arguments)
+
+    monkeypatch.setattr(intake, "read_file", read_file)
+    library.write("output/a.png", png(1))
+    library.write("output/b.png", png(2))
+    library.host.hooks.tell(FinishedPrompt(JOB, {"9": shown("a.png")}))
+    assert await asyncio.to_thread(reading.wait, 10)
+    library.host.hooks.tell(FinishedPrompt(OTHER_JOB, {"9": shown("b.png")}))
+    assert await library.assets() == []
+    go_on.set()
+    await library.services.outputs.settled()
+    assert await jobs(library) == {"a.png": JOB, "b.png": OTHER_JOB}
+
+
+async def test_more_than_there_is_room_for_is_left_to_the_scan(
+    library: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(intake, "_MAX_WAITING", 2)
+    for name in "abc":
+        library.write(f"output/{name}.png", png())
+    await finish(library, JOB, "a.png", "b.png", "c.png")
+    assert sorted(a["name"] for a in await library.assets()) == ["a.png", "b.png"]
+    assert "the next scan will find the rest" in caplog.text
+    await library.scan()
+    assert len(await library.assets()) == 3
+
+
+@pytest.mark.parametrize("becomes", ["other content", "gone"])
+async def test_a_file_that_changes_while_it_is_read(
+    library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any, becomes: str
+) -> None:
+    path = library.write("output/a.png", png(1))
+    real = intake.read_file
+
+    def read_file(*arguments: Any) -> Any:
+        if becomes == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(png(2) + b"longer")
+        return real(*arguments)
+
+    monkeypatch.setattr(intake, "read_file", read_file)
+    await finish(library, JOB, "a.png")
+    rows = await library.services.db.fetch_all("SELECT size, mtime_ns, inode, state FROM files")
+    if becomes == "gone":
+        assert rows == []
+        return
+    assert rows == [(*file_stat(path.stat()), 0)]
+    assert await jobs(library) == {"a.png": JOB}
+    await library.scan()
+    assert (await library.asset("a.png"))["hash"] == f"blake3:{blake3(path.read_bytes()).hexdigest()}"
+
+
+async def test_a_file_that_cannot_be_read_is_listed(library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("a reader's fault")
+
+    monkeypatch.setattr(intake, "read_file", fail)
+    library.write("output/a.png", png())
+    await finish(library, JOB, "a.png")
+    assert await jobs(library) == {"a.png": JOB}
+    assert await library.services.db.fetch_all("SELECT state, error FROM files") == [(3, "RuntimeError")]
+
+
+async def test_a_failure_costs_its_batch_alone(
+    library: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = intake._record
+
+    async def fail(*_: Any) -> int:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(intake, "_record", fail)
+    library.write("output/a.png", png(1))
+    library.write("output/b.png", png(2))
+    await finish(library, JOB, "a.png")
+    assert "could not be recorded" in caplog.text
+    assert await library.assets() == []
+    monkeypatch.setattr(intake, "_record", real)
+    await finish(library, JOB, "b.png")
+    assert [a["name"] for a in await library.assets()] == ["b.png"]
+
+
+async def test_an_orderly_stop_loses_no_job(make_library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
+    monkeypatch.setattr(intake, "GATHER_S", 60)
+    library = await make_library()
+    library.write("output/a.png", png())
+    library.host.hooks.tell(FinishedPrompt(JOB, {"9": shown("a.png")}))
+    await library.services.stop()
+    library.host.hooks.tell(FinishedPrompt(JOB, {"9": shown("a.png")}))  # nobody is there any more
+    again = await make_library()
+    assert await jobs(again) == {"a.png": JOB}
+    await again.scan()
+    assert (await again.asset("a.png"))["hash"] == f"blake3:{blake3(png()).hexdigest()}"
+
+
+async def test_references_to_content_that_was_missing_are_whole_again(library: Any) -> None:
+    path = library.write("output/a.png", png())
+    await library.scan()
+    source = await library.asset("a.png")
+    body = {"hash": source["hash"], "tags": ["input"], "name": "mine.png"}
+    async with library.client.post("/api/assets/from-hash", json=body) as response:
+        assert response.status in (200, 201), await response.text()
+        reference = await response.json()
+    path.unlink()
+    await library.scan()
+    missing = await library.get(f"/api/assets/{reference['id']}")
+    assert "missing" in missing["tags"]
+    async with library.client.delete(f"/api/assets/{source['id']}") as response:
+        assert response.status == 204
+    library.write("output/b.png", png())
+    await finish(library, JOB, "b.png")
+    assert "missing" not in (await library.get(f"/api/assets/{reference['id']}"))["tags"]
