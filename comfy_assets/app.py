@@ -120,12 +120,15 @@ class Services:
         await self._opened.wait()
         self._need(self._db)
 
-    async def start(self) -> None:
-        """Open the store; a failure is kept and logged, and every request that needs the store is told of it."""
+    async def start(self, *, recover: bool = True) -> None:
+        """Open the store; a failure is kept and logged, and every request that needs the store is told of it.
+
+        ``recover`` puts in order what a killed server left, which is not for commands: a server may be at work.
+        """
         db: Database | None = None
         try:
             db = await Database.open(self.host.data_directory() / STORE_NAME)
-            await self._compose(db)
+            await self._compose(db, recover)
         except (StoreError, sqlite3.Error) as error:
             self._problem = str(error)
             log.error("The library is unavailable. %s", error)
@@ -134,8 +137,7 @@ class Services:
         finally:
             self._opened.set()
 
-    async def _compose(self, db: Database) -> None:
-        await task_rows.fail_interrupted(db)
+    async def _compose(self, db: Database, recover: bool) -> None:
         tasks = TaskRunner(_Journal(db))
         gate = WorkGate(self.host.is_executing)
         self._db, self._tasks = db, tasks
@@ -147,8 +149,10 @@ class Services:
         self._editing = Editing(db, self.host, self._trash)
         self._portability = Portability(db, self.host)
         outputs = self._outputs = OutputIntake(db, self.host, read_files=self.config.hash_files)
-        await self._trash.recover()
-        await self._uploads.remove_leftovers()
+        if recover:
+            await task_rows.fail_interrupted(db)
+            await self._trash.recover()
+            await self._uploads.remove_leftovers()
         cache = ThumbnailCache(self.host.data_directory() / _THUMBNAILS, self.config.thumbnail_cache_size)
         previews = self._previews = Previews(db, self.host, cache)
 

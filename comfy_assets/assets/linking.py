@@ -1,6 +1,6 @@
-"""Replace a copy by a hard link, and a link by a copy again, so that no moment loses a byte. Blocks: for worker threads.
+"""Replace a copy by a hard link, and a link by a copy again, so that no moment loses a byte.
 
-What a kill leaves behind are hidden names beside the file, which are cleared away the next time.
+Blocks: for worker threads. What a kill leaves behind are hidden names beside the file, cleared away the next time.
 """
 
 from __future__ import annotations

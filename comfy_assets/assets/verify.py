@@ -32,7 +32,7 @@ _BLOCK = 4 << 20
 
 @dataclass(frozen=True)
 class Finding:
-    """A file that is not as it is on record. ``found`` is the digest of a damaged one, ``reason`` what the system says."""
+    """A file that is not as on record. ``found`` is the digest of a damaged one, ``reason`` what the system says."""
 
     path: str
     problem: Problem

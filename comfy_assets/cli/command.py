@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ..app import STORE_NAME
 from ..db.connection import Database
@@ -19,7 +19,7 @@ from ..host.standalone import StandaloneHost
 from .progress_bar import ProgressBar
 
 T = TypeVar("T")
-Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # not subscriptable at run time
 
 # Exit statuses besides 0 (done), 1 (failed, or declined) and 130 (Ctrl-C).
 USAGE, PROBLEMS = 2, 3

@@ -42,7 +42,7 @@ def _scan(options: argparse.Namespace) -> int:
 
 async def _run_scan(base: Path, hash_files: bool, bar: ProgressBar) -> dict[str, object]:
     services = Services(StandaloneHost(base), Config(scan_on_start=False, hash_files=hash_files))
-    await services.start()
+    await services.start(recover=False)
     if services.problem:
         raise StoreError(services.problem)
     try:

@@ -59,7 +59,8 @@ async def restamp(tx: Transaction, folder: str, name: str, before_mtime_ns: int,
     """
     size, mtime_ns, inode = stat
     await tx.execute(
-        "UPDATE files SET mtime_ns = ?, inode = CASE inode WHEN 0 THEN 0 ELSE ? END WHERE folder_id = (SELECT id FROM folders WHERE path = ?)"
+        "UPDATE files SET mtime_ns = ?, inode = CASE inode WHEN 0 THEN 0 ELSE ? END"
+        " WHERE folder_id = (SELECT id FROM folders WHERE path = ?)"
         f" AND name = ? AND size = ? AND mtime_ns = ? AND state = {HASHED}",
         (mtime_ns, inode, folder, name, size, before_mtime_ns),
     )

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import FormData, web
+from aiohttp.test_utils import TestClient, TestServer
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.portability import Portability
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
@@ -110,7 +111,8 @@ async def test_an_asset_gives_way_to_the_value_of_its_file(
 
 
 async def test_a_temporary_file_that_a_user_has_put_there(host: Any) -> None:
-    form = {"tags": "temp", "file": b"text", "name": "note.txt"}
+    form = FormData({"tags": '["temp"]'})
+    form.add_field("file", b"text", filename="note.txt")
     async with host.library.client.post("/api/assets", data=form) as response:
         assert response.status == 201, await response.text()
         asset = await response.json()
@@ -155,8 +157,6 @@ async def test_what_is_no_prompt_is_left_to_the_host(host: Any, raw: bytes) -> N
 
     app = web.Application(middlewares=[host.library.host.plugin.middleware])
     app.router.add_post("/prompt", take)
-    from aiohttp.test_utils import TestClient, TestServer
-
     async with TestClient(TestServer(app)) as client, client.post("/prompt", data=raw) as response:
         assert response.status == 299
     assert seen == [raw]

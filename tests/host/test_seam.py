@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
-from comfy_assets_node.comfy_assets.host.base import Folder, Host, HostFolders, QueueSnapshot, UnknownUserError
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
+from comfy_assets_node.comfy_assets.host.base import (
+    FinishedPrompt,
+    Folder,
+    Host,
+    HostFolders,
+    QueueSnapshot,
+    UnknownUserError,
+)
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
+
+GRAPH = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 2, "batch_size": 1, "color": 255}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}},
+}
 
 MakeHost = Callable[[Path, bool], Host]
 
@@ -27,7 +44,10 @@ def memory(base: Path, multi_user: bool) -> Host:
         ),
         (base / "user",),
     )
-    return MemoryHost(base / "user" / "__comfy_assets", folders, frozenset({"alice_1"}) if multi_user else None)
+    host = MemoryHost(base / "user" / "__comfy_assets", folders, frozenset({"alice_1"}) if multi_user else None)
+    host.output_nodes = {"SaveImage"}
+    host.current_choices = {("LoadImage", "image"): ["photo.png"], ("ImageScale", "crop"): ["disabled", "center"]}
+    return host
 
 
 def standalone(base: Path, multi_user: bool) -> Host:
@@ -100,3 +120,114 @@ def test_the_kind_of_host_is_named(make: MakeHost, tmp_path: Path) -> None:
     info = make(tmp_path, False).info()
     assert info.name in ("memory", "standalone")
     assert info.version
+
+
+@asynccontextmanager
+async def serving(host: Host) -> AsyncIterator[TestClient[Any, Any]]:
+    """A client of the host's server; of the in-memory host's there is only what its hooks make of a prompt."""
+    if isinstance(host, StandaloneHost):
+        app = host.application()
+    else:
+        assert isinstance(host, MemoryHost)
+        app = web.Application()
+        app.router.add_post("/prompt", partial(_take, host))
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def _take(host: MemoryHost, request: web.Request) -> web.Response:
+    body = host.hooks.rewrite(await request.json())
+    outputs = {"2": {"images": [{"filename": "made_00001_.png", "subfolder": "", "type": "output"}]}}
+    worker = threading.Thread(target=host.hooks.tell, args=(FinishedPrompt(body["prompt_id"], outputs),))
+    worker.start()
+    return web.json_response({"prompt_id": body["prompt_id"]})
+
+
+@HOSTS
+async def test_finished_prompts_are_told_of_on_another_thread(make: MakeHost, tmp_path: Path) -> None:
+    host = make(tmp_path, False)
+    told: list[tuple[FinishedPrompt, int]] = []
+    done = threading.Event()
+
+    def fail(_: FinishedPrompt) -> None:
+        raise RuntimeError("a listener's own fault")
+
+    def listen(prompt: FinishedPrompt) -> None:
+        told.append((prompt, threading.get_ident()))
+        done.set()
+
+    host.on_finished(fail)
+    host.on_finished(listen)
+    prompt_id = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"
+    async with serving(host) as client:
+        for _ in range(2):  # the failure of a listener does not end the worker
+            done.clear()
+            async with client.post("/prompt", json={"prompt": GRAPH, "prompt_id": prompt_id}) as response:
+                assert response.status == 200, await response.text()
+            assert await asyncio.to_thread(done.wait, 10)
+    for prompt, thread in told:
+        assert prompt.prompt_id == prompt_id
+        assert [image["type"] for image in prompt.outputs["2"]["images"]] == ["output"]
+        assert thread != threading.get_ident()
+    assert len(told) == 2
+
+
+@HOSTS
+async def test_submitted_bodies_are_rewritten_in_the_task_of_their_request(make: MakeHost, tmp_path: Path) -> None:
+    host = make(tmp_path, False)
+    tasks: list[Any] = []
+    finished: list[str] = []
+    done = threading.Event()
+
+    def fail(_: dict[str, Any]) -> dict[str, Any]:
+        raise RuntimeError("a rewrite's own fault")
+
+    def rename(body: dict[str, Any]) -> dict[str, Any]:
+        tasks.append(asyncio.current_task())
+        return {**body, "prompt_id": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"}
+
+    def listen(prompt: FinishedPrompt) -> None:
+        finished.append(prompt.prompt_id)
+        done.set()
+
+    host.on_prompt(fail)
+    host.on_prompt(rename)
+    host.on_finished(listen)
+    async with serving(host) as client:
+        async with client.post("/prompt", json={"prompt": GRAPH}) as response:
+            assert (await response.json())["prompt_id"] == "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"
+        assert await asyncio.to_thread(done.wait, 10)
+    assert finished == ["0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"]
+    assert tasks[0] is not None and tasks[0] is not asyncio.current_task()
+
+
+@HOSTS
+@pytest.mark.parametrize(
+    ("class_type", "input_name", "choices"),
+    [
+        ("LoadImage", "image", ["photo.png"]),
+        ("ImageScale", "crop", ["disabled", "center"]),
+        ("ImageScale", "width", None),
+        ("ImageScale", "nothing", None),
+        ("Nothing", "image", None),
+        ("", "", None),
+    ],
+)
+def test_what_an_input_offers(
+    make: MakeHost, tmp_path: Path, class_type: str, input_name: str, choices: list[str] | None
+) -> None:
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "photo.png").write_bytes(b"")
+    offered = make(tmp_path, False).choices(class_type, input_name)
+    assert (None if offered is None else list(offered)) == choices
+
+
+@HOSTS
+def test_which_nodes_are_executed_for_their_own_sake(make: MakeHost, tmp_path: Path) -> None:
+    host = make(tmp_path, False)
+    assert [host.is_output_node(each) for each in ("SaveImage", "LoadImage", "Nothing", "")] == [
+        True,
+        False,
+        False,
+        False,
+    ]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
-from comfy_assets_node.comfy_assets.names import UnsafeName, folder_parts, relative_parts
 from comfy_assets_node.comfy_assets.host.standalone.saving import fill_placeholders, next_counter, save_place
+from comfy_assets_node.comfy_assets.names import UnsafeName, folder_parts, relative_parts
 
 
 @pytest.mark.parametrize(
