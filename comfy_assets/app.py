@@ -125,22 +125,20 @@ class Services:
 
         ``recover`` puts in order what a killed server left, which is not for commands: a server may be at work.
         """
-        db: Database | None = None
         try:
-            db = await Database.open(self.host.data_directory() / STORE_NAME)
-            await self._compose(db, recover)
+            self._db = await Database.open(self.host.data_directory() / STORE_NAME)
+            await self._compose(self._db, recover)
         except (StoreError, sqlite3.Error) as error:
             self._problem = str(error)
             log.error("The library is unavailable. %s", error)
-            if db is not None:
-                await db.close()
+            await self.stop()
         finally:
             self._opened.set()
 
     async def _compose(self, db: Database, recover: bool) -> None:
         tasks = TaskRunner(_Journal(db))
         gate = WorkGate(self.host.is_executing)
-        self._db, self._tasks = db, tasks
+        self._tasks = tasks
         self._assets = AssetService(db, self.host)
         self._indexer = Indexer(db, self.host, tasks, gate, hash_files=self.config.hash_files)
         self._uploads = Uploads(db, self.host)

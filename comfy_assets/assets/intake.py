@@ -37,7 +37,8 @@ from .roots import Roots
 
 log = logging.getLogger("comfy_assets.library")
 
-GATHER_S = 0.25  # how long to wait for more prompts to finish before recording what they wrote
+# How long to wait for more prompts to finish before recording what they wrote: while none is executed, and meanwhile.
+IDLE_S, BUSY_S = 0.1, 0.5
 _BATCH = 500
 _MAX_WAITING = 20_000  # files; beyond them the next scan has to find what there is
 
@@ -123,7 +124,8 @@ class OutputIntake:
     async def _drain(self) -> None:
         while True:
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), GATHER_S)
+                pause = BUSY_S if self._host.is_executing() else IDLE_S
+                await asyncio.wait_for(self._closing.wait(), pause)
             batch = self._next_batch()
             if not batch:
                 return

@@ -170,6 +170,8 @@ def _common_digest(one: BinaryIO, other: BinaryIO, pause: Pause, count: Count) -
 
 
 def _put_link(original: Path, kept: os.stat_result, copy: Path, before: os.stat_result) -> None:
+    if _state(original.lstat()) != _state(kept):  # asked here, as a new name changes the state too
+        raise Refused("the file to keep changed while it was being linked to")
     passing = _passing(copy, "link")
     _clear(passing)
     try:

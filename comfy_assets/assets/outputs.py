@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,27 +64,37 @@ class OutputFolders:
 
     def __init__(self, folders: HostFolders) -> None:
         self._roots = Roots(folders)
-        self._walked = lru_cache(maxsize=None)(_as_walked)
+        self._folder = lru_cache(maxsize=None)(self._find_folder)
 
     def locate(self, file: OutputFile) -> LocatedFile | None:
         """The file, if it is there and a scan would list it: not outside its folder, hidden, or litter."""
-        root = self._roots.destination(file.kind)
-        if root is None:
+        subfolder, name = os.path.split(os.path.join(file.subfolder, file.name))  # noqa: PTH118 - called for every file
+        if not name or name.startswith("."):
             return None
         try:
-            path = absolute(root / file.subfolder / file.name)
-            if root not in path.parents or any(part.startswith(".") for part in path.relative_to(root).parts):
+            folder = self._folder(file.kind, subfolder)
+            if folder is None:
                 return None
-            folder = self._walked(root, path.parent)
-            path.name.encode()
-            str(folder).encode()
-            info = Path(extended(str(folder / path.name))).stat()
+            name.encode()
+            info = os.stat(extended(os.path.join(folder[0], name)))  # noqa: PTH116, PTH118
         except (OSError, ValueError):  # a name that the system refuses, or that is no Unicode
             return None
-        place = self._roots.place(folder)
-        if place is None or not stat.S_ISREG(info.st_mode) or is_ignored(path.name, info.st_size):
+        if not stat.S_ISREG(info.st_mode) or is_ignored(name, info.st_size):
             return None
-        return LocatedFile(str(folder), place, path.name, file_stat(info))
+        return LocatedFile(*folder, name, file_stat(info))
+
+    def _find_folder(self, kind: OutputKind, subfolder: str) -> tuple[str, Place] | None:
+        """The path, as a scan spells it, and the place of a folder below the one for this kind of files."""
+        root = self._roots.destination(kind)
+        if root is None:
+            return None
+        folder = absolute(root / subfolder)
+        if not folder.is_relative_to(root) or any(part.startswith(".") for part in folder.relative_to(root).parts):
+            return None
+        folder = _as_walked(root, folder)
+        str(folder).encode()
+        place = self._roots.place(folder)
+        return None if place is None else (str(folder), place)
 
 
 def _as_walked(root: Path, folder: Path) -> Path:

@@ -50,7 +50,7 @@ async def finish(library: Any, job_id: str, *names: str, kind: str = "output") -
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "GATHER_S", 0.01)
+    monkeypatch.setattr(intake, "IDLE_S", 0.01)
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ async def test_a_failure_costs_its_batch_alone(
 
 
 async def test_an_orderly_stop_loses_no_job(make_library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
-    monkeypatch.setattr(intake, "GATHER_S", 60)
+    monkeypatch.setattr(intake, "IDLE_S", 60)
     library = await make_library()
     library.write("output/a.png", png())
     library.host.hooks.tell(FinishedPrompt(JOB, {"9": shown("a.png")}))

@@ -1,0 +1,70 @@
+"""Runs the command in a process of its own that comes to a halt at one moment. Arguments: the moment, how, the command.
+
+``kill`` ends the process there as ``kill -9`` does; ``wait`` says "there" and goes on once the work is asked to stop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fault"))
+import checkout  # noqa: E402
+
+checkout.load()
+from comfy_assets_node.comfy_assets.assets import linking, verify  # noqa: E402
+from comfy_assets_node.comfy_assets.cli import main  # noqa: E402
+from comfy_assets_node.comfy_assets.db import recorded  # noqa: E402
+from comfy_assets_node.comfy_assets.tasks.cancel import CancelToken  # noqa: E402
+
+# The moments: what is called there, and whether it is done before the halt.
+MOMENTS: dict[str, tuple[Any, str, bool]] = {
+    "compared": (linking, "_common_digest", True),
+    "noted": (linking, "_put_link", False),
+    "linked": (Path, "hardlink_to", True),
+    "copied": (linking, "_copy", True),
+    "dressed": (linking, "_give_back", True),
+    "replaced": (Path, "replace", True),
+    "restamping": (recorded, "restamp", False),
+    "reading": (verify.Verifier, "_digest", True),
+}
+tokens: list[CancelToken] = []
+moment, how = sys.argv[1:3]
+
+
+def halt() -> None:
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    print("there", flush=True)
+    deadline = time.monotonic() + 20
+    while not any(token.is_cancelled for token in tokens):
+        assert time.monotonic() < deadline, "nobody asked to stop"
+        time.sleep(0.01)
+
+
+def halting(real: Callable[..., Any], after: bool) -> Callable[..., Any]:
+    def wrapped(*arguments: Any) -> Any:
+        if not after:
+            halt()
+        answer = real(*arguments)
+        if after:
+            halt()
+        return answer
+
+    return wrapped
+
+
+def remember(self: CancelToken, real: Callable[[CancelToken], None] = CancelToken.__init__) -> None:
+    real(self)
+    tokens.append(self)
+
+
+CancelToken.__init__ = remember  # type: ignore[method-assign]
+owner, name, after = MOMENTS[moment]
+setattr(owner, name, halting(getattr(owner, name), after))
+raise SystemExit(main(sys.argv[3:]))
