@@ -88,13 +88,14 @@ class Duplicates:
         chosen = list(surplus)
         self.progress = HashProgress(len(chosen), sum(_size(each) for each in chosen))
         with LinkLog(self._log_folder) as log:
-            for kept, group_ in groupby(chosen, key=lambda each: each.kept):
-                original = _original(kept.files[0])
-                for each in group_:
-                    self._token.check()
-                    original = await self._replace(each.copy, original, log)
-                    self.outcome.log = log.path
-                    self.progress.hashed += 1
+            try:
+                for kept, group_ in groupby(chosen, key=lambda each: each.kept):
+                    original = _original(kept.files[0])
+                    for each in group_:
+                        self._token.check()
+                        original = await uninterrupted(self._replace(each.copy, original, log), self._token)
+            finally:
+                self.outcome.log = log.path
         return self.outcome
 
     async def _replace(self, copy: Copy, original: Original, log: LinkLog) -> Original:
@@ -114,6 +115,7 @@ class Duplicates:
             except (Refused, OSError) as error:
                 self._skip(path, error)
                 complete = False
+        self.progress.hashed += 1
         if complete:
             self.outcome.done += 1
             self.outcome.bytes += original.size
@@ -124,8 +126,7 @@ class Duplicates:
         self.progress = HashProgress(len(entries), sum(entry.size for entry in entries))
         for entry in entries:
             self._token.check()
-            await self._part(entry)
-            self.progress.hashed += 1
+            await uninterrupted(self._part(entry), self._token)
         return self.outcome
 
     async def _part(self, entry: LinkedCopy) -> None:
@@ -134,6 +135,7 @@ class Duplicates:
         def work() -> FileStat | None:
             return separate(entry, self._token.check, self.progress.add_bytes)
 
+        self.progress.hashed += 1
         try:
             parted = await self._restamped(work, path, entry.linked_mtime_ns)
         except (Refused, OSError) as error:
@@ -144,18 +146,13 @@ class Duplicates:
             self.outcome.unchanged += not parted
 
     async def _restamped(self, work: Callable[[], FileStat | None], path: Path, before_mtime_ns: int) -> bool:
-        """Do the work in a thread, and note the stat that it answers; answers whether it did. Cancelling does not
-        come between the two."""
-
-        async def whole() -> bool:
-            stat = await asyncio.to_thread(work)
-            if stat is None:
-                return False
-            async with self._db.transaction() as tx:
-                await recorded.restamp(tx, str(path.parent), path.name, before_mtime_ns, stat)
-            return True
-
-        return await uninterrupted(whole(), self._token)
+        """Do the work in a thread, and note the stat that it answers; answers whether it did."""
+        stat = await asyncio.to_thread(work)
+        if stat is None:
+            return False
+        async with self._db.transaction() as tx:
+            await recorded.restamp(tx, str(path.parent), path.name, before_mtime_ns, stat)
+        return True
 
     def status(self) -> dict[str, Any]:
         """How far the work is, as JSON members."""

@@ -121,7 +121,8 @@ class Previews:
             location = await assets.stand_in(self._db, digest)
         if location is None:
             raise _missing()
-        place = Named(Path(location.folder), Path(location.folder), location.name)
+        folder = Path(location.folder)
+        place = Named(Path(folder.anchor), folder, location.name)
         return place, await asyncio.to_thread(lambda: viewing.find(self._host.folders(), place))
 
     async def _body(self, preview: Preview) -> bytes:

@@ -85,7 +85,10 @@ def find(folders: HostFolders, wanted: Named) -> Found:
 
 
 def _is_beyond_link(folders: HostFolders, wanted: Named) -> bool:
-    """Whether the folder leaves the library by a link. Raises FileMissingError if the file does so by itself."""
+    """Whether the folder leaves the library by a link.
+
+    Raises FileMissingError if the file does so by itself, or if either leads to what is never part of the library.
+    """
     folder, file = _real(wanted.folder), _real(wanted.path)
     is_folder_linked = folder != _real(wanted.base) / wanted.folder.relative_to(wanted.base)
     is_file_linked = file != folder / wanted.name
@@ -94,7 +97,10 @@ def _is_beyond_link(folders: HostFolders, wanted: Named) -> bool:
     library = Roots(_real_folders(folders))
     if is_file_linked and library.place(file.parent) is None:
         raise _missing()
-    return is_folder_linked and library.place(folder) is None
+    is_beyond = library.place(folder) is None
+    if is_beyond and library.is_excluded(folder):
+        raise _missing()
+    return is_beyond and is_folder_linked
 
 
 def _real(path: Path) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fault"))
-import checkout  # noqa: E402
+import checkout
 
 checkout.load()
 from comfy_assets_node.comfy_assets.assets import linking, verify  # noqa: E402
@@ -24,6 +24,7 @@ from comfy_assets_node.comfy_assets.tasks.cancel import CancelToken  # noqa: E40
 
 # The moments: what is called there, and whether it is done before the halt.
 MOMENTS: dict[str, tuple[Any, str, bool]] = {
+    "comparing": (linking, "_common_digest", False),
     "compared": (linking, "_common_digest", True),
     "noted": (linking, "_put_link", False),
     "linked": (Path, "hardlink_to", True),
