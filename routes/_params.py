@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from aiohttp import web
@@ -57,6 +58,16 @@ def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
         message, field = split_error(error)
         reason = message.removesuffix(", got `str`")  # which every parameter is
         raise InvalidQueryError(f"{field}: {reason}.", details={"field": field}) from error
+
+
+def check_encoding(raw_query: str) -> None:
+    """Raise InvalidQueryError for a parameter whose bytes are not valid UTF-8: aiohttp takes them for plain text."""
+    for part in raw_query.split("&"):
+        name, _, value = part.partition("=")
+        try:
+            unquote_to_bytes(value).decode("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidQueryError("The value is not valid Unicode.", details={"field": name}) from None
 
 
 def _check_unicode(name: str, values: list[str]) -> None:

@@ -15,6 +15,7 @@ from ..comfy_assets.names import FileType
 from ._content import disposition, is_held
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
+from ._params import check_encoding
 
 _PLANES: dict[str | None, Plane] = {None: "flat", "rgb": "rgb", "a": "alpha", "alpha": "alpha"}
 
@@ -33,6 +34,7 @@ class ViewFile(msgspec.Struct, frozen=True, kw_only=True):
 async def view_file(call: Call[ViewFile]) -> web.Response:
     """A thumbnail of a picture or video (viewFile with ``res``)."""
     query = call.query
+    check_encoding(call.request.rel_url.raw_query_string)
     if not query.filename:
         raise InvalidQueryError("filename is missing.", details={"field": "filename"})
     wanted = Wanted(query.type, query.subfolder, query.filename, query.res, _PLANES[query.channel])

@@ -27,7 +27,7 @@ MAX_BYTES = 512 << 20
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _DECODED_AT_ONCE = ("WEBP", "AVIF")  # the whole file and every pixel, held twice
 _PREFIX = 16
-_BAND_PIXELS = 4 << 20
+_BAND_PIXELS = 1 << 20
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -167,6 +167,9 @@ def shrunk(picture: Image.Image, size: tuple[int, int], convert: Convert) -> Ima
 def _averaged(picture: Image.Image, across: int, down: int, convert: Convert) -> Image.Image:
     width, height = picture.size
     rows = max(1, _BAND_PIXELS // (width * down)) * down
+    if rows >= height:
+        whole = convert(picture)
+        return whole.reduce((across, down)) if across > 1 or down > 1 else whole
     small: Image.Image | None = None
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
@@ -209,6 +212,8 @@ def _eight_bits(band: Image.Image, factor: float) -> Image.Image:
 
 def upright(picture: Image.Image, source: Image.Image) -> Image.Image:
     """The picture turned as its source's EXIF data says; as it is where that cannot be read."""
+    if source.format == "TIFF":
+        return picture  # Pillow has turned it while loading
     try:
         turn = _TURNS.get(source.getexif().get(_ORIENTATION, 1))
     except _BROKEN:

@@ -69,10 +69,14 @@ def _check_unchanged(stream: PictureStream, stat: FileStat) -> None:
 
 
 def _of_picture(source: ImageFile.ImageFile, stream: PictureStream, res: int, plane: Plane) -> Image.Image:
-    size = fitted(source.size, res)
+    whole = source.size
+    size = fitted(whole, res)
     source.draft(None, (2 * size[0], 2 * size[1]))  # JPEG can be decoded at an eighth of its size
+    is_draft = source.size != whole
     stream.is_strict = True
     source.load()
+    if not is_draft:
+        size = fitted(source.size, res)  # some Pillows turn TIFF files only now
     convert = raster.to_plain(source)
     small = raster.shrunk(source, size, lambda band: _plane_of(convert(band), plane))
     return raster.upright(_flattened(small), source)

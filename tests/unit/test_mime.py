@@ -5,7 +5,13 @@ from __future__ import annotations
 import mimetypes
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.mime import guess_mime, is_previewable, is_safe_inline
+from comfy_assets_node.comfy_assets.assets.mime import (
+    guess_mime,
+    has_thumbnail,
+    is_picture,
+    is_previewable,
+    is_safe_inline,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,3 +79,22 @@ def test_the_platform_has_no_say() -> None:
 )
 def test_what_browsers_may_do(mime: str, previewable: bool, inline: bool) -> None:
     assert (is_previewable(mime), is_safe_inline(mime)) == (previewable, inline)
+
+
+@pytest.mark.parametrize(
+    ("mime", "picture", "thumbnail"),
+    [
+        ("image/png", True, True),
+        ("Image/JPEG; q=1", True, True),
+        ("image/tiff", True, True),
+        ("image/avif", True, False),
+        ("image/x-icon", True, False),
+        ("image/svg+xml", False, False),
+        ("image/x-exr", False, False),
+        ("video/mp4", False, False),
+        ("text/plain", False, False),
+        ("", False, False),
+    ],
+)
+def test_what_is_a_picture(mime: str, picture: bool, thumbnail: bool) -> None:
+    assert (is_picture(mime), has_thumbnail(mime)) == (picture, thumbnail)
