@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sqlite3
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotConfirmed as error:
         print(f"comfy-assets: {error}", file=sys.stderr)
         return error.status
-    except (ApiError, StoreError, OSError, ValueError) as error:
+    except (ApiError, StoreError, sqlite3.Error, OSError, ValueError) as error:
         print(f"comfy-assets: {error}", file=sys.stderr)
         return 1
 

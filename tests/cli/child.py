@@ -66,6 +66,8 @@ def remember(self: CancelToken, real: Callable[[CancelToken], None] = CancelToke
 
 
 CancelToken.__init__ = remember  # type: ignore[method-assign]
+# A shell that starts tests in the background has them ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 owner, name, after = MOMENTS[moment]
 setattr(owner, name, halting(getattr(owner, name), after))
 raise SystemExit(main(sys.argv[3:]))

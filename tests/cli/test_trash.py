@@ -1,0 +1,183 @@
+"""``comfy-assets trash``, and what ``status`` says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import FormData
+from comfy_assets_node.comfy_assets.cli import main
+
+DAY_MS = 86_400_000
+
+
+class Deleting:
+    """A library in which things are deleted over HTTP, and the command run beside it."""
+
+    def __init__(self, library: Any, capture: pytest.CaptureFixture[str]) -> None:
+        self.library = library
+        self.capture = capture
+
+    async def upload(self, name: str, content: bytes) -> str:
+        """The id of a new asset."""
+        form = FormData()
+        form.add_field("tags", '["input"]')
+        form.add_field("file", content, filename=name, content_type="application/octet-stream")
+        async with self.library.client.post("/api/assets", data=form) as response:
+            assert response.status == 201, await response.text()
+            return str((await response.json())["id"])
+
+    async def delete(self, asset_id: str, days_ago: int = 0) -> None:
+        """Delete an asset, as if that many days ago."""
+        async with self.library.client.delete(f"/api/assets/{asset_id}") as response:
+            assert response.status == 204, await response.text()
+        async with self.library.services.db.transaction() as tx:
+            await tx.execute(
+                "UPDATE trash SET deleted_at = deleted_at - ? WHERE asset_id = (SELECT id FROM assets WHERE uuid = ?)",
+                (days_ago * DAY_MS, asset_id),
+            )
+
+    async def run(self, *arguments: str) -> tuple[int, str, str]:
+        """Status, output and errors of the command."""
+        self.capture.readouterr()
+        base = ["--base-directory", str(self.library.base)]
+        status = await asyncio.to_thread(main, [*arguments, *base])
+        return status, *self.capture.readouterr()
+
+    async def listed(self) -> list[dict[str, Any]]:
+        """What is deleted."""
+        status, out, _ = await self.run("trash", "list", "--json")
+        assert status == 0
+        return list(json.loads(out))
+
+    def files(self) -> list[str]:
+        """What lies in the input folder and in the trash."""
+        folders = (self.library.base / "input", self.library.base / "user/__comfy_assets/trash")
+        return sorted(path.name for folder in folders for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+async def deleting(library: Any, capsys: pytest.CaptureFixture[str]) -> Deleting:
+    return Deleting(library, capsys)
+
+
+async def test_list(deleting: Deleting) -> None:
+    assert await deleting.listed() == []
+    uploaded = await deleting.upload("ü pload.bin", b"u" * 2000)
+    deleting.library.write("output/scanned.bin", b"s" * 30)
+    await deleting.library.scan()
+    scanned = (await deleting.library.asset("scanned.bin"))["id"]
+    await deleting.delete(uploaded, days_ago=2)
+    await deleting.delete(scanned)
+    first, second = await deleting.listed()
+    when = [entry.pop("deleted_at") for entry in (first, second)]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text) for text in when) and when[0] > when[1]
+    assert first == {"id": scanned, "name": "scanned.bin", "owner": "", "size": 30, "file_in_trash": False}
+    owner = second.pop("owner")
+    assert second == {"id": uploaded, "name": "ü pload.bin", "size": 2000, "file_in_trash": True}
+    assert isinstance(owner, str)
+    _, out, _ = await deleting.run("trash", "list")
+    lines = out.splitlines()
+    assert [line.split("  ")[0] for line in lines[:2]] == [scanned, uploaded]
+    assert "record only" in lines[0] and "file in the trash" in lines[1]
+    assert lines[2] == "2 deleted assets, 2 kB of files in the trash"
+    _, out, _ = await deleting.run("status")
+    assert out.splitlines()[-1] == "2 deleted assets can be restored, 2 kB of files kept in the trash"
+    _, out, _ = await deleting.run("status", "--json")
+    assert {key: json.loads(out)[key] for key in ("deleted", "trash_bytes")} == {"deleted": 2, "trash_bytes": 2000}
+
+
+async def test_restore(deleting: Deleting) -> None:
+    ids = [await deleting.upload(f"{number}.bin", b"%d" % number) for number in range(3)]
+    for asset_id in ids:
+        await deleting.delete(asset_id)
+    assert await deleting.library.assets() == []
+    status, out, err = await deleting.run("trash", "restore", ids[0], ids[2])
+    assert (status, err) == (0, "")
+    assert [line.split("  ")[0] for line in out.splitlines()] == [ids[0], ids[2]]
+    assert str(deleting.library.base / "input" / "0.bin") in out
+    assert {asset["id"] for asset in await deleting.library.assets()} == {ids[0], ids[2]}
+    assert (deleting.library.base / "input" / "2.bin").read_bytes() == b"2"
+    assert [entry["id"] for entry in await deleting.listed()] == [ids[1]]
+
+
+@pytest.mark.parametrize("unknown", ["00000000-0000-4000-8000-000000000000", "no id"])
+async def test_restore_goes_on_after_an_unknown_id(deleting: Deleting, unknown: str) -> None:
+    asset_id = await deleting.upload("a.bin", b"a")
+    await deleting.delete(asset_id)
+    status, out, err = await deleting.run("trash", "restore", unknown, asset_id)
+    assert status == 3
+    assert err == f"{unknown}: There is no such asset.\n"
+    assert out.startswith(asset_id)
+    assert await deleting.listed() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left"),
+    [
+        ((), []),
+        (("--older-than", "2d"), ["new.bin"]),
+        (("--older-than", "36h"), ["new.bin"]),
+        (("--older-than", "1w"), ["days.bin", "new.bin"]),
+        (("--older-than", "999999w"), ["days.bin", "new.bin", "weeks.bin"]),
+    ],
+)
+async def test_empty(deleting: Deleting, arguments: tuple[str, ...], left: list[str]) -> None:
+    for name, days_ago in (("new.bin", 0), ("days.bin", 3), ("weeks.bin", 20)):
+        await deleting.delete(await deleting.upload(name, name.encode() * 100), days_ago)
+    kept = await deleting.upload("kept.bin", b"kept")
+    status, out, _ = await deleting.run("trash", "empty", "--yes", *arguments)
+    assert status == 0
+    assert out.startswith(f"{3 - len(left)} deleted asset")
+    assert sorted(entry["name"] for entry in await deleting.listed()) == left
+    assert deleting.files() == sorted([*left, "kept.bin"])
+    assert [asset["id"] for asset in await deleting.library.assets()] == [kept]
+
+
+async def test_empty_keeps_records_of_files_in_their_places(deleting: Deleting) -> None:
+    deleting.library.write("output/scanned.bin", b"s")
+    await deleting.library.scan()
+    await deleting.delete((await deleting.library.asset("scanned.bin"))["id"])
+    _, out, _ = await deleting.run("trash", "empty", "--yes")
+    assert out == "0 deleted assets removed for good, 0 B freed\n"
+    assert (deleting.library.base / "output/scanned.bin").exists()
+    assert len(await deleting.listed()) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "arguments", "status", "emptied"),
+    [
+        ("y\n", (), 0, True),
+        ("n\n", (), 1, False),
+        ("", (), 1, False),
+        (None, (), 2, False),
+        (None, ("--yes",), 0, True),
+    ],
+)
+async def test_emptying_is_confirmed(
+    deleting: Deleting,
+    someone_says: Callable[[str], None],
+    answer: str | None,
+    arguments: tuple[str, ...],
+    status: int,
+    emptied: bool,
+) -> None:
+    await deleting.delete(await deleting.upload("a.bin", b"a" * 1500))
+    if answer is not None:
+        someone_says(answer)
+    ended, _, err = await deleting.run("trash", "empty", *arguments)
+    assert ended == status
+    assert (deleting.files() == []) == emptied
+    assert ("Remove 1 file (1.5 kB) for good? [y/N]" in err) == (answer is not None)
+
+
+@pytest.mark.parametrize("age", ["", "30", "d", "-1d", "1.5d", "30 d", "1y", "٣d", "9999999d"])
+def test_ages_that_are_none(base: Any, age: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        base.run("trash", "empty", "--yes", "--older-than", age)
+    assert ended.value.code == 2
+    assert "--older-than" in capsys.readouterr().err
