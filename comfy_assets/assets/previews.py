@@ -79,14 +79,24 @@ class Previews:
         self._thumbnailer: Thumbnailer | None = None
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="comfy-assets-thumbnails")
         self._slots = asyncio.Semaphore(_THREADS)
+        self._requests: set[asyncio.Task[Answer]] = set()
         self._under_way: dict[str, asyncio.Task[bytes]] = {}
         self._failures: OrderedDict[str, tuple[float, ApiError]] = OrderedDict()
 
     async def get(self, wanted: Wanted, owner: str, is_held: Callable[[str], bool]) -> Answer:
         """The thumbnail, unless ``is_held`` says of its key that the client has it.
 
-        Raises InvalidNameError, FileMissingError, NoThumbnailError, ImageTooLargeError, ImageUnreadableError.
+        Raises InvalidNameError, FileMissingError, NoThumbnailError, ImageTooLargeError, ImageUnreadableError. Is
+        cancelled when the service is closed, wherever it is: store and threads are gone afterwards.
         """
+        request = asyncio.create_task(self._get(wanted, owner, is_held), name="comfy-assets preview")
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
+        if self._token.is_cancelled:
+            request.cancel()
+        return await request
+
+    async def _get(self, wanted: Wanted, owner: str, is_held: Callable[[str], bool]) -> Answer:
         for _ in range(2):
             preview = await self._find(wanted, owner)
             if is_held(preview.key):
@@ -186,7 +196,7 @@ class Previews:
     async def close(self) -> None:
         """Give up what is being made."""
         self.cancel()
-        tasks = list(self._under_way.values())
+        tasks = [*self._requests, *self._under_way.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

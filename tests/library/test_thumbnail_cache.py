@@ -470,6 +470,32 @@ async def test_stopping_waits_for_no_picture(library: Any, workshop: Workshop) -
     assert len(workshop.made) == 2
 
 
+async def test_a_request_that_is_still_looking_is_given_up_too(
+    library: Any, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would ask a store and threads that are gone by the time it has found its file."""
+    draw(library, "a.png")
+    looking, found = threading.Event(), threading.Event()
+    real = previews_module.viewing.named
+
+    def named(*arguments: Any) -> Any:
+        looking.set()
+        assert found.wait(WAIT_S)
+        return real(*arguments)
+
+    monkeypatch.setattr(previews_module.viewing, "named", named)
+    service = library.services.previews
+    request = asyncio.create_task(show(library, "a.png"))
+    await asyncio.to_thread(looking.wait, WAIT_S)
+    await asyncio.wait_for(library.services.stop(), WAIT_S / 2)
+    found.set()
+    await asyncio.wait([request])
+    assert request.cancelled()
+    with pytest.raises(asyncio.CancelledError):
+        await service.get(Wanted("output", "", "a.png", 64, "flat"), "", lambda _: False)
+    assert workshop.made == []
+
+
 def test_a_service_without_requests_starts_no_thread_and_reads_nothing(tmp_path: Path) -> None:
     before = threading.active_count()
     cache = ThumbnailCache(tmp_path / "t", 1 << 20)
