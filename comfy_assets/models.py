@@ -17,6 +17,8 @@ Plane = Literal["flat", "rgb", "alpha"]
 
 FileStat = tuple[int, int, int]  # size in bytes, mtime in ns, inode (0 where the file system tells none)
 
+ZERO_ID = "00000000-0000-0000-0000-000000000000"  # no asset's
+
 # Where an asset came from: a scan, an upload, or a reference to content that was there already.
 SCANNED, UPLOADED, REFERENCE = range(3)
 

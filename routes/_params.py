@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 from urllib.parse import unquote_to_bytes
 
@@ -10,7 +11,7 @@ import msgspec
 from aiohttp import web
 from multidict import MultiMapping
 
-from ..comfy_assets.errors import InvalidBodyError, InvalidHashError, InvalidQueryError
+from ..comfy_assets.errors import InvalidBodyError, InvalidHashError, InvalidPreviewError, InvalidQueryError
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 
@@ -138,6 +139,14 @@ def parse_hash(text: str) -> bytes:
     if match is None:
         raise InvalidHashError("A hash looks like blake3: and 64 hexadecimal digits.", details={"field": "hash"})
     return bytes.fromhex(match[1])
+
+
+def parse_preview_id(text: str) -> str:
+    """The id of an asset that is to be a preview, in canonical form. Raises InvalidPreviewError for what is no UUID."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError as error:
+        raise InvalidPreviewError("preview_id must be a UUID.", details={"field": "preview_id"}) from error
 
 
 async def parse_body(schema: type[Q], request: web.Request) -> Q:

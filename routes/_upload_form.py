@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -18,6 +19,7 @@ from aiohttp.http import HttpProcessingError
 from ..comfy_assets.assets.admission import check_mime
 from ..comfy_assets.assets.declared import Declared, checked_name
 from ..comfy_assets.assets.draft import Draft
+from ..comfy_assets.assets.on_disk import on_disk
 from ..comfy_assets.assets.tag_rules import normalized
 from ..comfy_assets.assets.uploads import Uploads
 from ..comfy_assets.errors import (
@@ -25,12 +27,11 @@ from ..comfy_assets.errors import (
     InvalidBodyError,
     InvalidHashError,
     InvalidIdError,
-    InvalidPreviewError,
     InvalidTagsError,
-    StorageError,
     UnsupportedContentError,
 )
-from ._params import check_user_metadata
+from ..comfy_assets.models import ZERO_ID
+from ._params import check_user_metadata, parse_preview_id
 
 _CHUNK = 256 << 10
 _BATCH = 1 << 20
@@ -38,7 +39,6 @@ _MAX_FIELD = 256 << 10
 _MAX_PARTS = 100
 _FORM_SLACK = 1 << 20  # what the form may hold beside the file
 _HASH = re.compile(r"(blake3|sha256):([0-9a-f]{64})")
-_ZERO_ID = "00000000-0000-0000-0000-000000000000"
 
 
 @contextlib.asynccontextmanager
@@ -141,15 +141,11 @@ async def _receive(part: BodyPartReader, draft: Draft, limit: int) -> None:
             if gathered >= _BATCH:
                 if writing is not None:
                     await writing
-                writing = asyncio.ensure_future(asyncio.to_thread(draft.write, batch))
+                writing = asyncio.ensure_future(on_disk(partial(draft.write, batch)))
                 batch, gathered = [], 0
         if writing is not None:
             await writing
-        await asyncio.to_thread(draft.write, batch)
-    except OSError as error:
-        if isinstance(error, ConnectionError):
-            raise
-        raise StorageError(f"The file could not be written: {error.strerror or type(error).__name__}.") from error
+        await on_disk(partial(draft.write, batch))
     finally:
         if writing is not None and not writing.done():
             await asyncio.wait([writing])
@@ -196,16 +192,9 @@ def _id(text: str) -> str:
         found = str(uuid.UUID(text))
     except ValueError as error:
         raise InvalidIdError("id must be a UUID.", details={"field": "id"}) from error
-    if found == _ZERO_ID:
+    if found == ZERO_ID:
         raise InvalidIdError("The zero UUID is no asset's id.", details={"field": "id"})
     return found
-
-
-def _preview_id(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError as error:
-        raise InvalidPreviewError("preview_id must be a UUID.", details={"field": "preview_id"}) from error
 
 
 _FIELDS: dict[str, Callable[[str], Any]] = {
@@ -215,7 +204,7 @@ _FIELDS: dict[str, Callable[[str], Any]] = {
     "user_metadata": _user_metadata,
     "hash": _hash,
     "id": _id,
-    "preview_id": _preview_id,
+    "preview_id": parse_preview_id,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import msgspec
@@ -11,12 +10,12 @@ from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.assets.admission import check_mime
 from ..comfy_assets.assets.declared import checked_name
-from ..comfy_assets.errors import InvalidBodyError, InvalidPreviewError
+from ..comfy_assets.errors import InvalidBodyError
 from ..comfy_assets.models import AssetEdit
 from ._asset_body import AssetBody, asset_body
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
-from ._params import NoQuery, check_user_metadata, parse_body
+from ._params import NoQuery, check_user_metadata, parse_body, parse_preview_id
 
 
 class UpdateBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +34,7 @@ async def update_asset(call: Call[NoQuery]) -> AssetBody:
     change = AssetEdit(
         name=checked_name(body.name) if body.name is not UNSET else None,
         mime_type=check_mime(body.mime_type) if body.mime_type is not UNSET else None,
-        preview_id=_preview_id(body.preview_id) if body.preview_id is not UNSET else None,
+        preview_id=parse_preview_id(body.preview_id) if body.preview_id is not UNSET else None,
         user_metadata=check_user_metadata(body.user_metadata) if body.user_metadata is not UNSET else None,
     )
     if change == AssetEdit():
@@ -48,13 +47,6 @@ async def delete_asset(call: Call[NoQuery]) -> web.Response:
     """Delete an asset, so that it can be restored (deleteAsset)."""
     await call.services.editing.delete(call.path["id"], call.user)
     return web.Response(status=204)
-
-
-def _preview_id(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError as error:
-        raise InvalidPreviewError("preview_id must be a UUID.", details={"field": "preview_id"}) from error
 
 
 ROUTES = [

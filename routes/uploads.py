@@ -56,8 +56,7 @@ async def create_from_hash(call: Call[NoQuery]) -> web.Response:
 
 
 def _answer(created: Created) -> web.Response:
-    body = asset_body(created.asset)
-    members = {name: getattr(body, name) for name in body.__struct_fields__}
+    members = msgspec.structs.asdict(asset_body(created.asset))
     return json_response(AssetCreated(**members, created_new=created.is_new), 201 if created.is_new else 200)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -14,8 +13,6 @@ from blake3 import blake3
 
 from . import placing
 
-PREFIX = ".comfy-assets-"
-_SUFFIX = ".part"
 _BLOCK = 1 << 20
 _FLUSH_EVERY = 32 << 20
 
@@ -26,7 +23,7 @@ class Draft:
     def __init__(self, folder: Path) -> None:
         """Begin a file in this folder, which is made if there is none. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{PREFIX}{uuid.uuid4().hex}{_SUFFIX}"
+        self.path = folder / placing.passing_name()
         self.size = 0
         self._hash = blake3()
         self._unflushed = 0
@@ -85,7 +82,7 @@ def remove_leftovers(folders: Iterable[Path], before: float) -> int:
     """
     removed = 0
     for folder in folders:
-        for path in folder.glob(f"{PREFIX}*{_SUFFIX}"):
+        for path in folder.glob("*".join(placing.PASSING)):
             with contextlib.suppress(OSError):  # it vanished, or another server is still writing it
                 if path.stat().st_mtime < before:
                     path.unlink()

@@ -13,12 +13,10 @@ from ..db.connection import Database, Transaction
 from ..db.entries import FileRow
 from ..errors import AssetInUseError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
 from ..host.base import Host
-from ..models import UPLOADED, Asset, AssetEdit
+from ..models import UPLOADED, ZERO_ID, Asset, AssetEdit
 from .service import not_found, parse_id
 from .tag_rules import MAX_TAGS, refuse_reserved
 from .trash_bin import TrashBin
-
-_ZERO_ID = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Editing:
 
         The file keeps its name and place.
         """
-        if change.preview_id == _ZERO_ID:
+        if change.preview_id == ZERO_ID:
             raise InvalidPreviewError("The zero UUID names no asset.", details={"field": "preview_id"})
         async with self._db.transaction() as tx:
             asset = await _get(tx, asset_id, owner)

@@ -138,32 +138,32 @@ class OutputIntake:
             return [self._waiting.popleft() for _ in range(count)]
 
     async def _take_in(self, batch: Sequence[tuple[str, OutputFile]]) -> None:
-        outputs = await asyncio.to_thread(self._locate, batch)
+        folders, outputs = await asyncio.to_thread(self._locate, batch)
         if not outputs:
             return
         known = await arrivals.known(self._db, [output.position for output in outputs])
         outputs = [output for output in outputs if not _is_recorded(output, known.get(output.position))]
-        outputs = await asyncio.to_thread(self._read, outputs, known)
+        outputs = await asyncio.to_thread(self._read, outputs, known, folders)
         if not outputs:
             return
-        roots = Roots(await asyncio.to_thread(self._host.folders))
         async with self._db.transaction() as tx:
-            created = await _record(tx, outputs, roots)
+            created = await _record(tx, outputs, folders.roots)
         self._host.emit("assets.changed", {"created": created} if created else {"changed": len(outputs)})
 
-    def _locate(self, batch: Iterable[tuple[str, OutputFile]]) -> list[_Output]:
-        """Those files that are there, each with the first job that named it."""
+    def _locate(self, batch: Iterable[tuple[str, OutputFile]]) -> tuple[OutputFolders, list[_Output]]:
+        """The folders as they are now, and those files that are there, each with the first job that named it."""
         folders = OutputFolders(self._host.folders())
         found: dict[Position, _Output] = {}
         for job_id, file in batch:
             if (located := folders.locate(file)) is not None:
                 output = _Output(job_id, file, located)
                 found.setdefault(output.position, output)
-        return list(found.values())
+        return folders, list(found.values())
 
-    def _read(self, outputs: Sequence[_Output], known: dict[Position, Arrival]) -> list[_Output]:
+    def _read(
+        self, outputs: Sequence[_Output], known: dict[Position, Arrival], folders: OutputFolders
+    ) -> list[_Output]:
         """The outputs with what they contain, unless that is known; without those that have vanished."""
-        folders = OutputFolders(self._host.folders())
         done: list[_Output] = []
         for output in outputs:
             row = known.get(output.position)

@@ -63,7 +63,7 @@ class OutputFolders:
     """Finds files where nodes say that they are. Blocks: for worker threads."""
 
     def __init__(self, folders: HostFolders) -> None:
-        self._roots = Roots(folders)
+        self.roots = Roots(folders)
         self._folder = lru_cache(maxsize=None)(self._find_folder)
 
     def locate(self, file: OutputFile) -> LocatedFile | None:
@@ -85,7 +85,7 @@ class OutputFolders:
 
     def _find_folder(self, kind: OutputKind, subfolder: str) -> tuple[str, Place] | None:
         """The path, as a scan spells it, and the place of a folder below the one for this kind of files."""
-        root = self._roots.destination(kind)
+        root = self.roots.destination(kind)
         if root is None:
             return None
         folder = absolute(root / subfolder)
@@ -93,7 +93,7 @@ class OutputFolders:
             return None
         folder = _as_walked(root, folder)
         str(folder).encode()
-        place = self._roots.place(folder)
+        place = self.roots.place(folder)
         return None if place is None else (str(folder), place)
 
 

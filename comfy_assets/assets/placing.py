@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,15 @@ from .walker import extended
 _ATTEMPTS = 1000
 _WINDOWS_RETRIES = 10
 _WINDOWS_PAUSE_S = 0.05
+
+
+# What a name begins and ends with that a file bears until it is complete: hidden from scans and from loaders' lists.
+PASSING = (".comfy-assets-", ".part")
+
+
+def passing_name() -> str:
+    """A name that no other file has."""
+    return uuid.uuid4().hex.join(PASSING)
 
 
 class NoFreeNameError(OSError):
@@ -113,7 +123,7 @@ def place_from_anywhere(source: Path, folder: Path, wanted: str, taken: Iterable
     folder.mkdir(parents=True, exist_ok=True)
     if is_same_volume(source, folder):
         return place(source, folder, wanted, taken)
-    passing = folder / f".comfy-assets-{source.parent.name}.part"
+    passing = folder / passing_name()
     copy_to_volume(source, passing)
     try:
         path = place(passing, folder, wanted, taken)

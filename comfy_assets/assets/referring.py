@@ -9,7 +9,6 @@ from ..db import assets, entries
 from ..db.connection import Database
 from ..db.contents import Facts
 from ..db.entries import NewEntry
-from ..db.tags import ROOT_TAGS
 from ..errors import AssetNotFoundError
 from ..host.base import Host
 from ..models import MODEL_TYPE_PREFIX, REFERENCE
@@ -34,7 +33,7 @@ class References:
         InvalidTagsError.
         """
         roots = Roots(await asyncio.to_thread(self._host.folders))
-        choose_destination(declared.tags, roots)
+        place = choose_destination(declared.tags, roots)
         async with self._db.transaction() as tx:
             if not await assets.hash_exists(tx, digest, owner):
                 raise AssetNotFoundError("There is no content with this hash.", details={"field": "hash"})
@@ -48,7 +47,7 @@ class References:
                 owner=owner,
                 name=name,
                 mime_type=declared.mime_type or source.mime_type,
-                tags=_tags(declared.tags, source.name, roots),
+                tags=_tags(declared.tags, source.name, place.category, roots),
                 origin=REFERENCE,
                 created_at=time.time_ns() // 1_000_000,
                 user_metadata=declared.user_metadata,
@@ -61,13 +60,11 @@ class References:
         return Created(asset, is_new=True)
 
 
-def _tags(tags: tuple[str, ...], file_name: str, roots: Roots) -> tuple[str, ...]:
+def _tags(tags: tuple[str, ...], file_name: str, category: str | None, roots: Roots) -> tuple[str, ...]:
     """The tags as given, and for models the type that says which loaders take the file."""
-    place = choose_destination(tags, roots)
-    if place.category is None:
+    if category is None:
         return tags
-    accepted = roots.suffixes(place.category)
+    accepted = roots.suffixes(category)
     loads = not accepted or split_suffix(file_name)[1].lower() in accepted
-    typed = (f"{MODEL_TYPE_PREFIX}{place.category}",) if loads else ()
-    kept = (tag for tag in tags if not tag.startswith(MODEL_TYPE_PREFIX))
-    return (*kept, place.category, *typed) if any(tag in ROOT_TAGS for tag in tags) else tags
+    typed = (f"{MODEL_TYPE_PREFIX}{category}",) if loads else ()
+    return (*(tag for tag in tags if not tag.startswith(MODEL_TYPE_PREFIX)), category, *typed)

@@ -1,4 +1,4 @@
-"""Add a file that is completely known, with its hash and metadata, as an asset: what uploads and outputs become."""
+"""How a folder is described in the store, and assets of files of which all is known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from ..db import entries
 from ..db.connection import Transaction
-from ..db.contents import Facts, Hashed
+from ..db.contents import Facts
 from ..db.entries import NewEntry
 from ..db.files import FolderRow
 from ..models import FileStat
@@ -38,8 +38,3 @@ def folder_row(folder: Path | str, place: Place, fingerprint: bytes | None = Non
     """The row that describes a folder. Without a fingerprint the next scan compares its files one by one."""
     categories = msgspec.json.encode(place.category_names).decode()
     return FolderRow(str(folder), place.kind, place.logical, place.loader_prefix, categories, place.key, fingerprint)
-
-
-def facts_of(hashed: Hashed) -> Facts:
-    """What reading a file has shown of its content."""
-    return Facts(hashed.hash, hashed.size, hashed.metadata, hashed.documents)

@@ -24,6 +24,7 @@ from .gate import WorkGate
 from .identity import new_ids
 from .mime import guess_mime
 from .reconcile import Changes, KnownFile, reconcile
+from .registration import folder_row
 from .relocate import relocate
 from .roots import Place, Roots, root_of
 from .walker import FolderListing, WalkReport, is_gone, walk
@@ -178,9 +179,8 @@ def _differing(batch: list[FolderListing], roots: Roots, described: dict[str, Fo
 
 
 def _row(listing: FolderListing, place: Place) -> FolderRow:
-    categories = msgspec.json.encode(place.category_names).decode()
     fingerprint = blake3(_encoder.encode((listing.files, listing.unknown))).digest(16)
-    return FolderRow(listing.path, place.kind, place.logical, place.loader_prefix, categories, place.key, fingerprint)
+    return folder_row(listing.path, place, fingerprint)
 
 
 def _former(before: FolderRow | None) -> tuple[str, ...] | None:

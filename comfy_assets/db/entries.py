@@ -83,15 +83,6 @@ async def file_of(tx: Transaction, row_id: int) -> FileRow | None:
     return FileRow(rows[0][0], rows[0][1], bool(rows[0][2]), rows[0][3], rows[0][4]) if rows else None
 
 
-async def file_at(tx: Transaction, folder: str, name: str) -> int | None:
-    """The row id of the asset whose file lies, or is known to have lain, there."""
-    found = await tx.fetch_value(
-        "SELECT f.id FROM files f JOIN folders d ON d.id = f.folder_id WHERE d.path = ? AND f.name = ?",
-        (folder, name),
-    )
-    return int(found) if found is not None else None
-
-
 async def edit(tx: Transaction, row_id: int, change: AssetEdit, now: int) -> None:
     """Change an asset at ``now`` (ms)."""
     await tx.execute(

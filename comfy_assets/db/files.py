@@ -237,11 +237,6 @@ async def _move_to_set(tx: Transaction, ids: str, source: int, target: int) -> N
         )
 
 
-async def change_tags(tx: Transaction, asset_id: int, add: Iterable[str], remove: Iterable[str]) -> None:
-    """Change the tags of one asset."""
-    await retag(tx, [asset_id], add=add, remove=remove)
-
-
 async def missing_count(db: Database | Transaction) -> int:
     """How many files are marked missing."""
     rows = await db.fetch_all("SELECT count(*) FROM files WHERE missing = 1")

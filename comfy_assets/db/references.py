@@ -26,5 +26,9 @@ async def settle(tx: Transaction) -> None:
         " WHERE b.content_id = a.content_id AND f.missing = 0) FROM assets a"
         f" WHERE a.origin = {REFERENCE} AND a.content_id IS NOT NULL"
     )
-    await files.retag(tx, [row[0] for row in rows if row[1]], remove=(MISSING_TAG,))
-    await files.retag(tx, [row[0] for row in rows if not row[1]], add=(MISSING_TAG,))
+    there = [row[0] for row in rows if row[1]]
+    away = [row[0] for row in rows if not row[1]]
+    if there:
+        await files.retag(tx, there, remove=(MISSING_TAG,))
+    if away:
+        await files.retag(tx, away, add=(MISSING_TAG,))

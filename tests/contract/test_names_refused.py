@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import FormData
+from PIL import Image
 
 LEADING_OUT = [
     "..", ".", "../x.png", "..\\x.png", "a/../../x.png", "a\\..\\..\\x.png", "a/..", "./x.png", "/etc/passwd", "/x.png",
@@ -41,10 +43,6 @@ MADE_SAFE = [
 
 
 def png(number: int) -> bytes:
-    import io
-
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.new("RGB", (2, 2), (number, 0, 0)).save(buffer, "PNG")
     return buffer.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -172,8 +173,6 @@ async def test_what_a_killed_server_left_is_removed(make_library: Any) -> None:
     young = library.write("output/.comfy-assets-4567.part", b"of another server")
     others = library.write("input/.other.part", b"not ours")
     for path in (leftover, others):
-        import os
-
         os.utime(path, (1_000_000_000, 1_000_000_000))
     await library.services.stop()
     await make_library()

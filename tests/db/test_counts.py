@@ -145,7 +145,7 @@ class Model:
 
     async def tagged(self, tx: Transaction, ids: list[int], add: set[str], remove: set[str]) -> None:
         for i in ids:
-            await files.change_tags(tx, i, add, remove)
+            await files.retag(tx, [i], add=add, remove=remove)
             self.tags[i] = (self.tags[i] - remove) | add
 
     async def replaced(self, tx: Transaction, ids: list[int], wanted: set[str]) -> None:

@@ -33,7 +33,7 @@ def annotate() -> Callable[..., Any]:
         db = library.services.db
         async with db.transaction() as tx:
             row_id = await tx.fetch_value("SELECT id FROM assets WHERE name = ?", (name,))
-            await files.change_tags(tx, row_id, tags, ())
+            await files.retag(tx, [row_id], add=tags)
             await tx.execute("UPDATE assets SET user_metadata = ? WHERE id = ?", (metadata, row_id))
             return str(await tx.fetch_value("SELECT uuid FROM assets WHERE id = ?", (row_id,)))
 

@@ -154,6 +154,14 @@ async def test_an_output_shown_again_by_a_later_job_is_the_first_ones(
     assert library.host.events == events
 
 
+async def test_of_prompts_that_end_together_the_first_made_the_output(library: Any, jobs: Any) -> None:
+    library.write("output/a.png", png())
+    for job_id in (JOB, OTHER_JOB):
+        library.host.hooks.tell(FinishedPrompt(job_id, {"9": shown("a.png")}))
+    await library.services.outputs.settled()
+    assert await jobs(library) == {"a.png": JOB}
+
+
 async def test_an_output_written_over_is_the_later_jobs(library: Any, jobs: Any) -> None:
     path = library.write("output/a.png", png(1))
     await finish(library, JOB, "a.png")
@@ -347,7 +355,7 @@ async def test_an_orderly_stop_loses_no_job(make_library: Any, monkeypatch: pyte
     library = await make_library()
     library.write("output/a.png", png())
     library.host.hooks.tell(FinishedPrompt(JOB, {"9": shown("a.png")}))
-    await library.services.stop()
+    await asyncio.wait_for(library.services.stop(), 10)
     library.host.hooks.tell(FinishedPrompt(JOB, {"9": shown("a.png")}))  # nobody is there any more
     again = await make_library()
     assert await jobs(again) == {"a.png": JOB}
