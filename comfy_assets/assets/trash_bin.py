@@ -91,8 +91,9 @@ class TrashBin:
         if place is None:
             raise StorageError("The folder that the file came from is not part of the library.")
         stat = file_stat(await on_disk(path.stat))
+        former = await files.categories_of(tx, deleted.folder or str(folder))
         await entries.put_file(tx, deleted.row_id, folder_row(folder, place), path.name, stat)
-        await files.replace_place_tags(tx, [deleted.row_id], place.category_names, place.tags_of(path.name))
+        await files.replace_place_tags(tx, [deleted.row_id], former, place.tags_of(path.name))
 
     async def empty(self, before: int | None = None) -> tuple[int, int]:
         """Remove what was deleted, for good; answers how many assets and bytes.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple
 from typing import NamedTuple
 
 import msgspec
 
 from ..models import FileStat
 from .connection import Database, Transaction
-from .files import CHANGED, HASHED, FolderRow
+from .files import CHANGED, HASHED
 
 Position = tuple[str, str]  # a folder's path and a file's name
 
@@ -40,20 +39,6 @@ async def known(db: Database | Transaction, positions: Sequence[Position]) -> di
         )
         for row in rows
     }
-
-
-async def folder_ids(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
-    """The ids of folders by path. Those that are known stay as they are described: scans see to that."""
-    await tx.execute_many(
-        "INSERT OR IGNORE INTO folders (path, kind, logical, loader_prefix, categories, place_key)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        [astuple(row)[:6] for row in rows],
-    )
-    found = await tx.fetch_all(
-        "SELECT path, id FROM folders WHERE path IN (SELECT value FROM json_each(?))",
-        (msgspec.json.encode([row.path for row in rows]).decode(),),
-    )
-    return dict(found)
 
 
 async def set_jobs(tx: Transaction, jobs: Sequence[tuple[int, str]]) -> None:

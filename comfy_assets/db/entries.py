@@ -66,7 +66,7 @@ async def add(tx: Transaction, entry: NewEntry, size: int, facts: Facts | None) 
 
 async def put_file(tx: Transaction, row_id: int, folder: FolderRow, name: str, stat: FileStat) -> None:
     """Say where an asset's file lies; its content is known."""
-    folder_id = (await files.put_folders(tx, [folder]))[folder.path]
+    folder_id = (await files.add_folders(tx, [folder]))[folder.path]
     await tx.execute(
         f"INSERT INTO files (id, folder_id, name, size, mtime_ns, inode, state) VALUES (?, ?, ?, ?, ?, ?, {HASHED})",
         (row_id, folder_id, name, *stat),

@@ -90,20 +90,43 @@ async def folders(db: Database | Transaction) -> list[FolderRow]:
     return [FolderRow(*row) for row in rows]
 
 
+_INSERT_FOLDER = """
+    INSERT INTO folders (path, kind, logical, loader_prefix, categories, place_key) VALUES (?, ?, ?, ?, ?, ?)
+"""
+
+
 async def put_folders(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
-    """Store the folders as described now; answers their ids by path."""
+    """Store the folders as described now; answers their ids by path. For scans, which tag their files accordingly."""
     await tx.execute_many(
-        "INSERT INTO folders (path, kind, logical, loader_prefix, categories, place_key)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (path) DO UPDATE"
+        f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE"
         " SET kind = excluded.kind, logical = excluded.logical, loader_prefix = excluded.loader_prefix,"
         " categories = excluded.categories, place_key = excluded.place_key",
         [astuple(r)[:6] for r in rows],
     )
+    return await _folder_ids(tx, rows)
+
+
+async def add_folders(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
+    """Store those of the folders that are not known; answers the ids of all by path.
+
+    What is known stays as it is described: by that, the next scan sees which files want other tags.
+    """
+    await tx.execute_many(f"{_INSERT_FOLDER} ON CONFLICT (path) DO NOTHING", [astuple(r)[:6] for r in rows])
+    return await _folder_ids(tx, rows)
+
+
+async def _folder_ids(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
     found = await tx.fetch_all(
         "SELECT path, id FROM folders WHERE path IN (SELECT value FROM json_each(?))",
         (_texts(r.path for r in rows),),
     )
     return dict(found)
+
+
+async def categories_of(tx: Transaction, folder: str) -> list[str]:
+    """The categories that claimed a folder when it was last scanned."""
+    text = await tx.fetch_value("SELECT categories FROM folders WHERE path = ?", (folder,))
+    return msgspec.json.decode(text, type=list[str]) if text is not None else []
 
 
 async def set_fingerprints(tx: Transaction, rows: Sequence[FolderRow]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,12 @@ from comfy_assets_node.comfy_assets.db import trash as trash_rows
 from comfy_assets_node.comfy_assets.errors import AssetNotFoundError
 
 UPLOADED, SCANNED = b"what was uploaded", b"what was scanned"
+
+
+def safetensors_bytes(fill: int) -> bytes:
+    """A model of one tensor."""
+    text = json.dumps({"w": {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]}}).encode()
+    return struct.pack("<Q", len(text)) + text + bytes([fill]) * 8
 
 
 async def upload(library: Any, content: bytes = UPLOADED, file_name: str = "up.bin", **fields: str) -> dict[str, Any]:
@@ -348,3 +356,25 @@ async def test_the_file_of_an_upload_that_was_lost_is_taken_up_again(library: An
     assert (library.base / again["file_path"]).read_bytes() == UPLOADED
     await library.scan()
     assert len(await library.assets()) == 1
+
+
+@pytest.mark.parametrize("how", ["uploaded", "restored"])
+async def test_a_file_that_is_put_into_a_folder_does_not_hide_that_others_want_other_tags(
+    library: Any, how: str
+) -> None:
+    """The folder has got another category since it was scanned: the next scan must still see that."""
+    library.write("models/loras/old.safetensors", safetensors_bytes(fill=1))
+    await library.scan()
+    deleted = await upload(library, safetensors_bytes(fill=2), "del.safetensors", tags='["models", "loras"]')
+    await delete(library, deleted)
+    folders = library.host.current_folders
+    library.host.current_folders = replace(
+        folders, folders=tuple(replace(f, category="styles") if f.category == "loras" else f for f in folders.folders)
+    )
+    if how == "uploaded":
+        await upload(library, safetensors_bytes(fill=3), "new.safetensors", tags='["models", "styles"]')
+    else:
+        await library.services.trash.restore(deleted["id"])
+    await library.scan()
+    wanted = ["models", "styles", "model_type:styles"]
+    assert [asset["tags"] for asset in await library.assets()] == [wanted, wanted]
