@@ -16,6 +16,7 @@ from . import placing
 
 _BLOCK = 1 << 20
 _FLUSH_EVERY = 32 << 20
+LEFTOVER_AGE_S = 3600.0  # another server may still be writing what is younger
 
 
 class Draft:
