@@ -109,7 +109,7 @@ class Editing:
             if taking is not None and file is not None:
                 taken = await on_disk(partial(taking.take, asset.id, file))
             await trash.hide(tx, asset.row_id, _now(), taken)
-            await references.settle(tx)
+            await references.settle(tx, await references.contents_of(tx, [asset.row_id]))
             await tags.drop_unused_sets(tx)
         self._host.emit("assets.changed", {"deleted": 1})
 

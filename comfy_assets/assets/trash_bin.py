@@ -77,7 +77,7 @@ class TrashBin:
                 if returning is None:
                     raise StorageError("The file is not in the trash any more.")
                 await self._put_back(tx, deleted, roots, returning)
-            await references.settle(tx)
+            await references.settle(tx, await references.contents_of(tx, [deleted.row_id]))
             await tags.drop_unused_sets(tx)
             asset = await assets.get(tx, deleted.id, deleted.owner)
         if asset is None:

@@ -210,10 +210,12 @@ async def _register(
     if former is not None:
         # The owner's asset that had lost this file takes it up again, with all that it has.
         row_id = await register(tx, bare, complete)
+        touched = await references.contents_of(tx, [row_id])
         await relocate(tx, [Move(former.row_id, row_id)], roots)
     else:
-        await register(tx, _dressed(bare, declared, arrival.destination), complete)
-    await references.settle(tx)
+        row_id = await register(tx, _dressed(bare, declared, arrival.destination), complete)
+        touched = await references.contents_of(tx, [row_id])
+    await references.settle(tx, touched)
     asset = await assets.get(tx, bare.uuid if former is None else former.id, owner)
     if asset is None:
         raise LookupError("a new asset is not there")

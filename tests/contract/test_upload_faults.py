@@ -237,7 +237,7 @@ async def test_a_disk_that_is_full(library: Any, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_store_that_fails_takes_the_file_back(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def settle(tx: Any) -> None:
+    async def settle(*_: Any) -> None:
         raise RuntimeError("the store has failed")
 
     monkeypatch.setattr(references, "settle", settle)
