@@ -7,7 +7,9 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from ..db import assets, contents, tags
 from ..db.connection import Database
@@ -16,6 +18,8 @@ from ..host.base import Host
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
 from .roots import Roots, absolute
 from .walker import extended
+
+Filter = TypeVar("Filter", AssetFilter, TagRequest)
 
 _ACCESS_FLUSH_S = 2.0
 
@@ -31,15 +35,22 @@ class AssetService:
 
     async def list(self, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
         """One page of the assets that pass the filter."""
-        return await assets.list_page(self._db, wanted, page)
+        return await assets.list_page(self._db, self._as_meant(wanted), page)
 
     async def histogram(self, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
         """The tags of the assets that pass the filter, with counts, most frequent first."""
-        return await assets.histogram(self._db, wanted, limit)
+        return await assets.histogram(self._db, self._as_meant(wanted), limit)
 
     async def list_tags(self, wanted: TagRequest) -> Page[TagCount]:
         """The tags in use, with counts."""
-        return await tags.list_tags(self._db, wanted)
+        return await tags.list_tags(self._db, self._as_meant(wanted))
+
+    def _as_meant(self, wanted: Filter) -> Filter:
+        """The filter, or one that includes public assets where there is but one user: everything is theirs.
+
+        Pages ask for the models that are not public when they fill their model library.
+        """
+        return wanted if self._host.is_multi_user() else replace(wanted, include_public=True)
 
     async def get(self, asset_id: str, owner: str) -> Asset:
         """The asset. Raises AssetNotFoundError, also for what is no UUID."""

@@ -26,7 +26,7 @@ COMFYUI = os.environ.get("COMFYUI_PATH")
 PACK = "comfy-assets v0.1 (copy)"
 FOLDERS = ("models/loras", "input", "output", "temp", "user", "custom_nodes")
 START_TIMEOUT_S = 120
-STOP_TIMEOUT_S = 10
+STOP_TIMEOUT_S = 60
 
 Start = Callable[..., "Server"]
 
@@ -145,6 +145,12 @@ def standalone(base: Path, *options: str, **environment: str) -> Server:
 def comfyui(base: Path, *options: str, **environment: str) -> Server:
     """ComfyUI with the pack in custom_nodes."""
     copy_pack(make_base(base) / "custom_nodes" / PACK)
+    return plain_comfyui(base, *options, **environment)
+
+
+def plain_comfyui(base: Path, *options: str, **environment: str) -> Server:
+    """ComfyUI with what is in custom_nodes."""
+    make_base(base)
     command = [os.environ.get("COMFYUI_PYTHON", sys.executable), str(Path(COMFYUI or "") / "main.py")]
     return Server(base, [*command, "--cpu", "--disable-api-nodes", "--listen", "127.0.0.1", *options], environment)
 
@@ -178,6 +184,12 @@ def start(request: pytest.FixtureRequest) -> Start:
 def start_comfyui() -> Start:
     """Starts a ComfyUI on a base directory, with options and environment variables."""
     return comfyui
+
+
+@pytest.fixture(scope="session")
+def start_plain_comfyui() -> Start:
+    """Starts a ComfyUI without the pack."""
+    return plain_comfyui
 
 
 @pytest.fixture(scope="session")

@@ -71,6 +71,9 @@ class StandaloneHost:
     def user_of(self, request: web.Request) -> str:
         return self._users.identify(request.headers)
 
+    def is_multi_user(self) -> bool:
+        return self._users.multi_user
+
     def queue(self) -> QueueSnapshot:
         return self._queue.snapshot()
 
