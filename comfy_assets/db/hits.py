@@ -24,12 +24,6 @@ PIECE = 3  # characters of a name that its index knows together
 
 # While so many assets are not indexed as they are, parts of names are looked for in all names.
 _MAX_UNINDEXED = 20_000
-# Of a part of a name, so many of the pieces that fewest names have are looked for; how few is counted up to a limit.
-_RAREST = 3
-_MAX_PIECES = 24
-_COUNTED = 8000
-# Above this many candidates, looking at all names in their index costs less than at the names of the candidates.
-_MAX_CANDIDATES = 150_000
 # The beginning of a word stands for this many words at most: naming them costs SQLite less than gathering them. One
 # and two characters have an index of their own.
 _MAX_COMPLETIONS = 32
@@ -50,12 +44,11 @@ class _Sql(NamedTuple):
 
 
 _NOTHING = _Sql("SELECT NULL")
-_IS_VISIBLE = "+a.tag_set_id NOT IN (SELECT id FROM tag_sets WHERE hidden = 1)"
 
 
-async def has_names_index(db: Database, needle: str) -> bool:
-    """Whether ``of_name`` can find this needle."""
-    if len(needle) < PIECE or not db.can_search:
+async def are_names_indexed(db: Database) -> bool:
+    """Whether nearly all names are in their index as they are."""
+    if not db.can_search:
         return False
     row = await db.fetch_one(
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM search_stale LIMIT ?1))"
@@ -66,24 +59,25 @@ async def has_names_index(db: Database, needle: str) -> bool:
 
 
 async def of_name(db: Database, needle: str) -> IdSet:
-    """The assets whose name has the case-folded needle in it, deleted ones left out; by the index."""
+    """The assets whose name has the case-folded needle in it, by the index; deleted ones may be among them."""
     newest = _Sql(
-        f"SELECT group_concat(a.id) FROM assets a WHERE {_IS_VISIBLE} AND instr(a.name_key, ?) > 0"
+        "SELECT group_concat(a.id) FROM assets a WHERE instr(a.name_key, ?) > 0"
         f" AND (a.id > {INDEXED_UPTO} OR a.id IN (SELECT asset_id FROM search_stale))",
         (needle,),
     )
-    return await _find(db, f"name {needle}", lambda _: _names(db, needle), newest)
+    return await _find(db, f"name {needle}", lambda _: _names(needle), newest)
 
 
 async def of_any_name(db: Database, needle: str) -> IdSet:
     """The same by looking at every name."""
     from .id_sets import IdSet
 
-    return IdSet.of(await fetch_ids(db, *_all_names(needle)[:2]))
+    sql = _all_names(needle)
+    return IdSet.of(await fetch_ids(db, sql.text, sql.parameters))
 
 
 async def of_words(db: Database, words: Sequence[SearchWord]) -> IdSet:
-    """The assets that are indexed, as they are, with all of the words; deleted ones left out."""
+    """The assets that are indexed, as they are, with all of the words; deleted ones may be among them."""
     what = f"words {_json(words)}"
     return await _find(db, what, lambda is_last: _words(db, words, may_complete=not is_last), _NOTHING)
 
@@ -107,61 +101,32 @@ async def _find(db: Database, what: str, ask: Callable[[bool], Awaitable[_Sql]],
     """What is remembered or ``ask`` tells how to find, without what has changed since then, and with the newest."""
     from .id_sets import IdSet
 
-    state = "(SELECT version FROM search_state), (SELECT group_concat(asset_id) FROM search_stale)"
-    version, stale, new = (await db.fetch_all(f"SELECT {state}, ({newest.text})", newest.parameters))[0]
+    state = f"(SELECT version FROM search_state), {INDEXED_UPTO}, (SELECT group_concat(asset_id) FROM search_stale)"
+    version, upto, stale, new = (await db.fetch_all(f"SELECT {state}, ({newest.text})", newest.parameters))[0]
     found = db.memory.get(what, version)
     tries = 0
     while found is None:
         tries += 1
         sql = await ask(tries == _TRIES)
         # All in one statement, so that it is told of one state of the store.
-        rows = await db.fetch_all(
-            f"SELECT {state}, ({newest.text}), ({sql.text})", (*newest.parameters, *sql.parameters)
-        )
-        version, stale, new, ids = rows[0]
+        version, upto, stale, new, ids = (
+            await db.fetch_all(f"SELECT {state}, ({newest.text}), ({sql.text})", (*newest.parameters, *sql.parameters))
+        )[0]
         if sql.version in (None, version):
-            found = IdSet.of(await parse(ids))
+            found = IdSet.of(await parse(ids)).upto(upto)
             db.memory.put(what, version, found)
     return found.minus(await parse(stale)).plus(await parse(new))
 
 
-async def _names(db: Database, needle: str) -> _Sql:
-    """The indexed assets with the needle in their name; of those that have changed, it says nothing."""
-    match = await _match_name(db, needle)
-    if len(needle) == PIECE:
-        return _Sql("SELECT group_concat(rowid) FROM search_names WHERE search_names MATCH ?", (match,))
-    row = await db.fetch_one(
-        "SELECT count(*) FROM (SELECT 1 FROM search_names WHERE search_names MATCH ? LIMIT ?)",
-        (match, _MAX_CANDIDATES + 1),
-    )
-    if row is not None and row[0] > _MAX_CANDIDATES:
-        return _all_names(needle, f" AND a.id <= {INDEXED_UPTO}")
-    return _Sql(
-        "SELECT group_concat(a.id) FROM search_names n CROSS JOIN assets a ON a.id = n.rowid"
-        " WHERE search_names MATCH ? AND instr(a.name_key, ?) > 0",
-        (match, needle),
-    )
+async def _names(needle: str) -> _Sql:
+    """The assets with the needle in their name. Of those that are not indexed as they are, it may say anything."""
+    if len(needle) < PIECE:
+        return _all_names(needle)
+    return _Sql("SELECT group_concat(rowid) FROM search_names WHERE search_names MATCH ?", (_quoted(needle),))
 
 
-def _all_names(needle: str, condition: str = "") -> _Sql:
-    return _Sql(
-        "SELECT group_concat(a.id) FROM assets a INDEXED BY assets_by_name"
-        f" WHERE instr(a.name_key, ?) > 0 AND {_IS_VISIBLE}{condition}",
-        (needle,),
-    )
-
-
-async def _match_name(db: Database, needle: str) -> str:
-    """What to ask for to be given the names that may have the needle in them; of PIECE characters, all have it."""
-    pieces = list(dict.fromkeys(_quoted(needle[at : at + PIECE]) for at in range(len(needle) - PIECE + 1)))
-    if len(pieces) > _RAREST:
-        counted = await db.fetch_all(
-            "SELECT value, (SELECT count(*) FROM (SELECT 1 FROM search_names WHERE search_names MATCH value LIMIT ?))"
-            " FROM json_each(?) ORDER BY 2 LIMIT ?",
-            (_COUNTED, _json(pieces[:: -(-len(pieces) // _MAX_PIECES)]), _RAREST),
-        )
-        pieces = [row[0] for row in counted]
-    return " AND ".join(pieces)
+def _all_names(needle: str) -> _Sql:
+    return _Sql("SELECT group_concat(id) FROM assets INDEXED BY assets_by_name WHERE instr(name_key, ?) > 0", (needle,))
 
 
 async def _words(db: Database, words: Sequence[SearchWord], *, may_complete: bool) -> _Sql:

@@ -5,7 +5,7 @@ SQLite hands over many ids fastest as one text; a row for each would take three 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +40,13 @@ class IdSet:
     def __len__(self) -> int:
         return int(np.count_nonzero(self._bits))
 
-    def __iter__(self) -> Iterator[int]:
+    @property
+    def ids(self) -> Ids:
         """The ids in ascending order."""
-        return iter(np.flatnonzero(self._bits).tolist())
+        return np.flatnonzero(self._bits)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.ids.tolist())
 
     def __and__(self, other: IdSet) -> IdSet:
         size = min(self._bits.size, other._bits.size)
@@ -65,10 +69,14 @@ class IdSet:
         bits[ids[ids < bits.size]] = False
         return IdSet(bits)
 
-    def among(self, ids: Iterable[int]) -> list[int]:
+    def among(self, ids: Ids) -> list[int]:
         """Those of the ids that are in the set, in the order given."""
-        given = np.fromiter(ids, dtype=np.int64)
-        return [int(each) for each in given[self._has(given)]]
+        found: list[int] = ids[self._has(ids)].tolist()
+        return found
+
+    def upto(self, last: int) -> IdSet:
+        """The set without what comes behind an id."""
+        return IdSet(self._bits[: last + 1])
 
     def count(self, ids: Ids) -> int:
         """How many of these ids, all different, are in the set."""

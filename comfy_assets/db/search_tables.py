@@ -10,10 +10,11 @@ import sqlite3
 
 log = logging.getLogger("comfy_assets.db")
 
-# Which names have which three characters in a row; words as the program makes them, each once an asset, apart by
-# spaces, with what begins with any one or two characters looked up as fast as a word; and which words there are.
+# Which names have which three characters in a row, and where, so that what is longer is found without a look at the
+# names; words as the program makes them, each once an asset, apart by spaces, with what begins with any one or two
+# characters looked up as fast as a word; and which words there are.
 _TABLES = {
-    "search_names": "fts5(name, content = '', columnsize = 0, detail = none, tokenize = 'trigram case_sensitive 1')",
+    "search_names": "fts5(name, content = '', columnsize = 0, tokenize = 'trigram case_sensitive 1')",
     "search_words": "fts5(words, content = '', columnsize = 0, detail = none, tokenize = 'ascii', prefix = '1 2')",
     "search_terms": "fts5vocab('search_words', 'instance')",
 }

@@ -30,7 +30,6 @@ class TagSet(NamedTuple):
 
     id: int
     assets: int
-    hidden: bool
     passes: bool
 
 
@@ -47,7 +46,7 @@ class Rows:
 class Found:
     """The ``total`` assets in a set, which all have one of these tag sets.
 
-    ``library`` is how many assets there are in all, deleted ones not counted.
+    ``library`` is how many assets there are in all.
     """
 
     ids: IdSet
@@ -60,7 +59,7 @@ async def select(db: Database, wanted: AssetFilter) -> Rows | Found:
     """Resolve a filter."""
     sets = await _tag_sets(db, wanted)
     needle = wanted.name_contains.casefold()
-    by_index = await hits.has_names_index(db, needle)
+    by_index = bool(needle) and await hits.are_names_indexed(db)
     if not (by_index or wanted.words):
         return _by_rows(wanted, sets)
     found: list[IdSet] = []
@@ -74,9 +73,9 @@ async def select(db: Database, wanted: AssetFilter) -> Rows | Found:
 async def _tag_sets(db: Database, wanted: AssetFilter) -> list[TagSet]:
     condition, parameters = tags.set_condition(wanted)
     rows = await db.fetch_all(
-        f"SELECT s.id, s.asset_count, s.hidden, {condition} FROM tag_sets s WHERE s.asset_count > 0", parameters
+        f"SELECT s.id, s.asset_count, {condition} FROM tag_sets s WHERE s.asset_count > 0", parameters
     )
-    return [TagSet(row[0], row[1], bool(row[2]), bool(row[3])) for row in rows]
+    return [TagSet(row[0], row[1], bool(row[2])) for row in rows]
 
 
 def _by_rows(wanted: AssetFilter, sets: Sequence[TagSet]) -> Rows:
@@ -100,7 +99,7 @@ async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], s
     for other in found[1:]:
         ids &= other
     passing = [each for each in sets if each.passes]
-    others = [each for each in sets if not each.passes and not each.hidden]
+    others = [each for each in sets if not each.passes]
     if _count(others) <= _count(passing):
         ids = ids.minus(await hits.fetch_ids(db, *_of_sets(others))) if others else ids
     else:
@@ -110,7 +109,7 @@ async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], s
         ids &= IdSet.of(await hits.fetch_ids(db, sql, (wanted.hash,)))
     if wanted.metadata:
         ids &= await _with_metadata(db, wanted, ids)
-    return Found(ids, len(ids), passing, _count(passing) + _count(others))
+    return Found(ids, len(ids), passing, _count(sets))
 
 
 def _count(sets: Iterable[TagSet]) -> int:

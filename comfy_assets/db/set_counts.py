@@ -9,10 +9,9 @@ import msgspec
 from ..models import AssetFilter
 from . import hits, tags
 from .connection import Database
-from .selection import BY_IDS, Found, Rows, select
+from .selection import BY_IDS, Found, Rows, TagSet, select
 
-# Up to this many assets are counted row by row.
-_COUNTED_BY_ROW = 50_000
+_ROW_COST = 15  # how many ids can be told apart while SQLite finds one asset's tag set
 
 
 async def set_counts(db: Database, wanted: AssetFilter) -> tuple[str, list[Any]]:
@@ -23,9 +22,12 @@ async def set_counts(db: Database, wanted: AssetFilter) -> tuple[str, list[Any]]
     selection = await select(db, wanted)
     if isinstance(selection, Rows):
         return _by_row("assets a", selection.where), selection.parameters
-    if selection.total <= _COUNTED_BY_ROW:
+    if not selection.total:
+        return _by_row("assets a", "0"), []
+    largest = max(selection.sets, key=lambda each: each.assets)
+    if selection.total * _ROW_COST <= sum(each.assets for each in selection.sets if each is not largest):
         return _by_row(BY_IDS, "1"), [_json(list(selection.ids))]
-    counts = await _by_set(db, selection)
+    counts = await _by_set(db, selection, largest)
     return (
         "SELECT json_extract(value, '$[0]') AS set_id, json_extract(value, '$[1]') AS n FROM json_each(?)",
         [_json(counts)],
@@ -36,11 +38,8 @@ def _by_row(source: str, where: str) -> str:
     return f"SELECT a.tag_set_id AS set_id, count(*) AS n FROM {source} WHERE {where} GROUP BY 1"
 
 
-async def _by_set(db: Database, found: Found) -> list[tuple[int, int]]:
+async def _by_set(db: Database, found: Found, largest: TagSet) -> list[tuple[int, int]]:
     """The same from the sets' own assets. Those of the largest, often most of the library, are what is left."""
-    if not found.sets:
-        return []
-    largest = max(found.sets, key=lambda each: each.assets)
     others = [each.id for each in found.sets if each is not largest]
     rows = await db.fetch_all(
         "SELECT tag_set_id, group_concat(id) FROM assets WHERE tag_set_id IN (SELECT value FROM json_each(?))"
