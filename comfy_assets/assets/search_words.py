@@ -94,8 +94,11 @@ def _read(wanted: Sequence[tuple[str, int]], bodies: dict[int, bytes]) -> dict[t
 
 
 def _inflate(body: bytes) -> bytes:
-    """A document's text; nothing if it is larger than any that is read."""
-    text = zlib.decompressobj().decompress(body, graph_words.MAX_DOCUMENT + 1)
+    """A document's text; nothing if it is damaged, or larger than any that is read."""
+    try:
+        text = zlib.decompressobj().decompress(body, graph_words.MAX_DOCUMENT + 1)
+    except zlib.error:
+        return b""
     return text if len(text) <= graph_words.MAX_DOCUMENT else b""
 
 
