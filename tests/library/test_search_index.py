@@ -114,8 +114,9 @@ async def test_a_drive_that_is_unplugged_changes_nothing(library: Any) -> None:
 
 
 @pytest.mark.parametrize("indexed_between", [False, True])
-async def test_an_id_that_is_given_anew(library: Any, indexed_between: bool) -> None:
+async def test_an_id_that_is_given_anew(make_library: Any, indexed_between: bool) -> None:
     """SQLite gives the highest id again once its asset is gone."""
+    library = await make_library(Config(scan_on_start=False, hash_files=False))
     await fill(library)
     assert len(await names(library, q="dragon")) == 7
     db = library.services.db
