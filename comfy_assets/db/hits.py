@@ -103,7 +103,8 @@ async def _find(db: Database, what: str, ask: Callable[[bool], Awaitable[_Sql]],
 
     state = f"(SELECT version FROM search_state), {INDEXED_UPTO}, (SELECT group_concat(asset_id) FROM search_stale)"
     version, upto, stale, new = (await db.fetch_all(f"SELECT {state}, ({newest.text})", newest.parameters))[0]
-    found = db.memory.get(what, version)
+    packed = db.memory.get(what, version)
+    found = IdSet.unpacked(packed) if packed is not None else None
     tries = 0
     while found is None:
         tries += 1
@@ -114,7 +115,7 @@ async def _find(db: Database, what: str, ask: Callable[[bool], Awaitable[_Sql]],
         )[0]
         if sql.version in (None, version):
             found = IdSet.of(await parse(ids)).upto(upto)
-            db.memory.put(what, version, found)
+            db.memory.put(what, version, found.packed())
     return found.minus(await parse(stale)).plus(await parse(new))
 
 

@@ -69,10 +69,9 @@ class IdSet:
         bits[ids[ids < bits.size]] = False
         return IdSet(bits)
 
-    def among(self, ids: Ids) -> list[int]:
+    def among(self, ids: Ids) -> Ids:
         """Those of the ids that are in the set, in the order given."""
-        found: list[int] = ids[self._has(ids)].tolist()
-        return found
+        return ids[self._has(ids)]
 
     def upto(self, last: int) -> IdSet:
         """The set without what comes behind an id."""
@@ -86,6 +85,11 @@ class IdSet:
         if not self._bits.size:
             return np.zeros(ids.size, dtype=np.bool_)
         return self._bits[np.minimum(ids, self._bits.size - 1)] & (ids < self._bits.size)
+
+
+def order_of(packed: bytes) -> Ids:
+    """The ids whose array was kept as bytes."""
+    return np.frombuffer(packed, dtype=np.int64)
 
 
 def parse(text: str | None) -> Ids:

@@ -10,6 +10,7 @@ import msgspec
 from ..models import CursorKey, PageRequest
 from .connection import Database
 from .hits import parse
+from .name_order import name_order
 from .selection import BY_IDS, Found, Rows
 
 # The expression each sort order goes by; all but the last have an index.
@@ -21,6 +22,7 @@ SORT_KEYS = {
     "last_access_time": "coalesce(a.last_access_at, 0)",
 }
 _LEAST_LOOK, _MOST_LOOK = 256, 65_536  # assets looked at in one go
+_PATIENCE = 20_000  # assets looked at where there is another way
 _LEAST_WALK = 1000  # fewer are gathered whatever the page
 
 
@@ -73,6 +75,7 @@ async def _walk(db: Database, found: Found, page: PageRequest) -> list[int]:
     if skipped >= found.total:
         return []
     after, passing = page.after, list[int]()
+    looked = 0
     look = max(_LEAST_LOOK, min(3 * reach * found.library // (2 * found.total), _MOST_LOOK))
     while len(passing) < reach:
         condition, bound = _behind(page, after)
@@ -83,12 +86,32 @@ async def _walk(db: Database, found: Found, page: PageRequest) -> list[int]:
             [*bound, look, *bound, look - 1],
         )
         ids = await parse(rows[0][0])
-        passing += found.ids.among(ids)
+        passing += found.ids.among(ids).tolist()
         if ids.size < look:
             break
         after = CursorKey(rows[0][1], int(ids[-1]))
         look = min(4 * look, _MOST_LOOK)
+        looked += ids.size
+        if looked > _PATIENCE and page.sort == "name" and (ordered := await _by_name(db, found, page)) is not None:
+            return ordered
     return passing[skipped:reach]
+
+
+async def _by_name(db: Database, found: Found, page: PageRequest) -> list[int] | None:
+    """The ids of the page from the order of all names, if that is known to be true of what was found."""
+    order = await name_order(db)
+    if order is None:
+        return None
+    ids = found.ids.among(order if page.order == "asc" else order[::-1])
+    first = page.offset
+    if page.after is not None:
+        names = await db.fetch_all("SELECT name_key FROM assets WHERE id = ?", (page.after.row_id,))
+        places = (ids == page.after.row_id).nonzero()[0]
+        if not places.size or names != [(page.after.value,)]:
+            return None
+        first = int(places[0]) + 1
+    part: list[int] = ids[first : first + page.limit + 1].tolist()
+    return part if ids.size == found.total else None
 
 
 async def _by_last_access(db: Database, found: Found, page: PageRequest) -> list[int]:
@@ -96,7 +119,7 @@ async def _by_last_access(db: Database, found: Found, page: PageRequest) -> list
     rows = await db.fetch_all("SELECT id, last_access_at FROM assets WHERE last_access_at > 0")
     times: dict[int, int] = dict(rows)
     accessed = await parse(",".join(map(str, times)))
-    latest = sorted(found.ids.among(accessed), key=lambda each: (times[each], each))
+    latest = sorted(found.ids.among(accessed).tolist(), key=lambda each: (times[each], each))
     never = found.ids.minus(accessed).ids
     first, last = page.offset, page.offset + page.limit + 1
     if page.order == "desc":

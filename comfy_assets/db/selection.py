@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 GATHER_LIMIT = 8000
 # Up to this many ids are handed to SQLite; more are told apart here.
 HANDED_OVER = 20_000
+ROW_COST = 15  # how many ids can be told apart while SQLite looks at one asset's row
 
 
 class TagSet(NamedTuple):
@@ -100,16 +101,28 @@ async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], s
         ids &= other
     passing = [each for each in sets if each.passes]
     others = [each for each in sets if not each.passes]
-    if _count(others) <= _count(passing):
-        ids = ids.minus(await hits.fetch_ids(db, *_of_sets(others))) if others else ids
-    else:
-        ids &= IdSet.of(await hits.fetch_ids(db, *_of_sets(passing)))
+    ids = await _with_tags(db, ids, passing, others)
     if wanted.hash is not None:
         sql = "SELECT group_concat(id) FROM assets WHERE content_id = (SELECT id FROM contents WHERE hash = ?)"
         ids &= IdSet.of(await hits.fetch_ids(db, sql, (wanted.hash,)))
     if wanted.metadata:
         ids &= await _with_metadata(db, wanted, ids)
     return Found(ids, len(ids), passing, _count(sets))
+
+
+async def _with_tags(db: Database, ids: IdSet, passing: Sequence[TagSet], others: Sequence[TagSet]) -> IdSet:
+    """Those of the assets that have one of the passing tag sets; by way of the fewest assets."""
+    from .id_sets import IdSet
+
+    fewest = min(_count(passing), _count(others))
+    if not others:
+        return ids
+    if len(ids) * ROW_COST <= fewest:
+        sql = f"SELECT group_concat(a.id) FROM {BY_IDS} WHERE a.tag_set_id IN (SELECT value FROM json_each(?))"
+        return IdSet.of(await hits.fetch_ids(db, sql, [_json(list(ids)), *_of_sets(passing)[1]]))
+    if fewest == _count(others):
+        return ids.minus(await hits.fetch_ids(db, *_of_sets(others)))
+    return ids & IdSet.of(await hits.fetch_ids(db, *_of_sets(passing)))
 
 
 def _count(sets: Iterable[TagSet]) -> int:

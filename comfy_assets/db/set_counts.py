@@ -9,9 +9,7 @@ import msgspec
 from ..models import AssetFilter
 from . import hits, tags
 from .connection import Database
-from .selection import BY_IDS, Found, Rows, TagSet, select
-
-_ROW_COST = 15  # how many ids can be told apart while SQLite finds one asset's tag set
+from .selection import BY_IDS, ROW_COST, Found, Rows, TagSet, select
 
 
 async def set_counts(db: Database, wanted: AssetFilter) -> tuple[str, list[Any]]:
@@ -25,7 +23,7 @@ async def set_counts(db: Database, wanted: AssetFilter) -> tuple[str, list[Any]]
     if not selection.total:
         return _by_row("assets a", "0"), []
     largest = max(selection.sets, key=lambda each: each.assets)
-    if selection.total * _ROW_COST <= sum(each.assets for each in selection.sets if each is not largest):
+    if selection.total * ROW_COST <= sum(each.assets for each in selection.sets if each is not largest):
         return _by_row(BY_IDS, "1"), [_json(list(selection.ids))]
     counts = await _by_set(db, selection, largest)
     return (

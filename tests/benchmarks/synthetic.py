@@ -40,71 +40,13 @@ _SCHEDULERS = ("normal", "karras", "exponential", "sgm_uniform", "simple", "beta
 _SIZES = ((512, 512), (512, 768), (768, 512), (832, 1216), (1024, 1024), (1216, 832), (1344, 768))
 _RUN = (1, 1, 2, 4, 8, 16)
 _COMMON = [
-    "masterpiece",
-    "best",
-    "quality",
-    "portrait",
-    "woman",
-    "man",
-    "girl",
-    "boy",
-    "detailed",
-    "face",
-    "eyes",
-    "hair",
-    "light",
-    "shadow",
-    "cinematic",
-    "photo",
-    "landscape",
-    "mountain",
-    "forest",
-    "river",
-    "city",
-    "night",
-    "rain",
-    "snow",
-    "sunset",
-    "sky",
-    "cloud",
-    "castle",
-    "dragon",
-    "knight",
-    "robot",
-    "cat",
-    "dog",
-    "street",
-    "window",
-    "flower",
-    "dress",
-    "armor",
-    "sword",
-    "smile",
-    "standing",
-    "sitting",
-    "looking",
-    "viewer",
-    "background",
-    "blurry",
-    "depth",
-    "field",
-    "sharp",
-    "focus",
-    "realistic",
-    "painting",
-    "watercolor",
-    "sketch",
-    "anime",
-    "style",
-    "studio",
-    "dramatic",
-    "soft",
-    "warm",
-    "cold",
-    "blue",
-    "red",
-    "golden",
-]
+    "masterpiece", "best", "quality", "portrait", "woman", "man", "girl", "boy", "detailed", "face", "eyes", "hair",
+    "light", "shadow", "cinematic", "photo", "landscape", "mountain", "forest", "river", "city", "night", "rain",
+    "snow", "sunset", "sky", "cloud", "castle", "dragon", "knight", "robot", "cat", "dog", "street", "window",
+    "flower", "dress", "armor", "sword", "smile", "standing", "sitting", "looking", "viewer", "background", "blurry",
+    "depth", "field", "sharp", "focus", "realistic", "painting", "watercolor", "sketch", "anime", "style", "studio",
+    "dramatic", "soft", "warm", "cold", "blue", "red", "golden",
+]  # fmt: skip
 _NEGATIVE = (
     "lowres, bad anatomy, bad hands, text, error, missing fingers, extra digit, cropped, worst quality, watermark"
 )
@@ -135,8 +77,8 @@ class Generator:
     def __init__(self, seed: int = 7) -> None:
         self._random = random.Random(seed)
         tail = ["".join(self._random.choices(_SYLLABLES, k=self._random.randint(2, 4))) for _ in range(12_000)]
-        self._words = [*_COMMON, *dict.fromkeys(tail)]
-        self._weights = list(accumulate(1 / (rank + 12) for rank in range(len(self._words))))
+        self.words = [*_COMMON, *dict.fromkeys(tail)]
+        self._weights = list(accumulate(1 / (rank + 12) for rank in range(len(self.words))))
         self._models = {category: [self._model_name() for _ in range(400)] for category in _MODELS}
         self._counters: dict[str, int] = {}
         self._workflow = _workflow_template()
@@ -160,22 +102,22 @@ class Generator:
         return (_START_MS + int(when * 94_608_000_000) + self._random.randrange(60_000)) * 1_000_000
 
     def _model_name(self) -> str:
-        words = self._random.choices(self._words, k=2)
+        words = self._random.choices(self.words, k=2)
         return f"{words[0]}{words[1].title()}_v{self._random.randint(1, 30)}{self._random.choice(('', 'XL', '_fp16'))}"
 
     def _model(self, when: float) -> _Row:
         category = self._random.choices(list(_MODELS), list(_MODELS.values()))[0]
         name = f"{self._model_name()}_{self._number('models')}.safetensors"
-        trained = {word: self._random.randint(1, 400) for word in self._random.choices(self._words, k=30)}
+        trained = {word: self._random.randint(1, 400) for word in self._random.choices(self.words, k=30)}
         header = {
             "ss_base_model_version": self._random.choice(("sd_v1", "sdxl_base_v1-0", "flux1")),
             "ss_output_name": name.partition(".")[0],
-            "ss_tag_frequency": json.dumps({"10_" + self._random.choice(self._words): trained}),
+            "ss_tag_frequency": json.dumps({"10_" + self._random.choice(self.words): trained}),
         }
         facts = {"format": "safetensors", "tensor_count": 264, "parameter_count": 18_874_368, "dtypes": {"F16": 264}}
         shown = {**facts, "header": {key: value for key, value in header.items() if len(value) < 100}}
         documents = (document("header", json.dumps(header).encode()),) if category == "loras" else ()
-        folder = f"models/{category}/{self._random.choice(self._words[:40])}"
+        folder = f"models/{category}/{self._random.choice(self.words[:40])}"
         size = self._random.randrange(10_000_000, 7_000_000_000)
         return _Row(folder, ".safetensors", name, size, self._mtime(when), json.dumps(shown), documents, None)
 
@@ -213,7 +155,7 @@ class Generator:
     def _prompt(self) -> dict[str, Any]:
         chance = self._random
         text = ", ".join(
-            " ".join(chance.choices(self._words, cum_weights=self._weights, k=chance.randint(1, 3)))
+            " ".join(chance.choices(self.words, cum_weights=self._weights, k=chance.randint(1, 3)))
             for _ in range(chance.randint(8, 20))
         )
         model: list[Any] = ["4", 0]

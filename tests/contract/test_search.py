@@ -189,6 +189,7 @@ async def test_page_after_page(
         monkeypatch.setattr(paging, "isqrt", lambda number: 0)
         monkeypatch.setattr(paging, "_LEAST_LOOK", look)
         monkeypatch.setattr(paging, "_MOST_LOOK", 2 * look)
+        monkeypatch.setattr(paging, "_PATIENCE", 4 * look)
     whole = await api.get("/api/assets", sort=sort, order=order, limit="500")
     wanted = [asset["id"] for asset in whole["assets"] if asset["name"].startswith("wanted")]
     assert len(wanted) == 26

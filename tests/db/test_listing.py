@@ -276,6 +276,7 @@ def test_every_asset_once_and_in_order(
         patch.setattr(paging, "isqrt", lambda number: 0)
         patch.setattr(paging, "_LEAST_LOOK", 3)
         patch.setattr(paging, "_MOST_LOOK", 8)
+        patch.setattr(paging, "_PATIENCE", 5)
         patch.setattr(hits, "_MAX_COMPLETIONS", 1)
         pages = store.run(by_cursor(store.db, wanted, first))
         offset_pages = store.run(by_offset(store.db, wanted, first))
@@ -294,7 +295,8 @@ def test_histogram_counts_what_a_listing_shows(store: Store, wanted: AssetFilter
     counts = Counter(tag for row in ROWS if passes(row, wanted) for tag in row.tags)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(set_counts, "_ROW_COST", cost)
+        patch.setattr(set_counts, "ROW_COST", cost)
+        patch.setattr(selection, "ROW_COST", cost)
         found = store.run(assets.histogram(store.db, wanted, limit))
     assert [(t.name, t.count) for t in found] == ordered[:limit]
 
