@@ -107,6 +107,10 @@ def test_a_prompt_runs_beside_it_and_its_output_is_found(server: Any) -> None:
     metadata = server.get(f"/api/assets/{page['assets'][0]['id']}").json["metadata"]
     assert (metadata["width"], metadata["height"]) == (32, 16)
     assert metadata["prompt"]["2"]["class_type"] == "SaveImage"
+    assert [asset["name"] for asset in server.get("/api/assets?q=blue%20output")["assets"]] == [
+        page["assets"][0]["name"]
+    ]
+    assert server.get("/api/assets?q=made")["total"] == 1  # the prefix, which only the graph tells
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is a signal of POSIX")
