@@ -342,14 +342,26 @@ async def test_an_upload_whose_file_is_gone_can_be_deleted(library: Any) -> None
 
 
 @pytest.fixture
-def two_volumes(library: Any, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+async def two_volumes(library: Any, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """The trash is on another volume. What is copied, and whether the store could be written meanwhile."""
     copies: list[bool] = []
     copy = placing.copy_to_volume
+    loop = asyncio.get_running_loop()
     trash = library.host.data_directory() / "trash"
 
+    async def can_write() -> bool:
+        async def write() -> None:
+            async with library.services.db.transaction():
+                pass
+
+        try:
+            await asyncio.wait_for(write(), 5)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
     def noted(source: Path, target: Path) -> None:
-        copies.append(not library.services.db._write_lock.locked())
+        copies.append(asyncio.run_coroutine_threadsafe(can_write(), loop).result())
         copy(source, target)
 
     def is_same_volume(source: Path, folder: Path) -> bool:
