@@ -9,6 +9,7 @@ import uuid
 from typing import Any, TypeVar
 
 from .assets.editing import Editing
+from .assets.follow import Follower
 from .assets.gate import WorkGate
 from .assets.indexer import Indexer
 from .assets.intake import OutputIntake
@@ -47,6 +48,7 @@ class Services:
         self._tasks: TaskRunner | None = None
         self._assets: AssetService | None = None
         self._indexer: Indexer | None = None
+        self._follower: Follower | None = None
         self._uploads: Uploads | None = None
         self._references: References | None = None
         self._editing: Editing | None = None
@@ -141,6 +143,7 @@ class Services:
         self._tasks = tasks
         self._assets = AssetService(db, self.host)
         self._indexer = Indexer(db, self.host, tasks, gate, hash_files=self.config.hash_files)
+        self._follower = Follower(self.host, tasks, gate, self._indexer)
         self._uploads = Uploads(db, self.host)
         self._references = References(db, self.host)
         self._trash = TrashBin(db, self.host)
@@ -163,9 +166,12 @@ class Services:
         db.close_at_exit(before=stop_workers)
 
     async def start_indexing(self) -> None:
-        """Begin the first scan, if the store is open and the configuration wants it."""
-        if self._indexer is not None and self.config.scan_on_start:
-            self._indexer.start_scan()
+        """Begin the first scan, and then to follow the disk, if the store is open and the configuration wants it."""
+        if self._indexer is None or self._follower is None or not self.config.scan_on_start:
+            return
+        self._indexer.start_scan()
+        if self.config.follow:
+            self._follower.start()
 
     async def stop(self) -> None:
         """End background work, write what is in memory, and close the store."""
@@ -181,7 +187,7 @@ class Services:
             await self._previews.close()
         if self._db is not None:
             await self._db.close()
-        self._db = self._tasks = self._assets = self._indexer = None
+        self._db = self._tasks = self._assets = self._indexer = self._follower = None
         self._uploads = self._references = self._editing = self._trash = self._previews = None
         self._portability = self._outputs = None
 

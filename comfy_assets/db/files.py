@@ -82,10 +82,12 @@ async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[
     )
 
 
-async def folders(db: Database | Transaction) -> list[FolderRow]:
-    """Every known folder."""
+async def folders(db: Database | Transaction, only: Sequence[str] | None = None) -> list[FolderRow]:
+    """Every known folder, or those of these paths."""
     rows = await db.fetch_all(
         "SELECT path, kind, logical, loader_prefix, categories, place_key, fingerprint FROM folders"
+        " WHERE ?1 IS NULL OR path IN (SELECT value FROM json_each(?1))",
+        (None if only is None else _texts(only),),
     )
     return [FolderRow(*row) for row in rows]
 
@@ -107,11 +109,14 @@ async def put_folders(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, i
 
 
 async def add_folders(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
-    """Store those of the folders that are not known; answers the ids of all by path.
+    """Store those of the folders that are not known, to put files into; answers the ids of all by path.
 
-    What is known stays as it is described: by that, the next scan sees which files want other tags.
+    What is known stays as it is described: by that, the next scan sees which files want other tags. That scan compares
+    the files one by one: if one that is put in now goes again, the folder looks as it did when it was last listed.
     """
-    await tx.execute_many(f"{_INSERT_FOLDER} ON CONFLICT (path) DO NOTHING", [astuple(r)[:6] for r in rows])
+    await tx.execute_many(
+        f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE SET fingerprint = NULL", [astuple(r)[:6] for r in rows]
+    )
     return await _folder_ids(tx, rows)
 
 
@@ -129,11 +134,9 @@ async def categories_of(tx: Transaction, folder: str) -> list[str]:
     return msgspec.json.decode(text, type=list[str]) if text is not None else []
 
 
-async def set_fingerprints(tx: Transaction, rows: Sequence[FolderRow]) -> None:
-    """Note that the file rows of these folders match the listings with these fingerprints."""
-    await tx.execute_many(
-        "UPDATE folders SET fingerprint = ?2 WHERE path = ?1", [(r.path, r.fingerprint) for r in rows]
-    )
+async def set_fingerprints(tx: Transaction, fingerprints: Sequence[tuple[str, bytes | None]]) -> None:
+    """Note of which listings (None: of no one for sure) the file rows of folders, given by path, say all."""
+    await tx.execute_many("UPDATE folders SET fingerprint = ?2 WHERE path = ?1", fingerprints)
 
 
 _NEW_FILES_TABLE = """
@@ -292,6 +295,21 @@ async def moves_by_stat(tx: Transaction, after_id: int) -> list[Move]:
         (after_id,),
     )
     return _unambiguous(rows)
+
+
+async def like(tx: Transaction, sizes: Iterable[int], mtimes_ns: Iterable[int]) -> list[Row]:
+    """Rows as of ``known_files``, of files that are taken to be there and have one of these sizes and times."""
+    return await tx.fetch_all(
+        "SELECT d.path, f.name, f.size, f.mtime_ns, f.inode, f.id, f.missing"
+        " FROM files f JOIN folders d ON d.id = f.folder_id WHERE f.missing = 0"
+        " AND f.mtime_ns IN (SELECT value FROM json_each(?)) AND f.size IN (SELECT value FROM json_each(?))",
+        (_ids(mtimes_ns), _ids(sizes)),
+    )
+
+
+async def read_again(tx: Transaction, ids: Sequence[int]) -> None:
+    """Have files read again of which it is likely, but not sure, that they hold what is known."""
+    await tx.execute_many(f"UPDATE files SET state = {CHANGED} WHERE id = ? AND state = {HASHED}", [(i,) for i in ids])
 
 
 async def never_hashed(tx: Transaction, ids: Sequence[int]) -> list[int]:

@@ -231,16 +231,16 @@ async def test_hashed_between_the_scan_and_the_move(
     await only_scan(library)
     asset_id = await annotate(library, path.name, "mine")
     move(path, library.base / "models/loras/b.safetensors")
-    real = scanner.Scanner._follow_moves
+    real = scanner.Scanner._end
 
-    async def late(self: Any, *arguments: Any) -> int:
+    async def late(self: Any, *arguments: Any, **options: Any) -> None:
         library.services.indexer._files_to_hash = True
         library.services.indexer._tasks.start("asset_hash", library.services.indexer._hash)
         hashing = library.services.indexer._tasks.latest("asset_hash")
         await hashing.done.wait()
-        return await real(self, *arguments)
+        await real(self, *arguments, **options)
 
-    monkeypatch.setattr(scanner.Scanner, "_follow_moves", late)
+    monkeypatch.setattr(scanner.Scanner, "_end", late)
     await only_scan(library)
     [asset] = await library.assets()
     assert asset["id"] == asset_id

@@ -116,6 +116,9 @@ class _Entry:
     def is_dir(self) -> bool:
         return self.entry.is_dir()
 
+    def is_file(self) -> bool:
+        return self.entry.is_file()
+
     def is_symlink(self) -> bool:
         return self.entry.is_symlink()
 
