@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import FormData
 from comfy_assets_node.comfy_assets.assets import follow, settling
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.host.base import FinishedPrompt, QueueSnapshot
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
 
@@ -22,7 +25,7 @@ LORA = "models/loras/style.safetensors"
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in less time."""
-    for name, seconds in {"TICK_S": 0.02, "POLL_S": 0.2, "LONGEST_REST_S": 0.1}.items():
+    for name, seconds in {"TICK_S": 0.02, "POLL_S": 0.1, "LONGEST_REST_S": 0.1}.items():
         monkeypatch.setattr(follow, name, seconds)
     monkeypatch.setattr(settling, "SETTLE_S", 0.2)
     monkeypatch.setattr(settling, "REMOVAL_S", 0.5)
@@ -40,6 +43,14 @@ async def followed(
 
     async def open_library() -> Any:
         library = await make_library(Config())
+        library.polls = 0
+        real = library.services.indexer.scanner.differences
+
+        async def differences(token: Any) -> Any:
+            library.polls += 1
+            return await real(token)
+
+        monkeypatch.setattr(library.services.indexer.scanner, "differences", differences)
         await library.services.indexer.scanner.completed.wait()
         await library.services.indexer.finish()
         library.host.events.clear()
@@ -111,3 +122,280 @@ async def _has(library: Any, *paths: str) -> bool:
 
 async def _read(library: Any, name: str) -> Any:
     return any(a["name"] == name and a.get("hash") for a in await library.assets())
+
+
+async def test_a_changed_file(followed: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is written over in place shows in no folder's time: where nobody tells of it, a sweep finds it."""
+    if "polled" in request.node.callspec.id:
+        monkeypatch.setattr(follow, "SWEEP_S", 0.5)
+    library = await followed()
+    write(library.base, "output/a.png", b"a")
+    await until(lambda: _read(library, "a.png"))
+    before = await library.asset("a.png")
+    write(library.base, "output/a.png", b"other content")
+    await until(lambda: _hash_other_than(library, before["hash"]))
+    after = await library.asset("a.png")
+    assert (after["id"], after["size"]) == (before["id"], 13)
+
+
+async def _hash_other_than(library: Any, former: str) -> bool:
+    return (await library.asset("a.png")).get("hash", former) != former
+
+
+MOVES = {
+    "renamed": ("models/loras/renamed.safetensors", ["models", "loras", "model_type:loras"]),
+    "into a new folder": ("models/loras/a/b/style.safetensors", ["models", "loras", "model_type:loras"]),
+    "into another root": ("output/style.safetensors", ["output"]),
+    "to another category": ("models/checkpoints/x.ckpt", ["models", "checkpoints", "model_type:checkpoints"]),
+}
+
+
+@pytest.mark.parametrize("kind", MOVES)
+async def test_a_move_is_never_seen_as_missing(followed: Any, annotate: Any, kind: str) -> None:
+    target, tags = MOVES[kind]
+    library = await opened_with(followed, LORA)
+    asset_id = await annotate(library, "style.safetensors", "mine", metadata='{"note": 1}')
+    before = await library.asset("style.safetensors")
+    steady = Steady(library, most=1)
+    path = library.base / target
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (library.base / LORA).rename(path)
+    await until(lambda: _has(library, target))
+    await steady.end()
+    [after] = await library.assets()
+    assert (after["id"], after["tags"], after["user_metadata"]) == (asset_id, [*tags, "mine"], {"note": 1})
+    assert (after["hash"], after["created_at"]) == (before["hash"], before["created_at"])
+    assert steady.seen == {(asset_id,)}
+
+
+async def opened_with(followed: Any, *paths: str) -> Any:
+    library = await followed()
+    for path in paths:
+        write(library.base, path, path.encode())
+    await until(lambda: _has(library, *paths))
+    for path in paths:
+        await until(lambda path=path: _read(library, path.rpartition("/")[2]))
+    library.host.events.clear()
+    return library
+
+
+async def test_a_move_to_another_drive_is_a_move(followed: Any, annotate: Any) -> None:
+    """There it is another file, of the same name, size and time; what it holds is read once more."""
+    library = await opened_with(followed, LORA)
+    asset_id = await annotate(library, "style.safetensors", "mine")
+    steady = Steady(library, most=1)
+    target = library.base / "models/checkpoints/style.safetensors"
+    shutil.copy2(library.base / LORA, target)
+    (library.base / LORA).unlink()
+    await until(lambda: _has(library, "models/checkpoints/style.safetensors"))
+    await steady.end()
+    assert steady.seen == {(asset_id,)}
+
+
+async def test_a_renamed_folder(followed: Any, annotate: Any) -> None:
+    paths = [f"output/old/{number % 3}/{number}.png" for number in range(12)]
+    library = await opened_with(followed, *paths)
+    await annotate(library, "7.png", "mine")
+    ids = {a["name"]: a["id"] for a in await library.assets()}
+    steady = Steady(library, most=12)
+    (library.base / "output/old").rename(library.base / "input/new")
+    await until(lambda: _has(library, *(path.replace("output/old", "input/new") for path in paths)))
+    await steady.end()
+    assert {a["name"]: a["id"] for a in await library.assets()} == ids
+    assert (await library.asset("7.png"))["tags"] == ["input", "mine"]
+    assert steady.seen == {tuple(sorted(ids.values()))}
+
+
+async def test_a_removed_file_and_its_return(followed: Any, annotate: Any) -> None:
+    library = await opened_with(followed, "output/a.png", "output/sub/b.png")
+    asset_id = await annotate(library, "a.png", "mine", metadata='{"note": 1}')
+    before = await library.assets()
+    (library.base / "output/a.png").rename(library.base / "a")
+    (library.base / "output/sub").rename(library.base / "sub")
+    await until(lambda: _missing_are(library, "a.png", "b.png"))
+    (library.base / "a").rename(library.base / "output/a.png")
+    (library.base / "sub").rename(library.base / "output/sub")
+    await until(lambda: _missing_are(library))
+    assert await library.assets() == before
+    assert (await library.asset("a.png"))["id"] == asset_id
+
+
+async def _missing_are(library: Any, *names: str) -> bool:
+    return {a["name"] for a in await library.assets(include_tags="missing")} == set(names)
+
+
+async def test_one_of_two_identical_files_disappears(followed: Any, annotate: Any) -> None:
+    """The asset of the one keeps what it has, and the other is as it was."""
+    library = await opened_with(followed, "output/a.png")
+    write(library.base, "output/b.png", b"output/a.png")
+    await until(lambda: _read(library, "b.png"))
+    asset_id = await annotate(library, "a.png", "mine", metadata='{"note": 1}')
+    other_id = await annotate(library, "b.png", "other")
+    (library.base / "output/a.png").unlink()
+    await until(lambda: _missing_are(library, "a.png"))
+    gone, other = await library.asset("a.png"), await library.asset("b.png")
+    assert (gone["id"], gone["user_metadata"]) == (asset_id, {"note": 1})
+    assert set(gone["tags"]) == {"output", "missing", "mine"}
+    assert (other["id"], other["tags"], other["hash"]) == (other_id, ["output", "other"], gone["hash"])
+
+
+@pytest.mark.parametrize("leaves_mount_point", [True, False])
+async def test_a_drive_that_is_unplugged_and_comes_back(followed: Any, annotate: Any, leaves_mount_point: bool) -> None:
+    library = await opened_with(followed, "output/a.png", "output/deep/er/b.png", "input/c.png")
+    for name in ("a.png", "b.png"):
+        await annotate(library, name, "mine", metadata='{"note": 1}')
+    before = await library.assets()
+    output, away = library.base / "output", library.base / "away"
+    output.rename(away)
+    if leaves_mount_point:
+        output.mkdir()
+        await until(lambda: _missing_are(library, "a.png", "b.png"))
+        assert {frozenset(a["tags"]) for a in await library.assets(include_tags="missing")} == {
+            frozenset({"output", "missing", "mine"})
+        }
+        output.rmdir()
+    else:
+        write(library.base, "input/meanwhile.png")
+        await until(lambda: _has(library, "input/meanwhile.png"))
+        await poll(library)
+        assert await _missing_are(library)
+        before = await library.assets()
+    away.rename(output)
+    write(library.base, "output/deep/er/new.png")
+    await until(lambda: _has(library, "output/deep/er/new.png"))
+    await until(lambda: _missing_are(library))
+    assert [a for a in await library.assets() if a["name"] != "new.png"] == before
+
+
+async def poll(library: Any) -> None:
+    """Wait until the folders have been looked at from now on, and what was found then has settled and been taken in."""
+    for _ in range(5):
+        before = library.polls
+        await until(lambda before=before: _polled_after(library, before))
+
+
+async def _polled_after(library: Any, before: int) -> bool:
+    return library.polls > before
+
+
+async def test_a_root_that_appears_later(followed: Any, tmp_path: Path) -> None:
+    library = await followed()
+    (library.base / "input").rmdir()
+    await poll(library)
+    write(library.base, "input/sub/a.png")
+    await until(lambda: _has(library, "input/sub/a.png"))
+    write(library.base, "input/sub/b.png")
+    await until(lambda: _has(library, "input/sub/b.png"))
+
+
+@posix
+async def test_a_linked_folder(followed: Any, tmp_path: Path) -> None:
+    """Changes are told of under either path; scans list a folder under one of them."""
+    write(tmp_path, "drive/a.safetensors")
+    library = await followed()
+    (library.base / "models/loras/link").symlink_to(tmp_path / "drive")
+    await until(lambda: _has(library, "models/loras/link/a.safetensors"))
+    await poll(library)
+    write(tmp_path, "drive/b.safetensors", b"b")
+    write(tmp_path, "drive/sub/c.safetensors", b"c")
+    await until(lambda: _has(library, *(f"models/loras/link/{name}.safetensors" for name in ("b", "sub/c"))))
+    (library.base / "models/loras/again").symlink_to(library.base / "models/loras/link")
+    (library.base / "models/loras/link/d.safetensors").write_bytes(b"d")
+    await until(lambda: _has(library, "models/loras/link/d.safetensors"))
+    await poll(library)
+    assert len(await library.assets()) == 4
+    (tmp_path / "drive").rename(tmp_path / "away")
+    await poll(library)
+    assert await _missing_are(library)
+    (tmp_path / "away").rename(tmp_path / "drive")
+    write(tmp_path, "drive/sub/e.safetensors", b"e")
+    await until(lambda: _has(library, "models/loras/link/sub/e.safetensors"))
+    assert len(await library.assets()) == 5
+
+
+async def test_a_file_that_is_still_written_is_left_alone(followed: Any) -> None:
+    library = await followed()
+    path = write(library.base, "output/big.bin", b"")
+    with path.open("ab", buffering=0) as stream:
+        for _ in range(40):
+            stream.write(b"x" * 1000)
+            assert await library.assets() == []
+            await asyncio.sleep(0.02)
+    [asset] = await until(library.assets)
+    assert asset["size"] == 40_000
+    [event] = [e for e in library.host.events if e.type == "assets.changed"][:1]
+    assert event.data == {"created": 1}
+
+
+async def test_what_is_no_part_of_the_library(followed: Any) -> None:
+    library = await followed()
+    for path in ("output/.hidden/a.png", "output/b.png.part", "user/c.png", "temp/d.png", "output/.e.png"):
+        write(library.base, path)
+    write(library.base, "output/f.png")
+    await until(lambda: _has(library, "output/f.png"))
+    await poll(library)
+    assert list(await listed(library)) == ["output/f.png"]
+
+
+async def test_a_burst_is_taken_in_together(followed: Any) -> None:
+    library = await followed()
+    (library.base / "output/many").mkdir()
+    for number in range(1500):
+        (library.base / f"output/many/{number}.png").write_bytes(b"%d" % number)
+    await until(lambda: _total_is(library, 1500))
+    created = [e.data["created"] for e in library.host.events if "created" in e.data]
+    assert sum(created) == 1500 and len(created) <= 4
+    await library.services.indexer.finish()
+
+
+async def _total_is(library: Any, count: int) -> bool:
+    return (await library.get("/api/assets", params={"limit": "1"}))["total"] == count
+
+
+async def test_uploads_and_outputs_are_entered_once(followed: Any) -> None:
+    """They are in the store with what is known of them before anybody tells of them."""
+    library = await followed()
+    for number in range(20):
+        form = FormData({"tags": '["input"]'})
+        form.add_field("file", b"%d" % number, filename=f"{number}.txt")
+        response = await library.client.post("/api/assets", data=form)
+        assert response.status == 201, await response.text()
+    outputs = {"1": {"images": [{"filename": f"{n}.png", "subfolder": "", "type": "output"} for n in range(20)]}}
+    for number in range(20):
+        write(library.base, f"output/{number}.png", b"output %d" % number)
+    for listener in library.host.hooks.listeners:
+        listener(FinishedPrompt("job", outputs))
+    await library.services.outputs.settled()
+    before = await library.assets()
+    assert len(before) == 40
+    library.host.events.clear()
+    write(library.base, "output/last.png")
+    await until(lambda: _read(library, "last.png"))
+    await poll(library)
+    assert [a for a in await library.assets() if a["name"] != "last.png"] == before
+    assert [e.data for e in library.host.events] == [{"created": 1}, {"hashed": 1}]
+
+
+async def test_nothing_is_done_while_a_prompt_executes(followed: Any) -> None:
+    library = await followed()
+    library.host.current_queue = QueueSnapshot(running=("p",))
+    write(library.base, "output/a.png")
+    await asyncio.sleep(1)
+    assert await library.assets() == []
+    library.host.current_queue = QueueSnapshot()
+    await until(lambda: _has(library, "output/a.png"))
+
+
+@pytest.mark.parametrize("config", [Config(follow=False), Config(scan_on_start=False)])
+async def test_following_can_be_turned_off(make_library: Any, config: Config) -> None:
+    library = await make_library(config)
+    assert library.services._tasks.latest(follow.FOLLOW) is None
+
+
+async def test_no_thread_stays_behind(followed: Any) -> None:
+    library = await followed()
+    await poll(library)
+    began = time.monotonic()
+    await library.services.stop()
+    assert time.monotonic() - began < 1
+    assert [t.name for t in threading.enumerate() if "comfy-assets-watch" in t.name] == []
