@@ -112,14 +112,18 @@ class _Following:
         if now >= self._poll_at:
             await self._pass_gate()
             await self._poll()
-        for path in await asyncio.to_thread(self._settling.take):
-            self._wanted.add(path)
+        if self._settling.is_waiting:
+            await asyncio.to_thread(self._take_settled)
         if self._wanted.trees or self._wanted.folders:
             await self._pass_gate()
             await self._look()
         elif now >= self._sweep_at:
             await self._pass_gate()
             await self._sweep()
+
+    def _take_settled(self) -> None:
+        for path in self._settling.take():
+            self._wanted.add(path)
 
     async def _pass_gate(self) -> None:
         await asyncio.to_thread(self._gate.wait, self._token)

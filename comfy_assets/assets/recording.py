@@ -174,15 +174,20 @@ async def _origins(
     tx: Transaction, work: Sequence[FolderWork], changes: list[Changes]
 ) -> dict[tuple[str, str], _Origin]:
     """Where the new files come from that have just moved: from where there was one like them and now is none."""
-    new = {
-        (item.listing.path, name): stat
-        for item, change in zip(work, changes, strict=True)
-        for name, stat in change.new.items()
-    }
+    new = await asyncio.to_thread(_new_stats, work, changes)
     if not new:
         return {}
-    like = await files.like(tx, {stat[0] for stat in new.values()}, {stat[1] for stat in new.values()})
+    like = await files.like(tx, *await asyncio.to_thread(_sizes_and_times, new))
     return await asyncio.to_thread(_matches, new, like)
+
+
+def _new_stats(work: Sequence[FolderWork], changes: list[Changes]) -> dict[tuple[str, str], FileStat]:
+    found = zip(work, changes, strict=True)
+    return {(item.listing.path, name): stat for item, change in found for name, stat in change.new.items()}
+
+
+def _sizes_and_times(new: dict[tuple[str, str], FileStat]) -> tuple[set[int], set[int]]:
+    return {stat[0] for stat in new.values()}, {stat[1] for stat in new.values()}
 
 
 def _matches(new: dict[tuple[str, str], FileStat], like: list[Row]) -> dict[tuple[str, str], _Origin]:

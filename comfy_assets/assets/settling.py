@@ -13,7 +13,7 @@ from .walker import extended, file_stat
 
 SETTLE_S = 1.0  # how long a file must look the same
 REMOVAL_S = 2.0  # how long one must be away: longer, so that it is seen first where it has been moved to
-_MOST_AT_ONCE = 10_000
+_MOST_AT_ONCE = 5000
 
 # What lies at a path: a file's stat, a folder, or nothing.
 Looks = FileStat | None
@@ -53,6 +53,11 @@ class Settling:
         before = self._waiting.get(path)
         if before is None or before.looks is not None or looks is not None:
             self._waiting[path] = _Waiting(looks, self._clock() + seconds)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is anything to take, now or later."""
+        return bool(self._waiting)
 
     def take(self) -> Mapping[str, Looks]:
         """What has settled; it is believed until the next call. Blocks."""

@@ -73,7 +73,7 @@ class Watch(threading.Thread):
                     self._note(found)
         except FileNotFoundError:
             return  # it went while it was being opened
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, TypeError) as error:  # the last from an old version of the package
             text = str(error)
             self.problem = text + _HINT if any(sign in text for sign in _LIMITS) else text
 

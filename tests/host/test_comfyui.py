@@ -189,6 +189,23 @@ def test_a_prompt_runs_beside_it_and_its_output_is_found(server: Server) -> None
     assert metadata["prompt"]["2"]["class_type"] == "SaveImage"
 
 
+def test_the_disk_is_followed(server: Server) -> None:
+    places = {"models/loras/style": ".safetensors", "input": ".jpg", "output/new folder": ".txt"}
+    for folder, suffix in places.items():
+        path = server.base / folder / f"followed{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(f"{folder} of its own".encode())
+    page = server.wait_for("/api/assets?name_contains=followed", lambda p: len(p["assets"]) == 3, timeout=10)
+    ids = {asset["file_path"]: asset["id"] for asset in page["assets"]}
+    (server.base / "input/followed.jpg").rename(server.base / "output/moved.jpg")
+    page = server.wait_for("/api/assets?name_contains=moved.jpg", lambda p: p["assets"], timeout=10)
+    assert page["assets"][0]["id"] == ids["input/followed.jpg"]
+    assert "missing" not in page["assets"][0]["tags"]
+    (server.base / "output/moved.jpg").unlink()
+    server.wait_for("/api/assets?name_contains=moved.jpg", lambda p: "missing" in p["assets"][0]["tags"], timeout=10)
+    assert len(server.get("/api/assets?name_contains=followed")["assets"]) == 2
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is a signal of POSIX")
 @pytest.mark.parametrize("moment", ["while it scans", "at rest"])
 def test_ctrl_c_ends_the_server(tmp_path: Path, moment: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -399,3 +401,57 @@ async def test_no_thread_stays_behind(followed: Any) -> None:
     await library.services.stop()
     assert time.monotonic() - began < 1
     assert [t.name for t in threading.enumerate() if "comfy-assets-watch" in t.name] == []
+
+
+async def test_what_fails_is_tried_again(followed: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    monkeypatch.setattr(follow, "RETRY_S", 0.3)
+    library = await followed()
+    scanner = library.services.indexer.scanner
+    real = scanner.look
+    failures = iter([sqlite3.OperationalError("database is locked")] * 2)
+
+    async def look(*arguments: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return await real(*arguments)
+
+    monkeypatch.setattr(scanner, "look", look)
+    write(library.base, "output/a.png")
+    await until(lambda: _has(library, "output/a.png"))
+    assert "database is locked" in caplog.text
+
+
+async def test_what_could_not_be_heard_is_found_by_looking_at_everything(
+    make_library: Callable[..., Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A storm of events: more has happened than could be told."""
+    monkeypatch.setattr(follow, "POLL_S", 60.0)
+    missed: list[bool] = []
+    monkeypatch.setattr(follow.Watches, "take", lambda self: ({}, bool(missed and missed.pop())))
+    library = await make_library(Config())
+    await until(lambda: _has_polled(library))
+    write(library.base, "output/a.png")
+    await asyncio.sleep(0.5)
+    assert await library.assets() == []
+    missed.append(True)
+    await until(lambda: _has(library, "output/a.png"))
+
+
+async def _has_polled(library: Any) -> bool:
+    return bool(library.services._tasks.latest(follow.FOLLOW).result)
+
+
+async def test_the_log_says_when_folders_are_looked_at_instead(
+    make_library: Callable[..., Awaitable[Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(follow, "load_backend", lambda: None)
+    library = await make_library(Config())
+    await until(lambda: _is_logged(caplog))
+    write(library.base, "output/a.png")
+    await until(lambda: _has(library, "output/a.png"))
+    assert len([r for r in caplog.records if "watchfiles" in r.getMessage()]) == 1
+
+
+async def _is_logged(caplog: pytest.LogCaptureFixture) -> bool:
+    return "The watchfiles package is not installed" in caplog.text
