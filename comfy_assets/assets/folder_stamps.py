@@ -25,7 +25,7 @@ _UNSURE = -1
 class Differences:
     """``trees`` are places that were away before, ``folders`` have changed, ``gone`` are there no more.
 
-    Roots, and links whose targets are away, are not among the last: nothing is known of what is in them.
+    Of what is in a root that is away, or behind a link whose target is, nothing is known.
     """
 
     trees: list[str] = field(default_factory=list)
@@ -40,6 +40,7 @@ class FolderStamps:
         self._stamps: dict[str, FolderStamp] = {}
         self._paths: dict[Identity, str] = {}
         self._links: set[str] = set()
+        self._away: set[str] = set()
 
     def __contains__(self, path: str) -> bool:
         return path in self._stamps
@@ -63,14 +64,12 @@ class FolderStamps:
             if stamp.is_link:
                 self._links.add(listing.path)
 
-    def forget(self, top: str) -> list[str]:
-        """Forget a folder and all below it; answers which those were. Links among them are still looked for."""
-        gone = self.below(top)
-        for path in gone:
-            stamp = self._stamps.pop(path)
-            if self._paths.get(stamp.identity) == path:
-                del self._paths[stamp.identity]
-        return gone
+    def forget(self, path: str) -> None:
+        """Forget a folder, not those below it."""
+        self._links.discard(path)
+        stamp = self._stamps.pop(path, None)
+        if stamp is not None and self._paths.get(stamp.identity) == path:
+            del self._paths[stamp.identity]
 
     def below(self, top: str) -> list[str]:
         """The folders that are remembered: this one and all below it."""
@@ -82,18 +81,31 @@ class FolderStamps:
         return {self._stamps[path].identity: path for path in self.below(root)}
 
     def as_listed(self, folder: str) -> str:
-        """The path under which a folder is listed, of the several that links may give it. Blocks."""
-        if folder in self._stamps or not self._links:
+        """The path under which a folder is listed, or will be, of the several that links may give it. Blocks."""
+        if not self._links:
             return folder
-        identity = identity_at(folder)
-        listed = self._paths.get(identity) if identity is not None else None
-        return listed if listed is not None and identity_at(listed) == identity else folder
+        top, below = folder, ""
+        while top not in self._stamps:
+            identity = identity_at(top)
+            listed = self._paths.get(identity) if identity is not None else None
+            if listed is not None and identity_at(listed) == identity:
+                return os.path.join(listed, below) if below else listed  # noqa: PTH118
+            parent, name = os.path.split(top)
+            if parent == top:
+                break
+            top, below = parent, os.path.join(name, below) if below else name  # noqa: PTH118
+        return folder
 
     def differences(self, roots: Collection[str], token: CancelToken) -> Differences:
         """What has changed since it was listed. Blocks, for one question a folder. Raises Cancelled."""
-        found = Differences()
+        places = [*roots, *(link for link in self._links if os.path.lexists(extended(link)))]
+        away = {place for place in places if not _is_folder(place)}
+        found = Differences([p for p in places if p not in away and (p in self._away or p not in self._stamps)])
+        self._away = away
         for path, stamp in list(self._stamps.items()):
             token.check()
+            if away and any(path == place or path.startswith(place + os.sep) for place in away):
+                continue
             try:
                 info = os.stat(extended(path))  # noqa: PTH116
             except (FileNotFoundError, NotADirectoryError):
@@ -103,14 +115,8 @@ class FolderStamps:
             else:
                 if (info.st_dev, info.st_ino) != stamp.identity or info.st_mtime_ns != stamp.mtime_ns:
                     found.folders.append(path)
-        for place in [path for path in found.gone if path in roots or self._is_dangling(path)]:
-            self.forget(place)
-        found.gone = _tops(path for path in found.gone if path in self._stamps)
-        found.trees = [place for place in (*roots, *self._links) if place not in self._stamps and _is_folder(place)]
+        found.gone = _tops(found.gone)
         return found
-
-    def _is_dangling(self, path: str) -> bool:
-        return path in self._links and os.path.lexists(extended(path))
 
 
 def _tops(paths: Iterable[str]) -> list[str]:

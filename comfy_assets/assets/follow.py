@@ -55,6 +55,7 @@ class Follower:
         async def follow(task: Task) -> None:
             while not self._indexer.scanner.completed.is_set():
                 await _pause(task.token)
+            self._indexer.is_followed = True
             backend = await asyncio.to_thread(load_backend)
             if backend is None:
                 log.info("The watchfiles package is not installed: changes on disk are looked for every few seconds.")

@@ -33,6 +33,7 @@ class Indexer:
         self._hash_files = hash_files
         self.scanner = Scanner(db, host, gate)
         self._files_to_hash = False
+        self.is_followed = False  # whether changes on disk are noticed without a scan
         self._is_seeding = False  # a scan was asked for, and its end is to be told of
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="comfy-assets-hash")
 
@@ -121,7 +122,7 @@ class Indexer:
         """Hash until there is nothing left of what was found, also by scans that end meanwhile."""
         while self._files_to_hash:
             self._files_to_hash = False
-            run = HashRun(self._db, self._host, self._gate, self._pool, task.token)
+            run = HashRun(self._db, self._host, self._gate, self._pool, task.token, is_followed=self.is_followed)
             async with _Ticker(self, task, lambda run=run: run.progress.as_dict()):
                 await self._told(run.run())
             self._tell_end(task.result)

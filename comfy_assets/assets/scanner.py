@@ -148,6 +148,8 @@ class Scanner:
             if root not in entered:
                 entered[root] = self._stamps.entered(str(root))
             visit = Walk(fence, run.report, token, lambda: self._gate.wait(token), entered[root])
+            if top not in self._stamps and top not in wanted.trees and fence.bars_link(top):
+                continue  # behind a link that no walk has followed
             if top in wanted.trees or top not in self._stamps:
                 found = visit.tree(top, is_root=top == str(root))
             else:

@@ -80,7 +80,7 @@ class Fence:
         return os.path.normcase(path) in self._named
 
     def bars_link(self, path: str) -> bool:
-        """Whether a link leads into an excluded subtree."""
+        """Whether a path leads into an excluded subtree by a link."""
         real = Path(os.path.normcase(os.path.realpath(path)))
         return not self._real.isdisjoint(map(str, (real, *real.parents)))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.comfy_assets.assets import follow, settling
+from comfy_assets_node.comfy_assets.assets import follow, hashing, settling
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import FinishedPrompt, QueueSnapshot
 
@@ -113,8 +113,7 @@ async def test_a_new_file(followed: Any) -> None:
     await until(lambda: _read(library, "b.safetensors"))
     [asset] = [a for a in await library.assets() if a["name"] == "b.safetensors"]
     assert asset["tags"] == ["models", "loras", "model_type:loras"]
-    created = sum(e.data.get("created", 0) for e in library.host.events if e.type == "assets.changed")
-    assert created == 2
+    assert await _created_are(library, 2)
     assert {e.type for e in library.host.events} == {"assets.changed"}
 
 
@@ -325,8 +324,8 @@ async def test_a_file_that_is_still_written_is_left_alone(followed: Any) -> None
             await asyncio.sleep(0.02)
     [asset] = await until(library.assets)
     assert asset["size"] == 40_000
-    [event] = [e for e in library.host.events if e.type == "assets.changed"][:1]
-    assert event.data == {"created": 1}
+    await until(lambda: _read(library, "big.bin"))
+    assert library.host.events[0].data == {"created": 1}
 
 
 async def test_what_is_no_part_of_the_library(followed: Any) -> None:
@@ -344,14 +343,14 @@ async def test_a_burst_is_taken_in_together(followed: Any) -> None:
     (library.base / "output/many").mkdir()
     for number in range(1500):
         (library.base / f"output/many/{number}.png").write_bytes(b"%d" % number)
-    await until(lambda: _total_is(library, 1500))
-    created = [e.data["created"] for e in library.host.events if "created" in e.data]
-    assert sum(created) == 1500 and len(created) <= 4
+    await until(lambda: _created_are(library, 1500))
+    assert (await library.get("/api/assets", params={"limit": "1"}))["total"] == 1500
+    assert len([e for e in library.host.events if "created" in e.data]) <= 4
     await library.services.indexer.finish()
 
 
-async def _total_is(library: Any, count: int) -> bool:
-    return (await library.get("/api/assets", params={"limit": "1"}))["total"] == count
+async def _created_are(library: Any, count: int) -> bool:
+    return sum(e.data.get("created", 0) for e in library.host.events) == count
 
 
 async def test_uploads_and_outputs_are_entered_once(followed: Any) -> None:
@@ -455,3 +454,47 @@ async def test_the_log_says_when_folders_are_looked_at_instead(
 
 async def _is_logged(caplog: pytest.LogCaptureFixture) -> bool:
     return "The watchfiles package is not installed" in caplog.text
+
+
+async def test_a_file_that_is_renamed_while_it_is_read(followed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = await followed()
+    real = hashing.read_file
+
+    def read_file(file: Any, *rest: Any) -> Any:
+        """The first time, the file gets another name meanwhile."""
+        if file.name == "a.bin":
+            (library.base / "output/a.bin").rename(library.base / "output/b.bin")
+        return real(file, *rest)
+
+    monkeypatch.setattr(hashing, "read_file", read_file)
+    steady = Steady(library, most=1)
+    write(library.base, "output/a.bin")
+    await until(lambda: _read(library, "b.bin"))
+    await steady.end()
+    assert steady.seen == {(), ((await library.asset("b.bin"))["id"],)}
+
+
+@posix
+async def test_what_happens_behind_links_into_excluded_folders_is_nobodys_business(followed: Any) -> None:
+    library = await followed()
+    write(library.base, "user/default/old.json")
+    (library.base / "output/link").symlink_to(library.base / "user")
+    await poll(library)
+    write(library.base, "user/default/new.json")
+    write(library.base, "user/top.json")
+    write(library.base, "output/a.png")
+    await until(lambda: _has(library, "output/a.png"))
+    await poll(library)
+    assert list(await listed(library)) == ["output/a.png"]
+
+
+@posix
+async def test_a_new_folder_that_is_come_by_on_two_ways(followed: Any) -> None:
+    library = await followed()
+    (library.base / "output/real").mkdir()
+    (library.base / "output/a link").symlink_to(library.base / "output/real")
+    await poll(library)
+    write(library.base, "output/real/new/deep/a.png")
+    await until(lambda: _has(library, "output/real/new/deep/a.png"))
+    await poll(library)
+    assert list(await listed(library)) == ["output/real/new/deep/a.png"]

@@ -70,12 +70,27 @@ def test_a_root_that_goes_and_comes_back(tmp_path: Path) -> None:
     root = tmp_path / "r"
     stamps = make(root, "a/deep")
     root.rename(tmp_path / "away")
-    assert differences(stamps, root) == Differences()
-    assert stamps.below(str(root)) == []
+    assert differences(stamps, root) == differences(stamps, root) == Differences()
     (tmp_path / "away").rename(root)
     assert differences(stamps, root) == Differences(trees=[str(root)])
-    stamps.remember(listings(root))
     assert differences(stamps, root) == Differences()
+
+
+def test_a_root_of_which_an_empty_mount_point_is_left(tmp_path: Path) -> None:
+    """It may have been seen to be away before."""
+    root = tmp_path / "r"
+    stamps = make(root, "a/deep")
+    root.rename(tmp_path / "away")
+    assert differences(stamps, root) == Differences()
+    root.mkdir()
+    assert differences(stamps, root) == Differences([str(root)], [str(root)], [str(root / "a")])
+
+
+def test_a_root_that_was_never_there(tmp_path: Path) -> None:
+    stamps = FolderStamps()
+    assert differences(stamps, tmp_path / "r") == Differences()
+    (tmp_path / "r").mkdir()
+    assert differences(stamps, tmp_path / "r") == Differences(trees=[str(tmp_path / "r")])
 
 
 @posix
@@ -97,7 +112,10 @@ def test_a_link_whose_target_goes_and_comes_back(tmp_path: Path) -> None:
     (root / "link").unlink()
     age(root)
     stamps.remember(listings(root))
+    assert differences(stamps, root) == Differences(gone=[str(root / "link")])
+    stamps.forget(str(root / "link"))
     assert differences(stamps, root) == Differences()
+    assert stamps.links == frozenset()
 
 
 def test_another_folder_in_its_place(tmp_path: Path) -> None:
