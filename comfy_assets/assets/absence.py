@@ -63,30 +63,27 @@ def gone_folders(
 
 
 def absent_files(folder: str, known: Sequence[tuple[int, str]], roots: Roots, walk_roots: list[Path]) -> list[int]:
-    """Those of a folder's known files (ids and names) that are surely not there.
+    """Those of a folder's known files (ids and names) that are surely not there."""
+    there = files_there(folder, roots, walk_roots)
+    return [] if there is None else [file_id for file_id, name in known if name not in there]
 
-    None are when the folder is out of reach. The temporary folder never is: servers remove it as a whole.
+
+def files_there(folder: str, roots: Roots, walk_roots: list[Path]) -> frozenset[str] | None:
+    """The names of the files in a folder exactly as they are spelled, which asking for one would not tell.
+
+    None when the folder is out of reach. The temporary folder never is: servers remove it as a whole.
     """
     root = root_of(folder, walk_roots)
     is_temporary = root is None and roots.is_temporary(Path(folder))
     if root is None and not is_temporary:
-        return []
+        return None
     try:
-        there = files_in(folder)
+        with os.scandir(extended(folder)) as entries:
+            return frozenset(entry.name for entry in entries if _may_be_file(entry))
     except (FileNotFoundError, NotADirectoryError):
-        return [file_id for file_id, _ in known] if is_temporary or is_gone(folder, root, []) else []
+        return frozenset() if is_temporary or is_gone(folder, root, []) else None
     except OSError:
-        return []
-    return [file_id for file_id, name in known if name not in there]
-
-
-def files_in(folder: str) -> set[str]:
-    """The names of the files in a folder exactly as they are spelled, which asking for one would not tell.
-
-    Raises OSError.
-    """
-    with os.scandir(extended(folder)) as entries:
-        return {entry.name for entry in entries if _may_be_file(entry)}
+        return None
 
 
 def _may_be_file(entry: os.DirEntry[str]) -> bool:

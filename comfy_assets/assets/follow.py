@@ -12,7 +12,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..host.base import Host
@@ -26,7 +26,7 @@ from .roots import Roots, root_of
 from .scanner import Wanted
 from .settling import FOLDER, Settling, glance
 from .walker import is_ignored
-from .watching import Backend, Watch, load_backend
+from .watching import Watches, load_backend
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -199,58 +199,6 @@ class _Following:
             self._host.emit("assets.changed", counts)
         if progress.created or progress.changed or progress.moved:
             self._indexer.start_reading()
-
-
-class Watches:
-    """The watches on the library's places; at those that cannot be watched nothing is heard."""
-
-    def __init__(self, backend: Backend | None, token: CancelToken) -> None:
-        self._backend = backend
-        self._token = token
-        self._watches: dict[str, Watch] = {}
-        self._reported: set[str] = set()
-
-    def take(self) -> tuple[dict[str, bool], bool]:
-        """What was heard anywhere since the last call, and whether some of it was lost: see ``Watch.take``."""
-        heard: dict[str, bool] = {}
-        missed = False
-        for watch in self._watches.values():
-            paths, is_incomplete = watch.take()
-            missed = missed or is_incomplete
-            for path, is_change_of_place in paths.items():
-                heard[path] = is_change_of_place or heard.get(path, False)
-        return heard, missed
-
-    def tend(self, places: Iterable[str]) -> None:
-        """Watch these places and no others; a watch that has failed is left for ``retry``. Blocks."""
-        wanted = set(places) if self._backend is not None else set()
-        for place in self._watches.keys() - wanted:
-            self._watches.pop(place).end()
-        for place in wanted:
-            watch = self._watches.get(place)
-            if watch is None or not (watch.is_alive() or watch.problem):
-                self._open(place)
-            elif watch.problem and place not in self._reported:
-                self._reported.add(place)
-                log.warning("Changes in %s are looked for every few seconds, not heard of: %s", place, watch.problem)
-
-    def _open(self, place: str) -> None:
-        if self._backend is not None and glance(place) == FOLDER:
-            self._watches[place] = Watch(place, self._backend, self._token)
-            self._watches[place].start()
-
-    def retry(self) -> None:
-        """Watch again where that has failed: ``tend`` sees to it."""
-        self._watches = {place: watch for place, watch in self._watches.items() if not watch.problem}
-
-    def counts(self) -> dict[str, int]:
-        """How many places are watched, as JSON members."""
-        return {"watched": sum(watch.is_alive() for watch in self._watches.values())}
-
-    def join(self) -> None:
-        """Wait for the end of all watches, which have been asked to end. Blocks."""
-        for watch in self._watches.values():
-            watch.join()
 
 
 async def _pause(token: CancelToken) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +15,16 @@ import msgspec
 from blake3 import blake3
 
 from ..db import arrivals, files, tags
+from ..db.arrivals import Position
 from ..db.connection import Row, Transaction
-from ..db.files import FolderRow, Move, NewFiles
+from ..db.files import FolderRow, NewFiles
 from ..models import FileStat
-from .absence import files_in
+from .absence import files_there
 from .identity import new_ids
 from .mime import guess_mime
+from .origins import Origin, find_origins, take_along
 from .reconcile import Changes, KnownFile, hold_back, reconcile
 from .registration import folder_row
-from .relocate import relocate
 from .roots import Place, Roots
 from .walker import FolderListing
 
@@ -123,15 +124,15 @@ async def write(
     known = await asyncio.to_thread(_known_files, rows)
     known.update(await _known_at(tx, [item.listing for item in work if item.listing.only is not None]))
     changes = await asyncio.to_thread(lambda: [_changes(known.get(i.listing.path, {}), i.listing) for i in work])
-    origins: dict[tuple[str, str], _Origin] = {}
+    origins: dict[Position, Origin] = {}
     held: set[str] = set()
     if judge is not None:
-        origins = await _origins(tx, work, changes)
+        origins = await find_origins(tx, await asyncio.to_thread(_new_stats, work, changes), roots)
         held = await asyncio.to_thread(_hold_back, work, changes, judge, origins)
-    await asyncio.to_thread(_drop_vanished, work, changes, known)
+    await asyncio.to_thread(_drop_vanished, work, changes, known, roots)
     await _store(tx, work, changes, held)
     await _retag(tx, whole, rows)
-    progress.moved += await _take_along(tx, origins, roots)
+    progress.moved += await take_along(tx, origins, roots)
     for change in changes:
         progress.created += len(change.new)
         progress.changed += len(change.changed)
@@ -163,70 +164,13 @@ def _changes(known: dict[str, KnownFile], listing: FolderListing) -> Changes:
     return reconcile(looked_at, listing.files)
 
 
-class _Origin(NamedTuple):
-    """The asset whose file has moved to a place; ``is_sure`` where it is the very same file."""
-
-    id: int
-    is_sure: bool
-
-
-async def _origins(
-    tx: Transaction, work: Sequence[FolderWork], changes: list[Changes]
-) -> dict[tuple[str, str], _Origin]:
-    """Where the new files come from that have just moved: from where there was one like them and now is none."""
-    new = await asyncio.to_thread(_new_stats, work, changes)
-    if not new:
-        return {}
-    like = await files.like(tx, *await asyncio.to_thread(_sizes_and_times, new))
-    return await asyncio.to_thread(_matches, new, like)
-
-
-def _new_stats(work: Sequence[FolderWork], changes: list[Changes]) -> dict[tuple[str, str], FileStat]:
+def _new_stats(work: Sequence[FolderWork], changes: list[Changes]) -> dict[Position, FileStat]:
     found = zip(work, changes, strict=True)
     return {(item.listing.path, name): stat for item, change in found for name, stat in change.new.items()}
 
 
-def _sizes_and_times(new: dict[tuple[str, str], FileStat]) -> tuple[set[int], set[int]]:
-    return {stat[0] for stat in new.values()}, {stat[1] for stat in new.values()}
-
-
-def _matches(new: dict[tuple[str, str], FileStat], like: list[Row]) -> dict[tuple[str, str], _Origin]:
-    """The new files for which there is one file alone that it can have been, and that one is there no more.
-
-    On another drive, and where there are no inodes, size, time (to the nanosecond) and name have to do.
-    """
-    by_look: dict[tuple[int, int], list[Row]] = defaultdict(list)
-    for row in like:
-        by_look[row[2], row[3]].append(row)
-    names: dict[str, set[str] | None] = {}
-    pairs = [
-        (position, row, row[4] == inode != 0)
-        for position, (size, mtime_ns, inode) in new.items()
-        for row in by_look.get((size, mtime_ns), ())
-        if (row[4] == inode or row[1] == position[1]) and _has_vanished(row[0], row[1], names)
-    ]
-    taken = Counter(row[5] for _, row, _ in pairs)
-    found = Counter(position for position, _, _ in pairs)
-    return {
-        position: _Origin(row[5], is_sure) for position, row, is_sure in pairs if taken[row[5]] == found[position] == 1
-    }
-
-
-def _has_vanished(folder: str, name: str, names: dict[str, set[str] | None]) -> bool:
-    """Whether the file is not there; ``names`` holds what is known already of folders. None: nothing can be said."""
-    if folder not in names:
-        try:
-            names[folder] = files_in(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            names[folder] = set()
-        except OSError:
-            names[folder] = None
-    there = names[folder]
-    return there is not None and name not in there
-
-
 def _hold_back(
-    work: Sequence[FolderWork], changes: list[Changes], judge: Judge, origins: dict[tuple[str, str], _Origin]
+    work: Sequence[FolderWork], changes: list[Changes], judge: Judge, origins: dict[Position, Origin]
 ) -> set[str]:
     """Take out what is not to be believed yet; answers the folders in which there was something such."""
     held: set[str] = set()
@@ -241,13 +185,14 @@ def _hold_back(
     return held
 
 
-def _drop_vanished(work: Sequence[FolderWork], changes: list[Changes], known: _Known) -> None:
+def _drop_vanished(work: Sequence[FolderWork], changes: list[Changes], known: _Known, roots: Roots) -> None:
     """Forget new files that have gone since they were listed: those that were put there by us may be in the trash."""
+    walk_roots = roots.walk_roots()
     for item, change in zip(work, changes, strict=True):
         if change.new and known.get(item.listing.path):
-            names: dict[str, set[str] | None] = {}
-            for name in [n for n in change.new if _has_vanished(item.listing.path, n, names)]:
-                del change.new[name]
+            there = files_there(item.listing.path, roots, walk_roots)
+            if there is not None:
+                change.new = {name: stat for name, stat in change.new.items() if name in there}
 
 
 async def _store(tx: Transaction, work: Sequence[FolderWork], changes: list[Changes], held: set[str]) -> None:
@@ -262,17 +207,6 @@ async def _store(tx: Transaction, work: Sequence[FolderWork], changes: list[Chan
     await _update(tx, changes)
     incomplete = {item.listing.path for item, change in zip(work, changes, strict=True) if change.gone} | held
     await files.set_fingerprints(tx, [(row.path, None if row.path in incomplete else row.fingerprint) for row in whole])
-
-
-async def _take_along(tx: Transaction, origins: dict[tuple[str, str], _Origin], roots: Roots) -> int:
-    """Give the assets whose files have moved their new places; answers how many."""
-    if not origins:
-        return 0
-    rows = await arrivals.known(tx, list(origins))
-    moves = [Move(origins[position].id, row.id) for position, row in rows.items()]
-    moved = await relocate(tx, moves, roots)
-    await files.read_again(tx, [origin.id for origin in origins.values() if not origin.is_sure])
-    return moved
 
 
 async def _insert(

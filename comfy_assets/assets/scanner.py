@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -16,15 +18,18 @@ from ..db.files import FolderRow
 from ..host.base import Host
 from ..tasks.cancel import CancelToken, uninterrupted
 from .absence import absent_files, gone_folders
+from .fence import Fence
 from .folder_stamps import Differences, FolderStamps
 from .gate import WorkGate
 from .recording import Gone, Judge, ScanProgress, differing, write
 from .relocate import relocate
 from .roots import Roots, root_of
-from .walker import Fence, FolderListing, Identity, Walk, WalkReport, extended, walk
+from .walker import FolderListing, Identity, Walk, WalkReport, extended, walk
 
 _BATCH_FILES = 8000
 _BATCH_FOLDERS = 500
+# A file that is found and read before the one it was copied from goes is taken for that one within this time.
+_RECENT_S = 60.0
 
 
 @dataclass
@@ -69,6 +74,7 @@ class Scanner:
         self._gate = gate
         self._lock = asyncio.Lock()  # a listing that is written late would undo what was seen meanwhile
         self._stamps = FolderStamps()
+        self._looks: deque[tuple[float, int]] = deque()  # when there were any lately, and the last file id before each
         self.completed = asyncio.Event()
 
     @property
@@ -208,6 +214,7 @@ class Scanner:
 
     async def _end(self, run: _Run, unlisted: list[str], *, everywhere: bool) -> None:
         """Mark what is gone, and in a full scan what has left the library; find what has moved; tidy up."""
+        before_recent = self._before_recent(run)
         roots, walk_roots, unreachable = run.roots, run.walk_roots, run.report.unreachable
         gone = await asyncio.to_thread(
             lambda: gone_folders(unlisted, roots, walk_roots, unreachable, everywhere=everywhere)
@@ -221,11 +228,22 @@ class Scanner:
             moved = 0
             if await files.missing_count(tx):
                 moved = await relocate(tx, await files.moves_by_stat(tx, run.last_id), roots)
+            if missing and run.judge is not None:
+                copies = await files.scanned_since(tx, before_recent)
+                moved += await relocate(tx, await files.moves_by_hash(tx, copies), roots)
             await references.settle(tx)
             await tags.drop_unused_sets(tx)
-        run.progress.missing += missing
+        run.progress.missing += missing if run.judge is None else missing - moved
         run.progress.moved += moved
         run.progress.problems, run.progress.errors = run.report.problems, run.report.told
+
+    def _before_recent(self, run: _Run) -> int:
+        """The last file id before the looks of late."""
+        now = time.monotonic()
+        self._looks.append((now, run.last_id))
+        while self._looks[0][0] < now - _RECENT_S:
+            self._looks.popleft()
+        return self._looks[0][1]
 
     async def _still_gone(self, tx: Transaction, run: _Run) -> list[int]:
         """The rows of files that were not seen and are not there now either, nor known elsewhere."""

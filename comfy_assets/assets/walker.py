@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..models import FileStat
 from ..tasks.cancel import CancelToken
+
+if TYPE_CHECKING:
+    from .fence import Fence
 
 MAX_TOLD_PROBLEMS = 50
 _INT64 = (1 << 63) - 1
@@ -64,38 +67,6 @@ class WalkReport:
         self.problems += 1
         if len(self.told) < MAX_TOLD_PROBLEMS:
             self.told.append(f"{_printable(path)}: {reason}")
-
-
-class Fence:
-    """Keeps walks out of the excluded subtrees: under their own paths, and where links lead into them."""
-
-    def __init__(self, excluded: Iterable[Path] = ()) -> None:
-        paths = [str(path) for path in excluded]
-        self._named = {os.path.normcase(path) for path in paths}
-        self._real = {os.path.normcase(os.path.realpath(path)) for path in paths}
-        self._tops = {identity for path in paths if (identity := identity_at(path)) is not None}
-
-    def bars(self, path: str) -> bool:
-        """Whether an excluded subtree begins at this folder."""
-        return os.path.normcase(path) in self._named
-
-    def bars_link(self, path: str) -> bool:
-        """Whether a path leads into an excluded subtree by a link."""
-        real = Path(os.path.normcase(os.path.realpath(path)))
-        return not self._real.isdisjoint(map(str, (real, *real.parents)))
-
-    def is_top(self, identity: Identity) -> bool:
-        """Whether this is where an excluded subtree begins, whatever the path that led here."""
-        return identity in self._tops
-
-
-def identity_at(path: str) -> Identity | None:
-    """Which folder, or whatever is there, a path leads to; None where that cannot be told."""
-    try:
-        info = os.stat(extended(path))  # noqa: PTH116
-    except OSError:
-        return None
-    return (info.st_dev, info.st_ino) if info.st_ino else None
 
 
 def walk(
@@ -292,6 +263,15 @@ def extended(path: str) -> str:
     if path.startswith("\\\\"):
         return "\\\\?\\UNC\\" + path[2:]
     return "\\\\?\\" + path
+
+
+def identity_at(path: str) -> Identity | None:
+    """Which folder, or whatever is there, a path leads to; None where that cannot be told."""
+    try:
+        info = os.stat(extended(path))  # noqa: PTH116
+    except OSError:
+        return None
+    return (info.st_dev, info.st_ino) if info.st_ino else None
 
 
 def _is_unicode(folder: str, name: str, report: WalkReport) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..models import MISSING_TAG, Pending
+from ..models import MISSING_TAG, SCANNED, Pending
 from . import tags, trash
 from .connection import Database, Row, Transaction
 
@@ -316,6 +316,14 @@ async def never_hashed(tx: Transaction, ids: Sequence[int]) -> list[int]:
     """Those of the files whose content was never known."""
     rows = await tx.fetch_all(
         f"SELECT id FROM files WHERE state = {NEW} AND id IN (SELECT value FROM json_each(?))", (_ids(ids),)
+    )
+    return [row[0] for row in rows]
+
+
+async def scanned_since(tx: Transaction, after_id: int) -> list[int]:
+    """The files that were found on disk, rather than sent or made by a job, and added after ``after_id``."""
+    rows = await tx.fetch_all(
+        f"SELECT id FROM assets WHERE id > ? AND origin = {SCANNED} AND job_id IS NULL", (after_id,)
     )
     return [row[0] for row in rows]
 

@@ -499,3 +499,54 @@ async def test_a_new_folder_that_is_come_by_on_two_ways(followed: Any) -> None:
     await until(lambda: _has(library, "output/real/new/deep/a.png"))
     await poll(library)
     assert list(await listed(library)) == ["output/real/new/deep/a.png"]
+
+
+async def test_a_copy_of_what_lies_on_an_unplugged_drive_is_not_taken_for_it(followed: Any, annotate: Any) -> None:
+    library = await opened_with(followed, "output/a.png")
+    await annotate(library, "a.png", "mine")
+    before = await library.assets()
+    away = (library.base / "output").rename(library.base / "away")
+    await poll(library)
+    shutil.copy2(away / "a.png", library.base / "input/a.png")
+    await until(lambda: _has(library, "input/a.png"))
+    away.rename(library.base / "output")
+    await poll(library)
+    assert [a for a in await library.assets() if a["file_path"] == "output/a.png"] == before
+    assert len(await library.assets()) == 2
+
+
+async def test_one_of_several_that_look_alike_is_only_told_by_what_it_holds(followed: Any, annotate: Any) -> None:
+    """Here by its name; of two that it can have been, none is taken before it has been read."""
+    library = await followed()
+    paths = [write(library.base, f"models/loras/{folder}/x.safetensors", folder.encode()) for folder in "ab"]
+    for path in paths:
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    await until(lambda: _has(library, "models/loras/a/x.safetensors", "models/loras/b/x.safetensors"))
+    await until(lambda: _all_read(library))
+    ids = {a["file_path"]: a["id"] for a in await library.assets()}
+    shutil.copy2(paths[1], library.base / "models/checkpoints/x.safetensors")
+    for path in paths:
+        path.unlink()
+    await until(lambda: _missing_are(library, "x.safetensors"))
+    await until(lambda: _has(library, "models/checkpoints/x.safetensors"))
+    await until(lambda: _id_is(library, "models/checkpoints/x.safetensors", ids["models/loras/b/x.safetensors"]))
+
+
+async def test_a_copy_of_which_the_original_goes_is_the_original(followed: Any, annotate: Any) -> None:
+    """Also when the copy has another name and time, and has been read before the original goes."""
+    library = await opened_with(followed, "output/a.png")
+    asset_id = await annotate(library, "a.png", "mine")
+    shutil.copyfile(library.base / "output/a.png", library.base / "input/b.png")
+    await until(lambda: _read(library, "b.png"))
+    (library.base / "output/a.png").unlink()
+    await until(lambda: _id_is(library, "input/b.png", asset_id))
+    [asset] = await library.assets()
+    assert asset["tags"] == ["input", "mine"]
+
+
+async def _all_read(library: Any) -> bool:
+    return all(a.get("hash") for a in await library.assets())
+
+
+async def _id_is(library: Any, path: str, asset_id: str) -> bool:
+    return [a["id"] for a in await library.assets() if a["file_path"] == path] == [asset_id]

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.assets import walker
 from comfy_assets_node.comfy_assets.assets.absence import is_gone
+from comfy_assets_node.comfy_assets.assets.fence import Fence
 from comfy_assets_node.comfy_assets.assets.walker import (
-    Fence,
     WalkReport,
     extended,
     file_stat,

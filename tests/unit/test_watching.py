@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets import watching
-from comfy_assets_node.comfy_assets.assets.follow import Watches
-from comfy_assets_node.comfy_assets.assets.watching import Backend, Watch, load_backend
+from comfy_assets_node.comfy_assets.assets.watching import Backend, Watch, Watches, load_backend
 from comfy_assets_node.comfy_assets.tasks.cancel import CancelToken
 
 
