@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from ..db import files
+from ..db import folders
 from ..db.connection import Database
 from ..host.base import Host
 from ..tasks.cancel import Cancelled
@@ -147,7 +147,7 @@ class Indexer:
         roots = Roots(await asyncio.to_thread(self._host.folders))
         walk_roots = roots.walk_roots()
         marked = 0
-        for folder in await files.folders(self._db):
+        for folder in await folders.known(self._db):
             task.token.check()
             marked += await self.scanner.mark_absent(folder.path, roots, walk_roots)
             task.result = {"marked": marked}

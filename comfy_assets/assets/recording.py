@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import msgspec
 from blake3 import blake3
 
-from ..db import arrivals, files, tags
+from ..db import arrivals, files, folders, tags
 from ..db.arrivals import Position
 from ..db.connection import Row, Transaction
-from ..db.files import FolderRow, NewFiles
+from ..db.files import NewFiles
+from ..db.folders import FolderRow
 from ..models import FileStat
 from .absence import files_there
 from .identity import new_ids
@@ -198,15 +199,17 @@ def _drop_vanished(work: Sequence[FolderWork], changes: list[Changes], known: _K
 async def _store(tx: Transaction, work: Sequence[FolderWork], changes: list[Changes], held: set[str]) -> None:
     """Write rows. Of a folder whose rows do not say all that its listing does, the next scan compares the files."""
     whole = [item.row for item in work if item.listing.only is None]
-    folder_ids = await files.put_folders(tx, whole) if whole else {}
+    folder_ids = await folders.put(tx, whole) if whole else {}
     found = zip(work, changes, strict=True)
     parts = [item.row for item, change in found if item.listing.only is not None and change.new]
     if parts:
-        folder_ids.update(await files.add_folders(tx, parts))
+        folder_ids.update(await folders.add(tx, parts))
     await _insert(tx, work, changes, folder_ids)
     await _update(tx, changes)
     incomplete = {item.listing.path for item, change in zip(work, changes, strict=True) if change.gone} | held
-    await files.set_fingerprints(tx, [(row.path, None if row.path in incomplete else row.fingerprint) for row in whole])
+    await folders.set_fingerprints(
+        tx, [(row.path, None if row.path in incomplete else row.fingerprint) for row in whole]
+    )
 
 
 async def _insert(

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from ..db import arrivals, files, references, tags
+from ..db import arrivals, files, folders, references, tags
 from ..db.connection import Database, Transaction
-from ..db.files import FolderRow
+from ..db.folders import FolderRow
 from ..host.base import Host
 from ..tasks.cancel import CancelToken, uninterrupted
 from .absence import absent_files, gone_folders
@@ -96,7 +96,7 @@ class Scanner:
         """
         async with self._lock:
             run = await self._begin(only, progress, judge)
-            described = {row.path: row for row in await files.folders(self._db)}
+            described = {row.path: row for row in await folders.known(self._db)}
             fence = await asyncio.to_thread(Fence, run.roots.excluded)
             listings = walk(run.walk_roots, fence, run.report, token, lambda: self._gate.wait(token))
             await self._take_in(listings, run, token, described)
@@ -196,7 +196,7 @@ class Scanner:
                 run.listed.update(listing.path for listing in batch)
                 known = described
                 if known is None:
-                    known = {row.path: row for row in await files.folders(self._db, [x.path for x in batch])}
+                    known = {row.path: row for row in await folders.known(self._db, [x.path for x in batch])}
                 work = await asyncio.to_thread(differing, batch, run.roots, known)
                 if work:
                     async with self._db.transaction() as tx:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from comfy_assets_node.comfy_assets.db import assets, files, tags
+from comfy_assets_node.comfy_assets.db import assets, folders, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
-from comfy_assets_node.comfy_assets.db.files import FolderRow
+from comfy_assets_node.comfy_assets.db.folders import FolderRow
 from comfy_assets_node.comfy_assets.models import Asset, AssetFilter, Page, PageRequest, TagRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,7 +83,7 @@ ROWS = make_rows(90)
 
 async def fill(tx: Transaction) -> None:
     folder = FolderRow("/there", "output", "output", None, "[]", "", None)
-    folder_id = (await files.put_folders(tx, [folder]))[folder.path]
+    folder_id = (await folders.put(tx, [folder]))[folder.path]
     for row in ROWS:
         if row.hash is not None:
             await tx.execute(
