@@ -39,7 +39,7 @@ class Worker:
         return not thread.is_alive()
 
     def _work(self) -> None:
-        while (running := self._queue.take()) is not None:
+        while (running := self._queue.take(self._executor.forget)) is not None:
             outcome = self._execute(running)
             self._queue.finish(running, outcome)
             prompt = running.prompt

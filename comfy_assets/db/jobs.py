@@ -1,0 +1,203 @@
+"""Jobs as they come, go and end; and single ones with all there is of them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from ..models import CANCELLED, FAILED, IN_PROGRESS, PENDING, Job, JobRecord
+from .connection import Database, Row, Transaction
+from .contents import Document
+
+COLUMNS = (
+    "j.id, j.uuid, j.owner, j.status, j.number, j.workflow_id, j.workflow_version_id, j.created_at, j.started_at,"
+    " j.finished_at, j.updated_at, j.duration, j.outputs_count, j.previewable_count, j.preview,"
+    f" CASE WHEN j.status = {FAILED} THEN (SELECT error FROM job_records WHERE job_id = j.id) END"
+)
+VISIBLE = "j.owner IN ('', ?)"
+_ACTIVE = f"status IN ({PENDING}, {IN_PROGRESS})"
+
+
+class NewJob(msgspec.Struct, frozen=True, gc=False):
+    """A job that was submitted; see ``models.JobRecord``. Documents have no key."""
+
+    id: str
+    owner: str
+    number: float
+    seat: int
+    workflow_id: str | None
+    workflow_version_id: str | None
+    at: int
+    graph: Document
+    workflow: Document | None
+    extra_data: str
+    targets: str
+
+
+class EndedJob(msgspec.Struct, frozen=True, gc=False):
+    """How a job ended; see ``models.Job``. ``result`` is compressed."""
+
+    id: str
+    at: int
+    status: int
+    result: bytes
+    error: str | None
+    outputs_count: int = 0
+    previewable_count: int = 0
+    media: int = 0
+    preview: str | None = None
+
+
+async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
+    """Add jobs. One whose id is known begins anew, as the server itself does it."""
+    documents = {d.hash: d.body for job in jobs for d in (job.graph, job.workflow) if d is not None}
+    await tx.execute_many("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(documents.items()))
+    await tx.execute_many(
+        "INSERT INTO jobs (uuid, owner, status, number, seat, workflow_id, workflow_version_id, created_at, updated_at)"
+        f" VALUES (?1, ?2, {PENDING}, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT (uuid) DO UPDATE SET owner = ?2,"
+        f" status = {PENDING}, number = ?3, seat = ?4, workflow_id = ?5, workflow_version_id = ?6, created_at = ?7,"
+        " updated_at = ?7, started_at = NULL, finished_at = NULL, duration = 0, outputs_count = 0,"
+        " previewable_count = 0, media = 0, preview = NULL",
+        [(j.id, j.owner, j.number, j.seat, j.workflow_id, j.workflow_version_id, j.at) for j in jobs],
+    )
+    await tx.execute_many(
+        "INSERT OR REPLACE INTO job_records (job_id, graph_id, workflow_id, extra_data, targets) VALUES ("
+        "(SELECT id FROM jobs WHERE uuid = ?), (SELECT id FROM documents WHERE hash = ?),"
+        " (SELECT id FROM documents WHERE hash = ?), ?, ?)",
+        [(j.id, j.graph.hash, j.workflow.hash if j.workflow else None, j.extra_data, j.targets) for j in jobs],
+    )
+
+
+async def start(tx: Transaction, started: Sequence[tuple[str, int]]) -> None:
+    """Note that jobs began: ids and times."""
+    await tx.execute_many(
+        f"UPDATE jobs SET status = {IN_PROGRESS}, started_at = ?2, updated_at = ?2"
+        f" WHERE uuid = ?1 AND status = {PENDING}",
+        started,
+    )
+
+
+async def show(tx: Transaction, shown: Sequence[tuple[str, int, str]]) -> None:
+    """Note what nodes have shown: ids, times and JSON objects of the nodes' outputs."""
+    await tx.execute_many(
+        "UPDATE job_records SET shown = json_patch(coalesce(shown, '{}'), ?2)"
+        f" WHERE job_id = (SELECT id FROM jobs WHERE uuid = ?1 AND {_ACTIVE})",
+        [(job_id, outputs) for job_id, _, outputs in shown],
+    )
+    await tx.execute_many(
+        f"UPDATE jobs SET updated_at = ?2 WHERE uuid = ?1 AND {_ACTIVE}", [(job_id, at) for job_id, at, _ in shown]
+    )
+
+
+async def drop(tx: Transaction, dropped: Sequence[tuple[str, int]]) -> None:
+    """Note that jobs were cancelled before they began: ids and times."""
+    await tx.execute_many(
+        f"UPDATE jobs SET status = {CANCELLED}, started_at = ?2, finished_at = ?2, updated_at = ?2"
+        f" WHERE uuid = ?1 AND status = {PENDING}",
+        dropped,
+    )
+
+
+async def end(tx: Transaction, ended: Sequence[EndedJob]) -> None:
+    """Note how jobs ended."""
+    await tx.execute_many(
+        "UPDATE job_records SET shown = NULL, result = ?2, error = ?3"
+        f" WHERE job_id = (SELECT id FROM jobs WHERE uuid = ?1 AND {_ACTIVE})",
+        [(e.id, e.result, e.error) for e in ended],
+    )
+    await tx.execute_many(
+        "UPDATE jobs SET status = ?2, started_at = coalesce(started_at, ?3), finished_at = ?3, updated_at = ?3,"
+        " duration = max(?3 - coalesce(started_at, ?3), 0), outputs_count = ?4, previewable_count = ?5, media = ?6,"
+        f" preview = ?7 WHERE uuid = ?1 AND {_ACTIVE}",
+        [(e.id, e.status, e.at, e.outputs_count, e.previewable_count, e.media, e.preview) for e in ended],
+    )
+
+
+async def get(db: Database | Transaction, job_id: str) -> Job | None:
+    """The job, whoever's it is."""
+    rows = await db.fetch_all(f"SELECT {COLUMNS} FROM jobs j WHERE j.uuid = ?", (job_id,))
+    return Job(*rows[0]) if rows else None
+
+
+async def get_many(db: Database | Transaction, job_ids: Iterable[str]) -> list[Job]:
+    """Those of the jobs that there are, whoever's they are."""
+    ids = msgspec.json.encode(list(job_ids)).decode()
+    rows = await db.fetch_all(
+        f"SELECT {COLUMNS} FROM jobs j WHERE j.uuid IN (SELECT value FROM json_each(?))", (ids,)
+    )
+    return [Job(*row) for row in rows]
+
+
+_RECORD = f"{COLUMNS}, g.body, w.body, r.extra_data, r.targets, r.shown, r.result"
+_RECORD_JOINS = (
+    "JOIN job_records r ON r.job_id = j.id JOIN documents g ON g.id = r.graph_id"
+    " LEFT JOIN documents w ON w.id = r.workflow_id"
+)
+
+
+async def record_of(db: Database | Transaction, row_id: int) -> JobRecord:
+    """All there is of a job that is there."""
+    rows = await db.fetch_all(f"SELECT {_RECORD} FROM jobs j {_RECORD_JOINS} WHERE j.id = ?", (row_id,))
+    return _record(rows[0])
+
+
+async def active_of(tx: Transaction, others: Iterable[int]) -> list[JobRecord]:
+    """The jobs that are not over, except those of other seats, in the order of execution."""
+    seats = msgspec.json.encode(list(others)).decode()
+    rows = await tx.fetch_all(
+        f"SELECT {_RECORD} FROM jobs j {_RECORD_JOINS} WHERE j.{_ACTIVE}"
+        " AND j.seat NOT IN (SELECT value FROM json_each(?)) ORDER BY j.number, j.id",
+        (seats,),
+    )
+    return [_record(row) for row in rows]
+
+
+async def move_to_seat(tx: Transaction, row_ids: Iterable[int], seat: int) -> None:
+    """Say that this server's queue holds the jobs."""
+    await tx.execute_many("UPDATE jobs SET seat = ? WHERE id = ?", [(seat, row_id) for row_id in row_ids])
+
+
+async def newest_finished(db: Database, limit: int) -> list[JobRecord]:
+    """The records of the jobs that were executed, the latest first."""
+    rows = await db.fetch_all(
+        f"SELECT {_RECORD} FROM jobs j {_RECORD_JOINS} WHERE r.result IS NOT NULL ORDER BY j.id DESC LIMIT ?", (limit,)
+    )
+    return [_record(row) for row in rows]
+
+
+def _record(row: Row) -> JobRecord:
+    graph, workflow, extra_data, targets, shown, result = row[-6:]
+    return JobRecord(
+        job=Job(*row[:-6]),
+        graph=zlib.decompress(graph),
+        workflow=zlib.decompress(workflow) if workflow is not None else None,
+        extra_data=extra_data.encode(),
+        targets=targets.encode(),
+        result=zlib.decompress(result) if result is not None else _so_far(shown),
+    )
+
+
+def _so_far(shown: str | None) -> bytes:
+    return b'{"outputs":%s}' % (shown or "{}").encode()
+
+
+async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
+    """Remove jobs, and the documents that nothing else refers to."""
+    ids = msgspec.json.encode(list(row_ids)).decode()
+    documents = await tx.fetch_all(
+        "SELECT graph_id FROM job_records WHERE job_id IN (SELECT value FROM json_each(?1)) UNION"
+        " SELECT workflow_id FROM job_records WHERE job_id IN (SELECT value FROM json_each(?1))"
+        " AND workflow_id IS NOT NULL",
+        (ids,),
+    )
+    await tx.execute("DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    await tx.execute_many(
+        "DELETE FROM documents WHERE id = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM job_records WHERE graph_id = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM job_records WHERE workflow_id = ?1)"
+        " AND NOT EXISTS (SELECT 1 FROM content_documents WHERE document_id = ?1)",
+        documents,
+    )
+
