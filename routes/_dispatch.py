@@ -29,7 +29,7 @@ class Route:
     path: str
     operation: str
     handler: RequestHandler
-    when: Callable[[web.Request], bool] | None = None
+    when: Callable[[web.Request, Services], bool] | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
             passage = through.get((request.method, request.rel_url.raw_path))
             return await (handler(request) if passage is None else passage(request, handler, services))
         route, parameters = found
-        if route.when is not None and not route.when(request):
+        if route.when is not None and not route.when(request, services):
             return await handler(request)
         return await route.handler(request, parameters, services)
 

@@ -11,7 +11,7 @@ from .connection import Database, Transaction
 # Job id, (kind of folder or "", path in it, name).
 Named = tuple[str, tuple[str, str, str]]
 # Job id, node id, key, index, folder, name.
-Shown = tuple[str, str, str, int, str, str]
+ShownAt = tuple[str, str, str, int, str, str]
 
 
 async def link_inputs(tx: Transaction, named: Sequence[Named]) -> None:
@@ -28,7 +28,7 @@ async def link_inputs(tx: Transaction, named: Sequence[Named]) -> None:
     )
 
 
-async def link_outputs(tx: Transaction, shown: Sequence[Shown]) -> None:
+async def link_outputs(tx: Transaction, shown: Sequence[ShownAt]) -> None:
     """Note which assets jobs have shown. Those that are not there, and jobs that were not recorded, are left out."""
     await tx.execute_many(
         "INSERT OR REPLACE INTO job_outputs (job_id, node_id, output_key, output_index, asset_id)"

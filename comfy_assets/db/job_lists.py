@@ -78,5 +78,8 @@ def _page_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tupl
         for status in wanted.statuses
     ]
     chosen = f"{' UNION ALL '.join(walks)} ORDER BY {order} LIMIT {page.limit + 1:d} OFFSET {page.offset:d}"
-    sql = f"SELECT {jobs.COLUMNS} FROM ({chosen}) k CROSS JOIN jobs j ON j.id = k.id ORDER BY k.{key} {page.order}, k.id {page.order}"
+    sql = (
+        f"SELECT {jobs.COLUMNS} FROM ({chosen}) k CROSS JOIN jobs j ON j.id = k.id"
+        f" ORDER BY k.{key} {page.order}, k.id {page.order}"
+    )
     return sql, parameters * len(walks)

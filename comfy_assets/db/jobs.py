@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from ..models import CANCELLED, FAILED, IN_PROGRESS, PENDING, Job, JobRecord
+from ..models import CANCELLED, COMPLETED, FAILED, IN_PROGRESS, PENDING, Job, JobRecord
 from .connection import Database, Row, Transaction
 from .contents import Document
 
@@ -124,9 +124,7 @@ async def get(db: Database | Transaction, job_id: str) -> Job | None:
 async def get_many(db: Database | Transaction, job_ids: Iterable[str]) -> list[Job]:
     """Those of the jobs that there are, whoever's they are."""
     ids = msgspec.json.encode(list(job_ids)).decode()
-    rows = await db.fetch_all(
-        f"SELECT {COLUMNS} FROM jobs j WHERE j.uuid IN (SELECT value FROM json_each(?))", (ids,)
-    )
+    rows = await db.fetch_all(f"SELECT {COLUMNS} FROM jobs j WHERE j.uuid IN (SELECT value FROM json_each(?))", (ids,))
     return [Job(*row) for row in rows]
 
 
@@ -137,10 +135,22 @@ _RECORD_JOINS = (
 )
 
 
-async def record_of(db: Database | Transaction, row_id: int) -> JobRecord:
-    """All there is of a job that is there."""
-    rows = await db.fetch_all(f"SELECT {_RECORD} FROM jobs j {_RECORD_JOINS} WHERE j.id = ?", (row_id,))
-    return _record(rows[0])
+async def records_of(
+    db: Database | Transaction, row_ids: Sequence[int], *, with_graphs: bool = True
+) -> list[JobRecord]:
+    """All there is of jobs that are there, in the order asked for; without graphs these are empty objects."""
+    columns = _RECORD if with_graphs else _RECORD.replace("g.body, w.body", "NULL, NULL")
+    rows = await db.fetch_all(
+        f"SELECT {columns} FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value {_RECORD_JOINS} ORDER BY e.key",
+        (msgspec.json.encode(row_ids).decode(),),
+    )
+    return [_record(row) for row in rows]
+
+
+async def pending_of(db: Database, seat: int) -> list[str]:
+    """The ids of the jobs that wait in a server's queue."""
+    rows = await db.fetch_all(f"SELECT uuid FROM jobs WHERE status = {PENDING} AND seat = ?", (seat,))
+    return [row[0] for row in rows]
 
 
 async def active_of(tx: Transaction, others: Iterable[int]) -> list[JobRecord]:
@@ -159,10 +169,12 @@ async def move_to_seat(tx: Transaction, row_ids: Iterable[int], seat: int) -> No
     await tx.execute_many("UPDATE jobs SET seat = ? WHERE id = ?", [(seat, row_id) for row_id in row_ids])
 
 
-async def newest_finished(db: Database, limit: int) -> list[JobRecord]:
-    """The records of the jobs that were executed, the latest first."""
+async def newest_finished(db: Database, limit: int, before: int | None = None) -> list[JobRecord]:
+    """The records of jobs that were executed, the latest first; those added before the one of this row."""
     rows = await db.fetch_all(
-        f"SELECT {_RECORD} FROM jobs j {_RECORD_JOINS} WHERE r.result IS NOT NULL ORDER BY j.id DESC LIMIT ?", (limit,)
+        f"SELECT {_RECORD} FROM jobs j {_RECORD_JOINS} WHERE r.result IS NOT NULL AND j.id < ?"
+        " ORDER BY j.id DESC LIMIT ?",
+        (before if before is not None else 1 << 62, limit),
     )
     return [_record(row) for row in rows]
 
@@ -171,7 +183,7 @@ def _record(row: Row) -> JobRecord:
     graph, workflow, extra_data, targets, shown, result = row[-6:]
     return JobRecord(
         job=Job(*row[:-6]),
-        graph=zlib.decompress(graph),
+        graph=zlib.decompress(graph) if graph is not None else b"{}",
         workflow=zlib.decompress(workflow) if workflow is not None else None,
         extra_data=extra_data.encode(),
         targets=targets.encode(),
@@ -181,6 +193,26 @@ def _record(row: Row) -> JobRecord:
 
 def _so_far(shown: str | None) -> bytes:
     return b'{"outputs":%s}' % (shown or "{}").encode()
+
+
+async def rows_over(tx: Transaction, owner: str, limit: int) -> list[tuple[int, str]]:
+    """Rows and ids of jobs that are over and that the user may see."""
+    rows = await tx.fetch_all(
+        f"SELECT j.id, j.uuid FROM jobs j WHERE {VISIBLE} AND j.status IN ({COMPLETED}, {FAILED}, {CANCELLED}) LIMIT ?",
+        (owner, limit),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def rows_to_prune(tx: Transaction, before: int | None, keep: int, limit: int) -> list[int]:
+    """The rows of jobs that were over before a time (ms; None: whenever), except the ``keep`` latest that are over."""
+    rows = await tx.fetch_all(
+        f"SELECT id FROM (SELECT id, finished_at FROM jobs WHERE status IN ({COMPLETED}, {FAILED}, {CANCELLED})"
+        " ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?1) WHERE ?2 IS NULL OR finished_at < ?2"
+        f" ORDER BY id LIMIT {limit:d}",
+        (keep, before),
+    )
+    return [row[0] for row in rows]
 
 
 async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
@@ -200,4 +232,3 @@ async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
         " AND NOT EXISTS (SELECT 1 FROM content_documents WHERE document_id = ?1)",
         documents,
     )
-

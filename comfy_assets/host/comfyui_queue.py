@@ -215,7 +215,10 @@ def _finished(queue: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> F
         status = args[2] if len(args) > 2 else kwargs.get("status")
         prompt_id = _id_of(queue.currently_running[item_id])
         return FinishedPrompt(
-            prompt_id, result.get("outputs") or {}, result.get("meta") or {}, None if status is None else status._asdict()
+            prompt_id,
+            result.get("outputs") or {},
+            result.get("meta") or {},
+            None if status is None else status._asdict(),
         )
     except (AttributeError, LookupError, TypeError):
         log.exception("A finished prompt could not be recognized")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,9 +104,14 @@ def ended_job(event: Ended) -> EndedJob:
 async def write(tx: Transaction, steps: Sequence[Step]) -> None:
     """Write the rows."""
     for step in steps:
-        await jobs.add(tx, step.added)
-        await job_files.link_inputs(tx, step.named)
-        await jobs.start(tx, step.started)
-        await jobs.show(tx, step.shown)
-        await jobs.drop(tx, step.dropped)
-        await jobs.end(tx, step.ended)
+        writes: list[tuple[Callable[[Transaction, Any], Awaitable[None]], list[Any]]] = [
+            (jobs.add, step.added),
+            (job_files.link_inputs, step.named),
+            (jobs.start, step.started),
+            (jobs.show, step.shown),
+            (jobs.drop, step.dropped),
+            (jobs.end, step.ended),
+        ]
+        for write_rows, rows in writes:
+            if rows:
+                await write_rows(tx, rows)

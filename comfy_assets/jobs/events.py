@@ -13,7 +13,7 @@ class _Event(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
     id: str
 
 
-class Submitted(_Event):
+class Submitted(_Event, frozen=True):
     """The job entered the queue.
 
     ``graph`` and ``workflow`` (the page's own form of it, if it sent one) are JSON texts as ComfyUI writes them into
@@ -32,20 +32,20 @@ class Submitted(_Event):
     workflow_version_id: str | None = None
 
 
-class Started(_Event):
+class Started(_Event, frozen=True):
     """The job began to be executed."""
 
     at: int
 
 
-class Shown(_Event):
+class Shown(_Event, frozen=True):
     """A node has shown something: ``outputs`` is a JSON object of one member, the node's id."""
 
     at: int
     outputs: str
 
 
-class Ended(_Event):
+class Ended(_Event, frozen=True):
     """The job was executed. ``status`` is one of models.COMPLETED, FAILED, CANCELLED.
 
     ``result`` is a JSON object of the ``outputs``, ``meta`` and ``status`` that the server's history shows; ``error``
@@ -58,7 +58,7 @@ class Ended(_Event):
     error: str | None = None
 
 
-class Dropped(_Event):
+class Dropped(_Event, frozen=True):
     """The job was taken out of the queue before it began."""
 
     at: int

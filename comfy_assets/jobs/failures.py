@@ -38,7 +38,9 @@ def failure_of(prompt: FinishedPrompt) -> Failure:
 
 def _messages(status: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     messages = status.get("messages")
-    pairs = [tuple(entry) for entry in messages if isinstance(entry, (list, tuple)) and len(entry) == 2] if messages else []
+    pairs = (
+        [tuple(entry) for entry in messages if isinstance(entry, (list, tuple)) and len(entry) == 2] if messages else []
+    )
     return [(event, data) for event, data in pairs if isinstance(data, Mapping)]
 
 

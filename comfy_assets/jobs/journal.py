@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from io import FileIO
 from itertools import count
@@ -34,7 +33,7 @@ class Journal:
         self.seat = next(seat for seat in count(1) if self._take(seat))
         for seat in _numbers(folder, _LOCK_NAME) - {self.seat}:
             self._take(seat)  # of a server that has ended: it is ours to look after
-        self._number = max((number for _, number, _ in self._files()), default=0) + 1
+        self._number = self._first = max((number for _, number, _ in self._files()), default=0) + 1
         self._file: FileIO | None = None
         self._is_broken = False
 
@@ -55,8 +54,12 @@ class Journal:
     def left_behind(self) -> list[bytes]:
         """The events, in order, that ended servers wrote and did not bring into the store."""
         return [
-            line for _, number, path in self._files() if number < self._number for line in path.read_bytes().splitlines()
+            line for _, number, path in self._files() if number < self._first for line in path.read_bytes().splitlines()
         ]
+
+    def drop_left_behind(self) -> None:
+        """Remove what ended servers left: it is in the store."""
+        self.drop(self._first - 1)
 
     def append(self, event: bytes) -> None:
         """Write an event. What cannot be written is still handed over in memory: the problem is logged once."""

@@ -7,8 +7,9 @@ counted and preferred is what the stock server counts and prefers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..assets.mime import guess_mime
 from ..models import MEDIA
@@ -21,7 +22,8 @@ _SHOWN_KEYS = {"images": "image", "video": "video", "audio": "audio", "3d": "3d"
 _SAVED, _TEMPORARY, _TEXT_FILE, _TEXT, _NOTHING = range(5)
 
 
-class Slot(NamedTuple):
+@dataclass(frozen=True)
+class Slot:
     """Where a node showed something."""
 
     node_id: str
@@ -29,7 +31,8 @@ class Slot(NamedTuple):
     index: int
 
 
-class Summary(NamedTuple):
+@dataclass(frozen=True)
+class Summary:
     """``media`` holds bits of models.MEDIA; ``preview`` is an item with its nodeId and mediaType, or None."""
 
     count: int

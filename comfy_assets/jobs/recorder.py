@@ -13,11 +13,11 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Iterator
+from typing import Any
 
 import msgspec
 
@@ -45,7 +45,8 @@ class Submission:
     workflow_version_id: str | None = None
 
 
-_submission: ContextVar[Submission] = ContextVar("comfy_assets_submission", default=Submission())
+_NOBODYS = Submission()
+_submission: ContextVar[Submission] = ContextVar("comfy_assets_submission", default=_NOBODYS)
 
 
 @contextmanager
@@ -250,7 +251,11 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 def _json(value: object) -> str:
     try:
         return _encoder.encode(value).decode()
-    except (TypeError, ValueError, UnicodeEncodeError):  # keys that are no texts, integers beyond 64 bits, half characters
+    except (
+        TypeError,
+        ValueError,
+        UnicodeEncodeError,
+    ):  # keys that are no texts, large integers, half characters
         return json.dumps(_plain(value), default=str)
 
 

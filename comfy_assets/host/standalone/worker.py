@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 
-from ..base import FinishedPrompt, PromptListener
+from ..base import PromptListener
+from ..execution import FinishedPrompt
 from .executor import Executor, Send
 from .queue import Outcome, PromptQueue, RunningPrompt
 
