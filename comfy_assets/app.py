@@ -61,14 +61,15 @@ class Services:
         self._previews: Previews | None = None
         self._jobs: JobService | None = None
         self._journal: Journal | None = None
+        self._journal_problem: str | None = None
         self._recorder = JobRecorder(None)
 
     def watch_queue(self) -> None:
         """Take note of every prompt from now on, also while the store is not open yet."""
         try:
             self._journal = Journal(self.host.data_directory() / _JOURNAL)
-        except OSError as error:
-            log.warning("Jobs are not safe from a crash, their journal cannot be opened: %s", error)
+        except OSError as error:  # most likely there will be no store either: that is told when it is opened
+            self._journal_problem = str(error)
         self._recorder = JobRecorder(self._journal)
         self.host.execution.watch(self._recorder)
 
@@ -177,6 +178,8 @@ class Services:
         outputs = self._outputs = OutputIntake(
             db, self.host, read_files=self.config.hash_files, jobs_recorded=self._recorder.flush
         )
+        if self._journal_problem is not None:
+            log.warning("Jobs are not safe from a crash, their journal cannot be opened: %s", self._journal_problem)
         if recover:
             await task_rows.fail_interrupted(db)
             await recovery.recover(db, self._journal, self.host.execution, restore=self.config.restore_queue)

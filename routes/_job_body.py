@@ -59,14 +59,6 @@ class JobOutputBody(AssetBody, kw_only=True):
     output_index: int
 
 
-class _Result(msgspec.Struct):
-    """The parts of a stored result; nulls are as good as absent."""
-
-    outputs: Raw | None = None
-    meta: Raw | None = None
-    status: Raw | None = None
-
-
 def job_body(job: Job) -> JobBody:
     """The job as lists show it."""
     return JobBody(**_entry(job))
@@ -110,19 +102,17 @@ def job_detail(record: JobRecord) -> JobDetailBody:
         workflow_version_id=job.workflow_version_id if job.workflow_version_id is not None else UNSET,
     )
     if job.status in FINAL:
-        result = _result(record)
-        body.outputs = result.outputs or Raw(b"{}")
-        body.execution_status = _object(result.status)
-        body.execution_meta = _object(result.meta)
+        parts = _parts(record)
+        body.outputs = parts["outputs"]
+        body.execution_status = parts.get("status", UNSET)
+        body.execution_meta = parts.get("meta", UNSET)
     return body
 
 
-def _result(record: JobRecord) -> _Result:
-    return msgspec.json.decode(record.result, type=_Result)
-
-
-def _object(raw: Raw | None) -> Raw | UnsetType:
-    return raw if raw is not None else UNSET
+def _parts(record: JobRecord) -> dict[str, Raw]:
+    """The outputs, meta and status of a job that is over, as far as they are known."""
+    parts: dict[str, Raw] = msgspec.json.decode(record.result, type=dict[str, Raw])
+    return {name: part for name, part in parts.items() if bytes(part) != b"null"}
 
 
 def job_status(job: Job) -> JobStatusBody:
@@ -149,7 +139,7 @@ def job_output(output: JobOutput) -> JobOutputBody:
 
 def history_entry(record: JobRecord) -> dict[str, Any]:
     """The contract's HistoryEntry: without the graph in either form."""
-    job, result = record.job, _result(record)
+    job = record.job
     entry: dict[str, Any] = {
         "prompt_id": job.id,
         "create_time": job.created_at,
@@ -158,7 +148,7 @@ def history_entry(record: JobRecord) -> dict[str, Any]:
             "prompt_id": job.id,
             "extra_data": extra_data(record, with_workflow=False),
         },
-        **_known_parts(result),
+        **_parts(record),
     }
     if job.workflow_id is not None:
         entry["workflow_id"] = job.workflow_id
@@ -175,10 +165,5 @@ def history_detail(record: JobRecord) -> dict[str, Any]:
             "extra_data": extra_data(record),
             "outputs_to_execute": Raw(record.targets),
         },
-        **_known_parts(_result(record)),
+        **_parts(record),
     }
-
-
-def _known_parts(result: _Result) -> dict[str, Raw]:
-    parts = {"outputs": result.outputs or Raw(b"{}"), "status": result.status, "meta": result.meta}
-    return {name: part for name, part in parts.items() if part is not None}
