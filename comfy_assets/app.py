@@ -186,6 +186,8 @@ class Services:
             await recovery.fill_history(db, self.host.execution)
             self._recorder.open(db)
             jobs.start()
+            for prompt in await recovery.unlinked(db):
+                outputs.take(prompt)
             await self._trash.recover()
             await self._uploads.remove_leftovers()
         cache = ThumbnailCache(self.host.data_directory() / _THUMBNAILS, self.config.thumbnail_cache_size)

@@ -195,6 +195,16 @@ def _so_far(shown: str | None) -> bytes:
     return b'{"outputs":%s}' % (shown or "{}").encode()
 
 
+async def latest_unlinked(db: Database, limit: int) -> list[int]:
+    """The rows of those of the latest jobs that are over, have outputs, and are linked to no asset."""
+    rows = await db.fetch_all(
+        "SELECT id FROM (SELECT id, outputs_count FROM jobs WHERE finished_at IS NOT NULL ORDER BY id DESC LIMIT ?) j"
+        " WHERE outputs_count > 0 AND NOT EXISTS (SELECT 1 FROM job_outputs WHERE job_id = j.id) ORDER BY id",
+        (limit,),
+    )
+    return [row[0] for row in rows]
+
+
 async def rows_over(tx: Transaction, owner: str, limit: int) -> list[tuple[int, str]]:
     """Rows and ids of jobs that are over and that the user may see."""
     rows = await tx.fetch_all(

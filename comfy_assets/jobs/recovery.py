@@ -12,7 +12,7 @@ import msgspec
 
 from ..db import jobs
 from ..db.connection import Database, Transaction
-from ..host.execution import REDACTED, ExecutionQueue, SubmittedPrompt
+from ..host.execution import REDACTED, ExecutionQueue, FinishedPrompt, SubmittedPrompt
 from ..models import FAILED, IN_PROGRESS, JobRecord
 from . import batches
 from .events import Ended, decode
@@ -23,6 +23,7 @@ log = logging.getLogger("comfy_assets.jobs")
 
 _HISTORY_BYTES = 64 << 20  # of JSON text that a server's own history is given back at most
 _HISTORY_CHUNK = 200
+_UNLINKED = 500  # jobs that are looked at again
 _STOPPED = "The server stopped while it executed the job."
 
 
@@ -88,6 +89,13 @@ def extra_data(record: JobRecord, *, with_workflow: bool = True) -> dict[str, An
     if record.workflow is not None and with_workflow:
         extra["extra_pnginfo"] = {"workflow": msgspec.json.decode(record.workflow), **extra.get("extra_pnginfo", {})}
     return extra
+
+
+async def unlinked(db: Database) -> list[FinishedPrompt]:
+    """The latest jobs whose outputs are not linked to assets: the server may have been killed just before that."""
+    rows = await jobs.latest_unlinked(db, _UNLINKED)
+    records = await jobs.records_of(db, rows, with_graphs=False)
+    return [FinishedPrompt(record.job.id, msgspec.json.decode(record.result)["outputs"]) for record in records]
 
 
 async def fill_history(db: Database, queue: ExecutionQueue) -> None:

@@ -18,7 +18,6 @@ from .queue import PromptQueue, QueuedPrompt
 from .validation import Problem, validate
 
 
-
 class Submission:
     """Answers ``POST /prompt`` with the prompt's id, or with what is wrong with the graph."""
 
