@@ -34,7 +34,7 @@ class ComfyUIQueue:
         self._after = finished
         self._history_room = history_room
         self._listeners = QueueListeners()
-        self._restoring = False  # only changed and asked with the queue's lock held
+        self._restoring = self._is_removing = False  # only changed and asked with the queue's lock held
         self._is_wrapped = False
 
     def watch(self, listener: QueueListener) -> None:
@@ -95,10 +95,16 @@ class ComfyUIQueue:
     def _removing(self, remove: Callable[..., Any]) -> Callable[..., Any]:
         def remove_and_tell(*args: Any, **kwargs: Any) -> Any:
             with self._queue.mutex:
+                if self._is_removing:  # one of the two methods calls the other
+                    return remove(*args, **kwargs)
                 before = [_id_of(item) for item in self._queue.queue]
-                answer = remove(*args, **kwargs)
+                self._is_removing = True
+                try:
+                    answer = remove(*args, **kwargs)
+                finally:
+                    self._is_removing = False
                 left = {_id_of(item) for item in self._queue.queue}
-            self._listeners.dropped([prompt_id for prompt_id in before if prompt_id not in left])
+                self._listeners.dropped([prompt_id for prompt_id in before if prompt_id not in left])
             return answer
 
         return remove_and_tell

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from ..host.execution import FinishedPrompt
+from .texts import to_json
 
-_MAX_VALUES = 64 << 10  # bytes of JSON that the inputs at the time of an error may have
+_MAX_VALUES = 64 << 10  # characters of JSON that the inputs at the time of an error may have
 _TEXTS = ("node_id", "node_type", "exception_message", "exception_type")
 
 
@@ -66,5 +65,4 @@ def _values(values: object) -> Mapping[str, Any]:
     """The values by name. Servers that tell the names of nodes instead of their outputs tell no values."""
     if not isinstance(values, Mapping):
         return {}
-    size = len(msgspec.json.encode(values, enc_hook=str))
-    return values if size <= _MAX_VALUES else {}
+    return values if len(to_json(values)) <= _MAX_VALUES else {}

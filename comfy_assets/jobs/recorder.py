@@ -8,9 +8,10 @@ reader sees less than the queue has told.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import math
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +19,6 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
-
-import msgspec
 
 from ..db.connection import Database
 from ..host.execution import FinishedPrompt, SubmittedPrompt
@@ -29,11 +28,21 @@ from .events import Dropped, Ended, JobEvent, Shown, Started, Submitted, encode
 from .failures import failure_of
 from .journal import Journal
 from .redaction import Redaction
+from .texts import as_in_pictures, to_json
 
 log = logging.getLogger("comfy_assets.jobs")
 
 FLUSH_S = 0.3  # how long events wait for others to be written along with
-_MAX_WAITING = 10_000  # events that are kept in memory while the store cannot be opened
+_MAX_WAITING = 20_000  # events that are kept in memory while the store cannot be written to
+# What an event that the store does not take raises, as opposed to a store that takes none at the moment.
+_UNFIT = (
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    ValueError,
+    TypeError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True)
@@ -102,11 +111,11 @@ class JobRecorder:
                 id=prompt.prompt_id,
                 at=_created_at(prompt.extra_data),
                 owner=submission.owner,
-                number=float(prompt.number),
-                graph=redact(_as_in_pictures(prompt.graph)),
-                workflow=redact(_as_in_pictures(workflow)) if workflow is not None else None,
-                extra_data=redact(_json(extra)),
-                outputs=_json(list(prompt.outputs)),
+                number=_finite(prompt.number),
+                graph=redact(as_in_pictures(prompt.graph)),
+                workflow=redact(as_in_pictures(workflow)) if workflow is not None else None,
+                extra_data=redact(to_json(extra)),
+                outputs=to_json(list(prompt.outputs)),
                 workflow_id=submission.workflow_id or (own_id if isinstance(own_id, str) else None),
                 workflow_version_id=submission.workflow_version_id,
             )
@@ -117,7 +126,7 @@ class JobRecorder:
 
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
         redact = self._redaction.of(prompt_id)
-        self._hand_over(Shown(prompt_id, _now(), redact(_json({node_id: output}))))
+        self._hand_over(Shown(prompt_id, _now(), redact(to_json({node_id: output}))))
 
     def interrupting(self, prompt_id: str) -> None:
         self._interrupted.add(prompt_id)
@@ -130,8 +139,8 @@ class JobRecorder:
             status = CANCELLED
         elif failure.error is not None:
             status = FAILED
-        result = _json({"outputs": prompt.outputs, "meta": prompt.meta, "status": prompt.status})
-        error = redact(_json(failure.error)) if status == FAILED else None
+        result = to_json({"outputs": prompt.outputs, "meta": prompt.meta, "status": prompt.status})
+        error = redact(to_json(failure.error)) if status == FAILED else None
         self._hand_over(Ended(prompt.prompt_id, _now(), status, redact(result), error))
         self._forget(prompt.prompt_id)
 
@@ -154,7 +163,7 @@ class JobRecorder:
     def _hand_over(self, event: JobEvent) -> None:
         line = encode(event)
         with self._lock:
-            if self._is_closed and self._db is None:
+            if self._is_closed or len(self._waiting) >= _MAX_WAITING:
                 return
             self._waiting.append(event)
             self._told += 1
@@ -206,14 +215,25 @@ class JobRecorder:
             with self._lock:
                 events, told = list(self._waiting), self._told
                 upto = self._journal.rotate() if self._journal is not None else 0
-            batch = await asyncio.to_thread(batches.prepare, events, self.seat)
-            async with self._db.transaction() as tx:
-                await batches.write(tx, batch)
+            await self._write(self._db, events)
             with self._lock:
                 del self._waiting[: len(events)]
                 self._written = told
                 if self._journal is not None:
                     self._journal.drop(upto)
+
+    async def _write(self, db: Database, events: Sequence[JobEvent]) -> None:
+        """Write the events: together, or without those that the store does not take."""
+        try:
+            batch = await asyncio.to_thread(batches.prepare, events, self.seat)
+            async with db.transaction() as tx:
+                await batches.write(tx, batch)
+        except _UNFIT as error:
+            if len(events) == 1:
+                log.error("Something that happened to the job %s is not recorded: %s", events[0].id, error)
+                return
+            for event in events:
+                await self._write(db, [event])
 
     async def close(self) -> None:
         """Write what there is and take note of nothing more."""
@@ -234,33 +254,12 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _finite(number: float) -> float:
+    """The number, as one that JSON and SQLite know."""
+    return 0.0 if math.isnan(number) else max(min(float(number), sys.float_info.max), -sys.float_info.max)
+
+
 def _created_at(extra_data: Mapping[str, Any]) -> int:
     """When the server says that the prompt came; older ones do not."""
     at = extra_data.get("create_time")
     return at if isinstance(at, int) and not isinstance(at, bool) and 0 < at < 1 << 48 else _now()
-
-
-def _as_in_pictures(value: Mapping[str, Any]) -> str:
-    """JSON letter by letter as ComfyUI embeds it in the pictures it saves."""
-    return json.dumps(value, default=str)
-
-
-_encoder = msgspec.json.Encoder(enc_hook=str)
-
-
-def _json(value: object) -> str:
-    try:
-        return _encoder.encode(value).decode()
-    except (
-        TypeError,
-        ValueError,
-        UnicodeEncodeError,
-    ):  # keys that are no texts, large integers, half characters
-        return json.dumps(_plain(value), default=str)
-
-
-def _plain(value: object) -> object:
-    """The value with texts for keys."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -3,6 +3,7 @@ put back into the queue what was waiting."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -38,7 +39,7 @@ async def recover(db: Database, journal: Journal | None, queue: ExecutionQueue, 
         await jobs.end(tx, [batches.ended_job(_end_of(record)) for record in cut_short])
         await _settle_waiting(tx, waiting, journal.seat if journal is not None else 0, restore=restore)
     if restore and waiting:
-        queue.restore([submitted(record) for record in waiting])
+        queue.restore(await asyncio.to_thread(lambda: [submitted(record) for record in waiting]))
         log.info("%d jobs of the last run are back in the queue.", len(waiting))
 
 
@@ -108,7 +109,7 @@ async def fill_history(db: Database, queue: ExecutionQueue) -> None:
         for record in chunk:
             budget -= len(record.graph) + len(record.workflow or b"") + len(record.result)
             if budget > 0:
-                entries[record.job.id] = _history_entry(record)
+                entries[record.job.id] = await asyncio.to_thread(_history_entry, record)
         if not chunk:
             break
         before = chunk[-1].job.row_id
