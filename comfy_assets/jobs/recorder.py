@@ -20,6 +20,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from ..db.connection import Database
 from ..host.execution import FinishedPrompt, SubmittedPrompt
 from ..models import CANCELLED, COMPLETED, FAILED
@@ -35,14 +37,7 @@ log = logging.getLogger("comfy_assets.jobs")
 FLUSH_S = 0.3  # how long events wait for others to be written along with
 _MAX_WAITING = 20_000  # events that are kept in memory while the store cannot be written to
 # What an event that the store does not take raises, as opposed to a store that takes none at the moment.
-_UNFIT = (
-    sqlite3.IntegrityError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-    ValueError,
-    TypeError,
-    OverflowError,
-)
+_UNFIT = (sqlite3.IntegrityError, UnicodeEncodeError, TypeError, OverflowError, RecursionError, msgspec.DecodeError)
 
 
 @dataclass(frozen=True)
