@@ -15,6 +15,7 @@ from .assets.intake import OutputIntake
 from .assets.portability import Portability
 from .assets.previews import Previews
 from .assets.referring import References
+from .assets.search_index import SearchIndex
 from .assets.service import AssetService
 from .assets.thumbnail_cache import ThumbnailCache
 from .assets.trash_bin import TrashBin
@@ -50,6 +51,7 @@ class Services:
         self._problem: str | None = None
         self._db: Database | None = None
         self._tasks: TaskRunner | None = None
+        self._search: SearchIndex | None = None
         self._assets: AssetService | None = None
         self._indexer: Indexer | None = None
         self._uploads: Uploads | None = None
@@ -77,6 +79,11 @@ class Services:
     def assets(self) -> AssetService:
         """Questions about assets."""
         return self._need(self._assets)
+
+    @property
+    def search(self) -> SearchIndex:
+        """The search indexes' upkeep."""
+        return self._need(self._search)
 
     @property
     def indexer(self) -> Indexer:
@@ -167,7 +174,8 @@ class Services:
         tasks = TaskRunner(_Journal(db))
         gate = WorkGate(self.host.is_executing)
         self._tasks = tasks
-        self._assets = AssetService(db, self.host)
+        self._search = SearchIndex(db, tasks, gate)
+        self._assets = AssetService(db, self.host, self._search)
         self._indexer = Indexer(db, self.host, tasks, gate, hash_files=self.config.hash_files)
         self._uploads = Uploads(db, self.host)
         self._references = References(db, self.host)
@@ -202,12 +210,16 @@ class Services:
         db.close_at_exit(before=stop_workers)
 
     async def start_indexing(self) -> None:
-        """Begin the first scan, if the store is open and the configuration wants it."""
+        """Begin to index for search, and the first scan if the configuration wants it; if the store is open."""
+        if self._search is not None:
+            self._search.start()
         if self._indexer is not None and self.config.scan_on_start:
             self._indexer.start_scan()
 
     async def stop(self) -> None:
         """End background work, write what is in memory, and close the store."""
+        if self._search is not None:
+            await self._search.close()
         if self._tasks is not None:
             await self._tasks.close()
         if self._jobs is not None:
@@ -223,7 +235,7 @@ class Services:
             await self._previews.close()
         if self._db is not None:
             await self._db.close()
-        self._db = self._tasks = self._assets = self._indexer = None
+        self._db = self._tasks = self._search = self._assets = self._indexer = None
         self._uploads = self._references = self._editing = self._trash = self._previews = None
         self._portability = self._outputs = self._jobs = None
 

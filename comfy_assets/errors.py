@@ -169,6 +169,20 @@ class JobForbiddenError(ApiError):
     code = "JOB_FORBIDDEN"
 
 
+class SearchUnavailableError(ApiError):
+    """This server cannot search by words; the message says what it lacks."""
+
+    status = 501
+    code = "SEARCH_UNAVAILABLE"
+
+
+class SearchNotReadyError(ApiError):
+    """So much is yet to be indexed that an answer would take too long; ``details`` tells how far that is."""
+
+    status = 503
+    code = "SEARCH_NOT_READY"
+
+
 class StoreUnavailableError(ApiError):
     """The store could not be opened, so nothing that needs it can be answered."""
 

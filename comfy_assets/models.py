@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -84,9 +84,19 @@ class CursorKey:
     row_id: int
 
 
+class SearchWord(NamedTuple):
+    """A word to be found (see ``words.words_of``): at the beginning of one, or ``is_whole``."""
+
+    text: str
+    is_whole: bool
+
+
 @dataclass(frozen=True)
 class AssetFilter:
-    """Which assets a request is about. ``metadata`` maps a field to a value or to a list of accepted values."""
+    """Which assets a request is about. ``metadata`` maps a field to a value or to a list of accepted values.
+
+    All of ``words`` must be found in an asset's name, its tags, or what the graph in its file says.
+    """
 
     owner: str
     include_public: bool = True
@@ -95,6 +105,7 @@ class AssetFilter:
     name_contains: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     hash: bytes | None = None
+    words: tuple[SearchWord, ...] = ()
 
 
 @dataclass(frozen=True)

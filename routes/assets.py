@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 
-from ..comfy_assets import cursor
+from ..comfy_assets import cursor, words
 from ..comfy_assets.assets.mime import is_safe_inline
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import InvalidBodyError, InvalidCursorError, InvalidHashError
@@ -33,11 +33,12 @@ _NO_CONTENT = b""  # a digest that no content has
 
 
 class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """The filters that listings and histograms share."""
+    """The filters that listings and histograms share. ``q`` is ours, beyond the contract: words to be found."""
 
     include_tags: tuple[str, ...] = ()
     exclude_tags: tuple[str, ...] = ()
     name_contains: str = ""
+    q: str = ""
     metadata_filter: str | None = None
     include_public: bool = True
 
@@ -162,6 +163,7 @@ def _filter(query: AssetQuery, user: str, digest: bytes | None = None) -> AssetF
         include_tags=check_tags("include_tags", query.include_tags),
         exclude_tags=check_tags("exclude_tags", query.exclude_tags),
         name_contains=query.name_contains,
+        words=words.parse_query(query.q),
         metadata=parse_metadata_filter(query.metadata_filter),
         hash=digest,
     )

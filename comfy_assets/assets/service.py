@@ -15,6 +15,7 @@ from ..errors import AssetContentMissingError, AssetNotFoundError
 from ..host.base import Host
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
 from .roots import Roots, absolute
+from .search_index import SearchIndex
 from .walker import extended
 
 _ACCESS_FLUSH_S = 2.0
@@ -23,19 +24,30 @@ _ACCESS_FLUSH_S = 2.0
 class AssetService:
     """Questions about assets. An asset that is neither public nor the asking user's does not exist for them."""
 
-    def __init__(self, db: Database, host: Host) -> None:
+    def __init__(self, db: Database, host: Host, search: SearchIndex) -> None:
         self._db = db
         self._host = host
+        self._search = search
         self._accessed: dict[int, int] = {}
         self._flushing: asyncio.Task[None] | None = None
 
     async def list(self, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
-        """One page of the assets that pass the filter."""
+        """One page of the assets that pass the filter. Raises SearchUnavailableError, SearchNotReadyError."""
+        await self._prepare(wanted)
         return await assets.list_page(self._db, wanted, page)
 
     async def histogram(self, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
-        """The tags of the assets that pass the filter, with counts, most frequent first."""
+        """The tags of the assets that pass the filter, with counts, most frequent first.
+
+        Raises SearchUnavailableError, SearchNotReadyError.
+        """
+        await self._prepare(wanted)
         return await assets.histogram(self._db, wanted, limit)
+
+    async def _prepare(self, wanted: AssetFilter) -> None:
+        """See to it that what has just been added or changed is found by its words."""
+        if wanted.words:
+            await self._search.complete()
 
     async def list_tags(self, wanted: TagRequest) -> Page[TagCount]:
         """The tags in use, with counts."""

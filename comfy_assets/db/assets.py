@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -12,18 +10,9 @@ from msgspec.structs import replace
 from ..models import REFERENCE, Asset, AssetFilter, CursorKey, Location, Page, PageRequest, TagCount
 from . import tags
 from .connection import Database, Row, Transaction
-
-# The expression each sort order goes by; all but the last have an index.
-_SORT_KEYS = {
-    "created_at": "a.created_at",
-    "updated_at": "a.updated_at",
-    "name": "a.name_key",
-    "size": "a.size",
-    "last_access_time": "coalesce(a.last_access_at, 0)",
-}
-# Up to this many candidates are gathered from the tag index and sorted; more are found by walking the sort
-# index.
-_GATHER_LIMIT = 8000
+from .paging import SORT_KEYS, ordering, page_of
+from .selection import Found, Rows, select
+from .set_counts import set_counts
 
 _COLUMNS = """
     a.id, a.uuid, s.owner, a.name, a.mime_type, a.size, s.tags, a.created_at, a.updated_at, a.last_access_at,
@@ -40,38 +29,37 @@ _JOINS = """
 _LOCATION = "d.path, f.name, d.kind, d.logical, d.loader_prefix, f.missing"
 
 
-@dataclass(frozen=True)
-class _Selection:
-    """A filter resolved to SQL over ``assets a``: ``total`` is known when tags and owner alone decide."""
-
-    where: str
-    parameters: list[Any]
-    total: int | None
-    candidates: int
-
-
 async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
     """One page of the assets that pass the filter, and how many pass in all."""
-    selection = await _select(db, wanted)
-    total = selection.total
-    if total is None:
-        total = await _count(db, selection)
-    rows = await db.fetch_all(*_page_query(selection, page)) if total else []
+    selection = await select(db, wanted)
+    total = await _total(db, selection)
+    rows = await _page_rows(db, selection, page) if total else []
     items = await _complete(db, [_asset(row) for row in rows[: page.limit]])
     has_more = len(rows) > page.limit
     next_key = CursorKey(rows[page.limit - 1][-1], items[-1].row_id) if has_more else None
     return Page(items, total, has_more, next_key)
 
 
+async def _total(db: Database, selection: Rows | Found) -> int:
+    if selection.total is not None:
+        return selection.total
+    row = await db.fetch_one(f"SELECT count(*) FROM assets a WHERE {selection.where}", selection.parameters)
+    return int(row[0]) if row else 0
+
+
+async def _page_rows(db: Database, selection: Rows | Found, page: PageRequest) -> list[Row]:
+    """The page's rows plus one, each ending with its sort value."""
+    ids, parameters = await page_of(db, selection, page)
+    return await db.fetch_all(
+        f"SELECT {_COLUMNS}, {SORT_KEYS[page.sort]} FROM ({ids}) listed JOIN assets a ON a.id = listed.id {_JOINS}"
+        f" {ordering(page)}",
+        parameters,
+    )
+
+
 async def histogram(db: Database, wanted: AssetFilter, limit: int) -> list[TagCount]:
     """How many of the assets that pass the filter carry each tag, most frequent first."""
-    if not (wanted.name_contains or wanted.metadata or wanted.hash):
-        condition, parameters = tags.set_condition(wanted)
-        counts = f"SELECT s.id AS set_id, s.asset_count AS n FROM tag_sets s WHERE {condition}"
-    else:
-        selection = await _select(db, wanted)
-        parameters = selection.parameters
-        counts = f"SELECT a.tag_set_id AS set_id, count(*) AS n FROM assets a WHERE {selection.where} GROUP BY 1"
+    counts, parameters = await set_counts(db, wanted)
     rows = await db.fetch_all(
         f"WITH counts AS ({counts}) SELECT t.name, sum(counts.n) AS total FROM counts"
         " JOIN tag_set_tags l ON l.tag_set_id = counts.set_id JOIN tags t ON t.id = l.tag_id"
@@ -171,89 +159,6 @@ async def record_access(tx: Transaction, times: dict[int, int]) -> None:
         "UPDATE assets SET last_access_at = ?2 WHERE id = ?1 AND coalesce(last_access_at, 0) < ?2",
         list(times.items()),
     )
-
-
-async def _select(db: Database, wanted: AssetFilter) -> _Selection:
-    condition, parameters = tags.set_condition(wanted)
-    rows = await db.fetch_all(
-        f"SELECT s.id, s.asset_count, {condition} FROM tag_sets s WHERE s.asset_count > 0", parameters
-    )
-    matching = [row[0] for row in rows if row[2]]
-    candidates = sum(row[1] for row in rows if row[2])
-    where, bound = _content_clauses(wanted)
-    total = None if where else candidates
-    if len(matching) < len(rows):
-        # The unary plus keeps SQLite from choosing the tag index where walking the sort index is cheaper.
-        column = "a.tag_set_id" if candidates <= _GATHER_LIMIT else "+a.tag_set_id"
-        where.append(f"{column} IN (SELECT value FROM json_each(?))")
-        bound.append(msgspec.json.encode(matching).decode())
-    return _Selection(" AND ".join(where) or "1", bound, total, candidates)
-
-
-def _content_clauses(wanted: AssetFilter) -> tuple[list[str], list[Any]]:
-    """The filters that must look at the asset itself."""
-    clauses: list[str] = []
-    parameters: list[Any] = []
-    if wanted.name_contains:
-        clauses.append("instr(a.name_key, ?) > 0")
-        parameters.append(wanted.name_contains.casefold())
-    if wanted.hash is not None:
-        clauses.append("a.content_id = (SELECT id FROM contents WHERE hash = ?)")
-        parameters.append(wanted.hash)
-    for key, value in wanted.metadata.items():
-        clause, bound = _metadata_clause(key, value)
-        clauses.append(clause)
-        parameters.extend(bound)
-    return clauses, parameters
-
-
-_METADATA_FIELDS = (
-    "(SELECT key, value, type FROM json_each(coalesce(a.user_metadata, '{}')) UNION ALL"
-    " SELECT key, value, type FROM json_each((SELECT metadata FROM contents WHERE id = a.content_id)))"
-)
-
-
-def _metadata_clause(key: str, value: Any) -> tuple[str, list[Any]]:
-    """A field matches by equality, by any of a list's values; null matches a field that is absent or null."""
-    accepted = value if isinstance(value, list) else [value]
-    by_type = {
-        "type = 'text' AND value": [item for item in accepted if isinstance(item, str)],
-        "type": [str(item).lower() for item in accepted if isinstance(item, bool)],
-        "type IN ('integer', 'real') AND value": [
-            item for item in accepted if isinstance(item, (int, float)) and not isinstance(item, bool)
-        ],
-    }
-    tests = [f"{what} IN (SELECT value FROM json_each(?))" for what, items in by_type.items() if items]
-    alternatives: list[str] = []
-    parameters: list[Any] = []
-    if tests:
-        alternatives.append(f"EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND ({' OR '.join(tests)}))")
-        parameters = [key, *(msgspec.json.encode(items).decode() for items in by_type.values() if items)]
-    if None in accepted:
-        alternatives.append(f"NOT EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND type <> 'null')")
-        parameters.append(key)
-    return f"({' OR '.join(alternatives) or '0'})", parameters
-
-
-async def _count(db: Database, selection: _Selection) -> int:
-    row = await db.fetch_one(f"SELECT count(*) FROM assets a WHERE {selection.where}", selection.parameters)
-    return int(row[0]) if row else 0
-
-
-def _page_query(selection: _Selection, page: PageRequest) -> tuple[str, list[Any]]:
-    """The page's rows plus one, each ending with its sort value."""
-    key = _SORT_KEYS[page.sort]
-    direction = page.order.upper()
-    where, parameters = selection.where, list(selection.parameters)
-    offset = page.offset
-    if page.after is not None:
-        where += f" AND ({key}, a.id) {'<' if page.order == 'desc' else '>'} (?, ?)"
-        parameters += [page.after.value, page.after.row_id]
-        offset = 0
-    ordering = f"ORDER BY {key} {direction}, a.id {direction}"
-    inner = f"SELECT a.id FROM assets a WHERE {where} {ordering} LIMIT ? OFFSET ?"
-    sql = f"SELECT {_COLUMNS}, {key} FROM ({inner}) chosen JOIN assets a ON a.id = chosen.id {_JOINS} {ordering}"
-    return sql, [*parameters, page.limit + 1, offset]
 
 
 def _asset(row: Row) -> Asset:

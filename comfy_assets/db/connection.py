@@ -6,14 +6,15 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, cast
 
 import aiosqlite
 
 from ..errors import StoreError
-from . import migrate
+from . import migrate, search_tables
+from .memory import Memory
 
 Row = tuple[Any, ...]
 READERS = 3
@@ -31,9 +32,16 @@ _READER_PRAGMAS = ("query_only = ON", "cache_size = -16384", "temp_store = MEMOR
 
 
 class Database:
-    """The open store. Reads run on a pool of connections, writes one transaction at a time."""
+    """The open store. Reads run on a pool of connections, writes one transaction at a time.
 
-    def __init__(self, writer: aiosqlite.Connection, readers: Sequence[aiosqlite.Connection]) -> None:
+    ``can_search`` tells whether SQLite has what the search indexes need; ``memory`` is for what they found.
+    """
+
+    def __init__(
+        self, writer: aiosqlite.Connection, readers: Sequence[aiosqlite.Connection], *, can_search: bool
+    ) -> None:
+        self.can_search = can_search
+        self.memory = Memory()
         self._writer = writer
         self._readers = tuple(readers)
         self._idle: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
@@ -48,7 +56,7 @@ class Database:
         """Open the store at ``path``, creating or migrating it. Raises StoreError when that is impossible."""
         connections: list[aiosqlite.Connection] = []
         try:
-            await asyncio.to_thread(migrate.prepare, path)
+            can_search = await asyncio.to_thread(_prepare, path)
             for pragmas in (_WRITER_PRAGMAS, *[_READER_PRAGMAS] * READERS):
                 connections.append(await _connect(path, pragmas))
         except BaseException as error:
@@ -57,7 +65,7 @@ class Database:
             if isinstance(error, (sqlite3.Error, OSError)):
                 raise StoreError(f"The library store {path.name} cannot be opened: {error}") from error
             raise
-        return cls(connections[0], connections[1:])
+        return cls(connections[0], connections[1:], can_search=can_search)
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """All rows of a query, on a reader."""
@@ -153,6 +161,13 @@ def _when_main_thread_ends(callback: Callable[[], object]) -> None:
         callback()
 
     threading.Thread(target=join, name="comfy-assets-main-thread", daemon=True).start()
+
+
+def _prepare(path: Path) -> bool:
+    """Bring the store up to date; answers whether it can be searched."""
+    migrate.prepare(path)
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT_S)) as conn:
+        return search_tables.make(conn)
 
 
 async def _connect(path: Path, pragmas: Sequence[str]) -> aiosqlite.Connection:

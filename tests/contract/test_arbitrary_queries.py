@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-FILTERS = ["include_tags", "exclude_tags", "name_contains", "metadata_filter", "include_public", "limit"]
+FILTERS = ["include_tags", "exclude_tags", "name_contains", "q", "metadata_filter", "include_public", "limit"]
 PARAMETERS = {
     "/api/assets": [*FILTERS, "offset", "sort", "order", "hash", "after"],
     "/api/assets/tags/refine": FILTERS,

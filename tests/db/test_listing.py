@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from comfy_assets_node.comfy_assets.db import assets, files, tags
+from comfy_assets_node.comfy_assets.assets.gate import WorkGate
+from comfy_assets_node.comfy_assets.assets.search_index import SearchIndex
+from comfy_assets_node.comfy_assets.db import assets, files, hits, paging, selection, set_counts, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.files import FolderRow
-from comfy_assets_node.comfy_assets.models import Asset, AssetFilter, Page, PageRequest, TagRequest
+from comfy_assets_node.comfy_assets.models import Asset, AssetFilter, Page, PageRequest, SearchWord, TagRequest
+from comfy_assets_node.comfy_assets.tasks.runner import TaskRunner
+from comfy_assets_node.comfy_assets.words import words_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,6 +129,7 @@ class Store:
     async def _fill(self) -> None:
         async with self.db.transaction() as tx:
             await fill(tx)
+        await SearchIndex(self.db, TaskRunner(None), WorkGate(lambda: False)).catch_up()
 
     def run(self, work: Awaitable[T]) -> T:
         return self.loop.run_until_complete(work)
@@ -164,12 +169,18 @@ def has_field(row: Row, key: str, wanted: Any) -> bool:
     return False
 
 
+def has_word(row: Row, wanted: SearchWord) -> bool:
+    words = [word for text in (row.name, *row.tags - {"missing"}) for word in words_of(text)]
+    return any(word == wanted.text if wanted.is_whole else word.startswith(wanted.text) for word in words)
+
+
 def passes(row: Row, wanted: AssetFilter) -> bool:
     return (
         (row.owner == wanted.owner or (wanted.include_public and row.owner == ""))
         and set(wanted.include_tags) <= row.tags
         and not set(wanted.exclude_tags) & row.tags
         and wanted.name_contains.casefold() in row.name.casefold()
+        and all(has_word(row, word) for word in wanted.words)
         and (wanted.hash is None or wanted.hash == row.hash)
         and all(has_field(row, key, value) for key, value in wanted.metadata.items())
     )
@@ -210,6 +221,17 @@ filters = st.builds(
         ),
     ),
     hash=st.one_of(st.none(), st.none(), st.sampled_from([bytes([3]) * 32, bytes([99]) * 32])),
+    words=st.one_of(
+        st.just(()),
+        st.lists(
+            st.builds(
+                SearchWord,
+                st.sampled_from(["png", "p", "gr", "grosse", "gros", "100", "mod", "missing"]),
+                st.booleans(),
+            ),
+            max_size=2,
+        ).map(tuple),
+    ),
 )
 sorts = st.sampled_from(sorted(SORT_KEYS))
 orders = st.sampled_from(["asc", "desc"])
@@ -238,17 +260,24 @@ async def by_offset(db: Database, wanted: AssetFilter, first: PageRequest) -> li
     sort=sorts,
     order=orders,
     limit=st.sampled_from([1, 7, 30, 89, 90, 500]),
-    gather=st.sampled_from([0, 8000]),
+    least=st.sampled_from([0, 8000]),
 )
 def test_every_asset_once_and_in_order(
-    store: Store, wanted: AssetFilter, sort: Any, order: Any, limit: int, gather: int
+    store: Store, wanted: AssetFilter, sort: Any, order: Any, limit: int, least: int
 ) -> None:
     ids = expected(wanted, sort, order)
     if limit == 1 and len(ids) > 20:
         limit = 7
     first = PageRequest(sort, order, limit)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assets, "_GATHER_LIMIT", gather)
+        # Small numbers make of these few rows what is done with many.
+        patch.setattr(selection, "GATHER_LIMIT", least)
+        patch.setattr(paging, "_LEAST_WALK", least)
+        patch.setattr(paging, "isqrt", lambda number: 0)
+        patch.setattr(paging, "_LEAST_LOOK", 3)
+        patch.setattr(paging, "_MOST_LOOK", 8)
+        patch.setattr(paging, "_PATIENCE", 5)
+        patch.setattr(hits, "_MAX_COMPLETIONS", 1)
         pages = store.run(by_cursor(store.db, wanted, first))
         offset_pages = store.run(by_offset(store.db, wanted, first))
     for found in (pages, offset_pages):
@@ -261,11 +290,14 @@ def test_every_asset_once_and_in_order(
 
 
 @settings(max_examples=100, deadline=None)
-@given(wanted=filters, limit=st.sampled_from([1, 3, 100]))
-def test_histogram_counts_what_a_listing_shows(store: Store, wanted: AssetFilter, limit: int) -> None:
+@given(wanted=filters, limit=st.sampled_from([1, 3, 100]), cost=st.sampled_from([0, 1, 1000]))
+def test_histogram_counts_what_a_listing_shows(store: Store, wanted: AssetFilter, limit: int, cost: int) -> None:
     counts = Counter(tag for row in ROWS if passes(row, wanted) for tag in row.tags)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    found = store.run(assets.histogram(store.db, wanted, limit))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(set_counts, "ROW_COST", cost)
+        patch.setattr(selection, "ROW_COST", cost)
+        found = store.run(assets.histogram(store.db, wanted, limit))
     assert [(t.name, t.count) for t in found] == ordered[:limit]
 
 

@@ -1,0 +1,133 @@
+"""A part of what passes a filter, in order."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import Any
+
+import msgspec
+
+from ..models import CursorKey, PageRequest
+from .connection import Database
+from .hits import parse
+from .name_order import name_order
+from .selection import BY_IDS, Found, Rows
+
+# The expression each sort order goes by; all but the last have an index.
+SORT_KEYS = {
+    "created_at": "a.created_at",
+    "updated_at": "a.updated_at",
+    "name": "a.name_key",
+    "size": "a.size",
+    "last_access_time": "coalesce(a.last_access_at, 0)",
+}
+_LEAST_LOOK, _MOST_LOOK = 256, 65_536  # assets looked at in one go
+_PATIENCE = 20_000  # assets looked at where there is another way
+_LEAST_WALK = 1000  # fewer are gathered whatever the page
+
+
+def ordering(page: PageRequest) -> str:
+    """The order of a page's rows."""
+    direction = page.order.upper()
+    return f"ORDER BY {SORT_KEYS[page.sort]} {direction}, a.id {direction}"
+
+
+async def page_of(db: Database, selection: Rows | Found, page: PageRequest) -> tuple[str, list[Any]]:
+    """A query for the ids of the page's assets and of the one behind them, if there is one."""
+    if isinstance(selection, Rows):
+        return _query("assets a", selection.where, selection.parameters, page)
+    if page.sort == "last_access_time" and selection.total > _LEAST_WALK:
+        ids = await _by_last_access(db, selection, page)
+    elif _is_gathered(selection, page):
+        return _query(BY_IDS, "1", [_json(list(selection.ids))], page)
+    else:
+        ids = await _walk(db, selection, page)
+    return "SELECT value AS id FROM json_each(?)", [_json(ids)]
+
+
+def _is_gathered(found: Found, page: PageRequest) -> bool:
+    """Whether finding all and sorting them costs less than looking at all assets in order until the page is full."""
+    return found.total <= max(_LEAST_WALK, isqrt(_reach(page) * found.library))
+
+
+def _reach(page: PageRequest) -> int:
+    """How many of those that pass, from the first, or the cursor, it takes to the page's end and the one behind it."""
+    return page.limit + 1 + (page.offset if page.after is None else 0)
+
+
+def _query(source: str, where: str, parameters: list[Any], page: PageRequest) -> tuple[str, list[Any]]:
+    condition, bound = _behind(page, page.after)
+    sql = f"SELECT a.id FROM {source} WHERE {where}{condition} {ordering(page)} LIMIT ? OFFSET ?"
+    return sql, [*parameters, *bound, page.limit + 1, page.offset if page.after is None else 0]
+
+
+def _behind(page: PageRequest, after: CursorKey | None) -> tuple[str, list[Any]]:
+    if after is None:
+        return "", []
+    sign = "<" if page.order == "desc" else ">"
+    return f" AND ({SORT_KEYS[page.sort]}, a.id) {sign} (?, ?)", [after.value, after.row_id]
+
+
+async def _walk(db: Database, found: Found, page: PageRequest) -> list[int]:
+    """The ids of the page, by looking at all assets in order, which takes the fewer the more are in the set."""
+    reach = _reach(page)
+    skipped = reach - page.limit - 1
+    if skipped >= found.total:
+        return []
+    after, passing = page.after, list[int]()
+    looked = 0
+    look = max(_LEAST_LOOK, min(3 * reach * found.library // (2 * found.total), _MOST_LOOK))
+    while len(passing) < reach:
+        condition, bound = _behind(page, after)
+        inner = f"SELECT a.id, {SORT_KEYS[page.sort]} AS key FROM assets a WHERE 1{condition} {ordering(page)}"
+        # SQLite puts the ids together in the order in which the inner query, which it cannot dissolve, finds them.
+        rows = await db.fetch_all(
+            f"SELECT (SELECT group_concat(id) FROM ({inner} LIMIT ?)), (SELECT key FROM ({inner} LIMIT 1 OFFSET ?))",
+            [*bound, look, *bound, look - 1],
+        )
+        ids = await parse(rows[0][0])
+        passing += found.ids.among(ids).tolist()
+        if ids.size < look:
+            break
+        after = CursorKey(rows[0][1], int(ids[-1]))
+        look = min(4 * look, _MOST_LOOK)
+        looked += ids.size
+        if looked > _PATIENCE and page.sort == "name" and (ordered := await _by_name(db, found, page)) is not None:
+            return ordered
+    return passing[skipped:reach]
+
+
+async def _by_name(db: Database, found: Found, page: PageRequest) -> list[int] | None:
+    """The ids of the page from the order of all names, if that is known to be true of what was found."""
+    order = await name_order(db)
+    if order is None:
+        return None
+    ids = found.ids.among(order if page.order == "asc" else order[::-1])
+    first = page.offset
+    if page.after is not None:
+        names = await db.fetch_all("SELECT name_key FROM assets WHERE id = ?", (page.after.row_id,))
+        places = (ids == page.after.row_id).nonzero()[0]
+        if not places.size or names != [(page.after.value,)]:
+            return None
+        first = int(places[0]) + 1
+    part: list[int] = ids[first : first + page.limit + 1].tolist()
+    return part if ids.size == found.total else None
+
+
+async def _by_last_access(db: Database, found: Found, page: PageRequest) -> list[int]:
+    """The ids of the page in the order that has no index: few assets have ever been accessed."""
+    rows = await db.fetch_all("SELECT id, last_access_at FROM assets WHERE last_access_at > 0")
+    times: dict[int, int] = dict(rows)
+    accessed = await parse(",".join(map(str, times)))
+    latest = sorted(found.ids.among(accessed).tolist(), key=lambda each: (times[each], each))
+    never = found.ids.minus(accessed).ids
+    first, last = page.offset, page.offset + page.limit + 1
+    if page.order == "desc":
+        behind = slice(max(0, first - len(latest)), max(0, last - len(latest)))
+        return [*latest[::-1][first:last], *never[::-1][behind].tolist()]
+    behind = slice(max(0, first - never.size), max(0, last - never.size))
+    return [*never[first:last].tolist(), *latest[behind]]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
