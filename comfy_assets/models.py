@@ -217,13 +217,15 @@ class JobOutput(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs a request is about. ``asset_id`` wants those whose graph names the asset's content."""
+    """Which jobs a request is about: ``asset_id`` wants those whose graph names the asset's content, ``words`` those
+    whose graph says all of these."""
 
     owner: str
     statuses: tuple[int, ...] = tuple(range(len(JOB_STATUSES)))
     workflow_id: str | None = None
     media: int = 0
     asset_id: str | None = None
+    words: tuple[SearchWord, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ..comfy_assets import cursor
+from ..comfy_assets import cursor, words
 from ..comfy_assets.errors import InvalidBodyError, InvalidIdError, InvalidQueryError
 from ..comfy_assets.jobs.service import is_job_id
 from ..comfy_assets.models import JOB_STATUSES, MEDIA, Job, JobFilter, JobPage, JobSort, Page
@@ -28,12 +28,13 @@ _SORTS: dict[str, JobSort] = {
 
 
 class ListJobs(msgspec.Struct, frozen=True):
-    """Query of listJobs; ``asset_id`` is an extension: the jobs whose graph names that asset."""
+    """Query of listJobs. Extensions are ``asset_id``, for jobs whose graph names that asset, and ``q``, for words."""
 
     status: tuple[str, ...] = ()
     workflow_id: str | None = None
     output_type: Literal["image", "video", "audio", "3d"] | None = None
     asset_id: str | None = None
+    q: str = ""
     sort_by: SortBy = "create_time"
     sort_order: Literal["asc", "desc"] = "desc"
     after: str | None = None
@@ -113,6 +114,7 @@ def _filter(query: ListJobs, user: str) -> JobFilter:
         workflow_id=query.workflow_id,
         media=MEDIA[query.output_type] if query.output_type is not None else 0,
         asset_id=query.asset_id,
+        words=words.parse_query(query.q),
     )
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ..models import CursorKey, Job, JobFilter, JobPage, Page
-from . import jobs
-from .connection import Database
+from . import hits, job_search, jobs
+from .connection import Database, Row
 
+if TYPE_CHECKING:
+    from .id_sets import IdSet
+
+_FEW = 2000  # jobs that a search finds are looked up one by one
+_LONGEST_PART = 20_000
 _SORT_KEYS = {"create_time": "created_at", "execution_time": "duration"}
 
 
@@ -23,9 +30,53 @@ class _Selection:
 
 async def list_page(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]:
     """One page of the jobs that pass the filter, and how many pass in all."""
-    selection = _select(wanted)
+    if wanted.words:
+        return await _page_of_found(db, wanted, page, await job_search.find(db, wanted.words))
+    return await _page_of_all(db, wanted, page, _select(wanted))
+
+
+async def _page_of_all(db: Database, wanted: JobFilter, page: JobPage, selection: _Selection) -> Page[Job]:
     total = await _count(db, wanted, selection)
     rows = await db.fetch_all(*_page_query(wanted, selection, page)) if total else []
+    return _page(rows, total, page)
+
+
+async def _page_of_found(db: Database, wanted: JobFilter, page: JobPage, found: IdSet) -> Page[Job]:
+    """The same of what a search has found. A few jobs are looked up; of many, the list is walked until it is full."""
+    selection = _select(wanted)
+    if len(found) <= _FEW:
+        few = msgspec.json.encode(found.ids.tolist()).decode()
+        where = f"{selection.where} AND j.id IN (SELECT value FROM json_each(?))"
+        selection = _Selection(where, [*selection.parameters, few], is_counted=False)
+        return await _page_of_all(db, wanted, page, selection)
+    statuses = ", ".join(map(str, wanted.statuses))
+    passing = await hits.fetch_ids(
+        db,
+        f"SELECT group_concat(j.id) FROM jobs j WHERE j.status IN ({statuses}) AND {selection.where}",
+        selection.parameters,
+    )
+    ids = await _walk(db, wanted, selection, page, found)
+    rows = await db.fetch_all(
+        f"SELECT {jobs.COLUMNS} FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value ORDER BY e.key",
+        (msgspec.json.encode(ids).decode(),),
+    )
+    return _page(rows, found.count(passing), page)
+
+
+async def _walk(db: Database, wanted: JobFilter, selection: _Selection, page: JobPage, found: IdSet) -> list[int]:
+    """The ids of the page, and one more, of those found: the list is read in parts that grow."""
+    reach, part = page.offset + page.limit + 1, replace(page, offset=0, limit=2 * page.limit)
+    ids: list[int] = []
+    while True:
+        keys = await db.fetch_all(*_keys_query(wanted, selection, part))
+        ids += [row_id for row_id, _ in keys if row_id in found]
+        if len(ids) >= reach or len(keys) <= part.limit:
+            return ids[page.offset : reach]
+        row_id, value = keys[-1]
+        part = replace(part, limit=min(2 * part.limit, _LONGEST_PART), after=CursorKey(value, row_id))
+
+
+def _page(rows: list[Row], total: int, page: JobPage) -> Page[Job]:
     items = [Job(*row) for row in rows[: page.limit]]
     has_more = len(rows) > page.limit
     return Page(items, total, has_more, _key(items[-1], page) if has_more else None)
@@ -65,21 +116,27 @@ async def _count(db: Database, wanted: JobFilter, selection: _Selection) -> int:
 
 
 def _page_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tuple[str, list[Any]]:
-    """One row more than the page holds, which tells whether there is another."""
+    """The rows of a page, and one more, which tells whether there is another."""
+    keys, parameters = _keys_query(wanted, selection, page)
+    sql = (
+        f"SELECT {jobs.COLUMNS} FROM ({keys}) k CROSS JOIN jobs j ON j.id = k.id"
+        f" ORDER BY k.key {page.order}, k.id {page.order}"
+    )
+    return sql, parameters
+
+
+def _keys_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tuple[str, list[Any]]:
+    """The ids and sort keys of a page, and of one more: each status is walked along its index."""
     key, reach = _SORT_KEYS[page.sort], page.offset + page.limit + 1
     where, parameters = selection.where, list(selection.parameters)
     if page.after is not None:
         where += f" AND (j.{key}, j.id) {'<' if page.order == 'desc' else '>'} (?, ?)"
         parameters += [page.after.value, page.after.row_id]
-    order = f"{key} {page.order}, id {page.order}"
     walks = [
-        f"SELECT * FROM (SELECT j.id, j.{key} FROM jobs j WHERE j.status = {status:d} AND {where}"
+        f"SELECT * FROM (SELECT j.id, j.{key} AS key FROM jobs j WHERE j.status = {status:d} AND {where}"
         f" ORDER BY j.{key} {page.order}, j.id {page.order} LIMIT {reach:d})"
         for status in wanted.statuses
     ]
-    chosen = f"{' UNION ALL '.join(walks)} ORDER BY {order} LIMIT {page.limit + 1:d} OFFSET {page.offset:d}"
-    sql = (
-        f"SELECT {jobs.COLUMNS} FROM ({chosen}) k CROSS JOIN jobs j ON j.id = k.id"
-        f" ORDER BY k.{key} {page.order}, k.id {page.order}"
-    )
+    order = f"ORDER BY key {page.order}, id {page.order}"
+    sql = f"{' UNION ALL '.join(walks)} {order} LIMIT {page.limit + 1:d} OFFSET {page.offset:d}"
     return sql, parameters * len(walks)

@@ -51,19 +51,16 @@ class EndedJob(msgspec.Struct, frozen=True, gc=False):
 
 
 async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
-    """Add jobs. One whose id is known begins anew, as the server itself does it."""
+    """Add jobs, whose ids are not known."""
     documents = {d.hash: d.body for job in jobs for d in (job.graph, job.workflow) if d is not None}
     await tx.execute_many("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(documents.items()))
     await tx.execute_many(
         "INSERT INTO jobs (uuid, owner, status, number, seat, workflow_id, workflow_version_id, created_at, updated_at)"
-        f" VALUES (?1, ?2, {PENDING}, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT (uuid) DO UPDATE SET owner = ?2,"
-        f" status = {PENDING}, number = ?3, seat = ?4, workflow_id = ?5, workflow_version_id = ?6, created_at = ?7,"
-        " updated_at = ?7, started_at = NULL, finished_at = NULL, duration = 0, outputs_count = 0,"
-        " previewable_count = 0, media = 0, preview = NULL",
+        f" VALUES (?1, ?2, {PENDING}, ?3, ?4, ?5, ?6, ?7, ?7)",
         [(j.id, j.owner, j.number, j.seat, j.workflow_id, j.workflow_version_id, j.at) for j in jobs],
     )
     await tx.execute_many(
-        "INSERT OR REPLACE INTO job_records (job_id, graph_id, workflow_id, extra_data, targets) VALUES ("
+        "INSERT INTO job_records (job_id, graph_id, workflow_id, extra_data, targets) VALUES ("
         "(SELECT id FROM jobs WHERE uuid = ?), (SELECT id FROM documents WHERE hash = ?),"
         " (SELECT id FROM documents WHERE hash = ?), ?, ?)",
         [(j.id, j.graph.hash, j.workflow.hash if j.workflow else None, j.extra_data, j.targets) for j in jobs],
@@ -225,8 +222,15 @@ async def rows_to_prune(tx: Transaction, before: int | None, keep: int, limit: i
     return [row[0] for row in rows]
 
 
+async def rows_of(tx: Transaction, job_ids: Sequence[str]) -> list[int]:
+    """The rows of those of the jobs that there are."""
+    ids = msgspec.json.encode(job_ids).decode()
+    rows = await tx.fetch_all("SELECT id FROM jobs WHERE uuid IN (SELECT value FROM json_each(?))", (ids,))
+    return [row[0] for row in rows]
+
+
 async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
-    """Remove jobs, and the documents that nothing else refers to."""
+    """Remove jobs, and the documents that nothing else refers to. Their words must have been taken out of the index."""
     ids = msgspec.json.encode(list(row_ids)).decode()
     documents = await tx.fetch_all(
         "SELECT graph_id FROM job_records WHERE job_id IN (SELECT value FROM json_each(?1)) UNION"

@@ -14,6 +14,7 @@ from ..db import job_files, jobs
 from ..db.connection import Transaction
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob
+from . import search
 from .events import Dropped, Ended, JobEvent, Shown, Started, Submitted
 from .graphs import NamedFile, named_files
 from .outputs import summarize
@@ -101,11 +102,24 @@ def ended_job(event: Ended) -> EndedJob:
     )
 
 
+async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
+    """Remove jobs, from the index of their words too."""
+    if row_ids:
+        await search.take_out(tx, row_ids)
+        await jobs.delete(tx, row_ids)
+
+
+async def _add(tx: Transaction, added: Sequence[NewJob]) -> None:
+    """Add jobs. One whose id is known takes the place of the older, as in the server's own history."""
+    await remove(tx, await jobs.rows_of(tx, [job.id for job in added]))
+    await jobs.add(tx, added)
+
+
 async def write(tx: Transaction, steps: Sequence[Step]) -> None:
     """Write the rows."""
     for step in steps:
         writes: list[tuple[Callable[[Transaction, Any], Awaitable[None]], list[Any]]] = [
-            (jobs.add, step.added),
+            (_add, step.added),
             (job_files.link_inputs, step.named),
             (jobs.start, step.started),
             (jobs.show, step.shown),

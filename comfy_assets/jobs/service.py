@@ -18,12 +18,15 @@ from ..errors import JobForbiddenError, JobNotFoundError
 from ..host.base import Host
 from ..host.execution import QueueListing
 from ..models import FINAL, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
+from . import batches
 from .recorder import JobRecorder
+from .search import JobSearch
 
 log = logging.getLogger("comfy_assets.jobs")
 
 _INSIST_S = 0.25  # an interrupt can come too early to be heard: it is repeated until the job has ended
 _SWEEP_S = 5.0
+_INDEX_S = 2.0
 _DELETED_AT_ONCE = 500
 
 
@@ -36,15 +39,20 @@ class JobService:
         self._host = host
         self._queue = host.execution
         self._recorder = recorder
+        self._search = JobSearch(db)
         self._background: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begin to look after jobs that vanish from the queue in ways that nobody tells of."""
+        """Begin to look after jobs that vanish from the queue in ways that nobody tells of, and to index new ones."""
         self._spawn(self._sweep(), "comfy-assets queue sweep")
+        if self._db.can_search:
+            self._spawn(self._index(), "comfy-assets job search index")
 
     async def list(self, wanted: JobFilter, page: JobPage) -> Page[Job]:
-        """One page of the jobs that pass the filter."""
+        """One page of the jobs that pass the filter. Raises SearchUnavailableError."""
         await self._recorder.flush()
+        if wanted.words:
+            await self._search.complete()
         return await job_lists.list_page(self._db, wanted, page)
 
     async def get(self, job_id: str, owner: str) -> Job:
@@ -141,7 +149,7 @@ class JobService:
         found = [job for job in await jobs.get_many(self._db, wanted) if job.owner in ("", owner)]
         over = [job for job in found if job.status in FINAL]
         async with self._db.transaction() as tx:
-            await jobs.delete(tx, [job.row_id for job in over])
+            await batches.remove(tx, [job.row_id for job in over])
         ids = [job.id for job in over]
         if ids:
             self._queue.forget(ids)
@@ -155,7 +163,7 @@ class JobService:
         while True:
             async with self._db.transaction() as tx:
                 rows = await jobs.rows_over(tx, owner, _DELETED_AT_ONCE)
-                await jobs.delete(tx, [row_id for row_id, _ in rows])
+                await batches.remove(tx, [row_id for row_id, _ in rows])
             count += len(rows)
             self._queue.forget([job_id for _, job_id in rows])
             if len(rows) < _DELETED_AT_ONCE:
@@ -184,6 +192,13 @@ class JobService:
             pending -= {prompt.prompt_id for prompt in (*listing.running, *listing.pending)}
             self._recorder.dropped(sorted(pending & missed))
             missed = pending - missed
+
+    async def _index(self) -> None:
+        """Index new jobs while nothing is executed; a search does not wait for that."""
+        while True:
+            await asyncio.sleep(_INDEX_S)
+            if not self._host.is_executing():
+                await self._search.complete()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

@@ -3,7 +3,7 @@
 -- What lists show. Times are milliseconds since 1970, UTC; the server's own id of a job is `uuid`, which older servers
 -- let clients choose freely.
 CREATE TABLE jobs (
-    id                   INTEGER PRIMARY KEY,
+    id                   INTEGER PRIMARY KEY AUTOINCREMENT,   -- never given anew: the search index goes by it
     uuid                 TEXT    NOT NULL UNIQUE,
     owner                TEXT    NOT NULL,             -- '' is everybody's
     status               INTEGER NOT NULL,             -- 0 pending, 1 in progress, 2 completed, 3 failed, 4 cancelled
@@ -41,6 +41,14 @@ CREATE TABLE job_records (
 CREATE INDEX job_records_by_graph ON job_records (graph_id);
 CREATE INDEX job_records_by_workflow ON job_records (workflow_id) WHERE workflow_id IS NOT NULL;
 CREATE INDEX content_documents_by_document ON content_documents (document_id);
+
+-- Jobs with ids up to `indexed_upto` are in the index of words (`search_tables.py`), those above are not.
+CREATE TABLE job_search (
+    id            INTEGER PRIMARY KEY CHECK (id = 1),
+    indexed_upto  INTEGER NOT NULL,
+    rules         TEXT    NOT NULL
+);
+INSERT INTO job_search (id, indexed_upto, rules) VALUES (1, 0, '');
 
 -- How many jobs there are of each kind, so that no list has to count them.
 CREATE TABLE job_counts (
