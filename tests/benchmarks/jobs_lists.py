@@ -45,7 +45,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=40, help="requests of each kind in a round")
     options = parser.parse_args()
-    return int(any([not measure(count, options.rounds, options.requests) for count in options.jobs]))
+    results = [measure(count, options.rounds, options.requests) for count in options.jobs]
+    return 0 if all(results) else 1
 
 
 def measure(count: int, rounds: int, requests: int) -> bool:

@@ -19,10 +19,42 @@ MODELS = {"checkpoints": 8, "loras": 40, "vae": 2}
 FIRST_AT = 1_600_000_000_000
 CHUNK = 500
 WORKFLOWS = 200
-_WORDS = (
-    "portrait landscape castle river morning fog golden light film grain wide angle macro detailed sharp soft neon"
-    " rain forest mountain city street night studio oil watercolour ink pencil bronze marble velvet glass copper smoke"
-).split()
+_WORDS = [
+    "portrait",
+    "landscape",
+    "castle",
+    "river",
+    "morning",
+    "fog",
+    "golden",
+    "light",
+    "film",
+    "grain",
+    "wide",
+    "angle",
+    "macro",
+    "detailed",
+    "sharp",
+    "soft",
+    "neon",
+    "rain",
+    "forest",
+    "mountain",
+    "city",
+    "street",
+    "night",
+    "studio",
+    "oil",
+    "watercolour",
+    "ink",
+    "pencil",
+    "bronze",
+    "marble",
+    "velvet",
+    "glass",
+    "copper",
+    "smoke",
+]
 # Type, inputs that come from other nodes, and its own values; "*" is drawn anew for each job.
 _NODES: list[tuple[str, dict[str, int], dict[str, Any]]] = [
     ("CheckpointLoaderSimple", {}, {"ckpt_name": "*checkpoints"}),
@@ -149,9 +181,7 @@ def _drawn(draw: random.Random, value: Any) -> Any:
 def _result(number: int, job_id: str, at: int, status: str) -> str:
     file = {"filename": f"image_{number:05d}_.png", "subfolder": "render", "type": "output"}
     shown = {"19": {"images": [file]}, "18": {"images": [{**file, "subfolder": "", "type": "temp"}]}}
-    messages = [
-        [f"execution_{name}", {"prompt_id": job_id, "timestamp": at}] for name in ("start", "cached", status)
-    ]
+    messages = [[f"execution_{name}", {"prompt_id": job_id, "timestamp": at}] for name in ("start", "cached", status)]
     return json.dumps(
         {
             "outputs": shown if status == "success" else {},
