@@ -19,42 +19,10 @@ MODELS = {"checkpoints": 8, "loras": 40, "vae": 2}
 FIRST_AT = 1_600_000_000_000
 CHUNK = 500
 WORKFLOWS = 200
-_WORDS = [
-    "portrait",
-    "landscape",
-    "castle",
-    "river",
-    "morning",
-    "fog",
-    "golden",
-    "light",
-    "film",
-    "grain",
-    "wide",
-    "angle",
-    "macro",
-    "detailed",
-    "sharp",
-    "soft",
-    "neon",
-    "rain",
-    "forest",
-    "mountain",
-    "city",
-    "street",
-    "night",
-    "studio",
-    "oil",
-    "watercolour",
-    "ink",
-    "pencil",
-    "bronze",
-    "marble",
-    "velvet",
-    "glass",
-    "copper",
-    "smoke",
-]
+_WORDS = (
+    "portrait landscape castle river morning fog golden light film grain wide angle macro detailed sharp soft neon rain"
+    " forest mountain city street night studio oil watercolour ink pencil bronze marble velvet glass copper smoke"
+)
 # Type, inputs that come from other nodes, and its own values; "*" is drawn anew for each job.
 _NODES: list[tuple[str, dict[str, int], dict[str, Any]]] = [
     ("CheckpointLoaderSimple", {}, {"ckpt_name": "*checkpoints"}),
@@ -172,7 +140,7 @@ def _drawn(draw: random.Random, value: Any) -> Any:
     if value == "*seed":
         return draw.getrandbits(50)
     if value == "*text":
-        return ", ".join(draw.choice(_WORDS) for _ in range(60))
+        return ", ".join(draw.choices(_WORDS.split(), k=60))
     if isinstance(value, str) and value.startswith("*"):
         return _model(value[1:], draw.randrange(MODELS[value[1:]]))
     return value
