@@ -9,8 +9,15 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ..comfy_assets.jobs.recovery import extra_data
-from ..comfy_assets.models import FAILED, FINAL, JOB_STATUSES, Job, JobOutput, JobRecord
+from ..comfy_assets.models import COMPLETED, FAILED, FINAL, JOB_STATUSES, Job, JobOutput, JobRecord
 from ._asset_body import AssetBody, asset_body, utc_time
+
+
+# The status of a job whose server tells none: one cancelled before it began, for instance.
+_UNTOLD = (
+    Raw(b'{"status_str":"error","completed":false,"messages":[]}'),
+    Raw(b'{"status_str":"success","completed":true,"messages":[]}'),
+)
 
 
 class JobBody(msgspec.Struct, kw_only=True):
@@ -104,15 +111,19 @@ def job_detail(record: JobRecord) -> JobDetailBody:
     if job.status in FINAL:
         parts = _parts(record)
         body.outputs = parts["outputs"]
-        body.execution_status = parts.get("status", UNSET)
+        body.execution_status = parts["status"]
         body.execution_meta = parts.get("meta", UNSET)
     return body
 
 
 def _parts(record: JobRecord) -> dict[str, Raw]:
-    """The outputs, meta and status of a job that is over, as far as they are known."""
+    """The outputs, meta and status of a job that is over, as far as they are known.
+
+    There always is a status: clients that wait for a job look for it.
+    """
     parts: dict[str, Raw] = msgspec.json.decode(record.result, type=dict[str, Raw])
-    return {name: part for name, part in parts.items() if bytes(part) != b"null"}
+    known = {name: part for name, part in parts.items() if bytes(part) != b"null"}
+    return {"status": _UNTOLD[record.job.status == COMPLETED], **known}
 
 
 def job_status(job: Job) -> JobStatusBody:
@@ -156,7 +167,8 @@ def history_entry(record: JobRecord) -> dict[str, Any]:
 
 
 def history_detail(record: JobRecord) -> dict[str, Any]:
-    """The contract's HistoryDetailEntry."""
+    """The contract's HistoryDetailEntry; of a failed job also why, in the form that Comfy's command line reads."""
+    failure = {} if record.job.error is None else {"error_message": record.job.error}
     return {
         "prompt": {
             "priority": record.job.number,
@@ -166,4 +178,5 @@ def history_detail(record: JobRecord) -> dict[str, Any]:
             "outputs_to_execute": Raw(record.targets),
         },
         **_parts(record),
+        **failure,
     }
