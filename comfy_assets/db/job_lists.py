@@ -49,18 +49,32 @@ async def _page_of_found(db: Database, wanted: JobFilter, page: JobPage, found: 
         where = f"{selection.where} AND j.id IN (SELECT value FROM json_each(?))"
         selection = _Selection(where, [*selection.parameters, few], is_counted=False)
         return await _page_of_all(db, wanted, page, selection)
-    statuses = ", ".join(map(str, wanted.statuses))
-    passing = await hits.fetch_ids(
-        db,
-        f"SELECT group_concat(j.id) FROM jobs j WHERE j.status IN ({statuses}) AND {selection.where}",
-        selection.parameters,
-    )
     ids = await _walk(db, wanted, selection, page, found)
     rows = await db.fetch_all(
         f"SELECT {jobs.COLUMNS} FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value ORDER BY e.key",
         (msgspec.json.encode(ids).decode(),),
     )
-    return _page(rows, found.count(passing), page)
+    return _page(rows, await _count_found(db, wanted, selection, found), page)
+
+
+async def _count_found(db: Database, wanted: JobFilter, selection: _Selection, found: IdSet) -> int:
+    """How many of the found pass the filter; where only few jobs do not, by counting those."""
+    if selection.is_counted and not wanted.media:
+        passing = await _count(db, wanted, selection)
+        rows = await db.fetch_all("SELECT coalesce(sum(n), 0) FROM job_counts")
+        if rows[0][0] - passing <= _FEW:
+            others = _ids_of(f"NOT (j.status IN ({_listed(wanted)}) AND {jobs.VISIBLE})")
+            return len(found) - found.count(await hits.fetch_ids(db, others, (wanted.owner,)))
+    passing_ids = _ids_of(f"j.status IN ({_listed(wanted)}) AND {selection.where}")
+    return found.count(await hits.fetch_ids(db, passing_ids, selection.parameters))
+
+
+def _ids_of(condition: str) -> str:
+    return f"SELECT group_concat(j.id) FROM jobs j WHERE {condition}"
+
+
+def _listed(wanted: JobFilter) -> str:
+    return ", ".join(map(str, wanted.statuses))
 
 
 async def _walk(db: Database, wanted: JobFilter, selection: _Selection, page: JobPage, found: IdSet) -> list[int]:
@@ -104,7 +118,7 @@ def _select(wanted: JobFilter) -> _Selection:
 
 
 async def _count(db: Database, wanted: JobFilter, selection: _Selection) -> int:
-    statuses = ", ".join(map(str, wanted.statuses))
+    statuses = _listed(wanted)
     if selection.is_counted:
         media = f" AND j.media & {wanted.media:d}" if wanted.media else ""
         sql = f"SELECT coalesce(sum(n), 0) FROM job_counts j WHERE {jobs.VISIBLE} AND j.status IN ({statuses}){media}"

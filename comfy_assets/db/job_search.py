@@ -35,7 +35,7 @@ async def start_over(tx: Transaction, rules: str) -> None:
 async def graphs_to_index(db: Database, limit: int) -> list[tuple[int, bytes]]:
     """The next jobs that are not indexed: rows and compressed graphs."""
     rows = await db.fetch_all(
-        "SELECT r.job_id, d.body FROM job_records r JOIN documents d ON d.id = r.graph_id"
+        "SELECT r.job_id, d.body FROM job_records r CROSS JOIN documents d ON d.id = r.graph_id"
         f" WHERE r.job_id > {_UPTO} ORDER BY r.job_id LIMIT ?",
         (limit,),
     )
