@@ -12,7 +12,6 @@ from ..comfy_assets.jobs.recovery import extra_data
 from ..comfy_assets.models import COMPLETED, FAILED, FINAL, JOB_STATUSES, Job, JobOutput, JobRecord
 from ._asset_body import AssetBody, asset_body, utc_time
 
-
 # The status of a job whose server tells none: one cancelled before it began, for instance.
 _UNTOLD = (
     Raw(b'{"status_str":"error","completed":false,"messages":[]}'),
