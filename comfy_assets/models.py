@@ -217,10 +217,12 @@ class JobOutput(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs a request is about: ``asset_id`` wants those whose graph names the asset's content, ``words`` those
-    whose graph says all of these."""
+    """Which jobs a request is about: an owner's and everybody's, or all for None.
 
-    owner: str
+    ``asset_id`` wants those whose graph names the asset's content, ``words`` those whose graph says all of these.
+    """
+
+    owner: str | None
     statuses: tuple[int, ...] = tuple(range(len(JOB_STATUSES)))
     workflow_id: str | None = None
     media: int = 0

@@ -112,7 +112,8 @@ def _key(job: Job, page: JobPage) -> CursorKey:
 
 
 def _select(wanted: JobFilter) -> _Selection:
-    conditions, parameters = [jobs.VISIBLE], [wanted.owner]
+    visible, parameters = _visible(wanted.owner)
+    conditions = [visible]
     if wanted.media:
         conditions.append(f"j.media & {wanted.media:d}")
     is_counted = wanted.workflow_id is None and wanted.asset_id is None
@@ -128,12 +129,17 @@ def _select(wanted: JobFilter) -> _Selection:
     return _Selection(" AND ".join(conditions), parameters, is_counted)
 
 
+def _visible(owner: str | None) -> tuple[str, list[Any]]:
+    return (jobs.VISIBLE, [owner]) if owner is not None else ("TRUE", [])
+
+
 async def _count(db: Database, wanted: JobFilter, selection: _Selection) -> int:
     statuses = _listed(wanted)
     if selection.is_counted:
         media = f" AND j.media & {wanted.media:d}" if wanted.media else ""
-        sql = f"SELECT coalesce(sum(n), 0) FROM job_counts j WHERE {jobs.VISIBLE} AND j.status IN ({statuses}){media}"
-        rows = await db.fetch_all(sql, (wanted.owner,))
+        visible, parameters = _visible(wanted.owner)
+        sql = f"SELECT coalesce(sum(n), 0) FROM job_counts j WHERE {visible} AND j.status IN ({statuses}){media}"
+        rows = await db.fetch_all(sql, parameters)
     else:
         sql = f"SELECT count(*) FROM jobs j WHERE j.status IN ({statuses}) AND {selection.where}"
         rows = await db.fetch_all(sql, selection.parameters)

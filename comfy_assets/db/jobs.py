@@ -211,9 +211,9 @@ async def rows_over(tx: Transaction, owner: str, limit: int) -> list[tuple[int, 
     return [(row[0], row[1]) for row in rows]
 
 
-async def rows_to_prune(tx: Transaction, before: int | None, keep: int, limit: int) -> list[int]:
+async def rows_to_prune(db: Database | Transaction, before: int | None, keep: int, limit: int = -1) -> list[int]:
     """The rows of jobs that were over before a time (ms; None: whenever), except the ``keep`` latest that are over."""
-    rows = await tx.fetch_all(
+    rows = await db.fetch_all(
         f"SELECT id FROM (SELECT id, finished_at FROM jobs WHERE status IN ({COMPLETED}, {FAILED}, {CANCELLED})"
         " ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?1) WHERE ?2 IS NULL OR finished_at < ?2"
         f" ORDER BY id LIMIT {limit:d}",

@@ -223,8 +223,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--comfyui", type=Path, help="a ComfyUI checkout")
     parser.add_argument("--python", default=sys.executable, help="the Python that runs it")
-    parser.add_argument("--jobs", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--jobs", type=int, default=250)
+    parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--submissions", type=int, default=150)
     options = parser.parse_args()
     if options.comfyui:
