@@ -25,7 +25,7 @@ async def list_page(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]
     """One page of the jobs that pass the filter, and how many pass in all."""
     selection = _select(wanted)
     total = await _count(db, wanted, selection)
-    rows = await db.fetch_all(*_page_query(wanted, selection, page)) if total else []
+    rows = await db.fetch_all(*_page_query(wanted, selection, page)) if page.offset < total else []
     items = [Job(*row) for row in rows[: page.limit]]
     has_more = len(rows) > page.limit
     return Page(items, total, has_more, _key(items[-1], page) if has_more else None)
