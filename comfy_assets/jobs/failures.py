@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from ..host.execution import FinishedPrompt
+from . import json_text
 
 _MAX_VALUES = 64 << 10  # bytes of JSON that the inputs at the time of an error may have
 _TEXTS = ("node_id", "node_type", "exception_message", "exception_type")
@@ -66,5 +65,5 @@ def _values(values: object) -> Mapping[str, Any]:
     """The values by name. Servers that tell the names of nodes instead of their outputs tell no values."""
     if not isinstance(values, Mapping):
         return {}
-    size = len(msgspec.json.encode(values, enc_hook=str))
+    size = len(json_text.encode(values))
     return values if size <= _MAX_VALUES else {}

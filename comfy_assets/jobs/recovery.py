@@ -14,7 +14,7 @@ from ..db import jobs
 from ..db.connection import Database, Transaction
 from ..host.execution import REDACTED, ExecutionQueue, FinishedPrompt, SubmittedPrompt
 from ..models import FAILED, IN_PROGRESS, JobRecord
-from . import batches
+from . import batches, json_text
 from .events import Ended, decode
 from .failures import stopped
 from .journal import Journal
@@ -77,7 +77,7 @@ def submitted(record: JobRecord) -> SubmittedPrompt:
     return SubmittedPrompt(
         number=record.job.number,
         prompt_id=record.job.id,
-        graph=msgspec.json.decode(record.graph),
+        graph=json_text.decode(record.graph),
         extra_data=extra_data(record),
         outputs=msgspec.json.decode(record.targets),
     )
@@ -87,7 +87,7 @@ def extra_data(record: JobRecord, *, with_workflow: bool = True) -> dict[str, An
     """What came along with the prompt; the page's form of the graph is in its place again, unless it is not wanted."""
     extra: dict[str, Any] = msgspec.json.decode(record.extra_data)
     if record.workflow is not None and with_workflow:
-        extra["extra_pnginfo"] = {"workflow": msgspec.json.decode(record.workflow), **extra.get("extra_pnginfo", {})}
+        extra["extra_pnginfo"] = {"workflow": json_text.decode(record.workflow), **extra.get("extra_pnginfo", {})}
     return extra
 
 
@@ -119,7 +119,7 @@ async def fill_history(db: Database, queue: ExecutionQueue) -> None:
 def _history_entry(record: JobRecord) -> dict[str, Any]:
     result = msgspec.json.decode(record.result)
     extra = {key: value for key, value in extra_data(record).items() if value != REDACTED}
-    graph, targets = msgspec.json.decode(record.graph), msgspec.json.decode(record.targets)
+    graph, targets = json_text.decode(record.graph), msgspec.json.decode(record.targets)
     return {
         "prompt": (record.job.number, record.job.id, graph, extra, targets),
         "outputs": result.get("outputs") or {},
