@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from ..db.connection import Database, Transaction
 from ..host.execution import REDACTED, ExecutionQueue, FinishedPrompt, SubmittedPrompt
 from ..models import FAILED, IN_PROGRESS, JobRecord
 from . import batches, json_text
-from .events import Ended, decode
+from .events import Ended, JobEvent, Submitted, decode
 from .failures import stopped
 from .journal import Journal
 
@@ -46,9 +46,27 @@ async def _bring_in(db: Database, journal: Journal | None) -> None:
     if journal is None:
         return
     events = [event for line in journal.left_behind() if (event := decode(line)) is not None]
+    submissions = [event.id for event in events if isinstance(event, Submitted)]
     async with db.transaction() as tx:
-        await batches.write(tx, batches.prepare(events, journal.seat))
+        known = {job.id: job.created_at for job in await jobs.get_many(tx, submissions)}
+        await batches.write(tx, batches.prepare(list(_news(events, known)), journal.seat))
     journal.drop_left_behind()
+
+
+def _news(events: Iterable[JobEvent], known: Mapping[str, int]) -> Iterator[JobEvent]:
+    """The events but for submissions that are in the store (ids and times): they would begin those jobs anew.
+
+    What was told of an earlier job with the same id is left out as well. The rest does no harm a second time.
+    """
+    outdated: set[str] = set()
+    for event in events:
+        if isinstance(event, Submitted):
+            stored_at = known.get(event.id, -1)
+            (outdated.add if event.at < stored_at else outdated.discard)(event.id)
+            if event.at > stored_at:
+                yield event
+        elif event.id not in outdated:
+            yield event
 
 
 def _end_of(record: JobRecord) -> Ended:

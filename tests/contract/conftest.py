@@ -168,13 +168,18 @@ class Api:
         return (await self.send(method, path, status, params=parameters)).json
 
 
+# What users, nodes and servers bring along; it is handed on as it is.
+_DOCUMENTS = frozenset({"metadata", "user_metadata", "details", "workflow", "prompt", "extra_data", "outputs"})
+_DOCUMENTS |= {"preview_output", "meta", "execution_meta", "execution_status"}
+
+
 def _nulls(value: Any, path: str) -> Iterable[str]:
-    """Where nulls are; the documents that users and files bring along may hold some."""
+    """Where nulls are; documents may hold some."""
     if value is None:
         yield path
     elif isinstance(value, dict):
         for key, item in value.items():
-            if key not in ("metadata", "user_metadata", "details"):
+            if key not in _DOCUMENTS:
                 yield from _nulls(item, f"{path}.{key}")
     elif isinstance(value, list):
         for index, item in enumerate(value):
