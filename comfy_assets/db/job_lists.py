@@ -34,7 +34,7 @@ async def list_page(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]
         return await _page_of_found(db, wanted, page, await job_search.find(db, wanted.words))
     selection = _select(wanted)
     total = await _count(db, wanted, selection)
-    rows = await db.fetch_all(*_page_query(wanted, selection, page)) if total else []
+    rows = await db.fetch_all(*_page_query(wanted, selection, page)) if page.offset < total else []
     return _page(rows, total, page)
 
 
