@@ -9,6 +9,7 @@ import uuid
 from typing import Any, TypeVar
 
 from .assets.editing import Editing
+from .assets.follow import Follower
 from .assets.gate import WorkGate
 from .assets.indexer import Indexer
 from .assets.intake import OutputIntake
@@ -54,6 +55,7 @@ class Services:
         self._search: SearchIndex | None = None
         self._assets: AssetService | None = None
         self._indexer: Indexer | None = None
+        self._follower: Follower | None = None
         self._uploads: Uploads | None = None
         self._references: References | None = None
         self._editing: Editing | None = None
@@ -177,6 +179,7 @@ class Services:
         self._search = SearchIndex(db, tasks, gate)
         self._assets = AssetService(db, self.host, self._search)
         self._indexer = Indexer(db, self.host, tasks, gate, hash_files=self.config.hash_files)
+        self._follower = Follower(self.host, tasks, gate, self._indexer)
         self._uploads = Uploads(db, self.host)
         self._references = References(db, self.host)
         self._trash = TrashBin(db, self.host)
@@ -210,11 +213,17 @@ class Services:
         db.close_at_exit(before=stop_workers)
 
     async def start_indexing(self) -> None:
-        """Begin to index for search, and the first scan if the configuration wants it; if the store is open."""
-        if self._search is not None:
-            self._search.start()
-        if self._indexer is not None and self.config.scan_on_start:
+        """Begin to index for search; and the first scan, then to follow the disk, if the configuration wants it.
+
+        Nothing begins where the store could not be opened.
+        """
+        if self._search is None or self._indexer is None or self._follower is None:
+            return
+        self._search.start()
+        if self.config.scan_on_start:
             self._indexer.start_scan()
+            if self.config.follow:
+                self._follower.start()
 
     async def stop(self) -> None:
         """End background work, write what is in memory, and close the store."""
@@ -235,7 +244,7 @@ class Services:
             await self._previews.close()
         if self._db is not None:
             await self._db.close()
-        self._db = self._tasks = self._search = self._assets = self._indexer = None
+        self._db = self._tasks = self._search = self._assets = self._indexer = self._follower = None
         self._uploads = self._references = self._editing = self._trash = self._previews = None
         self._portability = self._outputs = self._jobs = None
 

@@ -14,6 +14,8 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 class Config:
     """``scan_on_start`` indexes the library when the server is up; ``hash_files`` reads what was indexed.
 
+    ``follow`` keeps the index in step with the disk once the library has been indexed.
+
     ``max_upload_size`` is in bytes; None leaves it to the server around us. ``thumbnail_cache_size`` is how many
     bytes of thumbnails are kept on disk. ``restore_queue`` puts jobs that waited when the server stopped back into its
     queue; ``max_prompt_size`` is how many bytes a submitted prompt may have, None leaves it to the server.
@@ -21,6 +23,7 @@ class Config:
 
     scan_on_start: bool = True
     hash_files: bool = True
+    follow: bool = True
     max_upload_size: int | None = None
     thumbnail_cache_size: int = 512 << 20
     restore_queue: bool = True
@@ -33,6 +36,7 @@ class Config:
         return cls(
             scan_on_start=_flag(environment, "COMFY_ASSETS_SCAN", cls.scan_on_start),
             hash_files=_flag(environment, "COMFY_ASSETS_HASH", cls.hash_files),
+            follow=_flag(environment, "COMFY_ASSETS_FOLLOW", cls.follow),
             max_upload_size=_mebibytes(environment, "COMFY_ASSETS_MAX_UPLOAD_MB"),
             restore_queue=_flag(environment, "COMFY_ASSETS_RESTORE_QUEUE", cls.restore_queue),
             max_prompt_size=_mebibytes(environment, "COMFY_ASSETS_MAX_PROMPT_MB"),

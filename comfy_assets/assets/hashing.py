@@ -80,7 +80,18 @@ _Outcome = Hashed | Unreadable | _Moved
 class HashRun:
     """One pass over the pending files. Small files go in parallel, large ones one by one with all threads on each."""
 
-    def __init__(self, db: Database, host: Host, gate: WorkGate, pool: ThreadPoolExecutor, token: CancelToken) -> None:
+    def __init__(
+        self,
+        db: Database,
+        host: Host,
+        gate: WorkGate,
+        pool: ThreadPoolExecutor,
+        token: CancelToken,
+        *,
+        is_followed: bool = False,
+    ) -> None:
+        """Where the disk ``is_followed``, files that are away are left to that: they may have moved."""
+        self._is_followed = is_followed
         self._db = db
         self._host = host
         self._gate = gate
@@ -170,7 +181,8 @@ class HashRun:
                 await files.mark_changed(
                     tx, [(m.file_id, *m.stat) for m in moved if m.stat], time.time_ns() // 1_000_000
                 )
-                await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
+                if not self._is_followed:
+                    await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
             if first_time and await files.missing_count(tx):
                 roots = Roots(await asyncio.to_thread(self._host.folders))
                 moves = await files.moves_by_hash(tx, first_time)

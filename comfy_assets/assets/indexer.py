@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from ..db import files, references
+from ..db import folders
 from ..db.connection import Database
 from ..host.base import Host
 from ..tasks.cancel import Cancelled
 from ..tasks.runner import Task, TaskRunner
 from .gate import WorkGate
 from .hashing import WORKERS, HashRun
-from .roots import Roots, root_of
-from .scanner import Scanner, ScanProgress
-from .walker import extended, is_gone
+from .recording import ScanProgress
+from .roots import Roots
+from .scanner import Scanner
 
 SCAN, HASH, PRUNE = "asset_scan", "asset_hash", "asset_prune"
 _EVENT_INTERVAL_S = 0.5
@@ -33,8 +31,10 @@ class Indexer:
         self._tasks = tasks
         self._gate = gate
         self._hash_files = hash_files
-        self._scanner = Scanner(db, host, gate)
+        self.scanner = Scanner(db, host, gate)
         self._files_to_hash = False
+        self.is_followed = False  # whether changes on disk are noticed without a scan
+        self._is_seeding = False  # a scan was asked for, and its end is to be told of
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="comfy-assets-hash")
 
     def start_scan(self, only: frozenset[str] | None = None) -> tuple[Task, bool]:
@@ -48,6 +48,12 @@ class Indexer:
             await self._scan(task, only)
 
         return self._tasks.start(SCAN, work, payload)
+
+    def start_reading(self) -> None:
+        """Read what has been found otherwise than by a scan, if files are to be read; pages hear of the end alone."""
+        if self._hash_files:
+            self._files_to_hash = True
+            self._tasks.start(HASH, self._hash)
 
     def cancel(self) -> bool:
         """Ask the scan and the hash run to stop; answers whether any was under way."""
@@ -102,51 +108,55 @@ class Indexer:
 
     async def _scan(self, task: Task, only: frozenset[str] | None) -> None:
         progress = ScanProgress()
+        self._is_seeding = True
         self._host.emit("assets.seed.started", {"roots": sorted(only or ())})
         async with _Ticker(self, task, progress.as_dict):
-            await self._told(self._scanner.scan(only, task.token, progress))
+            await self._told(self.scanner.scan(only, task.token, progress))
         self._host.emit("assets.seed.fast_complete", task.result)
         if self._hash_files:
-            self._files_to_hash = True
-            self._tasks.start(HASH, self._hash)
+            self.start_reading()
         else:
-            self._host.emit("assets.seed.completed", task.result)
+            self._tell_end(task.result)
 
     async def _hash(self, task: Task) -> None:
-        """Hash until there is nothing left of what scans have found, those included that end meanwhile."""
+        """Hash until there is nothing left of what was found, also by scans that end meanwhile."""
         while self._files_to_hash:
             self._files_to_hash = False
-            run = HashRun(self._db, self._host, self._gate, self._pool, task.token)
+            run = HashRun(self._db, self._host, self._gate, self._pool, task.token, is_followed=self.is_followed)
             async with _Ticker(self, task, lambda run=run: run.progress.as_dict()):
                 await self._told(run.run())
-            self._host.emit("assets.seed.completed", task.result)
+            self._tell_end(task.result)
 
     async def _told(self, work: Any) -> None:
         """Await the work; pages hear when it was cancelled."""
         try:
             await work
         except Cancelled:
+            self._is_seeding = False
             self._host.emit("assets.seed.cancelled", {})
             raise
+
+    def _tell_end(self, result: dict[str, Any]) -> None:
+        if self._is_seeding:
+            self._is_seeding = False
+            self._host.emit("assets.seed.completed", result)
+        elif counts := {name: result[name] for name in ("hashed", "moved") if result.get(name)}:
+            self._host.emit("assets.changed", counts)
 
     async def _prune(self, task: Task) -> None:
         roots = Roots(await asyncio.to_thread(self._host.folders))
         walk_roots = roots.walk_roots()
         marked = 0
-        for folder in await files.folders(self._db):
+        for folder in await folders.known(self._db):
             task.token.check()
-            known = await files.present_in(self._db, folder.path)
-            gone = await asyncio.to_thread(_absent, folder.path, known, walk_roots)
-            if gone:
-                async with self._db.transaction() as tx:
-                    marked += await files.mark_missing(tx, gone)
-                    await references.settle(tx)
-                task.result = {"marked": marked}
+            marked += await self.scanner.mark_absent(folder.path, roots, walk_roots)
+            task.result = {"marked": marked}
         task.result = {"marked": marked}
 
     def emit_progress(self, task: Task) -> None:
-        """Tell pages how far a task is."""
-        self._host.emit("assets.seed.progress", {"task_id": str(task.id), **self.status()})
+        """Tell pages how far a task is that they have heard of."""
+        if self._is_seeding:
+            self._host.emit("assets.seed.progress", {"task_id": str(task.id), **self.status()})
 
 
 class _Ticker:
@@ -173,18 +183,3 @@ class _Ticker:
             self._task.result = self._progress()
             self._indexer.emit_progress(self._task)
             await asyncio.sleep(_EVENT_INTERVAL_S)
-
-
-def _absent(folder: str, known: list[tuple[int, str]], walk_roots: list[Path]) -> list[int]:
-    """Those of a folder's files that are surely not there; none when the folder is out of reach."""
-    root = root_of(folder, walk_roots)
-    if root is None:
-        return []
-    try:
-        with os.scandir(extended(folder)) as entries:
-            there = {entry.name for entry in entries}
-    except (FileNotFoundError, NotADirectoryError):
-        return [file_id for file_id, _ in known] if is_gone(folder, root, []) else []
-    except OSError:
-        return []
-    return [file_id for file_id, name in known if name not in there]

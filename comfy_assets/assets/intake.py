@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from ..db import arrivals, contents, files, job_files, references, tags
+from ..db import arrivals, contents, files, folders, job_files, references, tags
 from ..db.arrivals import Arrival, Position
 from ..db.connection import Database, Transaction
 from ..db.contents import Hashed, Unreadable
@@ -230,7 +230,7 @@ async def _insert(tx: Transaction, outputs: Sequence[_Output]) -> None:
     rows = {o.located.folder: folder_row(o.located.folder, o.located.place) for o in outputs}
     if not rows:
         return
-    folder_ids = await files.add_folders(tx, list(rows.values()))
+    folder_ids = await folders.add(tx, list(rows.values()))
     ids = iter(new_ids(len(outputs)))
     groups: dict[tuple[int, tuple[str, ...], str], list[tuple[str, int, int, int, str]]] = {}
     for output in outputs:

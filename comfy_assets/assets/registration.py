@@ -11,7 +11,7 @@ from ..db import entries
 from ..db.connection import Transaction
 from ..db.contents import Facts
 from ..db.entries import NewEntry
-from ..db.files import FolderRow
+from ..db.folders import FolderRow
 from ..models import FileStat
 from .roots import Place
 

@@ -66,8 +66,7 @@ class Roots:
         for folder in self._folders:
             self._at[folder.path].append(folder)
         self.temp = absolute(folders.temp) if folders.temp is not None else None
-        self._excluded = frozenset(absolute(p) for p in folders.excluded)
-        self._barred = frozenset(os.path.normcase(p) for p in self._excluded)
+        self.excluded = frozenset(absolute(p) for p in folders.excluded)
 
     def walk_roots(self, only: frozenset[str] | None = None) -> list[Path]:
         """The outermost folders, so that walking them meets every folder of the library once.
@@ -107,11 +106,11 @@ class Roots:
 
     def is_excluded(self, path: Path) -> bool:
         """Whether the path lies in a subtree that is never part of the library."""
-        return not self._excluded.isdisjoint((path, *path.parents))
+        return not self.excluded.isdisjoint((path, *path.parents))
 
-    def bars(self, folder: str) -> bool:
-        """Whether an excluded subtree begins at this folder: what a walk asks of each folder on its way down."""
-        return os.path.normcase(folder) in self._barred
+    def is_temporary(self, path: Path) -> bool:
+        """Whether the path lies in the server's temporary folder."""
+        return self.temp is not None and path.is_relative_to(self.temp)
 
     def place(self, path: Path) -> Place | None:
         """What the position of a folder says, or None outside the library.
@@ -121,7 +120,7 @@ class Roots:
         ancestors = (path, *path.parents)
         if self.temp is not None and self.temp in ancestors:
             return Place("temp", _join("temp", path.relative_to(self.temp)), None)
-        if not self._excluded.isdisjoint(ancestors):
+        if not self.excluded.isdisjoint(ancestors):
             return None
         holding = [f for ancestor in ancestors for f in self._at.get(ancestor, ())]
         if not holding:

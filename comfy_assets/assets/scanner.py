@@ -3,90 +3,173 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import msgspec
-from blake3 import blake3
-
-from ..db import files, references, tags
-from ..db.connection import Database, Row, Transaction
-from ..db.files import FolderRow, NewFiles
+from ..db import arrivals, files, folders, references, tags
+from ..db.connection import Database, Transaction
+from ..db.folders import FolderRow
 from ..host.base import Host
-from ..tasks.cancel import CancelToken
+from ..tasks.cancel import CancelToken, uninterrupted
+from .absence import absent_files, gone_folders
+from .fence import Fence
+from .folder_stamps import Differences, FolderStamps
 from .gate import WorkGate
-from .identity import new_ids
-from .mime import guess_mime
-from .reconcile import Changes, KnownFile, reconcile
-from .registration import folder_row
+from .recording import Gone, Judge, ScanProgress, differing, write
 from .relocate import relocate
-from .roots import Place, Roots, root_of
-from .walker import FolderListing, WalkReport, is_gone, walk
+from .roots import Roots, root_of
+from .walker import FolderListing, Identity, Walk, WalkReport, extended, walk
 
 _BATCH_FILES = 8000
 _BATCH_FOLDERS = 500
-_encoder = msgspec.msgpack.Encoder(order="deterministic")
+# A file that is found and read before the one it was copied from goes is taken for that one within this time.
+_RECENT_S = 60.0
 
 
 @dataclass
-class ScanProgress:
-    """How far a scan is; counts of files unless said otherwise."""
+class Wanted:
+    """Where to look: ``trees`` with all below them, and in single ``folders`` at these names, or at all (None)."""
 
-    scanned: int = 0
-    created: int = 0
-    changed: int = 0
-    missing: int = 0
-    returned: int = 0
-    moved: int = 0
-    folders: int = 0
-    problems: int = 0
-    errors: list[str] = field(default_factory=list)
+    trees: set[str] = field(default_factory=set)
+    folders: dict[str, set[str] | None] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON members."""
-        return dict(vars(self))
+    def add(self, path: str) -> None:
+        """Look at this path, whatever is there."""
+        folder, name = os.path.split(path)
+        names = self.folders.setdefault(folder, set())
+        if names is not None:
+            names.add(name)
+
+
+@dataclass
+class _Run:
+    """A scan or a look under way. ``last_id`` is the highest file id before it."""
+
+    roots: Roots
+    walk_roots: list[Path]
+    last_id: int
+    progress: ScanProgress
+    judge: Judge | None
+    report: WalkReport = field(default_factory=WalkReport)
+    gone: list[Gone] = field(default_factory=list)
+    listed: set[str] = field(default_factory=set)
 
 
 class Scanner:
-    """Lists the library's folders into the store, in batches, each of them one transaction."""
+    """Lists the library's folders into the store, in batches, each of them one transaction.
+
+    Files that are not there any more are marked when all has been looked at, so that one that has only moved is
+    never seen missing.
+    """
 
     def __init__(self, db: Database, host: Host, gate: WorkGate) -> None:
         self._db = db
         self._host = host
         self._gate = gate
+        self._lock = asyncio.Lock()  # a listing that is written late would undo what was seen meanwhile
+        self._stamps = FolderStamps()
+        self._looks: deque[tuple[float, int]] = deque()  # when there were any lately, and the last file id before each
+        self.completed = asyncio.Event()
 
-    async def scan(self, only: frozenset[str] | None, token: CancelToken, progress: ScanProgress) -> None:
+    @property
+    def links(self) -> frozenset[str]:
+        """The links to folders that were met in the library."""
+        return self._stamps.links
+
+    def as_listed(self, folder: str) -> str:
+        """The path under which scans list a folder, of the several that links may give it. Blocks."""
+        return self._stamps.as_listed(folder)
+
+    async def scan(
+        self, only: frozenset[str] | None, token: CancelToken, progress: ScanProgress, judge: Judge | None = None
+    ) -> None:
         """Bring the store up to date with the disk; ``only`` names the kinds or categories to look at.
+
+        With a ``judge`` only what is there to stay is taken in. ``completed`` is set once all has been looked at.
+        Raises Cancelled; what has been written until then stays and is true.
+        """
+        async with self._lock:
+            run = await self._begin(only, progress, judge)
+            described = {row.path: row for row in await folders.known(self._db)}
+            fence = await asyncio.to_thread(Fence, run.roots.excluded)
+            listings = walk(run.walk_roots, fence, run.report, token, lambda: self._gate.wait(token))
+            await self._take_in(listings, run, token, described)
+            unlisted = [path for path in described if path not in run.listed]
+            await self._end(run, unlisted, everywhere=only is None)
+            if only is None:
+                progress.missing += await self._check_temporary(unlisted, run)
+                self.completed.set()
+
+    async def look(self, wanted: Wanted, judge: Judge, token: CancelToken) -> ScanProgress:
+        """Bring what is wanted up to date with the disk, as a scan would, but only as far as it is there to stay.
 
         Raises Cancelled; what has been written until then stays and is true.
         """
+        async with self._lock:
+            run = await self._begin(None, ScanProgress(), judge)
+            fence = await asyncio.to_thread(Fence, run.roots.excluded)
+            listings = self._listings(wanted, fence, run, token)
+            await self._take_in(listings, run, token, None)
+            unlisted = await asyncio.to_thread(self._vanished, wanted, run)
+            await self._end(run, unlisted, everywhere=False)
+        return run.progress
+
+    async def differences(self, token: CancelToken) -> Differences | None:
+        """Which folders have changed since they were listed; None while a scan finds that out. Raises Cancelled."""
+        if self._lock.locked():
+            return None
+        async with self._lock:
+            roots = Roots(await asyncio.to_thread(self._host.folders))
+            places = [str(root) for root in roots.walk_roots()]
+            return await uninterrupted(asyncio.to_thread(self._stamps.differences, places, token), token)
+
+    async def mark_absent(self, folder: str, roots: Roots, walk_roots: list[Path]) -> int:
+        """Mark the files of one folder that are surely gone; answers how many."""
+        known = await files.present_in(self._db, folder)
+        absent = await asyncio.to_thread(absent_files, folder, known, roots, walk_roots)
+        if not absent:
+            return 0
+        async with self._db.transaction() as tx:
+            marked = await files.mark_missing(tx, absent)
+            await references.settle(tx)
+        return marked
+
+    async def _begin(self, only: frozenset[str] | None, progress: ScanProgress, judge: Judge | None) -> _Run:
         roots = Roots(await asyncio.to_thread(self._host.folders))
-        walk_roots = roots.walk_roots(only)
-        described = {row.path: row for row in await files.folders(self._db)}
-        last_id = await files.last_id(self._db)
-        report = WalkReport()
-        listed: set[str] = set()
-        async with aclosing(self._batches(walk_roots, roots, report, token)) as batches:
-            async for batch in batches:
-                listed.update(listing.path for listing in batch)
-                await self._apply(batch, roots, described, progress)
-                progress.problems, progress.errors = report.problems, report.told
-        unlisted = [row.path for row in described.values() if row.path not in listed]
-        await self._mark_gone(unlisted, walk_roots, only is None, report, progress)
-        progress.moved += await self._follow_moves(roots, last_id)
-        progress.problems, progress.errors = report.problems, report.told
+        return _Run(roots, roots.walk_roots(only), await files.last_id(self._db), progress, judge)
+
+    def _listings(self, wanted: Wanted, fence: Fence, run: _Run, token: CancelToken) -> Iterator[FolderListing]:
+        """List what is wanted, each folder once. Blocks."""
+        entered: dict[Path, dict[Identity, str]] = {}
+        for top in (*sorted(wanted.trees), *sorted(wanted.folders)):
+            root = root_of(top, run.walk_roots)
+            if root is None or top in run.listed:
+                continue
+            if root not in entered:
+                entered[root] = self._stamps.entered(str(root))
+            visit = Walk(fence, run.report, token, lambda: self._gate.wait(token), entered[root])
+            if top not in self._stamps and top not in wanted.trees and fence.bars_link(top):
+                continue  # behind a link that no walk has followed
+            if top in wanted.trees or top not in self._stamps:
+                found = visit.tree(top, is_root=top == str(root))
+            else:
+                names = wanted.folders[top]
+                found = visit.folder(top, None if names is None else frozenset(names), self._stamps.__contains__)
+            for listing in found:
+                if listing.path not in run.listed:
+                    run.listed.add(listing.path)
+                    yield listing
 
     async def _batches(
-        self, walk_roots: list[Path], roots: Roots, report: WalkReport, token: CancelToken
+        self, listings: Iterator[FolderListing], token: CancelToken
     ) -> AsyncGenerator[list[FolderListing], None]:
         """Listings in batches; the next is walked while the last is written."""
-        listings = walk(walk_roots, roots.bars, report, token, lambda: self._gate.wait(token))
         ahead = asyncio.ensure_future(asyncio.to_thread(_next_batch, listings))
         try:
             while batch := await ahead:
@@ -99,57 +182,96 @@ class Scanner:
             if not ahead.cancelled():
                 ahead.exception()  # retrieved, so that asyncio does not warn of it
 
-    async def _apply(
+    async def _take_in(
         self,
-        batch: list[FolderListing],
-        roots: Roots,
-        described: dict[str, FolderRow],
-        progress: ScanProgress,
+        listings: Iterator[FolderListing],
+        run: _Run,
+        token: CancelToken,
+        described: dict[str, FolderRow] | None,
     ) -> None:
-        work = await asyncio.to_thread(_differing, batch, roots, described)
-        if work:
-            async with self._db.transaction() as tx:
-                await _write(tx, work, progress)
-        progress.folders += len(batch)
-        progress.scanned += sum(len(listing.files) for listing in batch)
+        """Write what is listed, as far as it differs from how the store describes it."""
+        progress, report = run.progress, run.report
+        async with aclosing(self._batches(listings, token)) as batches:
+            async for batch in batches:
+                run.listed.update(listing.path for listing in batch)
+                known = described
+                if known is None:
+                    known = {row.path: row for row in await folders.known(self._db, [x.path for x in batch])}
+                work = await asyncio.to_thread(differing, batch, run.roots, known)
+                if work:
+                    async with self._db.transaction() as tx:
+                        run.gone += await write(tx, work, run.roots, progress, run.judge)
+                self._stamps.remember(batch)
+                progress.folders += len(batch)
+                progress.scanned += sum(len(listing.files) for listing in batch)
+                progress.problems, progress.errors = report.problems, report.told
 
-    async def _mark_gone(
-        self,
-        unlisted: Iterable[str],
-        walk_roots: list[Path],
-        everywhere: bool,
-        report: WalkReport,
-        progress: ScanProgress,
-    ) -> None:
-        """Mark the files of folders that are gone, and in a full scan of those that left the library."""
-        gone = await asyncio.to_thread(_gone_folders, unlisted, walk_roots, everywhere, report)
-        if not gone:
-            return
-        async with self._db.transaction() as tx:
-            rows = await files.known_files(tx, gone)
-            ids = [row[5] for row in rows if not row[6]]
-            if ids:
-                progress.missing += await files.mark_missing(tx, ids)
+    def _vanished(self, wanted: Wanted, run: _Run) -> list[str]:
+        """The folders that were looked for and are not there, with all that were below them. Blocks."""
+        paths = (os.path.join(folder, name) for folder, names in wanted.folders.items() for name in names or ())  # noqa: PTH118
+        tops = [path for path in paths if path in self._stamps and path not in run.listed]
+        return [path for top in tops if not os.path.isdir(extended(top)) for path in self._stamps.below(top)]  # noqa: PTH112
 
-    async def _follow_moves(self, roots: Roots, last_id: int) -> int:
-        """Give missing assets the files that were added since ``last_id`` and are theirs; then tidy up."""
+    async def _end(self, run: _Run, unlisted: list[str], *, everywhere: bool) -> None:
+        """Mark what is gone, and in a full scan what has left the library; find what has moved; tidy up."""
+        before_recent = self._before_recent(run)
+        roots, walk_roots, unreachable = run.roots, run.walk_roots, run.report.unreachable
+        gone = await asyncio.to_thread(
+            lambda: gone_folders(unlisted, roots, walk_roots, unreachable, everywhere=everywhere)
+        )
+        for folder in gone:
+            self._stamps.forget(folder)
         async with self._db.transaction() as tx:
+            ids = await self._still_gone(tx, run)
+            ids += [row[5] for row in await files.known_files(tx, gone) if not row[6]] if gone else []
+            missing = await files.mark_missing(tx, ids) if ids else 0
             moved = 0
             if await files.missing_count(tx):
-                moved = await relocate(tx, await files.moves_by_stat(tx, last_id), roots)
+                moved = await relocate(tx, await files.moves_by_stat(tx, run.last_id), roots)
+            if missing and run.judge is not None:
+                copies = await files.scanned_since(tx, before_recent)
+                moved += await relocate(tx, await files.moves_by_hash(tx, copies), roots)
             await references.settle(tx)
             await tags.drop_unused_sets(tx)
-        return moved
+        run.progress.missing += missing if run.judge is None else missing - moved
+        run.progress.moved += moved
+        run.progress.problems, run.progress.errors = run.report.problems, run.report.told
 
+    def _before_recent(self, run: _Run) -> int:
+        """The last file id before the looks of late."""
+        now = time.monotonic()
+        self._looks.append((now, run.last_id))
+        while self._looks[0][0] < now - _RECENT_S:
+            self._looks.popleft()
+        return self._looks[0][1]
 
-@dataclass(frozen=True)
-class _FolderWork:
-    """A folder in which something differs from the store. ``former`` are the categories it had, if others."""
+    async def _still_gone(self, tx: Transaction, run: _Run) -> list[int]:
+        """The rows of files that were not seen and are not there now either, nor known elsewhere."""
+        if not run.gone:
+            return []
+        rows = await arrivals.known(tx, [(file.folder, file.name) for file in run.gone])
+        found: dict[str, list[tuple[int, str]]] = {}
+        for file in run.gone:
+            row = rows.get((file.folder, file.name))
+            if row is not None and row.id == file.id and not row.missing:
+                found.setdefault(file.folder, []).append((file.id, file.name))
 
-    listing: FolderListing
-    place: Place
-    row: FolderRow
-    former: tuple[str, ...] | None
+        def absent() -> list[int]:
+            return [
+                file_id
+                for folder, known in found.items()
+                for file_id in absent_files(folder, known, run.roots, run.walk_roots)
+            ]
+
+        return await asyncio.to_thread(absent)
+
+    async def _check_temporary(self, folders: Iterable[str], run: _Run) -> int:
+        """Mark the files that users had put into the temporary folder and that are gone; answers how many."""
+        marked = 0
+        for folder in folders:
+            if run.roots.is_temporary(Path(folder)):
+                marked += await self.mark_absent(folder, run.roots, run.walk_roots)
+        return marked
 
 
 def _next_batch(listings: Iterator[FolderListing]) -> list[FolderListing]:
@@ -161,133 +283,3 @@ def _next_batch(listings: Iterator[FolderListing]) -> list[FolderListing]:
         if count >= _BATCH_FILES:
             break
     return batch
-
-
-def _differing(batch: list[FolderListing], roots: Roots, described: dict[str, FolderRow]) -> list[_FolderWork]:
-    """The folders of the batch that the store does not describe as they are."""
-    work: list[_FolderWork] = []
-    for listing in batch:
-        place = roots.place(Path(listing.path))
-        if place is None:
-            continue
-        row = _row(listing, place)
-        before = described.get(listing.path)
-        if before != row:
-            moved = before is None or before.place_key != row.place_key
-            work.append(_FolderWork(listing, place, row, _former(before) if moved else None))
-    return work
-
-
-def _row(listing: FolderListing, place: Place) -> FolderRow:
-    fingerprint = blake3(_encoder.encode((listing.files, listing.unknown))).digest(16)
-    return folder_row(listing.path, place, fingerprint)
-
-
-def _former(before: FolderRow | None) -> tuple[str, ...] | None:
-    return None if before is None else tuple(msgspec.json.decode(before.categories, type=list[str]))
-
-
-async def _write(tx: Transaction, work: Sequence[_FolderWork], progress: ScanProgress) -> None:
-    """Apply the changes of these folders, compared anew with what the store says inside the transaction."""
-    folder_ids = await files.put_folders(tx, [item.row for item in work])
-    rows = await files.known_files(tx, [item.listing.path for item in work])
-    changes = await asyncio.to_thread(_compare, work, rows)
-    await _insert(tx, work, changes, folder_ids)
-    await _update(tx, changes)
-    await _retag(tx, work, rows)
-    await files.set_fingerprints(tx, [item.row for item in work])
-    for change in changes:
-        progress.created += len(change.new)
-        progress.changed += len(change.changed)
-        progress.returned += len(change.back)
-        progress.missing += len(change.gone)
-
-
-def _compare(work: Sequence[_FolderWork], rows: list[Row]) -> list[Changes]:
-    known: dict[str, dict[str, KnownFile]] = defaultdict(dict)
-    for path, name, size, mtime_ns, inode, file_id, missing in rows:
-        known[path][name] = KnownFile(file_id, (size, mtime_ns, inode), bool(missing))
-    return [_changes(known.get(item.listing.path, {}), item.listing) for item in work]
-
-
-def _changes(known: dict[str, KnownFile], listing: FolderListing) -> Changes:
-    """A file that could not be looked at stays as it was known."""
-    looked_at = {n: row for n, row in known.items() if n not in listing.unknown} if listing.unknown else known
-    return reconcile(looked_at, listing.files)
-
-
-async def _insert(
-    tx: Transaction, work: Sequence[_FolderWork], changes: list[Changes], folder_ids: dict[str, int]
-) -> None:
-    sets: dict[tuple[str, ...], int] = {}
-    for item, change in zip(work, changes, strict=True):
-        for wanted in {item.place.tags_of(_sample(name)) for name in change.new}:
-            if wanted not in sets:
-                sets[wanted] = await tags.intern(tx, "", wanted)
-    if sets:
-        groups = await asyncio.to_thread(_new_files, work, changes, folder_ids, sets)
-        await files.insert_new(tx, groups, time.time_ns() // 1_000_000)
-
-
-def _sample(name: str) -> str:
-    """A name that is tagged and typed like this one: only its suffix counts."""
-    return "x" + name[name.rfind(".") :] if "." in name else "x"
-
-
-def _new_files(
-    work: Sequence[_FolderWork],
-    changes: list[Changes],
-    folder_ids: dict[str, int],
-    sets: dict[tuple[str, ...], int],
-) -> list[NewFiles]:
-    ids = iter(new_ids(sum(len(change.new) for change in changes)))
-    groups: list[NewFiles] = []
-    for item, change in zip(work, changes, strict=True):
-        by_suffix: dict[str, list[tuple[str, int, int, int, str]]] = defaultdict(list)
-        for name, stat in change.new.items():
-            by_suffix[_sample(name)].append((name, *stat, next(ids)))
-        for sample, found in by_suffix.items():
-            set_id, mime = sets[item.place.tags_of(sample)], guess_mime(sample)
-            encoded = msgspec.json.encode(found).decode()
-            groups.append(NewFiles(folder_ids[item.listing.path], set_id, mime, encoded))
-    return groups
-
-
-async def _update(tx: Transaction, changes: list[Changes]) -> None:
-    changed = [(row, stat) for change in changes for row, stat in change.changed]
-    if changed:
-        now = time.time_ns() // 1_000_000
-        await files.mark_changed(tx, [(row.id, *stat) for row, stat in changed], now)
-    back = [row.id for change in changes for row, _ in change.back]
-    back += [row.id for row, _ in changed if row.missing]
-    if back:
-        await files.mark_present(tx, back)
-    renumbered = [(row.id, stat[2]) for change in changes for row, stat in (*change.renumbered, *change.back)]
-    if renumbered:
-        await files.renumber(tx, renumbered)
-    gone = [row.id for change in changes for row in change.gone]
-    if gone:
-        await files.mark_missing(tx, gone)
-
-
-async def _retag(tx: Transaction, work: Sequence[_FolderWork], rows: list[Row]) -> None:
-    """Tag the known files of folders anew that other categories claim than before."""
-    claimed = {item.listing.path: item for item in work if item.former is not None}
-    alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = defaultdict(list)
-    for path, name, *_, file_id, _missing in rows if claimed else ():
-        if (item := claimed.get(path)) is not None:
-            alike[item.former or (), item.place.tags_of(name)].append(file_id)
-    for (former, wanted), ids in alike.items():
-        await files.replace_place_tags(tx, ids, former, wanted)
-
-
-def _gone_folders(unlisted: Iterable[str], walk_roots: list[Path], everywhere: bool, report: WalkReport) -> list[str]:
-    gone: list[str] = []
-    for folder in unlisted:
-        root = root_of(folder, walk_roots)
-        if root is None:
-            if everywhere:
-                gone.append(folder)
-        elif is_gone(folder, root, report.unreachable):
-            gone.append(folder)
-    return gone

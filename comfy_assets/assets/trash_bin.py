@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ..db import assets, entries, files, references, tags, trash
+from ..db import assets, entries, files, folders, references, tags, trash
 from ..db.connection import Database, Transaction
 from ..db.entries import FileRow
 from ..db.trash import Deleted
@@ -112,7 +112,7 @@ class TrashBin:
         if place is None:
             raise StorageError("The folder that the file came from is not part of the library.")
         stat = file_stat(await on_disk(path.stat))
-        former = await files.categories_of(tx, deleted.folder or str(folder))
+        former = await folders.categories_of(tx, deleted.folder or str(folder))
         await entries.put_file(tx, deleted.row_id, folder_row(folder, place), path.name, stat)
         await files.replace_place_tags(tx, [deleted.row_id], former, place.tags_of(path.name))
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..models import AssetEdit, FileStat
-from . import contents, files, tags
+from . import contents, folders, tags
 from .connection import Transaction
 from .contents import Facts
-from .files import HASHED, FolderRow
+from .files import HASHED
+from .folders import FolderRow
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ async def add(tx: Transaction, entry: NewEntry, size: int, facts: Facts | None) 
 
 async def put_file(tx: Transaction, row_id: int, folder: FolderRow, name: str, stat: FileStat) -> None:
     """Say where an asset's file lies; its content is known."""
-    folder_id = (await files.add_folders(tx, [folder]))[folder.path]
+    folder_id = (await folders.add(tx, [folder]))[folder.path]
     await tx.execute(
         f"INSERT INTO files (id, folder_id, name, size, mtime_ns, inode, state) VALUES (?, ?, ?, ?, ?, ?, {HASHED})",
         (row_id, folder_id, name, *stat),

@@ -1,32 +1,19 @@
-"""Folders and files: what the store knows of the disk, and bringing it up to date."""
+"""Files: what the store knows of the disk, and bringing it up to date."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
-from ..models import MISSING_TAG, Pending
+from ..models import MISSING_TAG, SCANNED, Pending
 from . import tags, trash
 from .connection import Database, Row, Transaction
 
 NEW, HASHED, CHANGED, UNREADABLE = range(4)
-
-
-@dataclass(frozen=True)
-class FolderRow:
-    """A folder of the library; see ``assets.roots.Place`` for the fields. ``categories`` is a JSON array."""
-
-    path: str
-    kind: str
-    logical: str
-    loader_prefix: str | None
-    categories: str
-    place_key: str
-    fingerprint: bytes | None
 
 
 class NewFiles(NamedTuple):
@@ -79,60 +66,6 @@ async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[
         " FROM folders d JOIN files f ON f.folder_id = d.id"
         " WHERE d.path IN (SELECT value FROM json_each(?))",
         (_texts(paths),),
-    )
-
-
-async def folders(db: Database | Transaction) -> list[FolderRow]:
-    """Every known folder."""
-    rows = await db.fetch_all(
-        "SELECT path, kind, logical, loader_prefix, categories, place_key, fingerprint FROM folders"
-    )
-    return [FolderRow(*row) for row in rows]
-
-
-_INSERT_FOLDER = """
-    INSERT INTO folders (path, kind, logical, loader_prefix, categories, place_key) VALUES (?, ?, ?, ?, ?, ?)
-"""
-
-
-async def put_folders(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
-    """Store the folders as described now; answers their ids by path. For scans, which tag their files accordingly."""
-    await tx.execute_many(
-        f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE"
-        " SET kind = excluded.kind, logical = excluded.logical, loader_prefix = excluded.loader_prefix,"
-        " categories = excluded.categories, place_key = excluded.place_key",
-        [astuple(r)[:6] for r in rows],
-    )
-    return await _folder_ids(tx, rows)
-
-
-async def add_folders(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
-    """Store those of the folders that are not known; answers the ids of all by path.
-
-    What is known stays as it is described: by that, the next scan sees which files want other tags.
-    """
-    await tx.execute_many(f"{_INSERT_FOLDER} ON CONFLICT (path) DO NOTHING", [astuple(r)[:6] for r in rows])
-    return await _folder_ids(tx, rows)
-
-
-async def _folder_ids(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
-    found = await tx.fetch_all(
-        "SELECT path, id FROM folders WHERE path IN (SELECT value FROM json_each(?))",
-        (_texts(r.path for r in rows),),
-    )
-    return dict(found)
-
-
-async def categories_of(tx: Transaction, folder: str) -> list[str]:
-    """The categories that claimed a folder when it was last scanned."""
-    text = await tx.fetch_value("SELECT categories FROM folders WHERE path = ?", (folder,))
-    return msgspec.json.decode(text, type=list[str]) if text is not None else []
-
-
-async def set_fingerprints(tx: Transaction, rows: Sequence[FolderRow]) -> None:
-    """Note that the file rows of these folders match the listings with these fingerprints."""
-    await tx.execute_many(
-        "UPDATE folders SET fingerprint = ?2 WHERE path = ?1", [(r.path, r.fingerprint) for r in rows]
     )
 
 
@@ -294,10 +227,33 @@ async def moves_by_stat(tx: Transaction, after_id: int) -> list[Move]:
     return _unambiguous(rows)
 
 
+async def like(tx: Transaction, sizes: Iterable[int], mtimes_ns: Iterable[int]) -> list[Row]:
+    """Rows as of ``known_files``, of files that are taken to be there and have one of these sizes and times."""
+    return await tx.fetch_all(
+        "SELECT d.path, f.name, f.size, f.mtime_ns, f.inode, f.id, f.missing"
+        " FROM files f JOIN folders d ON d.id = f.folder_id WHERE f.missing = 0"
+        " AND f.mtime_ns IN (SELECT value FROM json_each(?)) AND f.size IN (SELECT value FROM json_each(?))",
+        (_ids(mtimes_ns), _ids(sizes)),
+    )
+
+
+async def read_again(tx: Transaction, ids: Sequence[int]) -> None:
+    """Have files read again of which it is likely, but not sure, that they hold what is known."""
+    await tx.execute_many(f"UPDATE files SET state = {CHANGED} WHERE id = ? AND state = {HASHED}", [(i,) for i in ids])
+
+
 async def never_hashed(tx: Transaction, ids: Sequence[int]) -> list[int]:
     """Those of the files whose content was never known."""
     rows = await tx.fetch_all(
         f"SELECT id FROM files WHERE state = {NEW} AND id IN (SELECT value FROM json_each(?))", (_ids(ids),)
+    )
+    return [row[0] for row in rows]
+
+
+async def scanned_since(tx: Transaction, after_id: int) -> list[int]:
+    """The files that were found on disk, rather than sent or made by a job, and added after ``after_id``."""
+    rows = await tx.fetch_all(
+        f"SELECT id FROM assets WHERE id > ? AND origin = {SCANNED} AND job_id IS NULL", (after_id,)
     )
     return [row[0] for row in rows]
 

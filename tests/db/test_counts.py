@@ -13,11 +13,22 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.identity import new_ids
-from comfy_assets_node.comfy_assets.db import assets, contents, entries, files, migrate, references, tags, trash
+from comfy_assets_node.comfy_assets.db import (
+    assets,
+    contents,
+    entries,
+    files,
+    folders,
+    migrate,
+    references,
+    tags,
+    trash,
+)
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts, Hashed, Unreadable
 from comfy_assets_node.comfy_assets.db.entries import NewEntry
-from comfy_assets_node.comfy_assets.db.files import FolderRow, Move, NewFiles
+from comfy_assets_node.comfy_assets.db.files import Move, NewFiles
+from comfy_assets_node.comfy_assets.db.folders import FolderRow
 from comfy_assets_node.comfy_assets.models import REFERENCE, UPLOADED, AssetFilter, TagRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -45,7 +56,7 @@ class Model:
         return sorted({known[pick % len(known)] for pick in picks}) if known else []
 
     async def add(self, tx: Transaction, folder: str, count: int) -> None:
-        self.folder_ids = await files.put_folders(
+        self.folder_ids = await folders.put(
             tx, [FolderRow(f, PLACE[f][0], f, None, json.dumps(["loras"]), f, None) for f in FOLDERS]
         )
         set_id = await tags.intern(tx, "", PLACE[folder])

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import pytest
 from comfy_assets_node.comfy_assets.assets.gate import WorkGate
 from comfy_assets_node.comfy_assets.assets.search_index import SearchIndex
-from comfy_assets_node.comfy_assets.db import assets, files, hits, paging, selection, set_counts, tags
+from comfy_assets_node.comfy_assets.db import assets, folders, hits, paging, selection, set_counts, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
-from comfy_assets_node.comfy_assets.db.files import FolderRow
+from comfy_assets_node.comfy_assets.db.folders import FolderRow
 from comfy_assets_node.comfy_assets.models import Asset, AssetFilter, Page, PageRequest, SearchWord, TagRequest
 from comfy_assets_node.comfy_assets.tasks.runner import TaskRunner
 from comfy_assets_node.comfy_assets.words import words_of
@@ -87,7 +87,7 @@ ROWS = make_rows(90)
 
 async def fill(tx: Transaction) -> None:
     folder = FolderRow("/there", "output", "output", None, "[]", "", None)
-    folder_id = (await files.put_folders(tx, [folder]))[folder.path]
+    folder_id = (await folders.put(tx, [folder]))[folder.path]
     for row in ROWS:
         if row.hash is not None:
             await tx.execute(

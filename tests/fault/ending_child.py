@@ -1,7 +1,7 @@
 """A server that ends without cleaning up, while background work is under way.
 
 Arguments: base directory, how it ends (``returns``, ``interrupted``, ``asyncio``), what is under way (``held``,
-``walking``).
+``walking``, ``following``).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import checkout
 base, ending, activity = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 services = checkout.services(base)
 
+from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
 from comfy_assets_node.comfy_assets.host.base import QueueSnapshot  # noqa: E402
 
 
@@ -34,6 +36,12 @@ def emit(event: str, data: Any) -> None:
 
 async def begin() -> None:
     await services.start()
+    if activity == "following":
+        services.config = Config()
+        await services.start_indexing()
+        while not any("comfy-assets-watch" in thread.name for thread in threading.enumerate()):
+            await asyncio.sleep(0.01)
+        return
     if activity == "walking":
         os.scandir = slow_scandir
     else:

@@ -48,9 +48,11 @@ def line_of(process: subprocess.Popen[Any]) -> str:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
-@pytest.mark.parametrize("activity", ["held", "walking"])
+@pytest.mark.parametrize("activity", ["held", "walking", "following"])
 @pytest.mark.parametrize("ending", ["returns", "interrupted", "asyncio"])
 def test_a_process_ends_at_once_whatever_is_under_way(tmp_path: Path, start: Start, ending: str, activity: str) -> None:
+    if activity == "following":
+        pytest.importorskip("watchfiles")
     for number in range(100):
         folder = tmp_path / "output" / str(number)
         folder.mkdir(parents=True)
@@ -64,7 +66,7 @@ def test_a_process_ends_at_once_whatever_is_under_way(tmp_path: Path, start: Sta
     if ending != "returns":
         child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=30)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < (1 if activity == "following" else 2)
     if ending != "asyncio":
         assert (child.returncode, errors) == (0, "")
     with closing(sqlite3.connect(tmp_path / "user" / "library.db")) as conn:

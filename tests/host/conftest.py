@@ -92,9 +92,11 @@ class Server:
         """Send JSON."""
         return self.send("POST", path, json.dumps(value).encode(), {"Content-Type": "application/json", **headers})
 
-    def wait_for(self, path: str, condition: Callable[[Any], bool], **headers: str) -> Any:
+    def wait_for(
+        self, path: str, condition: Callable[[Any], bool], timeout_s: float = START_TIMEOUT_S, **headers: str
+    ) -> Any:
         """The first JSON answer that meets the condition; until the server is up there is none."""
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         answer: Answer | None = None
         while time.monotonic() < deadline and self._process.poll() is None:
             try:

@@ -107,10 +107,27 @@ def test_a_prompt_runs_beside_it_and_its_output_is_found(server: Any) -> None:
     metadata = server.get(f"/api/assets/{page['assets'][0]['id']}").json["metadata"]
     assert (metadata["width"], metadata["height"]) == (32, 16)
     assert metadata["prompt"]["2"]["class_type"] == "SaveImage"
-    assert [asset["name"] for asset in server.get("/api/assets?q=blue%20output")["assets"]] == [
+    assert [asset["name"] for asset in server.get("/api/assets?q=blue%20output").json["assets"]] == [
         page["assets"][0]["name"]
     ]
-    assert server.get("/api/assets?q=made")["total"] == 1  # the prefix, which only the graph tells
+    assert server.get("/api/assets?q=made").json["total"] == 1  # the prefix, which only the graph tells
+
+
+def test_the_disk_is_followed(server: Any) -> None:
+    places = {"models/loras/style": ".safetensors", "input": ".jpg", "output/new folder": ".txt"}
+    for folder, suffix in places.items():
+        path = server.base / folder / f"followed{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(f"{folder} of its own".encode())
+    page = server.wait_for("/api/assets?name_contains=followed", lambda p: len(p["assets"]) == 3, timeout_s=10)
+    ids = {asset["file_path"]: asset["id"] for asset in page["assets"]}
+    (server.base / "input/followed.jpg").rename(server.base / "output/moved.jpg")
+    page = server.wait_for("/api/assets?name_contains=moved.jpg", lambda p: p["assets"], timeout_s=10)
+    assert page["assets"][0]["id"] == ids["input/followed.jpg"]
+    assert "missing" not in page["assets"][0]["tags"]
+    (server.base / "output/moved.jpg").unlink()
+    server.wait_for("/api/assets?name_contains=moved.jpg", lambda p: "missing" in p["assets"][0]["tags"], timeout_s=10)
+    assert len(server.get("/api/assets?name_contains=followed").json["assets"]) == 2
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is a signal of POSIX")

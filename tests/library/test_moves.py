@@ -231,16 +231,16 @@ async def test_hashed_between_the_scan_and_the_move(
     await only_scan(library)
     asset_id = await annotate(library, path.name, "mine")
     move(path, library.base / "models/loras/b.safetensors")
-    real = scanner.Scanner._follow_moves
+    real = scanner.Scanner._end
 
-    async def late(self: Any, *arguments: Any) -> int:
+    async def late(self: Any, *arguments: Any, **options: Any) -> None:
         library.services.indexer._files_to_hash = True
         library.services.indexer._tasks.start("asset_hash", library.services.indexer._hash)
         hashing = library.services.indexer._tasks.latest("asset_hash")
         await hashing.done.wait()
-        return await real(self, *arguments)
+        await real(self, *arguments, **options)
 
-    monkeypatch.setattr(scanner.Scanner, "_follow_moves", late)
+    monkeypatch.setattr(scanner.Scanner, "_end", late)
     await only_scan(library)
     [asset] = await library.assets()
     assert asset["id"] == asset_id
@@ -259,3 +259,27 @@ async def test_the_new_file_is_gone_again_before_it_was_read(library: Any) -> No
     library.services.indexer._hash_files = True
     await library.scan()
     assert all("missing" in a["tags"] for a in await library.assets())
+
+
+async def test_a_moved_file_is_not_seen_missing_while_a_scan_goes_on(
+    library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was in one folder may be in another that is listed much later."""
+    monkeypatch.setattr(scanner, "_BATCH_FOLDERS", 1)
+    for number in range(5):
+        library.write(f"output/{number}/{number}.png", b"%d" % number)
+    await library.scan()
+    before = {a["id"] for a in await library.assets()}
+    for number in range(5):
+        move(library.base / f"output/{number}/{number}.png", library.base / f"output/{4 - number}/new {number}.png")
+    missing: list[int] = []
+    real = scanner.Scanner._end
+
+    async def end(self: Any, *arguments: Any, **options: Any) -> None:
+        missing.append(len(await library.assets(include_tags="missing")))
+        await real(self, *arguments, **options)
+
+    monkeypatch.setattr(scanner.Scanner, "_end", end)
+    assert (await library.scan())["moved"] == 5
+    assert missing == [0]
+    assert {a["id"] for a in await library.assets()} == before

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import FormData
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
@@ -116,6 +118,9 @@ class _Entry:
     def is_dir(self) -> bool:
         return self.entry.is_dir()
 
+    def is_file(self) -> bool:
+        return self.entry.is_file()
+
     def is_symlink(self) -> bool:
         return self.entry.is_symlink()
 
@@ -216,3 +221,58 @@ async def test_a_drive_that_is_unplugged_while_its_files_are_read(library: Any) 
     (library.base / "unplugged").rename(library.base / "output")
     await library.scan()
     assert (await library.asset("a.bin"))["hash"]
+
+
+@posix
+@pytest.mark.parametrize("target", ["user", "user/default", "temp", "."])
+async def test_links_do_not_lead_into_what_is_excluded(library: Any, target: str) -> None:
+    """Not even by way of a folder that contains it."""
+    library.write("user/default/private.json")
+    library.write("user/top.json")
+    library.write("temp/preview.png")
+    library.write("other/a.png")
+    (library.base / "output/link").symlink_to(library.base / target)
+    await library.scan()
+    names = {a["name"] for a in await library.assets()}
+    assert names.isdisjoint({"private.json", "top.json", "preview.png"})
+    assert ("a.png" in names) is (target == ".")
+
+
+async def upload(library: Any, name: str, tag: str) -> str:
+    form = FormData({"tags": f'["{tag}"]'})
+    form.add_field("file", name.encode(), filename=name)
+    response = await library.client.post("/api/assets", data=form)
+    assert response.status == 201, await response.text()
+    return str((await response.json())["id"])
+
+
+@pytest.mark.parametrize("command", ["scan", "prune"])
+async def test_temporary_uploads_are_there_until_they_are_not(library: Any, command: str) -> None:
+    """The temporary folder is not walked, and servers remove it as a whole."""
+
+    async def look() -> None:
+        if command == "scan":
+            await library.scan()
+        else:
+            await library.services.indexer.prune()
+
+    await upload(library, "a.txt", "temp")
+    await upload(library, "b.txt", "temp")
+    await look()
+    assert await missing(library) == set()
+    (library.base / "temp/a.txt").unlink()
+    await look()
+    assert await missing(library) == {"a.txt"}
+    shutil.rmtree(library.base / "temp")
+    await look()
+    assert await missing(library) == {"a.txt", "b.txt"}
+
+
+async def test_a_file_of_ours_that_goes_before_any_scan_has_seen_it(library: Any) -> None:
+    """Its folder is then as it was when it was last listed, but the store says of one file more."""
+    library.write("input/old.txt")
+    await library.scan()
+    await upload(library, "new.txt", "input")
+    (library.base / "input/new.txt").unlink()
+    await library.scan()
+    assert await missing(library) == {"new.txt"}

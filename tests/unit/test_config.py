@@ -19,6 +19,7 @@ MIB = 1 << 20
         ({"COMFY_ASSETS_SCAN": "", "COMFY_ASSETS_THUMBNAIL_CACHE_MB": " "}, Config()),
         ({"COMFY_ASSETS_SCAN": "0"}, Config(scan_on_start=False)),
         ({"COMFY_ASSETS_HASH": " Off "}, Config(hash_files=False)),
+        ({"COMFY_ASSETS_FOLLOW": "0"}, Config(follow=False)),
         ({"COMFY_ASSETS_MAX_UPLOAD_MB": "7"}, Config(max_upload_size=7 * MIB)),
         ({"COMFY_ASSETS_THUMBNAIL_CACHE_MB": "64"}, Config(thumbnail_cache_size=64 * MIB)),
         ({"COMFY_ASSETS_THUMBNAIL_CACHE_MB": "0"}, Config(thumbnail_cache_size=0)),

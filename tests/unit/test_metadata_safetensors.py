@@ -162,9 +162,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize(("data", "words"), HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile(tmp_path: Path, data: bytes, words: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     found = both(tmp_path, data)
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
     assert set(found.facts) == {"format", "error"}
     assert words in found.facts["error"]
     assert found.documents == {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.reconcile import Changes, KnownFile, reconcile
+from comfy_assets_node.comfy_assets.assets.reconcile import Changes, KnownFile, hold_back, reconcile
 from comfy_assets_node.comfy_assets.assets.walker import FileStat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,3 +54,29 @@ def test_applying_the_changes_gives_what_was_seen(
         model[names_by_id[row.id]] = (row.stat, True)
     assert {name: stat for name, (stat, missing) in model.items() if not missing} == seen
     assert reconcile({n: KnownFile(0, s, m) for n, (s, m) in model.items()}, seen) == Changes()
+
+
+@given(
+    known=st.dictionaries(names, st.tuples(stats, st.booleans())),
+    seen=st.dictionaries(names, stats),
+    believed=st.sets(names),
+)
+def test_what_is_held_back_is_neither_new_nor_changed_nor_gone(
+    known: dict[str, tuple[FileStat, bool]], seen: dict[str, FileStat], believed: set[str]
+) -> None:
+    """The names that are believed are treated as if there were no others."""
+    rows = {name: KnownFile(i, stat, missing, name) for i, (name, (stat, missing)) in enumerate(known.items())}
+    changes, everything = reconcile(rows, seen), reconcile(rows, seen)
+
+    def believe(name: str, stat: FileStat | None) -> bool:
+        assert stat == seen.get(name)
+        return name in believed
+
+    held = hold_back(changes, believe)
+    part = reconcile(
+        {name: row for name, row in rows.items() if name in believed},
+        {name: stat for name, stat in seen.items() if name in believed},
+    )
+    assert (changes.new, changes.changed, changes.gone) == (part.new, part.changed, part.gone)
+    assert (changes.back, changes.renumbered) == (everything.back, everything.renumbered)
+    assert held == (changes != everything)

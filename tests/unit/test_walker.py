@@ -6,17 +6,18 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets import walker
+from comfy_assets_node.comfy_assets.assets.absence import is_gone
+from comfy_assets_node.comfy_assets.assets.fence import Fence
 from comfy_assets_node.comfy_assets.assets.walker import (
     WalkReport,
     extended,
     file_stat,
-    is_gone,
     is_ignored,
     walk,
 )
@@ -33,12 +34,10 @@ def make(base: Path, *files: str) -> None:
         path.write_bytes(name.encode())
 
 
-def listed(
-    *roots: Path, report: WalkReport | None = None, excluded: Callable[[str], bool] = lambda _: False
-) -> dict[str, set[str]]:
+def listed(*roots: Path, report: WalkReport | None = None, excluded: tuple[Path, ...] = ()) -> dict[str, set[str]]:
     """Names by folder, relative to the parent of the first root; no folder is listed twice."""
     found: dict[str, set[str]] = {}
-    for listing in walk(list(roots), excluded, report or WalkReport(), CancelToken()):
+    for listing in walk(list(roots), Fence(excluded), report or WalkReport(), CancelToken()):
         key = os.path.relpath(listing.path, roots[0].parent).replace(os.sep, "/")
         assert key not in found
         found[key] = set(listing.files)
@@ -49,7 +48,7 @@ def test_lists_files_with_their_stat(tmp_path: Path) -> None:
     make(tmp_path, "r/a.txt", "r/sub/b.txt", "r/empty/x")
     (tmp_path / "r/empty/x").unlink()
     assert listed(tmp_path / "r") == {"r": {"a.txt"}, "r/sub": {"b.txt"}, "r/empty": set()}
-    [listing] = [x for x in walk([tmp_path / "r"], lambda _: False, WalkReport(), CancelToken()) if x.files][:1]
+    [listing] = [x for x in walk([tmp_path / "r"], Fence(), WalkReport(), CancelToken()) if x.files][:1]
     info = (tmp_path / "r/a.txt").stat()
     assert listing.files["a.txt"] == (info.st_size, info.st_mtime_ns, info.st_ino)
 
@@ -84,7 +83,7 @@ def test_litter(name: str, size: int, ignored: bool) -> None:
 
 def test_excluded_subtrees_are_not_entered(tmp_path: Path) -> None:
     make(tmp_path, "r/a", "r/user/secret", "r/user/deep/secret", "r/users/b")
-    assert listed(tmp_path / "r", excluded=lambda p: p == str(tmp_path / "r/user")) == {
+    assert listed(tmp_path / "r", excluded=(tmp_path / "r/user",)) == {
         "r": {"a"},
         "r/users": {"b"},
     }
@@ -185,7 +184,7 @@ def test_a_broken_link_freezes_what_may_lie_behind_it(tmp_path: Path) -> None:
     make(tmp_path, "r/a")
     (tmp_path / "r/link").symlink_to(tmp_path / "away")
     report = WalkReport()
-    [listing] = walk([tmp_path / "r"], lambda _: False, report, CancelToken())
+    [listing] = walk([tmp_path / "r"], Fence(), report, CancelToken())
     assert set(listing.files) == {"a"}
     assert listing.unknown == ()
     assert report.unreachable == [str(tmp_path / "r/link")]
@@ -251,7 +250,7 @@ def test_a_folder_that_vanishes_while_it_is_listed(tmp_path: Path, monkeypatch: 
 def test_folders_that_vanish_mid_walk(tmp_path: Path) -> None:
     make(tmp_path, "r/a", "r/one/b", "r/two/c", "r/two/deep/d")
     report = WalkReport()
-    listings = walk([tmp_path / "r"], lambda _: False, report, CancelToken())
+    listings = walk([tmp_path / "r"], Fence(), report, CancelToken())
     assert next(listings).path == str(tmp_path / "r")
     shutil.rmtree(tmp_path / "r/one")
     shutil.rmtree(tmp_path / "r/two")
@@ -304,7 +303,7 @@ def test_an_entry_that_cannot_be_looked_at(
 
     monkeypatch.setattr(os, "scandir", One)
     report = WalkReport()
-    [listing] = walk([tmp_path], lambda _: False, report, CancelToken())
+    [listing] = walk([tmp_path], Fence(), report, CancelToken())
     assert (listing.files, listing.unknown, report.problems) == ({}, unknown, problems)
 
 
@@ -332,7 +331,7 @@ def test_a_root_whose_name_is_not_unicode(tmp_path: Path) -> None:
     make(root, "a")
     make(tmp_path, "r/b")
     report = WalkReport()
-    found = [x.path for x in walk([root, tmp_path / "r"], lambda _: False, report, CancelToken())]
+    found = [x.path for x in walk([root, tmp_path / "r"], Fence(), report, CancelToken())]
     assert found == [str(tmp_path / "r")]
     assert report.problems == 1 and report.unreachable == [str(root)]
 
@@ -350,7 +349,7 @@ def test_only_regular_files_are_listed(tmp_path: Path, monkeypatch: pytest.Monke
 def test_cancel_between_folders(tmp_path: Path) -> None:
     make(tmp_path, *(f"r/{n}/f" for n in range(5)))
     token = CancelToken()
-    listings = walk([tmp_path / "r"], lambda _: False, WalkReport(), token)
+    listings = walk([tmp_path / "r"], Fence(), WalkReport(), token)
     next(listings)
     token.cancel()
     with pytest.raises(Cancelled):
@@ -360,7 +359,7 @@ def test_cancel_between_folders(tmp_path: Path) -> None:
 def test_something_else_may_hold_the_walk_back_before_each_folder(tmp_path: Path) -> None:
     make(tmp_path, "r/one/a", "r/two/b")
     calls: list[None] = []
-    list(walk([tmp_path / "r"], lambda _: False, WalkReport(), CancelToken(), lambda: calls.append(None)))
+    list(walk([tmp_path / "r"], Fence(), WalkReport(), CancelToken(), lambda: calls.append(None)))
     assert len(calls) == 3
 
 

@@ -1,0 +1,32 @@
+"""Where walks do not go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from .walker import Identity, identity_at
+
+
+class Fence:
+    """Keeps walks out of the excluded subtrees: under their own paths, and where links lead into them."""
+
+    def __init__(self, excluded: Iterable[Path] = ()) -> None:
+        paths = [str(path) for path in excluded]
+        self._named = {os.path.normcase(path) for path in paths}
+        self._real = {os.path.normcase(os.path.realpath(path)) for path in paths}
+        self._tops = {identity for path in paths if (identity := identity_at(path)) is not None}
+
+    def bars(self, path: str) -> bool:
+        """Whether an excluded subtree begins at this folder."""
+        return os.path.normcase(path) in self._named
+
+    def bars_link(self, path: str) -> bool:
+        """Whether a path leads into an excluded subtree by a link."""
+        real = Path(os.path.normcase(os.path.realpath(path)))
+        return not self._real.isdisjoint(map(str, (real, *real.parents)))
+
+    def is_top(self, identity: Identity) -> bool:
+        """Whether this is where an excluded subtree begins, whatever the path that led here."""
+        return identity in self._tops

@@ -1,0 +1,84 @@
+"""Folders: how the library describes them, and whether their listings say all that its file rows do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+
+import msgspec
+
+from .connection import Database, Transaction
+
+
+@dataclass(frozen=True)
+class FolderRow:
+    """A folder of the library; see ``assets.roots.Place`` for the fields. ``categories`` is a JSON array."""
+
+    path: str
+    kind: str
+    logical: str
+    loader_prefix: str | None
+    categories: str
+    place_key: str
+    fingerprint: bytes | None
+
+
+def _texts(values: Iterable[str]) -> str:
+    return msgspec.json.encode(list(values)).decode()
+
+
+async def known(db: Database | Transaction, only: Sequence[str] | None = None) -> list[FolderRow]:
+    """Every known folder, or those of these paths."""
+    rows = await db.fetch_all(
+        "SELECT path, kind, logical, loader_prefix, categories, place_key, fingerprint FROM folders"
+        " WHERE ?1 IS NULL OR path IN (SELECT value FROM json_each(?1))",
+        (None if only is None else _texts(only),),
+    )
+    return [FolderRow(*row) for row in rows]
+
+
+_INSERT_FOLDER = """
+    INSERT INTO folders (path, kind, logical, loader_prefix, categories, place_key) VALUES (?, ?, ?, ?, ?, ?)
+"""
+
+
+async def put(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
+    """Store the folders as described now; answers their ids by path. For scans, which tag their files accordingly."""
+    await tx.execute_many(
+        f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE"
+        " SET kind = excluded.kind, logical = excluded.logical, loader_prefix = excluded.loader_prefix,"
+        " categories = excluded.categories, place_key = excluded.place_key",
+        [astuple(r)[:6] for r in rows],
+    )
+    return await _ids(tx, rows)
+
+
+async def add(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
+    """Store those of the folders that are not known, to put files into; answers the ids of all by path.
+
+    What is known stays as it is described: by that, the next scan sees which files want other tags. That scan compares
+    the files one by one: if one that is put in now goes again, the folder looks as it did when it was last listed.
+    """
+    await tx.execute_many(
+        f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE SET fingerprint = NULL", [astuple(r)[:6] for r in rows]
+    )
+    return await _ids(tx, rows)
+
+
+async def _ids(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
+    found = await tx.fetch_all(
+        "SELECT path, id FROM folders WHERE path IN (SELECT value FROM json_each(?))",
+        (_texts(r.path for r in rows),),
+    )
+    return dict(found)
+
+
+async def categories_of(tx: Transaction, folder: str) -> list[str]:
+    """The categories that claimed a folder when it was last scanned."""
+    text = await tx.fetch_value("SELECT categories FROM folders WHERE path = ?", (folder,))
+    return msgspec.json.decode(text, type=list[str]) if text is not None else []
+
+
+async def set_fingerprints(tx: Transaction, fingerprints: Sequence[tuple[str, bytes | None]]) -> None:
+    """Note of which listings (None: of no one for sure) the file rows of folders, given by path, say all."""
+    await tx.execute_many("UPDATE folders SET fingerprint = ?2 WHERE path = ?1", fingerprints)

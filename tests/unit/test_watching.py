@@ -1,0 +1,217 @@
+"""Threads that watch a folder: with the real package, and with one that fails as the real one does."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfy_assets_node.comfy_assets.assets import watching
+from comfy_assets_node.comfy_assets.assets.watching import Backend, Watch, Watches, load_backend
+from comfy_assets_node.comfy_assets.tasks.cancel import CancelToken
+
+
+@pytest.fixture
+def token() -> CancelToken:
+    return CancelToken()
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch, token: CancelToken) -> Iterator[Callable[..., Watch]]:
+    """Watches that look often; all of them end."""
+    monkeypatch.setattr(watching, "STEP_MS", 20)
+    monkeypatch.setattr(watching, "CHECK_S", 0.05)
+    started: list[Watch] = []
+
+    def start(place: Path, backend: Backend | None = None) -> Watch:
+        opened = Opened(backend or load_backend() or pytest.skip("needs watchfiles"))
+        started.append(Watch(str(place), opened, token))
+        started[-1].start()
+        until(lambda: opened.is_over)
+        return started[-1]
+
+    yield start
+    token.cancel()
+    for thread in started:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+class Opened:
+    """A backend that says when it has been opened, or has failed to."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend, self.is_over = backend, False
+
+    def __call__(self, *arguments: Any) -> Any:
+        try:
+            return self.backend(*arguments)
+        finally:
+            self.is_over = True
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def hear(watch: Watch, *paths: Path) -> dict[str, bool]:
+    """Wait until something was heard of all these paths; answers what."""
+    heard: dict[str, bool] = {}
+
+    def all_heard() -> bool:
+        for path, is_change_of_place in watch.take()[0].items():
+            heard[path] = is_change_of_place or heard.get(path, False)
+        return {str(path) for path in paths} <= set(heard)
+
+    until(all_heard)
+    return heard
+
+
+def test_what_happens_is_told(tmp_path: Path, watch: Callable[..., Watch]) -> None:
+    old, new, sub = tmp_path / "old", tmp_path / "new", tmp_path / "sub"
+    old.write_text("x")
+    watching = watch(tmp_path)
+    with old.open("a") as stream:
+        stream.write("more")
+    heard = hear(watching, old)
+    if sys.platform == "linux":
+        assert heard == {str(old): False}
+    new.write_text("x")
+    sub.mkdir()
+    old.rename(tmp_path / "renamed")
+    heard = hear(watching, old, new, sub, tmp_path / "renamed")
+    assert all(heard[str(path)] for path in (old, new, sub, tmp_path / "renamed"))
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_it_ends_when_its_folder_goes(tmp_path: Path, watch: Callable[..., Watch], replaced: bool) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    watching = watch(place)
+    place.rename(tmp_path / "unplugged")
+    if replaced:
+        place.mkdir()
+    watching.join(5)
+    assert not watching.is_alive() and watching.problem is None
+
+
+def test_it_ends_when_asked_to(tmp_path: Path, watch: Callable[..., Watch]) -> None:
+    watching, other = watch(tmp_path), watch(tmp_path)
+    watching.end()
+    watching.join(5)
+    assert not watching.is_alive() and other.is_alive()
+
+
+class Failing:
+    """A backend that raises when it is made, or when it is asked."""
+
+    def __init__(self, error: Exception, *, at_once: bool) -> None:
+        self.error, self.at_once = error, at_once
+        self.made, self.closed = 0, 0
+
+    def __call__(self, *_: Any) -> Failing:
+        self.made += 1
+        if self.at_once:
+            raise self.error
+        return self
+
+    def watch(self, *_: Any) -> Any:
+        raise self.error
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+LIMIT = 'OS file watch limit reached. about ["/library/input"] (Error { kind: MaxFilesWatch })'
+
+
+@pytest.mark.parametrize(
+    ("error", "at_once", "hint"),
+    [
+        (OSError(LIMIT), True, True),
+        (RuntimeError("error in underlying watcher: OS file watch limit reached."), False, True),
+        (RuntimeError("Error creating recommended watcher: Too many open files (os error 24)"), True, True),
+        (PermissionError("Permission denied (os error 13)"), True, False),
+        (RuntimeError("Unable to decode path"), False, False),
+    ],
+)
+def test_a_watch_that_fails_says_why(
+    tmp_path: Path, watch: Callable[..., Watch], error: Exception, at_once: bool, hint: bool
+) -> None:
+    backend = Failing(error, at_once=at_once)
+    watching = watch(tmp_path, backend)
+    watching.join(5)
+    assert watching.problem is not None and watching.problem.startswith(str(error))
+    assert ("fs.inotify.max_user_watches" in watching.problem) is hint
+    assert backend.closed == (0 if at_once else 1)
+
+
+def test_a_folder_that_goes_while_it_is_opened_is_no_failure(tmp_path: Path, watch: Callable[..., Watch]) -> None:
+    watching = watch(tmp_path, Failing(FileNotFoundError("gone"), at_once=True))
+    watching.join(5)
+    assert watching.problem is None
+
+
+def test_more_than_can_be_kept_is_said_to_be_missed(
+    tmp_path: Path, watch: Callable[..., Watch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "MOST_PATHS", 5)
+    thread = watch(tmp_path)
+    for number in range(20):
+        (tmp_path / str(number)).write_text("x")
+    until(lambda: thread.take()[1])
+    assert thread.take()[1] is False
+
+
+def test_without_the_package_there_is_no_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles._rust_notify", None)
+    assert load_backend() is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
+def test_what_happens_behind_a_link_is_told_under_the_links_name(tmp_path: Path, watch: Callable[..., Watch]) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "far")
+    watching = watch(tmp_path / "link")
+    (tmp_path / "far/a").write_text("x")
+    assert set(hear(watching, tmp_path / "link/a")) == {str(tmp_path / "link/a")}
+
+
+def test_a_place_that_cannot_be_watched_is_told_of_once(
+    tmp_path: Path, token: CancelToken, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = Failing(OSError(LIMIT), at_once=True)
+    watches = Watches(backend, token)
+    caplog.set_level(logging.WARNING)
+    for _ in range(3):
+        for _ in range(3):
+            watches.tend([str(tmp_path), str(tmp_path / "away")])
+            watches.join()
+        watches.retry()
+    assert backend.made == 3
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"Changes in {tmp_path} are looked for every few seconds, not heard of: OS file watch limit")
+
+
+def test_places_are_watched_while_they_are_wanted_and_there(tmp_path: Path, token: CancelToken) -> None:
+    watches = Watches(load_backend() or pytest.skip("needs watchfiles"), token)
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.mkdir()
+    watches.tend([str(a), str(b)])
+    assert watches.counts() == {"watched": 1}
+    b.mkdir()
+    watches.tend([str(a), str(b)])
+    assert watches.counts() == {"watched": 2}
+    watches.tend([str(b)])
+    assert watches.counts() == {"watched": 1}
+    token.cancel()
+    watches.join()
+    assert watches.counts() == {"watched": 0}
