@@ -70,7 +70,7 @@ def file_name(name: str, *, windows: bool = WINDOWS) -> str:
 def _check_part(part: str, windows: bool) -> None:
     if not part.strip():
         raise UnsafeName("a name must not be empty")
-    if part in (".", ".."):
+    if part.strip(" ") in (".", ".."):  # some systems pass over the spaces
         raise UnsafeName("a name must not step to another folder")
     if _CONTROL.search(part):
         raise UnsafeName("a name must not contain control characters")

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from ..comfy_assets.jobs.json_text import encode, strict
 from ..comfy_assets.jobs.recovery import extra_data
 from ..comfy_assets.models import COMPLETED, FAILED, FINAL, JOB_STATUSES, Job, JobOutput, JobRecord
 from ._asset_body import AssetBody, asset_body, utc_time
@@ -104,7 +105,7 @@ def job_detail(record: JobRecord) -> JobDetailBody:
     body = JobDetailBody(
         **_entry(job),
         update_time=job.updated_at,
-        workflow={"prompt": Raw(record.graph), "extra_data": extra_data(record)},
+        workflow={"prompt": Raw(strict(record.graph)), "extra_data": _extra_data(record)},
         workflow_version_id=job.workflow_version_id if job.workflow_version_id is not None else UNSET,
     )
     if job.status in FINAL:
@@ -113,6 +114,10 @@ def job_detail(record: JobRecord) -> JobDetailBody:
         body.execution_status = parts["status"]
         body.execution_meta = parts.get("meta", UNSET)
     return body
+
+
+def _extra_data(record: JobRecord) -> Raw:
+    return Raw(encode(extra_data(record)).encode())
 
 
 def _parts(record: JobRecord) -> dict[str, Raw]:
@@ -172,8 +177,8 @@ def history_detail(record: JobRecord) -> dict[str, Any]:
         "prompt": {
             "priority": record.job.number,
             "prompt_id": record.job.id,
-            "prompt": Raw(record.graph),
-            "extra_data": extra_data(record),
+            "prompt": Raw(strict(record.graph)),
+            "extra_data": _extra_data(record),
             "outputs_to_execute": Raw(record.targets),
         },
         **_parts(record),

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from ..comfy_assets.errors import ApiError, InvalidBodyError
-from ..comfy_assets.jobs.texts import to_json
+from ..comfy_assets.jobs import json_text
 from ._params import split_error
 
 _OPENING_BRACE = b"{"
@@ -61,7 +61,7 @@ def _checked_by_python(raw: bytes) -> PromptBody:
     except (ValueError, RecursionError) as error:
         raise InvalidBodyError(f"The body is not valid JSON: {error}.") from error
     try:
-        return _decoder.decode(to_json(value))
+        return _decoder.decode(json_text.encode(value))  # which writes null for what is no number
     except msgspec.ValidationError as error:
         raise _malformed(error) from error
 

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.host.execution import SubmittedPrompt
+from ..comfy_assets.jobs.json_text import encode
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
 from ._params import NoQuery, parse_body
@@ -49,7 +50,7 @@ def _item(number: int, prompt: SubmittedPrompt) -> list[Any]:
     """A place in the line, id, graph, nodes to execute, and when it came as far as the server says."""
     created = prompt.extra_data.get("create_time")
     times = {"create_time": created} if created is not None else {}
-    return [number, prompt.prompt_id, prompt.graph, prompt.outputs, times]
+    return [number, prompt.prompt_id, msgspec.Raw(encode(prompt.graph).encode()), prompt.outputs, times]
 
 
 @endpoint()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -14,6 +15,7 @@ from ..db.entries import FileRow
 from ..errors import AssetInUseError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
 from ..host.base import Host
 from ..models import UPLOADED, ZERO_ID, Asset, AssetEdit
+from .on_disk import on_disk
 from .service import not_found, parse_id
 from .tag_rules import MAX_TAGS, refuse_reserved
 from .trash_bin import TrashBin
@@ -99,13 +101,15 @@ class Editing:
 
         The file of an upload goes to the trash, unless references need its content; any other file stays where it is.
         """
-        async with self._bin.filling() as filling, self._db.transaction() as tx:
-            asset = await _get(tx, asset_id, owner)
-            await _refuse_if_used(tx, asset)
-            file = await _file_to_take(tx, asset)
-            taken = await filling.take(asset.id, file) if file is not None else None
+        async with self._db.transaction() as tx:
+            _, file = await _deletable(tx, asset_id, owner)
+        async with self._bin.taking(file) as taking, self._db.transaction() as tx:
+            asset, file = await _deletable(tx, asset_id, owner)
+            taken = None
+            if taking is not None and file is not None:
+                taken = await on_disk(partial(taking.take, asset.id, file))
             await trash.hide(tx, asset.row_id, _now(), taken)
-            await references.settle(tx)
+            await references.settle(tx, await references.contents_of(tx, [asset.row_id]))
             await tags.drop_unused_sets(tx)
         self._host.emit("assets.changed", {"deleted": 1})
 
@@ -115,6 +119,13 @@ async def _get(tx: Transaction, asset_id: str, owner: str) -> Asset:
     if asset is None:
         raise not_found(asset_id)
     return asset
+
+
+async def _deletable(tx: Transaction, asset_id: str, owner: str) -> tuple[Asset, FileRow | None]:
+    """An asset that may be deleted, and the file that goes with it. Raises AssetNotFoundError, AssetInUseError."""
+    asset = await _get(tx, asset_id, owner)
+    await _refuse_if_used(tx, asset)
+    return asset, await _file_to_take(tx, asset)
 
 
 async def _refuse_if_used(tx: Transaction, asset: Asset) -> None:

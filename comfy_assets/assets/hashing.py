@@ -158,9 +158,12 @@ class HashRun:
         hashed = [o for o in outcomes if isinstance(o, Hashed)]
         failures = [o for o in outcomes if isinstance(o, Unreadable)]
         moved = [o for o in outcomes if isinstance(o, _Moved)]
+        ids = [outcome.file_id for outcome in outcomes]
         async with self._db.transaction() as tx:
             first_time = await files.never_hashed(tx, [h.file_id for h in hashed])
+            touched = await references.contents_of(tx, ids)
             await contents.record(tx, hashed)
+            touched |= await references.contents_of(tx, ids)
             if failures:
                 await contents.record_unreadable(tx, failures)
             if moved:
@@ -172,7 +175,7 @@ class HashRun:
                 roots = Roots(await asyncio.to_thread(self._host.folders))
                 moves = await files.moves_by_hash(tx, first_time)
                 self.progress.moved += await relocate(tx, moves, roots)
-            await references.settle(tx)
+            await references.settle(tx, touched)
         self.progress.hashed += len(hashed)
         self.progress.unreadable += len(failures)
         return sum(m.stat is not None for m in moved)

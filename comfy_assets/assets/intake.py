@@ -217,11 +217,12 @@ async def _record(tx: Transaction, outputs: Sequence[_Output], roots: Roots) -> 
     """Make the store say what there is now; answers how many assets are new."""
     positions = [output.position for output in outputs]
     before = await arrivals.known(tx, positions)
+    touched = await references.contents_of(tx, [row.id for row in before.values()])
     await _insert(tx, [output for output in outputs if output.position not in before])
     await _update(tx, outputs, before)
     after = await arrivals.known(tx, positions)
     await arrivals.set_jobs(tx, _jobs(outputs, before, after))
-    moved = await _record_contents(tx, outputs, after, roots)
+    moved = await _record_contents(tx, outputs, after, roots, touched)
     return len(after) - len(before) - moved
 
 
@@ -271,9 +272,12 @@ def _jobs(
 
 
 async def _record_contents(
-    tx: Transaction, outputs: Sequence[_Output], rows: dict[Position, Arrival], roots: Roots
+    tx: Transaction, outputs: Sequence[_Output], rows: dict[Position, Arrival], roots: Roots, former: set[int]
 ) -> int:
-    """Store what was read; answers how many of the files are those of older assets that had lost theirs."""
+    """Store what was read; answers how many of the files are those of older assets that had lost theirs.
+
+    ``former`` are the contents that the files held before.
+    """
     hashed: list[Hashed] = []
     failures: list[Unreadable] = []
     for output in outputs:
@@ -284,9 +288,10 @@ async def _record_contents(
             failures.append(msgspec.structs.replace(output.reading, file_id=row_id))
     first_time = await files.never_hashed(tx, [result.file_id for result in hashed])
     await contents.record(tx, hashed)
+    touched = former | await references.contents_of(tx, [row.id for row in rows.values()])
     await contents.record_unreadable(tx, failures)
     moved = 0
     if first_time and await files.missing_count(tx):
         moved = await relocate(tx, await files.moves_by_hash(tx, first_time), roots)
-    await references.settle(tx)
+    await references.settle(tx, touched)
     return moved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -118,20 +119,17 @@ def move_anywhere(source: Path, target: Path) -> None:
         source.unlink()
 
 
-def place_from_anywhere(source: Path, folder: Path, wanted: str, taken: Iterable[str] = ()) -> Path:
-    """Like ``place``, from whichever volume, making the folder if there is none. Raises OSError."""
+def bring(source: Path, folder: Path) -> Path:
+    """A file as ``place`` wants it: itself, or a copy in the folder under a passing name where volumes differ.
+
+    The folder is made if there is none. Raises OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if is_same_volume(source, folder):
-        return place(source, folder, wanted, taken)
+        return source
     passing = folder / passing_name()
     copy_to_volume(source, passing)
-    try:
-        path = place(passing, folder, wanted, taken)
-    except BaseException:
-        passing.unlink()
-        raise
-    source.unlink()
-    return path
+    return passing
 
 
 def copy_to_volume(source: Path, target: Path) -> None:
@@ -145,6 +143,12 @@ def copy_to_volume(source: Path, target: Path) -> None:
     except BaseException:
         target.unlink(missing_ok=True)
         raise
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder in which nothing is left."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def settle_folder(folder: Path) -> None:

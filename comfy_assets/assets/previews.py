@@ -24,6 +24,7 @@ from ..names import FileType
 from ..tasks.cancel import CancelToken
 from . import viewing
 from .hasher import ChangedWhileReading
+from .roots import Roots
 from .thumbnail_cache import ThumbnailCache
 from .viewing import Found, Named
 
@@ -121,9 +122,9 @@ class Previews:
         return Preview(place.path, found.stat, _key(wanted, place.path, found.stat, content), wanted)
 
     def _by_name(self, wanted: Wanted) -> tuple[Named, Found]:
-        folders = self._host.folders()
-        place = viewing.named(folders, wanted.file_type, wanted.subfolder, wanted.filename)
-        return place, viewing.find(folders, place)
+        roots = Roots(self._host.folders())
+        place = viewing.named(roots, wanted.file_type, wanted.subfolder, wanted.filename)
+        return place, viewing.find(roots, place)
 
     async def _by_hash(self, digest: bytes, owner: str) -> tuple[Named, Found]:
         location = None
@@ -133,7 +134,7 @@ class Previews:
             raise _missing()
         folder = Path(location.folder)
         place = Named(Path(folder.anchor), folder, location.name)
-        return place, await asyncio.to_thread(lambda: viewing.find(self._host.folders(), place))
+        return place, await asyncio.to_thread(lambda: viewing.find(Roots(self._host.folders()), place))
 
     async def _body(self, preview: Preview) -> bytes:
         """The thumbnail; whoever asks for it while it is made gets the same one."""

@@ -56,6 +56,7 @@ class Roots:
     """The library's folders at one moment: what to walk, and where in the library a path lies."""
 
     def __init__(self, folders: HostFolders) -> None:
+        self.folders = folders
         self._folders = [
             Folder(f.kind, absolute(f.path), f.category, f.extensions)
             for f in folders.folders

@@ -7,7 +7,9 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from ..db import assets, contents, tags
 from ..db.connection import Database
@@ -17,6 +19,8 @@ from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
 from .roots import Roots, absolute
 from .search_index import SearchIndex
 from .walker import extended
+
+Filter = TypeVar("Filter", AssetFilter, TagRequest)
 
 _ACCESS_FLUSH_S = 2.0
 
@@ -34,7 +38,7 @@ class AssetService:
     async def list(self, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
         """One page of the assets that pass the filter. Raises SearchUnavailableError, SearchNotReadyError."""
         await self._prepare(wanted)
-        return await assets.list_page(self._db, wanted, page)
+        return await assets.list_page(self._db, self._as_meant(wanted), page)
 
     async def histogram(self, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
         """The tags of the assets that pass the filter, with counts, most frequent first.
@@ -42,7 +46,7 @@ class AssetService:
         Raises SearchUnavailableError, SearchNotReadyError.
         """
         await self._prepare(wanted)
-        return await assets.histogram(self._db, wanted, limit)
+        return await assets.histogram(self._db, self._as_meant(wanted), limit)
 
     async def _prepare(self, wanted: AssetFilter) -> None:
         """See to it that what has just been added or changed is found by its words."""
@@ -51,7 +55,14 @@ class AssetService:
 
     async def list_tags(self, wanted: TagRequest) -> Page[TagCount]:
         """The tags in use, with counts."""
-        return await tags.list_tags(self._db, wanted)
+        return await tags.list_tags(self._db, self._as_meant(wanted))
+
+    def _as_meant(self, wanted: Filter) -> Filter:
+        """The filter, or one that includes public assets where there is but one user: everything is theirs.
+
+        Pages ask for the models that are not public when they fill their model library.
+        """
+        return wanted if self._host.is_multi_user() else replace(wanted, include_public=True)
 
     async def get(self, asset_id: str, owner: str) -> Asset:
         """The asset. Raises AssetNotFoundError, also for what is no UUID."""

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from ..db import assets, entries, files, references, tags, trash
 from ..db.connection import Database, Transaction
 from ..db.entries import FileRow
-from ..db.trash import Deleted, TakenFile
+from ..db.trash import Deleted
 from ..errors import StorageError
 from ..host.base import Host
 from ..models import Asset
 from ..names import split_suffix
 from . import placing
+from .carrying import Returning, Taking, put_back
+from .draft import LEFTOVER_AGE_S, remove_leftovers
 from .on_disk import on_disk
 from .registration import folder_row
 from .roots import Roots
 from .service import not_found, parse_id
 from .walker import file_stat
 
-log = logging.getLogger("comfy_assets.library")
+T = TypeVar("T")
 
 FOLDER = "trash"
 
@@ -38,13 +41,19 @@ class TrashBin:
         self._folder = host.data_directory() / FOLDER
 
     @contextlib.asynccontextmanager
-    async def filling(self) -> AsyncIterator[Filling]:
-        """Files taken inside the block go back to their places if it fails."""
-        filling = Filling(self._folder)
+    async def taking(self, file: FileRow | None) -> AsyncIterator[Taking | None]:
+        """The file of an asset that is deleted inside the block; back in its place if the block fails.
+
+        A file that is gone already is no hindrance. Raises StorageError.
+        """
+        taking = None if file is None else await on_disk(lambda: _unless_gone(lambda: Taking(file, self._folder)))
+        if taking is None:
+            yield None
+            return
         try:
-            yield filling
+            yield taking
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(filling.undo))
+            await asyncio.shield(asyncio.to_thread(taking.undo))
             raise
 
     async def entries(self) -> list[Deleted]:
@@ -57,36 +66,48 @@ class TrashBin:
         Raises AssetNotFoundError when no deleted asset has this id, StorageError.
         """
         roots = Roots(await asyncio.to_thread(self._host.folders))
-        moved: list[tuple[Path, Path]] = []
-        try:
-            async with self._db.transaction() as tx:
-                deleted = await trash.find(tx, parse_id(asset_id))
-                if deleted is None:
-                    raise not_found(asset_id)
-                await trash.reveal(tx, deleted.row_id)
-                if deleted.stored is not None:
-                    await self._put_back(tx, deleted, roots, moved)
-                await references.settle(tx)
-                await tags.drop_unused_sets(tx)
-                asset = await assets.get(tx, deleted.id, deleted.owner)
-        except BaseException:
-            for stored, path in moved:
-                await asyncio.shield(asyncio.to_thread(placing.move_anywhere, path, stored))
-            raise
+        deleted = await trash.find(self._db, parse_id(asset_id))
+        if deleted is None:
+            raise not_found(asset_id)
+        async with self._returning(deleted, roots) as returning, self._db.transaction() as tx:
+            if await trash.find(tx, deleted.id) != deleted:
+                raise not_found(asset_id)  # somebody else has restored it meanwhile
+            await trash.reveal(tx, deleted.row_id)
+            if deleted.stored is not None:
+                if returning is None:
+                    raise StorageError("The file is not in the trash any more.")
+                await self._put_back(tx, deleted, roots, returning)
+            await references.settle(tx, await references.contents_of(tx, [deleted.row_id]))
+            await tags.drop_unused_sets(tx)
+            asset = await assets.get(tx, deleted.id, deleted.owner)
         if asset is None:
             raise LookupError("a restored asset is not there")
-        if deleted.stored is not None:
-            await asyncio.to_thread(_remove_folder, (self._folder / deleted.stored).parent)
         self._host.emit("assets.changed", {"created": 1})
         return asset
 
-    async def _put_back(self, tx: Transaction, deleted: Deleted, roots: Roots, moved: list[tuple[Path, Path]]) -> None:
-        stored = self._folder / str(deleted.stored)
+    @contextlib.asynccontextmanager
+    async def _returning(self, deleted: Deleted, roots: Roots) -> AsyncIterator[Returning | None]:
+        """The file of an asset that is restored inside the block; back in the trash if the block fails."""
+        if deleted.stored is None:
+            yield None
+            return
+        stored, folder = self._folder / deleted.stored, _folder_for(deleted, roots)
+        returning = await on_disk(lambda: _unless_gone(lambda: Returning(stored, folder)))
+        if returning is None:
+            yield None
+            return
+        try:
+            yield returning
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(returning.undo))
+            raise
+        await asyncio.to_thread(returning.finish)
+
+    async def _put_back(self, tx: Transaction, deleted: Deleted, roots: Roots, returning: Returning) -> None:
         folder = _folder_for(deleted, roots)
-        name = deleted.file_name or stored.name
+        name = deleted.file_name or Path(str(deleted.stored)).name
         taken = await files.names_like(tx, str(folder), split_suffix(name)[0])
-        path = await on_disk(lambda: placing.place_from_anywhere(stored, folder, name, taken))
-        moved.append((stored, path))
+        path = await on_disk(partial(returning.place, name, taken))
         place = roots.place(folder)
         if place is None:
             raise StorageError("The folder that the file came from is not part of the library.")
@@ -117,6 +138,7 @@ class TrashBin:
 
     async def recover(self) -> None:
         """Put back what a killed server had taken from its place without noting that the asset is deleted."""
+        await asyncio.to_thread(remove_leftovers, [self._folder], time.time() - LEFTOVER_AGE_S)
         known = {deleted.stored for deleted in await trash.entries(self._db)}
         for stored in await asyncio.to_thread(lambda: list(self._folder.glob("*/*"))):
             if f"{stored.parent.name}/{stored.name}" in known:
@@ -125,37 +147,15 @@ class TrashBin:
                 holder = await entries.holder_of(tx, stored.parent.name)
                 file = await entries.file_of(tx, holder.row_id) if holder is not None else None
             if file is not None and file.name == stored.name:
-                await asyncio.to_thread(_back_to, stored, Path(file.folder) / file.name)
+                await asyncio.to_thread(put_back, stored, Path(file.folder) / file.name)
 
 
-class Filling:
-    """Files on their way into the trash."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._taken: list[tuple[Path, Path]] = []
-
-    async def take(self, asset_id: str, file: FileRow) -> TakenFile:
-        """Move an asset's file into the trash. Raises StorageError."""
-        source = Path(file.folder) / file.name
-        target = self._folder / asset_id / file.name
-        await on_disk(lambda: placing.move_anywhere(source, target))
-        self._taken.append((source, target))
-        return TakenFile(f"{asset_id}/{file.name}", file.folder, file.name)
-
-    def undo(self) -> None:
-        """Move the files back."""
-        for source, target in self._taken:
-            _back_to(target, source)
-
-
-def _back_to(stored: Path, place: Path) -> None:
+def _unless_gone(begin: Callable[[], T]) -> T | None:
+    """What begins with a file, or None when the file is not there: somebody else may be quicker."""
     try:
-        placing.move_anywhere(stored, place)
-    except OSError as error:
-        log.error("%s could not be put back; it is kept in the trash folder as %s (%s)", place.name, stored, error)
-    else:
-        _remove_folder(stored.parent)
+        return begin()
+    except FileNotFoundError:
+        return None
 
 
 def _folder_for(deleted: Deleted, roots: Roots) -> Path:
@@ -168,10 +168,4 @@ def _folder_for(deleted: Deleted, roots: Roots) -> Path:
 
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
-    _remove_folder(path.parent)
-
-
-def _remove_folder(path: Path) -> None:
-    """Remove a folder of the trash if nothing is left in it."""
-    with contextlib.suppress(OSError):
-        path.rmdir()
+    placing.remove_if_empty(path.parent)

@@ -23,7 +23,7 @@ from ..names import split_suffix
 from . import placing
 from .admission import admitted_type, check_suffix
 from .declared import Created, Declared, file_name_for
-from .draft import Draft, remove_leftovers
+from .draft import LEFTOVER_AGE_S, Draft, remove_leftovers
 from .hasher import document
 from .identity import new_ids
 from .metadata import Extracted, extract_path
@@ -33,8 +33,6 @@ from .relocate import relocate
 from .roots import Roots
 from .tag_rules import Destination, choose_destination
 from .walker import file_stat, is_ignored
-
-_LEFTOVER_AGE_S = 3600.0  # another server may be receiving what is younger
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class Uploads:
     async def remove_leftovers(self) -> None:
         """Remove what uploads that were cut short by the end of a server have left behind."""
         folders = (await self._roots()).destinations()
-        await asyncio.to_thread(remove_leftovers, folders, time.time() - _LEFTOVER_AGE_S)
+        await asyncio.to_thread(remove_leftovers, folders, time.time() - LEFTOVER_AGE_S)
 
     async def _roots(self) -> Roots:
         return Roots(await asyncio.to_thread(self._host.folders))
@@ -212,10 +210,12 @@ async def _register(
     if former is not None:
         # The owner's asset that had lost this file takes it up again, with all that it has.
         row_id = await register(tx, bare, complete)
+        touched = await references.contents_of(tx, [row_id])
         await relocate(tx, [Move(former.row_id, row_id)], roots)
     else:
-        await register(tx, _dressed(bare, declared, arrival.destination), complete)
-    await references.settle(tx)
+        row_id = await register(tx, _dressed(bare, declared, arrival.destination), complete)
+        touched = await references.contents_of(tx, [row_id])
+    await references.settle(tx, touched)
     asset = await assets.get(tx, bare.uuid if former is None else former.id, owner)
     if asset is None:
         raise LookupError("a new asset is not there")

@@ -37,9 +37,7 @@ class Found:
     is_beyond_link: bool
 
 
-def named(
-    folders: HostFolders, file_type: FileType, subfolder: str, filename: str, *, windows: bool = WINDOWS
-) -> Named:
+def named(roots: Roots, file_type: FileType, subfolder: str, filename: str, *, windows: bool = WINDOWS) -> Named:
     """The file of this name, which may end in ``[output]`` to mean another folder than that of the type.
 
     Raises InvalidNameError for anything that could lead elsewhere, FileMissingError where the server has no such
@@ -54,7 +52,7 @@ def named(
         *further, name = relative_parts(bare, windows=windows)
     except UnsafeName as error:
         raise _refused("filename", error) from error
-    base = Roots(folders).destination(annotated or file_type)
+    base = roots.destination(annotated or file_type)
     if base is None:
         raise _missing()
     return Named(base, base.joinpath(*parts, *further), name)
@@ -68,12 +66,12 @@ def _missing() -> FileMissingError:
     return FileMissingError("There is no such file.")
 
 
-def find(folders: HostFolders, wanted: Named) -> Found:
+def find(roots: Roots, wanted: Named) -> Found:
     """Look for the file. Blocks: for worker threads.
 
     Raises FileMissingError, also for a file that is itself a link to a place outside the library.
     """
-    if Roots(folders).place(wanted.folder) is None:
+    if roots.place(wanted.folder) is None:
         raise _missing()
     try:
         info = os.stat(extended(str(wanted.path)))  # noqa: PTH116
@@ -81,10 +79,10 @@ def find(folders: HostFolders, wanted: Named) -> Found:
         raise _missing() from None
     if not stat.S_ISREG(info.st_mode):
         raise _missing()
-    return Found(file_stat(info), _is_beyond_link(folders, wanted))
+    return Found(file_stat(info), _is_beyond_link(roots, wanted))
 
 
-def _is_beyond_link(folders: HostFolders, wanted: Named) -> bool:
+def _is_beyond_link(roots: Roots, wanted: Named) -> bool:
     """Whether the folder leaves the library by a link.
 
     Raises FileMissingError if the file does so by itself, or if either leads to what is never part of the library.
@@ -94,7 +92,7 @@ def _is_beyond_link(folders: HostFolders, wanted: Named) -> bool:
     is_file_linked = file != folder / wanted.name
     if not is_folder_linked and not is_file_linked:
         return False
-    library = Roots(_real_folders(folders))
+    library = Roots(_real_folders(roots.folders))
     if is_file_linked and library.place(file.parent) is None:
         raise _missing()
     is_beyond = library.place(folder) is None

@@ -7,7 +7,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from ..app import STORE_NAME
 from ..db.connection import Database
 from ..errors import StoreError
 from ..host.standalone import StandaloneHost
+from ..host.standalone.extra_paths import FILE_NAME, ExtraFolder, read_extra_folders
 from .progress_bar import ProgressBar
 
 T = TypeVar("T")
@@ -47,6 +48,26 @@ def add_base_directory(parser: argparse.ArgumentParser) -> None:
         metavar="D",
         help="the folder with models, input, output and user (default: a folder of your own)",
     )
+
+
+def add_extra_paths(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that must know every folder of the library."""
+    parser.add_argument(
+        "--extra-model-paths-config",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="the file that ComfyUI is given with the option of this name; may be given several times."
+        f" {FILE_NAME} in the base directory is read anyhow",
+    )
+
+
+def extra_folders(options: argparse.Namespace, base: Path) -> list[ExtraFolder]:
+    """The model folders in other places. Raises OSError, ValueError for files that cannot be read."""
+    own = base / FILE_NAME
+    named: list[Path] = options.extra_model_paths_config
+    return [folder for file in ([own] if own.is_file() else []) + named for folder in read_extra_folders(file)]
 
 
 def default_base_directory() -> Path:
@@ -82,12 +103,12 @@ class Library:
 
 
 @asynccontextmanager
-async def open_library(base: Path) -> AsyncIterator[Library]:
-    """Open the store that is there. Raises StoreError.
+async def open_library(base: Path, extra: Sequence[ExtraFolder] = ()) -> AsyncIterator[Library]:
+    """Open the store that is there; ``extra`` are model folders in other places. Raises StoreError.
 
     None of what a server does when it starts is done: one may be at work on the same store.
     """
-    host = StandaloneHost(base)
+    host = StandaloneHost(base, extra_folders=extra)
     path = host.data_directory() / STORE_NAME
     if not path.exists():
         raise StoreError(f"{base} has no library yet; run comfy-assets scan or serve first.")

@@ -16,13 +16,25 @@ from ..config import Config
 from ..db import assets, files, trash
 from ..errors import StoreError
 from ..host.standalone import StandaloneHost
-from .command import PROBLEMS, Commands, add_command, add_json, counted, existing_base, open_library, written_size
+from .command import (
+    PROBLEMS,
+    Commands,
+    add_command,
+    add_extra_paths,
+    add_json,
+    counted,
+    existing_base,
+    extra_folders,
+    open_library,
+    written_size,
+)
 from .progress_bar import ProgressBar
 
 
 def add_to(commands: Commands) -> None:
     """Add the commands."""
     scan = add_command(commands, "scan", _scan, "index and hash the library, then end")
+    add_extra_paths(scan)
     scan.add_argument("--no-hash", action="store_true", help="list the files without reading them")
     scan.add_argument("--json", action="store_true", help="end with one line of JSON")
     add_json(add_command(commands, "status", _status, "say what the library holds"))
@@ -30,8 +42,9 @@ def add_to(commands: Commands) -> None:
 
 def _scan(options: argparse.Namespace) -> int:
     base = existing_base(options)
+    host = StandaloneHost(base, extra_folders=extra_folders(options, base))
     with ProgressBar(sys.stderr) as bar:
-        summary = asyncio.run(_run_scan(base, not options.no_hash, bar))
+        summary = asyncio.run(_run_scan(host, not options.no_hash, bar))
     errors = int(str(summary["errors"]))
     if options.json:
         print(json.dumps(summary))
@@ -40,8 +53,8 @@ def _scan(options: argparse.Namespace) -> int:
     return 0 if errors == 0 else PROBLEMS
 
 
-async def _run_scan(base: Path, hash_files: bool, bar: ProgressBar) -> dict[str, object]:
-    services = Services(StandaloneHost(base), Config(scan_on_start=False, hash_files=hash_files))
+async def _run_scan(host: StandaloneHost, hash_files: bool, bar: ProgressBar) -> dict[str, object]:
+    services = Services(host, Config(scan_on_start=False, hash_files=hash_files))
     await services.start(recover=False)
     if services.problem:
         raise StoreError(services.problem)

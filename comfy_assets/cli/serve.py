@@ -9,7 +9,7 @@ from contextlib import suppress
 from ..host.standalone import StandaloneHost
 from ..plugin import attach
 from ..sample import make_sample_library
-from .command import Commands, add_command, base_directory
+from .command import Commands, add_command, add_extra_paths, base_directory, extra_folders
 
 
 def add_to(commands: Commands) -> None:
@@ -17,6 +17,7 @@ def add_to(commands: Commands) -> None:
     serve = add_command(commands, "serve", _serve, "run the API without ComfyUI")
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
     serve.add_argument("--port", type=_port, default=8188, help="the port (default 8188)")
+    add_extra_paths(serve)
     serve.add_argument("--multi-user", action="store_true", help="keep users apart, as ComfyUI does")
 
 
@@ -31,7 +32,7 @@ def _serve(options: argparse.Namespace) -> int:
     if options.base_directory is None and not base.exists():
         make_sample_library(base)
         print(f"A small sample library was put into {base}; name your own with --base-directory.")
-    host = StandaloneHost(base, multi_user=options.multi_user)
+    host = StandaloneHost(base, multi_user=options.multi_user, extra_folders=extra_folders(options, base))
     attach(host)
 
     def ready(url: str) -> None:

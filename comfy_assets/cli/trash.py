@@ -15,16 +15,19 @@ from typing import Any
 from ..assets.trash_bin import TrashBin
 from ..db.trash import Deleted
 from ..errors import ApiError
+from ..host.standalone.extra_paths import ExtraFolder
 from .command import (
     PROBLEMS,
     Commands,
     add_base_directory,
+    add_extra_paths,
     add_json,
     add_yes,
     age_ms,
     confirm,
     counted,
     existing_base,
+    extra_folders,
     open_library,
     require_someone_to_ask,
     written_size,
@@ -42,6 +45,7 @@ def add_to(commands: Commands) -> None:
     add_json(listing)
     restoring = actions.add_parser("restore", help="bring deleted assets back, with their files")
     restoring.set_defaults(run=_restore)
+    add_extra_paths(restoring)
     restoring.add_argument("ids", nargs="+", metavar="ID", help="an id as trash list shows it")
     emptying = actions.add_parser("empty", help="remove the files that are in the trash, for good")
     emptying.set_defaults(run=_empty)
@@ -90,14 +94,15 @@ def _as_json(entry: Deleted) -> dict[str, Any]:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    failed = asyncio.run(_restore_all(existing_base(options), options.ids))
+    base = existing_base(options)
+    failed = asyncio.run(_restore_all(base, extra_folders(options, base), options.ids))
     return PROBLEMS if failed else 0
 
 
-async def _restore_all(base: Path, ids: Sequence[str]) -> int:
+async def _restore_all(base: Path, extra: Sequence[ExtraFolder], ids: Sequence[str]) -> int:
     """Restore what can be; answers how many could not."""
     failed = 0
-    async with open_library(base) as library:
+    async with open_library(base, extra) as library:
         bin_ = TrashBin(library.db, library.host)
         for asset_id in ids:
             try:

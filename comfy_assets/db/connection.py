@@ -34,7 +34,8 @@ _READER_PRAGMAS = ("query_only = ON", "cache_size = -16384", "temp_store = MEMOR
 class Database:
     """The open store. Reads run on a pool of connections, writes one transaction at a time.
 
-    ``can_search`` tells whether SQLite has what the search indexes need; ``memory`` is for what they found.
+    ``can_search`` tells whether SQLite has what the search indexes need; ``memory`` is for what they found,
+    ``job_memory`` for what those of jobs did.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Database:
     ) -> None:
         self.can_search = can_search
         self.memory = Memory()
+        self.job_memory = Memory()
         self._writer = writer
         self._readers = tuple(readers)
         self._idle: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()

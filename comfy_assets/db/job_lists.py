@@ -32,12 +32,9 @@ async def list_page(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]
     """One page of the jobs that pass the filter, and how many pass in all."""
     if wanted.words:
         return await _page_of_found(db, wanted, page, await job_search.find(db, wanted.words))
-    return await _page_of_all(db, wanted, page, _select(wanted))
-
-
-async def _page_of_all(db: Database, wanted: JobFilter, page: JobPage, selection: _Selection) -> Page[Job]:
+    selection = _select(wanted)
     total = await _count(db, wanted, selection)
-    rows = await db.fetch_all(*_page_query(wanted, selection, page)) if total else []
+    rows = await db.fetch_all(*_page_query(wanted, selection, page)) if page.offset < total else []
     return _page(rows, total, page)
 
 
@@ -45,22 +42,50 @@ async def _page_of_found(db: Database, wanted: JobFilter, page: JobPage, found: 
     """The same of what a search has found. A few jobs are looked up; of many, the list is walked until it is full."""
     selection = _select(wanted)
     if len(found) <= _FEW:
-        few = msgspec.json.encode(found.ids.tolist()).decode()
-        where = f"{selection.where} AND j.id IN (SELECT value FROM json_each(?))"
-        selection = _Selection(where, [*selection.parameters, few], is_counted=False)
-        return await _page_of_all(db, wanted, page, selection)
-    statuses = ", ".join(map(str, wanted.statuses))
-    passing = await hits.fetch_ids(
-        db,
-        f"SELECT group_concat(j.id) FROM jobs j WHERE j.status IN ({statuses}) AND {selection.where}",
-        selection.parameters,
-    )
+        return await _page_of_few(db, wanted, page, selection, found)
     ids = await _walk(db, wanted, selection, page, found)
     rows = await db.fetch_all(
         f"SELECT {jobs.COLUMNS} FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value ORDER BY e.key",
         (msgspec.json.encode(ids).decode(),),
     )
-    return _page(rows, found.count(passing), page)
+    return _page(rows, await _count_found(db, wanted, selection, found), page)
+
+
+async def _page_of_few(
+    db: Database, wanted: JobFilter, page: JobPage, selection: _Selection, found: IdSet
+) -> Page[Job]:
+    chosen = (
+        "FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value"
+        f" WHERE j.status IN ({_listed(wanted)}) AND {selection.where}"
+    )
+    parameters = [msgspec.json.encode(found.ids.tolist()).decode(), *selection.parameters]
+    total = (await db.fetch_all(f"SELECT count(*) {chosen}", parameters))[0][0]
+    key, (after, place) = _SORT_KEYS[page.sort], _after(page)
+    sql = (
+        f"SELECT {jobs.COLUMNS} {chosen}{after} ORDER BY j.{key} {page.order}, j.id {page.order}"
+        f" LIMIT {page.limit + 1:d} OFFSET {page.offset:d}"
+    )
+    return _page(await db.fetch_all(sql, [*parameters, *place]), total, page)
+
+
+async def _count_found(db: Database, wanted: JobFilter, selection: _Selection, found: IdSet) -> int:
+    """How many of the found pass the filter; where only few jobs do not, by counting those."""
+    if selection.is_counted and not wanted.media:
+        passing = await _count(db, wanted, selection)
+        rows = await db.fetch_all("SELECT coalesce(sum(n), 0) FROM job_counts")
+        if rows[0][0] - passing <= _FEW:
+            others = _ids_of(f"NOT (j.status IN ({_listed(wanted)}) AND {jobs.VISIBLE})")
+            return len(found) - found.count(await hits.fetch_ids(db, others, (wanted.owner,)))
+    passing_ids = _ids_of(f"j.status IN ({_listed(wanted)}) AND {selection.where}")
+    return found.count(await hits.fetch_ids(db, passing_ids, selection.parameters))
+
+
+def _ids_of(condition: str) -> str:
+    return f"SELECT group_concat(j.id) FROM jobs j WHERE {condition}"
+
+
+def _listed(wanted: JobFilter) -> str:
+    return ", ".join(map(str, wanted.statuses))
 
 
 async def _walk(db: Database, wanted: JobFilter, selection: _Selection, page: JobPage, found: IdSet) -> list[int]:
@@ -109,7 +134,7 @@ def _visible(owner: str | None) -> tuple[str, list[Any]]:
 
 
 async def _count(db: Database, wanted: JobFilter, selection: _Selection) -> int:
-    statuses = ", ".join(map(str, wanted.statuses))
+    statuses = _listed(wanted)
     if selection.is_counted:
         media = f" AND j.media & {wanted.media:d}" if wanted.media else ""
         visible, parameters = _visible(wanted.owner)
@@ -134,10 +159,8 @@ def _page_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tupl
 def _keys_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tuple[str, list[Any]]:
     """The ids and sort keys of a page, and of one more: each status is walked along its index."""
     key, reach = _SORT_KEYS[page.sort], page.offset + page.limit + 1
-    where, parameters = selection.where, list(selection.parameters)
-    if page.after is not None:
-        where += f" AND (j.{key}, j.id) {'<' if page.order == 'desc' else '>'} (?, ?)"
-        parameters += [page.after.value, page.after.row_id]
+    after, place = _after(page)
+    where, parameters = f"{selection.where}{after}", [*selection.parameters, *place]
     walks = [
         f"SELECT * FROM (SELECT j.id, j.{key} AS key FROM jobs j WHERE j.status = {status:d} AND {where}"
         f" ORDER BY j.{key} {page.order}, j.id {page.order} LIMIT {reach:d})"
@@ -146,3 +169,11 @@ def _keys_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tupl
     order = f"ORDER BY key {page.order}, id {page.order}"
     sql = f"{' UNION ALL '.join(walks)} {order} LIMIT {page.limit + 1:d} OFFSET {page.offset:d}"
     return sql, parameters * len(walks)
+
+
+def _after(page: JobPage) -> tuple[str, list[Any]]:
+    """The condition that begins the page behind its cursor, if it has one, and its parameters."""
+    if page.after is None:
+        return "", []
+    sign = "<" if page.order == "desc" else ">"
+    return f" AND (j.{_SORT_KEYS[page.sort]}, j.id) {sign} (?, ?)", [page.after.value, page.after.row_id]

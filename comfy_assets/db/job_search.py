@@ -35,7 +35,7 @@ async def start_over(tx: Transaction, rules: str) -> None:
 async def graphs_to_index(db: Database, limit: int) -> list[tuple[int, bytes]]:
     """The next jobs that are not indexed: rows and compressed graphs."""
     rows = await db.fetch_all(
-        "SELECT r.job_id, d.body FROM job_records r JOIN documents d ON d.id = r.graph_id"
+        "SELECT r.job_id, d.body FROM job_records r CROSS JOIN documents d ON d.id = r.graph_id"
         f" WHERE r.job_id > {_UPTO} ORDER BY r.job_id LIMIT ?",
         (limit,),
     )
@@ -68,9 +68,18 @@ async def take_out(tx: Transaction, words: Sequence[Words]) -> None:
 
 
 async def find(db: Database, words: Sequence[SearchWord]) -> IdSet:
-    """The rows of the jobs that are indexed with all of the words."""
+    """The rows of the jobs that are indexed with all of the words; remembered until jobs come or go."""
     from .id_sets import IdSet
 
     match = " AND ".join(f"{hits.quoted(word.text)}{'' if word.is_whole else '*'}" for word in words)
-    ids = await hits.fetch_ids(db, "SELECT group_concat(rowid) FROM job_words WHERE job_words MATCH ?", (match,))
-    return IdSet.of(ids)
+    upto, count = (await db.fetch_all(f"SELECT {_UPTO}, (SELECT sum(n) FROM job_counts)"))[0]
+    what = f"jobs {match} of {count}"
+    packed = db.job_memory.get(what, upto)
+    if packed is not None:
+        return IdSet.unpacked(packed)
+    sql = f"SELECT {_UPTO}, (SELECT group_concat(rowid) FROM job_words WHERE job_words MATCH ?)"
+    now, ids = (await db.fetch_all(sql, (match,)))[0]
+    found = IdSet.of(await hits.parse(ids))
+    if now == upto:
+        db.job_memory.put(what, upto, found.packed())
+    return found

@@ -239,10 +239,11 @@ async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
         (ids,),
     )
     await tx.execute("DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?))", (ids,))
-    await tx.execute_many(
-        "DELETE FROM documents WHERE id = ?1"
-        " AND NOT EXISTS (SELECT 1 FROM job_records WHERE graph_id = ?1)"
-        " AND NOT EXISTS (SELECT 1 FROM job_records WHERE workflow_id = ?1)"
-        " AND NOT EXISTS (SELECT 1 FROM content_documents WHERE document_id = ?1)",
-        documents,
+    await tx.execute(
+        "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?1))"
+        " AND NOT EXISTS (SELECT 1 FROM job_records WHERE graph_id = documents.id)"
+        " AND NOT EXISTS (SELECT 1 FROM job_records WHERE workflow_id = documents.id)"
+        " AND id NOT IN (SELECT document_id FROM content_documents"
+        " WHERE document_id IN (SELECT value FROM json_each(?1)))",
+        (msgspec.json.encode([row[0] for row in documents]).decode(),),
     )

@@ -21,7 +21,7 @@ SORT_KEYS = {
     "size": "a.size",
     "last_access_time": "coalesce(a.last_access_at, 0)",
 }
-_LEAST_LOOK, _MOST_LOOK = 256, 65_536  # assets looked at in one go
+_LEAST_LOOK, _MOST_LOOK = 256, 16_384  # assets looked at in one go
 _PATIENCE = 20_000  # assets looked at where there is another way
 _LEAST_WALK = 1000  # fewer are gathered whatever the page
 

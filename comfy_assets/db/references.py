@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
+import msgspec
+
 from ..models import MISSING_TAG, REFERENCE
 from . import files
 from .connection import Transaction
@@ -19,12 +23,27 @@ async def need_file_of(tx: Transaction, content_id: int, row_id: int) -> bool:
     return found is not None
 
 
-async def settle(tx: Transaction) -> None:
-    """Mark the references whose content is in no file any more as missing, and unmark those whose is."""
+async def contents_of(tx: Transaction, ids: Sequence[int]) -> set[int]:
+    """The contents that these assets hold, as far as they have been read."""
     rows = await tx.fetch_all(
-        "SELECT a.id, EXISTS (SELECT 1 FROM assets b JOIN files f ON f.id = b.id"
-        " WHERE b.content_id = a.content_id AND f.missing = 0) FROM assets a"
-        f" WHERE a.origin = {REFERENCE} AND a.content_id IS NOT NULL"
+        "SELECT content_id FROM assets WHERE id IN (SELECT value FROM json_each(?)) AND content_id IS NOT NULL",
+        (msgspec.json.encode(ids).decode(),),
+    )
+    return {row[0] for row in rows}
+
+
+async def settle(tx: Transaction, contents: Collection[int] | None = None) -> None:
+    """Mark the references whose content is in no file any more as missing, and unmark those whose is.
+
+    ``contents`` are those of which files were gained or lost; None: any.
+    """
+    chosen = "" if contents is None else " AND a.content_id IN (SELECT value FROM json_each(?))"
+    rows = await tx.fetch_all(
+        "SELECT id, present FROM (SELECT a.id AS id, EXISTS (SELECT 1 FROM assets b JOIN files f ON f.id = b.id"
+        " WHERE b.content_id = a.content_id AND f.missing = 0) AS present, a.tag_set_id IN (SELECT l.tag_set_id"
+        " FROM tag_set_tags l JOIN tags t ON t.id = l.tag_id WHERE t.name = ?) AS marked FROM assets a"
+        f" WHERE a.origin = {REFERENCE} AND a.content_id IS NOT NULL{chosen}) WHERE present = marked",
+        (MISSING_TAG,) if contents is None else (MISSING_TAG, msgspec.json.encode(sorted(contents)).decode()),
     )
     there = [row[0] for row in rows if row[1]]
     away = [row[0] for row in rows if not row[1]]

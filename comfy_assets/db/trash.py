@@ -110,9 +110,9 @@ async def forgettable(db: Database | Transaction) -> list[Deleted]:
     return [Deleted(*row) for row in rows]
 
 
-async def find(tx: Transaction, uuid: str) -> Deleted | None:
+async def find(db: Database | Transaction, uuid: str) -> Deleted | None:
     """The deleted asset with this id."""
-    rows = await tx.fetch_all(f"{_SELECT} WHERE a.uuid = ?", (uuid,))
+    rows = await db.fetch_all(f"{_SELECT} WHERE a.uuid = ?", (uuid,))
     return Deleted(*rows[0]) if rows else None
 
 

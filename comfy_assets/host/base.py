@@ -100,6 +100,9 @@ class Host(Protocol):
     def user_of(self, request: web.Request) -> str:
         """The id of the request's user. Raises UnknownUserError when the host knows no such user."""
 
+    def is_multi_user(self) -> bool:
+        """Whether users are told apart; else ``user_of`` answers the same for everybody."""
+
     def queue(self) -> QueueSnapshot:
         """What the execution queue holds at this moment."""
 

@@ -44,6 +44,7 @@ class ComfyUIHost:
     def __init__(self) -> None:
         self._server: Any = importlib.import_module("server").PromptServer.instance
         self._folder_paths = importlib.import_module("folder_paths")
+        self._arguments: Any = importlib.import_module("comfy.cli_args").args
         self._background: set[asyncio.Task[None]] = set()
         self._hooks = PromptHooks()
         self.lists_jobs = any(getattr(route, "path", None) == "/api/jobs" for route in self._server.routes)
@@ -79,6 +80,9 @@ class ComfyUIHost:
             return str(self._server.user_manager.get_request_user_id(request))
         except KeyError as error:
             raise UnknownUserError(str(error)) from error
+
+    def is_multi_user(self) -> bool:
+        return bool(self._arguments.multi_user)
 
     def queue(self) -> QueueSnapshot:
         queue = self._server.prompt_queue

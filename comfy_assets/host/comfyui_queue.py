@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .base import PromptListener
-from .execution import CREDENTIALS, REDACTED, FinishedPrompt, QueueListener, QueueListing, SubmittedPrompt
+from .execution import (
+    CREDENTIALS,
+    REDACTED,
+    FinishedPrompt,
+    QueueListener,
+    QueueListing,
+    SubmittedPrompt,
+    number_after,
+    texts_in,
+)
 from .hooks import QueueListeners
 
 log = logging.getLogger("comfy_assets")
@@ -34,7 +42,9 @@ class ComfyUIQueue:
         self._after = finished
         self._history_room = history_room
         self._listeners = QueueListeners()
-        self._restoring = self._is_removing = False  # only changed and asked with the queue's lock held
+        # Only changed and asked with the queue's lock held.
+        self._restoring = False
+        self._is_removing = False
         self._is_wrapped = False
 
     def watch(self, listener: QueueListener) -> None:
@@ -95,7 +105,7 @@ class ComfyUIQueue:
     def _removing(self, remove: Callable[..., Any]) -> Callable[..., Any]:
         def remove_and_tell(*args: Any, **kwargs: Any) -> Any:
             with self._queue.mutex:
-                if self._is_removing:  # one of the two methods calls the other
+                if self._is_removing:  # ComfyUI takes out the last one by wiping the queue
                     return remove(*args, **kwargs)
                 before = [_id_of(item) for item in self._queue.queue]
                 self._is_removing = True
@@ -153,8 +163,7 @@ class ComfyUIQueue:
                     self._queue.put(item)
             finally:
                 self._restoring = False
-            numbers = [item[0] for item in items if math.isfinite(item[0])]
-            self._server.number = max([self._server.number, *(math.floor(number) + 1 for number in numbers)])
+            self._server.number = max(self._server.number, number_after(item[0] for item in items))
 
     def _item(self, prompt: SubmittedPrompt) -> tuple[Any, ...]:
         extra = {key: value for key, value in prompt.extra_data.items() if value != REDACTED}
@@ -206,7 +215,7 @@ def _submitted(item: Any) -> SubmittedPrompt | None:
             graph=graph,
             extra_data={**extra_data, **dict.fromkeys(credentials, REDACTED)},
             outputs=outputs,
-            secrets=frozenset(value for value in credentials.values() if isinstance(value, str) and value),
+            secrets=frozenset(filter(None, texts_in(credentials))),
         )
     except (TypeError, ValueError):
         log.exception("A prompt in the queue could not be recognized")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ REDACTED = "[REDACTED]"  # stands for a credential that a client has sent along
 
 # Members of a prompt's extra data that are credentials, on every server.
 CREDENTIALS = ("auth_token_comfy_org", "api_key_comfy_org")
+_LAST_NUMBER = 1 << 53  # no server counts as far; a client may ask for a place beyond
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,23 @@ class FinishedPrompt:
     outputs: Mapping[str, Any]
     meta: Mapping[str, Any] = field(default_factory=dict)
     status: Mapping[str, Any] | None = None
+
+
+def number_after(numbers: Iterable[float]) -> int:
+    """The whole number after all of these places in a queue, but for those at its very end; at least 0."""
+    return max((math.floor(number) + 1 for number in numbers if abs(number) < _LAST_NUMBER), default=0)
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """The texts that a value is, or holds however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from texts_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from texts_in(item)
 
 
 class QueueListener(Protocol):

@@ -58,6 +58,9 @@ class MemoryHost:
             raise UnknownUserError(user)
         return user
 
+    def is_multi_user(self) -> bool:
+        return self.users is not None
+
     def queue(self) -> QueueSnapshot:
         return self.current_queue
 

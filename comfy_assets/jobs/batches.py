@@ -17,6 +17,7 @@ from ..db.jobs import EndedJob, NewJob
 from . import search
 from .events import Dropped, Ended, JobEvent, Shown, Started, Submitted
 from .graphs import NamedFile, named_files
+from .json_text import strict
 from .outputs import summarize
 
 _LEVEL = 6
@@ -52,7 +53,7 @@ def _put(step: Step, event: JobEvent, seat: int) -> None:
     match event:
         case Submitted():
             step.added.append(_new_job(event, seat))
-            step.named += [(event.id, file) for file in named_files(msgspec.json.decode(event.graph))]
+            step.named += [(event.id, file) for file in named_files(msgspec.json.decode(strict(event.graph.encode())))]
         case Started():
             step.started.append((event.id, event.at))
         case Shown():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..host.execution import FinishedPrompt
-from .texts import to_json
+from . import json_text
 
 _MAX_VALUES = 64 << 10  # characters of JSON that the inputs at the time of an error may have
 _TEXTS = ("node_id", "node_type", "exception_message", "exception_type")
@@ -65,4 +65,5 @@ def _values(values: object) -> Mapping[str, Any]:
     """The values by name. Servers that tell the names of nodes instead of their outputs tell no values."""
     if not isinstance(values, Mapping):
         return {}
-    return values if len(to_json(values)) <= _MAX_VALUES else {}
+    size = len(json_text.encode(values))
+    return values if size <= _MAX_VALUES else {}

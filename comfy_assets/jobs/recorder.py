@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -25,12 +25,11 @@ import msgspec
 from ..db.connection import Database
 from ..host.execution import FinishedPrompt, SubmittedPrompt
 from ..models import CANCELLED, COMPLETED, FAILED
-from . import batches
+from . import batches, json_text
 from .events import Dropped, Ended, JobEvent, Shown, Started, Submitted, encode
 from .failures import failure_of
 from .journal import Journal
 from .redaction import Redaction
-from .texts import as_in_pictures, to_json
 
 log = logging.getLogger("comfy_assets.jobs")
 
@@ -106,11 +105,11 @@ class JobRecorder:
                 id=prompt.prompt_id,
                 at=_created_at(prompt.extra_data),
                 owner=submission.owner,
-                number=_finite(prompt.number),
-                graph=redact(as_in_pictures(prompt.graph)),
-                workflow=redact(as_in_pictures(workflow)) if workflow is not None else None,
-                extra_data=redact(to_json(extra)),
-                outputs=to_json(list(prompt.outputs)),
+                number=_place(prompt.number),
+                graph=json_text.as_in_pictures(redact(prompt.graph)),
+                workflow=json_text.as_in_pictures(redact(workflow)) if workflow is not None else None,
+                extra_data=json_text.encode(redact(extra)),
+                outputs=json_text.encode(list(prompt.outputs)),
                 workflow_id=submission.workflow_id or (own_id if isinstance(own_id, str) else None),
                 workflow_version_id=submission.workflow_version_id,
             )
@@ -121,7 +120,7 @@ class JobRecorder:
 
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
         redact = self._redaction.of(prompt_id)
-        self._hand_over(Shown(prompt_id, _now(), redact(to_json({node_id: output}))))
+        self._hand_over(Shown(prompt_id, _now(), json_text.encode(redact({node_id: output}))))
 
     def interrupting(self, prompt_id: str) -> None:
         self._interrupted.add(prompt_id)
@@ -134,9 +133,10 @@ class JobRecorder:
             status = CANCELLED
         elif failure.error is not None:
             status = FAILED
-        result = to_json({"outputs": prompt.outputs, "meta": prompt.meta, "status": prompt.status})
-        error = redact(to_json(failure.error)) if status == FAILED else None
-        self._hand_over(Ended(prompt.prompt_id, _now(), status, redact(result), error))
+        parts = {"outputs": prompt.outputs, "meta": prompt.meta, "status": prompt.status}
+        result = json_text.encode({name: redact(part) for name, part in parts.items()})
+        error = json_text.encode(_redacted(failure.error, redact)) if failure.error and status == FAILED else None
+        self._hand_over(Ended(prompt.prompt_id, _now(), status, result, error))
         self._forget(prompt.prompt_id)
 
     def dropped(self, prompt_ids: Sequence[str]) -> None:
@@ -249,12 +249,19 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _finite(number: float) -> float:
-    """The number, as one that JSON and SQLite know."""
-    return 0.0 if math.isnan(number) else max(min(float(number), sys.float_info.max), -sys.float_info.max)
-
-
 def _created_at(extra_data: Mapping[str, Any]) -> int:
     """When the server says that the prompt came; older ones do not."""
     at = extra_data.get("create_time")
     return at if isinstance(at, int) and not isinstance(at, bool) and 0 < at < 1 << 48 else _now()
+
+
+def _place(number: float) -> float:
+    """A place in the queue that JSON and the store know: the very first or last for what is infinite."""
+    if math.isnan(number):
+        return 0.0
+    return max(-sys.float_info.max, min(float(number), sys.float_info.max))
+
+
+def _redacted(error: Mapping[str, Any], redact: Callable[[Any], Any]) -> dict[str, Any]:
+    """The error with its members' names as they are."""
+    return {name: redact(value) for name, value in error.items()}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,8 +15,8 @@ from ..db import jobs
 from ..db.connection import Database, Transaction
 from ..host.execution import REDACTED, ExecutionQueue, FinishedPrompt, SubmittedPrompt
 from ..models import FAILED, IN_PROGRESS, JobRecord
-from . import batches
-from .events import Ended, decode
+from . import batches, json_text
+from .events import Ended, JobEvent, Submitted, decode
 from .failures import stopped
 from .journal import Journal
 
@@ -47,9 +47,27 @@ async def _bring_in(db: Database, journal: Journal | None) -> None:
     if journal is None:
         return
     events = [event for line in journal.left_behind() if (event := decode(line)) is not None]
+    submissions = [event.id for event in events if isinstance(event, Submitted)]
     async with db.transaction() as tx:
-        await batches.write(tx, batches.prepare(events, journal.seat))
+        known = {job.id: job.created_at for job in await jobs.get_many(tx, submissions)}
+        await batches.write(tx, batches.prepare(list(_news(events, known)), journal.seat))
     journal.drop_left_behind()
+
+
+def _news(events: Iterable[JobEvent], known: Mapping[str, int]) -> Iterator[JobEvent]:
+    """The events but for submissions that are in the store (ids and times): they would begin those jobs anew.
+
+    What was told of an earlier job with the same id is left out as well. The rest does no harm a second time.
+    """
+    outdated: set[str] = set()
+    for event in events:
+        if isinstance(event, Submitted):
+            stored_at = known.get(event.id, -1)
+            (outdated.add if event.at < stored_at else outdated.discard)(event.id)
+            if event.at > stored_at:
+                yield event
+        elif event.id not in outdated:
+            yield event
 
 
 def _end_of(record: JobRecord) -> Ended:
@@ -78,7 +96,7 @@ def submitted(record: JobRecord) -> SubmittedPrompt:
     return SubmittedPrompt(
         number=record.job.number,
         prompt_id=record.job.id,
-        graph=msgspec.json.decode(record.graph),
+        graph=json_text.decode(record.graph),
         extra_data=extra_data(record),
         outputs=msgspec.json.decode(record.targets),
     )
@@ -88,7 +106,7 @@ def extra_data(record: JobRecord, *, with_workflow: bool = True) -> dict[str, An
     """What came along with the prompt; the page's form of the graph is in its place again, unless it is not wanted."""
     extra: dict[str, Any] = msgspec.json.decode(record.extra_data)
     if record.workflow is not None and with_workflow:
-        extra["extra_pnginfo"] = {"workflow": msgspec.json.decode(record.workflow), **extra.get("extra_pnginfo", {})}
+        extra["extra_pnginfo"] = {"workflow": json_text.decode(record.workflow), **extra.get("extra_pnginfo", {})}
     return extra
 
 
@@ -120,7 +138,7 @@ async def fill_history(db: Database, queue: ExecutionQueue) -> None:
 def _history_entry(record: JobRecord) -> dict[str, Any]:
     result = msgspec.json.decode(record.result)
     extra = {key: value for key, value in extra_data(record).items() if value != REDACTED}
-    graph, targets = msgspec.json.decode(record.graph), msgspec.json.decode(record.targets)
+    graph, targets = json_text.decode(record.graph), msgspec.json.decode(record.targets)
     return {
         "prompt": (record.job.number, record.job.id, graph, extra, targets),
         "outputs": result.get("outputs") or {},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
 
 from ..host.execution import REDACTED
 
@@ -26,11 +28,23 @@ class Redaction:
         """The prompt is over."""
         self._secrets.pop(prompt_id, None)
 
-    def of(self, prompt_id: str) -> Callable[[str], str]:
-        """What takes the prompt's credentials out of a JSON text."""
-        secrets = self._secrets.get(prompt_id, ())
+    def of(self, prompt_id: str) -> Callable[[Any], Any]:
+        """What takes the prompt's credentials out of a value, from every text in it; the value itself stays as it is.
 
-        def redact(text: str) -> str:
+        Texts are looked through before they become JSON, so that a credential like ``1234`` or ``null`` breaks none.
+        """
+        secrets = self._secrets.get(prompt_id)
+        if secrets is None:
+            return lambda value: value
+
+        def redact(value: Any) -> Any:
+            if value is None or isinstance(value, (bool, int, float)):
+                return value
+            if isinstance(value, Mapping):
+                return {redact(key): redact(item) for key, item in value.items()}
+            if isinstance(value, (list, tuple)):
+                return [redact(item) for item in value]
+            text = str(value)
             for secret in secrets:
                 text = text.replace(secret, REDACTED)
             return text
@@ -38,6 +52,7 @@ class Redaction:
         return redact
 
 
-def _spellings(secret: str) -> tuple[str, str]:
-    """How JSON may spell it."""
-    return json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
+def _spellings(secret: str) -> tuple[str, ...]:
+    """The secret, and how a text may quote it: as JSON, as Python, in an address."""
+    quoted = (json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(secret))
+    return (secret, *(text[1:-1] for text in quoted), quote(secret, safe="", errors="replace"))

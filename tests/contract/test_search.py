@@ -144,7 +144,6 @@ BESIDE: list[tuple[dict[str, str], set[str]]] = [
     ({"q": "inkdrop", "metadata_filter": '{"format":["webp","safetensors"]}'}, {"small.webp", "inkDrop.safetensors"}),
     ({"q": "inkdrop", "metadata_filter": '{"format":"png","width":3}'}, {"api_00001_.png"}),
     ({"q": "inkdrop", "hash": "blake3:" + "0" * 64}, set()),
-    ({"q": "inkdrop", "include_public": "false"}, set()),
 ]
 
 

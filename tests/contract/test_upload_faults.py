@@ -6,14 +6,18 @@ import asyncio
 import errno
 import json
 import os
+import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import FormData
+from aiohttp import FormData, web
 from comfy_assets_node.comfy_assets.assets import draft as drafts
 from comfy_assets_node.comfy_assets.assets import placing
+from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import references
 
 CONTENT = bytes(range(256)) * 40
@@ -36,11 +40,11 @@ def files(base: Path) -> set[str]:
     }
 
 
-async def settled(library: Any, wanted: set[str]) -> None:
+async def until(is_so: Callable[[], bool]) -> None:
     """Wait until the server has noticed and tidied up."""
     deadline = time.monotonic() + 10
-    while files(library.base) != wanted:
-        assert time.monotonic() < deadline, files(library.base)
+    while not is_so():
+        assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 
 
@@ -87,20 +91,118 @@ def request(length: int) -> bytes:
     ).encode()
 
 
-async def test_a_connection_cut_at_any_byte_leaves_nothing(library: Any) -> None:
-    async def cut(at: int) -> None:
-        _, writer = await asyncio.open_connection(library.client.host, library.client.port)
-        writer.write(request(len(BODY)) + BODY[:at])
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
+@dataclass
+class Seen:
+    """What the server has done: forms begun to be read, files begun, and how large each was when it was discarded."""
 
-    for start in range(0, len(BODY), 40):
-        await asyncio.gather(*(cut(at) for at in range(start, min(start + 40, len(BODY)))))
-    await settled(library, set())
+    forms: list[object] = field(default_factory=list)
+    files: list[object] = field(default_factory=list)
+    discarded: list[int] = field(default_factory=list)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    seen = Seen()
+    multipart, begin, discard = web.Request.multipart, drafts.Draft.__init__, drafts.Draft.discard
+
+    async def noting_multipart(self: web.Request) -> Any:
+        seen.forms.append(self)
+        return await multipart(self)
+
+    def noting_begin(self: drafts.Draft, folder: Path) -> None:
+        begin(self, folder)
+        seen.files.append(self)
+
+    def noting_discard(self: drafts.Draft) -> None:
+        discard(self)
+        seen.discarded.append(self.size)
+
+    monkeypatch.setattr(web.Request, "multipart", noting_multipart)
+    monkeypatch.setattr(drafts.Draft, "__init__", noting_begin)
+    monkeypatch.setattr(drafts.Draft, "discard", noting_discard)
+    return seen
+
+
+async def cut(library: Any, parts: Sequence[Sequence[bytes]], *signs: list[object]) -> None:
+    """Send requests part by part, and end the connections after the last.
+
+    A next part is sent when the server has shown the sign of the one before, for each request.
+    """
+    address = library.client.host, library.client.port
+    writers = [(await asyncio.open_connection(*address))[1] for _ in parts]
+    for step, sign in enumerate(signs):
+        wanted = len(sign) + len(parts)
+        for writer, each in zip(writers, parts, strict=True):
+            writer.write(each[step])
+        await until(lambda sign=sign, wanted=wanted: len(sign) == wanted)
+    for writer, each in zip(writers, parts, strict=True):
+        writer.write(each[-1])
+        writer.close()
+    await asyncio.gather(*(writer.wait_closed() for writer in writers))
+
+
+def in_turns(values: range, count: int = 40) -> Iterator[range]:
+    return (values[start : start + count] for start in range(0, len(values), count))
+
+
+# Whether the server cancels a request whose connection has ended; else it lets it find out.
+cancelling = pytest.mark.parametrize("cancels", [True, False], ids=["cancelled", "not cancelled"])
+
+
+@cancelling
+async def test_a_connection_cut_at_any_byte_leaves_nothing(library: Any, seen: Seen, cancels: bool) -> None:
+    library.client.server.runner.server.handler_cancellation = cancels
+    whole = request(len(BODY))
+    for ends in in_turns(range(len(HEAD))):
+        await cut(library, [(whole + BODY[:end], b"") for end in ends], seen.forms)
+    assert not seen.files
+    begun = len(HEAD) + 2 * len(BOUNDARY)  # by then the server knows that the tags are complete
+    for ends in in_turns(range(begun, len(BODY))):
+        parts = [(whole + HEAD, BODY[len(HEAD) : begun], BODY[begun:end]) for end in ends]
+        await cut(library, parts, seen.forms, seen.files)
+    await until(lambda: len(seen.discarded) == len(BODY) - begun)
+    assert files(library.base) == set()
     assert await library.assets() == []
     async with library.client.post("/api/assets", data=form()) as response:
         assert response.status == 201
+
+
+@cancelling
+async def test_a_large_file_cut_while_it_is_written_leaves_nothing(
+    make_library: Any, seen: Seen, cancels: bool
+) -> None:
+    """Batches are under way to the disk when the connection ends."""
+    library = await make_library(Config(scan_on_start=False, max_upload_size=64 << 20))
+    library.client.server.runner.server.handler_cancellation = cancels
+    content = bytes(range(256)) * (40 << 10)  # 10 MiB, several batches
+    begin = request(len(HEAD) + len(content) + 100) + HEAD
+    ends = range(1 << 20, len(content) + 1, 701_111)
+    await cut(library, [(begin, content[:99], content[99:end]) for end in ends], seen.forms, seen.files)
+    await until(lambda: len(seen.discarded) == len(ends))
+    assert max(seen.discarded) > 4 << 20
+    assert files(library.base) == set()
+    assert await library.assets() == []
+
+
+async def test_a_file_is_not_discarded_while_a_thread_writes_it(tmp_path: Path) -> None:
+    """A request that is given up does not wait for its thread."""
+    draft = drafts.Draft(tmp_path)
+    writing, go_on = threading.Event(), threading.Event()
+
+    def blocks() -> Iterator[bytes]:
+        writing.set()
+        assert go_on.wait(10)
+        yield CONTENT
+
+    given_up = asyncio.create_task(asyncio.to_thread(draft.write, blocks()))
+    await asyncio.to_thread(writing.wait, 10)
+    discarding = asyncio.create_task(asyncio.to_thread(draft.discard))
+    done, _ = await asyncio.wait([discarding], timeout=0.05)
+    assert not done
+    go_on.set()
+    await asyncio.gather(given_up, discarding)
+    assert draft.size == len(CONTENT)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_form_that_ends_at_any_byte_leaves_nothing(library: Any) -> None:
@@ -117,7 +219,7 @@ async def test_a_form_that_ends_at_any_byte_leaves_nothing(library: Any) -> None
     whole = len(BODY) - len(b"--\r\n")  # what follows the last boundary is optional
     for end in range(0, whole - 2, 7):
         assert await send(end) == 400, (end, BODY[:end][-40:])
-    await settled(library, set())
+    await until(lambda: files(library.base) == set())
     assert await library.assets() == []
 
 
@@ -135,7 +237,7 @@ async def test_a_disk_that_is_full(library: Any, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_store_that_fails_takes_the_file_back(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def settle(tx: Any) -> None:
+    async def settle(*_: Any) -> None:
         raise RuntimeError("the store has failed")
 
     monkeypatch.setattr(references, "settle", settle)

@@ -138,6 +138,15 @@ class Model:
                 self.hidden[i] = self.hashes[i]
         await self.settled(tx)
 
+    async def chained(self, tx: Transaction, ids: list[int], steps: list[tuple[Any, ...]]) -> None:
+        """Several things that happen to the same assets, one after the other."""
+        for kind, *rest in steps:
+            chosen = [i for i in ids if i in self.files]
+            if kind == "hashed":
+                await self.hashed(tx, chosen, *rest, stale=False)
+            else:
+                await getattr(self, kind)(tx, chosen)
+
     async def unreadable(self, tx: Transaction, ids: list[int]) -> None:
         """Only files that are still to be read are tried."""
         ids = [i for i in ids if self.hashes[i] is None]
@@ -211,6 +220,10 @@ class Model:
 
 ids = st.lists(st.integers(0, 5), min_size=1, max_size=4)
 user_tags = st.sets(st.sampled_from(["a", "b", "größe"]), max_size=2)
+steps_of_one = st.one_of(
+    st.tuples(st.sampled_from(["hid", "changed", "missing", "present"])),
+    st.tuples(st.just("hashed"), st.integers(0, 3)),
+)
 operations = st.one_of(
     st.tuples(st.just("add"), st.sampled_from(FOLDERS), st.integers(1, 4)),
     st.tuples(st.just("uploaded"), st.sampled_from(["", "anna"]), st.sampled_from(FOLDERS), st.integers(0, 3)),
@@ -224,6 +237,7 @@ operations = st.one_of(
     st.tuples(st.just("hashed"), ids, st.integers(0, 3), st.booleans()),
     st.tuples(st.just("tagged"), ids, user_tags, user_tags),
     st.tuples(st.just("replaced"), ids, st.sampled_from([set(PLACE["/one"]), set(PLACE["/two"]), {"models", "vae"}])),
+    st.tuples(st.just("chained"), ids, st.lists(steps_of_one, min_size=3, max_size=6)),
     st.tuples(st.just("tidied")),
 )
 

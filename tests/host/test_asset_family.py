@@ -6,36 +6,39 @@ A refused request changes nothing: not a row that a client can see, not a file.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import io
 import json
-import os
-import shutil
-import socket
+import re
 import sqlite3
 import struct
-import subprocess
-import sys
-import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import yaml
 from blake3 import blake3
+from comfy_assets_node.routes import ROUTES
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-COMFYUI = os.environ.get("COMFYUI_PATH")
+CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract" / "openapi.yaml"
 ZERO = "00000000-0000-0000-0000-000000000000"
 UNKNOWN = "00000000-0000-7000-8000-00000000abcd"
 MAX_UPLOAD_MB = 1
-NAMES = {"ink.safetensors": "model", "scanned.png": "output", "photo.png": "input", "other.png": "other"}
-START_TIMEOUT_S = 120
+NAMES = {
+    "ink.safetensors": "model",
+    "scanned.png": "output",
+    "photo.png": "input",
+    "other.png": "other",
+    "note.txt": "note",
+    "broken.png": "broken",
+    "bomb.png": "bomb",
+}
 
 
 def png(color: int) -> bytes:
@@ -43,6 +46,13 @@ def png(color: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (80, 40), (color & 255, color >> 8 & 255, color >> 16 & 255)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def bomb() -> bytes:
+    """A picture that says it has 3.6 thousand million pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    small = png(0)
+    return small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:]
 
 
 def safetensors(fill: int) -> bytes:
@@ -74,59 +84,37 @@ def body(value: Any) -> dict[str, Any]:
 
 
 class World:
-    """A server process over a library of its own, with assets to work on."""
+    """A server over a library of its own, with assets to work on; requests are of ``user``, where there are several."""
 
-    def __init__(self, base: Path, command: list[str], environment: dict[str, str]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.base = base
-        self.log = base / "server.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*command, "--base-directory", str(base), "--port", str(self.port)],
-                stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **environment}, cwd=base,
-            )  # fmt: skip
+    def __init__(self, server: Any, user: str | None = None) -> None:
+        self.server = server
+        self.base: Path = server.base
         self.ids: dict[str, str] = {}
+        self.users: dict[str, str] = {}
+        self.user = user
         self.numbers = iter(range(1, 1 << 20))
 
-    def send(self, method: str, path: str, **options: Any) -> tuple[int, Any, http.client.HTTPMessage]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        with closing(connection):
-            connection.request(method, path, options.get("body"), options.get("headers") or {})
-            response = connection.getresponse()
-            raw = response.read()
-        is_json = response.headers.get_content_type() == "application/json" and method != "HEAD"
-        return response.status, json.loads(raw) if is_json else raw, response.headers
-
-    def wait_until_scanned(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                status = self.send("GET", "/api/assets/seed/status")[1]
-            except OSError:
-                status = {}
-            if isinstance(status, dict) and (status.get("status"), status.get("phase")) == ("completed", "idle"):
-                return
-            time.sleep(0.05)
-        raise AssertionError(self.log.read_text(errors="replace")[-4000:])
+    def send(self, method: str, path: str, **options: Any) -> Any:
+        headers = {"comfy-user": self.user} if self.user else {}
+        return self.server.send(method, path, options.get("body"), {**headers, **options.get("headers", {})})
 
     def fill(self) -> None:
         """A scanned model, output and input; an upload, a reference, and one of each that is deleted."""
         for asset in self.listed():
             self.ids[NAMES[asset["name"]]] = asset["id"]
-        self.ids["upload"] = self.upload(png(1), "upload.png")
-        self.ids["used"] = self.upload(png(2), "used.png")
-        self.ids["deleted"] = self.upload(png(3), "deleted.png")
-        self.send("DELETE", f"/api/assets/{self.ids['deleted']}")
-        status, asset, _ = self.send(
+        for number, name in enumerate(("upload", "used", "deleted", "gone", "versioned"), start=1):
+            self.ids[name] = self.upload(png(number), f"{name}.png")
+        for name in ("deleted", "gone"):
+            self.send("DELETE", f"/api/assets/{self.ids[name]}")
+        answer = self.send(
             "POST", "/api/assets/from-hash", **body({"hash": digest(safetensors(1)), "tags": ["models", "loras"]})
         )
-        assert status == 201, asset
-        self.ids["reference"] = asset["id"]
-        self.execute(
-            "INSERT INTO asset_uses SELECT id, 'share', 'holiday' FROM assets WHERE uuid = ?", self.ids["used"]
-        )
+        assert answer.status == 201, answer
+        self.ids["reference"] = answer.json["id"]
+        for kind, user, name in (("share", "holiday", "used"), ("workflow_version", "v7", "versioned")):
+            self.execute(
+                "INSERT INTO asset_uses SELECT id, ?, ? FROM assets WHERE uuid = ?", kind, user, self.ids[name]
+            )
 
     def execute(self, sql: str, *parameters: Any) -> None:
         """Set by hand what no operation sets yet."""
@@ -134,12 +122,12 @@ class World:
             assert conn.execute(sql, parameters).rowcount == 1
 
     def upload(self, content: bytes, name: str, *parts: tuple[str, Any]) -> str:
-        status, asset, _ = self.send("POST", "/api/assets", **form(("file", (name, content)), *parts))
-        assert status == 201, asset
-        return str(asset["id"])
+        answer = self.send("POST", "/api/assets", **form(("file", (name, content)), *parts))
+        assert answer.status == 201, answer
+        return str(answer.json["id"])
 
     def listed(self) -> list[dict[str, Any]]:
-        return list(self.send("GET", "/api/assets?limit=500")[1]["assets"])
+        return list(self.send("GET", "/api/assets?limit=500").json.get("assets", ()))
 
     def state(self) -> dict[str, Any]:
         """All that a request might have changed, save what the server itself writes."""
@@ -155,64 +143,66 @@ class World:
         return {
             "assets": assets,
             "files": files,
-            "tags": self.send("GET", "/api/tags?limit=1000&include_zero=true")[1],
-            "histogram": self.send("GET", "/api/assets/tags/refine?limit=1000")[1],
+            "tags": self.send("GET", "/api/tags?limit=1000&include_zero=true").json,
+            "histogram": self.send("GET", "/api/assets/tags/refine?limit=1000").json,
         }
 
     def new_picture(self) -> bytes:
         return png(next(self.numbers) << 4)
 
 
-def make_base(base: Path) -> Path:
-    for name in ("models/loras", "input", "output", "temp", "user", "custom_nodes"):
+def make_files(base: Path) -> Path:
+    for name in ("models/loras", "input", "output"):
         (base / name).mkdir(parents=True)
-    (base / "models/loras/ink.safetensors").write_bytes(safetensors(1))
-    (base / "output/scanned.png").write_bytes(png(100))
-    (base / "input/photo.png").write_bytes(png(101))
-    (base / "output/other.png").write_bytes(png(102))
+    for name, content in {
+        "models/loras/ink.safetensors": safetensors(1),
+        "output/scanned.png": png(100),
+        "input/photo.png": png(101),
+        "output/other.png": png(102),
+        "output/note.txt": b"a note",
+        "output/broken.png": png(103)[:-60],
+        "output/bomb.png": bomb(),
+    }.items():
+        (base / name).write_bytes(content)
     return base
 
 
-def standalone(base: Path) -> World:
-    return World(
-        make_base(base),
-        [sys.executable, str(Path(__file__).with_name("standalone_child.py")), "serve"],
-        {"COMFY_ASSETS_MAX_UPLOAD_MB": str(MAX_UPLOAD_MB)},
-    )
-
-
-def comfyui(base: Path) -> World:
-    make_base(base)
-    ignored = shutil.ignore_patterns(".git", ".*_cache", "__pycache__", "tests", ".hypothesis", "build")
-    shutil.copytree(ROOT, base / "custom_nodes" / "comfy-assets", ignore=ignored)
-    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
-    command = [python, str(Path(COMFYUI or "") / "main.py"), "--cpu", "--disable-api-nodes", "--listen", "127.0.0.1"]
-    return World(base, command, {"COMFY_ASSETS_MAX_UPLOAD_MB": str(MAX_UPLOAD_MB)})
-
-
-HOSTS = [
-    pytest.param(standalone, id="standalone"),
-    pytest.param(
-        comfyui,
-        id="comfyui",
-        marks=[
-            pytest.mark.comfyui,
-            pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout"),
-        ],
-    ),
-]
-
-
-@pytest.fixture(scope="module", params=HOSTS)
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    world = request.param(tmp_path_factory.mktemp("world") / "base")
-    try:
-        world.wait_until_scanned()
+@pytest.fixture(scope="module")
+def world(start: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A server as most have it, with one user."""
+    base = make_files(tmp_path_factory.mktemp("world") / "base")
+    with start(base, COMFY_ASSETS_MAX_UPLOAD_MB=str(MAX_UPLOAD_MB)) as server:
+        server.wait_until_read()
+        world = World(server)
         world.fill()
         yield world
-    finally:
-        world.process.terminate()
-        world.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def shared_world(start: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A server with two users; the requests are Bob's, the uploads Ann's."""
+    with start(make_files(tmp_path_factory.mktemp("shared") / "base"), "--multi-user") as server:
+        server.wait_until_up()
+        ann, bob = (server.post("/users", {"username": name}).json for name in ("ann", "bob"))
+        server.wait_until_read(**{"comfy-user": ann})
+        owner = World(server, ann)
+        owner.fill()
+        world = World(server, bob)
+        world.ids, world.users = owner.ids, {"ann": ann, "bob": bob, "nobody": "nobody"}
+        yield world
+
+
+@pytest.fixture(scope="module")
+def broken_world(start: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A server whose store cannot be opened."""
+    base = make_files(tmp_path_factory.mktemp("broken") / "base")
+    (base / "user").mkdir()
+    (base / "user" / "__comfy_assets").write_text("a file where the folder should be")
+    with start(base) as server:
+        server.wait_until_up()
+        world = World(server)
+        world.ids = dict.fromkeys((*NAMES.values(), "upload", "reference"), UNKNOWN)
+        yield world
 
 
 Request = Callable[[World], dict[str, Any]]
@@ -454,6 +444,61 @@ CREATE = [
         Case(f"name {text[:20]!r}", POST, ASSETS, 400, error("INVALID_NAME", "name"), upload(("name", text)))
         for text in ("..", "a\x07b", "x" * 256)
     ),
+    Case(
+        "an id that another asset has",
+        POST,
+        ASSETS,
+        200,
+        {"id": "{upload}", "created_new": False, "name": "upload.png"},
+        lambda world: upload(("id", world.ids["upload"]))(world),
+    ),
+    Case(
+        "an id that a deleted asset had",
+        POST,
+        ASSETS,
+        201,
+        {"id": "{gone}"},
+        lambda world: upload(("id", world.ids["gone"]))(world),
+        on_disk,
+    ),
+    Case("a name that is no text", POST, ASSETS, 400, error("INVALID_BODY", "name"), upload(("name", b"\xff"))),
+    Case(
+        "a field that is too long",
+        POST,
+        ASSETS,
+        400,
+        error("INVALID_BODY", "user_metadata"),
+        upload(("user_metadata", '"' + "x" * (300 << 10) + '"')),
+    ),
+    Case(
+        "too many fields",
+        POST,
+        ASSETS,
+        400,
+        error("INVALID_BODY"),
+        upload(*((f"f{number}", "x") for number in range(100))),
+    ),
+    Case("a field given twice", POST, ASSETS, 400, error("INVALID_BODY", "name"), upload(("name", "a"), ("name", "b"))),
+    Case(
+        "a part without a name",
+        POST,
+        ASSETS,
+        400,
+        error("INVALID_BODY"),
+        raw(b"--x\r\nContent-Type: text/plain\r\n\r\na\r\n--x--\r\n", "multipart/form-data; boundary=x"),
+    ),
+    Case(
+        "a form in a form",
+        POST,
+        ASSETS,
+        400,
+        error("INVALID_BODY"),
+        raw(
+            b"--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\na\r\n--y--\r\n--x--\r\n",
+            "multipart/form-data; boundary=x",
+        ),
+    ),
+    Case("a file that is called ..", POST, ASSETS, 400, error("INVALID_NAME", "file"), upload(name="..")),
     Case("no file", POST, ASSETS, 400, error("INVALID_BODY", "file"), lambda world: form(("name", "x"))),
     Case("an empty file", POST, ASSETS, 400, error("INVALID_BODY", "file"), upload(content=b"")),
     Case(
@@ -622,7 +667,7 @@ REFER = [
     ),
     *(
         Case(f"from-hash {content[:12]!r}", POST, FROM_HASH, 400, error("INVALID_BODY"), raw(content))
-        for content in (b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000)
+        for content in (b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"tags": ["x"]}')
     ),
 ]
 
@@ -796,6 +841,13 @@ REMOVE = [
         409,
         {"code": "ASSET_IN_USE", "details.used_by": [{"kind": "share", "id": "holiday"}]},
     ),
+    Case(
+        "an asset in a workflow",
+        DELETE,
+        "/api/assets/{versioned}",
+        409,
+        {"code": "ASSET_IN_USE", "details.used_by": [{"kind": "workflow_version", "id": "v7"}]},
+    ),
     Case("an upload is deleted", DELETE, "/api/assets/{spare}", 204, {}, check=lambda world, answer: answer == b""),
     Case("a reference is deleted", DELETE, "/api/assets/{reference}", 204, {}),
     Case(
@@ -850,6 +902,188 @@ READ = [
     Case("tags that cannot be", GET, "/api/tags?limit=0", 400, error("INVALID_QUERY", "limit")),
     Case("a histogram", GET, "/api/assets/tags/refine?include_tags=models", 200, {"tag_counts.loras": 2}),
     Case("a histogram that cannot be", GET, "/api/assets/tags/refine?limit=0", 400, error("INVALID_QUERY", "limit")),
+    Case(
+        "content to look at",
+        GET,
+        ONE + "/content?disposition=inline",
+        200,
+        {},
+        check=lambda _, answer: answer == png(1),
+    ),
+    Case("content in another way", GET, ONE + "/content?disposition=x", 400, error("INVALID_QUERY", "disposition")),
+    *(
+        Case(f"a page with {query}", GET, f"/api/assets?{query}", 400, error(code, query.partition("=")[0]))
+        for query, code in [
+            ("limit=501", "INVALID_QUERY"),
+            ("limit=x", "INVALID_QUERY"),
+            ("offset=-1", "INVALID_QUERY"),
+            ("sort=colour", "INVALID_QUERY"),
+            ("order=up", "INVALID_QUERY"),
+            ("include_public=perhaps", "INVALID_QUERY"),
+            ("metadata_filter=[", "INVALID_QUERY"),
+            ("metadata_filter=1", "INVALID_QUERY"),
+            ("include_tags=" + ",".join(map(str, range(101))), "INVALID_QUERY"),
+            ("exclude_tags=" + ",".join(map(str, range(101))), "INVALID_QUERY"),
+            ("name_contains=%00", "INVALID_QUERY"),
+            ("after=e30&sort=last_access_time", "INVALID_CURSOR"),
+        ]
+    ),
+    *(
+        Case(f"{path} with {query}", GET, f"{path}?{query}", 400, error("INVALID_QUERY", query.partition("=")[0]))
+        for path, queries in [
+            ("/api/tags", ["limit=1001", "offset=-1", "order=up", "include_zero=2", "include_public=2", "prefix=%00"]),
+            ("/api/assets/tags/refine", ["limit=1001", "metadata_filter=x", "include_public=2", "name_contains=%00"]),
+        ]
+        for query in queries
+    ),
+]
+
+
+def is_jpeg(world: World, answer: Any) -> bool:
+    return Image.open(io.BytesIO(answer)).format == "JPEG"
+
+
+VIEW = "/api/view?res=64&filename="
+SHOW = [
+    Case("a thumbnail", GET, VIEW + "scanned.png", 200, {}, check=is_jpeg),
+    Case("the transparency", GET, VIEW + "scanned.png&channel=alpha", 200, {}, check=is_jpeg),
+    Case("a thumbnail of an input", GET, VIEW + "photo.png&type=input", 200, {}, check=is_jpeg),
+    Case("a thumbnail by its hash", GET, VIEW + digest(png(100)), 200, {}, check=is_jpeg),
+    *(
+        Case(
+            f"a thumbnail with {query}",
+            GET,
+            f"/api/view?filename=scanned.png&{query}",
+            400,
+            error("INVALID_QUERY", name),
+        )
+        for query, name in [
+            ("res=63", "res"),
+            ("res=1025", "res"),
+            ("res=x", "res"),
+            ("res=64&channel=x", "channel"),
+            ("res=64&type=models", "type"),
+        ]
+    ),
+    Case("a thumbnail of nothing", GET, "/api/view?res=64", 400, error("INVALID_QUERY", "filename")),
+    Case("a thumbnail from elsewhere", GET, VIEW + "../scanned.png", 400, error("INVALID_NAME", "filename")),
+    Case("a folder elsewhere", GET, VIEW + "scanned.png&subfolder=..", 400, error("INVALID_NAME", "subfolder")),
+    Case("a thumbnail of a text", GET, VIEW + "note.txt", 400, error("NO_THUMBNAIL")),
+    Case("a thumbnail of half a picture", GET, VIEW + "broken.png", 400, error("IMAGE_UNREADABLE")),
+    Case("a thumbnail of a bomb", GET, VIEW + "bomb.png", 400, error("IMAGE_TOO_LARGE")),
+    Case("a thumbnail of what is not there", GET, VIEW + "x.png", 404, error("FILE_NOT_FOUND")),
+    Case("a hash that nothing has", GET, VIEW + "blake3:" + "0" * 64, 404, error("FILE_NOT_FOUND")),
+]
+
+SEED, PRUNE = "/api/assets/seed", "/api/assets/prune"
+UPKEEP = [
+    *(
+        Case(
+            f"a scan of {str(value)[:30]}", POST, SEED, 400, error("INVALID_BODY", "roots"), json_body({"roots": value})
+        )
+        for value in ([], ["nowhere"], ["input", "../x"], ["/"], ["input/sub"], "input")
+    ),
+    Case("a scan of a number", POST, SEED, 400, error("INVALID_BODY"), json_body({"roots": [1]})),
+    Case("a scan of half a body", POST, SEED, 400, error("INVALID_BODY"), raw(b"{")),
+    Case("no scan to stop", POST, SEED + "/cancel", 200, {"status": "idle"}),
+    Case("how the scan went", GET, SEED + "/status", 200, {"status": "completed"}),
+    Case("nothing to mark", POST, PRUNE, 200, {"status": "completed", "marked": 0}),
+    Case(
+        "a scan",
+        POST,
+        SEED,
+        200,
+        {"status": "started"},
+        json_body({"roots": ["input", "loras"]}),
+        check=lambda world, answer: world.server.wait_until_read() is None,
+    ),
+]
+
+# Every operation, asked for something that it would do.
+WORKING: list[tuple[str, str, Request]] = [
+    (GET, ASSETS, lambda world: {}),
+    (POST, ASSETS, upload()),
+    (POST, FROM_HASH, json_body({"hash": OUTPUT_HASH, "tags": ["output"]})),
+    (GET, ONE, lambda world: {}),
+    (PUT, ONE, json_body({"name": "other"})),
+    (DELETE, ONE, lambda world: {}),
+    (GET, ONE + "/content", lambda world: {}),
+    (POST, TAGS, json_body({"tags": ["x"]})),
+    (DELETE, TAGS, json_body({"tags": ["x"]})),
+    (HEAD, "/api/assets/hash/" + MODEL_HASH, lambda world: {}),
+    (GET, "/api/tags", lambda world: {}),
+    (GET, "/api/assets/tags/refine", lambda world: {}),
+    (POST, SEED, lambda world: {}),
+    (GET, SEED + "/status", lambda world: {}),
+    (POST, SEED + "/cancel", lambda world: {}),
+    (POST, PRUNE, lambda world: {}),
+    (GET, VIEW + "scanned.png", lambda world: {}),
+]
+
+
+def by(user: str, request: Request) -> Request:
+    """The same request, of another user."""
+
+    def changed(world: World) -> dict[str, Any]:
+        options = request(world)
+        return {**options, "headers": {**options.get("headers", {}), "comfy-user": world.users[user]}}
+
+    return changed
+
+
+# Pictures in a page come without a user, so that viewFile answers anybody.
+UNKNOWN_USER = [
+    Case(f"{method} {path} of nobody", method, path, 401, error("UNAUTHORIZED"), by("nobody", request))
+    for method, path, request in WORKING
+    if path != VIEW + "scanned.png"
+]
+ANOTHERS = [
+    *(
+        Case(f"{method} {path} of Ann's", method, path, 404, error("ASSET_NOT_FOUND"), request)
+        for method, path, request in WORKING
+        if path.startswith(ONE)
+    ),
+    Case("Ann's content", HEAD, "/api/assets/hash/" + digest(png(1)), 404),
+    Case("Ann's picture", GET, VIEW + digest(png(1)), 404, error("FILE_NOT_FOUND")),
+    Case("her assets", GET, "/api/assets?include_tags=input", 200, {"total": 1}),
+    Case("her tags", GET, "/api/assets/tags/refine?include_tags=input", 200, {"tag_counts.input": 1}),
+    Case(
+        "a reference to Ann's content",
+        POST,
+        FROM_HASH,
+        404,
+        error("ASSET_NOT_FOUND", "hash"),
+        json_body({"hash": digest(png(1)), "tags": ["input"]}),
+    ),
+    Case(
+        "Ann's id",
+        POST,
+        ASSETS,
+        400,
+        error("INVALID_ID", "id"),
+        lambda world: upload(("id", world.ids["upload"]))(world),
+    ),
+    Case(
+        "Ann's picture as a preview",
+        POST,
+        ASSETS,
+        400,
+        error("INVALID_PREVIEW_ID", "preview_id"),
+        lambda world: upload(("preview_id", world.ids["upload"]))(world),
+    ),
+    Case(
+        "Ann's picture as the preview of a model",
+        PUT,
+        "/api/assets/{model}",
+        404,
+        error("ASSET_NOT_FOUND", "preview_id"),
+        lambda world: body({"preview_id": world.ids["upload"]}),
+    ),
+    Case("Ann's content once more", POST, ASSETS, 201, {"created_new": True}, upload(content=png(1)), on_disk),
+]
+STORE_AWAY = [
+    Case(f"{method} {path} without a store", method, path, 500, error("STORE_UNAVAILABLE"), request)
+    for method, path, request in WORKING
 ]
 
 
@@ -863,30 +1097,111 @@ def find(answer: Any, path: str) -> Any:
 def run(world: World, case: Case) -> None:
     before = world.state()
     path = case.path.format(**world.ids)
-    status, answer, headers = world.send(case.method, quote(path, safe="/?=&:,"), **case.request(world))
-    assert status == case.status, (case.id, status, answer)
-    for member, value in case.expected.items():
-        wanted = value.format(**world.ids) if isinstance(value, str) else value
-        assert find(answer, member) == wanted, (case.id, member, answer)
-    assert case.check(world, answer), (case.id, answer)
-    if status >= 400 or case.method in (GET, HEAD):
+    answer = world.send(case.method, quote(path, safe="/?=&:,%"), **case.request(world))
+    assert answer.status == case.status, (case.id, answer)
+    is_json = answer.headers.get_content_type() == "application/json" and case.method != HEAD
+    content = answer.json if is_json else answer.body
+    if case.method != HEAD:
+        for member, value in case.expected.items():
+            wanted = value.format(**world.ids) if isinstance(value, str) else value
+            assert find(content, member) == wanted, (case.id, member, answer)
+    assert case.check(world, content), (case.id, answer)
+    if answer.status >= 400 or case.method in (GET, HEAD):
         assert world.state() == before, case.id
-    if status >= 400 and case.method != HEAD:
-        assert headers.get_content_type() == "application/json"
-        assert set(answer) <= {"code", "message", "details"} and answer["message"], answer
+    if answer.status >= 400 and case.method != HEAD:
+        assert is_json and set(content) <= {"code", "message", "details"} and content["message"], answer
 
 
-@pytest.mark.parametrize(
-    "cases",
-    [READ, REFER, CREATE, UPDATE, EDIT_TAGS, UNKNOWN_IDS, REMOVE],
-    ids=["read", "refer", "create", "update", "tags", "unknown ids", "delete"],
-)
-def test_the_family(world: World, cases: list[Case]) -> None:
-    world.ids["spare"] = world.upload(world.new_picture(), "spare.png")
+def run_all(world: World, cases: list[Case]) -> None:
     wrong = []
     for case in cases:
         try:
             run(world, case)
-        except (AssertionError, LookupError) as error:
+        except (AssertionError, LookupError, TypeError) as error:
             wrong.append(repr(error))
     assert not wrong, "\n".join(wrong)
+
+
+FAMILY = {
+    "read": READ,
+    "show": SHOW,
+    "refer": REFER,
+    "create": CREATE,
+    "update": UPDATE,
+    "tags": EDIT_TAGS,
+    "unknown ids": UNKNOWN_IDS,
+    "delete": REMOVE,
+    "upkeep": UPKEEP,
+}
+
+
+@pytest.mark.parametrize("group", FAMILY)
+def test_the_family(world: World, group: str) -> None:
+    world.ids["spare"] = world.upload(world.new_picture(), "spare.png")
+    run_all(world, FAMILY[group])
+
+
+@pytest.mark.parametrize("cases", [UNKNOWN_USER, ANOTHERS], ids=["an unknown user", "another's assets"])
+def test_several_users(shared_world: World, cases: list[Case]) -> None:
+    run_all(shared_world, cases)
+
+
+def test_a_store_that_cannot_be_opened(broken_world: World) -> None:
+    run_all(broken_world, STORE_AWAY)
+
+
+@contextmanager
+def blocked(folder: Path) -> Iterator[None]:
+    """A file where a folder should be."""
+    aside = folder.with_name(folder.name + "-aside")
+    if folder.exists():
+        folder.rename(aside)
+    folder.write_bytes(b"")
+    try:
+        yield
+    finally:
+        folder.unlink()
+        if aside.exists():
+            aside.rename(folder)
+
+
+def test_a_disk_that_refuses(world: World) -> None:
+    world.ids["kept"] = world.upload(world.new_picture(), "kept.png")
+    with blocked(world.base / "temp"):
+        run(world, Case("no folder", POST, ASSETS, 500, error("STORAGE_FAILED"), upload(("tags", '["temp"]'))))
+    with blocked(world.base / "user/__comfy_assets/trash"):
+        run(world, Case("no trash", DELETE, "/api/assets/{kept}", 500, error("STORAGE_FAILED")))
+
+
+def test_a_file_that_has_vanished(world: World) -> None:
+    world.ids["vanished"] = world.upload(world.new_picture(), "vanished.png")
+    (world.base / "input/vanished.png").unlink()
+    answer = world.send(GET, f"/api/assets/{world.ids['vanished']}/content")
+    assert (answer.status, answer.json["code"]) == (404, "ASSET_CONTENT_MISSING")
+
+
+def test_every_status_of_every_operation_has_a_row() -> None:
+    """302 is for servers that keep files elsewhere."""
+    if not CONTRACT.is_file():
+        pytest.skip("shared/contract/openapi.yaml is not beside the checkout")
+    paths = yaml.load(CONTRACT.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))["paths"]
+    cases = [case for group in FAMILY.values() for case in group] + UNKNOWN_USER + ANOTHERS + STORE_AWAY
+    seen = {(operation_of(case), str(case.status)) for case in cases}
+    family = [route for route in ROUTES if route.path.startswith(("/api/assets", "/api/tags", "/api/view"))]
+    wanted = {
+        (route.operation, status)
+        for route in family
+        for status in paths[route.path][route.method.lower()]["responses"]
+        if status != "302"
+    }
+    assert wanted - seen == set()
+    assert {route.operation for route in family} == {operation for operation, _ in seen}
+
+
+def operation_of(case: Case) -> str:
+    """The operation that a row is about."""
+    path = case.path.partition("?")[0]
+    for route in sorted(ROUTES, key=lambda route: "{" in route.path):  # fixed paths first
+        if route.method == case.method and re.fullmatch(re.sub(r"{\w+}", "[^/]+", route.path), path):
+            return route.operation
+    raise LookupError(path)

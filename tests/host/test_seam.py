@@ -91,6 +91,7 @@ def test_the_store_is_never_part_of_the_library(make: MakeHost, tmp_path: Path) 
 )
 def test_users(make: MakeHost, tmp_path: Path, multi_user: bool, header: str | None, user: str | None) -> None:
     host = make(tmp_path, multi_user)
+    assert host.is_multi_user() is multi_user
     request = make_mocked_request("GET", "/api/assets", headers={"comfy-user": header} if header else {})
     if user is None:
         with pytest.raises(UnknownUserError):

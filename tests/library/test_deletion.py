@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from aiohttp import FormData
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets import placing
+from comfy_assets_node.comfy_assets.db import references
 from comfy_assets_node.comfy_assets.db import trash as trash_rows
 from comfy_assets_node.comfy_assets.errors import AssetNotFoundError
 
@@ -311,7 +313,7 @@ async def test_a_file_that_cannot_be_moved_leaves_all_as_it_was(library: Any, mo
     def refuse(source: Path, target: Path) -> None:
         raise PermissionError(13, "The process cannot access the file")
 
-    monkeypatch.setattr(placing, "move_anywhere", refuse)
+    monkeypatch.setattr(placing, "move_to_free", refuse)
     await delete(library, asset, 500)
     assert await names(library) == ["up.bin"]
     assert (library.base / asset["file_path"]).read_bytes() == UPLOADED
@@ -328,6 +330,108 @@ async def test_a_store_that_fails_puts_the_file_back(library: Any, monkeypatch: 
     assert (library.base / asset["file_path"]).read_bytes() == UPLOADED
     assert stored(library) == []
     assert await names(library) == ["up.bin"]
+
+
+async def test_an_upload_whose_file_is_gone_can_be_deleted(library: Any) -> None:
+    asset = await upload(library)
+    (library.base / asset["file_path"]).unlink()
+    await delete(library, asset)
+    assert await library.assets() == [] and stored(library) == []
+    await library.scan()
+    assert await library.assets() == []
+
+
+@pytest.fixture
+async def two_volumes(library: Any, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The trash is on another volume. What is copied, and whether the store could be written meanwhile."""
+    copies: list[bool] = []
+    copy = placing.copy_to_volume
+    loop = asyncio.get_running_loop()
+    trash = library.host.data_directory() / "trash"
+
+    async def can_write() -> bool:
+        async def write() -> None:
+            async with library.services.db.transaction():
+                pass
+
+        try:
+            await asyncio.wait_for(write(), 5)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    def noted(source: Path, target: Path) -> None:
+        copies.append(asyncio.run_coroutine_threadsafe(can_write(), loop).result())
+        copy(source, target)
+
+    def is_same_volume(source: Path, folder: Path) -> bool:
+        return source.is_relative_to(trash) == folder.is_relative_to(trash)
+
+    monkeypatch.setattr(placing, "copy_to_volume", noted)
+    monkeypatch.setattr(placing, "is_same_volume", is_same_volume)
+    return copies
+
+
+async def test_the_store_is_free_while_files_are_copied_between_volumes(library: Any, two_volumes: list[bool]) -> None:
+    asset = await upload(library)
+    place = library.base / asset["file_path"]
+    before = place.stat()
+    await delete(library, asset)
+    assert stored(library) == [UPLOADED] and not place.exists()
+    await library.services.trash.restore(asset["id"])
+    assert two_volumes == [True, True]
+    assert stored(library) == [] and place.read_bytes() == UPLOADED
+    assert place.stat().st_mtime_ns == before.st_mtime_ns
+    assert sorted(path.name for path in place.parent.iterdir()) == [place.name]
+    assert [found["id"] for found in await library.assets()] == [asset["id"]]
+
+
+async def test_between_volumes_a_store_that_fails_changes_nothing(
+    library: Any, two_volumes: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("the store has failed")
+
+    asset = await upload(library)
+    place = library.base / asset["file_path"]
+    with monkeypatch.context() as broken:
+        broken.setattr(trash_rows, "hide", fail)
+        await delete(library, asset, 500)
+    assert place.read_bytes() == UPLOADED and stored(library) == []
+    await delete(library, asset)
+    with monkeypatch.context() as broken, pytest.raises(RuntimeError):
+        broken.setattr(references, "settle", fail)
+        await library.services.trash.restore(asset["id"])
+    assert stored(library) == [UPLOADED] and list(place.parent.iterdir()) == []
+    assert [entry.id for entry in await library.services.trash.entries()] == [asset["id"]]
+
+
+async def test_an_asset_that_is_deleted_twice_at_once(library: Any, two_volumes: list[bool]) -> None:
+    asset = await upload(library)
+    answers = await asyncio.gather(*(library.client.delete(f"/api/assets/{asset['id']}") for _ in range(8)))
+    assert sorted(answer.status for answer in answers) == [204] + [404] * 7
+    assert stored(library) == [UPLOADED] and list((library.base / "input").iterdir()) == []
+    restored = await asyncio.gather(
+        *(library.services.trash.restore(asset["id"]) for _ in range(8)), return_exceptions=True
+    )
+    assert sum(isinstance(each, AssetNotFoundError) for each in restored) == 7
+    assert stored(library) == [] and [p.name for p in (library.base / "input").iterdir()] == ["up.bin"]
+
+
+async def test_a_file_that_changes_while_it_is_copied_is_not_deleted(
+    library: Any, two_volumes: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = await upload(library)
+    place = library.base / asset["file_path"]
+    copy = placing.copy_to_volume
+
+    def changing(source: Path, target: Path) -> None:
+        copy(source, target)
+        place.write_bytes(b"saved once more")
+
+    monkeypatch.setattr(placing, "copy_to_volume", changing)
+    await delete(library, asset, 500)
+    assert place.read_bytes() == b"saved once more" and stored(library) == []
 
 
 async def test_a_server_killed_between_file_and_store_puts_the_file_back(make_library: Any) -> None:

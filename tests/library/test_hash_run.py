@@ -292,3 +292,28 @@ async def test_stopping_in_the_middle_and_opening_again(
     await again.scan()
     assert all(a["hash"] for a in await again.assets())
     assert len(await again.assets()) == 200
+
+
+async def test_references_follow_the_content_that_files_lose_and_gain(library: Any) -> None:
+    """Also when the hash run is the first to notice, and when the content turns up elsewhere."""
+    library.write("output/a.bin", b"first")
+    await library.scan()
+    body = {"hash": f"blake3:{blake3(b'first').hexdigest()}", "tags": ["output", "mine"]}
+    async with library.client.post("/api/assets/from-hash", json=body) as response:
+        reference = await response.json()
+
+    async def tags() -> list[str]:
+        return list((await library.get(f"/api/assets/{reference['id']}"))["tags"])
+
+    library.write("output/a.bin", b"second")
+    await library.scan()
+    assert await tags() == ["output", "mine", "missing"]
+    library.write("input/b.bin", b"first")
+    await library.scan()
+    assert await tags() == ["output", "mine"]
+    (library.base / "input/b.bin").unlink()
+    await library.scan()
+    assert await tags() == ["output", "mine", "missing"]
+    library.write("input/c.bin", b"first")
+    await library.scan()
+    assert await tags() == ["output", "mine"]

@@ -380,3 +380,16 @@ async def test_references_to_content_that_was_missing_are_whole_again(library: A
     library.write("output/b.png", png())
     await finish(library, JOB, "b.png")
     assert "missing" not in (await library.get(f"/api/assets/{reference['id']}"))["tags"]
+
+
+async def test_references_to_content_that_was_written_over_are_missing(library: Any) -> None:
+    """Until a file holds it again."""
+    library.write("output/a.png", png(1))
+    await finish(library, JOB, "a.png")
+    body = {"hash": f"blake3:{blake3(png(1)).hexdigest()}", "tags": ["output", "mine"]}
+    async with library.client.post("/api/assets/from-hash", json=body) as response:
+        reference = await response.json()
+    for color, tags in ((2, ["output", "mine", "missing"]), (1, ["output", "mine"])):
+        library.write("output/a.png", png(color))
+        await finish(library, JOB, "a.png")
+        assert (await library.get(f"/api/assets/{reference['id']}"))["tags"] == tags

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from comfy_assets_node.comfy_assets.assets import raster
 from comfy_assets_node.comfy_assets.assets.hasher import ChangedWhileReading
-from comfy_assets_node.comfy_assets.assets.raster import MAX_PIXELS, fitted
+from comfy_assets_node.comfy_assets.assets.raster import MAX_PIXELS, MAX_PIXELS_AT_ONCE, fitted
 from comfy_assets_node.comfy_assets.assets.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.assets.walker import file_stat
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError, ImageUnreadableError, NoThumbnailError
@@ -380,6 +380,14 @@ def test_a_picture_at_the_limit_is_decoded(make: Make) -> None:
     assert make(saved(image, "PNG", compress_level=1)).size == (64, 1)
     with pytest.raises(ImageTooLargeError):
         make(png_of(width, MAX_PIXELS // width + 1))
+
+
+def test_formats_that_are_decoded_at_once_have_a_limit_of_their_own(make: Make) -> None:
+    with pytest.raises(ImageTooLargeError) as raised:
+        make(webp_of(7681, 4369))
+    assert raised.value.details == {"width": 7681, "height": 4369, "max_pixels": MAX_PIXELS_AT_ONCE}
+    with pytest.raises(ImageUnreadableError):  # it is decoded, and is not what its header says
+        make(webp_of(7680, 4320))
 
 
 def test_a_file_of_too_many_bytes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,6 @@ CREATE TABLE job_records (
 -- Documents that nothing refers to any more are found by these.
 CREATE INDEX job_records_by_graph ON job_records (graph_id);
 CREATE INDEX job_records_by_workflow ON job_records (workflow_id) WHERE workflow_id IS NOT NULL;
-CREATE INDEX content_documents_by_document ON content_documents (document_id);
 
 -- Jobs with ids up to `indexed_upto` are in the index of words (`search_tables.py`), those above are not.
 CREATE TABLE job_search (

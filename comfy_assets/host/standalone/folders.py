@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...names import FileType, UnsafeName, relative_parts, split_annotation
 from ..base import Folder, HostFolders
+from .extra_paths import ExtraFolder
 
 DATA_DIRECTORY = "__comfy_assets"
 
@@ -46,10 +47,16 @@ CATEGORIES: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
 }
 
 
-class BaseFolders:
-    """Every folder of a server whose base directory is ``base``; nothing is read or made until asked for."""
+_CODE_CATEGORY = "custom_nodes"
 
-    def __init__(self, base: Path) -> None:
+
+class BaseFolders:
+    """Every folder of a server whose base directory is ``base``; nothing is read or made until asked for.
+
+    ``extra`` are model folders in other places, of categories that may be new ones.
+    """
+
+    def __init__(self, base: Path, extra: Sequence[ExtraFolder] = ()) -> None:
         self.base = Path(os.path.abspath(base))  # noqa: PTH100  not resolve(): links stay as the user named them
         self.models = self.base / "models"
         self.input = self.base / "input"
@@ -57,13 +64,29 @@ class BaseFolders:
         self.temp = self.base / "temp"
         self.user = self.base / "user"
         self.custom_nodes = self.base / "custom_nodes"
+        self._code = [self.custom_nodes, *(each.path for each in extra if each.category == _CODE_CATEGORY)]
+        self._models = {
+            category: ([self.models / name for name in names], suffixes)
+            for category, (names, suffixes) in CATEGORIES.items()
+        }
+        self._own = [path for paths, _ in self._models.values() for path in paths]
+        self._add(each for each in extra if each.category != _CODE_CATEGORY)
+
+    def _add(self, extra: Iterable[ExtraFolder]) -> None:
+        for each in extra:
+            paths, _ = self._models.setdefault(each.category, ([], ANY_FILE))
+            if each.path in paths:
+                if not each.is_first:
+                    continue
+                paths.remove(each.path)
+            paths.insert(0 if each.is_first else len(paths), each.path)
 
     def library(self) -> HostFolders:
         """What belongs to the library, and what inside the base directory does not."""
         categories = tuple(
             Folder("models", path, category, extensions)
-            for category, (_, extensions) in CATEGORIES.items()
-            for path in self.category_paths(category)
+            for category, (paths, extensions) in self._models.items()
+            for path in paths
         )
         return HostFolders(
             folders=(
@@ -72,13 +95,17 @@ class BaseFolders:
                 Folder("input", self.input),
                 Folder("output", self.output),
             ),
-            excluded=(self.user, self.temp, self.custom_nodes),
+            excluded=(self.user, self.temp, *self._code),
             temp=self.temp,
         )
 
     def category_paths(self, category: str) -> tuple[Path, ...]:
         """The folders of a loader category. Raises KeyError when there is no such category."""
-        return tuple(self.models / name for name in CATEGORIES[category][0])
+        return tuple(self._models[category][0])
+
+    def categories(self) -> list[str]:
+        """The loader categories by name."""
+        return list(self._models)
 
     def of_type(self, file_type: str) -> Path | None:
         """The folder that the API calls "input", "output" or "temp"; None for any other word."""
@@ -96,9 +123,8 @@ class BaseFolders:
         return folder.joinpath(*relative_parts(bare))
 
     def prepare(self) -> None:
-        """Make the folders that are missing."""
-        wanted = [path for category in CATEGORIES for path in self.category_paths(category)]
-        wanted += [self.input, self.output, self.temp, self.user, self.custom_nodes]
+        """Make the folders inside the base directory that are missing."""
+        wanted = [*self._own, self.input, self.output, self.temp, self.user, self.custom_nodes]
         for path in wanted:
             path.mkdir(parents=True, exist_ok=True)
 
@@ -114,7 +140,7 @@ class BaseFolders:
 
     def model_names(self, category: str) -> list[str]:
         """The files a loader of this category offers, relative to its folders. Raises KeyError."""
-        extensions = CATEGORIES[category][1]
+        extensions = self._models[category][1]
         found = {
             name
             for root in self.category_paths(category)

@@ -18,6 +18,7 @@ from ..base import HostFolders, HostInfo, Plugin, PromptListener, QueueSnapshot,
 from ..hooks import PromptHooks
 from ..nodes import declared_choices
 from .executor import Executor
+from .extra_paths import ExtraFolder
 from .folders import DATA_DIRECTORY, BaseFolders
 from .image_nodes import register_image_nodes
 from .messages import MessageHub
@@ -38,11 +39,13 @@ class StandaloneHost:
     """Implements ``Host`` with a server of its own. Nothing is written before the application starts.
 
     ``nodes`` is the registry of what graphs may use and ``features`` what /features and the websocket's
-    handshake say; both may be added to at any time.
+    handshake say; both may be added to at any time. ``extra_folders`` are model folders in other places.
     """
 
-    def __init__(self, base_directory: Path, *, multi_user: bool = False) -> None:
-        self._folders = BaseFolders(base_directory)
+    def __init__(
+        self, base_directory: Path, *, multi_user: bool = False, extra_folders: Sequence[ExtraFolder] = ()
+    ) -> None:
+        self._folders = BaseFolders(base_directory, extra_folders)
         self._users = Users(self._folders.user, multi_user=multi_user)
         self._hub = MessageHub()
         self._queue = self.execution = PromptQueue(self._queue_changed)
@@ -68,6 +71,9 @@ class StandaloneHost:
 
     def user_of(self, request: web.Request) -> str:
         return self._users.identify(request.headers)
+
+    def is_multi_user(self) -> bool:
+        return self._users.multi_user
 
     def queue(self) -> QueueSnapshot:
         return self._queue.snapshot()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..base import QueueSnapshot
-from ..execution import REDACTED, FinishedPrompt, QueueListener, QueueListing, SubmittedPrompt
+from ..execution import REDACTED, FinishedPrompt, QueueListener, QueueListing, SubmittedPrompt, number_after
 from ..hooks import QueueListeners
 
 MAX_HISTORY = 10_000
@@ -186,8 +185,7 @@ class PromptQueue:
                 extra = {key: value for key, value in each.extra_data.items() if value != REDACTED}
                 prompt = QueuedPrompt(each.number, each.prompt_id, each.graph, extra, tuple(each.outputs))
                 heapq.heappush(self._waiting, (prompt.number, next(self._arrival), prompt))
-                if math.isfinite(each.number):
-                    self._next_number = max(self._next_number, math.floor(each.number) + 1)
+                self._next_number = max(self._next_number, number_after([each.number]))
             self._ready.notify()
         self._on_change()
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from ..base import RewritePrompt
 from .answers import Refusal, json_answer, query_integer, read_object, strings, text_or_none
 from .executor import Executor
-from .folders import CATEGORIES, BaseFolders
+from .folders import BaseFolders
 from .messages import MessageHub
 from .nodes import NodeRegistry, describe
 from .page import show_page
@@ -161,11 +161,11 @@ class Routes:
         return json_answer(self._parts.features)
 
     async def _categories(self, request: web.Request) -> web.Response:
-        return json_answer(list(CATEGORIES))
+        return json_answer(self._parts.folders.categories())
 
     async def _models(self, request: web.Request) -> web.Response:
         category = request.match_info["category"]
-        if category not in CATEGORIES:
+        if category not in self._parts.folders.categories():
             raise Refusal("There is no such category.", status=404)
         return json_answer(await asyncio.to_thread(self._parts.folders.model_names, category))
 

@@ -1,0 +1,64 @@
+"""``extra_model_paths.yaml``: model folders in other places, as ComfyUI reads them from that file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FILE_NAME = "extra_model_paths.yaml"
+
+# What the categories of earlier versions are called now.
+_RENAMED = {"unet": "diffusion_models", "clip": "text_encoders"}
+
+
+@dataclass(frozen=True)
+class ExtraFolder:
+    """A folder of a category. ``is_first``: before the category's own folders, as the one for new files."""
+
+    category: str
+    path: Path
+    is_first: bool = False
+
+
+def read_extra_folders(file: Path) -> list[ExtraFolder]:
+    """The folders that a configuration file names, in its order; they need not be there.
+
+    Relative paths start from the file's folder. Raises OSError when the file cannot be read; ValueError, which names
+    the file, when it is malformed or PyYAML is not installed.
+    """
+    try:
+        import yaml  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ValueError(f"{file} can only be read with PyYAML (pip install pyyaml)") from error
+    try:
+        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return [folder for section in _mapping(sections).values() for folder in _of_section(_mapping(section), file)]
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{file} is malformed: {error}") from error
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"names and values are expected, not {value!r}")
+    return {str(name): each for name, each in value.items()}
+
+
+def _of_section(section: dict[str, Any], file: Path) -> Iterator[ExtraFolder]:
+    start = Path(os.path.abspath(file)).parent  # noqa: PTH100  not resolve(): links stay as the user named them
+    base = start / os.path.expandvars(Path(_text(section.pop("base_path", ""))).expanduser())
+    is_first = bool(section.pop("is_default", False))
+    for category, lines in section.items():
+        for line in filter(None, _text(lines).split("\n")):
+            path = Path(os.path.normpath(base / line))
+            yield ExtraFolder(_RENAMED.get(category, category), path, is_first)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a path is expected, not {value!r}")
+    return value

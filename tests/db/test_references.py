@@ -1,0 +1,53 @@
+"""Which references lose their content, and how many rows that is decided from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from comfy_assets_node.comfy_assets.assets.identity import new_ids
+from comfy_assets_node.comfy_assets.db import entries, references
+from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
+from comfy_assets_node.comfy_assets.db.contents import Facts
+from comfy_assets_node.comfy_assets.db.entries import NewEntry
+from comfy_assets_node.comfy_assets.models import REFERENCE
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    db = await Database.open(tmp_path / "library.db")
+    yield db
+    await db.close()
+
+
+async def refer(tx: Transaction, content: int, *tags: str) -> int:
+    """A reference to content that is in no file."""
+    entry = NewEntry(new_ids(1)[0], "", f"{content}.png", "image/png", tags, REFERENCE, 7)
+    return await entries.add(tx, entry, 10, Facts(bytes([content]) * 32, 10, "{}"))
+
+
+async def tags_of(tx: Transaction) -> dict[str, list[str]]:
+    rows = await tx.fetch_all("SELECT a.name, s.tags FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id")
+    return {name: json.loads(tags) for name, tags in rows}
+
+
+async def test_only_the_contents_in_question_are_looked_at(db: Database) -> None:
+    async with db.transaction() as tx:
+        first = await refer(tx, 1, "a")
+        await refer(tx, 2, "a")
+        touched = await references.contents_of(tx, [first])
+        await references.settle(tx, set())
+        assert await tags_of(tx) == {"1.png": ["a"], "2.png": ["a"]}
+        await references.settle(tx, touched)
+        assert await tags_of(tx) == {"1.png": ["a", "missing"], "2.png": ["a"]}
+        await references.settle(tx)
+        assert await tags_of(tx) == {"1.png": ["a", "missing"], "2.png": ["a", "missing"]}
+
+
+async def test_what_has_not_been_read_holds_no_content(db: Database) -> None:
+    async with db.transaction() as tx:
+        first = await refer(tx, 1, "a")
+        await tx.execute("UPDATE assets SET content_id = NULL")
+        assert await references.contents_of(tx, [first, first + 1]) == set()
