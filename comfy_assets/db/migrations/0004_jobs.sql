@@ -89,3 +89,15 @@ CREATE TABLE job_inputs (
 CREATE INDEX job_inputs_by_asset ON job_inputs (asset_id);
 CREATE INDEX folders_by_loader_prefix ON folders (loader_prefix) WHERE loader_prefix IS NOT NULL;
 CREATE INDEX folders_by_logical ON folders (logical);
+
+-- Documents are removed with the last job that has them, unless a content has them too. SQLite would look for that in
+-- all of content_documents, once for each of them, if that table said to what it refers: `jobs.delete` looks once.
+CREATE TABLE content_documents_unchecked (
+    content_id   INTEGER NOT NULL REFERENCES contents(id) ON DELETE CASCADE,
+    key          TEXT    NOT NULL,
+    document_id  INTEGER NOT NULL,                     -- of documents
+    PRIMARY KEY (content_id, key)
+) WITHOUT ROWID;
+INSERT INTO content_documents_unchecked SELECT content_id, key, document_id FROM content_documents;
+DROP TABLE content_documents;
+ALTER TABLE content_documents_unchecked RENAME TO content_documents;
