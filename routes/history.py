@@ -46,7 +46,7 @@ async def get_history(call: Call[History]) -> dict[str, Any]:
 @endpoint()
 async def get_entry(call: Call[NoQuery]) -> dict[str, Any]:
     """All there is of a job that is over; nothing as long as it is not (getHistoryForPrompt)."""
-    record = await call.services.jobs.record(call.path["id"], call.user)
+    record = await call.services.jobs.record(call.path["prompt_id"], call.user)
     return {record.job.id: history_detail(record)} if record.job.status in FINAL else {}
 
 
@@ -83,7 +83,7 @@ async def _remove_as_well(call: Call[NoQuery]) -> None:
 
 ROUTES = [
     Route("GET", "/api/history_v2", "getHistory", get_history),
-    Route("GET", "/api/history_v2/{id}", "getHistoryForPrompt", get_entry),
+    Route("GET", "/api/history_v2/{prompt_id}", "getHistoryForPrompt", get_entry),
     Route("POST", "/api/history", "manageHistory", manage_history),
 ]
 PASSAGES = [Passage("POST", "/history", stock_history)]

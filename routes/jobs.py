@@ -67,26 +67,26 @@ async def list_jobs(call: Call[ListJobs]) -> dict[str, Any]:
 @endpoint()
 async def get_job(call: Call[NoQuery]) -> JobDetailBody:
     """All there is of a job (getJobDetail)."""
-    return job_detail(await call.services.jobs.record(call.path["id"], call.user))
+    return job_detail(await call.services.jobs.record(call.path["job_id"], call.user))
 
 
 @endpoint()
 async def get_status(call: Call[NoQuery]) -> JobStatusBody:
     """The state of a job (getJobStatus)."""
-    return job_status(await call.services.jobs.get(call.path["id"], call.user))
+    return job_status(await call.services.jobs.get(call.path["job_id"], call.user))
 
 
 @endpoint()
 async def get_outputs(call: Call[NoQuery]) -> dict[str, Any]:
     """The assets that a job has shown, and where (an extension)."""
-    outputs = await call.services.jobs.outputs(call.path["id"], call.user)
+    outputs = await call.services.jobs.outputs(call.path["job_id"], call.user)
     return {"assets": [job_output(output) for output in outputs], "total": len(outputs)}
 
 
 @endpoint()
 async def cancel_job(call: Call[NoQuery]) -> dict[str, bool]:
     """Cancel a job (cancelJob)."""
-    job_id = call.path["id"]
+    job_id = call.path["job_id"]
     if not is_job_id(job_id):
         raise InvalidIdError("A job's id is a UUID.", details={"field": "job_id"})
     return {"cancelled": await call.services.jobs.cancel(job_id, call.user)}
@@ -135,8 +135,8 @@ def _next_cursor(page: Page[Job], request: JobPage) -> str | None:
 ROUTES = [
     Route("GET", "/api/jobs", "listJobs", list_jobs),
     Route("POST", "/api/jobs/cancel", "cancelJobs", cancel_jobs),
-    Route("GET", "/api/jobs/{id}", "getJobDetail", get_job),
-    Route("GET", "/api/jobs/{id}/assets", "listJobAssets", get_outputs),
-    Route("POST", "/api/jobs/{id}/cancel", "cancelJob", cancel_job),
-    Route("GET", "/api/job/{id}/status", "getJobStatus", get_status),
+    Route("GET", "/api/jobs/{job_id}", "getJobDetail", get_job),
+    Route("GET", "/api/jobs/{job_id}/assets", "listJobAssets", get_outputs),
+    Route("POST", "/api/jobs/{job_id}/cancel", "cancelJob", cancel_job),
+    Route("GET", "/api/job/{job_id}/status", "getJobStatus", get_status),
 ]

@@ -7,6 +7,7 @@ its own. The system frees the lock of a process that dies, so that the next serv
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 from contextlib import suppress
@@ -63,10 +64,13 @@ class Journal:
 
     def append(self, event: bytes) -> None:
         """Write an event. What cannot be written is still handed over in memory: the problem is logged once."""
+        line = event + b"\n"
         try:
             if self._file is None:
                 self._file = FileIO(self._folder / f"{self.seat}-{self._number}.log", "ab")
-            self._file.write(event + b"\n")
+            if self._file.write(line) != len(line):
+                self.rotate()  # so that a line cut short takes no other with it
+                raise OSError(errno.ENOSPC, "no space is left")
         except OSError as error:
             if not self._is_broken:
                 log.warning("Jobs are not safe from a crash, their journal cannot be written: %s", error)

@@ -68,7 +68,9 @@ class JobService:
     async def record(self, job_id: str, owner: str) -> JobRecord:
         """All there is of the job. Raises as ``get`` does."""
         job = await self.get(job_id, owner)
-        return (await jobs.records_of(self._db, [job.row_id]))[0]
+        for record in await jobs.records_of(self._db, [job.row_id]):
+            return record
+        raise JobNotFoundError("There is no such job.", details={"id": job_id})  # it was removed between the two
 
     async def outputs(self, job_id: str, owner: str) -> Sequence[JobOutput]:
         """The assets that the job has shown. Raises as ``get`` does."""

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +70,20 @@ NODE_CLASS_MAPPINGS = {"Hold": Hold, "Fail": Fail, "ShowSecret": ShowSecret, "Fa
 """
 
 
+def free_port() -> int:
+    """A port that no system gives to those who ask for any: servers of other tests come and go on these."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Server:
     """A server process on a base directory; killed at the end of its ``with`` block."""
 
     def __init__(self, base: Path, command: list[str], environment: Mapping[str, str]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.base = base
         self._log = base / "server.log"
         with self._log.open("ab") as log:
@@ -141,12 +148,12 @@ class Client:
 
     def get(self, path: str) -> Any:
         status, body = self.send("GET", path)
-        assert status == 200, (path, status, body)
+        assert status == 200, (path, status, body, self.server.log[-4000:])
         return json.loads(body)
 
     def post(self, path: str, value: Any = None) -> Any:
         status, body = self.send("POST", path, value)
-        assert status == 200, (path, status, body)
+        assert status == 200, (path, status, body, self.server.log[-4000:])
         return json.loads(body) if body else None
 
     def submit(self, graph: Any, path: str = "/prompt", **more: Any) -> str:

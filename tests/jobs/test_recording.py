@@ -264,3 +264,24 @@ async def test_without_a_store_nothing_is_kept_in_memory(tmp_path: Path, make_li
     queue.finish({}, SUCCESS)
     assert (await library.get("/api/jobs", 500))["code"] == "STORE_UNAVAILABLE"
     assert library.services._recorder._waiting == []
+
+
+async def test_a_job_that_is_removed_while_it_is_asked_for(library: Any) -> None:
+    queue = library.host.execution
+    submit(queue)
+    queue.start()
+    queue.finish({}, SUCCESS)
+    jobs = library.services.jobs
+    found = jobs.get
+
+    async def get_and_remove(job_id: str, owner: str) -> Any:
+        job = await found(job_id, owner)
+        await jobs.delete([job_id], owner)
+        return job
+
+    jobs.get = get_and_remove
+    for path in (f"/api/jobs/{ID}", f"/api/history_v2/{ID}"):
+        assert (await library.get(path, 404))["code"] == "JOB_NOT_FOUND"
+        submit(queue)
+        queue.start()
+        queue.finish({}, SUCCESS)

@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 import sqlite3
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -335,3 +336,26 @@ async def test_a_store_that_is_busy_for_a_while_loses_nothing(
     assert await seat.states() == {A: "pending", B: "pending"}
     assert journals(seat.data) == []
     assert "kept and tried again" in caplog.text
+
+
+async def test_a_line_that_a_full_disk_cuts_short_takes_no_other_with_it(
+    open_seat: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    seat = await open_seat()
+    seat.submit(A, 0)
+
+    class Full(FileIO):
+        """Takes the beginning of a line, as a file on a full disk may."""
+
+        def write(self, data: Any) -> int:
+            return super().write(data[:20])
+
+    (log,) = journals(seat.data)
+    seat.journal._file.close()
+    seat.journal._file = Full(seat.data / "queue" / log, "ab")
+    seat.submit(B, 1)
+    seat.submit(C, 2)
+    warnings = [each.getMessage() for each in caplog.records if "journal cannot be written" in each.getMessage()]
+    assert len(warnings) == 1
+    await seat.die()
+    assert await (await open_seat()).states() == {A: "pending", C: "pending"}
