@@ -88,7 +88,7 @@ class Database:
         async with self._write_lock:
             try:
                 await self._writer.execute("BEGIN IMMEDIATE")
-                yield Transaction(self._writer)
+                yield Transaction(self._writer, can_search=self.can_search)
                 await self._writer.commit()
             except BaseException:
                 await asyncio.shield(self._writer.rollback())
@@ -121,9 +121,10 @@ class Database:
 
 
 class Transaction:
-    """The statements of one write transaction."""
+    """The statements of one write transaction; ``can_search`` is the store's."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: aiosqlite.Connection, *, can_search: bool) -> None:
+        self.can_search = can_search
         self._connection = connection
 
     async def execute(self, sql: str, parameters: Iterable[Any] = ()) -> int:

@@ -32,6 +32,11 @@ async def start_over(tx: Transaction, rules: str) -> None:
     await tx.execute("UPDATE job_search SET indexed_upto = 0, rules = ?", (rules,))
 
 
+async def distrust(tx: Transaction) -> None:
+    """Have the index made anew before it is used again."""
+    await tx.execute("UPDATE job_search SET rules = ''")
+
+
 async def graphs_to_index(db: Database, limit: int) -> list[tuple[int, bytes]]:
     """The next jobs that are not indexed: rows and compressed graphs."""
     rows = await db.fetch_all(

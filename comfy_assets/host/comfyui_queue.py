@@ -231,13 +231,18 @@ def _finished(queue: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> F
         prompt_id = _id_of(queue.currently_running[item_id])
         return FinishedPrompt(
             prompt_id,
-            result.get("outputs") or {},
-            result.get("meta") or {},
+            _mapping(result.get("outputs")),
+            _mapping(result.get("meta")),
             None if status is None else status._asdict(),
         )
     except (AttributeError, LookupError, TypeError):
         log.exception("A finished prompt could not be recognized")
         return None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """What is no mapping, as only a foreign pack would hand it over, tells nothing."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _has_sensitive_part(queue: Any) -> bool:

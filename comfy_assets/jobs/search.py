@@ -56,7 +56,13 @@ class JobSearch:
 
 
 async def take_out(tx: Transaction, row_ids: Sequence[int]) -> None:
-    """Take jobs that are about to be removed out of the index."""
+    """Take jobs that are about to be removed out of the index.
+
+    A SQLite that cannot search cannot change it either: the next that can makes the index anew.
+    """
+    if not tx.can_search:
+        await job_search.distrust(tx)
+        return
     graphs = await job_search.indexed_graphs(tx, row_ids)
     if graphs:
         await job_search.take_out(tx, await asyncio.to_thread(_words_of_all, graphs))
