@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -44,13 +45,20 @@ class Answer:
         return json.loads(self.body)
 
 
+def _free_port() -> int:
+    """A port that no system gives to those who ask for any: servers of other tests come and go on these."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Server:
     """A server process on a base directory; killed at the end of its ``with`` block."""
 
     def __init__(self, base: Path, command: list[str], environment: Mapping[str, str]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = _free_port()
         self.base = base
         self._log = base / "server.log"
         with self._log.open("wb") as log:
