@@ -37,13 +37,14 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
 
 
 class EndedJob(msgspec.Struct, frozen=True, gc=False):
-    """How a job ended; see ``models.Job``. ``result`` is compressed."""
+    """How a job ended; see ``models.Job``. ``result`` is compressed; ``started_at`` is told if nothing else tells it."""
 
     id: str
     at: int
     status: int
     result: bytes
     error: str | None
+    started_at: int | None = None
     outputs_count: int = 0
     previewable_count: int = 0
     media: int = 0
@@ -105,10 +106,10 @@ async def end(tx: Transaction, ended: Sequence[EndedJob]) -> None:
         [(e.id, e.result, e.error) for e in ended],
     )
     await tx.execute_many(
-        "UPDATE jobs SET status = ?2, started_at = coalesce(started_at, ?3), finished_at = ?3, updated_at = ?3,"
-        " duration = max(?3 - coalesce(started_at, ?3), 0), outputs_count = ?4, previewable_count = ?5, media = ?6,"
+        "UPDATE jobs SET status = ?2, started_at = coalesce(started_at, ?8, ?3), finished_at = ?3,"
+        " updated_at = ?3, duration = max(?3 - coalesce(started_at, ?8, ?3), 0), outputs_count = ?4, previewable_count = ?5, media = ?6,"
         f" preview = ?7 WHERE uuid = ?1 AND {_ACTIVE}",
-        [(e.id, e.status, e.at, e.outputs_count, e.previewable_count, e.media, e.preview) for e in ended],
+        [(e.id, e.status, e.at, e.outputs_count, e.previewable_count, e.media, e.preview, e.started_at) for e in ended],
     )
 
 

@@ -46,7 +46,16 @@ def prepare(events: Sequence[JobEvent], seat: int) -> list[Step]:
                 begun.clear()
             begun.add(event.id)
         _put(steps[-1], event, seat)
+    for step in steps:
+        _begin_and_end_at_once(step)
     return steps
+
+
+def _begin_and_end_at_once(step: Step) -> None:
+    """Have jobs that both begin and end in a step change their state once."""
+    started_at = dict(step.started)
+    step.ended = [msgspec.structs.replace(job, started_at=started_at.pop(job.id, None)) for job in step.ended]
+    step.started = list(started_at.items())
 
 
 def _put(step: Step, event: JobEvent, seat: int) -> None:

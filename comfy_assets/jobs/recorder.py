@@ -33,7 +33,7 @@ from .redaction import Redaction
 
 log = logging.getLogger("comfy_assets.jobs")
 
-FLUSH_S = 0.3  # how long events wait for others to be written along with
+FLUSH_S = 0.5  # how long events wait for others to be written along with
 _MAX_WAITING = 20_000  # events that are kept in memory while the store cannot be written to
 # What an event that the store does not take raises, as opposed to a store that takes none at the moment.
 _UNFIT = (sqlite3.IntegrityError, UnicodeEncodeError, TypeError, OverflowError, RecursionError, msgspec.DecodeError)
