@@ -37,7 +37,7 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
 
 
 class EndedJob(msgspec.Struct, frozen=True, gc=False):
-    """How a job ended; see ``models.Job``. ``result`` is compressed; ``started_at`` is told if nothing else tells it."""
+    """How a job ended; see ``models.Job``. ``result`` is compressed; ``started_at`` counts where it was not told yet."""
 
     id: str
     at: int
@@ -107,8 +107,8 @@ async def end(tx: Transaction, ended: Sequence[EndedJob]) -> None:
     )
     await tx.execute_many(
         "UPDATE jobs SET status = ?2, started_at = coalesce(started_at, ?8, ?3), finished_at = ?3,"
-        " updated_at = ?3, duration = max(?3 - coalesce(started_at, ?8, ?3), 0), outputs_count = ?4, previewable_count = ?5, media = ?6,"
-        f" preview = ?7 WHERE uuid = ?1 AND {_ACTIVE}",
+        " updated_at = ?3, duration = max(?3 - coalesce(started_at, ?8, ?3), 0), outputs_count = ?4,"
+        f" previewable_count = ?5, media = ?6, preview = ?7 WHERE uuid = ?1 AND {_ACTIVE}",
         [(e.id, e.status, e.at, e.outputs_count, e.previewable_count, e.media, e.preview, e.started_at) for e in ended],
     )
 
