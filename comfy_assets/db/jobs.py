@@ -37,7 +37,7 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
 
 
 class EndedJob(msgspec.Struct, frozen=True, gc=False):
-    """How a job ended; see ``models.Job``. ``result`` is compressed; ``started_at`` counts where it was not told yet."""
+    """How a job ended; see ``models.Job``. ``result`` is compressed; ``started_at`` counts if it was not told yet."""
 
     id: str
     at: int
