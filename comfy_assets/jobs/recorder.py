@@ -26,7 +26,7 @@ from ..db.connection import Database
 from ..host.execution import FinishedPrompt, SubmittedPrompt
 from ..models import CANCELLED, COMPLETED, FAILED
 from . import batches, json_text
-from .events import Dropped, Ended, JobEvent, Shown, Started, Submitted, encode
+from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted, encode
 from .failures import failure_of
 from .journal import Journal
 from .redaction import Redaction
@@ -123,7 +123,9 @@ class JobRecorder:
         self._hand_over(Shown(prompt_id, _now(), json_text.encode(redact({node_id: output}))))
 
     def interrupting(self, prompt_id: str) -> None:
-        self._interrupted.add(prompt_id)
+        if prompt_id not in self._interrupted:
+            self._interrupted.add(prompt_id)
+            self._hand_over(Interrupted(prompt_id, _now()))
 
     def finished(self, prompt: FinishedPrompt) -> None:
         redact = self._redaction.of(prompt.prompt_id)
