@@ -26,6 +26,10 @@ from .db import tasks as task_rows
 from .db.connection import Database
 from .errors import StoreError, StoreUnavailableError
 from .host.base import Host
+from .jobs import recovery
+from .jobs.journal import Journal
+from .jobs.recorder import JobRecorder
+from .jobs.service import JobService
 from .tasks.runner import TaskRunner
 
 log = logging.getLogger("comfy_assets")
@@ -34,6 +38,7 @@ T = TypeVar("T")
 
 STORE_NAME = "library.db"
 _THUMBNAILS = "thumbnails"
+_JOURNAL = "queue"
 _KEPT_TASKS = 100
 
 
@@ -58,6 +63,19 @@ class Services:
         self._portability: Portability | None = None
         self._outputs: OutputIntake | None = None
         self._previews: Previews | None = None
+        self._jobs: JobService | None = None
+        self._journal: Journal | None = None
+        self._journal_problem: str | None = None
+        self._recorder = JobRecorder(None)
+
+    def watch_queue(self) -> None:
+        """Take note of every prompt from now on, also while the store is not open yet."""
+        try:
+            self._journal = Journal(self.host.data_directory() / _JOURNAL)
+        except OSError as error:  # most likely there will be no store either: that is told when it is opened
+            self._journal_problem = str(error)
+        self._recorder = JobRecorder(self._journal)
+        self.host.execution.watch(self._recorder)
 
     @property
     def assets(self) -> AssetService:
@@ -110,6 +128,11 @@ class Services:
         return self._need(self._outputs)
 
     @property
+    def jobs(self) -> JobService:
+        """Prompts, and what became of them."""
+        return self._need(self._jobs)
+
+    @property
     def db(self) -> Database:
         """The open store."""
         return self._need(self._db)
@@ -129,6 +152,10 @@ class Services:
         await self._opened.wait()
         self._need(self._db)
 
+    async def started(self) -> None:
+        """Wait until the store is open, or could not be opened."""
+        await self._opened.wait()
+
     async def start(self, *, recover: bool = True) -> None:
         """Open the store; a failure is kept and logged, and every request that needs the store is told of it.
 
@@ -140,6 +167,7 @@ class Services:
         except (StoreError, sqlite3.Error) as error:
             self._problem = str(error)
             log.error("The library is unavailable. %s", error)
+            self._recorder.give_up()
             await self.stop()
         finally:
             self._opened.set()
@@ -157,9 +185,20 @@ class Services:
         self._trash = TrashBin(db, self.host)
         self._editing = Editing(db, self.host, self._trash)
         self._portability = Portability(db, self.host)
-        outputs = self._outputs = OutputIntake(db, self.host, read_files=self.config.hash_files)
+        jobs = self._jobs = JobService(db, self.host, self._recorder)
+        outputs = self._outputs = OutputIntake(
+            db, self.host, read_files=self.config.hash_files, jobs_recorded=self._recorder.flush
+        )
+        if self._journal_problem is not None:
+            log.warning("Jobs are not safe from a crash, their journal cannot be opened: %s", self._journal_problem)
         if recover:
             await task_rows.fail_interrupted(db)
+            await recovery.recover(db, self._journal, self.host.execution, restore=self.config.restore_queue)
+            await recovery.fill_history(db, self.host.execution)
+            self._recorder.open(db)
+            jobs.start()
+            for prompt in await recovery.unlinked(db):
+                outputs.take(prompt)
             await self._trash.recover()
             await self._uploads.remove_leftovers()
         cache = ThumbnailCache(self.host.data_directory() / _THUMBNAILS, self.config.thumbnail_cache_size)
@@ -192,8 +231,11 @@ class Services:
             await self._search.close()
         if self._tasks is not None:
             await self._tasks.close()
+        if self._jobs is not None:
+            await self._jobs.close()
         if self._outputs is not None:
             await self._outputs.close()
+        await self._recorder.close()
         if self._indexer is not None:
             self._indexer.close()
         if self._assets is not None:
@@ -204,7 +246,7 @@ class Services:
             await self._db.close()
         self._db = self._tasks = self._search = self._assets = self._indexer = self._follower = None
         self._uploads = self._references = self._editing = self._trash = self._previews = None
-        self._portability = self._outputs = None
+        self._portability = self._outputs = self._jobs = None
 
 
 class _Journal:

@@ -17,7 +17,8 @@ class Config:
     ``follow`` keeps the index in step with the disk once the library has been indexed.
 
     ``max_upload_size`` is in bytes; None leaves it to the server around us. ``thumbnail_cache_size`` is how many
-    bytes of thumbnails are kept on disk.
+    bytes of thumbnails are kept on disk. ``restore_queue`` puts jobs that waited when the server stopped back into its
+    queue; ``max_prompt_size`` is how many bytes a submitted prompt may have, None leaves it to the server.
     """
 
     scan_on_start: bool = True
@@ -25,6 +26,8 @@ class Config:
     follow: bool = True
     max_upload_size: int | None = None
     thumbnail_cache_size: int = 512 << 20
+    restore_queue: bool = True
+    max_prompt_size: int | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
@@ -35,6 +38,8 @@ class Config:
             hash_files=_flag(environment, "COMFY_ASSETS_HASH", cls.hash_files),
             follow=_flag(environment, "COMFY_ASSETS_FOLLOW", cls.follow),
             max_upload_size=_mebibytes(environment, "COMFY_ASSETS_MAX_UPLOAD_MB"),
+            restore_queue=_flag(environment, "COMFY_ASSETS_RESTORE_QUEUE", cls.restore_queue),
+            max_prompt_size=_mebibytes(environment, "COMFY_ASSETS_MAX_PROMPT_MB"),
             thumbnail_cache_size=cls.thumbnail_cache_size if cache_size is None else cache_size,
         )
 

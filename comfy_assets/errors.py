@@ -155,6 +155,20 @@ class ImageUnreadableError(ApiError):
     code = "IMAGE_UNREADABLE"
 
 
+class JobNotFoundError(ApiError):
+    """No such job for this user; ``details.id``, or ``details.ids``, tells which."""
+
+    status = 404
+    code = "JOB_NOT_FOUND"
+
+
+class JobForbiddenError(ApiError):
+    """The job is another user's."""
+
+    status = 403
+    code = "JOB_FORBIDDEN"
+
+
 class SearchUnavailableError(ApiError):
     """This server cannot search by words; the message says what it lacks."""
 

@@ -159,3 +159,83 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     size: int
     mtime_ns: int
     state: int
+
+
+# What becomes of a job, in this order; the last three are final.
+PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED = range(5)
+JOB_STATUSES = ("pending", "in_progress", "completed", "failed", "cancelled")
+FINAL = frozenset({COMPLETED, FAILED, CANCELLED})
+
+JobSort = Literal["create_time", "execution_time"]
+MEDIA = {"image": 1, "video": 2, "audio": 4, "3d": 8}  # kinds of outputs, as the bits of Job.media
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A prompt, as lists show it. ``preview`` and ``error`` are JSON objects; ``duration`` is in milliseconds."""
+
+    row_id: int
+    id: str
+    owner: str
+    status: int
+    number: float
+    workflow_id: str | None
+    workflow_version_id: str | None
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    updated_at: int
+    duration: int
+    outputs_count: int
+    previewable_count: int
+    preview: str | None
+    error: str | None
+
+
+class JobRecord(msgspec.Struct, frozen=True):
+    """All there is of a job.
+
+    ``graph``, ``workflow`` (the page's own form of it), ``extra_data`` (without that) and ``result`` (an object of
+    outputs, meta and status) are JSON objects, ``targets`` (the nodes to execute) a JSON array.
+    """
+
+    job: Job
+    graph: bytes
+    workflow: bytes | None
+    extra_data: bytes
+    targets: bytes
+    result: bytes
+
+
+class JobOutput(msgspec.Struct, frozen=True):
+    """An asset that a job has shown: which node did, under which key, and the how manieth of that it is, from 0."""
+
+    asset: Asset
+    node_id: str
+    output_key: str
+    output_index: int
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """Which jobs a request is about: an owner's and everybody's, or all for None.
+
+    ``asset_id`` wants those whose graph names the asset's content, ``words`` those whose graph says all of these.
+    """
+
+    owner: str | None
+    statuses: tuple[int, ...] = tuple(range(len(JOB_STATUSES)))
+    workflow_id: str | None = None
+    media: int = 0
+    asset_id: str | None = None
+    words: tuple[SearchWord, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """A part of a list of jobs: by cursor when ``after`` is given, else by ``offset``."""
+
+    sort: JobSort = "create_time"
+    order: Order = "desc"
+    limit: int = 100
+    offset: int = 0
+    after: CursorKey | None = None

@@ -17,6 +17,7 @@ def attach(host: Host, config: Config | None = None) -> Services:
         await services.start()
         await services.start_indexing()
 
+    services.watch_queue()
     host.on_prompt(apply_values)
     host.attach(Plugin(middleware(services), on_serving, services.stop))
     return services

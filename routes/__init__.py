@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
-from . import _dispatch, assets, editing, files, prompts, system, tags, uploads
+from . import _dispatch, assets, editing, files, history, jobs, prompts, queue, system, tags, uploads
 
 ROUTES: list[_dispatch.Route] = [
     *assets.ROUTES,
@@ -13,9 +13,12 @@ ROUTES: list[_dispatch.Route] = [
     *editing.ROUTES,
     *tags.ROUTES,
     *files.ROUTES,
+    *jobs.ROUTES,
+    *queue.ROUTES,
+    *history.ROUTES,
     *system.ROUTES,
 ]
-PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES]
+PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES]
 
 
 def middleware(services: Services) -> Middleware:

@@ -29,7 +29,7 @@ class Route:
     path: str
     operation: str
     handler: RequestHandler
-    when: Callable[[web.Request], bool] | None = None
+    when: Callable[[web.Request, Services], bool] | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -51,21 +51,21 @@ class Router:
 
     def __init__(self, routes: list[Route]) -> None:
         self._fixed: dict[tuple[str, str], Route] = {}
-        self._patterns: list[tuple[str, re.Pattern[str], Route]] = []
+        self._patterns: dict[str, list[tuple[re.Pattern[str], Route]]] = {}
         for route in routes:
             for method in route.methods:
                 if "{" not in route.path:
                     self._fixed[method, route.path] = route
                 else:
-                    self._patterns.append((method, _pattern(route.path), route))
+                    self._patterns.setdefault(method, []).append((_pattern(route.path), route))
 
     def find(self, method: str, raw_path: str) -> tuple[Route, Mapping[str, str]] | None:
         """The route and its path parameters, or None when the request is not ours."""
         route = self._fixed.get((method, raw_path))
         if route is not None:
             return route, {}
-        for wanted, pattern, candidate in self._patterns:
-            if wanted == method and (match := pattern.fullmatch(raw_path)):
+        for pattern, candidate in self._patterns.get(method, ()):
+            if match := pattern.fullmatch(raw_path):
                 return candidate, {name: unquote(value) for name, value in match.groupdict().items()}
         return None
 
@@ -82,7 +82,7 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
             passage = through.get((request.method, request.rel_url.raw_path))
             return await (handler(request) if passage is None else passage(request, handler, services))
         route, parameters = found
-        if route.when is not None and not route.when(request):
+        if route.when is not None and not route.when(request, services):
             return await handler(request)
         return await route.handler(request, parameters, services)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from functools import cache
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 from urllib.parse import unquote_to_bytes
 
@@ -47,18 +48,25 @@ def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
     InvalidQueryError naming the field.
     """
     raw: dict[str, Any] = {}
-    for name, hint in get_type_hints(schema, include_extras=True).items():
+    for name, is_list in _fields(schema) if query else ():
         values = query.getall(name, [])
         if not values:
             continue
         _check_unicode(name, values)
-        raw[name] = _split(values) if get_origin(hint) is tuple else values[-1]
+        raw[name] = _split(values) if is_list else values[-1]
     try:
         return msgspec.convert(raw, schema, strict=False)
     except msgspec.ValidationError as error:
         message, field = split_error(error)
         reason = message.removesuffix(", got `str`")  # which every parameter is
         raise InvalidQueryError(f"{field}: {reason}.", details={"field": field}) from error
+
+
+@cache
+def _fields(schema: type[msgspec.Struct]) -> tuple[tuple[str, bool], ...]:
+    """The names of a schema's fields, and whether each takes several values."""
+    hints = get_type_hints(schema, include_extras=True)
+    return tuple((name, get_origin(hint) is tuple) for name, hint in hints.items())
 
 
 def check_encoding(raw_query: str) -> None:

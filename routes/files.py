@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from aiohttp import web
 
+from ..comfy_assets.app import Services
 from ..comfy_assets.assets.previews import Wanted
 from ..comfy_assets.errors import InvalidQueryError
 from ..comfy_assets.models import Plane
@@ -50,7 +51,7 @@ def _etag(key: str) -> str:
     return f'"{key}"'
 
 
-def _wants_thumbnail(request: web.Request) -> bool:
+def _wants_thumbnail(request: web.Request, _: Services) -> bool:
     return "res" in request.query
 
 

@@ -12,10 +12,12 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.portability import Fault, Problem, Resolution, applied
 from ..comfy_assets.assets.prompt_references import MARKS, Use, outputs_above, uses_in
-from ..comfy_assets.host.base import Host
+from ..comfy_assets.host.base import Host, UnknownUserError
+from ..comfy_assets.jobs.recorder import Submission, submitting
 from ._dispatch import Passage
 from ._endpoint import Call, guarded, json_response
 from ._params import NoQuery
+from ._prompt_body import PromptBody, PromptTooLargeError, checked
 
 _FAULTS: dict[Fault, tuple[str, str]] = {
     "unknown": ("asset_not_found", "There is no such asset"),
@@ -24,11 +26,45 @@ _FAULTS: dict[Fault, tuple[str, str]] = {
 }
 
 
-async def submit(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-    """Pass a prompt on, with the values of the assets it names; or refuse it, naming those that have none.
+def _failure(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
+    error = {"type": code.lower(), "message": message, "details": "", "extra_info": details or {}}
+    return json_response({"error": error, "node_errors": {}}, status)
 
-    What names none, and what is no prompt, is the host's business as it is.
-    """
+
+async def submit(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Pass a prompt on, as this user's job and with the values of the assets it names; or refuse it."""
+    body = await _checked(request, {}, services)
+    if isinstance(body, web.StreamResponse):
+        return body
+    await services.started()  # what was in the queue when the server stopped comes before what is submitted now
+    submission = Submission(_owner(request, services), body.workflow_id, body.workflow_version_id)
+    with submitting(submission):
+        return await _with_assets(request, pass_on, services)
+
+
+@guarded(is_probe=True, failure=_failure)
+async def _checked(call: Call[NoQuery]) -> PromptBody:
+    limit = call.services.config.max_prompt_size
+    try:
+        raw = await call.request.read()
+    except web.HTTPRequestEntityTooLarge:
+        limit = limit or call.request.client_max_size
+        raise PromptTooLargeError("The prompt is too large.", details={"max_bytes": limit}) from None
+    if limit is not None and len(raw) > limit:
+        raise PromptTooLargeError("The prompt is too large.", details={"max_bytes": limit})
+    return checked(raw)
+
+
+def _owner(request: web.Request, services: Services) -> str:
+    """The user whose job it is; everybody's where the host knows no user of the request, which it lets submit."""
+    try:
+        return services.host.user_of(request)
+    except UnknownUserError:
+        return ""
+
+
+async def _with_assets(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Pass a prompt on with the values of the assets it names, or refuse it, naming those that have none."""
     raw = await request.read()
     if not any(mark in raw for mark in MARKS):
         return await pass_on(request)
@@ -60,11 +96,6 @@ async def _resolve(request: web.Request, services: Services, uses: Sequence[Use]
 
     outcome: Resolution | web.StreamResponse = await resolve(request, {}, services)
     return outcome
-
-
-def _failure(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
-    error = {"type": code.lower(), "message": message, "details": "", "extra_info": details or {}}
-    return json_response({"error": error, "node_errors": {}}, status)
 
 
 def _refusal(body: Any, problems: Sequence[Problem], host: Host) -> web.Response:

@@ -12,24 +12,26 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import msgspec
 
-from ..db import arrivals, contents, files, folders, references, tags
+from ..db import arrivals, contents, files, folders, job_files, references, tags
 from ..db.arrivals import Arrival, Position
 from ..db.connection import Database, Transaction
 from ..db.contents import Hashed, Unreadable
 from ..db.files import NewFiles
-from ..host.base import FinishedPrompt, Host
+from ..db.job_files import ShownAt
+from ..host.base import Host
+from ..host.execution import FinishedPrompt
 from ..models import Pending
 from ..tasks.cancel import Cancelled, CancelToken
 from .hasher import read_file
 from .identity import new_ids
 from .mime import guess_mime
-from .outputs import LocatedFile, OutputFile, OutputFolders, output_files
+from .outputs import LocatedFile, OutputFile, OutputFolders, Shown, shown_files
 from .reconcile import KnownFile, reconcile
 from .registration import folder_row
 from .relocate import relocate
@@ -60,14 +62,20 @@ class _Output:
 class OutputIntake:
     """Takes what executed prompts have written into the library."""
 
-    def __init__(self, db: Database, host: Host, *, read_files: bool) -> None:
-        """For the running event loop. Without ``read_files`` a later run has to read what is listed."""
+    def __init__(
+        self, db: Database, host: Host, *, read_files: bool, jobs_recorded: Callable[[], Awaitable[None]]
+    ) -> None:
+        """For the running event loop. Without ``read_files`` a later run has to read what is listed.
+
+        ``jobs_recorded`` waits until the prompts told of so far have their rows, to which outputs are linked.
+        """
         self._db = db
+        self._jobs_recorded = jobs_recorded
         self._host = host
         self._read_files = read_files
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[str, OutputFile]] = deque()
+        self._waiting: deque[tuple[str, Shown]] = deque()
         self._is_awake = False
         self._token = CancelToken()
         self._closing = asyncio.Event()
@@ -76,12 +84,12 @@ class OutputIntake:
 
     def take(self, prompt: FinishedPrompt) -> None:
         """Take what a prompt has written. Safe from any thread; returns at once."""
-        found = output_files(prompt.outputs)
+        found = shown_files(prompt.outputs)
         if not found or self._token.is_cancelled:
             return
         with self._lock:
             room = _MAX_WAITING - len(self._waiting)
-            self._waiting.extend((prompt.prompt_id, file) for file in found[:room])
+            self._waiting.extend((prompt.prompt_id, shown) for shown in found[:room])
             wake, self._is_awake = not self._is_awake, True
         if len(found) > room:
             log.warning("Prompts finish faster than what they write can be recorded; the next scan will find the rest.")
@@ -131,34 +139,41 @@ class OutputIntake:
                 return
             await self._take_in(batch)
 
-    def _next_batch(self) -> list[tuple[str, OutputFile]]:
+    def _next_batch(self) -> list[tuple[str, Shown]]:
         with self._lock:
             count = min(_BATCH, len(self._waiting))
             self._is_awake = count > 0
             return [self._waiting.popleft() for _ in range(count)]
 
-    async def _take_in(self, batch: Sequence[tuple[str, OutputFile]]) -> None:
-        folders, outputs = await asyncio.to_thread(self._locate, batch)
+    async def _take_in(self, batch: Sequence[tuple[str, Shown]]) -> None:
+        folders, outputs, links = await asyncio.to_thread(self._locate, batch)
         if not outputs:
             return
         known = await arrivals.known(self._db, [output.position for output in outputs])
         outputs = [output for output in outputs if not _is_recorded(output, known.get(output.position))]
         outputs = await asyncio.to_thread(self._read, outputs, known, folders)
-        if not outputs:
-            return
+        await self._jobs_recorded()
         async with self._db.transaction() as tx:
-            created = await _record(tx, outputs, folders.roots)
-        self._host.emit("assets.changed", {"created": created} if created else {"changed": len(outputs)})
+            created = await _record(tx, outputs, folders.roots) if outputs else 0
+            await job_files.link_outputs(tx, links)
+        if outputs:
+            self._host.emit("assets.changed", {"created": created} if created else {"changed": len(outputs)})
 
-    def _locate(self, batch: Iterable[tuple[str, OutputFile]]) -> tuple[OutputFolders, list[_Output]]:
-        """The folders as they are now, and those files that are there, each with the first job that named it."""
+    def _locate(self, batch: Iterable[tuple[str, Shown]]) -> tuple[OutputFolders, list[_Output], list[ShownAt]]:
+        """The folders as they are now; those files that are there, each with the first job that named it; and where
+        each of the jobs has shown them."""
         folders = OutputFolders(self._host.folders())
+        located: dict[OutputFile, LocatedFile | None] = {}
         found: dict[Position, _Output] = {}
-        for job_id, file in batch:
-            if (located := folders.locate(file)) is not None:
-                output = _Output(job_id, file, located)
+        links: list[ShownAt] = []
+        for job_id, shown in batch:
+            if shown.file not in located:
+                located[shown.file] = folders.locate(shown.file)
+            if (file := located[shown.file]) is not None:
+                output = _Output(job_id, shown.file, file)
                 found.setdefault(output.position, output)
-        return folders, list(found.values())
+                links.append((job_id, shown.node_id, shown.key, shown.index, *output.position))
+        return folders, list(found.values()), links
 
     def _read(
         self, outputs: Sequence[_Output], known: dict[Position, Arrival], folders: OutputFolders

@@ -39,15 +39,25 @@ class LocatedFile:
     stat: FileStat
 
 
-def output_files(outputs: Mapping[str, Any]) -> list[OutputFile]:
+@dataclass(frozen=True)
+class Shown:
+    """A file that a node has shown, under a key of its choice; ``index`` is its place there, from 0."""
+
+    file: OutputFile
+    node_id: str
+    key: str
+    index: int
+
+
+def shown_files(outputs: Mapping[str, Any]) -> list[Shown]:
     """The files that nodes have shown, whatever they call them: images, gifs, audio, 3d, and so on. Pure."""
-    found: dict[OutputFile, None] = {}
-    for shown in outputs.values():
-        for items in shown.values() if isinstance(shown, Mapping) else ():
-            for item in items if isinstance(items, (list, tuple)) else ():
+    found: list[Shown] = []
+    for node_id, shown in outputs.items():
+        for key, items in shown.items() if isinstance(shown, Mapping) else ():
+            for index, item in enumerate(items if isinstance(items, (list, tuple)) else ()):
                 if (file := _output_file(item)) is not None:
-                    found[file] = None
-    return list(found)
+                    found.append(Shown(file, str(node_id), str(key), index))
+    return found
 
 
 def _output_file(item: object) -> OutputFile | None:

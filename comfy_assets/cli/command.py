@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 # Exit statuses besides 0 (done), 1 (failed, or declined) and 130 (Ctrl-C).
 USAGE, PROBLEMS = 2, 3
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -163,6 +165,14 @@ def add_yes(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """The option for programs."""
     parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
+
+
+def age_ms(text: str) -> int:
+    """Milliseconds of ``12h``, ``30d`` or ``8w``; for argparse."""
+    match = re.fullmatch(r"([0-9]{1,6})([hdw])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text} is no age (12h, 30d, 8w)")
+    return int(match[1]) * _HOURS[match[2]] * 3_600_000
 
 
 def written_size(count: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from .command import (
     add_extra_paths,
     add_json,
     add_yes,
+    age_ms,
     confirm,
     counted,
     existing_base,
@@ -32,8 +32,6 @@ from .command import (
     require_someone_to_ask,
     written_size,
 )
-
-_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 
 def add_to(commands: Commands) -> None:
@@ -52,18 +50,11 @@ def add_to(commands: Commands) -> None:
     emptying = actions.add_parser("empty", help="remove the files that are in the trash, for good")
     emptying.set_defaults(run=_empty)
     emptying.add_argument(
-        "--older-than", type=_age_ms, metavar="AGE", help="spare what was deleted later: 12h, 30d or 8w ago"
+        "--older-than", type=age_ms, metavar="AGE", help="spare what was deleted later: 12h, 30d or 8w ago"
     )
     add_yes(emptying)
     for parser in (listing, restoring, emptying):
         add_base_directory(parser)
-
-
-def _age_ms(text: str) -> int:
-    match = re.fullmatch(r"([0-9]{1,6})([hdw])", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text} is no age (12h, 30d, 8w)")
-    return int(match[1]) * _HOURS[match[2]] * 3_600_000
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -78,6 +78,15 @@ async def get(db: Database | Transaction, asset_id: str, owner: str) -> Asset | 
     return found[0] if found else None
 
 
+async def get_many(db: Database | Transaction, asset_ids: Sequence[str]) -> dict[str, Asset]:
+    """Those of the assets that there are, whoever's they are, by id."""
+    rows = await db.fetch_all(
+        f"SELECT {_COLUMNS} FROM assets a {_JOINS} WHERE a.uuid IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode(asset_ids).decode(),),
+    )
+    return {asset.id: asset for asset in await _complete(db, [_asset(row) for row in rows])}
+
+
 async def of_content(db: Database | Transaction, digest: bytes, owner: str, *, own: bool) -> list[Asset]:
     """The assets of this content that are the owner's, or else public ones, oldest first."""
     condition = "s.owner = ? AND s.hidden = 0" if own else "s.owner = '' AND s.hidden = 0 AND ? IS NOT NULL"

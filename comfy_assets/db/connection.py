@@ -34,7 +34,8 @@ _READER_PRAGMAS = ("query_only = ON", "cache_size = -16384", "temp_store = MEMOR
 class Database:
     """The open store. Reads run on a pool of connections, writes one transaction at a time.
 
-    ``can_search`` tells whether SQLite has what the search indexes need; ``memory`` is for what they found.
+    ``can_search`` tells whether SQLite has what the search indexes need; ``memory`` is for what they found,
+    ``job_memory`` for what those of jobs did.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Database:
     ) -> None:
         self.can_search = can_search
         self.memory = Memory()
+        self.job_memory = Memory()
         self._writer = writer
         self._readers = tuple(readers)
         self._idle: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
@@ -86,7 +88,7 @@ class Database:
         async with self._write_lock:
             try:
                 await self._writer.execute("BEGIN IMMEDIATE")
-                yield Transaction(self._writer)
+                yield Transaction(self._writer, can_search=self.can_search)
                 await self._writer.commit()
             except BaseException:
                 await asyncio.shield(self._writer.rollback())
@@ -119,9 +121,10 @@ class Database:
 
 
 class Transaction:
-    """The statements of one write transaction."""
+    """The statements of one write transaction; ``can_search`` is the store's."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: aiosqlite.Connection, *, can_search: bool) -> None:
+        self.can_search = can_search
         self._connection = connection
 
     async def execute(self, sql: str, parameters: Iterable[Any] = ()) -> int:

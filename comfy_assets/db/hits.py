@@ -123,7 +123,7 @@ async def _names(needle: str) -> _Sql:
     """The assets with the needle in their name. Of those that are not indexed as they are, it may say anything."""
     if len(needle) < PIECE:
         return _all_names(needle)
-    return _Sql("SELECT group_concat(rowid) FROM search_names WHERE search_names MATCH ?", (_quoted(needle),))
+    return _Sql("SELECT group_concat(rowid) FROM search_names WHERE search_names MATCH ?", (quoted(needle),))
 
 
 def _all_names(needle: str) -> _Sql:
@@ -164,14 +164,14 @@ _COMPLETIONS = """
 
 def _alternatives(word: SearchWord, terms: dict[str, list[str]]) -> str:
     if word.is_whole:
-        return _quoted(word.text)
+        return quoted(word.text)
     completions = terms.get(word.text, ())
     if not completions or len(completions) > _MAX_COMPLETIONS:
-        return f"{_quoted(word.text)}*"
-    return f"({' OR '.join(map(_quoted, completions))})"
+        return f"{quoted(word.text)}*"
+    return f"({' OR '.join(map(quoted, completions))})"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 

@@ -48,6 +48,9 @@ class IdSet:
     def __iter__(self) -> Iterator[int]:
         return iter(self.ids.tolist())
 
+    def __contains__(self, row_id: int) -> bool:
+        return row_id < self._bits.size and bool(self._bits[row_id])
+
     def __and__(self, other: IdSet) -> IdSet:
         size = min(self._bits.size, other._bits.size)
         return IdSet(self._bits[:size] & other._bits[:size])

@@ -17,6 +17,7 @@ _TABLES = {
     "search_names": "fts5(name, content = '', columnsize = 0, tokenize = 'trigram case_sensitive 1')",
     "search_words": "fts5(words, content = '', columnsize = 0, detail = none, tokenize = 'ascii', prefix = '1 2')",
     "search_terms": "fts5vocab('search_words', 'instance')",
+    "job_words": "fts5(words, content = '', columnsize = 0, detail = none, tokenize = 'ascii', prefix = '1 2')",
 }
 
 
@@ -33,7 +34,7 @@ def make(conn: sqlite3.Connection) -> bool:
             error,
         )
         return False
-    if conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'search_terms'").fetchone() is None:
+    if conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'job_words'").fetchone() is None:
         _make_all(conn)
     return True
 

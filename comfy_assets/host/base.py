@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from .execution import ExecutionQueue, FinishedPrompt
+
 RootKind = Literal["models", "input", "output", "temp"]
 
 
@@ -66,18 +68,6 @@ class HostInfo:
     version: str
 
 
-@dataclass(frozen=True)
-class FinishedPrompt:
-    """A prompt that was executed, to its end or until it failed.
-
-    ``outputs`` maps node ids to what the nodes have shown, as ``/history`` tells it. It is the server's own: not to
-    be changed.
-    """
-
-    prompt_id: str
-    outputs: Mapping[str, Any]
-
-
 RewritePrompt = Callable[[dict[str, Any]], dict[str, Any]]
 PromptListener = Callable[[FinishedPrompt], None]
 
@@ -115,6 +105,14 @@ class Host(Protocol):
 
     def queue(self) -> QueueSnapshot:
         """What the execution queue holds at this moment."""
+
+    @property
+    def execution(self) -> ExecutionQueue:
+        """The execution queue: what is told of prompts, and what can be done to them."""
+
+    @property
+    def lists_jobs(self) -> bool:
+        """Whether the server itself, and so its page, knows ``/api/jobs``."""
 
     def is_executing(self) -> bool:
         """Whether a prompt is being executed at this moment. Cheap: asked for every file and chunk hashed."""

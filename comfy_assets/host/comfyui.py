@@ -16,7 +16,6 @@ from typing import Any
 from aiohttp import web
 
 from .base import (
-    FinishedPrompt,
     Folder,
     HostFolders,
     HostInfo,
@@ -26,6 +25,7 @@ from .base import (
     RewritePrompt,
     UnknownUserError,
 )
+from .comfyui_queue import ComfyUIQueue
 from .hooks import PromptHooks
 from .nodes import declared_choices
 
@@ -47,6 +47,10 @@ class ComfyUIHost:
         self._arguments: Any = importlib.import_module("comfy.cli_args").args
         self._background: set[asyncio.Task[None]] = set()
         self._hooks = PromptHooks()
+        self.lists_jobs = any(getattr(route, "path", None) == "/api/jobs" for route in self._server.routes)
+        nodes = importlib.import_module("nodes")
+        room = 0 if self.lists_jobs else importlib.import_module("execution").MAXIMUM_HISTORY_SIZE
+        self.execution = ComfyUIQueue(self._server, nodes.interrupt_processing, self._hooks.tell, room)
 
     def info(self) -> HostInfo:
         return HostInfo("comfyui", _version())
@@ -96,23 +100,8 @@ class ComfyUIHost:
         self._server.add_on_prompt_handler(rewrite)
 
     def on_finished(self, listener: PromptListener) -> None:
-        if not self._hooks.listeners:
-            self._watch_queue()
+        self.execution.wrap()
         self._hooks.listeners.append(listener)
-
-    def _watch_queue(self) -> None:
-        """Wrap the queue's ``task_done``, which other packs may have wrapped too and whose signature has grown."""
-        queue = self._server.prompt_queue
-        task_done = queue.task_done
-
-        def task_done_and_tell(*args: Any, **kwargs: Any) -> Any:
-            finished = _finished_prompt(queue, args, kwargs)
-            answer = task_done(*args, **kwargs)
-            if finished is not None:
-                self._hooks.tell(finished)
-            return answer
-
-        queue.task_done = task_done_and_tell
 
     def choices(self, class_type: str, input_name: str) -> Sequence[Any] | None:
         node = self._node(class_type)
@@ -159,18 +148,6 @@ class ComfyUIHost:
         while not hasattr(self._server, "port") and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(_LISTENING_POLL_S)
         await plugin.on_serving()
-
-
-def _finished_prompt(queue: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FinishedPrompt | None:
-    """The prompt that a call of ``task_done(item_id, history_result, …)`` is about, while the queue still runs it."""
-    try:
-        item_id = args[0] if args else kwargs["item_id"]
-        result = args[1] if len(args) > 1 else kwargs["history_result"]
-        prompt_id = str(queue.currently_running[item_id][1])
-        return FinishedPrompt(prompt_id, result.get("outputs") or {})
-    except Exception:
-        log.exception("A finished prompt could not be recognized")
-        return None
 
 
 def _version() -> str:

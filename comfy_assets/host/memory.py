@@ -19,6 +19,7 @@ from .base import (
     UnknownUserError,
 )
 from .hooks import PromptHooks
+from .memory_queue import MemoryQueue
 
 USER_HEADER = "comfy-user"
 DEFAULT_USER = "default"
@@ -37,6 +38,8 @@ class MemoryHost:
         self.current_choices: dict[tuple[str, str], Sequence[Any]] = {}
         self.output_nodes: set[str] = set()
         self.hooks = PromptHooks()
+        self.execution = MemoryQueue()
+        self.lists_jobs = True
 
     def info(self) -> HostInfo:
         return HostInfo("memory", "0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +16,8 @@ import pytest
 import yaml
 from aiohttp.test_utils import TestClient
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
+from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
+from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
 
 CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract" / "openapi.yaml"
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
@@ -165,13 +168,18 @@ class Api:
         return (await self.send(method, path, status, params=parameters)).json
 
 
+# What users, nodes and servers bring along; it is handed on as it is.
+_DOCUMENTS = frozenset({"metadata", "user_metadata", "details", "workflow", "prompt", "extra_data", "outputs"})
+_DOCUMENTS |= {"preview_output", "meta", "execution_meta", "execution_status"}
+
+
 def _nulls(value: Any, path: str) -> Iterable[str]:
-    """Where nulls are; the documents that users and files bring along may hold some."""
+    """Where nulls are; documents may hold some."""
     if value is None:
         yield path
     elif isinstance(value, dict):
         for key, item in value.items():
-            if key not in ("metadata", "user_metadata", "details"):
+            if key not in _DOCUMENTS:
                 yield from _nulls(item, f"{path}.{key}")
     elif isinstance(value, list):
         for index, item in enumerate(value):
@@ -235,3 +243,90 @@ def hand_of() -> Callable[[Any], Hand]:
 def hand(library: Any) -> Hand:
     """Sets things in the ``library``."""
     return Hand(library)
+
+
+FILE = {"filename": "made_00001_.png", "subfolder": "", "type": "output"}
+SUCCESS: Mapping[str, Any] = {"status_str": "success", "completed": True, "messages": []}
+INTERRUPTED: Mapping[str, Any] = {
+    "status_str": "error",
+    "completed": False,
+    "messages": [["execution_interrupted", {"node_id": "2", "node_type": "SaveImage", "executed": []}]],
+}
+ERROR: Mapping[str, Any] = {
+    "node_id": "2",
+    "node_type": "SaveImage",
+    "exception_message": "it broke\n",
+    "exception_type": "LookupError",
+    "traceback": ["  File x, line 1\n"],
+    "current_inputs": {"width": [1]},
+    "current_outputs": ["1"],
+}
+GRAPH: Mapping[str, Any] = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 2}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}},
+}
+FIRST_CREATED = 1_700_000_000_000
+
+
+class Prompts:
+    """What a server and its worker do with prompts, each step when a test says so."""
+
+    def __init__(self, library: Any) -> None:
+        self.queue = library.host.execution
+        self._numbers = itertools.count()
+
+    def submit(self, owner: str = "", **more: Any) -> str:
+        """A prompt enters the queue; answers its id. They are created a second apart."""
+        number = next(self._numbers)
+        extra = {"create_time": FIRST_CREATED + number * 1000, **more.get("extra", {})}
+        prompt_id = more.get("prompt_id") or f"00000000-0000-4000-8000-{number:012d}"
+        submission = Submission(owner, more.get("workflow_id"), more.get("workflow_version_id"))
+        secrets = frozenset(more.get("secrets", ()))
+        with submitting(submission):
+            self.queue.submit(
+                SubmittedPrompt(more.get("number", number), prompt_id, more.get("graph", GRAPH), extra, ["2"], secrets)
+            )
+        return str(prompt_id)
+
+    def start(self) -> str:
+        return str(self.queue.start().prompt_id)
+
+    def finish(self, outputs: Any = None, status: Any = SUCCESS, meta: Any = None) -> None:
+        """The running prompt ends."""
+        self.queue.finish({"2": {"images": [FILE]}} if outputs is None else outputs, status, meta)
+
+    def fail(self, **change: Any) -> None:
+        """The running prompt fails."""
+        messages = [["execution_start", {}], ["execution_error", {**ERROR, **change}]]
+        self.finish({}, {"status_str": "error", "completed": False, "messages": messages})
+
+    def run(self, outputs: Any = None, status: Any = SUCCESS, meta: Any = None, **more: Any) -> str:
+        """A prompt from its beginning to its end; nothing else may wait."""
+        prompt_id = self.submit(**more)
+        assert self.start() == prompt_id
+        self.finish(outputs, status, meta)
+        return prompt_id
+
+    def one_of_each(self) -> dict[str, str]:
+        """A job in each state there is, by the name of the state, created in this order."""
+        ids = {"completed": self.run(), "failed": self.submit()}
+        self.start()
+        self.fail()
+        ids["cancelled"] = self.submit()
+        self.queue.cancel(ids["cancelled"])
+        ids["in_progress"] = self.submit()
+        self.start()
+        ids["pending"] = self.submit()
+        return ids
+
+
+@pytest.fixture
+def prompts_of() -> Callable[[Any], Prompts]:
+    """Make Prompts for a library."""
+    return Prompts
+
+
+@pytest.fixture
+def prompts(library: Any) -> Prompts:
+    """Prompts in the queue of the ``library``."""
+    return Prompts(library)

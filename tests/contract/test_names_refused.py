@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.routes import ROUTES
+from comfy_assets_node.routes import ROUTES, history, jobs, queue
 from PIL import Image
 from yarl import URL
 
@@ -172,6 +172,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
         "listAssets", "getAssetTagHistogram", "listTags", "pruneAssets", "cancelAssetSeed", "getAssetSeedStatus",
         "getHealth",
     }  # fmt: skip
+    others |= {route.operation for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation for route in ROUTES} - others
 
 

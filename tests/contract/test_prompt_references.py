@@ -148,7 +148,7 @@ async def test_what_is_no_reference_is_an_ordinary_string(host: Any, monkeypatch
     "raw",
     [b"", b"not JSON", b'{"prompt": ', b'"asset:"', b"[1]", b'{"prompt": "blake3:"}', b"\xff\xfe", b"asset:\xff"],
 )
-async def test_what_is_no_prompt_is_left_to_the_host(host: Any, raw: bytes) -> None:
+async def test_what_is_no_prompt_does_not_reach_the_host(host: Any, raw: bytes) -> None:
     seen: list[bytes] = []
 
     async def take(request: web.Request) -> web.Response:
@@ -158,8 +158,9 @@ async def test_what_is_no_prompt_is_left_to_the_host(host: Any, raw: bytes) -> N
     app = web.Application(middlewares=[host.library.host.plugin.middleware])
     app.router.add_post("/prompt", take)
     async with TestClient(TestServer(app)) as client, client.post("/prompt", data=raw) as response:
-        assert response.status == 299
-    assert seen == [raw]
+        assert response.status == 400
+        assert (await response.json())["error"]["type"] == "invalid_body"
+    assert seen == []
 
 
 async def test_a_body_that_the_host_finds_too_large_is_its_business(host: Any) -> None:

@@ -36,7 +36,7 @@ def files(base: Path) -> set[str]:
     return {
         path.relative_to(base).as_posix()
         for path in base.rglob("*")
-        if path.is_file() and not path.name.startswith("library.db")
+        if path.is_file() and not path.name.startswith("library.db") and path.parent.name != "queue"
     }
 
 

@@ -15,13 +15,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from comfy_assets_node.comfy_assets.host.base import (
-    FinishedPrompt,
     Folder,
     Host,
     HostFolders,
     QueueSnapshot,
     UnknownUserError,
 )
+from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 

@@ -16,7 +16,7 @@ from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets import intake
 from comfy_assets_node.comfy_assets.assets.walker import file_stat
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.host.base import FinishedPrompt
+from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.outputs import OutputFile, OutputFolders, output_files
+from comfy_assets_node.comfy_assets.assets.outputs import OutputFile, OutputFolders, shown_files
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 
 
@@ -35,7 +35,7 @@ def shown(name: Any = "a.png", subfolder: Any = "", kind: Any = "output", **more
     ],
 )
 def test_the_files_that_nodes_have_shown(outputs: Any, names: str) -> None:
-    assert "".join(file.name[0] for file in output_files(outputs)) == names
+    assert "".join(dict.fromkeys(each.file.name[0] for each in shown_files(outputs))) == names
 
 
 @pytest.fixture

@@ -49,6 +49,10 @@ class Executor:
         finally:
             self._current = None
 
+    def forget(self) -> None:
+        """Let go of the results of the last prompt. Not while one is executed."""
+        self.results.clear()
+
     def begin_node(self, client_id: str | None, node_id: str) -> None:
         self._current = (client_id, node_id)
 

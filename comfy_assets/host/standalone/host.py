@@ -48,11 +48,12 @@ class StandaloneHost:
         self._folders = BaseFolders(base_directory, extra_folders)
         self._users = Users(self._folders.user, multi_user=multi_user)
         self._hub = MessageHub()
-        self._queue = PromptQueue(self._queue_changed)
+        self._queue = self.execution = PromptQueue(self._queue_changed)
+        self.lists_jobs = True
         self.nodes = NodeRegistry(self._folders)
         register_image_nodes(self.nodes)
         self.features: dict[str, Any] = default_features()
-        self._executor = Executor(self.nodes, self._hub.send)
+        self._executor = Executor(self.nodes, self._send)
         self._hooks = PromptHooks()
         self._worker = Worker(self._queue, self._executor, self._hub.send, self._hooks.tell)
         self._plugin: Plugin | None = None
@@ -182,6 +183,12 @@ class StandaloneHost:
             self._plugin_task = None
         if self._plugin is not None:
             await self._plugin.on_stop()
+
+    def _send(self, event: str, data: Mapping[str, Any], sid: str | None) -> None:
+        """Send what comes of a prompt to pages, and take note of what its nodes show."""
+        self._hub.send(event, data, sid)
+        if event == "executed" and isinstance(data["output"], Mapping):
+            self._queue.note_shown(data["prompt_id"], data["node"], data["output"])
 
     def _queue_changed(self) -> None:
         self._hub.send("status", {"status": {"exec_info": {"queue_remaining": self._queue.remaining()}}})

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..base import QueueSnapshot
+from ..execution import REDACTED, FinishedPrompt, QueueListener, QueueListing, SubmittedPrompt, number_after
+from ..hooks import QueueListeners
 
 MAX_HISTORY = 10_000
 
@@ -37,6 +39,10 @@ class QueuedPrompt:
         """The five-part form that /queue and /history show."""
         return [self.number, self.prompt_id, self.graph, self.extra_data, list(self.outputs)]
 
+    def as_submitted(self) -> SubmittedPrompt:
+        """The prompt as the services see it. Credentials have been taken off already."""
+        return SubmittedPrompt(self.number, self.prompt_id, self.graph, self.extra_data, self.outputs)
+
 
 @dataclass(frozen=True)
 class RunningPrompt:
@@ -57,17 +63,19 @@ class Outcome:
 
 
 class PromptQueue:
-    """Thread-safe. ``on_change`` is called after each change, without the lock."""
+    """Implements ``ExecutionQueue``. Thread-safe. ``on_change`` is called after each change, without the lock."""
 
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
-        self._ready = threading.Condition()
+        self._listeners = QueueListeners()
+        self._ready = threading.Condition()  # on a lock that its holder may take again
         self._waiting: list[tuple[float, int, QueuedPrompt]] = []
         self._running: RunningPrompt | None = None
         self._history: dict[str, dict[str, Any]] = {}
         self._arrival = itertools.count()
         self._next_number = 0
         self._closed = False
+        self._freeing = False
 
     def number_for(self, *, front: bool) -> float:
         """A number that puts a new prompt behind, or before, everything that waits."""
@@ -76,27 +84,50 @@ class PromptQueue:
             self._next_number += 1
         return -(number + 1) if front else number
 
+    def watch(self, listener: QueueListener) -> None:
+        self._listeners.add(listener)
+
     def put(self, prompt: QueuedPrompt) -> None:
+        self._listeners.submitted(prompt.as_submitted())
         with self._ready:
             heapq.heappush(self._waiting, (prompt.number, next(self._arrival), prompt))
             self._ready.notify()
         self._on_change()
 
-    def take(self) -> RunningPrompt | None:
-        """Wait for the next prompt and mark it as running. None when the queue has been closed."""
+    def take(self, free_memory: Callable[[], None]) -> RunningPrompt | None:
+        """Wait for the next prompt and mark it as running. None when the queue has been closed.
+
+        ``free_memory`` is called when that has been asked for.
+        """
         with self._ready:
-            self._ready.wait_for(lambda: self._closed or self._waiting)
+            while not self._closed and not self._waiting:
+                self._ready.wait_for(lambda: self._closed or self._waiting or self._freeing)
+                self._free_if_asked(free_memory)
             if self._closed:
                 return None
+            self._free_if_asked(free_memory)
             running = self._running = RunningPrompt(heapq.heappop(self._waiting)[2])
+        self._listeners.started(running.prompt.prompt_id)
         self._on_change()
         return running
 
+    def _free_if_asked(self, free_memory: Callable[[], None]) -> None:
+        if self._freeing:
+            self._freeing = False
+            free_memory()
+
+    def note_shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
+        """Tell listeners what a node has shown."""
+        self._listeners.shown(prompt_id, node_id, output)
+
     def finish(self, running: RunningPrompt, outcome: Outcome) -> None:
         """Move the running prompt to the history."""
+        entry = _history_entry(running.prompt, outcome)
         with self._ready:
+            finished = FinishedPrompt(running.prompt.prompt_id, entry["outputs"], entry["meta"], entry["status"])
+            self._listeners.finished(finished)
             self._running = None
-            self._history[running.prompt.prompt_id] = _history_entry(running.prompt, outcome)
+            self._history[running.prompt.prompt_id] = entry
             while len(self._history) > MAX_HISTORY:
                 del self._history[next(iter(self._history))]
         self._on_change()
@@ -119,39 +150,76 @@ class PromptQueue:
             running = self._running
             if running is None or prompt_id not in (None, running.prompt.prompt_id):
                 return False
+            self._listeners.interrupting(running.prompt.prompt_id)
             running.interrupted.set()
             return True
+
+    def cancel(self, prompt_id: str) -> bool:
+        with self._ready:
+            return self.interrupt(prompt_id) or self.delete([prompt_id])
 
     def delete(self, prompt_ids: Iterable[str]) -> bool:
         """Take prompts that wait out of the queue. Whether there were any."""
         unwanted = set(prompt_ids)
         with self._ready:
-            kept = [entry for entry in self._waiting if entry[2].prompt_id not in unwanted]
-            changed = len(kept) < len(self._waiting)
-            heapq.heapify(kept)
-            self._waiting = kept
-        if changed:
+            dropped = [entry[2].prompt_id for entry in self._waiting if entry[2].prompt_id in unwanted]
+            self._waiting = [entry for entry in self._waiting if entry[2].prompt_id not in unwanted]
+            heapq.heapify(self._waiting)
+        if dropped:
+            self._listeners.dropped(dropped)
             self._on_change()
-        return changed
+        return bool(dropped)
 
-    def clear(self) -> None:
+    def clear(self) -> list[str]:
         """Drop everything that waits."""
         with self._ready:
+            dropped = [entry[2].prompt_id for entry in self._waiting]
             self._waiting = []
+        self._listeners.dropped(dropped)
+        self._on_change()
+        return dropped
+
+    def restore(self, prompts: Iterable[SubmittedPrompt]) -> None:
+        with self._ready:
+            for each in prompts:
+                extra = {key: value for key, value in each.extra_data.items() if value != REDACTED}
+                prompt = QueuedPrompt(each.number, each.prompt_id, each.graph, extra, tuple(each.outputs))
+                heapq.heappush(self._waiting, (prompt.number, next(self._arrival), prompt))
+                self._next_number = max(self._next_number, number_after([each.number]))
+            self._ready.notify()
+        self._on_change()
+
+    def history_room(self) -> int:
+        return MAX_HISTORY
+
+    def remember(self, history: Mapping[str, Mapping[str, Any]]) -> None:
+        with self._ready:
+            self._history = {**{key: dict(entry) for key, entry in history.items()}, **self._history}
+
+    def free(self, *, unload_models: bool, free_memory: bool) -> None:
+        with self._ready:
+            self._freeing = self._freeing or unload_models or free_memory
+            self._ready.notify()
+
+    def announce(self) -> None:
         self._on_change()
 
     def busy(self) -> bool:
         """Whether anything runs or waits to. Takes no lock: it is asked very often."""
         return self._running is not None or bool(self._waiting)
 
-    def listing(self) -> tuple[list[QueuedPrompt], list[QueuedPrompt]]:
+    def listing(self) -> QueueListing:
+        running, waiting = self.prompts()
+        return QueueListing([each.as_submitted() for each in running], [each.as_submitted() for each in waiting])
+
+    def prompts(self) -> tuple[list[QueuedPrompt], list[QueuedPrompt]]:
         """The prompts that run and those that wait, next first."""
         with self._ready:
             running = [] if self._running is None else [self._running.prompt]
             return running, [entry[2] for entry in sorted(self._waiting, key=lambda entry: entry[:2])]
 
     def snapshot(self) -> QueueSnapshot:
-        running, waiting = self.listing()
+        running, waiting = self.prompts()
         return QueueSnapshot(
             running=tuple(prompt.prompt_id for prompt in running),
             pending=tuple(prompt.prompt_id for prompt in waiting),
@@ -175,15 +243,11 @@ class PromptQueue:
         with self._ready:
             return self._history.get(prompt_id)
 
-    def forget(self, prompt_ids: Iterable[str]) -> None:
-        """Remove prompts from the history; unknown ids are ignored."""
+    def forget(self, prompt_ids: Iterable[str] | None) -> None:
+        """Remove prompts from the history, all of them for None; unknown ids are ignored."""
         with self._ready:
-            for prompt_id in prompt_ids:
+            for prompt_id in list(self._history) if prompt_ids is None else prompt_ids:
                 self._history.pop(prompt_id, None)
-
-    def forget_all(self) -> None:
-        with self._ready:
-            self._history.clear()
 
 
 def _history_entry(prompt: QueuedPrompt, outcome: Outcome) -> dict[str, Any]:

@@ -74,6 +74,7 @@ class Routes:
             ("POST", "/history", self._change_history),
             ("GET", "/history/{prompt_id}", self._one_of_history),
             ("POST", "/interrupt", self._interrupt),
+            ("POST", "/free", self._free),
             ("GET", "/object_info", self._all_nodes),
             ("GET", "/object_info/{class_type}", self._one_node),
             ("GET", "/system_stats", self._system_stats),
@@ -98,7 +99,7 @@ class Routes:
         return json_answer(self._state())
 
     async def _list_queue(self, request: web.Request) -> web.Response:
-        running, waiting = self._queue.listing()
+        running, waiting = self._queue.prompts()
         return json_answer(
             {
                 "queue_running": [prompt.as_json() for prompt in running],
@@ -128,7 +129,7 @@ class Routes:
         body = await read_object(request)
         unwanted = strings(body, "delete")
         if body.get("clear"):
-            self._queue.forget_all()
+            self._queue.forget(None)
         if unwanted:
             self._queue.forget(unwanted)
         return web.Response()
@@ -136,6 +137,11 @@ class Routes:
     async def _interrupt(self, request: web.Request) -> web.Response:
         body = await read_object(request, empty_allowed=True)
         self._queue.interrupt(text_or_none(body, "prompt_id") or None)
+        return web.Response()
+
+    async def _free(self, request: web.Request) -> web.Response:
+        body = await read_object(request)
+        self._queue.free(unload_models=bool(body.get("unload_models")), free_memory=bool(body.get("free_memory")))
         return web.Response()
 
     async def _all_nodes(self, request: web.Request) -> web.Response:

@@ -11,13 +11,11 @@ from typing import Any
 from aiohttp import web
 
 from ..base import RewritePrompt
+from ..execution import CREDENTIALS, REDACTED
 from .answers import Refusal, json_answer, read_object, strings, text_or_none
 from .nodes import NodeRegistry
 from .queue import PromptQueue, QueuedPrompt
 from .validation import Problem, validate
-
-# Credentials that some clients send along; nothing here needs them, so they are not kept.
-SENSITIVE = ("auth_token_comfy_org", "api_key_comfy_org")
 
 
 class Submission:
@@ -71,7 +69,8 @@ def _extra_data(body: Mapping[str, Any]) -> dict[str, Any]:
     extra = body.get("extra_data") or {}
     if not isinstance(extra, dict):
         raise Refusal("extra_data must be an object.")
-    kept = {key: value for key, value in extra.items() if key not in SENSITIVE}
+    # Nothing here needs the credentials that some clients send along, so they are not kept.
+    kept = {key: REDACTED if key in CREDENTIALS else value for key, value in extra.items()}
     client_id = text_or_none(body, "client_id")
     if client_id is not None:
         kept["client_id"] = client_id

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 
-from ..base import FinishedPrompt, PromptListener
+from ..base import PromptListener
+from ..execution import FinishedPrompt
 from .executor import Executor, Send
 from .queue import Outcome, PromptQueue, RunningPrompt
 
@@ -39,7 +40,7 @@ class Worker:
         return not thread.is_alive()
 
     def _work(self) -> None:
-        while (running := self._queue.take()) is not None:
+        while (running := self._queue.take(self._executor.forget)) is not None:
             outcome = self._execute(running)
             self._queue.finish(running, outcome)
             prompt = running.prompt

@@ -116,7 +116,7 @@ def test_the_history_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     queue = PromptQueue(lambda: None)
     for index in range(5):
         queue.put(prompt(str(index)))
-        running = queue.take()
+        running = queue.take(lambda: None)
         assert running is not None
         queue.finish(running, Outcome(True, {}, {}, ()))
     assert list(queue.history()) == ["2", "3", "4"]
@@ -127,7 +127,7 @@ def test_every_change_is_told_and_a_closed_queue_gives_nothing() -> None:
     queue = PromptQueue(lambda: remaining.append(queue.remaining()))
     queue.put(prompt("a"))
     queue.put(prompt("b"))
-    running = queue.take()
+    running = queue.take(lambda: None)
     assert running is not None and queue.interrupt("b") is False and queue.interrupt("a") is True
     assert running.interrupted.is_set()
     queue.finish(running, Outcome(False, {}, {}, ()))
@@ -136,5 +136,5 @@ def test_every_change_is_told_and_a_closed_queue_gives_nothing() -> None:
     assert queue.delete(["b"]) is False and queue.interrupt() is False
     queue.put(prompt("c"))
     queue.close()
-    assert queue.take() is None
+    assert queue.take(lambda: None) is None
     assert queue.snapshot().pending == ("c",)

@@ -1,0 +1,194 @@
+"""``comfy-assets jobs``: what was ever run, and removing old records of it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..db import job_lists
+from ..db import jobs as job_rows
+from ..errors import JobNotFoundError
+from ..jobs import retention
+from ..jobs.outputs import as_file, shown_items
+from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page
+from .command import (
+    Commands,
+    add_base_directory,
+    add_json,
+    add_yes,
+    age_ms,
+    confirm,
+    counted,
+    existing_base,
+    open_library,
+    require_someone_to_ask,
+)
+
+_LISTED = 20
+_MAX_JOBS = 1_000_000
+
+
+def add_to(commands: Commands) -> None:
+    """Add the commands."""
+    help_text = "list what was run, show a job, or remove old records"
+    actions = commands.add_parser("jobs", help=help_text, description=help_text).add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    listing = actions.add_parser("list", help="list jobs, the latest first")
+    listing.set_defaults(run=_list)
+    listing.add_argument("--status", action="append", choices=JOB_STATUSES, help="only such jobs (can be repeated)")
+    listing.add_argument(
+        "--limit", type=_positive, default=_LISTED, metavar="N", help="how many (default: %(default)s)"
+    )
+    showing = actions.add_parser("show", help="tell all there is of a job")
+    showing.set_defaults(run=_show)
+    showing.add_argument("id", metavar="ID", help="an id as jobs list shows it")
+    showing.add_argument("--graph", action="store_true", help="only its graph, as it can be submitted again")
+    pruning = actions.add_parser(
+        "prune",
+        help="remove the records of old jobs, never their files",
+        description="Remove the records of jobs that are over, never their files.",
+    )
+    pruning.set_defaults(run=_prune, refuse=pruning.error)
+    pruning.add_argument("--older-than", type=age_ms, metavar="AGE", help="jobs that ended 12h, 90d or 8w ago")
+    pruning.add_argument("--keep", type=_number, metavar="N", help="spare the latest N, whatever their age")
+    add_yes(pruning)
+    for parser in (listing, showing):
+        add_json(parser)
+    for parser in (listing, showing, pruning):
+        add_base_directory(parser)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= _MAX_JOBS):
+        raise argparse.ArgumentTypeError(f"{text} is no number up to {_MAX_JOBS:,}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if _number(text) == 0:
+        raise argparse.ArgumentTypeError("0 is too few")
+    return int(text)
+
+
+def _list(options: argparse.Namespace) -> int:
+    page = asyncio.run(_newest(existing_base(options), options.status or JOB_STATUSES, options.limit))
+    if options.json:
+        print(json.dumps([_as_json(job) for job in page.items]))
+        return 0
+    for job in page.items:
+        status = JOB_STATUSES[job.status]
+        print(f"{_when(job.created_at)}  {status:11}  {_duration(job):>9}  {job.id}  {job.workflow_id or '-'}")
+    print(f"{counted(page.total, 'job')}, {len(page.items):,} shown")
+    return 0
+
+
+async def _newest(base: Path, statuses: Sequence[str], limit: int) -> Page[Job]:
+    wanted = JobFilter(None, tuple(sorted({JOB_STATUSES.index(name) for name in statuses})))
+    async with open_library(base) as library:
+        return await job_lists.list_page(library.db, wanted, JobPage(limit=limit))
+
+
+def _when(at: int) -> str:
+    return datetime.fromtimestamp(at // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _duration(job: Job) -> str:
+    return f"{job.duration / 1000:.1f} s" if job.finished_at is not None else "-"
+
+
+def _as_json(job: Job) -> dict[str, Any]:
+    """What is known, with the names that the API has for it."""
+    entry = {
+        "id": job.id,
+        "status": JOB_STATUSES[job.status],
+        "owner": job.owner,
+        "workflow_id": job.workflow_id,
+        "create_time": job.created_at,
+        "execution_start_time": job.started_at,
+        "execution_end_time": job.finished_at,
+        "outputs_count": job.outputs_count,
+        "execution_error": None if job.error is None else json.loads(job.error),
+    }
+    return {name: value for name, value in entry.items() if value is not None}
+
+
+def _show(options: argparse.Namespace) -> int:
+    record = asyncio.run(_record(existing_base(options), options.id))
+    graph = msgspec.json.decode(record.graph)
+    outputs = msgspec.json.decode(record.result).get("outputs") or {}
+    if options.graph:
+        print(json.dumps(graph))
+    elif options.json:
+        print(json.dumps({**_as_json(record.job), "graph": graph, "outputs": outputs}))
+    else:
+        print("\n".join(_told(record.job, graph, outputs)))
+    return 0
+
+
+async def _record(base: Path, text: str) -> JobRecord:
+    async with open_library(base) as library:
+        job = await job_rows.get(library.db, _canonical(text))
+        if job is None:
+            raise JobNotFoundError("There is no such job.", details={"id": text})
+        return (await job_rows.records_of(library.db, [job.row_id]))[0]
+
+
+def _canonical(text: str) -> str:
+    """A UUID in canonical form; ids of other kinds, which older servers allow, as they are."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return text
+
+
+def _told(job: Job, graph: Mapping[str, Any], outputs: Mapping[str, Any]) -> Iterator[str]:
+    yield f"id          {job.id}"
+    yield f"status      {JOB_STATUSES[job.status]}"
+    if job.workflow_id is not None:
+        yield f"workflow    {job.workflow_id}"
+    yield f"submitted   {_when(job.created_at)}"
+    if job.finished_at is not None:
+        yield f"ended       {_when(job.finished_at)}, after {_duration(job)}"
+    yield f"graph       {counted(len(graph), 'node')}"
+    for slot, item in shown_items(outputs):
+        if (file := as_file(item)) is not None:
+            path = "/".join(filter(None, (file.get("type"), file.get("subfolder"), file.get("filename"))))
+            yield f"output      {path} (node {slot.node_id})"
+    if job.error is not None:
+        error = json.loads(job.error)
+        yield f"failed      {error['exception_type']} in node {error['node_id']} ({error['node_type']})"
+        yield from str(error["exception_message"]).splitlines()
+
+
+def _prune(options: argparse.Namespace) -> int:
+    if options.older_than is None and options.keep is None:
+        options.refuse("--older-than, --keep, or both are needed")
+    base = existing_base(options)
+    require_someone_to_ask(options)
+    before = None if options.older_than is None else time.time_ns() // 1_000_000 - options.older_than
+    keep = options.keep or 0
+    count = asyncio.run(_count(base, before, keep))
+    confirm(options, f"Remove the records of {counted(count, 'job')}?")
+    removed = asyncio.run(_prune_now(base, before, keep))
+    print(f"the records of {counted(removed, 'job')} removed, no files")
+    return 0
+
+
+async def _count(base: Path, before: int | None, keep: int) -> int:
+    async with open_library(base) as library:
+        return await retention.count_to_prune(library.db, before, keep)
+
+
+async def _prune_now(base: Path, before: int | None, keep: int) -> int:
+    async with open_library(base) as library:
+        return await retention.prune(library.db, before, keep)

@@ -1,0 +1,50 @@
+"""Which assets jobs have made, and which their graphs name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..models import JobOutput
+from . import assets, tags
+from .connection import Database, Transaction
+
+# Job id, (kind of folder or "", path in it, name).
+Named = tuple[str, tuple[str, str, str]]
+# Job id, node id, key, index, folder, name.
+ShownAt = tuple[str, str, str, int, str, str]
+
+
+async def link_inputs(tx: Transaction, named: Sequence[Named]) -> None:
+    """Note which assets the graphs of jobs name: files inside model categories, or in a folder of the given kind."""
+    await tx.execute_many(
+        "INSERT OR IGNORE INTO job_inputs (job_id, asset_id) SELECT j.id, f.id FROM jobs j JOIN ("
+        " SELECT id FROM folders WHERE loader_prefix = ?2 AND ?3 IS NULL"
+        " UNION SELECT id FROM folders WHERE logical = ?4 AND kind = coalesce(?3, 'input')"
+        ") d JOIN files f ON f.folder_id = d.id AND f.name = ?5 WHERE j.uuid = ?1",
+        [
+            (job_id, folder, kind or None, f"{kind or 'input'}/{folder}" if folder else kind or "input", name)
+            for job_id, (kind, folder, name) in named
+        ],
+    )
+
+
+async def link_outputs(tx: Transaction, shown: Sequence[ShownAt]) -> None:
+    """Note which assets jobs have shown. Those that are not there, and jobs that were not recorded, are left out."""
+    await tx.execute_many(
+        "INSERT OR REPLACE INTO job_outputs (job_id, node_id, output_key, output_index, asset_id)"
+        " SELECT j.id, ?2, ?3, ?4, f.id FROM jobs j, folders d JOIN files f ON f.folder_id = d.id AND f.name = ?6"
+        " WHERE j.uuid = ?1 AND d.path = ?5",
+        shown,
+    )
+
+
+async def outputs_of(db: Database, job_row: int, owner: str) -> list[JobOutput]:
+    """The assets that a job has shown, as far as the user may see them, in the order of nodes and outputs."""
+    rows = await db.fetch_all(
+        "SELECT a.uuid, o.node_id, o.output_key, o.output_index FROM job_outputs o JOIN assets a ON a.id = o.asset_id"
+        f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE o.job_id = ? AND {tags.VISIBLE}"
+        " ORDER BY o.node_id, o.output_key, o.output_index",
+        (job_row, owner),
+    )
+    found = await assets.get_many(db, [row[0] for row in rows])
+    return [JobOutput(found[row[0]], *row[1:]) for row in rows if row[0] in found]

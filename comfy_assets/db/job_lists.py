@@ -1,0 +1,179 @@
+"""Lists of jobs: by cursor or offset, with totals that nothing has to count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..models import CursorKey, Job, JobFilter, JobPage, Page
+from . import hits, job_search, jobs
+from .connection import Database, Row
+
+if TYPE_CHECKING:
+    from .id_sets import IdSet
+
+_FEW = 2000  # jobs that a search finds are looked up one by one
+_LONGEST_PART = 20_000
+_SORT_KEYS = {"create_time": "created_at", "execution_time": "duration"}
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """A filter as SQL over ``jobs j``, without the status: each status is a walk along its index."""
+
+    where: str
+    parameters: list[Any]
+    is_counted: bool  # whether ``job_counts`` tells how many there are
+
+
+async def list_page(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]:
+    """One page of the jobs that pass the filter, and how many pass in all."""
+    if wanted.words:
+        return await _page_of_found(db, wanted, page, await job_search.find(db, wanted.words))
+    selection = _select(wanted)
+    total = await _count(db, wanted, selection)
+    rows = await db.fetch_all(*_page_query(wanted, selection, page)) if page.offset < total else []
+    return _page(rows, total, page)
+
+
+async def _page_of_found(db: Database, wanted: JobFilter, page: JobPage, found: IdSet) -> Page[Job]:
+    """The same of what a search has found. A few jobs are looked up; of many, the list is walked until it is full."""
+    selection = _select(wanted)
+    if len(found) <= _FEW:
+        return await _page_of_few(db, wanted, page, selection, found)
+    ids = await _walk(db, wanted, selection, page, found)
+    rows = await db.fetch_all(
+        f"SELECT {jobs.COLUMNS} FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value ORDER BY e.key",
+        (msgspec.json.encode(ids).decode(),),
+    )
+    return _page(rows, await _count_found(db, wanted, selection, found), page)
+
+
+async def _page_of_few(
+    db: Database, wanted: JobFilter, page: JobPage, selection: _Selection, found: IdSet
+) -> Page[Job]:
+    chosen = (
+        "FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value"
+        f" WHERE j.status IN ({_listed(wanted)}) AND {selection.where}"
+    )
+    parameters = [msgspec.json.encode(found.ids.tolist()).decode(), *selection.parameters]
+    total = (await db.fetch_all(f"SELECT count(*) {chosen}", parameters))[0][0]
+    key, (after, place) = _SORT_KEYS[page.sort], _after(page)
+    sql = (
+        f"SELECT {jobs.COLUMNS} {chosen}{after} ORDER BY j.{key} {page.order}, j.id {page.order}"
+        f" LIMIT {page.limit + 1:d} OFFSET {page.offset:d}"
+    )
+    return _page(await db.fetch_all(sql, [*parameters, *place]), total, page)
+
+
+async def _count_found(db: Database, wanted: JobFilter, selection: _Selection, found: IdSet) -> int:
+    """How many of the found pass the filter; where only few jobs do not, by counting those."""
+    if selection.is_counted and not wanted.media:
+        passing = await _count(db, wanted, selection)
+        rows = await db.fetch_all("SELECT coalesce(sum(n), 0) FROM job_counts")
+        if rows[0][0] - passing <= _FEW:
+            others = _ids_of(f"NOT (j.status IN ({_listed(wanted)}) AND {jobs.VISIBLE})")
+            return len(found) - found.count(await hits.fetch_ids(db, others, (wanted.owner,)))
+    passing_ids = _ids_of(f"j.status IN ({_listed(wanted)}) AND {selection.where}")
+    return found.count(await hits.fetch_ids(db, passing_ids, selection.parameters))
+
+
+def _ids_of(condition: str) -> str:
+    return f"SELECT group_concat(j.id) FROM jobs j WHERE {condition}"
+
+
+def _listed(wanted: JobFilter) -> str:
+    return ", ".join(map(str, wanted.statuses))
+
+
+async def _walk(db: Database, wanted: JobFilter, selection: _Selection, page: JobPage, found: IdSet) -> list[int]:
+    """The ids of the page, and one more, of those found: the list is read in parts that grow."""
+    reach, part = page.offset + page.limit + 1, replace(page, offset=0, limit=2 * page.limit)
+    ids: list[int] = []
+    while True:
+        keys = await db.fetch_all(*_keys_query(wanted, selection, part))
+        ids += [row_id for row_id, _ in keys if row_id in found]
+        if len(ids) >= reach or len(keys) <= part.limit:
+            return ids[page.offset : reach]
+        row_id, value = keys[-1]
+        part = replace(part, limit=min(2 * part.limit, _LONGEST_PART), after=CursorKey(value, row_id))
+
+
+def _page(rows: list[Row], total: int, page: JobPage) -> Page[Job]:
+    items = [Job(*row) for row in rows[: page.limit]]
+    has_more = len(rows) > page.limit
+    return Page(items, total, has_more, _key(items[-1], page) if has_more else None)
+
+
+def _key(job: Job, page: JobPage) -> CursorKey:
+    return CursorKey(job.created_at if page.sort == "create_time" else job.duration, job.row_id)
+
+
+def _select(wanted: JobFilter) -> _Selection:
+    visible, parameters = _visible(wanted.owner)
+    conditions = [visible]
+    if wanted.media:
+        conditions.append(f"j.media & {wanted.media:d}")
+    is_counted = wanted.workflow_id is None and wanted.asset_id is None
+    if wanted.workflow_id is not None:
+        conditions.append("j.workflow_id = ?")
+        parameters.append(wanted.workflow_id)
+    if wanted.asset_id is not None:
+        conditions.append(
+            "j.id IN (SELECT i.job_id FROM assets a JOIN assets b ON b.id = a.id OR b.content_id = a.content_id"
+            " JOIN job_inputs i ON i.asset_id = b.id WHERE a.uuid = ?)"
+        )
+        parameters.append(wanted.asset_id)
+    return _Selection(" AND ".join(conditions), parameters, is_counted)
+
+
+def _visible(owner: str | None) -> tuple[str, list[Any]]:
+    return (jobs.VISIBLE, [owner]) if owner is not None else ("TRUE", [])
+
+
+async def _count(db: Database, wanted: JobFilter, selection: _Selection) -> int:
+    statuses = _listed(wanted)
+    if selection.is_counted:
+        media = f" AND j.media & {wanted.media:d}" if wanted.media else ""
+        visible, parameters = _visible(wanted.owner)
+        sql = f"SELECT coalesce(sum(n), 0) FROM job_counts j WHERE {visible} AND j.status IN ({statuses}){media}"
+        rows = await db.fetch_all(sql, parameters)
+    else:
+        sql = f"SELECT count(*) FROM jobs j WHERE j.status IN ({statuses}) AND {selection.where}"
+        rows = await db.fetch_all(sql, selection.parameters)
+    return int(rows[0][0])
+
+
+def _page_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tuple[str, list[Any]]:
+    """The rows of a page, and one more, which tells whether there is another."""
+    keys, parameters = _keys_query(wanted, selection, page)
+    sql = (
+        f"SELECT {jobs.COLUMNS} FROM ({keys}) k CROSS JOIN jobs j ON j.id = k.id"
+        f" ORDER BY k.key {page.order}, k.id {page.order}"
+    )
+    return sql, parameters
+
+
+def _keys_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tuple[str, list[Any]]:
+    """The ids and sort keys of a page, and of one more: each status is walked along its index."""
+    key, reach = _SORT_KEYS[page.sort], page.offset + page.limit + 1
+    after, place = _after(page)
+    where, parameters = f"{selection.where}{after}", [*selection.parameters, *place]
+    walks = [
+        f"SELECT * FROM (SELECT j.id, j.{key} AS key FROM jobs j WHERE j.status = {status:d} AND {where}"
+        f" ORDER BY j.{key} {page.order}, j.id {page.order} LIMIT {reach:d})"
+        for status in wanted.statuses
+    ]
+    order = f"ORDER BY key {page.order}, id {page.order}"
+    sql = f"{' UNION ALL '.join(walks)} {order} LIMIT {page.limit + 1:d} OFFSET {page.offset:d}"
+    return sql, parameters * len(walks)
+
+
+def _after(page: JobPage) -> tuple[str, list[Any]]:
+    """The condition that begins the page behind its cursor, if it has one, and its parameters."""
+    if page.after is None:
+        return "", []
+    sign = "<" if page.order == "desc" else ">"
+    return f" AND (j.{_SORT_KEYS[page.sort]}, j.id) {sign} (?, ?)", [page.after.value, page.after.row_id]

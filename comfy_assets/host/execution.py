@@ -1,0 +1,132 @@
+"""The execution queue as the services see it: prompts on their way, what is told of them, what can be done to them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+REDACTED = "[REDACTED]"  # stands for a credential that a client has sent along
+
+# Members of a prompt's extra data that are credentials, on every server.
+CREDENTIALS = ("auth_token_comfy_org", "api_key_comfy_org")
+_LAST_NUMBER = 1 << 53  # no server counts as far; a client may ask for a place beyond
+
+
+@dataclass(frozen=True)
+class SubmittedPrompt:
+    """A prompt that has passed the server's checks. What it holds is the server's own: not to be changed.
+
+    The smallest ``number`` is executed first. ``outputs`` are the nodes to be executed for their own sake.
+    ``extra_data`` names credentials but does not tell them; ``secrets`` are their values, never to be written down.
+    """
+
+    number: float
+    prompt_id: str
+    graph: Mapping[str, Any]
+    extra_data: Mapping[str, Any]
+    outputs: Sequence[str]
+    secrets: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class FinishedPrompt:
+    """A prompt that was executed, to its end or until it failed or was interrupted.
+
+    ``outputs`` maps node ids to what the nodes have shown, ``meta`` to what they are, as ``/history`` tells it;
+    ``status`` is ``{"status_str", "completed", "messages"}``, or None when the server does not say. They are the
+    server's own: not to be changed.
+    """
+
+    prompt_id: str
+    outputs: Mapping[str, Any]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    status: Mapping[str, Any] | None = None
+
+
+def number_after(numbers: Iterable[float]) -> int:
+    """The whole number after all of these places in a queue, but for those at its very end; at least 0."""
+    return max((math.floor(number) + 1 for number in numbers if abs(number) < _LAST_NUMBER), default=0)
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """The texts that a value is, or holds however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from texts_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from texts_in(item)
+
+
+class QueueListener(Protocol):
+    """Is told of every prompt, on whatever thread it happens: it must be quick.
+
+    A prompt is submitted before it can start, and finished or dropped once. What a listener raises is logged.
+    """
+
+    def submitted(self, prompt: SubmittedPrompt) -> None:
+        """The prompt is about to enter the queue."""
+
+    def started(self, prompt_id: str) -> None:
+        """The prompt is about to be executed."""
+
+    def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
+        """A node of the prompt being executed has shown this. Servers tell it only where a page listens."""
+
+    def interrupting(self, prompt_id: str) -> None:
+        """The prompt being executed has been asked to stop."""
+
+    def finished(self, prompt: FinishedPrompt) -> None:
+        """The prompt has been executed, and is about to leave the queue."""
+
+    def dropped(self, prompt_ids: Sequence[str]) -> None:
+        """Prompts that were waiting have been taken out of the queue."""
+
+
+@dataclass(frozen=True)
+class QueueListing:
+    """The prompts being executed, and those that wait, next first."""
+
+    running: Sequence[SubmittedPrompt] = ()
+    pending: Sequence[SubmittedPrompt] = ()
+
+
+class ExecutionQueue(Protocol):
+    """The queue. Methods may be called from any thread; each is one step that no other can come between."""
+
+    def watch(self, listener: QueueListener) -> None:
+        """Tell the listener of everything that happens from now on."""
+
+    def listing(self) -> QueueListing:
+        """What the queue holds at this moment."""
+
+    def cancel(self, prompt_id: str) -> bool:
+        """Drop the prompt if it waits, interrupt it if it is being executed; whether it was either."""
+
+    def clear(self) -> list[str]:
+        """Drop every prompt that waits; answers which."""
+
+    def restore(self, prompts: Iterable[SubmittedPrompt]) -> None:
+        """Put prompts of an earlier run back, under their ids and numbers; listeners are not told.
+
+        Prompts that are submitted later without a number of their own come after them.
+        """
+
+    def history_room(self) -> int:
+        """How many finished prompts of earlier runs the server's own history should be given; 0 if nobody reads it."""
+
+    def remember(self, history: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put finished prompts of earlier runs, oldest first and as ``/history`` shows them, before its own."""
+
+    def forget(self, prompt_ids: Iterable[str] | None) -> None:
+        """Remove finished prompts from the server's own history; None: all of them."""
+
+    def free(self, *, unload_models: bool, free_memory: bool) -> None:
+        """Ask for memory to be freed when the prompt being executed has ended."""
+
+    def announce(self) -> None:
+        """Have open pages fetch their lists of jobs anew."""

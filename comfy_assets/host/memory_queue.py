@@ -1,0 +1,98 @@
+"""An execution queue for tests: prompts start and end when a test says so."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .execution import FinishedPrompt, QueueListener, QueueListing, SubmittedPrompt
+from .hooks import QueueListeners
+
+
+class MemoryQueue:
+    """Implements ``ExecutionQueue``; ``interrupted`` and ``freed`` keep what was asked for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._listeners = QueueListeners()
+        self.waiting: list[SubmittedPrompt] = []
+        self.running: SubmittedPrompt | None = None
+        self.history: dict[str, Mapping[str, Any]] = {}
+        self.room = 0
+        self.interrupted: list[str] = []
+        self.freed: list[tuple[bool, bool]] = []
+        self.announced = 0
+
+    def submit(self, prompt: SubmittedPrompt) -> None:
+        """Put a prompt into the queue."""
+        self._listeners.submitted(prompt)
+        self.restore([prompt])
+
+    def start(self) -> SubmittedPrompt:
+        """Begin with the next prompt."""
+        with self._lock:
+            self.running = self.waiting.pop(0)
+        self._listeners.started(self.running.prompt_id)
+        return self.running
+
+    def show(self, node_id: str, output: Mapping[str, Any]) -> None:
+        """Let a node of the running prompt show something."""
+        assert self.running is not None
+        self._listeners.shown(self.running.prompt_id, node_id, output)
+
+    def finish(
+        self, outputs: Mapping[str, Any], status: Mapping[str, Any] | None, meta: Mapping[str, Any] | None = None
+    ) -> None:
+        """End the running prompt."""
+        with self._lock:
+            assert self.running is not None
+            self._listeners.finished(FinishedPrompt(self.running.prompt_id, outputs, meta or {}, status))
+            self.running = None
+
+    def watch(self, listener: QueueListener) -> None:
+        self._listeners.add(listener)
+
+    def listing(self) -> QueueListing:
+        with self._lock:
+            return QueueListing([] if self.running is None else [self.running], list(self.waiting))
+
+    def cancel(self, prompt_id: str) -> bool:
+        with self._lock:
+            if self.running is not None and self.running.prompt_id == prompt_id:
+                self._listeners.interrupting(prompt_id)
+                self.interrupted.append(prompt_id)
+                return True
+            return self._drop({prompt_id})
+
+    def clear(self) -> list[str]:
+        with self._lock:
+            dropped = [prompt.prompt_id for prompt in self.waiting]
+            self._drop(set(dropped))
+            return dropped
+
+    def _drop(self, prompt_ids: set[str]) -> bool:
+        dropped = [prompt.prompt_id for prompt in self.waiting if prompt.prompt_id in prompt_ids]
+        self.waiting = [prompt for prompt in self.waiting if prompt.prompt_id not in prompt_ids]
+        self._listeners.dropped(dropped)
+        return bool(dropped)
+
+    def restore(self, prompts: Iterable[SubmittedPrompt]) -> None:
+        with self._lock:
+            self.waiting = sorted([*self.waiting, *prompts], key=lambda prompt: prompt.number)
+
+    def history_room(self) -> int:
+        return self.room
+
+    def remember(self, history: Mapping[str, Mapping[str, Any]]) -> None:
+        self.history = {**history, **self.history}
+
+    def forget(self, prompt_ids: Iterable[str] | None) -> None:
+        for prompt_id in list(self.history) if prompt_ids is None else prompt_ids:
+            self.history.pop(prompt_id, None)
+
+    def free(self, *, unload_models: bool, free_memory: bool) -> None:
+        self.freed.append((unload_models, free_memory))
+
+    def announce(self) -> None:
+        self.announced += 1

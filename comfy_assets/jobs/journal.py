@@ -1,0 +1,108 @@
+"""Events that are not in the store yet, kept in files so that a killed process loses none of them.
+
+Appending is one small write to the operating system, which survives the death of the process (not that of the
+machine). Several servers may share a data folder: each holds a *seat*, a number with a locked file, and writes files of
+its own. The system frees the lock of a process that dies, so that the next server finds what it left.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+from contextlib import suppress
+from io import FileIO
+from itertools import count
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+log = logging.getLogger("comfy_assets.jobs")
+
+_LOG_NAME = re.compile(r"(\d+)-(\d+)\.log")
+_LOCK_NAME = re.compile(r"(\d+)\.lock")
+
+
+class Journal:
+    """The files of one server. Not thread-safe: its user has a lock anyway."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take a seat in the folder. Raises OSError when it cannot be written to."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._locks: dict[int, FileLock] = {}
+        self.seat = next(seat for seat in count(1) if self._take(seat))
+        for seat in _numbers(folder, _LOCK_NAME) - {self.seat}:
+            self._take(seat)  # of a server that has ended: it is ours to look after
+        self._number = self._first = max((number for _, number, _ in self._files()), default=0) + 1
+        self._file: FileIO | None = None
+        self._is_broken = False
+
+    def _take(self, seat: int) -> bool:
+        lock = FileLock(self._folder / f"{seat}.lock", thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        self._locks[seat] = lock
+        return True
+
+    @property
+    def other_seats(self) -> set[int]:
+        """The seats of servers that are at work now."""
+        return _numbers(self._folder, _LOCK_NAME) - self._locks.keys()
+
+    def left_behind(self) -> list[bytes]:
+        """The events, in order, that ended servers wrote and did not bring into the store."""
+        return [
+            line for _, number, path in self._files() if number < self._first for line in path.read_bytes().splitlines()
+        ]
+
+    def drop_left_behind(self) -> None:
+        """Remove what ended servers left: it is in the store."""
+        self.drop(self._first - 1)
+
+    def append(self, event: bytes) -> None:
+        """Write an event. What cannot be written is still handed over in memory: the problem is logged once."""
+        line = event + b"\n"
+        try:
+            if self._file is None:
+                self._file = FileIO(self._folder / f"{self.seat}-{self._number}.log", "ab")
+            if self._file.write(line) != len(line):
+                self.rotate()  # so that a line cut short takes no other with it
+                raise OSError(errno.ENOSPC, "no space is left")
+        except OSError as error:
+            if not self._is_broken:
+                log.warning("Jobs are not safe from a crash, their journal cannot be written: %s", error)
+            self._is_broken = True
+
+    def rotate(self) -> int:
+        """Write what comes now to another file; answers the number of the last one."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._number += 1
+        return self._number - 1
+
+    def drop(self, upto: int) -> None:
+        """Remove the files up to this number: their events are in the store."""
+        for _, number, path in self._files():
+            if number <= upto:
+                with suppress(OSError):  # on Windows somebody may have it open; its events can be read twice
+                    path.unlink()
+
+    def close(self) -> None:
+        """Give up the seat."""
+        self.rotate()
+        for lock in self._locks.values():
+            lock.release()
+
+    def _files(self) -> list[tuple[int, int, Path]]:
+        """Seat, number and path of the files that are ours, in order."""
+        found = ((match, path) for path in self._folder.iterdir() if (match := _LOG_NAME.fullmatch(path.name)))
+        files = ((int(match[1]), int(match[2]), path) for match, path in found)
+        return sorted(entry for entry in files if entry[0] in self._locks)
+
+
+def _numbers(folder: Path, pattern: re.Pattern[str]) -> set[int]:
+    return {int(match[1]) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))}

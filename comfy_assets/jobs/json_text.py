@@ -1,0 +1,55 @@
+"""JSON texts of what servers and nodes hand over, which may hold more than JSON knows: NaN, half of a character pair,
+keys that are no texts, objects of all kinds. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+def encode(value: object) -> str:
+    """The value as JSON that every reader understands: what has no place in JSON becomes null or a text."""
+    try:
+        return _encoder.encode(value).decode()
+    except (TypeError, ValueError, OverflowError):  # half characters are a ValueError
+        return json.dumps(_plain(value))
+
+
+def as_in_pictures(value: Mapping[str, Any]) -> str:
+    """The value letter by letter as ComfyUI embeds it in the pictures it saves; NaN and half characters stay."""
+    return json.dumps(value, default=str)
+
+
+def strict(text: bytes) -> bytes:
+    """The text if every reader understands it, else what comes closest to it."""
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.MsgspecError:
+        return encode(json.loads(text)).encode()
+    return text
+
+
+def decode(text: bytes) -> Any:
+    """The value of a text that Python has written, as it was."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return json.loads(text)
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    return str(value).encode("utf-8", "replace").decode()

@@ -1,0 +1,154 @@
+"""What a server does about the jobs of an earlier run: bring in what it left unwritten, end what it was executing, and
+put back into the queue what was waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ..db import jobs
+from ..db.connection import Database, Transaction
+from ..host.execution import REDACTED, ExecutionQueue, FinishedPrompt, SubmittedPrompt
+from ..models import CANCELLED, FAILED, IN_PROGRESS, JobRecord
+from . import batches, json_text
+from .events import Ended, JobEvent, Submitted, decode
+from .failures import stopped
+from .journal import Journal
+
+log = logging.getLogger("comfy_assets.jobs")
+
+_HISTORY_BYTES = 64 << 20  # of JSON text that a server's own history is given back at most
+_HISTORY_CHUNK = 200
+_UNLINKED = 500  # jobs that are looked at again
+_STOPPED = "The server stopped while it executed the job."
+
+
+async def recover(db: Database, journal: Journal | None, queue: ExecutionQueue, *, restore: bool) -> None:
+    """Put the jobs of ended servers in order; those that waited do so again with ``restore``, else are cancelled."""
+    await _bring_in(db, journal)
+    others = journal.other_seats if journal is not None else set()
+    async with db.transaction() as tx:
+        active = await jobs.active_of(tx, others)
+        cut_short = [record for record in active if record.job.status == IN_PROGRESS]
+        waiting = [record for record in active if record.job.status != IN_PROGRESS]
+        asked = await jobs.interrupted(tx)
+        ends = [_end_of(record, was_asked=record.job.row_id in asked) for record in cut_short]
+        await jobs.end(tx, [batches.ended_job(end) for end in ends])
+        await _settle_waiting(tx, waiting, journal.seat if journal is not None else 0, restore=restore)
+    if restore and waiting:
+        queue.restore(await asyncio.to_thread(lambda: [submitted(record) for record in waiting]))
+        log.info("%d jobs of the last run are back in the queue.", len(waiting))
+
+
+async def _bring_in(db: Database, journal: Journal | None) -> None:
+    if journal is None:
+        return
+    events = [event for line in journal.left_behind() if (event := decode(line)) is not None]
+    submissions = [event.id for event in events if isinstance(event, Submitted)]
+    async with db.transaction() as tx:
+        known = {job.id: job.created_at for job in await jobs.get_many(tx, submissions)}
+        await batches.write(tx, batches.prepare(list(_news(events, known)), journal.seat))
+    journal.drop_left_behind()
+
+
+def _news(events: Iterable[JobEvent], known: Mapping[str, int]) -> Iterator[JobEvent]:
+    """The events but for submissions that are in the store (ids and times): they would begin those jobs anew.
+
+    What was told of an earlier job with the same id is left out as well. The rest does no harm a second time.
+    """
+    outdated: set[str] = set()
+    for event in events:
+        if isinstance(event, Submitted):
+            stored_at = known.get(event.id, -1)
+            (outdated.add if event.at < stored_at else outdated.discard)(event.id)
+            if event.at > stored_at:
+                yield event
+        elif event.id not in outdated:
+            yield event
+
+
+def _end_of(record: JobRecord, *, was_asked: bool) -> Ended:
+    """A job that was being executed ends when the server did, as far as is known: at the last sign of it.
+
+    One that was asked to stop has been cancelled by that.
+    """
+    at = max(record.job.updated_at, record.job.created_at)
+    if was_asked:
+        return Ended(record.job.id, at, CANCELLED, _result(record))
+    return Ended(record.job.id, at, FAILED, _result(record), msgspec.json.encode(stopped(_STOPPED)).decode())
+
+
+def _result(record: JobRecord) -> str:
+    """The result of a job that has none: the outputs it had shown."""
+    status = {"status_str": "error", "completed": False, "messages": []}
+    so_far = msgspec.json.decode(record.result)
+    return msgspec.json.encode({"outputs": so_far["outputs"], "meta": {}, "status": status}).decode()
+
+
+async def _settle_waiting(tx: Transaction, waiting: Sequence[JobRecord], seat: int, *, restore: bool) -> None:
+    if restore:
+        await jobs.move_to_seat(tx, [record.job.row_id for record in waiting], seat)
+        return
+    now = time.time_ns() // 1_000_000
+    await jobs.drop(tx, [(record.job.id, now) for record in waiting])
+
+
+def submitted(record: JobRecord) -> SubmittedPrompt:
+    """The prompt as it was submitted, but for its credentials, which are not kept."""
+    return SubmittedPrompt(
+        number=record.job.number,
+        prompt_id=record.job.id,
+        graph=json_text.decode(record.graph),
+        extra_data=extra_data(record),
+        outputs=msgspec.json.decode(record.targets),
+    )
+
+
+def extra_data(record: JobRecord, *, with_workflow: bool = True) -> dict[str, Any]:
+    """What came along with the prompt; the page's form of the graph is in its place again, unless it is not wanted."""
+    extra: dict[str, Any] = msgspec.json.decode(record.extra_data)
+    if record.workflow is not None and with_workflow:
+        extra["extra_pnginfo"] = {"workflow": json_text.decode(record.workflow), **extra.get("extra_pnginfo", {})}
+    return extra
+
+
+async def unlinked(db: Database) -> list[FinishedPrompt]:
+    """The latest jobs whose outputs are not linked to assets: the server may have been killed just before that."""
+    rows = await jobs.latest_unlinked(db, _UNLINKED)
+    records = await jobs.records_of(db, rows, with_graphs=False)
+    return [FinishedPrompt(record.job.id, msgspec.json.decode(record.result)["outputs"]) for record in records]
+
+
+async def fill_history(db: Database, queue: ExecutionQueue) -> None:
+    """Give the server's own history the latest of earlier runs, as many as its page reads and memory allows."""
+    room, budget = queue.history_room(), _HISTORY_BYTES
+    entries: dict[str, dict[str, Any]] = {}
+    before: int | None = None
+    while len(entries) < room and budget > 0:
+        chunk = await jobs.newest_finished(db, min(_HISTORY_CHUNK, room - len(entries)), before)
+        for record in chunk:
+            budget -= len(record.graph) + len(record.workflow or b"") + len(record.result)
+            if budget > 0:
+                entries[record.job.id] = await asyncio.to_thread(_history_entry, record)
+        if not chunk:
+            break
+        before = chunk[-1].job.row_id
+    if entries:
+        queue.remember(dict(reversed(entries.items())))
+
+
+def _history_entry(record: JobRecord) -> dict[str, Any]:
+    result = msgspec.json.decode(record.result)
+    extra = {key: value for key, value in extra_data(record).items() if value != REDACTED}
+    graph, targets = json_text.decode(record.graph), msgspec.json.decode(record.targets)
+    return {
+        "prompt": (record.job.number, record.job.id, graph, extra, targets),
+        "outputs": result.get("outputs") or {},
+        "status": result.get("status"),
+        "meta": result.get("meta") or {},
+    }

@@ -1,0 +1,89 @@
+"""What was executed, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from ..comfy_assets.app import Services
+from ..comfy_assets.models import FINAL
+from ._dispatch import Passage, Route
+from ._endpoint import Call, endpoint, guarded
+from ._job_body import history_detail, history_entry
+from ._params import NoQuery, Offset, parse_body
+
+_DEFAULT_ITEMS = 200
+_MAX_ITEMS = 10_000
+
+
+class History(msgspec.Struct, frozen=True):
+    """Query of getHistory."""
+
+    max_items: Annotated[int, msgspec.Meta(ge=0)] = _DEFAULT_ITEMS
+    offset: Offset = 0
+
+
+class HistoryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of manageHistory."""
+
+    clear: bool = False
+    delete: list[str] = []
+
+
+@endpoint(query=History)
+async def get_history(call: Call[History]) -> dict[str, Any]:
+    """The jobs that are over, the latest first, without their graphs (getHistory)."""
+    limit = min(call.query.max_items, _MAX_ITEMS)
+    records = await call.services.jobs.history(call.user, limit, call.query.offset) if limit else []
+    entries = await asyncio.to_thread(lambda: [history_entry(record) for record in records])
+    return {"history": entries}
+
+
+@endpoint()
+async def get_entry(call: Call[NoQuery]) -> dict[str, Any]:
+    """All there is of a job that is over; nothing as long as it is not (getHistoryForPrompt)."""
+    record = await call.services.jobs.record(call.path["prompt_id"], call.user)
+    return {record.job.id: history_detail(record)} if record.job.status in FINAL else {}
+
+
+@endpoint()
+async def manage_history(call: Call[NoQuery]) -> dict[str, Any]:
+    """Remove the records of jobs that are over, never their files (manageHistory)."""
+    body = await parse_body(HistoryBody, call.request)
+    return await _remove(call, body)
+
+
+async def _remove(call: Call[NoQuery], body: HistoryBody) -> dict[str, Any]:
+    answer: dict[str, Any] = {}
+    if body.delete:
+        answer["deleted"] = await call.services.jobs.delete(body.delete, call.user)
+    if body.clear:
+        await call.services.jobs.clear(call.user)
+        answer["cleared"] = True
+    return answer
+
+
+async def stock_history(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """The same through the server's own path: what it removes from its memory is removed here too."""
+    answer = await pass_on(request)
+    if answer.status == 200:
+        await _remove_as_well(request, {}, services)
+    return answer
+
+
+@guarded()
+async def _remove_as_well(call: Call[NoQuery]) -> None:
+    body = await parse_body(HistoryBody, call.request)
+    await _remove(call, body)
+
+
+ROUTES = [
+    Route("GET", "/api/history_v2", "getHistory", get_history),
+    Route("GET", "/api/history_v2/{prompt_id}", "getHistoryForPrompt", get_entry),
+    Route("POST", "/api/history", "manageHistory", manage_history),
+]
+PASSAGES = [Passage("POST", "/history", stock_history)]

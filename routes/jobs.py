@@ -1,0 +1,142 @@
+"""Jobs over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from ..comfy_assets import cursor, words
+from ..comfy_assets.errors import InvalidBodyError, InvalidIdError, InvalidQueryError
+from ..comfy_assets.jobs.service import is_job_id
+from ..comfy_assets.models import JOB_STATUSES, MEDIA, Job, JobFilter, JobPage, JobSort, Page
+from ._dispatch import Route
+from ._endpoint import Call, endpoint
+from ._job_body import JobDetailBody, JobStatusBody, job_body, job_detail, job_output, job_status
+from ._params import NoQuery, Offset, parse_body
+
+JobLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+# The contract's names, and those of the stock page.
+SortBy = Literal["create_time", "execution_time", "created_at", "execution_duration"]
+_SORTS: dict[str, JobSort] = {
+    "create_time": "create_time",
+    "created_at": "create_time",
+    "execution_time": "execution_time",
+    "execution_duration": "execution_time",
+}
+
+
+class ListJobs(msgspec.Struct, frozen=True):
+    """Query of listJobs. Extensions are ``asset_id``, for jobs whose graph names that asset, and ``q``, for words."""
+
+    status: tuple[str, ...] = ()
+    workflow_id: str | None = None
+    output_type: Literal["image", "video", "audio", "3d"] | None = None
+    asset_id: str | None = None
+    q: str = ""
+    sort_by: SortBy = "create_time"
+    sort_order: Literal["asc", "desc"] = "desc"
+    after: str | None = None
+    offset: Offset = 0
+    limit: JobLimit = 100
+
+
+class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of cancelJobs."""
+
+    job_ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
+
+
+@endpoint(query=ListJobs)
+async def list_jobs(call: Call[ListJobs]) -> dict[str, Any]:
+    """One page of jobs (listJobs)."""
+    page_request = _page_request(call.query)
+    page = await call.services.jobs.list(_filter(call.query, call.user), page_request)
+    pagination: dict[str, Any] = {
+        "offset": page_request.offset,
+        "limit": page_request.limit,
+        "total": page.total,
+        "has_more": page.has_more,
+    }
+    if (next_cursor := _next_cursor(page, page_request)) is not None:
+        pagination["next_cursor"] = next_cursor
+    return {"jobs": [job_body(job) for job in page.items], "pagination": pagination}
+
+
+@endpoint()
+async def get_job(call: Call[NoQuery]) -> JobDetailBody:
+    """All there is of a job (getJobDetail)."""
+    return job_detail(await call.services.jobs.record(call.path["job_id"], call.user))
+
+
+@endpoint()
+async def get_status(call: Call[NoQuery]) -> JobStatusBody:
+    """The state of a job (getJobStatus)."""
+    return job_status(await call.services.jobs.get(call.path["job_id"], call.user))
+
+
+@endpoint()
+async def get_outputs(call: Call[NoQuery]) -> dict[str, Any]:
+    """The assets that a job has shown, and where (an extension)."""
+    outputs = await call.services.jobs.outputs(call.path["job_id"], call.user)
+    return {"assets": [job_output(output) for output in outputs], "total": len(outputs)}
+
+
+@endpoint()
+async def cancel_job(call: Call[NoQuery]) -> dict[str, bool]:
+    """Cancel a job (cancelJob)."""
+    job_id = call.path["job_id"]
+    if not is_job_id(job_id):
+        raise InvalidIdError("A job's id is a UUID.", details={"field": "job_id"})
+    return {"cancelled": await call.services.jobs.cancel(job_id, call.user)}
+
+
+@endpoint()
+async def cancel_jobs(call: Call[NoQuery]) -> dict[str, Sequence[str]]:
+    """Cancel several jobs, or none when one is unknown (cancelJobs)."""
+    body = await parse_body(CancelBody, call.request)
+    wrong = [job_id for job_id in body.job_ids if not is_job_id(job_id)]
+    if wrong:
+        raise InvalidBodyError("job_ids must be UUIDs.", details={"field": "job_ids", "ids": wrong})
+    return {"cancelled": await call.services.jobs.cancel_many(body.job_ids, call.user)}
+
+
+def _filter(query: ListJobs, user: str) -> JobFilter:
+    unknown = [name for name in query.status if name not in JOB_STATUSES]
+    if unknown:
+        message = f"status must be of {', '.join(JOB_STATUSES)}."
+        raise InvalidQueryError(message, details={"field": "status", "unknown": unknown})
+    statuses = query.status or JOB_STATUSES
+    return JobFilter(
+        owner=user,
+        statuses=tuple(sorted(JOB_STATUSES.index(name) for name in statuses)),
+        workflow_id=query.workflow_id,
+        media=MEDIA[query.output_type] if query.output_type is not None else 0,
+        asset_id=query.asset_id,
+        words=words.parse_query(query.q),
+    )
+
+
+def _page_request(query: ListJobs) -> JobPage:
+    """Only the time of creation has cursors: with another order ``after`` is ignored, as the contract has it."""
+    sort = _SORTS[query.sort_by]
+    if query.after is None or sort != "create_time":
+        return JobPage(sort, query.sort_order, query.limit, query.offset)
+    return JobPage(sort, query.sort_order, query.limit, 0, cursor.decode(query.after, sort, query.sort_order))
+
+
+def _next_cursor(page: Page[Job], request: JobPage) -> str | None:
+    if page.next_key is None or request.sort != "create_time":
+        return None
+    return cursor.encode(page.next_key, request.sort, request.order)
+
+
+ROUTES = [
+    Route("GET", "/api/jobs", "listJobs", list_jobs),
+    Route("POST", "/api/jobs/cancel", "cancelJobs", cancel_jobs),
+    Route("GET", "/api/jobs/{job_id}", "getJobDetail", get_job),
+    Route("GET", "/api/jobs/{job_id}/assets", "listJobAssets", get_outputs),
+    Route("POST", "/api/jobs/{job_id}/cancel", "cancelJob", cancel_job),
+    Route("GET", "/api/job/{job_id}/status", "getJobStatus", get_status),
+]

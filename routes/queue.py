@@ -1,0 +1,95 @@
+"""The execution queue over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from ..comfy_assets.app import Services
+from ..comfy_assets.host.execution import SubmittedPrompt
+from ..comfy_assets.jobs.json_text import encode
+from ._dispatch import Route
+from ._endpoint import Call, endpoint
+from ._params import NoQuery, parse_body
+
+
+class QueueBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of manageQueue."""
+
+    clear: bool = False
+    delete: list[str] = []
+
+
+class InterruptBody(msgspec.Struct, frozen=True):
+    """Body of interruptJob: none by the contract; the stock page may name the job it wants to end."""
+
+    prompt_id: str | None = None
+
+
+class FreeBody(msgspec.Struct, frozen=True):
+    """Body of freeMemory."""
+
+    unload_models: bool = False
+    free_memory: bool = False
+
+
+@endpoint()
+async def get_queue(call: Call[NoQuery]) -> dict[str, Any]:
+    """What is executed and what waits (getQueueInfo)."""
+    listing = call.services.jobs.queue()
+    first_waiting = len(listing.running) + 1
+    return {
+        "queue_running": [_item(number, prompt) for number, prompt in enumerate(listing.running, 1)],
+        "queue_pending": [_item(number, prompt) for number, prompt in enumerate(listing.pending, first_waiting)],
+    }
+
+
+def _item(number: int, prompt: SubmittedPrompt) -> list[Any]:
+    """A place in the line, id, graph, nodes to execute, and when it came as far as the server says."""
+    created = prompt.extra_data.get("create_time")
+    times = {"create_time": created} if created is not None else {}
+    return [number, prompt.prompt_id, msgspec.Raw(encode(prompt.graph).encode()), prompt.outputs, times]
+
+
+@endpoint()
+async def manage_queue(call: Call[NoQuery]) -> dict[str, Any]:
+    """Cancel jobs, or all that wait (manageQueue)."""
+    body = await parse_body(QueueBody, call.request)
+    answer: dict[str, Any] = {}
+    if body.delete:
+        answer["deleted"] = await call.services.jobs.cancel_known(body.delete, call.user)
+    if body.clear:
+        await call.services.jobs.cancel_pending(call.user)
+        answer["cleared"] = True
+    return answer
+
+
+@endpoint()
+async def interrupt(call: Call[NoQuery]) -> web.Response:
+    """Cancel the job being executed, or else the next one (interruptJob)."""
+    body = await parse_body(InterruptBody, call.request)
+    await call.services.jobs.interrupt(call.user, body.prompt_id or None)
+    return web.Response()
+
+
+@endpoint()
+async def free_memory(call: Call[NoQuery]) -> web.Response:
+    """Free memory once the job being executed has ended (freeMemory)."""
+    body = await parse_body(FreeBody, call.request)
+    call.services.jobs.free(unload_models=body.unload_models, free_memory=body.free_memory)
+    return web.Response()
+
+
+def _lists_jobs(request: web.Request, services: Services) -> bool:
+    """The pages of older servers read the queue in the stock server's form."""
+    return services.host.lists_jobs
+
+
+ROUTES = [
+    Route("GET", "/api/queue", "getQueueInfo", get_queue, when=_lists_jobs),
+    Route("POST", "/api/queue", "manageQueue", manage_queue),
+    Route("POST", "/api/interrupt", "interruptJob", interrupt),
+    Route("POST", "/api/free", "freeMemory", free_memory),
+]
