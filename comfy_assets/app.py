@@ -189,18 +189,12 @@ class Services:
         outputs = self._outputs = OutputIntake(
             db, self.host, read_files=self.config.hash_files, jobs_recorded=self._recorder.flush
         )
-        if self._journal_problem is not None:
-            log.warning("Jobs are not safe from a crash, their journal cannot be opened: %s", self._journal_problem)
+        self.host.on_finished(outputs.take)
         if recover:
             await task_rows.fail_interrupted(db)
-            await recovery.recover(db, self._journal, self.host.execution, restore=self.config.restore_queue)
-            await recovery.fill_history(db, self.host.execution)
-            self._recorder.open(db)
-            jobs.start()
-            for prompt in await recovery.unlinked(db):
-                outputs.take(prompt)
             await self._trash.recover()
             await self._uploads.remove_leftovers()
+            await self._take_up_jobs(db, jobs, outputs)
         cache = ThumbnailCache(self.host.data_directory() / _THUMBNAILS, self.config.thumbnail_cache_size)
         previews = self._previews = Previews(db, self.host, cache)
 
@@ -209,8 +203,20 @@ class Services:
             previews.cancel()
             outputs.cancel()
 
-        self.host.on_finished(outputs.take)
         db.close_at_exit(before=stop_workers)
+
+    async def _take_up_jobs(self, db: Database, jobs: JobService, outputs: OutputIntake) -> None:
+        """Go on where the last server ended. What waited is put back last: it may be over before anything else is."""
+        if self._journal_problem is not None:
+            log.warning("Jobs are not safe from a crash, their journal cannot be opened: %s", self._journal_problem)
+        waiting = await recovery.recover(db, self._journal, restore=self.config.restore_queue)
+        await recovery.fill_history(db, self.host.execution)
+        self._recorder.open(db)
+        jobs.start()
+        await self._recorder.flush()
+        for prompt in await recovery.unlinked(db):
+            outputs.take(prompt)
+        await recovery.put_back(waiting, self.host.execution)
 
     async def start_indexing(self) -> None:
         """Begin to index for search; and the first scan, then to follow the disk, if the configuration wants it.

@@ -28,8 +28,8 @@ _UNLINKED = 500  # jobs that are looked at again
 _STOPPED = "The server stopped while it executed the job."
 
 
-async def recover(db: Database, journal: Journal | None, queue: ExecutionQueue, *, restore: bool) -> None:
-    """Put the jobs of ended servers in order; those that waited do so again with ``restore``, else are cancelled."""
+async def recover(db: Database, journal: Journal | None, *, restore: bool) -> list[JobRecord]:
+    """Put the jobs of ended servers in order; answers those that are to wait again: without ``restore`` none is."""
     await _bring_in(db, journal)
     others = journal.other_seats if journal is not None else set()
     async with db.transaction() as tx:
@@ -40,7 +40,12 @@ async def recover(db: Database, journal: Journal | None, queue: ExecutionQueue, 
         ends = [_end_of(record, was_asked=record.job.row_id in asked) for record in cut_short]
         await jobs.end(tx, [batches.ended_job(end) for end in ends])
         await _settle_waiting(tx, waiting, journal.seat if journal is not None else 0, restore=restore)
-    if restore and waiting:
+    return waiting if restore else []
+
+
+async def put_back(waiting: Sequence[JobRecord], queue: ExecutionQueue) -> None:
+    """Have jobs wait in the queue again. Whoever wants to hear what becomes of them must be listening by now."""
+    if waiting:
         queue.restore(await asyncio.to_thread(lambda: [submitted(record) for record in waiting]))
         log.info("%d jobs of the last run are back in the queue.", len(waiting))
 

@@ -229,6 +229,13 @@ def trivial() -> dict[str, Any]:
     }
 
 
+def slow(number: int) -> dict[str, Any]:
+    """A graph behind which others have to wait."""
+    graph = saving(number)
+    graph["3"]["inputs"] |= {"width": 2048, "height": 2048}
+    return graph
+
+
 def saving(number: int) -> dict[str, Any]:
     """A graph that takes a moment and saves a picture of this number."""
     scaled = {"image": ["1", 0], "upscale_method": "lanczos", "width": 512, "height": 512, "crop": "disabled"}
@@ -323,7 +330,7 @@ def test_cancelled_at_random_moments_every_answer_agrees_with_the_end(tmp_path: 
         canceller.start()
         try:
             for _ in range(count):
-                waiting.append(client.submit(saving(next(numbers)) if chance.random() < 0.2 else trivial()))
+                waiting.append(client.submit(slow(next(numbers)) if chance.random() < 0.2 else trivial()))
                 time.sleep(chance.random() * 0.02)
         finally:
             is_over.set()
