@@ -128,8 +128,8 @@ class Server:
 
     def interrupt(self) -> float:
         """Ctrl-C; answers the seconds until the process has ended."""
-        # Python loses an interrupt that comes just when it forgets a task, as it does when the last request is over.
-        time.sleep(0.1)
+        # Python loses an interrupt that comes while it collects garbage, as it does at length when a ComfyUI has begun.
+        time.sleep(0.5)
         started = time.monotonic()
         self._process.send_signal(signal.SIGINT)
         self._process.wait(STOP_TIMEOUT_S)
