@@ -244,6 +244,7 @@ async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
         "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?1))"
         " AND NOT EXISTS (SELECT 1 FROM job_records WHERE graph_id = documents.id)"
         " AND NOT EXISTS (SELECT 1 FROM job_records WHERE workflow_id = documents.id)"
+        " AND NOT EXISTS (SELECT 1 FROM workflow_versions WHERE document_id = documents.id)"
         " AND id NOT IN (SELECT document_id FROM content_documents"
         " WHERE document_id IN (SELECT value FROM json_each(?1)))",
         (msgspec.json.encode([row[0] for row in documents]).decode(),),
