@@ -31,6 +31,7 @@ from .jobs.journal import Journal
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService
 from .tasks.runner import TaskRunner
+from .workflows import trash as workflow_trash
 from .workflows.service import WorkflowService
 
 log = logging.getLogger("comfy_assets")
@@ -207,6 +208,7 @@ class Services:
             jobs.start()
             for prompt in await recovery.unlinked(db):
                 outputs.take(prompt)
+            await workflow_trash.purge(db)
             await self._trash.recover()
             await self._uploads.remove_leftovers()
         cache = ThumbnailCache(self.host.data_directory() / _THUMBNAILS, self.config.thumbnail_cache_size)

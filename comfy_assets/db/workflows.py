@@ -17,7 +17,7 @@ COLUMNS = (
     " w.forked_from_version_id, w.created_at, w.updated_at"
 )
 _VERSION_COLUMNS = "v.id, v.uuid, v.version, v.created_by, v.created_at"
-USE, DELETED_USE = "workflow_version", "deleted_workflow_version"  # kinds of asset_uses
+USE = "workflow_version"  # the kind of asset_uses
 
 
 class NewWorkflow(msgspec.Struct, frozen=True, gc=False):
@@ -145,20 +145,6 @@ async def edit(tx: Transaction, row_id: int, change: WorkflowEdit, now: int) -> 
     )
 
 
-async def hide(tx: Transaction, row_id: int, now: int) -> None:
-    """Delete a workflow at ``now`` (ms), so that it can come back. Its versions keep no assets meanwhile."""
-    await tx.execute("UPDATE workflows SET deleted_at = ? WHERE id = ?", (now, row_id))
-    await _change_uses(tx, row_id, USE, DELETED_USE)
-
-
-async def _change_uses(tx: Transaction, row_id: int, kind: str, new_kind: str) -> None:
-    await tx.execute(
-        "UPDATE asset_uses SET kind = ?3"
-        " WHERE used_by IN (SELECT uuid FROM workflow_versions WHERE workflow_id = ?1) AND kind = ?2",
-        (row_id, kind, new_kind),
-    )
-
-
 async def version_of(db: Database | Transaction, row_id: int, number: int) -> WorkflowVersion | None:
     """The version of this number of a workflow."""
     rows = await db.fetch_all(
@@ -179,7 +165,7 @@ async def versions_of(db: Database, row_id: int, limit: int, offset: int) -> Seq
 
 
 async def body_of(db: Database, row_id: int, number: int | None, owner: str) -> tuple[WorkflowContent, bytes] | None:
-    """A version of a workflow (None: the latest), still without its text; and that, compressed.
+    """A version of the owner's workflow (None: the latest), still without its text; and that, compressed.
 
     The assets are those that the owner can see.
     """
@@ -188,7 +174,7 @@ async def body_of(db: Database, row_id: int, number: int | None, owner: str) -> 
         " JOIN assets a ON a.id = u.asset_id JOIN tag_sets s ON s.id = a.tag_set_id"
         f" WHERE u.used_by = v.uuid AND u.kind = '{USE}' AND {tags.VISIBLE.replace('?', '?3')})"
         " FROM workflows w JOIN workflow_versions v ON v.workflow_id = w.id JOIN documents d ON d.id = v.document_id"
-        " WHERE w.id = ?1 AND v.version = coalesce(?2, w.latest_version)",
+        " WHERE w.id = ?1 AND w.owner = ?3 AND v.version = coalesce(?2, w.latest_version)",
         (row_id, number, owner),
     )
     if not rows:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..assets.identity import new_ids
-from ..db import workflow_lists, workflows
+from ..db import workflow_lists, workflow_trash, workflows
 from ..db.connection import Database, Transaction
 from ..db.workflows import NewVersion, NewWorkflow
 from ..errors import (
@@ -83,10 +83,10 @@ class WorkflowService:
             return await _existing(tx, workflow_id, owner)
 
     async def delete(self, workflow_id: str, owner: str) -> None:
-        """Delete a workflow (deleteWorkflow); what it is stays in the store. Raises WorkflowNotFoundError."""
+        """Delete a workflow (deleteWorkflow); it can be brought back. Raises WorkflowNotFoundError."""
         async with self._db.transaction() as tx:
             workflow = await _own(tx, workflow_id, owner)
-            await workflows.hide(tx, workflow.row_id, _now())
+            await workflow_trash.hide(tx, workflow.row_id, _now())
 
     async def content(self, workflow_id: str, owner: str, number: int | None = None) -> WorkflowContent:
         """A version and its text (getWorkflowContent); None is the latest.

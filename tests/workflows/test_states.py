@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.comfy_assets.models import Workflow, WorkflowEdit, WorkflowFilter, WorkflowPage
 from comfy_assets_node.comfy_assets.plugin import attach
+from comfy_assets_node.comfy_assets.workflows import trash
 from comfy_assets_node.comfy_assets.workflows.service import About
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -37,6 +39,8 @@ step = st.one_of(
     st.tuples(st.just("rename"), which, name),
     st.tuples(st.just("turn"), which, st.sampled_from(VIEWS)),
     st.tuples(st.just("delete"), which),
+    st.tuples(st.just("restore"), which),
+    st.tuples(st.just("purge"), st.booleans()),
     st.tuples(st.just("look")),
     st.tuples(st.just("restart")),
 )
@@ -164,6 +168,25 @@ class Model:
         else:
             await deleting
             expected.is_deleted = True
+
+    async def restore(self, index: int) -> None:
+        if (picked := self.pick(index)) is None:
+            return
+        workflow_id, expected = picked
+        restoring = trash.restore(self._services.db, workflow_id)
+        if expected.is_deleted:
+            assert (await restoring).id == workflow_id
+            expected.is_deleted = False
+        else:
+            await refused(restoring, WorkflowNotFoundError)
+
+    async def purge(self, is_late: bool) -> None:
+        """Thirty days after the last deletion, or a moment before."""
+        now = time.time_ns() // 1_000_000 + (31 if is_late else 29) * 86_400_000
+        gone = [key for key, expected in self.workflows.items() if expected.is_deleted] if is_late else []
+        assert await trash.purge(self._services.db, now) == len(gone)
+        for key in gone:
+            del self.workflows[key]
 
     async def look(self) -> None:
         for workflow_id, expected in self.workflows.items():
