@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
@@ -16,6 +18,7 @@ from ..comfy_assets.errors import (
     UnprocessableNameError,
     WorkflowTooLargeError,
 )
+from ..comfy_assets.jobs.json_text import members
 from ..comfy_assets.models import Workflow, WorkflowContent, WorkflowView
 from ..comfy_assets.workflows.service import Saved
 from ._asset_body import utc_time
@@ -68,16 +71,39 @@ async def read_body(schema: type[S], request: web.Request, limit: int) -> S:
     """The body, whose workflow may have ``limit`` bytes. Raises UnprocessableBodyError, WorkflowTooLargeError."""
     raw = await _read(request, limit)
     try:
-        return msgspec.json.decode(raw, type=schema)
+        try:
+            return msgspec.json.decode(raw, type=schema)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            return await asyncio.to_thread(_with_half_characters, schema, raw)
     except msgspec.ValidationError as error:
         message, field = split_error(error)
         raise UnprocessableBodyError(message, details={"field": field} if field else None) from error
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except (ValueError, msgspec.DecodeError, RecursionError) as error:
         raise UnprocessableBodyError(f"The body is not valid JSON: {error}.") from error
+
+
+def _with_half_characters(schema: type[S], raw: bytes) -> S:
+    """The body, whose workflow may hold halves of character pairs, which pages cut in two and msgspec does not read.
+
+    Raises as msgspec does, ValueError and RecursionError.
+    """
+    texts = members(raw.decode())
+    workflow = texts.get("workflow_json")
+    if workflow is not None:
+        texts["workflow_json"] = "{}"
+    rest = ",".join(f"{json.dumps(name)}:{text}" for name, text in texts.items())
+    body = msgspec.json.decode(f"{{{rest}}}", type=schema)
+    if workflow is not None and isinstance(body, (CreateBody, VersionBody)):
+        return msgspec.structs.replace(body, workflow_json=Raw(workflow.encode()))
+    return body
 
 
 async def _read(request: web.Request, limit: int) -> bytes:
     """The bytes of the body, which the host's own limit has no say in."""
+    if request.content.at_eof():
+        return await request.read()  # there is none, or others on the way have read it, which is remembered
     if request.content_length is not None and request.content_length > limit + _SLACK:
         raise _too_large(limit)
     raw = bytearray()

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from aiohttp import web
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.workflows import trash
 
@@ -97,6 +98,11 @@ async def test_only_the_workflow_is_needed(api: Any) -> None:
         ({"workflow_json": {}, "name": "a\nb"}, "INVALID_NAME", "name"),
         ({"workflow_json": {}, "name": "../../x"}, "INVALID_NAME", "name"),
         (b'{"workflow_json": {}, "name": "\\ud800"}', "INVALID_BODY", None),
+        (b'{"workflow_json": {"a": "\\ud800"}, "name": 7}', "INVALID_BODY", "name"),
+        (b'{"workflow_json": ["\\ud800"]}', "INVALID_BODY", "workflow_json"),
+        (b'["\\ud800"]', "INVALID_BODY", None),
+        (b'{"workflow_json": {"a": "\\ud800", "b": -Infinity}}', "INVALID_BODY", None),
+        (b'{"name": "\\ud800"}', "INVALID_BODY", None),
         ({"workflow_json": {}, "description": None}, "INVALID_BODY", "description"),
         ({"workflow_json": {}, "description": "x" * 10_001}, "INVALID_BODY", "description"),
         ({"workflow_json": {}, "description": "\0"}, "INVALID_BODY", "description"),
@@ -121,6 +127,40 @@ async def test_the_text_comes_back_letter_by_letter(api: Any) -> None:
     made = (await api.send("POST", URL, 201, data=raw)).json
     answer = await api.send("GET", f"{URL}/{made['id']}/content")
     assert f'"workflow_json":{text},' in answer.text
+
+
+HALF = b"\\ud83d"  # of a character pair, as browsers write it when a text was cut there
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"workflow_json":%s,"name":"x","base_version":1}',
+        b' {\n "name" : "x\\"}{" , "base_version":1,\t"workflow_json" : %s } ',
+        b'{"workflow_json":{},"base_version":1,"z":{"workflow_json":[]},"workflow_json":%s,"a":"%%"}',
+    ],
+)
+async def test_half_a_character_is_kept(library: Any, api: Any, body: bytes) -> None:
+    library.write("input/photo.png", b"photo")
+    await library.scan()
+    text = b'{"nodes": [{"title": "%s", "widgets_values": ["photo.png", "%s.png"]}], "\\\\%s": 1}' % (HALF, HALF, HALF)
+    made = (await api.send("POST", URL, 201, data=body % text)).json
+    await api.send("POST", f"{URL}/{made['id']}/versions", 201, data=body % text)
+    for number in (1, 2):
+        answer = await api.send("GET", f"{URL}/{made['id']}/versions/{number}")
+        assert b'"workflow_json":' + text + b"," in answer.body
+        assert len(answer.json["dependency_asset_ids"]) == 1
+
+
+async def test_a_body_that_others_have_read_on_the_way(library: Any, aiohttp_client: Any) -> None:
+    @web.middleware
+    async def curious(request: web.Request, handler: Any) -> Any:
+        await request.read()
+        return await handler(request)
+
+    client = await aiohttp_client(web.Application(middlewares=[curious, library.host.plugin.middleware]))
+    async with client.post(URL, json={"workflow_json": PAGE, "name": "x"}) as response:
+        assert response.status == 201, await response.text()
 
 
 async def test_a_fork_that_a_client_tells_of(api: Any) -> None:
