@@ -90,6 +90,16 @@ async def show(tx: Transaction, shown: Sequence[tuple[str, int, str]]) -> None:
     )
 
 
+async def interrupt(tx: Transaction, interrupted: Sequence[tuple[str]]) -> None:
+    """Note that jobs were asked to stop while they were executed: ids."""
+    await tx.execute_many(f"UPDATE jobs SET interrupted = 1 WHERE uuid = ? AND {_ACTIVE}", interrupted)
+
+
+async def interrupted(tx: Transaction) -> set[int]:
+    """The rows of the jobs that were asked to stop and have not ended."""
+    return {row[0] for row in await tx.fetch_all(f"SELECT id FROM jobs WHERE {_ACTIVE} AND interrupted")}
+
+
 async def drop(tx: Transaction, dropped: Sequence[tuple[str, int]]) -> None:
     """Note that jobs were cancelled before they began: ids and times."""
     await tx.execute_many(

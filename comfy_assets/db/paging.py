@@ -36,7 +36,7 @@ async def page_of(db: Database, selection: Rows | Found, page: PageRequest) -> t
     """A query for the ids of the page's assets and of the one behind them, if there is one."""
     if isinstance(selection, Rows):
         return _query("assets a", selection.where, selection.parameters, page)
-    if page.sort == "last_access_time" and selection.total > _LEAST_WALK:
+    if page.sort == "last_access_time" and page.after is None and selection.total > _LEAST_WALK:
         ids = await _by_last_access(db, selection, page)
     elif _is_gathered(selection, page):
         return _query(BY_IDS, "1", [_json(list(selection.ids))], page)
@@ -115,7 +115,7 @@ async def _by_name(db: Database, found: Found, page: PageRequest) -> list[int] |
 
 
 async def _by_last_access(db: Database, found: Found, page: PageRequest) -> list[int]:
-    """The ids of the page in the order that has no index: few assets have ever been accessed."""
+    """The ids of a page by offset in the order that has no index: few assets have ever been accessed."""
     rows = await db.fetch_all("SELECT id, last_access_at FROM assets WHERE last_access_at > 0")
     times: dict[int, int] = dict(rows)
     accessed = await parse(",".join(map(str, times)))

@@ -15,7 +15,7 @@ from ..db.connection import Transaction
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob
 from . import search
-from .events import Dropped, Ended, JobEvent, Shown, Started, Submitted
+from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted
 from .graphs import NamedFile, named_files
 from .json_text import strict
 from .outputs import summarize
@@ -31,6 +31,7 @@ class Step:
     named: list[tuple[str, NamedFile]] = field(default_factory=list)
     started: list[tuple[str, int]] = field(default_factory=list)
     shown: list[tuple[str, int, str]] = field(default_factory=list)
+    interrupted: list[tuple[str]] = field(default_factory=list)
     dropped: list[tuple[str, int]] = field(default_factory=list)
     ended: list[EndedJob] = field(default_factory=list)
 
@@ -67,6 +68,8 @@ def _put(step: Step, event: JobEvent, seat: int) -> None:
             step.started.append((event.id, event.at))
         case Shown():
             step.shown.append((event.id, event.at, event.outputs))
+        case Interrupted():
+            step.interrupted.append((event.id,))
         case Dropped():
             step.dropped.append((event.id, event.at))
         case Ended():
@@ -133,6 +136,7 @@ async def write(tx: Transaction, steps: Sequence[Step]) -> None:
             (job_files.link_inputs, step.named),
             (jobs.start, step.started),
             (jobs.show, step.shown),
+            (jobs.interrupt, step.interrupted),
             (jobs.drop, step.dropped),
             (jobs.end, step.ended),
         ]

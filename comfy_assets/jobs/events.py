@@ -45,6 +45,12 @@ class Shown(_Event, frozen=True):
     outputs: str
 
 
+class Interrupted(_Event, frozen=True):
+    """The job was asked to stop while it was executed."""
+
+    at: int
+
+
 class Ended(_Event, frozen=True):
     """The job was executed. ``status`` is one of models.COMPLETED, FAILED, CANCELLED.
 
@@ -64,9 +70,9 @@ class Dropped(_Event, frozen=True):
     at: int
 
 
-JobEvent: TypeAlias = "Submitted | Started | Shown | Ended | Dropped"
+JobEvent: TypeAlias = "Submitted | Started | Shown | Interrupted | Ended | Dropped"
 
-_decoder = msgspec.json.Decoder(Submitted | Started | Shown | Ended | Dropped)
+_decoder = msgspec.json.Decoder(Submitted | Started | Shown | Interrupted | Ended | Dropped)
 encode = msgspec.json.Encoder().encode
 
 

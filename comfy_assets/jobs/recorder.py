@@ -26,7 +26,7 @@ from ..db.connection import Database
 from ..host.execution import FinishedPrompt, SubmittedPrompt
 from ..models import CANCELLED, COMPLETED, FAILED
 from . import batches, json_text
-from .events import Dropped, Ended, JobEvent, Shown, Started, Submitted, encode
+from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted, encode
 from .failures import failure_of
 from .journal import Journal
 from .redaction import Redaction
@@ -78,6 +78,7 @@ class JobRecorder:
         self._writing = asyncio.Lock()
         self._flushing: asyncio.Task[None] | None = None
         self._is_awake = False
+        self._is_full = False  # the journal holds events that the memory does not
         self._is_closed = False
 
     @property
@@ -123,7 +124,9 @@ class JobRecorder:
         self._hand_over(Shown(prompt_id, _now(), json_text.encode(redact({node_id: output}))))
 
     def interrupting(self, prompt_id: str) -> None:
-        self._interrupted.add(prompt_id)
+        if prompt_id not in self._interrupted:
+            self._interrupted.add(prompt_id)
+            self._hand_over(Interrupted(prompt_id, _now()))
 
     def finished(self, prompt: FinishedPrompt) -> None:
         redact = self._redaction.of(prompt.prompt_id)
@@ -158,10 +161,14 @@ class JobRecorder:
     def _hand_over(self, event: JobEvent) -> None:
         line = encode(event)
         with self._lock:
-            if self._is_closed or len(self._waiting) >= _MAX_WAITING:
+            if self._is_closed:
                 return
-            self._waiting.append(event)
             self._told += 1
+            if len(self._waiting) < _MAX_WAITING:
+                self._waiting.append(event)
+            elif not self._is_full:
+                self._is_full = True
+                log.error("The store takes no jobs: what happens to them is seen when the server starts anew.")
             if self._journal is not None:
                 self._journal.append(line)
             loop = self._loop
@@ -214,7 +221,7 @@ class JobRecorder:
             with self._lock:
                 del self._waiting[: len(events)]
                 self._written = told
-                if self._journal is not None:
+                if self._journal is not None and not self._is_full:
                     self._journal.drop(upto)
 
     async def _write(self, db: Database, events: Sequence[JobEvent]) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from ..db import jobs
 from ..db.connection import Database, Transaction
 from ..host.execution import REDACTED, ExecutionQueue, FinishedPrompt, SubmittedPrompt
-from ..models import FAILED, IN_PROGRESS, JobRecord
+from ..models import CANCELLED, FAILED, IN_PROGRESS, JobRecord
 from . import batches, json_text
 from .events import Ended, JobEvent, Submitted, decode
 from .failures import stopped
@@ -36,7 +36,9 @@ async def recover(db: Database, journal: Journal | None, queue: ExecutionQueue, 
         active = await jobs.active_of(tx, others)
         cut_short = [record for record in active if record.job.status == IN_PROGRESS]
         waiting = [record for record in active if record.job.status != IN_PROGRESS]
-        await jobs.end(tx, [batches.ended_job(_end_of(record)) for record in cut_short])
+        asked = await jobs.interrupted(tx)
+        ends = [_end_of(record, was_asked=record.job.row_id in asked) for record in cut_short]
+        await jobs.end(tx, [batches.ended_job(end) for end in ends])
         await _settle_waiting(tx, waiting, journal.seat if journal is not None else 0, restore=restore)
     if restore and waiting:
         queue.restore(await asyncio.to_thread(lambda: [submitted(record) for record in waiting]))
@@ -70,10 +72,15 @@ def _news(events: Iterable[JobEvent], known: Mapping[str, int]) -> Iterator[JobE
             yield event
 
 
-def _end_of(record: JobRecord) -> Ended:
-    """A job that was being executed ends when the server did, as far as is known: at the last sign of it."""
-    error = msgspec.json.encode(stopped(_STOPPED)).decode()
-    return Ended(record.job.id, max(record.job.updated_at, record.job.created_at), FAILED, _result(record), error)
+def _end_of(record: JobRecord, *, was_asked: bool) -> Ended:
+    """A job that was being executed ends when the server did, as far as is known: at the last sign of it.
+
+    One that was asked to stop has been cancelled by that.
+    """
+    at = max(record.job.updated_at, record.job.created_at)
+    if was_asked:
+        return Ended(record.job.id, at, CANCELLED, _result(record))
+    return Ended(record.job.id, at, FAILED, _result(record), msgspec.json.encode(stopped(_STOPPED)).decode())
 
 
 def _result(record: JobRecord) -> str:

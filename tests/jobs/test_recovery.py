@@ -68,6 +68,33 @@ async def test_jobs_of_a_killed_server(open_seat: Any) -> None:
     assert (await second.states())[C] == "completed"
 
 
+async def test_what_the_memory_has_no_room_for_is_found_by_the_next_server(
+    open_seat: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(recorder, "_MAX_WAITING", 2)
+    first = await open_seat()
+    for number, name in enumerate([A, B, C, D]):
+        first.submit(name, number)
+    assert await first.states() == {A: "pending", B: "pending"}
+    first.submit(E, 5)
+    assert await first.states() == {A: "pending", B: "pending", E: "pending"}
+    assert [each.message for each in caplog.records if "takes no jobs" in each.message] != []
+    await first.die()
+    assert await (await open_seat()).states() == dict.fromkeys([A, B, C, D, E], "pending")
+
+
+async def test_a_job_that_was_told_to_be_cancelled_is(open_seat: Any) -> None:
+    first = await open_seat()
+    first.submit(A, 0)
+    first.queue.start()
+    assert await first.services.jobs.cancel(A, "default")
+    await first.die()
+    second = await open_seat()
+    assert await second.states() == {A: "cancelled"}
+    record = await second.services.jobs.record(A, "default")
+    assert record.job.error is None and second.waiting() == []
+
+
 async def test_a_job_that_kills_the_server_does_so_once(open_seat: Any) -> None:
     seat = await open_seat()
     seat.submit(A, 0)

@@ -148,7 +148,7 @@ class Model:
     async def again(self, restore: bool) -> None:
         for job_id, state in self.states.items():
             if state == "in_progress":
-                self.states[job_id] = "failed"
+                self.states[job_id] = "cancelled" if job_id in self.asked_to_stop else "failed"
             elif state == "pending" and not restore:
                 self.states[job_id] = "cancelled"
         self.asked_to_stop.clear()

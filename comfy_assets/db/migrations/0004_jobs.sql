@@ -8,6 +8,7 @@ CREATE TABLE jobs (
     owner                TEXT    NOT NULL,             -- '' is everybody's
     status               INTEGER NOT NULL,             -- 0 pending, 1 in progress, 2 completed, 3 failed, 4 cancelled
     number               REAL    NOT NULL,             -- its place in the queue: the smallest is first
+    interrupted          INTEGER NOT NULL DEFAULT 0,   -- 1: it was asked to stop while it was executed
     seat                 INTEGER NOT NULL,             -- the server whose queue holds it while it is active
     workflow_id          TEXT,
     workflow_version_id  TEXT,
