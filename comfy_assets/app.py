@@ -31,6 +31,8 @@ from .jobs.journal import Journal
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService
 from .tasks.runner import TaskRunner
+from .workflows import trash as workflow_trash
+from .workflows.service import WorkflowService
 
 log = logging.getLogger("comfy_assets")
 
@@ -64,6 +66,7 @@ class Services:
         self._outputs: OutputIntake | None = None
         self._previews: Previews | None = None
         self._jobs: JobService | None = None
+        self._workflows: WorkflowService | None = None
         self._journal: Journal | None = None
         self._journal_problem: str | None = None
         self._recorder = JobRecorder(None)
@@ -133,6 +136,11 @@ class Services:
         return self._need(self._jobs)
 
     @property
+    def workflows(self) -> WorkflowService:
+        """Saved workflows and their versions."""
+        return self._need(self._workflows)
+
+    @property
     def db(self) -> Database:
         """The open store."""
         return self._need(self._db)
@@ -185,6 +193,7 @@ class Services:
         self._trash = TrashBin(db, self.host)
         self._editing = Editing(db, self.host, self._trash)
         self._portability = Portability(db, self.host)
+        self._workflows = WorkflowService(db)
         jobs = self._jobs = JobService(db, self.host, self._recorder)
         outputs = self._outputs = OutputIntake(
             db, self.host, read_files=self.config.hash_files, jobs_recorded=self._recorder.flush
@@ -192,6 +201,7 @@ class Services:
         self.host.on_finished(outputs.take)
         if recover:
             await task_rows.fail_interrupted(db)
+            await workflow_trash.purge(db)
             await self._trash.recover()
             await self._uploads.remove_leftovers()
             await self._take_up_jobs(db, jobs, outputs)
@@ -252,7 +262,7 @@ class Services:
             await self._db.close()
         self._db = self._tasks = self._search = self._assets = self._indexer = self._follower = None
         self._uploads = self._references = self._editing = self._trash = self._previews = None
-        self._portability = self._outputs = self._jobs = None
+        self._portability = self._outputs = self._jobs = self._workflows = None
 
 
 class _Journal:

@@ -18,7 +18,8 @@ class Config:
 
     ``max_upload_size`` is in bytes; None leaves it to the server around us. ``thumbnail_cache_size`` is how many
     bytes of thumbnails are kept on disk. ``restore_queue`` puts jobs that waited when the server stopped back into its
-    queue; ``max_prompt_size`` is how many bytes a submitted prompt may have, None leaves it to the server.
+    queue; ``max_prompt_size`` is how many bytes a submitted prompt may have, None leaves it to the server;
+    ``max_workflow_size`` how many a saved workflow may.
     """
 
     scan_on_start: bool = True
@@ -28,11 +29,13 @@ class Config:
     thumbnail_cache_size: int = 512 << 20
     restore_queue: bool = True
     max_prompt_size: int | None = None
+    max_workflow_size: int = 20 << 20
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
         """Read the variables named ``COMFY_ASSETS_…``. Raises ValueError that names a malformed one."""
         cache_size = _mebibytes(environment, "COMFY_ASSETS_THUMBNAIL_CACHE_MB", least=0)
+        workflow_size = _mebibytes(environment, "COMFY_ASSETS_MAX_WORKFLOW_MB")
         return cls(
             scan_on_start=_flag(environment, "COMFY_ASSETS_SCAN", cls.scan_on_start),
             hash_files=_flag(environment, "COMFY_ASSETS_HASH", cls.hash_files),
@@ -40,6 +43,7 @@ class Config:
             max_upload_size=_mebibytes(environment, "COMFY_ASSETS_MAX_UPLOAD_MB"),
             restore_queue=_flag(environment, "COMFY_ASSETS_RESTORE_QUEUE", cls.restore_queue),
             max_prompt_size=_mebibytes(environment, "COMFY_ASSETS_MAX_PROMPT_MB"),
+            max_workflow_size=workflow_size or cls.max_workflow_size,
             thumbnail_cache_size=cls.thumbnail_cache_size if cache_size is None else cache_size,
         )
 

@@ -169,6 +169,53 @@ class JobForbiddenError(ApiError):
     code = "JOB_FORBIDDEN"
 
 
+class UnprocessableBodyError(InvalidBodyError):
+    """A malformed body, in operations of which the contract has it so."""
+
+    status = 422
+
+
+class UnprocessableNameError(InvalidNameError):
+    """A name that is refused, in operations of which the contract has it so."""
+
+    status = 422
+
+
+class WorkflowTooLargeError(ApiError):
+    """A workflow has more bytes than the server is configured to take; ``details.max_bytes`` tells how many it does."""
+
+    status = 422
+    code = "WORKFLOW_TOO_LARGE"
+
+
+class WorkflowNotFoundError(ApiError):
+    """No such workflow for this user; ``details.id`` tells which."""
+
+    status = 404
+    code = "WORKFLOW_NOT_FOUND"
+
+
+class WorkflowVersionNotFoundError(ApiError):
+    """The workflow has no such version; ``details`` tell which, and the latest."""
+
+    status = 404
+    code = "WORKFLOW_VERSION_NOT_FOUND"
+
+
+class WorkflowForbiddenError(ApiError):
+    """The workflow is another user's."""
+
+    status = 403
+    code = "WORKFLOW_FORBIDDEN"
+
+
+class VersionConflictError(ApiError):
+    """A change is based on another version than the latest; ``details`` tell both."""
+
+    status = 409
+    code = "VERSION_CONFLICT"
+
+
 class SearchUnavailableError(ApiError):
     """This server cannot search by words; the message says what it lacks."""
 

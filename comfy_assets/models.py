@@ -239,3 +239,70 @@ class JobPage:
     limit: int = 100
     offset: int = 0
     after: CursorKey | None = None
+
+
+WorkflowView = Literal["workflow", "app"]
+WorkflowSort = Literal["create_time", "update_time", "name"]
+
+
+class Workflow(msgspec.Struct, frozen=True):
+    """A saved workflow, without what it consists of. ``forked_from_…`` are the ids of what it was made of."""
+
+    row_id: int
+    id: str
+    owner: str
+    name: str | None
+    description: str | None
+    default_view: WorkflowView
+    latest_version: int
+    forked_from_id: str | None
+    forked_from_version_id: str | None
+    created_at: int
+    updated_at: int
+
+
+class WorkflowVersion(msgspec.Struct, frozen=True):
+    """A state of a workflow that was saved: ``number`` counts from 1."""
+
+    row_id: int
+    id: str
+    number: int
+    created_by: str
+    created_at: int
+
+
+@dataclass(frozen=True)
+class WorkflowContent:
+    """A version, its text as it was saved, and the ids of the assets that it names."""
+
+    version: WorkflowVersion
+    text: bytes
+    asset_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WorkflowEdit:
+    """The members of a workflow to change; None leaves one as it is."""
+
+    name: str | None = None
+    description: str | None = None
+    default_view: WorkflowView | None = None
+
+
+@dataclass(frozen=True)
+class WorkflowFilter:
+    """Which workflows a request is about."""
+
+    owner: str
+    name_contains: str = ""
+    default_view: WorkflowView | None = None
+
+
+@dataclass(frozen=True)
+class WorkflowPage:
+    """A part of a list of workflows."""
+
+    sort: WorkflowSort = "create_time"
+    order: Order = "desc"
+    limit: int = 20
+    offset: int = 0

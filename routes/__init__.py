@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
-from . import _dispatch, assets, editing, files, history, jobs, prompts, queue, system, tags, uploads
+from . import _dispatch, assets, editing, files, history, jobs, prompts, queue, system, tags, uploads, workflows
 
 ROUTES: list[_dispatch.Route] = [
     *assets.ROUTES,
@@ -16,6 +16,7 @@ ROUTES: list[_dispatch.Route] = [
     *jobs.ROUTES,
     *queue.ROUTES,
     *history.ROUTES,
+    *workflows.ROUTES,
     *system.ROUTES,
 ]
 PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES]

@@ -10,6 +10,7 @@ from .connection import Transaction
 from .contents import Facts
 from .files import HASHED
 from .folders import FolderRow
+from .workflow_trash import DELETED_USE
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,10 @@ async def touch(tx: Transaction, row_id: int, now: int) -> None:
 
 async def uses_of(tx: Transaction, row_id: int) -> list[tuple[str, str]]:
     """What keeps an asset from being deleted: kinds and ids."""
-    rows = await tx.fetch_all("SELECT kind, used_by FROM asset_uses WHERE asset_id = ? ORDER BY 1, 2", (row_id,))
+    rows = await tx.fetch_all(
+        f"SELECT kind, used_by FROM asset_uses WHERE asset_id = ? AND kind <> '{DELETED_USE}' ORDER BY 1, 2",
+        (row_id,),
+    )
     return [(row[0], row[1]) for row in rows]
 
 

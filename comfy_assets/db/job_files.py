@@ -12,19 +12,27 @@ from .connection import Database, Transaction
 Named = tuple[str, tuple[str, str, str]]
 # Job id, node id, key, index, folder, name.
 ShownAt = tuple[str, str, str, int, str, str]
+# SQL for the files that a value of a node can mean (the first four parameters, see ``place``): inside model categories,
+# or in a folder of the given kind.
+PLACES = (
+    "(SELECT id FROM folders WHERE loader_prefix = ?1 AND ?2 IS NULL"
+    " UNION SELECT id FROM folders WHERE logical = ?3 AND kind = coalesce(?2, 'input')"
+    ") d JOIN files f ON f.folder_id = d.id AND f.name = ?4"
+)
+
+
+def place(kind: str, folder: str, name: str) -> tuple[str, str | None, str, str]:
+    """The parameters of ``PLACES`` for a name in a folder of this kind; "" is any that nodes look in by default."""
+    root = kind or "input"
+    return folder, kind or None, f"{root}/{folder}" if folder else root, name
 
 
 async def link_inputs(tx: Transaction, named: Sequence[Named]) -> None:
-    """Note which assets the graphs of jobs name: files inside model categories, or in a folder of the given kind."""
+    """Note which assets the graphs of jobs name."""
     await tx.execute_many(
-        "INSERT OR IGNORE INTO job_inputs (job_id, asset_id) SELECT j.id, f.id FROM jobs j JOIN ("
-        " SELECT id FROM folders WHERE loader_prefix = ?2 AND ?3 IS NULL"
-        " UNION SELECT id FROM folders WHERE logical = ?4 AND kind = coalesce(?3, 'input')"
-        ") d JOIN files f ON f.folder_id = d.id AND f.name = ?5 WHERE j.uuid = ?1",
-        [
-            (job_id, folder, kind or None, f"{kind or 'input'}/{folder}" if folder else kind or "input", name)
-            for job_id, (kind, folder, name) in named
-        ],
+        f"INSERT OR IGNORE INTO job_inputs (job_id, asset_id) SELECT j.id, f.id FROM jobs j JOIN {PLACES}"
+        " WHERE j.uuid = ?5",
+        [(*place(*file), job_id) for job_id, file in named],
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ..models import CANCELLED, COMPLETED, FAILED, IN_PROGRESS, PENDING, Job, JobRecord
+from . import documents
 from .connection import Database, Row, Transaction
 from .contents import Document
 
@@ -53,8 +54,8 @@ class EndedJob(msgspec.Struct, frozen=True, gc=False):
 
 async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
     """Add jobs, whose ids are not known."""
-    documents = {d.hash: d.body for job in jobs for d in (job.graph, job.workflow) if d is not None}
-    await tx.execute_many("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(documents.items()))
+    bodies = {d.hash: d.body for job in jobs for d in (job.graph, job.workflow) if d is not None}
+    await tx.execute_many("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(bodies.items()))
     await tx.execute_many(
         "INSERT INTO jobs (uuid, owner, status, number, seat, workflow_id, workflow_version_id, created_at, updated_at)"
         f" VALUES (?1, ?2, {PENDING}, ?3, ?4, ?5, ?6, ?7, ?7)",
@@ -243,18 +244,11 @@ async def rows_of(tx: Transaction, job_ids: Sequence[str]) -> list[int]:
 async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
     """Remove jobs, and the documents that nothing else refers to. Their words must have been taken out of the index."""
     ids = msgspec.json.encode(list(row_ids)).decode()
-    documents = await tx.fetch_all(
+    found = await tx.fetch_all(
         "SELECT graph_id FROM job_records WHERE job_id IN (SELECT value FROM json_each(?1)) UNION"
         " SELECT workflow_id FROM job_records WHERE job_id IN (SELECT value FROM json_each(?1))"
         " AND workflow_id IS NOT NULL",
         (ids,),
     )
     await tx.execute("DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?))", (ids,))
-    await tx.execute(
-        "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?1))"
-        " AND NOT EXISTS (SELECT 1 FROM job_records WHERE graph_id = documents.id)"
-        " AND NOT EXISTS (SELECT 1 FROM job_records WHERE workflow_id = documents.id)"
-        " AND id NOT IN (SELECT document_id FROM content_documents"
-        " WHERE document_id IN (SELECT value FROM json_each(?1)))",
-        (msgspec.json.encode([row[0] for row in documents]).decode(),),
-    )
+    await documents.drop_unused(tx, [row[0] for row in found])

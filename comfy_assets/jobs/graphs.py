@@ -26,14 +26,15 @@ def named_files(graph: Mapping[str, Any]) -> list[NamedFile]:
     for node in graph.values():
         inputs = node.get("inputs") if isinstance(node, Mapping) else None
         for value in inputs.values() if isinstance(inputs, Mapping) else ():
-            if isinstance(value, str) and (file := _named_file(value)) is not None:
+            if isinstance(value, str) and (file := named_file(value)) is not None:
                 found[file] = None
                 if len(found) == _MAX_NAMES:
                     return list(found)
     return list(found)
 
 
-def _named_file(value: str) -> NamedFile | None:
+def named_file(value: str) -> NamedFile | None:
+    """The file that a text names, if it looks like one."""
     if "." not in value or len(value) > _MAX_NAME or "\n" in value or "\0" in value:
         return None
     path, kind = split_annotation(value)

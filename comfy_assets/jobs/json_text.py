@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +42,39 @@ def decode(text: bytes) -> Any:
         return msgspec.json.decode(text)
     except msgspec.MsgspecError:
         return json.loads(text)
+
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def members(text: str) -> dict[str, str]:
+    """The members of a JSON object, each as its own text. Halves of character pairs may be in it, as escapes.
+
+    Raises ValueError and RecursionError for what is no JSON object.
+    """
+    decoder = json.JSONDecoder(parse_constant=_refuse)
+    if not isinstance(decoder.decode(text), dict):  # beyond this everything is where it belongs
+        raise ValueError("it is not an object")
+    found: dict[str, str] = {}
+    at = _after_space(text, text.index("{") + 1)
+    while text[at] != "}":
+        name, colon = decoder.raw_decode(text, at)
+        start = _after_space(text, _after_space(text, colon) + 1)
+        _, end = decoder.raw_decode(text, start)
+        found[name] = text[start:end]
+        at = _after_space(text, end)
+        if text[at] == ",":
+            at = _after_space(text, at + 1)
+    return found
+
+
+def _after_space(text: str, at: int) -> int:
+    space = _SPACE.match(text, at)
+    return at if space is None else space.end()
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def _plain(value: object) -> object:

@@ -23,6 +23,7 @@ CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract" / "openap
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 
 _RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
+_ASSET_CONTENT = re.compile(r"/api/assets/[^/]+/content")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _formats = jsonschema.FormatChecker(formats=())
 
@@ -140,7 +141,7 @@ class Api:
     def _check(self, method: str, path: str, answer: Answer) -> None:
         if answer.headers.get("Content-Type", "").partition(";")[0] != "application/json":
             return
-        if method == "HEAD" or (path.endswith("/content") and answer.status < 400):  # no body, or a file's
+        if method == "HEAD" or (_ASSET_CONTENT.fullmatch(path) and answer.status < 400):  # no body, or a file's
             return
         body = answer.json
         assert list(_nulls(body, "")) == []
@@ -170,7 +171,7 @@ class Api:
 
 # What users, nodes and servers bring along; it is handed on as it is.
 _DOCUMENTS = frozenset({"metadata", "user_metadata", "details", "workflow", "prompt", "extra_data", "outputs"})
-_DOCUMENTS |= {"preview_output", "meta", "execution_meta", "execution_status"}
+_DOCUMENTS |= {"preview_output", "workflow_json", "meta", "execution_meta", "execution_status"}
 
 
 def _nulls(value: Any, path: str) -> Iterable[str]:

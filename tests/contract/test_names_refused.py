@@ -67,6 +67,8 @@ async def shelf(library: Any) -> Any:
     library.write("output/there.png", png(250))
     library.write("secret.png", png(251))
     await library.scan()
+    async with library.client.post("/api/workflows", json={"workflow_json": {}, "name": "there"}) as response:
+        library.workflow = (await response.json())["id"]
     return library
 
 
@@ -100,6 +102,8 @@ NOT_THERE = frozenset({"ASSET_NOT_FOUND"})
 TAGS = frozenset({"INVALID_TAGS"})
 QUERY = frozenset({"INVALID_NAME", "INVALID_QUERY"})
 ONE = "/api/assets/{name}"
+WORKFLOW = "/api/workflows/{workflow}"
+NO_WORKFLOW = frozenset({"WORKFLOW_NOT_FOUND"})
 TAKERS = [
     Taker("createAsset", "POST", "/api/assets", 400, REFUSED, lambda n, a: {"data": upload("fine.png", 1, name=n)}),
     Taker(
@@ -146,6 +150,26 @@ TAKERS = [
         "seedAssets", "POST", "/api/assets/seed", 400, frozenset({"INVALID_BODY"}),
         lambda n, a: {"json": {"roots": [f"models/{n}"]}},
     ),
+    Taker(
+        "createWorkflow", "POST", "/api/workflows", 422, REFUSED,
+        lambda n, a: {"json": {"workflow_json": {}, "name": n}},
+    ),
+    Taker("updateWorkflow", "PATCH", WORKFLOW, 422, REFUSED, lambda n, a: {"json": {"name": n}}),
+    Taker(
+        "forkWorkflow", "POST", WORKFLOW + "/fork", 422, REFUSED,
+        lambda n, a: {"json": {"source_version": 1, "name": n}},
+    ),
+    Taker("getWorkflow", "GET", "/api/workflows/{name}", 404, NO_WORKFLOW),
+    Taker("deleteWorkflow", "DELETE", "/api/workflows/{name}", 404, NO_WORKFLOW),
+    Taker("getWorkflowContent", "GET", "/api/workflows/{name}/content", 404, NO_WORKFLOW),
+    Taker("listWorkflowVersions", "GET", "/api/workflows/{name}/versions", 404, NO_WORKFLOW),
+    Taker(
+        "createWorkflowVersion", "POST", "/api/workflows/{name}/versions", 404, NO_WORKFLOW,
+        lambda n, a: {"json": {"base_version": 1, "workflow_json": {}}},
+    ),
+    Taker(
+        "getWorkflowVersion", "GET", WORKFLOW + "/versions/{name}", 404, frozenset({"WORKFLOW_VERSION_NOT_FOUND"}),
+    ),
     Taker("viewFile", "GET", "/api/view?res=64&filename={name}", 400, QUERY),
     Taker("viewFile", "GET", "/api/view?res=64&filename=there.png&subfolder={name}", 400, QUERY),
     Taker("viewFile", "GET", "/api/view?res=64&filename=there.png&type={name}", 400, QUERY),
@@ -156,7 +180,7 @@ TAKERS = [
 async def test_what_takes_a_name_refuses_one_that_leads_out(shelf: Any, taker: Taker) -> None:
     before, asset = everything(shelf.base.parent), await shelf.asset("there.png")
     for name in LEADING_OUT:
-        path = taker.path.format(name=encoded(name), asset=asset["id"])
+        path = taker.path.format(name=encoded(name), asset=asset["id"], workflow=shelf.workflow)
         url = URL(path, encoded=True)
         async with shelf.client.request(taker.method, url, **taker.options(name, asset)) as response:
             assert response.status == taker.status, (name, await response.text())
@@ -164,13 +188,15 @@ async def test_what_takes_a_name_refuses_one_that_leads_out(shelf: Any, taker: T
                 assert (await response.json())["code"] in taker.codes, name
     assert everything(shelf.base.parent) == before
     assert await shelf.assets() == [asset]
+    workflows = (await shelf.get("/api/workflows"))["data"]
+    assert [(each["name"], each["latest_version"]) for each in workflows] == [("there", 1)]
 
 
 def test_every_operation_that_takes_a_name_is_there() -> None:
     """The others take no names: listings compare text with what the store holds."""
     others = {
         "listAssets", "getAssetTagHistogram", "listTags", "pruneAssets", "cancelAssetSeed", "getAssetSeedStatus",
-        "getHealth",
+        "getHealth", "listWorkflows",
     }  # fmt: skip
     others |= {route.operation for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation for route in ROUTES} - others

@@ -20,6 +20,16 @@ OPERATIONS = [
     ("GET", "/api/assets/seed/status"),
     ("POST", "/api/assets/seed/cancel"),
     ("POST", "/api/assets/prune"),
+    ("GET", "/api/workflows"),
+    ("POST", "/api/workflows"),
+    ("GET", f"/api/workflows/{SOME_ID}"),
+    ("PATCH", f"/api/workflows/{SOME_ID}"),
+    ("DELETE", f"/api/workflows/{SOME_ID}"),
+    ("GET", f"/api/workflows/{SOME_ID}/content"),
+    ("POST", f"/api/workflows/{SOME_ID}/fork"),
+    ("GET", f"/api/workflows/{SOME_ID}/versions"),
+    ("POST", f"/api/workflows/{SOME_ID}/versions"),
+    ("GET", f"/api/workflows/{SOME_ID}/versions/1"),
 ]
 
 

@@ -21,6 +21,7 @@ MIB = 1 << 20
         ({"COMFY_ASSETS_HASH": " Off "}, Config(hash_files=False)),
         ({"COMFY_ASSETS_FOLLOW": "0"}, Config(follow=False)),
         ({"COMFY_ASSETS_MAX_UPLOAD_MB": "7"}, Config(max_upload_size=7 * MIB)),
+        ({"COMFY_ASSETS_MAX_WORKFLOW_MB": "7"}, Config(max_workflow_size=7 * MIB)),
         ({"COMFY_ASSETS_THUMBNAIL_CACHE_MB": "64"}, Config(thumbnail_cache_size=64 * MIB)),
         ({"COMFY_ASSETS_THUMBNAIL_CACHE_MB": "0"}, Config(thumbnail_cache_size=0)),
     ],
@@ -34,6 +35,7 @@ def test_what_is_set(environment: dict[str, str], expected: Config) -> None:
     [
         ("COMFY_ASSETS_SCAN", "maybe"),
         ("COMFY_ASSETS_MAX_UPLOAD_MB", "0"),
+        ("COMFY_ASSETS_MAX_WORKFLOW_MB", "0"),
         ("COMFY_ASSETS_THUMBNAIL_CACHE_MB", "-1"),
         ("COMFY_ASSETS_THUMBNAIL_CACHE_MB", "1.5"),
         ("COMFY_ASSETS_THUMBNAIL_CACHE_MB", "lots"),

@@ -60,7 +60,9 @@ ALLOWED = [
 ]
 # Inner layers know nothing of outer ones.
 FORBIDDEN = [
-    ("comfy_assets.db", ("comfy_assets.assets", "comfy_assets.tasks", "comfy_assets.host")),
+    ("comfy_assets.db", ("comfy_assets.assets", "comfy_assets.tasks", "comfy_assets.host", "comfy_assets.workflows")),
+    ("comfy_assets.jobs", ("comfy_assets.workflows",)),
+    ("comfy_assets.assets", ("comfy_assets.workflows",)),
     ("comfy_assets.tasks", ("comfy_assets.assets", "comfy_assets.db", "comfy_assets.host")),
     ("comfy_assets.models", ("comfy_assets.db", "comfy_assets.assets", "comfy_assets.host")),
     ("comfy_assets.errors", ("comfy_assets.",)),

@@ -1,0 +1,1 @@
+"""Workflows that users save: versions, forks, and the assets that they need."""

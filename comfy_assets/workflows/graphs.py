@@ -1,0 +1,84 @@
+"""What a saved workflow names: the files its nodes load, and assets by hash or id. Pure.
+
+It is in the form that the page saves, with widgets, or in the one that the server executes, with inputs. Workflows are
+strangers': whatever they hold, a bounded number of names comes of them, and never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..assets.prompt_references import parse_reference
+from ..jobs.graphs import NamedFile, named_file
+
+_MAX_NAMES = 1000
+_MAX_VALUES = 100_000
+_MAX_DEPTH = 4  # of lists and objects inside a widget's value
+
+
+@dataclass(frozen=True)
+class Named:
+    """Files, ids of assets in canonical form, and blake3 digests of contents."""
+
+    files: frozenset[NamedFile] = field(default_factory=frozenset)
+    asset_ids: frozenset[str] = field(default_factory=frozenset)
+    digests: frozenset[bytes] = field(default_factory=frozenset)
+
+
+def names_in(workflow: object) -> Named:
+    """What the nodes of a workflow name, those inside its subgraphs too."""
+    files: set[NamedFile] = set()
+    asset_ids: set[str] = set()
+    digests: set[bytes] = set()
+    for _, text in zip(range(_MAX_VALUES), _texts(workflow), strict=False):
+        if len(files) + len(asset_ids) + len(digests) >= _MAX_NAMES:
+            break
+        reference = parse_reference(text)
+        if reference is not None and reference.digest is not None:
+            digests.add(reference.digest)
+        elif reference is not None and reference.asset_id is not None:
+            asset_ids.add(reference.asset_id)
+        elif (file := named_file(text)) is not None and _is_unicode(text):
+            files.add(file)
+    return Named(frozenset(files), frozenset(asset_ids), frozenset(digests))
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half of a character pair, which no file's name has and the store cannot be asked for."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _texts(workflow: object) -> Iterator[str]:
+    for node in _nodes(workflow):
+        for value in (node.get("widgets_values"), node.get("inputs")):
+            yield from _leaves(value)
+
+
+def _nodes(workflow: object) -> Iterator[Mapping[str, Any]]:
+    if not isinstance(workflow, Mapping):
+        return
+    listed = workflow.get("nodes")
+    if not isinstance(listed, list):
+        yield from (node for node in workflow.values() if isinstance(node, Mapping))
+        return
+    definitions = workflow.get("definitions")
+    subgraphs = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
+    graphs = [workflow, *(subgraphs if isinstance(subgraphs, list) else ())]
+    for graph in graphs:
+        nodes = graph.get("nodes") if isinstance(graph, Mapping) else None
+        for node in nodes if isinstance(nodes, list) else ():
+            if isinstance(node, Mapping):
+                yield {"widgets_values": node.get("widgets_values")}  # the page's inputs are sockets
+
+
+def _leaves(value: object) -> Iterator[str]:
+    """The texts in a value, in whatever lists and objects they are."""
+    waiting = [(value, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif depth <= _MAX_DEPTH and isinstance(value, (list, Mapping)):
+            waiting += [(item, depth + 1) for item in (value if isinstance(value, list) else value.values())]

@@ -1,0 +1,53 @@
+"""Deleted workflows: listed, brought back, and after thirty days removed for good."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from ..db import workflow_trash, workflows
+from ..db.connection import Database
+from ..db.workflow_trash import DeletedWorkflow
+from ..errors import WorkflowNotFoundError
+from ..models import Workflow
+
+KEPT_DAYS = 30
+_DAY_MS = 86_400_000
+_AT_ONCE = 100  # in a transaction, so that others can write in between
+
+
+async def deleted(db: Database) -> list[DeletedWorkflow]:
+    """What was deleted, whoever's it is, the latest first."""
+    return await workflow_trash.entries(db)
+
+
+async def restore(db: Database, workflow_id: str) -> Workflow:
+    """Bring a deleted workflow back, with all its versions. Raises WorkflowNotFoundError where none is deleted."""
+    async with db.transaction() as tx:
+        found = await workflow_trash.get(tx, _canonical(workflow_id))
+        if found is not None:
+            await workflow_trash.show(tx, found.row_id)
+            workflow = await workflows.get(tx, found.id)
+            if workflow is not None:
+                return workflow
+    raise WorkflowNotFoundError("There is no such deleted workflow.", details={"id": workflow_id})
+
+
+def _canonical(workflow_id: str) -> str:
+    try:
+        return str(uuid.UUID(workflow_id))
+    except ValueError:
+        return workflow_id
+
+
+async def purge(db: Database, now: int | None = None) -> int:
+    """Remove for good what was deleted more than thirty days ago; answers how many workflows that were."""
+    before = (time.time_ns() // 1_000_000 if now is None else now) - KEPT_DAYS * _DAY_MS
+    count = 0
+    while True:
+        async with db.transaction() as tx:
+            rows = await workflow_trash.rows_deleted(tx, before, _AT_ONCE)
+            await workflow_trash.remove(tx, rows)
+        count += len(rows)
+        if len(rows) < _AT_ONCE:
+            return count

@@ -1,0 +1,245 @@
+"""Workflows as clients send them, and as the contract shows them. What is unknown is left out, never null."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Raw, UnsetType
+
+from ..comfy_assets.assets.declared import checked_name
+from ..comfy_assets.errors import (
+    InvalidNameError,
+    UnprocessableBodyError,
+    UnprocessableNameError,
+    WorkflowTooLargeError,
+)
+from ..comfy_assets.jobs.json_text import members
+from ..comfy_assets.models import Workflow, WorkflowContent, WorkflowView
+from ..comfy_assets.workflows.service import Saved
+from ._asset_body import utc_time
+from ._params import split_error
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_SLACK = 1 << 20  # what a body may hold beside the workflow
+_INT64_MAX = 2**63 - 1
+
+Description = Annotated[str, msgspec.Meta(max_length=10_000)]
+SourceId = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$")]
+VersionNumber = Annotated[int, msgspec.Meta(ge=-_INT64_MAX, le=_INT64_MAX)]
+
+
+class CreateBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of createWorkflow. The source of a fork may be on another server."""
+
+    workflow_json: Raw
+    name: str | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
+    default_view: WorkflowView = "workflow"
+    forked_from_workflow_id: SourceId | UnsetType = UNSET
+    forked_from_workflow_version_id: SourceId | UnsetType = UNSET
+
+
+class UpdateBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of updateWorkflow."""
+
+    name: str | UnsetType = UNSET
+    description: Description | UnsetType = UNSET
+    default_view: WorkflowView | UnsetType = UNSET
+
+
+class VersionBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of createWorkflowVersion."""
+
+    base_version: VersionNumber
+    workflow_json: Raw
+
+
+class ForkBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of forkWorkflow."""
+
+    source_version: VersionNumber
+    name: str | UnsetType = UNSET
+
+
+async def read_body(schema: type[S], request: web.Request, limit: int) -> S:
+    """The body, whose workflow may have ``limit`` bytes. Raises UnprocessableBodyError, WorkflowTooLargeError."""
+    raw = await _read(request, limit)
+    try:
+        try:
+            return msgspec.json.decode(raw, type=schema)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            return await asyncio.to_thread(_with_half_characters, schema, raw)
+    except msgspec.ValidationError as error:
+        message, field = split_error(error)
+        raise UnprocessableBodyError(message, details={"field": field} if field else None) from error
+    except (ValueError, msgspec.DecodeError, RecursionError) as error:
+        raise UnprocessableBodyError(f"The body is not valid JSON: {error}.") from error
+
+
+def _with_half_characters(schema: type[S], raw: bytes) -> S:
+    """The body, whose workflow may hold halves of character pairs, which pages cut in two and msgspec does not read.
+
+    Raises as msgspec does, ValueError and RecursionError.
+    """
+    texts = members(raw.decode())
+    workflow = texts.get("workflow_json")
+    if workflow is not None:
+        texts["workflow_json"] = "{}"
+    rest = ",".join(f"{json.dumps(name)}:{text}" for name, text in texts.items())
+    body = msgspec.json.decode(f"{{{rest}}}", type=schema)
+    if workflow is not None and isinstance(body, (CreateBody, VersionBody)):
+        return msgspec.structs.replace(body, workflow_json=Raw(workflow.encode()))
+    return body
+
+
+async def _read(request: web.Request, limit: int) -> bytes:
+    """The bytes of the body, which the host's own limit has no say in."""
+    if request.content.at_eof():
+        return await request.read()  # there is none, or others on the way have read it, which is remembered
+    if request.content_length is not None and request.content_length > limit + _SLACK:
+        raise _too_large(limit)
+    raw = bytearray()
+    try:
+        async for chunk in request.content.iter_any():
+            raw += chunk
+            if len(raw) > limit + _SLACK:
+                raise _too_large(limit)
+    except (web.RequestPayloadError, OSError) as error:
+        raise UnprocessableBodyError("The body could not be read.") from error
+    return bytes(raw)
+
+
+def workflow_text(workflow: Raw, limit: int) -> bytes:
+    """The text of a workflow. Raises WorkflowTooLargeError."""
+    text = bytes(workflow)
+    if len(text) > limit:
+        raise _too_large(limit)
+    return text
+
+
+def _too_large(limit: int) -> WorkflowTooLargeError:
+    return WorkflowTooLargeError(
+        f"The workflow is larger than the {limit} bytes this server takes.",
+        details={"field": "workflow_json", "max_bytes": limit},
+    )
+
+
+def name_of(body: CreateBody | UpdateBody | ForkBody) -> str | None:
+    """The name in a body, if there is one, as it is kept. Raises UnprocessableNameError."""
+    if body.name is UNSET:
+        return None
+    try:
+        return checked_name(body.name)
+    except InvalidNameError as error:
+        raise UnprocessableNameError(error.message, details=error.details) from error
+
+
+def description_of(body: CreateBody | UpdateBody) -> str | None:
+    """The description in a body, if there is one. Raises UnprocessableBodyError."""
+    if body.description is UNSET:
+        return None
+    if "\0" in body.description:
+        raise UnprocessableBodyError(
+            "A description must not contain a NUL character.", details={"field": "description"}
+        )
+    return body.description
+
+
+class ForkedFromBody(msgspec.Struct):
+    """The contract's WorkflowForkedFrom."""
+
+    workflow_id: str | UnsetType = UNSET
+    workflow_version_id: str | UnsetType = UNSET
+
+
+class WorkflowBody(msgspec.Struct, kw_only=True):
+    """The contract's WorkflowResponse."""
+
+    id: str
+    latest_version: int
+    default_view: str
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+    name: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    forked_from: ForkedFromBody | UnsetType = UNSET
+
+
+class VersionShown(msgspec.Struct, kw_only=True):
+    """The contract's WorkflowVersionResponse."""
+
+    id: str
+    version: int
+    latest_version: int
+    created_by: str
+    created_at: datetime
+
+
+class ContentBody(msgspec.Struct, kw_only=True):
+    """The contract's WorkflowVersionContentResponse."""
+
+    id: str
+    version: int
+    workflow_json: Raw
+    dependency_asset_ids: tuple[str, ...]
+    created_by: str
+    created_at: datetime
+
+
+def workflow_body(workflow: Workflow) -> WorkflowBody:
+    """The workflow as it is shown."""
+    body = WorkflowBody(
+        id=workflow.id,
+        latest_version=workflow.latest_version,
+        default_view=workflow.default_view,
+        created_by=workflow.owner,
+        created_at=utc_time(workflow.created_at),
+        updated_at=utc_time(workflow.updated_at),
+        name=_known(workflow.name),
+        description=_known(workflow.description),
+    )
+    if workflow.forked_from_id is not None or workflow.forked_from_version_id is not None:
+        body.forked_from = ForkedFromBody(_known(workflow.forked_from_id), _known(workflow.forked_from_version_id))
+    return body
+
+
+def _known(text: str | None) -> str | UnsetType:
+    return UNSET if text is None else text
+
+
+def version_body(saved: Saved) -> VersionShown:
+    """The version as lists show it."""
+    return VersionShown(
+        id=saved.version.id,
+        version=saved.version.number,
+        latest_version=saved.workflow.latest_version,
+        created_by=saved.version.created_by,
+        created_at=utc_time(saved.version.created_at),
+    )
+
+
+def content_body(content: WorkflowContent) -> ContentBody:
+    """The version with its text."""
+    return ContentBody(
+        id=content.version.id,
+        version=content.version.number,
+        workflow_json=Raw(content.text),
+        dependency_asset_ids=content.asset_ids,
+        created_by=content.version.created_by,
+        created_at=utc_time(content.version.created_at),
+    )
+
+
+def page_body(items: list[Any], total: int, limit: int, offset: int) -> dict[str, Any]:
+    """A page of a list as the contract shows it."""
+    has_more = offset + len(items) < total and bool(items)
+    return {"data": items, "pagination": {"offset": offset, "limit": limit, "total": total, "has_more": has_more}}

@@ -1,0 +1,160 @@
+"""Workflows over HTTP."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Any, Literal
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET
+
+from ..comfy_assets.errors import WorkflowVersionNotFoundError
+from ..comfy_assets.models import WorkflowEdit, WorkflowFilter, WorkflowPage, WorkflowSort, WorkflowView
+from ..comfy_assets.workflows.service import About
+from ._dispatch import Route
+from ._endpoint import Call, endpoint, json_response
+from ._params import NoQuery, Offset
+from ._workflow_body import (
+    ContentBody,
+    CreateBody,
+    ForkBody,
+    UpdateBody,
+    VersionBody,
+    WorkflowBody,
+    content_body,
+    description_of,
+    name_of,
+    page_body,
+    read_body,
+    version_body,
+    workflow_body,
+    workflow_text,
+)
+
+WorkflowLimit = Annotated[int, msgspec.Meta(ge=1, le=100)]
+_MAX_DIGITS = 18
+
+
+class ListWorkflows(msgspec.Struct, frozen=True):
+    """Query of listWorkflows."""
+
+    name: str = ""
+    default_view: WorkflowView | None = None
+    sort: WorkflowSort = "create_time"
+    order: Literal["asc", "desc"] = "desc"
+    limit: WorkflowLimit = 20
+    offset: Offset = 0
+
+
+class ListVersions(msgspec.Struct, frozen=True):
+    """Query of listWorkflowVersions."""
+
+    limit: WorkflowLimit = 20
+    offset: Offset = 0
+
+
+@endpoint(query=ListWorkflows)
+async def list_workflows(call: Call[ListWorkflows]) -> dict[str, Any]:
+    """One page of the user's workflows (listWorkflows)."""
+    query = call.query
+    wanted = WorkflowFilter(call.user, unicodedata.normalize("NFC", query.name), query.default_view)
+    page = await call.services.workflows.list(wanted, WorkflowPage(query.sort, query.order, query.limit, query.offset))
+    return page_body([workflow_body(each) for each in page.items], page.total, query.limit, query.offset)
+
+
+@endpoint()
+async def create_workflow(call: Call[NoQuery]) -> web.Response:
+    """Save a new workflow (createWorkflow)."""
+    limit = call.services.config.max_workflow_size
+    body = await read_body(CreateBody, call.request, limit)
+    about = About(
+        name=name_of(body),
+        description=description_of(body),
+        default_view=body.default_view,
+        forked_from_id=body.forked_from_workflow_id or None,
+        forked_from_version_id=body.forked_from_workflow_version_id or None,
+    )
+    text = workflow_text(body.workflow_json, limit)
+    return json_response(workflow_body(await call.services.workflows.create(about, text, call.user)), 201)
+
+
+@endpoint()
+async def get_workflow(call: Call[NoQuery]) -> WorkflowBody:
+    """What is said of a workflow (getWorkflow)."""
+    return workflow_body(await call.services.workflows.get(call.path["workflow_id"], call.user))
+
+
+@endpoint()
+async def update_workflow(call: Call[NoQuery]) -> WorkflowBody:
+    """Change a workflow's name, description or view (updateWorkflow)."""
+    body = await read_body(UpdateBody, call.request, 0)
+    view = None if body.default_view is UNSET else body.default_view
+    change = WorkflowEdit(name_of(body), description_of(body), view)
+    return workflow_body(await call.services.workflows.update(call.path["workflow_id"], change, call.user))
+
+
+@endpoint()
+async def delete_workflow(call: Call[NoQuery]) -> web.Response:
+    """Delete a workflow (deleteWorkflow)."""
+    await call.services.workflows.delete(call.path["workflow_id"], call.user)
+    return web.Response(status=204)
+
+
+@endpoint()
+async def get_content(call: Call[NoQuery]) -> ContentBody:
+    """The latest version of a workflow (getWorkflowContent)."""
+    return content_body(await call.services.workflows.content(call.path["workflow_id"], call.user))
+
+
+@endpoint(query=ListVersions)
+async def list_versions(call: Call[ListVersions]) -> dict[str, Any]:
+    """One page of a workflow's versions, the latest first (an extension)."""
+    limit, offset = call.query.limit, call.query.offset
+    workflow, found = await call.services.workflows.versions(call.path["workflow_id"], call.user, limit, offset)
+    return page_body([version_body(each) for each in found], workflow.latest_version, limit, offset)
+
+
+@endpoint()
+async def create_version(call: Call[NoQuery]) -> web.Response:
+    """Save a new version of a workflow (createWorkflowVersion)."""
+    limit = call.services.config.max_workflow_size
+    body = await read_body(VersionBody, call.request, limit)
+    text = workflow_text(body.workflow_json, limit)
+    workflow_id = call.path["workflow_id"]
+    saved = await call.services.workflows.create_version(workflow_id, body.base_version, text, call.user)
+    return json_response(version_body(saved), 201)
+
+
+@endpoint()
+async def get_version(call: Call[NoQuery]) -> ContentBody:
+    """A version of a workflow (an extension)."""
+    workflow_id, number = call.path["workflow_id"], call.path["version"]
+    if not (number.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS):
+        await call.services.workflows.get(workflow_id, call.user)
+        raise WorkflowVersionNotFoundError("A version is a number.", details={"id": workflow_id, "version": number})
+    return content_body(await call.services.workflows.content(workflow_id, call.user, int(number)))
+
+
+@endpoint()
+async def fork_workflow(call: Call[NoQuery]) -> web.Response:
+    """Make a workflow of a version of another (forkWorkflow)."""
+    body = await read_body(ForkBody, call.request, 0)
+    workflow_id, name = call.path["workflow_id"], name_of(body)
+    fork = await call.services.workflows.fork(workflow_id, body.source_version, name, call.user)
+    return json_response(workflow_body(fork), 201)
+
+
+_ONE = "/api/workflows/{workflow_id}"
+ROUTES = [
+    Route("GET", "/api/workflows", "listWorkflows", list_workflows),
+    Route("POST", "/api/workflows", "createWorkflow", create_workflow),
+    Route("GET", _ONE, "getWorkflow", get_workflow),
+    Route("PATCH", _ONE, "updateWorkflow", update_workflow),
+    Route("DELETE", _ONE, "deleteWorkflow", delete_workflow),
+    Route("GET", f"{_ONE}/content", "getWorkflowContent", get_content),
+    Route("POST", f"{_ONE}/fork", "forkWorkflow", fork_workflow),
+    Route("GET", f"{_ONE}/versions", "listWorkflowVersions", list_versions),
+    Route("POST", f"{_ONE}/versions", "createWorkflowVersion", create_version),
+    Route("GET", f"{_ONE}/versions/{{version}}", "getWorkflowVersion", get_version),
+]
