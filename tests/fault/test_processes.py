@@ -19,6 +19,11 @@ HERE = Path(__file__).parent
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
+def _heed_interrupts() -> None:
+    """Programs that a shell starts in the background are told to ignore Ctrl-C, and so would their children be."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start one of the children beside this file; none outlives the test."""
@@ -31,6 +36,7 @@ def start() -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_interrupts if os.name != "nt" else None,
         )
         started.append(process)
         return process
