@@ -157,7 +157,7 @@ class Services:
 
     async def ready(self) -> None:
         """Wait until the store is open. Raises StoreUnavailableError when it could not be opened."""
-        await self._opened.wait()
+        await self.started()
         self._need(self._db)
 
     async def started(self) -> None:

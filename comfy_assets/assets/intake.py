@@ -170,9 +170,9 @@ class OutputIntake:
             if shown.file not in located:
                 located[shown.file] = folders.locate(shown.file)
             if (file := located[shown.file]) is not None:
-                output = _Output(job_id, shown.file, file)
+                output, slot = _Output(job_id, shown.file, file), shown.slot
                 found.setdefault(output.position, output)
-                links.append((job_id, shown.node_id, shown.key, shown.index, *output.position))
+                links.append((job_id, slot.node_id, slot.key, slot.index, *output.position))
         return folders, list(found.values()), links
 
     def _read(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,24 +40,33 @@ class LocatedFile:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A file that a node has shown, under a key of its choice; ``index`` is its place there, from 0."""
+class Slot:
+    """Where a node showed something: under a key of its choice, at a place from 0."""
 
-    file: OutputFile
     node_id: str
     key: str
     index: int
 
 
-def shown_files(outputs: Mapping[str, Any]) -> list[Shown]:
-    """The files that nodes have shown, whatever they call them: images, gifs, audio, 3d, and so on. Pure."""
-    found: list[Shown] = []
+@dataclass(frozen=True)
+class Shown:
+    """A file that a node has shown."""
+
+    file: OutputFile
+    slot: Slot
+
+
+def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[Slot, Any]]:
+    """Everything that nodes have shown, in order, whatever they call it: images, gifs, audio, 3d, and so on. Pure."""
     for node_id, shown in outputs.items():
         for key, items in shown.items() if isinstance(shown, Mapping) else ():
             for index, item in enumerate(items if isinstance(items, (list, tuple)) else ()):
-                if (file := _output_file(item)) is not None:
-                    found.append(Shown(file, str(node_id), str(key), index))
-    return found
+                yield Slot(str(node_id), str(key), index), item
+
+
+def shown_files(outputs: Mapping[str, Any]) -> list[Shown]:
+    """The files among what nodes have shown. Pure."""
+    return [Shown(file, slot) for slot, item in shown_items(outputs) if (file := _output_file(item)) is not None]
 
 
 def _output_file(item: object) -> OutputFile | None:

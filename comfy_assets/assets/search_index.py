@@ -12,7 +12,7 @@ from contextlib import suppress
 from ..db import search
 from ..db.connection import Database, Transaction
 from ..db.search import Indexed
-from ..errors import SearchNotReadyError, SearchUnavailableError
+from ..errors import SearchNotReadyError
 from ..tasks.runner import Task, TaskRunner
 from .gate import WorkGate
 from .indexer import HASH, SCAN
@@ -61,12 +61,7 @@ class SearchIndex:
         What is not yet is indexed now, whether prompts execute or not. Raises SearchUnavailableError, or
         SearchNotReadyError when that takes too long, as with a large library that was never indexed.
         """
-        if not self._db.can_search:
-            raise SearchUnavailableError(
-                f"This server's SQLite {sqlite3.sqlite_version} cannot search by words: version 3.34 or newer with"
-                " FTS5 is needed.",
-                details={"field": "q"},
-            )
+        self._db.require_search()
         if not await self._has_work():
             return
         try:

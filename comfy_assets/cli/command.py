@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -183,6 +184,11 @@ def written_size(count: int) -> str:
             break
         value /= 1000
     return f"{count} B" if unit == "B" else f"{value:.3g} {unit}"
+
+
+def written_time(milliseconds: int) -> str:
+    """A time (ms since 1970) as people and programs read it: ``2026-11-24T12:00:00Z``."""
+    return datetime.fromtimestamp(milliseconds // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

@@ -7,7 +7,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from .command import (
     require_someone_to_ask,
     shown,
     written_size,
+    written_time,
 )
 
 _MORE = (
@@ -148,11 +148,10 @@ def _group_as_json(group: Group) -> dict[str, Any]:
 
 
 def _copy_as_json(copy: Copy, keep: bool) -> dict[str, Any]:
-    modified = datetime.fromtimestamp(copy.mtime_ns // 1_000_000_000, timezone.utc)
     return {
         "paths": [str(Path(file.folder, file.name)) for file in copy.files],
         "keep": keep,
-        "modified": modified.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "modified": written_time(copy.mtime_ns // 1_000_000),
     }
 
 

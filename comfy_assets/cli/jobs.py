@@ -8,7 +8,6 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ..db import job_lists
 from ..db import jobs as job_rows
 from ..errors import JobNotFoundError
 from ..jobs import retention
-from ..jobs.outputs import as_file, shown_items
+from ..jobs.outputs import as_file, countable
 from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page
 from .command import (
     Commands,
@@ -31,6 +30,7 @@ from .command import (
     existing_base,
     open_library,
     require_someone_to_ask,
+    written_time,
 )
 
 _LISTED = 20
@@ -87,7 +87,7 @@ def _list(options: argparse.Namespace) -> int:
         return 0
     for job in page.items:
         status = JOB_STATUSES[job.status]
-        print(f"{_when(job.created_at)}  {status:11}  {_duration(job):>9}  {job.id}  {job.workflow_id or '-'}")
+        print(f"{written_time(job.created_at)}  {status:11}  {_duration(job):>9}  {job.id}  {job.workflow_id or '-'}")
     print(f"{counted(page.total, 'job')}, {len(page.items):,} shown")
     return 0
 
@@ -96,10 +96,6 @@ async def _newest(base: Path, statuses: Sequence[str], limit: int) -> Page[Job]:
     wanted = JobFilter(None, tuple(sorted({JOB_STATUSES.index(name) for name in statuses})))
     async with open_library(base) as library:
         return await job_lists.list_page(library.db, wanted, JobPage(limit=limit))
-
-
-def _when(at: int) -> str:
-    return datetime.fromtimestamp(at // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _duration(job: Job) -> str:
@@ -156,11 +152,11 @@ def _told(job: Job, graph: Mapping[str, Any], outputs: Mapping[str, Any]) -> Ite
     yield f"status      {JOB_STATUSES[job.status]}"
     if job.workflow_id is not None:
         yield f"workflow    {job.workflow_id}"
-    yield f"submitted   {_when(job.created_at)}"
+    yield f"submitted   {written_time(job.created_at)}"
     if job.finished_at is not None:
-        yield f"ended       {_when(job.finished_at)}, after {_duration(job)}"
+        yield f"ended       {written_time(job.finished_at)}, after {_duration(job)}"
     yield f"graph       {counted(len(graph), 'node')}"
-    for slot, item in shown_items(outputs):
+    for slot, item in countable(outputs):
         if (file := as_file(item)) is not None:
             path = "/".join(filter(None, (file.get("type"), file.get("subfolder"), file.get("filename"))))
             yield f"output      {path} (node {slot.node_id})"

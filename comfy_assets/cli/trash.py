@@ -8,7 +8,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from .command import (
     open_library,
     require_someone_to_ask,
     written_size,
+    written_time,
 )
 
 
@@ -64,7 +64,7 @@ def _list(options: argparse.Namespace) -> int:
         return 0
     for entry in entries:
         kept = "file in the trash" if entry.stored is not None else "record only"
-        print(f"{entry.id}  {_when(entry)}  {written_size(entry.size):>8}  {kept:17}  {entry.name}")
+        print(f"{entry.id}  {written_time(entry.deleted_at)}  {written_size(entry.size):>8}  {kept:17}  {entry.name}")
     print(f"{counted(len(entries), 'deleted asset')}, {written_size(_kept_bytes(entries))} of files in the trash")
     return 0
 
@@ -78,17 +78,13 @@ def _kept_bytes(entries: Sequence[Deleted]) -> int:
     return sum(entry.size for entry in entries if entry.stored is not None)
 
 
-def _when(entry: Deleted) -> str:
-    return datetime.fromtimestamp(entry.deleted_at // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _as_json(entry: Deleted) -> dict[str, Any]:
     return {
         "id": entry.id,
         "name": entry.name,
         "owner": entry.owner,
         "size": entry.size,
-        "deleted_at": _when(entry),
+        "deleted_at": written_time(entry.deleted_at),
         "file_in_trash": entry.stored is not None,
     }
 

@@ -7,14 +7,22 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from ..db.workflow_trash import DeletedWorkflow
 from ..errors import ApiError
 from ..workflows import trash
-from .command import PROBLEMS, Commands, add_base_directory, add_json, counted, existing_base, open_library
+from .command import (
+    PROBLEMS,
+    Commands,
+    add_base_directory,
+    add_json,
+    counted,
+    existing_base,
+    open_library,
+    written_time,
+)
 
 _NO_NAME = "(without a name)"
 
@@ -42,7 +50,7 @@ def _list(options: argparse.Namespace) -> int:
         return 0
     for entry in entries:
         versions = counted(entry.latest_version, "version")
-        print(f"{entry.id}  {_when(entry)}  {versions:>12}  {entry.name or _NO_NAME}")
+        print(f"{entry.id}  {written_time(entry.deleted_at)}  {versions:>12}  {entry.name or _NO_NAME}")
     print(f"{counted(len(entries), 'deleted workflow')}, kept for {trash.KEPT_DAYS} days")
     return 0
 
@@ -52,10 +60,6 @@ async def _entries(base: Path) -> Sequence[DeletedWorkflow]:
         return await trash.deleted(library.db)
 
 
-def _when(entry: DeletedWorkflow) -> str:
-    return datetime.fromtimestamp(entry.deleted_at // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _as_json(entry: DeletedWorkflow) -> dict[str, Any]:
     """What is known, with the names that the API has for it."""
     told = {
@@ -63,7 +67,7 @@ def _as_json(entry: DeletedWorkflow) -> dict[str, Any]:
         "name": entry.name,
         "owner": entry.owner,
         "latest_version": entry.latest_version,
-        "deleted_at": _when(entry),
+        "deleted_at": written_time(entry.deleted_at),
     }
     return {name: value for name, value in told.items() if value is not None}
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import aiosqlite
 
-from ..errors import StoreError
+from ..errors import SearchUnavailableError, StoreError
 from . import migrate, search_tables
 from .memory import Memory
 
@@ -68,6 +68,15 @@ class Database:
                 raise StoreError(f"The library store {path.name} cannot be opened: {error}") from error
             raise
         return cls(connections[0], connections[1:], can_search=can_search)
+
+    def require_search(self) -> None:
+        """Raise SearchUnavailableError unless words can be searched for."""
+        if not self.can_search:
+            raise SearchUnavailableError(
+                f"This server's SQLite {sqlite3.sqlite_version} cannot search by words: version 3.34 or newer with"
+                " FTS5 is needed.",
+                details={"field": "q"},
+            )
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """All rows of a query, on a reader."""

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..assets.mime import guess_mime
+from ..assets.outputs import Slot, shown_items
 from ..models import MEDIA
 
 MAX_TEXT = 1024  # characters of a text that is shown as a preview
@@ -20,15 +21,6 @@ _TEXT_SUFFIXES = frozenset({".txt", ".md", ".json"})
 _SHOWN_KEYS = {"images": "image", "video": "video", "audio": "audio", "3d": "3d", "text": ""}
 # What is preferred as the preview, best first.
 _SAVED, _TEMPORARY, _TEXT_FILE, _TEXT, _NOTHING = range(5)
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Where a node showed something."""
-
-    node_id: str
-    key: str
-    index: int
 
 
 @dataclass(frozen=True)
@@ -41,12 +33,9 @@ class Summary:
     preview: dict[str, Any] | None
 
 
-def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[Slot, Any]]:
-    """Everything that nodes have shown, in order."""
-    for node_id, shown in outputs.items():
-        for key, items in shown.items() if isinstance(shown, Mapping) else ():
-            if key != "animated" and isinstance(items, (list, tuple)):
-                yield from ((Slot(str(node_id), str(key), index), item) for index, item in enumerate(items))
+def countable(outputs: Mapping[str, Any]) -> Iterator[tuple[Slot, Any]]:
+    """What nodes have shown, without the mark that says that pictures move."""
+    return ((slot, item) for slot, item in shown_items(outputs) if slot.key != "animated")
 
 
 def as_file(item: object) -> Mapping[str, Any] | None:
@@ -62,7 +51,7 @@ def summarize(outputs: Mapping[str, Any]) -> Summary:
     """Count what there is, and choose what to show of it."""
     count = previewable = media = 0
     rank, preview = _NOTHING, None
-    for slot, item in shown_items(outputs):
+    for slot, item in countable(outputs):
         file = as_file(item)
         if file is not None:
             count += 1

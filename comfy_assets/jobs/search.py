@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import zlib
 from collections.abc import Sequence
 
 from ..assets import graph_words
 from ..db import job_search
 from ..db.connection import Database, Transaction
-from ..errors import SearchUnavailableError
 from ..words import RULES as WORD_RULES
 
 RULES = f"{WORD_RULES}/{graph_words.RULES}"
@@ -27,12 +25,7 @@ class JobSearch:
 
     async def complete(self) -> None:
         """Return when all jobs in the store are indexed. Raises SearchUnavailableError."""
-        if not self._db.can_search:
-            raise SearchUnavailableError(
-                f"This server's SQLite {sqlite3.sqlite_version} cannot search by words: version 3.34 or newer with"
-                " FTS5 is needed.",
-                details={"field": "q"},
-            )
+        self._db.require_search()
         async with self._filling:
             await self._ensure_rules()
             while await self._fill():

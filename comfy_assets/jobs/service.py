@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from ..db import job_files, job_lists, jobs
@@ -96,26 +96,26 @@ class JobService:
         Raises JobNotFoundError.
         """
         wanted = list(dict.fromkeys(map(_canonical, job_ids)))
-        await self._recorder.flush()
-        known = {job.id: job for job in await jobs.get_many(self._db, wanted) if job.owner in ("", owner)}
+        known = {job.id: job for job in await self._within_reach(wanted, owner)}
         unknown = [job_id for job_id in wanted if job_id not in known]
         if unknown:
             details = {"id": unknown[0]} if len(job_ids) == 1 else {"ids": unknown}
             raise JobNotFoundError("There is no such job.", details=details)
-        return [job_id for job_id in wanted if known[job_id].status not in FINAL and self._cancel(job_id)]
+        return self._cancel_all(known[job_id] for job_id in wanted)
 
     async def cancel_known(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
         """Cancel those of the jobs that are there and not over; answers them."""
+        return self._cancel_all(await self._within_reach(map(_canonical, job_ids), owner))
+
+    async def _within_reach(self, job_ids: Iterable[str], owner: str) -> Sequence[Job]:
+        """Those of the jobs (ids in canonical form) that there are and that the user may see."""
         await self._recorder.flush()
-        found = await jobs.get_many(self._db, list(map(_canonical, job_ids)))
-        known = [job.id for job in found if job.owner in ("", owner)]
-        return await self.cancel_many(known, owner)
+        return [job for job in await jobs.get_many(self._db, job_ids) if job.owner in ("", owner)]
 
     async def cancel_pending(self, owner: str) -> Sequence[str]:
         """Cancel all of the user's jobs that wait; answers them."""
         waiting = [prompt.prompt_id for prompt in self._queue.listing().pending]
-        await self._recorder.flush()
-        mine = {job.id for job in await jobs.get_many(self._db, waiting) if job.owner in ("", owner)}
+        mine = {job.id for job in await self._within_reach(waiting, owner)}
         if mine >= set(waiting):
             return self._queue.clear()
         return [job_id for job_id in waiting if job_id in mine and self._queue.cancel(job_id)]
@@ -129,6 +129,9 @@ class JobService:
             if await self.cancel_known([candidate], owner):
                 return candidate
         return None
+
+    def _cancel_all(self, found: Iterable[Job]) -> Sequence[str]:
+        return [job.id for job in found if job.status not in FINAL and self._cancel(job.id)]
 
     def _cancel(self, job_id: str) -> bool:
         if self._recorder.is_interrupted(job_id) or not self._queue.cancel(job_id):
@@ -146,9 +149,7 @@ class JobService:
 
     async def delete(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
         """Remove the records of those of the jobs that are over, never their files; answers them."""
-        await self._recorder.flush()
-        wanted = list(dict.fromkeys(map(_canonical, job_ids)))
-        found = [job for job in await jobs.get_many(self._db, wanted) if job.owner in ("", owner)]
+        found = await self._within_reach(dict.fromkeys(map(_canonical, job_ids)), owner)
         over = [job for job in found if job.status in FINAL]
         async with self._db.transaction() as tx:
             await batches.remove(tx, [job.row_id for job in over])
