@@ -128,6 +128,14 @@ async def get(db: Database | Transaction, workflow_id: str) -> Workflow | None:
     return Workflow(*rows[0]) if rows else None
 
 
+async def by_path(db: Database | Transaction, owner: str, path: str) -> Workflow | None:
+    """The user's workflow whose file is at a path in their workflows folder, unless it is deleted."""
+    rows = await db.fetch_all(
+        f"SELECT {COLUMNS} FROM workflows w WHERE w.owner = ? AND w.path = ? AND w.deleted_at IS NULL", (owner, path)
+    )
+    return Workflow(*rows[0]) if rows else None
+
+
 async def edit(tx: Transaction, row_id: int, change: WorkflowEdit, now: int) -> None:
     """Change a workflow at ``now`` (ms)."""
     await tx.execute(

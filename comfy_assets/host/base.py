@@ -97,6 +97,12 @@ class Host(Protocol):
     def data_directory(self) -> Path:
         """Where the store and caches are kept: a folder of ours under the host's user directory."""
 
+    def user_directory(self, user: str) -> Path:
+        """Where the user's own files are, workflows and settings among them; it may not exist yet."""
+
+    def user_ids(self) -> Sequence[str]:
+        """The ids of all users that there are."""
+
     def user_of(self, request: web.Request) -> str:
         """The id of the request's user. Raises UnknownUserError when the host knows no such user."""
 

@@ -75,6 +75,12 @@ class ComfyUIHost:
     def data_directory(self) -> Path:
         return Path(self._folder_paths.get_user_directory()) / DATA_FOLDER
 
+    def user_directory(self, user: str) -> Path:
+        return Path(self._folder_paths.get_user_directory()) / user
+
+    def user_ids(self) -> Sequence[str]:
+        return list(self._server.user_manager.users)
+
     def user_of(self, request: web.Request) -> str:
         try:
             return str(self._server.user_manager.get_request_user_id(request))

@@ -50,6 +50,12 @@ class MemoryHost:
     def data_directory(self) -> Path:
         return self._data_directory
 
+    def user_directory(self, user: str) -> Path:
+        return self._data_directory.parent / user
+
+    def user_ids(self) -> Sequence[str]:
+        return [DEFAULT_USER] if self.users is None else sorted(self.users)
+
     def user_of(self, request: web.Request) -> str:
         if self.users is None:
             return DEFAULT_USER

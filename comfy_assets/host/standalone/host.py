@@ -69,6 +69,12 @@ class StandaloneHost:
     def data_directory(self) -> Path:
         return self._folders.user / DATA_DIRECTORY
 
+    def user_directory(self, user: str) -> Path:
+        return self._folders.user / user
+
+    def user_ids(self) -> Sequence[str]:
+        return list(self._users.names())
+
     def user_of(self, request: web.Request) -> str:
         return self._users.identify(request.headers)
 

@@ -1,0 +1,14 @@
+-- Workflows that are files of their user, where the page saves them.
+
+-- The path in the user's workflows folder, with forward slashes ("sub/portrait.json"); null: no file.
+ALTER TABLE workflows ADD COLUMN path TEXT;
+-- The file as it was last read or written: its size in bytes, its time of change, and the version that it holds.
+-- A version behind the latest is one that is still to be written.
+ALTER TABLE workflows ADD COLUMN file_size INTEGER;
+ALTER TABLE workflows ADD COLUMN file_mtime_ns INTEGER;
+ALTER TABLE workflows ADD COLUMN file_version INTEGER;
+-- The id inside the JSON of the latest version, which prompts name.
+ALTER TABLE workflows ADD COLUMN graph_id TEXT;
+
+CREATE UNIQUE INDEX workflows_by_path ON workflows (owner, path) WHERE deleted_at IS NULL AND path IS NOT NULL;
+CREATE INDEX workflows_by_graph ON workflows (graph_id) WHERE graph_id IS NOT NULL;
