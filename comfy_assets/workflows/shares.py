@@ -13,7 +13,7 @@ import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from msgspec.structs import replace
 
@@ -40,7 +40,6 @@ from .taking import content_gone, take
 
 MAX_ASSETS = 500
 _SHARE_ID_BYTES = 18
-_UNNAMED = "Untitled"
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ class Shares:
                 secrets.token_hex(_SHARE_ID_BYTES),
                 workflow.row_id,
                 workflow.latest_version,
-                workflow.name or _UNNAMED,
+                workflow.name or _stem(file),
                 time.time_ns() // 1_000_000,
             )
             share_id = await shares.publish(tx, new, found)
@@ -152,7 +151,7 @@ class Shares:
         Raises ShareNotFoundError, AssetNotFoundError, and AssetContentMissingError when there is no such file now.
         """
         snapshot, asset = await self.asset(share_id, asset_id)
-        path = await self._file_of(asset.hash, snapshot.owner)
+        path = (await self._files_of([asset.hash], snapshot.owner)).get(asset.hash)
         if path is None:
             raise content_gone([asset_id])
         return asset, path
@@ -186,14 +185,15 @@ class Shares:
             raise _no_workflow(file)
         return workflow
 
-    async def _file_of(self, digest: bytes, owner: str) -> Path | None:
-        """A file that is there and holds what it did when it was read: this content."""
-        found = await copies.of_content(self._db, digest, owner)
+    async def _files_of(self, digests: Sequence[bytes], owner: str) -> dict[bytes, Path]:
+        """For each content a file that is there and is as it was when it was read."""
+        found = {digest: await copies.of_content(self._db, digest, owner) for digest in set(digests)}
         return await asyncio.to_thread(_first_there, found, self._host)
 
     async def _without_file(self, found: Sequence[Asset | SharedAsset], owner: str) -> list[str]:
         """The ids of those of the assets whose content is not known, or in no file that is there."""
-        return [asset.id for asset in found if asset.hash is None or await self._file_of(asset.hash, owner) is None]
+        there = await self._files_of([asset.hash for asset in found if asset.hash is not None], owner)
+        return [asset.id for asset in found if asset.hash not in there]
 
 
 async def _latest(tx: Transaction, workflow: Workflow, file: str) -> Workflow:
@@ -266,25 +266,35 @@ def _unpacked(body: bytes, limit: int | None) -> bytes | None:
     return text if len(text) <= limit else None
 
 
-def _first_there(found: Sequence[Copy], host: Host) -> Path | None:
-    """The first of the files that is in the library and as it was when it was read. Blocks."""
+def _first_there(found: dict[bytes, list[Copy]], host: Host) -> dict[bytes, Path]:
+    """The first of the files of each content that is in the library and as it was when it was read. Blocks."""
     roots = Roots(host.folders())
-    for copy in found:
-        path = Path(extended(copy.folder)) / copy.name
-        try:
-            info = path.stat()
-        except (OSError, ValueError):
-            continue
-        is_same = stat.S_ISREG(info.st_mode) and file_stat(info)[:2] == (copy.size, copy.mtime_ns)
-        if is_same and roots.place(absolute(Path(copy.folder))) is not None:
-            return path
-    return None
+    there: dict[bytes, Path] = {}
+    for digest, candidates in found.items():
+        path = next((path for copy in candidates if (path := _unchanged(copy, roots)) is not None), None)
+        if path is not None:
+            there[digest] = path
+    return there
+
+
+def _unchanged(copy: Copy, roots: Roots) -> Path | None:
+    path = Path(extended(copy.folder)) / copy.name
+    try:
+        info = path.stat()
+    except (OSError, ValueError):
+        return None
+    is_same = stat.S_ISREG(info.st_mode) and file_stat(info)[:2] == (copy.size, copy.mtime_ns)
+    return path if is_same and roots.place(absolute(Path(copy.folder))) is not None else None
 
 
 def _away(asset_ids: list[str]) -> UnshareableAssetsError:
     return UnshareableAssetsError(
         "The files of these assets are not there, or cannot be read.", details={"field": "asset_ids", "ids": asset_ids}
     )
+
+
+def _stem(file: str) -> str:
+    return PurePosixPath(workflow_path(file) or file).stem
 
 
 def _no_workflow(file: str) -> WorkflowNotFoundError:

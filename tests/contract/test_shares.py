@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import re
@@ -466,6 +467,32 @@ async def test_names_are_kept_as_they_are(desk: Desk, name: str) -> None:
     await desk.save("named.json", name=name)
     desk = replace(desk, file="/api/userdata/workflows%2Fnamed.json/publish")
     assert (await desk.open((await desk.publish())["share_id"]))["name"] == name
+
+
+async def test_a_workflow_without_a_name_has_that_of_its_file(desk: Desk) -> None:
+    made = (await desk.api.send("POST", "/api/workflows", 201, json={"workflow_json": {}})).json
+    await desk.hand.execute("UPDATE workflows SET path = 'sub/my cat.json' WHERE uuid = ?", made["id"])
+    desk = replace(desk, file="/api/userdata/workflows%2Fsub%2Fmy%20cat.json/publish")
+    assert (await desk.open((await desk.publish())["share_id"]))["name"] == "my cat"
+
+
+async def test_of_many_who_publish_at_once_one_is_last(desk: Desk) -> None:
+    ids = [(await desk.named(name))["id"] for name in ("photo.png", "ink.safetensors")]
+    bodies = [{"asset_ids": ids[number % 2 :]} for number in range(20)]
+    answers = await asyncio.gather(*(desk.api.send("POST", desk.file, json=body) for body in bodies))
+    assert len({answer.json["share_id"] for answer in answers}) == 1
+    share = await desk.status()
+    assert share in [answer.json for answer in answers]
+    taken = await asyncio.gather(*(desk.take(share) for _ in range(10)))
+    assert all(each == taken[0] for each in taken)
+
+
+async def test_many_who_import_at_once_get_one_asset(pair: tuple[Desk, Desk]) -> None:
+    ann, bob = pair
+    share = await ann.publish("secret.png")
+    taken = await asyncio.gather(*(bob.take(share) for _ in range(20)))
+    assert len({each["assets"][0]["id"] for each in taken}) == 1
+    assert (await bob.api.get("/api/assets"))["total"] == 1
 
 
 async def test_how_shared_contents_are_sent(desk: Desk) -> None:
