@@ -110,6 +110,13 @@ class HashRun:
         async with self._db.transaction() as tx:
             await tags.drop_unused_sets(tx)
 
+    async def read(self, ids: Sequence[int]) -> None:
+        """Read those of these files that are pending, one after another, and again those that change meanwhile."""
+        for _ in range(_ROUNDS):
+            found = await files.pending_among(self._db, ids)
+            if not found or not await self._record(await asyncio.to_thread(self._read_slice, found)):
+                break
+
     async def _pass(
         self, hash_batch: Callable[[list[Pending]], Awaitable[list[_Outcome]]], *, small: bool, batch: int
     ) -> int:
