@@ -13,7 +13,8 @@ from ..assets.hasher import ChangedWhileReading
 from ..config import Config
 from ..tasks.cancel import Cancelled, CancelToken
 from ..workflows.bundles import BundledAsset
-from ..workflows.handing_over import Export, Exported, find
+from ..workflows.exporting import Export, Exported, Wanted
+from ..workflows.handing_over import find
 from ..workflows.taking_over import Finding, Import, Imported
 from .command import (
     PROBLEMS,
@@ -39,8 +40,8 @@ _IMPORT_MORE = (
 
 def add_to(commands: Commands) -> None:
     """Add the commands."""
-    export = add_command(commands, "export", _export, "write a workflow and its assets into a bundle")
-    export.add_argument("workflow", metavar="WORKFLOW", help="its id, its name, or its file's path")
+    export = add_command(commands, "export", _export, "write a workflow or a share, with its assets, into a bundle")
+    export.add_argument("workflow", metavar="WORKFLOW", help="its id or a share's, its name, or its file's path")
     export.add_argument("out", type=Path, metavar="OUT.zip", help="the bundle to write")
     export.add_argument("--version", type=int, metavar="N", help="a version of the workflow (default: the latest)")
     export.add_argument("--models", action="store_true", help="put the models in, too")
@@ -76,11 +77,10 @@ def _export(options: argparse.Namespace) -> int:
 
 async def _run_export(base: Path, options: argparse.Namespace) -> Exported:
     async with open_library(base, extra_folders(options, base)) as library:
-        subject = await find(library.db, options.workflow, options.version)
-        export = Export(library.db, library.host, CancelToken())
-        work = export.run(
-            subject, options.out.absolute(), models=options.models, incomplete=options.incomplete, force=options.force
-        )
+        subject = await find(library.db, library.host, options.workflow, options.version)
+        export = Export(CancelToken())
+        wanted = Wanted(models=options.models, incomplete=options.incomplete, force=options.force)
+        work = export.run(subject, options.out.absolute(), wanted)
         return await shown(work, lambda: {"phase": "hashing", **export.progress.as_dict()})
 
 
