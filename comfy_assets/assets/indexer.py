@@ -58,8 +58,12 @@ class Indexer:
             self._tasks.start(HASH, self._hash)
 
     async def read_now(self, ids: Sequence[int]) -> None:
-        """Read those of these files whose content is not known: somebody waits for that, whatever is executed."""
-        run = HashRun(self._db, self._host, WorkGate(lambda: False), self._pool, self._reading, is_followed=True)
+        """Read those of these files whose content is not known as they are now.
+
+        Somebody waits for it: it does not wait for prompts that are executed.
+        """
+        gate = WorkGate(lambda: False)
+        run = HashRun(self._db, self._host, gate, self._pool, self._reading, is_followed=self.is_followed)
         await run.read(ids)
 
     def cancel(self) -> bool:

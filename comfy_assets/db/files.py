@@ -349,11 +349,11 @@ async def pending(db: Database, *, after_id: int, small_below: int, small: bool,
     return [Pending(*row) for row in rows]
 
 
-async def pending_among(db: Database, ids: Sequence[int]) -> list[Pending]:
-    """Those of the files whose content is to be read."""
+async def present_among(db: Database, ids: Sequence[int]) -> list[Pending]:
+    """Those of the files that are not marked missing, be their content known or not."""
     rows = await db.fetch_all(
         "SELECT f.id, d.path, f.name, f.size, f.mtime_ns, f.state FROM files f JOIN folders d ON d.id = f.folder_id"
-        f" WHERE f.state <> {HASHED} AND f.missing = 0 AND f.id IN (SELECT value FROM json_each(?))",
+        " WHERE f.missing = 0 AND f.id IN (SELECT value FROM json_each(?))",
         (_ids(ids),),
     )
     return [Pending(*row) for row in rows]

@@ -25,7 +25,7 @@ class DeletedWorkflow(msgspec.Struct, frozen=True):
 
 
 async def hide(tx: Transaction, row_id: int, now: int) -> None:
-    """Delete a workflow at ``now`` (ms), so that it can come back. Its versions and its share keep no assets meanwhile."""
+    """Delete a workflow at ``now`` (ms), so that it can come back. Its versions and its share keep no assets then."""
     await tx.execute("UPDATE workflows SET deleted_at = ? WHERE id = ?", (now, row_id))
     await _change_uses(tx, row_id, USE, DELETED_USE)
     await shares.change_uses(tx, row_id, shares.USE, shares.DELETED_USE)

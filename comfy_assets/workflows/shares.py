@@ -25,7 +25,6 @@ from ..db.connection import Database, Transaction
 from ..db.copies import Copy
 from ..db.shares import NewShare
 from ..errors import (
-    AssetContentMissingError,
     AssetNotFoundError,
     InvalidBodyError,
     PublishedTooLargeError,
@@ -37,7 +36,7 @@ from ..errors import (
 from ..host.base import Host
 from ..models import Asset, SharedAsset, Snapshot, Workflow
 from .shared_files import as_shared, workflow_path
-from .taking import take
+from .taking import content_gone, take
 
 MAX_ASSETS = 500
 _SHARE_ID_BYTES = 18
@@ -97,7 +96,10 @@ class Shares:
         """
         workflow = await self._workflow_at(file, owner)
         ids = _checked(asset_ids, "asset_ids")
-        await self._read(await _own_assets(self._db, ids, owner))
+        await self._indexer.read_now([asset.row_id for asset in await _own_assets(self._db, ids, owner)])
+        away = await self._without_file(await _own_assets(self._db, ids, owner), owner)
+        if away:
+            raise _away(away)
         roots = Roots(await asyncio.to_thread(self._host.folders))
         async with self._db.transaction() as tx:
             workflow = await _latest(tx, workflow, file)
@@ -134,16 +136,12 @@ class Shares:
         and AssetContentMissingError; then nothing is added.
         """
         ids = _checked(asset_ids, "published_asset_ids")
+        away = await self._without_file(_among(ids, (await _existing(self._db, share_id))[0]), owner)
+        if away:
+            raise content_gone(away)
         roots = Roots(await asyncio.to_thread(self._host.folders))
         async with self._db.transaction() as tx:
-            known = {asset.id: asset for asset in (await _existing(tx, share_id))[0].assets}
-            unknown = [asset_id for asset_id in ids if asset_id not in known]
-            if unknown:
-                raise UnknownAssetsError(
-                    "The share has no such assets, or not any more: it may have been published again.",
-                    details={"field": "published_asset_ids", "ids": unknown},
-                )
-            taken = await take(tx, [known[asset_id] for asset_id in ids], owner, roots)
+            taken = await take(tx, _among(ids, (await _existing(tx, share_id))[0]), owner, roots)
         if taken.created:
             self._host.emit("assets.changed", {"created": taken.created})
         return taken.assets
@@ -154,10 +152,9 @@ class Shares:
         Raises ShareNotFoundError, AssetNotFoundError, and AssetContentMissingError when there is no such file now.
         """
         snapshot, asset = await self.asset(share_id, asset_id)
-        found = await copies.of_content(self._db, asset.hash, snapshot.owner)
-        path = await asyncio.to_thread(_first_there, found, self._host)
+        path = await self._file_of(asset.hash, snapshot.owner)
         if path is None:
-            raise AssetContentMissingError("The asset's file is not there.", details={"id": asset_id})
+            raise content_gone([asset_id])
         return asset, path
 
     async def asset(self, share_id: str, asset_id: str) -> tuple[Snapshot, SharedAsset]:
@@ -189,11 +186,14 @@ class Shares:
             raise _no_workflow(file)
         return workflow
 
-    async def _read(self, found: Sequence[Asset]) -> None:
-        """See to it that the contents are known."""
-        unread = [asset.row_id for asset in found if asset.hash is None]
-        if unread:
-            await self._indexer.read_now(unread)
+    async def _file_of(self, digest: bytes, owner: str) -> Path | None:
+        """A file that is there and holds what it did when it was read: this content."""
+        found = await copies.of_content(self._db, digest, owner)
+        return await asyncio.to_thread(_first_there, found, self._host)
+
+    async def _without_file(self, found: Sequence[Asset | SharedAsset], owner: str) -> list[str]:
+        """The ids of those of the assets whose content is not known, or in no file that is there."""
+        return [asset.id for asset in found if asset.hash is None or await self._file_of(asset.hash, owner) is None]
 
 
 async def _latest(tx: Transaction, workflow: Workflow, file: str) -> Workflow:
@@ -218,9 +218,7 @@ def _as_shared(found: Sequence[Asset], roots: Roots) -> list[tuple[int, SharedAs
     shared = [(asset, as_shared(asset, str(uuid.uuid4()), roots)) for asset in found]
     away = [asset.id for asset, published in shared if published is None]
     if away:
-        raise UnshareableAssetsError(
-            "The files of these assets are not there, or cannot be read.", details={"field": "asset_ids", "ids": away}
-        )
+        raise _away(away)
     return [(asset.row_id, published) for asset, published in shared if published is not None]
 
 
@@ -229,6 +227,18 @@ async def _existing(db: Database | Transaction, share_id: str) -> tuple[Snapshot
     if found is None:
         raise ShareNotFoundError("There is no such share, or not any more.", details={"share_id": share_id})
     return found
+
+
+def _among(ids: Sequence[str], snapshot: Snapshot) -> list[SharedAsset]:
+    """The assets of a share with these ids. Raises UnknownAssetsError."""
+    known = {asset.id: asset for asset in snapshot.assets}
+    unknown = [asset_id for asset_id in ids if asset_id not in known]
+    if unknown:
+        raise UnknownAssetsError(
+            "The share has no such assets, or not any more: it may have been published again.",
+            details={"field": "published_asset_ids", "ids": unknown},
+        )
+    return [known[asset_id] for asset_id in ids]
 
 
 def _checked(ids: Sequence[str], field: str) -> list[str]:
@@ -269,6 +279,12 @@ def _first_there(found: Sequence[Copy], host: Host) -> Path | None:
         if is_same and roots.place(absolute(Path(copy.folder))) is not None:
             return path
     return None
+
+
+def _away(asset_ids: list[str]) -> UnshareableAssetsError:
+    return UnshareableAssetsError(
+        "The files of these assets are not there, or cannot be read.", details={"field": "asset_ids", "ids": asset_ids}
+    )
 
 
 def _no_workflow(file: str) -> WorkflowNotFoundError:

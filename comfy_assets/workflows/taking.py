@@ -32,7 +32,7 @@ async def take(tx: Transaction, shared: Sequence[SharedAsset], owner: str, roots
     """
     away = [asset.id for asset in shared if await assets.stand_in(tx, asset.hash) is None]
     if away:
-        raise AssetContentMissingError("The files of these assets are not there any more.", details={"ids": away})
+        raise content_gone(away)
     taken: list[Asset] = []
     created = 0
     for asset in shared:
@@ -66,3 +66,8 @@ async def _refer(tx: Transaction, shared: SharedAsset, owner: str, roots: Roots)
     if asset is None:
         raise LookupError("a new reference is not there")
     return asset
+
+
+def content_gone(asset_ids: list[str]) -> AssetContentMissingError:
+    """The files of assets of a share are not there now."""
+    return AssetContentMissingError("The files of these assets are not there any more.", details={"ids": asset_ids})
