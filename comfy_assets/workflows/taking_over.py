@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ import msgspec
 from ..assets import placing
 from ..assets.admission import admitted_type, check_suffix
 from ..assets.delivery import Delivery, deliver, make_folder
-from ..assets.draft import Draft
+from ..assets.draft import LEFTOVER_AGE_S, Draft, remove_leftovers
 from ..assets.hasher import document
 from ..assets.hashing import HashProgress
 from ..assets.metadata import Extracted, extract_path
@@ -141,6 +142,7 @@ class Import:
 
     async def _take(self, bundle: Bundle, plan: _Plan, roots: Roots, owner: str) -> None:
         """Verify every byte of the bundle, and put the files wanted in their places."""
+        await asyncio.to_thread(remove_leftovers, roots.destinations(), time.time() - LEFTOVER_AGE_S)
         with _Drafts() as drafts:
             work = asyncio.to_thread(self._extract, bundle, plan, drafts)
             deliveries = await uninterrupted(work, self._token)
