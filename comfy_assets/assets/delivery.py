@@ -69,7 +69,9 @@ async def _deliver(
     former = await _former(tx, delivery, owner)
     path = delivery.folder / delivery.name
     if delivery.source is not None:
-        path = await _put(tx, delivery.source, delivery, is_former=former is not None)
+        source = await asyncio.to_thread(placing.bring, delivery.source, delivery.folder)
+        placed.append(source)  # a copy, where a folder in the library is on another volume
+        path = await _put(tx, source, delivery, is_former=former is not None)
         placed.append(path)
     elif former is None and await _is_known(tx, path):
         return path

@@ -116,7 +116,7 @@ def _import(options: argparse.Namespace) -> int:
 
 async def _run_import(base: Path, options: argparse.Namespace) -> Imported:
     async with open_library(base, extra_folders(options, base)) as library:
-        taking = Import(library.db, library.host, CancelToken(), Config().max_workflow_size)
+        taking = Import(library.db, library.host, CancelToken(), Config.from_environment().max_workflow_size)
         work = taking.run(options.bundle, options.user, unsafe_models=options.unsafe_models)
         return await shown(work, lambda: {"phase": "hashing", **taking.progress.as_dict()})
 

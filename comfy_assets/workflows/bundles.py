@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from ..assets.declared import MAX_NAME_LENGTH, checked_name
+from ..errors import InvalidNameError
 from ..models import WorkflowView
 from ..names import UnsafeName, relative_parts
 
@@ -22,7 +24,6 @@ MANIFEST, WORKFLOW = "manifest.json", "workflow.json"
 MAX_ASSETS = 10_000
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_TEXT = 10_000  # characters of a description
-MAX_NAME = 255
 _MAX_SIZE = (1 << 62) - 1
 _HASH = re.compile(r"blake3:[0-9a-f]{64}")
 # Files of pickles: whoever loads one may run what its maker put in.
@@ -125,9 +126,14 @@ def check(manifest: Manifest) -> None:
     """Raise BundleRefused for what no bundle says, whatever is in it."""
     workflow = manifest.workflow
     _check_content(workflow.hash, workflow.size, "the workflow")
-    for text, limit in ((workflow.name, MAX_NAME), (workflow.description, MAX_TEXT), (manifest.made_by, MAX_NAME)):
-        if text is not None and len(text) > limit:
-            raise BundleRefused("a text in the manifest is too long")
+    if len(manifest.made_by) > MAX_NAME_LENGTH or len(workflow.description or "") > MAX_TEXT:
+        raise BundleRefused("a text in the manifest is too long")
+    if "\0" in (workflow.description or ""):
+        raise BundleRefused("the workflow's description has a NUL character")
+    try:
+        checked_name(workflow.name if workflow.name is not None else "none")
+    except InvalidNameError as error:
+        raise BundleRefused(f"the workflow cannot be taken: {error.message}") from error
     if len(manifest.assets) > MAX_ASSETS:
         raise BundleRefused(f"it names more than {MAX_ASSETS:,} assets")
     places: set[str] = set()
@@ -154,9 +160,8 @@ def _problems(asset: BundledAsset) -> Iterator[str]:
             yield "a hidden name"
         if asset.category is not None and len(relative_parts(asset.category)) != 1:
             yield "a category that is a path"
-        if not 0 < len(asset.name) <= MAX_NAME or len(relative_parts(asset.name.replace("/", "_"))) != 1:
-            yield "its name has no or too many characters"
-    except UnsafeName as error:
+        checked_name(asset.name)
+    except (UnsafeName, InvalidNameError) as error:
         yield str(error)
     if asset.category is not None and asset.kind != "models":
         yield "a category outside models"

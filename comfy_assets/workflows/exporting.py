@@ -136,8 +136,7 @@ def _entry(asset: SharedAsset, digest: bytes, size: int) -> BundledAsset:
     kind = _KINDS.get(asset.kind)
     if kind is None:
         raise BundleRefused("it is in no folder that others have")
-    name = asset.name[: bundles.MAX_NAME]
-    entry = BundledAsset(f"blake3:{digest.hex()}", size, name, kind, asset.path, asset.category)
+    entry = BundledAsset(f"blake3:{digest.hex()}", size, asset.name, kind, asset.path, asset.category)
     bundles.check_asset(entry)
     return entry
 

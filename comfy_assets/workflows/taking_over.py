@@ -16,6 +16,7 @@ import msgspec
 
 from ..assets import placing
 from ..assets.admission import admitted_type, check_suffix
+from ..assets.declared import checked_name
 from ..assets.delivery import Delivery, deliver, make_folder
 from ..assets.draft import LEFTOVER_AGE_S, Draft, remove_leftovers
 from ..assets.hasher import document
@@ -25,7 +26,7 @@ from ..assets.mime import guess_mime
 from ..assets.roots import Roots
 from ..assets.uploads import is_present
 from ..assets.walker import extended, is_ignored
-from ..db import assets, workflow_lists
+from ..db import assets, workflow_lists, workflows
 from ..db.connection import Database
 from ..db.contents import Facts
 from ..errors import ApiError, UnsupportedContentError
@@ -209,21 +210,32 @@ class Import:
             plan.miss(asset, error.message)
 
     async def _save(self, bundle: Bundle, owner: str) -> tuple[Workflow, bool]:
-        """The user's workflow of this name and text: the one there is, or a new one."""
+        """The user's workflow of this name and text: the one there is, linked to what is there now, or a new one."""
         said = bundle.manifest.workflow
+        name = checked_name(said.name) if said.name is not None else None
         service = WorkflowService(self._db)
         offset = 0
         while True:
-            wanted, page = WorkflowFilter(owner, said.name or ""), WorkflowPage(limit=_PAGE, offset=offset)
+            wanted, page = WorkflowFilter(owner, name or ""), WorkflowPage(limit=_PAGE, offset=offset)
             listed = await workflow_lists.list_page(self._db, wanted, page)
             for workflow in listed.items:
-                if workflow.name == said.name and (await service.content(workflow.id, owner)).text == bundle.text:
+                if workflow.name == name and await self._is_same(service, workflow, bundle.text):
                     return workflow, False
             if not listed.has_more:
                 break
             offset += _PAGE
-        about = About(said.name, said.description, said.default_view)
+        about = About(name, said.description, said.default_view)
         return await service.create(about, bundle.text, owner), True
+
+    async def _is_same(self, service: WorkflowService, workflow: Workflow, text: bytes) -> bool:
+        content = await service.content(workflow.id, workflow.owner)
+        if content.text != text:
+            return False
+        named = (await asyncio.to_thread(draft, text)).named
+        async with self._db.transaction() as tx:
+            await workflows.link_files(tx, content.version.id, workflow.owner, named.files)
+            await workflows.link_references(tx, content.version.id, workflow.owner, named.asset_ids, named.digests)
+        return True
 
 
 class _Drafts:
@@ -262,7 +274,7 @@ def _delivery(asset: BundledAsset, folder: Path, source: Path | None, content: P
     if asset.kind == "models":
         mime_type = admitted_type(name, None, extracted)
     facts = _facts(asset, extracted)
-    return Delivery(source, folder.joinpath(*between), name, asset.name, mime_type, facts)
+    return Delivery(source, folder.joinpath(*between), name, checked_name(asset.name), mime_type, facts)
 
 
 def _facts(asset: BundledAsset, extracted: Extracted) -> Facts:

@@ -239,6 +239,10 @@ def of_kind(kind: str) -> Rebuild:
     return lambda manifest, _: manifest["assets"][0].update(kind=kind)
 
 
+def of_workflow(**said: Any) -> Rebuild:
+    return lambda manifest, _: manifest["workflow"].update(said)
+
+
 def path_of(path: str) -> Rebuild:
     return asset_with(path=path)
 
@@ -348,7 +352,11 @@ HOSTILE: dict[str, tuple[Rebuild, str]] = {
     "a category with parts": (asset_with("models", category="loras/x"), "category that is a path"),
     "a category of a picture": (asset_with(category="loras"), "category outside models"),
     "a kind that there is not": (of_kind("user"), "cannot be read"),
-    "an empty name": (asset_with(name=""), "its name"),
+    "an empty name": (asset_with(name=""), "1 to 255 characters"),
+    "a name that is a path": (asset_with(name="../x.png"), "step to another folder"),
+    "a workflow whose name is a path": (of_workflow(name="../../x"), "step to another folder"),
+    "a workflow with a long name": (of_workflow(name="x" * 256), "1 to 255 characters"),
+    "a NUL in a description": (of_workflow(description="\0"), "NUL"),
     "a place of two": (same_place, "twice"),
     "no hash": (asset_with(hash="sha256:00", member=None), "no blake3 hash"),
     "a negative size": (asset_with(size=-1), "impossible size"),
@@ -494,7 +502,10 @@ def test_models_go_along_on_request(giver: Place, taker: Place, tmp_path: Path) 
         "input": None, "output": None, "models": "not in the bundle",
     }  # fmt: skip
     taker.write("models/loras/style/fine.safetensors", LORA)
-    assert {each["outcome"] for each in taker.scanned().take(out)["assets"]} == {"have"}
+    report = taker.scanned().take(out)
+    assert {each["outcome"] for each in report["assets"]} == {"have"}
+    assert not report["workflow"]["created"]
+    assert len(taker.content(report["workflow"]["id"]).asset_ids) == 3
 
 
 def test_an_asset_that_was_lost_comes_back(bundle: Path, taker: Place) -> None:
