@@ -68,7 +68,7 @@ def hash_of(content: bytes) -> str:
 class Place:
     """A base directory with a library, and the command run on it."""
 
-    def __init__(self, path: Path, capture: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, path: Path, capture: pytest.CaptureFixture[str] | None) -> None:
         self.path = path
         self.capture = capture
         for kind in ("models/checkpoints", "models/loras", "input", "output", "user"):
@@ -83,10 +83,10 @@ class Place:
         return path
 
     def run(self, *arguments: object) -> tuple[int, str, str]:
-        self.capture.readouterr()
+        if self.capture is not None:
+            self.capture.readouterr()
         status = main([*map(str, arguments), "--base-directory", str(self.path)])
-        out, err = self.capture.readouterr()
-        return status, out, err
+        return (status, *self.capture.readouterr()) if self.capture is not None else (status, "", "")
 
     def take(self, bundle: Path, *options: str, status: int = 0) -> Any:
         """Import; the report."""
@@ -148,13 +148,18 @@ class Place:
         return self.files(), {table: self.rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES}
 
 
-@pytest.fixture
-def giver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
-    """A library with a workflow and all that it needs."""
-    place = Place(tmp_path / "giver", capsys)
+def filled(path: Path, capture: pytest.CaptureFixture[str] | None) -> Place:
+    """A library with all that the workflow needs."""
+    place = Place(path, capture)
     for relative, content in FILES.items():
         place.write(relative, content)
     return place.scanned()
+
+
+@pytest.fixture
+def giver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
+    """A library with all that the workflow needs."""
+    return filled(tmp_path / "giver", capsys)
 
 
 @pytest.fixture
@@ -163,14 +168,35 @@ def taker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
     return Place(tmp_path / "taker", capsys).scanned()
 
 
-@pytest.fixture
-def bundle(giver: Place, tmp_path: Path) -> Path:
-    """A workflow with all its assets."""
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A bundle with all the assets of the workflow."""
+    folder = tmp_path_factory.mktemp("exported")
+    giver = filled(folder / "giver", None)
     giver.save(description="Ein Bild")
+    assert giver.run("export", "portrait", folder / "out.zip", "--models")[0] == 0
+    return (folder / "out.zip").read_bytes()
+
+
+@pytest.fixture
+def bundle(exported: bytes, tmp_path: Path) -> Path:
+    """A workflow with all its assets."""
     out = tmp_path / "out.zip"
-    status, _, err = giver.run("export", "portrait", out, "--models")
-    assert status == 0, err
+    out.write_bytes(exported)
     return out
+
+
+@pytest.fixture(scope="module")
+def never_changed(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """An empty library for tests that end with it as it was."""
+    return Place(tmp_path_factory.mktemp("empty") / "taker", None).scanned()
+
+
+@pytest.fixture
+def untouched(never_changed: Place, capsys: pytest.CaptureFixture[str]) -> Place:
+    """An empty library in which nothing may change."""
+    never_changed.capture = capsys
+    return never_changed
 
 
 def manifest_of(bundle: Path) -> Any:
@@ -382,7 +408,7 @@ HOSTILE: dict[str, tuple[Rebuild, str]] = {
     "a member twice": (twice, "two members"),
     "a member twice but for case": (extra("WORKFLOW.json"), "two members"),
     "a bomb": (bomb, "times as large"),
-    "no manifest": (lambda manifest, members: members.update({"manifest.json ": b"{}"}), "does not name"),
+    "a second manifest": (extra("manifest.json ", b"{}"), "does not name"),
     "no workflow": (member("workflow.json", None), "no workflow.json"),
     "another workflow": (member("workflow.json", b"{}"), "not the one"),
     "a workflow that is a list": (workflow_of(b"[]"), "must be a JSON object"),
@@ -399,9 +425,9 @@ HOSTILE: dict[str, tuple[Rebuild, str]] = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_bundle_changes_nothing(bundle: Path, taker: Place, case: str) -> None:
+def test_a_hostile_bundle_changes_nothing(bundle: Path, untouched: Place, case: str) -> None:
     change, reason = HOSTILE[case]
-    assert reason in taker.refusal(rebuilt(bundle, change))
+    assert reason in untouched.refusal(rebuilt(bundle, change))
 
 
 def cut(content: bytes) -> bytes:
@@ -424,9 +450,17 @@ def endless(content: bytes) -> bytes:
     return content[:-10] + struct.pack("<L", 1 << 30) + content[-6:]
 
 
+def without_manifest(content: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("workflow.json", TEXT)
+    return out.getvalue()
+
+
 FORGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "cut in half": (cut, "cut short"),
     "the last byte gone": (lambda content: content[:-1], "cut short"),
+    "no manifest": (without_manifest, "no manifest.json"),
     "empty": (lambda content: b"", "no zip archive"),
     "something else": (lambda content: RED, "no zip archive"),
     "something in front": (lambda content: b"#!/bin/sh\n" + content, "in front"),
@@ -439,15 +473,15 @@ FORGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize("case", FORGED)
-def test_a_forged_archive_changes_nothing(bundle: Path, taker: Place, case: str) -> None:
+def test_a_forged_archive_changes_nothing(bundle: Path, untouched: Place, case: str) -> None:
     forge, reason = FORGED[case]
     bundle.write_bytes(forge(bundle.read_bytes()))
-    assert reason in taker.refusal(bundle)
+    assert reason in untouched.refusal(bundle)
 
 
-def test_there_must_be_room(bundle: Path, taker: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_must_be_room(bundle: Path, untouched: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=64 << 20))
-    assert "there is no room" in taker.refusal(bundle)
+    assert "there is no room" in untouched.refusal(bundle)
 
 
 def test_what_differs_is_told(bundle: Path, taker: Place) -> None:
@@ -609,6 +643,7 @@ def test_an_import_that_was_killed_can_be_run_again(bundle: Path, taker: Place, 
 @pytest.mark.skipif(os.name == "nt", reason="sends signals")
 def test_ctrl_c_leaves_nothing(bundle: Path, giver: Place, taker: Place) -> None:
     before = taker.state()
+    giver.save()
     out = bundle.with_name("new.zip")
     for place, moment, arguments in (
         (taker, "bundle extracted", ["import", str(bundle)]),
@@ -678,7 +713,7 @@ def test_a_large_file_is_never_in_memory(taker: Place, giver: Place, tmp_path: P
     assert (taker.path / "input/long.mp4").stat().st_size == 200_000_000
 
 
-async def test_beside_a_server_that_is_scanning(library: Any, tmp_path: Path, bundle: Path) -> None:
+async def test_beside_a_server_that_is_scanning(library: Any, bundle: Path) -> None:
     """What is imported is in the server's lists once, whatever it was doing meanwhile."""
     arguments = ["import", str(bundle), "--base-directory", str(library.base)]
     running = asyncio.create_task(asyncio.to_thread(main, arguments))
