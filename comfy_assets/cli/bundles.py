@@ -15,10 +15,12 @@ from ..tasks.cancel import Cancelled, CancelToken
 from ..workflows.bundles import BundledAsset
 from ..workflows.exporting import Export, Exported, Wanted
 from ..workflows.handing_over import find
+from ..workflows.service import WorkflowService
 from ..workflows.taking_over import Finding, Import, Imported
 from .command import (
     PROBLEMS,
     Commands,
+    Library,
     add_command,
     add_extra_paths,
     add_json,
@@ -77,11 +79,15 @@ def _export(options: argparse.Namespace) -> int:
 
 async def _run_export(base: Path, options: argparse.Namespace) -> Exported:
     async with open_library(base, extra_folders(options, base)) as library:
-        subject = await find(library.db, library.host, options.workflow, options.version)
+        subject = await find(library.db, library.host, _service(library), options.workflow, options.version)
         export = Export(CancelToken())
         wanted = Wanted(models=options.models, incomplete=options.incomplete, force=options.force)
         work = export.run(subject, options.out.absolute(), wanted)
         return await shown(work, lambda: {"phase": "hashing", **export.progress.as_dict()})
+
+
+def _service(library: Library) -> WorkflowService:
+    return WorkflowService(library.db)
 
 
 def _print_exported(exported: Exported, out: Path) -> None:
@@ -116,7 +122,9 @@ def _import(options: argparse.Namespace) -> int:
 
 async def _run_import(base: Path, options: argparse.Namespace) -> Imported:
     async with open_library(base, extra_folders(options, base)) as library:
-        taking = Import(library.db, library.host, CancelToken(), Config.from_environment().max_workflow_size)
+        taking = Import(
+            library.db, library.host, _service(library), CancelToken(), Config.from_environment().max_workflow_size
+        )
         work = taking.run(options.bundle, options.user, unsafe_models=options.unsafe_models)
         return await shown(work, lambda: {"phase": "hashing", **taking.progress.as_dict()})
 

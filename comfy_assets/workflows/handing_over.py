@@ -41,13 +41,13 @@ class Subject:
     needed: Sequence[Needed]
 
 
-async def find(db: Database, host: Host, called: str, version: int | None = None) -> Subject:
+async def find(db: Database, host: Host, service: WorkflowService, called: str, version: int | None = None) -> Subject:
     """What is meant by the id of a share or a workflow, a workflow's name, or the path of its file.
 
     Raises WorkflowNotFoundError, WorkflowVersionNotFoundError, and ValueError when several have the name.
     """
     share = await _share(db, called) if version is None else None
-    return share if share is not None else await _saved(db, host, called, version)
+    return share if share is not None else await _saved(db, host, service, called, version)
 
 
 async def _share(db: Database, share_id: str) -> Subject | None:
@@ -75,10 +75,10 @@ async def _share(db: Database, share_id: str) -> Subject | None:
     return Subject(said, text, needed)
 
 
-async def _saved(db: Database, host: Host, called: str, version: int | None) -> Subject:
+async def _saved(db: Database, host: Host, service: WorkflowService, called: str, version: int | None) -> Subject:
     """A workflow with the assets that its version was linked to, and those that its names mean now."""
     workflow = await _workflow(db, called)
-    content = await WorkflowService(db).content(workflow.id, workflow.owner, version)
+    content = await service.content(workflow.id, workflow.owner, version)
     named = (await asyncio.to_thread(draft, content.text)).named
     ids = {*content.asset_ids, *await workflows.assets_called(db, workflow.owner, named.files)}
     found = await assets.get_many(db, sorted(ids))

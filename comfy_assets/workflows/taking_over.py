@@ -80,9 +80,12 @@ class _Plan:
 class Import:
     """One bundle taken over for a user. ``progress`` tells how far it is."""
 
-    def __init__(self, db: Database, host: Host, token: CancelToken, max_workflow: int) -> None:
+    def __init__(
+        self, db: Database, host: Host, service: WorkflowService, token: CancelToken, max_workflow: int
+    ) -> None:
         self._db = db
         self._host = host
+        self._service = service
         self._token = token
         self._max_workflow = max_workflow
         self.progress = HashProgress(0, 0)
@@ -213,22 +216,21 @@ class Import:
         """The user's workflow of this name and text: the one there is, linked to what is there now, or a new one."""
         said = bundle.manifest.workflow
         name = checked_name(said.name) if said.name is not None else None
-        service = WorkflowService(self._db)
         offset = 0
         while True:
             wanted, page = WorkflowFilter(owner, name or ""), WorkflowPage(limit=_PAGE, offset=offset)
             listed = await workflow_lists.list_page(self._db, wanted, page)
             for workflow in listed.items:
-                if workflow.name == name and await self._is_same(service, workflow, bundle.text):
+                if workflow.name == name and await self._is_same(workflow, bundle.text):
                     return workflow, False
             if not listed.has_more:
                 break
             offset += _PAGE
         about = About(name, said.description, said.default_view)
-        return await service.create(about, bundle.text, owner), True
+        return await self._service.create(about, bundle.text, owner), True
 
-    async def _is_same(self, service: WorkflowService, workflow: Workflow, text: bytes) -> bool:
-        content = await service.content(workflow.id, workflow.owner)
+    async def _is_same(self, workflow: Workflow, text: bytes) -> bool:
+        content = await self._service.content(workflow.id, workflow.owner)
         if content.text != text:
             return False
         named = (await asyncio.to_thread(draft, text)).named

@@ -61,6 +61,10 @@ TEXT = json.dumps(GRAPH, indent=3).encode() + b"\n"
 FILES = {"input/sub/red.png": RED, "output/blue.png": BLUE, "models/loras/style/fine.safetensors": LORA}
 
 
+def service(db: Database) -> WorkflowService:
+    return WorkflowService(db)
+
+
 def hash_of(content: bytes) -> str:
     return "blake3:" + blake3(content).hexdigest()
 
@@ -121,10 +125,10 @@ class Place:
     def save(self, text: bytes = TEXT, name: str | None = "portrait", description: str | None = None) -> str:
         """The id of a new workflow."""
         about = About(name, description)
-        return str(self.work(lambda db: WorkflowService(db).create(about, text, "default")).id)
+        return str(self.work(lambda db: service(db).create(about, text, "default")).id)
 
     def content(self, workflow_id: str) -> Any:
-        return self.work(lambda db: WorkflowService(db).content(workflow_id, "default"))
+        return self.work(lambda db: service(db).content(workflow_id, "default"))
 
     @property
     def store(self) -> Path:
@@ -594,7 +598,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
         db = await Database.open(base / "user" / "__comfy_assets" / "library.db")
         try:
             text = b'{"nodes": [{"widgets_values": ["red.png"]}]}'
-            await WorkflowService(db).create(About("small"), text, "default")
+            await service(db).create(About("small"), text, "default")
         finally:
             await db.close()
 
@@ -672,7 +676,7 @@ def test_a_share_is_handed_over_as_it_was_published(giver: Place, taker: Place, 
         async with db.transaction() as tx:
             row = await tx.fetch_value("SELECT id FROM workflows")
             await shares.publish(tx, NewShare("share-1", row, 1, "as published", 1), [(red[0], published)])
-        await WorkflowService(db).create_version(workflow_id, 1, json.dumps(old).encode(), "default")
+        await service(db).create_version(workflow_id, 1, json.dumps(old).encode(), "default")
 
     giver.work(publish)
     assert giver.run("export", "share-1", out)[0] == 0
