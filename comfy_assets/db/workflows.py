@@ -136,6 +136,29 @@ async def by_path(db: Database | Transaction, owner: str, path: str) -> Workflow
     return Workflow(*rows[0]) if rows else None
 
 
+async def called(db: Database, text: str) -> list[Workflow]:
+    """All users' workflows of this name, whatever its case, or whose file is at this path, unless deleted."""
+    rows = await db.fetch_all(
+        f"SELECT {COLUMNS} FROM workflows w WHERE (w.name_key = ?1 OR w.path = ?2) AND w.deleted_at IS NULL"
+        " ORDER BY w.id LIMIT 10",
+        (text.casefold(), text),
+    )
+    return [Workflow(*row) for row in rows]
+
+
+async def assets_called(db: Database, owner: str, named: Iterable[tuple[str, str, str]]) -> list[str]:
+    """The ids of assets that the owner can see and that names mean, as ``link_files`` has them."""
+    found: set[str] = set()
+    for file in named:
+        rows = await db.fetch_all(
+            f"SELECT a.uuid FROM {PLACES} JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id"
+            f" WHERE {tags.VISIBLE.replace('?', '?5')}",
+            (*place(*file), owner),
+        )
+        found.update(row[0] for row in rows)
+    return sorted(found)
+
+
 async def edit(tx: Transaction, row_id: int, change: WorkflowEdit, now: int) -> None:
     """Change a workflow at ``now`` (ms)."""
     await tx.execute(
