@@ -34,6 +34,7 @@ from .tasks.runner import TaskRunner
 from .workflows import trash as workflow_trash
 from .workflows.file_watch import FileWatch
 from .workflows.files import WorkflowFiles
+from .workflows.job_links import JobLinks
 from .workflows.service import WorkflowService
 
 log = logging.getLogger("comfy_assets")
@@ -71,6 +72,7 @@ class Services:
         self._workflows: WorkflowService | None = None
         self._workflow_files: WorkflowFiles | None = None
         self._workflow_watch: FileWatch | None = None
+        self._job_links: JobLinks | None = None
         self._journal: Journal | None = None
         self._journal_problem: str | None = None
         self._recorder = JobRecorder(None)
@@ -145,6 +147,11 @@ class Services:
         return self._need(self._workflow_files)
 
     @property
+    def job_links(self) -> JobLinks:
+        """Of which workflows jobs are."""
+        return self._need(self._job_links)
+
+    @property
     def workflows(self) -> WorkflowService:
         """Saved workflows and their versions."""
         return self._need(self._workflows)
@@ -205,6 +212,7 @@ class Services:
         files = self._workflow_files = WorkflowFiles(db, self.host, self.config.max_workflow_size)
         self._workflow_watch = FileWatch(self.host, files)
         self._workflows = WorkflowService(db, files)
+        self._job_links = JobLinks(db, jobs_recorded=self._recorder.flush)
         jobs = self._jobs = JobService(db, self.host, self._recorder)
         outputs = self._outputs = OutputIntake(
             db, self.host, read_files=self.config.hash_files, jobs_recorded=self._recorder.flush
@@ -247,8 +255,9 @@ class Services:
         if self._search is None or self._indexer is None or self._follower is None:
             return
         self._search.start()
-        if self._workflow_watch is not None:
+        if self._workflow_watch is not None and self._job_links is not None:
             self._workflow_watch.start(follow=self.config.follow)
+            self._job_links.start()
         if self.config.scan_on_start:
             self._indexer.start_scan()
             if self.config.follow:
@@ -258,6 +267,8 @@ class Services:
         """End background work, write what is in memory, and close the store."""
         if self._workflow_watch is not None:
             await self._workflow_watch.close()
+        if self._job_links is not None:
+            await self._job_links.close()
         if self._search is not None:
             await self._search.close()
         if self._tasks is not None:
@@ -278,7 +289,7 @@ class Services:
         self._db = self._tasks = self._search = self._assets = self._indexer = self._follower = None
         self._uploads = self._references = self._editing = self._trash = self._previews = None
         self._portability = self._outputs = self._jobs = None
-        self._workflows = self._workflow_files = self._workflow_watch = None
+        self._workflows = self._workflow_files = self._workflow_watch = self._job_links = None
 
 
 class _Journal:

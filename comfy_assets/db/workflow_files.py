@@ -164,11 +164,12 @@ async def set_removal(tx: Transaction, row_id: int, *, wanted: bool) -> None:
 
 
 async def release(tx: Transaction, row_id: int) -> None:
-    """Let a workflow that was brought back have its file written again: in its place, if that is free, or another."""
+    """Let a workflow that is to come back have its file written again: in its place, if that is free, or another."""
     await tx.execute(
         "UPDATE workflows SET file_size = NULL, file_mtime_ns = NULL, file_version = NULL,"
         " path = CASE WHEN EXISTS (SELECT 1 FROM workflows o"
-        " WHERE o.owner = workflows.owner AND o.path = workflows.path AND o.deleted_at IS NULL AND o.id != workflows.id)"
+        " WHERE o.owner = workflows.owner AND o.path = workflows.path AND o.deleted_at IS NULL"
+        " AND o.id != workflows.id)"
         " THEN NULL ELSE path END WHERE id = ?",
         (row_id,),
     )

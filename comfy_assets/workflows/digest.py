@@ -8,12 +8,11 @@ linked.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from blake3 import blake3
-
-from ..jobs import json_text
 
 _MAX_ID = 128
 
@@ -29,12 +28,12 @@ def graph_id(workflow: Mapping[str, Any]) -> str | None:
 def graph_digest(workflow: Mapping[str, Any]) -> bytes:
     """The digest of what of a workflow is executed. Of what has no nodes as the page saves them: of all of it."""
     if not isinstance(workflow.get("nodes"), list):
-        return blake3(json_text.encode(workflow).encode()).digest()
+        return blake3(_text(workflow).encode()).digest()
     definitions = workflow.get("definitions")
     subgraphs = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
     graphs = [workflow, *(subgraphs if isinstance(subgraphs, list) else ())]
     known = [_graph(graph, is_root=not place) for place, graph in enumerate(graphs) if isinstance(graph, Mapping)]
-    return blake3(json_text.encode([known[0], *sorted(known[1:], key=json_text.encode)]).encode()).digest()
+    return blake3(_text([known[0], *sorted(known[1:], key=_text)]).encode()).digest()
 
 
 def _graph(graph: Mapping[str, Any], *, is_root: bool) -> list[object]:
@@ -42,7 +41,7 @@ def _graph(graph: Mapping[str, Any], *, is_root: bool) -> list[object]:
     nodes = [_node(node) for node in nodes if isinstance(node, Mapping)] if isinstance(nodes, list) else []
     links = [_link(link) for link in links] if isinstance(links, list) else []
     name = None if is_root else graph.get("id")
-    return [name, sorted(nodes, key=json_text.encode), sorted(links, key=json_text.encode)]
+    return [name, sorted(nodes, key=_text), sorted(links, key=_text)]
 
 
 def _node(node: Mapping[str, Any]) -> list[object]:
@@ -58,7 +57,7 @@ def _node(node: Mapping[str, Any]) -> list[object]:
         node.get("type"),
         node.get("mode") or 0,
         values or None,
-        sorted(linked, key=json_text.encode),
+        sorted(linked, key=_text),
     ]
 
 
@@ -69,3 +68,8 @@ def _link(link: object) -> object:
     if isinstance(link, Mapping):
         return [link.get(name) for name in ("id", "origin_id", "origin_slot", "target_id", "type")]
     return None
+
+
+def _text(value: object) -> str:
+    """A text that is equal for what is equal, whatever the order of members."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

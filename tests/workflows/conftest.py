@@ -27,7 +27,7 @@ def userdata_routes(host: MemoryHost) -> web.RouteTableDef:
 
     def place(request: web.Request, part: str = "file") -> Path:
         root = host.user_directory(host.user_of(request))
-        path = Path(os.path.abspath(root / unquote(request.match_info[part])))  # noqa: PTH100
+        path = Path(os.path.abspath(root / unquote(request.match_info[part])))
         if not path.is_relative_to(root):
             raise web.HTTPForbidden
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,3 +16,7 @@ ALTER TABLE workflow_versions ADD COLUMN graph_digest BLOB;
 
 CREATE UNIQUE INDEX workflows_by_path ON workflows (owner, path) WHERE deleted_at IS NULL AND path IS NOT NULL;
 CREATE INDEX workflows_by_graph ON workflows (graph_id) WHERE graph_id IS NOT NULL;
+
+-- Up to which rows of jobs and versions it has been looked which job is whose workflow's.
+CREATE TABLE workflow_links (job_id INTEGER NOT NULL, version_id INTEGER NOT NULL);
+INSERT INTO workflow_links VALUES (0, 0);
