@@ -77,24 +77,23 @@ async def to_remove(db: Database | Transaction, owner: str) -> list[FileRow]:
     return [FileRow(*row) for row in rows]
 
 
-async def deleted_like(tx: Transaction, owner: str, graph_id: str | None, path: str) -> int | None:
-    """The row of the deleted workflow that a new file at a path is again.
+async def deleted_like(tx: Transaction, owner: str, graph_id: str | None, path: str, text: bytes) -> int | None:
+    """The row of the deleted workflow that a new file at a path, with a text of this hash, is again.
 
-    It is the one deleted last whose graph gave itself the same id, unless another workflow does by now; among those
-    that gave themselves none, the one that was there.
+    It is the one deleted last whose graph gave itself the same id, or as well none, and that was at this path or has
+    had this text: many save workflows made of one template, with its id. It is none where one that is not deleted
+    gives itself that id.
     """
-    if graph_id is None:
-        where, parameters = "w.graph_id IS NULL AND w.path = ?2", (owner, path)
-    else:
-        where, parameters = "w.graph_id = ?2", (owner, graph_id)
-        if await tx.fetch_all(
-            "SELECT 1 FROM workflows WHERE owner = ? AND graph_id = ? AND deleted_at IS NULL LIMIT 1", (owner, graph_id)
-        ):
-            return None
+    if graph_id is not None and await tx.fetch_all(
+        "SELECT 1 FROM workflows WHERE owner = ? AND graph_id = ? AND deleted_at IS NULL LIMIT 1", (owner, graph_id)
+    ):
+        return None
     rows = await tx.fetch_all(
-        f"SELECT w.id FROM workflows w WHERE w.owner = ?1 AND {where} AND w.deleted_at IS NOT NULL"
+        "SELECT w.id FROM workflows w WHERE w.owner = ?1 AND w.graph_id IS ?2 AND w.deleted_at IS NOT NULL"
+        " AND (w.path = ?3 OR (?2 IS NOT NULL AND EXISTS (SELECT 1 FROM workflow_versions v"
+        " JOIN documents d ON d.id = v.document_id WHERE v.workflow_id = w.id AND d.hash = ?4)))"
         " ORDER BY w.deleted_at DESC, w.id DESC LIMIT 1",
-        parameters,
+        (owner, graph_id, path, text),
     )
     return int(rows[0][0]) if rows else None
 

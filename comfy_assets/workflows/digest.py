@@ -14,13 +14,15 @@ from typing import Any
 
 from blake3 import blake3
 
+from ..models import ZERO_ID
+
 _MAX_ID = 128
 
 
 def graph_id(workflow: Mapping[str, Any]) -> str | None:
-    """The id that a workflow gives itself, which prompts made of it name."""
+    """The id that a workflow gives itself, which prompts made of it name. An empty graph's zeros are none."""
     found = workflow.get("id")
-    if not isinstance(found, str) or not 0 < len(found) <= _MAX_ID or not found.isprintable():
+    if not isinstance(found, str) or not 0 < len(found) <= _MAX_ID or not found.isprintable() or found == ZERO_ID:
         return None
     return found
 

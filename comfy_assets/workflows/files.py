@@ -27,7 +27,8 @@ from .taking_up import Found
 
 log = logging.getLogger("comfy_assets.workflows")
 
-_AT_ONCE = 200  # files that are read or written before others get their turn
+_AT_ONCE = 500  # files that are read or written before others get their turn
+_IN_TRANSACTION = 50
 
 
 class WorkflowFiles:
@@ -139,19 +140,27 @@ class WorkflowFiles:
         texts = await asyncio.to_thread(self._read, owner, folder, paths)
         vanished = list(found.vanished)
         appeared = set(found.appeared)
-        async with self._db.transaction() as tx:
-            for text in texts:
-                row = find_moved(text.draft, vanished) if text.path in appeared else None
-                if row is not None:
-                    vanished.remove(row)
-                    await taking_up.move(tx, row.row_id, text.path)
-                await taking_up.take(tx, owner, text)
-            missed = self._missed.pop(owner, set())
-            for row in vanished:
-                if is_sure or row.row_id in missed:
+        for first in range(0, len(texts), _IN_TRANSACTION):
+            async with self._db.transaction() as tx:
+                for text in texts[first : first + _IN_TRANSACTION]:
+                    row = find_moved(text.draft, vanished) if text.path in appeared else None
+                    if row is not None:
+                        vanished.remove(row)
+                        await taking_up.move(tx, row.row_id, text.path)
+                    await taking_up.take(tx, owner, text)
+        await self._miss(owner, vanished, is_sure=is_sure)
+
+    async def _miss(self, owner: str, vanished: Sequence[FileRow], *, is_sure: bool) -> None:
+        """Delete the workflows whose files were missed before, or for sure are not there any more."""
+        missed = self._missed.pop(owner, set())
+        gone = [row for row in vanished if is_sure or row.row_id in missed]
+        again = {row.row_id for row in vanished} - {row.row_id for row in gone}
+        if again:
+            self._missed[owner] = again
+        if gone:
+            async with self._db.transaction() as tx:
+                for row in gone:
                     await workflow_trash.hide(tx, row.row_id, taking_up.now_ms())
-                else:
-                    self._missed.setdefault(owner, set()).add(row.row_id)
 
     def _read(self, owner: str, folder: Folder, paths: Iterable[str]) -> list[Found]:
         """What is in the files that are workflows. Blocks."""
@@ -203,10 +212,10 @@ class WorkflowFiles:
         return not any(row.version is not None for row in await workflow_files.of_owner(self._db, owner))
 
     async def _write_all(self, owner: str, folder: Folder, rows: Sequence[FileRow], known: Sequence[FileRow]) -> None:
-        if not rows:
-            return
-        taken = await asyncio.to_thread(folder.names_in, "")
-        taken |= {key_of(row.path) for row in known if row.path is not None}
+        taken: set[str] = set()
+        if any(row.path is None for row in rows):
+            taken = await asyncio.to_thread(folder.names_in, "")
+            taken |= {key_of(row.path) for row in known if row.path is not None}
         for row in rows:
             try:
                 await self._write(folder, row, taken)

@@ -102,7 +102,7 @@ class WorkflowService:
 
     async def delete(self, workflow_id: str, owner: str) -> None:
         """Delete a workflow (deleteWorkflow); it can be brought back. Raises WorkflowNotFoundError."""
-        await self._files.refresh(workflow_id)
+        await self._files.refresh((await _own(self._db, workflow_id, owner)).id)
         async with self._db.transaction() as tx:
             workflow = await _own(tx, workflow_id, owner)
             await workflow_trash.hide(tx, workflow.row_id, now_ms())
@@ -194,10 +194,10 @@ async def _existing(db: Database | Transaction, workflow_id: str, owner: str) ->
     return workflow
 
 
-async def _own(tx: Transaction, workflow_id: str, owner: str) -> Workflow:
+async def _own(db: Database | Transaction, workflow_id: str, owner: str) -> Workflow:
     """The workflow; another user's is as good as none."""
     try:
-        return await _existing(tx, workflow_id, owner)
+        return await _existing(db, workflow_id, owner)
     except WorkflowForbiddenError:
         raise _not_found(workflow_id) from None
 

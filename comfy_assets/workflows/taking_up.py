@@ -71,7 +71,8 @@ async def _hold(tx: Transaction, row: FileRow, found: Found) -> None:
 
 
 async def _brought_back(tx: Transaction, owner: str, found: Found) -> FileRow | None:
-    row_id = await workflow_files.deleted_like(tx, owner, found.draft.graph_id, found.path)
+    draft = found.draft
+    row_id = await workflow_files.deleted_like(tx, owner, draft.graph_id, found.path, draft.document.hash)
     if row_id is None:
         return None
     await workflow_files.place(tx, row_id, found.path)

@@ -89,7 +89,7 @@ def test_strange_graphs_have_one(graph: dict[str, Any]) -> None:
     assert len(graph_digest(graph)) == 32
 
 
-@pytest.mark.parametrize("found", [None, 3, "", "x" * 129, "a\nb", ["a"]])
+@pytest.mark.parametrize("found", [None, 3, "", "x" * 129, "a\nb", ["a"], "00000000-0000-0000-0000-000000000000"])
 def test_what_is_no_id(found: Any) -> None:
     assert graph_id({"id": found}) is None
 

@@ -142,7 +142,7 @@ class Model:
         there = self.live.get(path)
         own = id_in(text)
         if there is None:
-            there = self.again(path, own)
+            there = self.again(path, own, text)
         if there is None:
             (found,) = [key for key in await self.ids() if key not in self.workflows]
             if own in IDS[1:3] and own not in self.workflows:
@@ -154,13 +154,12 @@ class Model:
         if there.versions[-1] != text:
             there.versions.append(text)
 
-    def again(self, path: str, own: str | None) -> Expected | None:
+    def again(self, path: str, own: str | None, text: bytes) -> Expected | None:
         """The deleted workflow that a file is again."""
         if own is not None and any(each.own == own for each in self.live.values()):
             return None
         buried = [each for each in self.workflows.values() if each.deleted and each.own == own]
-        if own is None:
-            buried = [each for each in buried if each.path == path]
+        buried = [each for each in buried if each.path == path or (own is not None and text in each.versions)]
         return max(buried, key=lambda each: each.deleted, default=None)
 
     async def move(self, by_page: bool, path: str, new: str) -> None:

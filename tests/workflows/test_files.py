@@ -44,13 +44,31 @@ async def test_what_is_moved_onto_another_replaces_it(desk: Any) -> None:
     assert await desk.versions(kept) == [ONE]
 
 
-async def test_what_the_page_deletes_comes_back_when_it_is_saved_again(desk: Any) -> None:
+@pytest.mark.parametrize(
+    ("path", "value", "versions"),
+    [
+        ("a.json", {**TWO, "id": GRAPH_ID}, 2),
+        ("a.json", {**THREE, "id": GRAPH_ID}, 3),
+        ("other.json", {**TWO, "id": GRAPH_ID}, 2),
+        ("other.json", {**ONE, "id": GRAPH_ID}, 3),
+        ("other.json", {**THREE, "id": GRAPH_ID}, None),  # made of the same template, perhaps
+        ("other.json", TWO, None),
+        ("a.json", TWO, None),
+    ],
+)
+async def test_what_the_page_deletes_comes_back_when_it_is_saved_again(
+    desk: Any, path: str, value: Any, versions: int | None
+) -> None:
     await desk.page_saves("a.json", {**ONE, "id": GRAPH_ID})
+    await desk.page_saves("a.json", {**TWO, "id": GRAPH_ID})
     await desk.page_deletes("a.json")
     assert await desk.listed() == {}
-    await desk.page_saves("other.json", {**TWO, "id": GRAPH_ID})
-    assert await desk.listed() == {"other": GRAPH_ID}
-    assert len(await desk.versions(GRAPH_ID)) == 2
+    await desk.page_saves(path, value)
+    found = await desk.only()
+    assert (found == GRAPH_ID) == (versions is not None)
+    assert (await desk.versions(found))[-1] == value
+    if versions is not None:
+        assert len(await desk.versions(found)) == versions
 
 
 async def test_another_graph_in_the_place_of_a_deleted_one_is_another_workflow(desk: Any) -> None:
