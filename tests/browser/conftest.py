@@ -1,4 +1,4 @@
-"""ComfyUI's own page shows jobs from before a restart, in a real browser.
+"""ComfyUI processes with and without the project, and their page in a real browser.
 
 ``COMFYUI_PATH`` names a checkout, ``COMFYUI_PYTHON`` the Python that runs it, ``COMFYUI_FRONTEND`` the page's files if
 not those installed for that Python. Needs the package playwright and a Chromium.
@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,25 +30,23 @@ FRONTEND = os.environ.get("COMFYUI_FRONTEND")
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
 START_TIMEOUT_S = 120
 PAGE_TIMEOUT_MS = 90_000
-# Whether the page shows a line of text that the expression matches as a whole.
-SAYS = """
-expression => {
-    const wanted = new RegExp(`^(${expression})$`)
-    return document.body.innerText.split("\\n").some(line => wanted.test(line.trim()))
-}
-"""
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout"),
-    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
-]
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.browser)
+        item.add_marker(pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout"))
+        missing = importlib.util.find_spec("playwright") is None
+        item.add_marker(pytest.mark.skipif(missing, reason="playwright is not installed"))
 
 
 class Server:
     """A ComfyUI process on a base directory, which may have had one before."""
 
     def __init__(self, base: Path) -> None:
+        self.base = base
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -102,26 +100,6 @@ def make_base(base: Path, *, with_project: bool) -> Path:
     return base
 
 
-def quick(name: str) -> dict[str, Any]:
-    """A graph that takes no time."""
-    return {
-        "1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32, "batch_size": 1, "color": 255}},
-        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": name}},
-    }
-
-
-def slow(name: str) -> dict[str, Any]:
-    """A graph that takes longer than this test looks at the page."""
-    graph = quick(name)
-    scaling = {"upscale_method": "lanczos", "height": 2000, "crop": "disabled"}
-    for number in range(100):
-        source = str(number + 9) if number else "1"
-        inputs = {"image": [source, 0], "width": 2000 + number % 2, **scaling}
-        graph[str(number + 10)] = {"class_type": "ImageScale", "inputs": inputs}
-    graph["2"]["inputs"]["images"] = ["109", 0]
-    return graph
-
-
 @dataclass
 class Troubles:
     """What went wrong while a page was open: errors in its own code, and requests that failed."""
@@ -140,8 +118,8 @@ class Troubles:
 
 
 @contextmanager
-def opened(server: Server) -> Iterator[tuple[Any, Troubles]]:
-    """The page with its list of jobs open."""
+def opened(server: Server, path: str = "") -> Iterator[tuple[Any, Troubles]]:
+    """The page, when it has loaded."""
     from playwright.sync_api import sync_playwright
 
     server.request("/api/settings/Comfy.TutorialCompleted", True)
@@ -152,37 +130,25 @@ def opened(server: Server) -> Iterator[tuple[Any, Troubles]]:
             page.set_default_timeout(PAGE_TIMEOUT_MS)
             troubles = Troubles()
             troubles.watch(page)
-            page.goto(server.url, wait_until="domcontentloaded")
+            page.goto(server.url + path, wait_until="domcontentloaded")
             page.wait_for_function("window.app && window.app.extensionManager")
-            # The sidebar's tab of older pages; the button of newer ones, which may show a summary first.
-            page.locator('button[aria-label^="Queue"], button:has-text("active")').first.click()
-            view_all = page.locator('button:has-text("View all jobs")')
-            page.wait_for_timeout(1000)
-            if view_all.count():
-                view_all.first.click()
             yield page, troubles
         finally:
             browser.close()
 
 
-def test_jobs_from_before_a_restart(tmp_path: Path) -> None:
-    with serving(make_base(tmp_path / "without", with_project=False)) as server, opened(server) as (_, before):
-        pass
-    base = make_base(tmp_path / "with", with_project=True)
-    with serving(base) as server:
-        for name in ("first", "second", "third"):
-            server.request("/prompt", {"prompt": quick(name)})
-        for name in ("cut_short", "back_1", "back_2"):
-            server.request("/prompt", {"prompt": slow(name)})
-        server.wait_for("/api/jobs?status=completed", lambda page: page["pagination"]["total"] == 3)
-        server.wait_for("/api/jobs?status=in_progress", lambda page: page["pagination"]["total"] == 1)
-    with serving(base) as server:
-        server.wait_for("/api/jobs?status=in_progress", lambda page: page["pagination"]["total"] == 1)
-        with opened(server) as (page, troubles):
-            for name in ("first", "second", "third"):
-                page.wait_for_function("name => document.body.innerHTML.includes(name)", arg=f"{name}_00001_.png")
-            for line in ("Failed", "Running", "Pending|Job queued", "2|2 active"):
-                page.wait_for_function(SAYS, arg=line)
-            page.screenshot(path=str(tmp_path / "page.png"))
-    assert troubles.errors <= before.errors
-    assert troubles.refused <= before.refused
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., AbstractContextManager[Server]]:
+    """Starts a ComfyUI in a folder of its name, where it may have been before."""
+
+    def serve(name: str, *, with_project: bool = True) -> AbstractContextManager[Server]:
+        base = tmp_path / name
+        return serving(base if base.exists() else make_base(base, with_project=with_project))
+
+    return serve
+
+
+@pytest.fixture
+def open_page() -> Callable[..., AbstractContextManager[tuple[Any, Troubles]]]:
+    """Opens a server's page, at a path."""
+    return opened
