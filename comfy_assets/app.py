@@ -32,6 +32,9 @@ from .jobs.recorder import JobRecorder
 from .jobs.service import JobService
 from .tasks.runner import TaskRunner
 from .workflows import trash as workflow_trash
+from .workflows.file_watch import FileWatch
+from .workflows.files import WorkflowFiles
+from .workflows.job_links import JobLinks
 from .workflows.service import WorkflowService
 from .workflows.shares import Shares
 
@@ -69,6 +72,9 @@ class Services:
         self._jobs: JobService | None = None
         self._workflows: WorkflowService | None = None
         self._shares: Shares | None = None
+        self._workflow_files: WorkflowFiles | None = None
+        self._workflow_watch: FileWatch | None = None
+        self._job_links: JobLinks | None = None
         self._journal: Journal | None = None
         self._journal_problem: str | None = None
         self._recorder = JobRecorder(None)
@@ -138,6 +144,16 @@ class Services:
         return self._need(self._jobs)
 
     @property
+    def workflow_files(self) -> WorkflowFiles:
+        """The files that workflows are."""
+        return self._need(self._workflow_files)
+
+    @property
+    def job_links(self) -> JobLinks:
+        """Of which workflows jobs are."""
+        return self._need(self._job_links)
+
+    @property
     def workflows(self) -> WorkflowService:
         """Saved workflows and their versions."""
         return self._need(self._workflows)
@@ -200,8 +216,11 @@ class Services:
         self._trash = TrashBin(db, self.host)
         self._editing = Editing(db, self.host, self._trash)
         self._portability = Portability(db, self.host)
-        self._workflows = WorkflowService(db)
-        self._shares = Shares(db, self.host, indexer)
+        files = self._workflow_files = WorkflowFiles(db, self.host, self.config.max_workflow_size)
+        self._workflow_watch = FileWatch(self.host, files)
+        self._workflows = WorkflowService(db, files)
+        self._job_links = JobLinks(db, jobs_recorded=self._recorder.flush)
+        self._shares = Shares(db, self.host, indexer, files)
         jobs = self._jobs = JobService(db, self.host, self._recorder)
         outputs = self._outputs = OutputIntake(
             db, self.host, read_files=self.config.hash_files, jobs_recorded=self._recorder.flush
@@ -245,6 +264,9 @@ class Services:
         if self._search is None or self._indexer is None or self._follower is None:
             return
         self._search.start()
+        if self._workflow_watch is not None and self._job_links is not None:
+            self._workflow_watch.start(follow=self.config.follow)
+            self._job_links.start()
         if self.config.scan_on_start:
             self._indexer.start_scan()
             if self.config.follow:
@@ -252,6 +274,10 @@ class Services:
 
     async def stop(self) -> None:
         """End background work, write what is in memory, and close the store."""
+        if self._workflow_watch is not None:
+            await self._workflow_watch.close()
+        if self._job_links is not None:
+            await self._job_links.close()
         if self._search is not None:
             await self._search.close()
         if self._tasks is not None:
@@ -271,7 +297,8 @@ class Services:
             await self._db.close()
         self._db = self._tasks = self._search = self._assets = self._indexer = self._follower = None
         self._uploads = self._references = self._editing = self._trash = self._previews = None
-        self._portability = self._outputs = self._jobs = self._workflows = self._shares = None
+        self._portability = self._outputs = self._jobs = None
+        self._workflows = self._shares = self._workflow_files = self._workflow_watch = self._job_links = None
 
 
 class _Journal:

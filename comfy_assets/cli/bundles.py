@@ -14,6 +14,7 @@ from ..config import Config
 from ..tasks.cancel import Cancelled, CancelToken
 from ..workflows.bundles import BundledAsset
 from ..workflows.exporting import Export, Exported, Wanted
+from ..workflows.files import WorkflowFiles
 from ..workflows.handing_over import find
 from ..workflows.service import WorkflowService
 from ..workflows.taking_over import Finding, Import, Imported
@@ -87,7 +88,8 @@ async def _run_export(base: Path, options: argparse.Namespace) -> Exported:
 
 
 def _service(library: Library) -> WorkflowService:
-    return WorkflowService(library.db)
+    files = WorkflowFiles(library.db, library.host, Config.from_environment().max_workflow_size)
+    return WorkflowService(library.db, files)
 
 
 def _print_exported(exported: Exported, out: Path) -> None:

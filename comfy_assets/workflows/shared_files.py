@@ -1,30 +1,13 @@
-"""What publishing makes of the paths of users' files, and of where assets lie. Pure."""
+"""What publishing makes of where assets lie. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote
 
 from ..assets.roots import Roots, absolute
 from ..host.base import Folder
 from ..models import Asset, SharedAsset
-from ..names import UnsafeName, relative_parts
-
-_FOLDER = "workflows"
-
-
-def workflow_path(file: str) -> str | None:
-    """The path in the user's workflows folder that a path in their folder means; None where it is not in there.
-
-    Where it holds a ``%`` it is encoded once more, as servers take it.
-    """
-    plain = unquote(file) if "%" in file else file
-    try:
-        first, *rest = relative_parts(plain)
-    except UnsafeName:
-        return None
-    return "/".join(rest) if first == _FOLDER and rest else None
 
 
 def as_shared(asset: Asset, new_id: str, roots: Roots) -> SharedAsset | None:

@@ -13,7 +13,7 @@ import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -35,7 +35,9 @@ from ..errors import (
 )
 from ..host.base import Host
 from ..models import Asset, SharedAsset, Snapshot, Workflow
-from .shared_files import as_shared, workflow_path
+from .files import WorkflowFiles
+from .paths import in_userdata, name_of
+from .shared_files import as_shared
 from .taking import content_gone, take
 
 MAX_ASSETS = 500
@@ -61,10 +63,11 @@ class Publication:
 class Shares:
     """Publishes workflows of users, and hands out what is published."""
 
-    def __init__(self, db: Database, host: Host, indexer: Indexer) -> None:
+    def __init__(self, db: Database, host: Host, indexer: Indexer, files: WorkflowFiles) -> None:
         self._db = db
         self._host = host
         self._indexer = indexer
+        self._workflow_files = files
 
     async def snapshot(self, share_id: str) -> Snapshot:
         """What is published under an id, whoever asks, with its text. Raises ShareNotFoundError."""
@@ -107,7 +110,7 @@ class Shares:
                 secrets.token_hex(_SHARE_ID_BYTES),
                 workflow.row_id,
                 workflow.latest_version,
-                workflow.name or _stem(file),
+                workflow.name or _title(file),
                 time.time_ns() // 1_000_000,
             )
             share_id = await shares.publish(tx, new, found)
@@ -179,7 +182,9 @@ class Shares:
 
     async def _workflow_at(self, file: str, owner: str) -> Workflow:
         """The user's workflow at a path in their folder. Raises WorkflowNotFoundError."""
-        path = workflow_path(file)
+        path = in_userdata(file)
+        if path is not None:
+            await self._workflow_files.look_at(owner, path, may_be_gone=False)
         workflow = await workflows.by_path(self._db, owner, path) if path is not None else None
         if workflow is None:
             raise _no_workflow(file)
@@ -293,8 +298,9 @@ def _away(asset_ids: list[str]) -> UnshareableAssetsError:
     )
 
 
-def _stem(file: str) -> str:
-    return PurePosixPath(workflow_path(file) or file).stem
+def _title(file: str) -> str:
+    """The name that a workflow in a file has, where it was given none."""
+    return name_of(in_userdata(file) or file)
 
 
 def _no_workflow(file: str) -> WorkflowNotFoundError:
