@@ -25,13 +25,17 @@ from comfy_assets_node.comfy_assets.cli import main
 from comfy_assets_node.comfy_assets.db import shares
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.db.shares import NewShare
+from comfy_assets_node.comfy_assets.host.base import HostFolders
+from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.comfy_assets.models import SharedAsset
+from comfy_assets_node.comfy_assets.workflows.files import WorkflowFiles
 from comfy_assets_node.comfy_assets.workflows.service import About, WorkflowService
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 CHILD = Path(__file__).with_name("child.py")
+MIB = 1 << 20
 DAY_NS = 86_400 * 10**9
 TABLES = ("assets", "files", "folders", "contents", "tag_sets", "tasks", "trash", "workflows", "workflow_versions")
 
@@ -61,10 +65,6 @@ TEXT = json.dumps(GRAPH, indent=3).encode() + b"\n"
 FILES = {"input/sub/red.png": RED, "output/blue.png": BLUE, "models/loras/style/fine.safetensors": LORA}
 
 
-def service(db: Database) -> WorkflowService:
-    return WorkflowService(db)
-
-
 def hash_of(content: bytes) -> str:
     return "blake3:" + blake3(content).hexdigest()
 
@@ -76,7 +76,7 @@ class Place:
         self.path = path
         self.capture = capture
         for kind in ("models/checkpoints", "models/loras", "input", "output", "user"):
-            (path / kind).mkdir(parents=True)
+            (path / kind).mkdir(parents=True, exist_ok=True)
 
     def write(self, relative: str, content: bytes) -> Path:
         path = self.path / relative
@@ -122,13 +122,17 @@ class Place:
 
         return asyncio.run(run())
 
+    def service(self, db: Database) -> WorkflowService:
+        host = MemoryHost(self.store.parent, HostFolders((), (), self.path))
+        return WorkflowService(db, WorkflowFiles(db, host, MIB))
+
     def save(self, text: bytes = TEXT, name: str | None = "portrait", description: str | None = None) -> str:
         """The id of a new workflow."""
         about = About(name, description)
-        return str(self.work(lambda db: service(db).create(about, text, "default")).id)
+        return str(self.work(lambda db: self.service(db).create(about, text, "default")).id)
 
     def content(self, workflow_id: str) -> Any:
-        return self.work(lambda db: service(db).content(workflow_id, "default"))
+        return self.work(lambda db: self.service(db).content(workflow_id, "default"))
 
     @property
     def store(self) -> Path:
@@ -594,15 +598,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     arguments = ["--base-directory", str(base)]
     assert main(["scan", *arguments]) == 0
 
-    async def save() -> None:
-        db = await Database.open(base / "user" / "__comfy_assets" / "library.db")
-        try:
-            text = b'{"nodes": [{"widgets_values": ["red.png"]}]}'
-            await service(db).create(About("small"), text, "default")
-        finally:
-            await db.close()
-
-    asyncio.run(save())
+    Place(base, None).save(b'{"nodes": [{"widgets_values": ["red.png"]}]}', "small")
     out = folder / "out.zip"
     assert main(["export", "small", str(out), *arguments]) == 0
     taker = folder / "taker"
@@ -676,7 +672,7 @@ def test_a_share_is_handed_over_as_it_was_published(giver: Place, taker: Place, 
         async with db.transaction() as tx:
             row = await tx.fetch_value("SELECT id FROM workflows")
             await shares.publish(tx, NewShare("share-1", row, 1, "as published", 1), [(red[0], published)])
-        await service(db).create_version(workflow_id, 1, json.dumps(old).encode(), "default")
+        await giver.service(db).create_version(workflow_id, 1, json.dumps(old).encode(), "default")
 
     giver.work(publish)
     assert giver.run("export", "share-1", out)[0] == 0

@@ -8,6 +8,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aiohttp import FormData
@@ -39,11 +40,9 @@ class Desk:
     hand: Any
     file: str = "/api/userdata/workflows%2Fportrait.json/publish"
 
-    async def save(self, path: str = "portrait.json", value: Any = GRAPH, name: str = "Portrait") -> Any:
+    async def save(self, value: Any = GRAPH, name: str = "portrait") -> Any:
         """A workflow in a file of the user's."""
-        made = (await self.api.send("POST", "/api/workflows", 201, json={"workflow_json": value, "name": name})).json
-        await self.hand.execute("UPDATE workflows SET path = ? WHERE uuid = ?", path, made["id"])
-        return made
+        return (await self.api.send("POST", "/api/workflows", 201, json={"workflow_json": value, "name": name})).json
 
     async def publish(self, *names: str) -> Any:
         """Publish the workflow with the assets of these names; answers what is said of it."""
@@ -122,14 +121,14 @@ async def test_what_is_published(desk: Desk) -> None:
     assert not ids & {asset["id"] for asset in share["assets"]}
     opened = await desk.open(share["share_id"])
     assert without(opened, "name", "workflow_json") == share
-    assert (opened["name"], opened["workflow_json"]) == ("Portrait", GRAPH)
+    assert (opened["name"], opened["workflow_json"]) == ("portrait", GRAPH)
 
 
 async def test_a_snapshot_tells_where_assets_were_found(desk: Desk) -> None:
     share = await desk.publish("photo.png", "ink.safetensors")
     snapshot = await desk.library.services.shares.snapshot(share["share_id"])
     assert json.loads(snapshot.text) == GRAPH
-    assert (snapshot.name, snapshot.version, snapshot.owner) == ("Portrait", 1, "default")
+    assert (snapshot.name, snapshot.version, snapshot.owner) == ("portrait", 1, "default")
     assert [(a.kind, a.category, a.path, a.name, a.size) for a in snapshot.assets] == [
         ("input", None, "photo.png", "photo.png", len(png(1))),
         ("models", "loras", "style/ink.safetensors", "ink.safetensors", 3),
@@ -145,6 +144,7 @@ async def test_a_snapshot_tells_where_assets_were_found(desk: Desk) -> None:
         "workflows%2Fportrait.json",
         "workflows%252Fportrait.json",
         "%77orkflows%2F%70ortrait.json",
+        "workflows%2F..%2Fworkflows%2Fportrait.json",
     ],
 )
 async def test_how_the_file_may_be_written(desk: Desk, file: str) -> None:
@@ -156,7 +156,7 @@ async def test_how_the_file_may_be_written(desk: Desk, file: str) -> None:
 @pytest.mark.parametrize(
     "file",
     ["portrait.json", "workflows", "workflows%2F", "workflows%2Fother.json", "workflows%2Fsub%2Fportrait.json",
-     "Workflows%2Fportrait.json", "comfy.settings.json", "workflows%2F..%2Fworkflows%2Fportrait.json",
+     "portraits%2Fportrait.json", "comfy.settings.json", "workflows%2F..%2F..%2Fworkflows%2Fportrait.json",
      "%FF", "workflows%2F%00", "workflows%25zz"],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
@@ -310,7 +310,7 @@ async def test_a_shared_asset_cannot_be_deleted(desk: Desk) -> None:
     url = f"/api/assets/{(await desk.named('ink.safetensors'))['id']}"
     error = (await desk.api.send("DELETE", url, 409)).json
     assert error["code"] == "ASSET_IN_USE"
-    assert error["details"]["used_by"] == [{"kind": "share", "id": share["share_id"], "name": "Portrait"}]
+    assert error["details"]["used_by"] == [{"kind": "share", "id": share["share_id"], "name": "portrait"}]
     await desk.api.send("DELETE", desk.file, 204)
     await desk.api.send("DELETE", url, 204)
 
@@ -462,18 +462,28 @@ async def test_shares_that_there_are_not(desk: Desk, share_id: str) -> None:
             assert (response.status, (await response.json())["code"]) == (404, "SHARE_NOT_FOUND")
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a/b", "x" * 255, "é🎉", "'; DROP TABLE shares"])
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "x" * 255, "é🎉", "'; DROP TABLE shares"])
 async def test_names_are_kept_as_they_are(desk: Desk, name: str) -> None:
-    await desk.save("named.json", name=name)
-    desk = replace(desk, file="/api/userdata/workflows%2Fnamed.json/publish")
+    await desk.save(name=name)
+    ((path,),) = await desk.library.services.db.fetch_all("SELECT path FROM workflows WHERE name = ?", (name,))
+    desk = replace(desk, file=f"/api/userdata/{quote('workflows/' + path, safe='')}/publish")
     assert (await desk.open((await desk.publish())["share_id"]))["name"] == name
 
 
 async def test_a_workflow_without_a_name_has_that_of_its_file(desk: Desk) -> None:
-    made = (await desk.api.send("POST", "/api/workflows", 201, json={"workflow_json": {}})).json
-    await desk.hand.execute("UPDATE workflows SET path = 'sub/my cat.json' WHERE uuid = ?", made["id"])
-    desk = replace(desk, file="/api/userdata/workflows%2Fsub%2Fmy%20cat.json/publish")
-    assert (await desk.open((await desk.publish())["share_id"]))["name"] == "my cat"
+    await desk.api.send("POST", "/api/workflows", 201, json={"workflow_json": {}})
+    desk = replace(desk, file="/api/userdata/workflows%2FUntitled.json/publish")
+    assert (await desk.open((await desk.publish())["share_id"]))["name"] == "Untitled"
+
+
+async def test_what_is_published_is_what_the_file_holds_now(desk: Desk) -> None:
+    file = desk.library.host.user_directory("default") / "workflows/sub/my cat.json"
+    file.parent.mkdir()
+    for number in (1, 2):
+        file.write_text(json.dumps({"nodes": [], "number": number}))
+        cat = replace(desk, file="/api/userdata/workflows%2Fsub%2Fmy%20cat.json/publish")
+        opened = await desk.open((await cat.publish())["share_id"])
+        assert (opened["name"], opened["workflow_json"]["number"]) == ("my cat", number)
 
 
 async def test_of_many_who_publish_at_once_one_is_last(desk: Desk) -> None:

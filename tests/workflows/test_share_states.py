@@ -47,6 +47,7 @@ class Expected:
 
     id: str
     name: str = "one"
+    path: str = ""
     texts: list[bytes] = field(default_factory=lambda: [text_of(0)])
     is_deleted: bool = False
     share: str | None = None
@@ -77,11 +78,19 @@ class Model:
         await self._services.indexer.finish()
         page = await self._services.assets.list(AssetFilter(OWNER), PageRequest())
         self.assets = {asset.name: asset.id for asset in page.items}
-        for number in range(2):
+        for _ in range(2):
             made = await self._services.workflows.create(About("one"), text_of(0), OWNER)
             self.workflows.append(Expected(made.id))
-            async with self._services.db.transaction() as tx:
-                await tx.execute("UPDATE workflows SET path = ? WHERE uuid = ?", (f"{number}.json", made.id))
+
+    async def file(self, index: int) -> str:
+        """Where a workflow's file is; or was, if it is deleted."""
+        expected = self.workflows[index]
+        rows = await self._services.db.fetch_all(
+            "SELECT path FROM workflows WHERE uuid = ? AND deleted_at IS NULL", (expected.id,)
+        )
+        if rows:
+            expected.path = rows[0][0]
+        return f"workflows/{expected.path}"
 
     async def end(self) -> None:
         await self._services.stop()
@@ -93,7 +102,7 @@ class Model:
     async def publish(self, index: int, names: set[str]) -> None:
         expected = self.workflows[index]
         ids = [self.assets[name] for name in sorted(names)]
-        publishing = self._services.shares.publish(f"workflows/{index}.json", ids, OWNER)
+        publishing = self._services.shares.publish(await self.file(index), ids, OWNER)
         if expected.is_deleted:
             await refused(publishing, WorkflowNotFoundError)
             return
@@ -103,7 +112,7 @@ class Model:
 
     async def withdraw(self, index: int) -> None:
         expected = self.workflows[index]
-        withdrawing = self._services.shares.withdraw(f"workflows/{index}.json", OWNER)
+        withdrawing = self._services.shares.withdraw(await self.file(index), OWNER)
         if expected.is_deleted:
             await refused(withdrawing, WorkflowNotFoundError)
         elif expected.share is None:
@@ -136,6 +145,8 @@ class Model:
         expected = self.workflows[index]
         if expected.is_deleted:
             await trash.restore(self._services.db, expected.id)
+            while await self._services.workflow_files.look(OWNER):
+                pass
             expected.is_deleted = False
 
     async def drop(self, name: str) -> None:
