@@ -100,11 +100,11 @@ class WorkflowFiles:
             on_disk = await asyncio.to_thread(folder.on_disk, path)
             row = await workflow_files.at(self._db, owner, on_disk or path)
             found = Differences()
-            if on_disk is None and row is not None and may_be_gone:
-                found.vanished.append(row)
+            if on_disk is None:
+                found.vanished += [row] if row is not None and may_be_gone else []
             elif row is not None:
                 found.changed.append(row)
-            elif on_disk is not None and is_workflow(on_disk):
+            elif is_workflow(on_disk):
                 found.appeared.append(on_disk)
             await self._delete(await self._take_up(owner, folder, found))
 
