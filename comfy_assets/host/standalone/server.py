@@ -21,6 +21,7 @@ from .queue import PromptQueue
 from .submission import Submission
 from .system import statistics
 from .upload import Upload
+from .userdata import Userdata
 from .users import UserRefused, Users
 from .view import View
 from .websocket import WebSocketRoute
@@ -59,11 +60,25 @@ class Routes:
             ("GET", "/view", View(self._parts.folders).show),
             ("POST", "/upload/image", Upload(self._parts.folders).receive),
             *self._short_routes(),
+            *self._userdata_routes(),
         ]
         for method, path, handler in table:
             for prefix in ("", "/api"):
-                add = app.router.add_get if method == "GET" else app.router.add_post
-                add(prefix + path, _answering(handler))
+                if method == "GET":
+                    app.router.add_get(prefix + path, _answering(handler))
+                else:
+                    app.router.add_route(method, prefix + path, _answering(handler))
+
+    def _userdata_routes(self) -> list[tuple[str, str, RouteHandler]]:
+        userdata = Userdata(self._parts.folders.user, self._parts.users)
+        return [
+            ("GET", "/userdata", userdata.list_files),
+            ("GET", "/v2/userdata", userdata.list_entries),
+            ("GET", "/userdata/{file}", userdata.download),
+            ("POST", "/userdata/{file}", userdata.store),
+            ("DELETE", "/userdata/{file}", userdata.delete),
+            ("POST", "/userdata/{file}/move/{dest}", userdata.move),
+        ]
 
     def _short_routes(self) -> list[tuple[str, str, RouteHandler]]:
         return [
