@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,11 +88,12 @@ async def test_model_folders(server: Any) -> None:
         assert response.status == 404 and (await response.json())["code"] == "NOT_FOUND"
 
 
-async def test_settings_are_kept(server: Any, tmp_path: Path) -> None:
+async def test_settings_are_kept(server: Any) -> None:
     file = server.base / "user" / "default" / SETTINGS
     assert await server.post("/api/settings", {"a": 1, "b": {"c": [True]}}) == (200, {"a": 1, "b": {"c": [True]}})
     assert await server.post("/settings/a", "text") == (200, {"value": "text"})
-    assert await server.post("/settings/Comfy.null", None) == (200, {"value": None})
+    async with server.client.post("/settings/Comfy.null", data=b"null") as response:
+        assert (response.status, await response.json()) == (200, {"value": None})
     expected = {"a": "text", "b": {"c": [True]}, "Comfy.null": None}
     assert await server.json("/settings") == expected == json.loads(file.read_text())
     assert await server.json("/api/settings/b") == {"c": [True]}
@@ -152,8 +154,6 @@ async def test_users_have_settings_and_files_of_their_own(tmp_path: Path, aiohtt
 
 
 async def test_internal_files_and_folders(server: Any) -> None:
-    import os
-
     for age, name in enumerate(("new.png", "old.png", ".hidden")):
         put(server.base / "input" / name, "x")
         os.utime(server.base / "input" / name, (1000 - age, 1000 - age))
