@@ -30,6 +30,13 @@ class Blueprint:
         """The id that ComfyUI gives it."""
         return hashlib.sha256(f"custom_node{self.path.as_posix()}".encode()).hexdigest()
 
+    def read(self) -> str | None:
+        """The graph as it is in the file; None when that cannot be read."""
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return None
+
     def describe(self) -> dict[str, Any]:
         """What a list says of it."""
         return {"source": "custom_node", "name": self.name, "info": {"node_pack": self.node_pack}}

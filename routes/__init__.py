@@ -5,7 +5,22 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
-from . import _dispatch, assets, editing, files, history, jobs, prompts, queue, system, tags, uploads, workflows
+from . import (
+    _dispatch,
+    assets,
+    editing,
+    files,
+    history,
+    jobs,
+    packs,
+    prompts,
+    queue,
+    stock,
+    system,
+    tags,
+    uploads,
+    workflows,
+)
 
 ROUTES: list[_dispatch.Route] = [
     *assets.ROUTES,
@@ -17,9 +32,10 @@ ROUTES: list[_dispatch.Route] = [
     *queue.ROUTES,
     *history.ROUTES,
     *workflows.ROUTES,
+    *packs.ROUTES,
     *system.ROUTES,
 ]
-PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES]
+PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES, *stock.PASSAGES]
 
 
 def middleware(services: Services) -> Middleware:

@@ -170,6 +170,7 @@ TAKERS = [
     Taker(
         "getWorkflowVersion", "GET", WORKFLOW + "/versions/{name}", 404, frozenset({"WORKFLOW_VERSION_NOT_FOUND"}),
     ),
+    Taker("getGlobalSubgraph", "GET", "/api/global_subgraphs/{name}", 404, frozenset({"SUBGRAPH_NOT_FOUND"})),
     Taker("viewFile", "GET", "/api/view?res=64&filename={name}", 400, QUERY),
     Taker("viewFile", "GET", "/api/view?res=64&filename=there.png&subfolder={name}", 400, QUERY),
     Taker("viewFile", "GET", "/api/view?res=64&filename=there.png&type={name}", 400, QUERY),
@@ -196,7 +197,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
     """The others take no names: listings compare text with what the store holds."""
     others = {
         "listAssets", "getAssetTagHistogram", "listTags", "pruneAssets", "cancelAssetSeed", "getAssetSeedStatus",
-        "getHealth", "listWorkflows",
+        "getHealth", "listWorkflows", "getGlobalSubgraphs", "getNodeReplacements",
     }  # fmt: skip
     others |= {route.operation for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation for route in ROUTES} - others

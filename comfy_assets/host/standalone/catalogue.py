@@ -50,12 +50,9 @@ class Catalogue:
 
     async def subgraph(self, request: web.Request) -> web.Response:
         found = (await asyncio.to_thread(packs.blueprints, self._packs)).get(request.match_info["id"])
-        if found is None:
+        data = None if found is None else await asyncio.to_thread(found.read)
+        if found is None or data is None:
             raise Refusal("There is no such subgraph.", status=404)
-        try:
-            data = await asyncio.to_thread(found.path.read_text, encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise Refusal("The subgraph's file cannot be read.", status=404) from error
         return json_answer({**found.describe(), "data": data})
 
     async def node_replacements(self, request: web.Request) -> web.Response:

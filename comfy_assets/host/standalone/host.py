@@ -74,6 +74,9 @@ class StandaloneHost:
     def user_directory(self, user: str) -> Path:
         return self._folders.user / user
 
+    def pack_folders(self) -> Sequence[Path]:
+        return self._folders.code
+
     def user_ids(self) -> Sequence[str]:
         return list(self._users.names())
 
