@@ -20,7 +20,6 @@ _CODES = {
     400: ("INVALID_REQUEST", "The server cannot do what was asked."),
     401: ("UNAUTHORIZED", "The server does not know this user."),
     403: ("FORBIDDEN", "The server does not allow this."),
-    404: ("NOT_FOUND", "There is no such thing on this server."),
     413: ("BODY_TOO_LARGE", "The body is too large."),
 }
 # Errors of the system for which a name is to blame that a client gave, not the state of the disk.
@@ -38,11 +37,13 @@ class Repair:
     """The handler of a passage. ``check`` raises ApiError for a request that is not to reach the host.
 
     ``statuses`` are the host's that become others. Errors without a JSON body get one, unless ``fail`` writes text.
+    ``thing`` is what there is none of where the status is 404.
     """
 
     check: Check | None = None
     fail: Failure = error_response
     statuses: Mapping[int, int] = field(default_factory=dict)
+    thing: str = "file"
 
     async def __call__(self, request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
         if self.check is not None:
@@ -71,6 +72,8 @@ class Repair:
     def told(self, status: int) -> web.Response:
         """The answer of an error of this status."""
         status = self.statuses.get(status, status)
+        if status == 404:
+            return self.fail(404, "NOT_FOUND", f"There is no such {self.thing}.", None)
         code, message = _CODES.get(status, ("INTERNAL_ERROR" if status >= 500 else "INVALID_REQUEST", "It failed."))
         return self.fail(status, code, message, None)
 

@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.image_limits import check_image
-from ..comfy_assets.errors import InvalidBodyError, UnauthorizedError
+from ..comfy_assets.errors import FileMissingError, InvalidBodyError, UnauthorizedError
 from ..comfy_assets.host.base import HostFolders, UnknownUserError
 from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation
 from ._dispatch import Passage
@@ -63,6 +63,21 @@ async def _check_subscription(call: Call[NoQuery]) -> None:
     for name, kind in (("clientId", str), ("enabled", bool)):
         if not isinstance(body.get(name), kind):
             raise InvalidBodyError(f"{name} is missing or of the wrong type.", details={"field": name})
+
+
+async def _check_new_user(call: Call[NoQuery]) -> None:
+    if not isinstance((await _object_body(call.request)).get("username"), str):
+        raise InvalidBodyError("username must be a string.", details={"field": "username"})
+
+
+async def _check_view(call: Call[NoQuery]) -> None:
+    """A file named by its hash is one of the user's: to somebody who is none there is no such file."""
+    if not call.request.query.get("filename", "").startswith("blake3:"):
+        return
+    try:
+        call.services.host.user_of(call.request)
+    except UnknownUserError:
+        raise FileMissingError("There is no such file.") from None
 
 
 async def _change_settings(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
@@ -159,9 +174,10 @@ def _wrong(name: str, reason: str) -> InvalidBodyError:
 
 async def _subgraph(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
     """Hosts answer null for one they do not have."""
-    answer = await Repair()(request, pass_on, services)
+    repair = Repair(thing="subgraph")
+    answer = await repair(request, pass_on, services)
     is_null = answer.status == 200 and isinstance(answer, web.Response) and answer.body == b"null"
-    return Repair().told(404) if is_null else answer
+    return repair.told(404) if is_null else answer
 
 
 _of_user = partial(Repair, _check_user)
@@ -180,8 +196,9 @@ PASSAGES = [
     Passage("GET", "/api/v2/userdata", _USERDATA),
     Passage("POST", "/api/upload/image", Repair(_check_image)),
     Passage("POST", "/api/upload/mask", Repair(_check_mask)),
-    Passage("GET", "/api/view", Repair(statuses={403: 400})),
-    Passage("GET", "/api/experiment/models/{folder}", Repair()),
+    Passage("POST", "/api/users", Repair(_check_new_user)),
+    Passage("GET", "/api/view", Repair(_check_view, statuses={403: 400})),
+    Passage("GET", "/api/experiment/models/{folder}", Repair(thing="folder")),
     Passage("GET", "/api/global_subgraphs/{id}", _subgraph),
     Passage("PATCH", "/internal/logs/subscribe", Repair(_check_subscription)),
 ]
