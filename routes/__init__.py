@@ -5,7 +5,23 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
-from . import _dispatch, assets, editing, files, history, jobs, prompts, queue, system, tags, uploads, workflows
+from . import (
+    _dispatch,
+    assets,
+    editing,
+    files,
+    history,
+    jobs,
+    media,
+    prompts,
+    queue,
+    system,
+    tags,
+    tasks,
+    uploads,
+    users,
+    workflows,
+)
 
 ROUTES: list[_dispatch.Route] = [
     *assets.ROUTES,
@@ -17,9 +33,12 @@ ROUTES: list[_dispatch.Route] = [
     *queue.ROUTES,
     *history.ROUTES,
     *workflows.ROUTES,
+    *tasks.ROUTES,
+    *users.ROUTES,
+    *media.ROUTES,
     *system.ROUTES,
 ]
-PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES]
+PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES, *system.PASSAGES]
 
 
 def middleware(services: Services) -> Middleware:

@@ -89,6 +89,17 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
     return comfy_assets
 
 
+def is_answered_by_host(request: web.Request) -> bool:
+    """Whether the host, or another pack, has an answer of its own: files of the page at the root are none."""
+    match = request.match_info
+    return match.http_exception is None and not isinstance(match.route.resource, web.StaticResource)
+
+
+def is_unanswered(request: web.Request, _: Services) -> bool:
+    """Whether nobody else answers the request."""
+    return not is_answered_by_host(request)
+
+
 def _pattern(path: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", path)
     return re.compile("".join(re.escape(part) if i % 2 == 0 else f"(?P<{part}>[^/]+)" for i, part in enumerate(parts)))

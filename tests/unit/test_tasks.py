@@ -20,7 +20,7 @@ class Journal:
         self.entries: list[tuple[str, str, Any]] = []
         self.broken: set[str] = set()
 
-    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any]) -> None:
+    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str) -> None:
         self._note("created", name, payload)
 
     async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
