@@ -141,6 +141,17 @@ TAKERS = [
     Taker("deleteAsset", "DELETE", ONE, 404, NOT_THERE),
     Taker("addAssetTags", "POST", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
     Taker("removeAssetTags", "DELETE", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
+    Taker(
+        "getMaskLayers", "GET", "/api/files/mask-layers", 404, frozenset({"FILE_NOT_FOUND", "INVALID_QUERY"}),
+        lambda n, a: {"params": {"filename": n}},
+    ),
+    Taker(
+        "getVhsQueryVideo", "GET", "/api/vhs/queryvideo", 400, QUERY, lambda n, a: {"params": {"filename": n}},
+    ),
+    Taker(
+        "getVhsQueryVideo", "GET", "/api/vhs/queryvideo", 400, QUERY,
+        lambda n, a: {"params": {"filename": "x.mp4", "subfolder": n}},
+    ),
     Taker("checkAssetByHash", "HEAD", "/api/assets/hash/{name}", 400, frozenset()),
     Taker(
         "seedAssets", "POST", "/api/assets/seed", 400, frozenset({"INVALID_BODY"}),

@@ -30,6 +30,11 @@ OPERATIONS = [
     ("GET", f"/api/workflows/{SOME_ID}/versions"),
     ("POST", f"/api/workflows/{SOME_ID}/versions"),
     ("GET", f"/api/workflows/{SOME_ID}/versions/1"),
+    ("GET", "/api/tasks"),
+    ("GET", f"/api/tasks/{SOME_ID}"),
+    ("GET", "/api/user"),
+    ("POST", "/api/feedback"),
+    ("GET", "/api/vhs/queryvideo"),
 ]
 
 
