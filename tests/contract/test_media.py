@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,26 +63,8 @@ async def test_a_layer_that_leads_out_of_the_library(library: Any, api: Any) -> 
     await api.get(MASK_LAYERS, 404, filename="clipspace-mask-2.png")
 
 
-def write_video(path: Path, *, rate: int = 24, frames: int = 36, size: tuple[int, int] = (64, 48)) -> None:
-    """A video that really is one, in the container that its name says."""
-    av = pytest.importorskip("av")
-    import numpy
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as video:
-        track = video.add_stream("libvpx" if path.suffix == ".webm" else "mpeg4", rate=rate)
-        track.width, track.height = size
-        track.pix_fmt = "yuv420p"
-        for number in range(frames):
-            picture = numpy.full((size[1], size[0], 3), number * 5 % 256, dtype=numpy.uint8)
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, rate)
-            video.mux(track.encode(frame))
-        video.mux(track.encode())
-
-
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.mkv", "a.mov", "a.avi"])
-async def test_figures_of_a_video(library: Any, api: Any, name: str) -> None:
+async def test_figures_of_a_video(library: Any, api: Any, write_video: Any, name: str) -> None:
     write_video(library.base / "input" / name)
     source = (await api.get(QUERY_VIDEO, filename=name))["source"]
     assert (source["size"], source["frames"]) == ([64, 48], 36)
@@ -91,7 +72,7 @@ async def test_figures_of_a_video(library: Any, api: Any, name: str) -> None:
     assert source["duration"] == pytest.approx(1.5, abs=0.05)
 
 
-async def test_where_a_video_is_looked_for(library: Any, api: Any) -> None:
+async def test_where_a_video_is_looked_for(library: Any, api: Any, write_video: Any) -> None:
     write_video(library.base / "input/sub/a.mp4", frames=5)
     write_video(library.base / "output/sub/a.mp4", frames=7)
     write_video(library.base / "output/only.mp4", frames=9)
