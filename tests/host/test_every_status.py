@@ -77,7 +77,7 @@ EVERY: dict[str, dict[int, Ask | str]] = {
         404: Ask(GONE + "/tags", json={"tags": ["x"]}), 422: Ask(ONE + "/tags", json={"tags": ["missing"]}),
     },
     "createAssetFromHash": {
-        201: Ask("/api/assets/from-hash", json={"hash": "{hash}", "tags": ["a"], "name": "new.png"}),
+        201: Ask("/api/assets/from-hash", json={"hash": "{spare_hash}", "tags": ["a"], "name": "ref.png"}),
         200: Ask("/api/assets/from-hash", json={"hash": "{hash}", "tags": ["a"], "name": "ref.png"}),
         400: Ask("/api/assets/from-hash", json={"hash": "x", "tags": ["a"]}),
         404: Ask("/api/assets/from-hash", json={"hash": UNKNOWN_HASH, "tags": ["a"]}),
@@ -268,9 +268,8 @@ def _cases() -> Iterator[Any]:
             ask = EVERY.get(operation, {}).get(status)
             if not isinstance(ask, Ask):
                 continue
-            marks = (
-                [pytest.mark.xfail(reason="not the project's answer yet", strict=False)] if operation in PENDING else []
-            )
+            pending = pytest.mark.xfail(reason="not the project's answer yet", strict=False)
+            marks = [pending] if operation in PENDING else []
             yield pytest.param(operation, status, ask, id=f"{operation}-{status}", marks=marks)
 
 
@@ -347,6 +346,7 @@ def furnish(base: Path) -> None:
     for folder in ("input/clipspace", "user/default/notes", "user/default/workflows"):
         (base / folder).mkdir(parents=True, exist_ok=True)
     (base / "input/held.png").write_bytes(picture(200))
+    (base / "input/spare.png").write_bytes(picture(202))
     (base / "input/clipspace/clipspace-mask-1.png").write_bytes(picture(201))
     for name in ("a", "held", "doomed", "moving"):
         (base / f"user/default/notes/{name}.txt").write_text(name)
@@ -373,7 +373,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Any]) -
         server.wait_until_read()
         made = World(server, base, {})
         held = server.get("/api/assets?name_contains=held.png").json["assets"][0]
-        names = {"asset": held["id"], "hash": held["hash"], "job": finished_job(server)}
+        spare = server.get("/api/assets?name_contains=spare.png").json["assets"][0]
+        names = {"asset": held["id"], "hash": held["hash"], "spare_hash": spare["hash"], "job": finished_job(server)}
         for name in ("doomed_asset", "used_asset"):
             names[name] = made.send("POST", Ask("/api/assets", form={"file": NEW, "name": f"{name}.png"})).json["id"]
         load = {"id": 1, "type": "LoadImage", "widgets_values": ["used_asset.png", "image"]}
