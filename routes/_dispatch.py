@@ -89,15 +89,10 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
     return comfy_assets
 
 
-def is_answered_by_host(request: web.Request) -> bool:
-    """Whether the host, or another pack, has an answer of its own: files of the page at the root are none."""
-    match = request.match_info
-    return match.http_exception is None and not isinstance(match.route.resource, web.StaticResource)
-
-
 def is_unanswered(request: web.Request, _: Services) -> bool:
-    """Whether nobody else answers the request."""
-    return not is_answered_by_host(request)
+    """Whether the host has no route of its own for a request; the page's files, which may be anywhere, are none."""
+    match = request.match_info
+    return match.http_exception is not None or isinstance(match.route.resource, web.StaticResource)
 
 
 def _pattern(path: str) -> re.Pattern[str]:

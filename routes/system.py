@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import StoreUnavailableError
-from ._dispatch import Passage, Route, is_answered_by_host
+from ._dispatch import Passage, Route, is_unanswered
 from ._endpoint import Call, endpoint, json_response
 from ._params import NoQuery
 
@@ -43,7 +43,7 @@ async def features(request: web.Request, pass_on: Handler, services: Services) -
         "max_upload_size": services.config.max_upload_size or request.client_max_size,
         "supports_preview_metadata": False,
     }
-    if not is_answered_by_host(request):
+    if is_unanswered(request, services):
         return json_response(ours)
     answer = await pass_on(request)
     if answer.status != 200 or not isinstance(answer, web.Response):
