@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
 
 schemathesis = pytest.importorskip("schemathesis")
 
@@ -42,9 +43,14 @@ REFUSES = {
     "freeMemory": "400",
     "seedAssets": "400",
     "getAssetContent": "400",
+    "subscribeToLogs": "400",
+    "deleteUserdataFile": "400",
 }
-# What a ComfyUI answers in its own shape, which its page reads: nulls of nodes, errors without a body.
-STOCK = {"getNodeInfo", "getUserdataFile", "deleteUserdataFile", "moveUserdataFile"}
+# What keeps the stock server's shape, which its page reads: nulls of nodes, errors without a body, bare paths.
+STOCK = {
+    "getNodeInfo", "getUserdataFile", "deleteUserdataFile", "moveUserdataFile", "postUserdataFile",
+    "getInternalFolderPaths", "getInternalLogs",
+}  # fmt: skip
 # What the servers around the project have not got yet, or answer in another shape.
 PENDING = {
     "getAllSettings", "getSettingById", "updateMultipleSettings", "updateSettingById", "getGlobalSubgraph",
@@ -109,11 +115,9 @@ def server(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Any]) 
 
 @pytest.mark.skipif(not OPERATIONS, reason=f"{DOCUMENT.name} is not beside the checkout")
 @pytest.mark.parametrize(("name", "mode"), list(_cases()))
-def test_what_is_made_up_is_answered_as_documented(
-    server: Any, start: Callable[..., Any], name: str, mode: Any
-) -> None:
+def test_what_is_made_up_is_answered_as_documented(server: Any, name: str, mode: Any) -> None:
     url = f"http://127.0.0.1:{server.port}"
-    checks = CHECKS[:2] if name in STOCK and start.__name__ == "comfyui" else CHECKS
+    checks = CHECKS[:2] if name in STOCK and not OWN else CHECKS
 
     @seed(SEED)
     @settings(
@@ -128,4 +132,8 @@ def test_what_is_made_up_is_answered_as_documented(
         response = case.call(base_url=url, timeout=TIMEOUT_S)
         case.validate_response(response, checks=checks)
 
-    answered()
+    try:
+        answered()
+    except Unsatisfiable:
+        assert mode is WRONG
+        pytest.skip("nothing is wrong here: any text is right")
