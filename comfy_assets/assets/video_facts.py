@@ -12,6 +12,7 @@ from .raster import PictureStream
 from .video_frame import broken_as_unreadable, container_of, pyav
 
 _HEAD = 16
+_MAX_COUNTED = 256 << 20  # larger files are not read from end to end
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ def video_facts(path: Path) -> VideoFacts:
             raise VideoUnreadableError("The file is no video of a kind that is known here.")
         try:
             with broken_as_unreadable(av), av.open(stream, format=container) as video:
-                return _facts(av, video)
+                return _facts(av, video, path.stat().st_size <= _MAX_COUNTED)
         except ImageUnreadableError as error:
             raise VideoUnreadableError(error.message) from error
 
 
-def _facts(av: Any, video: Any) -> VideoFacts:
+def _facts(av: Any, video: Any, may_count: bool) -> VideoFacts:
     track = next(iter(video.streams.video), None)
     if track is None:
         raise VideoUnreadableError("The file has no video track.")
@@ -52,7 +53,7 @@ def _facts(av: Any, video: Any) -> VideoFacts:
         duration = float(track.duration * track.time_base)
     elif video.duration:
         duration = video.duration / av.time_base
-    frames = int(track.frames) or _count(video, track)
+    frames = int(track.frames) or (_count(video, track) if may_count else round(duration * fps))
     duration = duration or (frames / fps if fps else 0.0)
     return VideoFacts(track.codec_context.width, track.codec_context.height, fps, frames, duration)
 

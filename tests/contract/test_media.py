@@ -72,6 +72,15 @@ async def test_figures_of_a_video(library: Any, api: Any, write_video: Any, name
     assert source["duration"] == pytest.approx(1.5, abs=0.05)
 
 
+async def test_frames_of_a_long_video_are_reckoned(
+    library: Any, api: Any, write_video: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(library.base / "input/a.webm")
+    monkeypatch.setattr(video_facts, "_MAX_COUNTED", 10)
+    monkeypatch.setattr(video_facts, "_count", None)
+    assert (await api.get(QUERY_VIDEO, filename="a.webm"))["source"]["frames"] == pytest.approx(36, abs=1)
+
+
 async def test_where_a_video_is_looked_for(library: Any, api: Any, write_video: Any) -> None:
     write_video(library.base / "input/sub/a.mp4", frames=5)
     write_video(library.base / "output/sub/a.mp4", frames=7)

@@ -100,7 +100,6 @@ EVERY: dict[str, dict[int, Ask | str]] = {
     "getFeatures": {200: Ask("/api/features")},
     "submitFeedback": {
         201: Ask("/api/feedback", json={"type": "general"}), 400: Ask("/api/feedback", json={"type": "praise"}),
-        500: "the file of its own cannot be written: tests/contract/test_users.py",
     },
     "getMaskLayers": {
         200: Ask("/api/files/mask-layers?filename=clipspace-mask-1.png"),
