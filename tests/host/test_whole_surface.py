@@ -45,10 +45,11 @@ REFUSES = {
     "getAssetContent": "400",
     "subscribeToLogs": "400",
     "deleteUserdataFile": "400",
+    "getUserdata": "403",
 }
 # What keeps the stock server's shape, which its page reads: nulls of nodes, errors without a body, bare paths.
 STOCK = {
-    "getNodeInfo", "getUserdataFile", "deleteUserdataFile", "moveUserdataFile", "postUserdataFile",
+    "getNodeInfo", "getUserdata", "getUserdataFile", "deleteUserdataFile", "moveUserdataFile", "postUserdataFile",
     "getInternalFolderPaths", "getInternalLogs",
 }  # fmt: skip
 # What the servers around the project have not got yet, or answer in another shape.
