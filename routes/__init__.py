@@ -12,6 +12,7 @@ from . import (
     files,
     history,
     jobs,
+    media,
     packs,
     prompts,
     queue,
@@ -19,7 +20,9 @@ from . import (
     stock,
     system,
     tags,
+    tasks,
     uploads,
+    users,
     workflow_files,
     workflows,
 )
@@ -36,6 +39,9 @@ ROUTES: list[_dispatch.Route] = [
     *shares.ROUTES,
     *workflows.ROUTES,
     *packs.ROUTES,
+    *tasks.ROUTES,
+    *users.ROUTES,
+    *media.ROUTES,
     *system.ROUTES,
 ]
 PASSAGES: list[_dispatch.Passage] = [
@@ -43,6 +49,7 @@ PASSAGES: list[_dispatch.Passage] = [
     *history.PASSAGES,
     *workflow_files.PASSAGES,
     *stock.PASSAGES,
+    *system.PASSAGES,
 ]
 
 
