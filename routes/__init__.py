@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
-from . import _dispatch, assets, editing, files, history, jobs, prompts, queue, system, tags, uploads, workflows
+from . import _dispatch, assets, docs, editing, files, history, jobs, prompts, queue, system, tags, uploads, workflows
 
 ROUTES: list[_dispatch.Route] = [
     *assets.ROUTES,
@@ -19,6 +19,7 @@ ROUTES: list[_dispatch.Route] = [
     *workflows.ROUTES,
     *system.ROUTES,
 ]
+ROUTES += docs.routes_for(ROUTES)
 PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES]
 
 

@@ -49,6 +49,7 @@ class Contract:
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.operations: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
         self._patterns: list[tuple[str, re.Pattern[str], Mapping[str, Any]]] = []
+        self.components = document["components"]
         self._components = _as_json_schema(document["components"])
         for path, item in document["paths"].items():
             pattern = re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)))

@@ -1,0 +1,18 @@
+"""What operations of several kinds answer."""
+
+from __future__ import annotations
+
+from .shapes import Record, flag, integer, text
+
+PAGINATION = Record(
+    "PaginationInfo",
+    "Which part of a list a page is.",
+    {
+        "offset": integer("Entries before the page.", minimum=0),
+        "limit": integer("Entries on a page, at most.", minimum=1),
+        "total": integer("Entries in all.", minimum=0),
+        "has_more": flag("Whether there is a page after this one."),
+        "next_cursor": text("What to give as `after` for the next page, where the list has cursors."),
+    },
+    optional=("next_cursor",),
+)
