@@ -134,6 +134,25 @@ _CHANGE = Record(
     },
     optional=("added", "already_present", "removed", "not_present"),
 )
+_COUNTS = {
+    "scanned": integer("Files seen."),
+    "total": integer("Files to be seen."),
+    "folders": integer("Folders seen."),
+    "created": integer("Files that were new."),
+    "changed": integer("Files that were not as they had been."),
+    "missing": integer("Files that were gone."),
+    "returned": integer("Files that were back."),
+    "moved": integer("Files that were found in another place."),
+    "problems": integer("Folders and files that could not be looked at."),
+    "hashed": integer("Files read."),
+    "unreadable": integer("Files that could not be read."),
+    "bytes_hashed": integer("Bytes read."),
+    "bytes_total": integer("Bytes to be read."),
+    "bytes_per_second": integer("How fast."),
+    "errors": array(True, "The first of the problems."),
+    "error_message": text("Why it failed."),
+    "started_at": time("When it began."),
+}
 _PROGRESS = Record(
     "SeedStatus",
     "How far the latest scan is, and the hash run that followed it.",
@@ -141,14 +160,9 @@ _PROGRESS = Record(
         "status": text("`idle` when there was none yet.", enum=["idle", "running", "completed", "failed", "cancelled"]),
         "phase": text("What is being done.", enum=["idle", "listing", "hashing"]),
         "paused": flag("Whether it waits for prompts to be executed."),
-        "scanned": integer("Files seen."),
-        "total": integer("Files to be seen."),
-        "moved": integer("Files that were found in another place."),
-        "errors": array(True, "Folders and files that could not be read."),
-        "error_message": text("Why it failed."),
-        "started_at": time("When it began."),
+        **_COUNTS,
     },
-    optional=("paused", "scanned", "total", "moved", "errors", "error_message", "started_at"),
+    optional=("paused", *_COUNTS),
 )
 _FORM = members(
     {"file": {**BINARY, "description": "The file, last in the form where its tags are to say its folder."}},

@@ -1,4 +1,4 @@
-"""A client that holds every JSON answer against the contract, and hands to set what no operation sets yet."""
+"""A client that holds every answer against the contract and our document; and hands to set what no operation sets."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from aiohttp.test_utils import TestClient
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
 from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
+from comfy_assets_node.routes import ROUTES, openapi
 
 CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract" / "openapi.yaml"
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 
 _RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 _ASSET_CONTENT = re.compile(r"/api/assets/[^/]+/content")
+_HEAD = re.compile(r"/api/assets/hash/[^/]+")  # an operation that is asked with HEAD alone
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _formats = jsonschema.FormatChecker(formats=())
 
@@ -44,7 +46,7 @@ def _is_int64(value: object) -> bool:
 
 
 class Contract:
-    """The operations of an OpenAPI 3.0 document, and the schemas of what they answer."""
+    """The operations of an OpenAPI document, and the schemas of what they answer."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.operations: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
@@ -70,6 +72,18 @@ class Contract:
         answer = operation["responses"].get(str(status), {})
         schema = answer.get("content", {}).get("application/json", {}).get("schema")
         return self._whole(schema) if schema is not None else None
+
+    def answer(self, method: str, path: str, status: int) -> tuple[bool, dict[str, Any] | None]:
+        """Whether the operation has this status; and the schema of its JSON answer, if there is one.
+
+        What the document does not know has every status.
+        """
+        operation = next((o for m, p, o in self._patterns if m == method and p.fullmatch(path)), None)
+        if operation is None:
+            return True, None
+        answer = operation["responses"].get(str(status), {})
+        schema = answer.get("content", {}).get("application/json", {}).get("schema")
+        return str(status) in operation["responses"], self._whole(schema) if schema is not None else None
 
     def _whole(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         return {**_as_json_schema(schema), "components": self._components}
@@ -99,6 +113,19 @@ def contract() -> Contract | None:
     return Contract(yaml.load(CONTRACT.read_bytes(), loader))
 
 
+def _closed(node: Any) -> Any:
+    """The schemas of a document, as objects that have no members beside those it tells."""
+    if isinstance(node, list):
+        return [_closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {key: _closed(value) for key, value in node.items()}
+    return {"additionalProperties": False, **closed} if isinstance(node.get("properties"), dict) else closed
+
+
+DOCUMENT = Contract(_closed(openapi.document(ROUTES)))
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back."""
@@ -118,7 +145,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Api:
-    """Sends requests; every JSON answer must be what the contract says, and every error an ErrorResponse."""
+    """Sends requests; every answer must be what the contract and the document say, and every error an ErrorResponse."""
 
     client: TestClient[Any, Any]
     contract: Contract | None
@@ -136,16 +163,22 @@ class Api:
             answer = Answer(response.status, response.headers, await response.read())
             if status is not None:
                 assert answer.status == status, (method, str(response.url), answer.status, answer.body[:2000])
-            self._check(method, str(response.url.raw_path), answer)
+            self.check(method, str(response.url.raw_path), answer)
         return answer
 
-    def _check(self, method: str, path: str, answer: Answer) -> None:
+    def check(self, method: str, path: str, answer: Answer) -> None:
+        """Raises AssertionError, or jsonschema.ValidationError, for an answer that is not as it should be."""
+        asked = "GET" if method == "HEAD" and not _HEAD.fullmatch(path) else method
+        is_documented, own_schema = DOCUMENT.answer(asked, path, answer.status)
+        assert is_documented, f"the document does not say that {method} {path} answers {answer.status}: {answer.body!r}"
         if answer.headers.get("Content-Type", "").partition(";")[0] != "application/json":
             return
         if method == "HEAD" or (_ASSET_CONTENT.fullmatch(path) and answer.status < 400):  # no body, or a file's
             return
         body = answer.json
         assert list(_nulls(body, "")) == []
+        if own_schema is not None:
+            self.validate(body, own_schema)
         if self.contract is None:
             return
         schema = self.contract.schema(method, unquote(path), answer.status)
@@ -186,6 +219,12 @@ def _nulls(value: Any, path: str) -> Iterable[str]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _nulls(item, f"{path}[{index}]")
+
+
+@pytest.fixture
+def answer() -> type[Answer]:
+    """Makes answers that nobody gave."""
+    return Answer
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import inspect
+import json
 import re
 import shutil
 import subprocess
 from typing import Any, get_args, get_type_hints
 
+import jsonschema
 import msgspec
 import pytest
 from comfy_assets_node.comfy_assets.app import Services
@@ -185,6 +187,29 @@ def required(schema: Any, components: Any, path: str = "") -> set[str]:
             found.add(f"{path}.{name}")
             found |= required(member, components, f"{path}.{name}")
     return found
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "body", "what"),
+    [
+        ("GET", "/api/tags", 200, {"tags": [], "total": 0, "has_more": False}, ""),
+        ("GET", "/api/tags", 418, {}, "does not say"),
+        ("GET", "/api/tags", 200, {"tags": [], "total": 0}, "required"),
+        ("GET", "/api/tags", 200, {"tags": [], "total": 0, "has_more": False, "more": 1}, "Additional properties"),
+        ("GET", "/api/jobs/x", 404, {"code": "JOB_NOT_FOUND"}, "required"),
+        ("HEAD", "/api/tags", 418, {}, "does not say"),
+        ("GET", "/nobody's", 218, {}, ""),
+    ],
+)
+def test_the_check_of_answers_finds(
+    api: Any, answer: Any, method: str, path: str, status: int, body: Any, what: str
+) -> None:
+    came = answer(status, {"Content-Type": "application/json"}, json.dumps(body).encode())
+    if not what:
+        api.check(method, path, came)
+        return
+    with pytest.raises((AssertionError, jsonschema.ValidationError), match=what):
+        api.check(method, path, came)
 
 
 async def test_it_is_served(library: Any) -> None:
