@@ -33,6 +33,7 @@ from .jobs.service import JobService
 from .tasks.runner import TaskRunner
 from .workflows import trash as workflow_trash
 from .workflows.service import WorkflowService
+from .workflows.shares import Shares
 
 log = logging.getLogger("comfy_assets")
 
@@ -67,6 +68,7 @@ class Services:
         self._previews: Previews | None = None
         self._jobs: JobService | None = None
         self._workflows: WorkflowService | None = None
+        self._shares: Shares | None = None
         self._journal: Journal | None = None
         self._journal_problem: str | None = None
         self._recorder = JobRecorder(None)
@@ -141,6 +143,11 @@ class Services:
         return self._need(self._workflows)
 
     @property
+    def shares(self) -> Shares:
+        """What is published of workflows."""
+        return self._need(self._shares)
+
+    @property
     def db(self) -> Database:
         """The open store."""
         return self._need(self._db)
@@ -186,14 +193,15 @@ class Services:
         self._tasks = tasks
         self._search = SearchIndex(db, tasks, gate)
         self._assets = AssetService(db, self.host, self._search)
-        self._indexer = Indexer(db, self.host, tasks, gate, hash_files=self.config.hash_files)
-        self._follower = Follower(self.host, tasks, gate, self._indexer)
+        indexer = self._indexer = Indexer(db, self.host, tasks, gate, hash_files=self.config.hash_files)
+        self._follower = Follower(self.host, tasks, gate, indexer)
         self._uploads = Uploads(db, self.host)
         self._references = References(db, self.host)
         self._trash = TrashBin(db, self.host)
         self._editing = Editing(db, self.host, self._trash)
         self._portability = Portability(db, self.host)
         self._workflows = WorkflowService(db)
+        self._shares = Shares(db, self.host, indexer)
         jobs = self._jobs = JobService(db, self.host, self._recorder)
         outputs = self._outputs = OutputIntake(
             db, self.host, read_files=self.config.hash_files, jobs_recorded=self._recorder.flush
@@ -210,6 +218,7 @@ class Services:
 
         def stop_workers() -> None:
             tasks.cancel_all()
+            indexer.cancel_reading()
             previews.cancel()
             outputs.cancel()
 
@@ -262,7 +271,7 @@ class Services:
             await self._db.close()
         self._db = self._tasks = self._search = self._assets = self._indexer = self._follower = None
         self._uploads = self._references = self._editing = self._trash = self._previews = None
-        self._portability = self._outputs = self._jobs = self._workflows = None
+        self._portability = self._outputs = self._jobs = self._workflows = self._shares = None
 
 
 class _Journal:

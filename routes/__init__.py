@@ -5,7 +5,22 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
-from . import _dispatch, assets, docs, editing, files, history, jobs, prompts, queue, system, tags, uploads, workflows
+from . import (
+    _dispatch,
+    assets,
+    docs,
+    editing,
+    files,
+    history,
+    jobs,
+    prompts,
+    queue,
+    shares,
+    system,
+    tags,
+    uploads,
+    workflows,
+)
 
 ROUTES: list[_dispatch.Route] = [
     *assets.ROUTES,
@@ -16,6 +31,7 @@ ROUTES: list[_dispatch.Route] = [
     *jobs.ROUTES,
     *queue.ROUTES,
     *history.ROUTES,
+    *shares.ROUTES,
     *workflows.ROUTES,
     *system.ROUTES,
 ]

@@ -20,16 +20,19 @@ class Components:
         self._names = {each.struct.__name__: each.name for each in self._words.values()}
         self.schemas: dict[str, Schema] = {}
 
-    def schema(self, shape: Any) -> Any:
-        """The JSON schema of a struct, of a Record, or of a schema that holds some."""
+    def schema(self, shape: Any, *, is_answer: bool = False) -> Any:
+        """The JSON schema of a struct, of a Record, or of a schema that holds some.
+
+        Members of a struct that have a default may be left out by those who send it; in an answer they are there.
+        """
         if isinstance(shape, Record):
-            return self._record(shape)
+            return self._record(shape, is_answer)
         if isinstance(shape, dict):
-            return {key: self.schema(value) for key, value in shape.items()}
+            return {key: self.schema(value, is_answer=is_answer) for key, value in shape.items()}
         if isinstance(shape, list | tuple):
-            return [self.schema(item) for item in shape]
+            return [self.schema(item, is_answer=is_answer) for item in shape]
         if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
-            return self._struct(shape)
+            return self._struct(shape, is_answer)
         return shape
 
     def whole(self, struct: type[msgspec.Struct]) -> Schema:
@@ -38,22 +41,20 @@ class Components:
         schema: Schema = self._renamed(parts[struct.__name__], {})
         return self._worded(schema, struct)
 
-    def _record(self, record: Record) -> Schema:
+    def _record(self, record: Record, is_answer: bool) -> Schema:
         if record.name not in self.schemas:
             self.schemas[record.name] = {}  # so that a record may hold its like
             schema: Schema = {
                 "type": "object",
                 "description": record.description,
-                "properties": self.schema(dict(record.members)),
+                "properties": self.schema(dict(record.members), is_answer=is_answer),
             }
             if required := [name for name in record.members if name not in record.optional]:
                 schema["required"] = required
-            if record.is_closed:
-                schema["additionalProperties"] = False
             self.schemas[record.name] = schema
         return {"$ref": _TEMPLATE.format(name=record.name)}
 
-    def _struct(self, struct: type[msgspec.Struct]) -> Schema:
+    def _struct(self, struct: type[msgspec.Struct], is_answer: bool) -> Schema:
         name = self._name(struct)
         if name not in self.schemas:
             self.schemas[name] = {}
@@ -61,8 +62,9 @@ class Components:
             own = parts.pop(struct.__name__)
             names = {**self._names, struct.__name__: name}
             for part in self._known(parts):
-                self._struct(part)
-            self.schemas[name] = self._worded(self._renamed(own, names), struct)
+                self._struct(part, is_answer)
+            schema = self._worded(self._renamed(own, names), struct)
+            self.schemas[name] = _as_answered(schema, struct) if is_answer else schema
         return {"$ref": _TEMPLATE.format(name=name)}
 
     def _known(self, parts: Iterable[str]) -> list[type[msgspec.Struct]]:
@@ -100,3 +102,15 @@ class Components:
                 more = {"description": said} if isinstance(said, str) else self.schema(said)
                 properties[name] = {**properties[name], **more}
         return {**worded, "properties": properties}
+
+
+def _as_answered(schema: Schema, struct: type[msgspec.Struct]) -> Schema:
+    """The schema of a struct in an answer, where what has a default is there, unless the struct leaves it out."""
+    if struct.__struct_config__.omit_defaults:
+        return schema
+    always = [field.encode_name for field in msgspec.structs.fields(struct) if field.default is not msgspec.UNSET]
+    properties = {
+        name: {key: value for key, value in member.items() if key != "default"}
+        for name, member in schema["properties"].items()
+    }
+    return {**schema, "properties": properties, **({"required": always} if always else {})}

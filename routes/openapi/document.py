@@ -198,7 +198,7 @@ class _Writer:
     def _answer(self, answer: Answer) -> Schema:
         schema: Schema = {"description": answer.description}
         if answer.schema is not None:
-            schema["content"] = {answer.media: {"schema": self._components.schema(answer.schema)}}
+            schema["content"] = {answer.media: {"schema": self._components.schema(answer.schema, is_answer=True)}}
         if answer.headers:
             schema["headers"] = {
                 name: {"description": said, "schema": {"type": "string"}} for name, said in answer.headers.items()
@@ -221,7 +221,7 @@ class _Writer:
     def _refusal(self, errors: Sequence[type[ApiError]], more: str) -> Schema:
         said = [f"`{error.code}`: {_first_sentence(error)}" for error in errors]
         schema = self._said.error_schema or ERROR
-        content: Schema = {"schema": self._components.schema(schema)}
+        content: Schema = {"schema": self._components.schema(schema, is_answer=True)}
         if errors and schema is ERROR:
             content["example"] = {"code": errors[0].code, "message": _first_sentence(errors[0])}
         return {

@@ -19,7 +19,6 @@ class Record:
     description: str
     members: Mapping[str, Any]
     optional: tuple[str, ...] = ()
-    is_closed: bool = False
 
 
 @dataclass(frozen=True)
