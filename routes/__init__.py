@@ -13,9 +13,11 @@ from . import (
     files,
     history,
     jobs,
+    packs,
     prompts,
     queue,
     shares,
+    stock,
     system,
     tags,
     uploads,
@@ -33,10 +35,11 @@ ROUTES: list[_dispatch.Route] = [
     *history.ROUTES,
     *shares.ROUTES,
     *workflows.ROUTES,
+    *packs.ROUTES,
     *system.ROUTES,
 ]
 ROUTES += docs.routes_for(ROUTES)
-PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES]
+PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES, *stock.PASSAGES]
 
 
 def middleware(services: Services) -> Middleware:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -39,19 +40,27 @@ class Route:
 
 @dataclass(frozen=True)
 class Passage:
-    """A fixed path that stays the host's, and what its requests go through on their way there."""
+    """A path, of the same form, that stays the host's, and what its requests go through on their way there."""
 
     method: str
     path: str
     handler: PassageHandler
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The request methods that go through."""
+        return (self.method,)
 
-class Router:
-    """Finds the route of a request: fixed paths first, then patterns in the order given."""
 
-    def __init__(self, routes: list[Route]) -> None:
-        self._fixed: dict[tuple[str, str], Route] = {}
-        self._patterns: dict[str, list[tuple[re.Pattern[str], Route]]] = {}
+Entry = TypeVar("Entry", Route, Passage)
+
+
+class Router(Generic[Entry]):
+    """Finds the route, or passage, of a request: fixed paths first, then patterns in the order given."""
+
+    def __init__(self, routes: list[Entry]) -> None:
+        self._fixed: dict[tuple[str, str], Entry] = {}
+        self._patterns: dict[str, list[tuple[re.Pattern[str], Entry]]] = {}
         for route in routes:
             for method in route.methods:
                 if "{" not in route.path:
@@ -59,7 +68,7 @@ class Router:
                 else:
                     self._patterns.setdefault(method, []).append((_pattern(route.path), route))
 
-    def find(self, method: str, raw_path: str) -> tuple[Route, Mapping[str, str]] | None:
+    def find(self, method: str, raw_path: str) -> tuple[Entry, Mapping[str, str]] | None:
         """The route and its path parameters, or None when the request is not ours."""
         route = self._fixed.get((method, raw_path))
         if route is not None:
@@ -72,21 +81,26 @@ class Router:
 
 def middleware(routes: list[Route], passages: list[Passage], services: Services) -> Middleware:
     """The middleware that puts these routes, and these passages, in front of an application's own."""
-    router = Router(routes)
-    through = {(passage.method, passage.path): passage.handler for passage in passages}
+    router, through = Router(routes), Router(passages)
 
     @web.middleware
     async def comfy_assets(request: web.Request, handler: Handler) -> web.StreamResponse:
-        found = router.find(request.method, request.rel_url.raw_path)
-        if found is None:
-            passage = through.get((request.method, request.rel_url.raw_path))
-            return await (handler(request) if passage is None else passage(request, handler, services))
-        route, parameters = found
-        if route.when is not None and not route.when(request, services):
-            return await handler(request)
-        return await route.handler(request, parameters, services)
+        method, path = request.method, request.rel_url.raw_path
+        found = router.find(method, path)
+        if found is not None:
+            route, parameters = found
+            if route.when is None or route.when(request, services):
+                return await route.handler(request, parameters, services)
+        passage = through.find(method, path)
+        return await (handler(request) if passage is None else passage[0].handler(request, handler, services))
 
     return comfy_assets
+
+
+def is_unanswered(request: web.Request, _: Services) -> bool:
+    """Whether the host has no route of its own for a request; the page's files, which may be anywhere, are none."""
+    match = request.match_info
+    return match.http_exception is not None or isinstance(match.route.resource, web.StaticResource)
 
 
 def _pattern(path: str) -> re.Pattern[str]:

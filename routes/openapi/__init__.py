@@ -11,7 +11,7 @@ from .document import build
 
 OPERATIONS = [
     operation
-    for module in (assets, files, jobs, server, sharing, tasks, users, workflows)
+    for module in (assets, files, jobs, nodes, server, sharing, tasks, users, workflows)
     for operation in module.OPERATIONS
 ]
 HOST_OPERATIONS = [operation for module in (files, jobs, nodes, server, users) for operation in module.HOST_OPERATIONS]

@@ -98,7 +98,7 @@ def build(
     for route in routes:
         said = _said_of(route, described)
         item = _Writer(components, said, route.path, said.query or _query_of(route))
-        paths.setdefault(route.path, {})[route.method.lower()] = item.own()
+        paths.setdefault(route.path, {})[route.method.lower()] = item.own(may_be_hosts=route.when is not None)
     for host in of_hosts:
         item = _Writer(components, host.operation, host.path, host.operation.query or NoQuery)
         paths.setdefault(host.path, {}).setdefault(host.method.lower(), item.of_host(host.statuses))
@@ -141,9 +141,9 @@ class _Writer:
         self._path = path
         self._query = query
 
-    def own(self) -> Schema:
-        """An operation that the project answers."""
-        return self._operation("project", self._own_errors())
+    def own(self, *, may_be_hosts: bool) -> Schema:
+        """An operation that the project answers, or leaves to some hosts."""
+        return self._operation("either" if may_be_hosts else "project", self._own_errors())
 
     def of_host(self, statuses: Mapping[int, str]) -> Schema:
         """An operation that the host answers."""

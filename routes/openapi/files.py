@@ -123,8 +123,9 @@ OPERATIONS = [
 _IMAGE = {**BINARY, "description": "The picture."}
 _OVERWRITE = text("`true` to replace a file of this name.", enum=["true", "false", "1", "0"])
 _STATUSES = {
-    400: "The form is malformed, or leads to no folder that is written to.",
+    400: "The form is malformed, the picture is larger than allowed, or its place is none that is written to.",
     401: "The server does not know this user.",
+    413: "The form is too large.",
     500: "Something went wrong; the server's log says what.",
 }
 HOST_OPERATIONS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...comfy_assets.errors import SubgraphNotFoundError
 from .operation import Answer, HostOperation, Operation
 from .shapes import Record, array, flag, integer, mapping, members, text
 
@@ -73,22 +74,38 @@ _MODEL = Record(
     optional=("size", "modified", "created"),
 )
 
+# Servers that have these answer them themselves.
+OPERATIONS = [
+    Operation(
+        "getNodeReplacements",
+        "Nodes",
+        "Which nodes take the place of others",
+        {200: Answer("Replacements by the type of the node that is replaced.", mapping())},
+        is_open=True,
+    ),
+    Operation(
+        "getGlobalSubgraphs",
+        "Nodes",
+        "Ready-made subgraphs",
+        {200: Answer("Subgraphs by id.", mapping(_SUBGRAPH_INFO))},
+        is_open=True,
+    ),
+    Operation(
+        "getGlobalSubgraph",
+        "Nodes",
+        "A ready-made subgraph",
+        {200: Answer("The subgraph.", _SUBGRAPH)},
+        parameters={"id": "The subgraph's id."},
+        errors=(SubgraphNotFoundError,),
+        is_open=True,
+    ),
+]
+
 HOST_OPERATIONS = [
     HostOperation(
         "GET",
         "/api/object_info",
         Operation("getNodeInfo", "Nodes", "All nodes there are", {200: Answer("Nodes by type.", mapping(_NODE))}),
-    ),
-    HostOperation(
-        "GET",
-        "/api/node_replacements",
-        Operation(
-            "getNodeReplacements",
-            "Nodes",
-            "Which nodes take the place of others",
-            {200: Answer("Replacements by the type of the node that is replaced.", mapping())},
-        ),
-        _BROKEN,
     ),
     HostOperation(
         "GET",
@@ -116,29 +133,6 @@ HOST_OPERATIONS = [
             "Workflows that node packs bring as examples",
             {200: Answer("Their names by pack.", mapping(array(_STRINGS)))},
         ),
-    ),
-    HostOperation(
-        "GET",
-        "/api/global_subgraphs",
-        Operation(
-            "getGlobalSubgraphs",
-            "Nodes",
-            "Ready-made subgraphs",
-            {200: Answer("Subgraphs by id.", mapping(_SUBGRAPH_INFO))},
-        ),
-        _BROKEN,
-    ),
-    HostOperation(
-        "GET",
-        "/api/global_subgraphs/{id}",
-        Operation(
-            "getGlobalSubgraph",
-            "Nodes",
-            "A ready-made subgraph",
-            {200: Answer("The subgraph.", _SUBGRAPH)},
-            parameters={"id": "The subgraph's id."},
-        ),
-        {404: "There is no such subgraph.", **_BROKEN},
     ),
     HostOperation(
         "GET",

@@ -136,6 +136,7 @@ HOST_OPERATIONS = [
             {200: Answer("It is so.")},
             body=Body(_SUBSCRIPTION, example={"clientId": "c", "enabled": True}),
         ),
+        {400: "The body is not of this form.", 413: "The body is too large."},
     ),
     HostOperation(
         "GET",

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from .operation import BYTES, JSON, TEXT, Answer, Body, HostOperation, Operation
-from .shapes import BINARY, PLAIN, Record, array, flag, integer, mapping, text
+from .shapes import BINARY, PLAIN, Record, array, flag, integer, mapping, members, number, text
 
 _USER = Record("UserResponse", "Who is asking.", {"id": text("The user's id."), "status": text("`active`.")})
 _FEEDBACK = Record(
@@ -43,6 +43,12 @@ class ListFiles(msgspec.Struct):
     recurse: Literal["true", "false"] = "false"
     full_info: Literal["true", "false"] = "false"
     split: Literal["true", "false"] = "false"
+
+
+class ListEntries(msgspec.Struct):
+    """Query of listUserdataEntries."""
+
+    path: str = ""
 
 
 class StoreFile(msgspec.Struct):
@@ -89,7 +95,7 @@ _TAKEN = {409: "There is a file of this name, and `overwrite` is false."}
 
 _VALUE = {"description": "The value: whatever the page keeps there."}
 _ALL = mapping(True, "Values by their ids.")
-_MALFORMED = {400: "The body is no JSON of this kind."}
+_MALFORMED = {400: "The body is no JSON of this kind.", 413: "The body is too large."}
 _SETTING = {"id": "The setting's id, such as `Comfy.ColorPalette`."}
 _STORAGE = Record(
     "UsersInfo",
@@ -102,12 +108,53 @@ _STORAGE = Record(
     optional=("migrated", "users"),
 )
 
+_ENTRY = Record(
+    "UserDataEntry",
+    "A file or folder of the user.",
+    {
+        "name": text("Its name."),
+        "path": text("Its path."),
+        "type": text("What it is.", enum=["file", "directory"]),
+        "size": integer("The size of a file in bytes."),
+        "modified": number("When it was last changed, in milliseconds since 1970."),
+        "created": number("When it was made, in milliseconds since 1970."),
+    },
+    optional=("size", "modified", "created"),
+)
+
 HOST_OPERATIONS = [
     HostOperation(
         "GET",
         "/api/users",
         Operation("getUsersInfo", "Users", "How users are told apart", {200: Answer("How.", _STORAGE)}),
         _UNKNOWN_USER,
+    ),
+    HostOperation(
+        "POST",
+        "/api/users",
+        Operation(
+            "addUser",
+            "Users",
+            "Add a user, on a server for several",
+            {200: Answer("The user's id.", {"type": "string"})},
+            body=Body(members({"username": text("The user's name.")}), example={"username": "Ada"}),
+        ),
+        {400: "The name is missing, or taken.", 413: "The body is too large."},
+    ),
+    HostOperation(
+        "GET",
+        "/api/v2/userdata",
+        Operation(
+            "listUserdataEntries",
+            "Users",
+            "Files and folders of the user",
+            {200: Answer("What is below the folder.", array(_ENTRY))},
+            parameters={"path": "The folder, below the user's; all when left out."},
+            query=ListEntries,
+            error_media=TEXT,
+            error_schema=PLAIN,
+        ),
+        _BAD_PATH | _UNKNOWN_USER | _OUTSIDE | _NO_FILE | _BROKEN,
     ),
     HostOperation(
         "GET",
@@ -197,7 +244,7 @@ HOST_OPERATIONS = [
             "updateMultipleSettings",
             "Settings",
             "Change settings",
-            {200: Answer("They are stored.")},
+            {200: Answer("All settings as they are now.", _ALL)},
             body=Body(_ALL, JSON, example={"Comfy.ColorPalette": "dark"}),
         ),
         _MALFORMED | _UNKNOWN_USER,
@@ -221,7 +268,7 @@ HOST_OPERATIONS = [
             "updateSettingById",
             "Settings",
             "Change a setting",
-            {200: Answer("It is stored.")},
+            {200: Answer("What is stored.", members({"value": _VALUE}))},
             parameters=_SETTING,
             body=Body(_VALUE, JSON, example="dark"),
         ),

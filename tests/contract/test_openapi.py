@@ -15,7 +15,7 @@ import jsonschema
 import msgspec
 import pytest
 from comfy_assets_node.comfy_assets.app import Services
-from comfy_assets_node.routes import ROUTES, docs, openapi
+from comfy_assets_node.routes import PASSAGES, ROUTES, docs, openapi
 from comfy_assets_node.routes._dispatch import Route
 from comfy_assets_node.routes._endpoint import Call
 from comfy_assets_node.routes._params import NoQuery
@@ -35,7 +35,7 @@ NOT_HERE = {
 OTHERWISE = {"getSettingById", "getUsersInfo"}
 NOT_ERROR_RESPONSES = {
     "executePrompt", "getHealth", "getUserdata", "getUserdataFile", "postUserdataFile", "deleteUserdataFile",
-    "moveUserdataFile", "checkAssetByHash",
+    "moveUserdataFile", "checkAssetByHash", "listUserdataEntries",
 }  # fmt: skip
 DOCUMENT = openapi.document(ROUTES)
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -62,6 +62,12 @@ def test_every_route_is_in_it_and_nothing_else() -> None:
     assert {name: (method, path) for name, (method, path, _) in OPERATIONS.items()} == {**hosts, **ours}
     assert {operation.id for operation in openapi.OPERATIONS} == ours.keys() | PENDING
     assert PENDING.isdisjoint(ours)
+
+
+def test_what_passes_through_is_in_it() -> None:
+    through = {(passage.method, passage.path) for passage in PASSAGES}
+    documented = {(method, path) for method, path, _ in OPERATIONS.values()}
+    assert through - documented == {("POST", "/prompt"), ("POST", "/history")}  # other paths of what is in it
 
 
 def test_a_route_that_no_table_describes_is_refused() -> None:

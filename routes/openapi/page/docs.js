@@ -5,6 +5,7 @@
 const METHODS = ["get", "head", "post", "put", "patch", "delete"];
 const MAX_DEPTH = 6;
 const MAX_SHOWN = 200000;
+const ANSWERED = { host: "answered by the server around", either: "answered by the server around, if it does" };
 let apiDocument = null;
 
 function element(name, attributes = {}, ...children) {
@@ -241,7 +242,7 @@ function operationElement({ operation, path, method }) {
       element("span", { class: `method ${method}` }, method.toUpperCase()),
       element("span", { class: "path" }, path),
       element("span", { class: "about" }, operation.summary),
-      operation["x-answered-by"] === "host" ? element("span", { class: "badge" }, "answered by the server around") : null),
+      operation["x-answered-by"] === "project" ? null : element("span", { class: "badge" }, ANSWERED[operation["x-answered-by"]])),
     inside);
   made.addEventListener("toggle", () => {
     if (!made.open || inside.childElementCount) return;
