@@ -25,11 +25,13 @@ from .config import Config
 from .db import tasks as task_rows
 from .db.connection import Database
 from .errors import StoreError, StoreUnavailableError
+from .feedback import FeedbackFile
 from .host.base import Host
 from .jobs import recovery
 from .jobs.journal import Journal
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService
+from .task_list import TaskList
 from .tasks.runner import TaskRunner
 from .workflows import trash as workflow_trash
 from .workflows.service import WorkflowService
@@ -55,6 +57,8 @@ class Services:
         self._problem: str | None = None
         self._db: Database | None = None
         self._tasks: TaskRunner | None = None
+        self._task_list: TaskList | None = None
+        self._feedback = FeedbackFile(host.data_directory())
         self._search: SearchIndex | None = None
         self._assets: AssetService | None = None
         self._indexer: Indexer | None = None
@@ -148,6 +152,21 @@ class Services:
         return self._need(self._shares)
 
     @property
+    def tasks(self) -> TaskRunner:
+        """Background work."""
+        return self._need(self._tasks)
+
+    @property
+    def task_list(self) -> TaskList:
+        """Questions about background work."""
+        return self._need(self._task_list)
+
+    @property
+    def feedback(self) -> FeedbackFile:
+        """What users say of the server."""
+        return self._feedback
+
+    @property
     def db(self) -> Database:
         """The open store."""
         return self._need(self._db)
@@ -191,6 +210,7 @@ class Services:
         tasks = TaskRunner(_Journal(db))
         gate = WorkGate(self.host.is_executing)
         self._tasks = tasks
+        self._task_list = TaskList(db)
         self._search = SearchIndex(db, tasks, gate)
         self._assets = AssetService(db, self.host, self._search)
         indexer = self._indexer = Indexer(db, self.host, tasks, gate, hash_files=self.config.hash_files)
@@ -271,7 +291,7 @@ class Services:
             await self._db.close()
         self._db = self._tasks = self._search = self._assets = self._indexer = self._follower = None
         self._uploads = self._references = self._editing = self._trash = self._previews = None
-        self._portability = self._outputs = self._jobs = self._workflows = self._shares = None
+        self._portability = self._outputs = self._jobs = self._workflows = self._shares = self._task_list = None
 
 
 class _Journal:
@@ -280,9 +300,9 @@ class _Journal:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any]) -> None:
+    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str) -> None:
         await task_rows.keep_newest(self._db, name, _KEPT_TASKS)
-        await task_rows.create(self._db, task_id, name, payload)
+        await task_rows.create(self._db, task_id, name, payload, owner)
 
     async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
         await task_rows.update(self._db, task_id, result)

@@ -13,6 +13,7 @@ from . import (
     files,
     history,
     jobs,
+    media,
     packs,
     prompts,
     queue,
@@ -20,7 +21,9 @@ from . import (
     stock,
     system,
     tags,
+    tasks,
     uploads,
+    users,
     workflows,
 )
 
@@ -36,10 +39,13 @@ ROUTES: list[_dispatch.Route] = [
     *shares.ROUTES,
     *workflows.ROUTES,
     *packs.ROUTES,
+    *tasks.ROUTES,
+    *users.ROUTES,
+    *media.ROUTES,
     *system.ROUTES,
 ]
 ROUTES += docs.routes_for(ROUTES)
-PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES, *stock.PASSAGES]
+PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES, *stock.PASSAGES, *system.PASSAGES]
 
 
 def middleware(services: Services) -> Middleware:

@@ -15,7 +15,7 @@ OPERATIONS = [
     for operation in module.OPERATIONS
 ]
 HOST_OPERATIONS = [operation for module in (files, jobs, nodes, server, users) for operation in module.HOST_OPERATIONS]
-WORDS = [*assets.WORDS, *jobs.WORDS, *sharing.WORDS, *workflows.WORDS]
+WORDS = [words for module in (assets, jobs, sharing, tasks, users, workflows) for words in module.WORDS]
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:

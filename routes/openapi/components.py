@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -108,7 +108,8 @@ def _as_answered(schema: Schema, struct: type[msgspec.Struct]) -> Schema:
     """The schema of a struct in an answer, where what has a default is there, unless the struct leaves it out."""
     if struct.__struct_config__.omit_defaults:
         return schema
-    always = [field.encode_name for field in msgspec.structs.fields(struct) if field.default is not msgspec.UNSET]
+    fields = msgspec.structs.fields(struct)
+    always = [field.encode_name for field in fields if msgspec.UnsetType not in get_args(field.type)]
     properties = {
         name: {key: value for key, value in member.items() if key != "default"}
         for name, member in schema["properties"].items()

@@ -213,7 +213,8 @@ class _Writer:
             errors += [InvalidBodyError, BodyTooLargeError]
         by_status: dict[int, tuple[list[type[ApiError]], str]] = {}
         for error in dict.fromkeys(errors):
-            by_status.setdefault(error.status, ([], ""))[0].append(error)
+            status = self._said.statuses.get(error.status, error.status)
+            by_status.setdefault(status, ([], ""))[0].append(error)
         known, _ = by_status.get(500, ([], ""))
         by_status[500] = (known, _UNEXPECTED)
         return by_status

@@ -12,6 +12,7 @@ from ...comfy_assets.errors import (
     ImageUnreadableError,
     InvalidNameError,
     NoThumbnailError,
+    VideoUnreadableError,
 )
 from .operation import FORM, Answer, Body, HostOperation, Operation
 from .shapes import BINARY, Record, array, integer, members, number, text
@@ -31,12 +32,6 @@ class ViewQuery(msgspec.Struct):
     frame_rate: int | None = None
     workflow: str | None = None
     timestamp: int | None = None
-
-
-class NamedFile(msgspec.Struct):
-    """The one parameter of what is asked of a file."""
-
-    filename: str
 
 
 _PLACE = Record(
@@ -103,20 +98,25 @@ OPERATIONS = [
     Operation(
         "getMaskLayers",
         "Files",
-        "The files that belong to a mask",
+        "The files that the mask editor has saved together",
         {200: Answer("Their names.", _LAYERS)},
         parameters={"filename": "The name of any of them."},
-        query=NamedFile,
         errors=(FileMissingError,),
+        statuses={400: 404},
     ),
     Operation(
         "getVhsQueryVideo",
         "Files",
         "Size, length and speed of a video",
         {200: Answer("The figures.", _VIDEO)},
-        parameters={"filename": "The video's name."},
-        query=NamedFile,
-        errors=(FileMissingError,),
+        "A node pack that answers this itself is left to.",
+        parameters={
+            "filename": "The video's name.",
+            "subfolder": "The folder below that of the type.",
+            "type": "Which folder; inputs, then outputs, when left out.",
+        },
+        errors=(InvalidNameError, FileMissingError, VideoUnreadableError),
+        statuses={404: 400},
     ),
 ]
 

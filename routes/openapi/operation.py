@@ -45,7 +45,8 @@ class Operation:
 
     ``parameters`` has a sentence for each parameter of the path and the query, a schema where more is to be said.
     Of the project's own routes the document takes method, path and query from the route, unless ``query`` is given.
-    ``errors`` are those beyond what every route answers; ``is_open`` is one that needs no known user.
+    ``errors`` are those beyond what every route answers, ``statuses`` which of their statuses give way to others;
+    ``is_open`` is one that needs no known user.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     body: Body | None = None
     errors: tuple[type[ApiError], ...] = ()
+    statuses: Mapping[int, int] = field(default_factory=dict)
     is_open: bool = False
     error_media: str = JSON
     error_schema: Any = None

@@ -6,21 +6,23 @@ from typing import Literal
 
 import msgspec
 
+from ..users import FeedbackBody
 from .operation import BYTES, JSON, TEXT, Answer, Body, HostOperation, Operation
-from .shapes import BINARY, PLAIN, Record, array, flag, integer, mapping, members, number, text
+from .shapes import BINARY, PLAIN, Record, Words, array, flag, integer, mapping, members, number, text
 
 _USER = Record("UserResponse", "Who is asking.", {"id": text("The user's id."), "status": text("`active`.")})
-_FEEDBACK = Record(
+_FEEDBACK = Words(
+    FeedbackBody,
     "FeedbackRequest",
     "What a user has to say.",
     {
-        "type": text("What about.", enum=["missing_nodes", "general", "missing_models"]),
-        "content": text("The words."),
-        "rating": integer("One to five stars.", minimum=1, maximum=5),
-        "metadata": mapping(True, "What the page adds."),
+        "type": "What about.",
+        "content": "The words.",
+        "rating": "One to five stars.",
+        "metadata": "What the page adds: up to 64 KiB.",
     },
-    optional=("content", "rating", "metadata"),
 )
+WORDS = [_FEEDBACK]
 _THANKS = Record("FeedbackResponse", "It was kept.", {})
 
 OPERATIONS = [
@@ -31,7 +33,7 @@ OPERATIONS = [
         "Leave feedback",
         {201: Answer("It was kept on this machine.", _THANKS)},
         "Nothing is sent anywhere.",
-        body=Body(_FEEDBACK, example={"type": "general", "content": "It works.", "rating": 5}),
+        body=Body(FeedbackBody, example={"type": "general", "content": "It works.", "rating": 5}),
     ),
 ]
 

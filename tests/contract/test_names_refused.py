@@ -143,6 +143,17 @@ TAKERS = [
     Taker("deleteAsset", "DELETE", ONE, 404, NOT_THERE),
     Taker("addAssetTags", "POST", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
     Taker("removeAssetTags", "DELETE", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
+    Taker(
+        "getMaskLayers", "GET", "/api/files/mask-layers", 404, frozenset({"FILE_NOT_FOUND", "INVALID_QUERY"}),
+        lambda n, a: {"params": {"filename": n}},
+    ),
+    Taker(
+        "getVhsQueryVideo", "GET", "/api/vhs/queryvideo", 400, QUERY, lambda n, a: {"params": {"filename": n}},
+    ),
+    Taker(
+        "getVhsQueryVideo", "GET", "/api/vhs/queryvideo", 400, QUERY,
+        lambda n, a: {"params": {"filename": "x.mp4", "subfolder": n}},
+    ),
     Taker("checkAssetByHash", "HEAD", "/api/assets/hash/{name}", 400, frozenset()),
     Taker(
         "seedAssets", "POST", "/api/assets/seed", 400, frozenset({"INVALID_BODY"}),
@@ -212,6 +223,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
     others = {
         "listAssets", "getAssetTagHistogram", "listTags", "pruneAssets", "cancelAssetSeed", "getAssetSeedStatus",
         "getHealth", "listWorkflows", "getOpenApiDocument", "getApiPage", "getGlobalSubgraphs", "getNodeReplacements",
+        "listTasks", "getTask", "getUser", "submitFeedback",
     }  # fmt: skip
     others |= {route.operation for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation for route in ROUTES} - others

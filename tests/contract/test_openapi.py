@@ -22,10 +22,6 @@ from comfy_assets_node.routes._params import NoQuery
 from comfy_assets_node.routes.openapi import page
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-# Described already, but not there yet.
-PENDING = {
-    "getMaskLayers", "getTask", "getUser", "getVhsQueryVideo", "listTasks", "submitFeedback",
-}  # fmt: skip
 # What a service that is paid for answers, redirects to its storage, and what cannot happen.
 NOT_HERE = {
     ("executePrompt", "402"), ("executePrompt", "429"), ("getAssetContent", "302"), ("viewFile", "302"),
@@ -60,8 +56,7 @@ def test_every_route_is_in_it_and_nothing_else() -> None:
     hosts = {host.operation.id: (host.method, host.path) for host in openapi.HOST_OPERATIONS}
     assert ours.keys() & hosts.keys() == set()
     assert {name: (method, path) for name, (method, path, _) in OPERATIONS.items()} == {**hosts, **ours}
-    assert {operation.id for operation in openapi.OPERATIONS} == ours.keys() | PENDING
-    assert PENDING.isdisjoint(ours)
+    assert {operation.id for operation in openapi.OPERATIONS} == ours.keys()
 
 
 def test_what_passes_through_is_in_it() -> None:
@@ -151,14 +146,12 @@ class TestBesideTheContract:
         missing = {
             name: (method, path)
             for name, (method, path, _) in theirs.operations.items()
-            if name not in PENDING and OPERATIONS[name][:2] != (method, path)
+            if OPERATIONS[name][:2] != (method, path)
         }
         assert missing == {}
 
     def test_parameters_and_statuses(self, theirs: Any) -> None:
         for name, (_, _, operation) in theirs.operations.items():
-            if name in PENDING:
-                continue
             ours = OPERATIONS[name][2]
             parameters = {(p["in"], p["name"]) for p in operation.get("parameters", ())}
             assert parameters <= {(p["in"], p["name"]) for p in ours.get("parameters", ())}, name
@@ -169,7 +162,7 @@ class TestBesideTheContract:
         for name, (_, _, operation) in theirs.operations.items():
             for status, answer in operation["responses"].items():
                 schema = answer.get("content", {}).get("application/json", {}).get("schema")
-                if name in PENDING or (name, status) in NOT_HERE or schema is None or name in OTHERWISE:
+                if (name, status) in NOT_HERE or schema is None or name in OTHERWISE:
                     continue
                 our_answer = OPERATIONS[name][2]["responses"][status]
                 if "content" in our_answer:
