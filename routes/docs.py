@@ -7,16 +7,18 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
-from . import openapi
 from ._content import is_held
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
 from ._params import NoQuery
-from .openapi import page
+
+if TYPE_CHECKING:
+    from .openapi.page import Page
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ def routes_for(others: Sequence[Route]) -> list[Route]:
 
     @cache
     def document() -> Kept:
+        from . import openapi  # when somebody asks: all its words would take a share of the server's start
+
         return _kept(msgspec.json.encode(openapi.document(routes)))
 
     @endpoint(is_probe=True)
@@ -42,7 +46,7 @@ def routes_for(others: Sequence[Route]) -> list[Route]:
     @endpoint(is_probe=True)
     async def get_page(call: Call[NoQuery]) -> web.Response:
         """The page that shows it (an extension)."""
-        shown = await asyncio.to_thread(page.read)
+        shown = await asyncio.to_thread(_page)
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": shown.policy}
         return await _answer(call.request, lambda: _kept(shown.html), headers)
 
@@ -52,6 +56,12 @@ def routes_for(others: Sequence[Route]) -> list[Route]:
     ]
     routes = [*others, *own]
     return own
+
+
+def _page() -> Page:
+    from .openapi import page
+
+    return page.read()
 
 
 def _kept(body: bytes) -> Kept:

@@ -9,13 +9,15 @@ import json
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import jsonschema
 import msgspec
 import pytest
 from comfy_assets_node.comfy_assets.app import Services
-from comfy_assets_node.routes import PASSAGES, ROUTES, docs, openapi
+from comfy_assets_node.routes import PASSAGES, ROUTES, openapi
 from comfy_assets_node.routes._dispatch import Route
 from comfy_assets_node.routes._endpoint import Call
 from comfy_assets_node.routes._params import NoQuery
@@ -224,9 +226,16 @@ async def test_it_is_served(library: Any) -> None:
 async def test_it_is_made_once(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async with library.client.get("/api/openapi.json") as response:
         first = await response.read()
-    monkeypatch.setattr(docs.openapi, "document", lambda routes: pytest.fail("it is made anew"))
+    monkeypatch.setattr(openapi, "document", lambda routes: pytest.fail("it is made anew"))
     async with library.client.get("/api/openapi.json") as response:
         assert await response.read() == first
+
+
+def test_a_server_that_starts_does_not_load_the_words() -> None:
+    code = "import conftest, sys; print([name for name in sys.modules if 'routes.openapi' in name])"
+    tests = Path(__file__).resolve().parents[1]
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tests, capture_output=True, text=True, timeout=60)
+    assert (ran.stdout.strip(), ran.returncode) == ("[]", 0), ran.stderr
 
 
 async def test_without_a_store(library: Any) -> None:
