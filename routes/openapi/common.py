@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .shapes import Record, flag, integer, text
+from .shapes import Record, flag, integer, mapping, text
 
 PAGINATION = Record(
     "PaginationInfo",
@@ -15,4 +15,15 @@ PAGINATION = Record(
         "next_cursor": text("What to give as `after` for the next page, where the list has cursors."),
     },
     optional=("next_cursor",),
+)
+
+ERROR = Record(
+    "ErrorResponse",
+    "Why a request was not answered as asked.",
+    {
+        "code": text("A stable word for programs, in capitals."),
+        "message": text("A sentence for people."),
+        "details": mapping(True, "What more there is to say, for programs: which field, which ids, which limit."),
+    },
+    optional=("details",),
 )

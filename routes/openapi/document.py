@@ -20,9 +20,10 @@ from ...comfy_assets.errors import (
 from .._dispatch import Route
 from .._endpoint import Call
 from .._params import BodyTooLargeError, NoQuery
+from .common import ERROR
 from .components import Components
 from .operation import JSON, Answer, Body, HostOperation, Operation
-from .shapes import Record, Schema, Words, mapping, text
+from .shapes import Schema, Words
 
 _DESCRIPTION = """\
 The API of a hosted ComfyUI, answered on your own machine: a library of models, inputs and outputs, the jobs that made
@@ -53,17 +54,6 @@ _TAGS = {
     "Settings": "What the user has set in the page.",
     "Server": "How the server is, and what it can do.",
 }
-
-ERROR = Record(
-    "ErrorResponse",
-    "Why a request was not answered as asked.",
-    {
-        "code": text("A stable word for programs, in capitals."),
-        "message": text("A sentence for people."),
-        "details": mapping(True, "What more there is to say, for programs: which field, which ids, which limit."),
-    },
-    optional=("details",),
-)
 
 _COMMON_ERRORS: tuple[type[ApiError], ...] = (UnauthorizedError, StoreUnavailableError)
 _UNEXPECTED = "`INTERNAL_ERROR`: something went wrong; the server's log says what."

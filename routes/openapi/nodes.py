@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from ...comfy_assets.errors import SubgraphNotFoundError
 from .operation import Answer, HostOperation, Operation
-from .shapes import Record, array, flag, integer, mapping, members, text
+from .shapes import Record, array, flag, integer, mapping, members, nullable, text
 
 _BROKEN = {500: "Something went wrong; the server's log says what."}
 _STRINGS = {"type": "string"}
 
 _NODE = Record(
     "NodeInfo",
-    "A node, as the page draws it.",
+    "A node, as the page draws it. What packs leave open is null.",
     {
         "input": mapping(mapping(), "Its inputs: `required`, `optional` and `hidden`, by name."),
         "input_order": mapping(array(_STRINGS), "The names of its inputs in order."),
         "output": array(True, "The types of its outputs."),
-        "output_is_list": array({"type": "boolean"}, "Which outputs are lists."),
-        "output_name": array(_STRINGS, "The names of its outputs."),
-        "output_tooltips": array(True, "What is said of its outputs."),
+        "output_is_list": array(nullable({"type": "boolean"}), "Which outputs are lists."),
+        "output_name": array(nullable({"type": "string"}), "The names of its outputs."),
+        "output_tooltips": nullable(array(True, "What is said of its outputs.")),
         "name": text("Its type, as graphs name it."),
-        "display_name": text("Its name, as people read it."),
-        "description": text("What it does."),
-        "python_module": text("Where it comes from."),
-        "category": text("Its place in the menu."),
-        "output_node": flag("Whether it is executed for its own sake."),
-        "deprecated": flag("Whether another is to be used instead."),
-        "experimental": flag("Whether it may change."),
-        "api_node": flag("Whether it asks a service for its results."),
+        "display_name": nullable(text("Its name, as people read it.")),
+        "description": nullable(text("What it does.")),
+        "python_module": nullable(text("Where it comes from.")),
+        "category": nullable(text("Its place in the menu.")),
+        "output_node": nullable(flag("Whether it is executed for its own sake.")),
+        "deprecated": nullable(flag("Whether another is to be used instead.")),
+        "experimental": nullable(flag("Whether it may change.")),
+        "api_node": nullable(flag("Whether it asks a service for its results.")),
     },
     optional=(
         "input_order", "output_is_list", "output_name", "output_tooltips", "display_name", "description",

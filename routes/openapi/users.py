@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from ..users import FeedbackBody
+from .common import ERROR
 from .operation import BYTES, JSON, TEXT, Answer, Body, HostOperation, Operation
 from .shapes import BINARY, PLAIN, Record, Words, array, flag, integer, mapping, members, number, text
 
@@ -88,6 +89,7 @@ _STORING = {
     "overwrite": "Whether a file of this name may be replaced.",
     "full_info": "Whether the answer tells size and time.",
 }
+# ComfyUI itself sends no text along with most of these.
 _UNKNOWN_USER = {401: "The server does not know this user."}
 _BROKEN = {500: "Something went wrong."}
 _NO_FILE = {404: "There is no such file."}
@@ -140,6 +142,7 @@ HOST_OPERATIONS = [
             "Add a user, on a server for several",
             {200: Answer("The user's id.", {"type": "string"})},
             body=Body(members({"username": text("The user's name.")}), example={"username": "Ada"}),
+            error_schema={"anyOf": [ERROR, members({"error": text("A sentence for people.")})]},
         ),
         {400: "The name is missing, or taken.", 413: "The body is too large."},
     ),

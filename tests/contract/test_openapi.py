@@ -34,6 +34,7 @@ OTHERWISE = {"getSettingById", "getUsersInfo"}
 NOT_ERROR_RESPONSES = {
     "executePrompt", "getHealth", "getUserdata", "getUserdataFile", "postUserdataFile", "deleteUserdataFile",
     "moveUserdataFile", "checkAssetByHash", "listUserdataEntries",
+    "addUser",
 }  # fmt: skip
 DOCUMENT = openapi.document(ROUTES)
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
