@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
@@ -11,11 +11,13 @@ from aiohttp import web
 from ..comfy_assets.assets import viewing
 from ..comfy_assets.assets.mask_layers import find_layers
 from ..comfy_assets.assets.roots import Roots
-from ..comfy_assets.assets.video_facts import VideoFacts, video_facts
 from ..comfy_assets.errors import FileMissingError, InvalidQueryError
 from ..comfy_assets.names import FileType
 from ._dispatch import Route, is_unanswered
 from ._endpoint import Call, endpoint, error_response
+
+if TYPE_CHECKING:
+    from ..comfy_assets.assets.video_facts import VideoFacts
 
 
 class MaskLayersQuery(msgspec.Struct, frozen=True):
@@ -61,6 +63,9 @@ async def query_video(call: Call[QueryVideo]) -> dict[str, Any]:
 
 
 def _facts(roots: Roots, query: QueryVideo) -> VideoFacts:
+    """Runs in a thread, where importing what reads pictures holds nobody up."""
+    from ..comfy_assets.assets.video_facts import video_facts
+
     types: tuple[FileType, ...] = (query.type,) if query.type is not None else ("input", "output")
     for file_type in types:
         place = viewing.named(roots, file_type, query.subfolder, query.filename)
