@@ -139,6 +139,7 @@ TAKERS = [
     Taker("getAssetById", "GET", ONE, 404, NOT_THERE),
     Taker("getAssetContent", "GET", ONE + "/content", 404, NOT_THERE),
     Taker("deleteAsset", "DELETE", ONE, 404, NOT_THERE),
+    Taker("restoreAsset", "POST", ONE + "/restore", 404, NOT_THERE),
     Taker("addAssetTags", "POST", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
     Taker("removeAssetTags", "DELETE", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
     Taker("checkAssetByHash", "HEAD", "/api/assets/hash/{name}", 400, frozenset()),
