@@ -10,7 +10,14 @@ import pytest
 from comfy_assets_node.routes import ROUTES
 
 # Operations of the project's own, beside those of the contract.
-EXTENSIONS = {"restoreAsset", "listJobAssets", "listWorkflowVersions", "getWorkflowVersion"}
+EXTENSIONS = {
+    "restoreAsset",
+    "pauseAssetSeed",
+    "resumeAssetSeed",
+    "listJobAssets",
+    "listWorkflowVersions",
+    "getWorkflowVersion",
+}
 NO_FILE = "shared/contract/openapi.yaml is not beside the checkout: bodies are not checked against its schemas"
 
 

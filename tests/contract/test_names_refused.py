@@ -197,7 +197,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
     """The others take no names: listings compare text with what the store holds."""
     others = {
         "listAssets", "getAssetTagHistogram", "listTags", "pruneAssets", "cancelAssetSeed", "getAssetSeedStatus",
-        "getHealth", "listWorkflows",
+        "pauseAssetSeed", "resumeAssetSeed", "getHealth", "listWorkflows",
     }  # fmt: skip
     others |= {route.operation for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation for route in ROUTES} - others

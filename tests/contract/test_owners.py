@@ -20,6 +20,8 @@ OPERATIONS = [
     ("POST", "/api/assets/seed"),
     ("GET", "/api/assets/seed/status"),
     ("POST", "/api/assets/seed/cancel"),
+    ("POST", "/api/assets/seed/pause"),
+    ("POST", "/api/assets/seed/resume"),
     ("POST", "/api/assets/prune"),
     ("GET", "/api/workflows"),
     ("POST", "/api/workflows"),
