@@ -4,11 +4,13 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { comfyPage } from "./panel/comfy_page.mjs";
 import { SETTINGS } from "./panel/settings.mjs";
+import { watchScans } from "./panel/status/end_toasts.mjs";
 
 const TAB = "comfy-assets";
 const OPEN = "ComfyAssets.Open";
 const FIND = "ComfyAssets.Find";
 
+const page = comfyPage(app, api);
 let panel = null; // once it is loaded
 
 /** Whatever fails in the panel stays in the panel: the page goes on without it. */
@@ -25,7 +27,7 @@ function guarded(deed) {
 
 async function load() {
   const { createPanel } = await import("./panel/panel.mjs");
-  panel ??= createPanel(comfyPage(app, api));
+  panel ??= createPanel(page);
   return panel;
 }
 
@@ -86,9 +88,8 @@ app.registerExtension({
       render,
       destroy: () => panel?.unmount(),
     });
-    // Known messages, whether or not the panel is open: the page warns of those that nobody listens to.
-    for (const type of ["assets.changed", "assets.seed.started", "assets.seed.progress", "assets.seed.completed"]) {
-      api.addEventListener(type, () => {});
-    }
+    watchScans(page);
+    // The page warns of messages that nobody listens to, and the panel does only once it is open.
+    for (const type of ["assets.changed", "assets.seed.fast_complete"]) page.listen(type, () => {});
   }),
 });

@@ -7,6 +7,7 @@ import { Notices } from "./shared/notices.mjs";
 import { failure, loading } from "./shared/states.mjs";
 import { Strings } from "./shared/strings.mjs";
 import { Tabs } from "./shared/tabs.mjs";
+import { StatusLine } from "./status/status_line.mjs";
 import { LibraryTab } from "./library/library_tab.mjs";
 
 /** @param page the page around the panel; see comfy_page.mjs. */
@@ -18,6 +19,7 @@ class Panel {
   #page;
   #ready = null;
   #tabs = null;
+  #status = null;
 
   constructor(page) {
     this.#page = page;
@@ -35,6 +37,7 @@ class Panel {
     place.classList.add("ca-place");
     this.#ready ??= this.#begin();
     this.#tabs?.shown();
+    this.#status?.ask();
   }
 
   unmount() {
@@ -69,8 +72,10 @@ class Panel {
     ]));
     context.openAsset = (id) => tabs.show("library").openById(id);
     this.root.lang = language;
-    fill(this.root, h("div", { class: "ca-head" }, tabs.bar), tabs.body, notices.element);
+    const status = (this.#status = new StatusLine(context));
+    fill(this.root, h("div", { class: "ca-head" }, tabs.bar), tabs.body, status.element, notices.element);
     tabs.show("library");
+    status.ask();
   }
 }
 
