@@ -8,6 +8,7 @@ import { failure, loading } from "./shared/states.mjs";
 import { Strings } from "./shared/strings.mjs";
 import { Tabs } from "./shared/tabs.mjs";
 import { StatusLine } from "./status/status_line.mjs";
+import { JobsTab } from "./jobs/jobs_tab.mjs";
 import { LibraryTab } from "./library/library_tab.mjs";
 
 /** @param page the page around the panel; see comfy_page.mjs. */
@@ -69,8 +70,10 @@ class Panel {
     const context = { page: this.#page, client, t, language, notices, memory };
     const tabs = (this.#tabs = new Tabs(t("panel.title"), [
       { name: "library", label: t("tab.library"), make: () => new LibraryTab(context) },
+      { name: "jobs", label: t("tab.jobs"), make: () => new JobsTab(context) },
     ]));
     context.openAsset = (id) => tabs.show("library").openById(id);
+    context.openJob = (id) => tabs.show("jobs").openById(id);
     this.root.lang = language;
     const status = (this.#status = new StatusLine(context));
     fill(this.root, h("div", { class: "ca-head" }, tabs.bar), tabs.body, status.element, notices.element);
