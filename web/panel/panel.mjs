@@ -10,6 +10,7 @@ import { Tabs } from "./shared/tabs.mjs";
 import { StatusLine } from "./status/status_line.mjs";
 import { JobsTab } from "./jobs/jobs_tab.mjs";
 import { LibraryTab } from "./library/library_tab.mjs";
+import { WorkflowsTab } from "./workflows/workflows_tab.mjs";
 
 /** @param page the page around the panel; see comfy_page.mjs. */
 export function createPanel(page) {
@@ -71,6 +72,7 @@ class Panel {
     const tabs = (this.#tabs = new Tabs(t("panel.title"), [
       { name: "library", label: t("tab.library"), make: () => new LibraryTab(context) },
       { name: "jobs", label: t("tab.jobs"), make: () => new JobsTab(context) },
+      { name: "workflows", label: t("tab.workflows"), make: () => new WorkflowsTab(context) },
     ]));
     context.openAsset = (id) => tabs.show("library").openById(id);
     context.openJob = (id) => tabs.show("jobs").openById(id);
