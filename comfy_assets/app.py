@@ -32,7 +32,11 @@ from .jobs.recorder import JobRecorder
 from .jobs.service import JobService
 from .tasks.runner import TaskRunner
 from .workflows import trash as workflow_trash
+from .workflows.file_watch import FileWatch
+from .workflows.files import WorkflowFiles
+from .workflows.job_links import JobLinks
 from .workflows.service import WorkflowService
+from .workflows.shares import Shares
 
 log = logging.getLogger("comfy_assets")
 
@@ -67,6 +71,10 @@ class Services:
         self._previews: Previews | None = None
         self._jobs: JobService | None = None
         self._workflows: WorkflowService | None = None
+        self._shares: Shares | None = None
+        self._workflow_files: WorkflowFiles | None = None
+        self._workflow_watch: FileWatch | None = None
+        self._job_links: JobLinks | None = None
         self._journal: Journal | None = None
         self._journal_problem: str | None = None
         self._recorder = JobRecorder(None)
@@ -136,9 +144,24 @@ class Services:
         return self._need(self._jobs)
 
     @property
+    def workflow_files(self) -> WorkflowFiles:
+        """The files that workflows are."""
+        return self._need(self._workflow_files)
+
+    @property
+    def job_links(self) -> JobLinks:
+        """Of which workflows jobs are."""
+        return self._need(self._job_links)
+
+    @property
     def workflows(self) -> WorkflowService:
         """Saved workflows and their versions."""
         return self._need(self._workflows)
+
+    @property
+    def shares(self) -> Shares:
+        """What is published of workflows."""
+        return self._need(self._shares)
 
     @property
     def db(self) -> Database:
@@ -186,14 +209,18 @@ class Services:
         self._tasks = tasks
         self._search = SearchIndex(db, tasks, gate)
         self._assets = AssetService(db, self.host, self._search)
-        self._indexer = Indexer(db, self.host, tasks, gate, hash_files=self.config.hash_files)
-        self._follower = Follower(self.host, tasks, gate, self._indexer)
+        indexer = self._indexer = Indexer(db, self.host, tasks, gate, hash_files=self.config.hash_files)
+        self._follower = Follower(self.host, tasks, gate, indexer)
         self._uploads = Uploads(db, self.host)
         self._references = References(db, self.host)
         self._trash = TrashBin(db, self.host)
         self._editing = Editing(db, self.host, self._trash)
         self._portability = Portability(db, self.host)
-        self._workflows = WorkflowService(db)
+        files = self._workflow_files = WorkflowFiles(db, self.host, self.config.max_workflow_size)
+        self._workflow_watch = FileWatch(self.host, files)
+        self._workflows = WorkflowService(db, files)
+        self._job_links = JobLinks(db, jobs_recorded=self._recorder.flush)
+        self._shares = Shares(db, self.host, indexer, files)
         jobs = self._jobs = JobService(db, self.host, self._recorder)
         outputs = self._outputs = OutputIntake(
             db, self.host, read_files=self.config.hash_files, jobs_recorded=self._recorder.flush
@@ -210,6 +237,7 @@ class Services:
 
         def stop_workers() -> None:
             tasks.cancel_all()
+            indexer.cancel_reading()
             previews.cancel()
             outputs.cancel()
 
@@ -236,6 +264,9 @@ class Services:
         if self._search is None or self._indexer is None or self._follower is None:
             return
         self._search.start()
+        if self._workflow_watch is not None and self._job_links is not None:
+            self._workflow_watch.start(follow=self.config.follow)
+            self._job_links.start()
         if self.config.scan_on_start:
             self._indexer.start_scan()
             if self.config.follow:
@@ -243,6 +274,10 @@ class Services:
 
     async def stop(self) -> None:
         """End background work, write what is in memory, and close the store."""
+        if self._workflow_watch is not None:
+            await self._workflow_watch.close()
+        if self._job_links is not None:
+            await self._job_links.close()
         if self._search is not None:
             await self._search.close()
         if self._tasks is not None:
@@ -262,7 +297,8 @@ class Services:
             await self._db.close()
         self._db = self._tasks = self._search = self._assets = self._indexer = self._follower = None
         self._uploads = self._references = self._editing = self._trash = self._previews = None
-        self._portability = self._outputs = self._jobs = self._workflows = None
+        self._portability = self._outputs = self._jobs = None
+        self._workflows = self._shares = self._workflow_files = self._workflow_watch = self._job_links = None
 
 
 class _Journal:

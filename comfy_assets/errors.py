@@ -209,6 +209,31 @@ class WorkflowForbiddenError(ApiError):
     code = "WORKFLOW_FORBIDDEN"
 
 
+class PublishedTooLargeError(WorkflowTooLargeError):
+    """A published workflow has more bytes than the server is configured to take now."""
+
+    status = 413
+
+
+class ShareNotFoundError(ApiError):
+    """Nothing is published there, or not any more."""
+
+    status = 404
+    code = "SHARE_NOT_FOUND"
+
+
+class UnknownAssetsError(ApiError):
+    """A request names assets that there are not, or not for this user; ``details.ids`` tells which."""
+
+    code = "UNKNOWN_ASSETS"
+
+
+class UnshareableAssetsError(ApiError):
+    """Assets whose files are away cannot be published; ``details.ids`` tells which."""
+
+    code = "ASSET_NOT_SHAREABLE"
+
+
 class VersionConflictError(ApiError):
     """A change is based on another version than the latest; ``details`` tell both."""
 

@@ -306,3 +306,34 @@ class WorkflowPage:
     order: Order = "desc"
     limit: int = 20
     offset: int = 0
+
+
+class SharedAsset(msgspec.Struct, frozen=True):
+    """An asset as it was when it was published. ``id`` is a UUID that it has in the share alone.
+
+    ``hash`` is the 32-byte blake3 digest. ``kind`` is the kind of folder that it lay in (models, input, output or
+    temp), ``category`` that of a model; ``path`` leads from the category's folder, or else from that of the kind, to
+    the file: "style/ink.safetensors", with forward slashes.
+    """
+
+    id: str
+    hash: bytes
+    name: str
+    size: int
+    mime_type: str
+    kind: str
+    category: str | None
+    path: str
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What is published under a share id: a version of a workflow, its text as it was saved, and assets."""
+
+    share_id: str
+    owner: str
+    workflow_id: str
+    version: int
+    name: str
+    published_at: int
+    text: bytes
+    assets: tuple[SharedAsset, ...]

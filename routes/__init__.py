@@ -5,7 +5,22 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
-from . import _dispatch, assets, editing, files, history, jobs, prompts, queue, system, tags, uploads, workflows
+from . import (
+    _dispatch,
+    assets,
+    editing,
+    files,
+    history,
+    jobs,
+    prompts,
+    queue,
+    shares,
+    system,
+    tags,
+    uploads,
+    workflow_files,
+    workflows,
+)
 
 ROUTES: list[_dispatch.Route] = [
     *assets.ROUTES,
@@ -16,10 +31,11 @@ ROUTES: list[_dispatch.Route] = [
     *jobs.ROUTES,
     *queue.ROUTES,
     *history.ROUTES,
+    *shares.ROUTES,
     *workflows.ROUTES,
     *system.ROUTES,
 ]
-PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES]
+PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES, *workflow_files.PASSAGES]
 
 
 def middleware(services: Services) -> Middleware:

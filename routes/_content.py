@@ -11,6 +11,8 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
+from ..comfy_assets.assets.mime import is_safe_inline
+
 _ONE_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-0*[1-9]\d{0,17})", re.ASCII)
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
@@ -40,6 +42,18 @@ class ContentResponse(web.FileResponse):
         if '"' not in condition:
             return True  # none, or a date, which aiohttp compares
         return condition == await asyncio.to_thread(_etag, self._file)
+
+
+def content_response(path: Path, name: str, mime: str, *, is_inline: bool) -> ContentResponse:
+    """A file as it is sent to browsers: shown by them only where nothing in it can run."""
+    inline = is_inline and is_safe_inline(mime)
+    headers = {
+        "Content-Type": mime if inline else "application/octet-stream",
+        "Content-Disposition": disposition("inline" if inline else "attachment", name),
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-cache",
+    }
+    return ContentResponse(path, headers)
 
 
 def is_one_range(text: str) -> bool:

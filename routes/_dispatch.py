@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -39,19 +40,27 @@ class Route:
 
 @dataclass(frozen=True)
 class Passage:
-    """A fixed path that stays the host's, and what its requests go through on their way there."""
+    """A path that stays the host's, and what its requests go through on their way there; see ``Route``."""
 
     method: str
     path: str
     handler: PassageHandler
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The request methods that it is for."""
+        return (self.method,)
 
-class Router:
-    """Finds the route of a request: fixed paths first, then patterns in the order given."""
 
-    def __init__(self, routes: list[Route]) -> None:
-        self._fixed: dict[tuple[str, str], Route] = {}
-        self._patterns: dict[str, list[tuple[re.Pattern[str], Route]]] = {}
+T = TypeVar("T", Route, Passage)
+
+
+class Router(Generic[T]):
+    """Finds the route, or the passage, of a request: fixed paths first, then patterns in the order given."""
+
+    def __init__(self, routes: list[T]) -> None:
+        self._fixed: dict[tuple[str, str], T] = {}
+        self._patterns: dict[str, list[tuple[re.Pattern[str], T]]] = {}
         for route in routes:
             for method in route.methods:
                 if "{" not in route.path:
@@ -59,7 +68,7 @@ class Router:
                 else:
                     self._patterns.setdefault(method, []).append((_pattern(route.path), route))
 
-    def find(self, method: str, raw_path: str) -> tuple[Route, Mapping[str, str]] | None:
+    def find(self, method: str, raw_path: str) -> tuple[T, Mapping[str, str]] | None:
         """The route and its path parameters, or None when the request is not ours."""
         route = self._fixed.get((method, raw_path))
         if route is not None:
@@ -73,14 +82,14 @@ class Router:
 def middleware(routes: list[Route], passages: list[Passage], services: Services) -> Middleware:
     """The middleware that puts these routes, and these passages, in front of an application's own."""
     router = Router(routes)
-    through = {(passage.method, passage.path): passage.handler for passage in passages}
+    through = Router(passages)
 
     @web.middleware
     async def comfy_assets(request: web.Request, handler: Handler) -> web.StreamResponse:
         found = router.find(request.method, request.rel_url.raw_path)
         if found is None:
-            passage = through.get((request.method, request.rel_url.raw_path))
-            return await (handler(request) if passage is None else passage(request, handler, services))
+            passage = through.find(request.method, request.rel_url.raw_path)
+            return await (handler(request) if passage is None else passage[0].handler(request, handler, services))
         route, parameters = found
         if route.when is not None and not route.when(request, services):
             return await handler(request)

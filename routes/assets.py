@@ -8,12 +8,11 @@ import msgspec
 from aiohttp import web
 
 from ..comfy_assets import cursor, words
-from ..comfy_assets.assets.mime import is_safe_inline
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import InvalidBodyError, InvalidCursorError, InvalidHashError
 from ..comfy_assets.models import Asset, AssetFilter, AssetSort, Order, Page, PageRequest
 from ._asset_body import AssetBody, asset_body, utc_time
-from ._content import ContentResponse, disposition
+from ._content import content_response
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
 from ._params import (
@@ -110,14 +109,7 @@ async def get_asset(call: Call[NoQuery]) -> AssetBody:
 async def get_content(call: Call[Content]) -> web.StreamResponse:
     """The asset's bytes, whole or in ranges (getAssetContent)."""
     asset, path = await call.services.assets.content(call.path["id"], call.user)
-    inline = call.query.disposition == "inline" and is_safe_inline(asset.mime_type)
-    headers = {
-        "Content-Type": asset.mime_type if inline else "application/octet-stream",
-        "Content-Disposition": disposition("inline" if inline else "attachment", asset.name),
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "private, no-cache",
-    }
-    return ContentResponse(path, headers)
+    return content_response(path, asset.name, asset.mime_type, is_inline=call.query.disposition == "inline")
 
 
 @endpoint()

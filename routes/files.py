@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -39,7 +39,12 @@ async def view_file(call: Call[ViewFile]) -> web.Response:
     if not query.filename:
         raise InvalidQueryError("filename is missing.", details={"field": "filename"})
     wanted = Wanted(query.type, query.subfolder, query.filename, query.res, _PLANES[query.channel])
-    answer = await call.services.previews.get(wanted, call.user, lambda key: is_held(call.request, _etag(key)))
+    return await thumbnail(call, wanted, call.user)
+
+
+async def thumbnail(call: Call[Any], wanted: Wanted, owner: str) -> web.Response:
+    """The thumbnail of a file that the owner can see, unless the client has it."""
+    answer = await call.services.previews.get(wanted, owner, lambda key: is_held(call.request, _etag(key)))
     headers = {"ETag": _etag(answer.key), "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
     if answer.body is None:
         return web.Response(status=304, headers=headers)

@@ -52,6 +52,8 @@ class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def list_jobs(call: Call[ListJobs]) -> dict[str, Any]:
     """One page of jobs (listJobs)."""
     page_request = _page_request(call.query)
+    if call.query.workflow_id is not None:
+        await call.services.job_links.complete()
     page = await call.services.jobs.list(_filter(call.query, call.user), page_request)
     pagination: dict[str, Any] = {
         "offset": page_request.offset,

@@ -11,7 +11,7 @@ import msgspec
 
 from ..db import assets, entries, files, references, tags, trash
 from ..db.connection import Database, Transaction
-from ..db.entries import FileRow
+from ..db.entries import FileRow, Use
 from ..errors import AssetInUseError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
 from ..host.base import Host
 from ..models import UPLOADED, ZERO_ID, Asset, AssetEdit
@@ -124,17 +124,28 @@ async def _get(tx: Transaction, asset_id: str, owner: str) -> Asset:
 async def _deletable(tx: Transaction, asset_id: str, owner: str) -> tuple[Asset, FileRow | None]:
     """An asset that may be deleted, and the file that goes with it. Raises AssetNotFoundError, AssetInUseError."""
     asset = await _get(tx, asset_id, owner)
-    await _refuse_if_used(tx, asset)
+    await _refuse_if_used(tx, asset, owner)
     return asset, await _file_to_take(tx, asset)
 
 
-async def _refuse_if_used(tx: Transaction, asset: Asset) -> None:
-    used_by = await entries.uses_of(tx, asset.row_id)
+async def _refuse_if_used(tx: Transaction, asset: Asset, owner: str) -> None:
+    used_by = [_shown(use, owner) for use in await entries.uses_of(tx, asset.row_id)]
     if used_by:
         raise AssetInUseError(
-            "The asset cannot be deleted: " + ", ".join(f"{kind} {user}" for kind, user in used_by) + " refers to it.",
-            details={"id": asset.id, "used_by": [{"kind": kind, "id": user} for kind, user in used_by]},
+            "The asset cannot be deleted: " + ", ".join(_words(use) for use in used_by) + " refers to it.",
+            details={"id": asset.id, "used_by": used_by},
         )
+
+
+def _shown(use: Use, owner: str) -> dict[str, str]:
+    """A use as the owner may know of it: another's share id would let them read what was shared."""
+    if use.owner is not None and use.owner != owner:
+        return {"kind": use.kind, "owner": use.owner}
+    return {"kind": use.kind, "id": use.id, **({"name": use.name} if use.name is not None else {})}
+
+
+def _words(use: dict[str, str]) -> str:
+    return f"{use['kind']} {use['id']}" if "id" in use else f"a {use['kind']} of {use['owner']}"
 
 
 async def _file_to_take(tx: Transaction, asset: Asset) -> FileRow | None:

@@ -110,6 +110,14 @@ class HashRun:
         async with self._db.transaction() as tx:
             await tags.drop_unused_sets(tx)
 
+    async def read(self, ids: Sequence[int]) -> None:
+        """Read those of these files, one after another, whose content is not known as they are now."""
+        for _ in range(_ROUNDS):
+            found = await files.present_among(self._db, ids)
+            outcomes = await asyncio.to_thread(self._read_unknown, found)
+            if not await self._record(outcomes):
+                break
+
     async def _pass(
         self, hash_batch: Callable[[list[Pending]], Awaitable[list[_Outcome]]], *, small: bool, batch: int
     ) -> int:
@@ -141,6 +149,10 @@ class HashRun:
     async def _hash_large(self, batch: list[Pending]) -> list[_Outcome]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._read_slice, batch)
+
+    def _read_unknown(self, found: Sequence[Pending]) -> list[_Outcome]:
+        """Read those of the files that were not read, or are not as they were then."""
+        return self._read_slice([file for file in found if file.state != files.HASHED or not _is_as_recorded(file)])
 
     def _read_slice(self, batch: Sequence[Pending]) -> list[_Outcome]:
         """Read files one after another; stops early, with what is done, when cancelled."""
@@ -191,6 +203,14 @@ class HashRun:
         self.progress.hashed += len(hashed)
         self.progress.unreadable += len(failures)
         return sum(m.stat is not None for m in moved)
+
+
+def _is_as_recorded(file: Pending) -> bool:
+    try:
+        info = (Path(extended(file.path)) / file.name).stat()
+    except OSError:
+        return False
+    return file_stat(info)[:2] == (file.size, file.mtime_ns)
 
 
 def _look_again(file: Pending) -> _Outcome:

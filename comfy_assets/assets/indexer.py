@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from ..db import folders
 from ..db.connection import Database
 from ..host.base import Host
-from ..tasks.cancel import Cancelled
+from ..tasks.cancel import Cancelled, CancelToken
 from ..tasks.runner import Task, TaskRunner
 from .gate import WorkGate
 from .hashing import WORKERS, HashRun
@@ -35,6 +36,7 @@ class Indexer:
         self._files_to_hash = False
         self.is_followed = False  # whether changes on disk are noticed without a scan
         self._is_seeding = False  # a scan was asked for, and its end is to be told of
+        self._reading = CancelToken()
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="comfy-assets-hash")
 
     def start_scan(self, only: frozenset[str] | None = None) -> tuple[Task, bool]:
@@ -54,6 +56,15 @@ class Indexer:
         if self._hash_files:
             self._files_to_hash = True
             self._tasks.start(HASH, self._hash)
+
+    async def read_now(self, ids: Sequence[int]) -> None:
+        """Read those of these files whose content is not known as they are now.
+
+        Somebody waits for it: it does not wait for prompts that are executed.
+        """
+        gate = WorkGate(lambda: False)
+        run = HashRun(self._db, self._host, gate, self._pool, self._reading, is_followed=self.is_followed)
+        await run.read(ids)
 
     def cancel(self) -> bool:
         """Ask the scan and the hash run to stop; answers whether any was under way."""
@@ -111,8 +122,13 @@ class Indexer:
             answer["error_message"] = failed[0]
         return answer
 
+    def cancel_reading(self) -> None:
+        """Let the threads end in which files are read that somebody waits for."""
+        self._reading.cancel()
+
     def close(self) -> None:
         """Let the worker threads end."""
+        self.cancel_reading()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _scan(self, task: Task, only: frozenset[str] | None) -> None:

@@ -47,7 +47,7 @@ class References:
                 owner=owner,
                 name=name,
                 mime_type=declared.mime_type or source.mime_type,
-                tags=_tags(declared.tags, source.name, place.category, roots),
+                tags=typed_tags(declared.tags, source.name, place.category, roots),
                 origin=REFERENCE,
                 created_at=time.time_ns() // 1_000_000,
                 user_metadata=declared.user_metadata,
@@ -60,7 +60,7 @@ class References:
         return Created(asset, is_new=True)
 
 
-def _tags(tags: tuple[str, ...], file_name: str, category: str | None, roots: Roots) -> tuple[str, ...]:
+def typed_tags(tags: tuple[str, ...], file_name: str, category: str | None, roots: Roots) -> tuple[str, ...]:
     """The tags as given, and for models the type that says which loaders take the file."""
     if category is None:
         return tags

@@ -11,7 +11,7 @@ from io import TextIOWrapper
 
 from .. import VERSION
 from ..errors import ApiError, StoreError
-from . import duplicates, jobs, library, serve, trash, verify, workflows
+from . import bundles, duplicates, jobs, library, serve, trash, verify, workflows
 from .command import NotConfirmed
 
 
@@ -39,6 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--verbose", action="store_true", help="say more about what happens")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (serve, library, jobs, duplicates, verify, trash, workflows):
+    for group in (serve, library, jobs, duplicates, verify, trash, workflows, bundles):
         group.add_to(commands)
     return parser

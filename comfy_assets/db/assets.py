@@ -147,6 +147,18 @@ async def hash_exists(db: Database | Transaction, digest: bytes, owner: str) -> 
     return bool(rows)
 
 
+async def reachable(db: Database | Transaction, digests: Sequence[bytes], owner: str) -> set[bytes]:
+    """Those of the contents of which ``hash_exists`` says so."""
+    rows = await db.fetch_all(
+        "SELECT DISTINCT c.hash FROM contents c JOIN assets a ON a.content_id = c.id"
+        f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE {tags.VISIBLE}"
+        f" AND c.hash IN ({', '.join('?' * len(digests))}) AND EXISTS (SELECT 1 FROM assets b"
+        " JOIN files f ON f.id = b.id WHERE b.content_id = c.id AND f.missing = 0)",
+        (owner, *digests),
+    )
+    return {row[0] for row in rows}
+
+
 async def count(db: Database) -> int:
     """The number of assets of all owners, deleted ones not counted."""
     row = await db.fetch_one("SELECT coalesce(sum(asset_count), 0) FROM tag_sets WHERE hidden = 0")

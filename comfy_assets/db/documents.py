@@ -1,4 +1,4 @@
-"""Large texts, each kept once, for as long as a content, a job or a version of a workflow has it."""
+"""Large texts, each kept once, for as long as a content, a job, a version of a workflow or a share has it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ async def drop_unused(tx: Transaction, ids: Iterable[int]) -> None:
         " AND NOT EXISTS (SELECT 1 FROM job_records WHERE graph_id = documents.id)"
         " AND NOT EXISTS (SELECT 1 FROM job_records WHERE workflow_id = documents.id)"
         " AND NOT EXISTS (SELECT 1 FROM workflow_versions WHERE document_id = documents.id)"
+        " AND NOT EXISTS (SELECT 1 FROM shares WHERE document_id = documents.id)"
         " AND id NOT IN (SELECT document_id FROM content_documents"
         " WHERE document_id IN (SELECT value FROM json_each(?1)))",
         (msgspec.json.encode(list(ids)).decode(),),

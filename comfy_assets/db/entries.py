@@ -10,6 +10,8 @@ from .connection import Transaction
 from .contents import Facts
 from .files import HASHED
 from .folders import FolderRow
+from .shares import DELETED_USE as DELETED_SHARE
+from .shares import USE as SHARE
 from .workflow_trash import DELETED_USE
 
 
@@ -108,13 +110,26 @@ async def touch(tx: Transaction, row_id: int, now: int) -> None:
     await tx.execute("UPDATE assets SET updated_at = ? WHERE id = ?", (now, row_id))
 
 
-async def uses_of(tx: Transaction, row_id: int) -> list[tuple[str, str]]:
-    """What keeps an asset from being deleted: kinds and ids."""
+@dataclass(frozen=True)
+class Use:
+    """What keeps an asset from being deleted. Of a share, also whose it is, and the name it was published under."""
+
+    kind: str
+    id: str
+    owner: str | None = None
+    name: str | None = None
+
+
+async def uses_of(tx: Transaction, row_id: int) -> list[Use]:
+    """What keeps an asset from being deleted."""
     rows = await tx.fetch_all(
-        f"SELECT kind, used_by FROM asset_uses WHERE asset_id = ? AND kind <> '{DELETED_USE}' ORDER BY 1, 2",
+        "SELECT u.kind, u.used_by, w.owner, s.name FROM asset_uses u"
+        f" LEFT JOIN shares s ON s.share_id = u.used_by AND u.kind = '{SHARE}'"
+        " LEFT JOIN workflows w ON w.id = s.workflow_id"
+        f" WHERE u.asset_id = ? AND u.kind NOT IN ('{DELETED_USE}', '{DELETED_SHARE}') ORDER BY 1, 2",
         (row_id,),
     )
-    return [(row[0], row[1]) for row in rows]
+    return [Use(*row) for row in rows]
 
 
 @dataclass(frozen=True)

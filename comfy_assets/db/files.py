@@ -349,6 +349,16 @@ async def pending(db: Database, *, after_id: int, small_below: int, small: bool,
     return [Pending(*row) for row in rows]
 
 
+async def present_among(db: Database, ids: Sequence[int]) -> list[Pending]:
+    """Those of the files that are not marked missing, be their content known or not."""
+    rows = await db.fetch_all(
+        "SELECT f.id, d.path, f.name, f.size, f.mtime_ns, f.state FROM files f JOIN folders d ON d.id = f.folder_id"
+        " WHERE f.missing = 0 AND f.id IN (SELECT value FROM json_each(?))",
+        (_ids(ids),),
+    )
+    return [Pending(*row) for row in rows]
+
+
 async def pending_totals(db: Database) -> tuple[int, int]:
     """How many files are to be hashed, and their bytes."""
     row = await db.fetch_one(

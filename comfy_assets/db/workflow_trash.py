@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from . import documents
+from . import documents, shares
 from .connection import Database, Transaction
 from .workflows import USE
 
@@ -25,15 +25,17 @@ class DeletedWorkflow(msgspec.Struct, frozen=True):
 
 
 async def hide(tx: Transaction, row_id: int, now: int) -> None:
-    """Delete a workflow at ``now`` (ms), so that it can come back. Its versions keep no assets meanwhile."""
+    """Delete a workflow at ``now`` (ms), so that it can come back. Its versions and its share keep no assets then."""
     await tx.execute("UPDATE workflows SET deleted_at = ? WHERE id = ?", (now, row_id))
     await _change_uses(tx, row_id, USE, DELETED_USE)
+    await shares.change_uses(tx, row_id, shares.USE, shares.DELETED_USE)
 
 
 async def show(tx: Transaction, row_id: int) -> None:
     """Let a deleted workflow be there again."""
     await tx.execute("UPDATE workflows SET deleted_at = NULL WHERE id = ?", (row_id,))
     await _change_uses(tx, row_id, DELETED_USE, USE)
+    await shares.change_uses(tx, row_id, shares.DELETED_USE, shares.USE)
 
 
 async def _change_uses(tx: Transaction, row_id: int, kind: str, new_kind: str) -> None:
@@ -70,7 +72,7 @@ async def rows_deleted(tx: Transaction, before: int, limit: int) -> list[int]:
 
 
 async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
-    """Remove workflows for good, with their versions and the texts that nothing else has."""
+    """Remove workflows for good, with their versions, their shares and the texts that nothing else has."""
     ids = msgspec.json.encode(row_ids).decode()
     versions = await tx.fetch_all(
         "SELECT uuid, document_id FROM workflow_versions WHERE workflow_id IN (SELECT value FROM json_each(?))", (ids,)
@@ -79,5 +81,6 @@ async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
         f"DELETE FROM asset_uses WHERE used_by = ? AND kind IN ('{USE}', '{DELETED_USE}')",
         [(version_id,) for version_id, _ in versions],
     )
+    await shares.remove_of(tx, row_ids)
     await tx.execute("DELETE FROM workflows WHERE id IN (SELECT value FROM json_each(?))", (ids,))
     await documents.drop_unused(tx, {document_id for _, document_id in versions})

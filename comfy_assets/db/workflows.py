@@ -34,12 +34,17 @@ class NewWorkflow(msgspec.Struct, frozen=True, gc=False):
 
 
 class NewVersion(msgspec.Struct, frozen=True, gc=False):
-    """A version to be added, at a time in ms; see ``models.WorkflowVersion``."""
+    """A version to be added, at a time in ms; see ``models.WorkflowVersion``.
+
+    ``graph_id`` is the id inside its text, ``graph_digest`` that of what in it is executed.
+    """
 
     id: str
     number: int
     created_by: str
     at: int
+    graph_id: str | None = None
+    graph_digest: bytes | None = None
 
 
 async def add(tx: Transaction, new: NewWorkflow) -> int:
@@ -74,21 +79,37 @@ async def advance(tx: Transaction, row_id: int, base: int, now: int) -> bool:
 
 
 async def add_version(tx: Transaction, row_id: int, new: NewVersion, document: Document) -> None:
-    """Add a version of a workflow. The text is kept once, whatever else has it."""
+    """Add a version of a workflow, its latest. The text is kept once, whatever else has it."""
     await tx.execute("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", (document.hash, document.body))
     await tx.execute(
-        "INSERT INTO workflow_versions (uuid, workflow_id, version, document_id, created_by, created_at)"
-        " SELECT ?1, ?2, ?3, id, ?5, ?6 FROM documents WHERE hash = ?4",
-        (new.id, row_id, new.number, document.hash, new.created_by, new.at),
+        "INSERT INTO workflow_versions"
+        " (uuid, workflow_id, version, document_id, created_by, created_at, graph_id, graph_digest)"
+        " SELECT ?1, ?2, ?3, id, ?5, ?6, ?7, ?8 FROM documents WHERE hash = ?4",
+        (
+            new.id,
+            row_id,
+            new.number,
+            document.hash,
+            new.created_by,
+            new.at,
+            new.graph_id,
+            new.graph_digest,
+        ),
     )
+    await tx.execute("UPDATE workflows SET graph_id = ? WHERE id = ?", (new.graph_id, row_id))
 
 
 async def copy_version(tx: Transaction, row_id: int, new: NewVersion, source: WorkflowVersion) -> None:
     """Add a version of a workflow that is, and names, what another version is and names."""
     await tx.execute(
-        "INSERT INTO workflow_versions (uuid, workflow_id, version, document_id, created_by, created_at)"
-        " SELECT ?1, ?2, ?3, document_id, ?5, ?6 FROM workflow_versions WHERE id = ?4",
+        "INSERT INTO workflow_versions"
+        " (uuid, workflow_id, version, document_id, created_by, created_at, graph_id, graph_digest)"
+        " SELECT ?1, ?2, ?3, document_id, ?5, ?6, graph_id, graph_digest FROM workflow_versions WHERE id = ?4",
         (new.id, row_id, new.number, source.row_id, new.created_by, new.at),
+    )
+    await tx.execute(
+        "UPDATE workflows SET graph_id = (SELECT graph_id FROM workflow_versions WHERE id = ?) WHERE id = ?",
+        (source.row_id, row_id),
     )
     await tx.execute(
         f"INSERT INTO asset_uses (asset_id, kind, used_by) SELECT asset_id, '{USE}', ?1 FROM asset_uses"
@@ -134,6 +155,29 @@ async def by_path(db: Database | Transaction, owner: str, path: str) -> Workflow
         f"SELECT {COLUMNS} FROM workflows w WHERE w.owner = ? AND w.path = ? AND w.deleted_at IS NULL", (owner, path)
     )
     return Workflow(*rows[0]) if rows else None
+
+
+async def called(db: Database, text: str) -> list[Workflow]:
+    """All users' workflows of this name, whatever its case, or whose file is at this path, unless deleted."""
+    rows = await db.fetch_all(
+        f"SELECT {COLUMNS} FROM workflows w WHERE (w.name_key = ?1 OR w.path = ?2) AND w.deleted_at IS NULL"
+        " ORDER BY w.id LIMIT 10",
+        (text.casefold(), text),
+    )
+    return [Workflow(*row) for row in rows]
+
+
+async def assets_called(db: Database, owner: str, named: Iterable[tuple[str, str, str]]) -> list[str]:
+    """The ids of assets that the owner can see and that names mean, as ``link_files`` has them."""
+    found: set[str] = set()
+    for file in named:
+        rows = await db.fetch_all(
+            f"SELECT a.uuid FROM {PLACES} JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id"
+            f" WHERE {tags.VISIBLE.replace('?', '?5')}",
+            (*place(*file), owner),
+        )
+        found.update(row[0] for row in rows)
+    return sorted(found)
 
 
 async def edit(tx: Transaction, row_id: int, change: WorkflowEdit, now: int) -> None:

@@ -10,6 +10,7 @@ from blake3 import blake3
 from ..db.contents import Document
 from ..errors import UnprocessableBodyError
 from ..jobs import json_text
+from .digest import graph_digest, graph_id
 from .graphs import Named, names_in
 
 _LEVEL = 6
@@ -17,20 +18,23 @@ _LEVEL = 6
 
 @dataclass(frozen=True)
 class Draft:
-    """A text as it is stored, and what it names."""
+    """A text as it is stored, what it names, the id that it gives itself, and the digest of what is executed."""
 
     document: Document
     named: Named
+    graph_id: str | None
+    graph_digest: bytes
 
 
 def draft(text: bytes) -> Draft:
     """The draft of a workflow's text. Raises UnprocessableBodyError for what is no JSON object in UTF-8."""
     try:
         workflow = json_text.decode(text)
+        if not isinstance(workflow, dict):
+            raise UnprocessableBodyError("workflow_json must be a JSON object.", details={"field": "workflow_json"})
+        document = Document("", blake3(text).digest(), zlib.compress(text, _LEVEL))
+        return Draft(document, names_in(workflow), graph_id(workflow), graph_digest(workflow))
     except (ValueError, RecursionError) as error:
         raise UnprocessableBodyError(
             f"workflow_json is not valid JSON: {error}.", details={"field": "workflow_json"}
         ) from error
-    if not isinstance(workflow, dict):
-        raise UnprocessableBodyError("workflow_json must be a JSON object.", details={"field": "workflow_json"})
-    return Draft(Document("", blake3(text).digest(), zlib.compress(text, _LEVEL)), names_in(workflow))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..assets.identity import new_ids
-from ..db import workflow_lists, workflow_trash, workflows
+from ..db import workflow_files, workflow_lists, workflow_trash, workflows
 from ..db.connection import Database, Transaction
 from ..db.workflows import NewVersion, NewWorkflow
 from ..errors import (
@@ -29,7 +28,10 @@ from ..models import (
     WorkflowVersion,
     WorkflowView,
 )
-from .drafts import Draft, draft
+from . import taking_up
+from .drafts import draft
+from .files import WorkflowFiles
+from .taking_up import now_ms
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,24 @@ class Saved:
 
 
 class WorkflowService:
-    """Questions about workflows, and changes to them. Texts are JSON objects in UTF-8, kept letter by letter."""
+    """Questions about workflows, and changes to them. Texts are JSON objects in UTF-8, kept letter by letter.
 
-    def __init__(self, db: Database) -> None:
+    What is asked for is as the workflow's file is, and what is changed is written to it.
+    """
+
+    def __init__(self, db: Database, files: WorkflowFiles) -> None:
         self._db = db
+        self._files = files
 
     async def create(self, about: About, text: bytes, owner: str) -> Workflow:
         """A new workflow with its first version (createWorkflow). Raises UnprocessableBodyError."""
         prepared = await asyncio.to_thread(draft, text)
         async with self._db.transaction() as tx:
-            row_id, version, workflow_id = await _add(tx, about, owner)
-            await _add_version(tx, row_id, version, prepared)
-            return await _existing(tx, workflow_id, owner)
+            row_id, workflow_id = await _add(tx, about, owner)
+            await taking_up.add_version(tx, row_id, 1, owner, prepared)
+            made = await _existing(tx, workflow_id, owner)
+        await self._files.write(row_id)
+        return made
 
     async def list(self, wanted: WorkflowFilter, page: WorkflowPage) -> Page[Workflow]:
         """One page of the workflows that pass the filter (listWorkflows)."""
@@ -71,7 +79,14 @@ class WorkflowService:
 
     async def get(self, workflow_id: str, owner: str) -> Workflow:
         """The workflow (getWorkflow). Raises WorkflowNotFoundError, or WorkflowForbiddenError for another user's."""
-        return await _existing(self._db, workflow_id, owner)
+        return await self._current(workflow_id, owner)
+
+    async def _current(self, workflow_id: str, owner: str) -> Workflow:
+        """The workflow, with what its file holds now."""
+        workflow = await _existing(self._db, workflow_id, owner)
+        if await self._files.refresh(workflow.id):
+            return await _existing(self._db, workflow_id, owner)
+        return workflow
 
     async def update(self, workflow_id: str, change: WorkflowEdit, owner: str) -> Workflow:
         """Change what is said of a workflow (updateWorkflow). Raises WorkflowNotFoundError."""
@@ -79,21 +94,27 @@ class WorkflowService:
             workflow = await _own(tx, workflow_id, owner)
             if change == WorkflowEdit():
                 return workflow
-            await workflows.edit(tx, workflow.row_id, change, _now())
-            return await _existing(tx, workflow_id, owner)
+            await workflows.edit(tx, workflow.row_id, change, now_ms())
+            changed = await _existing(tx, workflow_id, owner)
+        if (workflow.name, workflow.default_view) != (changed.name, changed.default_view):
+            await self._files.rename(changed.row_id)
+        return changed
 
     async def delete(self, workflow_id: str, owner: str) -> None:
         """Delete a workflow (deleteWorkflow); it can be brought back. Raises WorkflowNotFoundError."""
+        await self._files.refresh((await _own(self._db, workflow_id, owner)).id)
         async with self._db.transaction() as tx:
             workflow = await _own(tx, workflow_id, owner)
-            await workflow_trash.hide(tx, workflow.row_id, _now())
+            await workflow_trash.hide(tx, workflow.row_id, now_ms())
+            await workflow_files.set_removal(tx, workflow.row_id, wanted=True)
+        await self._files.remove(owner)
 
     async def content(self, workflow_id: str, owner: str, number: int | None = None) -> WorkflowContent:
         """A version and its text (getWorkflowContent); None is the latest.
 
         Raises as ``get`` does, and WorkflowVersionNotFoundError.
         """
-        workflow = await _existing(self._db, workflow_id, owner)
+        workflow = await self._current(workflow_id, owner)
         found = await workflows.body_of(self._db, workflow.row_id, number, owner)
         if found is None:
             raise _no_version(workflow, number)
@@ -102,7 +123,7 @@ class WorkflowService:
 
     async def versions(self, workflow_id: str, owner: str, limit: int, offset: int) -> tuple[Workflow, Sequence[Saved]]:
         """Versions of a workflow, the latest first. Raises as ``get`` does."""
-        workflow = await _existing(self._db, workflow_id, owner)
+        workflow = await self._current(workflow_id, owner)
         found = await workflows.versions_of(self._db, workflow.row_id, limit, offset)
         return workflow, [Saved(workflow, version) for version in found if version.number <= workflow.latest_version]
 
@@ -112,20 +133,22 @@ class WorkflowService:
         Raises as ``get`` does, VersionConflictError when another is the latest, and UnprocessableBodyError.
         """
         prepared = await asyncio.to_thread(draft, text)
+        await self._current(workflow_id, owner)
         async with self._db.transaction() as tx:
             workflow = await _existing(tx, workflow_id, owner)
-            now = _now()
-            if not await workflows.advance(tx, workflow.row_id, base, now):
+            if not await workflows.advance(tx, workflow.row_id, base, now_ms()):
                 raise _conflict(workflow, base)
-            new = NewVersion(new_ids(1)[0], base + 1, owner, now)
-            await _add_version(tx, workflow.row_id, new, prepared)
-            return await _saved(tx, workflow_id, owner)
+            await taking_up.add_version(tx, workflow.row_id, base + 1, owner, prepared)
+            saved = await _saved(tx, workflow_id, owner)
+        await self._files.write(workflow.row_id)
+        return saved
 
     async def fork(self, workflow_id: str, number: int, name: str | None, owner: str) -> Workflow:
         """A new workflow whose first version is a version of this one (forkWorkflow).
 
         Raises as ``get`` does, and WorkflowVersionNotFoundError.
         """
+        await self._current(workflow_id, owner)
         async with self._db.transaction() as tx:
             source = await _existing(tx, workflow_id, owner)
             version = await workflows.version_of(tx, source.row_id, number)
@@ -138,15 +161,17 @@ class WorkflowService:
                 source.id,
                 version.id,
             )
-            row_id, new, fork_id = await _add(tx, about, owner)
-            await workflows.copy_version(tx, row_id, new, version)
-            return await _existing(tx, fork_id, owner)
+            row_id, fork_id = await _add(tx, about, owner)
+            first = NewVersion(new_ids(1)[0], 1, owner, now_ms())
+            await workflows.copy_version(tx, row_id, first, version)
+            fork = await _existing(tx, fork_id, owner)
+        await self._files.write(row_id)
+        return fork
 
 
-async def _add(tx: Transaction, about: About, owner: str) -> tuple[int, NewVersion, str]:
-    """Add a workflow; answers its row, the first version that it is to have, and its id."""
-    workflow_id, version_id = new_ids(2)
-    now = _now()
+async def _add(tx: Transaction, about: About, owner: str) -> tuple[int, str]:
+    """Add a workflow, which is to have a version 1; answers its row and its id."""
+    workflow_id = new_ids(1)[0]
     new = NewWorkflow(
         workflow_id,
         owner,
@@ -155,16 +180,9 @@ async def _add(tx: Transaction, about: About, owner: str) -> tuple[int, NewVersi
         about.default_view,
         about.forked_from_id,
         about.forked_from_version_id,
-        now,
+        now_ms(),
     )
-    return await workflows.add(tx, new), NewVersion(version_id, 1, owner, now), workflow_id
-
-
-async def _add_version(tx: Transaction, row_id: int, new: NewVersion, prepared: Draft) -> None:
-    await workflows.add_version(tx, row_id, new, prepared.document)
-    named = prepared.named
-    await workflows.link_files(tx, new.id, new.created_by, named.files)
-    await workflows.link_references(tx, new.id, new.created_by, named.asset_ids, named.digests)
+    return await workflows.add(tx, new), workflow_id
 
 
 async def _existing(db: Database | Transaction, workflow_id: str, owner: str) -> Workflow:
@@ -176,10 +194,10 @@ async def _existing(db: Database | Transaction, workflow_id: str, owner: str) ->
     return workflow
 
 
-async def _own(tx: Transaction, workflow_id: str, owner: str) -> Workflow:
+async def _own(db: Database | Transaction, workflow_id: str, owner: str) -> Workflow:
     """The workflow; another user's is as good as none."""
     try:
-        return await _existing(tx, workflow_id, owner)
+        return await _existing(db, workflow_id, owner)
     except WorkflowForbiddenError:
         raise _not_found(workflow_id) from None
 
@@ -216,7 +234,3 @@ def _canonical(workflow_id: str) -> str:
         return str(uuid.UUID(workflow_id))
     except ValueError:
         raise _not_found(workflow_id) from None
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

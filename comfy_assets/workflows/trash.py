@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from ..db import workflow_trash, workflows
+from ..db import workflow_files, workflow_trash, workflows
 from ..db.connection import Database
 from ..db.workflow_trash import DeletedWorkflow
 from ..errors import WorkflowNotFoundError
@@ -22,10 +22,14 @@ async def deleted(db: Database) -> list[DeletedWorkflow]:
 
 
 async def restore(db: Database, workflow_id: str) -> Workflow:
-    """Bring a deleted workflow back, with all its versions. Raises WorkflowNotFoundError where none is deleted."""
+    """Bring a deleted workflow back, with all its versions; a server writes its file again.
+
+    Raises WorkflowNotFoundError where none is deleted.
+    """
     async with db.transaction() as tx:
         found = await workflow_trash.get(tx, _canonical(workflow_id))
         if found is not None:
+            await workflow_files.release(tx, found.row_id)
             await workflow_trash.show(tx, found.row_id)
             workflow = await workflows.get(tx, found.id)
             if workflow is not None:

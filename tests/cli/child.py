@@ -17,10 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fault"))
 import checkout
 
 checkout.load()
-from comfy_assets_node.comfy_assets.assets import linking, verify  # noqa: E402
+from comfy_assets_node.comfy_assets.assets import delivery, linking, placing, verify  # noqa: E402
 from comfy_assets_node.comfy_assets.cli import main  # noqa: E402
 from comfy_assets_node.comfy_assets.db import recorded  # noqa: E402
 from comfy_assets_node.comfy_assets.tasks.cancel import CancelToken  # noqa: E402
+from comfy_assets_node.comfy_assets.workflows import bundle_writing, taking_over  # noqa: E402
 
 # The moments: what is called there, and whether it is done before the halt.
 MOMENTS: dict[str, tuple[Any, str, bool]] = {
@@ -32,6 +33,10 @@ MOMENTS: dict[str, tuple[Any, str, bool]] = {
     "dressed": (linking, "_give_back", True),
     "replaced": (Path, "replace", True),
     "restamping": (recorded, "restamp", False),
+    "bundle copied": (bundle_writing, "_copy", True),
+    "bundle extracted": (taking_over.Import, "_accept", True),
+    "bundle placed": (placing, "place", True),
+    "bundle registered": (delivery.references, "contents_of", False),
     "reading": (verify.Verifier, "_digest", True),
 }
 tokens: list[CancelToken] = []

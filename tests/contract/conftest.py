@@ -172,6 +172,7 @@ class Api:
 # What users, nodes and servers bring along; it is handed on as it is.
 _DOCUMENTS = frozenset({"metadata", "user_metadata", "details", "workflow", "prompt", "extra_data", "outputs"})
 _DOCUMENTS |= {"preview_output", "workflow_json", "meta", "execution_meta", "execution_status"}
+_NULLABLE = frozenset({"publish_time"})  # null where the contract says so: never published
 
 
 def _nulls(value: Any, path: str) -> Iterable[str]:
@@ -180,7 +181,7 @@ def _nulls(value: Any, path: str) -> Iterable[str]:
         yield path
     elif isinstance(value, dict):
         for key, item in value.items():
-            if key not in _DOCUMENTS:
+            if key not in _DOCUMENTS and not (item is None and key in _NULLABLE):
                 yield from _nulls(item, f"{path}.{key}")
     elif isinstance(value, list):
         for index, item in enumerate(value):

@@ -104,6 +104,8 @@ QUERY = frozenset({"INVALID_NAME", "INVALID_QUERY"})
 ONE = "/api/assets/{name}"
 WORKFLOW = "/api/workflows/{workflow}"
 NO_WORKFLOW = frozenset({"WORKFLOW_NOT_FOUND"})
+NO_SHARE = frozenset({"SHARE_NOT_FOUND"})
+FILE = "/api/userdata/{name}/publish"
 TAKERS = [
     Taker("createAsset", "POST", "/api/assets", 400, REFUSED, lambda n, a: {"data": upload("fine.png", 1, name=n)}),
     Taker(
@@ -170,6 +172,18 @@ TAKERS = [
     ),
     Taker(
         "getWorkflowVersion", "GET", WORKFLOW + "/versions/{name}", 404, frozenset({"WORKFLOW_VERSION_NOT_FOUND"}),
+    ),
+    Taker("getUserdataFilePublish", "GET", FILE, 404, NO_WORKFLOW),
+    Taker("postUserdataFilePublish", "POST", FILE, 404, NO_WORKFLOW, lambda n, a: {"json": {"asset_ids": []}}),
+    Taker("deleteUserdataFilePublish", "DELETE", FILE, 404, NO_WORKFLOW),
+    Taker(
+        "getUserdataFilePublish", "GET", "/api/userdata/workflows%2F{name}/publish", 404, NO_WORKFLOW,
+    ),
+    Taker("getPublishedWorkflow", "GET", "/api/workflows/published/{name}", 404, NO_SHARE),
+    Taker("getPublishedAssetContent", "GET", "/api/workflows/published/{name}/assets/x/content", 404, NO_SHARE),
+    Taker(
+        "importPublishedAssets", "POST", "/api/assets/import", 404, NO_SHARE,
+        lambda n, a: {"json": {"share_id": n, "published_asset_ids": []}},
     ),
     Taker("viewFile", "GET", "/api/view?res=64&filename={name}", 400, QUERY),
     Taker("viewFile", "GET", "/api/view?res=64&filename=there.png&subfolder={name}", 400, QUERY),

@@ -33,6 +33,11 @@ OPERATIONS = [
     ("GET", f"/api/workflows/{SOME_ID}/versions"),
     ("POST", f"/api/workflows/{SOME_ID}/versions"),
     ("GET", f"/api/workflows/{SOME_ID}/versions/1"),
+    ("GET", "/api/userdata/workflows%2Fx.json/publish"),
+    ("POST", "/api/userdata/workflows%2Fx.json/publish"),
+    ("DELETE", "/api/userdata/workflows%2Fx.json/publish"),
+    ("GET", "/api/workflows/published/x"),
+    ("POST", "/api/assets/import"),
 ]
 
 

@@ -358,7 +358,7 @@ ONE_WORKFLOW = [
 async def test_a_workflow_that_is_not_there(api: Any, method: str, path: str, body: Any) -> None:
     deleted = await create(api, name="x")
     await api.send("DELETE", f"{URL}/{deleted['id']}", 204)
-    for workflow_id in (NOBODY, "no-uuid", "%00", "published", deleted["id"]):
+    for workflow_id in (NOBODY, "no-uuid", "%00", "publish", deleted["id"]):
         error = (await api.send(method, f"{URL}/{workflow_id}{path}", 404, json=body)).json
         assert error["code"] == "WORKFLOW_NOT_FOUND", workflow_id
     assert (await api.get(URL))["data"] == []

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 from comfy_assets_node.comfy_assets.db.connection import Database
+from comfy_assets_node.comfy_assets.host.base import HostFolders
+from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.comfy_assets.models import WorkflowFilter, WorkflowPage
+from comfy_assets_node.comfy_assets.workflows.files import WorkflowFiles
 from comfy_assets_node.comfy_assets.workflows.service import WorkflowService
 
 KILLS = 6
@@ -41,11 +44,13 @@ def killed_while_saving(base: Path, seconds: float) -> list[tuple[str, int, int]
     return [(workflow_id, int(workflow), int(number)) for _, workflow_id, workflow, number in lines]
 
 
-async def assert_whole(store: Path, saved: list[tuple[str, int, int]]) -> None:
-    db = await Database.open(store)
+async def assert_whole(base: Path, saved: list[tuple[str, int, int]]) -> None:
+    db = await Database.open(base / "user" / "library.db")
+    host = MemoryHost(base / "user", HostFolders(()))
     try:
         assert await db.fetch_all("PRAGMA foreign_key_check") == []
-        service = WorkflowService(db)
+        files = WorkflowFiles(db, host, 20 << 20)
+        service = WorkflowService(db, files)
         for workflow_id, workflow, number in saved:
             assert (await service.content(workflow_id, "ann", number)).text == text_of(workflow, number)
         page = await service.list(WorkflowFilter("ann"), WorkflowPage(limit=100))
@@ -56,8 +61,18 @@ async def assert_whole(store: Path, saved: list[tuple[str, int, int]]) -> None:
                 assert (await service.content(found.id, "ann", number)).text == text_of(workflow, number)
             _, versions = await service.versions(found.id, "ann", 10_000, 0)
             assert len(versions) == found.latest_version
+        await assert_written(files, service, host.user_directory("ann") / "workflows")
     finally:
         await db.close()
+
+
+async def assert_written(files: WorkflowFiles, service: WorkflowService, folder: Path) -> None:
+    """A look brings every file up to date, and none is there that is no workflow's."""
+    while await files.look("ann"):
+        pass
+    page = await service.list(WorkflowFilter("ann"), WorkflowPage(limit=100))
+    texts = sorted([(await service.content(found.id, "ann")).text for found in page.items])
+    assert sorted(path.read_bytes() for path in folder.glob("[!.]*")) == texts
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
@@ -68,5 +83,5 @@ def test_what_was_answered_is_there(tmp_path: Path) -> None:
     saved: list[tuple[str, int, int]] = []
     for _ in range(KILLS):
         saved += killed_while_saving(tmp_path, 0.05 + chance.random() / 4)
-        asyncio.run(assert_whole(tmp_path / "user" / "library.db", saved))
+        asyncio.run(assert_whole(tmp_path, saved))
     assert len(saved) > 5 * KILLS

@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -74,3 +75,53 @@ def test_sizes(server: Any) -> None:
     refused = server.post(URL, {"workflow_json": {"x": "y" * (20 * MIB)}})
     assert (refused.status, refused.json["details"]["max_bytes"]) == (422, 20 * MIB)
     assert json.loads(refused.body)["code"] == "WORKFLOW_TOO_LARGE"
+
+
+FILES = "user/default/workflows"
+
+
+def userdata(path: str, encodings: int = 1) -> str:
+    file = f"workflows/{path}"
+    for _ in range(encodings):
+        file = quote(file, safe="")
+    return f"/api/userdata/{file}"
+
+
+def listed(server: Any) -> dict[str, str]:
+    return {each.get("name", ""): each["id"] for each in server.get(f"{URL}?limit=100").json["data"]}
+
+
+def test_the_files_of_the_page_are_the_workflows(server: Any) -> None:
+    """Saved, renamed and deleted through the server's own routes; written and edited outside of it."""
+    if server.post(userdata("probe.txt"), {}).status in (404, 405):
+        pytest.skip("this server keeps no files of users")
+    own = "0d8c0f3e-7c1b-4a0e-8f7e-0a4f5a1c9b01"
+    assert server.post(userdata("Größe 1.json"), {**PAGE, "id": own}).status == 200
+    assert listed(server)["Größe 1"] == own
+    assert server.post(userdata("Größe 1.json", 2), {**PAGE, "id": own, "n": 2}).status == 200
+    assert server.get(f"{URL}/{own}").json["latest_version"] == 2
+    moved = server.post(f"{userdata('Größe 1.json')}/move/{quote('workflows/sub/b.json', safe='')}", {})
+    assert moved.status == 200, moved
+    assert listed(server)["b"] == own
+
+    file = server.base / FILES / "sub" / "b.json"
+    file.write_text(json.dumps({**PAGE, "id": own, "n": 3}))
+    assert server.get(f"{URL}/{own}/content").json["workflow_json"]["n"] == 3
+    saved = server.post(f"{URL}/{own}/versions", {"base_version": 3, "workflow_json": {"id": own, "n": 4}})
+    assert (saved.status, json.loads(file.read_text())["n"]) == (201, 4)
+    file.rename(file.with_name("c.json"))
+    server.wait_for(f"{URL}?limit=100", lambda answer: "c" in {each.get("name") for each in answer["data"]})
+    assert listed(server)["c"] == own
+
+    assert server.send("DELETE", userdata("sub/c.json")).status == 204
+    assert server.get(f"{URL}/{own}").status == 404
+    assert server.post(userdata("d.json"), {**PAGE, "id": own}).status == 200
+    assert server.get(f"{URL}/{own}").json["latest_version"] == 5
+
+
+def test_what_a_client_saves_is_a_file(server: Any) -> None:
+    made = create(server, name="from: a client")
+    file = server.base / FILES / "from_ a client.json"
+    assert json.loads(file.read_text()) == PAGE
+    assert server.send("DELETE", f"{URL}/{made['id']}").status == 204
+    assert not file.exists()

@@ -1,0 +1,159 @@
+"""``comfy-assets export`` and ``import``: a workflow handed over with the assets that it needs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..assets.hasher import ChangedWhileReading
+from ..config import Config
+from ..tasks.cancel import Cancelled, CancelToken
+from ..workflows.bundles import BundledAsset
+from ..workflows.exporting import Export, Exported, Wanted
+from ..workflows.files import WorkflowFiles
+from ..workflows.handing_over import find
+from ..workflows.service import WorkflowService
+from ..workflows.taking_over import Finding, Import, Imported
+from .command import (
+    PROBLEMS,
+    Commands,
+    Library,
+    add_command,
+    add_extra_paths,
+    add_json,
+    counted,
+    existing_base,
+    extra_folders,
+    open_library,
+    shown,
+    written_size,
+)
+
+_NO_NAME = "(without a name)"
+_IMPORT_MORE = (
+    "Everything in the bundle is verified before anything is changed. Ends with 0 when the library has every asset"
+    " under the name that the workflow has for it, with 3 when it has the workflow but not all of that, with 1 when the"
+    " bundle is refused."
+)
+
+
+def add_to(commands: Commands) -> None:
+    """Add the commands."""
+    export = add_command(commands, "export", _export, "write a workflow or a share, with its assets, into a bundle")
+    export.add_argument("workflow", metavar="WORKFLOW", help="its id or a share's, its name, or its file's path")
+    export.add_argument("out", type=Path, metavar="OUT.zip", help="the bundle to write")
+    export.add_argument("--version", type=int, metavar="N", help="a version of the workflow (default: the latest)")
+    export.add_argument("--models", action="store_true", help="put the models in, too")
+    export.add_argument("--incomplete", action="store_true", help="write the bundle although files are not there")
+    export.add_argument("--force", action="store_true", help="replace a file that is there")
+    taking = add_command(commands, "import", _import, "take a bundle into the library", more=_IMPORT_MORE)
+    taking.add_argument("bundle", type=Path, metavar="IN.zip", help="the bundle, as export writes it")
+    taking.add_argument("--user", default="default", metavar="ID", help="whose the workflow is to be")
+    taking.add_argument(
+        "--unsafe-models",
+        action="store_true",
+        help="also take model files whose loading can run a program (.ckpt, .pt, .bin and the like)",
+    )
+    for parser in (export, taking):
+        add_extra_paths(parser)
+        add_json(parser)
+
+
+def _export(options: argparse.Namespace) -> int:
+    try:
+        exported = asyncio.run(_run_export(existing_base(options), options))
+    except (ChangedWhileReading, Cancelled) as error:
+        print(f"comfy-assets: {error}", file=sys.stderr)
+        return 1
+    for problem in exported.problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(_exported_as_json(exported, options.out)))
+    else:
+        _print_exported(exported, options.out)
+    return PROBLEMS if exported.problems else 0
+
+
+async def _run_export(base: Path, options: argparse.Namespace) -> Exported:
+    async with open_library(base, extra_folders(options, base)) as library:
+        subject = await find(library.db, library.host, _service(library), options.workflow, options.version)
+        export = Export(CancelToken())
+        wanted = Wanted(models=options.models, incomplete=options.incomplete, force=options.force)
+        work = export.run(subject, options.out.absolute(), wanted)
+        return await shown(work, lambda: {"phase": "hashing", **export.progress.as_dict()})
+
+
+def _service(library: Library) -> WorkflowService:
+    files = WorkflowFiles(library.db, library.host, Config.from_environment().max_workflow_size)
+    return WorkflowService(library.db, files)
+
+
+def _print_exported(exported: Exported, out: Path) -> None:
+    for asset in exported.manifest.assets:
+        print(f"{'with bytes' if asset.member else 'named only':>10}  {asset.place}  {written_size(asset.size)}")
+    workflow = exported.manifest.workflow
+    print(
+        f"{workflow.name or _NO_NAME}, version {workflow.version},"
+        f" and {counted(len(exported.manifest.assets), 'asset')} written to {out} ({written_size(out.stat().st_size)})"
+    )
+
+
+def _exported_as_json(exported: Exported, out: Path) -> dict[str, Any]:
+    workflow = exported.manifest.workflow
+    return {
+        "bundle": str(out),
+        "size": out.stat().st_size,
+        "workflow": {"id": workflow.id, "name": workflow.name, "version": workflow.version},
+        "assets": [{**_asset_as_json(each), "included": each.member is not None} for each in exported.manifest.assets],
+        "problems": list(exported.problems),
+    }
+
+
+def _import(options: argparse.Namespace) -> int:
+    imported = asyncio.run(_run_import(existing_base(options), options))
+    if options.json:
+        print(json.dumps(_imported_as_json(imported)))
+    else:
+        _print_imported(imported)
+    return PROBLEMS if any(each.outcome == "missing" or each.note for each in imported.findings) else 0
+
+
+async def _run_import(base: Path, options: argparse.Namespace) -> Imported:
+    async with open_library(base, extra_folders(options, base)) as library:
+        taking = Import(
+            library.db, library.host, _service(library), CancelToken(), Config.from_environment().max_workflow_size
+        )
+        work = taking.run(options.bundle, options.user, unsafe_models=options.unsafe_models)
+        return await shown(work, lambda: {"phase": "hashing", **taking.progress.as_dict()})
+
+
+def _print_imported(imported: Imported) -> None:
+    for finding in imported.findings:
+        note = f" ({finding.note})" if finding.note else ""
+        print(f"{finding.outcome:>7}  {finding.asset.place}{note}")
+    count = {outcome: sum(each.outcome == outcome for each in imported.findings) for outcome in ("have", "added")}
+    missing = len(imported.findings) - sum(count.values())
+    print(f"{counted(len(imported.findings), 'asset')}: {count['have']} had, {count['added']} added, {missing} missing")
+    state = "saved as" if imported.is_new else "was there already:"
+    print(f"{imported.workflow.name or _NO_NAME} {state} {imported.workflow.id}")
+
+
+def _imported_as_json(imported: Imported) -> dict[str, Any]:
+    return {
+        "workflow": {"id": imported.workflow.id, "name": imported.workflow.name, "created": imported.is_new},
+        "assets": [_finding_as_json(finding) for finding in imported.findings],
+    }
+
+
+def _finding_as_json(finding: Finding) -> dict[str, Any]:
+    told = {**_asset_as_json(finding.asset), "outcome": finding.outcome, "file": finding.found, "note": finding.note}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _asset_as_json(asset: BundledAsset) -> dict[str, Any]:
+    told = {"hash": asset.hash, "size": asset.size, "name": asset.name, "kind": asset.kind, "path": asset.path}
+    return told if asset.category is None else {**told, "category": asset.category}

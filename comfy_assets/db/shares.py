@@ -1,0 +1,111 @@
+"""Shares: what was published of workflows, and who may take which assets from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ..models import SharedAsset, Snapshot
+from . import documents
+from .connection import Database, Transaction
+
+USE, DELETED_USE = "share", "deleted_share"  # kinds of asset_uses; the second keeps no asset
+
+
+class NewShare(msgspec.Struct, frozen=True):
+    """A workflow's version to be published at a time in ms, under a share id if the workflow has none yet."""
+
+    share_id: str
+    workflow: int
+    version: int
+    name: str
+    at: int
+
+
+async def publish(tx: Transaction, new: NewShare, found: Sequence[tuple[int, SharedAsset]]) -> str:
+    """Put a version and assets (each with its row id) in the place of what a workflow has published before.
+
+    Answers the share id, which stays the same.
+    """
+    share_id = await id_of(tx, new.workflow)
+    former: set[int] = set()
+    if share_id is not None:
+        former = await _remove(tx, share_id)
+    await tx.execute(
+        "INSERT INTO shares (share_id, workflow_id, version, document_id, name, published_at)"
+        " SELECT ?1, ?2, ?3, document_id, ?4, ?5 FROM workflow_versions WHERE workflow_id = ?2 AND version = ?3",
+        (share_id or new.share_id, new.workflow, new.version, new.name, new.at),
+    )
+    await documents.drop_unused(tx, former)
+    row_id = int(await tx.fetch_value("SELECT id FROM shares WHERE workflow_id = ?", (new.workflow,)))
+    await tx.execute_many(
+        "INSERT INTO shared_assets (share_id, uuid, hash, name, size, mime_type, kind, category, path)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(row_id, *msgspec.structs.astuple(asset)) for _, asset in found],
+    )
+    await tx.execute_many(
+        f"INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by) VALUES (?, '{USE}', ?)",
+        [(asset_row, share_id or new.share_id) for asset_row, _ in found],
+    )
+    return share_id or new.share_id
+
+
+async def id_of(db: Database | Transaction, workflow: int) -> str | None:
+    """The share id of a workflow (its row), if it is published."""
+    rows = await db.fetch_all("SELECT share_id FROM shares WHERE workflow_id = ?", (workflow,))
+    return rows[0][0] if rows else None
+
+
+async def withdraw(tx: Transaction, share_id: str) -> None:
+    """Remove a share."""
+    await documents.drop_unused(tx, await _remove(tx, share_id))
+
+
+async def _remove(tx: Transaction, share_id: str) -> set[int]:
+    """Remove a share; answers the document that it had."""
+    rows = await tx.fetch_all("SELECT document_id FROM shares WHERE share_id = ?", (share_id,))
+    await tx.execute(f"DELETE FROM asset_uses WHERE used_by = ? AND kind IN ('{USE}', '{DELETED_USE}')", (share_id,))
+    await tx.execute("DELETE FROM shares WHERE share_id = ?", (share_id,))
+    return {row[0] for row in rows}
+
+
+async def remove_of(tx: Transaction, workflows: Sequence[int]) -> None:
+    """Remove the shares of workflows, by row; the texts are left, which the workflows have."""
+    rows = await tx.fetch_all(
+        "SELECT share_id FROM shares WHERE workflow_id IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode(workflows).decode(),),
+    )
+    for (share_id,) in rows:
+        await _remove(tx, share_id)
+
+
+async def change_uses(tx: Transaction, workflow: int, kind: str, new_kind: str) -> None:
+    """Let a workflow's share keep its assets, or keep them no more."""
+    await tx.execute(
+        "UPDATE asset_uses SET kind = ?3"
+        " WHERE used_by = (SELECT share_id FROM shares WHERE workflow_id = ?1) AND kind = ?2",
+        (workflow, kind, new_kind),
+    )
+
+
+async def get(db: Database | Transaction, share_id: str) -> tuple[Snapshot, bytes] | None:
+    """What is published under an id, still without its text; and that, compressed. None of a deleted workflow."""
+    rows = await db.fetch_all(
+        "SELECT s.share_id, w.owner, w.uuid, s.version, s.name, s.published_at, d.body,"
+        " (SELECT json_group_array(json_array(id, uuid, hex(hash), name, size, mime_type, kind, category, path))"
+        " FROM shared_assets WHERE share_id = s.id) FROM shares s"
+        " JOIN workflows w ON w.id = s.workflow_id JOIN documents d ON d.id = s.document_id"
+        " WHERE s.share_id = ? AND w.deleted_at IS NULL",
+        (share_id,),
+    )  # one statement, so that nobody publishes anew in between
+    if not rows:
+        return None
+    share, owner, workflow_id, version, name, at, body, text = rows[0]
+    found = sorted(msgspec.json.decode(text, type=list[tuple[int, str, str, str, int, str, str, str | None, str]]))
+    published = tuple(_asset(row) for row in found)
+    return Snapshot(share, owner, workflow_id, version, name, at, b"", published), body
+
+
+def _asset(row: tuple[int, str, str, str, int, str, str, str | None, str]) -> SharedAsset:
+    return SharedAsset(row[1], bytes.fromhex(row[2]), *row[3:])

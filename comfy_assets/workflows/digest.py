@@ -1,0 +1,77 @@
+"""By what a graph that is executed is recognised as the one that was saved. Pure.
+
+Between saving and submitting the page changes what nobody would call a change: it leaves out inputs that are widgets
+without a link, and so moves the places of the others, drops translated names, notes its own version and where one
+looks at. Nodes may have been moved about. What counts is which nodes there are, what is set in them, and how they are
+linked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from blake3 import blake3
+
+from ..models import ZERO_ID
+
+_MAX_ID = 128
+
+
+def graph_id(workflow: Mapping[str, Any]) -> str | None:
+    """The id that a workflow gives itself, which prompts made of it name. An empty graph's zeros are none."""
+    found = workflow.get("id")
+    if not isinstance(found, str) or not 0 < len(found) <= _MAX_ID or not found.isprintable() or found == ZERO_ID:
+        return None
+    return found
+
+
+def graph_digest(workflow: Mapping[str, Any]) -> bytes:
+    """The digest of what of a workflow is executed. Of what has no nodes as the page saves them: of all of it."""
+    if not isinstance(workflow.get("nodes"), list):
+        return blake3(_text(workflow).encode()).digest()
+    definitions = workflow.get("definitions")
+    subgraphs = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
+    graphs = [workflow, *(subgraphs if isinstance(subgraphs, list) else ())]
+    known = [_graph(graph, is_root=not place) for place, graph in enumerate(graphs) if isinstance(graph, Mapping)]
+    return blake3(_text([known[0], *sorted(known[1:], key=_text)]).encode()).digest()
+
+
+def _graph(graph: Mapping[str, Any], *, is_root: bool) -> list[object]:
+    nodes, links = graph.get("nodes"), graph.get("links")
+    nodes = [_node(node) for node in nodes if isinstance(node, Mapping)] if isinstance(nodes, list) else []
+    links = [_link(link) for link in links] if isinstance(links, list) else []
+    name = None if is_root else graph.get("id")
+    return [name, sorted(nodes, key=_text), sorted(links, key=_text)]
+
+
+def _node(node: Mapping[str, Any]) -> list[object]:
+    inputs = node.get("inputs")
+    linked = [
+        [slot.get("name"), slot.get("link")]
+        for slot in (inputs if isinstance(inputs, list) else ())
+        if isinstance(slot, Mapping) and slot.get("link") is not None
+    ]
+    values = node.get("widgets_values")
+    return [
+        node.get("id"),
+        node.get("type"),
+        node.get("mode") or 0,
+        values or None,
+        sorted(linked, key=_text),
+    ]
+
+
+def _link(link: object) -> object:
+    """A link without the place of the input that it leads to: the input names the link."""
+    if isinstance(link, list):
+        return [*link[:4], *link[5:6]]
+    if isinstance(link, Mapping):
+        return [link.get(name) for name in ("id", "origin_id", "origin_slot", "target_id", "type")]
+    return None
+
+
+def _text(value: object) -> str:
+    """A text that is equal for what is equal, whatever the order of members."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

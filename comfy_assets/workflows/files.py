@@ -1,0 +1,310 @@
+"""Keeps users' workflows and the files in their workflows folders one and the same.
+
+The files are the truth: what is saved, renamed or deleted there, by the page or outside of it, is taken up; what is
+saved through the API is written there, after it is in the store, so that no version is lost whatever happens between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import posixpath
+import zlib
+from collections.abc import Iterable, Sequence
+
+from ..db import workflow_files, workflow_trash
+from ..db.connection import Database
+from ..db.workflow_files import FileRow
+from ..errors import UnprocessableBodyError
+from ..host.base import Host
+from ..jobs import json_text
+from . import taking_up
+from .comparing import Differences, compare, find_moved, is_same
+from .drafts import draft
+from .folder import Folder, Listing, Stamp
+from .paths import FOLDER, is_workflow, key_of, path_for
+from .taking_up import Found
+
+log = logging.getLogger("comfy_assets.workflows")
+
+_AT_ONCE = 500  # files that are read or written before others get their turn
+_IN_TRANSACTION = 50
+
+
+class WorkflowFiles:
+    """The workflows folders of all users. One thing at a time is done to them here."""
+
+    def __init__(self, db: Database, host: Host, limit: int) -> None:
+        """``limit`` is how many bytes a workflow may have."""
+        self._db = db
+        self._host = host
+        self._limit = limit
+        self._lock = asyncio.Lock()
+        self._seen: dict[str, Listing] = {}
+        self._away: set[str] = set()
+        self._missed: dict[str, set[int]] = {}
+        self._refused: dict[tuple[str, str], Stamp] = {}
+
+    # What was done to files is taken up.
+
+    async def look(self, owner: str, *, is_sure: bool = False) -> bool:
+        """Take up what has happened to an owner's files, and write what is to be; answers whether there is more to do.
+
+        A file that is not there is taken for deleted when it is missed for the second time, or at once if ``is_sure``.
+        """
+        async with self._lock:
+            folder = self._folder(owner)
+            listing = await asyncio.to_thread(folder.listing)
+            if listing == self._seen.get(owner) and await workflow_files.is_at_rest(self._db, owner):
+                return False
+            rows = await workflow_files.of_owner(self._db, owner)
+            found = self._without_refused(owner, compare(rows, listing), listing)
+            if found == Differences():
+                self._seen[owner] = listing
+                return False
+            self._note_away(owner, is_away=found.is_away)
+            await self._take_up(owner, folder, found, is_sure=is_sure)
+            await self._remove_deleted(owner, folder)
+            await self._write_all(owner, folder, found.unwritten[:_AT_ONCE], rows)
+            return len(found.appeared) + len(found.changed) > _AT_ONCE or len(found.unwritten) > _AT_ONCE
+
+    def _without_refused(self, owner: str, found: Differences, listing: Listing) -> Differences:
+        """The differences, without files that are no workflows and have not changed since that was seen."""
+
+        def is_refused(path: str | None) -> bool:
+            return path is not None and self._refused.get((owner, path)) == listing.files[path]
+
+        found.appeared = [path for path in found.appeared if not is_refused(path)]
+        found.changed = [row for row in found.changed if not is_refused(row.path)]
+        return found
+
+    def _note_away(self, owner: str, *, is_away: bool) -> None:
+        if is_away and owner not in self._away:
+            log.warning("The workflows folder of %s is away or empty: its workflows stay as they are.", owner)
+        (self._away.add if is_away else self._away.discard)(owner)
+
+    async def look_at(self, owner: str, path: str, *, may_be_gone: bool = True) -> None:
+        """Take up what was done to the file at a path, as somebody else has it.
+
+        A file that is not there is taken for deleted only if it ``may_be_gone``: its disk may be away as well.
+        """
+        if not path.lower().endswith(".json"):
+            await self._look_everywhere(owner)
+            return
+        async with self._lock:
+            folder = self._folder(owner)
+            on_disk = await asyncio.to_thread(folder.on_disk, path)
+            row = await workflow_files.at(self._db, owner, on_disk or path)
+            if on_disk is None and (row is None or not may_be_gone):
+                return
+            found = Differences()
+            if on_disk is None and row is not None:
+                found.vanished.append(row)
+            elif row is not None:
+                found.changed.append(row)
+            elif is_workflow(str(on_disk)):
+                found.appeared.append(str(on_disk))
+            await self._take_up(owner, folder, found, is_sure=True)
+
+    async def moved(self, owner: str, path: str, new: str) -> None:
+        """Take up that the file at a path was given another; either may be no workflow's."""
+        async with self._lock:
+            folder = self._folder(owner)
+            row = await workflow_files.at(self._db, owner, path)
+            on_disk = await asyncio.to_thread(folder.on_disk, new)
+            is_gone = await asyncio.to_thread(folder.on_disk, path) != path
+            if row is not None and on_disk is not None and is_workflow(on_disk) and is_gone:
+                async with self._db.transaction() as tx:
+                    await taking_up.move(tx, row.row_id, on_disk)
+        await self.look_at(owner, path)
+        await self.look_at(owner, new)
+
+    async def _look_everywhere(self, owner: str) -> None:
+        while await self.look(owner, is_sure=True):
+            pass
+
+    async def refresh(self, workflow_id: str) -> bool:
+        """Take up what was done to the file of a workflow; answers whether it showed that something was."""
+        row = await workflow_files.of_id(self._db, workflow_id)
+        if row is None or row.path is None or row.version is None:
+            return False
+        try:
+            stamp = await asyncio.to_thread(self._folder(row.owner).stamp, row.path)
+        except OSError:
+            return False
+        if stamp is None or is_same(stamp, row) or self._refused.get((row.owner, row.path)) == stamp:
+            return False
+        async with self._lock:
+            await self._take_up(row.owner, self._folder(row.owner), Differences(changed=[row]), is_sure=False)
+        return True
+
+    async def _take_up(self, owner: str, folder: Folder, found: Differences, *, is_sure: bool) -> None:
+        paths = [*found.appeared, *(str(row.path) for row in found.changed)][:_AT_ONCE]
+        texts = await asyncio.to_thread(self._read, owner, folder, paths)
+        vanished = list(found.vanished)
+        appeared = set(found.appeared)
+        for first in range(0, len(texts), _IN_TRANSACTION):
+            async with self._db.transaction() as tx:
+                for text in texts[first : first + _IN_TRANSACTION]:
+                    row = find_moved(text.draft, vanished) if text.path in appeared else None
+                    if row is not None:
+                        vanished.remove(row)
+                        await taking_up.move(tx, row.row_id, text.path)
+                    await taking_up.take(tx, owner, text)
+        await self._miss(owner, vanished, is_sure=is_sure)
+
+    async def _miss(self, owner: str, vanished: Sequence[FileRow], *, is_sure: bool) -> None:
+        """Delete the workflows whose files were missed before, or for sure are not there any more."""
+        missed = self._missed.pop(owner, set())
+        gone = [row for row in vanished if is_sure or row.row_id in missed]
+        again = {row.row_id for row in vanished} - {row.row_id for row in gone}
+        if again:
+            self._missed[owner] = again
+        if gone:
+            async with self._db.transaction() as tx:
+                for row in gone:
+                    await workflow_trash.hide(tx, row.row_id, taking_up.now_ms())
+
+    def _read(self, owner: str, folder: Folder, paths: Iterable[str]) -> list[Found]:
+        """What is in the files that are workflows. Blocks."""
+        found = []
+        for path in paths:
+            try:
+                text = folder.read(path, self._limit)
+                problem = f"it has more than {self._limit} bytes"
+                if text is not None:
+                    json_text.members(text.content.decode())
+                    found.append(Found(path, draft(text.content), text.stamp))
+                    self._refused.pop((owner, path), None)
+                    continue
+            except OSError as error:
+                log.info("The file %s cannot be read now: %s", path, error)
+                continue
+            except (ValueError, RecursionError, UnprocessableBodyError) as error:
+                problem = str(error)
+            self._refuse(owner, folder, path, problem)
+        return found
+
+    def _refuse(self, owner: str, folder: Folder, path: str, problem: str) -> None:
+        """Leave a file alone until it changes."""
+        try:
+            stamp = folder.stamp(path)
+        except OSError:
+            return
+        if stamp is not None and self._refused.get((owner, path)) != stamp:
+            self._refused[owner, path] = stamp
+            log.warning("The file %s is left alone, it is no workflow: %s", path, problem)
+
+    # What was done through the API is written.
+
+    async def write(self, row_id: int) -> None:
+        """Have the file of a workflow hold its latest version. What fails is tried again with the next look."""
+        async with self._lock:
+            row = await workflow_files.of_row(self._db, row_id)
+            if row is not None:
+                folder = self._folder(row.owner)
+                if await self._is_writable(row.owner, folder):
+                    await self._write_all(row.owner, folder, [row], [])
+
+    async def _is_writable(self, owner: str, folder: Folder) -> bool:
+        """Whether the folder is there, or was never."""
+        if owner in self._away:
+            return False
+        if await asyncio.to_thread(folder.exists):
+            return True
+        return not any(row.version is not None for row in await workflow_files.of_owner(self._db, owner))
+
+    async def _write_all(self, owner: str, folder: Folder, rows: Sequence[FileRow], known: Sequence[FileRow]) -> None:
+        taken: set[str] = set()
+        if any(row.path is None for row in rows):
+            taken = await asyncio.to_thread(folder.names_in, "")
+            taken |= {key_of(row.path) for row in known if row.path is not None}
+        for row in rows:
+            try:
+                await self._write(folder, row, taken)
+            except FileExistsError:
+                async with self._db.transaction() as tx:
+                    await workflow_files.place(tx, row.row_id, None)
+            except OSError as error:
+                log.warning("The workflow %s cannot be written to its file now: %s", row.id, error)
+
+    async def _write(self, folder: Folder, row: FileRow, taken: set[str]) -> None:
+        """Write the latest version into the file, unless that holds what nobody has taken up yet. Raises OSError."""
+        path = row.path if row.path is not None else await self._find_place(row, taken)
+        if path is None:
+            return
+        held = await asyncio.to_thread(folder.read, path, self._limit)
+        if row.version is not None:
+            if held is None:
+                return
+            before = await workflow_files.hash_of(self._db, row.row_id, row.version)
+            if held.hash not in (row.hash, before):
+                return
+        if held is not None and held.hash == row.hash:
+            stamp = held.stamp
+        else:
+            text = zlib.decompress(await workflow_files.body_of(self._db, row.row_id, row.latest))
+            stamp = await asyncio.to_thread(folder.write, path, text, replaces=row.version is not None)
+        async with self._db.transaction() as tx:
+            now = await workflow_files.of_row(tx, row.row_id)
+            if now is not None and now.path == path:
+                await workflow_files.stamp(tx, row.row_id, *stamp, row.latest)
+
+    async def _find_place(self, row: FileRow, taken: set[str]) -> str | None:
+        """A free path for a workflow that has none, which is its from now on."""
+        async with self._db.transaction() as tx:
+            now = await workflow_files.of_row(tx, row.row_id)
+            if now is None or now.path is not None:
+                return None
+            path = path_for(row.name, row.view, "", taken)
+            while await workflow_files.at(tx, row.owner, path):
+                taken.add(key_of(path))
+                path = path_for(row.name, row.view, "", taken)
+            taken.add(key_of(path))
+            await workflow_files.place(tx, row.row_id, path)
+            return path
+
+    async def rename(self, row_id: int) -> None:
+        """Have a workflow's file be called like it. A file that cannot be renamed keeps its name."""
+        async with self._lock:
+            row = await workflow_files.of_row(self._db, row_id)
+            if row is None or row.path is None:
+                return
+            folder, place = self._folder(row.owner), posixpath.dirname(row.path)
+            taken = await asyncio.to_thread(folder.names_in, place) - {key_of(row.path)}
+            path = path_for(row.name, row.view, place, taken)
+            if path == row.path:
+                return
+            try:
+                if row.version is not None:
+                    await asyncio.to_thread(folder.rename, row.path, path)
+            except OSError as error:
+                log.warning("The file %s cannot be renamed: %s", row.path, error)
+                return
+            async with self._db.transaction() as tx:
+                if await workflow_files.at(tx, row.owner, path) is None:
+                    await workflow_files.move(tx, row_id, path)
+
+    async def remove(self, owner: str) -> None:
+        """Remove the files of the owner's workflows that were deleted through the API."""
+        async with self._lock:
+            await self._remove_deleted(owner, self._folder(owner))
+
+    async def _remove_deleted(self, owner: str, folder: Folder) -> None:
+        for row in await workflow_files.to_remove(self._db, owner):
+            try:
+                await self._remove(folder, row)
+            except OSError as error:
+                log.warning("The file %s cannot be removed now: %s", row.path, error)
+
+    async def _remove(self, folder: Folder, row: FileRow) -> None:
+        """Remove the file of a deleted workflow, unless it holds something else by now. Raises OSError."""
+        if row.path is not None and await workflow_files.at(self._db, row.owner, row.path) is None:
+            held = await asyncio.to_thread(folder.read, row.path, self._limit)
+            if held is not None and await workflow_files.has_text(self._db, row.row_id, held.hash):
+                await asyncio.to_thread(folder.remove, row.path)
+        async with self._db.transaction() as tx:
+            await workflow_files.set_removal(tx, row.row_id, wanted=False)
+
+    def _folder(self, owner: str) -> Folder:
+        return Folder(self._host.user_directory(owner) / FOLDER)

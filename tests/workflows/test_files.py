@@ -1,0 +1,281 @@
+"""A user's workflow files and the workflows of the API are the same, whoever changes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+GRAPH_ID = "6b8f4ea0-0f2d-4c3e-9c55-5f1f1f1d4b01"
+ONE, TWO, THREE = ({"nodes": [], "links": [], "number": number} for number in (1, 2, 3))
+
+
+async def test_what_the_page_saves_is_a_version(desk: Any) -> None:
+    await desk.page_saves("Ärger im Bild.json", {**ONE, "id": GRAPH_ID})
+    assert await desk.listed() == {"Ärger im Bild": GRAPH_ID}
+    await desk.page_saves("Ärger im Bild.json", {**ONE, "id": GRAPH_ID})
+    await desk.page_saves("Ärger im Bild.json", {**TWO, "id": GRAPH_ID}, params={"overwrite": "true"})
+    assert await desk.versions(GRAPH_ID) == [{**ONE, "id": GRAPH_ID}, {**TWO, "id": GRAPH_ID}]
+    await desk.page_saves("Ärger im Bild.json", THREE, 409, params={"overwrite": "false"})
+    assert (await desk.get(GRAPH_ID))["latest_version"] == 2
+
+
+async def test_renaming_in_the_page_keeps_id_and_versions(desk: Any) -> None:
+    await desk.page_saves("a.json", ONE)
+    await desk.page_saves("a.json", TWO)
+    workflow_id = await desk.only()
+    await desk.page_moves("a.json", "sub/b.app.json")
+    assert await desk.listed() == {"b": workflow_id}
+    assert (await desk.get(workflow_id))["default_view"] == "app"
+    assert await desk.versions(workflow_id) == [ONE, TWO]
+
+
+async def test_what_is_moved_onto_another_replaces_it(desk: Any) -> None:
+    await desk.page_saves("a.json", ONE)
+    kept = await desk.only()
+    await desk.page_saves("b.json", TWO)
+    replaced = (await desk.listed())["b"]
+    await desk.page_moves("a.json", "b.json", 409, overwrite="false")
+    assert set(await desk.listed()) == {"a", "b"}
+    await desk.page_moves("a.json", "b.json")
+    assert await desk.listed() == {"b": kept}
+    await desk.get(replaced, 404)
+    assert await desk.versions(kept) == [ONE]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "versions"),
+    [
+        ("a.json", {**TWO, "id": GRAPH_ID}, 2),
+        ("a.json", {**THREE, "id": GRAPH_ID}, 3),
+        ("other.json", {**TWO, "id": GRAPH_ID}, 2),
+        ("other.json", {**ONE, "id": GRAPH_ID}, 3),
+        ("other.json", {**THREE, "id": GRAPH_ID}, None),  # made of the same template, perhaps
+        ("other.json", TWO, None),
+        ("a.json", TWO, None),
+    ],
+)
+async def test_what_the_page_deletes_comes_back_when_it_is_saved_again(
+    desk: Any, path: str, value: Any, versions: int | None
+) -> None:
+    await desk.page_saves("a.json", {**ONE, "id": GRAPH_ID})
+    await desk.page_saves("a.json", {**TWO, "id": GRAPH_ID})
+    await desk.page_deletes("a.json")
+    assert await desk.listed() == {}
+    await desk.page_saves(path, value)
+    found = await desk.only()
+    assert (found == GRAPH_ID) == (versions is not None)
+    assert (await desk.versions(found))[-1] == value
+    if versions is not None:
+        assert len(await desk.versions(found)) == versions
+
+
+async def test_another_graph_in_the_place_of_a_deleted_one_is_another_workflow(desk: Any) -> None:
+    """The page overwrites so: it deletes what is there and saves what has another id."""
+    await desk.page_saves("a.json", {**ONE, "id": GRAPH_ID})
+    await desk.page_deletes("a.json")
+    await desk.page_saves("a.json", {**ONE, "id": GRAPH_ID.replace("6", "7")})
+    assert await desk.only() == GRAPH_ID.replace("6", "7")
+
+
+async def test_edits_outside_are_versions(desk: Any) -> None:
+    desk.writes("sub/deep/a.json", ONE)
+    await desk.look()
+    workflow_id = (await desk.listed())["a"]
+    desk.writes("sub/deep/a.json", TWO)
+    assert await desk.versions(workflow_id) == [ONE, TWO], "without a look: it is asked for"
+    desk.writes("sub/deep/a.json", THREE)
+    await desk.look()
+    assert (await desk.get(workflow_id))["latest_version"] == 3
+
+
+async def test_a_file_renamed_outside_is_the_same_workflow(desk: Any) -> None:
+    desk.writes("a.json", ONE)
+    desk.writes("b.json", {**TWO, "id": GRAPH_ID})
+    await desk.look()
+    before = await desk.listed()
+    (desk.folder / "a.json").rename(desk.folder / "c.json")
+    (desk.folder / "b.json").unlink()
+    desk.writes("d.json", {**THREE, "id": GRAPH_ID})
+    await desk.look()
+    assert await desk.listed() == {"c": before["a"], "d": before["b"]}
+    assert await desk.versions(before["b"]) == [{**TWO, "id": GRAPH_ID}, {**THREE, "id": GRAPH_ID}]
+
+
+async def test_a_file_that_vanishes_is_deleted_only_when_it_is_missed_again(desk: Any) -> None:
+    desk.writes("a.json", ONE)
+    desk.writes("b.json", TWO)
+    await desk.look()
+    (desk.folder / "a.json").unlink()
+    assert not await desk.services.workflow_files.look("default")
+    assert set(await desk.listed()) == {"a", "b"}
+    await desk.services.workflow_files.look("default")
+    assert set(await desk.listed()) == {"b"}
+
+
+@pytest.mark.parametrize("how", ["folder", "all files"])
+async def test_a_folder_that_is_away_deletes_nothing(desk: Any, how: str) -> None:
+    desk.writes("a.json", ONE)
+    desk.writes("b.json", TWO)
+    await desk.look()
+    before = await desk.listed()
+    away = desk.folder.with_name("away")
+    desk.folder.rename(away)
+    if how == "all files":
+        desk.folder.mkdir()
+    await desk.look()
+    assert await desk.listed() == before
+    assert (await desk.save(before["a"], 1, THREE))["version"] == 2
+    assert not list(desk.folder.glob("*"))
+    if how == "all files":
+        desk.folder.rmdir()
+    away.rename(desk.folder)
+    await desk.look()
+    assert await desk.listed() == before
+    assert desk.files() == {"a.json": THREE, "b.json": TWO}
+
+
+async def test_what_the_api_saves_is_in_the_file(desk: Any) -> None:
+    workflow_id = await desk.create(ONE, name="from outside")
+    assert desk.files() == {"from outside.json": ONE}
+    await desk.save(workflow_id, 1, TWO)
+    assert desk.files() == {"from outside.json": TWO}
+    await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "new name"})
+    assert desk.files() == {"new name.json": TWO}
+    await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"default_view": "app", "description": "x"})
+    assert desk.files() == {"new name.app.json": TWO}
+    fork = await desk.send("POST", f"/api/workflows/{workflow_id}/fork", 201, json={"source_version": 1})
+    assert desk.files() == {"new name.app.json": TWO, "new name (2).app.json": ONE}
+    await desk.send("DELETE", f"/api/workflows/{workflow_id}", 204)
+    assert desk.files() == {"new name (2).app.json": ONE}
+    await desk.look()
+    assert await desk.only() == fork["id"]
+
+
+async def test_a_version_based_on_what_the_file_held_before_an_edit_conflicts(desk: Any) -> None:
+    workflow_id = await desk.create(ONE, name="a")
+    desk.writes("a.json", TWO)
+    assert (await desk.save(workflow_id, 1, THREE, 409))["details"] == {"base_version": 1, "latest_version": 2}
+    await desk.save(workflow_id, 2, THREE)
+    assert await desk.versions(workflow_id) == [ONE, TWO, THREE]
+    assert desk.files() == {"a.json": THREE}
+
+
+NAMES = [
+    ("a/b\\c:d", "a_b_c_d.json"),
+    ("CON", "_CON.json"),
+    ("x" * 255, "x" * 250 + ".json"),
+    ("ends in dots...", "ends in dots.json"),
+    (".hidden", "hidden.json"),
+    ("portrait.json", "portrait.json"),
+    ("Größe", "Größe.json"),
+    (None, "Untitled.json"),
+    ("TAKEN", "TAKEN (2).json"),
+]
+
+
+@pytest.mark.parametrize(("name", "file"), NAMES)
+async def test_names_that_every_system_can_store(desk: Any, name: str | None, file: str) -> None:
+    desk.writes("taken.json", b"no workflow")
+    await desk.create(ONE, **({} if name is None else {"name": name}))
+    assert desk.files() == {"taken.json": b"no workflow", file: ONE}
+    await desk.look()
+    assert await desk.only()
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (".index.json", json.dumps({"favorites": []}).encode()),
+        ("sub/.hidden/a.json", b"{}"),
+        ("a.txt", b"{}"),
+        ("list.json", b"[]"),
+        ("half.json", b'{"nodes": ['),
+        ("empty.json", b""),
+        ("nan.json", b'{"a": NaN}'),
+        ("latin.json", '{"a": "ä"}'.encode("latin-1")),
+        ("bom.json", b"\xef\xbb\xbf{}"),
+        ("large.json", b'{"a": "%s"}' % (b"x" * (1 << 20))),
+    ],
+)
+async def test_what_is_no_workflow_is_left_alone(open_desk: Any, path: str, content: bytes) -> None:
+    desk = await open_desk(max_workflow_size=1 << 20)
+    await desk.page_saves(path, content)
+    desk.writes(path, content)
+    await desk.look()
+    assert await desk.listed() == {}
+    assert (desk.folder / path).read_bytes() == content
+
+
+async def test_a_half_written_file_is_looked_at_again(desk: Any) -> None:
+    desk.writes("a.json", ONE)
+    await desk.look()
+    workflow_id = await desk.only()
+    desk.writes("a.json", b'{"nodes"')
+    await desk.look()
+    assert await desk.versions(workflow_id) == [ONE]
+    desk.writes("a.json", TWO)
+    await desk.look()
+    assert await desk.versions(workflow_id) == [ONE, TWO]
+
+
+async def test_links_are_passed_over(desk: Any, tmp_path: Any) -> None:
+    outside = tmp_path / "outside.json"
+    outside.write_text("{}")
+    desk.writes("a.json", ONE)
+    (desk.folder / "link.json").symlink_to(outside)
+    (desk.folder / "folder").symlink_to(tmp_path)
+    await desk.page_saves("link.json/../a.json", ONE)
+    await desk.look()
+    assert set(await desk.listed()) == {"a"}
+
+
+async def test_other_files_of_the_user_are_none_of_ours(desk: Any) -> None:
+    await desk.send("POST", "/userdata/comfy.settings.json", data=b"{}")
+    await desk.send("POST", "/api/userdata/workflows%252Fa.json", data=json.dumps(ONE).encode())
+    assert set(await desk.listed()) == {"a"}
+
+
+async def test_users_have_a_folder_each(open_desk: Any) -> None:
+    ann = await open_desk(frozenset({"ann", "bob"}))
+    ann = ann.as_user("ann")
+    bob = ann.as_user("bob")
+    await ann.page_saves("a.json", {**ONE, "id": GRAPH_ID})
+    await bob.page_saves("a.json", {**ONE, "id": GRAPH_ID})
+    assert await ann.only() == GRAPH_ID
+    assert await bob.only() != GRAPH_ID
+
+
+async def test_a_restored_workflow_has_its_file_again(desk: Any) -> None:
+    from comfy_assets_node.comfy_assets.workflows import trash
+
+    first = await desk.create(ONE, name="a")
+    await desk.send("DELETE", f"/api/workflows/{first}", 204)
+    second = await desk.create(TWO, name="a")
+    await desk.send("DELETE", f"/api/workflows/{second}", 204)
+    assert desk.files() == {}
+    await trash.restore(desk.services.db, first)
+    await trash.restore(desk.services.db, second)
+    await desk.look()
+    assert desk.files() == {"a.json": ONE, "a (2).json": TWO}
+
+
+@pytest.mark.parametrize("edit", [False, True])
+async def test_a_version_that_was_not_written_is_written_later(open_desk: Any, edit: bool, monkeypatch: Any) -> None:
+    desk = await open_desk()
+    workflow_id = await desk.create(ONE, name="a")
+
+    async def killed(row_id: int) -> None:
+        """A server that dies here has the version, and not yet the file."""
+
+    monkeypatch.setattr(desk.services.workflow_files, "write", killed)
+    await desk.save(workflow_id, 1, TWO)
+    assert desk.files() == {"a.json": ONE}
+    await desk.services.stop()
+    if edit:
+        desk.writes("a.json", THREE)
+    desk = await open_desk()
+    await desk.look()
+    assert desk.files() == {"a.json": THREE if edit else TWO}
+    assert await desk.versions(workflow_id) == [ONE, TWO, *([THREE] if edit else [])]
