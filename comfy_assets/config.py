@@ -19,7 +19,8 @@ class Config:
     ``max_upload_size`` is in bytes; None leaves it to the server around us. ``thumbnail_cache_size`` is how many
     bytes of thumbnails are kept on disk. ``restore_queue`` puts jobs that waited when the server stopped back into its
     queue; ``max_prompt_size`` is how many bytes a submitted prompt may have, None leaves it to the server;
-    ``max_workflow_size`` how many a saved workflow may.
+    ``max_workflow_size`` how many a saved workflow may. ``max_image_size`` (bytes), ``max_image_edge`` (pixels) and
+    ``max_image_pixels`` limit the pictures and masks that pages upload; None is no limit.
     """
 
     scan_on_start: bool = True
@@ -30,6 +31,9 @@ class Config:
     restore_queue: bool = True
     max_prompt_size: int | None = None
     max_workflow_size: int = 20 << 20
+    max_image_size: int | None = None
+    max_image_edge: int | None = None
+    max_image_pixels: int | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
@@ -44,6 +48,9 @@ class Config:
             restore_queue=_flag(environment, "COMFY_ASSETS_RESTORE_QUEUE", cls.restore_queue),
             max_prompt_size=_mebibytes(environment, "COMFY_ASSETS_MAX_PROMPT_MB"),
             max_workflow_size=workflow_size or cls.max_workflow_size,
+            max_image_size=_mebibytes(environment, "COMFY_ASSETS_MAX_IMAGE_MB"),
+            max_image_edge=_number(environment, "COMFY_ASSETS_MAX_IMAGE_EDGE", "pixels"),
+            max_image_pixels=_mebibytes(environment, "COMFY_ASSETS_MAX_IMAGE_MEGAPIXELS", unit="megapixels"),
             thumbnail_cache_size=cls.thumbnail_cache_size if cache_size is None else cache_size,
         )
 
@@ -57,10 +64,15 @@ def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
     raise ValueError(f"{name} must be 1 or 0, not {value!r}")
 
 
-def _mebibytes(environment: Mapping[str, str], name: str, least: int = 1) -> int | None:
+def _mebibytes(environment: Mapping[str, str], name: str, least: int = 1, unit: str = "MiB") -> int | None:
+    number = _number(environment, name, unit, least)
+    return None if number is None else number << 20
+
+
+def _number(environment: Mapping[str, str], name: str, unit: str, least: int = 1) -> int | None:
     text = environment.get(name, "").strip()
     if not text:
         return None
     if not (text.isascii() and text.isdecimal() and least <= int(text) < 1 << 32):
-        raise ValueError(f"{name} must be a number of MiB, not {text!r}")
-    return int(text) << 20
+        raise ValueError(f"{name} must be a number of {unit}, not {text!r}")
+    return int(text)

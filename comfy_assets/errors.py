@@ -137,6 +137,13 @@ class FileMissingError(ApiError):
     code = "FILE_NOT_FOUND"
 
 
+class SubgraphNotFoundError(ApiError):
+    """No pack brings along such a subgraph; ``details.id`` tells which."""
+
+    status = 404
+    code = "SUBGRAPH_NOT_FOUND"
+
+
 class NoThumbnailError(ApiError):
     """A file of a kind that no thumbnail can be made of here."""
 

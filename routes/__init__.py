@@ -12,9 +12,11 @@ from . import (
     files,
     history,
     jobs,
+    packs,
     prompts,
     queue,
     shares,
+    stock,
     system,
     tags,
     uploads,
@@ -33,9 +35,15 @@ ROUTES: list[_dispatch.Route] = [
     *history.ROUTES,
     *shares.ROUTES,
     *workflows.ROUTES,
+    *packs.ROUTES,
     *system.ROUTES,
 ]
-PASSAGES: list[_dispatch.Passage] = [*prompts.PASSAGES, *history.PASSAGES, *workflow_files.PASSAGES]
+PASSAGES: list[_dispatch.Passage] = [
+    *prompts.PASSAGES,
+    *history.PASSAGES,
+    *workflow_files.PASSAGES,
+    *stock.PASSAGES,
+]
 
 
 def middleware(services: Services) -> Middleware:

@@ -81,21 +81,26 @@ class Router(Generic[T]):
 
 def middleware(routes: list[Route], passages: list[Passage], services: Services) -> Middleware:
     """The middleware that puts these routes, and these passages, in front of an application's own."""
-    router = Router(routes)
-    through = Router(passages)
+    router, through = Router(routes), Router(passages)
 
     @web.middleware
     async def comfy_assets(request: web.Request, handler: Handler) -> web.StreamResponse:
-        found = router.find(request.method, request.rel_url.raw_path)
-        if found is None:
-            passage = through.find(request.method, request.rel_url.raw_path)
-            return await (handler(request) if passage is None else passage[0].handler(request, handler, services))
-        route, parameters = found
-        if route.when is not None and not route.when(request, services):
-            return await handler(request)
-        return await route.handler(request, parameters, services)
+        method, path = request.method, request.rel_url.raw_path
+        found = router.find(method, path)
+        if found is not None:
+            route, parameters = found
+            if route.when is None or route.when(request, services):
+                return await route.handler(request, parameters, services)
+        passage = through.find(method, path)
+        return await (handler(request) if passage is None else passage[0].handler(request, handler, services))
 
     return comfy_assets
+
+
+def is_unanswered(request: web.Request, _: Services) -> bool:
+    """Whether the host has no route of its own for a request; the page's files, which may be anywhere, are none."""
+    match = request.match_info
+    return match.http_exception is not None or isinstance(match.route.resource, web.StaticResource)
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -100,6 +100,9 @@ class Host(Protocol):
     def user_directory(self, user: str) -> Path:
         """Where the user's own files are, workflows and settings among them; it may not exist yet."""
 
+    def pack_folders(self) -> Sequence[Path]:
+        """The folders in which node packs are installed."""
+
     def user_ids(self) -> Sequence[str]:
         """The ids of all users that there are."""
 

@@ -78,6 +78,9 @@ class ComfyUIHost:
     def user_directory(self, user: str) -> Path:
         return Path(self._folder_paths.get_user_directory()) / user
 
+    def pack_folders(self) -> Sequence[Path]:
+        return [Path(folder) for folder in self._folder_paths.get_folder_paths(_CODE_CATEGORY)]
+
     def user_ids(self) -> Sequence[str]:
         return list(self._server.user_manager.users)
 

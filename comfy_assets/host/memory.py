@@ -53,6 +53,9 @@ class MemoryHost:
     def user_directory(self, user: str) -> Path:
         return self._data_directory.parent / user
 
+    def pack_folders(self) -> Sequence[Path]:
+        return [self._data_directory.parent.parent / "custom_nodes"]
+
     def user_ids(self) -> Sequence[str]:
         return [DEFAULT_USER] if self.users is None else sorted(self.users)
 

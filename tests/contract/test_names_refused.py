@@ -185,6 +185,7 @@ TAKERS = [
         "importPublishedAssets", "POST", "/api/assets/import", 404, NO_SHARE,
         lambda n, a: {"json": {"share_id": n, "published_asset_ids": []}},
     ),
+    Taker("getGlobalSubgraph", "GET", "/api/global_subgraphs/{name}", 404, frozenset({"SUBGRAPH_NOT_FOUND"})),
     Taker("viewFile", "GET", "/api/view?res=64&filename={name}", 400, QUERY),
     Taker("viewFile", "GET", "/api/view?res=64&filename=there.png&subfolder={name}", 400, QUERY),
     Taker("viewFile", "GET", "/api/view?res=64&filename=there.png&type={name}", 400, QUERY),
@@ -211,7 +212,8 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
     """The others take no names: listings compare text with what the store holds."""
     others = {
         "listAssets", "getAssetTagHistogram", "listTags", "pruneAssets", "cancelAssetSeed", "getAssetSeedStatus",
-        "pauseAssetSeed", "resumeAssetSeed", "getHealth", "listWorkflows",
+        "pauseAssetSeed", "resumeAssetSeed", "getHealth", "listWorkflows", "getGlobalSubgraphs",
+        "getNodeReplacements",
     }  # fmt: skip
     others |= {route.operation for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation for route in ROUTES} - others

@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+_CODES = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "BODY_TOO_LARGE"}
+
 
 class Refusal(Exception):
     """A request that is not carried out: the status, and a sentence for the client."""
@@ -19,18 +21,34 @@ class Refusal(Exception):
         self.status = status
 
 
+async def read_json(request: web.Request) -> Any:
+    """The request's body as a JSON value. Raises Refusal when it is none."""
+    return _parse(await request.read())
+
+
 async def read_object(request: web.Request, *, empty_allowed: bool = False) -> dict[str, Any]:
     """The request's body as a JSON object. Raises Refusal when it is anything else."""
     raw = await request.read()
     if empty_allowed and not raw.strip():
         return {}
-    try:
-        body = json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
-    except (ValueError, RecursionError) as error:
-        raise Refusal("The request's body is not valid JSON.") from error
+    body = _parse(raw)
     if not isinstance(body, dict):
         raise Refusal("The request's body must be a JSON object.")
     return body
+
+
+def _parse(raw: bytes) -> Any:
+    try:
+        return json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise Refusal("The request's body is not valid JSON.") from error
+
+
+def refusal_answer(refusal: Refusal) -> web.Response:
+    """The body is the contract's; ``error`` is where ComfyUI's own clients look."""
+    code = _CODES.get(refusal.status, "INVALID_REQUEST")
+    body = {"code": code, "message": refusal.text, "error": refusal.text}
+    return json_answer(body, status=refusal.status)
 
 
 def json_answer(data: object, status: int = 200) -> web.Response:

@@ -107,6 +107,15 @@ class BaseFolders:
         """The loader categories by name."""
         return list(self._models)
 
+    def category_suffixes(self, category: str) -> frozenset[str]:
+        """The suffixes a category's loaders accept; an empty set means any. Raises KeyError."""
+        return self._models[category][1]
+
+    @property
+    def code(self) -> Sequence[Path]:
+        """The folders where node packs are."""
+        return tuple(self._code)
+
     def of_type(self, file_type: str) -> Path | None:
         """The folder that the API calls "input", "output" or "temp"; None for any other word."""
         return {"input": self.input, "output": self.output, "temp": self.temp}.get(file_type)
@@ -140,14 +149,15 @@ class BaseFolders:
 
     def model_names(self, category: str) -> list[str]:
         """The files a loader of this category offers, relative to its folders. Raises KeyError."""
+        return sorted({name for _, _, name in self.models_of(category)})
+
+    def models_of(self, category: str) -> Iterator[tuple[int, Path, str]]:
+        """The same files, each with its folder and that folder's place among the category's. Raises KeyError."""
         extensions = self._models[category][1]
-        found = {
-            name
-            for root in self.category_paths(category)
-            for name in _files_below(root)
-            if not extensions or Path(name).suffix.lower() in extensions
-        }
-        return sorted(found)
+        for index, root in enumerate(self.category_paths(category)):
+            for name in sorted(_files_below(root)):
+                if not extensions or Path(name).suffix.lower() in extensions:
+                    yield index, root, name
 
 
 def _files_below(root: Path) -> Iterator[str]:

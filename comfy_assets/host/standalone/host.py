@@ -21,6 +21,7 @@ from .executor import Executor
 from .extra_paths import ExtraFolder
 from .folders import DATA_DIRECTORY, BaseFolders
 from .image_nodes import register_image_nodes
+from .log_book import LogBook
 from .messages import MessageHub
 from .nodes import NodeRegistry
 from .queue import PromptQueue
@@ -48,6 +49,7 @@ class StandaloneHost:
         self._folders = BaseFolders(base_directory, extra_folders)
         self._users = Users(self._folders.user, multi_user=multi_user)
         self._hub = MessageHub()
+        self._log_book = LogBook(self._hub)
         self._queue = self.execution = PromptQueue(self._queue_changed)
         self.lists_jobs = True
         self.nodes = NodeRegistry(self._folders)
@@ -71,6 +73,9 @@ class StandaloneHost:
 
     def user_directory(self, user: str) -> Path:
         return self._folders.user / user
+
+    def pack_folders(self) -> Sequence[Path]:
+        return self._folders.code
 
     def user_ids(self) -> Sequence[str]:
         return list(self._users.names())
@@ -156,6 +161,7 @@ class StandaloneHost:
             self._executor,
             self.features,
             self._hooks.rewrite,
+            self._log_book,
         )
         return Routes(parts)
 
@@ -163,6 +169,7 @@ class StandaloneHost:
         await asyncio.to_thread(self._folders.prepare)
         await asyncio.to_thread(self._folders.empty_temp)
         self._hub.start()
+        self._log_book.open()
         self._worker.start()
 
     async def _start_plugin(self, app: web.Application) -> None:
@@ -180,6 +187,7 @@ class StandaloneHost:
         await self._hub.stop()
 
     async def _stop(self, app: web.Application) -> None:
+        self._log_book.shut()
         if not await asyncio.to_thread(self._worker.stop, SHUTDOWN_S):
             log.warning("a node did not stop in time and is left behind")
         if self._plugin_task is not None:

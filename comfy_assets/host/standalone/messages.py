@@ -87,6 +87,10 @@ class MessageHub:
         with contextlib.suppress(RuntimeError):  # the loop was closed by another thread just now
             loop.call_soon_threadsafe(self._deliver, text, sid)
 
+    def is_connected(self, sid: str) -> bool:
+        """Whether a session has an open page."""
+        return any(page.sid == sid for page in tuple(self._pages))
+
     def connect(self, page: Page) -> None:
         self._pages.append(page)
 

@@ -11,16 +11,21 @@ from typing import Any
 from aiohttp import web
 
 from ..base import RewritePrompt
-from .answers import Refusal, json_answer, query_integer, read_object, strings, text_or_none
+from .answers import Refusal, json_answer, query_integer, read_object, refusal_answer, strings, text_or_none
+from .catalogue import Catalogue
 from .executor import Executor
 from .folders import BaseFolders
+from .internal import Internal
+from .log_book import LogBook
 from .messages import MessageHub
 from .nodes import NodeRegistry, describe
 from .page import show_page
 from .queue import PromptQueue
+from .settings import Settings
 from .submission import Submission
 from .system import statistics
-from .upload import Upload
+from .upload import Uploads
+from .userdata import Userdata
 from .users import UserRefused, Users
 from .view import View
 from .websocket import WebSocketRoute
@@ -40,6 +45,7 @@ class Parts:
     executor: Executor
     features: Mapping[str, Any]
     rewrite: RewritePrompt
+    log_book: LogBook
 
 
 class Routes:
@@ -53,17 +59,61 @@ class Routes:
         app.router.add_get("/", show_page)
         socket = WebSocketRoute(self._parts.hub, self._greeting, self._parts.features)
         submission = Submission(self._parts.registry, self._queue, self._parts.rewrite)
+        uploads = Uploads(self._parts.folders)
         table: list[tuple[str, str, RouteHandler]] = [
             ("GET", "/ws", socket.connect),
             ("POST", "/prompt", submission.submit),
             ("GET", "/view", View(self._parts.folders).show),
-            ("POST", "/upload/image", Upload(self._parts.folders).receive),
+            ("POST", "/upload/image", uploads.receive_image),
+            ("POST", "/upload/mask", uploads.receive_mask),
             *self._short_routes(),
+            *self._userdata_routes(),
+            *self._catalogue_routes(),
         ]
         for method, path, handler in table:
-            for prefix in ("", "/api"):
-                add = app.router.add_get if method == "GET" else app.router.add_post
-                add(prefix + path, _answering(handler))
+            _add(app, method, path, handler)
+            _add(app, method, f"/api{path}", handler)
+        for method, path, handler in self._internal_routes():
+            _add(app, method, f"/internal{path}", handler)
+
+    def _userdata_routes(self) -> list[tuple[str, str, RouteHandler]]:
+        userdata = Userdata(self._parts.folders.user, self._parts.users)
+        return [
+            ("GET", "/userdata", userdata.list_files),
+            ("GET", "/v2/userdata", userdata.list_entries),
+            ("GET", "/userdata/{file}", userdata.download),
+            ("POST", "/userdata/{file}", userdata.store),
+            ("DELETE", "/userdata/{file}", userdata.delete),
+            ("POST", "/userdata/{file}/move/{dest}", userdata.move),
+        ]
+
+    def _catalogue_routes(self) -> list[tuple[str, str, RouteHandler]]:
+        catalogue = Catalogue(self._parts.folders)
+        settings = Settings(self._parts.folders.user, self._parts.users)
+        return [
+            ("GET", "/i18n", catalogue.translations),
+            ("GET", "/workflow_templates", catalogue.templates),
+            ("GET", "/workflow_templates/{pack}/{file:.+}", catalogue.template),
+            ("GET", "/global_subgraphs", catalogue.subgraphs),
+            ("GET", "/global_subgraphs/{id}", catalogue.subgraph),
+            ("GET", "/node_replacements", catalogue.node_replacements),
+            ("GET", "/experiment/models", catalogue.model_folders),
+            ("GET", "/experiment/models/{folder}", catalogue.models_in_folder),
+            ("GET", "/settings", settings.list_all),
+            ("POST", "/settings", settings.update),
+            ("GET", "/settings/{id}", settings.get),
+            ("POST", "/settings/{id}", settings.set),
+        ]
+
+    def _internal_routes(self) -> list[tuple[str, str, RouteHandler]]:
+        internal = Internal(self._parts.folders, self._parts.log_book)
+        return [
+            ("GET", "/logs", internal.logs),
+            ("GET", "/logs/raw", internal.raw_logs),
+            ("PATCH", "/logs/subscribe", internal.subscribe),
+            ("GET", "/folder_paths", internal.folder_paths),
+            ("GET", "/files/{directory_type}", internal.files),
+        ]
 
     def _short_routes(self) -> list[tuple[str, str, RouteHandler]]:
         return [
@@ -140,7 +190,7 @@ class Routes:
         return web.Response()
 
     async def _free(self, request: web.Request) -> web.Response:
-        body = await read_object(request)
+        body = await read_object(request, empty_allowed=True)
         self._queue.free(unload_models=bool(body.get("unload_models")), free_memory=bool(body.get("free_memory")))
         return web.Response()
 
@@ -155,7 +205,7 @@ class Routes:
         return json_answer({} if node is None else {name: await asyncio.to_thread(describe, name, node)})
 
     async def _system_stats(self, request: web.Request) -> web.Response:
-        return json_answer(statistics())
+        return json_answer(await asyncio.to_thread(statistics))
 
     async def _features(self, request: web.Request) -> web.Response:
         return json_answer(self._parts.features)
@@ -193,6 +243,13 @@ class Routes:
         return json_answer([])
 
 
+def _add(app: web.Application, method: str, path: str, handler: RouteHandler) -> None:
+    if method == "GET":
+        app.router.add_get(path, _answering(handler))
+    else:
+        app.router.add_route(method, path, _answering(handler))
+
+
 def _answering(handler: RouteHandler) -> RouteHandler:
     """The handler, with a Refusal turned into its answer."""
 
@@ -200,6 +257,6 @@ def _answering(handler: RouteHandler) -> RouteHandler:
         try:
             return await handler(request)
         except Refusal as error:
-            return json_answer({"error": error.text}, status=error.status)
+            return refusal_answer(error)
 
     return answer

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import VERSION
+from .devices import find_torch, graphics_devices
 
 # The ComfyUI release whose API is spoken: clients choose features by this number.
 COMFYUI_VERSION = "0.33.0"
@@ -27,8 +28,8 @@ class Memory:
 
 
 def statistics() -> dict[str, Any]:
-    """The body of /system_stats: this machine, and its processor as the only device."""
-    memory = read_memory()
+    """The body of /system_stats: this machine and its devices. Blocks: the first call may load PyTorch."""
+    memory, torch = read_memory(), find_torch()
     return {
         "system": {
             "os": sys.platform,
@@ -36,23 +37,25 @@ def statistics() -> dict[str, Any]:
             "ram_free": memory.free,
             "comfyui_version": COMFYUI_VERSION,
             "python_version": sys.version,
-            "pytorch_version": "none",
+            "pytorch_version": "none" if torch is None else str(torch.__version__),
             "embedded_python": False,
             "deploy_environment": "comfy-assets-standalone",
             "argv": sys.argv,
             "standalone_version": VERSION,
         },
-        "devices": [
-            {
-                "name": "cpu",
-                "type": "cpu",
-                "index": None,
-                "vram_total": memory.total,
-                "vram_free": memory.free,
-                "torch_vram_total": 0,
-                "torch_vram_free": 0,
-            }
-        ],
+        "devices": graphics_devices(torch) or [_processor(memory)],
+    }
+
+
+def _processor(memory: Memory) -> dict[str, Any]:
+    return {
+        "name": "cpu",
+        "type": "cpu",
+        "index": None,
+        "vram_total": memory.total,
+        "vram_free": memory.free,
+        "torch_vram_total": 0,
+        "torch_vram_free": 0,
     }
 
 

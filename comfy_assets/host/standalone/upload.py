@@ -1,13 +1,15 @@
-"""``POST /upload/image``: a file is put into the input, output or temp folder under a name that is free."""
+"""``POST /upload/…``: a file is put into the input, output or temp folder under a name that is free."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -16,25 +18,56 @@ from aiohttp import web
 from ...names import UnsafeName, file_name, folder_parts
 from .answers import Refusal, json_answer
 from .folders import BaseFolders
+from .mask import masked, named_picture
 
 BLOCK = 1024 * 1024
 MAX_COPIES = 10_000
 
 
+@dataclass(frozen=True)
 class Upload:
-    """Answers /upload/image."""
+    """A form that was received: the file, and where the client wants it."""
+
+    fields: Mapping[str, object]
+    source: IO[bytes]
+    folder: Path
+    name: str
+    subfolder: str
+    file_type: str
+    overwrite: bool
+
+    async def store(self, source: IO[bytes]) -> web.Response:
+        """Keep the file, or what was made from it, and tell under which name."""
+        name = await asyncio.to_thread(store_upload, source, self.folder, self.name, overwrite=self.overwrite)
+        return json_answer({"name": name, "subfolder": self.subfolder, "type": self.file_type})
+
+
+class Uploads:
+    """Answers /upload/image and /upload/mask."""
 
     def __init__(self, folders: BaseFolders) -> None:
         self._folders = folders
 
-    async def receive(self, request: web.Request) -> web.Response:
+    async def receive_image(self, request: web.Request) -> web.Response:
         """Fields: image (the file), type, subfolder, overwrite ("true" or "1")."""
+        upload = await self._receive(request)
+        return await upload.store(upload.source)
+
+    async def receive_mask(self, request: web.Request) -> web.Response:
+        """The same, and original_ref: the picture that is stored with the transparency of the one received."""
+        upload = await self._receive(request)
+        original = self._original(form_text(upload.fields.get("original_ref"), "original_ref"))
+        if not await asyncio.to_thread(original.is_file):
+            raise Refusal("The original picture is not there.")
+        return await upload.store(await asyncio.to_thread(masked, original, upload.source))
+
+    async def _receive(self, request: web.Request) -> Upload:
         fields = await _read_form(request)
         image = fields.get("image")
         if not isinstance(image, web.FileField) or not image.filename:
             raise Refusal("The field image must be a file with a name.")
-        file_type = _text(fields.get("type"), "type") or "input"
-        subfolder = _text(fields.get("subfolder"), "subfolder")
+        file_type = form_text(fields.get("type"), "type") or "input"
+        subfolder = form_text(fields.get("subfolder"), "subfolder")
         root = self._folders.of_type(file_type)
         if root is None:
             raise Refusal("type must be input, output or temp.")
@@ -43,9 +76,15 @@ class Upload:
             wanted = file_name(image.filename)
         except UnsafeName as error:
             raise Refusal(f"The file's name or subfolder is refused: {error}.") from error
-        overwrite = _text(fields.get("overwrite"), "overwrite") in ("true", "1")
-        name = await asyncio.to_thread(store_upload, image.file, folder, wanted, overwrite=overwrite)
-        return json_answer({"name": name, "subfolder": subfolder, "type": file_type})
+        overwrite = form_text(fields.get("overwrite"), "overwrite") in ("true", "1")
+        return Upload(fields, image.file, folder, wanted, subfolder, file_type, overwrite)
+
+    def _original(self, text: str) -> Path:
+        """The picture that ``{"filename", "subfolder", "type"}`` names. Raises Refusal."""
+        try:
+            return named_picture(self._folders, json.loads(text))
+        except (ValueError, RecursionError) as error:  # UnsafeName is one
+            raise Refusal(f"original_ref does not name a picture: {error}.") from error
 
 
 def store_upload(source: IO[bytes], folder: Path, wanted: str, *, overwrite: bool) -> str:
@@ -127,7 +166,7 @@ async def _read_form(request: web.Request) -> dict[str, object]:
         raise Refusal("The request's body is not a readable form.") from error
 
 
-def _text(value: object, name: str) -> str:
+def form_text(value: object, name: str) -> str:
     """A text field of a form; empty when it is absent. Raises Refusal."""
     if value is None:
         return ""

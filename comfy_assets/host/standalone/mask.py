@@ -1,0 +1,46 @@
+"""A picture with the transparency that a mask editor has drawn."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import IO, Any
+
+from ...names import UnsafeName, folder_parts, relative_parts, split_annotation
+from .answers import Refusal
+from .folders import BaseFolders
+
+COMPRESSION = 4
+
+
+def named_picture(folders: BaseFolders, reference: Any) -> Path:
+    """The file of ``{"filename", "subfolder", "type"}``, which need not exist. Raises UnsafeName, a ValueError."""
+    if not isinstance(reference, dict):
+        raise UnsafeName("a JSON object is expected")
+    name, subfolder, file_type = (reference.get(key) or "" for key in ("filename", "subfolder", "type"))
+    if not all(isinstance(each, str) for each in (name, subfolder, file_type)):
+        raise UnsafeName("filename, subfolder and type must be strings")
+    bare, annotated = split_annotation(name)
+    folder = folders.of_type(annotated or file_type or "output")
+    if folder is None:
+        raise UnsafeName("type must be input, output or temp")
+    return folder.joinpath(*folder_parts(subfolder), *relative_parts(bare))
+
+
+def masked(original: Path, mask: IO[bytes]) -> IO[bytes]:
+    """The original as a PNG file with the mask's alpha; its texts, such as the workflow, are kept. Raises Refusal."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    result = io.BytesIO()
+    try:
+        with Image.open(original) as picture, Image.open(mask) as drawn:
+            texts = PngInfo()
+            for name, text in getattr(picture, "text", {}).items():
+                texts.add_text(name, text)
+            opaque = picture.convert("RGBA")
+            opaque.putalpha(drawn.convert("RGBA").getchannel("A"))
+            opaque.save(result, "PNG", compress_level=COMPRESSION, pnginfo=texts)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Refusal("The mask or the original is not a picture that can be read, or their sizes differ.") from error
+    return result

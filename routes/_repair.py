@@ -1,0 +1,88 @@
+"""Operations that stay the host's: a request it would stumble over is refused, and errors get the contract's shape."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from ..comfy_assets.app import Services
+from ._endpoint import Call, Failure, error_response, guarded
+from ._params import NoQuery
+
+Check = Callable[[Call[NoQuery]], Awaitable[None]]
+
+_CODES = {
+    400: ("INVALID_REQUEST", "The server cannot do what was asked."),
+    401: ("UNAUTHORIZED", "The server does not know this user."),
+    403: ("FORBIDDEN", "The server does not allow this."),
+    413: ("BODY_TOO_LARGE", "The body is too large."),
+}
+# Errors of the system for which a name is to blame that a client gave, not the state of the disk.
+_MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
+_REFUSED = frozenset({errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP})
+
+
+def plain_text(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
+    """An error of an operation whose errors are text."""
+    return web.Response(status=status, text=message)
+
+
+@dataclass(frozen=True)
+class Repair:
+    """The handler of a passage. ``check`` raises ApiError for a request that is not to reach the host.
+
+    ``statuses`` are the host's that become others. Errors without a JSON body get one, unless ``fail`` writes text.
+    ``thing`` is what there is none of where the status is 404.
+    """
+
+    check: Check | None = None
+    fail: Failure = error_response
+    statuses: Mapping[int, int] = field(default_factory=dict)
+    thing: str = "file"
+
+    async def __call__(self, request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+        if self.check is not None:
+            refused = await guarded(is_probe=True, failure=self.fail)(self.check)(request, {}, services)
+            if refused is not None:
+                return refused  # type: ignore[no-any-return]
+        try:
+            return self._shaped(await pass_on(request))
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            return self.told(error.status)
+        except (OSError, ValueError, SyntaxError) as error:  # what the host's handlers let through
+            status = _status_of(error, request.method)
+            if status is None:
+                raise
+            return self.told(status)
+
+    def _shaped(self, answer: web.StreamResponse) -> web.StreamResponse:
+        if answer.status < 400 or (self.fail is not error_response and answer.status not in self.statuses):
+            return answer
+        if answer.content_type == "application/json" and answer.status not in self.statuses:
+            return answer
+        return self.told(answer.status)
+
+    def told(self, status: int) -> web.Response:
+        """The answer of an error of this status."""
+        status = self.statuses.get(status, status)
+        if status == 404:
+            return self.fail(404, "NOT_FOUND", f"There is no such {self.thing}.", None)
+        code, message = _CODES.get(status, ("INTERNAL_ERROR" if status >= 500 else "INVALID_REQUEST", "It failed."))
+        return self.fail(status, code, message, None)
+
+
+def _status_of(error: Exception, method: str) -> int | None:
+    """The status of what a host's handler has raised; None when the client is not to blame."""
+    if isinstance(error, ConnectionError):
+        return None
+    number = error.errno if isinstance(error, OSError) else None  # Pillow's own errors have none
+    if number in _MISSING:
+        return 400 if method == "POST" else 404
+    return 400 if number is None or number in _REFUSED else None

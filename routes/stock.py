@@ -1,0 +1,204 @@
+"""What the host answers itself and well; where it would answer 500, it is told apart here what the client did wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from aiohttp.typedefs import Handler
+
+from ..comfy_assets.app import Services
+from ..comfy_assets.assets.image_limits import check_image
+from ..comfy_assets.errors import FileMissingError, InvalidBodyError, UnauthorizedError
+from ..comfy_assets.host.base import HostFolders, UnknownUserError
+from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation
+from ._dispatch import Passage
+from ._endpoint import Call, json_response
+from ._params import BodyTooLargeError, NoQuery
+from ._repair import Repair, plain_text
+
+SETTINGS_FILE = "comfy.settings.json"
+
+
+async def _check_user(call: Call[NoQuery]) -> None:
+    try:
+        call.services.host.user_of(call.request)
+    except UnknownUserError:
+        raise UnauthorizedError("The server does not know this user.") from None
+
+
+async def _json_body(request: web.Request) -> Any:
+    try:
+        return json.loads(await request.read())
+    except web.HTTPRequestEntityTooLarge:
+        raise BodyTooLargeError("The body is too large.") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidBodyError("The body is not valid JSON.") from error
+
+
+async def _object_body(request: web.Request) -> dict[str, Any]:
+    body = await _json_body(request)
+    if not isinstance(body, dict):
+        raise InvalidBodyError("The body must be a JSON object.")
+    return body
+
+
+async def _check_settings(call: Call[NoQuery]) -> None:
+    await _check_user(call)
+    await _object_body(call.request)
+
+
+async def _check_setting(call: Call[NoQuery]) -> None:
+    await _check_user(call)
+    await _json_body(call.request)
+
+
+async def _check_subscription(call: Call[NoQuery]) -> None:
+    body = await _object_body(call.request)
+    for name, kind in (("clientId", str), ("enabled", bool)):
+        if not isinstance(body.get(name), kind):
+            raise InvalidBodyError(f"{name} is missing or of the wrong type.", details={"field": name})
+
+
+async def _check_new_user(call: Call[NoQuery]) -> None:
+    if not isinstance((await _object_body(call.request)).get("username"), str):
+        raise InvalidBodyError("username must be a string.", details={"field": "username"})
+
+
+async def _check_view(call: Call[NoQuery]) -> None:
+    """A file named by its hash is one of the user's: to somebody who is none there is no such file."""
+    if not call.request.query.get("filename", "").startswith("blake3:"):
+        return
+    try:
+        call.services.host.user_of(call.request)
+    except UnknownUserError:
+        raise FileMissingError("There is no such file.") from None
+
+
+async def _change_settings(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Change several; hosts that answer nothing are made to answer all settings, as the contract has it."""
+    answer = await Repair(_check_settings)(request, pass_on, services)
+    if not _is_empty(answer):
+        return answer
+    file = services.host.user_directory(services.host.user_of(request)) / SETTINGS_FILE
+    return json_response(await asyncio.to_thread(_settings, file))
+
+
+async def _change_setting(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Change one; hosts that answer nothing are made to answer the value."""
+    answer = await Repair(_check_setting)(request, pass_on, services)
+    return json_response({"value": await _json_body(request)}) if _is_empty(answer) else answer
+
+
+def _is_empty(answer: web.StreamResponse) -> bool:
+    return answer.status == 200 and isinstance(answer, web.Response) and not answer.body
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    """What the host has just written; nothing should another program have removed it."""
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+async def _form(request: web.Request) -> Any:
+    """The form, which the host then finds read already. Raises ApiError."""
+    try:
+        return await request.post()
+    except web.HTTPRequestEntityTooLarge:
+        raise BodyTooLargeError("The form is too large.") from None
+    # A broken multipart body or an unknown charset; aiohttp 3.9 asserts on a body that ends early.
+    except (ValueError, LookupError, RuntimeError, AssertionError, HttpProcessingError) as error:
+        raise InvalidBodyError("The body is not a readable form.") from error
+
+
+async def _check_image(call: Call[NoQuery]) -> None:
+    form = await _form(call.request)
+    image = form.get("image")
+    if not isinstance(image, web.FileField) or not image.filename:
+        raise _wrong("image", "must be a file with a name")
+    if form.get("type", "input") not in FILE_TYPES:
+        raise _wrong("type", "must be input, output or temp")
+    if not isinstance(form.get("subfolder", ""), str):
+        raise _wrong("subfolder", "must be text")
+    await asyncio.to_thread(check_image, image.file, call.services.config, "image")
+
+
+async def _check_mask(call: Call[NoQuery]) -> None:
+    await _check_image(call)
+    text = (await _form(call.request)).get("original_ref")
+    original = _original(text, call.services.host.folders())
+    if not await asyncio.to_thread(original.is_file):
+        raise _wrong("original_ref", "names a picture that is not there")
+    await asyncio.to_thread(check_image, original, call.services.config, "original_ref")
+
+
+def _original(text: Any, folders: HostFolders) -> Path:
+    """The picture that ``{"filename", "subfolder", "type"}`` names. Raises InvalidBodyError."""
+    try:
+        reference = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _wrong("original_ref", "must be a JSON object") from error
+    name = reference.get("filename") if isinstance(reference, dict) else None
+    if not isinstance(name, str) or not name:
+        raise _wrong("original_ref", "must name a file")
+    subfolder, file_type = reference.get("subfolder", ""), reference.get("type", "output")
+    bare, annotated = split_annotation(name)
+    root = _roots(folders).get(annotated or file_type) if isinstance(file_type, str) else None
+    if root is None or not isinstance(subfolder, str):
+        raise _wrong("original_ref", "must name a folder: input, output or temp")
+    try:
+        check_leads_nowhere(bare)
+        if subfolder:
+            check_leads_nowhere(subfolder)
+    except UnsafeName as error:
+        raise _wrong("original_ref", f"is refused: {error}") from error
+    return root / subfolder / bare
+
+
+def _roots(folders: HostFolders) -> dict[str, Path]:
+    roots: dict[str, Path] = {folder.kind: folder.path for folder in folders.folders if folder.kind in FILE_TYPES}
+    return roots if folders.temp is None else {**roots, "temp": folders.temp}
+
+
+def _wrong(name: str, reason: str) -> InvalidBodyError:
+    return InvalidBodyError(f"The field {name} {reason}.", details={"field": name})
+
+
+async def _subgraph(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Hosts answer null for one they do not have."""
+    repair = Repair(thing="subgraph")
+    answer = await repair(request, pass_on, services)
+    is_null = answer.status == 200 and isinstance(answer, web.Response) and answer.body == b"null"
+    return repair.told(404) if is_null else answer
+
+
+_of_user = partial(Repair, _check_user)
+_USERDATA = _of_user(fail=plain_text)
+
+PASSAGES = [
+    Passage("GET", "/api/settings", _of_user()),
+    Passage("GET", "/api/settings/{id}", _of_user()),
+    Passage("POST", "/api/settings", _change_settings),
+    Passage("POST", "/api/settings/{id}", _change_setting),
+    Passage("GET", "/api/userdata", _USERDATA),
+    Passage("GET", "/api/userdata/{file}", _USERDATA),
+    Passage("POST", "/api/userdata/{file}", _USERDATA),
+    Passage("DELETE", "/api/userdata/{file}", _USERDATA),
+    Passage("POST", "/api/userdata/{file}/move/{dest}", _USERDATA),
+    Passage("GET", "/api/v2/userdata", _USERDATA),
+    Passage("POST", "/api/upload/image", Repair(_check_image)),
+    Passage("POST", "/api/upload/mask", Repair(_check_mask)),
+    Passage("POST", "/api/users", Repair(_check_new_user)),
+    Passage("GET", "/api/view", Repair(_check_view, statuses={403: 400})),
+    Passage("GET", "/api/experiment/models/{folder}", Repair(thing="folder")),
+    Passage("GET", "/api/global_subgraphs/{id}", _subgraph),
+    Passage("PATCH", "/internal/logs/subscribe", Repair(_check_subscription)),
+]
