@@ -57,7 +57,7 @@ export class WorkflowDetail {
         "div",
         { class: "ca-actions" },
         button("graph", t("workflow.open"), () => this.#deeds.open(workflow, workflow.latest_version), { kind: "ca-primary" }),
-        button("upload", t("workflow.saveVersion"), () => this.#then(this.#deeds.saveVersion(workflow))),
+        this.#context.page.currentGraph !== null && button("upload", t("workflow.saveVersion"), () => this.#then(this.#deeds.saveVersion(workflow))),
         this.#remover(workflow),
       ),
       h("section", { class: "ca-block" }, h("h4", {}, t("workflow.versions")), this.#versions(workflow, versions)),

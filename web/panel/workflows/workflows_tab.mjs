@@ -55,6 +55,7 @@ export class WorkflowsTab {
     }, TYPING_MS);
     search.addEventListener("input", look);
     const save = button("upload", t("workflow.saveNew"), () => this.deeds.saveNew());
+    save.hidden = this.#context.page.currentGraph === null; // a page without a canvas
     return h("div", { class: "ca-toolbar" }, h("div", { class: "ca-search" }, icon("search"), search), save);
   }
 
