@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import re
 import shutil
 import socket
 import subprocess
@@ -161,7 +163,7 @@ class Panel:
 
     def count_is(self, count: int) -> None:
         """Wait until the library lists this many assets."""
-        self.root.locator(".ca-total", has_text=f"{count} asset").wait_for()
+        self.root.locator(".ca-total", has_text=re.compile(rf"^{count} assets?$")).wait_for()
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +214,7 @@ def panel(shared: Panel) -> Iterator[Panel]:
     """The panel as it is when it is opened."""
     shared.page.unroute_all()
     shared.page.evaluate(RESET)
+    shared.count_is(shared.server.request("/api/assets?limit=1&exclude_tags=missing")["total"])
     yield shared
     assert shared.errors == []
 
@@ -221,7 +224,7 @@ def opening(browser: Any, server: Server) -> Callable[..., Any]:
     """Opens the page where some requests are answered otherwise, and the panel in it, whatever becomes of that."""
 
     @contextmanager
-    def open_page(routes: dict[str, Any]) -> Iterator[Any]:
+    def open_page(routes: dict[str, Any], expected: str = "") -> Iterator[Any]:
         context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
         context.set_default_timeout(TIMEOUT_MS)
         try:
@@ -233,8 +236,33 @@ def opening(browser: Any, server: Server) -> Callable[..., Any]:
             page.goto(server.url, wait_until="domcontentloaded")
             Panel(page, server).open_tab()
             yield page
-            assert errors == []
+            assert [error for error in errors if error != expected] == []
         finally:
             context.close()
 
     return open_page
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path | None:
+    """Where pictures of the panel are to be kept, if anywhere."""
+    folder = os.environ.get("PANEL_SCREENSHOTS")
+    return Path(folder) if folder else None
+
+
+@pytest.fixture(scope="session")
+def open_panel() -> Callable[..., Any]:
+    """Opens ComfyUI's page with the panel, in a browser, of a server."""
+    return opened
+
+
+@pytest.fixture(scope="session")
+def small_library() -> Callable[[Path], Path]:
+    """Makes a small library in a folder."""
+    return make_library
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Serves a folder, with options of the command."""
+    return serving

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def tab(panel: Any) -> Any:
-    panel.page.locator(".ca-cell img.ca-loaded").first.wait_for()
+    panel.options().locator("img.ca-loaded").first.wait_for()
     return panel
 
 
@@ -42,7 +41,7 @@ def test_errors(panel: Any, trouble: Any, title: str, message: str) -> None:
         panel.page.route(path, trouble)
         panel.root.get_by_label(search).fill("x")
         alert = panel.root.locator(".ca-tab-panel:not([hidden])").get_by_role("alert")
-        alert.get_by_text(title).wait_for()
+        alert.get_by_text(title, exact=True).wait_for()
         assert message in alert.inner_text()
         panel.page.unroute(path)
         alert.get_by_role("button", name="Try again").click()
@@ -52,12 +51,10 @@ def test_errors(panel: Any, trouble: Any, title: str, message: str) -> None:
 
 def test_a_slow_answer(tab: Any) -> None:
     waiting: list[Any] = []
-    tab.page.route("**/api/assets?*", waiting.append)
+    tab.page.route("**/api/assets?*", lambda route: waiting.append(route))
     tab.root.get_by_label("Search the library").fill("castle")
     tab.root.get_by_text("The server takes its time").wait_for()
-    tab.page.unroute("**/api/assets?*")
-    for route in waiting:
-        route.continue_()
+    waiting.pop().continue_()
     tab.count_is(3)
 
 
@@ -75,7 +72,7 @@ def test_thumbnails_that_cannot_be_had_show_a_sign(panel: Any) -> None:
     panel.page.route("**/api/view?*", lambda route: route.abort())
     panel.root.get_by_label("Search the library").fill("dragon")
     panel.count_is(3)
-    panel.root.locator(".ca-no-picture").first.wait_for()
+    panel.options().locator(".ca-no-picture .ca-medium").first.wait_for()
 
 
 def test_the_panels_own_files_cannot_be_had(browser: Any, server: Any, opening: Any) -> None:
@@ -94,7 +91,8 @@ def test_an_error_of_the_panel_stays_in_the_panel(opening: Any) -> None:
 
 
 def test_without_translations_the_panel_is_readable(opening: Any) -> None:
-    with opening(routes={"**/api/i18n": lambda route: route.fulfill(status=500, body=json.dumps({}))}) as page:
+    routes = {"**/api/i18n": lambda route: route.fulfill(status=500, body="{}")}
+    with opening(routes, expected="Request failed with status code 500") as page:  # which is what ComfyUI's page says
         page.get_by_role("tab", name="Library").wait_for()
         page.get_by_role("tab", name="Workflows").wait_for()
 

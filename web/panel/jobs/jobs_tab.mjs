@@ -96,9 +96,9 @@ export class JobsTab {
 
   #changed() {
     const { total, error } = this.list;
-    this.grid.setCount(total ?? 0);
-    this.cancelAll.hidden = ![...this.list.held()].some(([, job]) => isActive(job));
     this.#showState(total, error);
+    this.grid.setCount(total ?? 0); // only what is in the page can be measured
+    this.cancelAll.hidden = ![...this.list.held()].some(([, job]) => isActive(job));
   }
 
   #showState(total, error) {

@@ -83,8 +83,8 @@ export class AssetGrid {
 
   #changed() {
     const { total, error } = this.list;
-    this.grid.setCount(total ?? 0);
     this.#showState(total, error);
+    this.grid.setCount(total ?? 0); // only what is in the page can be measured
     this.onChange?.(total);
   }
 

@@ -41,8 +41,7 @@ export class LibraryTab {
     this.element = h(
       "section",
       { class: "ca-library", "aria-label": t("tab.library") },
-      h("div", { class: "ca-pane" }, list),
-      this.detail.element,
+      h("div", { class: "ca-stage" }, h("div", { class: "ca-pane" }, list), this.detail.element),
       this.uploads.element,
     );
     this.uploads.acceptDrops(this.element);

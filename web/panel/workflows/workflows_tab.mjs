@@ -86,7 +86,6 @@ export class WorkflowsTab {
   #changed() {
     const { total, error } = this.list;
     const { t } = this.#context;
-    this.grid.setCount(total ?? 0);
     this.grid.element.hidden = !total || error !== null;
     this.state.hidden = !this.grid.element.hidden;
     if (error !== null) fill(this.state, failure(t, error, () => this.list.refresh()));
@@ -96,6 +95,7 @@ export class WorkflowsTab {
       const isSearch = this.#text.trim() !== "";
       fill(this.state, isSearch ? empty("search", t("workflow.nothingFound")) : empty("graph", t("workflow.none"), t("workflow.noneHint")));
     }
+    this.grid.setCount(total ?? 0); // only what is in the page can be measured
   }
 
   #open(index) {
