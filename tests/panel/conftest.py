@@ -31,7 +31,7 @@ ROOT = HERE.parents[1]
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
 PACKAGES = ("playwright", "axe_playwright_python", "comfyui_frontend_package")
 TAB = "comfy-assets"
-START_S = 60
+START_S = 120
 TIMEOUT_MS = 20_000
 # Closes what is open, and asks for everything again.
 RESET = """

@@ -19,11 +19,13 @@ export class VirtualGrid {
   #columns = 1;
   #rowHeight = 1;
   #width = 0;
+  #height = 0; // of the view
   #shown = new Map(); // index -> cell element
   #spare = [];
   #frame = 0;
   #settling = 0;
   #lastTop = 0;
+  #shift = 0; // of cells against their places in the whole; 0 unless that is scaled
   #active = 0;
   #observer;
 
@@ -63,7 +65,7 @@ export class VirtualGrid {
 
   /** How many rows fit into the view. */
   get rowsInView() {
-    return Math.max(Math.floor(this.element.clientHeight / this.#rowHeight), 1);
+    return Math.max(Math.floor(this.#height / this.#rowHeight), 1);
   }
 
   setCount(count) {
@@ -82,6 +84,7 @@ export class VirtualGrid {
     this.#columns = columns;
     this.#rowHeight = rowHeight;
     this.#width = width;
+    this.#height = this.element.clientHeight;
     this.canvas.style.height = `${Math.min(this.#fullHeight(), MAX_HEIGHT)}px`;
     if (isOther && first > 0) this.#scrollToRow(Math.floor(first / columns));
     this.#draw(true);
@@ -106,9 +109,7 @@ export class VirtualGrid {
     const top = row * this.#rowHeight;
     const offset = this.#offset();
     if (top < offset) this.#scrollToRow(row);
-    else if (top + this.#rowHeight > offset + this.element.clientHeight) {
-      this.#scrollTo(top + this.#rowHeight - this.element.clientHeight);
-    }
+    else if (top + this.#rowHeight > offset + this.#height) this.#scrollTo(top + this.#rowHeight - this.#height);
     this.#draw(true);
     this.onActive(this.#active);
   }
@@ -135,9 +136,8 @@ export class VirtualGrid {
   }
 
   #scale() {
-    const view = this.element.clientHeight;
     const full = this.#fullHeight();
-    return full <= MAX_HEIGHT ? 1 : (full - view) / (MAX_HEIGHT - view);
+    return full <= MAX_HEIGHT ? 1 : (full - this.#height) / (MAX_HEIGHT - this.#height);
   }
 
   #scrollTo(offset) {
@@ -159,12 +159,15 @@ export class VirtualGrid {
     });
   }
 
+  /** Measures first and changes afterwards: in turns, each measuring would lay out the page anew. */
   #draw(isForced) {
     if (this.#width === 0) return;
     const top = this.element.scrollTop;
-    const isMoving = !isForced && Math.abs(top - this.#lastTop) > this.element.clientHeight / 2;
+    const offset = top * this.#scale();
+    const isMoving = !isForced && Math.abs(top - this.#lastTop) > this.#height / 2;
     this.#lastTop = top;
-    const [first, last] = this.#range();
+    this.#shift = top - offset;
+    const [first, last] = this.#range(offset);
     this.#recycle(first, last);
     for (let index = first; index <= last; index += 1) {
       const cell = this.#shown.get(index);
@@ -182,10 +185,9 @@ export class VirtualGrid {
     this.#settling = setTimeout(() => this.#draw(true), SETTLED_MS);
   }
 
-  #range() {
-    const offset = this.#offset();
+  #range(offset) {
     const firstRow = Math.max(Math.floor(offset / this.#rowHeight) - OVERSCAN_ROWS, 0);
-    const lastRow = Math.floor((offset + this.element.clientHeight) / this.#rowHeight) + OVERSCAN_ROWS;
+    const lastRow = Math.floor((offset + this.#height) / this.#rowHeight) + OVERSCAN_ROWS;
     return [firstRow * this.#columns, Math.min((lastRow + 1) * this.#columns, this.#count) - 1];
   }
 
@@ -215,11 +217,10 @@ export class VirtualGrid {
 
   #fill(cell, index, isMoving) {
     const row = Math.floor(index / this.#columns);
-    const shift = this.element.scrollTop - this.#offset(); // 0 unless scaled
     const width = this.#width / this.#columns;
     cell.style.width = `${width}px`;
     cell.style.height = `${this.#rowHeight}px`;
-    cell.style.transform = `translate(${(index % this.#columns) * width}px, ${row * this.#rowHeight + shift}px)`;
+    cell.style.transform = `translate(${(index % this.#columns) * width}px, ${row * this.#rowHeight + this.#shift}px)`;
     cell.dataset.index = index;
     cell.id = `${this.id}-${index}`;
     cell.setAttribute("aria-setsize", this.#count);
