@@ -191,7 +191,12 @@ async def test_a_scan_that_is_paused_rests_until_it_is_resumed(shelf: Any, api: 
     assert (paused["status"], paused["on_hold"]) == ("idle", True)
     await seed(api)
     status = await api.get(STATUS)
-    assert (status["status"], status["phase"], status["paused"], status["on_hold"]) == ("running", "listing", True, True)
+    assert (status["status"], status["phase"], status["paused"], status["on_hold"]) == (
+        "running",
+        "listing",
+        True,
+        True,
+    )
     assert await api.names() == []
     assert (await api.send("POST", "/api/assets/seed/resume")).json["on_hold"] is False
     status = await finished(shelf, api)

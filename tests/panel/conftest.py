@@ -50,6 +50,7 @@ RESET = """
 }
 """
 
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     reason = f"not installed: {', '.join(missing)}" if missing else "there is no Chromium"

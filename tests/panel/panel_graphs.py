@@ -40,11 +40,17 @@ def page_graph(text: str, steps: int = 20, *, with_lora: bool = False) -> dict[s
     nodes = [_node(1, "EmptyImage", [steps, 64, 1, 255]), _node(2, "Note", [text])]
     if with_lora:
         nodes.append(_node(3, "SaveImage", ["styled"]))
-    return {"last_node_id": 3, "last_link_id": 0, "nodes": nodes, "links": [], "groups": [], "config": {}, "version": 0.4}
+    return {
+        "last_node_id": 3,
+        "last_link_id": 0,
+        "nodes": nodes,
+        "links": [],
+        "groups": [],
+        "config": {},
+        "version": 0.4,
+    }
 
 
 def _node(number: int, kind: str, values: list[Any]) -> dict[str, Any]:
     look: dict[str, Any] = {"pos": [number * 320, 100], "size": [280, 120], "flags": {}, "properties": {}}
     return {"id": number, "type": kind, "order": number, "mode": 0, "widgets_values": values, **look}
-
-

@@ -36,6 +36,8 @@ def make_library(base: Path) -> Path:
     for name in ("loras/ink_style", "loras/film_grain", "checkpoints/dreamscape_xl"):
         _model(base / "models" / f"{name}.safetensors", name.rpartition("/")[2])
     (base / "input" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nthis is no picture")
+    for path in (*(base / "models").rglob("*.safetensors"), base / "input" / "broken.png"):
+        os.utime(path, (1_780_000_000, 1_780_000_000))  # pictures are newer, and come first
     return base
 
 
@@ -66,5 +68,3 @@ def _model(path: Path, title: str) -> None:
     header = json.dumps({"__metadata__": {"modelspec.title": title}, "weight": tensor}).encode()
     header += b" " * (-len(header) % 8)
     path.write_bytes(struct.pack("<Q", len(header)) + header + title.encode().ljust(8192, b"\0"))
-
-

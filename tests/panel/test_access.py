@@ -105,7 +105,9 @@ def test_everything_is_reached_by_keyboard(panel: Any) -> None:
     reached = []
     for _ in range(16):
         page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText"))
+        reached.append(
+            page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText")
+        )
     wanted = ["Search the library", "Kind", "Order", "Favourites only", "Show as a list", "Upload files", "Assets"]
     assert [name for name in reached if name in wanted] == wanted
     page.keyboard.press("Shift+Tab")
@@ -127,7 +129,9 @@ def test_everything_is_reached_by_keyboard(panel: Any) -> None:
 
 def test_keys_typed_into_the_panel_are_not_the_pages(panel: Any) -> None:
     page = panel.page
-    page.evaluate("app.rootGraph.add(LiteGraph.createNode('EmptyImage')); app.canvas.selectItems?.(app.rootGraph.nodes)")
+    page.evaluate(
+        "app.rootGraph.add(LiteGraph.createNode('EmptyImage')); app.canvas.selectItems?.(app.rootGraph.nodes)"
+    )
     nodes = page.evaluate("app.rootGraph.nodes.length")
     panel.root.get_by_role("tab", name="Jobs").focus()
     page.keyboard.press("Delete")

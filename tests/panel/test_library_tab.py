@@ -95,6 +95,7 @@ def test_tags_name_stars_and_favourites(panel: Any) -> None:
     name = "robot_in_a_flower_field_00021_.png"
     before = panel.server.asset(name)
     panel.root.get_by_label("Search the library").fill("00021")
+    panel.count_is(1)
     panel.option("robot").click()
     field = panel.root.get_by_role("combobox", name="Add tags…").or_(panel.root.get_by_label("Add tags…"))
     field.first.fill("client a, best")
@@ -211,6 +212,7 @@ def test_names_of_strangers_are_text(panel: Any, server: Any) -> None:
     asset = server.asset("quiet_street_in_the_rain_00003_.png")
     server.request(f"/api/assets/{asset['id']}", {"name": "x<b>y", "user_metadata": {"<i>": name}}, "PUT")
     panel.root.get_by_label("Search the library").fill("x<b>y")
+    panel.count_is(1)
     panel.option("x<b>y").click()
     panel.root.locator(".ca-detail summary", has_text="Your metadata").click()
     panel.root.locator(".ca-document", has_text=name).wait_for()

@@ -16,7 +16,9 @@ def own(tmp_path_factory: pytest.TempPathFactory, small_library: Any, serve: Any
         page.set_default_timeout(20_000)
         page.errors = []
         page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.on("console", lambda message: page.errors.append(message.text) if "Content Security" in message.text else None)
+        page.on(
+            "console", lambda message: page.errors.append(message.text) if "Content Security" in message.text else None
+        )
         page.goto(server.url)
         page.server = server
         yield page

@@ -5,8 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; media-src 'self';"
-    " connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:;"
+    " media-src 'self'; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
 )
 
 _PAGE = """<!doctype html>
@@ -19,8 +19,8 @@ _PAGE = """<!doctype html>
 <style>
 :root { color-scheme: light dark; --fg: light-dark(#1f2328, #dddddd); --bg: light-dark(#ffffff, #1b1b1c); }
 * { box-sizing: border-box; }
-body { display: grid; grid-template-columns: minmax(0, 22rem) minmax(0, 1fr); height: 100vh; margin: 0; color: var(--fg);
-  background: var(--bg); font: .95rem/1.6 system-ui, sans-serif; }
+body { display: grid; grid-template-columns: minmax(0, 22rem) minmax(0, 1fr); height: 100vh; margin: 0;
+  color: var(--fg); background: var(--bg); font: .95rem/1.6 system-ui, sans-serif; }
 header { padding: 1.5rem; overflow: auto; border-inline-end: 1px solid light-dark(#d0d7de, #3a3a3c); }
 main { min-height: 0; }
 h1 { margin-block: 0 .5rem; font-size: 1.3rem; }
