@@ -176,6 +176,19 @@ class JobForbiddenError(ApiError):
     code = "JOB_FORBIDDEN"
 
 
+class TaskNotFoundError(ApiError):
+    """No such task for this user; ``details.id`` tells which."""
+
+    status = 404
+    code = "TASK_NOT_FOUND"
+
+
+class VideoUnreadableError(ApiError):
+    """No figures of a video: the file is none, it is damaged, or the server lacks what reads it."""
+
+    code = "VIDEO_UNREADABLE"
+
+
 class UnprocessableBodyError(InvalidBodyError):
     """A malformed body, in operations of which the contract has it so."""
 

@@ -337,3 +337,43 @@ class Snapshot(msgspec.Struct, frozen=True):
     published_at: int
     text: bytes
     assets: tuple[SharedAsset, ...]
+
+
+TaskState = Literal["created", "running", "completed", "failed"]
+
+
+class TaskRecord(msgspec.Struct, frozen=True):
+    """A piece of background work as it is recorded. ``payload`` and ``result`` are JSON objects."""
+
+    id: bytes
+    name: str
+    idempotency_key: str
+    status: TaskState
+    payload: str
+    result: str | None
+    error_message: str | None
+    created_at: int
+    updated_at: int
+    started_at: int | None
+    completed_at: int | None
+
+
+@dataclass(frozen=True)
+class TaskFilter:
+    """Which tasks a request is about: an owner's and everybody's. ``since`` and ``until`` are both inclusive."""
+
+    owner: str
+    name: str | None = None
+    idempotency_key: str | None = None
+    statuses: tuple[TaskState, ...] = ()
+    since: int | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True)
+class TaskPage:
+    """A part of a list of tasks, in the order in which they began."""
+
+    order: Order = "desc"
+    limit: int = 20
+    offset: int = 0

@@ -8,10 +8,12 @@ from ..comfy_assets.app import Services
 from . import (
     _dispatch,
     assets,
+    docs,
     editing,
     files,
     history,
     jobs,
+    media,
     packs,
     prompts,
     queue,
@@ -19,7 +21,9 @@ from . import (
     stock,
     system,
     tags,
+    tasks,
     uploads,
+    users,
     workflow_files,
     workflows,
 )
@@ -36,13 +40,18 @@ ROUTES: list[_dispatch.Route] = [
     *shares.ROUTES,
     *workflows.ROUTES,
     *packs.ROUTES,
+    *tasks.ROUTES,
+    *users.ROUTES,
+    *media.ROUTES,
     *system.ROUTES,
 ]
+ROUTES += docs.routes_for(ROUTES)
 PASSAGES: list[_dispatch.Passage] = [
     *prompts.PASSAGES,
     *history.PASSAGES,
     *workflow_files.PASSAGES,
     *stock.PASSAGES,
+    *system.PASSAGES,
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import unquote
@@ -40,7 +40,10 @@ class Route:
 
 @dataclass(frozen=True)
 class Passage:
-    """A path that stays the host's, and what its requests go through on their way there; see ``Route``."""
+    """A path, of the same form, that stays the host's, and what its requests go through on their way there.
+
+    Through several they go in the order of the list.
+    """
 
     method: str
     path: str
@@ -48,35 +51,37 @@ class Passage:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The request methods that it is for."""
+        """The request methods that go through."""
         return (self.method,)
 
 
-T = TypeVar("T", Route, Passage)
+Entry = TypeVar("Entry", Route, Passage)
 
 
-class Router(Generic[T]):
-    """Finds the route, or the passage, of a request: fixed paths first, then patterns in the order given."""
+class Router(Generic[Entry]):
+    """Finds the route, or passage, of a request: fixed paths first, then patterns in the order given."""
 
-    def __init__(self, routes: list[T]) -> None:
-        self._fixed: dict[tuple[str, str], T] = {}
-        self._patterns: dict[str, list[tuple[re.Pattern[str], T]]] = {}
+    def __init__(self, routes: list[Entry]) -> None:
+        self._fixed: dict[tuple[str, str], list[Entry]] = {}
+        self._patterns: dict[str, list[tuple[re.Pattern[str], Entry]]] = {}
         for route in routes:
             for method in route.methods:
                 if "{" not in route.path:
-                    self._fixed[method, route.path] = route
+                    self._fixed.setdefault((method, route.path), []).append(route)
                 else:
                     self._patterns.setdefault(method, []).append((_pattern(route.path), route))
 
-    def find(self, method: str, raw_path: str) -> tuple[T, Mapping[str, str]] | None:
+    def find(self, method: str, raw_path: str) -> tuple[Entry, Mapping[str, str]] | None:
         """The route and its path parameters, or None when the request is not ours."""
-        route = self._fixed.get((method, raw_path))
-        if route is not None:
-            return route, {}
+        return next(self.all(method, raw_path), None)
+
+    def all(self, method: str, raw_path: str) -> Iterator[tuple[Entry, Mapping[str, str]]]:
+        """Everything that a request matches, and the path parameters."""
+        for entry in self._fixed.get((method, raw_path), ()):
+            yield entry, {}
         for pattern, candidate in self._patterns.get(method, ()):
             if match := pattern.fullmatch(raw_path):
-                return candidate, {name: unquote(value) for name, value in match.groupdict().items()}
-        return None
+                yield candidate, {name: unquote(value) for name, value in match.groupdict().items()}
 
 
 def middleware(routes: list[Route], passages: list[Passage], services: Services) -> Middleware:
@@ -91,8 +96,9 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
             route, parameters = found
             if route.when is None or route.when(request, services):
                 return await route.handler(request, parameters, services)
-        passage = through.find(method, path)
-        return await (handler(request) if passage is None else passage[0].handler(request, handler, services))
+        for passage, _ in reversed(list(through.all(method, path))):
+            handler = _through(passage, handler, services)
+        return await handler(request)
 
     return comfy_assets
 
@@ -101,6 +107,13 @@ def is_unanswered(request: web.Request, _: Services) -> bool:
     """Whether the host has no route of its own for a request; the page's files, which may be anywhere, are none."""
     match = request.match_info
     return match.http_exception is not None or isinstance(match.route.resource, web.StaticResource)
+
+
+def _through(passage: Passage, handler: Handler, services: Services) -> Handler:
+    async def pass_through(request: web.Request) -> web.StreamResponse:
+        return await passage.handler(request, handler, services)
+
+    return pass_through
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from aiohttp import web
@@ -56,7 +57,7 @@ class Repair:
             if error.status < 400:
                 raise
             return self.told(error.status)
-        except (OSError, ValueError, SyntaxError) as error:  # what the host's handlers let through
+        except _faults() as error:
             status = _status_of(error, request.method)
             if status is None:
                 raise
@@ -76,6 +77,14 @@ class Repair:
             return self.fail(404, "NOT_FOUND", f"There is no such {self.thing}.", None)
         code, message = _CODES.get(status, ("INTERNAL_ERROR" if status >= 500 else "INVALID_REQUEST", "It failed."))
         return self.fail(status, code, message, None)
+
+
+@cache
+def _faults() -> tuple[type[Exception], ...]:
+    """What the host's handlers let through when they are given bad names or broken pictures."""
+    from PIL.Image import DecompressionBombError
+
+    return (OSError, ValueError, SyntaxError, DecompressionBombError)
 
 
 def _status_of(error: Exception, method: str) -> int | None:

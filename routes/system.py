@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import StoreUnavailableError
-from ._dispatch import Route
-from ._endpoint import Call, endpoint
+from ._dispatch import Passage, Route, is_unanswered
+from ._endpoint import Call, endpoint, json_response
 from ._params import NoQuery
 
 _PATIENCE_S = 2.0
@@ -35,4 +37,22 @@ async def _ask(services: Services) -> None:
     await services.db.fetch_one("SELECT 1")
 
 
+async def features(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """What the server can do, in its own words and the contract's (getFeatures)."""
+    ours = {
+        "max_upload_size": services.config.max_upload_size or request.client_max_size,
+        "supports_preview_metadata": False,
+    }
+    if is_unanswered(request, services):
+        return json_response(ours)
+    answer = await pass_on(request)
+    if answer.status != 200 or not isinstance(answer, web.Response):
+        return answer
+    theirs = json.loads(answer.text or "{}")
+    if not isinstance(theirs, dict) or ours.keys() <= theirs.keys():
+        return answer
+    return json_response({**ours, **theirs})
+
+
 ROUTES = [Route("GET", "/health", "getHealth", health)]
+PASSAGES = [Passage("GET", "/api/features", features)]

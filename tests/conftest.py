@@ -8,6 +8,7 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,27 @@ async def make_library(
 async def library(make_library: Callable[..., Awaitable[Library]]) -> Library:
     """An empty library, not yet scanned."""
     return await make_library()
+
+
+def _write_video(path: Path, *, rate: int = 24, frames: int = 36, size: tuple[int, int] = (64, 48)) -> None:
+    """A video that really is one, in the container that its name says."""
+    av = pytest.importorskip("av")
+    import numpy
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as video:
+        track = video.add_stream("libvpx" if path.suffix == ".webm" else "mpeg4", rate=rate)
+        track.width, track.height = size
+        track.pix_fmt = "yuv420p"
+        for number in range(frames):
+            picture = numpy.full((size[1], size[0], 3), number * 5 % 256, dtype=numpy.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            video.mux(track.encode(frame))
+        video.mux(track.encode())
+
+
+@pytest.fixture(scope="session")
+def write_video() -> Callable[..., None]:
+    """Writes a video; skips the test where PyAV is not there."""
+    return _write_video

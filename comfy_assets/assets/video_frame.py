@@ -35,7 +35,7 @@ def first_frame(stream: PictureStream, container: str, res: int) -> Image.Image:
     Raises NoThumbnailError where there is no PyAV or no video track, ImageUnreadableError, ImageTooLargeError.
     """
     av = _pyav()
-    with _broken_as_unreadable(av), av.open(stream, format=container) as video:
+    with broken_as_unreadable(av), av.open(stream, format=container) as video:
         track = next(iter(video.streams.video), None)
         if track is None:
             raise NoThumbnailError("The file has no video track.")
@@ -49,15 +49,24 @@ def first_frame(stream: PictureStream, container: str, res: int) -> Image.Image:
     raise ImageUnreadableError("The video cannot be read. No frame was found in it.")
 
 
-def _pyav() -> ModuleType:
+def pyav() -> ModuleType | None:
+    """PyAV, where the server has it."""
     try:
         return importlib.import_module("av")
-    except ImportError as error:
-        raise NoThumbnailError("Thumbnails of videos need PyAV (pip install av), which is not there.") from error
+    except ImportError:
+        return None
+
+
+def _pyav() -> ModuleType:
+    av = pyav()
+    if av is None:
+        raise NoThumbnailError("Thumbnails of videos need PyAV (pip install av), which is not there.")
+    return av
 
 
 @contextmanager
-def _broken_as_unreadable(av: ModuleType) -> Iterator[None]:
+def broken_as_unreadable(av: ModuleType) -> Iterator[None]:
+    """Raise ImageUnreadableError for whatever a broken video makes FFmpeg raise."""
     try:
         yield
     except (av.FFmpegError, OSError, ValueError, EOFError) as error:

@@ -8,24 +8,29 @@ from typing import Any
 
 import msgspec
 
+from ..models import Page, TaskFilter, TaskPage, TaskRecord
 from .connection import Database
 
 STOPPED = "The server stopped before the task was finished."
+_COLUMNS = (
+    "id, name, idempotency_key, status, payload, result, error_message, created_at, updated_at, started_at,"
+    " completed_at"
+)
 
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def create(db: Database, task_id: uuid.UUID, name: str, payload: dict[str, Any]) -> None:
-    """Add a task that is about to run."""
+async def create(db: Database, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str = "") -> None:
+    """Add a task that is about to run; one of the owner "" is everybody's to see."""
     now = _now()
     async with db.transaction() as tx:
         await tx.execute(
             "INSERT INTO tasks"
-            " (id, name, idempotency_key, status, payload, created_at, updated_at, started_at)"
-            " VALUES (?, ?, ?, 'running', ?, ?, ?, ?)",
-            (task_id.bytes, name, str(task_id), _json(payload), now, now, now),
+            " (id, owner, name, idempotency_key, status, payload, created_at, updated_at, started_at)"
+            " VALUES (?, ?, ?, ?, 'running', ?, ?, ?, ?)",
+            (task_id.bytes, owner, name, str(task_id), _json(payload), now, now, now),
         )
 
 
@@ -67,6 +72,44 @@ async def keep_newest(db: Database, name: str, count: int) -> None:
             " (SELECT id FROM tasks WHERE name = ?1 ORDER BY created_at DESC LIMIT ?2)",
             (name, count),
         )
+
+
+async def list_page(db: Database, wanted: TaskFilter, page: TaskPage) -> Page[TaskRecord]:
+    """One page of the tasks that pass the filter, and how many pass in all: few are kept, so they are counted."""
+    where, parameters = _select(wanted)
+    total = int((await db.fetch_all(f"SELECT count(*) FROM tasks WHERE {where}", parameters))[0][0])
+    if page.offset >= total:
+        return Page([], total, has_more=False)
+    rows = await db.fetch_all(
+        f"SELECT {_COLUMNS} FROM tasks WHERE {where} ORDER BY created_at {page.order}, id {page.order}"
+        f" LIMIT {page.limit:d} OFFSET {page.offset:d}",
+        parameters,
+    )
+    return Page([TaskRecord(*row) for row in rows], total, has_more=page.offset + len(rows) < total)
+
+
+async def get(db: Database, task_id: uuid.UUID, owner: str) -> TaskRecord | None:
+    """The task, if it is this owner's or everybody's."""
+    row = await db.fetch_one(f"SELECT {_COLUMNS} FROM tasks WHERE id = ? AND owner IN ('', ?)", (task_id.bytes, owner))
+    return TaskRecord(*row) if row is not None else None
+
+
+def _select(wanted: TaskFilter) -> tuple[str, list[Any]]:
+    conditions, parameters = ["owner IN ('', ?)"], [wanted.owner]
+    comparisons: list[tuple[str, Any]] = [
+        ("name =", wanted.name),
+        ("idempotency_key =", wanted.idempotency_key),
+        ("created_at >=", wanted.since),
+        ("created_at <=", wanted.until),
+    ]
+    for comparison, value in comparisons:
+        if value is not None:
+            conditions.append(f"{comparison} ?")
+            parameters.append(value)
+    if wanted.statuses:
+        conditions.append(f"status IN ({', '.join('?' * len(wanted.statuses))})")
+        parameters.extend(wanted.statuses)
+    return " AND ".join(conditions), parameters
 
 
 def _json(value: dict[str, Any]) -> str:

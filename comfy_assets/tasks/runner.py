@@ -22,7 +22,7 @@ CANCELLED = "Cancelled on request."
 class TaskJournal(Protocol):
     """Where tasks are recorded."""
 
-    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any]) -> None:
+    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str) -> None:
         """The task begins."""
 
     async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
@@ -33,12 +33,19 @@ class TaskJournal(Protocol):
 
 
 class Task:
-    """A piece of work under way or ended. ``result`` is its progress, then its outcome."""
+    """A piece of work under way or ended. ``result`` is its progress, then its outcome.
 
-    def __init__(self, name: str, payload: dict[str, Any]) -> None:
+    ``owner`` is the user who may see it, "" for everybody; ``failure`` is what the work raised, which is logged
+    unless somebody waits for it (``is_awaited``).
+    """
+
+    def __init__(self, name: str, payload: dict[str, Any], owner: str = "", *, is_awaited: bool = False) -> None:
         self.id = uuid.uuid4()
         self.name = name
         self.payload = payload
+        self.owner = owner
+        self.is_awaited = is_awaited
+        self.failure: Exception | None = None
         self.token = CancelToken()
         self.status: TaskStatus = "running"
         self.result: dict[str, Any] = {}
@@ -73,12 +80,33 @@ class TaskRunner:
             return current, False
         task = Task(name, payload or {})
         self._latest[name] = task
+        self._begin(task, work)
+        return task, True
+
+    async def run(self, name: str, work: Work, payload: dict[str, Any] | None = None, owner: str = "") -> Task:
+        """Do the work to its end as a task of its own, beside others of the name, for whoever waits for it.
+
+        Raises what the work raises, Cancelled included. Being cancelled ends the work too.
+        """
+        task = Task(name, payload or {}, owner, is_awaited=True)
+        running = self._begin(task, work)
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            task.token.cancel()
+            await asyncio.wait([running])
+            raise
+        if task.failure is not None:
+            raise task.failure
+        return task
+
+    def _begin(self, task: Task, work: Work) -> asyncio.Task[None]:
         if self._closing:
             task.token.cancel()
-        running = asyncio.create_task(self._run(task, work), name=f"comfy-assets {name}")
+        running = asyncio.create_task(self._run(task, work), name=f"comfy-assets {task.name}")
         self._running[task] = running
         running.add_done_callback(lambda _: self._ended(task))
-        return task, True
+        return running
 
     def cancel(self, name: str) -> bool:
         """Ask the running task of this name to stop; answers whether there was one."""
@@ -103,18 +131,19 @@ class TaskRunner:
     async def _run(self, task: Task, work: Work) -> None:
         reporter = asyncio.create_task(self._report(task), name=f"comfy-assets {task.name} progress")
         try:
-            await self._journal.created(task.id, task.name, task.payload)
+            await self._journal.created(task.id, task.name, task.payload, task.owner)
             await work(task)
             task.status = "completed"
-        except Cancelled:
-            task.status, task.error = "cancelled", CANCELLED
+        except Cancelled as error:
+            task.status, task.error, task.failure = "cancelled", CANCELLED, error
         except asyncio.CancelledError:
             task.token.cancel()
             task.status, task.error = "cancelled", CANCELLED
             raise
         except Exception as error:
-            log.exception("The task %s failed", task.name)
-            task.status, task.error = "failed", f"{type(error).__name__}: {error}"
+            if not task.is_awaited:
+                log.exception("The task %s failed", task.name)
+            task.status, task.error, task.failure = "failed", f"{type(error).__name__}: {error}", error
         finally:
             reporter.cancel()
             task.completed_at = time.time_ns() // 1_000_000

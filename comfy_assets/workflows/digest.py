@@ -12,11 +12,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from blake3 import blake3
 
 from ..models import ZERO_ID
 
 _MAX_ID = 128
+_encoder = msgspec.json.Encoder(order="sorted")
 
 
 def graph_id(workflow: Mapping[str, Any]) -> str | None:
@@ -74,4 +76,7 @@ def _link(link: object) -> object:
 
 def _text(value: object) -> str:
     """A text that is equal for what is equal, whatever the order of members."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    try:
+        return _encoder.encode(value).decode()
+    except (TypeError, ValueError, OverflowError):  # half characters are a ValueError
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))

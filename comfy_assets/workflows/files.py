@@ -54,17 +54,24 @@ class WorkflowFiles:
         """
         async with self._lock:
             folder = self._folder(owner)
+            to_remove = await self._remove_deleted(owner, folder)
             listing = await asyncio.to_thread(folder.listing)
-            if listing == self._seen.get(owner) and await workflow_files.is_at_rest(self._db, owner):
+            for row in to_remove:
+                listing.files.pop(str(row.path), None)
+            if (
+                listing == self._seen.get(owner)
+                and owner not in self._away
+                and await workflow_files.is_at_rest(self._db, owner)
+            ):
                 return False
             rows = await workflow_files.of_owner(self._db, owner)
             found = self._without_refused(owner, compare(rows, listing), listing)
+            self._note_away(owner, is_away=found.is_away)
             if found == Differences():
                 self._seen[owner] = listing
                 return False
-            self._note_away(owner, is_away=found.is_away)
-            await self._take_up(owner, folder, found, is_sure=is_sure)
-            await self._remove_deleted(owner, folder)
+            vanished = await self._take_up(owner, folder, found)
+            await self._delete(vanished if is_sure else self._missed_again(owner, vanished))
             await self._write_all(owner, folder, found.unwritten[:_AT_ONCE], rows)
             return len(found.appeared) + len(found.changed) > _AT_ONCE or len(found.unwritten) > _AT_ONCE
 
@@ -88,26 +95,25 @@ class WorkflowFiles:
 
         A file that is not there is taken for deleted only if it ``may_be_gone``: its disk may be away as well.
         """
-        if not path.lower().endswith(".json"):
-            await self._look_everywhere(owner)
-            return
         async with self._lock:
             folder = self._folder(owner)
             on_disk = await asyncio.to_thread(folder.on_disk, path)
             row = await workflow_files.at(self._db, owner, on_disk or path)
-            if on_disk is None and (row is None or not may_be_gone):
-                return
             found = Differences()
-            if on_disk is None and row is not None:
-                found.vanished.append(row)
+            if on_disk is None:
+                found.vanished += [row] if row is not None and may_be_gone else []
             elif row is not None:
                 found.changed.append(row)
-            elif is_workflow(str(on_disk)):
-                found.appeared.append(str(on_disk))
-            await self._take_up(owner, folder, found, is_sure=True)
+            elif is_workflow(on_disk):
+                found.appeared.append(on_disk)
+            await self._delete(await self._take_up(owner, folder, found))
 
     async def moved(self, owner: str, path: str, new: str) -> None:
-        """Take up that the file at a path was given another; either may be no workflow's."""
+        """Take up that the file, or the folder, at a path was given another; either may be no workflow's."""
+        if not (path.lower().endswith(".json") or new.lower().endswith(".json")):
+            while await self.look(owner, is_sure=True):
+                pass
+            return
         async with self._lock:
             folder = self._folder(owner)
             row = await workflow_files.at(self._db, owner, path)
@@ -118,10 +124,6 @@ class WorkflowFiles:
                     await taking_up.move(tx, row.row_id, on_disk)
         await self.look_at(owner, path)
         await self.look_at(owner, new)
-
-    async def _look_everywhere(self, owner: str) -> None:
-        while await self.look(owner, is_sure=True):
-            pass
 
     async def refresh(self, workflow_id: str) -> bool:
         """Take up what was done to the file of a workflow; answers whether it showed that something was."""
@@ -135,10 +137,11 @@ class WorkflowFiles:
         if stamp is None or is_same(stamp, row) or self._refused.get((row.owner, row.path)) == stamp:
             return False
         async with self._lock:
-            await self._take_up(row.owner, self._folder(row.owner), Differences(changed=[row]), is_sure=False)
+            await self._take_up(row.owner, self._folder(row.owner), Differences(changed=[row]))
         return True
 
-    async def _take_up(self, owner: str, folder: Folder, found: Differences, *, is_sure: bool) -> None:
+    async def _take_up(self, owner: str, folder: Folder, found: Differences) -> list[FileRow]:
+        """Take up what is in files that changed or appeared; answers the workflows whose files are nowhere."""
         paths = [*found.appeared, *(str(row.path) for row in found.changed)][:_AT_ONCE]
         texts = await asyncio.to_thread(self._read, owner, folder, paths)
         vanished = list(found.vanished)
@@ -151,18 +154,18 @@ class WorkflowFiles:
                         vanished.remove(row)
                         await taking_up.move(tx, row.row_id, text.path)
                     await taking_up.take(tx, owner, text)
-        await self._miss(owner, vanished, is_sure=is_sure)
+        return vanished
 
-    async def _miss(self, owner: str, vanished: Sequence[FileRow], *, is_sure: bool) -> None:
-        """Delete the workflows whose files were missed before, or for sure are not there any more."""
-        missed = self._missed.pop(owner, set())
-        gone = [row for row in vanished if is_sure or row.row_id in missed]
-        again = {row.row_id for row in vanished} - {row.row_id for row in gone}
-        if again:
-            self._missed[owner] = again
-        if gone:
+    def _missed_again(self, owner: str, vanished: Sequence[FileRow]) -> list[FileRow]:
+        """Those of the workflows whose files were not there when they were looked for last, either."""
+        before = self._missed.pop(owner, set())
+        self._missed[owner] = {row.row_id for row in vanished} - before
+        return [row for row in vanished if row.row_id in before]
+
+    async def _delete(self, rows: Sequence[FileRow]) -> None:
+        if rows:
             async with self._db.transaction() as tx:
-                for row in gone:
+                for row in rows:
                     await workflow_trash.hide(tx, row.row_id, taking_up.now_ms())
 
     def _read(self, owner: str, folder: Folder, paths: Iterable[str]) -> list[Found]:
@@ -290,12 +293,19 @@ class WorkflowFiles:
         async with self._lock:
             await self._remove_deleted(owner, self._folder(owner))
 
-    async def _remove_deleted(self, owner: str, folder: Folder) -> None:
-        for row in await workflow_files.to_remove(self._db, owner):
+    async def _remove_deleted(self, owner: str, folder: Folder) -> list[FileRow]:
+        """Remove the files of deleted workflows; answers those whose files cannot be removed now."""
+        left: list[FileRow] = []
+        rows = await workflow_files.to_remove(self._db, owner)
+        if rows and (owner in self._away or not await asyncio.to_thread(folder.exists)):
+            return rows
+        for row in rows:
             try:
                 await self._remove(folder, row)
             except OSError as error:
                 log.warning("The file %s cannot be removed now: %s", row.path, error)
+                left.append(row)
+        return left
 
     async def _remove(self, folder: Folder, row: FileRow) -> None:
         """Remove the file of a deleted workflow, unless it holds something else by now. Raises OSError."""

@@ -67,8 +67,9 @@ class WorkflowService:
         """A new workflow with its first version (createWorkflow). Raises UnprocessableBodyError."""
         prepared = await asyncio.to_thread(draft, text)
         async with self._db.transaction() as tx:
-            row_id, workflow_id = await _add(tx, about, owner)
-            await taking_up.add_version(tx, row_id, 1, owner, prepared)
+            now = now_ms()
+            row_id, workflow_id = await _add(tx, about, owner, now)
+            await taking_up.add_version(tx, row_id, 1, owner, prepared, now)
             made = await _existing(tx, workflow_id, owner)
         await self._files.write(row_id)
         return made
@@ -136,9 +137,10 @@ class WorkflowService:
         await self._current(workflow_id, owner)
         async with self._db.transaction() as tx:
             workflow = await _existing(tx, workflow_id, owner)
-            if not await workflows.advance(tx, workflow.row_id, base, now_ms()):
+            now = now_ms()
+            if not await workflows.advance(tx, workflow.row_id, base, now):
                 raise _conflict(workflow, base)
-            await taking_up.add_version(tx, workflow.row_id, base + 1, owner, prepared)
+            await taking_up.add_version(tx, workflow.row_id, base + 1, owner, prepared, now)
             saved = await _saved(tx, workflow_id, owner)
         await self._files.write(workflow.row_id)
         return saved
@@ -161,16 +163,17 @@ class WorkflowService:
                 source.id,
                 version.id,
             )
-            row_id, fork_id = await _add(tx, about, owner)
-            first = NewVersion(new_ids(1)[0], 1, owner, now_ms())
+            now = now_ms()
+            row_id, fork_id = await _add(tx, about, owner, now)
+            first = NewVersion(new_ids(1)[0], 1, owner, now)
             await workflows.copy_version(tx, row_id, first, version)
             fork = await _existing(tx, fork_id, owner)
         await self._files.write(row_id)
         return fork
 
 
-async def _add(tx: Transaction, about: About, owner: str) -> tuple[int, str]:
-    """Add a workflow, which is to have a version 1; answers its row and its id."""
+async def _add(tx: Transaction, about: About, owner: str, now: int) -> tuple[int, str]:
+    """Add a workflow, which is to have a version 1, at ``now`` (ms); answers its row and its id."""
     workflow_id = new_ids(1)[0]
     new = NewWorkflow(
         workflow_id,
@@ -180,7 +183,7 @@ async def _add(tx: Transaction, about: About, owner: str) -> tuple[int, str]:
         about.default_view,
         about.forked_from_id,
         about.forked_from_version_id,
-        now_ms(),
+        now,
     )
     return await workflows.add(tx, new), workflow_id
 

@@ -26,9 +26,9 @@ class Found:
     stamp: Stamp
 
 
-async def add_version(tx: Transaction, row_id: int, number: int, owner: str, draft: Draft) -> None:
-    """Give a workflow its version of this number, its latest, with what it names."""
-    new = NewVersion(new_ids(1)[0], number, owner, now_ms(), draft.graph_id, draft.graph_digest)
+async def add_version(tx: Transaction, row_id: int, number: int, owner: str, draft: Draft, at: int) -> None:
+    """Give a workflow its version of this number, its latest, with what it names, at a time (ms)."""
+    new = NewVersion(new_ids(1)[0], number, owner, at, draft.graph_id, draft.graph_digest)
     await workflows.add_version(tx, row_id, new, draft.document)
     await workflows.link_files(tx, new.id, owner, draft.named.files)
     await workflows.link_references(tx, new.id, owner, draft.named.asset_ids, draft.named.digests)
@@ -63,9 +63,10 @@ async def _hold(tx: Transaction, row: FileRow, found: Found) -> None:
         number = row.version
     if row.hash != digest and await workflow_files.hash_of(tx, row.row_id, number) != digest:
         number = row.latest + 1
-        if not await workflows.advance(tx, row.row_id, row.latest, now_ms()):
+        now = now_ms()
+        if not await workflows.advance(tx, row.row_id, row.latest, now):
             raise LookupError("a workflow has changed within a transaction")
-        await add_version(tx, row.row_id, number, row.owner, found.draft)
+        await add_version(tx, row.row_id, number, row.owner, found.draft, now)
     # An earlier one than the latest is one after which a version was saved that is still to be written.
     await workflow_files.stamp(tx, row.row_id, *found.stamp, number)
 
@@ -86,9 +87,10 @@ async def _added(tx: Transaction, owner: str, found: Found) -> FileRow:
     own = _canonical(found.draft.graph_id)
     workflow_id = own if own is not None and await workflow_files.is_free(tx, own) else new_ids(1)[0]
     name, view = name_of(found.path), view_of(found.path)
-    new = NewWorkflow(workflow_id, owner, name, None, view, None, None, now_ms())
+    now = now_ms()
+    new = NewWorkflow(workflow_id, owner, name, None, view, None, None, now)
     row_id = await workflows.add(tx, new)
-    await add_version(tx, row_id, 1, owner, found.draft)
+    await add_version(tx, row_id, 1, owner, found.draft, now)
     await workflow_files.place(tx, row_id, found.path)
     row = await workflow_files.of_row(tx, row_id)
     if row is None:

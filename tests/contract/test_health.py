@@ -31,6 +31,8 @@ OPERATIONS = [
     ("GET", "/api/assets/seed/status"),
     ("POST", "/api/assets/seed/cancel"),
     ("POST", "/api/assets/prune"),
+    ("GET", "/api/tasks"),
+    ("GET", f"/api/tasks/{SOME_ID}"),
 ]
 
 

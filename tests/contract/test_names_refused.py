@@ -144,6 +144,17 @@ TAKERS = [
     Taker("restoreAsset", "POST", ONE + "/restore", 404, NOT_THERE),
     Taker("addAssetTags", "POST", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
     Taker("removeAssetTags", "DELETE", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
+    Taker(
+        "getMaskLayers", "GET", "/api/files/mask-layers", 404, frozenset({"FILE_NOT_FOUND", "INVALID_QUERY"}),
+        lambda n, a: {"params": {"filename": n}},
+    ),
+    Taker(
+        "getVhsQueryVideo", "GET", "/api/vhs/queryvideo", 400, QUERY, lambda n, a: {"params": {"filename": n}},
+    ),
+    Taker(
+        "getVhsQueryVideo", "GET", "/api/vhs/queryvideo", 400, QUERY,
+        lambda n, a: {"params": {"filename": "x.mp4", "subfolder": n}},
+    ),
     Taker("checkAssetByHash", "HEAD", "/api/assets/hash/{name}", 400, frozenset()),
     Taker(
         "seedAssets", "POST", "/api/assets/seed", 400, frozenset({"INVALID_BODY"}),
@@ -212,8 +223,9 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
     """The others take no names: listings compare text with what the store holds."""
     others = {
         "listAssets", "getAssetTagHistogram", "listTags", "pruneAssets", "cancelAssetSeed", "getAssetSeedStatus",
-        "pauseAssetSeed", "resumeAssetSeed", "getHealth", "listWorkflows", "getGlobalSubgraphs",
-        "getNodeReplacements",
+        "getHealth", "listWorkflows", "getOpenApiDocument", "getApiPage", "getGlobalSubgraphs", "getNodeReplacements",
+        "listTasks", "getTask", "getUser", "submitFeedback",
+        "pauseAssetSeed", "resumeAssetSeed",
     }  # fmt: skip
     others |= {route.operation for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation for route in ROUTES} - others

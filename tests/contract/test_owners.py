@@ -38,6 +38,11 @@ OPERATIONS = [
     ("DELETE", "/api/userdata/workflows%2Fx.json/publish"),
     ("GET", "/api/workflows/published/x"),
     ("POST", "/api/assets/import"),
+    ("GET", "/api/tasks"),
+    ("GET", f"/api/tasks/{SOME_ID}"),
+    ("GET", "/api/user"),
+    ("POST", "/api/feedback"),
+    ("GET", "/api/vhs/queryvideo"),
 ]
 
 

@@ -24,6 +24,7 @@ def server(start: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     base: Path = tmp_path_factory.mktemp("workflows")
     (base / "input").mkdir()
     (base / "input/photo.png").write_bytes(b"photo")
+    (base / "input/shared.png").write_bytes(b"shared")
     with start(base) as running:
         running.wait_until_up()
         running.wait_until_read()
@@ -125,3 +126,23 @@ def test_what_a_client_saves_is_a_file(server: Any) -> None:
     assert json.loads(file.read_text()) == PAGE
     assert server.send("DELETE", f"{URL}/{made['id']}").status == 204
     assert not file.exists()
+
+
+def test_a_share(server: Any) -> None:
+    """Published, opened, published again and withdrawn; the assets are read by whoever has the id."""
+    (asset,) = server.get("/api/assets?name_contains=shared").json["assets"]
+    create(server, name="shared")
+    publish = f"{userdata('shared.json')}/publish"
+    assert server.get(publish).json["share_id"] == ""
+    share = server.post(publish, {"asset_ids": [asset["id"]]}).json
+    opened = server.get(f"{URL}/published/{share['share_id']}").json
+    assert (opened["name"], opened["workflow_json"]) == ("shared", PAGE)
+    (published,) = opened["assets"]
+    assert (published["in_library"], server.get(published["storage_url"]).body) == (True, b"shared")
+    assert server.send("DELETE", f"/api/assets/{asset['id']}").json["code"] == "ASSET_IN_USE"
+    wanted = {"share_id": share["share_id"], "published_asset_ids": [published["id"]]}
+    assert server.post("/api/assets/import", wanted).json["assets"][0]["id"] == asset["id"]
+    again = server.post(publish, {"asset_ids": []}).json
+    assert (again["share_id"], again["assets"]) == (share["share_id"], [])
+    assert server.send("DELETE", publish).status == 204
+    assert server.get(f"{URL}/published/{share['share_id']}").status == 404

@@ -20,7 +20,7 @@ class Journal:
         self.entries: list[tuple[str, str, Any]] = []
         self.broken: set[str] = set()
 
-    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any]) -> None:
+    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str) -> None:
         self._note("created", name, payload)
 
     async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
@@ -77,6 +77,35 @@ async def test_outcomes(journal: Journal, work: Any, status: str, error: str | N
     ]
     assert runner.latest("scan") is task
     assert not runner.cancel("scan")
+
+
+@pytest.mark.parametrize(("work", "failure"), [(_succeed, None), (_fail, ValueError), (_stop, Cancelled)])
+async def test_work_that_somebody_waits_for(
+    journal: Journal, work: Any, failure: type[Exception] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it raises reaches who waits, and need not be logged as well; another of the name does not keep it."""
+    runner = TaskRunner(journal)
+    other, _ = runner.start("import", _until_cancelled)
+    if failure is None:
+        task = await runner.run("import", work, {"file": "a.zip"}, "ann")
+        assert (task.status, task.owner, task.result) == ("completed", "ann", {"n": 1})
+    else:
+        with pytest.raises(failure):
+            await runner.run("import", work)
+    assert runner.latest("import") is other and other.is_running
+    assert caplog.records == []
+    await runner.close()
+
+
+async def test_who_waits_is_cancelled(journal: Journal) -> None:
+    runner = TaskRunner(journal)
+    waiting = asyncio.create_task(runner.run("import", _until_cancelled))
+    while not journal.entries:
+        await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert journal.entries[-1] == ("finished", runner_module.CANCELLED, {})
 
 
 async def test_one_of_a_name_at_a_time(journal: Journal) -> None:

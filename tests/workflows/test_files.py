@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets.workflows import trash
+from comfy_assets_node.comfy_assets.workflows.folder import Folder
 
 GRAPH_ID = "6b8f4ea0-0f2d-4c3e-9c55-5f1f1f1d4b01"
 ONE, TWO, THREE = ({"nodes": [], "links": [], "number": number} for number in (1, 2, 3))
@@ -134,6 +137,8 @@ async def test_a_folder_that_is_away_deletes_nothing(desk: Any, how: str) -> Non
     await desk.look()
     assert await desk.listed() == before
     assert desk.files() == {"a.json": THREE, "b.json": TWO}
+    await desk.save(before["b"], 1, ONE)
+    assert desk.files() == {"a.json": THREE, "b.json": ONE}
 
 
 async def test_what_the_api_saves_is_in_the_file(desk: Any) -> None:
@@ -248,8 +253,6 @@ async def test_users_have_a_folder_each(open_desk: Any) -> None:
 
 
 async def test_a_restored_workflow_has_its_file_again(desk: Any) -> None:
-    from comfy_assets_node.comfy_assets.workflows import trash
-
     first = await desk.create(ONE, name="a")
     await desk.send("DELETE", f"/api/workflows/{first}", 204)
     second = await desk.create(TWO, name="a")
@@ -279,3 +282,65 @@ async def test_a_version_that_was_not_written_is_written_later(open_desk: Any, e
     await desk.look()
     assert desk.files() == {"a.json": THREE if edit else TWO}
     assert await desk.versions(workflow_id) == [ONE, TWO, *([THREE] if edit else [])]
+
+
+async def test_a_file_that_cannot_be_removed_now_is_removed_later(desk: Any, monkeypatch: Any) -> None:
+    """Windows holds what is open."""
+    workflow_id = await desk.create(ONE, name="a")
+
+    def held(folder: Any, path: str) -> None:
+        raise PermissionError(13, "in use", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "remove", held)
+        await desk.send("DELETE", f"/api/workflows/{workflow_id}", 204)
+        await desk.look()
+        assert (desk.files(), await desk.listed()) == ({"a.json": ONE}, {})
+    await desk.look()
+    assert (desk.files(), await desk.listed()) == ({}, {})
+
+
+async def test_a_file_that_cannot_be_written_now_is_written_later(desk: Any, monkeypatch: Any) -> None:
+    workflow_id = await desk.create(ONE, name="a")
+
+    def held(folder: Any, path: str, content: bytes, **options: Any) -> None:
+        raise PermissionError(13, "in use", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write", held)
+        assert (await desk.save(workflow_id, 1, TWO))["version"] == 2
+        await desk.look()
+        assert desk.files() == {"a.json": ONE}
+    await desk.look()
+    assert desk.files() == {"a.json": TWO}
+    assert await desk.versions(workflow_id) == [ONE, TWO]
+
+
+async def test_a_folder_that_is_moved_takes_its_workflows_along(desk: Any) -> None:
+    await desk.page_saves("old/a.json", ONE)
+    await desk.page_saves("old/deep/b.json", TWO)
+    before = await desk.listed()
+    await desk.page_moves("old", "new")
+    assert await desk.listed() == before
+    await desk.page_saves("new/a.json", THREE)
+    assert await desk.versions(before["a"]) == [ONE, THREE]
+
+
+async def test_what_goes_wrong_here_spoils_no_answer_of_the_host(desk: Any, monkeypatch: Any) -> None:
+    async def fails(owner: str, path: str) -> None:
+        raise RuntimeError("a mistake")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.services.workflow_files, "look_at", fails)
+        await desk.page_saves("a.json", ONE)
+    await desk.look()
+    assert set(await desk.listed()) == {"a"}
+
+
+async def test_a_server_that_starts_looks_at_the_files(open_desk: Any) -> None:
+    desk = await open_desk(follow=False)
+    desk.writes("a.json", ONE)
+    await desk.services.start_indexing()
+    while not await desk.listed():
+        await asyncio.sleep(0.01)
+    assert set(await desk.listed()) == {"a"}

@@ -1,0 +1,135 @@
+"""Requests that a machine makes up from an OpenAPI document, right and wrong ones, to every operation in it.
+
+Nothing is answered with a status, a type or a body that the document does not name, nothing with a 500 and nothing
+never. ``COMFY_ASSETS_EXAMPLES`` is the number of requests of each kind to an operation, few unless it is set, and
+``COMFY_ASSETS_DOCUMENT`` a document to go by instead of the contract.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
+
+schemathesis = pytest.importorskip("schemathesis")
+
+from schemathesis.checks import not_a_server_error  # noqa: E402
+from schemathesis.generation import GenerationMode  # noqa: E402
+from schemathesis.specs.openapi.checks import (  # noqa: E402
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract" / "openapi.yaml"
+OWN = os.environ.get("COMFY_ASSETS_DOCUMENT")
+DOCUMENT = Path(OWN) if OWN else CONTRACT
+EXAMPLES = int(os.environ.get("COMFY_ASSETS_EXAMPLES", "5"))
+SEED = 20_260_101
+TIMEOUT_S = 20
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+RIGHT, WRONG = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
+
+# Where the contract knows of no refusal and this project has one all the same: of what is malformed.
+REFUSES = {
+    "listWorkflows": "400",
+    "getHistory": "400",
+    "freeMemory": "400",
+    "seedAssets": "400",
+    "getAssetContent": "400",
+    "subscribeToLogs": "400",
+    "deleteUserdataFile": "400",
+    "getUserdata": "403",
+}
+# What keeps the stock server's shape, which its page reads: nulls of nodes, errors without a body, bare paths.
+STOCK = {
+    "getNodeInfo", "getUserdata", "getUserdataFile", "deleteUserdataFile", "moveUserdataFile", "postUserdataFile",
+    "getInternalFolderPaths", "getInternalLogs",
+}  # fmt: skip
+# Where the stock server sends no text along with an error, whatever the document.
+BARE = {"getUserdataFile", "deleteUserdataFile", "moveUserdataFile"}
+
+
+def _document() -> dict[str, Any]:
+    if not DOCUMENT.is_file():
+        return {"openapi": "3.1.0", "info": {"title": "none", "version": "0"}, "paths": {}}
+    loaded: dict[str, Any] = yaml.load(DOCUMENT.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return loaded if OWN else _as_agreed(loaded)
+
+
+def _as_agreed(contract: dict[str, Any]) -> dict[str, Any]:
+    """The contract where it and the page disagree: addresses begin at the root, a setting is its bare value."""
+    refusal = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorResponse"}}}}
+    for item in contract["paths"].values():
+        for operation in item.values():
+            if isinstance(operation, dict) and (name := operation.get("operationId")) in REFUSES:
+                operation["responses"][REFUSES[name]] = {"description": "Malformed", **refusal}
+            elif isinstance(operation, dict) and name == "getSettingById":
+                operation["responses"]["200"]["content"]["application/json"]["schema"] = {}
+    _take_out_addresses(contract["components"])
+    return contract
+
+
+def _take_out_addresses(node: Any) -> None:
+    if isinstance(node, dict):
+        if node.get("format") == "uri":
+            del node["format"]
+        for item in node.values():
+            _take_out_addresses(item)
+    elif isinstance(node, list):
+        for item in node:
+            _take_out_addresses(item)
+
+
+SCHEMA = schemathesis.openapi.from_dict(_document(), config=schemathesis.Config())
+OPERATIONS = {result.ok().definition.raw["operationId"]: result.ok() for result in SCHEMA.get_all_operations()}
+
+
+def _cases() -> Iterator[Any]:
+    """Each operation, with right requests and, as far as there is something to be wrong, with wrong ones."""
+    for name, operation in sorted(OPERATIONS.items()):
+        yield pytest.param(name, RIGHT, id=f"{name}-right")
+        if any(operation.iter_parameters()) or operation.body:
+            yield pytest.param(name, WRONG, id=f"{name}-wrong")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Any]) -> Iterator[Any]:
+    with start(tmp_path_factory.mktemp("surface")) as running:
+        running.wait_until_up()
+        running.wait_until_read()
+        yield running
+
+
+@pytest.mark.skipif(not OPERATIONS, reason=f"{DOCUMENT.name} is not beside the checkout")
+@pytest.mark.parametrize(("name", "mode"), list(_cases()))
+def test_what_is_made_up_is_answered_as_documented(server: Any, name: str, mode: Any) -> None:
+    url = f"http://127.0.0.1:{server.port}"
+    checks = CHECKS[:2] if name in STOCK and not OWN else CHECKS
+    if name in BARE:
+        checks = [check for check in checks if check is not content_type_conformance]
+
+    @seed(SEED)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(OPERATIONS[name].as_strategy(generation_mode=mode))
+    def answered(case: Any) -> None:
+        response = case.call(base_url=url, timeout=TIMEOUT_S)
+        case.validate_response(response, checks=checks)
+
+    try:
+        answered()
+    except Unsatisfiable:
+        assert mode is WRONG
+        pytest.skip("nothing is wrong here: any text is right")
