@@ -43,8 +43,7 @@ export function thumbnailUrl(page, asset, pixels = THUMBNAIL_PX) {
   return page.url(withoutApi(asset.preview_url).replace(/([?&]res=)\d+/, `$1${pixels}`));
 }
 
-/** The path of an asset's bytes, for showing or downloading. */
-export function contentPath(asset, disposition = "attachment") {
+function contentPath(asset, disposition) {
   return `/assets/${asset.id}/content?disposition=${disposition}`;
 }
 
@@ -59,6 +58,14 @@ export function placeOf(asset) {
 export function viewUrl(page, asset) {
   const place = placeOf(asset);
   return place && new URL(page.url(`/view?${new URLSearchParams(place)}`), window.location.href).href;
+}
+
+/**
+ * Where a browser finds the whole file, to show it or to save it. Elements send no header that names the user: where
+ * there are several, what has no place in ComfyUI's view (models) is refused.
+ */
+export function sourceUrl(page, asset, disposition = "inline") {
+  return viewUrl(page, asset) ?? page.url(contentPath(asset, disposition));
 }
 
 /** `1024 × 768`, or null. */

@@ -3,7 +3,7 @@
 import { h } from "../shared/dom.mjs";
 import { iconButton } from "../shared/buttons.mjs";
 import * as format from "../shared/format.mjs";
-import { contentPath, dimensions } from "./asset.mjs";
+import { dimensions, sourceUrl } from "./asset.mjs";
 
 /** Open the comparison over the whole page; Escape closes it. */
 export function compare(context, [left, right]) {
@@ -28,7 +28,7 @@ export function compare(context, [left, right]) {
 }
 
 function picture({ page }, asset, kind = "") {
-  return h("img", { class: kind, src: page.url(contentPath(asset, "inline")), alt: asset.name, draggable: "false" });
+  return h("img", { class: kind, src: sourceUrl(page, asset), alt: asset.name, draggable: "false" });
 }
 
 function caption({ language }, asset) {

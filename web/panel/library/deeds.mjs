@@ -1,6 +1,6 @@
 /** What can be done with assets: each deed is a request, a notice of how it went, and a way back where there is one. */
 
-import { contentPath, isFavourite } from "./asset.mjs";
+import { isFavourite, sourceUrl } from "./asset.mjs";
 
 const TOGETHER = 6; // requests at a time, when many assets are changed
 
@@ -99,7 +99,7 @@ export class Deeds {
   /** Hand the file to the browser. */
   download(asset) {
     const link = document.createElement("a");
-    link.href = this.#context.page.url(contentPath(asset));
+    link.href = sourceUrl(this.#context.page, asset, "attachment");
     link.download = asset.name;
     link.click();
   }

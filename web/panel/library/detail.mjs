@@ -36,7 +36,7 @@ export class Detail {
     this.#asset = asset;
     this.#index = index;
     this.element.hidden = false;
-    this.#show(asset, { isWhole: false });
+    this.#show(asset);
     this.element.focus({ preventScroll: true });
     await this.#fetch();
   }
@@ -67,7 +67,6 @@ export class Detail {
 
   #showWhole(asset, copies) {
     this.#asset = asset;
-    const { t } = this.#context;
     this.title.textContent = asset.name;
     fill(
       this.rest,
@@ -75,16 +74,15 @@ export class Detail {
       copies.length > 0 && this.#copies(copies),
       ...said(this.#context, asset),
     );
-    this.open_.hidden = !(asset.metadata?.workflow || asset.metadata?.prompt);
-    this.open_.title = t("asset.openWorkflow");
-  }
+    this.opener.hidden = !(asset.metadata?.workflow || asset.metadata?.prompt);
+      }
 
   #show(asset) {
     const { t, page } = this.#context;
     this.title = h("h3", { class: "ca-detail-name" }, asset.name);
     this.rest = h("div", { class: "ca-detail-rest" });
-    this.open_ = button("graph", t("asset.openWorkflow"), () => this.#deeds.openWorkflow(this.#asset), { kind: "ca-primary" });
-    this.open_.hidden = true;
+    this.opener = button("graph", t("asset.openWorkflow"), () => this.#deeds.openWorkflow(this.#asset), { kind: "ca-primary" });
+    this.opener.hidden = true;
     const picture = preview(this.#context, asset);
     picture.draggable = true;
     picture.addEventListener("dragstart", (event) => startDrag(event, page, this.#asset));
@@ -102,7 +100,7 @@ export class Detail {
         h(
           "div",
           { class: "ca-actions" },
-          this.open_,
+          this.opener,
           button("download", t("asset.download"), () => this.#deeds.download(this.#asset)),
           button("trash", t("asset.delete"), () => this.#remove([this.#asset]), { kind: "ca-danger" }),
         ),

@@ -2,14 +2,14 @@
 
 import { h } from "../shared/dom.mjs";
 import { icon } from "../shared/icons.mjs";
-import { contentPath, mediumOf, thumbnailUrl } from "./asset.mjs";
+import { mediumOf, sourceUrl, thumbnailUrl } from "./asset.mjs";
 
 const LARGE_PX = 1024;
 
 /** What shows an asset; what cannot be shown is a sign. */
 export function preview({ page }, asset) {
   const medium = mediumOf(asset);
-  const source = page.url(contentPath(asset, "inline"));
+  const source = sourceUrl(page, asset);
   const sign = () => h("div", { class: "ca-preview-sign" }, icon(medium));
   const box = h("div", { class: `ca-preview ca-preview-${medium}` });
   if (medium === "video") box.append(h("video", { src: source, controls: true, preload: "metadata", loop: true }));

@@ -20,7 +20,7 @@ function set(element, name, value) {
   else element.setAttribute(name, value === true ? "" : value);
 }
 
-/** Replace an element's children, unless it holds the focus within one that stays. */
+/** Replace an element's children; those that are null, undefined or false are left out. */
 export function fill(element, ...children) {
   element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
 }

@@ -48,10 +48,11 @@ export class WorkflowDetail {
     const { t } = this.#context;
     const publishing = new Publishing(this.#context, workflow);
     publishing.show(content.dependency_asset_ids ?? []);
-    const tree = Array.isArray(content.workflow_json.nodes) ? content.workflow_json.nodes.length : Object.keys(content.workflow_json).length;
+    const { workflow_json: graph } = content;
+    const count = (Array.isArray(graph.nodes) ? graph.nodes : Object.keys(graph)).length;
     this.drawer.show([
       this.#title(workflow),
-      h("p", { class: "ca-quiet" }, t("workflow.nodes", { count: tree })),
+      h("p", { class: "ca-quiet" }, t("workflow.nodes", { count })),
       workflow.description && h("p", { class: "ca-text" }, workflow.description),
       h(
         "div",
