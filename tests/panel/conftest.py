@@ -1,6 +1,6 @@
 """The panel in a real browser: ComfyUI's own page over the standalone host, which holds a small library.
 
-Needs the packages playwright, axe-playwright-python and comfyui-frontend-package, and a Chromium; skipped without.
+``COMFYUI_PATH`` (and ``COMFYUI_PYTHON``) name a real ComfyUI to look at instead. Needs the packages playwright, axe-playwright-python and comfyui-frontend-package, and a Chromium; skipped without.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from panel_library import make_library  # noqa: E402
 
 ROOT = HERE.parents[1]
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
+COMFYUI = os.environ.get("COMFYUI_PATH")  # a checkout to test against, instead of the standalone host
 PACKAGES = ("playwright", "axe_playwright_python", "comfyui_frontend_package")
 TAB = "comfy-assets"
 START_S = 120
@@ -60,6 +61,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skipif(bool(missing) or CHROMIUM is None, reason=reason))
 
 
+def _standalone(base: Path, port: int, options: tuple[str, ...]) -> list[str]:
+    return [
+        sys.executable,
+        str(HERE / "child.py"),
+        "serve",
+        "--base-directory",
+        str(base),
+        "--port",
+        str(port),
+        *options,
+    ]
+
+
+def _comfyui(base: Path, port: int) -> list[str]:
+    """The same of a real ComfyUI, with the checkout among its node packs."""
+    pack = base / "custom_nodes" / "comfy-assets"
+    ignored = shutil.ignore_patterns(".git", ".*_cache", "__pycache__", "tests", ".hypothesis", "build")
+    shutil.copytree(ROOT, pack, ignore=ignored)
+    command = [os.environ.get("COMFYUI_PYTHON", sys.executable), str(Path(COMFYUI or "") / "main.py"), "--cpu"]
+    command += ["--disable-api-nodes", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)]
+    return command
+
+
 class Server:
     """``comfy-assets serve`` as a process, on a folder of its own."""
 
@@ -69,8 +93,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        child = ROOT / "tests" / "panel" / "child.py"
-        command = [sys.executable, str(child), "serve", "--base-directory", str(base), "--port", str(port), *options]
+        command = _comfyui(base, port) if COMFYUI and not options else _standalone(base, port, options)
         with (base / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=base)
         self.wait_for("/api/assets/seed/status", lambda status: status["status"] == "completed")
