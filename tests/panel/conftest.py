@@ -1,6 +1,7 @@
 """The panel in a real browser: ComfyUI's own page over the standalone host, which holds a small library.
 
-``COMFYUI_PATH`` (and ``COMFYUI_PYTHON``) name a real ComfyUI to look at instead. Needs the packages playwright, axe-playwright-python and comfyui-frontend-package, and a Chromium; skipped without.
+``COMFYUI_PATH`` (and ``COMFYUI_PYTHON``) name a real ComfyUI to look at instead.
+Needs the packages playwright, axe-playwright-python and comfyui-frontend-package, and a Chromium; skipped without.
 """
 
 from __future__ import annotations
