@@ -6,6 +6,7 @@ import logging
 import sys
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {}
+WEB_DIRECTORY = "./web"
 
 
 def _attach() -> None:

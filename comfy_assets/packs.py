@@ -71,10 +71,13 @@ def blueprints(folders: Iterable[Path]) -> dict[str, Blueprint]:
     return {blueprint.id: blueprint for blueprint in found}
 
 
-def translations(folders: Iterable[Path]) -> dict[str, Any]:
-    """The texts of all packs by language; where two packs name the same text, the later pack's stays."""
+def translations(folders: Iterable[Path], more_packs: Iterable[Path] = ()) -> dict[str, Any]:
+    """The texts of all packs by language; where two packs name the same text, the later pack's stays.
+
+    ``more_packs`` lie in other places than these folders.
+    """
     found: dict[str, Any] = {}
-    for pack in _packs(folders):
+    for pack in (*_packs(folders), *more_packs):
         for language in _folders_in(pack / "locales"):
             texts = {**_read(language / "main.json")}
             for name in _TRANSLATION_FILES:

@@ -130,10 +130,21 @@ async def seed(call: Call[NoQuery]) -> dict[str, Any]:
 @endpoint()
 async def seed_status(call: Call[NoQuery]) -> dict[str, Any]:
     """How far the latest scan is (getAssetSeedStatus)."""
-    status = call.services.indexer.status()
-    if "started_at" in status:
-        status["started_at"] = utc_time(status["started_at"])
-    return status
+    return _status(call)
+
+
+@endpoint()
+async def pause_seed(call: Call[NoQuery]) -> dict[str, Any]:
+    """Let scans, hashing and following rest (an extension); answers how far they are."""
+    call.services.indexer.pause()
+    return _status(call)
+
+
+@endpoint()
+async def resume_seed(call: Call[NoQuery]) -> dict[str, Any]:
+    """Let them go on (an extension); answers how far they are."""
+    call.services.indexer.resume()
+    return _status(call)
 
 
 @endpoint()
@@ -184,6 +195,13 @@ def _next_cursor(page: Page[Asset], query: ListAssets) -> str | None:
     return cursor.encode(page.next_key, query.sort, query.order)
 
 
+def _status(call: Call[NoQuery]) -> dict[str, Any]:
+    status = call.services.indexer.status()
+    if "started_at" in status:
+        status["started_at"] = utc_time(status["started_at"])
+    return status
+
+
 def _scan_roots(call: Call[NoQuery], body: SeedBody) -> frozenset[str] | None:
     if body.roots is None:
         return None
@@ -205,6 +223,8 @@ ROUTES = [
     Route("POST", "/api/assets/prune", "pruneAssets", prune),
     Route("POST", "/api/assets/seed", "seedAssets", seed),
     Route("POST", "/api/assets/seed/cancel", "cancelAssetSeed", cancel_seed),
+    Route("POST", "/api/assets/seed/pause", "pauseAssetSeed", pause_seed),
+    Route("POST", "/api/assets/seed/resume", "resumeAssetSeed", resume_seed),
     Route("GET", "/api/assets/seed/status", "getAssetSeedStatus", seed_status),
     Route("GET", "/api/assets/{id}", "getAssetById", get_asset),
     Route("GET", "/api/assets/{id}/content", "getAssetContent", get_content),

@@ -49,7 +49,14 @@ async def delete_asset(call: Call[NoQuery]) -> web.Response:
     return web.Response(status=204)
 
 
+@endpoint()
+async def restore_asset(call: Call[NoQuery]) -> AssetBody:
+    """Bring back an asset that was deleted (an extension); answers it as it is then."""
+    return asset_body(await call.services.trash.restore(call.path["id"], call.user))
+
+
 ROUTES = [
     Route("PUT", "/api/assets/{id}", "updateAsset", update_asset),
     Route("DELETE", "/api/assets/{id}", "deleteAsset", delete_asset),
+    Route("POST", "/api/assets/{id}/restore", "restoreAsset", restore_asset),
 ]

@@ -19,6 +19,7 @@ class WorkGate:
     While ``is_busy`` it blocks; after ``patience`` seconds of that it lets work pass for a ``turn``, then
     blocks again. A queue that never empties thus slows background work to a twentieth, but does not stop it:
     the moments between one prompt and the next do not make it wait anew, unless they are as long as a turn.
+    Whoever wants it to rest altogether can ``hold`` it.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class WorkGate:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._closed = False
+        self._on_hold = False
         self._held_since: float | None = None
         self._free_since: float | None = None
         self._turn_ends = float("-inf")
@@ -44,7 +46,20 @@ class WorkGate:
     @property
     def is_closed(self) -> bool:
         """Whether work is being held back now."""
-        return self._closed and self._is_busy()
+        return self._on_hold or (self._closed and self._is_busy())
+
+    @property
+    def is_on_hold(self) -> bool:
+        """Whether work is held back because somebody wants it so."""
+        return self._on_hold
+
+    def hold(self) -> None:
+        """Hold all work back until it is released."""
+        self._on_hold = True
+
+    def release(self) -> None:
+        """Let work go on, as far as prompts leave room for it."""
+        self._on_hold = False
 
     def wait(self, token: CancelToken) -> None:
         """Return when work may go on. Raises Cancelled."""
@@ -53,6 +68,8 @@ class WorkGate:
         token.check()
 
     def _may_pass(self) -> bool:
+        if self._on_hold:
+            return False
         with self._lock:
             now = self._clock()
             busy = self._is_busy()

@@ -70,6 +70,14 @@ class Indexer:
         """Ask the scan and the hash run to stop; answers whether any was under way."""
         return any([self._tasks.cancel(SCAN), self._tasks.cancel(HASH)])
 
+    def pause(self) -> None:
+        """Let all upkeep rest, also what begins later, until it is resumed or the server starts anew."""
+        self._gate.hold()
+
+    def resume(self) -> None:
+        """Let upkeep go on."""
+        self._gate.release()
+
     async def prune(self) -> int:
         """Mark the files that are no longer there; answers how many were marked.
 
@@ -92,7 +100,7 @@ class Indexer:
         """The latest scan and hash run: what is running, how far it is, and what went wrong."""
         scan, hashing = self._tasks.latest(SCAN), self._tasks.latest(HASH)
         if scan is None:
-            return {"status": "idle", "phase": "idle"}
+            return {"status": "idle", "phase": "idle", "on_hold": self._gate.is_on_hold}
         if hashing is not None and not hashing.is_running and hashing.started_at < scan.started_at:
             hashing = None  # the end of an earlier scan's run says nothing of this one
         current = hashing if hashing is not None and not scan.is_running else scan
@@ -101,6 +109,7 @@ class Indexer:
             "status": current.status,
             "phase": phases[current.name] if current.is_running else "idle",
             "paused": current.is_running and self._gate.is_closed,
+            "on_hold": self._gate.is_on_hold,
             **scan.result,
             **(hashing.result if hashing is not None else {}),
             "errors": scan.result.get("errors", []),

@@ -60,14 +60,15 @@ class TrashBin:
         """Every deleted asset, the latest first."""
         return await trash.entries(self._db)
 
-    async def restore(self, asset_id: str) -> Asset:
+    async def restore(self, asset_id: str, owner: str | None = None) -> Asset:
         """Bring a deleted asset back, with its file, which goes where it was, or beside what is there now.
 
-        Raises AssetNotFoundError when no deleted asset has this id, StorageError.
+        With an ``owner`` it must be theirs or everybody's. Raises AssetNotFoundError when no such deleted asset has
+        this id, StorageError.
         """
         roots = Roots(await asyncio.to_thread(self._host.folders))
         deleted = await trash.find(self._db, parse_id(asset_id))
-        if deleted is None:
+        if deleted is None or (owner is not None and deleted.owner not in ("", owner)):
             raise not_found(asset_id)
         async with self._returning(deleted, roots) as returning, self._db.transaction() as tx:
             if await trash.find(tx, deleted.id) != deleted:

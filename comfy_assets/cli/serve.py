@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 
-from ..host.standalone import StandaloneHost
+from ..host.standalone import StandaloneHost, WebFiles, installed_page
 from ..plugin import attach
 from ..sample import make_sample_library
 from .command import Commands, add_command, add_extra_paths, base_directory, extra_folders
+
+_PACKS = {"comfy-assets": Path(__file__).resolve().parents[2]}
 
 
 def add_to(commands: Commands) -> None:
@@ -18,6 +21,9 @@ def add_to(commands: Commands) -> None:
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
     serve.add_argument("--port", type=_port, default=8188, help="the port (default 8188)")
     add_extra_paths(serve)
+    serve.add_argument(
+        "--own-page", action="store_true", help="show this project's small page, also where ComfyUI's is installed"
+    )
     serve.add_argument("--multi-user", action="store_true", help="keep users apart, as ComfyUI does")
 
 
@@ -32,7 +38,12 @@ def _serve(options: argparse.Namespace) -> int:
     if options.base_directory is None and not base.exists():
         make_sample_library(base)
         print(f"A small sample library was put into {base}; name your own with --base-directory.")
-    host = StandaloneHost(base, multi_user=options.multi_user, extra_folders=extra_folders(options, base))
+    host = StandaloneHost(
+        base,
+        multi_user=options.multi_user,
+        extra_folders=extra_folders(options, base),
+        web_files=WebFiles(None if options.own_page else installed_page(), _PACKS),
+    )
     attach(host)
 
     def ready(url: str) -> None:

@@ -159,7 +159,8 @@ _PROGRESS = Record(
     {
         "status": text("`idle` when there was none yet.", enum=["idle", "running", "completed", "failed", "cancelled"]),
         "phase": text("What is being done.", enum=["idle", "listing", "hashing"]),
-        "paused": flag("Whether it waits for prompts to be executed."),
+        "paused": flag("Whether it waits for prompts to be executed, or rests."),
+        "on_hold": flag("Whether upkeep was paused by hand."),
         **_COUNTS,
     },
     optional=("paused", *_COUNTS),
@@ -279,6 +280,15 @@ OPERATIONS = [
         errors=(AssetNotFoundError, AssetInUseError, StorageError),
     ),
     Operation(
+        "restoreAsset",
+        "Assets",
+        "Bring back a deleted asset",
+        {200: Answer("The asset as it is now.", AssetBody)},
+        "Its file goes where it was, or beside what is there now.",
+        parameters=_ID,
+        errors=(AssetNotFoundError, StorageError),
+    ),
+    Operation(
         "getAssetContent",
         "Assets",
         "An asset's bytes",
@@ -345,6 +355,19 @@ OPERATIONS = [
         "Assets",
         "How far the latest scan is",
         {200: Answer("Its progress.", _PROGRESS)},
+    ),
+    Operation(
+        "pauseAssetSeed",
+        "Assets",
+        "Let scans, hashing and following rest",
+        {200: Answer("How far they are.", _PROGRESS)},
+        "Until they are resumed, or the server starts anew.",
+    ),
+    Operation(
+        "resumeAssetSeed",
+        "Assets",
+        "Let them go on",
+        {200: Answer("How far they are.", _PROGRESS)},
     ),
     Operation(
         "cancelAssetSeed",

@@ -141,6 +141,7 @@ TAKERS = [
     Taker("getAssetById", "GET", ONE, 404, NOT_THERE),
     Taker("getAssetContent", "GET", ONE + "/content", 404, NOT_THERE),
     Taker("deleteAsset", "DELETE", ONE, 404, NOT_THERE),
+    Taker("restoreAsset", "POST", ONE + "/restore", 404, NOT_THERE),
     Taker("addAssetTags", "POST", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
     Taker("removeAssetTags", "DELETE", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
     Taker(
@@ -224,6 +225,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
         "listAssets", "getAssetTagHistogram", "listTags", "pruneAssets", "cancelAssetSeed", "getAssetSeedStatus",
         "getHealth", "listWorkflows", "getOpenApiDocument", "getApiPage", "getGlobalSubgraphs", "getNodeReplacements",
         "listTasks", "getTask", "getUser", "submitFeedback",
+        "pauseAssetSeed", "resumeAssetSeed",
     }  # fmt: skip
     others |= {route.operation for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation for route in ROUTES} - others

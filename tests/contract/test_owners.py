@@ -15,10 +15,13 @@ OPERATIONS = [
     ("GET", f"/api/assets/{SOME_ID}"),
     ("GET", f"/api/assets/{SOME_ID}/content"),
     ("HEAD", "/api/assets/hash/blake3:" + "0" * 64),
+    ("POST", f"/api/assets/{SOME_ID}/restore"),
     ("GET", "/api/tags"),
     ("POST", "/api/assets/seed"),
     ("GET", "/api/assets/seed/status"),
     ("POST", "/api/assets/seed/cancel"),
+    ("POST", "/api/assets/seed/pause"),
+    ("POST", "/api/assets/seed/resume"),
     ("POST", "/api/assets/prune"),
     ("GET", "/api/workflows"),
     ("POST", "/api/workflows"),
@@ -136,6 +139,19 @@ async def test_single_assets(shared: Any, api_of: Any, ids: dict[str, str]) -> N
         assert body["code"] == unknown["code"] == "ASSET_NOT_FOUND"
         assert body["message"] == unknown["message"]
         await bob.send("GET", f"/api/assets/{ids['all.png']}{suffix}")
+
+
+async def test_what_was_deleted_is_restored_by_those_who_saw_it(shared: Any, api_of: Any, ids: dict[str, str]) -> None:
+    ann, bob = api_of(shared).as_user("ann"), api_of(shared).as_user("bob")
+    before = await ann.get("/api/assets", sort="name")
+    for name in ("ann.png", "all.png"):
+        url = f"/api/assets/{ids[name]}"
+        assert (await ann.send("POST", f"{url}/restore", 404)).json["code"] == "ASSET_NOT_FOUND"  # it is not deleted
+        await ann.send("DELETE", url, 204)
+        if name == "ann.png":
+            assert (await bob.send("POST", f"{url}/restore", 404)).json["code"] == "ASSET_NOT_FOUND"
+        assert (await ann.send("POST", f"{url}/restore")).json["id"] == ids[name]
+    assert await ann.get("/api/assets", sort="name") == before
 
 
 @pytest.mark.parametrize("zero", ["true", "false"])

@@ -40,7 +40,7 @@ async def finished(library: Any, api: Any) -> dict[str, Any]:
 
 
 async def test_a_scan_from_start_to_end(shelf: Any, api: Any) -> None:
-    assert await api.get(STATUS) == {"status": "idle", "phase": "idle"}
+    assert await api.get(STATUS) == {"status": "idle", "phase": "idle", "on_hold": False}
     started = await seed(api, {})
     assert started["status"] == "started"
     uuid.UUID(started["task_id"])
@@ -184,6 +184,24 @@ async def test_a_scan_that_is_held_up_says_so(shelf: Any, api: Any) -> None:
         await asyncio.sleep(0.01)
     shelf.host.current_queue = QueueSnapshot()
     assert (await finished(shelf, api))["paused"] is False
+
+
+async def test_a_scan_that_is_paused_rests_until_it_is_resumed(shelf: Any, api: Any) -> None:
+    paused = (await api.send("POST", "/api/assets/seed/pause")).json
+    assert (paused["status"], paused["on_hold"]) == ("idle", True)
+    await seed(api)
+    status = await api.get(STATUS)
+    assert (status["status"], status["phase"], status["paused"], status["on_hold"]) == (
+        "running",
+        "listing",
+        True,
+        True,
+    )
+    assert await api.names() == []
+    assert (await api.send("POST", "/api/assets/seed/resume")).json["on_hold"] is False
+    status = await finished(shelf, api)
+    assert (status["status"], status["paused"], status["on_hold"]) == ("completed", False, False)
+    assert len(await api.names()) == 5
 
 
 async def test_pages_are_told(shelf: Any, api: Any) -> None:

@@ -114,3 +114,16 @@ def test_patience_begins_anew_after_a_long_rest() -> None:
     clock.now = 40
     gate.wait(token)
     assert clock.now == pytest.approx(40 + PATIENCE, abs=0.1)
+
+
+def test_work_that_is_on_hold_rests_until_it_is_released() -> None:
+    clock = Clock([])
+    gate, token = clock.gate(), CancelToken()
+    gate.hold()
+    clock.cancel_at = 100.0
+    with pytest.raises(Cancelled):
+        gate.wait(token)
+    assert (clock.now, gate.is_closed, gate.is_on_hold) == (pytest.approx(100.0, abs=0.1), True, True)
+    gate.release()
+    gate.wait(CancelToken())
+    assert (gate.is_closed, gate.is_on_hold) == (False, False)

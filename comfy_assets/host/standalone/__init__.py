@@ -6,5 +6,6 @@ model loading. It exists to try the project on any machine, to develop clients, 
 """
 
 from .host import StandaloneHost
+from .web_files import WebFiles, installed_page
 
-__all__ = ["StandaloneHost"]
+__all__ = ["StandaloneHost", "WebFiles", "installed_page"]

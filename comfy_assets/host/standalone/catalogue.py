@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,16 @@ _HIDDEN_CATEGORIES = frozenset({"configs"})
 class Catalogue:
     """Answers what concerns node packs and model folders. Packs are read as files: nothing of theirs is executed."""
 
-    def __init__(self, folders: BaseFolders) -> None:
+    def __init__(self, folders: BaseFolders, own_packs: Collection[Path]) -> None:
         self._folders = folders
+        self._own_packs = own_packs
 
     @property
     def _packs(self) -> Sequence[Path]:
         return self._folders.code
 
     async def translations(self, request: web.Request) -> web.Response:
-        return json_answer(await asyncio.to_thread(packs.translations, self._packs))
+        return json_answer(await asyncio.to_thread(packs.translations, self._packs, self._own_packs))
 
     async def templates(self, request: web.Request) -> web.Response:
         return json_answer(await asyncio.to_thread(packs.templates, self._packs))

@@ -29,6 +29,7 @@ from .security import refuse_cross_site
 from .server import Parts, Routes
 from .system import MAX_UPLOAD_BYTES, default_features
 from .users import Users
+from .web_files import WebFiles
 from .worker import Worker
 
 log = logging.getLogger("comfy_assets.standalone")
@@ -40,16 +41,23 @@ class StandaloneHost:
     """Implements ``Host`` with a server of its own. Nothing is written before the application starts.
 
     ``nodes`` is the registry of what graphs may use and ``features`` what /features and the websocket's
-    handshake say; both may be added to at any time. ``extra_folders`` are model folders in other places.
+    handshake say; both may be added to at any time. ``extra_folders`` are model folders in other places, and
+    ``web_files`` what browsers are shown.
     """
 
     def __init__(
-        self, base_directory: Path, *, multi_user: bool = False, extra_folders: Sequence[ExtraFolder] = ()
+        self,
+        base_directory: Path,
+        *,
+        multi_user: bool = False,
+        extra_folders: Sequence[ExtraFolder] = (),
+        web_files: WebFiles | None = None,
     ) -> None:
         self._folders = BaseFolders(base_directory, extra_folders)
         self._users = Users(self._folders.user, multi_user=multi_user)
         self._hub = MessageHub()
         self._log_book = LogBook(self._hub)
+        self._web_files = web_files or WebFiles()
         self._queue = self.execution = PromptQueue(self._queue_changed)
         self.lists_jobs = True
         self.nodes = NodeRegistry(self._folders)
@@ -162,6 +170,7 @@ class StandaloneHost:
             self.features,
             self._hooks.rewrite,
             self._log_book,
+            self._web_files,
         )
         return Routes(parts)
 

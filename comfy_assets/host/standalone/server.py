@@ -19,7 +19,6 @@ from .internal import Internal
 from .log_book import LogBook
 from .messages import MessageHub
 from .nodes import NodeRegistry, describe
-from .page import show_page
 from .queue import PromptQueue
 from .settings import Settings
 from .submission import Submission
@@ -28,6 +27,7 @@ from .upload import Uploads
 from .userdata import Userdata
 from .users import UserRefused, Users
 from .view import View
+from .web_files import WebFiles
 from .websocket import WebSocketRoute
 
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -46,6 +46,7 @@ class Parts:
     features: Mapping[str, Any]
     rewrite: RewritePrompt
     log_book: LogBook
+    web: WebFiles
 
 
 class Routes:
@@ -56,7 +57,6 @@ class Routes:
         self._queue = parts.queue
 
     def add_to(self, app: web.Application) -> None:
-        app.router.add_get("/", show_page)
         socket = WebSocketRoute(self._parts.hub, self._greeting, self._parts.features)
         submission = Submission(self._parts.registry, self._queue, self._parts.rewrite)
         uploads = Uploads(self._parts.folders)
@@ -75,6 +75,7 @@ class Routes:
             _add(app, method, f"/api{path}", handler)
         for method, path, handler in self._internal_routes():
             _add(app, method, f"/internal{path}", handler)
+        self._parts.web.add_to(app)
 
     def _userdata_routes(self) -> list[tuple[str, str, RouteHandler]]:
         userdata = Userdata(self._parts.folders.user, self._parts.users)
@@ -88,7 +89,7 @@ class Routes:
         ]
 
     def _catalogue_routes(self) -> list[tuple[str, str, RouteHandler]]:
-        catalogue = Catalogue(self._parts.folders)
+        catalogue = Catalogue(self._parts.folders, self._parts.web.packs.values())
         settings = Settings(self._parts.folders.user, self._parts.users)
         return [
             ("GET", "/i18n", catalogue.translations),
@@ -240,7 +241,7 @@ class Routes:
             raise Refusal(str(error)) from error
 
     async def _extensions(self, request: web.Request) -> web.Response:
-        return json_answer([])
+        return json_answer(await self._parts.web.scripts())
 
 
 def _add(app: web.Application, method: str, path: str, handler: RouteHandler) -> None:

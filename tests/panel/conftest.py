@@ -1,0 +1,293 @@
+"""The panel in a real browser: ComfyUI's own page over the standalone host, which holds a small library.
+
+``COMFYUI_PATH`` (and ``COMFYUI_PYTHON``) name a real ComfyUI to look at instead.
+Needs the packages playwright, axe-playwright-python and comfyui-frontend-package, and a Chromium; skipped without.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE))
+from panel_library import make_library  # noqa: E402
+
+ROOT = HERE.parents[1]
+CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
+COMFYUI = os.environ.get("COMFYUI_PATH")  # a checkout to test against, instead of the standalone host
+PACKAGES = ("playwright", "axe_playwright_python", "comfyui_frontend_package")
+TAB = "comfy-assets"
+START_S = 120
+TIMEOUT_MS = 20_000
+# Closes what is open, and asks for everything again.
+RESET = """
+() => {
+    const root = document.querySelector('.ca-root')
+    const click = selector => root.querySelectorAll(selector).forEach(each => each.click())
+    const put = (element, value, event) => { element.value = value; element.dispatchEvent(new Event(event)) }
+    document.querySelectorAll('dialog').forEach(each => each.close())
+    click('.ca-detail:not([hidden]) .ca-plain:has([d^="M15 5"]), .ca-notice .ca-icon-button')
+    click('[role=tab]:first-child')
+    click('.ca-selection:not([hidden]) [aria-label="Clear the selection"]')
+    click('.ca-tools [aria-pressed=true], .ca-facets [aria-pressed=true]')
+    root.querySelectorAll('.ca-tools select').forEach(each => put(each, each.options[0].value, 'change'))
+    document.activeElement.blur()
+    root.querySelectorAll('input[type=search]').forEach(each => put(each, '', 'input'))
+}
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    reason = f"not installed: {', '.join(missing)}" if missing else "there is no Chromium"
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.panel)
+            item.add_marker(pytest.mark.skipif(bool(missing) or CHROMIUM is None, reason=reason))
+
+
+def _standalone(base: Path, port: int, options: tuple[str, ...]) -> list[str]:
+    return [
+        sys.executable,
+        str(HERE / "child.py"),
+        "serve",
+        "--base-directory",
+        str(base),
+        "--port",
+        str(port),
+        *options,
+    ]
+
+
+def _comfyui(base: Path, port: int) -> list[str]:
+    """The same of a real ComfyUI, with the checkout among its node packs."""
+    pack = base / "custom_nodes" / "comfy-assets"
+    ignored = shutil.ignore_patterns(".git", ".*_cache", "__pycache__", "tests", ".hypothesis", "build")
+    shutil.copytree(ROOT, pack, ignore=ignored)
+    command = [os.environ.get("COMFYUI_PYTHON", sys.executable), str(Path(COMFYUI or "") / "main.py"), "--cpu"]
+    command += ["--disable-api-nodes", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)]
+    return command
+
+
+class Server:
+    """``comfy-assets serve`` as a process, on a folder of its own."""
+
+    def __init__(self, base: Path, *options: str) -> None:
+        self.base = base
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        command = _comfyui(base, port) if COMFYUI and not options else _standalone(base, port, options)
+        with (base / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=base)
+        self.wait_for("/api/assets/seed/status", lambda status: status["status"] == "completed")
+
+    def request(self, path: str, body: Any = None, method: str | None = None) -> Any:
+        """The JSON answer to a GET, or to a POST when there is a body; None for an empty one."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.loads(response.read() or b"null")
+
+    def wait_for(self, path: str, condition: Callable[[Any], Any]) -> Any:
+        """The answer, once it meets the condition."""
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                answer = self.request(path)
+                if condition(answer):
+                    return answer
+            except OSError:
+                assert self.process.poll() is None, (self.base / "server.log").read_text()
+            assert time.monotonic() < deadline, path
+            time.sleep(0.05)
+
+    def asset(self, name: str) -> Any:
+        """The asset of this name."""
+        (found,) = self.request(f"/api/assets?name_contains={urllib.request.quote(name)}")["assets"]
+        return self.request(f"/api/assets/{found['id']}")
+
+    def run(self, graph: Any) -> str:
+        """Queue a graph; answers the job's id when it is over."""
+        job = self.request("/api/prompt", {"prompt": graph})["prompt_id"]
+        self.wait_for(f"/api/jobs/{job}", lambda body: body["status"] not in ("pending", "in_progress"))
+        return str(job)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@contextmanager
+def serving(base: Path, *options: str) -> Iterator[Server]:
+    server = Server(base, *options)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@dataclass
+class Panel:
+    """The open page and the panel in it."""
+
+    page: Any
+    server: Server
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def root(self) -> Any:
+        return self.page.locator(".ca-root").first
+
+    def open_tab(self) -> None:
+        """Choose the panel in the sidebar of a page that loads."""
+        self.page.wait_for_function(
+            "tab => window.app?.extensionManager?.getSidebarTabs?.().some(each => each.id === tab)", arg=TAB
+        )
+        self.page.evaluate("tab => app.extensionManager.sidebarTab.toggleSidebarTab(tab)", TAB)
+
+    def show(self) -> None:
+        """The same, and wait for the panel."""
+        self.open_tab()
+        self.root.get_by_role("tablist").wait_for()
+
+    def tab(self, name: str) -> None:
+        """Show a tab."""
+        self.root.get_by_role("tab", name=name).click()
+
+    def button(self, name: str) -> Any:
+        return self.root.get_by_role("button", name=name, exact=True)
+
+    def options(self) -> Any:
+        """The entries that are listed."""
+        return self.root.locator(".ca-tab-panel:not([hidden]) .ca-cell:not([hidden])")
+
+    def option(self, text: str) -> Any:
+        return self.options().filter(has_text=text).first
+
+    def says(self, text: str) -> None:
+        """Wait until a notice says this."""
+        self.root.locator(".ca-notices", has_text=text).wait_for()
+
+    def count_is(self, count: int) -> None:
+        """Wait until the library lists this many assets."""
+        self.root.locator(".ca-total", has_text=re.compile(rf"^{count} assets?$")).wait_for()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with a small library; those tests that change it put it back, or look at what they made alone."""
+    with serving(make_library(tmp_path_factory.mktemp("library"))) as running:
+        for name in ("Comfy.TutorialCompleted", "Comfy.Workflow.ShowMissingNodesWarning"):
+            running.request(f"/api/settings/{name}", name == "Comfy.TutorialCompleted")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@contextmanager
+def opened(browser: Any, server: Server, **options: Any) -> Iterator[Panel]:
+    """ComfyUI's page, with the panel open. Errors of the page's code fail the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce", **options)
+    try:
+        context.set_default_timeout(TIMEOUT_MS)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        panel = Panel(context.new_page(), server)
+        panel.page.on("pageerror", lambda error: panel.errors.append(str(error)))
+        panel.page.goto(server.url, wait_until="domcontentloaded")
+        panel.show()
+        yield panel
+        assert panel.errors == []
+    finally:
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def shared(browser: Any, server: Server) -> Iterator[Panel]:
+    """The panel in a page that the tests of a module share: loading ComfyUI's page takes seconds."""
+    with opened(browser, server) as shown:
+        yield shown
+
+
+@pytest.fixture
+def panel(shared: Panel) -> Iterator[Panel]:
+    """The panel as it is when it is opened."""
+    shared.page.unroute_all()
+    shared.page.evaluate(RESET)
+    shared.count_is(shared.server.request("/api/assets?limit=1&exclude_tags=missing")["total"])
+    yield shared
+    assert shared.errors == []
+
+
+@pytest.fixture
+def opening(browser: Any, server: Server) -> Callable[..., Any]:
+    """Opens the page where some requests are answered otherwise, and the panel in it, whatever becomes of that."""
+
+    @contextmanager
+    def open_page(routes: dict[str, Any], expected: str = "") -> Iterator[Any]:
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+        context.set_default_timeout(TIMEOUT_MS)
+        try:
+            page = context.new_page()
+            errors: list[str] = []
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            for pattern, answer in routes.items():
+                page.route(pattern, answer)
+            page.goto(server.url, wait_until="domcontentloaded")
+            Panel(page, server).open_tab()
+            yield page
+            assert [error for error in errors if error != expected] == []
+        finally:
+            context.close()
+
+    return open_page
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path | None:
+    """Where pictures of the panel are to be kept, if anywhere."""
+    folder = os.environ.get("PANEL_SCREENSHOTS")
+    return Path(folder) if folder else None
+
+
+@pytest.fixture(scope="session")
+def open_panel() -> Callable[..., Any]:
+    """Opens ComfyUI's page with the panel, in a browser, of a server."""
+    return opened
+
+
+@pytest.fixture(scope="session")
+def small_library() -> Callable[[Path], Path]:
+    """Makes a small library in a folder."""
+    return make_library
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Serves a folder, with options of the command."""
+    return serving

@@ -1,0 +1,56 @@
+"""Graphs for a server without diffusion: in the form that is executed, and as ComfyUI's page keeps them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def empty_image(colour: int = 255, size: int = 64) -> dict[str, Any]:
+    """A node that makes a picture of one colour."""
+    inputs = {"width": size, "height": size, "batch_size": 1, "color": colour}
+    return {"class_type": "EmptyImage", "inputs": inputs}
+
+
+def saving(name: str, colour: int = 255) -> dict[str, Any]:
+    """A graph that takes no time."""
+    save = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": name}}
+    return {"1": empty_image(colour), "2": save}
+
+
+def failing() -> dict[str, Any]:
+    """A graph whose file is no picture."""
+    load = {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}
+    return {"1": load, "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "broken"}}}
+
+
+def lasting() -> dict[str, Any]:
+    """A graph that takes longer than a test looks at it."""
+    graph = saving("lasting")
+    scaling = {"upscale_method": "lanczos", "height": 3000, "crop": "disabled"}
+    for number in range(200):
+        source = str(number + 9) if number else "1"
+        inputs = {"image": [source, 0], "width": 3000 + number % 2, **scaling}
+        graph[str(number + 10)] = {"class_type": "ImageScale", "inputs": inputs}
+    graph["2"]["inputs"]["images"] = ["209", 0]
+    return graph
+
+
+def page_graph(text: str, steps: int = 20, *, with_lora: bool = False) -> dict[str, Any]:
+    """A graph as ComfyUI's page keeps it."""
+    nodes = [_node(1, "EmptyImage", [steps, 64, 1, 255]), _node(2, "Note", [text])]
+    if with_lora:
+        nodes.append(_node(3, "SaveImage", ["styled"]))
+    return {
+        "last_node_id": 3,
+        "last_link_id": 0,
+        "nodes": nodes,
+        "links": [],
+        "groups": [],
+        "config": {},
+        "version": 0.4,
+    }
+
+
+def _node(number: int, kind: str, values: list[Any]) -> dict[str, Any]:
+    look: dict[str, Any] = {"pos": [number * 320, 100], "size": [280, 120], "flags": {}, "properties": {}}
+    return {"id": number, "type": kind, "order": number, "mode": 0, "widgets_values": values, **look}

@@ -1,0 +1,88 @@
+"""The jobs tab: the queue as it moves, what was executed, why it failed, and again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from panel_graphs import failing, lasting, saving
+
+
+@pytest.fixture(scope="module")
+def jobs(server: Any) -> dict[str, str]:
+    """Jobs from before the page was opened."""
+    made = {name: server.run(saving(name, colour)) for name, colour in (("first", 0xFF8844), ("second", 0x44AAFF))}
+    made["failed"] = server.run(failing())
+    return made
+
+
+@pytest.fixture
+def tab(jobs: dict[str, str], panel: Any) -> Any:
+    panel.tab("Jobs")
+    panel.option("first_00001_.png").wait_for()
+    return panel
+
+
+def test_history_filters_and_search(tab: Any) -> None:
+    assert tab.options().count() == 3
+    for state, count in (("Failed", 1), ("Done", 2), ("Cancelled", 0), ("Active", 0), ("All", 3)):
+        tab.button(state).click()
+        tab.page.wait_for_function(
+            "count => document.querySelectorAll('.ca-tab-panel:not([hidden]) .ca-cell:not([hidden])').length === count",
+            arg=count,
+        )
+    tab.root.get_by_label("Search jobs").fill("second")
+    tab.option("first_00001_.png").wait_for(state="detached")
+    tab.option("second_00001_.png").wait_for()
+
+
+def test_an_error_can_be_copied(tab: Any) -> None:
+    tab.option("failed").click()
+    detail = tab.root.locator(".ca-detail:not([hidden])")
+    detail.get_by_text("Failed in LoadImage #1").wait_for()
+    assert "Traceback" in detail.locator("pre").get_attribute("aria-label")
+    tab.button("Copy the error").click()
+    tab.says("copied")
+    copied = tab.page.evaluate("navigator.clipboard.readText()")
+    assert "LoadImage #1" in copied and "File " in copied
+
+
+def test_run_again_and_what_came_of_it(tab: Any, server: Any) -> None:
+    tab.option("second_00001_.png").click()
+    detail = tab.root.locator(".ca-detail:not([hidden])")
+    detail.get_by_text("1 output").wait_for()
+    tab.button("Run again").click()
+    tab.says("waits in the queue")
+    server.wait_for("/api/jobs?status=completed", lambda body: body["pagination"]["total"] == 3)
+    tab.button("Back").click()
+    # A server that has kept what the nodes made shows the file that is there already.
+    (newest,) = server.request("/api/jobs?status=completed&limit=1")["jobs"]
+    name = newest["preview_output"]["filename"]
+    tab.options().nth(3).wait_for()  # the list has heard of it
+    tab.option(name).click()
+    detail.get_by_role("button", name=name).click()  # from the job to its asset
+    tab.root.get_by_role("tab", name="Library", selected=True).wait_for()
+    tab.button("Show the job").click()  # and back
+    tab.root.get_by_role("tab", name="Jobs", selected=True).wait_for()
+
+
+def test_the_graph_is_loaded(tab: Any) -> None:
+    tab.option("first_00001_.png").click()
+    tab.button("Load the graph").click()
+    tab.page.wait_for_function(
+        "app.rootGraph?.nodes.some(node => node.widgets?.some(widget => widget.value === 'first'))"
+    )
+
+
+def test_progress_and_cancelling_all(tab: Any, server: Any) -> None:
+    client = tab.page.evaluate("app.api?.clientId ?? sessionStorage.getItem('clientId')")
+    for _ in range(2):
+        server.request("/api/prompt", {"prompt": lasting(), "client_id": client})
+    tab.option("running").wait_for()
+    tab.option("ImageScale").wait_for()  # the node at work
+    tab.option("waiting").wait_for()
+    tab.button("Cancel all").click()
+    tab.says("2 jobs are cancelled")
+    server.wait_for("/api/jobs?status=cancelled", lambda body: body["pagination"]["total"] == 2)
+    tab.option("running").wait_for(state="detached")
+    tab.button("Cancel all").wait_for(state="hidden")

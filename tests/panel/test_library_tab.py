@@ -1,0 +1,220 @@
+"""The library tab: see, find, tag, keep, compare, drag, upload, delete and bring back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+ASSETS = 28  # 24 pictures, three models, one file that is no picture
+DRAG = """
+name => {
+    const cell = [...document.querySelectorAll('.ca-cell')].find(each => each.title.includes(name))
+    const dataTransfer = new DataTransfer()
+    cell.dispatchEvent(new DragEvent('dragstart', { bubbles: true, cancelable: true, dataTransfer }))
+    return Object.fromEntries([...dataTransfer.types].map(type => [type, dataTransfer.getData(type)]))
+}
+"""
+DROP = """
+({ name, text }) => {
+    const dataTransfer = new DataTransfer()
+    dataTransfer.items.add(new File([text], name, { type: 'text/plain' }))
+    for (const type of ['dragenter', 'dragover', 'drop']) {
+        const event = new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer })
+        document.querySelector('.ca-library').dispatchEvent(event)
+    }
+}
+"""
+
+
+def test_everything_is_there_with_thumbnails(panel: Any) -> None:
+    panel.count_is(ASSETS)
+    panel.options().locator("img.ca-loaded").first.wait_for()
+    labels = panel.options().evaluate_all("cells => cells.map(cell => cell.getAttribute('aria-label'))")
+    assert all(labels) and len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("words", "count"), [("armour", 3), ("dragon mountain", 3), ("ink_style", 1), ("dreamscape", 1), ("zebra", 0)]
+)
+def test_search_as_one_types(panel: Any, words: str, count: int) -> None:
+    panel.count_is(ASSETS)
+    panel.root.get_by_label("Search the library").press_sequentially(words)
+    panel.count_is(count)
+    if count == 0:
+        panel.root.get_by_text("Nothing matches").wait_for()
+
+
+def test_tags_narrow_the_list_and_each_other(panel: Any) -> None:
+    panel.root.get_by_label("Kind").select_option("models")
+    panel.count_is(3)
+    chips = panel.root.locator(".ca-facets .ca-chip")
+    chips.filter(has_text="loras").click()
+    panel.count_is(2)
+    panel.root.locator(".ca-chip[aria-pressed=true]", has_text="loras").wait_for()
+    assert chips.filter(has_text="checkpoints").count() == 0  # nothing has both
+    panel.root.locator(".ca-chip[aria-pressed=true]").click()
+    panel.count_is(3)
+
+
+def test_order_and_the_list_view(panel: Any) -> None:
+    panel.count_is(ASSETS)
+    panel.root.get_by_label("Kind").select_option("output")
+    panel.root.get_by_label("Order").select_option("name")
+    panel.button("Show as a list").click()
+    panel.option("castle_on_a_cliff_at_dusk_00000_").wait_for()
+    first = panel.options().evaluate_all(
+        "cells => cells.sort((a, b) => a.dataset.index - b.dataset.index).slice(0, 2).map(cell => cell.innerText)"
+    )
+    assert [text.splitlines()[0][:6] for text in first] == ["castle", "castle"]
+    assert "kB" in first[0] and "2026" in first[0]
+    panel.button("Show as a list").click()
+
+
+def test_what_is_known_of_an_asset(panel: Any) -> None:
+    panel.option("lighthouse_in_a_storm").click()
+    detail = panel.root.locator(".ca-detail:not([hidden])")
+    detail.get_by_text("lighthouse in a storm", exact=True).wait_for()
+    name = detail.locator("h3").inner_text()
+    text = detail.inner_text()
+    asset = panel.server.asset(name)
+    for part in (" × 512", "image/png", asset["file_path"], asset["hash"][-8:]):
+        assert part in text, part
+    panel.button("Copy the hash").click()
+    panel.says("copied")
+    assert panel.page.evaluate("navigator.clipboard.readText()") == asset["hash"]
+    panel.page.keyboard.press("Escape")
+    assert detail.count() == 0
+    assert panel.page.evaluate("document.activeElement.getAttribute('role')") == "listbox"
+
+
+def test_tags_name_stars_and_favourites(panel: Any) -> None:
+    name = "robot_in_a_flower_field_00021_.png"
+    before = panel.server.asset(name)
+    panel.root.get_by_label("Search the library").fill("00021")
+    panel.count_is(1)
+    panel.option("robot").click()
+    field = panel.root.get_by_role("combobox", name="Add tags…").or_(panel.root.get_by_label("Add tags…"))
+    field.first.fill("client a, best")
+    field.first.press("Enter")
+    panel.button("Remove client a").click()
+    panel.button("Favourite").click()
+    panel.root.get_by_label("4 stars").check()
+    panel.button("Rename").click()
+    panel.root.get_by_label("Name", exact=True).fill("renamed.png")
+    panel.page.keyboard.press("Enter")
+    query = "/api/assets?name_contains=renamed"
+    after = panel.server.wait_for(
+        query, lambda found: found["assets"] and len(found["assets"][0]["user_metadata"]) == 2
+    )["assets"][0]
+    assert after["tags"] == ["output", "best"]
+    assert after["user_metadata"] == {"favorite": True, "rating": 4}
+    assert (after["id"], after["file_path"]) == (before["id"], before["file_path"])
+    panel.button("Back").click()
+    panel.root.get_by_label("Search the library").fill("")
+    panel.button("Favourites only").click()
+    panel.count_is(1)
+    panel.option("renamed.png").wait_for()
+
+
+def test_delete_and_undo(panel: Any) -> None:
+    panel.count_is(ASSETS)
+    panel.option("watercolor_forest").click()
+    name = panel.root.locator(".ca-detail h3").inner_text()
+    panel.root.locator(".ca-detail").get_by_role("button", name="Delete").click()
+    panel.says("was deleted")
+    panel.count_is(ASSETS - 1)
+    panel.button("Undo").click()
+    panel.says("is back")
+    panel.count_is(ASSETS)
+    assert panel.server.asset(name)["name"] == name
+
+
+def test_many_at_once_by_keyboard(panel: Any) -> None:
+    panel.root.get_by_label("Search the library").fill("knight")
+    panel.count_is(3)
+    panel.root.get_by_role("listbox", name="Assets").focus()
+    panel.page.keyboard.press("Control+a")
+    panel.root.locator(".ca-selection-count", has_text="3 selected").wait_for()
+    tags = panel.root.locator(".ca-selection input")
+    tags.fill("armoured")
+    tags.press("Enter")
+    panel.says("3 assets are tagged armoured")
+    assert panel.server.request("/api/assets?include_tags=armoured")["total"] == 3
+    panel.button("Undo").click()
+    panel.server.wait_for("/api/assets?include_tags=armoured", lambda found: found["total"] == 0)
+
+
+def test_two_pictures_side_by_side(panel: Any) -> None:
+    for place in range(2):
+        panel.option(("castle_on", "red_dragon")[place]).click(modifiers=["Control"])
+    panel.button("Compare").click()
+    dialog = panel.page.get_by_role("dialog", name="Compare two pictures")
+    slider = dialog.get_by_role("slider")
+    slider.press("ArrowRight")
+    assert float(slider.input_value()) > 50
+    assert dialog.locator("img").evaluate_all("images => images.map(image => image.alt.slice(0, 3))") == ["red", "cas"]
+    panel.page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+
+
+def test_what_is_dragged(panel: Any) -> None:
+    panel.option("cat_looking").wait_for()
+    data = panel.page.evaluate(DRAG, "cat_looking")
+    info = json.loads(data["application/x-comfy-asset-info"])
+    assert info.keys() == {"filename", "subfolder", "type", "display_name"}
+    assert (info["subfolder"], info["type"]) == ("2026-11", "output")
+    url = urlsplit(data["text/uri-list"])
+    assert url.path == "/api/view" and parse_qs(url.query) == {
+        key: [info[key]] for key in ("filename", "subfolder", "type")
+    }
+    assert data["text/uri-list"].startswith(panel.server.url)
+
+
+def test_an_embedded_workflow_is_opened(panel: Any) -> None:
+    panel.option("lighthouse_in_a_storm").click()
+    panel.button("Open workflow").click()
+    panel.page.wait_for_function(
+        "app.rootGraph?.nodes.some(node => node.widgets_values?.[0] === 'lighthouse in a storm' || "
+        "node.widgets?.some(widget => widget.value === 'lighthouse in a storm'))"
+    )
+
+
+def test_files_that_are_dropped_are_uploaded(panel: Any, server: Any) -> None:
+    panel.count_is(ASSETS)
+    panel.page.evaluate(DROP, {"name": "notes.txt", "text": "some notes"})
+    panel.root.locator(".ca-upload", has_text="done").wait_for()
+    panel.count_is(ASSETS + 1)
+    uploaded = server.asset("notes.txt")
+    assert Path(server.base / uploaded["file_path"]).read_text() == "some notes"
+    panel.page.evaluate(DROP, {"name": "broken.safetensors", "text": "no model"})
+    panel.root.get_by_role("alert").filter(has_text="broken.safetensors").get_by_role("button").click()
+    server.request(f"/api/assets/{uploaded['id']}", method="DELETE")
+    panel.count_is(ASSETS)
+
+
+def test_the_panel_survives_other_tabs_of_the_page(panel: Any) -> None:
+    panel.root.get_by_label("Search the library").fill("castle")
+    panel.count_is(3)
+    for _ in range(2):
+        panel.page.evaluate("app.extensionManager.sidebarTab.toggleSidebarTab('node-library')")
+        panel.page.locator(".ca-root").wait_for(state="detached")
+        panel.page.evaluate("app.extensionManager.sidebarTab.toggleSidebarTab('comfy-assets')")
+    panel.count_is(3)
+    panel.option("castle_on").wait_for()
+
+
+def test_names_of_strangers_are_text(panel: Any, server: Any) -> None:
+    name = "<img src=x onerror=window.hacked=1>.png"
+    asset = server.asset("quiet_street_in_the_rain_00003_.png")
+    server.request(f"/api/assets/{asset['id']}", {"name": "x<b>y", "user_metadata": {"<i>": name}}, "PUT")
+    panel.root.get_by_label("Search the library").fill("x<b>y")
+    panel.count_is(1)
+    panel.option("x<b>y").click()
+    panel.root.locator(".ca-detail summary", has_text="Your metadata").click()
+    panel.root.locator(".ca-document", has_text=name).wait_for()
+    assert panel.page.evaluate("window.hacked") is None
+    server.request(f"/api/assets/{asset['id']}", {"name": asset["name"], "user_metadata": {}}, "PUT")

@@ -1,0 +1,45 @@
+"""Where ComfyUI's page is not installed, the panel has a page of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from panel_graphs import saving
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, small_library: Any, serve: Any, browser: Any) -> Iterator[Any]:
+    with serve(small_library(tmp_path_factory.mktemp("own")), "--own-page") as server:
+        page = browser.new_page(viewport={"width": 1200, "height": 800}, locale="en-GB")
+        page.set_default_timeout(20_000)
+        page.errors = []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on(
+            "console", lambda message: page.errors.append(message.text) if "Content Security" in message.text else None
+        )
+        page.goto(server.url)
+        page.server = server
+        yield page
+        page.close()
+
+
+def test_the_library_and_the_jobs_as_they_come(own: Any) -> None:
+    own.locator(".ca-cell img.ca-loaded").first.wait_for()
+    own.get_by_label("Search the library").fill("armour")
+    own.locator(".ca-total", has_text="3 assets").wait_for()
+    own.get_by_role("tab", name="Jobs").click()
+    own.get_by_text("No jobs yet").wait_for()
+    own.server.run(saving("heard"))  # which the page hears of
+    own.locator(".ca-cell:not([hidden])", has_text="heard_00001_.png").wait_for()
+    assert own.errors == []
+
+
+def test_a_graph_is_handed_over_as_a_file(own: Any) -> None:
+    own.get_by_role("tab", name="Library").click()
+    own.locator(".ca-cell:not([hidden])", has_text="knight").first.click()
+    with own.expect_download() as download:
+        own.get_by_role("button", name="Open workflow").click()
+    assert download.value.suggested_filename.startswith("knight_in_golden_armour")
+    assert own.errors == []

@@ -1,0 +1,108 @@
+"""Whatever the server does, the panel says what is the matter and offers to try again; the page goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def tab(panel: Any) -> Any:
+    panel.options().locator("img.ca-loaded").first.wait_for()
+    return panel
+
+
+def refused(route: Any) -> None:
+    route.fulfill(status=503, json={"code": "STORE_UNAVAILABLE", "message": "The library store is not available."})
+
+
+TROUBLES = [
+    (lambda route: route.abort("connectionrefused"), "The server cannot be reached", ""),
+    (refused, "The server has a problem", "The library store is not available."),
+    (lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"), "The server has a problem", "502"),
+    (lambda route: route.fulfill(status=200, body="half a doc"), "The server has a problem", "cannot be read"),
+    (lambda route: route.fulfill(status=400, json={"code": "INVALID_QUERY", "message": "Too many words."}),
+     "That was refused", "Too many words."),
+]  # fmt: skip
+
+
+TABS = [
+    ("Library", "**/api/assets?*", "Search the library"),
+    ("Jobs", "**/api/jobs?*", "Search jobs"),
+    ("Workflows", "**/api/workflows?*", "Search workflows by name"),
+]
+
+
+@pytest.mark.parametrize(("trouble", "title", "message"), TROUBLES, ids=[row[1] + row[2] for row in TROUBLES])
+def test_errors(panel: Any, trouble: Any, title: str, message: str) -> None:
+    for name, path, search in TABS:
+        panel.tab(name)
+        panel.page.route(path, trouble)
+        panel.root.get_by_label(search).fill("x")
+        alert = panel.root.locator(".ca-tab-panel:not([hidden])").get_by_role("alert")
+        alert.get_by_text(title, exact=True).wait_for()
+        assert message in alert.inner_text()
+        panel.page.unroute(path)
+        alert.get_by_role("button", name="Try again").click()
+        alert.wait_for(state="detached")
+        panel.root.get_by_label(search).fill("")
+
+
+def test_a_slow_answer(tab: Any) -> None:
+    waiting: list[Any] = []
+    tab.page.route("**/api/assets?*", lambda route: waiting.append(route))
+    tab.root.get_by_label("Search the library").fill("castle")
+    tab.root.get_by_text("The server takes its time").wait_for()
+    waiting.pop().continue_()
+    tab.count_is(3)
+
+
+def test_a_change_that_fails_is_taken_back(tab: Any) -> None:
+    tab.page.route("**/api/assets/*/tags", refused)
+    tab.option("castle_on").click()
+    tags = tab.root.locator(".ca-detail .ca-tag-input input")
+    tags.fill("lost")
+    tags.press("Enter")
+    tab.says("The change was not saved.")
+    tab.root.locator(".ca-tag", has_text="lost").wait_for(state="detached")
+
+
+def test_thumbnails_that_cannot_be_had_show_a_sign(panel: Any) -> None:
+    panel.page.route("**/api/view?*", lambda route: route.abort())
+    panel.root.get_by_label("Search the library").fill("dragon")
+    panel.count_is(3)
+    panel.options().locator(".ca-no-picture .ca-medium").first.wait_for()
+
+
+def test_the_panels_own_files_cannot_be_had(browser: Any, server: Any, opening: Any) -> None:
+    with opening(routes={"**/panel/panel.mjs": lambda route: route.abort()}) as page:
+        page.get_by_text("could not be loaded").wait_for()
+        page.unroute("**/panel/panel.mjs")
+
+
+def test_an_error_of_the_panel_stays_in_the_panel(opening: Any) -> None:
+    broken = "export class LibraryTab { constructor() { throw new Error('broken on purpose') } }"
+    script = {"status": 200, "content_type": "text/javascript", "body": broken}
+    with opening(routes={"**/library/library_tab.mjs": lambda route: route.fulfill(**script)}) as page:
+        page.get_by_text("The panel has a problem").wait_for()
+        page.get_by_text("broken on purpose").wait_for()
+        assert page.evaluate("app.extensionManager.sidebarTab.activeSidebarTabId") == "comfy-assets"
+
+
+def test_without_translations_the_panel_is_readable(opening: Any) -> None:
+    routes = {"**/api/i18n": lambda route: route.fulfill(status=500, body="{}")}
+    with opening(routes, expected="Request failed with status code 500") as page:  # which is what ComfyUI's page says
+        page.get_by_role("tab", name="Library").wait_for()
+        page.get_by_role("tab", name="Workflows").wait_for()
+
+
+def test_pausing(tab: Any, server: Any) -> None:
+    tab.root.locator(".ca-status", has_text="up to date").wait_for()
+    tab.button("Pause").click()
+    tab.root.locator(".ca-status", has_text="Paused").wait_for()
+    tab.button("Look for changes now").click()
+    tab.root.locator(".ca-status", has_text="Paused · Looking at files").wait_for()
+    assert server.request("/api/assets/seed/status")["on_hold"] is True
+    tab.button("Resume").click()
+    tab.root.locator(".ca-status", has_text="up to date").wait_for()

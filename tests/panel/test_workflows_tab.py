@@ -1,0 +1,86 @@
+"""The workflows tab: versions, what changed between them, restoring, forking, publishing."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from panel_graphs import page_graph
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture
+def workflow(server: Any) -> Any:
+    """A workflow of three versions."""
+    made = server.request("/api/workflows", {"name": f"Study {next(numbers)}", "workflow_json": page_graph("dusk")})
+    for base, graph in enumerate((page_graph("dawn", with_lora=True), page_graph("dawn", 30)), start=1):
+        server.request(f"/api/workflows/{made['id']}/versions", {"base_version": base, "workflow_json": graph})
+    return made
+
+
+@pytest.fixture
+def tab(workflow: Any, panel: Any) -> Any:
+    panel.tab("Workflows")
+    panel.root.get_by_label("Search workflows by name").fill(workflow["name"])
+    panel.options().nth(1).wait_for(state="detached")
+    panel.option(workflow["name"]).click()
+    panel.root.get_by_role("heading", name=workflow["name"]).wait_for()
+    return panel
+
+
+def test_what_changed_between_versions(tab: Any) -> None:
+    for toggle in tab.root.get_by_role("button", name="What changed").all():
+        toggle.click()
+    latest, former = (tab.root.locator(".ca-version").nth(place) for place in range(2))
+    for text in ("1 node removed · 1 node changed", "SaveImage #3", "20", "30"):
+        latest.locator(".ca-diff").get_by_text(text).first.wait_for()
+    for text in ("1 node added · 1 node changed", "SaveImage #3", "dusk", "dawn"):
+        former.locator(".ca-diff").get_by_text(text).first.wait_for()
+
+
+def test_restoring_makes_a_new_version(tab: Any, workflow: Any, server: Any) -> None:
+    tab.button("Restore version 1").click()
+    tab.says("Version 1 is back, as version 4")
+    tab.root.get_by_text("Version 4", exact=True).wait_for()
+    content = server.request(f"/api/workflows/{workflow['id']}/content")
+    assert (content["version"], content["workflow_json"]) == (4, page_graph("dusk"))
+
+
+def test_forking(tab: Any, workflow: Any, server: Any) -> None:
+    tab.button("New workflow from version 2").click()
+    tab.says(f"{workflow['name']} (copy)")
+    tab.button("Back").click()
+    tab.option(f"{workflow['name']} (copy)").wait_for()
+
+
+def test_opening_a_version(tab: Any) -> None:
+    tab.button("Open version 1").click()
+    tab.page.wait_for_function("app.rootGraph?.nodes.some(node => node.widgets?.some(w => w.value === 'dusk'))")
+
+
+def test_the_open_graph_is_saved_and_refused_when_others_were_quicker(tab: Any, workflow: Any, server: Any) -> None:
+    tab.button("Open version 1").click()
+    tab.page.wait_for_function("app.rootGraph?.nodes.some(node => node.widgets?.some(w => w.value === 'dusk'))")
+    versions = f"/api/workflows/{workflow['id']}/versions"
+    server.request(versions, {"base_version": 3, "workflow_json": page_graph("meanwhile")})
+    tab.button("Save the open graph as a version").click()
+    tab.says("It was not saved.")
+    tab.root.get_by_text("Version 4", exact=True).wait_for()  # what others have saved shows
+    tab.button("Save the open graph as a version").click()
+    tab.root.get_by_text("Version 5", exact=True).wait_for()
+    texts = server.request(f"/api/workflows/{workflow['id']}/content")["workflow_json"]["nodes"]
+    assert any("dusk" in node.get("widgets_values", []) for node in texts)
+
+
+def test_rename_and_delete(tab: Any, workflow: Any, server: Any) -> None:
+    tab.button("Rename").click()
+    tab.root.get_by_label("Name", exact=True).fill("Another name")
+    tab.page.keyboard.press("Enter")
+    server.wait_for(f"/api/workflows/{workflow['id']}", lambda body: body["name"] == "Another name")
+    tab.root.get_by_role("heading", name="Another name").wait_for()
+    tab.root.locator(".ca-detail:not([hidden])").get_by_role("button", name="Delete").click()
+    tab.button("Really delete?").click()
+    tab.says("Another name was deleted")
+    tab.option("Another name").wait_for(state="detached")

@@ -1,0 +1,86 @@
+"""The panel's files: every text is there in every language, and used; what comes from strangers stays text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LANGUAGES = sorted(path.name for path in (ROOT / "locales").iterdir())
+SOURCES = {
+    path.relative_to(ROOT / "web").as_posix(): path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "web").rglob("*js"))
+}
+CODE = "\n".join(SOURCES.values())
+PLURAL = {"one", "other"}
+
+
+def texts(language: str) -> dict[str, str]:
+    """The texts by their keys; forms of a plural each by their own."""
+    document = json.loads((ROOT / "locales" / language / "main.json").read_text(encoding="utf-8"))
+    return dict(_flat(document["comfyAssets"], ""))
+
+
+def _flat(node: Any, path: str) -> Iterator[tuple[str, str]]:
+    for name, value in node.items():
+        key = f"{path}.{name}".lstrip(".")
+        if isinstance(value, dict):
+            yield from _flat(value, key)
+        else:
+            yield key, value
+
+
+def base(key: str) -> str:
+    """The key without the form of a plural."""
+    head, _, last = key.rpartition(".")
+    return head if last in PLURAL else key
+
+
+def test_there_are_two_languages() -> None:
+    assert LANGUAGES == ["de", "en"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_text_is_in_every_language_with_the_same_values(language: str) -> None:
+    english, other = texts("en"), texts(language)
+    assert other.keys() == english.keys()
+    for key, text in other.items():
+        assert text.strip() and set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", english[key])), key
+
+
+def test_every_text_that_is_asked_for_is_there() -> None:
+    keys = {base(key) for key in texts("en")}
+    asked = set(re.findall(r"""\bt\(\s*"([\w.]+)\"""", CODE)) | set(re.findall(r"""#try\("([\w.]+)\"""", CODE))
+    assert len(asked) > 60 and asked - keys == set()
+
+
+def test_every_text_is_asked_for() -> None:
+    """By its whole key, or as one of a family: ``t(`kind.${kind}`)``."""
+    families = set(re.findall(r"`([\w.]+)\.\$\{", CODE))
+    unused = [
+        key for key in texts("en") if f'"{base(key)}"' not in CODE and base(key).rpartition(".")[0] not in families
+    ]
+    assert unused == []
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_markup_is_made_of_data(name: str) -> None:
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", SOURCES[name])
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_modules_are_small_and_say_what_they_are_for(name: str) -> None:
+    text = SOURCES[name]
+    assert text.startswith("/**") and len(text.splitlines()) <= 300 and "TODO" not in text
+
+
+def test_every_import_leads_to_a_file() -> None:
+    for name, text in SOURCES.items():
+        for target in re.findall(r"""(?:from|import)\s*\(?\s*"(\.[^"]+)\"""", text):
+            if not target.startswith("../../scripts/"):  # the page's own
+                assert ((ROOT / "web" / name).parent / target).resolve().is_file(), (name, target)

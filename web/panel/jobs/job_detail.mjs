@@ -1,0 +1,118 @@
+/** One job in detail: its state, what it has made, why it failed. */
+
+import { h } from "../shared/dom.mjs";
+import { button } from "../shared/buttons.mjs";
+import { Drawer } from "../shared/drawer.mjs";
+import * as format from "../shared/format.mjs";
+import { icon } from "../shared/icons.mjs";
+import { failure, loading } from "../shared/states.mjs";
+import { mediumOf, thumbnailUrl } from "../library/asset.mjs";
+import { errorText, graphsOf, isActive, nameOf, nodeTitle, took } from "./job.mjs";
+
+export class JobDetail {
+  #context;
+  #deeds;
+  #id = null;
+
+  constructor(context, deeds, closed) {
+    this.#context = context;
+    this.#deeds = deeds;
+    this.drawer = new Drawer(context.t, context.t("job.title"), closed);
+    this.element = this.drawer.element;
+  }
+
+  /** Show a job, known by its id. */
+  async open(id) {
+    this.#id = id;
+    this.drawer.show(loading(this.#context.t));
+    await this.refresh();
+  }
+
+  /** Show how it is now. */
+  async refresh() {
+    if (this.#id === null) return;
+    const id = this.#id;
+    const { client, t } = this.#context;
+    try {
+      const [job, outputs] = await Promise.all([client.get(`/jobs/${id}`), client.get(`/jobs/${id}/assets`)]);
+      if (id === this.#id) this.drawer.show(this.#content(job, outputs.assets));
+    } catch (error) {
+      if (id === this.#id) this.drawer.show(failure(t, error, () => this.refresh()));
+    }
+  }
+
+  get isActive() {
+    return this.drawer.isOpen;
+  }
+
+  #content(job, outputs) {
+    const { t } = this.#context;
+    return [
+      h("div", { class: "ca-detail-title" }, h("h3", { class: "ca-detail-name" }, nameOf(job, t))),
+      h("div", { dataset: { state: job.status } }, h("span", { class: "ca-badge" }, t(`job.state.${job.status}`))),
+      h(
+        "div",
+        { class: "ca-actions" },
+        isActive(job) && button("stop", t("job.cancel"), () => this.#deeds.cancel(job), { kind: "ca-danger" }),
+        button("graph", t("job.load"), () => this.#deeds.load(job), { kind: isActive(job) ? "" : "ca-primary" }),
+        button("refresh", t("job.rerun"), () => this.#deeds.rerun(job)),
+      ),
+      job.execution_error && this.#error(job),
+      outputs.length > 0 && this.#outputs(outputs),
+      this.#facts(job),
+    ];
+  }
+
+  #error(job) {
+    const { t, notices } = this.#context;
+    const { execution_error: error } = job;
+    const copy = async () => {
+      await navigator.clipboard.writeText(errorText(error));
+      notices.show(t("job.errorCopied"));
+    };
+    const traceback = Array.isArray(error.traceback) ? error.traceback.join("") : error.traceback;
+    return h(
+      "section",
+      { class: "ca-block ca-error" },
+      h("h4", {}, t("job.failedIn", { node: nodeTitle(graphsOf(job).prompt, error.node_id) })),
+      h("p", { class: "ca-error-type" }, error.exception_type),
+      h("p", {}, error.exception_message),
+      traceback && h("pre", { class: "ca-document", tabindex: "0", "aria-label": t("job.traceback") }, traceback),
+      button("copy", t("job.copyError"), copy),
+    );
+  }
+
+  #outputs(outputs) {
+    const { t } = this.#context;
+    const strip = outputs.map((asset) => h("li", {}, this.#output(asset)));
+    return h(
+      "section",
+      { class: "ca-block" },
+      h("h4", {}, t("job.outputs", { count: outputs.length })),
+      h("ul", { class: "ca-strip" }, strip),
+    );
+  }
+
+  #output(asset) {
+    const { page, openAsset } = this.#context;
+    const url = thumbnailUrl(page, asset);
+    const content = url === null ? icon(mediumOf(asset)) : h("img", { src: url, alt: "", decoding: "async" });
+    const about = { class: "ca-strip-item", type: "button", title: asset.name, "aria-label": asset.name };
+    return h("button", { ...about, onclick: () => openAsset(asset.id) }, content);
+  }
+
+  #facts(job) {
+    const { t, language } = this.#context;
+    const time = took(job);
+    const rows = [
+      [t("job.created"), format.time(job.create_time, language)],
+      [t("job.waited"), job.execution_start_time && format.duration(job.execution_start_time - job.create_time)],
+      [t("job.took"), time !== null && format.duration(time)],
+      [t("job.nodes"), Object.keys(graphsOf(job).prompt ?? {}).length],
+      [t("job.id"), job.id],
+    ];
+    const known = rows.filter(([, value]) => value);
+    const row = ([term, value]) => h("div", { class: "ca-fact" }, h("dt", {}, term), h("dd", {}, String(value)));
+    return h("section", { class: "ca-block" }, h("h4", {}, t("detail.facts")), h("dl", {}, known.map(row)));
+  }
+}

@@ -1,0 +1,170 @@
+/** The jobs: the queue as it moves, and all that was executed before. */
+
+import { debounced, fill, h } from "../shared/dom.mjs";
+import { button } from "../shared/buttons.mjs";
+import { destination } from "../shared/grid_keys.mjs";
+import { icon } from "../shared/icons.mjs";
+import { PagedList } from "../shared/paged_list.mjs";
+import { empty, failure, loading } from "../shared/states.mjs";
+import { VirtualGrid } from "../shared/virtual_grid.mjs";
+import { FILTERS, isActive, nodeTitle } from "./job.mjs";
+import { JobDeeds } from "./job_deeds.mjs";
+import { JobDetail } from "./job_detail.mjs";
+import { createRow, fillRow } from "./job_row.mjs";
+import { Live } from "./live.mjs";
+
+const ROW_PX = 64;
+const TYPING_MS = 180;
+const CHANGES_MS = 300;
+const CHANGES = ["status", "execution_start", "execution_success", "execution_error", "execution_interrupted"];
+
+export class JobsTab {
+  #context;
+  #filter = "all";
+  #text = "";
+  #isStale = false;
+  #titles = new Map(); // job id -> its graph, of those that run
+
+  constructor(context) {
+    const { t, page } = context;
+    this.#context = { ...context, nodeTitle: (job, node) => this.#titleOf(job, node) };
+    const deeds = (this.deeds = new JobDeeds(this.#context));
+    this.live = new Live(page);
+    this.list = new PagedList((where) => this.#load(where), { onChange: () => this.#changed() });
+    this.grid = new VirtualGrid({
+      label: t("tab.jobs"),
+      cells: { create: createRow, fill: (row, index) => this.#fillRow(row, index) },
+      shape: () => ({ columns: 1, rowHeight: ROW_PX }),
+      onView: (first, last) => this.list.show(first, last),
+    });
+    this.detail = new JobDetail(this.#context, deeds, () => this.grid.element.focus({ preventScroll: true }));
+    this.state = h("div", { class: "ca-grid-state" });
+    this.cancelAll = button("stop", t("job.cancelAll"), () => deeds.cancelAll(), { kind: "ca-danger" });
+    const area = h("div", { class: "ca-grid-area" }, this.grid.element, this.state);
+    const pane = h("div", { class: "ca-pane" }, this.#toolbar(), area);
+    this.element = h("section", { class: "ca-library", "aria-label": t("tab.jobs") }, pane, this.detail.element);
+    this.#listen();
+    this.list.reset();
+  }
+
+  /** It has come into view (again). */
+  shown() {
+    if (this.#isStale) this.#refresh();
+    this.grid.layout();
+  }
+
+  /** Show a job that other tabs know by its id. */
+  openById(id) {
+    this.detail.open(id);
+  }
+
+  #toolbar() {
+    const { t } = this.#context;
+    const search = h("input", { class: "ca-search-input", type: "search", placeholder: t("job.searchHint"), "aria-label": t("job.search"), autocomplete: "off" });
+    const look = debounced(() => this.#ask({ text: search.value }), TYPING_MS);
+    search.addEventListener("input", look);
+    this.filters = h("div", { class: "ca-filters", role: "group", "aria-label": t("job.filter") });
+    for (const filter of Object.keys(FILTERS)) {
+      const choose = () => this.#ask({ filter });
+      const attributes = { class: "ca-chip", type: "button", "aria-pressed": String(filter === "all"), dataset: { filter } };
+      this.filters.append(h("button", { ...attributes, onclick: choose }, t(`job.filters.${filter}`)));
+    }
+    this.cancelAll.hidden = true;
+    return h("div", { class: "ca-toolbar" }, h("div", { class: "ca-search" }, icon("search"), search), this.filters, this.cancelAll);
+  }
+
+  #ask({ filter = this.#filter, text = this.#text }) {
+    this.#filter = filter;
+    this.#text = text;
+    for (const chip of this.filters.children) chip.setAttribute("aria-pressed", String(chip.dataset.filter === filter));
+    this.list.reset();
+    this.grid.scrollToTop();
+  }
+
+  async #load({ offset, limit, cursor, signal }) {
+    const query = { limit, ...(cursor ? { after: cursor } : { offset }) };
+    if (FILTERS[this.#filter]) query.status = FILTERS[this.#filter];
+    if (this.#text.trim()) query.q = this.#text.trim();
+    const { jobs, pagination } = await this.#context.client.get("/jobs", { query, signal });
+    return { items: jobs, total: pagination.total, cursor: pagination.next_cursor };
+  }
+
+  #fillRow(row, index) {
+    const job = this.list.at(index);
+    fillRow(row, job, job && this.live.of(job.id), this.#context);
+  }
+
+  #changed() {
+    const { total, error } = this.list;
+    this.#showState(total, error);
+    this.grid.setCount(total ?? 0); // only what is in the page can be measured
+    this.cancelAll.hidden = ![...this.list.held()].some(([, job]) => isActive(job));
+  }
+
+  #showState(total, error) {
+    const { t } = this.#context;
+    this.grid.element.hidden = !total || error !== null;
+    this.state.hidden = !this.grid.element.hidden;
+    if (error !== null) fill(this.state, failure(t, error, () => this.list.refresh()));
+    else if (total === null) {
+      if (!this.state.querySelector(".ca-spinner")) fill(this.state, loading(t));
+    } else if (total === 0) {
+      const isNarrowed = this.#filter !== "all" || this.#text.trim() !== "";
+      fill(this.state, isNarrowed ? empty("search", t("job.nothingFound")) : empty("history", t("job.none"), t("job.noneHint")));
+    }
+  }
+
+  #listen() {
+    const { element } = this.grid;
+    element.addEventListener("click", (event) => this.#open(this.grid.indexOf(event.target)));
+    element.addEventListener("keydown", (event) => this.#key(event));
+    const soon = debounced(() => this.#refresh(), CHANGES_MS);
+    for (const type of CHANGES) this.#context.page.listen(type, soon);
+    this.live.addEventListener("change", () => this.element.isConnected && this.grid.refresh());
+  }
+
+  #open(index) {
+    const job = this.list.at(index);
+    if (job === undefined) return;
+    this.grid.activate(index);
+    this.detail.open(job.id);
+  }
+
+  #key(event) {
+    const { active, columns, count, rowsInView } = this.grid;
+    const target = destination(event.key, { active, columns, count, rowsInView });
+    if (target !== null) this.grid.activate(target);
+    else if (event.key === "Enter") this.#open(active);
+    else if (event.key === "Delete" && this.list.at(active)) this.deeds.cancel(this.list.at(active));
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  #refresh() {
+    this.#isStale = !this.element.isConnected; // nobody sees it: later
+    if (this.#isStale) return;
+    this.list.refresh();
+    if (this.detail.isActive) this.detail.refresh();
+  }
+
+  /** A node's title, once the graph of its job is here; its number until then. */
+  #titleOf(job, node) {
+    if (!this.#titles.has(job.id)) {
+      this.#titles.clear(); // one job runs at a time
+      this.#titles.set(job.id, null);
+      this.#fetchGraph(job.id);
+    }
+    return nodeTitle(this.#titles.get(job.id), node);
+  }
+
+  async #fetchGraph(id) {
+    try {
+      const detail = await this.#context.client.get(`/jobs/${id}`);
+      this.#titles.set(id, detail.workflow?.prompt ?? null);
+      this.grid.refresh();
+    } catch {
+      // The numbers of nodes are good enough.
+    }
+  }
+}

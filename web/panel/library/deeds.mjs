@@ -1,0 +1,119 @@
+/** What can be done with assets: each deed is a request, a notice of how it went, and a way back where there is one. */
+
+import { isFavourite, sourceUrl } from "./asset.mjs";
+
+const TOGETHER = 6; // requests at a time, when many assets are changed
+
+export class Deeds {
+  #context;
+
+  /** `changed(asset)` is told of every asset that has changed here. */
+  constructor(context, changed) {
+    this.#context = context;
+    this.changed = changed;
+  }
+
+  async rename(asset, name) {
+    return this.#update(asset, { name });
+  }
+
+  async rate(asset, stars) {
+    return this.#updateMetadata(asset, { rating: stars === 0 ? undefined : stars });
+  }
+
+  async favour(asset, isWanted = !isFavourite(asset)) {
+    return this.#updateMetadata(asset, { favorite: isWanted ? true : undefined });
+  }
+
+  /** Give and take tags; answers the asset as it is then. */
+  async tag(asset, { add = [], remove = [] }) {
+    const path = `/assets/${asset.id}/tags`;
+    const { client } = this.#context;
+    let answer = { total_tags: asset.tags };
+    if (add.length > 0) answer = await client.post(path, { tags: add });
+    if (remove.length > 0) answer = await client.request("DELETE", path, { body: { tags: remove } });
+    const changed = { ...asset, tags: answer.total_tags };
+    this.changed(changed);
+    return changed;
+  }
+
+  /** Do something with each of many, a few at a time; answers how many were done, and the first error. */
+  async each(assets, deed) {
+    const waiting = [...assets];
+    let done = 0;
+    let problem = null;
+    const work = async () => {
+      for (let asset = waiting.shift(); asset !== undefined; asset = waiting.shift()) {
+        try {
+          await deed(asset);
+          done += 1;
+        } catch (error) {
+          problem ??= error;
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: TOGETHER }, work));
+    return { done, problem };
+  }
+
+  /** Delete assets; the notice of it offers to bring them back. */
+  async remove(assets) {
+    const { t, notices, client } = this.#context;
+    const removed = [];
+    const { done, problem } = await this.each(assets, async (asset) => {
+      await client.request("DELETE", `/assets/${asset.id}`);
+      removed.push(asset);
+    });
+    if (problem !== null) notices.failed(t("asset.deleteFailed"), problem);
+    if (done > 0) {
+      const undo = { label: t("asset.undo"), action: () => this.restore(removed) };
+      notices.show(t("asset.deleted", { count: done, name: removed[0].name }), undo);
+    }
+    this.changed(null);
+    return removed;
+  }
+
+  /** Bring deleted assets back. */
+  async restore(assets) {
+    const { t, notices, client } = this.#context;
+    const { done, problem } = await this.each(assets, (asset) => client.post(`/assets/${asset.id}/restore`));
+    if (problem !== null) notices.failed(t("asset.restoreFailed"), problem);
+    else notices.show(t("asset.restored", { count: done, name: assets[0].name }));
+    this.changed(null);
+  }
+
+  /** Open the workflow in an asset's file, or the prompt if there is only that. */
+  async openWorkflow(asset) {
+    const { t, page, client, notices } = this.#context;
+    try {
+      const { metadata = {} } = asset.metadata?.workflow ? asset : await client.get(`/assets/${asset.id}`);
+      const name = asset.name.replace(/\.[^.]+$/, "");
+      if (metadata.workflow) await page.openWorkflow(metadata.workflow, name);
+      else if (metadata.prompt) await page.openPrompt(metadata.prompt, name);
+      else notices.show(t("asset.noWorkflow", { name: asset.name }));
+    } catch (error) {
+      notices.failed(t("asset.openFailed"), error);
+    }
+  }
+
+  /** Hand the file to the browser. */
+  download(asset) {
+    const link = document.createElement("a");
+    link.href = sourceUrl(this.#context.page, asset, "attachment");
+    link.download = asset.name;
+    link.click();
+  }
+
+  async #updateMetadata(asset, change) {
+    const current = await this.#context.client.get(`/assets/${asset.id}`);
+    const metadata = { ...current.user_metadata, ...change };
+    return this.#update(asset, { user_metadata: metadata });
+  }
+
+  async #update(asset, change) {
+    const answer = await this.#context.client.request("PUT", `/assets/${asset.id}`, { body: change });
+    const changed = { ...asset, ...answer, metadata: { ...answer.metadata, ...asset.metadata } };
+    this.changed(changed);
+    return changed;
+  }
+}

@@ -1,0 +1,207 @@
+/** One asset in detail: its picture, what can be done with it, and all that is known of it. */
+
+import { fill, h } from "../shared/dom.mjs";
+import { button, iconButton, press } from "../shared/buttons.mjs";
+import { isAborted } from "../shared/client.mjs";
+import { failure } from "../shared/states.mjs";
+import { isFavourite, isMissing } from "./asset.mjs";
+import { startDrag } from "./drag.mjs";
+import { facts } from "./facts.mjs";
+import { preview } from "./preview.mjs";
+import { stars } from "./stars.mjs";
+import { TagEditor } from "./tag_editor.mjs";
+import { said } from "./said.mjs";
+
+export class Detail {
+  #context;
+  #neighbours;
+  #deeds;
+  #remove;
+  #asset = null;
+  #index = -1;
+  #request = null;
+
+  constructor(context, neighbours, deeds, remove) {
+    this.#context = context;
+    this.#neighbours = neighbours;
+    this.#deeds = deeds;
+    this.#remove = remove;
+    this.element = h("div", { class: "ca-detail", role: "dialog", "aria-label": context.t("detail.title"), tabindex: "-1" });
+    this.element.hidden = true;
+    this.element.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  /** Show an asset; `index` is its place in the list, or -1 if it is from elsewhere. */
+  async open(asset, index) {
+    this.#asset = asset;
+    this.#index = index;
+    this.element.hidden = false;
+    this.#show(asset);
+    this.element.focus({ preventScroll: true });
+    await this.#fetch();
+  }
+
+  close() {
+    if (this.element.hidden) return;
+    this.#request?.abort();
+    this.element.hidden = true;
+    this.element.replaceChildren(); // videos stop
+    this.#neighbours.focus();
+  }
+
+  async #fetch() {
+    this.#request?.abort();
+    const request = (this.#request = new AbortController());
+    const { signal } = request;
+    const { id } = this.#asset;
+    const { client } = this.#context;
+    try {
+      const asset = await client.get(`/assets/${id}`, { signal });
+      const copies = asset.hash ? await client.get("/assets", { query: { hash: asset.hash, limit: 20 }, signal }) : null;
+      const others = copies?.assets.filter((copy) => copy.id !== id) ?? [];
+      if (this.#asset.id === id) this.#showWhole(asset, others);
+    } catch (error) {
+      if (!isAborted(error) && this.#asset.id === id) fill(this.rest, failure(this.#context.t, error, () => this.#fetch()));
+    }
+  }
+
+  #showWhole(asset, copies) {
+    this.#asset = asset;
+    this.title.textContent = asset.name;
+    fill(
+      this.rest,
+      facts(this.#context, asset),
+      copies.length > 0 && this.#copies(copies),
+      ...said(this.#context, asset),
+    );
+    this.opener.hidden = !(asset.metadata?.workflow || asset.metadata?.prompt);
+      }
+
+  #show(asset) {
+    const { t, page } = this.#context;
+    this.title = h("h3", { class: "ca-detail-name" }, asset.name);
+    this.rest = h("div", { class: "ca-detail-rest" });
+    this.opener = button("graph", t("asset.openWorkflow"), () => this.#deeds.openWorkflow(this.#asset), { kind: "ca-primary" });
+    this.opener.hidden = true;
+    const picture = preview(this.#context, asset);
+    picture.draggable = true;
+    picture.addEventListener("dragstart", (event) => startDrag(event, page, this.#asset));
+    const tags = new TagEditor(this.#context, asset, (change) => this.#change(() => this.#deeds.tag(this.#asset, change)));
+    fill(
+      this.element,
+      this.#head(),
+      h(
+        "div",
+        { class: "ca-detail-body" },
+        picture,
+        isMissing(asset) && h("p", { class: "ca-warning" }, t("asset.missingHint")),
+        h("div", { class: "ca-detail-title" }, this.title, iconButton("edit", t("asset.rename"), () => this.#rename())),
+        this.#marks(asset),
+        h(
+          "div",
+          { class: "ca-actions" },
+          this.opener,
+          button("download", t("asset.download"), () => this.#deeds.download(this.#asset)),
+          button("trash", t("asset.delete"), () => this.#remove([this.#asset]), { kind: "ca-danger" }),
+        ),
+        tags.element,
+        this.rest,
+      ),
+    );
+  }
+
+  #head() {
+    const { t } = this.#context;
+    const isListed = this.#index >= 0;
+    const previous = iconButton("back", t("detail.previous"), () => this.#step(-1), { disabled: !isListed || this.#index === 0 });
+    const isLast = this.#index >= this.#neighbours.count() - 1;
+    const next = iconButton("forward", t("detail.next"), () => this.#step(1), { disabled: !isListed || isLast });
+    return h(
+      "div",
+      { class: "ca-detail-head" },
+      button("back", t("detail.back"), () => this.close(), { kind: "ca-plain" }),
+      h("span", { class: "ca-gap" }),
+      previous,
+      next,
+    );
+  }
+
+  #marks(asset) {
+    const { t } = this.#context;
+    const favourite = iconButton("heart", t("asset.favourite"), () => {
+      const isWanted = favourite.getAttribute("aria-pressed") !== "true";
+      press(favourite, isWanted);
+      this.#change(() => this.#deeds.favour(this.#asset, isWanted));
+    });
+    press(favourite, isFavourite(asset));
+    const rate = (count) => this.#change(() => this.#deeds.rate(this.#asset, count));
+    return h("div", { class: "ca-marks" }, favourite, stars(t, asset, rate));
+  }
+
+  #copies(copies) {
+    const { t } = this.#context;
+    const open = (copy) => button("file", copy.file_path ?? copy.name, () => this.open(copy, -1), { kind: "ca-plain" });
+    return h(
+      "section",
+      { class: "ca-block" },
+      h("h4", {}, t("detail.copies", { count: copies.length })),
+      h("ul", { class: "ca-copies" }, copies.map((copy) => h("li", {}, open(copy)))),
+    );
+  }
+
+  /** Change the asset; when that fails, say so and show how it is. */
+  async #change(deed) {
+    try {
+      this.#asset = { ...this.#asset, ...(await deed()) };
+      return true;
+    } catch (error) {
+      this.#context.notices.failed(this.#context.t("asset.changeFailed"), error);
+      if (!this.element.hidden) this.#show(this.#asset);
+      this.#fetch();
+      return false;
+    }
+  }
+
+  #rename() {
+    const { t } = this.#context;
+    const input = h("input", { class: "ca-input", type: "text", "aria-label": t("asset.name"), value: this.#asset.name });
+    const show = () => input.replaceWith(this.title);
+    const save = async () => {
+      const name = input.value.trim();
+      show();
+      if (name === "" || name === this.#asset.name) return;
+      this.title.textContent = name;
+      await this.#change(() => this.#deeds.rename(this.#asset, name));
+    };
+    input.addEventListener("blur", save, { once: true });
+    input.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Escape") input.value = this.#asset.name;
+      if (event.key === "Enter" || event.key === "Escape") this.element.focus({ preventScroll: true });
+    });
+    this.title.replaceWith(input);
+    input.focus();
+    const stem = input.value.lastIndexOf(".");
+    input.setSelectionRange(0, stem > 0 ? stem : input.value.length);
+  }
+
+  #step(by) {
+    const index = this.#index + by;
+    const asset = this.#neighbours.at(index);
+    if (this.#index < 0 || index < 0 || index >= this.#neighbours.count()) return;
+    this.#neighbours.activate(index);
+    if (asset !== undefined) this.open(asset, index);
+  }
+
+  #key(event) {
+    const isTyping = event.target.matches("input, textarea, select");
+    if (event.key === "Escape") this.close();
+    else if (isTyping || event.ctrlKey || event.metaKey) return;
+    else if (event.key === "ArrowLeft") this.#step(-1);
+    else if (event.key === "ArrowRight") this.#step(1);
+    else if (event.key === "Delete") this.#remove([this.#asset]);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}

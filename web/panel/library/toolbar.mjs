@@ -1,0 +1,73 @@
+/** The row above the library: search, kind, sort, view. */
+
+import { debounced, h, uniqueId } from "../shared/dom.mjs";
+import { iconButton, press, select } from "../shared/buttons.mjs";
+import { icon } from "../shared/icons.mjs";
+import { KINDS, SORTS } from "./query.mjs";
+
+const TYPING_MS = 180;
+
+export class Toolbar {
+  #store;
+
+  /** `store` holds the query and the view; `upload` is called when files are to be chosen. */
+  constructor({ t }, store, upload) {
+    this.#store = store;
+    const { state } = store;
+    this.search = h("input", {
+      class: "ca-search-input",
+      id: uniqueId("search"),
+      type: "search",
+      placeholder: t("library.searchHint"),
+      "aria-label": t("library.search"),
+      autocomplete: "off",
+      spellcheck: "false",
+    });
+    const search = debounced(() => store.set({ text: this.search.value }), TYPING_MS);
+    this.search.addEventListener("input", search);
+    this.search.addEventListener("keydown", (event) => this.#clearOnEscape(event));
+    this.favourites = iconButton("heart", t("library.favourites"), () => this.#toggleFavourites());
+    this.view = iconButton("list", t("library.asList"), () => this.#toggleView());
+    const kinds = KINDS.map((kind) => [kind, t(`kind.${kind}`)]);
+    const sorts = Object.keys(SORTS).map((sort) => [sort, t(`sort.${sort}`)]);
+    this.element = h(
+      "div",
+      { class: "ca-toolbar", role: "search" },
+      h("div", { class: "ca-search" }, icon("search"), this.search),
+      h(
+        "div",
+        { class: "ca-tools" },
+        select(t("library.kind"), kinds, state.kind, (kind) => store.set({ kind, tags: [] })),
+        select(t("library.sort"), sorts, state.sort, (sort) => store.set({ sort })),
+        h("span", { class: "ca-gap" }),
+        this.favourites,
+        this.view,
+        iconButton("upload", t("library.upload"), upload),
+      ),
+    );
+    store.subscribe(() => this.#show());
+    this.#show();
+  }
+
+  #show() {
+    const { favourites, view, text } = this.#store.state;
+    press(this.favourites, favourites);
+    press(this.view, view === "list");
+    if (document.activeElement !== this.search) this.search.value = text;
+  }
+
+  #toggleFavourites() {
+    this.#store.set({ favourites: !this.#store.state.favourites });
+  }
+
+  #toggleView() {
+    this.#store.set({ view: this.#store.state.view === "list" ? "grid" : "list" });
+  }
+
+  #clearOnEscape(event) {
+    if (event.key !== "Escape" || this.search.value === "") return;
+    event.stopPropagation();
+    this.search.value = "";
+    this.#store.set({ text: "" });
+  }
+}

@@ -1,0 +1,36 @@
+/** The settings that the page shows for the panel. Keys are set on the page's own keybinding page. */
+
+export const LANGUAGE = "ComfyAssets.Panel.Language";
+export const CELL_SIZE = "ComfyAssets.Panel.ThumbnailSize";
+export const TOASTS = "ComfyAssets.Panel.Toasts";
+
+export const SETTINGS = [
+  {
+    id: LANGUAGE,
+    category: ["Comfy Assets", "Panel", "Language"],
+    name: "Language of the panel",
+    type: "combo",
+    options: [
+      { text: "As the page", value: "page" },
+      { text: "English", value: "en" },
+      { text: "Deutsch", value: "de" },
+    ],
+    defaultValue: "page",
+    tooltip: "Takes effect when the page is loaded again.",
+  },
+  {
+    id: CELL_SIZE,
+    category: ["Comfy Assets", "Panel", "Thumbnails"],
+    name: "Size of thumbnails in pixels",
+    type: "slider",
+    attrs: { min: 80, max: 320, step: 8 },
+    defaultValue: 128,
+  },
+  {
+    id: TOASTS,
+    category: ["Comfy Assets", "Panel", "Toasts"],
+    name: "Tell when a long scan ends",
+    type: "boolean",
+    defaultValue: true,
+  },
+];

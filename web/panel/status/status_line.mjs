@@ -1,0 +1,83 @@
+/** The line at the foot of the panel: what the library is busy with, pause and resume, and what went wrong. */
+
+import { fill, h } from "../shared/dom.mjs";
+import { iconButton } from "../shared/buttons.mjs";
+import { icon } from "../shared/icons.mjs";
+import { isRunning, line, problems, share } from "./progress.mjs";
+
+const BUSY_MS = 1000;
+const IDLE_MS = 15_000;
+
+export class StatusLine {
+  #context;
+  #status = null;
+  #timer = 0;
+
+  constructor(context) {
+    this.#context = context;
+    const { t, page } = context;
+    this.text = h("span", { class: "ca-status-text" });
+    this.bar = h("progress", { max: "1", "aria-label": t("status.label") });
+    this.pause = iconButton("pause", t("status.pause"), () => this.#post("pause"));
+    this.resume = iconButton("play", t("status.resume"), () => this.#post("resume"));
+    this.scan = iconButton("refresh", t("status.scan"), () => this.#post(""));
+    this.problems = h("details", { class: "ca-problems" });
+    const row = h("div", { class: "ca-status-row" }, this.text, this.problems, this.pause, this.resume, this.scan);
+    this.element = h("div", { class: "ca-status", role: "group", "aria-label": t("status.label") }, this.bar, row);
+    page.listen("assets.seed.started", () => this.ask());
+    page.listen("assets.seed.progress", (status) => this.#show(status));
+    page.listen("assets.seed.completed", () => this.ask());
+    this.#show(null);
+    this.text.textContent = "";
+  }
+
+  /** Ask how it is, and again after a while for as long as anybody looks. */
+  async ask() {
+    clearTimeout(this.#timer);
+    try {
+      this.#show(await this.#context.client.get("/assets/seed/status"));
+    } catch {
+      this.#show(null); // what can be done about it the tabs say
+    }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#askIfSeen(), isRunning(this.#status) ? BUSY_MS : IDLE_MS);
+  }
+
+  #askIfSeen() {
+    if (!this.element.isConnected) return; // asked again when the panel is shown
+    if (document.hidden) this.#timer = setTimeout(() => this.#askIfSeen(), IDLE_MS);
+    else this.ask();
+  }
+
+  async #post(deed) {
+    try {
+      await this.#context.client.post(`/assets/seed${deed && `/${deed}`}`, {});
+    } catch (error) {
+      this.#context.notices.failed(this.#context.t("status.changeFailed"), error);
+    }
+    this.ask();
+  }
+
+  #show(status) {
+    this.#status = status;
+    const running = isRunning(status);
+    this.text.textContent = line(status, this.#context);
+    this.text.title = this.text.textContent;
+    this.pause.hidden = status === null || status.on_hold;
+    this.resume.hidden = !status?.on_hold;
+    this.scan.hidden = status === null || running;
+    this.bar.hidden = !running;
+    const done = running ? share(status) : null;
+    if (done === null) this.bar.removeAttribute("value");
+    else this.bar.value = done;
+    this.#showProblems(problems(status));
+  }
+
+  #showProblems(found) {
+    const { t } = this.#context;
+    this.problems.hidden = found.length === 0;
+    const summary = h("summary", {}, icon("warning"), t("status.problems", { count: found.length }));
+    const list = h("ul", {}, found.map((problem) => h("li", {}, problem)));
+    if (this.problems.textContent !== summary.textContent + list.textContent) fill(this.problems, summary, list);
+  }
+}

@@ -1,0 +1,165 @@
+/** One workflow in detail: its versions, what changed between them, and publishing. */
+
+import { fill, h } from "../shared/dom.mjs";
+import { button, iconButton } from "../shared/buttons.mjs";
+import { Drawer } from "../shared/drawer.mjs";
+import * as format from "../shared/format.mjs";
+import { failure, loading } from "../shared/states.mjs";
+import { changes } from "./changes.mjs";
+import { Publishing } from "./publishing.mjs";
+
+const VERSIONS = 100;
+
+export class WorkflowDetail {
+  #context;
+  #deeds;
+  #id = null;
+
+  constructor(context, deeds, closed) {
+    this.#context = context;
+    this.#deeds = deeds;
+    this.drawer = new Drawer(context.t, context.t("workflow.title"), closed);
+    this.element = this.drawer.element;
+  }
+
+  async open(id) {
+    this.#id = id;
+    this.drawer.show(loading(this.#context.t));
+    await this.#load();
+  }
+
+  async #load() {
+    const id = this.#id;
+    const { client, t } = this.#context;
+    try {
+      const [workflow, versions, content] = await Promise.all([
+        client.get(`/workflows/${id}`),
+        client.get(`/workflows/${id}/versions`, { query: { limit: VERSIONS } }),
+        client.get(`/workflows/${id}/content`),
+      ]);
+      if (id !== this.#id) return;
+      this.#show(workflow, versions.data, content);
+    } catch (error) {
+      if (id === this.#id) this.drawer.show(failure(t, error, () => this.#load()));
+    }
+  }
+
+  #show(workflow, versions, content) {
+    const { t } = this.#context;
+    const publishing = new Publishing(this.#context, workflow);
+    publishing.show(content.dependency_asset_ids ?? []);
+    const { workflow_json: graph } = content;
+    const count = (Array.isArray(graph.nodes) ? graph.nodes : Object.keys(graph)).length;
+    this.drawer.show([
+      this.#title(workflow),
+      h("p", { class: "ca-quiet" }, t("workflow.nodes", { count })),
+      workflow.description && h("p", { class: "ca-text" }, workflow.description),
+      h(
+        "div",
+        { class: "ca-actions" },
+        button("graph", t("workflow.open"), () => this.#deeds.open(workflow, workflow.latest_version), { kind: "ca-primary" }),
+        this.#context.page.currentGraph !== null && button("upload", t("workflow.saveVersion"), () => this.#then(this.#deeds.saveVersion(workflow))),
+        this.#remover(workflow),
+      ),
+      h("section", { class: "ca-block" }, h("h4", {}, t("workflow.versions")), this.#versions(workflow, versions)),
+      publishing.element,
+    ]);
+  }
+
+  #title(workflow) {
+    const { t } = this.#context;
+    const title = h("h3", { class: "ca-detail-name" }, workflow.name ?? t("workflow.unnamed"));
+    const rename = () => {
+      const input = h("input", { class: "ca-input", type: "text", value: workflow.name ?? "", "aria-label": t("workflow.name") });
+      const save = async () => {
+        input.replaceWith(title);
+        const name = input.value.trim();
+        if (name !== "" && name !== workflow.name) await this.#then(this.#deeds.rename(workflow, name));
+      };
+      input.addEventListener("blur", save, { once: true });
+      input.addEventListener("keydown", (event) => {
+        if (event.key !== "Enter" && event.key !== "Escape") return;
+        if (event.key === "Escape") input.value = workflow.name ?? "";
+        event.preventDefault();
+        event.stopPropagation();
+        this.element.focus({ preventScroll: true });
+      });
+      title.replaceWith(input);
+      input.select();
+    };
+    return h("div", { class: "ca-detail-title" }, title, iconButton("edit", t("asset.rename"), rename));
+  }
+
+  /** Deleting asks once more, in place: there is no way back in the page. */
+  #remover(workflow) {
+    const { t } = this.#context;
+    const remove = async () => {
+      if (await this.#deeds.remove(workflow)) this.drawer.close();
+    };
+    const ask = button("trash", t("asset.delete"), () => {
+      const sure = button("trash", t("workflow.reallyDelete"), remove, { kind: "ca-danger" });
+      ask.replaceWith(sure);
+      sure.focus();
+      sure.addEventListener("blur", () => sure.replaceWith(ask));
+    }, { kind: "ca-danger" });
+    return ask;
+  }
+
+  #versions(workflow, versions) {
+    const { t } = this.#context;
+    const list = h("ol", { class: "ca-versions" });
+    for (const [place, version] of versions.entries()) {
+      const former = versions[place + 1];
+      list.append(h("li", { class: "ca-version" }, this.#version(workflow, version, former)));
+    }
+    return versions.length > 0 ? list : h("p", { class: "ca-quiet" }, t("workflow.noVersions"));
+  }
+
+  #version(workflow, { version: number, created_at: created }, former) {
+    const { t, language } = this.#context;
+    const isLatest = number === workflow.latest_version;
+    const body = h("div", { class: "ca-version-changes" });
+    const compare = button("compare", t("workflow.compare"), () => this.#toggle(compare, body, workflow, number, former?.version));
+    compare.setAttribute("aria-expanded", "false");
+    return [
+      h("div", { class: "ca-version-head" }, h("strong", {}, t("workflow.version", { number })), h("span", { class: "ca-quiet" }, format.time(created, language))),
+      h(
+        "div",
+        { class: "ca-version-tools" },
+        former && compare,
+        iconButton("graph", t("workflow.openVersion", { number }), () => this.#deeds.open(workflow, number)),
+        iconButton("copy", t("workflow.fork", { number }), () => this.#deeds.fork(workflow, number)),
+        !isLatest && iconButton("undo", t("workflow.restore", { number }), () => this.#then(this.#deeds.restore(workflow, number))),
+      ),
+      body,
+    ];
+  }
+
+  async #toggle(toggle, body, workflow, number, former) {
+    const isOpen = toggle.getAttribute("aria-expanded") === "true";
+    toggle.setAttribute("aria-expanded", String(!isOpen));
+    if (isOpen) {
+      body.replaceChildren();
+      return;
+    }
+    const { client, t } = this.#context;
+    fill(body, loading(t));
+    try {
+      const versions = [former, number].map((each) => client.get(`/workflows/${workflow.id}/versions/${each}`));
+      const [before, after] = await Promise.all(versions);
+      fill(body, changes(this.#context, before.workflow_json, after.workflow_json));
+    } catch (error) {
+      const retry = () => {
+        toggle.setAttribute("aria-expanded", "false");
+        this.#toggle(toggle, body, workflow, number, former);
+      };
+      fill(body, failure(t, error, retry));
+    }
+  }
+
+  /** Show it anew when a change was made, and when it was refused: somebody else may have saved meanwhile. */
+  async #then(deed) {
+    await deed;
+    if (this.drawer.isOpen) await this.#load();
+  }
+}
