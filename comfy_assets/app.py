@@ -167,6 +167,7 @@ class Services:
         """What is published of workflows."""
         return self._need(self._shares)
 
+    @property
     def tasks(self) -> TaskRunner:
         """Background work."""
         return self._need(self._tasks)
