@@ -8,6 +8,7 @@ from ..comfy_assets.app import Services
 from . import (
     _dispatch,
     assets,
+    docs,
     editing,
     files,
     history,
@@ -44,6 +45,7 @@ ROUTES: list[_dispatch.Route] = [
     *media.ROUTES,
     *system.ROUTES,
 ]
+ROUTES += docs.routes_for(ROUTES)
 PASSAGES: list[_dispatch.Passage] = [
     *prompts.PASSAGES,
     *history.PASSAGES,

@@ -1,4 +1,4 @@
-"""A client that holds every JSON answer against the contract, and hands to set what no operation sets yet."""
+"""A client that holds every answer against the contract and our document; and hands to set what no operation sets."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from aiohttp.test_utils import TestClient
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
 from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
+from comfy_assets_node.routes import ROUTES, openapi
 
 CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract" / "openapi.yaml"
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 
 _RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 _ASSET_CONTENT = re.compile(r"/api/assets/[^/]+/content")
+_HEAD = re.compile(r"/api/assets/hash/[^/]+")  # an operation that is asked with HEAD alone
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _formats = jsonschema.FormatChecker(formats=())
 
@@ -44,11 +46,12 @@ def _is_int64(value: object) -> bool:
 
 
 class Contract:
-    """The operations of an OpenAPI 3.0 document, and the schemas of what they answer."""
+    """The operations of an OpenAPI document, and the schemas of what they answer."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.operations: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
         self._patterns: list[tuple[str, re.Pattern[str], Mapping[str, Any]]] = []
+        self.components = document["components"]
         self._components = _as_json_schema(document["components"])
         for path, item in document["paths"].items():
             pattern = re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)))
@@ -63,9 +66,15 @@ class Contract:
         """The schema of a JSON answer: the operation's own for a success, ErrorResponse for an error."""
         if status >= 400:
             return self._whole({"$ref": "#/components/schemas/ErrorResponse"})
-        operation = next((o for m, p, o in self._patterns if m == method and p.fullmatch(path)), None)
-        if operation is None:
-            return None
+        operation = self.operation(method, path)
+        return None if operation is None else self.schema_of(operation, status)
+
+    def operation(self, method: str, path: str) -> Mapping[str, Any] | None:
+        """What the document says of a request."""
+        return next((o for m, p, o in self._patterns if m == method and p.fullmatch(path)), None)
+
+    def schema_of(self, operation: Mapping[str, Any], status: int) -> dict[str, Any] | None:
+        """The schema of a JSON answer to an operation."""
         answer = operation["responses"].get(str(status), {})
         schema = answer.get("content", {}).get("application/json", {}).get("schema")
         return self._whole(schema) if schema is not None else None
@@ -98,6 +107,20 @@ def contract() -> Contract | None:
     return Contract(yaml.load(CONTRACT.read_bytes(), loader))
 
 
+def _closed(node: Any) -> Any:
+    """The schemas of a document, as objects that have no members beside those it tells."""
+    if isinstance(node, list):
+        return [_closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {key: _closed(value) for key, value in node.items()}
+    return {"additionalProperties": False, **closed} if isinstance(node.get("properties"), dict) else closed
+
+
+DOCUMENT = Contract(openapi.document(ROUTES))
+CLOSED_DOCUMENT = Contract(_closed(openapi.document(ROUTES)))
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back."""
@@ -117,7 +140,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Api:
-    """Sends requests; every JSON answer must be what the contract says, and every error an ErrorResponse."""
+    """Sends requests; every answer must be what the contract and the document say, and every error an ErrorResponse."""
 
     client: TestClient[Any, Any]
     contract: Contract | None
@@ -135,16 +158,25 @@ class Api:
             answer = Answer(response.status, response.headers, await response.read())
             if status is not None:
                 assert answer.status == status, (method, str(response.url), answer.status, answer.body[:2000])
-            self._check(method, str(response.url.raw_path), answer)
+            self.check(method, str(response.url.raw_path), answer)
         return answer
 
-    def _check(self, method: str, path: str, answer: Answer) -> None:
+    def check(self, method: str, path: str, answer: Answer) -> None:
+        """Raises AssertionError, or jsonschema.ValidationError, for an answer that is not as it should be."""
+        asked = "GET" if method == "HEAD" and not _HEAD.fullmatch(path) else method
+        operation = DOCUMENT.operation(asked, path)
+        is_said = operation is None or str(answer.status) in operation["responses"]
+        assert is_said, f"the document does not say that {method} {path} answers {answer.status}: {answer.body!r}"
         if answer.headers.get("Content-Type", "").partition(";")[0] != "application/json":
             return
         if method == "HEAD" or (_ASSET_CONTENT.fullmatch(path) and answer.status < 400):  # no body, or a file's
             return
         body = answer.json
         assert list(_nulls(body, "")) == []
+        if operation is not None:
+            # Others may say more than we know of.
+            document = CLOSED_DOCUMENT if operation["x-answered-by"] == "project" else DOCUMENT
+            self.validate(body, document.schema_of(document.operation(asked, path) or {}, answer.status) or {})
         if self.contract is None:
             return
         schema = self.contract.schema(method, unquote(path), answer.status)
@@ -186,6 +218,12 @@ def _nulls(value: Any, path: str) -> Iterable[str]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _nulls(item, f"{path}[{index}]")
+
+
+@pytest.fixture
+def answer() -> type[Answer]:
+    """Makes answers that nobody gave."""
+    return Answer
 
 
 @pytest.fixture

@@ -88,18 +88,14 @@ class Seat:
     async def die(self) -> None:
         """As if the process were killed: nothing more is written, its locks are the system's to free."""
         recorder, journal = self.recorder, self.journal
-
-        async def vanish() -> None:
-            recorder._is_awake = recorder._is_closed = True
-            recorder._db = None
-            if recorder._flushing is not None:
-                recorder._flushing.cancel()
-                await asyncio.gather(recorder._flushing, return_exceptions=True)
-            journal.rotate()
-            for lock in journal._locks.values():
-                lock.release()
-
-        recorder.close = vanish
+        recorder._is_awake = recorder._is_closed = True
+        recorder._db = recorder._journal = None
+        if recorder._flushing is not None:
+            recorder._flushing.cancel()
+            await asyncio.gather(recorder._flushing, return_exceptions=True)
+        journal.rotate()
+        for lock in journal._locks.values():
+            lock.release()
         await self.services.stop()
 
 

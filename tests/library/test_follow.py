@@ -391,7 +391,7 @@ async def test_nothing_is_done_while_a_prompt_executes(followed: Any) -> None:
 @pytest.mark.parametrize("config", [Config(follow=False), Config(scan_on_start=False)])
 async def test_following_can_be_turned_off(make_library: Any, config: Config) -> None:
     library = await make_library(config)
-    assert library.services._tasks.latest(follow.FOLLOW) is None
+    assert library.services.tasks.latest(follow.FOLLOW) is None
 
 
 async def test_no_thread_stays_behind(followed: Any) -> None:
@@ -438,7 +438,7 @@ async def test_what_could_not_be_heard_is_found_by_looking_at_everything(
 
 
 async def _has_polled(library: Any) -> bool:
-    return bool(library.services._tasks.latest(follow.FOLLOW).result)
+    return bool(library.services.tasks.latest(follow.FOLLOW).result)
 
 
 async def test_the_log_says_when_folders_are_looked_at_instead(

@@ -91,8 +91,8 @@ async def test_the_background_waits_while_prompts_execute_and_searches_do_not(
         )
 
     async def is_held() -> bool:
-        task = library.services._tasks.latest(SEARCH)
-        return task is not None and task.is_running and library.services._indexer._gate.is_closed
+        task = library.services.tasks.latest(SEARCH)
+        return task is not None and task.is_running and library.services.indexer._gate.is_closed
 
     await wait_for(is_held)
     assert (await state(library))[0] == 0
