@@ -105,10 +105,9 @@ def check(example: Example, printed: str, variables: dict[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Reader:
-    """Somebody who types in the examples of a page, in a folder of their own."""
+    """Somebody who types in the examples of a page, in ComfyUI's folder."""
 
     server: Any
-    folder: Path
 
     def type_in(self, page: Path, language: str) -> int:
         """Run the examples of the page; answers how many there are."""
@@ -125,7 +124,7 @@ class Reader:
         run = subprocess.run(
             ["sh", "-euc", code],
             env={**os.environ, **variables},
-            cwd=self.folder,
+            cwd=self.server.base,
             capture_output=True,
             encoding="utf-8",
             timeout=30,
@@ -158,14 +157,12 @@ WITH_EXAMPLES = [(page, language) for page in PAGES for language in NEEDED if ex
 @pytest.mark.parametrize(
     ("page", "language"), WITH_EXAMPLES, ids=[f"{page.stem}-{language}" for page, language in WITH_EXAMPLES]
 )
-def test_examples_work(
-    page: Path, language: str, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_examples_work(page: Path, language: str, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for tool in NEEDED[language]:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
-    monkeypatch.chdir(tmp_path)
-    assert Reader(server, tmp_path).type_in(page, language) > 0
+    monkeypatch.chdir(server.base)
+    assert Reader(server).type_in(page, language) > 0
 
 
 def test_every_request_shown_is_run() -> None:
