@@ -53,7 +53,7 @@ def test_what_is_malformed_is_named(name: str, value: str) -> None:
 
 
 def test_every_setting_is_told_of() -> None:
-    docs = Path(__file__).resolve().parents[2] / "docs" / "library.md"
+    docs = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
     known = set(re.findall(r"COMFY_ASSETS_\w*[A-Z]", Path(config.__file__).read_text(encoding="utf-8")))
     assert len(known) >= 4
     assert {name for name in known if f"`{name}`" not in docs.read_text(encoding="utf-8")} == set()
