@@ -1,9 +1,9 @@
-"""The examples in the docs are run, against a server with the sample library; what they are said to answer is compared.
+"""The examples in the docs are run, against a server with the sample library; their answers are compared.
 
-A fenced block whose info string is ``sh example`` or ``python example`` is run, those of a page one after the other as a
-reader would: Python in one session, shell commands with the variables of the answers before. A block ``json answer`` or
-``text answer`` after it shows what it prints: members that are not shown are not compared, ``…`` stands for anything, and
-a text ``$NAME`` for a value that later commands of the page have as ``$NAME``.
+A fenced block whose info string is ``sh example`` or ``python example`` is run, those of a page one after the other
+as a reader would: Python in one session, shell commands with the variables of the answers before. A block ``json
+answer`` or ``text answer`` after it shows what it prints: members that are not shown are not compared, ``…`` stands
+for anything, and a text ``$NAME`` for a value that later commands of the page have as ``$NAME``.
 """
 
 from __future__ import annotations
