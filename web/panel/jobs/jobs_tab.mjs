@@ -1,11 +1,11 @@
 /** The jobs: the queue as it moves, and all that was executed before. */
 
-import { debounced, fill, h } from "../shared/dom.mjs";
+import { debounced, h } from "../shared/dom.mjs";
 import { button } from "../shared/buttons.mjs";
 import { destination } from "../shared/grid_keys.mjs";
 import { icon } from "../shared/icons.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
-import { empty, failure, loading } from "../shared/states.mjs";
+import { empty, showList } from "../shared/states.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { FILTERS, isActive, nodeTitle } from "./job.mjs";
 import { JobDeeds } from "./job_deeds.mjs";
@@ -95,23 +95,14 @@ export class JobsTab {
   }
 
   #changed() {
-    const { total, error } = this.list;
-    this.#showState(total, error);
-    this.grid.setCount(total ?? 0); // only what is in the page can be measured
+    showList(this, this.#context.t, () => this.#nothing());
     this.cancelAll.hidden = ![...this.list.held()].some(([, job]) => isActive(job));
   }
 
-  #showState(total, error) {
+  #nothing() {
     const { t } = this.#context;
-    this.grid.element.hidden = !total || error !== null;
-    this.state.hidden = !this.grid.element.hidden;
-    if (error !== null) fill(this.state, failure(t, error, () => this.list.refresh()));
-    else if (total === null) {
-      if (!this.state.querySelector(".ca-spinner")) fill(this.state, loading(t));
-    } else if (total === 0) {
-      const isNarrowed = this.#filter !== "all" || this.#text.trim() !== "";
-      fill(this.state, isNarrowed ? empty("search", t("job.nothingFound")) : empty("history", t("job.none"), t("job.noneHint")));
-    }
+    const isNarrowed = this.#filter !== "all" || this.#text.trim() !== "";
+    return isNarrowed ? empty("search", t("job.nothingFound")) : empty("history", t("job.none"), t("job.noneHint"));
   }
 
   #listen() {

@@ -1,9 +1,9 @@
 /** The assets that the query finds, as a grid or a list that scrolls through all of them. */
 
-import { fill, h } from "../shared/dom.mjs";
+import { h } from "../shared/dom.mjs";
 import { destination } from "../shared/grid_keys.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
-import { empty, failure, loading } from "../shared/states.mjs";
+import { empty, showList } from "../shared/states.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { CELL_SIZE } from "../settings.mjs";
 import { createCell, fillCell } from "./cell.mjs";
@@ -82,20 +82,8 @@ export class AssetGrid {
   }
 
   #changed() {
-    const { total, error } = this.list;
-    this.#showState(total, error);
-    this.grid.setCount(total ?? 0); // only what is in the page can be measured
-    this.onChange?.(total);
-  }
-
-  #showState(total, error) {
-    const { t } = this.#context;
-    this.grid.element.hidden = total === null || total === 0 || error !== null;
-    this.state.hidden = !this.grid.element.hidden;
-    if (error !== null) fill(this.state, failure(t, error, () => this.list.refresh()));
-    else if (total === null) {
-      if (!this.state.querySelector(".ca-spinner")) fill(this.state, loading(t));
-    } else if (total === 0) fill(this.state, this.#nothing());
+    showList(this, this.#context.t, () => this.#nothing());
+    this.onChange?.(this.list.total);
   }
 
   #nothing() {

@@ -1,6 +1,6 @@
 /** What is shown in place of content: that it is on its way, that there is none, or why it did not come. */
 
-import { h } from "./dom.mjs";
+import { fill, h } from "./dom.mjs";
 import { icon } from "./icons.mjs";
 
 const SLOW_MS = 3000;
@@ -31,4 +31,16 @@ export function failure(t, error, retry) {
     h("p", {}, error?.message ?? String(error)),
     h("button", { class: "ca-button ca-primary", type: "button", onclick: retry }, icon("refresh"), t("state.retry")),
   );
+}
+
+/** Show a list's grid; or in its place that it is on its way, why it did not come, or what `nothing()` answers. */
+export function showList({ list, grid, state }, t, nothing) {
+  const { total, error } = list;
+  grid.element.hidden = !total || error !== null;
+  state.hidden = !grid.element.hidden;
+  if (error !== null) fill(state, failure(t, error, () => list.refresh()));
+  else if (total === null) {
+    if (!state.querySelector(".ca-spinner")) fill(state, loading(t));
+  } else if (total === 0) fill(state, nothing());
+  grid.setCount(total ?? 0); // only what is in the page can be measured
 }

@@ -1,12 +1,12 @@
 /** Saved workflows. */
 
-import { debounced, fill, h } from "../shared/dom.mjs";
+import { debounced, h } from "../shared/dom.mjs";
 import { button } from "../shared/buttons.mjs";
 import * as format from "../shared/format.mjs";
 import { destination } from "../shared/grid_keys.mjs";
 import { icon } from "../shared/icons.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
-import { empty, failure, loading } from "../shared/states.mjs";
+import { empty, showList } from "../shared/states.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { WorkflowDeeds } from "./workflow_deeds.mjs";
 import { WorkflowDetail } from "./workflow_detail.mjs";
@@ -84,18 +84,13 @@ export class WorkflowsTab {
   }
 
   #changed() {
-    const { total, error } = this.list;
+    showList(this, this.#context.t, () => this.#nothing());
+  }
+
+  #nothing() {
     const { t } = this.#context;
-    this.grid.element.hidden = !total || error !== null;
-    this.state.hidden = !this.grid.element.hidden;
-    if (error !== null) fill(this.state, failure(t, error, () => this.list.refresh()));
-    else if (total === null) {
-      if (!this.state.querySelector(".ca-spinner")) fill(this.state, loading(t));
-    } else if (total === 0) {
-      const isSearch = this.#text.trim() !== "";
-      fill(this.state, isSearch ? empty("search", t("workflow.nothingFound")) : empty("graph", t("workflow.none"), t("workflow.noneHint")));
-    }
-    this.grid.setCount(total ?? 0); // only what is in the page can be measured
+    const isSearch = this.#text.trim() !== "";
+    return isSearch ? empty("search", t("workflow.nothingFound")) : empty("graph", t("workflow.none"), t("workflow.noneHint"));
   }
 
   #open(index) {
