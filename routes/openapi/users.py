@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -95,7 +96,9 @@ _BROKEN = {500: "Something went wrong."}
 _NO_FILE = {404: "There is no such file."}
 _BAD_PATH = {400: "The path is missing, or leads out of the user's folder."}
 _OUTSIDE = {403: "The path leads out of the user's folder."}
+_PATH_ERRORS = _BAD_PATH | _UNKNOWN_USER | _OUTSIDE | _BROKEN
 _TAKEN = {409: "There is a file of this name, and `overwrite` is false."}
+_file_operation = partial(Operation, error_media=TEXT, error_schema=PLAIN)
 
 _VALUE = {"description": "The value: whatever the page keeps there."}
 _ALL = mapping(True, "Values by their ids.")
@@ -149,51 +152,45 @@ HOST_OPERATIONS = [
     HostOperation(
         "GET",
         "/api/v2/userdata",
-        Operation(
+        _file_operation(
             "listUserdataEntries",
             "Users",
             "Files and folders of the user",
             {200: Answer("What is below the folder.", array(_ENTRY))},
             parameters={"path": "The folder, below the user's; all when left out."},
             query=ListEntries,
-            error_media=TEXT,
-            error_schema=PLAIN,
         ),
-        _BAD_PATH | _UNKNOWN_USER | _OUTSIDE | _NO_FILE | _BROKEN,
+        _PATH_ERRORS | _NO_FILE,
     ),
     HostOperation(
         "GET",
         "/api/userdata",
-        Operation(
+        _file_operation(
             "getUserdata",
             "Users",
             "The user's files",
             {200: Answer("The files of the folder.", _FILES)},
             parameters=_LISTING,
             query=ListFiles,
-            error_media=TEXT,
-            error_schema=PLAIN,
         ),
-        _BAD_PATH | _UNKNOWN_USER | _OUTSIDE | _NO_FILE | _BROKEN,
+        _PATH_ERRORS | _NO_FILE,
     ),
     HostOperation(
         "GET",
         "/api/userdata/{file}",
-        Operation(
+        _file_operation(
             "getUserdataFile",
             "Users",
             "A file of the user",
             {200: Answer("Its bytes.", BINARY, BYTES)},
             parameters=_STORING,
-            error_media=TEXT,
-            error_schema=PLAIN,
         ),
-        _BAD_PATH | _UNKNOWN_USER | _OUTSIDE | _NO_FILE | _BROKEN,
+        _PATH_ERRORS | _NO_FILE,
     ),
     HostOperation(
         "POST",
         "/api/userdata/{file}",
-        Operation(
+        _file_operation(
             "postUserdataFile",
             "Users",
             "Store a file of the user",
@@ -202,39 +199,33 @@ HOST_OPERATIONS = [
             parameters=_STORING,
             query=StoreFile,
             body=Body(BINARY, BYTES),
-            error_media=TEXT,
-            error_schema=PLAIN,
         ),
-        _BAD_PATH | _UNKNOWN_USER | _OUTSIDE | _TAKEN | _BROKEN,
+        _PATH_ERRORS | _TAKEN,
     ),
     HostOperation(
         "DELETE",
         "/api/userdata/{file}",
-        Operation(
+        _file_operation(
             "deleteUserdataFile",
             "Users",
             "Delete a file of the user",
             {204: Answer("It is gone.")},
             parameters=_STORING,
-            error_media=TEXT,
-            error_schema=PLAIN,
         ),
-        _BAD_PATH | _UNKNOWN_USER | _OUTSIDE | _NO_FILE | _BROKEN,
+        _PATH_ERRORS | _NO_FILE,
     ),
     HostOperation(
         "POST",
         "/api/userdata/{file}/move/{dest}",
-        Operation(
+        _file_operation(
             "moveUserdataFile",
             "Users",
             "Give a file of the user another path",
             {200: Answer("It is moved.", _STORED)},
             parameters=_STORING,
             query=StoreFile,
-            error_media=TEXT,
-            error_schema=PLAIN,
         ),
-        _BAD_PATH | _UNKNOWN_USER | _OUTSIDE | _NO_FILE | _TAKEN | _BROKEN,
+        _PATH_ERRORS | _NO_FILE | _TAKEN,
     ),
     HostOperation(
         "GET",
