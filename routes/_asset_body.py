@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from ..comfy_assets.assets.identity import hash_text
 from ..comfy_assets.assets.mime import guess_mime, has_thumbnail, is_picture, is_previewable
 from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Location
 
@@ -56,7 +57,7 @@ def asset_body(asset: Asset, documents: dict[str, bytes] | None = None) -> Asset
         is_immutable=False,
     )
     if asset.hash is not None:
-        body.hash = "blake3:" + asset.hash.hex()
+        body.hash = hash_text(asset.hash)
         body.metadata = _metadata(asset.metadata or "{}", documents)
     if asset.last_access_at is not None:
         body.last_access_time = utc_time(asset.last_access_at)

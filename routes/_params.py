@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 from urllib.parse import unquote_to_bytes
@@ -12,6 +11,7 @@ import msgspec
 from aiohttp import web
 from multidict import MultiMapping
 
+from ..comfy_assets.assets.identity import canonical_id
 from ..comfy_assets.errors import InvalidBodyError, InvalidHashError, InvalidPreviewError, InvalidQueryError
 
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -151,10 +151,10 @@ def parse_hash(text: str) -> bytes:
 
 def parse_preview_id(text: str) -> str:
     """The id of an asset that is to be a preview, in canonical form. Raises InvalidPreviewError for what is no UUID."""
-    try:
-        return str(uuid.UUID(text))
-    except ValueError as error:
-        raise InvalidPreviewError("preview_id must be a UUID.", details={"field": "preview_id"}) from error
+    preview_id = canonical_id(text)
+    if preview_id is None:
+        raise InvalidPreviewError("preview_id must be a UUID.", details={"field": "preview_id"})
+    return preview_id
 
 
 async def parse_body(schema: type[Q], request: web.Request) -> Q:

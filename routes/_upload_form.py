@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
@@ -19,6 +18,7 @@ from aiohttp.http import HttpProcessingError
 from ..comfy_assets.assets.admission import check_mime
 from ..comfy_assets.assets.declared import Declared, checked_name
 from ..comfy_assets.assets.draft import Draft
+from ..comfy_assets.assets.identity import canonical_id
 from ..comfy_assets.assets.on_disk import on_disk
 from ..comfy_assets.assets.tag_rules import normalized
 from ..comfy_assets.assets.uploads import Uploads
@@ -188,10 +188,9 @@ def _hash(text: str) -> tuple[Literal["blake3", "sha256"], bytes]:
 
 
 def _id(text: str) -> str:
-    try:
-        found = str(uuid.UUID(text))
-    except ValueError as error:
-        raise InvalidIdError("id must be a UUID.", details={"field": "id"}) from error
+    found = canonical_id(text)
+    if found is None:
+        raise InvalidIdError("id must be a UUID.", details={"field": "id"})
     if found == ZERO_ID:
         raise InvalidIdError("The zero UUID is no asset's id.", details={"field": "id"})
     return found

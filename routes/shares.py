@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from aiohttp import web
 
+from ..comfy_assets.assets.identity import hash_text
 from ..comfy_assets.assets.previews import Wanted
 from ._content import content_response
 from ._dispatch import Route
@@ -77,7 +78,7 @@ async def get_content(call: Call[SharedContent]) -> web.StreamResponse:
     share_id, asset_id, shares = call.path["share_id"], call.path["asset_id"], call.services.shares
     if call.query.res is not None:
         snapshot, asset = await shares.asset(share_id, asset_id)
-        wanted = Wanted("input", "", f"blake3:{asset.hash.hex()}", call.query.res, "flat")
+        wanted = Wanted("input", "", hash_text(asset.hash), call.query.res, "flat")
         return await thumbnail(call, wanted, snapshot.owner)
     asset, path = await shares.content(share_id, asset_id)
     return content_response(path, asset.name, asset.mime_type, is_inline=call.query.disposition == "inline")

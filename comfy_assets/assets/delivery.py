@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..clock import now_ms
 from ..db import assets, contents, files, references
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts, Hashed
@@ -116,7 +116,7 @@ async def _register(
     stat = file_stat(await asyncio.to_thread(Path(extended(str(path))).stat))
     facts = delivery.facts
     if former is not None:
-        await files.mark_changed(tx, [(former.row_id, *stat)], time.time_ns() // 1_000_000)
+        await files.mark_changed(tx, [(former.row_id, *stat)], now_ms())
         await files.mark_present(tx, [former.row_id])
         read = Hashed(former.row_id, stat[0], stat[1], facts.hash, facts.metadata, None, facts.documents)
         await contents.record(tx, [read])
@@ -129,7 +129,7 @@ async def _register(
             mime_type=delivery.mime_type,
             tags=place.tags_of(path.name),
             origin=UPLOADED,
-            created_at=time.time_ns() // 1_000_000,
+            created_at=now_ms(),
         )
         row_id = await register(tx, entry, CompleteFile(path.parent, place, path.name, stat, facts))
     await references.settle(tx, await references.contents_of(tx, [row_id]))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 
+from ..clock import now_ms
 from ..db import assets, entries, files, references, tags, trash
 from ..db.connection import Database, Transaction
 from ..db.entries import FileRow, Use
@@ -49,7 +49,7 @@ class Editing:
             asset = await _get(tx, asset_id, owner)
             if change.preview_id is not None and await assets.get(tx, change.preview_id, owner) is None:
                 raise AssetNotFoundError("There is no such preview asset.", details={"field": "preview_id"})
-            await entries.edit(tx, asset.row_id, change, _now())
+            await entries.edit(tx, asset.row_id, change, now_ms())
             asset = await _get(tx, asset_id, owner)
         self._host.emit("assets.changed", {"changed": 1})
         return asset
@@ -90,7 +90,7 @@ class Editing:
     ) -> TagChange:
         if changed:
             await files.retag(tx, [asset.row_id], add=add, remove=remove)
-            await entries.touch(tx, asset.row_id, _now())
+            await entries.touch(tx, asset.row_id, now_ms())
             await tags.drop_unused_sets(tx)
             asset = await _get(tx, asset.id, owner)
             self._host.emit("assets.changed", {"changed": 1})
@@ -108,7 +108,7 @@ class Editing:
             taken = None
             if taking is not None and file is not None:
                 taken = await on_disk(partial(taking.take, asset.id, file))
-            await trash.hide(tx, asset.row_id, _now(), taken)
+            await trash.hide(tx, asset.row_id, now_ms(), taken)
             await references.settle(tx, await references.contents_of(tx, [asset.row_id]))
             await tags.drop_unused_sets(tx)
         self._host.emit("assets.changed", {"deleted": 1})
@@ -167,7 +167,3 @@ async def _place_tags(tx: Transaction, asset: Asset) -> set[str]:
     file = await entries.file_of(tx, asset.row_id)
     former = msgspec.json.decode(file.categories, type=list[str]) if file else []
     return tags.place_tags(_tags(asset), former)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

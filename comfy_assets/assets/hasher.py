@@ -64,6 +64,12 @@ def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable 
     return Hashed(file.id, file.size, file.mtime_ns, digest, metadata, extracted.mime_type, documents)
 
 
+def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
+    """The blake3 digest of a file. Raises OSError, ChangedWhileReading when it is not of this size."""
+    with FileIO(extended(str(path))) as stream:
+        return _digest_chunks(stream, size, pause, count)
+
+
 def _digest(stream: FileIO, file: Pending, path: Path, pause: Pause, count: Count) -> tuple[bytes, Extracted]:
     pause()
     if file.size <= SMALL_FILE:
@@ -93,7 +99,7 @@ def _digest_large(stream: FileIO, file: Pending, pause: Pause, count: Count) -> 
         else:
             with mapping:
                 return _digest_mapping(mapping, stream, file, pause, count)
-    return _digest_chunks(stream, file, pause, count)
+    return _digest_chunks(stream, file.size, pause, count)
 
 
 def _digest_mapping(mapping: mmap.mmap, stream: FileIO, file: Pending, pause: Pause, count: Count) -> bytes:
@@ -111,7 +117,7 @@ def _digest_mapping(mapping: mmap.mmap, stream: FileIO, file: Pending, pause: Pa
     return hasher.digest()
 
 
-def _digest_chunks(stream: FileIO, file: Pending, pause: Pause, count: Count) -> bytes:
+def _digest_chunks(stream: FileIO, size: int, pause: Pause, count: Count) -> bytes:
     hasher = blake3(max_threads=blake3.AUTO)
     buffer = bytearray(_CHUNK)
     view = memoryview(buffer)
@@ -124,7 +130,7 @@ def _digest_chunks(stream: FileIO, file: Pending, pause: Pause, count: Count) ->
         hasher.update(view[:length])
         count(length)
         total += length
-    if total != file.size:
+    if total != size:
         raise ChangedWhileReading
     return hasher.digest()
 

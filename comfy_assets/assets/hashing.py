@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..clock import now_ms
 from ..db import contents, files, references, tags
 from ..db.connection import Database
 from ..db.contents import Hashed, Unreadable
@@ -190,9 +191,7 @@ class HashRun:
             if failures:
                 await contents.record_unreadable(tx, failures)
             if moved:
-                await files.mark_changed(
-                    tx, [(m.file_id, *m.stat) for m in moved if m.stat], time.time_ns() // 1_000_000
-                )
+                await files.mark_changed(tx, [(m.file_id, *m.stat) for m in moved if m.stat], now_ms())
                 if not self._is_followed:
                     await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
             if first_time and await files.missing_count(tx):

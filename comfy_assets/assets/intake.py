@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -18,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from ..clock import now_ms
 from ..db import arrivals, contents, files, folders, job_files, references, tags
 from ..db.arrivals import Arrival, Position
 from ..db.connection import Database, Transaction
@@ -242,7 +242,7 @@ async def _insert(tx: Transaction, outputs: Sequence[_Output]) -> None:
         NewFiles(folder_id, sets[wanted], mime, msgspec.json.encode(found).decode())
         for (folder_id, wanted, mime), found in groups.items()
     ]
-    await files.insert_new(tx, new, time.time_ns() // 1_000_000)
+    await files.insert_new(tx, new, now_ms())
 
 
 async def _update(tx: Transaction, outputs: Sequence[_Output], before: dict[Position, Arrival]) -> None:
@@ -252,7 +252,7 @@ async def _update(tx: Transaction, outputs: Sequence[_Output], before: dict[Posi
     changes = reconcile(known, seen)
     if changes.changed:
         rewritten = [(row.id, *stat) for row, stat in changes.changed]
-        await files.mark_changed(tx, rewritten, time.time_ns() // 1_000_000)
+        await files.mark_changed(tx, rewritten, now_ms())
     there = [row.id for row, _ in (*changes.changed, *changes.back) if row.missing]
     if there:
         await files.mark_present(tx, there)

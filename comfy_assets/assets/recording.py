@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from blake3 import blake3
 
+from ..clock import now_ms
 from ..db import arrivals, files, folders, tags
 from ..db.arrivals import Position
 from ..db.connection import Row, Transaction
@@ -222,7 +222,7 @@ async def _insert(
                 sets[wanted] = await tags.intern(tx, "", wanted)
     if sets:
         groups = await asyncio.to_thread(_new_files, work, changes, folder_ids, sets)
-        await files.insert_new(tx, groups, time.time_ns() // 1_000_000)
+        await files.insert_new(tx, groups, now_ms())
 
 
 def _sample(name: str) -> str:
@@ -252,7 +252,7 @@ def _new_files(
 async def _update(tx: Transaction, changes: list[Changes]) -> None:
     changed = [(row, stat) for change in changes for row, stat in change.changed]
     if changed:
-        now = time.time_ns() // 1_000_000
+        now = now_ms()
         await files.mark_changed(tx, [(row.id, *stat) for row, stat in changed], now)
     back = [row.id for change in changes for row, _ in change.back]
     back += [row.id for row, _ in changed if row.missing]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
+from ..clock import now_ms
 from ..db import assets, entries
 from ..db.connection import Database
 from ..db.contents import Facts
@@ -49,7 +49,7 @@ class References:
                 mime_type=declared.mime_type or source.mime_type,
                 tags=typed_tags(declared.tags, source.name, place.category, roots),
                 origin=REFERENCE,
-                created_at=time.time_ns() // 1_000_000,
+                created_at=now_ms(),
                 user_metadata=declared.user_metadata,
             )
             await entries.add(tx, entry, source.size, Facts(digest, source.size, source.metadata or "{}"))

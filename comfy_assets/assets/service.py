@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from ..clock import now_ms
 from ..db import assets, contents, tags
 from ..db.connection import Database
 from ..errors import AssetContentMissingError, AssetNotFoundError
 from ..host.base import Host
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
+from .identity import canonical_id
 from .roots import Roots, absolute
 from .search_index import SearchIndex
 from .walker import extended
@@ -102,7 +102,7 @@ class AssetService:
         return found.is_file() and os.access(found, os.R_OK)
 
     def _note_access(self, row_id: int) -> None:
-        self._accessed[row_id] = time.time_ns() // 1_000_000
+        self._accessed[row_id] = now_ms()
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush_later(), name="comfy-assets access times")
 
@@ -125,10 +125,10 @@ class AssetService:
 
 def parse_id(text: str) -> str:
     """An asset id in canonical form. Raises AssetNotFoundError: what is no UUID is no asset's id."""
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        raise not_found(text) from None
+    asset_id = canonical_id(text)
+    if asset_id is None:
+        raise not_found(text)
+    return asset_id
 
 
 def not_found(asset_id: str) -> AssetNotFoundError:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..clock import now_ms
 from ..db import assets, entries, files, references
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
@@ -204,7 +205,7 @@ async def _register(
         mime_type=arrival.mime_type,
         tags=place_tags,
         origin=UPLOADED,
-        created_at=time.time_ns() // 1_000_000,
+        created_at=now_ms(),
     )
     former = await _lost(tx, arrival.facts.hash, owner)
     if former is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..assets.copies import Copy, Group
 from ..assets.duplicates import DuplicateReport, Duplicates, Outcome
+from ..assets.identity import hash_text
 from ..assets.link_log import LinkedCopy, LogFailed, read
 from ..tasks.cancel import CancelToken
 from .command import (
@@ -140,7 +141,7 @@ def _report_as_json(report: DuplicateReport) -> dict[str, Any]:
 
 def _group_as_json(group: Group) -> dict[str, Any]:
     return {
-        "hash": f"blake3:{group.hash.hex()}",
+        "hash": hash_text(group.hash),
         "size": group.size,
         "reclaimable": group.reclaimable,
         "copies": [_copy_as_json(copy, mark == "keep") for mark, copy in _marked(group)],

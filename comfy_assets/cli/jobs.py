@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ..assets.identity import canonical_id
+from ..clock import now_ms
 from ..db import job_lists
 from ..db import jobs as job_rows
 from ..errors import JobNotFoundError
@@ -141,10 +141,7 @@ async def _record(base: Path, text: str) -> JobRecord:
 
 def _canonical(text: str) -> str:
     """A UUID in canonical form; ids of other kinds, which older servers allow, as they are."""
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        return text
+    return canonical_id(text) or text
 
 
 def _told(job: Job, graph: Mapping[str, Any], outputs: Mapping[str, Any]) -> Iterator[str]:
@@ -171,7 +168,7 @@ def _prune(options: argparse.Namespace) -> int:
         options.refuse("--older-than, --keep, or both are needed")
     base = existing_base(options)
     require_someone_to_ask(options)
-    before = None if options.older_than is None else time.time_ns() // 1_000_000 - options.older_than
+    before = None if options.older_than is None else now_ms() - options.older_than
     keep = options.keep or 0
     count = asyncio.run(_count(base, before, keep))
     confirm(options, f"Remove the records of {counted(count, 'job')}?")

@@ -6,12 +6,12 @@ import argparse
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..assets.trash_bin import TrashBin
+from ..clock import now_ms
 from ..db.trash import Deleted
 from ..errors import ApiError
 from ..host.standalone.extra_paths import ExtraFolder
@@ -115,7 +115,7 @@ async def _restore_all(base: Path, extra: Sequence[ExtraFolder], ids: Sequence[s
 def _empty(options: argparse.Namespace) -> int:
     base = existing_base(options)
     require_someone_to_ask(options)
-    before = None if options.older_than is None else time.time_ns() // 1_000_000 - options.older_than
+    before = None if options.older_than is None else now_ms() - options.older_than
     chosen = [entry for entry in asyncio.run(_entries(base)) if before is None or entry.deleted_at < before]
     size = written_size(_kept_bytes(chosen))
     confirm(options, f"Remove {counted(sum(e.stored is not None for e in chosen), 'file')} ({size}) for good?")

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..assets.identity import hash_text
 from ..assets.verify import Finding, Verifier, VerifyReport
 from ..tasks.cancel import CancelToken
 from .command import PROBLEMS, Commands, add_command, add_json, counted, existing_base, open_library, shown
@@ -69,9 +70,9 @@ def _as_json(report: VerifyReport) -> dict[str, Any]:
 
 
 def _finding_as_json(finding: Finding) -> dict[str, Any]:
-    answer = {"path": finding.path, "problem": finding.problem, "recorded": f"blake3:{finding.recorded.hex()}"}
+    answer = {"path": finding.path, "problem": finding.problem, "recorded": hash_text(finding.recorded)}
     if finding.found is not None:
-        answer["found"] = f"blake3:{finding.found.hex()}"
+        answer["found"] = hash_text(finding.found)
     if finding.reason is not None:
         answer["reason"] = finding.reason
     return answer

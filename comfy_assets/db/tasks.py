@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import Any
 
 import msgspec
 
+from ..clock import now_ms
 from ..models import Page, TaskFilter, TaskPage, TaskRecord
 from .connection import Database
 
@@ -18,13 +18,9 @@ _COLUMNS = (
 )
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
 async def create(db: Database, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str = "") -> None:
     """Add a task that is about to run; one of the owner "" is everybody's to see."""
-    now = _now()
+    now = now_ms()
     async with db.transaction() as tx:
         await tx.execute(
             "INSERT INTO tasks"
@@ -39,13 +35,13 @@ async def update(db: Database, task_id: uuid.UUID, result: dict[str, Any]) -> No
     async with db.transaction() as tx:
         await tx.execute(
             "UPDATE tasks SET result = ?, updated_at = ? WHERE id = ? AND status = 'running'",
-            (_json(result), _now(), task_id.bytes),
+            (_json(result), now_ms(), task_id.bytes),
         )
 
 
 async def finish(db: Database, task_id: uuid.UUID, result: dict[str, Any], error: str | None) -> None:
     """Store the outcome; the task failed when there is an error message."""
-    now = _now()
+    now = now_ms()
     async with db.transaction() as tx:
         await tx.execute(
             "UPDATE tasks SET status = ?, result = ?, error_message = ?, updated_at = ?, completed_at = ? WHERE id = ?",
@@ -55,7 +51,7 @@ async def finish(db: Database, task_id: uuid.UUID, result: dict[str, Any], error
 
 async def fail_interrupted(db: Database) -> None:
     """Close the tasks that a process which is no more left running."""
-    now = _now()
+    now = now_ms()
     async with db.transaction() as tx:
         await tx.execute(
             "UPDATE tasks SET status = 'failed', error_message = ?, updated_at = ?, completed_at = ?"

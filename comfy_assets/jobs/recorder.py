@@ -13,7 +13,6 @@ import math
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -22,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from ..clock import now_ms
 from ..db.connection import Database
 from ..host.execution import FinishedPrompt, SubmittedPrompt
 from ..models import CANCELLED, COMPLETED, FAILED
@@ -117,16 +117,16 @@ class JobRecorder:
         )
 
     def started(self, prompt_id: str) -> None:
-        self._hand_over(Started(prompt_id, _now()))
+        self._hand_over(Started(prompt_id, now_ms()))
 
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
         redact = self._redaction.of(prompt_id)
-        self._hand_over(Shown(prompt_id, _now(), json_text.encode(redact({node_id: output}))))
+        self._hand_over(Shown(prompt_id, now_ms(), json_text.encode(redact({node_id: output}))))
 
     def interrupting(self, prompt_id: str) -> None:
         if prompt_id not in self._interrupted:
             self._interrupted.add(prompt_id)
-            self._hand_over(Interrupted(prompt_id, _now()))
+            self._hand_over(Interrupted(prompt_id, now_ms()))
 
     def finished(self, prompt: FinishedPrompt) -> None:
         redact = self._redaction.of(prompt.prompt_id)
@@ -139,11 +139,11 @@ class JobRecorder:
         parts = {"outputs": prompt.outputs, "meta": prompt.meta, "status": prompt.status}
         result = json_text.encode({name: redact(part) for name, part in parts.items()})
         error = json_text.encode(_redacted(failure.error, redact)) if failure.error and status == FAILED else None
-        self._hand_over(Ended(prompt.prompt_id, _now(), status, result, error))
+        self._hand_over(Ended(prompt.prompt_id, now_ms(), status, result, error))
         self._forget(prompt.prompt_id)
 
     def dropped(self, prompt_ids: Sequence[str]) -> None:
-        now = _now()
+        now = now_ms()
         for prompt_id in prompt_ids:
             self._hand_over(Dropped(prompt_id, now))
             self._forget(prompt_id)
@@ -252,14 +252,10 @@ class JobRecorder:
                 self._journal = None
 
 
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def _created_at(extra_data: Mapping[str, Any]) -> int:
     """When the server says that the prompt came; older ones do not."""
     at = extra_data.get("create_time")
-    return at if isinstance(at, int) and not isinstance(at, bool) and 0 < at < 1 << 48 else _now()
+    return at if isinstance(at, int) and not isinstance(at, bool) and 0 < at < 1 << 48 else now_ms()
 
 
 def _place(number: float) -> float:

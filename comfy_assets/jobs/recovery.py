@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from ..clock import now_ms
 from ..db import jobs
 from ..db.connection import Database, Transaction
 from ..host.execution import REDACTED, ExecutionQueue, FinishedPrompt, SubmittedPrompt
@@ -99,7 +99,7 @@ async def _settle_waiting(tx: Transaction, waiting: Sequence[JobRecord], seat: i
     if restore:
         await jobs.move_to_seat(tx, [record.job.row_id for record in waiting], seat)
         return
-    now = time.time_ns() // 1_000_000
+    now = now_ms()
     await jobs.drop(tx, [(record.job.id, now) for record in waiting])
 
 

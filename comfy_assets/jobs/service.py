@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
+from ..assets.identity import canonical_id
 from ..db import job_files, job_lists, jobs
 from ..db.connection import Database
 from ..errors import JobForbiddenError, JobNotFoundError
@@ -222,16 +222,9 @@ class JobService:
 
 def is_job_id(text: str) -> bool:
     """Whether the text is a UUID."""
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
+    return canonical_id(text) is not None
 
 
 def _canonical(job_id: str) -> str:
     """A UUID in canonical form; ids of other kinds, which older servers allow, as they are."""
-    try:
-        return str(uuid.UUID(job_id))
-    except ValueError:
-        return job_id
+    return canonical_id(job_id) or job_id

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol
 
+from ..clock import now_ms
 from .cancel import Cancelled, CancelToken
 
 log = logging.getLogger("comfy_assets.tasks")
@@ -50,7 +50,7 @@ class Task:
         self.status: TaskStatus = "running"
         self.result: dict[str, Any] = {}
         self.error: str | None = None
-        self.started_at = time.time_ns() // 1_000_000
+        self.started_at = now_ms()
         self.completed_at: int | None = None
         self.done = asyncio.Event()
 
@@ -146,7 +146,7 @@ class TaskRunner:
             task.status, task.error, task.failure = "failed", f"{type(error).__name__}: {error}", error
         finally:
             reporter.cancel()
-            task.completed_at = time.time_ns() // 1_000_000
+            task.completed_at = now_ms()
             await self._finish(task)
 
     def _ended(self, task: Task) -> None:
@@ -154,7 +154,7 @@ class TaskRunner:
         if task.is_running:
             task.token.cancel()
             task.status, task.error = "cancelled", CANCELLED
-            task.completed_at = time.time_ns() // 1_000_000
+            task.completed_at = now_ms()
         del self._running[task]
         task.done.set()
 

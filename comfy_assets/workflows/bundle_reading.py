@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from blake3 import blake3
 
+from ..assets.identity import hash_text
 from . import bundles
 from .bundles import MANIFEST, WORKFLOW, BundleRefused, Manifest
 
@@ -169,6 +170,6 @@ def _workflow(
 ) -> bytes:
     text = _whole(archive, members, WORKFLOW, max_workflow)
     said = manifest.workflow
-    if len(text) != said.size or f"blake3:{blake3(text).hexdigest()}" != said.hash:
+    if len(text) != said.size or hash_text(blake3(text).digest()) != said.hash:
         raise BundleRefused("the workflow is not the one that the manifest names")
     return text

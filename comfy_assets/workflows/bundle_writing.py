@@ -40,20 +40,6 @@ class Source:
     digest: bytes
 
 
-def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
-    """The blake3 digest of a file. Raises OSError, ChangedWhileReading when it is not of this size."""
-    digest, total = blake3(max_threads=blake3.AUTO), 0
-    with Path(extended(str(path))).open("rb") as stream:
-        while block := stream.read(_BLOCK):
-            pause()
-            digest.update(block)
-            count(len(block))
-            total += len(block)
-    if total != size:
-        raise ChangedWhileReading
-    return digest.digest()
-
-
 def write(
     out: Path, manifest: Manifest, text: bytes, sources: Sequence[Source], *, force: bool, pause: Pause, count: Count
 ) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from .. import VERSION
-from ..assets.hasher import ChangedWhileReading
+from ..assets.hasher import ChangedWhileReading, digest_of
 from ..assets.hashing import HashProgress
+from ..assets.identity import hash_text
 from ..models import SharedAsset
 from ..tasks.cancel import CancelToken, uninterrupted
 from . import bundle_writing, bundles
@@ -124,7 +125,7 @@ class Export:
                 continue
             digest = asset.hash
             if not digest:
-                digest = bundle_writing.digest_of(path, size, self._token.check, self.progress.add_bytes)
+                digest = digest_of(path, size, self._token.check, self.progress.add_bytes)
             elif size != asset.size:
                 continue
             return Source(path, bundles.member_of(digest), size, digest)
@@ -136,7 +137,7 @@ def _entry(asset: SharedAsset, digest: bytes, size: int) -> BundledAsset:
     kind = _KINDS.get(asset.kind)
     if kind is None:
         raise BundleRefused("it is in no folder that others have")
-    entry = BundledAsset(f"blake3:{digest.hex()}", size, asset.name, kind, asset.path, asset.category)
+    entry = BundledAsset(hash_text(digest), size, asset.name, kind, asset.path, asset.category)
     bundles.check_asset(entry)
     return entry
 

@@ -12,6 +12,7 @@ import posixpath
 import zlib
 from collections.abc import Iterable, Sequence
 
+from ..clock import now_ms
 from ..db import workflow_files, workflow_trash
 from ..db.connection import Database
 from ..db.workflow_files import FileRow
@@ -166,7 +167,7 @@ class WorkflowFiles:
         if rows:
             async with self._db.transaction() as tx:
                 for row in rows:
-                    await workflow_trash.hide(tx, row.row_id, taking_up.now_ms())
+                    await workflow_trash.hide(tx, row.row_id, now_ms())
 
     def _read(self, owner: str, folder: Folder, paths: Iterable[str]) -> list[Found]:
         """What is in the files that are workflows. Blocks."""

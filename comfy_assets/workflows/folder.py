@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import time
-import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,13 +13,12 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
+from ..assets import placing
 from .paths import is_workflow, key_of
 
 # Of a file that has just been changed another change may not show: file systems tell times to 2 s at the coarsest.
 _COARSE_NS = 3_000_000_000
 UNSURE = -1
-_PREFIX = ".comfy-assets-"  # of files that are being written
-_LEFT_OVER_S = 3600
 _MAX_DEPTH = 32
 
 
@@ -60,20 +58,6 @@ class Folder:
     def exists(self) -> bool:
         """Whether it is there."""
         return self._root.is_dir()
-
-    def create(self) -> None:
-        """Make it. Raises OSError."""
-        self._root.mkdir(parents=True, exist_ok=True)
-
-    def remove_leftovers(self) -> None:
-        """Remove what a killed server had not written to its end."""
-        before = time.time() - _LEFT_OVER_S
-        for folder, _, names in os.walk(self._root):
-            for name in names:
-                path = Path(folder, name)
-                with suppress(OSError):
-                    if name.startswith(_PREFIX) and path.stat().st_mtime < before:
-                        path.unlink()
 
     def listing(self) -> Listing:
         """What is in it. Links are passed over: they may lead out."""
@@ -161,7 +145,7 @@ class Folder:
         """Write a file, whole or not at all. Raises OSError: FileExistsError where it would replace a file unasked."""
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f"{_PREFIX}{uuid.uuid4().hex}")
+        temporary = target.with_name(placing.passing_name())
         try:
             with temporary.open("xb") as file:
                 file.write(content)
@@ -171,7 +155,7 @@ class Folder:
             if replaces:
                 temporary.replace(target)
             else:
-                _put_new(temporary, target)
+                placing.move_to_free(temporary, target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -192,20 +176,6 @@ class Folder:
 def settled(stamp: Stamp) -> Stamp:
     """The stamp, unsure where the file has changed so lately that another change might not show."""
     return stamp if abs(time.time_ns() - stamp.mtime_ns) > _COARSE_NS else Stamp(stamp.size, UNSURE)
-
-
-def _put_new(temporary: Path, target: Path) -> None:
-    """Move a file to a place that must be free."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        raise
-    except (OSError, NotImplementedError, AttributeError):  # a file system without hard links
-        if target.exists():
-            raise FileExistsError(str(target)) from None
-        temporary.rename(target)
-    else:
-        temporary.unlink()
 
 
 def _is_text(name: str) -> bool:

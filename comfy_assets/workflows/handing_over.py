@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 from blake3 import blake3
 
+from ..assets.identity import canonical_id, hash_text
 from ..assets.roots import Roots
 from ..db import assets, copies, shares, workflows
 from ..db.connection import Database
@@ -96,10 +96,8 @@ async def _saved(db: Database, host: Host, service: WorkflowService, called: str
 
 
 async def _workflow(db: Database, called: str) -> Workflow:
-    try:
-        found = await workflows.get(db, str(uuid.UUID(called)))
-    except ValueError:
-        found = None
+    workflow_id = canonical_id(called)
+    found = await workflows.get(db, workflow_id) if workflow_id is not None else None
     matches = [found] if found is not None else await workflows.called(db, called)
     if not matches:
         raise WorkflowNotFoundError(f"There is no share or workflow of the id, name or file {called}.")
@@ -138,4 +136,4 @@ def _told(asset: Asset, kind: str, category: str | None, path: str) -> SharedAss
 
 
 def _hash_of(text: bytes) -> str:
-    return f"blake3:{blake3(text).hexdigest()}"
+    return hash_text(blake3(text).digest())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..assets.identity import new_ids
+from ..assets.identity import canonical_id, new_ids
+from ..clock import now_ms
 from ..db import workflow_files, workflow_lists, workflow_trash, workflows
 from ..db.connection import Database, Transaction
 from ..db.workflows import NewVersion, NewWorkflow
@@ -31,7 +31,6 @@ from ..models import (
 from . import taking_up
 from .drafts import draft
 from .files import WorkflowFiles
-from .taking_up import now_ms
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,7 @@ def _conflict(workflow: Workflow, base: int) -> VersionConflictError:
 
 def _canonical(workflow_id: str) -> str:
     """The id in canonical form; what is no UUID is no workflow's. Raises WorkflowNotFoundError."""
-    try:
-        return str(uuid.UUID(workflow_id))
-    except ValueError:
-        raise _not_found(workflow_id) from None
+    canonical = canonical_id(workflow_id)
+    if canonical is None:
+        raise _not_found(workflow_id)
+    return canonical

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import stat
-import time
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -17,9 +16,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from ..assets.identity import canonical_id
 from ..assets.indexer import Indexer
 from ..assets.roots import Roots, absolute
 from ..assets.walker import extended, file_stat
+from ..clock import now_ms
 from ..db import assets, copies, shares, workflows
 from ..db.connection import Database, Transaction
 from ..db.copies import Copy
@@ -111,7 +112,7 @@ class Shares:
                 workflow.row_id,
                 workflow.latest_version,
                 workflow.name or _title(file),
-                time.time_ns() // 1_000_000,
+                now_ms(),
             )
             share_id = await shares.publish(tx, new, found)
             published = await shares.get(tx, share_id)
@@ -250,17 +251,11 @@ def _checked(ids: Sequence[str], field: str) -> list[str]:
     """The ids in canonical form, each once. Raises InvalidBodyError, UnknownAssetsError for what is no id."""
     if len(ids) > MAX_ASSETS:
         raise InvalidBodyError(f"At most {MAX_ASSETS} assets can be given.", details={"field": field})
-    malformed = [asset_id for asset_id in ids if _canonical(asset_id) is None]
+    canonical = {asset_id: canonical_id(asset_id) for asset_id in ids}
+    malformed = [asset_id for asset_id in ids if canonical[asset_id] is None]
     if malformed:
         raise UnknownAssetsError("These are no ids of assets.", details={"field": field, "ids": malformed})
-    return list(dict.fromkeys(canonical for asset_id in ids if (canonical := _canonical(asset_id)) is not None))
-
-
-def _canonical(asset_id: str) -> str | None:
-    try:
-        return str(uuid.UUID(asset_id))
-    except ValueError:
-        return None
+    return list(dict.fromkeys(asset_id for asset_id in canonical.values() if asset_id is not None))
 
 
 def _unpacked(body: bytes, limit: int | None) -> bytes | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..assets.identity import new_ids
 from ..assets.referring import typed_tags
 from ..assets.roots import Roots
+from ..clock import now_ms
 from ..db import assets, entries
 from ..db.connection import Transaction
 from ..db.contents import Facts
@@ -59,7 +59,7 @@ async def _refer(tx: Transaction, shared: SharedAsset, owner: str, roots: Roots)
         mime_type=shared.mime_type,
         tags=typed_tags((shared.kind,), shared.path, shared.category, roots),
         origin=REFERENCE,
-        created_at=time.time_ns() // 1_000_000,
+        created_at=now_ms(),
     )
     await entries.add(tx, entry, shared.size, Facts(shared.hash, shared.size, "{}"))
     asset = await assets.get(tx, entry.uuid, owner)

@@ -19,7 +19,7 @@ from ..assets.admission import admitted_type, check_suffix
 from ..assets.declared import checked_name
 from ..assets.delivery import Delivery, deliver, make_folder
 from ..assets.draft import LEFTOVER_AGE_S, Draft, remove_leftovers
-from ..assets.hasher import document
+from ..assets.hasher import digest_of, document
 from ..assets.hashing import HashProgress
 from ..assets.metadata import Extracted, extract_path
 from ..assets.mime import guess_mime
@@ -36,7 +36,6 @@ from ..names import UnsafeName, relative_parts
 from ..tasks.cancel import CancelToken, uninterrupted
 from . import bundle_reading
 from .bundle_reading import Bundle
-from .bundle_writing import digest_of
 from .bundles import BundledAsset, BundleRefused, is_unsafe
 from .drafts import draft
 from .service import About, WorkflowService

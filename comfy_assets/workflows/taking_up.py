@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-import uuid
 from dataclasses import dataclass
 
-from ..assets.identity import new_ids
+from ..assets.identity import canonical_id, new_ids
+from ..clock import now_ms
 from ..db import workflow_files, workflow_trash, workflows
 from ..db.connection import Transaction
 from ..db.workflow_files import FileRow
@@ -84,7 +83,8 @@ async def _brought_back(tx: Transaction, owner: str, found: Found) -> FileRow | 
 
 async def _added(tx: Transaction, owner: str, found: Found) -> FileRow:
     """A new workflow; the id that its graph gives itself becomes its own, so that earlier jobs name it."""
-    own = _canonical(found.draft.graph_id)
+    graph_id = found.draft.graph_id
+    own = canonical_id(graph_id) if graph_id is not None else None
     workflow_id = own if own is not None and await workflow_files.is_free(tx, own) else new_ids(1)[0]
     name, view = name_of(found.path), view_of(found.path)
     now = now_ms()
@@ -100,15 +100,3 @@ async def _added(tx: Transaction, owner: str, found: Found) -> FileRow:
 
 async def _call_like_file(tx: Transaction, row_id: int, path: str) -> None:
     await workflows.edit(tx, row_id, WorkflowEdit(name=name_of(path), default_view=view_of(path)), now_ms())
-
-
-def _canonical(graph_id: str | None) -> str | None:
-    try:
-        return str(uuid.UUID(graph_id)) if graph_id is not None else None
-    except ValueError:
-        return None
-
-
-def now_ms() -> int:
-    """The time as workflows have it."""
-    return time.time_ns() // 1_000_000

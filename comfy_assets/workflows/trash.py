@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-import uuid
-
+from ..assets.identity import canonical_id
+from ..clock import now_ms
 from ..db import workflow_files, workflow_trash, workflows
 from ..db.connection import Database
 from ..db.workflow_trash import DeletedWorkflow
@@ -27,7 +26,7 @@ async def restore(db: Database, workflow_id: str) -> Workflow:
     Raises WorkflowNotFoundError where none is deleted.
     """
     async with db.transaction() as tx:
-        found = await workflow_trash.get(tx, _canonical(workflow_id))
+        found = await workflow_trash.get(tx, canonical_id(workflow_id) or workflow_id)
         if found is not None:
             await workflow_files.release(tx, found.row_id)
             await workflow_trash.show(tx, found.row_id)
@@ -37,16 +36,9 @@ async def restore(db: Database, workflow_id: str) -> Workflow:
     raise WorkflowNotFoundError("There is no such deleted workflow.", details={"id": workflow_id})
 
 
-def _canonical(workflow_id: str) -> str:
-    try:
-        return str(uuid.UUID(workflow_id))
-    except ValueError:
-        return workflow_id
-
-
 async def purge(db: Database, now: int | None = None) -> int:
     """Remove for good what was deleted more than thirty days ago; answers how many workflows that were."""
-    before = (time.time_ns() // 1_000_000 if now is None else now) - KEPT_DAYS * _DAY_MS
+    before = (now_ms() if now is None else now) - KEPT_DAYS * _DAY_MS
     count = 0
     while True:
         async with db.transaction() as tx:
