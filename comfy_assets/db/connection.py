@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,7 +82,8 @@ class Database:
         """All rows of a query, on a reader."""
         reader = await self._idle.get()
         try:
-            return cast("list[Row]", await reader.execute_fetchall(sql, parameters))
+            with self._told_when_closed():
+                return cast("list[Row]", await reader.execute_fetchall(sql, parameters))
         finally:
             self._idle.put_nowait(reader)
 
@@ -95,13 +96,25 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A write transaction: committed when the block ends, rolled back on exception and cancellation."""
         async with self._write_lock:
-            try:
-                await self._writer.execute("BEGIN IMMEDIATE")
-                yield Transaction(self._writer, can_search=self.can_search)
-                await self._writer.commit()
-            except BaseException:
-                await asyncio.shield(self._writer.rollback())
-                raise
+            with self._told_when_closed():
+                try:
+                    await self._writer.execute("BEGIN IMMEDIATE")
+                    yield Transaction(self._writer, can_search=self.can_search)
+                    await self._writer.commit()
+                except BaseException:
+                    if not self._closed:  # else SQLite itself rolls back
+                        await asyncio.shield(self._writer.rollback())
+                    raise
+
+    @contextmanager
+    def _told_when_closed(self) -> Iterator[None]:
+        """Raise sqlite3.ProgrammingError where the store was closed under way, which aiosqlite tells as ValueError."""
+        try:
+            yield
+        except ValueError as error:
+            if self._closed:
+                raise sqlite3.ProgrammingError("The store is closed.") from error
+            raise
 
     async def close(self) -> None:
         """Close every connection; the last one folds the write-ahead log into the file."""

@@ -52,6 +52,26 @@ async def test_rolled_back_on(db: Database, error: type[BaseException]) -> None:
     assert await tags(db) == ["kept"]
 
 
+async def test_whoever_comes_after_the_store_was_closed_is_told_so(db: Database) -> None:
+    await db.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        await db.fetch_all("SELECT 1")
+    with pytest.raises(sqlite3.ProgrammingError):
+        async with db.transaction():
+            pass
+
+
+async def test_closed_within_a_transaction(db: Database, tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.ProgrammingError):
+        async with db.transaction() as tx:
+            await add(tx, "lost")
+            await db.close()
+            await add(tx, "late")
+    again = await Database.open(tmp_path / "library.db")
+    assert await tags(again) == []
+    await again.close()
+
+
 async def test_rolled_back_when_a_statement_fails(db: Database) -> None:
     with pytest.raises(sqlite3.IntegrityError):
         async with db.transaction() as tx:
