@@ -1,0 +1,18 @@
+"""A short run of the load and its faults: clients at work, files changing, the server killed once, and then the audit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+LOAD = Path(__file__).resolve().parents[1] / "benchmarks" / "load"
+
+
+def test_what_was_answered_under_load_is_there_after_a_kill(tmp_path: Path) -> None:
+    command = [sys.executable, str(LOAD), "--seconds", "4", "--kills", "1", "--clients", "10"]
+    done = subprocess.run(
+        [*command, "--folder", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout
+    assert "nothing is amiss" in done.stdout
