@@ -1,4 +1,4 @@
-"""A short run of the load and its faults: clients at work, files changing, the server killed once, and then the audit."""
+"""A short run of the load and its faults: clients at work, files changing, the server killed once; then the audit."""
 
 from __future__ import annotations
 

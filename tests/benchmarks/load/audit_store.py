@@ -33,7 +33,8 @@ NONE_OF = {
     " AND (path IS NULL OR file_version IS NOT latest_version)",
     "a file of a deleted workflow is still to be removed:": "SELECT uuid FROM workflows WHERE deleted_at IS NOT NULL"
     " AND file_version = -1",
-    "two workflows are at": "SELECT path FROM workflows WHERE deleted_at IS NULL GROUP BY owner, path HAVING count(*) > 1",
+    "two workflows are at": "SELECT path FROM workflows WHERE deleted_at IS NULL GROUP BY owner, path"
+    " HAVING count(*) > 1",
     "a job is not over:": "SELECT uuid FROM jobs WHERE status < 2",
     "a job has no record:": "SELECT uuid FROM jobs WHERE id NOT IN (SELECT job_id FROM job_records)",
     "a hashed file has no content:": "SELECT a.uuid FROM files f JOIN assets a ON a.id = f.id"
