@@ -10,7 +10,7 @@ LOAD = Path(__file__).resolve().parents[1] / "benchmarks" / "load"
 
 
 def test_what_was_answered_under_load_is_there_after_a_kill(tmp_path: Path) -> None:
-    command = [sys.executable, str(LOAD), "--seconds", "4", "--kills", "1", "--clients", "10"]
+    command = [sys.executable, str(LOAD), "--seconds", "4", "--kills", "1", "--clients", "12"]
     done = subprocess.run(
         [*command, "--folder", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
     )

@@ -29,14 +29,29 @@ from crowd_client import CrowdClient
 from disk import Disk, make_sources
 from figures import print_figures, print_findings
 from flow_client import FlowClient
+from impatient_client import ImpatientClient
 from job_client import JobClient
 from notes import Notes
 from reckoning import reckon
+from rival_client import RivalClient
 from server import Server
 
 CROWD, WILD = [f"crowd {n}" for n in range(3)], [f"wild {n}" for n in range(3)]
 LIMIT_S = 900.0  # beyond the load: what takes longer hangs
-KINDS = ("assets", "flows", "crowd", "jobs", "flows", "crowd", "wild", "assets", "flows", "wild")
+KINDS = (
+    "assets",
+    "flows",
+    "crowd",
+    "jobs",
+    "flows",
+    "crowd",
+    "wild",
+    "assets",
+    "impatient",
+    "rivals",
+    "rivals",
+    "wild",
+)
 
 
 def make_clients(
@@ -53,6 +68,10 @@ def make_clients(
             yield JobClient(ask, chance)
         elif kind == "flows":
             yield FlowClient(ask, chance)
+        elif kind == "impatient":
+            yield ImpatientClient(ask, chance)
+        elif kind == "rivals":
+            yield RivalClient(ask, chance)
         else:
             yield CrowdClient(ask, chance, WILD if kind == "wild" else CROWD, is_wild=kind == "wild")
 
@@ -92,7 +111,7 @@ def parse() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--clients", type=int, default=24)
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where it runs and leaves everything; a passing one otherwise")

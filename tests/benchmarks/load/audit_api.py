@@ -9,6 +9,7 @@ from typing import Any
 from asking import Asker
 from asset_client import differences
 from blake3 import blake3
+from impatient_client import PREFIX
 from job_client import FINAL
 from notes import AssetNote, FlowNote, JobNote, Json
 
@@ -30,6 +31,9 @@ class ApiAudit:
         listed, found = await self._all_assets()
         for note in self._notes.assets.values():
             found += self._asset(note, listed.get(note.id))
+        for given_up in self._notes.given_up_assets.values():
+            if given_up.id in listed:
+                found += self._asset(given_up, listed[given_up.id])
         counted = Counter(tag for asset in listed.values() for tag in asset["tags"])
         _, refined = await self._get("/api/assets/tags/refine?limit=1000")
         _, tags = await self._get("/api/tags?limit=1000")
@@ -79,7 +83,9 @@ class ApiAudit:
             after = f"&after={page['pagination']['next_cursor']}"
         if page["pagination"]["total"] != len(listed):
             found.append(f"{page['pagination']['total']} jobs are counted, {len(listed)} listed")
-        found += [f"job {job} is nobody's" for job in listed if job not in self._notes.jobs]
+        known = self._notes.jobs.keys() | self._notes.given_up_jobs
+        found += [f"job {job} is nobody's" for job in listed if job not in known]
+        found += [f"job {job} is {each['status']}" for job, each in listed.items() if each["status"] not in FINAL]
         for job in self._notes.jobs.values():
             found += await self._job(job, listed.get(job.id))
         return found
@@ -112,7 +118,7 @@ class ApiAudit:
         found += [
             f"workflow {each['id']} ({each.get('name')}) is nobody's"
             for each in listed.values()
-            if each["id"] not in known and not each.get("name", "").startswith(("crowd ", "wild "))
+            if each["id"] not in known and not each.get("name", "").startswith(("crowd ", "wild ", PREFIX))
         ]
         for flow in self._notes.flows:
             found += await self._flow(flow, listed.get(flow.id))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -54,6 +53,7 @@ def audit(server: Server, notes: Notes) -> list[str]:
             *_trash(db, path.parent / "trash"),
             *_flows(db, server.workflows),
             *_texts(db, notes),
+            *_rivals(db, notes),
             *[f"a store was set aside: {each.name}" for each in path.parent.glob("*unreadable*")],
         ]
 
@@ -143,9 +143,22 @@ def _texts(db: sqlite3.Connection, notes: Notes) -> list[str]:
     for flow, number, text in noted + notes.shared_versions:
         if versions.get((flow, number)) != text:
             found.append(f"version {number} of {flow} is gone, or other: {text['n']}")
-    saved = Counter(text["n"] for text in versions.values())
+    saved = {text["n"]: text for text in versions.values()}
     found += [f"what the page has saved is gone: {text['n']}" for text in notes.page_texts if text["n"] not in saved]
-    return found
+    cut = [text["n"] for text in notes.given_up_texts if saved.get(text["n"], text) != text]
+    return found + [f"of what was given up something else is there: {name}" for name in cut]
+
+
+def _rivals(db: sqlite3.Connection, notes: Notes) -> list[str]:
+    """Each asset that was answered is there or in the trash, with its content."""
+    rows = db.execute(
+        "SELECT a.uuid, coalesce(c.hash, d.hash) FROM assets a"
+        " LEFT JOIN contents c ON c.id = a.content_id LEFT JOIN trash t ON t.asset_id = a.id"
+        " LEFT JOIN contents d ON d.id = t.content_id"
+    )
+    there = dict(rows.fetchall())
+    digests = {asset_id: blake3(content).digest() for asset_id, content in notes.rivals.items()}
+    return [f"asset {each} of rivals is gone, or other" for each in digests if there.get(each) != digests[each]]
 
 
 def leftovers(base: Path) -> list[Path]:

@@ -75,6 +75,10 @@ class Notes:
     flows: list[FlowNote] = field(default_factory=list)
     shared_versions: list[tuple[str, int, Json]] = field(default_factory=list)  # of workflows that many work on
     page_texts: list[Json] = field(default_factory=list)  # that the page was answered to be saved there
+    rivals: dict[str, bytes] = field(default_factory=dict)  # contents by the ids of assets that many work on
+    given_up_assets: dict[str, AssetNote] = field(default_factory=dict)  # that may be there
+    given_up_jobs: set[str] = field(default_factory=set)
+    given_up_texts: list[Json] = field(default_factory=list)
     cut_short: list[bytes] = field(default_factory=list)  # texts that a killed server may have written half
     times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: Counter[str] = field(default_factory=Counter)

@@ -23,12 +23,17 @@ NOT_PACKED = (".git", ".*_cache", "__pycache__", "tests", ".hypothesis", "build"
 
 
 class Server:
-    """A server on a base directory. ``kills`` counts how often it was; ``up`` is set while it is known to answer."""
+    """A server on a base directory.
+
+    ``kills`` counts how often it was, ``started`` is when it was last (s since 1970), and ``up`` is set while it is
+    known to answer.
+    """
 
     def __init__(self, base: Path, comfyui: Path | None = None, python: str = sys.executable) -> None:
         """The standalone host, or the ComfyUI in a checkout. Makes the folders; begins nothing."""
         self.base = base
         self.kills = 0
+        self.started = 0.0
         self.up = asyncio.Event()
         self.is_comfyui = comfyui is not None
         for name in FOLDERS:
@@ -52,6 +57,7 @@ class Server:
 
     def start(self) -> None:
         """Begin; ``wait_until_up`` tells when it answers."""
+        self.started = time.time()
         options = ["--base-directory", str(self.base), "--port", str(self.port)]
         with (self.base / "server.log").open("ab") as log:
             self._process = subprocess.Popen([*self._command, *options], stdout=log, stderr=log, cwd=self.base)
