@@ -11,7 +11,10 @@ TO_REMOVE = -1  # the version in the file of a workflow that was deleted here: i
 
 
 class FileRow(msgspec.Struct, frozen=True, gc=False):
-    """A workflow with regard to its file; see the table for what is what. ``hash`` is that of the latest version."""
+    """A workflow with regard to its file; see the table for what is what.
+
+    ``hash`` is that of the latest version's text, ``held_hash`` that of the version which the file was seen to hold.
+    """
 
     row_id: int
     id: str
@@ -25,13 +28,16 @@ class FileRow(msgspec.Struct, frozen=True, gc=False):
     latest: int
     graph_id: str | None
     hash: bytes
+    held_hash: bytes | None
 
 
 _ROW = (
     "w.id, w.uuid, w.owner, w.name, w.default_view, w.path, w.file_size, w.file_mtime_ns, w.file_version,"
-    " w.latest_version, w.graph_id, d.hash FROM workflows w"
+    " w.latest_version, w.graph_id, d.hash, h.hash FROM workflows w"
     " JOIN workflow_versions v ON v.workflow_id = w.id AND v.version = w.latest_version"
     " JOIN documents d ON d.id = v.document_id"
+    " LEFT JOIN workflow_versions f ON f.workflow_id = w.id AND f.version = w.file_version"
+    " LEFT JOIN documents h ON h.id = f.document_id"
 )
 
 

@@ -58,7 +58,7 @@ def _freeze(found: Differences, listing: Listing, was_written: int) -> None:
 def find_moved(appeared: Draft, vanished: Sequence[FileRow]) -> FileRow | None:
     """The workflow whose file was given another path, if a file that appeared is that."""
     for row in vanished:
-        if row.hash == appeared.document.hash:
+        if appeared.document.hash in (row.hash, row.held_hash):
             return row
     for row in vanished:
         if appeared.graph_id is not None and row.graph_id == appeared.graph_id:

@@ -29,10 +29,14 @@ class FileWatch:
         self._looking = asyncio.create_task(self._look(follow=follow), name="comfy-assets workflow files")
 
     async def _look(self, *, follow: bool) -> None:
+        tidied: set[str] = set()
         while True:
             began = time.monotonic()
             for owner in self._host.user_ids():
                 try:
+                    if owner not in tidied:
+                        tidied.add(owner)
+                        await self._files.remove_leftovers(owner)
                     while await self._files.look(owner):
                         pass
                 except (OSError, sqlite3.Error, LookupError):

@@ -104,7 +104,6 @@ async def run(server: Server, notes: Notes, options: argparse.Namespace) -> None
         )
         print_figures(notes, options.seconds)
         await reckon(Asker("audit", server, session, notes))
-    print_findings(notes)
 
 
 def parse() -> argparse.Namespace:
@@ -132,6 +131,7 @@ def main() -> int:
         notes.find("the run does not come to its end")
     finally:
         server.kill()
+        print_findings(notes)
         notes.close()
     if options.folder is None and not notes.found:
         shutil.rmtree(base)

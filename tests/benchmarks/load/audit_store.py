@@ -15,7 +15,7 @@ from server import Server
 
 HASHED = 1
 ROOTS = ("models", "input", "output")
-PASSING = (".comfy-assets-*.part", ".draft-*")
+PASSING = ".comfy-assets-*.part"
 RECOUNTS = {
     "tag_sets": "SELECT id, asset_count, (SELECT count(*) FROM assets WHERE tag_set_id = t.id) FROM tag_sets t",
     "workflow_counts": "SELECT owner || default_view, n, (SELECT count(*) FROM workflows w WHERE w.owner = c.owner"
@@ -163,4 +163,4 @@ def _rivals(db: sqlite3.Connection, notes: Notes) -> list[str]:
 
 def leftovers(base: Path) -> list[Path]:
     """Files under a passing name, which are never to stay."""
-    return sorted(path for pattern in PASSING for path in base.rglob(pattern))
+    return sorted(base.rglob(PASSING))

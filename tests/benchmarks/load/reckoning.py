@@ -72,7 +72,7 @@ async def _lasting(part: Callable[[], Awaitable[list[str]]]) -> list[str]:
     while True:
         try:
             found = await part()
-        except OSError as error:  # a file that has just been moved
+        except (OSError, ValueError) as error:  # a file that has just been moved, or is half there
             found = [repr(error)]
         if not found or time.monotonic() > deadline:
             return found
