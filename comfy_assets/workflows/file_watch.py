@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import time
 from contextlib import suppress
 
 from ..host.base import Host
@@ -31,19 +30,18 @@ class FileWatch:
     async def _look(self, *, follow: bool) -> None:
         tidied: set[str] = set()
         while True:
-            began = time.monotonic()
+            took_s = 0.0
             for owner in self._host.user_ids():
                 try:
                     if owner not in tidied:
                         tidied.add(owner)
                         await self._files.remove_leftovers(owner)
-                    while await self._files.look(owner):
-                        pass
+                    took_s += await self._files.look_through(owner)
                 except (OSError, sqlite3.Error, LookupError):
                     log.exception("The workflows of %s could not be looked at; that is tried again", owner)
             if not follow:
                 return
-            await asyncio.sleep(max(LOOK_S, LOOK_SHARE * (time.monotonic() - began)))
+            await asyncio.sleep(max(LOOK_S, LOOK_SHARE * took_s))
 
     async def close(self) -> None:
         """Look no more."""

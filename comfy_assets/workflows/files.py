@@ -64,16 +64,22 @@ class WorkflowFiles:
         """Remove what a killed server was writing into an owner's folder."""
         await asyncio.to_thread(self._folder(owner).remove_leftovers, time.time() - LEFTOVER_AGE_S)
 
-    async def look(self, owner: str) -> bool:
-        """Take up what has happened to an owner's files, and write what is to be; answers whether there is more to do.
+    async def look_through(self, owner: str) -> float:
+        """Look, in turns, until there is no more to do; answers how long that took (s), without waiting for a turn."""
+        took, has_more = 0.0, True
+        while has_more:
+            async with self.turn():
+                began = time.monotonic()
+                has_more = await self.look(owner)
+                took += time.monotonic() - began
+        return took
 
-        A file that is not there is taken for deleted when it is missed for the second time.
+    async def look(self, owner: str, *, is_sure: bool = False) -> bool:
+        """Take up, within a turn, what was done to an owner's files, and write what is to be.
+
+        Answers whether there is more to do. A file that is not there is taken for deleted when it is missed for the
+        second time, or at once if ``is_sure``.
         """
-        async with self.turn():
-            return await self._look(owner, is_sure=False)
-
-    async def _look(self, owner: str, *, is_sure: bool) -> bool:
-        """Look; what is not there is deleted at once if ``is_sure``."""
         folder = self._folder(owner)
         to_remove = await self._remove_deleted(owner, folder)
         listing = await asyncio.to_thread(folder.listing)
@@ -94,6 +100,8 @@ class WorkflowFiles:
         vanished = await self._take_up(owner, folder, found)
         await self._delete(vanished if is_sure else self._missed_again(owner, vanished))
         await self._writing.write(folder, found.unwritten[:_AT_ONCE], rows)
+        for row in found.misnamed:
+            await self._rename(row.row_id)
         return len(found.appeared) + len(found.changed) > _AT_ONCE or len(found.unwritten) > _AT_ONCE
 
     def _without_refused(self, owner: str, found: Differences, listing: Listing) -> Differences:
@@ -134,7 +142,7 @@ class WorkflowFiles:
         Either may be no workflow's.
         """
         if not (path.lower().endswith(".json") or new.lower().endswith(".json")):
-            while await self._look(owner, is_sure=True):
+            while await self.look(owner, is_sure=True):
                 pass
             return
         folder = self._folder(owner)
@@ -240,11 +248,14 @@ class WorkflowFiles:
         return not any(row.version is not None for row in await workflow_files.of_owner(self._db, owner))
 
     async def rename(self, row_id: int) -> None:
-        """Have a workflow's file be called like it. A file that cannot be renamed keeps its name."""
+        """Have a workflow's file be called like it. What fails is tried again with the next look."""
         async with self.turn():
-            row = await workflow_files.of_row(self._db, row_id)
-            if row is not None:
-                await self._writing.rename(self._folder(row.owner), row)
+            await self._rename(row_id)
+
+    async def _rename(self, row_id: int) -> None:
+        row = await workflow_files.of_row(self._db, row_id)
+        if row is not None and row.is_misnamed:
+            await self._writing.rename(self._folder(row.owner), row)
 
     async def remove(self, owner: str) -> None:
         """Remove the files of the owner's workflows that were deleted through the API."""

@@ -80,7 +80,7 @@ class Writing:
             return path
 
     async def rename(self, folder: Folder, row: FileRow) -> None:
-        """Have a workflow's file be called like it. A file that cannot be renamed keeps its name."""
+        """Have a workflow's file be called like it. One that cannot be renamed keeps its name until the next look."""
         if row.path is None:
             return
         place = posixpath.dirname(row.path)
@@ -89,10 +89,8 @@ class Writing:
         while path != row.path and await workflow_files.at(self._db, row.owner, path):
             taken.add(key_of(path))
             path = path_for(row.name, row.view, place, taken)
-        if path == row.path:
-            return
         try:
-            if row.version is not None:
+            if row.version is not None and path != row.path:
                 await asyncio.to_thread(folder.rename, row.path, path)
         except OSError as error:
             log.warning("The file %s cannot be renamed: %s", row.path, error)

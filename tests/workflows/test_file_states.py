@@ -130,8 +130,7 @@ class Model:
                 await files.look_at(OWNER, path)
         else:
             for _ in range(2):
-                while await files.look(OWNER):
-                    pass
+                await files.look_through(OWNER)
 
     async def save(self, by_page: bool, path: str, number: tuple[int, int]) -> None:
         file, text = self.folder / path, text_of(number)

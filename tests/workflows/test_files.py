@@ -117,9 +117,9 @@ async def test_a_file_that_vanishes_is_deleted_only_when_it_is_missed_again(desk
     desk.writes("b.json", TWO)
     await desk.look()
     (desk.folder / "a.json").unlink()
-    assert not await desk.services.workflow_files.look("default")
+    await desk.services.workflow_files.look_through("default")
     assert set(await desk.listed()) == {"a", "b"}
-    await desk.services.workflow_files.look("default")
+    await desk.services.workflow_files.look_through("default")
     assert set(await desk.listed()) == {"b"}
 
 
@@ -541,3 +541,47 @@ async def test_what_a_killed_server_was_writing_is_removed(open_desk: Any) -> No
     while not await desk.listed():
         await asyncio.sleep(0.01)
     assert (old.exists(), new.exists()) == (False, True), "another server may be writing the younger one"
+
+
+@pytest.mark.parametrize("is_file_renamed", [False, True])
+async def test_a_file_whose_renaming_was_cut_short_is_renamed_later(
+    open_desk: Any, monkeypatch: Any, is_file_renamed: bool
+) -> None:
+    desk = await open_desk()
+    workflow_id = await desk.create(ONE, name="a")
+
+    async def killed(row_id: int) -> None:
+        """A server that dies here has the name, and perhaps the file has it, too."""
+
+    monkeypatch.setattr(desk.services.workflow_files, "rename", killed)
+    await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b/c"})
+    await desk.services.stop()
+    if is_file_renamed:
+        (desk.folder / "a.json").rename(desk.folder / "b_c.json")
+    desk = await open_desk()
+    await desk.look()
+    assert (desk.files(), await desk.listed()) == ({"b_c.json": ONE}, {"b/c": workflow_id})
+
+
+async def test_a_file_that_cannot_be_renamed_now_is_renamed_later(desk: Any, monkeypatch: Any) -> None:
+    workflow_id = await desk.create(ONE, name="a")
+
+    def held(folder: Any, path: str, new: str) -> None:
+        raise PermissionError(13, "in use", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "rename", held)
+        await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b"})
+        await desk.look()
+        assert (desk.files(), await desk.listed()) == ({"a.json": ONE}, {"b": workflow_id})
+    await desk.look()
+    assert (desk.files(), await desk.listed()) == ({"b.json": ONE}, {"b": workflow_id})
+
+
+async def test_others_that_are_at_the_files_do_not_make_looks_rare(desk: Any) -> None:
+    """While clients save all the time, what was moved outside was seen after a minute."""
+    files = desk.services.workflow_files
+    async with files.turn():
+        looking = asyncio.ensure_future(files.look_through("default"))
+        await asyncio.sleep(1)
+    assert await looking < 1
