@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets import placing
-from comfy_assets_node.comfy_assets.workflows import file_watch, trash
+from comfy_assets_node.comfy_assets.workflows import trash
 from comfy_assets_node.comfy_assets.workflows.folder import Folder
 from comfy_assets_node.routes import workflow_files
 
@@ -350,49 +350,6 @@ async def test_a_server_that_starts_looks_at_the_files(open_desk: Any) -> None:
     while not await desk.listed():
         await asyncio.sleep(0.01)
     assert set(await desk.listed()) == {"a"}
-
-
-@pytest.mark.xfail(strict=True, reason="a name that a killed server gave is never given to the file")
-async def test_a_file_that_was_not_renamed_is_renamed_later(open_desk: Any, monkeypatch: Any) -> None:
-    desk = await open_desk()
-    workflow_id = await desk.create(ONE, name="a")
-
-    async def killed(row_id: int) -> None:
-        """A server that dies here has the name, and the file has the one before."""
-
-    monkeypatch.setattr(desk.services.workflow_files, "rename", killed)
-    await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b"})
-    await desk.services.stop()
-    desk = await open_desk()
-    await desk.look()
-    assert (desk.files(), await desk.listed()) == ({"b.json": ONE}, {"b": workflow_id})
-
-
-@pytest.mark.xfail(strict=True, reason="the time that a look waits for others is taken for its own")
-async def test_others_that_are_at_the_files_do_not_make_looks_rare(desk: Any, monkeypatch: Any) -> None:
-    """While clients save all the time, what is moved outside was seen after a minute."""
-    pauses: list[float] = []
-    paused = asyncio.Event()
-
-    class Loop:
-        """The watch's own asyncio, whose pauses are told and last for ever."""
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(asyncio, name)
-
-        async def sleep(self, seconds: float) -> None:
-            pauses.append(seconds)
-            paused.set()
-            await asyncio.Event().wait()
-
-    monkeypatch.setattr(file_watch, "asyncio", Loop())
-    watch = file_watch.FileWatch(desk.host, desk.services.workflow_files)
-    async with desk.services.workflow_files._lock:  # somebody else's turn
-        watch.start(follow=True)
-        await asyncio.sleep(1)
-    await asyncio.wait_for(paused.wait(), 30)
-    await watch.close()
-    assert pauses == [file_watch.LOOK_S]
 
 
 class Meeting:
