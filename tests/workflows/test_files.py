@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets import placing
+from comfy_assets_node.comfy_assets.passing import passing_name
 from comfy_assets_node.comfy_assets.workflows import trash
 from comfy_assets_node.comfy_assets.workflows.folder import Folder
 from comfy_assets_node.routes import workflow_files
@@ -490,7 +490,7 @@ async def test_a_slow_client_holds_up_nobody(desk: Any) -> None:
 
 async def test_what_a_killed_server_was_writing_is_removed(open_desk: Any) -> None:
     desk = await open_desk(follow=False)
-    old, new = (desk.writes(f"sub/{placing.passing_name()}", b"{") for _ in range(2))
+    old, new = (desk.writes(f"sub/{passing_name()}", b"{") for _ in range(2))
     hours_ago = time.time() - 7200
     os.utime(old, (hours_ago, hours_ago))
     desk.writes("a.json", ONE)
