@@ -307,7 +307,8 @@ class FlowClient(Client):
         async def is_deleted() -> bool:
             return (await self.ask.learn("workflow", f"{URL}/{flow.id}")).status == 404
 
-        flow.is_deleted = await self.ask.until(is_deleted, f"{flow.id}, whose file {flow.path} is gone, stays")
+        await self.ask.until(is_deleted, f"{flow.id}, whose file {flow.path} is gone, stays")
+        flow.is_deleted = True
 
     async def page_brings_back(self) -> None:
         """The page saves a deleted file anew: by the id in it, it is the same workflow with all its versions."""
