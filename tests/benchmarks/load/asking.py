@@ -74,17 +74,17 @@ class Asker:
                 await asyncio.sleep(0.05)
 
     async def until(self, is_so: Callable[[], Awaitable[bool]], what: str) -> bool:
-        """Wait until it is so; amiss if it is not in time, that of a server that is away not counted."""
-        deadline, kills = time.monotonic() + HEAL_S, self.server.kills
-        while time.monotonic() < deadline:
+        """Wait until it is so; amiss if a server that is not killed meanwhile has not mended it in time."""
+        while True:
             await self.server.up.wait()
-            if self.server.kills != kills:
-                deadline, kills = time.monotonic() + HEAL_S, self.server.kills
-            if await is_so():
-                return True
-            await asyncio.sleep(0.2)
-        self.notes.find(f"{self.who}: {what}")
-        return False
+            kills, deadline = self.server.kills, time.monotonic() + HEAL_S
+            while self.server.kills == kills:
+                if await is_so():
+                    return True
+                if time.monotonic() > deadline and self.server.kills == kills:
+                    self.notes.find(f"{self.who}: {what}")
+                    return False
+                await asyncio.sleep(0.2)
 
 
 def in_userdata(path: str) -> str:

@@ -173,14 +173,17 @@ class AssetClient(Client):
         except Unanswered:
             answer = await self.ask.learn("asset", f"/api/assets/{note.id}")
             note.is_deleted = answer.status == 404
-            if not note.is_deleted:
-                self._check(note, answer.json)
-                note.path = answer.json.get("file_path", note.path)
+            self._restored(note, answer)
             raise
         if self.must(answer.status == well, f"{method} of {note.id} is answered", answer):
             note.is_deleted = not note.is_deleted
-            if not note.is_deleted:
-                self._check(note, answer.json)
+            self._restored(note, answer)
+
+    def _restored(self, note: AssetNote, answer: Answer) -> None:
+        """Its file may have another name, where it has one: that of a reference is another's."""
+        if not note.is_deleted:
+            self._check(note, answer.json)
+            if note.path is not None:
                 note.path = answer.json.get("file_path", note.path)
 
     async def move_outside(self) -> None:

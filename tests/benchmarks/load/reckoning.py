@@ -114,7 +114,14 @@ async def _start_once_more(ask: Asker) -> None:
 
 def _read_log(ask: Asker) -> None:
     """Nothing of ours has failed without anybody being told."""
-    _, *traces = ask.server.log.split("Traceback (most recent call last)")
-    ours = [trace for trace in traces if "comfy_assets" in trace.split("\n\n")[0] or "comfy-assets" in trace[:4000]]
+    _, *traces = ask.server.log.split("Traceback (most recent call last):\n")
+    ours = [trace for trace in map(_block, traces) if "comfy_assets" in trace or "comfy-assets" in trace]
     if ours:
         ask.notes.find(f"{len(ours)} tracebacks in the log, the first: {ours[0][:2000]}")
+
+
+def _block(text: str) -> str:
+    """The lines of a traceback, which begin with white space, and the error after them."""
+    lines = text.splitlines()
+    end = next((number for number, line in enumerate(lines) if not line.startswith(" ")), len(lines))
+    return "\n".join(lines[: end + 1])
