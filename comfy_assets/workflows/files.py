@@ -48,6 +48,7 @@ class WorkflowFiles:
         self._away: set[str] = set()
         self._missed: dict[str, set[int]] = {}
         self._refused: dict[tuple[str, str], Stamp] = {}
+        self._looking_s = 0.0  # what it has taken so far to see what there is
 
     @asynccontextmanager
     async def turn(self, wait_s: float | None = None) -> AsyncIterator[None]:
@@ -65,14 +66,15 @@ class WorkflowFiles:
         await asyncio.to_thread(self._folder(owner).remove_leftovers, time.time() - LEFTOVER_AGE_S)
 
     async def look_through(self, owner: str) -> float:
-        """Look, in turns, until there is no more to do; answers how long that took (s), without waiting for a turn."""
-        took, has_more = 0.0, True
+        """Look, in turns, until there is no more to do; answers how long it took to see what there is (s).
+
+        What it waits for others, at the files or at the store, says nothing of how costly it is to look.
+        """
+        before, has_more = self._looking_s, True
         while has_more:
             async with self.turn():
-                began = time.monotonic()
                 has_more = await self.look(owner)
-                took += time.monotonic() - began
-        return took
+        return self._looking_s - before
 
     async def look(self, owner: str, *, is_sure: bool = False) -> bool:
         """Take up, within a turn, what was done to an owner's files, and write what is to be.
@@ -82,6 +84,22 @@ class WorkflowFiles:
         """
         folder = self._folder(owner)
         to_remove = await self._remove_deleted(owner, folder)
+        began = time.monotonic()
+        rows, found = await self._differences(owner, folder, to_remove)
+        self._looking_s += time.monotonic() - began
+        if found == Differences():
+            return False
+        vanished = await self._take_up(owner, folder, found)
+        await self._delete(vanished if is_sure else self._missed_again(owner, vanished))
+        await self._writing.write(folder, found.unwritten[:_AT_ONCE], rows)
+        for row in found.misnamed:
+            await self._rename(row.row_id)
+        return len(found.appeared) + len(found.changed) > _AT_ONCE or len(found.unwritten) > _AT_ONCE
+
+    async def _differences(
+        self, owner: str, folder: Folder, to_remove: Sequence[FileRow]
+    ) -> tuple[Sequence[FileRow], Differences]:
+        """The owner's workflows, and what is to be done; no workflows where nothing has changed since the last look."""
         listing = await asyncio.to_thread(folder.listing)
         for row in to_remove:
             listing.files.pop(str(row.path), None)
@@ -90,19 +108,13 @@ class WorkflowFiles:
             and owner not in self._away
             and await workflow_files.is_at_rest(self._db, owner)
         ):
-            return False
+            return [], Differences()
         rows = await workflow_files.of_owner(self._db, owner)
         found = self._without_refused(owner, compare(rows, listing), listing)
         self._note_away(owner, is_away=found.is_away)
         if found == Differences():
             self._seen[owner] = listing
-            return False
-        vanished = await self._take_up(owner, folder, found)
-        await self._delete(vanished if is_sure else self._missed_again(owner, vanished))
-        await self._writing.write(folder, found.unwritten[:_AT_ONCE], rows)
-        for row in found.misnamed:
-            await self._rename(row.row_id)
-        return len(found.appeared) + len(found.changed) > _AT_ONCE or len(found.unwritten) > _AT_ONCE
+        return rows, found
 
     def _without_refused(self, owner: str, found: Differences, listing: Listing) -> Differences:
         """The differences, without files that are no workflows and have not changed since that was seen."""

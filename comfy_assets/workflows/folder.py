@@ -14,6 +14,7 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from ..assets import draft, placing
+from ..passing import passing_name
 from .paths import is_workflow, key_of
 
 # Of a file that has just been changed another change may not show: file systems tell times to 2 s at the coarsest.
@@ -149,7 +150,7 @@ class Folder:
         """
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(placing.passing_name())
+        temporary = target.with_name(passing_name())
         try:
             with temporary.open("xb") as file:
                 file.write(content)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets import placing
+from comfy_assets_node.comfy_assets.passing import passing_name
 from comfy_assets_node.comfy_assets.workflows import trash
 from comfy_assets_node.comfy_assets.workflows.folder import Folder
 from comfy_assets_node.routes import workflow_files
@@ -490,7 +490,7 @@ async def test_a_slow_client_holds_up_nobody(desk: Any) -> None:
 
 async def test_what_a_killed_server_was_writing_is_removed(open_desk: Any) -> None:
     desk = await open_desk(follow=False)
-    old, new = (desk.writes(f"sub/{placing.passing_name()}", b"{") for _ in range(2))
+    old, new = (desk.writes(f"sub/{passing_name()}", b"{") for _ in range(2))
     hours_ago = time.time() - 7200
     os.utime(old, (hours_ago, hours_ago))
     desk.writes("a.json", ONE)
@@ -535,10 +535,14 @@ async def test_a_file_that_cannot_be_renamed_now_is_renamed_later(desk: Any, mon
     assert (desk.files(), await desk.listed()) == ({"b.json": ONE}, {"b": workflow_id})
 
 
-async def test_others_that_are_at_the_files_do_not_make_looks_rare(desk: Any) -> None:
-    """While clients save all the time, what was moved outside was seen after a minute."""
+@pytest.mark.parametrize("where", ["the files", "the store"])
+async def test_others_that_are_at_work_do_not_make_looks_rare(desk: Any, where: str) -> None:
+    """While clients save all the time, what was moved or deleted outside was seen after minutes."""
     files = desk.services.workflow_files
-    async with files.turn():
+    desk.writes("a.json", ONE)
+    async with files.turn() if where == "the files" else desk.services.db.transaction():
         looking = asyncio.ensure_future(files.look_through("default"))
         await asyncio.sleep(1)
+        assert not looking.done()
     assert await looking < 1
+    assert set(await desk.listed()) == {"a"}
