@@ -258,6 +258,16 @@ async def test_users_have_a_folder_each(open_desk: Any) -> None:
     assert await bob.only() != GRAPH_ID
 
 
+async def test_a_workflow_restored_through_the_api_has_its_file_at_once(open_desk: Any) -> None:
+    ann = (await open_desk(frozenset({"ann", "bob"}))).as_user("ann")
+    workflow_id = await ann.create(ONE, name="a")
+    await ann.send("DELETE", f"/api/workflows/{workflow_id}", 204)
+    await ann.page_saves("a.json", {**TWO, "id": GRAPH_ID})
+    await ann.as_user("bob").send("POST", f"/api/workflows/{workflow_id}/restore", 404)
+    await ann.send("POST", f"/api/workflows/{workflow_id}/restore")
+    assert ann.files() == {"a.json": {**TWO, "id": GRAPH_ID}, "a (2).json": ONE}
+
+
 async def test_a_restored_workflow_has_its_file_again(desk: Any) -> None:
     first = await desk.create(ONE, name="a")
     await desk.send("DELETE", f"/api/workflows/{first}", 204)
