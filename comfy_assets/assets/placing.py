@@ -28,6 +28,11 @@ def passing_name() -> str:
     return uuid.uuid4().hex.join(PASSING)
 
 
+def is_passing(name: str) -> bool:
+    """Whether a file of this name is not complete yet."""
+    return name.startswith(PASSING[0]) and name.endswith(PASSING[1])
+
+
 class NoFreeNameError(OSError):
     """There are too many files of this name."""
 

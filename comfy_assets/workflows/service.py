@@ -96,7 +96,10 @@ class WorkflowService:
                 return workflow
             await workflows.edit(tx, workflow.row_id, change, now_ms())
             changed = await _existing(tx, workflow_id, owner)
-        if (workflow.name, workflow.default_view) != (changed.name, changed.default_view):
+            is_misnamed = (workflow.name, workflow.default_view) != (changed.name, changed.default_view)
+            if is_misnamed:
+                await workflow_files.misname(tx, changed.row_id)
+        if is_misnamed:
             await self._files.rename(changed.row_id)
         return changed
 
