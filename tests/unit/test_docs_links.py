@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,35 +11,38 @@ from urllib.parse import unquote
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
-FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+sys.path.append(str(Path(__file__).resolve().parent))
+from docs_pages import PAGES, ROOT, Page, page
+
 LINK = re.compile(r"\]\(([^)\s]+)\)|\b(?:src|srcset|href)=\"([^\"]+)\"")
 
 
-def prose(page: Path) -> str:
-    """A page without its blocks of code and without what stands between backticks."""
-    return re.sub(r"`[^`]*`", "code", FENCE.sub("", page.read_text(encoding="utf-8")))
-
-
-def links(page: Path) -> Iterator[str]:
-    """Where a page leads, as it is written."""
-    for match in LINK.finditer(prose(page)):
+def links(shown: Page) -> Iterator[str]:
+    """Where a page leads, as it is written; what stands between backticks is no link."""
+    for match in LINK.finditer(re.sub(r"`[^`]*`", "code", shown.prose)):
         yield match[1] or match[2]
 
 
-def target(page: Path, link: str) -> tuple[Path, str]:
+def target(shown: Page, link: str) -> tuple[Path, str]:
     """The file and the anchor that a link of a page means."""
     name, _, anchor = link.partition("#")
-    return ((page.parent / unquote(name)).resolve() if name else page), anchor
+    return ((shown.path.parent / unquote(name)).resolve() if name else shown.path), anchor
 
 
-def anchors(page: Path) -> set[str]:
-    """What headings are called in links, as GitHub and others name them."""
+def inside(shown: Page) -> list[Path]:
+    """The files that a page leads to."""
+    return [target(shown, link)[0] for link in links(shown) if not is_outside(link)]
+
+
+def is_outside(link: str) -> bool:
+    return re.match(r"[a-z]+:", link) is not None
+
+
+def anchors(shown: Page) -> set[str]:
+    """What its headings are called in links, as GitHub and others name them."""
     seen: Counter[str] = Counter()
     found = set()
-    for heading in re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE):
+    for heading in re.findall(r"^#+ (.+)$", shown.prose, re.MULTILINE):
         text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
         slug = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
         found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
@@ -46,45 +50,38 @@ def anchors(page: Path) -> set[str]:
     return found
 
 
-def is_outside(link: str) -> bool:
-    return re.match(r"[a-z]+:", link) is not None
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
-    for link in links(page):
+@pytest.mark.parametrize("shown", PAGES, ids=lambda shown: shown.name)
+def test_every_link_leads_somewhere(shown: Page) -> None:
+    for link in links(shown):
         if is_outside(link):
             assert link.startswith(("https://", "http://127.0.0.1:")), link
             continue
-        file, anchor = target(page, link)
+        file, anchor = target(shown, link)
         assert file.is_relative_to(ROOT) and file.exists(), f"there is no {link}"
-        assert not anchor or anchor in anchors(file), f"{link}: {file.name} has {sorted(anchors(file))}"
+        assert not anchor or anchor in anchors(Page(file)), f"{link}: {file.name} has {sorted(anchors(Page(file)))}"
 
 
 def test_every_page_and_picture_is_reached_from_the_readme() -> None:
     reached: set[Path] = set()
     waiting = [ROOT / "README.md"]
     while waiting:
-        page = waiting.pop()
-        if page in reached:
-            continue
-        reached.add(page)
-        if page.suffix == ".md":
-            waiting += [target(page, link)[0] for link in links(page) if not is_outside(link)]
+        path = waiting.pop()
+        if path not in reached:
+            reached.add(path)
+            waiting += inside(Page(path)) if path.suffix == ".md" else []
     assert {path.name for path in (ROOT / "docs").iterdir() if path not in reached} == set()
-    assert {path.name for path in PAGES if path not in reached} == set()
+    assert {each.name for each in PAGES if each.path not in reached} == set()
 
 
 def test_the_index_has_every_page() -> None:
-    index = ROOT / "docs" / "README.md"
-    listed = {target(index, link)[0] for link in links(index)}
-    assert {page.name for page in PAGES if page not in listed and page != index} == set()
+    index = page("docs/README.md")
+    assert {each.name for each in PAGES if each.path not in inside(index) and each != index} == set()
 
 
 def test_no_page_tells_of_a_machine() -> None:
     """Paths below a user's folder, or of a place where somebody works, are of no use to others."""
     pattern = re.compile(r"(?<![\w.])/(?:home|root|Users|tmp|mnt|opt|work)/|\b[A-Z]:\\")
-    assert [page.name for page in PAGES if pattern.search(page.read_text(encoding="utf-8"))] == []
+    assert [each.name for each in PAGES if pattern.search(each.text)] == []
 
 
 @pytest.mark.parametrize(
@@ -97,6 +94,6 @@ def test_no_page_tells_of_a_machine() -> None:
     ],
 )
 def test_headings_have_these_anchors(tmp_path: Path, text: str, expected: set[str]) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(text, encoding="utf-8")
-    assert anchors(page) == expected
+    file = tmp_path / "page.md"
+    file.write_text(text, encoding="utf-8")
+    assert anchors(Page(file)) == expected
