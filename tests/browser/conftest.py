@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,8 +29,15 @@ ROOT = Path(__file__).resolve().parents[2]
 COMFYUI = os.environ.get("COMFYUI_PATH")
 FRONTEND = os.environ.get("COMFYUI_FRONTEND")
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
+# Why a request has no answer when the page itself no longer wants it.
+TAKEN_BACK = "net::ERR_ABORTED"
+OWN_ADDRESS = re.compile(r"https?://127\.0\.0\.1:\d+")
 START_TIMEOUT_S = 120
 PAGE_TIMEOUT_MS = 90_000
+CHROMIUM_OPTIONS = [
+    *("--no-sandbox", "--disable-gpu", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -102,19 +110,40 @@ def make_base(base: Path, *, with_project: bool) -> Path:
 
 @dataclass
 class Troubles:
-    """What went wrong while a page was open: errors in its own code, and requests that failed."""
+    """What went wrong while a page was open, each said without the server's port.
+
+    Errors in its own code, requests that were refused, requests that had no answer, and what its console called errors.
+    """
 
     errors: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    unanswered: set[str] = field(default_factory=set)
+    complaints: set[str] = field(default_factory=set)
 
     def watch(self, page: Any) -> None:
         """Take note from now on."""
         page.on("pageerror", lambda error: self.errors.add(str(error)))
         page.on("response", self._look)
+        page.on("requestfailed", self._miss)
+        page.on("console", self._hear)
+
+    def beyond(self, other: Troubles) -> dict[str, set[str]]:
+        """What is here and not there, as far as there is any, by kind."""
+        kinds = {each.name: getattr(self, each.name) - getattr(other, each.name) for each in fields(self)}
+        return {name: found for name, found in kinds.items() if found}
 
     def _look(self, response: Any) -> None:
         if response.status >= 400:
             self.refused.add(f"{response.request.method} {urlsplit(response.url).path} {response.status}")
+
+    def _miss(self, request: Any) -> None:
+        if request.failure != TAKEN_BACK:
+            self.unanswered.add(f"{request.method} {urlsplit(request.url).path} {request.failure}")
+
+    def _hear(self, message: Any) -> None:
+        if message.type == "error":
+            path = urlsplit(message.location["url"]).path
+            self.complaints.add(f"{path}: {OWN_ADDRESS.sub('', message.text)}")
 
 
 @contextmanager
@@ -124,7 +153,7 @@ def opened(server: Server, path: str = "") -> Iterator[tuple[Any, Troubles]]:
 
     server.request("/api/settings/Comfy.TutorialCompleted", True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
         try:
             page = browser.new_page(viewport={"width": 1400, "height": 1400})
             page.set_default_timeout(PAGE_TIMEOUT_MS)
