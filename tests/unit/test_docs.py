@@ -28,7 +28,7 @@ OPTIONS_OF_OTHERS = {
     "--cpu", "--enable-asset-hashing", "--enable-assets", "--enable-cors-header", "--listen", "--max-upload-size",
     "--output-directory",
 }  # fmt: skip
-ENVIRONMENT = re.compile(r"\b((?:COMFYUI|COMFY_ASSETS|PANEL)_[A-Z_]+|COMFY_CLI)\b")
+ENVIRONMENT = re.compile(r"\b((?:COMFY[A-Z]*|PANEL)_[A-Z_]+)\b")
 
 
 class TestSettings:
