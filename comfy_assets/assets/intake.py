@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ..clock import now_ms
-from ..db import arrivals, contents, files, folders, job_files, references, tags
+from ..db import arrivals, contents, files, folders, job_files, moves, references, tags
 from ..db.arrivals import Arrival, Position
 from ..db.connection import Database, Transaction
 from ..db.contents import Hashed, Unreadable
@@ -34,7 +34,7 @@ from .mime import guess_mime
 from .outputs import LocatedFile, OutputFile, OutputFolders, Shown, shown_files
 from .reconcile import KnownFile, reconcile
 from .registration import folder_row
-from .relocate import relocate
+from .relocate import rejoin_by_content
 from .roots import Roots
 
 log = logging.getLogger("comfy_assets.library")
@@ -286,12 +286,12 @@ async def _record_contents(
             hashed.append(msgspec.structs.replace(output.reading, file_id=row_id))
         elif output.reading is not None:
             failures.append(msgspec.structs.replace(output.reading, file_id=row_id))
-    first_time = await files.never_hashed(tx, [result.file_id for result in hashed])
+    first_time = await moves.never_hashed(tx, [result.file_id for result in hashed])
     await contents.record(tx, hashed)
     touched = former | await references.contents_of(tx, [row.id for row in rows.values()])
     await contents.record_unreadable(tx, failures)
     moved = 0
     if first_time and await files.missing_count(tx):
-        moved = await relocate(tx, await files.moves_by_hash(tx, first_time), roots)
+        moved = await rejoin_by_content(tx, first_time, roots)
     await references.settle(tx, touched)
     return moved

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from ..db import arrivals, files, folders, references, tags
+from ..db import arrivals, files, folders, moves, references, tags
 from ..db.connection import Database, Transaction
 from ..db.folders import FolderRow
 from ..host.base import Host
@@ -22,7 +22,7 @@ from .fence import Fence
 from .folder_stamps import Differences, FolderStamps
 from .gate import WorkGate
 from .recording import Gone, Judge, ScanProgress, differing, write
-from .relocate import relocate
+from .relocate import rejoin_by_content, rejoin_by_look
 from .roots import Roots, root_of
 from .walker import FolderListing, Identity, Walk, WalkReport, extended, walk
 
@@ -227,10 +227,10 @@ class Scanner:
             missing = await files.mark_missing(tx, ids) if ids else 0
             moved = 0
             if await files.missing_count(tx):
-                moved = await relocate(tx, await files.moves_by_stat(tx, run.last_id), roots)
+                moved = await rejoin_by_look(tx, run.last_id, roots)
             if missing and run.judge is not None:
-                copies = await files.scanned_since(tx, before_recent)
-                moved += await relocate(tx, await files.moves_by_hash(tx, copies), roots)
+                copies = await moves.scanned_since(tx, before_recent)
+                moved += await rejoin_by_content(tx, copies, roots)
             await references.settle(tx)
             await tags.drop_unused_sets(tx)
         run.progress.missing += missing if run.judge is None else missing - moved

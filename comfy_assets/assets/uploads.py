@@ -16,7 +16,7 @@ from ..db import assets, entries, files, references
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
 from ..db.entries import NewEntry
-from ..db.files import Move
+from ..db.moves import Move
 from ..errors import HashMismatchError, InvalidIdError, InvalidPreviewError, StorageError
 from ..host.base import Host
 from ..models import UPLOADED, Asset
