@@ -22,7 +22,7 @@ from ..models import FileStat, Pending
 from ..tasks.cancel import Cancelled, CancelToken
 from .gate import WorkGate
 from .hasher import SMALL_FILE, read_file
-from .relocate import rejoin_by_content
+from .relocate import rejoin_by_content, rejoin_the_rest
 from .roots import Roots
 from .walker import extended, file_stat
 
@@ -108,8 +108,8 @@ class HashRun:
             changed += await self._pass(self._hash_large, small=False, batch=_LARGE_BATCH)
             if not changed:
                 break
+        self.progress.moved += await rejoin_the_rest(self._db, await self._roots())
         async with self._db.transaction() as tx:
-            self.progress.moved += await rejoin_by_content(tx, (), await self._roots(), is_all_read=True)
             await tags.drop_unused_sets(tx)
 
     async def read(self, ids: Sequence[int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -29,8 +28,7 @@ async def find_origins(tx: Transaction, new: dict[Position, FileStat], roots: Ro
     """Of those new files that have been moved, the assets they belong to."""
     if not new:
         return {}
-    looks = await asyncio.to_thread(_sizes_and_times, new.values())
-    return await asyncio.to_thread(_matches, new, await moves.like(tx, *looks), roots)
+    return await asyncio.to_thread(_matches, new, await moves.alike(tx, new.values()), roots)
 
 
 async def take_along(tx: Transaction, origins: dict[Position, Origin], roots: Roots) -> int:
@@ -43,12 +41,7 @@ async def take_along(tx: Transaction, origins: dict[Position, Origin], roots: Ro
     return moved
 
 
-def _sizes_and_times(stats: Iterable[FileStat]) -> tuple[set[int], set[int]]:
-    sizes, mtimes_ns, _ = zip(*stats, strict=True)
-    return set(sizes), set(mtimes_ns)
-
-
-def _matches(new: dict[Position, FileStat], like: list[Candidate], roots: Roots) -> dict[Position, Origin]:
+def _matches(new: dict[Position, FileStat], alike: list[Candidate], roots: Roots) -> dict[Position, Origin]:
     """The new files for which there is one file alone that it can have been, and that one is surely gone.
 
     It has the same size, time (to the nanosecond) and inode; on another drive the same name instead of the inode. Where
@@ -61,8 +54,7 @@ def _matches(new: dict[Position, FileStat], like: list[Candidate], roots: Roots)
         names = there(file.folder)
         return names is not None and file.name not in names
 
-    looks = {stat[:2] for stat in new.values()}
-    left = {file.id: file for file in like if (file.size, file.mtime_ns) in looks and is_gone(file)}
+    left = {file.id: file for file in alike if not file.is_missing and is_gone(file)}
     news = [_Seen(position, *stat) for position, stat in new.items()]
     found: dict[Position, Origin] = {}
     for key in (_same_file, _same_look, _same_name):

@@ -20,7 +20,9 @@ from ..db.connection import Row, Transaction
 from ..db.files import NewFiles
 from ..db.folders import FolderRow
 from ..models import FileStat
+from . import exchange
 from .absence import files_there
+from .exchange import Taken
 from .identity import new_ids
 from .mime import guess_mime
 from .origins import Origin, find_origins, take_along
@@ -49,10 +51,11 @@ class ScanProgress:
     folders: int = 0
     problems: int = 0
     errors: list[str] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)  # paths to be looked at again, together
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON members."""
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name != "unsettled"}
 
     def differences(self) -> dict[str, int]:
         """What has become of how many assets, as JSON members; one that moved is only that."""
@@ -64,6 +67,14 @@ class ScanProgress:
             "moved": self.moved,
         }
         return {name: count for name, count in counts.items() if count > 0}
+
+
+@dataclass
+class Found:
+    """What a scan leaves for its end: files that are ``gone``, and places that other files may have ``taken``."""
+
+    gone: list[Gone] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
 
 
 class Gone(NamedTuple):
@@ -113,12 +124,17 @@ def _former(before: FolderRow | None) -> tuple[str, ...] | None:
 
 
 async def write(
-    tx: Transaction, work: Sequence[FolderWork], roots: Roots, progress: ScanProgress, judge: Judge | None = None
-) -> list[Gone]:
+    tx: Transaction,
+    work: Sequence[FolderWork],
+    roots: Roots,
+    progress: ScanProgress,
+    found: Found,
+    judge: Judge | None = None,
+) -> None:
     """Apply the changes of these folders, compared with what the store says inside the transaction.
 
     With a ``judge`` only what is there to stay is applied, and files that have just moved are the same assets at once.
-    Answers the files that are not there any more: marking them is for when all has been looked at.
+    What can only be said when all has been looked at is added to ``found``.
     """
     whole = [item for item in work if item.listing.only is None]
     rows = await files.known_files(tx, [item.listing.path for item in whole])
@@ -130,6 +146,8 @@ async def write(
     if judge is not None:
         origins = await find_origins(tx, await asyncio.to_thread(_new_stats, work, changes), roots)
         held = await asyncio.to_thread(_hold_back, work, changes, judge, origins)
+    taken = await exchange.take_out(tx, changes)
+    held |= {item.listing.path for item, places in zip(work, taken, strict=True) if places}
     await asyncio.to_thread(_drop_vanished, work, changes, known, roots)
     await _store(tx, work, changes, held)
     await _retag(tx, whole, rows)
@@ -138,8 +156,9 @@ async def write(
         progress.created += len(change.new)
         progress.changed += len(change.changed)
         progress.returned += len(change.back)
-    found = zip(work, changes, strict=True)
-    return [Gone(item.listing.path, row.name, row.id) for item, change in found for row in change.gone]
+    for item, change, places in zip(work, changes, taken, strict=True):
+        found.gone += [Gone(item.listing.path, row.name, row.id) for row in change.gone]
+        found.taken += places
 
 
 def _known_files(rows: list[Row]) -> _Known:

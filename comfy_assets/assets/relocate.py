@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from ..db import files, moves, tags
-from ..db.connection import Transaction
+from ..db.connection import Database, Transaction
 from ..db.moves import Candidate, Move
 from ..models import MISSING_TAG
 from .matching import Spot, nearest, only_pairs, parts_of
@@ -22,7 +22,7 @@ Pair = tuple[Candidate, Candidate]  # a missing file, and the new one that it is
 
 
 @dataclass
-class _Plan:
+class Plan:
     """What to do: which moves, the assets to tag anew by former categories (JSON) and new tags, and new names."""
 
     moves: list[Move] = field(default_factory=list)
@@ -40,68 +40,89 @@ async def relocate(tx: Transaction, wanted: Sequence[Move], roots: Roots) -> int
         return 0
     at = {file.id: file for file in await moves.by_id(tx, [i for move in wanted for i in (move.old, move.new)])}
 
-    def plan() -> _Plan:
-        marks = _Marks(roots)
+    def plan() -> Plan:
+        marks = Marks(roots)
         return marks.plan((at[m.old], at[m.new]) for m in wanted if marks.is_untouched(at[m.new]))
 
-    return await _carry_out(tx, plan)
+    return await carry_out(tx, plan)
 
 
 async def rejoin_by_look(tx: Transaction, after_id: int, roots: Roots) -> int:
     """Find missing files among those added after ``after_id`` by what they look like; answers how many.
 
     It is the same file if size, time and inode are the same; where there are no inodes, if size, time and name are. On
-    another drive it is taken for it, and read once more, if it has the same size, time and path below the root. Of several
-    that it may be, none is taken. What a user deleted stays deleted under its new name.
+    another drive it is taken for it, and read once more, if it has the same size, time and path below the root. Of
+    several that it may be, none is taken. What a user deleted stays deleted under its new name.
     """
     olds, news = await moves.looking_alike(tx, after_id)
     if not olds:
         return 0
-    marks = _Marks(roots)
+    marks = Marks(roots)
     sure, likely = await asyncio.to_thread(_pairs_by_look, olds, news, marks)
-    moved = await _carry_out(tx, lambda: marks.plan([*sure, *likely]))
+    moved = await carry_out(tx, lambda: marks.plan([*sure, *likely]))
     await moves.read_again(tx, [old.id for old, new in likely if new.content_id is None])
     return moved
 
 
-async def rejoin_by_content(tx: Transaction, read: Sequence[int], roots: Roots, *, is_all_read: bool = False) -> int:
+async def rejoin_by_content(tx: Transaction, read: Sequence[int], roots: Roots) -> int:
     """Find missing files among those that were ``read`` for the first time, by what they hold; answers how many.
 
     Of several with equal content each goes where ``matching.nearest`` says. Those of which that cannot be said yet,
-    because one that is still unread may hold the same, are remembered; with ``is_all_read`` nothing is waited for.
+    because one that is still unread may hold the same, are remembered.
     """
     await moves.note_newcomers(tx, read)
-    contents = await moves.decidable(tx, is_all_read=is_all_read)
+    return await _decide(tx, await moves.decidable(tx, read), roots)
+
+
+async def rejoin_the_rest(db: Database, roots: Roots) -> int:
+    """Decide of all that is remembered still, since all has been read; answers how many missing files were found."""
+    moved = 0
+    while True:
+        async with db.transaction() as tx:
+            contents = await moves.undecided(tx)
+            if not contents:
+                await moves.forget_all_newcomers(tx)
+                return moved
+            moved += await _decide(tx, contents, roots)
+
+
+async def _decide(tx: Transaction, contents: Sequence[int], roots: Roots) -> int:
     if not contents:
         return 0
     olds, news = await moves.of_contents(tx, contents)
-    marks = _Marks(roots)
-    moved = await _carry_out(tx, lambda: marks.plan(_pairs_by_content(olds, news, marks)))
+    marks = Marks(roots)
+    moved = await carry_out(tx, lambda: marks.plan(_pairs_by_content(olds, news, marks)))
     await moves.forget_newcomers(tx, contents)
     return moved
 
 
-async def _carry_out(tx: Transaction, make_plan: Callable[[], _Plan]) -> int:
+async def carry_out(tx: Transaction, make_plan: Callable[[], Plan]) -> int:
+    """Make a plan, in a thread, and do what it says; answers how many moves that were."""
     # A renamed folder moves thousands of files: too much to think through on the event loop, or to write one by one.
     plan = await asyncio.to_thread(make_plan)
     if plan.moves:
         await moves.adopt_files(tx, plan.moves)
-        for (former, derived), ids in plan.alike.items():
-            await files.replace_place_tags(tx, ids, msgspec.json.decode(former, type=list[str]), derived)
-        await moves.rename_assets(tx, plan.names)
+        await dress(tx, plan)
     return len(plan.moves)
 
 
-class _Marks:
+async def dress(tx: Transaction, plan: Plan) -> None:
+    """Give assets the tags and names that their files' new places ask for."""
+    for (former, derived), ids in plan.alike.items():
+        await files.replace_place_tags(tx, ids, msgspec.json.decode(former, type=list[str]), derived)
+    await moves.rename_assets(tx, plan.names)
+
+
+class Marks:
     """What assets carry by their files' places, and what by somebody's wish. Blocks."""
 
     def __init__(self, roots: Roots) -> None:
         self._place_of = lru_cache(maxsize=None)(lambda folder: roots.place(Path(folder)))
         self._given = lru_cache(maxsize=None)(_given_tags)
 
-    def plan(self, pairs: Iterable[Pair]) -> _Plan:
+    def plan(self, pairs: Iterable[Pair]) -> Plan:
         """How to give the assets those files."""
-        plan = _Plan()
+        plan = Plan()
         for old, new in pairs:
             plan.moves.append(Move(old.id, new.id))
             plan.alike[old.categories, self._tags_at(new)].append(old.id)
@@ -111,18 +132,26 @@ class _Marks:
 
     def is_untouched(self, file: Candidate) -> bool:
         """Whether the asset is as the scanner made it."""
-        if file.user_metadata is not None or file.asset_name != file.name:
+        if not _is_bare(file):
             return False
         return set(msgspec.json.decode(file.tags, type=list[str])) == set(self._tags_at(file))
 
+    def is_plain(self, file: Candidate) -> bool:
+        """Whether nobody has given the asset anything, wherever its file is."""
+        return _is_bare(file) and not self._given(file.tags, file.categories)
+
     def spot(self, file: Candidate) -> Spot:
-        """The file's place, and whether somebody has given its asset anything."""
-        is_plain = file.user_metadata is None and not self._given(file.tags, file.categories)
-        return Spot(file.id, parts_of(file.folder), file.logical, file.name, is_plain)
+        """The file's place, for ``matching``."""
+        return Spot(file.id, parts_of(file.folder), file.logical, file.name, self.is_plain(file))
 
     def _tags_at(self, file: Candidate) -> tuple[str, ...]:
         place = self._place_of(file.folder)
         return place.tags_of(file.name) if place else ()
+
+
+def _is_bare(file: Candidate) -> bool:
+    """Whether nobody has given the asset anything but tags."""
+    return file.user_metadata is None and file.preview_id is None and file.asset_name == file.name
 
 
 def _given_tags(present: str, categories: str) -> set[str]:
@@ -131,7 +160,7 @@ def _given_tags(present: str, categories: str) -> set[str]:
     return found - tags.place_tags(found, msgspec.json.decode(categories, type=list[str])) - {MISSING_TAG}
 
 
-def _pairs_by_look(olds: list[Candidate], news: list[Candidate], marks: _Marks) -> tuple[list[Pair], list[Pair]]:
+def _pairs_by_look(olds: list[Candidate], news: list[Candidate], marks: Marks) -> tuple[list[Pair], list[Pair]]:
     """Which new file each missing one is: for sure, and in all likelihood."""
     news = [new for new in news if marks.is_untouched(new)]
     sure = _take(olds, news, _same_file) + _take(olds, news, _same_name)
@@ -165,7 +194,7 @@ def _may_be(old: Candidate, new: Candidate) -> bool:
     return old.id < new.id and new.may_be(old) and not holds_other
 
 
-def _pairs_by_content(olds: list[Candidate], news: list[Candidate], marks: _Marks) -> Iterable[Pair]:
+def _pairs_by_content(olds: list[Candidate], news: list[Candidate], marks: Marks) -> Iterable[Pair]:
     """Which new file each missing one is, by what they hold; a user's own files first."""
     at = {file.id: file for file in (*olds, *news)}
     spots: dict[int | None, list[Spot]] = defaultdict(list)

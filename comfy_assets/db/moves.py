@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..models import MISSING_TAG, SCANNED
+from ..models import MISSING_TAG, SCANNED, FileStat
 from . import files
 from .connection import Row, Transaction
 from .files import CHANGED, HASHED, NEW
@@ -26,8 +26,8 @@ class Candidate(NamedTuple):
     """A file, by the id of its asset, and what that carries.
 
     ``logical`` is the folder's path below the roots ("output/2024"). ``categories`` (those that claimed the folder when
-    it was last scanned) and ``tags`` are JSON arrays, ``user_metadata`` is a JSON object or None. ``content_id`` is None
-    where the content is not known.
+    it was last scanned) and ``tags`` are JSON arrays, ``user_metadata`` is a JSON object or None. ``content_id`` is
+    None where the content is not known.
     """
 
     id: int
@@ -43,6 +43,13 @@ class Candidate(NamedTuple):
     user_metadata: str | None
     tags: str
     categories: str
+    preview_id: int | None
+    is_missing: bool
+
+    @property
+    def stat(self) -> FileStat:
+        """What the file looked like when it was last looked at."""
+        return self.size, self.mtime_ns, self.inode
 
     def may_be(self, other: Candidate) -> bool:
         """Whether this file may become another asset's: a user's own never goes to another's, nor to everybody's."""
@@ -50,8 +57,8 @@ class Candidate(NamedTuple):
 
 
 _COLUMNS = """
-    f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, s.owner, a.name, a.user_metadata, s.tags,
-    d.categories
+    f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, s.owner, a.name, a.user_metadata,
+    s.tags, d.categories, a.preview_id, f.missing
 """
 _JOINED = """
     JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id
@@ -63,7 +70,7 @@ def _json(values: Iterable[int]) -> str:
 
 
 def _candidates(rows: list[Row]) -> list[Candidate]:
-    return [Candidate(*row) for row in rows]
+    return [Candidate._make((*row[:-1], bool(row[-1]))) for row in rows]
 
 
 async def by_id(tx: Transaction, ids: Iterable[int]) -> list[Candidate]:
@@ -91,15 +98,15 @@ async def looking_alike(tx: Transaction, after_id: int) -> tuple[list[Candidate]
     return _candidates(olds), _candidates(news)
 
 
-async def like(tx: Transaction, sizes: Iterable[int], mtimes_ns: Iterable[int]) -> list[Candidate]:
-    """Files that are taken to be there and have one of these sizes and times."""
-    return _candidates(
-        await tx.fetch_all(
-            f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.missing = 0"
-            " AND f.mtime_ns IN (SELECT value FROM json_each(?)) AND f.size IN (SELECT value FROM json_each(?))",
-            (_json(mtimes_ns), _json(sizes)),
-        )
+async def alike(tx: Transaction, stats: Iterable[FileStat]) -> list[Candidate]:
+    """All files that have the size and time of one of these, be they there or missing."""
+    looks = {stat[:2] for stat in stats}
+    rows = await tx.fetch_all(
+        f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.mtime_ns IN (SELECT value FROM json_each(?))"
+        " AND f.size IN (SELECT value FROM json_each(?))",
+        (_json({mtime_ns for _, mtime_ns in looks}), _json({size for size, _ in looks})),
     )
+    return [file for file in _candidates(rows) if file.stat[:2] in looks]
 
 
 async def read_again(tx: Transaction, ids: Sequence[int]) -> None:
@@ -123,6 +130,7 @@ async def scanned_since(tx: Transaction, after_id: int) -> list[int]:
     return [row[0] for row in rows]
 
 
+_MOST_AT_ONCE = 1000  # contents that are decided in one transaction, for which others who write have to wait
 _IS_DELETED = "EXISTS (SELECT 1 FROM trash WHERE asset_id = a.id)"
 
 
@@ -133,30 +141,45 @@ async def note_newcomers(tx: Transaction, ids: Sequence[int]) -> None:
         " WHERE id IN (SELECT value FROM json_each(?1)) AND content_id IS NOT NULL),"
         " wanted AS (SELECT content_id FROM held h WHERE EXISTS (SELECT 1 FROM assets a JOIN files f ON f.id = a.id"
         " WHERE a.content_id = h.content_id AND f.missing = 1))"
-        " INSERT OR IGNORE INTO newcomers (asset_id) SELECT id FROM assets"
+        " INSERT OR IGNORE INTO newcomers (asset_id, size) SELECT id, size FROM assets"
         " WHERE id IN (SELECT value FROM json_each(?1)) AND content_id IN (SELECT content_id FROM wanted)",
         (_json(ids),),
     )
 
 
-async def decidable(tx: Transaction, *, is_all_read: bool) -> list[int]:
-    """The contents of newcomers, unless a file that was never read may hold the same: it has the same size.
+async def decidable(tx: Transaction, read: Sequence[int]) -> list[int]:
+    """The contents of newcomers of which nothing more is to be expected, now that these files have been read.
 
-    With ``is_all_read`` nothing is waited for.
+    A file that was never read may hold any content of its size.
     """
-    rows = await tx.fetch_all(
-        "SELECT DISTINCT a.content_id, c.size FROM newcomers n JOIN assets a ON a.id = n.asset_id"
-        " JOIN contents c ON c.id = a.content_id"
+    sizes = await tx.fetch_all(
+        "SELECT DISTINCT size FROM files WHERE id IN (SELECT value FROM json_each(?))"
+        " AND size IN (SELECT size FROM newcomers)",
+        (_json(read),),
     )
-    if not rows or is_all_read:
-        return [row[0] for row in rows]
+    if not sizes:
+        return []
     unread = await tx.fetch_all(
         f"SELECT DISTINCT size FROM files WHERE state = {NEW} AND missing = 0"
         " AND size IN (SELECT value FROM json_each(?))",
-        (_json({row[1] for row in rows}),),
+        (_json(row[0] for row in sizes),),
     )
-    awaited = {row[0] for row in unread}
-    return [content_id for content_id, size in rows if size not in awaited]
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT a.content_id FROM newcomers n JOIN assets a ON a.id = n.asset_id"
+        " WHERE n.size IN (SELECT value FROM json_each(?)) AND a.content_id IS NOT NULL LIMIT ?",
+        (_json({row[0] for row in sizes} - {row[0] for row in unread}), _MOST_AT_ONCE),
+    )
+    return [row[0] for row in rows]
+
+
+async def undecided(tx: Transaction) -> list[int]:
+    """The contents of newcomers, some at a time."""
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT a.content_id FROM newcomers n JOIN assets a ON a.id = n.asset_id"
+        " WHERE a.content_id IS NOT NULL LIMIT ?",
+        (_MOST_AT_ONCE,),
+    )
+    return [row[0] for row in rows]
 
 
 async def of_contents(tx: Transaction, contents: Sequence[int]) -> tuple[list[Candidate], list[Candidate]]:
@@ -175,12 +198,17 @@ async def of_contents(tx: Transaction, contents: Sequence[int]) -> tuple[list[Ca
 
 
 async def forget_newcomers(tx: Transaction, contents: Sequence[int]) -> None:
-    """It is decided which assets those are that have these contents, or have no content any more."""
+    """It is decided which assets those are that have these contents."""
     await tx.execute(
         "DELETE FROM newcomers WHERE asset_id IN (SELECT n.asset_id FROM newcomers n JOIN assets a ON a.id = n.asset_id"
-        " WHERE a.content_id IS NULL OR a.content_id IN (SELECT value FROM json_each(?)))",
+        " WHERE a.content_id IN (SELECT value FROM json_each(?)))",
         (_json(contents),),
     )
+
+
+async def forget_all_newcomers(tx: Transaction) -> None:
+    """There is nothing left to decide: the content of those that are remembered is not known any more."""
+    await tx.execute("DELETE FROM newcomers")
 
 
 async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:

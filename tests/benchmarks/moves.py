@@ -1,8 +1,9 @@
 """Measure a scan after everything has moved: ``python tests/benchmarks/moves.py [--files N] [--equal M] [--rounds N]``.
 
 A base folder of N files, M of which have the content of another, is indexed and read; then it is renamed, or copied
-with new times and removed, and indexed and read again. Printed is how long that takes, beside the first time, the longest
-stall of the event loop, and how many assets are at the file that they were at before. Ends with status 1 if one is not.
+with new times and removed, and indexed and read again. Printed is how long that takes, beside the first time, the
+longest stall of the event loop, and how many assets are at the file that they were at before. Ends with status 1 if
+one is not.
 """
 
 from __future__ import annotations

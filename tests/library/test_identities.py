@@ -1,21 +1,28 @@
-"""Which asset a file is that has moved, where several have equal content: each keeps its id and what users gave it."""
+"""Which asset a file is that has moved, where it could be several: each keeps its id and what users have given it."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from comfy_assets_node.comfy_assets.assets import follow, hashing, settling
+from comfy_assets_node.comfy_assets.app import Services
+from comfy_assets_node.comfy_assets.assets import hashing, scanner
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import files
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.models import SCANNED
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-Marks = dict[str, tuple[str, str, dict[str, Any]]]  # by path below the roots: id, the user's tag, user metadata
+Marks = dict[str, tuple[str, str]]  # by path below the roots: the id, and where the user had found the file then
+SAME = b"the same"
 
 
 def folders_of(base: Path) -> HostFolders:
@@ -30,89 +37,213 @@ def folders_of(base: Path) -> HostFolders:
     )
 
 
-def write(path: Path, content: bytes, number: int) -> None:
-    """Write a file with a time of its own."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    os.utime(path, ns=(1, 1_600_000_000_123_456_700 + number * 1_000_000_000))
+class Shelf:
+    """A library whose folders are below a base that may change."""
 
+    def __init__(self, services: Services, host: MemoryHost, base: Path) -> None:
+        self.services, self.host, self.base = services, host, base
+        self._time_ns = 1_600_000_000_123_456_700
+        self.use(base)
 
-def copy_over(source: Path, target: Path) -> None:
-    """Copy a folder as downloads and plain copies do: with new times and inodes; then remove it."""
-    shutil.copytree(source, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
-    shutil.rmtree(source)
+    def use(self, base: Path) -> None:
+        """Have the folders below another base."""
+        self.base = base
+        self.host.current_folders = folders_of(base)
+        for kind in ("models/loras", "input", "output"):
+            (base / kind).mkdir(parents=True, exist_ok=True)
 
+    def write(self, relative: str, content: bytes) -> None:
+        """Write a file with a time of its own."""
+        path = self.base / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        self._time_ns += 1_000_000_000
+        os.utime(path, ns=(1, self._time_ns))
 
-async def mark(library: Any) -> Marks:
-    """Give each asset a tag and metadata that tell where its file lay then."""
-    db = library.services.db
-    async with db.transaction() as tx:
-        rows = await tx.fetch_all(
-            "SELECT f.id, d.logical || '/' || f.name FROM files f JOIN folders d ON d.id = f.folder_id"
+    def move(self, *pairs: tuple[str, str]) -> None:
+        """Move files or folders, all at once: what is to go where another lies goes there after that has gone."""
+        for number, (source, _) in enumerate(pairs):
+            (self.base / source).rename(self.base / f"output/.{number}")
+        for number, (_, target) in enumerate(pairs):
+            (self.base / target).parent.mkdir(parents=True, exist_ok=True)
+            (self.base / f"output/.{number}").rename(self.base / target)
+
+    async def scan(self, *, hash_files: bool = True) -> dict[str, Any]:
+        """Scan and, if asked for, read to the end; answers the status."""
+        indexer = self.services.indexer
+        indexer._hash_files = hash_files
+        task, _ = indexer.start_scan()
+        await task.done.wait()
+        await indexer.finish()
+        status = indexer.status()
+        assert status["status"] == "completed", status
+        return status
+
+    async def fill(self, contents: Mapping[str, bytes]) -> Marks:
+        """Write files that come one after another, read them, and have a user mark each."""
+        for relative, content in contents.items():
+            self.write(relative, content)
+            await self.scan()
+        await self.mark(*contents)
+        return await self.marks()
+
+    async def mark(self, *paths: str) -> None:
+        """Give assets, by path, a tag and metadata that tell where their file lies now."""
+        async with self.services.db.transaction() as tx:
+            for path in paths:
+                folder, _, name = path.rpartition("/")
+                row_id = await tx.fetch_value(
+                    "SELECT f.id FROM files f JOIN folders d ON d.id = f.folder_id WHERE d.logical = ? AND f.name = ?",
+                    (folder, name),
+                )
+                await files.retag(tx, [row_id], add=(f"at {path}",))
+                await tx.execute(
+                    "UPDATE assets SET user_metadata = json_object('at', ?) WHERE id = ?", (f"at {path}", row_id)
+                )
+
+    async def rows(self) -> list[tuple[str, str, bool, list[str], str | None]]:
+        """Of each asset: path below the roots, id, whether it is missing, tags, and the user's metadata."""
+        rows = await self.services.db.fetch_all(
+            "SELECT d.logical || '/' || f.name, a.uuid, f.missing, s.tags, a.user_metadata ->> '$.at' FROM files f"
+            " JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id"
+            " JOIN tag_sets s ON s.id = a.tag_set_id ORDER BY 1, f.missing"
         )
-        for row_id, path in rows:
-            await files.retag(tx, [row_id], add=(f"from {path}",))
-        await tx.execute_many(
-            "UPDATE assets SET user_metadata = json_object('from', ?2) WHERE id = ?1",
-            [(row[0], row[1]) for row in rows],
-        )
-    return await marks(library)
+        return [(path, uuid, bool(missing), msgspec.json.decode(tags), at) for path, uuid, missing, tags, at in rows]
+
+    async def marks(self, *, missing: bool = False) -> Marks:
+        """What the assets have whose files are there, or are missing."""
+        found: Marks = {}
+        for path, uuid, is_missing, tags, at in await self.rows():
+            own = [tag for tag in tags if tag.startswith("at ")]
+            assert own == ([at] if at else []) and ("missing" in tags) == is_missing
+            if is_missing == missing:
+                assert path not in found
+                found[path] = (uuid, at or "")
+        return found
 
 
-async def marks(library: Any) -> Marks:
-    """What the assets have whose files are there."""
-    found: Marks = {}
-    for asset in await library.assets(exclude_tags="missing"):
-        own = [tag for tag in asset["tags"] if tag.startswith("from ")]
-        assert len(own) <= 1
-        found[asset["file_path"]] = (asset["id"], own[0] if own else "", asset.get("user_metadata", {}))
-    return found
-
-
-async def opened(make_library: Callable[..., Any], base: Path, contents: Mapping[str, bytes]) -> tuple[Any, Marks]:
-    """A library whose folders are below ``base``, with files that came one after another; read and marked."""
+@pytest.fixture
+async def shelf(make_library: Callable[..., Any], tmp_path: Path) -> Shelf:
+    """An empty library below a base of its own."""
     library = await make_library(Config(scan_on_start=False))
-    library.host.current_folders = folders_of(base)
-    for kind in ("models/loras", "input", "output"):
-        (base / kind).mkdir(parents=True)
-    for number, (relative, content) in enumerate(contents.items()):
-        write(base / relative, content, number)
-        await library.scan()
-    return library, await mark(library)
+    return Shelf(library.services, library.host, tmp_path / "one")
 
 
-def moved_as(before: Marks, renames: Mapping[str, str]) -> Marks:
-    """What is to be where, after these paths have been renamed."""
+def moved_as(before: Marks, *pairs: tuple[str, str]) -> Marks:
+    """What is to be where, after these files have moved."""
+    renames = dict(pairs)
     return {renames.get(path, path): found for path, found in before.items()}
 
 
-SAME = b"the same"
-# Names are such that neither the order of ids nor that of names leads from the old paths to the new ones by itself.
+# The ways in which a base folder comes to be elsewhere: as the very same files, or as others, with or without their times.
+def renamed(source: Path, target: Path) -> None:
+    source.rename(target)
+
+
+def copied(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    shutil.rmtree(source)
+
+
+def copied_with_times(source: Path, target: Path) -> None:
+    shutil.copytree(source, target, copy_function=shutil.copy2)
+    for path in source.rglob("*"):
+        if path.is_file():
+            os.utime(target / path.relative_to(source), ns=(1, path.stat().st_mtime_ns))
+    shutil.rmtree(source)
+
+
+WAYS = (renamed, copied, copied_with_times)
+
+# The order of ids is not the order of names, which is not that of paths.
 EQUAL = {
-    "equal content under different names": ["output/b.png", "output/a.png", "output/c.png"],
-    "the same name in different folders": ["output/z/x.png", "output/a/x.png", "output/x.png", "output/a/z/x.png"],
-    "one name in several roots": ["output/x.png", "input/x.png", "models/x.png", "models/loras/x.png"],
+    "other names": ["output/b.png", "output/a.png", "output/c.png"],
+    "other folders": ["output/z/x.png", "output/a/x.png", "output/x.png", "output/a/z/x.png"],
+    "other roots": ["output/x.png", "input/x.png", "models/x.png", "models/loras/x.png"],
     "folders with equal names": ["output/a/b/x.png", "output/b/x.png", "output/b/a/x.png", "output/a/x.png"],
 }
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("paths", EQUAL.values(), ids=EQUAL)
 @pytest.mark.parametrize("batch", [1, 2, 1024])
 async def test_a_base_folder_elsewhere(
-    make_library: Callable[..., Any],
+    shelf: Shelf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    way: Callable[[Path, Path], None],
     paths: list[str],
     batch: int,
 ) -> None:
-    """ComfyUI was copied to another place; files are read, and so known again, some at a time."""
+    """ComfyUI was moved to another place; files are read, and so known again, some at a time."""
     monkeypatch.setattr(hashing, "_SMALL_BATCH", batch)
-    contents = {path: SAME for path in paths} | {"output/other.png": b"another!", "output/long.png": b"longer than it"}
-    library, before = await opened(make_library, tmp_path / "one", contents)
-    copy_over(tmp_path / "one", tmp_path / "two")
-    library.host.current_folders = folders_of(tmp_path / "two")
-    status = await library.scan()
-    assert await marks(library) == before
+    monkeypatch.setattr(scanner, "_BATCH_FOLDERS", batch)
+    contents = dict.fromkeys(paths, SAME) | {"output/other.png": b"another!", "output/long.png": b"longer than it"}
+    before = await shelf.fill(contents)
+    way(tmp_path / "one", tmp_path / "two")
+    shelf.use(tmp_path / "two")
+    status = await shelf.scan()
+    assert await shelf.marks() == before
+    assert await shelf.marks(missing=True) == {}
     assert status["moved"] == len(contents)
-    assert await library.assets(include_tags="missing") == []
-    assert await library.services.db.fetch_all("SELECT * FROM newcomers") == []
+    assert await shelf.services.db.fetch_all("SELECT * FROM newcomers") == []
+
+
+@pytest.mark.parametrize("way", [renamed, copied])
+@pytest.mark.parametrize("target", ["output/other", "input/deep/er/tree", "output/other/b", "models/loras/tree"])
+async def test_a_folder_elsewhere(shelf: Shelf, way: Callable[[Path, Path], None], target: str) -> None:
+    """Also where folders in it are called as it was, or is now."""
+    paths = ["x.png", "b/x.png", "tree/x.png", "b/tree/x.png", "tree/b/x.png", "tree/tree/x.png", "b/b/x.png"]
+    before = await shelf.fill({f"output/tree/{path}": SAME for path in reversed(paths)})
+    (shelf.base / target).parent.mkdir(parents=True, exist_ok=True)
+    way(shelf.base / "output/tree", shelf.base / target)
+    await shelf.scan()
+    assert await shelf.marks() == moved_as(before, *((f"output/tree/{path}", f"{target}/{path}") for path in paths))
+
+
+A, B, C, D = "output/a.png", "output/b.png", "output/c.png", "input/d.png"
+FEW = {B: SAME, A: SAME, D: b"another!"}
+
+# What is moved, and where each of the assets is then that had files in the first place.
+AT_ONCE: dict[str, tuple[list[tuple[str, str]], list[tuple[str, str]]]] = {
+    "one of two": ([(B, C)], [(B, C)]),
+    "one of two, to a folder": ([(A, "input/x/a.png")], [(A, "input/x/a.png")]),
+    "both, to other names": ([(A, "output/z.png"), (B, "output/y.png")], [(A, "output/z.png"), (B, "output/y.png")]),
+    "both, to another folder": ([(A, "input/a.png"), (B, "input/b.png")], [(A, "input/a.png"), (B, "input/b.png")]),
+    "names are exchanged": ([(A, B), (B, A)], [(A, B), (B, A)]),
+    "names of different files are exchanged": ([(A, D), (D, A)], [(A, D), (D, A)]),
+    "round a circle": ([(A, B), (B, D), (D, A)], [(A, B), (B, D), (D, A)]),
+    "one after the other": ([(A, B), (B, D), (D, C)], [(A, B), (B, D), (D, C)]),
+}
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+@pytest.mark.parametrize(("moves", "expected"), AT_ONCE.values(), ids=AT_ONCE)
+@pytest.mark.parametrize("batch", [1, 500])
+async def test_several_move_at_once(
+    shelf: Shelf,
+    monkeypatch: pytest.MonkeyPatch,
+    moves: list[tuple[str, str]],
+    expected: list[tuple[str, str]],
+    hashed: bool,
+    batch: int,
+) -> None:
+    monkeypatch.setattr(scanner, "_BATCH_FOLDERS", batch)
+    before = await shelf.fill(FEW)
+    if not hashed:
+        async with shelf.services.db.transaction() as tx:
+            await tx.execute("UPDATE files SET state = 0")
+            await tx.execute("UPDATE assets SET content_id = NULL")
+    shelf.move(*moves)
+    await shelf.scan(hash_files=hashed)
+    assert await shelf.marks() == moved_as(before, *expected)
+    assert await shelf.marks(missing=True) == {}
+    await shelf.scan()
+    assert await shelf.marks() == moved_as(before, *expected)
+    for asset in await names_and_files(shelf):
+        assert asset[0] == asset[1]
+
+
+async def names_and_files(shelf: Shelf) -> list[tuple[str, str]]:
+    rows = await shelf.services.db.fetch_all("SELECT a.name, f.name FROM assets a JOIN files f ON f.id = a.id")
+    return [tuple(row) for row in rows]
