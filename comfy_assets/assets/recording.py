@@ -20,9 +20,8 @@ from ..db.connection import Row, Transaction
 from ..db.files import NewFiles
 from ..db.folders import FolderRow
 from ..models import FileStat
-from . import exchange
 from .absence import files_there
-from .exchange import Taken
+from .exchange import Altered
 from .identity import new_ids
 from .mime import guess_mime
 from .origins import Origin, find_origins, take_along
@@ -71,10 +70,10 @@ class ScanProgress:
 
 @dataclass
 class Found:
-    """What a scan leaves for its end: files that are ``gone``, and places that other files may have ``taken``."""
+    """What a scan leaves for its end: files that are ``gone``, and places where something else lies than before."""
 
     gone: list[Gone] = field(default_factory=list)
-    taken: list[Taken] = field(default_factory=list)
+    altered: list[Altered] = field(default_factory=list)
 
 
 class Gone(NamedTuple):
@@ -146,19 +145,15 @@ async def write(
     if judge is not None:
         origins = await find_origins(tx, await asyncio.to_thread(_new_stats, work, changes), roots)
         held = await asyncio.to_thread(_hold_back, work, changes, judge, origins)
-    taken = await exchange.take_out(tx, changes)
-    held |= {item.listing.path for item, places in zip(work, taken, strict=True) if places}
     await asyncio.to_thread(_drop_vanished, work, changes, known, roots)
     await _store(tx, work, changes, held)
     await _retag(tx, whole, rows)
     progress.moved += await take_along(tx, origins, roots)
-    for change in changes:
+    for item, change in zip(work, changes, strict=True):
         progress.created += len(change.new)
-        progress.changed += len(change.changed)
         progress.returned += len(change.back)
-    for item, change, places in zip(work, changes, taken, strict=True):
         found.gone += [Gone(item.listing.path, row.name, row.id) for row in change.gone]
-        found.taken += places
+        found.altered += [Altered(row.id, row.stat, stat) for row, stat in change.changed]
 
 
 def _known_files(rows: list[Row]) -> _Known:
@@ -225,7 +220,8 @@ async def _store(tx: Transaction, work: Sequence[FolderWork], changes: list[Chan
         folder_ids.update(await folders.add(tx, parts))
     await _insert(tx, work, changes, folder_ids)
     await _update(tx, changes)
-    incomplete = {item.listing.path for item, change in zip(work, changes, strict=True) if change.gone} | held
+    left = {item.listing.path for item, change in zip(work, changes, strict=True) if change.gone or change.changed}
+    incomplete = left | held
     await folders.set_fingerprints(
         tx, [(row.path, None if row.path in incomplete else row.fingerprint) for row in whole]
     )
@@ -269,12 +265,7 @@ def _new_files(
 
 
 async def _update(tx: Transaction, changes: list[Changes]) -> None:
-    changed = [(row, stat) for change in changes for row, stat in change.changed]
-    if changed:
-        now = now_ms()
-        await files.mark_changed(tx, [(row.id, *stat) for row, stat in changed], now)
     back = [row.id for change in changes for row, _ in change.back]
-    back += [row.id for row, _ in changed if row.missing]
     if back:
         await files.mark_present(tx, back)
     renumbered = [(row.id, stat[2]) for change in changes for row, stat in (*change.renumbered, *change.back)]

@@ -137,8 +137,8 @@ class Marks:
         return set(msgspec.json.decode(file.tags, type=list[str])) == set(self._tags_at(file))
 
     def is_plain(self, file: Candidate) -> bool:
-        """Whether nobody has given the asset anything, wherever its file is."""
-        return _is_bare(file) and not self._given(file.tags, file.categories)
+        """Whether nobody has given the asset anything, or made use of it, wherever its file is."""
+        return _is_bare(file) and not file.is_used and not self._given(file.tags, file.categories)
 
     def spot(self, file: Candidate) -> Spot:
         """The file's place, for ``matching``."""

@@ -226,8 +226,9 @@ class Scanner:
             ids = await self._still_gone(tx, run)
             ids += [row[5] for row in await files.known_files(tx, gone) if not row[6]] if gone else []
             missing = await files.mark_missing(tx, ids) if ids else 0
-            exchange = await settle(tx, run.found.taken, run.last_id if run.judge is None else before_recent, roots)
-            moved = exchange.found
+            after_id = run.last_id if run.judge is None else before_recent
+            outcome = await settle(tx, run.found.altered, after_id, roots)
+            moved = outcome.found
             if await files.missing_count(tx):
                 moved += await rejoin_by_look(tx, run.last_id, roots)
             if missing and run.judge is not None:
@@ -235,10 +236,11 @@ class Scanner:
                 moved += await rejoin_by_content(tx, copies, roots)
             await references.settle(tx)
             await tags.drop_unused_sets(tx)
-        run.progress.missing += exchange.missing
-        run.progress.missing += missing if run.judge is None else missing - moved - len({*ids} & {*exchange.arrived})
-        run.progress.changed += exchange.changed + len(exchange.arrived)
-        run.progress.unsettled += exchange.unsettled
+        run.progress.missing += outcome.missing
+        run.progress.missing += missing if run.judge is None else missing - moved - len({*ids} & {*outcome.arrived})
+        run.progress.changed += outcome.changed + len(outcome.arrived)
+        run.progress.created += outcome.created
+        run.progress.unsettled += outcome.unsettled
         run.progress.moved += moved
         run.progress.problems, run.progress.errors = run.report.problems, run.report.told
 

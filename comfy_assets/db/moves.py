@@ -27,7 +27,7 @@ class Candidate(NamedTuple):
 
     ``logical`` is the folder's path below the roots ("output/2024"). ``categories`` (those that claimed the folder when
     it was last scanned) and ``tags`` are JSON arrays, ``user_metadata`` is a JSON object or None. ``content_id`` is
-    None where the content is not known.
+    None where the content is not known; ``is_used`` where a workflow version or a share refers to the asset.
     """
 
     id: int
@@ -44,6 +44,7 @@ class Candidate(NamedTuple):
     tags: str
     categories: str
     preview_id: int | None
+    is_used: bool
     is_missing: bool
 
     @property
@@ -58,7 +59,8 @@ class Candidate(NamedTuple):
 
 _COLUMNS = """
     f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, s.owner, a.name, a.user_metadata,
-    s.tags, d.categories, a.preview_id, f.missing
+    s.tags, d.categories, a.preview_id,
+    EXISTS (SELECT 1 FROM asset_uses u WHERE u.asset_id = a.id), f.missing
 """
 _JOINED = """
     JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id
@@ -70,7 +72,7 @@ def _json(values: Iterable[int]) -> str:
 
 
 def _candidates(rows: list[Row]) -> list[Candidate]:
-    return [Candidate._make((*row[:-1], bool(row[-1]))) for row in rows]
+    return [Candidate._make((*row[:-2], bool(row[-2]), bool(row[-1]))) for row in rows]
 
 
 async def by_id(tx: Transaction, ids: Iterable[int]) -> list[Candidate]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from blake3 import blake3
 from comfy_assets_node.comfy_assets.app import Services
-from comfy_assets_node.comfy_assets.assets import hashing, scanner
+from comfy_assets_node.comfy_assets.assets import hashing, scanner, settling, walker
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import files
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
-from comfy_assets_node.comfy_assets.models import SCANNED
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -247,3 +249,146 @@ async def test_several_move_at_once(
 async def names_and_files(shelf: Shelf) -> list[tuple[str, str]]:
     rows = await shelf.services.db.fetch_all("SELECT a.name, f.name FROM assets a JOIN files f ON f.id = a.id")
     return [tuple(row) for row in rows]
+
+
+LOST = "output/.replaced/"
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """Files that move to where others are, of assets that somebody has marked or nobody has; and what is where then.
+
+    Places and assets are told by the letters of their first paths; ``written`` are files that are written anew.
+    """
+
+    moves: str
+    marked: str
+    there: str
+    missing: str
+    written: str = ""
+
+
+PLACES = {"a": A, "b": B, "c": C, "d": D, "k": "output/kept/a.png", "~": "output/a.png~", "%": "output/a.bak"}
+REPLACED = {
+    "written over, both marked": Replaced("ab", "ab", there="ba cc", missing="bb"),
+    "written over, that alone marked": Replaced("ab", "b", there="bb cc", missing="aa"),
+    "written over, the other marked": Replaced("ab", "a", there="ba cc", missing="bb"),
+    "written over, none marked": Replaced("ab", "", there="ba cc", missing="bb"),
+    "the first of a row is gone": Replaced("bc ab", "abc", there="cb ba", missing="cc"),
+    "a row whose end alone is marked": Replaced("bc ab", "c", there="cc ba", missing="bb"),
+    "a row whose beginning alone is marked": Replaced("bc ab", "a", there="cb ba", missing="cc"),
+    "the name is used anew": Replaced("ak", "abc", written="a", there="ka a- bb cc", missing=""),
+    "the name is used anew by nobody's file": Replaced("ak", "", written="a", there="ka a- bb cc", missing=""),
+    "a row at whose end a name is used anew": Replaced("bk ab", "abc", written="a", there="kb ba a- cc", missing=""),
+    "another has moved and its name is used anew": Replaced("ab", "ab", written="a", there="ba a- cc", missing="bb"),
+    "a program keeps what was there before": Replaced("a~", "abc", written="a", there="aa ~- bb cc", missing=""),
+    "a program keeps it with another suffix": Replaced("a%", "abc", written="a", there="aa %- bb cc", missing=""),
+    "kept again": Replaced("a~", "a", written="a", there="aa ~- bb cc", missing=""),
+    "written over in place": Replaced("", "abc", written="a", there="aa bb cc", missing=""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REPLACED.values(), ids=REPLACED)
+@pytest.mark.parametrize("has_inodes", [True, False])
+async def test_files_in_the_places_of_others(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, case: Replaced, has_inodes: bool
+) -> None:
+    if not has_inodes:
+        without_inodes(monkeypatch)
+    contents = {PLACES[letter]: letter.encode() * 100 for letter in "abc"}
+    for path, content in contents.items():
+        shelf.write(path, content)
+    await shelf.scan()
+    ids = {letter: (await shelf.marks())[PLACES[letter]][0] for letter in "abc"}
+    await shelf.mark(*(PLACES[letter] for letter in case.marked))
+    for source, target in (tuple(move) for move in case.moves.split()):
+        (shelf.base / PLACES[target]).parent.mkdir(exist_ok=True)
+        (shelf.base / PLACES[source]).replace(shelf.base / PLACES[target])
+    for letter in case.written:
+        shelf.write(PLACES[letter], b"new")
+    await shelf.scan()
+
+    def expected(text: str) -> dict[str, str | None]:
+        return {place: ids.get(asset) for place, asset in (tuple(pair) for pair in text.split())}
+
+    for _ in range(2):
+        there, missing = await shelf.marks(), await shelf.marks(missing=True)
+        found = {letter: there[path][0] for letter, path in PLACES.items() if path in there}
+        assert {i if i in ids.values() else None for i in found.values()} == {*expected(case.there).values()}
+        assert {k: v if v in ids.values() else None for k, v in found.items()} == expected(case.there)
+        assert {i for i, _ in missing.values()} == {*expected(case.missing).values()}
+        for asset_id, mark in (*there.values(), *missing.values()):
+            letter = next((letter for letter, known in ids.items() if known == asset_id), "-")
+            assert mark == (f"at {PLACES[letter]}" if letter in case.marked else "")
+        assert await hashes(shelf) == {
+            path: blake3((shelf.base / path).read_bytes()).digest() for path in await shelf.marks()
+        }
+        await shelf.scan()
+
+
+def without_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have listings tell no inodes, as on Windows."""
+    for module in (walker, settling):
+        real = module.file_stat
+        monkeypatch.setattr(module, "file_stat", lambda info, real=real: (*real(info)[:2], 0))
+
+
+async def hashes(shelf: Shelf) -> dict[str, bytes]:
+    """By path below the roots, what the files hold that are there."""
+    rows = await shelf.services.db.fetch_all(
+        "SELECT d.logical || '/' || f.name, c.hash FROM files f JOIN folders d ON d.id = f.folder_id"
+        " JOIN assets a ON a.id = f.id JOIN contents c ON c.id = a.content_id WHERE f.missing = 0"
+    )
+    return dict(rows)
+
+
+# What may lie in a tree, and in which order it came there.
+TREES = st.dictionaries(
+    st.builds(
+        lambda folders, name: "/".join((*folders, name)),
+        st.lists(st.sampled_from(["a", "b", "tree", "other"]), max_size=3),
+        st.sampled_from(["x.png", "y.png", "z.png"]),
+    ),
+    st.sampled_from([b"one", b"two", b"another", b"a longer one"]),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    contents=TREES,
+    target=st.sampled_from(["", "output/other", "output/x.png", "input/other/tree"]),
+    way=st.sampled_from(WAYS),
+    batch=st.sampled_from([1, 3, 1024]),
+)
+def test_whatever_moves_as_a_whole_stays_what_it_was(
+    contents: dict[str, bytes], target: str, way: Callable[[Path, Path], None], batch: int
+) -> None:
+    """A tree, or all of the base folder when ``target`` is empty, with whatever files in it are equal."""
+
+    async def check() -> None:
+        with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hashing, "_SMALL_BATCH", batch)
+            patch.setattr(scanner, "_BATCH_FOLDERS", batch)
+            one, two = Path(scratch) / "one", Path(scratch) / "two"
+            host = MemoryHost(Path(scratch) / "store", HostFolders(()))
+            services = Services(host, Config(scan_on_start=False))
+            await services.start()
+            try:
+                shelf = Shelf(services, host, one)
+                before = await shelf.fill({f"output/tree/{path}": content for path, content in contents.items()})
+                if target:
+                    (one / target).parent.mkdir(parents=True, exist_ok=True)
+                    way(one / "output/tree", one / target)
+                    before = {path.replace("output/tree", target, 1): found for path, found in before.items()}
+                else:
+                    way(one, two)
+                    shelf.use(two)
+                await shelf.scan()
+                assert await shelf.marks() == before
+                assert await shelf.marks(missing=True) == {}
+            finally:
+                await services.stop()
+
+    asyncio.run(check())
