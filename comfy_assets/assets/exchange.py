@@ -145,8 +145,10 @@ class _Plan:
         self.changed = [i for i in rest if i not in gone]
 
     def arrived_pairs(self) -> list[Pair]:
-        """The files that have come to others' places, each with the one that had been there."""
-        return [(self.known[file], self.known[place]) for place, file in self.arrivals.items()]
+        """The files that have come to others' places, each with the place, whatever that held before."""
+        return [
+            (self.known[file], self.known[place]._replace(content_id=None)) for place, file in self.arrivals.items()
+        ]
 
     def _fates(self) -> dict[int, _Fate]:
         """What has become of each place at which another file may be: it is not while that is where it was."""

@@ -25,8 +25,8 @@ class Spot(NamedTuple):
 
 
 def parts_of(folder: str) -> tuple[str, ...]:
-    """The parts of a folder's path, on whatever system it was written, the innermost first."""
-    return tuple(reversed(re.split(r"[\\/]", folder)))
+    """The parts of a folder's path, on whatever system it was written, case-folded, the innermost first."""
+    return tuple(reversed(re.split(r"[\\/]", folder.casefold())))
 
 
 def only_pairs(
@@ -43,11 +43,11 @@ def only_pairs(
 def nearest(olds: Sequence[Spot], news: Sequence[Spot]) -> list[tuple[Spot, Spot]]:
     """A new file for each missing one, as far as there are, all of them of equal content.
 
-    Those at the same path below the root go first, then those of the same name, then any; among these those whose
-    folders' paths end alike, the more alike the sooner.
+    Those at the same path below the root go first, then those of the same name, in both cases as it is spelled before
+    as it reads in any case; then any. Among these go first those whose folders' paths end alike, the more the sooner.
     """
     pairs: list[tuple[Spot, Spot]] = []
-    for key in (_path, _name, _nothing):
+    for key in (_path, _folded_path, _name, _folded_name, _nothing):
         for some_olds, some_news in list(_by_key(olds, news, key, key)):
             pairs += _by_ends(some_olds, some_news)
         olds, news = _left(olds, news, pairs)
@@ -58,8 +58,16 @@ def _path(spot: Spot) -> Hashable:
     return spot.logical, spot.name
 
 
+def _folded_path(spot: Spot) -> Hashable:
+    return spot.logical.casefold(), spot.name.casefold()
+
+
 def _name(spot: Spot) -> Hashable:
     return spot.name
+
+
+def _folded_name(spot: Spot) -> Hashable:
+    return spot.name.casefold()
 
 
 def _nothing(_: Spot) -> Hashable:

@@ -16,6 +16,7 @@ from ..db.connection import Database, Transaction
 from ..db.moves import Candidate, Move
 from ..models import MISSING_TAG
 from .matching import Spot, nearest, only_pairs, parts_of
+from .mime import guess_mime
 from .roots import Roots
 
 Pair = tuple[Candidate, Candidate]  # a missing file, and the new one that it is
@@ -23,11 +24,12 @@ Pair = tuple[Candidate, Candidate]  # a missing file, and the new one that it is
 
 @dataclass
 class Plan:
-    """What to do: which moves, the assets to tag anew by former categories (JSON) and new tags, and new names."""
+    """What to do: which moves, the assets to tag anew by former categories (JSON) and new tags, new names and types."""
 
     moves: list[Move] = field(default_factory=list)
     alike: dict[tuple[str, tuple[str, ...]], list[int]] = field(default_factory=lambda: defaultdict(list))
     names: list[tuple[int, str]] = field(default_factory=list)
+    types: list[tuple[int, str]] = field(default_factory=list)
 
 
 async def relocate(tx: Transaction, wanted: Sequence[Move], roots: Roots) -> int:
@@ -50,9 +52,10 @@ async def relocate(tx: Transaction, wanted: Sequence[Move], roots: Roots) -> int
 async def rejoin_by_look(tx: Transaction, after_id: int, roots: Roots) -> int:
     """Find missing files among those added after ``after_id`` by what they look like; answers how many.
 
-    It is the same file if size, time and inode are the same; where there are no inodes, if size, time and name are. On
-    another drive it is taken for it, and read once more, if it has the same size, time and path below the root. Of
-    several that it may be, none is taken. What a user deleted stays deleted under its new name.
+    It is the same file if size, time and inode are the same; where there are no inodes, if size, time and name are, in
+    whatever case that is written. On another drive it is taken for it, and read once more, if it has the same size,
+    time and path below the root. Of several that it may be, none is taken. What a user deleted stays deleted under its
+    new name.
     """
     olds, news = await moves.looking_alike(tx, after_id)
     if not olds:
@@ -107,10 +110,11 @@ async def carry_out(tx: Transaction, make_plan: Callable[[], Plan]) -> int:
 
 
 async def dress(tx: Transaction, plan: Plan) -> None:
-    """Give assets the tags and names that their files' new places ask for."""
+    """Give assets the tags, names and types that their files' new places ask for."""
     for (former, derived), ids in plan.alike.items():
         await files.replace_place_tags(tx, ids, msgspec.json.decode(former, type=list[str]), derived)
     await moves.rename_assets(tx, plan.names)
+    await moves.set_types(tx, plan.types)
 
 
 class Marks:
@@ -128,6 +132,8 @@ class Marks:
             plan.alike[old.categories, self._tags_at(new)].append(old.id)
             if old.asset_name == old.name != new.name:
                 plan.names.append((old.id, new.name))
+            if (mime_type := _type_at(old, new)) != old.mime_type:
+                plan.types.append((old.id, mime_type))
         return plan
 
     def is_untouched(self, file: Candidate) -> bool:
@@ -151,7 +157,19 @@ class Marks:
 
 def _is_bare(file: Candidate) -> bool:
     """Whether nobody has given the asset anything but tags."""
-    return file.user_metadata is None and file.preview_id is None and file.asset_name == file.name
+    has_own_type = file.content_id is None and file.mime_type != guess_mime(file.name)
+    return file.user_metadata is None and file.preview_id is None and file.asset_name == file.name and not has_own_type
+
+
+def _type_at(old: Candidate, new: Candidate) -> str:
+    """The type of a file that has moved, which is told by its content, a user, or else its name."""
+    if old.content_id is None:
+        is_guessed = old.mime_type == guess_mime(old.name)
+    else:
+        is_guessed = new.content_id not in (None, old.content_id)
+    if not is_guessed:
+        return old.mime_type
+    return new.mime_type if new.content_id is not None else guess_mime(new.name)
 
 
 def _given_tags(present: str, categories: str) -> set[str]:
@@ -181,7 +199,7 @@ def _same_file(file: Candidate) -> object:
 
 
 def _same_name(file: Candidate) -> object:
-    return None if file.inode else (file.size, file.mtime_ns, file.name)
+    return None if file.inode else (file.size, file.mtime_ns, file.name.casefold())
 
 
 def _same_path(file: Candidate) -> object:

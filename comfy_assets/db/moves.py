@@ -38,6 +38,7 @@ class Candidate(NamedTuple):
     logical: str
     name: str
     content_id: int | None
+    mime_type: str
     owner: str
     asset_name: str
     user_metadata: str | None
@@ -58,8 +59,8 @@ class Candidate(NamedTuple):
 
 
 _COLUMNS = """
-    f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, s.owner, a.name, a.user_metadata,
-    s.tags, d.categories, a.preview_id,
+    f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, a.mime_type, s.owner, a.name,
+    a.user_metadata, s.tags, d.categories, a.preview_id,
     EXISTS (SELECT 1 FROM asset_uses u WHERE u.asset_id = a.id), f.missing
 """
 _JOINED = """
@@ -228,7 +229,7 @@ async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
         "UPDATE assets SET job_id = coalesce(job_id, (SELECT job_id FROM assets WHERE id = ?1)) WHERE id = ?2", pairs
     )
     rows = await tx.fetch_all(
-        "SELECT f.id, f.folder_id, f.name, f.size, f.mtime_ns, f.inode, f.state, a.content_id, a.mime_type"
+        "SELECT f.id, f.folder_id, f.name, f.size, f.mtime_ns, f.inode, f.state, a.content_id"
         " FROM files f JOIN assets a ON a.id = f.id WHERE f.id IN (SELECT value FROM json_each(?))",
         (_json(old_of),),
     )
@@ -238,13 +239,16 @@ async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
         f" error = NULL, state = CASE WHEN ?7 = {HASHED} THEN {HASHED} ELSE state END WHERE id = ?1",
         [(old_of[row[0]], *row[1:7]) for row in rows],
     )
-    # What the file itself has told of its type goes before what its name lets guess.
     await tx.execute_many(
-        "UPDATE assets SET content_id = coalesce(?2, content_id), mime_type ="
-        " CASE WHEN content_id IS NULL OR ?2 IS NOT NULL THEN ?3 ELSE mime_type END WHERE id = ?1",
-        [(old_of[row[0]], row[7], row[8]) for row in rows],
+        "UPDATE assets SET content_id = coalesce(?2, content_id) WHERE id = ?1",
+        [(old_of[row[0]], row[7]) for row in rows],
     )
     await files.retag(tx, list(old_of.values()), remove=(MISSING_TAG,))
+
+
+async def set_types(tx: Transaction, types: Sequence[tuple[int, str]]) -> None:
+    """Give assets other MIME types, by id."""
+    await tx.execute_many("UPDATE assets SET mime_type = ?2 WHERE id = ?1", types)
 
 
 async def rename_assets(tx: Transaction, names: Sequence[tuple[int, str]]) -> None:

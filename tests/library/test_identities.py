@@ -137,7 +137,7 @@ def moved_as(before: Marks, *pairs: tuple[str, str]) -> Marks:
     return {renames.get(path, path): found for path, found in before.items()}
 
 
-# The ways in which a base folder comes to be elsewhere: as the very same files, or as others, with or without their times.
+# How a base folder comes to be elsewhere: as the very same files, or as others, with or without their times.
 def renamed(source: Path, target: Path) -> None:
     source.rename(target)
 
