@@ -137,10 +137,14 @@ class _Plan:
         undecided = [i for i, fate in fates.items() if fate == "unsettled"]
         self.unsettled = [self._path(i) for place in undecided for i in (place, self._origins[place])]
         self.arrivals = {i: self._origins[i] for i, fate in fates.items() if fate == "moved"}
-        self.found = self._find([file for file in alike if file.id > after_id], set(undecided))
+        new = [file for file in alike if file.id > after_id and file.id not in self.stats]
+        self.found = self._find(new, set(undecided))
         self.lost = self._lose()
         gone = {*self.arrivals.values(), *(old.id for old, _ in self.found)}
         rest = [i for i in self.stats if i not in self.arrivals and fates.get(i) != "unsettled"]
+        # A job's output that is gone, and nowhere, is not what another job makes under its name.
+        self.lost += [i for i in rest if i not in gone and known[i].is_missing and known[i].is_made]
+        gone.update(self.lost)
         self.new = [i for i in rest if i in gone]
         self.changed = [i for i in rest if i not in gone]
 

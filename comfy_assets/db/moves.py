@@ -27,7 +27,8 @@ class Candidate(NamedTuple):
 
     ``logical`` is the folder's path below the roots ("output/2024"). ``categories`` (those that claimed the folder when
     it was last scanned) and ``tags`` are JSON arrays, ``user_metadata`` is a JSON object or None. ``content_id`` is
-    None where the content is not known; ``is_used`` where a workflow version or a share refers to the asset.
+    None where the content is not known; ``is_made`` where a job has made it, ``is_used`` where a workflow
+    version or a share refers to the asset.
     """
 
     id: int
@@ -45,6 +46,7 @@ class Candidate(NamedTuple):
     tags: str
     categories: str
     preview_id: int | None
+    is_made: bool
     is_used: bool
     is_missing: bool
 
@@ -60,7 +62,7 @@ class Candidate(NamedTuple):
 
 _COLUMNS = """
     f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, a.mime_type, s.owner, a.name,
-    a.user_metadata, s.tags, d.categories, a.preview_id,
+    a.user_metadata, s.tags, d.categories, a.preview_id, a.job_id IS NOT NULL,
     EXISTS (SELECT 1 FROM asset_uses u WHERE u.asset_id = a.id), f.missing
 """
 _JOINED = """
@@ -73,7 +75,7 @@ def _json(values: Iterable[int]) -> str:
 
 
 def _candidates(rows: list[Row]) -> list[Candidate]:
-    return [Candidate._make((*row[:-2], bool(row[-2]), bool(row[-1]))) for row in rows]
+    return [Candidate._make((*row[:-3], *map(bool, row[-3:]))) for row in rows]
 
 
 async def by_id(tx: Transaction, ids: Iterable[int]) -> list[Candidate]:

@@ -16,10 +16,12 @@ import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.comfy_assets.assets import hashing, scanner, settling, walker
+from comfy_assets_node.comfy_assets.assets.scanner import Wanted
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import files
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.tasks.cancel import CancelToken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -251,9 +253,6 @@ async def names_and_files(shelf: Shelf) -> list[tuple[str, str]]:
     return [tuple(row) for row in rows]
 
 
-LOST = "output/.replaced/"
-
-
 @dataclass(frozen=True)
 class Replaced:
     """Files that move to where others are, of assets that somebody has marked or nobody has; and what is where then.
@@ -283,7 +282,6 @@ REPLACED = {
     "another has moved and its name is used anew": Replaced("ab", "ab", written="a", there="ba a- cc", missing="bb"),
     "a program keeps what was there before": Replaced("a~", "abc", written="a", there="aa ~- bb cc", missing=""),
     "a program keeps it with another suffix": Replaced("a%", "abc", written="a", there="aa %- bb cc", missing=""),
-    "kept again": Replaced("a~", "a", written="a", there="aa ~- bb cc", missing=""),
     "written over in place": Replaced("", "abc", written="a", there="aa bb cc", missing=""),
 }  # fmt: skip
 
@@ -340,6 +338,31 @@ async def hashes(shelf: Shelf) -> dict[str, bytes]:
         " JOIN assets a ON a.id = f.id JOIN contents c ON c.id = a.content_id WHERE f.missing = 0"
     )
     return dict(rows)
+
+
+@pytest.mark.parametrize("is_link", [False, True])
+async def test_what_one_place_alone_does_not_tell_waits_for_the_other(shelf: Shelf, is_link: bool) -> None:
+    """A file that looks as another did is that one if it is not there any more; else they are links of one file."""
+    before = await shelf.fill({A: b"one", B: b"two!"})
+    if is_link:
+        (shelf.base / B).unlink()
+        os.link(shelf.base / A, shelf.base / B)
+    else:
+        shelf.move((A, B), (B, A))
+
+    async def look(*paths: str) -> list[str]:
+        wanted = Wanted()
+        for path in paths:
+            wanted.add(str(shelf.base / path))
+        progress = await shelf.services.indexer.scanner.look(wanted, lambda *_: True, CancelToken())
+        return progress.unsettled
+
+    both = [str(shelf.base / B), str(shelf.base / A)]
+    known = await shelf.services.db.fetch_all("SELECT * FROM files")
+    assert await look(B) == ([] if is_link else both)
+    assert (await shelf.services.db.fetch_all("SELECT * FROM files") == known) is not is_link
+    assert await look(A, B) == []
+    assert await shelf.marks() == (before if is_link else moved_as(before, (A, B), (B, A)))
 
 
 # What may lie in a tree, and in which order it came there.

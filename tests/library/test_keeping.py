@@ -297,6 +297,25 @@ async def test_the_next_output_takes_the_name_of_one_that_is_gone(
     assert len(await library.assets()) == 2
 
 
+async def test_an_output_takes_the_name_of_a_missing_one_before_its_job_is_known(
+    library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan may see it first."""
+    monkeypatch.setattr(intake, "IDLE_S", 0.01)
+    asset = await give(library, await make(library, JOB, "a_00001_.png", png(1), 1))
+    (library.base / "output/a_00001_.png").unlink()
+    await library.scan()
+    written(library, "output/a_00001_.png", png(2), 2)
+    await library.scan()
+    new = await at(library, "output/a_00001_.png")
+    assert new["id"] != asset["id"] and not has_all(new)
+    assert has_all(await library.get(f"/api/assets/{asset['id']}"))
+    written(library, "output/back.png", png(1), 3)
+    await library.scan()
+    after = await at(library, "output/back.png")
+    assert after["id"] == asset["id"] and has_all(after)
+
+
 async def test_a_node_that_writes_the_same_file_again_and_again(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is one asset while nobody gives it anything."""
     monkeypatch.setattr(intake, "IDLE_S", 0.01)
