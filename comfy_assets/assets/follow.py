@@ -187,13 +187,19 @@ class _Following:
         self._watches.retry()
         self._sweep_at = now + min(max(SWEEP_S, SWEEP_SHARE * (now - began)), LONGEST_SWEEP_S)
 
+    def _hear_again(self, paths: list[str]) -> None:
+        for path in paths:
+            self._settling.hear(path, glance(path))
+
     def _rest(self, began: float) -> float:
         now = time.monotonic()
         self._look_at = now + min(REST_SHARE * (now - began), LONGEST_REST_S)
         return now
 
     async def _tell(self, progress: ScanProgress) -> None:
-        """Tell pages what has changed, and have read what is new."""
+        """Tell pages what has changed, have read what is new, and look again at what could not be taken in."""
+        if progress.unsettled:
+            await asyncio.to_thread(self._hear_again, progress.unsettled)
         counts = progress.differences()
         if counts:
             self._host.emit("assets.changed", counts)

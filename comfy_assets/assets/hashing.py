@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..clock import now_ms
-from ..db import contents, files, references, tags
+from ..db import contents, files, moves, references, tags
 from ..db.connection import Database
 from ..db.contents import Hashed, Unreadable
 from ..host.base import Host
@@ -22,7 +22,7 @@ from ..models import FileStat, Pending
 from ..tasks.cancel import Cancelled, CancelToken
 from .gate import WorkGate
 from .hasher import SMALL_FILE, read_file
-from .relocate import relocate
+from .relocate import rejoin_by_content, rejoin_the_rest
 from .roots import Roots
 from .walker import extended, file_stat
 
@@ -108,6 +108,7 @@ class HashRun:
             changed += await self._pass(self._hash_large, small=False, batch=_LARGE_BATCH)
             if not changed:
                 break
+        self.progress.moved += await rejoin_the_rest(self._db, await self._roots())
         async with self._db.transaction() as tx:
             await tags.drop_unused_sets(tx)
 
@@ -177,6 +178,9 @@ class HashRun:
             return Unreadable(file.id, type(error).__name__)
         return outcome if outcome is not None else _look_again(file)
 
+    async def _roots(self) -> Roots:
+        return Roots(await asyncio.to_thread(self._host.folders))
+
     async def _record(self, outcomes: list[_Outcome]) -> int:
         """Store a batch; answers how many files have changed and must be read again."""
         hashed = [o for o in outcomes if isinstance(o, Hashed)]
@@ -184,7 +188,7 @@ class HashRun:
         moved = [o for o in outcomes if isinstance(o, _Moved)]
         ids = [outcome.file_id for outcome in outcomes]
         async with self._db.transaction() as tx:
-            first_time = await files.never_hashed(tx, [h.file_id for h in hashed])
+            first_time = await moves.never_hashed(tx, [h.file_id for h in hashed])
             touched = await references.contents_of(tx, ids)
             await contents.record(tx, hashed)
             touched |= await references.contents_of(tx, ids)
@@ -195,9 +199,7 @@ class HashRun:
                 if not self._is_followed:
                     await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
             if first_time and await files.missing_count(tx):
-                roots = Roots(await asyncio.to_thread(self._host.folders))
-                moves = await files.moves_by_hash(tx, first_time)
-                self.progress.moved += await relocate(tx, moves, roots)
+                self.progress.moved += await rejoin_by_content(tx, first_time, await self._roots())
             await references.settle(tx, touched)
         self.progress.hashed += len(hashed)
         self.progress.unreadable += len(failures)

@@ -18,23 +18,21 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ..clock import now_ms
-from ..db import arrivals, contents, files, folders, job_files, references, tags
+from ..db import arrivals, contents, files, folders, job_files, moves, references
 from ..db.arrivals import Arrival, Position
 from ..db.connection import Database, Transaction
 from ..db.contents import Hashed, Unreadable
-from ..db.files import NewFiles
 from ..db.job_files import ShownAt
 from ..host.base import Host
 from ..host.execution import FinishedPrompt
 from ..models import Pending
 from ..tasks.cancel import Cancelled, CancelToken
+from .exchange import leave
 from .hasher import read_file
-from .identity import new_ids
-from .mime import guess_mime
 from .outputs import LocatedFile, OutputFile, OutputFolders, Shown, shown_files
 from .reconcile import KnownFile, reconcile
-from .registration import folder_row
-from .relocate import relocate
+from .registration import NewFile, add_new, folder_row
+from .relocate import Marks, rejoin_by_content
 from .roots import Roots
 
 log = logging.getLogger("comfy_assets.library")
@@ -218,6 +216,8 @@ async def _record(tx: Transaction, outputs: Sequence[_Output], roots: Roots) -> 
     positions = [output.position for output in outputs]
     before = await arrivals.known(tx, positions)
     touched = await references.contents_of(tx, [row.id for row in before.values()])
+    replaced = await _leave_replaced(tx, outputs, before, roots)
+    before = {position: row for position, row in before.items() if row.id not in replaced}
     await _insert(tx, [output for output in outputs if output.position not in before])
     await _update(tx, outputs, before)
     after = await arrivals.known(tx, positions)
@@ -226,23 +226,36 @@ async def _record(tx: Transaction, outputs: Sequence[_Output], roots: Roots) -> 
     return len(after) - len(before) - moved
 
 
+async def _leave_replaced(
+    tx: Transaction, outputs: Sequence[_Output], before: dict[Position, Arrival], roots: Roots
+) -> set[int]:
+    """Let those assets be missing whose places surely have new files, unless nothing is lost with them; answers them.
+
+    A name is used anew once its file is gone. What the asset has is that file's, which may only have moved: what
+    somebody has given it and, if it was known to be missing, its job.
+    """
+    rows = [row for o in outputs if (row := before.get(o.position)) is not None and _is_replaced(row, o.located)]
+    if not rows:
+        return set()
+    marks = Marks(roots)
+    made = {row.id for row in rows if row.missing and row.job_id is not None}
+    found = await moves.by_id(tx, [row.id for row in rows])
+    lost = await asyncio.to_thread(lambda: [file for file in found if file.id in made or not marks.is_plain(file)])
+    await leave(tx, lost, roots)
+    return {file.id for file in lost}
+
+
+def _is_replaced(row: Arrival, file: LocatedFile) -> bool:
+    return row.stat[:2] != file.stat[:2] and (row.missing or file.is_other_than(row.stat))
+
+
 async def _insert(tx: Transaction, outputs: Sequence[_Output]) -> None:
     rows = {o.located.folder: folder_row(o.located.folder, o.located.place) for o in outputs}
     if not rows:
         return
     folder_ids = await folders.add(tx, list(rows.values()))
-    ids = iter(new_ids(len(outputs)))
-    groups: dict[tuple[int, tuple[str, ...], str], list[tuple[str, int, int, int, str]]] = {}
-    for output in outputs:
-        file = output.located
-        alike = (folder_ids[file.folder], file.place.tags_of(file.name), guess_mime(file.name))
-        groups.setdefault(alike, []).append((file.name, *file.stat, next(ids)))
-    sets = {wanted: await tags.intern(tx, "", wanted) for _, wanted, _ in groups}
-    new = [
-        NewFiles(folder_id, sets[wanted], mime, msgspec.json.encode(found).decode())
-        for (folder_id, wanted, mime), found in groups.items()
-    ]
-    await files.insert_new(tx, new, now_ms())
+    located = [output.located for output in outputs]
+    await add_new(tx, [NewFile(folder_ids[file.folder], file.name, file.place, file.stat) for file in located])
 
 
 async def _update(tx: Transaction, outputs: Sequence[_Output], before: dict[Position, Arrival]) -> None:
@@ -286,12 +299,12 @@ async def _record_contents(
             hashed.append(msgspec.structs.replace(output.reading, file_id=row_id))
         elif output.reading is not None:
             failures.append(msgspec.structs.replace(output.reading, file_id=row_id))
-    first_time = await files.never_hashed(tx, [result.file_id for result in hashed])
+    first_time = await moves.never_hashed(tx, [result.file_id for result in hashed])
     await contents.record(tx, hashed)
     touched = former | await references.contents_of(tx, [row.id for row in rows.values()])
     await contents.record_unreadable(tx, failures)
     moved = 0
     if first_time and await files.missing_count(tx):
-        moved = await relocate(tx, await files.moves_by_hash(tx, first_time), roots)
+        moved = await rejoin_by_content(tx, first_time, roots)
     await references.settle(tx, touched)
     return moved

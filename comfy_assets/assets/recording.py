@@ -21,6 +21,7 @@ from ..db.files import NewFiles
 from ..db.folders import FolderRow
 from ..models import FileStat
 from .absence import files_there
+from .exchange import Altered
 from .identity import new_ids
 from .mime import guess_mime
 from .origins import Origin, find_origins, take_along
@@ -49,10 +50,11 @@ class ScanProgress:
     folders: int = 0
     problems: int = 0
     errors: list[str] = field(default_factory=list)
+    unsettled: list[str] = field(default_factory=list)  # paths to be looked at again, together
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON members."""
-        return dict(vars(self))
+        return {name: value for name, value in vars(self).items() if name != "unsettled"}
 
     def differences(self) -> dict[str, int]:
         """What has become of how many assets, as JSON members; one that moved is only that."""
@@ -64,6 +66,14 @@ class ScanProgress:
             "moved": self.moved,
         }
         return {name: count for name, count in counts.items() if count > 0}
+
+
+@dataclass
+class Found:
+    """What a scan leaves for its end: files that are ``gone``, and places where something else lies than before."""
+
+    gone: list[Gone] = field(default_factory=list)
+    altered: list[Altered] = field(default_factory=list)
 
 
 class Gone(NamedTuple):
@@ -113,12 +123,17 @@ def _former(before: FolderRow | None) -> tuple[str, ...] | None:
 
 
 async def write(
-    tx: Transaction, work: Sequence[FolderWork], roots: Roots, progress: ScanProgress, judge: Judge | None = None
-) -> list[Gone]:
+    tx: Transaction,
+    work: Sequence[FolderWork],
+    roots: Roots,
+    progress: ScanProgress,
+    found: Found,
+    judge: Judge | None = None,
+) -> None:
     """Apply the changes of these folders, compared with what the store says inside the transaction.
 
     With a ``judge`` only what is there to stay is applied, and files that have just moved are the same assets at once.
-    Answers the files that are not there any more: marking them is for when all has been looked at.
+    What can only be said when all has been looked at is added to ``found``.
     """
     whole = [item for item in work if item.listing.only is None]
     rows = await files.known_files(tx, [item.listing.path for item in whole])
@@ -134,12 +149,11 @@ async def write(
     await _store(tx, work, changes, held)
     await _retag(tx, whole, rows)
     progress.moved += await take_along(tx, origins, roots)
-    for change in changes:
+    for item, change in zip(work, changes, strict=True):
         progress.created += len(change.new)
-        progress.changed += len(change.changed)
         progress.returned += len(change.back)
-    found = zip(work, changes, strict=True)
-    return [Gone(item.listing.path, row.name, row.id) for item, change in found for row in change.gone]
+        found.gone += [Gone(item.listing.path, row.name, row.id) for row in change.gone]
+        found.altered += [Altered(row.id, row.stat, stat) for row, stat in change.changed]
 
 
 def _known_files(rows: list[Row]) -> _Known:
@@ -206,7 +220,8 @@ async def _store(tx: Transaction, work: Sequence[FolderWork], changes: list[Chan
         folder_ids.update(await folders.add(tx, parts))
     await _insert(tx, work, changes, folder_ids)
     await _update(tx, changes)
-    incomplete = {item.listing.path for item, change in zip(work, changes, strict=True) if change.gone} | held
+    left = {item.listing.path for item, change in zip(work, changes, strict=True) if change.gone or change.changed}
+    incomplete = left | held
     await folders.set_fingerprints(
         tx, [(row.path, None if row.path in incomplete else row.fingerprint) for row in whole]
     )
@@ -250,12 +265,7 @@ def _new_files(
 
 
 async def _update(tx: Transaction, changes: list[Changes]) -> None:
-    changed = [(row, stat) for change in changes for row, stat in change.changed]
-    if changed:
-        now = now_ms()
-        await files.mark_changed(tx, [(row.id, *stat) for row, stat in changed], now)
     back = [row.id for change in changes for row, _ in change.back]
-    back += [row.id for row, _ in changed if row.missing]
     if back:
         await files.mark_present(tx, back)
     renumbered = [(row.id, stat[2]) for change in changes for row, stat in (*change.renumbered, *change.back)]

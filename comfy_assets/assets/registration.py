@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from ..db import entries
+from ..clock import now_ms
+from ..db import entries, files, tags
 from ..db.connection import Transaction
 from ..db.contents import Facts
 from ..db.entries import NewEntry
+from ..db.files import NewFiles
 from ..db.folders import FolderRow
 from ..models import FileStat
+from .identity import new_ids
+from .mime import guess_mime
 from .roots import Place
 
 
@@ -25,6 +31,30 @@ class CompleteFile:
     name: str
     stat: FileStat
     facts: Facts
+
+
+class NewFile(NamedTuple):
+    """A file that is there, of which nothing more is known: a folder's row id, a name, what the place says, a stat."""
+
+    folder_id: int
+    name: str
+    place: Place
+    stat: FileStat
+
+
+async def add_new(tx: Transaction, found: Iterable[NewFile]) -> None:
+    """Add files as assets of their own, as a scan does. There must be no rows yet for files in those places."""
+    groups: dict[tuple[int, tuple[str, ...], str], list[tuple[str, int, int, int, str]]] = {}
+    for file in found:
+        alike = (file.folder_id, file.place.tags_of(file.name), guess_mime(file.name))
+        groups.setdefault(alike, []).append((file.name, *file.stat, new_ids(1)[0]))
+    if groups:
+        sets = {wanted: await tags.intern(tx, "", wanted) for _, wanted, _ in groups}
+        new = [
+            NewFiles(folder_id, sets[wanted], mime, msgspec.json.encode(listed).decode())
+            for (folder_id, wanted, mime), listed in groups.items()
+        ]
+        await files.insert_new(tx, new, now_ms())
 
 
 async def register(tx: Transaction, entry: NewEntry, file: CompleteFile) -> int:

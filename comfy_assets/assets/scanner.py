@@ -12,17 +12,18 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from ..db import arrivals, files, folders, references, tags
+from ..db import arrivals, files, folders, moves, references, tags
 from ..db.connection import Database, Transaction
 from ..db.folders import FolderRow
 from ..host.base import Host
 from ..tasks.cancel import CancelToken, uninterrupted
 from .absence import absent_files, gone_folders
+from .exchange import settle
 from .fence import Fence
 from .folder_stamps import Differences, FolderStamps
 from .gate import WorkGate
-from .recording import Gone, Judge, ScanProgress, differing, write
-from .relocate import relocate
+from .recording import Found, Judge, ScanProgress, differing, write
+from .relocate import rejoin_by_content, rejoin_by_look
 from .roots import Roots, root_of
 from .walker import FolderListing, Identity, Walk, WalkReport, extended, walk
 
@@ -57,7 +58,7 @@ class _Run:
     progress: ScanProgress
     judge: Judge | None
     report: WalkReport = field(default_factory=WalkReport)
-    gone: list[Gone] = field(default_factory=list)
+    found: Found = field(default_factory=Found)
     listed: set[str] = field(default_factory=set)
 
 
@@ -200,7 +201,7 @@ class Scanner:
                 work = await asyncio.to_thread(differing, batch, run.roots, known)
                 if work:
                     async with self._db.transaction() as tx:
-                        run.gone += await write(tx, work, run.roots, progress, run.judge)
+                        await write(tx, work, run.roots, progress, run.found, run.judge)
                 self._stamps.remember(batch)
                 progress.folders += len(batch)
                 progress.scanned += sum(len(listing.files) for listing in batch)
@@ -225,15 +226,21 @@ class Scanner:
             ids = await self._still_gone(tx, run)
             ids += [row[5] for row in await files.known_files(tx, gone) if not row[6]] if gone else []
             missing = await files.mark_missing(tx, ids) if ids else 0
-            moved = 0
+            after_id = run.last_id if run.judge is None else before_recent
+            outcome = await settle(tx, run.found.altered, after_id, roots)
+            moved = outcome.found
             if await files.missing_count(tx):
-                moved = await relocate(tx, await files.moves_by_stat(tx, run.last_id), roots)
+                moved += await rejoin_by_look(tx, run.last_id, roots)
             if missing and run.judge is not None:
-                copies = await files.scanned_since(tx, before_recent)
-                moved += await relocate(tx, await files.moves_by_hash(tx, copies), roots)
+                copies = await moves.scanned_since(tx, before_recent)
+                moved += await rejoin_by_content(tx, copies, roots)
             await references.settle(tx)
             await tags.drop_unused_sets(tx)
-        run.progress.missing += missing if run.judge is None else missing - moved
+        run.progress.missing += outcome.missing
+        run.progress.missing += missing if run.judge is None else missing - moved - len({*ids} & {*outcome.arrived})
+        run.progress.changed += outcome.changed + len(outcome.arrived)
+        run.progress.created += outcome.created
+        run.progress.unsettled += outcome.unsettled
         run.progress.moved += moved
         run.progress.problems, run.progress.errors = run.report.problems, run.report.told
 
@@ -247,11 +254,12 @@ class Scanner:
 
     async def _still_gone(self, tx: Transaction, run: _Run) -> list[int]:
         """The rows of files that were not seen and are not there now either, nor known elsewhere."""
-        if not run.gone:
+        gone = run.found.gone
+        if not gone:
             return []
-        rows = await arrivals.known(tx, [(file.folder, file.name) for file in run.gone])
+        rows = await arrivals.known(tx, [(file.folder, file.name) for file in gone])
         found: dict[str, list[tuple[int, str]]] = {}
-        for file in run.gone:
+        for file in gone:
             row = rows.get((file.folder, file.name))
             if row is not None and row.id == file.id and not row.missing:
                 found.setdefault(file.folder, []).append((file.id, file.name))

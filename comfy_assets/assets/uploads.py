@@ -16,7 +16,7 @@ from ..db import assets, entries, files, references
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
 from ..db.entries import NewEntry
-from ..db.files import Move
+from ..db.moves import Move
 from ..errors import HashMismatchError, InvalidIdError, InvalidPreviewError, StorageError
 from ..host.base import Host
 from ..models import UPLOADED, Asset
@@ -204,7 +204,7 @@ async def _register(
         origin=UPLOADED,
         created_at=now_ms(),
     )
-    former = await _lost(tx, arrival.facts.hash, owner)
+    former = await _lost(tx, arrival.facts.hash, owner, arrival.name)
     if former is not None:
         # The owner's asset that had lost this file takes it up again, with all that it has.
         row_id = await register(tx, bare, complete)
@@ -231,7 +231,9 @@ def _dressed(bare: NewEntry, declared: Declared, destination: Destination) -> Ne
     )
 
 
-async def _lost(tx: Transaction, digest: bytes, owner: str) -> Asset | None:
-    """An asset of the owner's with this content whose own file is missing."""
+async def _lost(tx: Transaction, digest: bytes, owner: str, name: str) -> Asset | None:
+    """An asset of the owner's with this content whose own file is missing, rather one whose file had this name."""
     own = await assets.of_content(tx, digest, owner, own=True)
-    return next((asset for asset in own if asset.origin == UPLOADED and not is_present(asset)), None)
+    lost = [asset for asset in own if asset.origin == UPLOADED and not is_present(asset)]
+    named = (asset for asset in lost if asset.location is not None and asset.location.name == name)
+    return next(named, lost[0] if lost else None)

@@ -233,6 +233,15 @@ def file_stat(info: os.stat_result) -> FileStat:
     return info.st_size, mtime_ns, info.st_ino & _INT64
 
 
+def born_ns(info: os.stat_result) -> int | None:
+    """When a file was made, on Windows, where listings tell no inodes by which one file is told from another."""
+    if os.name != "nt":
+        return None
+    # Python 3.12 has a name of its own for what was in ctime before.
+    born = getattr(info, "st_birthtime_ns", info.st_ctime_ns)
+    return int(born)
+
+
 def _tell_unreadable(entry: os.DirEntry[str], folder: str, error: OSError, report: WalkReport) -> bool:
     """Report an entry that cannot be looked at; answers whether a file may be there all the same.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
-from ..models import MISSING_TAG, SCANNED, Pending
+from ..models import MISSING_TAG, Pending
 from . import tags, trash
 from .connection import Database, Row, Transaction
 
@@ -26,29 +24,6 @@ class NewFiles(NamedTuple):
     tag_set_id: int
     mime_type: str
     files: str
-
-
-@dataclass(frozen=True)
-class Move:
-    """A missing asset (``old``) whose file was found again in what was taken for a new one (``new``)."""
-
-    old: int
-    new: int
-
-
-class Position(NamedTuple):
-    """A file's place and what its asset carries.
-
-    ``categories`` (those that claimed the folder when it was last scanned) and ``tags`` are JSON arrays,
-    ``user_metadata`` is a JSON object or None.
-    """
-
-    folder: str
-    file_name: str
-    asset_name: str
-    user_metadata: str | None
-    tags: str
-    categories: str
 
 
 def _ids(values: Iterable[int]) -> str:
@@ -222,138 +197,6 @@ async def last_id(db: Database | Transaction) -> int:
     """The highest file id so far."""
     rows = await db.fetch_all("SELECT coalesce(max(id), 0) FROM files")
     return int(rows[0][0])
-
-
-# A file that belongs to a user never goes to another's asset, nor to one that all can see.
-_MAY_TAKE_OVER = """
-    (SELECT n.owner IN ('', o.owner) FROM tag_sets n, tag_sets o WHERE n.id = na.tag_set_id AND o.id = oa.tag_set_id)
-"""
-
-
-async def moves_by_stat(tx: Transaction, after_id: int) -> list[Move]:
-    """Missing files that reappeared among the files added after ``after_id``: same size, mtime and inode.
-
-    Without inodes (0) the name must be the same. Ambiguous matches are left alone. What a user deleted stays deleted
-    under its new name.
-    """
-    rows = await tx.fetch_all(
-        "SELECT o.id, n.id FROM files n JOIN files o ON o.missing = 1 AND o.size = n.size"
-        " AND o.mtime_ns = n.mtime_ns AND o.inode = n.inode AND (n.inode <> 0 OR o.name = n.name)"
-        " JOIN assets oa ON oa.id = o.id JOIN assets na ON na.id = n.id"
-        f" WHERE n.id > ? AND n.missing = 0 AND o.id < n.id AND {_MAY_TAKE_OVER}",
-        (after_id,),
-    )
-    return _unambiguous(rows)
-
-
-async def like(tx: Transaction, sizes: Iterable[int], mtimes_ns: Iterable[int]) -> list[Row]:
-    """Rows as of ``known_files``, of files that are taken to be there and have one of these sizes and times."""
-    return await tx.fetch_all(
-        "SELECT d.path, f.name, f.size, f.mtime_ns, f.inode, f.id, f.missing"
-        " FROM files f JOIN folders d ON d.id = f.folder_id WHERE f.missing = 0"
-        " AND f.mtime_ns IN (SELECT value FROM json_each(?)) AND f.size IN (SELECT value FROM json_each(?))",
-        (_ids(mtimes_ns), _ids(sizes)),
-    )
-
-
-async def read_again(tx: Transaction, ids: Sequence[int]) -> None:
-    """Have files read again of which it is likely, but not sure, that they hold what is known."""
-    await tx.execute_many(f"UPDATE files SET state = {CHANGED} WHERE id = ? AND state = {HASHED}", [(i,) for i in ids])
-
-
-async def never_hashed(tx: Transaction, ids: Sequence[int]) -> list[int]:
-    """Those of the files whose content was never known."""
-    rows = await tx.fetch_all(
-        f"SELECT id FROM files WHERE state = {NEW} AND id IN (SELECT value FROM json_each(?))", (_ids(ids),)
-    )
-    return [row[0] for row in rows]
-
-
-async def scanned_since(tx: Transaction, after_id: int) -> list[int]:
-    """The files that were found on disk, rather than sent or made by a job, and added after ``after_id``."""
-    rows = await tx.fetch_all(
-        f"SELECT id FROM assets WHERE id > ? AND origin = {SCANNED} AND job_id IS NULL", (after_id,)
-    )
-    return [row[0] for row in rows]
-
-
-async def moves_by_hash(tx: Transaction, hashed: Sequence[int]) -> list[Move]:
-    """Missing assets whose content was just found in files hashed for the first time; none that a user deleted."""
-    rows = await tx.fetch_all(
-        "SELECT oa.id, na.id FROM assets na JOIN assets oa ON oa.content_id = na.content_id AND oa.id <> na.id"
-        " JOIN files f ON f.id = oa.id AND f.missing = 1 JOIN files g ON g.id = na.id AND g.missing = 0"
-        f" WHERE na.id IN (SELECT value FROM json_each(?)) AND {_MAY_TAKE_OVER}"
-        " AND NOT EXISTS (SELECT 1 FROM trash WHERE asset_id IN (oa.id, na.id)) ORDER BY oa.id, na.id",
-        (_ids(hashed),),
-    )
-    return _first_matches(rows)
-
-
-def _unambiguous(rows: list[Row]) -> list[Move]:
-    olds, news = Counter(row[0] for row in rows), Counter(row[1] for row in rows)
-    return [Move(old, new) for old, new in rows if olds[old] == 1 and news[new] == 1]
-
-
-def _first_matches(rows: list[Row]) -> list[Move]:
-    """One new file for each missing asset: the same content lies in both, so any is right."""
-    moves: list[Move] = []
-    taken: set[int] = set()
-    for old, new in rows:
-        if old not in taken and new not in taken:
-            taken |= {old, new}
-            moves.append(Move(old, new))
-    return moves
-
-
-async def places_of(tx: Transaction, ids: Sequence[int]) -> dict[int, Position]:
-    """Where the files with these ids lie, and what their assets carry."""
-    rows = await tx.fetch_all(
-        "SELECT f.id, d.path, f.name, a.name, a.user_metadata, s.tags, d.categories FROM files f"
-        " JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id"
-        " JOIN tag_sets s ON s.id = a.tag_set_id WHERE f.id IN (SELECT value FROM json_each(?))",
-        (_ids(ids),),
-    )
-    return {row[0]: Position(*row[1:]) for row in rows}
-
-
-async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
-    """Give the old assets the new files and what is known of their content; the new assets end.
-
-    What refers to a new asset then refers to the old one.
-    """
-    old_of = {m.new: m.old for m in moves}
-    pairs = list(old_of.items())
-    await tx.execute_many("UPDATE OR IGNORE asset_uses SET asset_id = ?2 WHERE asset_id = ?1", pairs)
-    await tx.execute_many("UPDATE assets SET preview_id = ?2 WHERE preview_id = ?1", pairs)
-    await tx.execute_many(
-        "UPDATE assets SET job_id = coalesce(job_id, (SELECT job_id FROM assets WHERE id = ?1)) WHERE id = ?2", pairs
-    )
-    rows = await tx.fetch_all(
-        "SELECT f.id, f.folder_id, f.name, f.size, f.mtime_ns, f.inode, f.state, a.content_id, a.mime_type"
-        " FROM files f JOIN assets a ON a.id = f.id WHERE f.id IN (SELECT value FROM json_each(?))",
-        (_ids(old_of),),
-    )
-    await tx.execute_many("DELETE FROM assets WHERE id = ?", [(new,) for new in old_of])
-    await tx.execute_many(
-        "UPDATE files SET folder_id = ?2, name = ?3, size = ?4, mtime_ns = ?5, inode = ?6, missing = 0,"
-        f" error = NULL, state = CASE WHEN ?7 = {HASHED} THEN {HASHED} ELSE state END WHERE id = ?1",
-        [(old_of[row[0]], *row[1:7]) for row in rows],
-    )
-    # What the file itself has told of its type goes before what its name lets guess.
-    await tx.execute_many(
-        "UPDATE assets SET content_id = coalesce(?2, content_id), mime_type ="
-        " CASE WHEN content_id IS NULL OR ?2 IS NOT NULL THEN ?3 ELSE mime_type END WHERE id = ?1",
-        [(old_of[row[0]], row[7], row[8]) for row in rows],
-    )
-    await retag(tx, list(old_of.values()), remove=(MISSING_TAG,))
-
-
-async def rename_assets(tx: Transaction, names: Sequence[tuple[int, str]]) -> None:
-    """Give assets other names, by id."""
-    await tx.execute_many(
-        "UPDATE assets SET name = ?2, name_key = ?3 WHERE id = ?1",
-        [(asset_id, name, name.casefold()) for asset_id, name in names],
-    )
 
 
 async def pending(db: Database, *, after_id: int, small_below: int, small: bool, limit: int) -> list[Pending]:

@@ -20,6 +20,7 @@ from comfy_assets_node.comfy_assets.db import (
     files,
     folders,
     migrate,
+    moves,
     references,
     tags,
     trash,
@@ -27,8 +28,9 @@ from comfy_assets_node.comfy_assets.db import (
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts, Hashed, Unreadable
 from comfy_assets_node.comfy_assets.db.entries import NewEntry
-from comfy_assets_node.comfy_assets.db.files import Move, NewFiles
+from comfy_assets_node.comfy_assets.db.files import NewFiles
 from comfy_assets_node.comfy_assets.db.folders import FolderRow
+from comfy_assets_node.comfy_assets.db.moves import Move
 from comfy_assets_node.comfy_assets.models import REFERENCE, UPLOADED, AssetFilter, TagRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,10 +180,10 @@ class Model:
         """The first half of the assets get the files of the second half."""
         ids = [i for i in ids if i not in self.hidden]
         half = len(ids) // 2
-        moves = [Move(old, new) for old, new in zip(ids[:half], ids[half:], strict=False)]
-        await self.missing(tx, [m.old for m in moves])
-        await files.adopt_files(tx, moves)
-        for old, new in [(m.old, m.new) for m in moves]:
+        pairs = [Move(old, new) for old, new in zip(ids[:half], ids[half:], strict=False)]
+        await self.missing(tx, [m.old for m in pairs])
+        await moves.adopt_files(tx, pairs)
+        for old, new in [(m.old, m.new) for m in pairs]:
             self.files[old] = self.files.pop(new)
             self.tags[old].discard("missing")
             del self.tags[new], self.owners[new]

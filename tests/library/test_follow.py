@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
+from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets import follow, hashing, settling
 from comfy_assets_node.comfy_assets.assets.folder_stamps import Differences, FolderStamps
 from comfy_assets_node.comfy_assets.config import Config
@@ -206,6 +207,59 @@ async def test_a_renamed_folder(followed: Any, annotate: Any) -> None:
     assert {a["name"]: a["id"] for a in await library.assets()} == ids
     assert (await library.asset("7.png"))["tags"] == ["input", "mine"]
     assert steady.seen == {tuple(sorted(ids.values()))}
+
+
+ONE_AFTER_THE_OTHER = {"output/3": "output/4", "output/2": "output/3", "output/1": "output/2"}
+ROUND = {"output/1": "output/x", "output/2": "output/1", "output/x": "output/2"}
+
+
+@pytest.mark.parametrize("moves", [ONE_AFTER_THE_OTHER, ROUND], ids=["one after the other", "exchanged"])
+@pytest.mark.parametrize("what", ["folders", "files"])
+async def test_files_that_take_the_places_of_others(followed: Any, moves: dict[str, str], what: str) -> None:
+    """Names in folders that are numbered recur in each: none is taken for another."""
+    name = "/a.png" if what == "folders" else ".png"
+    library = await opened_with(followed, *(f"output/{number}{name}" for number in (1, 2, 3)))
+    ids = {a["file_path"]: a["id"] for a in await library.assets()}
+    for source, target in moves.items():
+        suffix = "" if what == "folders" else ".png"
+        (library.base / f"{source}{suffix}").rename(library.base / f"{target}{suffix}")
+        ids[f"{target}{name}"] = ids.pop(f"{source}{name}")
+    await until(lambda: _ids_are(library, ids))
+    await until(lambda: _all_read(library))
+    for asset in await library.assets():
+        assert asset["hash"] == f"blake3:{blake3((library.base / asset['file_path']).read_bytes()).hexdigest()}"
+
+
+async def test_a_name_that_is_used_anew(followed: Any, annotate: Any) -> None:
+    library = await opened_with(followed, "output/a.png")
+    asset_id = await annotate(library, "a.png", "mine")
+    (library.base / "output/a.png").rename(library.base / "input/kept.png")
+    write(library.base, "output/a.png", b"new")
+    await until(lambda: _id_is(library, "input/kept.png", asset_id))
+    await until(lambda: _has(library, "output/a.png"))
+    assert (await library.asset("a.png"))["tags"] == ["output"]
+    assert (await library.asset("kept.png"))["tags"] == ["input", "mine"]
+
+
+@pytest.mark.parametrize("with_times", [True, False])
+async def test_equal_files_that_are_copied_and_removed(followed: Any, with_times: bool) -> None:
+    """As a folder is brought to another drive: each is known again by where it lay."""
+    library = await followed()
+    paths = ["output/t/b/x.png", "output/t/a/x.png", "output/t/x.png", "output/t/a/y.png"]
+    for path in paths:
+        write(library.base, path, b"equal")
+        await until(lambda path=path: _has(library, path))
+    await until(lambda: _all_read(library))
+    ids = {a["file_path"].replace("output/t", "input/deep/t"): a["id"] for a in await library.assets()}
+    copy = shutil.copy2 if with_times else shutil.copyfile
+    shutil.copytree(library.base / "output/t", library.base / "input/deep/t", copy_function=copy)
+    shutil.rmtree(library.base / "output/t")
+    await until(lambda: _ids_are(library, ids))
+
+
+async def _ids_are(library: Any, ids: dict[str, str]) -> bool:
+    assets = await library.assets()
+    return {a["file_path"]: a["id"] for a in assets if "missing" not in a["tags"]} == ids and len(assets) == len(ids)
 
 
 async def test_a_removed_file_and_its_return(followed: Any, annotate: Any) -> None:

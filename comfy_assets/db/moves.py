@@ -1,0 +1,261 @@
+"""Moves: which missing assets may be which files, and giving assets other files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from ..models import MISSING_TAG, SCANNED, FileStat
+from . import files
+from .connection import Row, Transaction
+from .files import CHANGED, HASHED, NEW
+
+
+@dataclass(frozen=True)
+class Move:
+    """A missing asset (``old``) whose file was found again in what was taken for a new one (``new``)."""
+
+    old: int
+    new: int
+
+
+class Candidate(NamedTuple):
+    """A file, by the id of its asset, and what that carries.
+
+    ``logical`` is the folder's path below the roots ("output/2024"). ``categories`` (those that claimed the folder when
+    it was last scanned) and ``tags`` are JSON arrays, ``user_metadata`` is a JSON object or None. ``content_id`` is
+    None where the content is not known; ``is_made`` where a job has made it, ``is_used`` where a workflow
+    version or a share refers to the asset.
+    """
+
+    id: int
+    size: int
+    mtime_ns: int
+    inode: int
+    folder: str
+    logical: str
+    name: str
+    content_id: int | None
+    mime_type: str
+    owner: str
+    asset_name: str
+    user_metadata: str | None
+    tags: str
+    categories: str
+    preview_id: int | None
+    is_made: bool
+    is_used: bool
+    is_missing: bool
+
+    @property
+    def stat(self) -> FileStat:
+        """What the file looked like when it was last looked at."""
+        return self.size, self.mtime_ns, self.inode
+
+    def may_be(self, other: Candidate) -> bool:
+        """Whether this file may become another asset's: a user's own never goes to another's, nor to everybody's."""
+        return self.owner in ("", other.owner)
+
+
+_COLUMNS = """
+    f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, a.mime_type, s.owner, a.name,
+    a.user_metadata, s.tags, d.categories, a.preview_id, a.job_id IS NOT NULL,
+    EXISTS (SELECT 1 FROM asset_uses u WHERE u.asset_id = a.id), f.missing
+"""
+_JOINED = """
+    JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id
+"""
+
+
+def _json(values: Iterable[int]) -> str:
+    return msgspec.json.encode(list(values)).decode()
+
+
+def _candidates(rows: list[Row]) -> list[Candidate]:
+    return [Candidate._make((*row[:-3], *map(bool, row[-3:]))) for row in rows]
+
+
+async def by_id(tx: Transaction, ids: Iterable[int]) -> list[Candidate]:
+    """The files of these assets."""
+    return _candidates(
+        await tx.fetch_all(
+            f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.id IN (SELECT value FROM json_each(?))", (_json(ids),)
+        )
+    )
+
+
+async def looking_alike(tx: Transaction, after_id: int) -> tuple[list[Candidate], list[Candidate]]:
+    """Missing files, and files that were added after ``after_id`` and have the size and time of one of them."""
+    news = await tx.fetch_all(
+        f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.id > ? AND f.missing = 0 AND EXISTS (SELECT 1 FROM files o"
+        " WHERE o.missing = 1 AND o.size = f.size AND o.mtime_ns = f.mtime_ns AND o.id < f.id)",
+        (after_id,),
+    )
+    looks = msgspec.json.encode({(row[1], row[2]) for row in news}).decode()
+    olds = await tx.fetch_all(
+        f"SELECT {_COLUMNS} FROM json_each(?) j CROSS JOIN files f ON f.missing = 1"
+        f" AND f.size = json_extract(j.value, '$[0]') AND f.mtime_ns = json_extract(j.value, '$[1]') {_JOINED}",
+        (looks,),
+    )
+    return _candidates(olds), _candidates(news)
+
+
+async def alike(tx: Transaction, stats: Iterable[FileStat]) -> list[Candidate]:
+    """All files that have the size and time of one of these, be they there or missing."""
+    looks = {stat[:2] for stat in stats}
+    rows = await tx.fetch_all(
+        f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.mtime_ns IN (SELECT value FROM json_each(?))"
+        " AND f.size IN (SELECT value FROM json_each(?))",
+        (_json({mtime_ns for _, mtime_ns in looks}), _json({size for size, _ in looks})),
+    )
+    return [file for file in _candidates(rows) if file.stat[:2] in looks]
+
+
+async def read_again(tx: Transaction, ids: Sequence[int]) -> None:
+    """Have files read again of which it is likely, but not sure, that they hold what is known."""
+    await tx.execute_many(f"UPDATE files SET state = {CHANGED} WHERE id = ? AND state = {HASHED}", [(i,) for i in ids])
+
+
+async def never_hashed(tx: Transaction, ids: Sequence[int]) -> list[int]:
+    """Those of the files whose content was never known."""
+    rows = await tx.fetch_all(
+        f"SELECT id FROM files WHERE state = {NEW} AND id IN (SELECT value FROM json_each(?))", (_json(ids),)
+    )
+    return [row[0] for row in rows]
+
+
+async def scanned_since(tx: Transaction, after_id: int) -> list[int]:
+    """The files that were found on disk, rather than sent or made by a job, and added after ``after_id``."""
+    rows = await tx.fetch_all(
+        f"SELECT id FROM assets WHERE id > ? AND origin = {SCANNED} AND job_id IS NULL", (after_id,)
+    )
+    return [row[0] for row in rows]
+
+
+_MOST_AT_ONCE = 1000  # contents that are decided in one transaction, for which others who write have to wait
+_IS_DELETED = "EXISTS (SELECT 1 FROM trash WHERE asset_id = a.id)"
+
+
+async def note_newcomers(tx: Transaction, ids: Sequence[int]) -> None:
+    """Remember those of the files that hold what a missing asset had: they may be where it has moved to."""
+    await tx.execute(
+        "WITH held AS (SELECT DISTINCT content_id FROM assets"
+        " WHERE id IN (SELECT value FROM json_each(?1)) AND content_id IS NOT NULL),"
+        " wanted AS (SELECT content_id FROM held h WHERE EXISTS (SELECT 1 FROM assets a JOIN files f ON f.id = a.id"
+        " WHERE a.content_id = h.content_id AND f.missing = 1))"
+        " INSERT OR IGNORE INTO newcomers (asset_id, size) SELECT id, size FROM assets"
+        " WHERE id IN (SELECT value FROM json_each(?1)) AND content_id IN (SELECT content_id FROM wanted)",
+        (_json(ids),),
+    )
+
+
+async def decidable(tx: Transaction, read: Sequence[int]) -> list[int]:
+    """The contents of newcomers of which nothing more is to be expected, now that these files have been read.
+
+    A file that was never read may hold any content of its size.
+    """
+    sizes = await tx.fetch_all(
+        "SELECT DISTINCT size FROM files WHERE id IN (SELECT value FROM json_each(?))"
+        " AND size IN (SELECT size FROM newcomers)",
+        (_json(read),),
+    )
+    if not sizes:
+        return []
+    unread = await tx.fetch_all(
+        f"SELECT DISTINCT size FROM files WHERE state = {NEW} AND missing = 0"
+        " AND size IN (SELECT value FROM json_each(?))",
+        (_json(row[0] for row in sizes),),
+    )
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT a.content_id FROM newcomers n JOIN assets a ON a.id = n.asset_id"
+        " WHERE n.size IN (SELECT value FROM json_each(?)) AND a.content_id IS NOT NULL LIMIT ?",
+        (_json({row[0] for row in sizes} - {row[0] for row in unread}), _MOST_AT_ONCE),
+    )
+    return [row[0] for row in rows]
+
+
+async def undecided(tx: Transaction) -> list[int]:
+    """The contents of newcomers, some at a time."""
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT a.content_id FROM newcomers n JOIN assets a ON a.id = n.asset_id"
+        " WHERE a.content_id IS NOT NULL LIMIT ?",
+        (_MOST_AT_ONCE,),
+    )
+    return [row[0] for row in rows]
+
+
+async def of_contents(tx: Transaction, contents: Sequence[int]) -> tuple[list[Candidate], list[Candidate]]:
+    """The missing files, and the newcomers that are there, which have these contents; none that a user deleted."""
+    text = _json(contents)
+    held = "a.content_id IN (SELECT value FROM json_each(?))"
+    olds = await tx.fetch_all(
+        f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE {held} AND f.missing = 1 AND NOT {_IS_DELETED}", (text,)
+    )
+    news = await tx.fetch_all(
+        f"SELECT {_COLUMNS} FROM newcomers n JOIN files f ON f.id = n.asset_id {_JOINED}"
+        f" WHERE {held} AND f.missing = 0 AND NOT {_IS_DELETED}",
+        (text,),
+    )
+    return _candidates(olds), _candidates(news)
+
+
+async def forget_newcomers(tx: Transaction, contents: Sequence[int]) -> None:
+    """It is decided which assets those are that have these contents."""
+    await tx.execute(
+        "DELETE FROM newcomers WHERE asset_id IN (SELECT n.asset_id FROM newcomers n JOIN assets a ON a.id = n.asset_id"
+        " WHERE a.content_id IN (SELECT value FROM json_each(?)))",
+        (_json(contents),),
+    )
+
+
+async def forget_all_newcomers(tx: Transaction) -> None:
+    """There is nothing left to decide: the content of those that are remembered is not known any more."""
+    await tx.execute("DELETE FROM newcomers")
+
+
+async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
+    """Give the old assets the new files and what is known of their content; the new assets end.
+
+    What refers to a new asset then refers to the old one.
+    """
+    old_of = {m.new: m.old for m in moves}
+    pairs = list(old_of.items())
+    await tx.execute_many("UPDATE OR IGNORE asset_uses SET asset_id = ?2 WHERE asset_id = ?1", pairs)
+    await tx.execute_many("UPDATE OR IGNORE job_inputs SET asset_id = ?2 WHERE asset_id = ?1", pairs)
+    await tx.execute_many("UPDATE job_outputs SET asset_id = ?2 WHERE asset_id = ?1", pairs)
+    await tx.execute_many("UPDATE assets SET preview_id = ?2 WHERE preview_id = ?1", pairs)
+    await tx.execute_many(
+        "UPDATE assets SET job_id = coalesce(job_id, (SELECT job_id FROM assets WHERE id = ?1)) WHERE id = ?2", pairs
+    )
+    rows = await tx.fetch_all(
+        "SELECT f.id, f.folder_id, f.name, f.size, f.mtime_ns, f.inode, f.state, a.content_id"
+        " FROM files f JOIN assets a ON a.id = f.id WHERE f.id IN (SELECT value FROM json_each(?))",
+        (_json(old_of),),
+    )
+    await tx.execute_many("DELETE FROM assets WHERE id = ?", [(new,) for new in old_of])
+    await tx.execute_many(
+        "UPDATE files SET folder_id = ?2, name = ?3, size = ?4, mtime_ns = ?5, inode = ?6, missing = 0,"
+        f" error = NULL, state = CASE WHEN ?7 = {HASHED} THEN {HASHED} ELSE state END WHERE id = ?1",
+        [(old_of[row[0]], *row[1:7]) for row in rows],
+    )
+    await tx.execute_many(
+        "UPDATE assets SET content_id = coalesce(?2, content_id) WHERE id = ?1",
+        [(old_of[row[0]], row[7]) for row in rows],
+    )
+    await files.retag(tx, list(old_of.values()), remove=(MISSING_TAG,))
+
+
+async def set_types(tx: Transaction, types: Sequence[tuple[int, str]]) -> None:
+    """Give assets other MIME types, by id."""
+    await tx.execute_many("UPDATE assets SET mime_type = ?2 WHERE id = ?1", types)
+
+
+async def rename_assets(tx: Transaction, names: Sequence[tuple[int, str]]) -> None:
+    """Give assets other names, by id."""
+    await tx.execute_many(
+        "UPDATE assets SET name = ?2, name_key = ?3 WHERE id = ?1",
+        [(asset_id, name, name.casefold()) for asset_id, name in names],
+    )
