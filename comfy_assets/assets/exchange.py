@@ -63,12 +63,10 @@ async def settle(tx: Transaction, altered: Sequence[Altered], after_id: int, roo
 
     The store says by now which files are gone. Files added after ``after_id`` may be those whose places these were.
     """
-    known = {file.id: file for file in await moves.by_id(tx, [place.id for place in altered])}
-    # One may have been written to by a job or an upload meanwhile.
-    altered = [place for place in altered if place.id in known and known[place.id].stat == place.was]
     if not altered:
         return Outcome()
-    alike = await moves.alike(tx, [stat for place in altered for stat in (place.was, place.now)])
+    known = await moves.by_id(tx, [place.id for place in altered])
+    alike = await moves.alike(tx, (stat for place in altered for stat in (place.was, place.now)))
     marks = Marks(roots)
     plan = await asyncio.to_thread(lambda: _Plan(altered, known, alike, after_id, marks))
     missing = await _apply(tx, plan, marks, roots)
@@ -120,18 +118,20 @@ class _Plan:
     def __init__(
         self,
         altered: Sequence[Altered],
-        known: dict[int, Candidate],
+        known: Sequence[Candidate],
         alike: Sequence[Candidate],
         after_id: int,
         marks: Marks,
     ) -> None:
-        self.known = {**{file.id: file for file in alike}, **known}
+        self.known = {file.id: file for file in (*alike, *known)}
+        # To one a job or an upload may have written meanwhile.
+        altered = [place for place in altered if place.id in self.known and self.known[place.id].stat == place.was]
         self.stats = {place.id: place.now for place in altered}
         self._marks = marks
         self._origins = {
             place.id: file.id
             for file, place in only_pairs(alike, altered, _look, lambda place: _tells(place.now))
-            if file.id not in self.stats or not _is_backup(known[place.id], file)
+            if file.id not in self.stats or not _is_backup(self.known[place.id], file)
         }
         fates = self._fates()
         undecided = [i for i, fate in fates.items() if fate == "unsettled"]
@@ -143,7 +143,7 @@ class _Plan:
         gone = {*self.arrivals.values(), *(old.id for old, _ in self.found)}
         rest = [i for i in self.stats if i not in self.arrivals and fates.get(i) != "unsettled"]
         # A job's output that is gone, and nowhere, is not what another job makes under its name.
-        self.lost += [i for i in rest if i not in gone and known[i].is_missing and known[i].is_made]
+        self.lost += [i for i in rest if i not in gone and self.known[i].is_missing and self.known[i].is_made]
         gone.update(self.lost)
         self.new = [i for i in rest if i in gone]
         self.changed = [i for i in rest if i not in gone]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ..models import MISSING_TAG, SCANNED, FileStat
 from . import files
-from .connection import Row, Transaction
+from .connection import Transaction
 from .files import CHANGED, HASHED, NEW
 
 
@@ -74,44 +75,52 @@ def _json(values: Iterable[int]) -> str:
     return msgspec.json.encode(list(values)).decode()
 
 
-def _candidates(rows: list[Row]) -> list[Candidate]:
-    return [Candidate._make((*row[:-3], *map(bool, row[-3:]))) for row in rows]
+async def _candidates(tx: Transaction, sql: str, parameters: Sequence[Any] = ()) -> list[Candidate]:
+    rows = await tx.fetch_all(sql, parameters)
+    # A folder may hold thousands: too many to go through on the event loop.
+    return await asyncio.to_thread(lambda: [Candidate._make((*row[:-3], *map(bool, row[-3:]))) for row in rows])
 
 
 async def by_id(tx: Transaction, ids: Iterable[int]) -> list[Candidate]:
     """The files of these assets."""
-    return _candidates(
-        await tx.fetch_all(
-            f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.id IN (SELECT value FROM json_each(?))", (_json(ids),)
-        )
+    return await _candidates(
+        tx, f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.id IN (SELECT value FROM json_each(?))", (_json(ids),)
     )
 
 
 async def looking_alike(tx: Transaction, after_id: int) -> tuple[list[Candidate], list[Candidate]]:
     """Missing files, and files that were added after ``after_id`` and have the size and time of one of them."""
-    news = await tx.fetch_all(
+    news = await _candidates(
+        tx,
         f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.id > ? AND f.missing = 0 AND EXISTS (SELECT 1 FROM files o"
         " WHERE o.missing = 1 AND o.size = f.size AND o.mtime_ns = f.mtime_ns AND o.id < f.id)",
         (after_id,),
     )
-    looks = msgspec.json.encode({(row[1], row[2]) for row in news}).decode()
-    olds = await tx.fetch_all(
+    looks = await asyncio.to_thread(lambda: msgspec.json.encode({file.stat[:2] for file in news}).decode())
+    olds = await _candidates(
+        tx,
         f"SELECT {_COLUMNS} FROM json_each(?) j CROSS JOIN files f ON f.missing = 1"
         f" AND f.size = json_extract(j.value, '$[0]') AND f.mtime_ns = json_extract(j.value, '$[1]') {_JOINED}",
         (looks,),
     )
-    return _candidates(olds), _candidates(news)
+    return olds, news
 
 
 async def alike(tx: Transaction, stats: Iterable[FileStat]) -> list[Candidate]:
     """All files that have the size and time of one of these, be they there or missing."""
-    looks = {stat[:2] for stat in stats}
-    rows = await tx.fetch_all(
+
+    def parts() -> tuple[set[tuple[int, int]], str, str]:
+        looks = {stat[:2] for stat in stats}
+        return looks, _json({mtime_ns for _, mtime_ns in looks}), _json({size for size, _ in looks})
+
+    looks, *parameters = await asyncio.to_thread(parts)
+    found = await _candidates(
+        tx,
         f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.mtime_ns IN (SELECT value FROM json_each(?))"
         " AND f.size IN (SELECT value FROM json_each(?))",
-        (_json({mtime_ns for _, mtime_ns in looks}), _json({size for size, _ in looks})),
+        parameters,
     )
-    return [file for file in _candidates(rows) if file.stat[:2] in looks]
+    return await asyncio.to_thread(lambda: [file for file in found if file.stat[:2] in looks])
 
 
 async def read_again(tx: Transaction, ids: Sequence[int]) -> None:
@@ -191,15 +200,16 @@ async def of_contents(tx: Transaction, contents: Sequence[int]) -> tuple[list[Ca
     """The missing files, and the newcomers that are there, which have these contents; none that a user deleted."""
     text = _json(contents)
     held = "a.content_id IN (SELECT value FROM json_each(?))"
-    olds = await tx.fetch_all(
-        f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE {held} AND f.missing = 1 AND NOT {_IS_DELETED}", (text,)
+    olds = await _candidates(
+        tx, f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE {held} AND f.missing = 1 AND NOT {_IS_DELETED}", (text,)
     )
-    news = await tx.fetch_all(
+    news = await _candidates(
+        tx,
         f"SELECT {_COLUMNS} FROM newcomers n JOIN files f ON f.id = n.asset_id {_JOINED}"
         f" WHERE {held} AND f.missing = 0 AND NOT {_IS_DELETED}",
         (text,),
     )
-    return _candidates(olds), _candidates(news)
+    return olds, news
 
 
 async def forget_newcomers(tx: Transaction, contents: Sequence[int]) -> None:
@@ -235,15 +245,15 @@ async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
         " FROM files f JOIN assets a ON a.id = f.id WHERE f.id IN (SELECT value FROM json_each(?))",
         (_json(old_of),),
     )
-    await tx.execute_many("DELETE FROM assets WHERE id = ?", [(new,) for new in old_of])
+    await tx.execute_many("DELETE FROM assets WHERE id = ?", ((new,) for new in old_of))
     await tx.execute_many(
         "UPDATE files SET folder_id = ?2, name = ?3, size = ?4, mtime_ns = ?5, inode = ?6, missing = 0,"
         f" error = NULL, state = CASE WHEN ?7 = {HASHED} THEN {HASHED} ELSE state END WHERE id = ?1",
-        [(old_of[row[0]], *row[1:7]) for row in rows],
+        ((old_of[row[0]], *row[1:7]) for row in rows),
     )
     await tx.execute_many(
         "UPDATE assets SET content_id = coalesce(?2, content_id) WHERE id = ?1",
-        [(old_of[row[0]], row[7]) for row in rows],
+        ((old_of[row[0]], row[7]) for row in rows),
     )
     await files.retag(tx, list(old_of.values()), remove=(MISSING_TAG,))
 
@@ -257,5 +267,5 @@ async def rename_assets(tx: Transaction, names: Sequence[tuple[int, str]]) -> No
     """Give assets other names, by id."""
     await tx.execute_many(
         "UPDATE assets SET name = ?2, name_key = ?3 WHERE id = ?1",
-        [(asset_id, name, name.casefold()) for asset_id, name in names],
+        ((asset_id, name, name.casefold()) for asset_id, name in names),
     )
