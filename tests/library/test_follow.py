@@ -230,17 +230,6 @@ async def test_files_that_take_the_places_of_others(followed: Any, moves: dict[s
         assert asset["hash"] == f"blake3:{blake3((library.base / asset['file_path']).read_bytes()).hexdigest()}"
 
 
-async def test_a_name_that_is_used_anew(followed: Any, annotate: Any) -> None:
-    library = await opened_with(followed, "output/a.png")
-    asset_id = await annotate(library, "a.png", "mine")
-    (library.base / "output/a.png").rename(library.base / "input/kept.png")
-    write(library.base, "output/a.png", b"new")
-    await until(lambda: _id_is(library, "input/kept.png", asset_id))
-    await until(lambda: _has(library, "output/a.png"))
-    assert (await library.asset("a.png"))["tags"] == ["output"]
-    assert (await library.asset("kept.png"))["tags"] == ["input", "mine"]
-
-
 @pytest.mark.parametrize("with_times", [True, False])
 async def test_equal_files_that_are_copied_and_removed(followed: Any, with_times: bool) -> None:
     """As a folder is brought to another drive: each is known again by where it lay."""
