@@ -112,6 +112,9 @@ USERDATA = [
     ("GET", "?dir=a.json%2Fx%2Fy", 404),
     ("GET", "/none", 404),
     ("GET", "/a.json%2Fb%2Fc", 404),
+    ("GET", "/folder", 404),
+    ("GET", "/folder%252F", 404),
+    ("GET", "/..%2f..", 403),
     ("POST", "/folder", 400),
     ("POST", "/a.json%2Fx%2Fy", 400),
     ("POST", "/%00", 400),
@@ -129,7 +132,9 @@ def test_userdata(server: Any) -> None:
     root = server.base / "user" / "default"
     for method, path, status in USERDATA:
         answer = server.send(method, f"/api/userdata{path}", b"new")
-        assert answer.status == status and answer.headers.get_content_type() == "text/plain", (method, path, answer)
+        assert (answer.status, answer.headers["Content-Type"][:10]) == (status, "text/plain"), (method, path, answer)
+        assert answer.body, (method, path)
+    assert server.get(f"/api/userdata/{300 * 'n'}").status in (400, 404)
     assert (root / "a.json").read_bytes() == (root / "folder" / "x.json").read_bytes() == b"1"
     assert server.send("POST", "/api/userdata/workflows%2Fw.json", b"{}").json == "workflows/w.json"
     listed = server.get("/api/userdata?dir=workflows&recurse=true&full_info=true").json

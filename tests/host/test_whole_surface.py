@@ -52,8 +52,6 @@ STOCK = {
     "getNodeInfo", "getUserdata", "getUserdataFile", "deleteUserdataFile", "moveUserdataFile", "postUserdataFile",
     "getInternalFolderPaths", "getInternalLogs",
 }  # fmt: skip
-# Where the stock server sends no text along with an error, whatever the document.
-BARE = {"getUserdataFile", "deleteUserdataFile", "moveUserdataFile"}
 
 
 def _document() -> dict[str, Any]:
@@ -112,8 +110,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Any]) 
 def test_what_is_made_up_is_answered_as_documented(server: Any, name: str, mode: Any) -> None:
     url = f"http://127.0.0.1:{server.port}"
     checks = CHECKS[:2] if name in STOCK and not OWN else CHECKS
-    if name in BARE:
-        checks = [check for check in checks if check is not content_type_conformance]
 
     @seed(SEED)
     @settings(
