@@ -144,6 +144,33 @@ def test_userdata(server: Any) -> None:
     assert server.send("DELETE", "/api/userdata/workflows%2Fv.json").status == 204
 
 
+EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}
+SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "odd"}}
+GRAPH = {"1": EMPTY, "2": SAVE}
+# Members that servers stumble over.
+ODD_PROMPTS: list[dict[str, Any]] = [
+    {"prompt": None},
+    {"prompt": GRAPH, "number": None},
+    {"prompt": GRAPH, "number": "first"},
+    {"prompt": GRAPH, "number": "nan"},
+    {"prompt": GRAPH, "extra_data": None, "client_id": "x"},
+    {"prompt": GRAPH, "client_id": ["x"]},
+    {"prompt": GRAPH, "client_id": {"x": 1}},
+    {"prompt": {**GRAPH, "1": {**EMPTY, "class_type": ["EmptyImage"]}}},
+    {"prompt": {**GRAPH, "1": {**EMPTY, "inputs": None}}},
+    {"prompt": {**GRAPH, "1": {**EMPTY, "inputs": "x"}}},
+]
+
+
+@pytest.mark.parametrize("path", ["/api/prompt", "/prompt"])
+def test_odd_prompts(server: Any, path: str) -> None:
+    for body in ODD_PROMPTS:
+        answer = server.post(path, body)
+        assert answer.status == 400 and answer.json["error"]["message"], (body, answer)
+    job = server.post(path, {"prompt": GRAPH, "number": "5"}).json["prompt_id"]
+    server.wait_for(f"/api/jobs/{job}", lambda found: found["status"] == "completed", timeout_s=30)
+
+
 def test_pictures(server: Any) -> None:
     body, headers = form(png())
     stored = server.send("POST", "/api/upload/image", body, headers)

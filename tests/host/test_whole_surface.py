@@ -50,10 +50,11 @@ REFUSES = {
     "getUserdataFile": ("403",),
     "moveUserdataFile": ("403",),
 }
-# What keeps the stock server's shape, which its page reads: nulls of nodes, errors without a body, bare paths.
+# What keeps the stock server's shape, which its page reads: nulls of nodes, errors as texts, bare paths, times
+# of its log as texts.
 STOCK = {
     "getNodeInfo", "getUserdata", "getUserdataFile", "deleteUserdataFile", "moveUserdataFile", "postUserdataFile",
-    "getInternalFolderPaths", "getInternalLogs",
+    "getInternalFolderPaths", "getInternalLogs", "getInternalLogsRaw",
 }  # fmt: skip
 
 
