@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import uuid
 from contextlib import AsyncExitStack
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +31,7 @@ from .jobs import recovery
 from .jobs.journal import Journal
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService
+from .stored_tasks import StoredTasks
 from .task_list import TaskList
 from .tasks.runner import TaskRunner
 from .workflows import trash as workflow_trash
@@ -48,7 +48,6 @@ T = TypeVar("T")
 STORE_NAME = "library.db"
 _THUMBNAILS = "thumbnails"
 _JOURNAL = "queue"
-_KEPT_TASKS = 100
 
 
 class WhenOpen(Generic[T]):
@@ -149,7 +148,7 @@ class Services:
         """Make the services, and note how they are ended, in the opposite order."""
         host, config = self.host, self.config
         gate = WorkGate(host.is_executing)
-        self.tasks = TaskRunner(_Journal(db))
+        self.tasks = TaskRunner(StoredTasks(db))
         self.task_list = TaskList(db)
         self.search = SearchIndex(db, self.tasks, gate)
         self.assets = AssetService(db, host, self.search)
@@ -224,20 +223,3 @@ class Services:
         await self._ends.aclose()
         await self._recorder.close()
         self._there.clear()
-
-
-class _Journal:
-    """Records tasks in the store."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-
-    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str) -> None:
-        await task_rows.keep_newest(self._db, name, _KEPT_TASKS)
-        await task_rows.create(self._db, task_id, name, payload, owner)
-
-    async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
-        await task_rows.update(self._db, task_id, result)
-
-    async def finished(self, task_id: uuid.UUID, result: dict[str, Any], error: str | None) -> None:
-        await task_rows.finish(self._db, task_id, result, error)

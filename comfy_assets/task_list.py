@@ -1,4 +1,4 @@
-"""Questions about background work: every scan, hash run, prune, import and export, under way or over."""
+"""Questions about background work: every scan, hash run, prune and the like, under way or over."""
 
 from __future__ import annotations
 

@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
+from ..comfy_assets.errors import StoreUnavailableError
 from ..comfy_assets.workflows.paths import in_userdata
 from ._dispatch import Passage
 from ._endpoint import Call, guarded
 from ._params import NoQuery
 
+log = logging.getLogger("comfy_assets.workflows")
+
+WAIT_S = 10.0  # the page's deed waits for ours no longer than this
+
 
 async def changed(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-    """A file of the user is saved, moved or deleted. What goes wrong here is logged, and mended by the next look."""
-    answer = await pass_on(request)
-    if 200 <= answer.status < 300:
-        await _take_up(request, request.match_info, services)
+    """A file of the user is saved, moved or deleted, while nothing is written through the API.
+
+    What goes wrong here is logged, and mended by the next look.
+    """
+    if not any(_paths(request)):
+        return await pass_on(request)
+    await request.read()  # so that nobody waits for a slow client; the host finds it read
+    async with AsyncExitStack() as stack:
+        is_ours = await _has_turn(stack, services)
+        answer = await pass_on(request)
+        if is_ours and 200 <= answer.status < 300:
+            await _take_up(request, request.match_info, services)
     return answer
+
+
+def _paths(request: web.Request) -> list[str | None]:
+    """The paths in the workflows folder that the request is about, None for others."""
+    return [in_userdata(request.match_info[name]) for name in ("file", "dest") if name in request.match_info]
+
+
+async def _has_turn(stack: AsyncExitStack, services: Services) -> bool:
+    """Whether there was a turn with the files to be had soon; it lasts as long as the stack."""
+    try:
+        await asyncio.wait_for(services.ready(), WAIT_S)
+        await stack.enter_async_context(services.workflow_files.turn(WAIT_S))
+    except (StoreUnavailableError, asyncio.TimeoutError) as error:
+        log.warning("A workflow file is changed while that cannot be taken up; the next look will: %r", error)
+        return False
+    return True
 
 
 @guarded()
 async def _take_up(call: Call[NoQuery]) -> None:
-    paths = [in_userdata(call.path[name]) for name in ("file", "dest") if name in call.path]
+    paths = _paths(call.request)
     files = call.services.workflow_files
     if len(paths) == 2 and paths[0] is not None and paths[1] is not None:
         await files.moved(call.user, paths[0], paths[1])

@@ -102,6 +102,12 @@ async def delete_workflow(call: Call[NoQuery]) -> web.Response:
 
 
 @endpoint()
+async def restore_workflow(call: Call[NoQuery]) -> WorkflowBody:
+    """Bring a deleted workflow back; an extension of ours."""
+    return workflow_body(await call.services.workflows.restore(call.path["workflow_id"], call.user))
+
+
+@endpoint()
 async def get_content(call: Call[NoQuery]) -> ContentBody:
     """The latest version of a workflow (getWorkflowContent)."""
     return content_body(await call.services.workflows.content(call.path["workflow_id"], call.user))
@@ -152,6 +158,7 @@ ROUTES = [
     Route("GET", _ONE, "getWorkflow", get_workflow),
     Route("PATCH", _ONE, "updateWorkflow", update_workflow),
     Route("DELETE", _ONE, "deleteWorkflow", delete_workflow),
+    Route("POST", f"{_ONE}/restore", "restoreWorkflow", restore_workflow),
     Route("GET", f"{_ONE}/content", "getWorkflowContent", get_content),
     Route("POST", f"{_ONE}/fork", "forkWorkflow", fork_workflow),
     Route("GET", f"{_ONE}/versions", "listWorkflowVersions", list_versions),

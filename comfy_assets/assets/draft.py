@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from blake3 import blake3
 
+from ..passing import PATTERN, passing_name
 from . import placing
 
 _BLOCK = 1 << 20
@@ -28,7 +29,7 @@ class Draft:
     def __init__(self, folder: Path) -> None:
         """Begin a file in this folder, which is made if there is none. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / placing.passing_name()
+        self.path = folder / passing_name()
         self.size = 0
         self._hash = blake3()
         self._unflushed = 0
@@ -92,7 +93,7 @@ def remove_leftovers(folders: Iterable[Path], before: float) -> int:
     """
     removed = 0
     for folder in folders:
-        for path in folder.glob("*".join(placing.PASSING)):
+        for path in folder.glob(PATTERN):
             with contextlib.suppress(OSError):  # it vanished, or another server is still writing it
                 if path.stat().st_mtime < before:
                     path.unlink()

@@ -7,25 +7,16 @@ import errno
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..names import numbered, split_suffix
+from ..passing import passing_name
 from .walker import extended
 
 _ATTEMPTS = 1000
 _WINDOWS_RETRIES = 10
 _WINDOWS_PAUSE_S = 0.05
-
-
-# What a name begins and ends with that a file bears until it is complete: hidden from scans and from loaders' lists.
-PASSING = (".comfy-assets-", ".part")
-
-
-def passing_name() -> str:
-    """A name that no other file has."""
-    return uuid.uuid4().hex.join(PASSING)
 
 
 class NoFreeNameError(OSError):

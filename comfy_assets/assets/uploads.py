@@ -29,6 +29,7 @@ from .hasher import document
 from .identity import new_ids
 from .metadata import Extracted, extract_path
 from .on_disk import on_disk
+from .presence import holds_now, is_present
 from .registration import CompleteFile, register
 from .relocate import relocate
 from .roots import Roots
@@ -143,7 +144,8 @@ def _facts(digest: bytes, size: int, extracted: Extracted) -> Facts:
 async def _existing(tx: Transaction, arrival: _Arrival, declared: Declared, owner: str) -> Asset | None:
     """The asset that makes the upload superfluous: of the id wanted, or of the same content.
 
-    That is one of the owner's own, or a public one in the place that the tags choose; and its file is there.
+    That is one of the owner's own, or a public one in the place that the tags choose; and its file is there, whatever
+    was seen of it last: what was sent is not to be thrown away for a file that was removed a moment ago.
     """
     if declared.id is not None:
         found = await assets.get(tx, declared.id, owner)
@@ -151,19 +153,14 @@ async def _existing(tx: Transaction, arrival: _Arrival, declared: Declared, owne
             return found
     digest, destination = arrival.facts.hash, arrival.destination
     for asset in await assets.of_content(tx, digest, owner, own=True):
-        if is_present(asset):
+        if await holds_now(tx, asset):
             return asset
     for asset in await assets.of_content(tx, digest, owner, own=False):
-        if is_present(asset) and asset.location and asset.location.kind == destination.kind:
+        if asset.location and asset.location.kind == destination.kind:
             tags = msgspec.json.decode(asset.tags, type=list[str])
-            if destination.category is None or destination.category in tags:
+            if (destination.category is None or destination.category in tags) and await holds_now(tx, asset):
                 return asset
     return None
-
-
-def is_present(asset: Asset) -> bool:
-    """Whether the asset's content is in a file that was there when last looked at."""
-    return asset.location is not None and not asset.location.missing
 
 
 async def _check_preview(tx: Transaction, declared: Declared, owner: str) -> None:

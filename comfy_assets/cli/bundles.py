@@ -7,17 +7,19 @@ import asyncio
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ..assets.hasher import ChangedWhileReading
+from ..assets.hashing import HashProgress
 from ..config import Config
-from ..tasks.cancel import Cancelled, CancelToken
+from ..tasks.cancel import Cancelled
+from ..tasks.runner import Task
 from ..workflows.bundles import BundledAsset
 from ..workflows.exporting import Export, Exported, Wanted
 from ..workflows.files import WorkflowFiles
 from ..workflows.handing_over import find
 from ..workflows.service import WorkflowService
-from ..workflows.taking_over import Finding, Import, Imported
+from ..workflows.taking_over import Finding, Import, Imported, Outcome
 from .command import (
     PROBLEMS,
     Commands,
@@ -81,10 +83,25 @@ def _export(options: argparse.Namespace) -> int:
 async def _run_export(base: Path, options: argparse.Namespace) -> Exported:
     async with open_library(base, extra_folders(options, base)) as library:
         subject = await find(library.db, library.host, _service(library), options.workflow, options.version)
-        export = Export(CancelToken())
         wanted = Wanted(models=options.models, incomplete=options.incomplete, force=options.force)
-        work = export.run(subject, options.out.absolute(), wanted)
-        return await shown(work, lambda: {"phase": "hashing", **export.progress.as_dict()})
+        done: list[Exported] = []
+
+        async def work(task: Task) -> None:
+            export = Export(task.token)
+            working = export.run(subject, options.out.absolute(), wanted)
+            done.append(await shown(working, lambda: _told(task, export.progress)))
+            task.result = {"assets": len(done[0].manifest.assets), "problems": list(done[0].problems)}
+
+        said = subject.workflow
+        payload = {"workflow_id": said.id, "version": said.version, "bundle": options.out.name, "models": wanted.models}
+        await library.tasks.run("workflow_export", work, payload, subject.owner)
+        return done[0]
+
+
+def _told(task: Task, progress: HashProgress) -> dict[str, Any]:
+    """How far the work is, as the task and the terminal are told it."""
+    task.result = progress.as_dict()
+    return {"phase": "hashing", **task.result}
 
 
 def _service(library: Library) -> WorkflowService:
@@ -124,20 +141,33 @@ def _import(options: argparse.Namespace) -> int:
 
 async def _run_import(base: Path, options: argparse.Namespace) -> Imported:
     async with open_library(base, extra_folders(options, base)) as library:
-        taking = Import(
-            library.db, library.host, _service(library), CancelToken(), Config.from_environment().max_workflow_size
-        )
-        work = taking.run(options.bundle, options.user, unsafe_models=options.unsafe_models)
-        return await shown(work, lambda: {"phase": "hashing", **taking.progress.as_dict()})
+        limit = Config.from_environment().max_workflow_size
+        done: list[Imported] = []
+
+        async def work(task: Task) -> None:
+            taking = Import(library.db, library.host, _service(library), task.token, limit)
+            working = taking.run(options.bundle, options.user, unsafe_models=options.unsafe_models)
+            done.append(await shown(working, lambda: _told(task, taking.progress)))
+            task.result = {"workflow_id": done[0].workflow.id, **_outcomes(done[0])}
+
+        await library.tasks.run("workflow_import", work, {"bundle": options.bundle.name}, options.user)
+        return done[0]
+
+
+def _outcomes(imported: Imported) -> dict[str, int]:
+    """How many assets were had, added and are missing."""
+    return {each: sum(finding.outcome == each for finding in imported.findings) for each in get_args(Outcome)}
 
 
 def _print_imported(imported: Imported) -> None:
     for finding in imported.findings:
         note = f" ({finding.note})" if finding.note else ""
         print(f"{finding.outcome:>7}  {finding.asset.place}{note}")
-    count = {outcome: sum(each.outcome == outcome for each in imported.findings) for outcome in ("have", "added")}
-    missing = len(imported.findings) - sum(count.values())
-    print(f"{counted(len(imported.findings), 'asset')}: {count['have']} had, {count['added']} added, {missing} missing")
+    count = _outcomes(imported)
+    print(
+        f"{counted(len(imported.findings), 'asset')}:"
+        f" {count['have']} had, {count['added']} added, {count['missing']} missing"
+    )
     state = "saved as" if imported.is_new else "was there already:"
     print(f"{imported.workflow.name or _NO_NAME} {state} {imported.workflow.id}")
 

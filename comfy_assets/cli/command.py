@@ -19,6 +19,8 @@ from ..db.connection import Database
 from ..errors import StoreError
 from ..host.standalone import StandaloneHost
 from ..host.standalone.extra_paths import FILE_NAME, ExtraFolder, read_extra_folders
+from ..stored_tasks import StoredTasks
+from ..tasks.runner import TaskRunner
 from .progress_bar import ProgressBar
 
 T = TypeVar("T")
@@ -97,10 +99,11 @@ def existing_base(options: argparse.Namespace) -> Path:
 
 @dataclass(frozen=True)
 class Library:
-    """An open store, without the services of a server around it."""
+    """An open store, without the services of a server around it; ``tasks`` records there what is done."""
 
     host: StandaloneHost
     db: Database
+    tasks: TaskRunner
 
 
 @asynccontextmanager
@@ -114,9 +117,11 @@ async def open_library(base: Path, extra: Sequence[ExtraFolder] = ()) -> AsyncIt
     if not path.exists():
         raise StoreError(f"{base} has no library yet; run comfy-assets scan or serve first.")
     db = await Database.open(path)
+    tasks = TaskRunner(StoredTasks(db))
     try:
-        yield Library(host, db)
+        yield Library(host, db, tasks)
     finally:
+        await tasks.close()
         await db.close()
 
 

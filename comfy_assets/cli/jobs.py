@@ -19,6 +19,7 @@ from ..errors import JobNotFoundError
 from ..jobs import retention
 from ..jobs.outputs import as_file, countable
 from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page
+from ..tasks.runner import Task
 from .command import (
     Commands,
     add_base_directory,
@@ -184,4 +185,9 @@ async def _count(base: Path, before: int | None, keep: int) -> int:
 
 async def _prune_now(base: Path, before: int | None, keep: int) -> int:
     async with open_library(base) as library:
-        return await retention.prune(library.db, before, keep)
+
+        async def work(task: Task) -> None:
+            task.result = {"removed": await retention.prune(library.db, before, keep)}
+
+        task = await library.tasks.run("job_prune", work, {"before": before, "keep": keep})
+        return int(task.result["removed"])

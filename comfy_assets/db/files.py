@@ -69,6 +69,25 @@ async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[
     )
 
 
+@dataclass(frozen=True)
+class Known:
+    """A file as it was last looked at."""
+
+    file_id: int
+    size: int
+    mtime_ns: int
+
+
+async def stat_at(tx: Transaction, folder: str, name: str) -> Known | None:
+    """The file of this name in a folder."""
+    rows = await tx.fetch_all(
+        "SELECT f.id, f.size, f.mtime_ns FROM folders d JOIN files f ON f.folder_id = d.id"
+        " WHERE d.path = ? AND f.name = ?",
+        (folder, name),
+    )
+    return Known(*rows[0]) if rows else None
+
+
 _NEW_FILES_TABLE = """
     CREATE TEMP TABLE IF NOT EXISTS new_files (
         id INTEGER PRIMARY KEY, folder_id, tag_set_id, mime_type, name, size, mtime_ns, inode, uuid

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
 
 from ..models import WorkflowView
@@ -11,7 +14,11 @@ TO_REMOVE = -1  # the version in the file of a workflow that was deleted here: i
 
 
 class FileRow(msgspec.Struct, frozen=True, gc=False):
-    """A workflow with regard to its file; see the table for what is what. ``hash`` is that of the latest version."""
+    """A workflow with regard to its file; see the table for what is what.
+
+    ``hash`` is that of the latest version's text, ``held_hash`` that of the version which the file was seen to hold.
+    A misnamed one has been given a name that its file is still to be called by.
+    """
 
     row_id: int
     id: str
@@ -25,45 +32,55 @@ class FileRow(msgspec.Struct, frozen=True, gc=False):
     latest: int
     graph_id: str | None
     hash: bytes
+    held_hash: bytes | None
+    is_misnamed: bool
 
 
 _ROW = (
     "w.id, w.uuid, w.owner, w.name, w.default_view, w.path, w.file_size, w.file_mtime_ns, w.file_version,"
-    " w.latest_version, w.graph_id, d.hash FROM workflows w"
+    " w.latest_version, w.graph_id, d.hash, h.hash, w.is_misnamed FROM workflows w"
     " JOIN workflow_versions v ON v.workflow_id = w.id AND v.version = w.latest_version"
     " JOIN documents d ON d.id = v.document_id"
+    " LEFT JOIN workflow_versions f ON f.workflow_id = w.id AND f.version = w.file_version"
+    " LEFT JOIN documents h ON h.id = f.document_id"
 )
+
+
+def _file_row(row: Sequence[Any]) -> FileRow:
+    values = [*row[:-1], bool(row[-1])]
+    return FileRow(*values)
 
 
 async def of_owner(db: Database | Transaction, owner: str) -> list[FileRow]:
     """All of an owner's workflows that are not deleted."""
     rows = await db.fetch_all(f"SELECT {_ROW} WHERE w.owner = ? AND w.deleted_at IS NULL", (owner,))
-    return [FileRow(*row) for row in rows]
+    return [_file_row(row) for row in rows]
 
 
 async def at(db: Database | Transaction, owner: str, path: str) -> FileRow | None:
     """The workflow that is the file at a path."""
     rows = await db.fetch_all(f"SELECT {_ROW} WHERE w.owner = ? AND w.path = ? AND w.deleted_at IS NULL", (owner, path))
-    return FileRow(*rows[0]) if rows else None
+    return _file_row(rows[0]) if rows else None
 
 
 async def of_row(db: Database | Transaction, row_id: int) -> FileRow | None:
     """The workflow of this row, unless it is deleted."""
     rows = await db.fetch_all(f"SELECT {_ROW} WHERE w.id = ? AND w.deleted_at IS NULL", (row_id,))
-    return FileRow(*rows[0]) if rows else None
+    return _file_row(rows[0]) if rows else None
 
 
 async def of_id(db: Database, workflow_id: str) -> FileRow | None:
     """The workflow of this id, unless it is deleted."""
     rows = await db.fetch_all(f"SELECT {_ROW} WHERE w.uuid = ? AND w.deleted_at IS NULL", (workflow_id,))
-    return FileRow(*rows[0]) if rows else None
+    return _file_row(rows[0]) if rows else None
 
 
 async def is_at_rest(db: Database, owner: str) -> bool:
-    """Whether every workflow's file holds its latest version and was seen long enough after its last change."""
+    """Whether every workflow's file is called and holds what it is to, and was seen long enough after its change."""
     rows = await db.fetch_all(
         "SELECT 1 FROM workflows WHERE owner = ?1 AND CASE WHEN deleted_at IS NULL"
-        f" THEN file_version IS NOT latest_version OR file_mtime_ns < 0 ELSE file_version = {TO_REMOVE} END LIMIT 1",
+        " THEN file_version IS NOT latest_version OR file_mtime_ns < 0 OR is_misnamed"
+        f" ELSE file_version = {TO_REMOVE} END LIMIT 1",
         (owner,),
     )
     return not rows
@@ -74,7 +91,7 @@ async def to_remove(db: Database | Transaction, owner: str) -> list[FileRow]:
     rows = await db.fetch_all(
         f"SELECT {_ROW} WHERE w.owner = ? AND w.deleted_at IS NOT NULL AND w.file_version = {TO_REMOVE}", (owner,)
     )
-    return [FileRow(*row) for row in rows]
+    return [_file_row(row) for row in rows]
 
 
 async def deleted_like(tx: Transaction, owner: str, graph_id: str | None, path: str, text: bytes) -> int | None:
@@ -136,14 +153,20 @@ async def body_of(db: Database | Transaction, row_id: int, number: int) -> bytes
 async def place(tx: Transaction, row_id: int, path: str | None) -> None:
     """Say where a workflow's file is to be, or that it has none."""
     await tx.execute(
-        "UPDATE workflows SET path = ?2, file_size = NULL, file_mtime_ns = NULL, file_version = NULL WHERE id = ?1",
+        "UPDATE workflows SET path = ?2, file_size = NULL, file_mtime_ns = NULL, file_version = NULL, is_misnamed = 0"
+        " WHERE id = ?1",
         (row_id, path),
     )
 
 
 async def move(tx: Transaction, row_id: int, path: str) -> None:
     """Say that a workflow's file lies elsewhere now."""
-    await tx.execute("UPDATE workflows SET path = ? WHERE id = ?", (path, row_id))
+    await tx.execute("UPDATE workflows SET path = ?, is_misnamed = 0 WHERE id = ?", (path, row_id))
+
+
+async def misname(tx: Transaction, row_id: int) -> None:
+    """Say that a workflow's file, if it has one, is to be called by its new name."""
+    await tx.execute("UPDATE workflows SET is_misnamed = path IS NOT NULL WHERE id = ?", (row_id,))
 
 
 async def stamp(tx: Transaction, row_id: int, size: int, mtime_ns: int, version: int) -> None:

@@ -20,6 +20,7 @@ from ..assets.draft import LEFTOVER_AGE_S, remove_leftovers
 from ..assets.hasher import ChangedWhileReading, Count, Pause
 from ..assets.walker import extended, file_stat
 from ..names import split_suffix
+from ..passing import passing_name
 from .bundle_reading import PLAIN_RATIO_BYTES
 from .bundles import MANIFEST, WORKFLOW, Manifest, encoded
 
@@ -49,7 +50,7 @@ def write(
     nothing is left.
     """
     remove_leftovers([out.parent], time.time() - LEFTOVER_AGE_S)
-    passing = out.parent / placing.passing_name()
+    passing = out.parent / passing_name()
     try:
         with passing.open("xb") as stream:
             _write_to(stream, manifest, text, sources, pause, count)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import time
 from contextlib import suppress
 
 from ..host.base import Host
@@ -29,17 +28,20 @@ class FileWatch:
         self._looking = asyncio.create_task(self._look(follow=follow), name="comfy-assets workflow files")
 
     async def _look(self, *, follow: bool) -> None:
+        tidied: set[str] = set()
         while True:
-            began = time.monotonic()
+            took_s = 0.0
             for owner in self._host.user_ids():
                 try:
-                    while await self._files.look(owner):
-                        pass
+                    if owner not in tidied:
+                        tidied.add(owner)
+                        await self._files.remove_leftovers(owner)
+                    took_s += await self._files.look_through(owner)
                 except (OSError, sqlite3.Error, LookupError):
                     log.exception("The workflows of %s could not be looked at; that is tried again", owner)
             if not follow:
                 return
-            await asyncio.sleep(max(LOOK_S, LOOK_SHARE * (time.monotonic() - began)))
+            await asyncio.sleep(max(LOOK_S, LOOK_SHARE * took_s))
 
     async def close(self) -> None:
         """Look no more."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import posixpath
-import zlib
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
+from ..assets.draft import LEFTOVER_AGE_S
 from ..clock import now_ms
 from ..db import workflow_files, workflow_trash
 from ..db.connection import Database
@@ -23,8 +24,9 @@ from . import taking_up
 from .comparing import Differences, compare, find_moved, is_same
 from .drafts import draft
 from .folder import Folder, Listing, Stamp
-from .paths import FOLDER, is_workflow, key_of, path_for
+from .paths import FOLDER, is_workflow
 from .taking_up import Found
+from .writing import Writing
 
 log = logging.getLogger("comfy_assets.workflows")
 
@@ -33,48 +35,86 @@ _IN_TRANSACTION = 50
 
 
 class WorkflowFiles:
-    """The workflows folders of all users. One thing at a time is done to them here."""
+    """The workflows folders of all users. One thing at a time is done to them, each in its ``turn``."""
 
     def __init__(self, db: Database, host: Host, limit: int) -> None:
         """``limit`` is how many bytes a workflow may have."""
         self._db = db
         self._host = host
         self._limit = limit
+        self._writing = Writing(db, limit)
         self._lock = asyncio.Lock()
         self._seen: dict[str, Listing] = {}
         self._away: set[str] = set()
         self._missed: dict[str, set[int]] = {}
         self._refused: dict[tuple[str, str], Stamp] = {}
+        self._looking_s = 0.0  # what it has taken so far to see what there is
+
+    @asynccontextmanager
+    async def turn(self, wait_s: float | None = None) -> AsyncIterator[None]:
+        """Meanwhile nothing else is done to the files here. Raises TimeoutError when it is not our turn by then."""
+        await asyncio.wait_for(self._lock.acquire(), wait_s)
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     # What was done to files is taken up.
 
-    async def look(self, owner: str, *, is_sure: bool = False) -> bool:
-        """Take up what has happened to an owner's files, and write what is to be; answers whether there is more to do.
+    async def remove_leftovers(self, owner: str) -> None:
+        """Remove what a killed server was writing into an owner's folder."""
+        await asyncio.to_thread(self._folder(owner).remove_leftovers, time.time() - LEFTOVER_AGE_S)
 
-        A file that is not there is taken for deleted when it is missed for the second time, or at once if ``is_sure``.
+    async def look_through(self, owner: str) -> float:
+        """Look, in turns, until there is no more to do; answers how long it took to see what there is (s).
+
+        What it waits for others, at the files or at the store, says nothing of how costly it is to look.
         """
-        async with self._lock:
-            folder = self._folder(owner)
-            to_remove = await self._remove_deleted(owner, folder)
-            listing = await asyncio.to_thread(folder.listing)
-            for row in to_remove:
-                listing.files.pop(str(row.path), None)
-            if (
-                listing == self._seen.get(owner)
-                and owner not in self._away
-                and await workflow_files.is_at_rest(self._db, owner)
-            ):
-                return False
-            rows = await workflow_files.of_owner(self._db, owner)
-            found = self._without_refused(owner, compare(rows, listing), listing)
-            self._note_away(owner, is_away=found.is_away)
-            if found == Differences():
-                self._seen[owner] = listing
-                return False
-            vanished = await self._take_up(owner, folder, found)
-            await self._delete(vanished if is_sure else self._missed_again(owner, vanished))
-            await self._write_all(owner, folder, found.unwritten[:_AT_ONCE], rows)
-            return len(found.appeared) + len(found.changed) > _AT_ONCE or len(found.unwritten) > _AT_ONCE
+        before, has_more = self._looking_s, True
+        while has_more:
+            async with self.turn():
+                has_more = await self.look(owner)
+        return self._looking_s - before
+
+    async def look(self, owner: str, *, is_sure: bool = False) -> bool:
+        """Take up, within a turn, what was done to an owner's files, and write what is to be.
+
+        Answers whether there is more to do. A file that is not there is taken for deleted when it is missed for the
+        second time, or at once if ``is_sure``.
+        """
+        folder = self._folder(owner)
+        to_remove = await self._remove_deleted(owner, folder)
+        began = time.monotonic()
+        rows, found = await self._differences(owner, folder, to_remove)
+        self._looking_s += time.monotonic() - began
+        if found == Differences():
+            return False
+        vanished = await self._take_up(owner, folder, found)
+        await self._delete(vanished if is_sure else self._missed_again(owner, vanished))
+        await self._writing.write(folder, found.unwritten[:_AT_ONCE], rows)
+        for row in found.misnamed:
+            await self._rename(row.row_id)
+        return len(found.appeared) + len(found.changed) > _AT_ONCE or len(found.unwritten) > _AT_ONCE
+
+    async def _differences(
+        self, owner: str, folder: Folder, to_remove: Sequence[FileRow]
+    ) -> tuple[Sequence[FileRow], Differences]:
+        """The owner's workflows, and what is to be done; no workflows where nothing has changed since the last look."""
+        listing = await asyncio.to_thread(folder.listing)
+        for row in to_remove:
+            listing.files.pop(str(row.path), None)
+        if (
+            listing == self._seen.get(owner)
+            and owner not in self._away
+            and await workflow_files.is_at_rest(self._db, owner)
+        ):
+            return [], Differences()
+        rows = await workflow_files.of_owner(self._db, owner)
+        found = self._without_refused(owner, compare(rows, listing), listing)
+        self._note_away(owner, is_away=found.is_away)
+        if found == Differences():
+            self._seen[owner] = listing
+        return rows, found
 
     def _without_refused(self, owner: str, found: Differences, listing: Listing) -> Differences:
         """The differences, without files that are no workflows and have not changed since that was seen."""
@@ -92,37 +132,38 @@ class WorkflowFiles:
         (self._away.add if is_away else self._away.discard)(owner)
 
     async def look_at(self, owner: str, path: str, *, may_be_gone: bool = True) -> None:
-        """Take up what was done to the file at a path, as somebody else has it.
+        """Take up, within a turn, what was done to the file at a path, as somebody else has it.
 
         A file that is not there is taken for deleted only if it ``may_be_gone``: its disk may be away as well.
         """
-        async with self._lock:
-            folder = self._folder(owner)
-            on_disk = await asyncio.to_thread(folder.on_disk, path)
-            row = await workflow_files.at(self._db, owner, on_disk or path)
-            found = Differences()
-            if on_disk is None:
-                found.vanished += [row] if row is not None and may_be_gone else []
-            elif row is not None:
-                found.changed.append(row)
-            elif is_workflow(on_disk):
-                found.appeared.append(on_disk)
-            await self._delete(await self._take_up(owner, folder, found))
+        folder = self._folder(owner)
+        on_disk = await asyncio.to_thread(folder.on_disk, path)
+        row = await workflow_files.at(self._db, owner, on_disk or path)
+        found = Differences()
+        if on_disk is None:
+            found.vanished += [row] if row is not None and may_be_gone else []
+        elif row is not None:
+            found.changed.append(row)
+        elif is_workflow(on_disk):
+            found.appeared.append(on_disk)
+        await self._delete(await self._take_up(owner, folder, found))
 
     async def moved(self, owner: str, path: str, new: str) -> None:
-        """Take up that the file, or the folder, at a path was given another; either may be no workflow's."""
+        """Take up, within a turn, that the file, or the folder, at a path was given another.
+
+        Either may be no workflow's.
+        """
         if not (path.lower().endswith(".json") or new.lower().endswith(".json")):
             while await self.look(owner, is_sure=True):
                 pass
             return
-        async with self._lock:
-            folder = self._folder(owner)
-            row = await workflow_files.at(self._db, owner, path)
-            on_disk = await asyncio.to_thread(folder.on_disk, new)
-            is_gone = await asyncio.to_thread(folder.on_disk, path) != path
-            if row is not None and on_disk is not None and is_workflow(on_disk) and is_gone:
-                async with self._db.transaction() as tx:
-                    await taking_up.move(tx, row.row_id, on_disk)
+        folder = self._folder(owner)
+        row = await workflow_files.at(self._db, owner, path)
+        on_disk = await asyncio.to_thread(folder.on_disk, new)
+        is_gone = await asyncio.to_thread(folder.on_disk, path) != path
+        if row is not None and on_disk is not None and is_workflow(on_disk) and is_gone:
+            async with self._db.transaction() as tx:
+                await taking_up.move(tx, row.row_id, on_disk)
         await self.look_at(owner, path)
         await self.look_at(owner, new)
 
@@ -137,7 +178,7 @@ class WorkflowFiles:
             return False
         if stamp is None or is_same(stamp, row) or self._refused.get((row.owner, row.path)) == stamp:
             return False
-        async with self._lock:
+        async with self.turn():
             await self._take_up(row.owner, self._folder(row.owner), Differences(changed=[row]))
         return True
 
@@ -203,12 +244,12 @@ class WorkflowFiles:
 
     async def write(self, row_id: int) -> None:
         """Have the file of a workflow hold its latest version. What fails is tried again with the next look."""
-        async with self._lock:
+        async with self.turn():
             row = await workflow_files.of_row(self._db, row_id)
             if row is not None:
                 folder = self._folder(row.owner)
                 if await self._is_writable(row.owner, folder):
-                    await self._write_all(row.owner, folder, [row], [])
+                    await self._writing.write(folder, [row], [])
 
     async def _is_writable(self, owner: str, folder: Folder) -> bool:
         """Whether the folder is there, or was never."""
@@ -218,104 +259,27 @@ class WorkflowFiles:
             return True
         return not any(row.version is not None for row in await workflow_files.of_owner(self._db, owner))
 
-    async def _write_all(self, owner: str, folder: Folder, rows: Sequence[FileRow], known: Sequence[FileRow]) -> None:
-        taken: set[str] = set()
-        if any(row.path is None for row in rows):
-            taken = await asyncio.to_thread(folder.names_in, "")
-            taken |= {key_of(row.path) for row in known if row.path is not None}
-        for row in rows:
-            try:
-                await self._write(folder, row, taken)
-            except FileExistsError:
-                async with self._db.transaction() as tx:
-                    await workflow_files.place(tx, row.row_id, None)
-            except OSError as error:
-                log.warning("The workflow %s cannot be written to its file now: %s", row.id, error)
-
-    async def _write(self, folder: Folder, row: FileRow, taken: set[str]) -> None:
-        """Write the latest version into the file, unless that holds what nobody has taken up yet. Raises OSError."""
-        path = row.path if row.path is not None else await self._find_place(row, taken)
-        if path is None:
-            return
-        held = await asyncio.to_thread(folder.read, path, self._limit)
-        if row.version is not None:
-            if held is None:
-                return
-            before = await workflow_files.hash_of(self._db, row.row_id, row.version)
-            if held.hash not in (row.hash, before):
-                return
-        if held is not None and held.hash == row.hash:
-            stamp = held.stamp
-        else:
-            text = zlib.decompress(await workflow_files.body_of(self._db, row.row_id, row.latest))
-            stamp = await asyncio.to_thread(folder.write, path, text, replaces=row.version is not None)
-        async with self._db.transaction() as tx:
-            now = await workflow_files.of_row(tx, row.row_id)
-            if now is not None and now.path == path:
-                await workflow_files.stamp(tx, row.row_id, *stamp, row.latest)
-
-    async def _find_place(self, row: FileRow, taken: set[str]) -> str | None:
-        """A free path for a workflow that has none, which is its from now on."""
-        async with self._db.transaction() as tx:
-            now = await workflow_files.of_row(tx, row.row_id)
-            if now is None or now.path is not None:
-                return None
-            path = path_for(row.name, row.view, "", taken)
-            while await workflow_files.at(tx, row.owner, path):
-                taken.add(key_of(path))
-                path = path_for(row.name, row.view, "", taken)
-            taken.add(key_of(path))
-            await workflow_files.place(tx, row.row_id, path)
-            return path
-
     async def rename(self, row_id: int) -> None:
-        """Have a workflow's file be called like it. A file that cannot be renamed keeps its name."""
-        async with self._lock:
-            row = await workflow_files.of_row(self._db, row_id)
-            if row is None or row.path is None:
-                return
-            folder, place = self._folder(row.owner), posixpath.dirname(row.path)
-            taken = await asyncio.to_thread(folder.names_in, place) - {key_of(row.path)}
-            path = path_for(row.name, row.view, place, taken)
-            if path == row.path:
-                return
-            try:
-                if row.version is not None:
-                    await asyncio.to_thread(folder.rename, row.path, path)
-            except OSError as error:
-                log.warning("The file %s cannot be renamed: %s", row.path, error)
-                return
-            async with self._db.transaction() as tx:
-                if await workflow_files.at(tx, row.owner, path) is None:
-                    await workflow_files.move(tx, row_id, path)
+        """Have a workflow's file be called like it. What fails is tried again with the next look."""
+        async with self.turn():
+            await self._rename(row_id)
+
+    async def _rename(self, row_id: int) -> None:
+        row = await workflow_files.of_row(self._db, row_id)
+        if row is not None and row.is_misnamed:
+            await self._writing.rename(self._folder(row.owner), row)
 
     async def remove(self, owner: str) -> None:
         """Remove the files of the owner's workflows that were deleted through the API."""
-        async with self._lock:
+        async with self.turn():
             await self._remove_deleted(owner, self._folder(owner))
 
     async def _remove_deleted(self, owner: str, folder: Folder) -> list[FileRow]:
         """Remove the files of deleted workflows; answers those whose files cannot be removed now."""
-        left: list[FileRow] = []
         rows = await workflow_files.to_remove(self._db, owner)
         if rows and (owner in self._away or not await asyncio.to_thread(folder.exists)):
             return rows
-        for row in rows:
-            try:
-                await self._remove(folder, row)
-            except OSError as error:
-                log.warning("The file %s cannot be removed now: %s", row.path, error)
-                left.append(row)
-        return left
-
-    async def _remove(self, folder: Folder, row: FileRow) -> None:
-        """Remove the file of a deleted workflow, unless it holds something else by now. Raises OSError."""
-        if row.path is not None and await workflow_files.at(self._db, row.owner, row.path) is None:
-            held = await asyncio.to_thread(folder.read, row.path, self._limit)
-            if held is not None and await workflow_files.has_text(self._db, row.row_id, held.hash):
-                await asyncio.to_thread(folder.remove, row.path)
-        async with self._db.transaction() as tx:
-            await workflow_files.set_removal(tx, row.row_id, wanted=False)
+        return await self._writing.remove(folder, rows)
 
     def _folder(self, owner: str) -> Folder:
         return Folder(self._host.user_directory(owner) / FOLDER)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from ..assets import placing
+from ..assets import draft, placing
+from ..passing import passing_name
 from .paths import is_workflow, key_of
 
 # Of a file that has just been changed another change may not show: file systems tell times to 2 s at the coarsest.
@@ -141,36 +142,57 @@ class Folder:
         except OSError:
             return set()
 
-    def write(self, path: str, content: bytes, *, replaces: bool) -> Stamp:
-        """Write a file, whole or not at all. Raises OSError: FileExistsError where it would replace a file unasked."""
+    def write(self, path: str, content: bytes, *, replaces: bytes | None) -> Stamp | None:
+        """Write a file, whole or not at all, in the place of the one whose text has the hash ``replaces``.
+
+        Answers None, and writes nothing, where that one is not there any more. Raises OSError: FileExistsError where
+        there is a file and none is to be replaced.
+        """
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(placing.passing_name())
+        temporary = target.with_name(passing_name())
         try:
             with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             info = temporary.stat()
-            if replaces:
+            if replaces is None:
+                placing.move_to_free(temporary, target)
+            elif self._holds(path, replaces):
                 temporary.replace(target)
             else:
-                placing.move_to_free(temporary, target)
+                temporary.unlink()
+                return None
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         return settled(Stamp(info.st_size, info.st_mtime_ns))
 
+    def _holds(self, path: str, text: bytes) -> bool:
+        """Whether a file has the text of this hash, at this moment. Raises OSError."""
+        try:
+            return blake3((self._root / path).read_bytes()).digest() == text
+        except FileNotFoundError:
+            return False
+
     def rename(self, path: str, new: str) -> None:
         """Give a file another path. Raises OSError: FileExistsError where there is a file already."""
         source, target = self._root / path, self._root / new
-        if target.exists() and not target.samefile(source):
-            raise FileExistsError(new)
-        source.rename(target)
+        if target.exists() and target.samefile(source):  # another case of the same name
+            source.rename(target)
+        else:
+            placing.move_to_free(source, target)
 
-    def remove(self, path: str) -> None:
-        """Remove a file. Raises OSError."""
-        (self._root / path).unlink(missing_ok=True)
+    def remove(self, path: str, text: bytes) -> None:
+        """Remove a file if it has the text of this hash. Raises OSError."""
+        if self._holds(path, text):
+            (self._root / path).unlink(missing_ok=True)
+
+    def remove_leftovers(self, before: float) -> None:
+        """Remove what a killed server was writing, last written before this time (s since 1970)."""
+        below = (Path(folder) for folder, _, _ in os.walk(self._root))
+        draft.remove_leftovers(below, before)
 
 
 def settled(stamp: Stamp) -> Stamp:

@@ -34,11 +34,12 @@ class Needed:
 
 @dataclass(frozen=True)
 class Subject:
-    """The workflow as a manifest tells it, its text, and what it needs."""
+    """The workflow as a manifest tells it, its text, what it needs, and whose it is."""
 
     workflow: BundledWorkflow
     text: bytes
     needed: Sequence[Needed]
+    owner: str
 
 
 async def find(db: Database, host: Host, service: WorkflowService, called: str, version: int | None = None) -> Subject:
@@ -72,7 +73,7 @@ async def _share(db: Database, share_id: str) -> Subject | None:
     for asset in snapshot.assets:
         there = await copies.of_content(db, asset.hash, snapshot.owner)
         needed.append(Needed(asset, [Path(copy.folder, copy.name) for copy in there]))
-    return Subject(said, text, needed)
+    return Subject(said, text, needed, snapshot.owner)
 
 
 async def _saved(db: Database, host: Host, service: WorkflowService, called: str, version: int | None) -> Subject:
@@ -92,7 +93,7 @@ async def _saved(db: Database, host: Host, service: WorkflowService, called: str
         workflow.id,
         content.version.number,
     )
-    return Subject(said, content.text, [_needed(asset, roots) for asset in found.values()])
+    return Subject(said, content.text, [_needed(asset, roots) for asset in found.values()], workflow.owner)
 
 
 async def _workflow(db: Database, called: str) -> Workflow:

@@ -28,7 +28,7 @@ from ..models import (
     WorkflowVersion,
     WorkflowView,
 )
-from . import taking_up
+from . import taking_up, trash
 from .drafts import draft
 from .files import WorkflowFiles
 
@@ -96,7 +96,10 @@ class WorkflowService:
                 return workflow
             await workflows.edit(tx, workflow.row_id, change, now_ms())
             changed = await _existing(tx, workflow_id, owner)
-        if (workflow.name, workflow.default_view) != (changed.name, changed.default_view):
+            is_misnamed = (workflow.name, workflow.default_view) != (changed.name, changed.default_view)
+            if is_misnamed:
+                await workflow_files.misname(tx, changed.row_id)
+        if is_misnamed:
             await self._files.rename(changed.row_id)
         return changed
 
@@ -108,6 +111,12 @@ class WorkflowService:
             await workflow_trash.hide(tx, workflow.row_id, now_ms())
             await workflow_files.set_removal(tx, workflow.row_id, wanted=True)
         await self._files.remove(owner)
+
+    async def restore(self, workflow_id: str, owner: str) -> Workflow:
+        """Bring a deleted workflow back, with its versions, its file and its share. Raises WorkflowNotFoundError."""
+        restored = await trash.restore(self._db, workflow_id, owner)
+        await self._files.write(restored.row_id)
+        return restored
 
     async def content(self, workflow_id: str, owner: str, number: int | None = None) -> WorkflowContent:
         """A version and its text (getWorkflowContent); None is the latest.

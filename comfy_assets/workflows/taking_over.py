@@ -23,8 +23,8 @@ from ..assets.hasher import digest_of, document
 from ..assets.hashing import HashProgress
 from ..assets.metadata import Extracted, extract_path
 from ..assets.mime import guess_mime
+from ..assets.presence import is_present
 from ..assets.roots import Roots
-from ..assets.uploads import is_present
 from ..assets.walker import extended, is_ignored
 from ..db import assets, workflow_lists, workflows
 from ..db.connection import Database

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 
 from ..assets.identity import canonical_id, new_ids
@@ -13,7 +14,7 @@ from ..db.workflows import NewVersion, NewWorkflow
 from ..models import WorkflowEdit
 from .drafts import Draft
 from .folder import Stamp
-from .paths import name_of, view_of
+from .paths import name_of, path_for, view_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ async def move(tx: Transaction, row_id: int, path: str) -> None:
     if other is not None:
         await workflow_trash.hide(tx, other.row_id, now_ms())
     await workflow_files.move(tx, row_id, path)
-    await _call_like_file(tx, row_id, path)
+    if path != path_for(row.name, row.view, posixpath.dirname(path), ()):
+        await _call_like_file(tx, row_id, path)
 
 
 async def _hold(tx: Transaction, row: FileRow, found: Found) -> None:

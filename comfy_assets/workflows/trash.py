@@ -20,14 +20,14 @@ async def deleted(db: Database) -> list[DeletedWorkflow]:
     return await workflow_trash.entries(db)
 
 
-async def restore(db: Database, workflow_id: str) -> Workflow:
+async def restore(db: Database, workflow_id: str, owner: str | None = None) -> Workflow:
     """Bring a deleted workflow back, with all its versions; a server writes its file again.
 
-    Raises WorkflowNotFoundError where none is deleted.
+    With an ``owner`` it must be theirs. Raises WorkflowNotFoundError where none is deleted.
     """
     async with db.transaction() as tx:
         found = await workflow_trash.get(tx, canonical_id(workflow_id) or workflow_id)
-        if found is not None:
+        if found is not None and owner in (None, found.owner):
             await workflow_files.release(tx, found.row_id)
             await workflow_trash.show(tx, found.row_id)
             workflow = await workflows.get(tx, found.id)

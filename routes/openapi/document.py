@@ -46,7 +46,7 @@ _TAGS = {
     "History": "What was executed.",
     "Workflows": "Saved workflows, whose versions never change.",
     "Sharing": "Published workflows, and taking over what they need.",
-    "Tasks": "Work in the background: scans, hash runs, imports and the like.",
+    "Tasks": "Work in the background: scans, hash runs and the like.",
     "Files": "Pictures and other files of the server's folders.",
     "Models": "The folders of models, as loader nodes see them.",
     "Nodes": "What nodes there are, and what the page needs of node packs.",

@@ -10,6 +10,8 @@ from ...comfy_assets.errors import (
     NoThumbnailError,
     PublishedTooLargeError,
     ShareNotFoundError,
+    UnknownAssetsError,
+    UnshareableAssetsError,
     WorkflowForbiddenError,
     WorkflowNotFoundError,
 )
@@ -93,7 +95,7 @@ OPERATIONS = [
         "What is published never changes; publishing again puts another in its place, under the same id.",
         parameters=_FILE,
         body=Body(PublishBody, example={"asset_ids": []}),
-        errors=(*_OF_USER, AssetContentMissingError),
+        errors=(*_OF_USER, UnknownAssetsError, UnshareableAssetsError),
     ),
     Operation(
         "deleteUserdataFilePublish",
@@ -146,6 +148,6 @@ OPERATIONS = [
         {200: Answer("The assets, as they are in the library now.", _IMPORTED)},
         "Content that the user has already is not stored twice.",
         body=Body(ImportBody),
-        errors=(ShareNotFoundError, AssetNotFoundError, AssetContentMissingError),
+        errors=(ShareNotFoundError, UnknownAssetsError, AssetContentMissingError),
     ),
 ]

@@ -162,7 +162,15 @@ OPERATIONS = [
         "deleteWorkflow",
         "Workflows",
         "Delete a workflow",
-        {204: Answer("It can be brought back from the command line for 30 days.")},
+        {204: Answer("It can be brought back for 30 days.")},
+        errors=_FOUND,
+    ),
+    Operation(
+        "restoreWorkflow",
+        "Workflows",
+        "Bring back a deleted workflow",
+        {200: Answer("The workflow as it is now.", WorkflowBody)},
+        "With its versions and its share. Its file goes where it was, or beside what is there now.",
         errors=_FOUND,
     ),
     Operation(

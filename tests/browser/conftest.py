@@ -7,15 +7,10 @@ not those installed for that Python. Needs the package playwright and a Chromium
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
@@ -25,14 +20,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-COMFYUI = os.environ.get("COMFYUI_PATH")
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from server_process import COMFYUI, JsonServer, comfyui_command, copy_pack
+
 FRONTEND = os.environ.get("COMFYUI_FRONTEND")
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
 # Why a request has no answer when the page itself no longer wants it.
 TAKEN_BACK = "net::ERR_ABORTED"
 OWN_ADDRESS = re.compile(r"https?://127\.0\.0\.1:\d+")
-START_TIMEOUT_S = 120
 PAGE_TIMEOUT_MS = 90_000
 CHROMIUM_OPTIONS = [
     *("--no-sandbox", "--disable-gpu", "--no-first-run"),
@@ -50,44 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.skipif(missing, reason="playwright is not installed"))
 
 
-class Server:
+class Server(JsonServer):
     """A ComfyUI process on a base directory, which may have had one before."""
 
     def __init__(self, base: Path) -> None:
-        self.base = base
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-        command = [os.environ.get("COMFYUI_PYTHON", sys.executable), str(Path(COMFYUI or "") / "main.py"), "--cpu"]
-        command += ["--disable-api-nodes", "--listen", "127.0.0.1", "--port", self.url.rpartition(":")[2]]
-        command += ["--base-directory", str(base), *(["--front-end-root", FRONTEND] if FRONTEND else [])]
-        with (base / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=base)
+        super().__init__(base, comfyui_command(*(["--front-end-root", FRONTEND] if FRONTEND else [])))
         self.wait_for("/system_stats", bool)
-
-    def request(self, path: str, body: Any = None) -> Any:
-        """The JSON answer to a GET, or to a POST when there is a body; None for an empty one."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.loads(response.read() or b"null")
-
-    def wait_for(self, path: str, condition: Callable[[Any], Any]) -> None:
-        """Wait until the answer meets the condition."""
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                if condition(self.request(path)):
-                    return
-            except OSError:
-                assert self.process.poll() is None, "the server has ended"
-            assert time.monotonic() < deadline, path
-            time.sleep(0.1)
-
-    def kill(self) -> None:
-        """End it without warning."""
-        self.process.kill()
-        self.process.wait()
 
 
 @contextmanager
@@ -103,8 +66,7 @@ def make_base(base: Path, *, with_project: bool) -> Path:
     for name in ("models", "input", "output", "temp", "user", "custom_nodes"):
         (base / name).mkdir(parents=True)
     if with_project:
-        ignored = shutil.ignore_patterns(".git", ".*_cache", "__pycache__", "tests", ".hypothesis", "build")
-        shutil.copytree(ROOT, base / "custom_nodes" / "comfy-assets", ignore=ignored)
+        copy_pack(base / "custom_nodes" / "comfy-assets")
     return base
 
 

@@ -37,7 +37,7 @@ from PIL import Image
 CHILD = Path(__file__).with_name("child.py")
 MIB = 1 << 20
 DAY_NS = 86_400 * 10**9
-TABLES = ("assets", "files", "folders", "contents", "tag_sets", "tasks", "trash", "workflows", "workflow_versions")
+TABLES = ("assets", "files", "folders", "contents", "tag_sets", "trash", "workflows", "workflow_versions")
 
 
 def picture(colour: str) -> bytes:
@@ -235,6 +235,31 @@ def test_a_workflow_is_the_same_in_another_library(bundle: Path, taker: Place) -
     status, _, _ = taker.run("scan")
     assert status == 0
     assert taker.rows("SELECT count(*) FROM assets") == [(3,)]
+
+
+def tasks(place: Place) -> list[Any]:
+    """The tasks that commands on bundles were: the owner, name, payload, outcome and error of each."""
+    columns = "owner, name, payload, result, error_message"
+    rows = place.rows(f"SELECT {columns} FROM tasks WHERE name LIKE 'workflow%' AND status <> 'running' ORDER BY rowid")
+    return [
+        [owner, name, json.loads(payload), json.loads(result), error] for owner, name, payload, result, error in rows
+    ]
+
+
+def test_exports_and_imports_are_tasks(bundle: Path, giver: Place, taker: Place) -> None:
+    giver.save()
+    assert giver.run("export", "portrait", bundle, "--models", "--force")[0] == 0
+    ((owner, name, payload, result, error),) = tasks(giver)
+    assert (owner, name, error) == ("default", "workflow_export", None)
+    assert (payload["bundle"], payload["version"], payload["models"]) == (bundle.name, 1, True)
+    assert result == {"assets": 3, "problems": []}
+    workflow_id = taker.take(bundle, "--user", "ann")["workflow"]["id"]
+    told = {"workflow_id": workflow_id, "have": 0, "added": 3, "missing": 0}
+    assert tasks(taker) == [["ann", "workflow_import", {"bundle": bundle.name}, told, None]]
+    bundle.write_bytes(b"no archive")
+    assert "no archive" not in taker.refusal(bundle)
+    assert tasks(taker)[1][:3] == ["default", "workflow_import", {"bundle": bundle.name}]
+    assert tasks(taker)[1][4].startswith("BundleRefused: ")
 
 
 Rebuild = Callable[[dict[str, Any], dict[str, bytes]], Any]

@@ -186,6 +186,8 @@ async def test_prune(jobs: Jobs, arguments: tuple[str, ...], left: list[int]) ->
     assert [entry["id"] for entry in answer["jobs"]] == []  # they are other users'
     documents = await jobs.library.services.db.fetch_all("SELECT count(*) FROM documents")
     assert documents == [(1,)]
+    recorded = await jobs.library.services.db.fetch_all("SELECT result FROM tasks WHERE name = 'job_prune'")
+    assert recorded == [(json.dumps({"removed": 6 - len(left)}, separators=(",", ":")),)]
 
 
 async def test_prune_of_more_than_one_transaction(jobs: Jobs) -> None:

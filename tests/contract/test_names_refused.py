@@ -175,6 +175,7 @@ TAKERS = [
     ),
     Taker("getWorkflow", "GET", "/api/workflows/{name}", 404, NO_WORKFLOW),
     Taker("deleteWorkflow", "DELETE", "/api/workflows/{name}", 404, NO_WORKFLOW),
+    Taker("restoreWorkflow", "POST", "/api/workflows/{name}/restore", 404, NO_WORKFLOW),
     Taker("getWorkflowContent", "GET", "/api/workflows/{name}/content", 404, NO_WORKFLOW),
     Taker("listWorkflowVersions", "GET", "/api/workflows/{name}/versions", 404, NO_WORKFLOW),
     Taker(

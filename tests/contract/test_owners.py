@@ -28,6 +28,7 @@ OPERATIONS = [
     ("GET", f"/api/workflows/{SOME_ID}"),
     ("PATCH", f"/api/workflows/{SOME_ID}"),
     ("DELETE", f"/api/workflows/{SOME_ID}"),
+    ("POST", f"/api/workflows/{SOME_ID}/restore"),
     ("GET", f"/api/workflows/{SOME_ID}/content"),
     ("POST", f"/api/workflows/{SOME_ID}/fork"),
     ("GET", f"/api/workflows/{SOME_ID}/versions"),

@@ -457,6 +457,18 @@ async def test_the_assets_that_a_version_names(library: Any, api: Any) -> None:
         assert body["dependency_asset_ids"] == sorted(ids[name] for name in expected), workflow
 
 
+async def test_a_deleted_workflow_is_brought_back_by_its_owner(api: Any) -> None:
+    made = await create(api)
+    await save(api, made, 1, {"a": 1})
+    await api.send("POST", f"{URL}/{made['id']}/restore", 404)
+    await api.send("DELETE", f"{URL}/{made['id']}", 204)
+    back = (await api.send("POST", f"{URL}/{made['id']}/restore")).json
+    assert (back["id"], back["latest_version"]) == (made["id"], 2)
+    assert (await content(api, made))["workflow_json"] == {"a": 1}
+    assert [each["id"] for each in (await api.get(URL))["data"]] == [made["id"]]
+    await api.send("POST", f"{URL}/{made['id']}/restore", 404)
+
+
 async def test_an_asset_that_a_version_names_cannot_be_deleted(library: Any, api: Any) -> None:
     library.write("input/photo.png", b"photo")
     await library.scan()

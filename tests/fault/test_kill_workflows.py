@@ -68,8 +68,7 @@ async def assert_whole(base: Path, saved: list[tuple[str, int, int]]) -> None:
 
 async def assert_written(files: WorkflowFiles, service: WorkflowService, folder: Path) -> None:
     """A look brings every file up to date, and none is there that is no workflow's."""
-    while await files.look("ann"):
-        pass
+    await files.look_through("ann")
     page = await service.list(WorkflowFilter("ann"), WorkflowPage(limit=100))
     texts = sorted([(await service.content(found.id, "ann")).text for found in page.items])
     assert sorted(path.read_bytes() for path in folder.glob("[!.]*")) == texts

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import random
-import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -21,12 +16,12 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-COMFYUI = os.environ.get("COMFYUI_PATH")
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from server_process import COMFYUI, START_TIMEOUT_S, ServerProcess, comfyui_command, copy_pack, standalone_command
+
 # Names that a clone may have, dots and spaces included.
 PACK = "comfy-assets v0.1 (copy)"
 FOLDERS = ("models/loras", "input", "output", "temp", "user", "custom_nodes")
-START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 
 Start = Callable[..., "Server"]
@@ -45,43 +40,14 @@ class Answer:
         return json.loads(self.body)
 
 
-def _free_port() -> int:
-    """A port that no system gives to those who ask for any: servers of other tests come and go on these."""
-    while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
-class Server:
-    """A server process on a base directory; killed at the end of its ``with`` block."""
-
-    def __init__(self, base: Path, command: list[str], environment: Mapping[str, str]) -> None:
-        self.port = _free_port()
-        self.base = base
-        self._log = base / "server.log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [*command, "--base-directory", str(base), "--port", str(self.port)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **environment},
-                cwd=base,
-                preexec_fn=None if os.name == "nt" else _heed_interrupts,
-            )
+class Server(ServerProcess):
+    """A server that is asked for whatever its clients are; killed at the end of its ``with`` block."""
 
     def __enter__(self) -> Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    @property
-    def log(self) -> str:
-        """What it has printed."""
-        return self._log.read_text(errors="replace")
+        self.kill()
 
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -106,7 +72,7 @@ class Server:
         """The first JSON answer that meets the condition; until the server is up there is none."""
         deadline = time.monotonic() + timeout_s
         answer: Answer | None = None
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 answer = self.get(path, **headers)
             except OSError:
@@ -131,14 +97,9 @@ class Server:
         # Python loses an interrupt that comes while it collects garbage, as it does at length when a ComfyUI has begun.
         time.sleep(0.5)
         started = time.monotonic()
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait(STOP_TIMEOUT_S)
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(STOP_TIMEOUT_S)
         return time.monotonic() - started
-
-
-def _heed_interrupts() -> None:
-    """Programs that a shell starts in the background are told to ignore Ctrl-C, and so would their children be."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def make_base(base: Path) -> Path:
@@ -150,8 +111,7 @@ def make_base(base: Path) -> Path:
 
 def standalone(base: Path, *options: str, **environment: str) -> Server:
     """``comfy-assets serve`` from the checkout."""
-    child = str(Path(__file__).with_name("standalone_child.py"))
-    return Server(make_base(base), [sys.executable, child, "serve", *options], environment)
+    return Server(make_base(base), standalone_command(*options), environment)
 
 
 def comfyui(base: Path, *options: str, **environment: str) -> Server:
@@ -162,14 +122,7 @@ def comfyui(base: Path, *options: str, **environment: str) -> Server:
 
 def plain_comfyui(base: Path, *options: str, **environment: str) -> Server:
     """ComfyUI with what is in custom_nodes."""
-    make_base(base)
-    command = [os.environ.get("COMFYUI_PYTHON", sys.executable), str(Path(COMFYUI or "") / "main.py")]
-    return Server(base, [*command, "--cpu", "--disable-api-nodes", "--listen", "127.0.0.1", *options], environment)
-
-
-def copy_pack(folder: Path) -> None:
-    ignored = shutil.ignore_patterns(".git", ".*_cache", "__pycache__", "tests", ".hypothesis", "build")
-    shutil.copytree(ROOT, folder, ignore=ignored)
+    return Server(make_base(base), comfyui_command(*options), environment)
 
 
 HOSTS = [

@@ -8,26 +8,23 @@ import itertools
 import json
 import os
 import random
-import shutil
 import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-COMFYUI = os.environ.get("COMFYUI_PATH")
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from server_process import COMFYUI, START_TIMEOUT_S, ServerProcess, comfyui_command, copy_pack, standalone_command
+
 PACK = "comfy-assets"
 FOLDERS = ("models/loras", "input", "output", "temp", "user", "custom_nodes")
-START_TIMEOUT_S = 120
 WAIT_S = 120
 ACTIVE = ("pending", "in_progress")
 ORDER = {"pending": 0, "in_progress": 1, "completed": 2, "failed": 2, "cancelled": 2}
@@ -70,31 +67,8 @@ NODE_CLASS_MAPPINGS = {"Hold": Hold, "Fail": Fail, "ShowSecret": ShowSecret, "Fa
 """
 
 
-def free_port() -> int:
-    """A port that no system gives to those who ask for any: servers of other tests come and go on these."""
-    while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
-class Server:
-    """A server process on a base directory; killed at the end of its ``with`` block."""
-
-    def __init__(self, base: Path, command: list[str], environment: Mapping[str, str]) -> None:
-        self.port = free_port()
-        self.base = base
-        self._log = base / "server.log"
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*command, "--base-directory", str(base), "--port", str(self.port)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **environment},
-                cwd=base,
-                preexec_fn=None if os.name == "nt" else _heed_interrupts,
-            )
+class Server(ServerProcess):
+    """A server that is killed at the end of its ``with`` block."""
 
     def __enter__(self) -> Server:
         self.wait_until_up()
@@ -103,24 +77,14 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def kill(self) -> None:
-        """``kill -9``."""
-        self._process.kill()
-        self._process.wait()
-
     def interrupt(self) -> None:
         """Ctrl-C; returns when the process has ended."""
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait(10)
-
-    @property
-    def log(self) -> str:
-        """What it has printed."""
-        return self._log.read_text(errors="replace")
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(10)
 
     def wait_until_up(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 with closing(Client(self)) as client:
                     client.get("/api/jobs?limit=1")
@@ -183,11 +147,6 @@ class Client:
         self.wait_for("/api/jobs?status=pending,in_progress&limit=1", lambda page: not page["pagination"]["total"])
 
 
-def _heed_interrupts() -> None:
-    """Programs that a shell starts in the background are told to ignore Ctrl-C, and so would their children be."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def make_base(base: Path) -> Path:
     for name in FOLDERS:
         (base / name).mkdir(parents=True, exist_ok=True)
@@ -196,19 +155,16 @@ def make_base(base: Path) -> Path:
 
 def standalone(base: Path, *options: str, **environment: str) -> Server:
     """``comfy-assets serve`` from the checkout."""
-    child = str(Path(__file__).with_name("standalone_child.py"))
-    return Server(make_base(base), [sys.executable, child, "serve", *options], environment)
+    return Server(make_base(base), standalone_command(*options), environment)
 
 
 def comfyui(base: Path, *options: str, **environment: str) -> Server:
     """ComfyUI with the pack in custom_nodes, and a pack of nodes for tests."""
     pack = make_base(base) / "custom_nodes" / PACK
     if not pack.exists():
-        ignored = shutil.ignore_patterns(".git", ".*_cache", "__pycache__", "tests", ".hypothesis", "build")
-        shutil.copytree(ROOT, pack, ignore=ignored)
+        copy_pack(pack)
         (base / "custom_nodes" / "nodes_for_tests.py").write_text(NODES)
-    command = [os.environ.get("COMFYUI_PYTHON", sys.executable), str(Path(COMFYUI or "") / "main.py")]
-    return Server(base, [*command, "--cpu", "--disable-api-nodes", "--listen", "127.0.0.1", *options], environment)
+    return Server(base, comfyui_command(*options), environment)
 
 
 ON_COMFYUI = [

@@ -449,17 +449,40 @@ async def test_a_server_killed_between_file_and_store_puts_the_file_back(make_li
     assert [found["tags"] for found in await library.assets()] == [["input"]]
 
 
-async def test_the_file_of_an_upload_that_was_lost_is_taken_up_again(library: Any) -> None:
+@pytest.mark.parametrize("is_seen", [True, False])
+async def test_the_file_of_an_upload_that_was_lost_is_taken_up_again(library: Any, is_seen: bool) -> None:
+    """What is sent is kept also where nobody has noticed yet that the file is gone."""
     asset = await upload(library, user_metadata=json.dumps({"stars": 4}), tags='["input", "mine"]')
     (library.base / asset["file_path"]).unlink()
-    await library.scan()
-    assert "missing" in (await library.asset("up.bin"))["tags"]
+    if is_seen:
+        await library.scan()
+        assert "missing" in (await library.asset("up.bin"))["tags"]
     again = await upload(library, file_name="other.bin")
     assert (again["id"], again["created_new"]) == (asset["id"], False)
     assert (again["user_metadata"], again["tags"]) == ({"stars": 4}, ["input", "mine"])
     assert (library.base / again["file_path"]).read_bytes() == UPLOADED
     await library.scan()
     assert len(await library.assets()) == 1
+
+
+async def test_content_of_a_file_that_was_written_over_is_kept_when_it_is_sent_again(library: Any) -> None:
+    asset = await upload(library)
+    (library.base / asset["file_path"]).write_bytes(b"other content")
+    again = await upload(library, file_name="other.bin")
+    assert again["created_new"] and again["id"] != asset["id"]
+    assert (library.base / again["file_path"]).read_bytes() == UPLOADED
+    await library.scan()
+    assert {found["file_path"] for found in await library.assets()} == {asset["file_path"], again["file_path"]}
+
+
+async def test_scanned_content_whose_file_has_just_gone_is_kept_when_it_is_sent(library: Any) -> None:
+    path = library.write("input/found.bin", UPLOADED)
+    await library.scan()
+    path.unlink()
+    sent = await upload(library)
+    assert sent["created_new"]
+    assert (library.base / sent["file_path"]).read_bytes() == UPLOADED
+    assert "missing" in (await library.asset("found.bin"))["tags"]
 
 
 @pytest.mark.parametrize("how", ["uploaded", "restored"])

@@ -7,14 +7,10 @@ Needs the packages playwright, axe-playwright-python and comfyui-frontend-packag
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import shutil
-import socket
-import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,15 +21,13 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE))
+sys.path += [str(HERE), str(HERE.parent)]
 from panel_library import make_library  # noqa: E402
+from server_process import COMFYUI, JsonServer, comfyui_command, copy_pack, standalone_command  # noqa: E402
 
-ROOT = HERE.parents[1]
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
-COMFYUI = os.environ.get("COMFYUI_PATH")  # a checkout to test against, instead of the standalone host
 PACKAGES = ("playwright", "axe_playwright_python", "comfyui_frontend_package")
 TAB = "comfy-assets"
-START_S = 120
 TIMEOUT_MS = 20_000
 # Closes what is open, and asks for everything again.
 RESET = """
@@ -62,62 +56,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skipif(bool(missing) or CHROMIUM is None, reason=reason))
 
 
-def _standalone(base: Path, port: int, options: tuple[str, ...]) -> list[str]:
-    return [
-        sys.executable,
-        str(HERE / "child.py"),
-        "serve",
-        "--base-directory",
-        str(base),
-        "--port",
-        str(port),
-        *options,
-    ]
+def _command(base: Path, options: tuple[str, ...]) -> list[str]:
+    """The standalone host's; or that of a real ComfyUI, with the checkout among its node packs, where one is named."""
+    if not COMFYUI or options:
+        return standalone_command(*options)
+    copy_pack(base / "custom_nodes" / "comfy-assets")
+    return comfyui_command()
 
 
-def _comfyui(base: Path, port: int) -> list[str]:
-    """The same of a real ComfyUI, with the checkout among its node packs."""
-    pack = base / "custom_nodes" / "comfy-assets"
-    ignored = shutil.ignore_patterns(".git", ".*_cache", "__pycache__", "tests", ".hypothesis", "build")
-    shutil.copytree(ROOT, pack, ignore=ignored)
-    command = [os.environ.get("COMFYUI_PYTHON", sys.executable), str(Path(COMFYUI or "") / "main.py"), "--cpu"]
-    command += ["--disable-api-nodes", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)]
-    return command
-
-
-class Server:
+class Server(JsonServer):
     """``comfy-assets serve`` as a process, on a folder of its own."""
 
     def __init__(self, base: Path, *options: str) -> None:
-        self.base = base
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        command = _comfyui(base, port) if COMFYUI and not options else _standalone(base, port, options)
-        with (base / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=base)
+        super().__init__(base, _command(base, options))
         self.wait_for("/api/assets/seed/status", lambda status: status["status"] == "completed")
-
-    def request(self, path: str, body: Any = None, method: str | None = None) -> Any:
-        """The JSON answer to a GET, or to a POST when there is a body; None for an empty one."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.loads(response.read() or b"null")
-
-    def wait_for(self, path: str, condition: Callable[[Any], Any]) -> Any:
-        """The answer, once it meets the condition."""
-        deadline = time.monotonic() + START_S
-        while True:
-            try:
-                answer = self.request(path)
-                if condition(answer):
-                    return answer
-            except OSError:
-                assert self.process.poll() is None, (self.base / "server.log").read_text()
-            assert time.monotonic() < deadline, path
-            time.sleep(0.05)
 
     def asset(self, name: str) -> Any:
         """The asset of this name."""

@@ -84,3 +84,7 @@ def test_rename_and_delete(tab: Any, workflow: Any, server: Any) -> None:
     tab.button("Really delete?").click()
     tab.says("Another name was deleted")
     tab.option("Another name").wait_for(state="detached")
+    tab.button("Undo").click()
+    tab.says("Another name is back")
+    tab.root.get_by_label("Search workflows by name").fill("Another")
+    tab.option("Another name").wait_for()

@@ -114,8 +114,7 @@ class Desk:
     async def look(self) -> None:
         """Have the server look until nothing is left to do: what is not there is missed twice."""
         for _ in range(2):
-            while await self.services.workflow_files.look(self.user):
-                pass
+            await self.services.workflow_files.look_through(self.user)
 
     # The API.
 

@@ -123,13 +123,14 @@ class Model:
         """The page's request is taken up, or what a file manager did is looked for."""
         files = self.services.workflow_files
         if path is not None and new is not None:
-            await files.moved(OWNER, path, new)
+            async with files.turn():
+                await files.moved(OWNER, path, new)
         elif path is not None:
-            await files.look_at(OWNER, path)
+            async with files.turn():
+                await files.look_at(OWNER, path)
         else:
             for _ in range(2):
-                while await files.look(OWNER):
-                    pass
+                await files.look_through(OWNER)
 
     async def save(self, by_page: bool, path: str, number: tuple[int, int]) -> None:
         file, text = self.folder / path, text_of(number)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
+import time
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets.passing import passing_name
 from comfy_assets_node.comfy_assets.workflows import trash
 from comfy_assets_node.comfy_assets.workflows.folder import Folder
+from comfy_assets_node.routes import workflow_files
 
 GRAPH_ID = "6b8f4ea0-0f2d-4c3e-9c55-5f1f1f1d4b01"
 ONE, TWO, THREE = ({"nodes": [], "links": [], "number": number} for number in (1, 2, 3))
@@ -111,9 +117,9 @@ async def test_a_file_that_vanishes_is_deleted_only_when_it_is_missed_again(desk
     desk.writes("b.json", TWO)
     await desk.look()
     (desk.folder / "a.json").unlink()
-    assert not await desk.services.workflow_files.look("default")
+    await desk.services.workflow_files.look_through("default")
     assert set(await desk.listed()) == {"a", "b"}
-    await desk.services.workflow_files.look("default")
+    await desk.services.workflow_files.look_through("default")
     assert set(await desk.listed()) == {"b"}
 
 
@@ -252,6 +258,16 @@ async def test_users_have_a_folder_each(open_desk: Any) -> None:
     assert await bob.only() != GRAPH_ID
 
 
+async def test_a_workflow_restored_through_the_api_has_its_file_at_once(open_desk: Any) -> None:
+    ann = (await open_desk(frozenset({"ann", "bob"}))).as_user("ann")
+    workflow_id = await ann.create(ONE, name="a")
+    await ann.send("DELETE", f"/api/workflows/{workflow_id}", 204)
+    await ann.page_saves("a.json", {**TWO, "id": GRAPH_ID})
+    await ann.as_user("bob").send("POST", f"/api/workflows/{workflow_id}/restore", 404)
+    await ann.send("POST", f"/api/workflows/{workflow_id}/restore")
+    assert ann.files() == {"a.json": {**TWO, "id": GRAPH_ID}, "a (2).json": ONE}
+
+
 async def test_a_restored_workflow_has_its_file_again(desk: Any) -> None:
     first = await desk.create(ONE, name="a")
     await desk.send("DELETE", f"/api/workflows/{first}", 204)
@@ -288,7 +304,7 @@ async def test_a_file_that_cannot_be_removed_now_is_removed_later(desk: Any, mon
     """Windows holds what is open."""
     workflow_id = await desk.create(ONE, name="a")
 
-    def held(folder: Any, path: str) -> None:
+    def held(folder: Any, path: str, text: bytes) -> None:
         raise PermissionError(13, "in use", path)
 
     with monkeypatch.context() as patch:
@@ -343,4 +359,200 @@ async def test_a_server_that_starts_looks_at_the_files(open_desk: Any) -> None:
     await desk.services.start_indexing()
     while not await desk.listed():
         await asyncio.sleep(0.01)
+    assert set(await desk.listed()) == {"a"}
+
+
+class Meeting:
+    """Holds back, in its thread, what the server does to a file, until it is released."""
+
+    def __init__(self, monkeypatch: Any, method: str) -> None:
+        self._has_begun, self._may_go_on = threading.Event(), threading.Event()
+        original = getattr(Folder, method)
+
+        def waits(folder: Any, *args: Any, **options: Any) -> Any:
+            self._has_begun.set()
+            assert self._may_go_on.wait(20)
+            return original(folder, *args, **options)
+
+        monkeypatch.setattr(Folder, method, waits)
+
+    async def with_page(self, deed: Awaitable[Any], page: Awaitable[Any]) -> None:
+        """Begin the server's deed, and have the page do its own before that goes on."""
+        doing = asyncio.ensure_future(deed)
+        await asyncio.to_thread(self._has_begun.wait, 20)
+        of_page = asyncio.ensure_future(page)
+        await asyncio.sleep(0.2)
+        self._may_go_on.set()
+        await asyncio.gather(doing, of_page)
+
+
+FOUR = {"nodes": [], "links": [], "number": 4}
+PAGE_DEEDS = [
+    (
+        lambda desk: desk.page_saves("a.json", THREE),
+        {"a.json": THREE, "c.json": FOUR},
+        {"a": [ONE, TWO, THREE], "c": [FOUR]},
+    ),
+    (lambda desk: desk.page_deletes("a.json"), {"c.json": FOUR}, {"c": [FOUR]}),
+    (lambda desk: desk.page_moves("a.json", "b.json"), {"b.json": TWO, "c.json": FOUR}, {"b": [ONE, TWO], "c": [FOUR]}),
+    (lambda desk: desk.page_moves("c.json", "a.json"), {"a.json": FOUR}, {"a": [FOUR]}),
+]
+
+
+@pytest.mark.parametrize(("deed", "files", "versions"), PAGE_DEEDS)
+async def test_what_the_page_does_while_a_version_is_written_stays_done(
+    desk: Any, monkeypatch: Any, deed: Any, files: Any, versions: Any
+) -> None:
+    workflow_id = await desk.create(ONE, name="a")
+    await desk.page_saves("c.json", FOUR)
+    meeting = Meeting(monkeypatch, "write")
+    await meeting.with_page(desk.save(workflow_id, 1, TWO), deed(desk))
+    await desk.look()
+    assert desk.files() == files
+    assert {name: await desk.versions(each) for name, each in (await desk.listed()).items()} == versions
+
+
+async def test_what_the_page_saves_while_the_workflow_is_deleted_stays(desk: Any, monkeypatch: Any) -> None:
+    workflow_id = await desk.create(ONE, name="a")
+    meeting = Meeting(monkeypatch, "remove")
+    await meeting.with_page(desk.send("DELETE", f"/api/workflows/{workflow_id}", 204), desk.page_saves("a.json", ONE))
+    await desk.look()
+    assert desk.files() == {"a.json": ONE}
+    assert await desk.only()
+
+
+OUTSIDE_DEEDS = [
+    (lambda desk: desk.writes("a.json", THREE), {"a.json": THREE}, {"a": [ONE, TWO, THREE]}),
+    (lambda desk: (desk.folder / "a.json").rename(desk.folder / "b.json"), {"b.json": TWO}, {"b": [ONE, TWO]}),
+    (lambda desk: (desk.folder / "a.json").unlink(), {}, {}),
+]
+
+
+@pytest.mark.parametrize(("deed", "files", "versions"), OUTSIDE_DEEDS)
+async def test_what_others_do_while_a_version_is_written_stays_done(
+    desk: Any, monkeypatch: Any, deed: Any, files: Any, versions: Any
+) -> None:
+    """The file is looked at once more when the new one is complete, which takes its time."""
+    workflow_id = await desk.create(ONE, name="a")
+    fsync = os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        deed(desk)
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", meanwhile)
+        await desk.save(workflow_id, 1, TWO)
+    await desk.look()
+    assert desk.files() == files
+    found = await desk.listed()
+    assert {name: await desk.versions(each) for name, each in found.items()} == versions
+    assert set(found.values()) <= {workflow_id}
+
+
+async def test_a_file_moved_while_its_newest_version_is_still_to_be_written_is_the_same(
+    desk: Any, monkeypatch: Any
+) -> None:
+    workflow_id = await desk.create(ONE, name="a")
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.services.workflow_files, "write", lambda row_id: asyncio.sleep(0))
+        await desk.save(workflow_id, 1, TWO)
+    (desk.folder / "a.json").rename(desk.folder / "b.json")
+    await desk.look()
+    assert desk.files() == {"b.json": TWO}
+    assert await desk.listed() == {"b": workflow_id}
+    assert await desk.versions(workflow_id) == [ONE, TWO]
+
+
+async def test_a_name_that_another_workflow_is_about_to_have_is_not_taken(desk: Any, monkeypatch: Any) -> None:
+    first = await desk.create(ONE, name="a")
+
+    def held(folder: Any, path: str, content: bytes, **options: Any) -> None:
+        raise PermissionError(13, "in use", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "write", held)
+        second = await desk.create(TWO, name="b")
+        await desk.send("PATCH", f"/api/workflows/{first}", json={"name": "b"})
+    await desk.look()
+    assert desk.files() == {"b.json": TWO, "b (2).json": ONE}
+    assert [await desk.versions(each) for each in (first, second)] == [[ONE], [TWO]]
+
+
+async def test_the_page_saves_also_while_the_files_are_held(desk: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(workflow_files, "WAIT_S", 0.05)
+    async with desk.services.workflow_files.turn():
+        await desk.page_saves("a.json", ONE)
+    assert await desk.listed() == {}
+    await desk.look()
+    assert set(await desk.listed()) == {"a"}
+
+
+async def test_a_slow_client_holds_up_nobody(desk: Any) -> None:
+    async def slowly() -> Any:
+        yield b'{"nodes": [], '
+        assert await desk.create(TWO, name="b"), "while the page is still sending"
+        yield b'"links": [], "number": 1}'
+
+    await desk.send("POST", "/api/userdata/workflows%2Fa.json", data=slowly())
+    assert set(await desk.listed()) == {"a", "b"}
+
+
+async def test_what_a_killed_server_was_writing_is_removed(open_desk: Any) -> None:
+    desk = await open_desk(follow=False)
+    old, new = (desk.writes(f"sub/{passing_name()}", b"{") for _ in range(2))
+    hours_ago = time.time() - 7200
+    os.utime(old, (hours_ago, hours_ago))
+    desk.writes("a.json", ONE)
+    await desk.services.start_indexing()
+    while not await desk.listed():
+        await asyncio.sleep(0.01)
+    assert (old.exists(), new.exists()) == (False, True), "another server may be writing the younger one"
+
+
+@pytest.mark.parametrize("is_file_renamed", [False, True])
+async def test_a_file_whose_renaming_was_cut_short_is_renamed_later(
+    open_desk: Any, monkeypatch: Any, is_file_renamed: bool
+) -> None:
+    desk = await open_desk()
+    workflow_id = await desk.create(ONE, name="a")
+
+    async def killed(row_id: int) -> None:
+        """A server that dies here has the name, and perhaps the file has it, too."""
+
+    monkeypatch.setattr(desk.services.workflow_files, "rename", killed)
+    await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b/c"})
+    await desk.services.stop()
+    if is_file_renamed:
+        (desk.folder / "a.json").rename(desk.folder / "b_c.json")
+    desk = await open_desk()
+    await desk.look()
+    assert (desk.files(), await desk.listed()) == ({"b_c.json": ONE}, {"b/c": workflow_id})
+
+
+async def test_a_file_that_cannot_be_renamed_now_is_renamed_later(desk: Any, monkeypatch: Any) -> None:
+    workflow_id = await desk.create(ONE, name="a")
+
+    def held(folder: Any, path: str, new: str) -> None:
+        raise PermissionError(13, "in use", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "rename", held)
+        await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b"})
+        await desk.look()
+        assert (desk.files(), await desk.listed()) == ({"a.json": ONE}, {"b": workflow_id})
+    await desk.look()
+    assert (desk.files(), await desk.listed()) == ({"b.json": ONE}, {"b": workflow_id})
+
+
+@pytest.mark.parametrize("where", ["the files", "the store"])
+async def test_others_that_are_at_work_do_not_make_looks_rare(desk: Any, where: str) -> None:
+    """While clients save all the time, what was moved or deleted outside was seen after minutes."""
+    files = desk.services.workflow_files
+    desk.writes("a.json", ONE)
+    async with files.turn() if where == "the files" else desk.services.db.transaction():
+        looking = asyncio.ensure_future(files.look_through("default"))
+        await asyncio.sleep(1)
+        assert not looking.done()
+    assert await looking < 1
     assert set(await desk.listed()) == {"a"}

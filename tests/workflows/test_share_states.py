@@ -145,8 +145,7 @@ class Model:
         expected = self.workflows[index]
         if expected.is_deleted:
             await trash.restore(self._services.db, expected.id)
-            while await self._services.workflow_files.look(OWNER):
-                pass
+            await self._services.workflow_files.look_through(OWNER)
             expected.is_deleted = False
 
     async def drop(self, name: str) -> None:

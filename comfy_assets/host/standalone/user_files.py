@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ...names import UnsafeName, check_leads_nowhere, relative_parts
-
-DRAFT_PREFIX = ".draft-"
+from ...passing import is_passing, passing_name
 
 
 class FileRefused(Exception):
@@ -77,31 +75,26 @@ class UserFiles:
         entries = [self._entry(path) for path in self._walk(directory, deep=True, hidden=True)]
         return sorted(entries, key=lambda entry: (entry["type"] != "directory", entry["name"].lower()))
 
-    def draft(self, name: str) -> Path:
-        """A path for a file that is being written, in the folder where it is to be; the folder is made."""
+    def store(self, name: str, content: bytes, *, overwrite: bool) -> Path:
+        """Write a file, whole or not at all; one that had this name is replaced in one step."""
         path = self.path(name)
+        self._make_room(path)
+        draft = path.with_name(passing_name())
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(content)
+            with self._lock:
+                self._check_free(path, overwrite=overwrite)
+                self._replace(draft, path)
         except OSError as error:
-            raise FileRefused(400, "A file is where a folder of this name would have to be.") from error
-        return path.with_name(DRAFT_PREFIX + uuid.uuid4().hex)
-
-    def keep(self, draft: Path, name: str, *, overwrite: bool) -> Path:
-        """Give a finished draft its name; a file that had it is replaced in one step."""
-        path = self.path(name)
-        with self._lock:
-            self._check_free(path, overwrite=overwrite)
-            self._replace(draft, path)
+            raise FileRefused(400, f"The file cannot be written: {error.strerror or error}.") from error
+        finally:
+            draft.unlink(missing_ok=True)
         return path
-
-    def check_free(self, name: str, *, overwrite: bool) -> None:
-        """Refuse early what ``keep`` would refuse."""
-        self._check_free(self.path(name), overwrite=overwrite)
 
     def move(self, name: str, new_name: str, *, overwrite: bool) -> Path:
         """Rename a file, into a new folder as well."""
         source, target = self.existing(name), self.path(new_name)
-        self.draft(new_name)
+        self._make_room(target)
         with self._lock:
             self._check_free(target, overwrite=overwrite)
             self._replace(source, target)
@@ -130,6 +123,12 @@ class UserFiles:
     def _is_inside(self, path: Path) -> bool:
         return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root))
 
+    def _make_room(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileRefused(400, "A file is where a folder of this name would have to be.") from error
+
     def _check_free(self, path: Path, *, overwrite: bool) -> None:
         if path.is_dir():
             raise FileRefused(409 if not overwrite else 400, "A folder has this name.")
@@ -148,7 +147,7 @@ class UserFiles:
         """What is below a folder; links are not followed into folders, and those that lead away are left out."""
         for parent, folders, names in os.walk(directory):
             shown = [*folders, *names] if hidden else [name for name in [*folders, *names] if name[0] != "."]
-            paths = [Path(parent, name) for name in shown if not name.startswith(DRAFT_PREFIX)]
+            paths = [Path(parent, name) for name in shown if not is_passing(name)]
             yield from (path for path in paths if not path.is_symlink() or self._is_inside(path))
             if not hidden:
                 folders[:] = [name for name in folders if name[0] != "."]

@@ -19,7 +19,6 @@ from .user_files import FileRefused, UserFiles
 from .users import Users
 from .view import OPAQUE, passive_type
 
-BLOCK = 1024 * 1024
 STYLE_SHEET = "user.css"
 
 Answer = Callable[["Userdata", web.Request, UserFiles], Awaitable[web.StreamResponse]]
@@ -82,13 +81,7 @@ class Userdata:
     async def store(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
         """Write the body to a file, whole or not at all."""
         name, overwrite = _named(request), _may_overwrite(request)
-        await asyncio.to_thread(files.check_free, name, overwrite=overwrite)
-        draft = await asyncio.to_thread(files.draft, name)
-        try:
-            await _receive(request, draft)
-            path = await asyncio.to_thread(files.keep, draft, name, overwrite=overwrite)
-        finally:
-            await asyncio.to_thread(draft.unlink, missing_ok=True)
+        path = await asyncio.to_thread(files.store, name, await request.read(), overwrite=overwrite)
         return await _written(request, files, path)
 
     @_of_user
@@ -113,20 +106,6 @@ def _list(files: UserFiles, name: str, request: web.Request) -> list[Any]:
     if _is_true(request, "split"):
         return [[each, *each.split("/")] for each, _ in found]
     return [each for each, _ in found]
-
-
-async def _receive(request: web.Request, draft: Path) -> None:
-    """Write a body of any size, as long as the server accepts it, to a new file."""
-    limit, size = request.client_max_size, 0
-    try:
-        with await asyncio.to_thread(draft.open, "xb") as file:
-            async for block in request.content.iter_chunked(BLOCK):
-                size += len(block)
-                if limit and size > limit:
-                    raise FileRefused(413, f"The file is larger than {limit} bytes.")
-                await asyncio.to_thread(file.write, block)
-    except OSError as error:
-        raise FileRefused(400, f"The file cannot be written: {error.strerror or error}.") from error
 
 
 async def _written(request: web.Request, files: UserFiles, path: Path) -> web.Response:

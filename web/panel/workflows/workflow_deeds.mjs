@@ -63,11 +63,22 @@ export class WorkflowDeeds {
     );
   }
 
+  /** Delete a workflow; the notice of it offers to bring it back. */
   remove(workflow) {
     return this.#try("workflow.deleteFailed", async ({ client, notices, t }) => {
       await client.request("DELETE", `/workflows/${workflow.id}`);
-      notices.show(t("workflow.deleted", { name: workflow.name ?? t("workflow.unnamed") }));
+      const undo = { label: t("asset.undo"), action: () => this.bringBack(workflow) };
+      notices.show(t("workflow.deleted", { name: workflow.name ?? t("workflow.unnamed") }), undo);
       return workflow;
+    });
+  }
+
+  /** Bring a deleted workflow back. */
+  bringBack(workflow) {
+    return this.#try("workflow.restoreFailed", async ({ client, notices, t }) => {
+      const restored = await client.post(`/workflows/${workflow.id}/restore`);
+      notices.show(t("workflow.broughtBack", { name: restored.name ?? t("workflow.unnamed") }));
+      return restored;
     });
   }
 

@@ -1,0 +1,119 @@
+"""What was done to workflows through the API, done to their files as well.
+
+Files are others' too: nothing is written over, or removed, but what the store has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import posixpath
+import zlib
+from collections.abc import Sequence
+
+from ..db import workflow_files
+from ..db.connection import Database
+from ..db.workflow_files import FileRow
+from .folder import Folder
+from .paths import key_of, path_for
+
+log = logging.getLogger("comfy_assets.workflows")
+
+
+class Writing:
+    """Writes, renames and removes files, in a turn of the folder's. What fails is logged, and done another time."""
+
+    def __init__(self, db: Database, limit: int) -> None:
+        """``limit`` is how many bytes a workflow may have."""
+        self._db = db
+        self._limit = limit
+
+    async def write(self, folder: Folder, rows: Sequence[FileRow], known: Sequence[FileRow]) -> None:
+        """Have the files of workflows hold their latest versions; ``known`` are workflows of the folder's user."""
+        taken: set[str] = set()
+        if any(row.path is None for row in rows):
+            taken = await asyncio.to_thread(folder.names_in, "")
+            taken |= {key_of(row.path) for row in known if row.path is not None}
+        for row in rows:
+            try:
+                await self._write(folder, row, taken)
+            except FileExistsError:
+                async with self._db.transaction() as tx:
+                    await workflow_files.place(tx, row.row_id, None)
+            except OSError as error:
+                log.warning("The workflow %s cannot be written to its file now: %s", row.id, error)
+
+    async def _write(self, folder: Folder, row: FileRow, taken: set[str]) -> None:
+        """Write the latest version into the file, unless that holds what nobody has taken up yet. Raises OSError."""
+        path = row.path if row.path is not None else await self._find_place(row, taken)
+        if path is None:
+            return
+        held = await asyncio.to_thread(folder.read, path, self._limit)
+        if row.version is not None and (held is None or held.hash not in (row.hash, row.held_hash)):
+            return
+        if held is not None and held.hash == row.hash:
+            stamp = held.stamp
+        else:
+            text = zlib.decompress(await workflow_files.body_of(self._db, row.row_id, row.latest))
+            replaces = row.held_hash if row.version is not None else None
+            written = await asyncio.to_thread(folder.write, path, text, replaces=replaces)
+            if written is None:
+                return
+            stamp = written
+        async with self._db.transaction() as tx:
+            now = await workflow_files.of_row(tx, row.row_id)
+            if now is not None and now.path == path:
+                await workflow_files.stamp(tx, row.row_id, *stamp, row.latest)
+
+    async def _find_place(self, row: FileRow, taken: set[str]) -> str | None:
+        """A free path for a workflow that has none, which is its from now on."""
+        async with self._db.transaction() as tx:
+            now = await workflow_files.of_row(tx, row.row_id)
+            if now is None or now.path is not None:
+                return None
+            path = path_for(row.name, row.view, "", taken)
+            while await workflow_files.at(tx, row.owner, path):
+                taken.add(key_of(path))
+                path = path_for(row.name, row.view, "", taken)
+            taken.add(key_of(path))
+            await workflow_files.place(tx, row.row_id, path)
+            return path
+
+    async def rename(self, folder: Folder, row: FileRow) -> None:
+        """Have a workflow's file be called like it. One that cannot be renamed keeps its name until the next look."""
+        if row.path is None:
+            return
+        place = posixpath.dirname(row.path)
+        taken = await asyncio.to_thread(folder.names_in, place) - {key_of(row.path)}
+        path = path_for(row.name, row.view, place, taken)
+        while path != row.path and await workflow_files.at(self._db, row.owner, path):
+            taken.add(key_of(path))
+            path = path_for(row.name, row.view, place, taken)
+        try:
+            if row.version is not None and path != row.path:
+                await asyncio.to_thread(folder.rename, row.path, path)
+        except OSError as error:
+            log.warning("The file %s cannot be renamed: %s", row.path, error)
+            return
+        async with self._db.transaction() as tx:
+            await workflow_files.move(tx, row.row_id, path)
+
+    async def remove(self, folder: Folder, rows: Sequence[FileRow]) -> list[FileRow]:
+        """Remove the files of deleted workflows; answers those whose files cannot be removed now."""
+        left: list[FileRow] = []
+        for row in rows:
+            try:
+                await self._remove(folder, row)
+            except OSError as error:
+                log.warning("The file %s cannot be removed now: %s", row.path, error)
+                left.append(row)
+        return left
+
+    async def _remove(self, folder: Folder, row: FileRow) -> None:
+        """Remove the file of a deleted workflow, unless it holds something else by now. Raises OSError."""
+        if row.path is not None and await workflow_files.at(self._db, row.owner, row.path) is None:
+            held = await asyncio.to_thread(folder.read, row.path, self._limit)
+            if held is not None and await workflow_files.has_text(self._db, row.row_id, held.hash):
+                await asyncio.to_thread(folder.remove, row.path, held.hash)
+        async with self._db.transaction() as tx:
+            await workflow_files.set_removal(tx, row.row_id, wanted=False)
