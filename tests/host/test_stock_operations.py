@@ -167,7 +167,7 @@ def test_odd_prompts(server: Any, path: str) -> None:
     for body in ODD_PROMPTS:
         answer = server.post(path, body)
         assert answer.status == 400 and answer.json["error"]["message"], (body, answer)
-    job = server.post(path, {"prompt": GRAPH, "number": "5"}).json["prompt_id"]
+    job = server.post(path, {"prompt": GRAPH, "number": 5}).json["prompt_id"]
     server.wait_for(f"/api/jobs/{job}", lambda found: found["status"] == "completed", timeout_s=30)
 
 
