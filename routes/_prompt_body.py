@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from ..comfy_assets.errors import ApiError, InvalidBodyError
 from ..comfy_assets.jobs import json_text
 from ._params import split_error
-
-_OPENING_BRACE = b"{"
 
 
 class PromptTooLargeError(ApiError):
@@ -23,19 +21,30 @@ class PromptTooLargeError(ApiError):
 
 
 class PromptBody(msgspec.Struct, frozen=True):
-    """Body of executePrompt, as far as its members' types go; their values are the host's to check."""
+    """Body of executePrompt, as far as its members' types go; their values are the host's to check.
 
-    prompt: dict[str, Raw] | None = None
-    number: float | str | None = None
-    extra_data: dict[str, Raw] | None = None
+    Where null is left out, hosts stumble over one; over a ``client_id`` that is no key of a dict they end altogether.
+    """
+
+    prompt: dict[str, Raw] | UnsetType = UNSET
+    number: float | str | UnsetType = UNSET
+    extra_data: dict[str, Raw] | UnsetType = UNSET
     prompt_id: str | None = None
-    client_id: Any = None
+    client_id: str | float | bool | None = None
     partial_execution_targets: list[str] | None = None
     workflow_id: str | None = None
     workflow_version_id: str | None = None
 
 
+class _Node(msgspec.Struct, frozen=True):
+    """A node, as far as hosts stumble over it: a type must be a key of a dict."""
+
+    class_type: str | float | bool | None = None
+    inputs: dict[str, Raw] | UnsetType = UNSET
+
+
 _decoder = msgspec.json.Decoder(PromptBody)
+_node_decoder = msgspec.json.Decoder(_Node)
 
 
 def checked(raw: bytes) -> PromptBody:
@@ -44,28 +53,47 @@ def checked(raw: bytes) -> PromptBody:
     Python's own notion of JSON, with NaN and infinities, is what hosts understand.
     """
     try:
+        return _checked(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return _checked(_rewritten(raw))
+
+
+def _rewritten(raw: bytes) -> bytes:
+    """What Python takes for JSON, as JSON: null for what is no number."""
+    try:
+        return json_text.encode(json.loads(raw)).encode()
+    except (ValueError, RecursionError) as error:
+        raise InvalidBodyError(f"The body is not valid JSON: {error}.") from error
+
+
+def _checked(raw: bytes) -> PromptBody:
+    """The same of JSON. Raises DecodeError for what is none."""
+    try:
         body = _decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise _malformed(error) from error
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        body = _checked_by_python(raw)
-    for node_id, node in (body.prompt or {}).items():
-        if not bytes(node).startswith(_OPENING_BRACE):
-            raise InvalidBodyError(f"Node {node_id} must be an object.", details={"field": f"prompt.{node_id}"})
+        raise _malformed(error, "") from error
+    if body.prompt is not UNSET:
+        for node_id, node in body.prompt.items():
+            try:
+                _node_decoder.decode(node)
+            except msgspec.ValidationError as error:
+                raise _malformed(error, f"prompt.{node_id}") from error
+    if body.number is not UNSET:
+        _check_number(body.number)
     return body
 
 
-def _checked_by_python(raw: bytes) -> PromptBody:
+def _check_number(number: float | str) -> None:
+    """Hosts take a text for the number that it says, and queue what is none."""
     try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InvalidBodyError(f"The body is not valid JSON: {error}.") from error
-    try:
-        return _decoder.decode(json_text.encode(value))  # which writes null for what is no number
-    except msgspec.ValidationError as error:
-        raise _malformed(error) from error
+        is_one = math.isfinite(float(number))
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise InvalidBodyError("number: must be a finite number.", details={"field": "number"})
 
 
-def _malformed(error: msgspec.ValidationError) -> InvalidBodyError:
-    message, field = split_error(error)
+def _malformed(error: msgspec.ValidationError, parent: str) -> InvalidBodyError:
+    message, name = split_error(error)
+    field = ".".join(part for part in (parent, name) if part)
     return InvalidBodyError(f"{field or 'body'}: {message}.", details={"field": field} if field else None)

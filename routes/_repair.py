@@ -37,8 +37,8 @@ def plain_text(status: int, code: str, message: str, details: dict[str, Any] | N
 class Repair:
     """The handler of a passage. ``check`` raises ApiError for a request that is not to reach the host.
 
-    ``statuses`` are the host's that become others. Errors without a JSON body get one, unless ``fail`` writes text.
-    ``thing`` is what there is none of where the status is 404.
+    ``statuses`` are the host's that become others. Errors without a JSON body get one, or where ``fail`` writes text,
+    those without a body get words. ``thing`` is what there is none of where the status is 404.
     """
 
     check: Check | None = None
@@ -64,19 +64,32 @@ class Repair:
             return self.told(status)
 
     def _shaped(self, answer: web.StreamResponse) -> web.StreamResponse:
-        if answer.status < 400 or (self.fail is not error_response and answer.status not in self.statuses):
+        if answer.status < 400:
             return answer
-        if answer.content_type == "application/json" and answer.status not in self.statuses:
-            return answer
-        return self.told(answer.status)
+        if answer.status in self.statuses:
+            return self.told(answer.status)
+        if self.fail is not error_response:
+            return self._worded(answer)
+        return answer if answer.content_type == "application/json" else self.told(answer.status)
+
+    def _worded(self, answer: web.StreamResponse) -> web.StreamResponse:
+        """An error of the host's that is text. One without any says its reason: the host may have one of its own."""
+        if isinstance(answer, web.Response) and not answer.body:
+            is_own = answer.reason != web.Response(status=answer.status).reason
+            answer.content_type = "text/plain"
+            answer.text = answer.reason if is_own else self._words(answer.status)[1]
+        return answer
 
     def told(self, status: int) -> web.Response:
         """The answer of an error of this status."""
         status = self.statuses.get(status, status)
+        return self.fail(status, *self._words(status), None)
+
+    def _words(self, status: int) -> tuple[str, str]:
+        """The code and the message of an error."""
         if status == 404:
-            return self.fail(404, "NOT_FOUND", f"There is no such {self.thing}.", None)
-        code, message = _CODES.get(status, ("INTERNAL_ERROR" if status >= 500 else "INVALID_REQUEST", "It failed."))
-        return self.fail(status, code, message, None)
+            return "NOT_FOUND", f"There is no such {self.thing}."
+        return _CODES.get(status, ("INTERNAL_ERROR" if status >= 500 else "INVALID_REQUEST", "It failed."))
 
 
 @cache

@@ -7,6 +7,7 @@ import json
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -30,6 +31,20 @@ async def _check_user(call: Call[NoQuery]) -> None:
         call.services.host.user_of(call.request)
     except UnknownUserError:
         raise UnauthorizedError("The server does not know this user.") from None
+
+
+async def _check_user_file(call: Call[NoQuery]) -> None:
+    """A folder is no file, which hosts find too late to say so: they would answer 403, without a word."""
+    await _check_user(call)
+    host, name = call.services.host, call.request.match_info.get("file", "")
+    name = unquote(name)  # as hosts do, once more
+    try:
+        check_leads_nowhere(name)
+        is_folder = await asyncio.to_thread((host.user_directory(host.user_of(call.request)) / name).is_dir)
+    except (UnsafeName, OSError):
+        return  # no name of a file, and refused by the host
+    if is_folder:
+        raise FileMissingError("There is no such file.")
 
 
 async def _json_body(request: web.Request) -> Any:
@@ -189,7 +204,7 @@ PASSAGES = [
     Passage("POST", "/api/settings", _change_settings),
     Passage("POST", "/api/settings/{id}", _change_setting),
     Passage("GET", "/api/userdata", _USERDATA),
-    Passage("GET", "/api/userdata/{file}", _USERDATA),
+    Passage("GET", "/api/userdata/{file}", Repair(_check_user_file, fail=plain_text)),
     Passage("POST", "/api/userdata/{file}", _USERDATA),
     Passage("DELETE", "/api/userdata/{file}", _USERDATA),
     Passage("POST", "/api/userdata/{file}/move/{dest}", _USERDATA),

@@ -86,6 +86,35 @@ async def test_what_a_host_stumbles_over(
                 assert kind == "text/plain" or (await response.json()).keys() == {"code", "message"}
 
 
+BARE_ERRORS = [
+    ({"status": 404}, "Not Found", "There is no such file."),
+    ({"status": 403}, "Forbidden", "The server does not allow this."),
+    ({"status": 400, "reason": "Invalid filename."}, "Invalid filename.", "Invalid filename."),
+    ({"status": 409, "text": "File already exists"}, "Conflict", "File already exists"),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason", "text"), BARE_ERRORS, ids=lambda value: str(value)[:40])
+async def test_what_a_host_says_nothing_about(
+    tmp_path: Any, aiohttp_client: Any, answer: Any, reason: str, text: str
+) -> None:
+    """Files of users: an error without a text gets one, and the host's own reason stays, which the page shows."""
+
+    async def fail(_: web.Request) -> web.Response:
+        return web.Response(**answer)
+
+    host = MemoryHost(tmp_path / "data", HostFolders(()))
+    attach(host, Config(scan_on_start=False))
+    assert host.plugin is not None
+    app = web.Application(middlewares=[host.plugin.middleware])
+    app.router.add_route("*", "/{anything:.*}", fail)
+    client = await aiohttp_client(app)
+    for method in ("GET", "POST", "DELETE"):
+        async with client.request(method, "/api/userdata/x") as response:
+            assert (response.status, response.reason) == (answer["status"], reason)
+            assert (response.content_type, await response.text()) == ("text/plain", text)
+
+
 def picture(width: int, height: int) -> io.BytesIO:
     buffer = io.BytesIO()
     Image.new("L", (width, height)).save(buffer, "PNG")

@@ -112,6 +112,9 @@ USERDATA = [
     ("GET", "?dir=a.json%2Fx%2Fy", 404),
     ("GET", "/none", 404),
     ("GET", "/a.json%2Fb%2Fc", 404),
+    ("GET", "/folder", 404),
+    ("GET", "/folder%252F", 404),
+    ("GET", "/..%2f..", 403),
     ("POST", "/folder", 400),
     ("POST", "/a.json%2Fx%2Fy", 400),
     ("POST", "/%00", 400),
@@ -129,7 +132,9 @@ def test_userdata(server: Any) -> None:
     root = server.base / "user" / "default"
     for method, path, status in USERDATA:
         answer = server.send(method, f"/api/userdata{path}", b"new")
-        assert answer.status == status and answer.headers.get_content_type() == "text/plain", (method, path, answer)
+        assert (answer.status, answer.headers["Content-Type"][:10]) == (status, "text/plain"), (method, path, answer)
+        assert answer.body, (method, path)
+    assert server.get(f"/api/userdata/{300 * 'n'}").status in (400, 404)
     assert (root / "a.json").read_bytes() == (root / "folder" / "x.json").read_bytes() == b"1"
     assert server.send("POST", "/api/userdata/workflows%2Fw.json", b"{}").json == "workflows/w.json"
     listed = server.get("/api/userdata?dir=workflows&recurse=true&full_info=true").json
@@ -137,6 +142,33 @@ def test_userdata(server: Any) -> None:
     moved = server.send("POST", "/api/userdata/workflows%2Fw.json/move/workflows%2Fv.json")
     assert moved.json == "workflows/v.json" and server.get("/api/userdata/workflows%2Fv.json").body == b"{}"
     assert server.send("DELETE", "/api/userdata/workflows%2Fv.json").status == 204
+
+
+EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}
+SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "odd"}}
+GRAPH = {"1": EMPTY, "2": SAVE}
+# Members that servers stumble over.
+ODD_PROMPTS: list[dict[str, Any]] = [
+    {"prompt": None},
+    {"prompt": GRAPH, "number": None},
+    {"prompt": GRAPH, "number": "first"},
+    {"prompt": GRAPH, "number": "nan"},
+    {"prompt": GRAPH, "extra_data": None, "client_id": "x"},
+    {"prompt": GRAPH, "client_id": ["x"]},
+    {"prompt": GRAPH, "client_id": {"x": 1}},
+    {"prompt": {**GRAPH, "1": {**EMPTY, "class_type": ["EmptyImage"]}}},
+    {"prompt": {**GRAPH, "1": {**EMPTY, "inputs": None}}},
+    {"prompt": {**GRAPH, "1": {**EMPTY, "inputs": "x"}}},
+]
+
+
+@pytest.mark.parametrize("path", ["/api/prompt", "/prompt"])
+def test_odd_prompts(server: Any, path: str) -> None:
+    for body in ODD_PROMPTS:
+        answer = server.post(path, body)
+        assert answer.status == 400 and answer.json["error"]["message"], (body, answer)
+    job = server.post(path, {"prompt": GRAPH, "number": 5}).json["prompt_id"]
+    server.wait_for(f"/api/jobs/{job}", lambda found: found["status"] == "completed", timeout_s=30)
 
 
 def test_pictures(server: Any) -> None:
