@@ -89,7 +89,7 @@ class Desk:
         async with self.client.request(method, path, headers={"comfy-user": self.user}, **options) as response:
             body = await response.read()
             assert response.status == status, (response.status, body)
-            return json.loads(body) if body else None
+            return _value(body) if body else None
 
     # The page.
 
