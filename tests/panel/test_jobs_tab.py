@@ -69,9 +69,7 @@ def test_run_again_and_what_came_of_it(tab: Any, server: Any) -> None:
 def test_the_graph_is_loaded(tab: Any) -> None:
     tab.option("first_00001_.png").click()
     tab.button("Load the graph").click()
-    tab.page.wait_for_function(
-        "app.rootGraph?.nodes.some(node => node.widgets?.some(widget => widget.value === 'first'))"
-    )
+    tab.canvas_shows("first")
 
 
 def test_progress_and_cancelling_all(tab: Any, server: Any) -> None:
