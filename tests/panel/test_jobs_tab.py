@@ -72,6 +72,44 @@ def test_the_graph_is_loaded(tab: Any) -> None:
     tab.canvas_shows("first")
 
 
+@pytest.mark.parametrize("client", [None, "another-page"])
+def test_progress_of_what_others_have_queued(tab: Any, server: Any, client: str | None) -> None:
+    extra = {"client_id": client} if client else {}
+    job = server.request("/api/prompt", {"prompt": lasting(), **extra})["prompt_id"]
+    tab.option("ImageScale").wait_for()  # the node at work
+    first = tab.option("ImageScale").inner_text()
+    tab.page.wait_for_function(
+        """first => [...document.querySelectorAll('.ca-cell:not([hidden])')].some(
+            each => each.innerText.includes('ImageScale') && each.innerText !== first
+        )""",
+        arg=first,
+    )
+    server.request(f"/api/jobs/{job}/cancel", {})
+    tab.option("ImageScale").wait_for(state="detached")
+
+
+def test_nobody_asks_when_nobody_looks_or_the_server_tells(tab: Any, server: Any) -> None:
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url) if "/progress" in request.url else None)
+    own = tab.page.evaluate("app.api?.clientId ?? sessionStorage.getItem('clientId')")
+    told = server.request("/api/prompt", {"prompt": lasting(), "client_id": own})["prompt_id"]
+    tab.option("ImageScale").wait_for()
+    server.wait_for(f"/api/jobs/{told}/progress", lambda body: len(body["nodes"]) > 8)
+    server.request(f"/api/jobs/{told}/cancel", {})
+    tab.option("running").wait_for(state="detached")
+    before = [url for url in asked if told in url]
+    tab.tab("Library")
+    unseen = server.request("/api/prompt", {"prompt": lasting(), "client_id": "another-page"})["prompt_id"]
+    server.wait_for(f"/api/jobs/{unseen}/progress", lambda body: len(body["nodes"]) > 8)
+    assert [url for url in asked if unseen in url] == []
+    assert len(before) <= 1  # that may have been before the first message
+    tab.tab("Jobs")
+    tab.option("ImageScale").wait_for()
+    assert [url for url in asked if unseen in url] != []
+    server.request(f"/api/jobs/{unseen}/cancel", {})
+    tab.option("running").wait_for(state="detached")
+
+
 def test_progress_and_cancelling_all(tab: Any, server: Any) -> None:
     client = tab.page.evaluate("app.api?.clientId ?? sessionStorage.getItem('clientId')")
     for _ in range(2):
@@ -81,6 +119,6 @@ def test_progress_and_cancelling_all(tab: Any, server: Any) -> None:
     tab.option("waiting").wait_for()
     tab.button("Cancel all").click()
     tab.says("2 jobs are cancelled")
-    server.wait_for("/api/jobs?status=cancelled", lambda body: body["pagination"]["total"] == 2)
+    server.wait_for("/api/jobs?status=in_progress,pending", lambda body: body["jobs"] == [])
     tab.option("running").wait_for(state="detached")
     tab.button("Cancel all").wait_for(state="hidden")

@@ -1,14 +1,31 @@
-/** How far running jobs are, from the messages that the server sends to the page that queued them. */
+/**
+ * How far running jobs are. Servers send messages of that to the page that queued a job; for jobs of other pages and
+ * programs the server is asked, as long as somebody looks.
+ */
+
+const ASK_MS = 500;
 
 export class Live extends EventTarget {
+  #client;
+  #isSeen;
   #progress = new Map(); // job id -> { node, value, max, done }
+  #told = new Set(); // ids of jobs that messages tell of
+  #running = []; // ids of the jobs that are executed
+  #timer = 0;
   #frame = 0;
 
-  constructor(page) {
+  /** `isSeen()` answers whether anybody looks. */
+  constructor({ page, client }, isSeen) {
     super();
-    page.listen("execution_start", ({ prompt_id }) => this.#put(prompt_id, { node: null, value: 0, max: 0, done: 0 }));
-    page.listen("progress_state", ({ prompt_id, nodes }) => this.#put(prompt_id, summed(nodes)));
-    page.listen("progress", ({ prompt_id, node, value, max }) => this.#put(prompt_id, { node, value, max }));
+    this.#client = client;
+    this.#isSeen = isSeen;
+    const hear = (id, change) => {
+      this.#told.add(id);
+      this.#put(id, change);
+    };
+    page.listen("execution_start", ({ prompt_id }) => hear(prompt_id, { node: null, value: 0, max: 0, done: 0 }));
+    page.listen("progress_state", ({ prompt_id, nodes }) => hear(prompt_id, summed(nodes)));
+    page.listen("progress", ({ prompt_id, node, value, max }) => hear(prompt_id, { node, value, max }));
     for (const end of ["execution_success", "execution_error", "execution_interrupted"]) {
       page.listen(end, ({ prompt_id }) => this.#end(prompt_id));
     }
@@ -19,6 +36,28 @@ export class Live extends EventTarget {
     return this.#progress.get(id);
   }
 
+  /** Say which of the jobs in view are executed. What is known of others is forgotten. */
+  follow(ids) {
+    this.#running = ids;
+    for (const id of this.#progress.keys()) if (!ids.includes(id)) this.#forget(id);
+    if (this.#unheard().length > 0) this.#timer ||= setTimeout(() => this.#ask());
+  }
+
+  #unheard() {
+    return this.#running.filter((id) => !this.#told.has(id));
+  }
+
+  async #ask() {
+    const ids = this.#isSeen() ? this.#unheard() : [];
+    await Promise.allSettled(ids.map((id) => this.#askFor(id))); // what came to nothing is asked for again
+    this.#timer = this.#unheard().length > 0 ? setTimeout(() => this.#ask(), ASK_MS) : 0;
+  }
+
+  async #askFor(id) {
+    const { nodes } = await this.#client.get(`/jobs/${id}/progress`);
+    if (this.#running.includes(id) && !this.#told.has(id)) this.#put(id, summed(nodes));
+  }
+
   #put(id, change) {
     if (id === undefined) return;
     this.#progress.set(id, { ...this.#progress.get(id), ...change });
@@ -26,8 +65,13 @@ export class Live extends EventTarget {
   }
 
   #end(id) {
-    this.#progress.delete(id);
+    this.#forget(id);
     this.#tell();
+  }
+
+  #forget(id) {
+    this.#progress.delete(id);
+    this.#told.delete(id);
   }
 
   /** Samplers send many messages a second; once a frame is enough to look at. */
@@ -39,7 +83,7 @@ export class Live extends EventTarget {
   }
 }
 
-/** Newer servers tell of all nodes at once. */
+/** All nodes at once, as newer servers tell of them. */
 function summed(nodes) {
   const all = Object.entries(nodes ?? {});
   const running = all.find(([, node]) => node.state === "running");
