@@ -4,12 +4,12 @@
  */
 
 const ASK_MS = 500;
+const MOST = 100; // jobs that are kept in mind: of some the end is never told
 
 export class Live extends EventTarget {
   #client;
   #isSeen;
-  #progress = new Map(); // job id -> { node, value, max, done }
-  #told = new Set(); // ids of jobs that messages tell of
+  #progress = new Map(); // job id -> { node, value, max, done, isTold }, the last by messages
   #running = []; // ids of the jobs that are executed
   #timer = 0;
   #frame = 0;
@@ -19,10 +19,7 @@ export class Live extends EventTarget {
     super();
     this.#client = client;
     this.#isSeen = isSeen;
-    const hear = (id, change) => {
-      this.#told.add(id);
-      this.#put(id, change);
-    };
+    const hear = (id, change) => this.#put(id, { ...change, isTold: true });
     page.listen("execution_start", ({ prompt_id }) => hear(prompt_id, { node: null, value: 0, max: 0, done: 0 }));
     page.listen("progress_state", ({ prompt_id, nodes }) => hear(prompt_id, summed(nodes)));
     page.listen("progress", ({ prompt_id, node, value, max }) => hear(prompt_id, { node, value, max }));
@@ -36,15 +33,15 @@ export class Live extends EventTarget {
     return this.#progress.get(id);
   }
 
-  /** Say which of the jobs in view are executed. What is known of others is forgotten. */
+  /** Say which of the jobs in view are executed now. */
   follow(ids) {
+    for (const id of this.#running) if (!ids.includes(id)) this.#progress.delete(id);
     this.#running = ids;
-    for (const id of this.#progress.keys()) if (!ids.includes(id)) this.#forget(id);
     if (this.#unheard().length > 0) this.#timer ||= setTimeout(() => this.#ask());
   }
 
   #unheard() {
-    return this.#running.filter((id) => !this.#told.has(id));
+    return this.#running.filter((id) => !this.of(id)?.isTold);
   }
 
   async #ask() {
@@ -55,23 +52,19 @@ export class Live extends EventTarget {
 
   async #askFor(id) {
     const { nodes } = await this.#client.get(`/jobs/${id}/progress`);
-    if (this.#running.includes(id) && !this.#told.has(id)) this.#put(id, summed(nodes));
+    if (this.#unheard().includes(id)) this.#put(id, summed(nodes));
   }
 
   #put(id, change) {
     if (id === undefined) return;
     this.#progress.set(id, { ...this.#progress.get(id), ...change });
+    if (this.#progress.size > MOST) this.#progress.delete(this.#progress.keys().next().value);
     this.#tell();
   }
 
   #end(id) {
-    this.#forget(id);
-    this.#tell();
-  }
-
-  #forget(id) {
     this.#progress.delete(id);
-    this.#told.delete(id);
+    this.#tell();
   }
 
   /** Samplers send many messages a second; once a frame is enough to look at. */
