@@ -69,7 +69,7 @@ class Server(JsonServer):
 
     def __init__(self, base: Path, *options: str) -> None:
         super().__init__(base, _command(base, options))
-        self.wait_for("/api/assets/seed/status", lambda status: status["status"] == "completed")
+        self.wait_until_up("/api/assets/seed/status", lambda status: status["status"] == "completed")
 
     def asset(self, name: str) -> Any:
         """The asset of this name."""
