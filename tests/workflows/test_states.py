@@ -68,7 +68,7 @@ class Model:
         self.workflows: dict[str, Expected] = {}
 
     async def begin(self) -> None:
-        host = MemoryHost(self._base, HostFolders((), (), self._base), None)
+        host = MemoryHost(self._base / "user", HostFolders((), (), self._base), None)
         self._services = attach(host, Config(scan_on_start=False))
         await self._services.start()
 
