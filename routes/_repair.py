@@ -89,7 +89,8 @@ class Repair:
         """The code and the message of an error."""
         if status == 404:
             return "NOT_FOUND", f"There is no such {self.thing}."
-        return _CODES.get(status, ("INTERNAL_ERROR" if status >= 500 else "INVALID_REQUEST", "It failed."))
+        code = "INTERNAL_ERROR" if status >= 500 else "INVALID_REQUEST"
+        return _CODES.get(status, (code, f"The server answered {status} {web.Response(status=status).reason}."))
 
 
 @cache

@@ -112,3 +112,11 @@ class JsonServer(ServerProcess):
                 assert self.process.poll() is None, self.log[-4000:]
             assert time.monotonic() < deadline, path
             time.sleep(0.05)
+
+    def wait_until_up(self, path: str, condition: Callable[[Any], Any], *, user: str | None = None) -> None:
+        """Wait for such an answer; a server that gives none is ended, as nobody would end it later."""
+        try:
+            self.wait_for(path, condition, user=user)
+        except BaseException:
+            self.kill()
+            raise

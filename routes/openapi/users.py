@@ -255,7 +255,7 @@ HOST_OPERATIONS = [
             {200: Answer("The bare value, as the page reads it; null when it was never set.", _VALUE)},
             parameters=_SETTING,
         ),
-        _UNKNOWN_USER | {404: "There is no such setting."},
+        _UNKNOWN_USER,
     ),
     HostOperation(
         "POST",

@@ -50,7 +50,7 @@ class Server(JsonServer):
 
     def __init__(self, base: Path) -> None:
         super().__init__(base, comfyui_command(*(["--front-end-root", FRONTEND] if FRONTEND else [])))
-        self.wait_for("/system_stats", bool)
+        self.wait_until_up("/system_stats", bool)
 
 
 @contextmanager

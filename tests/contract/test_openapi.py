@@ -24,10 +24,11 @@ from comfy_assets_node.routes._params import NoQuery
 from comfy_assets_node.routes.openapi import page
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-# What a service that is paid for answers, redirects to its storage, and what cannot happen.
+# What a service that is paid for answers, redirects to its storage, and what cannot happen: a setting that was never
+# set is null, which the page reads.
 NOT_HERE = {
     ("executePrompt", "402"), ("executePrompt", "429"), ("getAssetContent", "302"), ("viewFile", "302"),
-    ("getQueueInfo", "400"), ("getPromptInfo", "401"), ("getPromptInfo", "500"),
+    ("getQueueInfo", "400"), ("getPromptInfo", "401"), ("getPromptInfo", "500"), ("getSettingById", "404"),
 }  # fmt: skip
 # The page reads a setting bare; servers for several users do not tell `migrated`.
 OTHERWISE = {"getSettingById", "getUsersInfo"}

@@ -78,7 +78,9 @@ class Server(JsonServer):
     def __init__(self, base: Path, *options: str, names: Sequence[str] = ()) -> None:
         super().__init__(base, _command(base, (*options, *(["--multi-user"] if names else []))))
         self.users = {name: self._add_user(name) for name in names}
-        self.wait_for("/api/assets/seed/status", lambda status: status["status"] == "completed", user=self._anybody)
+        self.wait_until_up(
+            "/api/assets/seed/status", lambda status: status["status"] == "completed", user=self._anybody
+        )
         for setting, value in SETTINGS.items():
             for user in self.users.values() or [None]:
                 self.request(f"/api/settings/{setting}", value, user=user)
@@ -88,7 +90,7 @@ class Server(JsonServer):
         return next(iter(self.users.values()), None)
 
     def _add_user(self, name: str) -> str:
-        self.wait_for("/api/users", lambda found: "users" in found)
+        self.wait_until_up("/api/users", lambda found: "users" in found)
         return str(self.request("/api/users", {"username": name}))
 
     def asset(self, name: str, *, user: str | None = None) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import AssetInUseError, ShareNotFoundError, WorkflowNotFoundError
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
@@ -104,7 +105,8 @@ class Model:
         ids = [self.assets[name] for name in sorted(names)]
         publishing = self._services.shares.publish(await self.file(index), ids, OWNER)
         if expected.is_deleted:
-            await refused(publishing, WorkflowNotFoundError)
+            with pytest.raises(WorkflowNotFoundError):
+                await publishing
             return
         share_id = (await publishing).shared.snapshot.share_id
         assert share_id == expected.share or (expected.share is None and share_id not in self.ended)
@@ -114,9 +116,11 @@ class Model:
         expected = self.workflows[index]
         withdrawing = self._services.shares.withdraw(await self.file(index), OWNER)
         if expected.is_deleted:
-            await refused(withdrawing, WorkflowNotFoundError)
+            with pytest.raises(WorkflowNotFoundError):
+                await withdrawing
         elif expected.share is None:
-            await refused(withdrawing, ShareNotFoundError)
+            with pytest.raises(ShareNotFoundError):
+                await withdrawing
         else:
             await withdrawing
             self.ended.add(expected.share)
@@ -155,8 +159,9 @@ class Model:
         }
         deleting = self._services.editing.delete(self.assets[name], OWNER)
         if users:
-            error = await refused(deleting, AssetInUseError)
-            assert {use["id"] for use in error.details["used_by"]} == users
+            with pytest.raises(AssetInUseError) as refusal:
+                await deleting
+            assert {use["id"] for use in refusal.value.details["used_by"]} == users
         else:
             await deleting
             await self._services.trash.restore(self.assets[name])
@@ -171,21 +176,14 @@ class Model:
             assert shared.in_library == {asset.id for asset in snapshot.assets}
         hidden = {each.share for each in self.workflows if each.is_deleted and each.share is not None}
         for share_id in self.ended | hidden:
-            await refused(self._services.shares.snapshot(share_id), ShareNotFoundError)
+            with pytest.raises(ShareNotFoundError):
+                await self._services.shares.snapshot(share_id)
         ((shares,),) = await self._services.db.fetch_all("SELECT count(*) FROM shares")
         assert shares == sum(each.share is not None for each in self.workflows)
         ((loose,),) = await self._services.db.fetch_all(
             "SELECT count(*) FROM asset_uses WHERE used_by NOT IN (SELECT share_id FROM shares)"
         )
         assert loose == 0
-
-
-async def refused(asked: Any, error: type[Exception]) -> Any:
-    try:
-        await asked
-    except error as refusal:
-        return refusal
-    raise AssertionError(f"not refused with {error.__name__}")
 
 
 async def follow(steps: list[Any]) -> None:
