@@ -67,6 +67,8 @@ def test_run_again_and_what_came_of_it(tab: Any, server: Any) -> None:
 
 
 def test_the_graph_is_loaded(tab: Any) -> None:
+    tab.root.get_by_label("Search jobs").fill("first")
+    tab.options().nth(1).wait_for(state="detached")  # so that no row moves under the pointer
     tab.option("first_00001_.png").click()
     tab.button("Load the graph").click()
     tab.canvas_shows("first")
