@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.error
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from panel_gestures import DROP
-from panel_graphs import page_graph, saving
+from panel_graphs import lasting, page_graph, saving
 
 NAMES = ("Ann", "Bob")
 # What the panel asks for. Pictures are asked for by elements, which send no headers.
@@ -94,6 +95,20 @@ def test_jobs_and_what_they_made(both: Any) -> None:
     ann.tab("Library")
     ann.root.get_by_label("Search the library").fill("anns_00001_")
     ann.option("anns_00001_").locator("img.ca-loaded").wait_for()
+
+
+def test_how_far_a_job_is_its_owner_sees_alone(both: Any) -> None:
+    ann, bob = both
+    for panel in both:
+        panel.tab("Jobs")
+    body = {"prompt": lasting(), "client_id": "a program of hers"}
+    job = ann.server.request("/api/prompt", body, user=ann.user)["prompt_id"]
+    ann.option("ImageScale").wait_for()  # the node at work
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        bob.server.request(f"/api/jobs/{job}/progress", user=bob.user)
+    bob.root.get_by_text("No jobs yet").wait_for()
+    ann.server.request(f"/api/jobs/{job}/cancel", {}, user=ann.user)
+    ann.option("running").wait_for(state="detached")
 
 
 def test_workflows(both: Any) -> None:
