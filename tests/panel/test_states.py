@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from panel_graphs import page_graph, saving
 
 
 @pytest.fixture
@@ -56,6 +57,30 @@ def test_a_slow_answer(tab: Any) -> None:
     tab.root.get_by_text("The server takes its time").wait_for()
     waiting.pop().continue_()
     tab.count_is(3)
+
+
+CLOSED = [("Jobs", "held_00001_.png", "/assets"), ("Workflows", "Held", "/versions?limit=100")]
+FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+@pytest.mark.parametrize(("name", "entry", "path"), CLOSED, ids=[row[0] for row in CLOSED])
+def test_what_is_closed_while_it_loads_stays_closed(panel: Any, server: Any, name: str, entry: str, path: str) -> None:
+    if name == "Jobs":
+        server.run(saving("held"))
+    else:
+        server.request("/api/workflows", {"name": "Held", "workflow_json": page_graph("held")})
+    held: list[Any] = []
+    panel.page.route(lambda url: url.endswith(path), lambda route: held.append(route))
+    panel.tab(name)
+    with panel.page.expect_request(lambda request: request.url.endswith(path)):
+        panel.option(entry).click()
+    panel.button("Back").click()
+    with panel.page.expect_response(lambda response: response.url.endswith(path)) as answer:
+        held.pop().continue_()
+    answer.value.finished()
+    panel.page.evaluate(FRAMES)
+    assert panel.root.locator(".ca-detail:not([hidden])").count() == 0
+    panel.option(entry).wait_for()
 
 
 def test_a_change_that_fails_is_taken_back(tab: Any) -> None:

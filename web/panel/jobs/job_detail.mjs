@@ -17,7 +17,10 @@ export class JobDetail {
   constructor(context, deeds, closed) {
     this.#context = context;
     this.#deeds = deeds;
-    this.drawer = new Drawer(context.t, context.t("job.title"), closed);
+    this.drawer = new Drawer(context.t, context.t("job.title"), () => {
+      this.#id = null; // an answer that is still on its way shows nothing any more
+      closed();
+    });
     this.element = this.drawer.element;
   }
 

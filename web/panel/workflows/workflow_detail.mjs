@@ -18,7 +18,10 @@ export class WorkflowDetail {
   constructor(context, deeds, closed) {
     this.#context = context;
     this.#deeds = deeds;
-    this.drawer = new Drawer(context.t, context.t("workflow.title"), closed);
+    this.drawer = new Drawer(context.t, context.t("workflow.title"), () => {
+      this.#id = null; // an answer that is still on its way shows nothing any more
+      closed();
+    });
     this.element = this.drawer.element;
   }
 
