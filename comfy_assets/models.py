@@ -246,7 +246,10 @@ WorkflowSort = Literal["create_time", "update_time", "name"]
 
 
 class Workflow(msgspec.Struct, frozen=True):
-    """A saved workflow, without what it consists of. ``forked_from_…`` are the ids of what it was made of."""
+    """A saved workflow, without what it consists of. ``forked_from_…`` are the ids of what it was made of.
+
+    ``path`` is that of its file in the owner's folder of workflows; None while it has none.
+    """
 
     row_id: int
     id: str
@@ -259,6 +262,7 @@ class Workflow(msgspec.Struct, frozen=True):
     forked_from_version_id: str | None
     created_at: int
     updated_at: int
+    path: str | None
 
 
 class WorkflowVersion(msgspec.Struct, frozen=True):

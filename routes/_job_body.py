@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from ..comfy_assets.host.execution import NodeProgress
 from ..comfy_assets.jobs.json_text import encode, strict
 from ..comfy_assets.jobs.recovery import extra_data
 from ..comfy_assets.models import COMPLETED, FAILED, FINAL, JOB_STATUSES, Job, JobOutput, JobRecord
@@ -64,6 +66,35 @@ class JobOutputBody(AssetBody, kw_only=True):
     node_id: str
     output_key: str
     output_index: int
+
+
+class NodeProgressBody(msgspec.Struct, kw_only=True):
+    """How far a node is, with the members that the message ``progress_state`` has of it."""
+
+    value: float
+    max: float
+    state: str
+    display_node_id: str
+
+
+class JobProgressBody(msgspec.Struct, kw_only=True):
+    """How far a job is, as the message ``progress_state`` tells it."""
+
+    prompt_id: str
+    nodes: dict[str, NodeProgressBody]
+
+
+def job_progress(job_id: str, nodes: Mapping[str, NodeProgress]) -> JobProgressBody:
+    """The progress of a job's nodes."""
+    return JobProgressBody(
+        prompt_id=job_id,
+        nodes={
+            node_id: NodeProgressBody(
+                value=node.value, max=node.max, state=node.state, display_node_id=node.display_node_id
+            )
+            for node_id, node in nodes.items()
+        },
+    )
 
 
 def job_body(job: Job) -> JobBody:

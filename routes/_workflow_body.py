@@ -20,6 +20,7 @@ from ..comfy_assets.errors import (
 )
 from ..comfy_assets.jobs.json_text import members
 from ..comfy_assets.models import Workflow, WorkflowContent, WorkflowView
+from ..comfy_assets.workflows.paths import FOLDER
 from ..comfy_assets.workflows.service import Saved
 from ._asset_body import utc_time
 from ._params import split_error
@@ -161,7 +162,7 @@ class ForkedFromBody(msgspec.Struct):
 
 
 class WorkflowBody(msgspec.Struct, kw_only=True):
-    """The contract's WorkflowResponse."""
+    """The contract's WorkflowResponse; ``path``, an extension, is that of its file in the user's folder."""
 
     id: str
     latest_version: int
@@ -172,6 +173,7 @@ class WorkflowBody(msgspec.Struct, kw_only=True):
     name: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
     forked_from: ForkedFromBody | UnsetType = UNSET
+    path: str | UnsetType = UNSET
 
 
 class VersionShown(msgspec.Struct, kw_only=True):
@@ -206,6 +208,7 @@ def workflow_body(workflow: Workflow) -> WorkflowBody:
         updated_at=utc_time(workflow.updated_at),
         name=_known(workflow.name),
         description=_known(workflow.description),
+        path=UNSET if workflow.path is None else f"{FOLDER}/{workflow.path}",
     )
     if workflow.forked_from_id is not None or workflow.forked_from_version_id is not None:
         body.forked_from = ForkedFromBody(_known(workflow.forked_from_id), _known(workflow.forked_from_version_id))

@@ -13,7 +13,16 @@ from ..comfy_assets.jobs.service import is_job_id
 from ..comfy_assets.models import JOB_STATUSES, MEDIA, Job, JobFilter, JobPage, JobSort, Page
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
-from ._job_body import JobDetailBody, JobStatusBody, job_body, job_detail, job_output, job_status
+from ._job_body import (
+    JobDetailBody,
+    JobProgressBody,
+    JobStatusBody,
+    job_body,
+    job_detail,
+    job_output,
+    job_progress,
+    job_status,
+)
 from ._params import NoQuery, Offset, parse_body
 
 JobLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -86,6 +95,13 @@ async def get_outputs(call: Call[NoQuery]) -> dict[str, Any]:
 
 
 @endpoint()
+async def get_progress(call: Call[NoQuery]) -> JobProgressBody:
+    """How far the nodes of a job are that is executed (an extension)."""
+    job_id = call.path["job_id"]
+    return job_progress(job_id, await call.services.jobs.progress(job_id, call.user))
+
+
+@endpoint()
 async def cancel_job(call: Call[NoQuery]) -> dict[str, bool]:
     """Cancel a job (cancelJob)."""
     job_id = call.path["job_id"]
@@ -139,6 +155,7 @@ ROUTES = [
     Route("POST", "/api/jobs/cancel", "cancelJobs", cancel_jobs),
     Route("GET", "/api/jobs/{job_id}", "getJobDetail", get_job),
     Route("GET", "/api/jobs/{job_id}/assets", "listJobAssets", get_outputs),
+    Route("GET", "/api/jobs/{job_id}/progress", "getJobProgress", get_progress),
     Route("POST", "/api/jobs/{job_id}/cancel", "cancelJob", cancel_job),
     Route("GET", "/api/job/{job_id}/status", "getJobStatus", get_status),
 ]

@@ -89,19 +89,23 @@ class ServerProcess:
 class JsonServer(ServerProcess):
     """A server that is asked for JSON alone, a request at a time."""
 
-    def request(self, path: str, body: Any = None, method: str | None = None) -> Any:
-        """The JSON answer to a GET, or to a POST when there is a body; None for an empty one."""
+    def request(self, path: str, body: Any = None, method: str | None = None, *, user: str | None = None) -> Any:
+        """The JSON answer to a GET, or to a POST when there is a body; None for an empty one.
+
+        ``user`` is who asks, where there are several.
+        """
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
+        headers = {"Content-Type": "application/json", **({"Comfy-User": user} if user is not None else {})}
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.loads(response.read() or b"null")
 
-    def wait_for(self, path: str, condition: Callable[[Any], Any]) -> Any:
+    def wait_for(self, path: str, condition: Callable[[Any], Any], *, user: str | None = None) -> Any:
         """The first answer that meets the condition; until the server is up there is none."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
-                answer = self.request(path)
+                answer = self.request(path, user=user)
                 if condition(answer):
                     return answer
             except OSError:
@@ -109,10 +113,10 @@ class JsonServer(ServerProcess):
             assert time.monotonic() < deadline, path
             time.sleep(0.05)
 
-    def wait_until_up(self, path: str, condition: Callable[[Any], Any]) -> None:
+    def wait_until_up(self, path: str, condition: Callable[[Any], Any], *, user: str | None = None) -> None:
         """Wait for such an answer; a server that gives none is ended, as nobody would end it later."""
         try:
-            self.wait_for(path, condition)
+            self.wait_for(path, condition, user=user)
         except BaseException:
             self.kill()
             raise

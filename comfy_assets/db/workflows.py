@@ -14,7 +14,7 @@ from .job_files import PLACES, place
 
 COLUMNS = (
     "w.id, w.uuid, w.owner, w.name, w.description, w.default_view, w.latest_version, w.forked_from_id,"
-    " w.forked_from_version_id, w.created_at, w.updated_at"
+    " w.forked_from_version_id, w.created_at, w.updated_at, w.path"
 )
 _VERSION_COLUMNS = "v.id, v.uuid, v.version, v.created_by, v.created_at"
 USE = "workflow_version"  # the kind of asset_uses

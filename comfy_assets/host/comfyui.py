@@ -50,7 +50,14 @@ class ComfyUIHost:
         self.lists_jobs = any(getattr(route, "path", None) == "/api/jobs" for route in self._server.routes)
         nodes = importlib.import_module("nodes")
         room = 0 if self.lists_jobs else importlib.import_module("execution").MAXIMUM_HISTORY_SIZE
-        self.execution = ComfyUIQueue(self._server, nodes.interrupt_processing, self._hooks.tell, room)
+        progress = importlib.import_module("comfy_execution.progress")
+        self.execution = ComfyUIQueue(
+            self._server,
+            nodes.interrupt_processing,
+            lambda: progress.global_progress_registry,
+            self._hooks.tell,
+            room,
+        )
 
     def info(self) -> HostInfo:
         return HostInfo("comfyui", _version())

@@ -15,6 +15,7 @@ from .execution import (
     CREDENTIALS,
     REDACTED,
     FinishedPrompt,
+    NodeProgress,
     QueueListener,
     QueueListing,
     SubmittedPrompt,
@@ -25,20 +26,29 @@ from .hooks import QueueListeners
 
 log = logging.getLogger("comfy_assets")
 
+_PENDING = "pending"  # what the server says of nodes that wait
+
 
 class ComfyUIQueue:
     """Implements ``ExecutionQueue`` over a ``PromptServer`` and its ``PromptQueue``.
 
-    ``interrupt`` asks the prompt being executed to stop; ``history_room`` is how much of the server's history its page
-    reads; ``finished`` is told of prompts once they are in that history.
+    ``interrupt`` asks the prompt being executed to stop; ``registry`` answers the server's ``ProgressRegistry`` of the
+    latest prompt, or None; ``history_room`` is how much of the server's history its page reads; ``finished`` is told
+    of prompts once they are in that history.
     """
 
     def __init__(
-        self, server: Any, interrupt: Callable[[], object], finished: PromptListener, history_room: int
+        self,
+        server: Any,
+        interrupt: Callable[[], object],
+        registry: Callable[[], Any],
+        finished: PromptListener,
+        history_room: int,
     ) -> None:
         self._server = server
         self._queue = server.prompt_queue
         self._interrupt = interrupt
+        self._registry = registry
         self._after = finished
         self._history_room = history_room
         self._listeners = QueueListeners()
@@ -140,9 +150,19 @@ class ComfyUIQueue:
             waiting = sorted(self._queue.queue, key=lambda item: (item[0], str(item[1])))
         return QueueListing(_all_submitted(running), _all_submitted(waiting))
 
+    def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
+        registry = self._registry()  # read once: the next prompt gets another
+        if registry is None or registry.prompt_id != prompt_id or not self._is_running(prompt_id):
+            return {}
+        return _begun(registry)
+
+    def _is_running(self, prompt_id: str) -> bool:
+        with self._queue.mutex:
+            return any(_id_of(item) == prompt_id for item in self._queue.currently_running.values())
+
     def cancel(self, prompt_id: str) -> bool:
         with self._queue.mutex:
-            if any(_id_of(item) == prompt_id for item in self._queue.currently_running.values()):
+            if self._is_running(prompt_id):
                 self._listeners.interrupting(prompt_id)
                 self._interrupt()
                 return True
@@ -238,6 +258,17 @@ def _finished(queue: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> F
     except (AttributeError, LookupError, TypeError):
         log.exception("A finished prompt could not be recognized")
         return None
+
+
+def _begun(registry: Any) -> dict[str, NodeProgress]:
+    """The nodes that do not wait any more. Another thread goes on meanwhile."""
+    begun = {}
+    for node_id, node in list(registry.nodes.items()):
+        state = node["state"].value
+        if state != _PENDING:
+            shown_as = registry.dynprompt.get_display_node_id(node_id)
+            begun[str(node_id)] = NodeProgress(node["value"], node["max"], state, str(shown_as))
+    return begun
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

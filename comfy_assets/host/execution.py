@@ -45,6 +45,19 @@ class FinishedPrompt:
     status: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class NodeProgress:
+    """How far a node is that has been begun: ``value`` of ``max``, and "running", "finished" or "error".
+
+    ``display_node_id`` is the node of the submitted graph that stands for it, where it was made while executing.
+    """
+
+    value: float
+    max: float
+    state: str
+    display_node_id: str
+
+
 def number_after(numbers: Iterable[float]) -> int:
     """The whole number after all of these places in a queue, but for those at its very end; at least 0."""
     return max((math.floor(number) + 1 for number in numbers if abs(number) < _LAST_NUMBER), default=0)
@@ -103,6 +116,9 @@ class ExecutionQueue(Protocol):
 
     def listing(self) -> QueueListing:
         """What the queue holds at this moment."""
+
+    def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
+        """How far the nodes of the prompt being executed are, by their ids; of any other prompt there are none."""
 
     def cancel(self, prompt_id: str) -> bool:
         """Drop the prompt if it waits, interrupt it if it is being executed; whether it was either."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .execution import FinishedPrompt, QueueListener, QueueListing, SubmittedPrompt
+from .execution import FinishedPrompt, NodeProgress, QueueListener, QueueListing, SubmittedPrompt
 from .hooks import QueueListeners
 
 
@@ -23,6 +23,7 @@ class MemoryQueue:
         self.interrupted: list[str] = []
         self.freed: list[tuple[bool, bool]] = []
         self.announced = 0
+        self.nodes: dict[str, NodeProgress] = {}
 
     def submit(self, prompt: SubmittedPrompt) -> None:
         """Put a prompt into the queue."""
@@ -56,6 +57,10 @@ class MemoryQueue:
     def listing(self) -> QueueListing:
         with self._lock:
             return QueueListing([] if self.running is None else [self.running], list(self.waiting))
+
+    def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
+        with self._lock:
+            return dict(self.nodes) if self.running is not None and self.running.prompt_id == prompt_id else {}
 
     def cancel(self, prompt_id: str) -> bool:
         with self._lock:

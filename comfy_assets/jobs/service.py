@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..assets.identity import canonical_id
@@ -16,7 +16,7 @@ from ..db import job_files, job_lists, jobs
 from ..db.connection import Database
 from ..errors import JobForbiddenError, JobNotFoundError
 from ..host.base import Host
-from ..host.execution import QueueListing
+from ..host.execution import NodeProgress, QueueListing
 from ..models import FINAL, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
 from . import batches
 from .recorder import JobRecorder
@@ -76,6 +76,11 @@ class JobService:
         """The assets that the job has shown. Raises as ``get`` does."""
         job = await self.get(job_id, owner)
         return await job_files.outputs_of(self._db, job.row_id, owner)
+
+    async def progress(self, job_id: str, owner: str) -> Mapping[str, NodeProgress]:
+        """How far the job's nodes are, by their ids, while it is executed; else none. Raises as ``get`` does."""
+        job = await self.get(job_id, owner)
+        return self._queue.progress(job.id)
 
     async def history(self, owner: str, limit: int, offset: int) -> Sequence[JobRecord]:
         """The records of jobs that are over, the latest first, without their graphs."""

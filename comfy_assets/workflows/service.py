@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from ..assets.identity import canonical_id, new_ids
 from ..clock import now_ms
 from ..db import workflow_files, workflow_lists, workflow_trash, workflows
@@ -71,7 +73,12 @@ class WorkflowService:
             await taking_up.add_version(tx, row_id, 1, owner, prepared, now)
             made = await _existing(tx, workflow_id, owner)
         await self._files.write(row_id)
-        return made
+        return await self._with_path(made)
+
+    async def _with_path(self, workflow: Workflow) -> Workflow:
+        """The workflow, with the path that its file has been given."""
+        row = await workflow_files.of_row(self._db, workflow.row_id)
+        return msgspec.structs.replace(workflow, path=None if row is None else row.path)
 
     async def list(self, wanted: WorkflowFilter, page: WorkflowPage) -> Page[Workflow]:
         """One page of the workflows that pass the filter (listWorkflows)."""
@@ -101,6 +108,7 @@ class WorkflowService:
                 await workflow_files.misname(tx, changed.row_id)
         if is_misnamed:
             await self._files.rename(changed.row_id)
+            return await self._with_path(changed)
         return changed
 
     async def delete(self, workflow_id: str, owner: str) -> None:
@@ -116,7 +124,7 @@ class WorkflowService:
         """Bring a deleted workflow back, with its versions, its file and its share. Raises WorkflowNotFoundError."""
         restored = await trash.restore(self._db, workflow_id, owner)
         await self._files.write(restored.row_id)
-        return restored
+        return await self._with_path(restored)
 
     async def content(self, workflow_id: str, owner: str, number: int | None = None) -> WorkflowContent:
         """A version and its text (getWorkflowContent); None is the latest.
@@ -177,7 +185,7 @@ class WorkflowService:
             await workflows.copy_version(tx, row_id, first, version)
             fork = await _existing(tx, fork_id, owner)
         await self._files.write(row_id)
-        return fork
+        return await self._with_path(fork)
 
 
 async def _add(tx: Transaction, about: About, owner: str, now: int) -> tuple[int, str]:

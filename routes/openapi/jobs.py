@@ -11,7 +11,7 @@ from ...comfy_assets.errors import (
     SearchUnavailableError,
 )
 from ...comfy_assets.models import JOB_STATUSES
-from .._job_body import JobBody, JobDetailBody, JobOutputBody, JobStatusBody
+from .._job_body import JobBody, JobDetailBody, JobOutputBody, JobProgressBody, JobStatusBody, NodeProgressBody
 from ..history import HistoryBody
 from ..jobs import CancelBody
 from ..queue import FreeBody, InterruptBody, QueueBody
@@ -92,6 +92,26 @@ _OUTPUT = Words(
         "output_index": "Its place among those.",
     },
 )
+_NODE_PROGRESS = Words(
+    NodeProgressBody,
+    "NodeProgress",
+    "How far a node is that has been begun.",
+    {
+        "value": "How much of it is done.",
+        "max": "Of how much.",
+        "state": {"description": "What it does.", "enum": ["running", "finished", "error"]},
+        "display_node_id": "The node of the submitted graph that stands for it.",
+    },
+)
+_PROGRESS = Words(
+    JobProgressBody,
+    "JobProgress",
+    "How far a job is, as the message `progress_state` tells it.",
+    {
+        "prompt_id": {"description": "The job's id.", "format": "uuid"},
+        "nodes": "The nodes that have been begun, by their ids; none unless the job is being executed.",
+    },
+)
 _CANCEL = Words(
     CancelBody,
     "JobsCancelRequest",
@@ -119,7 +139,19 @@ _FREE_BODY = Words(
     "What to free.",
     {"unload_models": "Models that are loaded.", "free_memory": "Results that are kept for the next prompt."},
 )
-WORDS = [_ENTRY, _DETAIL, _STATUS, _OUTPUT, _CANCEL, _QUEUE_BODY, _HISTORY_BODY, _INTERRUPT, _FREE_BODY]
+WORDS = [
+    _ENTRY,
+    _DETAIL,
+    _STATUS,
+    _OUTPUT,
+    _NODE_PROGRESS,
+    _PROGRESS,
+    _CANCEL,
+    _QUEUE_BODY,
+    _HISTORY_BODY,
+    _INTERRUPT,
+    _FREE_BODY,
+]
 
 _LIST = Record("JobsListResponse", "A page of jobs.", {"jobs": array(JobBody, "The jobs."), "pagination": PAGINATION})
 _ASSETS = Record(
@@ -293,6 +325,14 @@ OPERATIONS = [
         "Jobs",
         "The assets that a job has made",
         {200: Answer("The assets.", _ASSETS)},
+        parameters=_JOB,
+        errors=_OF_OTHERS,
+    ),
+    Operation(
+        "getJobProgress",
+        "Jobs",
+        "How far a job is that is executed",
+        {200: Answer("The progress.", JobProgressBody)},
         parameters=_JOB,
         errors=_OF_OTHERS,
     ),

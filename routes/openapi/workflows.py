@@ -42,6 +42,7 @@ _WORKFLOW = Words(
         "name": "Its name.",
         "description": "What it is for.",
         "forked_from": "What it was made of.",
+        "path": "Its file in the user's folder, by which it is published; left out while it has none.",
     },
 )
 _FORKED = Words(

@@ -10,7 +10,14 @@ import pytest
 from comfy_assets_node.routes import ROUTES
 
 # Operations of the project's own, beside those of the contract.
-EXTENSIONS = {"listJobAssets", "listWorkflowVersions", "getWorkflowVersion", "getOpenApiDocument", "getApiPage"}
+EXTENSIONS = {
+    "listJobAssets",
+    "getJobProgress",
+    "listWorkflowVersions",
+    "getWorkflowVersion",
+    "getOpenApiDocument",
+    "getApiPage",
+}
 EXTENSIONS |= {"deleteUserdataFilePublish", "getPublishedAssetContent", "importPublishedAssets"}
 EXTENSIONS |= {"restoreAsset", "restoreWorkflow", "pauseAssetSeed", "resumeAssetSeed"}
 NO_FILE = "shared/contract/openapi.yaml is not beside the checkout: bodies are not checked against its schemas"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets import cursor
+from comfy_assets_node.comfy_assets.host.execution import NodeProgress
 from comfy_assets_node.comfy_assets.models import CursorKey
 
 UNKNOWN = "00000000-0000-4000-8000-00000000ffff"
@@ -467,7 +468,13 @@ async def test_users_see_their_own_and_everybodys(shared: Any) -> None:
         page = await api.as_user(user).get("/api/jobs")
         assert [job["id"] for job in page["jobs"]] == [own, nobodys]
         assert page["pagination"]["total"] == 2
-    for path in ("/api/jobs/{}", "/api/job/{}/status", "/api/jobs/{}/assets", "/api/history_v2/{}"):
+    for path in (
+        "/api/jobs/{}",
+        "/api/job/{}/status",
+        "/api/jobs/{}/assets",
+        "/api/jobs/{}/progress",
+        "/api/history_v2/{}",
+    ):
         await api.as_user("ann").get(path.format(anns))
         await api.as_user("ann").get(path.format(nobodys))
         assert (await api.as_user("ann").get(path.format(bens), 403))["code"] == "JOB_FORBIDDEN"
@@ -485,6 +492,21 @@ async def test_users_cancel_their_own_and_everybodys(shared: Any) -> None:
     answer = await ann.send("POST", "/api/jobs/cancel", json={"job_ids": [anns, nobodys]})
     assert answer.json == {"cancelled": [anns, nobodys]}
     assert [each.prompt_id for each in prompts.queue.waiting] == [bens]
+
+
+async def test_progress_while_a_job_is_executed(api: Any, prompts: Any) -> None:
+    job_id, behind = prompts.submit(), prompts.submit()
+    nothing = {"prompt_id": job_id, "nodes": {}}
+    assert await api.get(f"/api/jobs/{job_id}/progress") == nothing
+    prompts.start()
+    assert await api.get(f"/api/jobs/{job_id}/progress") == nothing
+    prompts.queue.nodes["2.0.1"] = NodeProgress(3.0, 20.0, "running", "2")
+    node = {"value": 3.0, "max": 20.0, "state": "running", "display_node_id": "2"}
+    assert await api.get(f"/api/jobs/{job_id}/progress") == {"prompt_id": job_id, "nodes": {"2.0.1": node}}
+    assert await api.get(f"/api/jobs/{behind}/progress") == {"prompt_id": behind, "nodes": {}}
+    prompts.finish()
+    assert await api.get(f"/api/jobs/{job_id}/progress") == nothing
+    assert (await api.get(f"/api/jobs/{UNKNOWN}/progress", 404))["code"] == "JOB_NOT_FOUND"
 
 
 async def test_the_assets_of_a_job_and_the_jobs_of_an_asset(library: Any, api: Any, prompts: Any) -> None:

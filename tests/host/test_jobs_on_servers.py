@@ -437,6 +437,20 @@ def test_a_prompt_is_a_job_at_once(client: Client, path: str, client_id: str | N
 
 
 @on_comfyui
+@pytest.mark.parametrize("client_id", [None, "somebody else's page"])
+def test_how_far_a_job_is(client: Client, client_id: str | None) -> None:
+    job_id = client.submit(holding(), **({"client_id": client_id} if client_id else {}))
+    body = client.wait_for(f"/api/jobs/{job_id}/progress", lambda body: "h" in body["nodes"])
+    assert body["prompt_id"] == job_id
+    assert body["nodes"]["h"] == {"value": 0, "max": 1, "state": "running", "display_node_id": "h"}
+    assert body["nodes"].get("1", {}).get("state", "finished") == "finished"  # it may have been kept from before
+    assert "2" not in body["nodes"]
+    client.post("/interrupt")
+    client.wait_until_idle()
+    assert client.get(f"/api/jobs/{job_id}/progress") == {"prompt_id": job_id, "nodes": {}}
+
+
+@on_comfyui
 @pytest.mark.parametrize(
     "way",
     ["/interrupt", "/api/interrupt", "/api/interrupt with id", "cancel", "/api/queue delete"],

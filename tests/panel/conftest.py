@@ -7,12 +7,13 @@ Needs the packages playwright, axe-playwright-python and comfyui-frontend-packag
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parent)]
+from panel_gestures import ON_CANVAS  # noqa: E402
 from panel_library import make_library  # noqa: E402
 from server_process import COMFYUI, JsonServer, comfyui_command, copy_pack, standalone_command  # noqa: E402
 
@@ -29,6 +31,9 @@ CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shut
 PACKAGES = ("playwright", "axe_playwright_python", "comfyui_frontend_package")
 TAB = "comfy-assets"
 TIMEOUT_MS = 20_000
+STANDALONE_ONLY = {"--own-page"}
+# No dialog of the page's is to be in the way.
+SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingNodesWarning": False}
 # Closes what is open, and asks for everything again.
 RESET = """
 () => {
@@ -58,28 +63,45 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _command(base: Path, options: tuple[str, ...]) -> list[str]:
     """The standalone host's; or that of a real ComfyUI, with the checkout among its node packs, where one is named."""
-    if not COMFYUI or options:
+    if not COMFYUI or set(options) & STANDALONE_ONLY:
         return standalone_command(*options)
     copy_pack(base / "custom_nodes" / "comfy-assets")
-    return comfyui_command()
+    return comfyui_command(*options)
 
 
 class Server(JsonServer):
-    """``comfy-assets serve`` as a process, on a folder of its own."""
+    """``comfy-assets serve`` as a process, on a folder of its own, when it has looked at what is there.
 
-    def __init__(self, base: Path, *options: str) -> None:
-        super().__init__(base, _command(base, options))
-        self.wait_until_up("/api/assets/seed/status", lambda status: status["status"] == "completed")
+    ``users`` are the ids by name where ``names`` are given: then the server tells users apart.
+    """
 
-    def asset(self, name: str) -> Any:
+    def __init__(self, base: Path, *options: str, names: Sequence[str] = ()) -> None:
+        super().__init__(base, _command(base, (*options, *(["--multi-user"] if names else []))))
+        self.users = {name: self._add_user(name) for name in names}
+        self.wait_until_up(
+            "/api/assets/seed/status", lambda status: status["status"] == "completed", user=self._anybody
+        )
+        for setting, value in SETTINGS.items():
+            for user in self.users.values() or [None]:
+                self.request(f"/api/settings/{setting}", value, user=user)
+
+    @property
+    def _anybody(self) -> str | None:
+        return next(iter(self.users.values()), None)
+
+    def _add_user(self, name: str) -> str:
+        self.wait_until_up("/api/users", lambda found: "users" in found)
+        return str(self.request("/api/users", {"username": name}))
+
+    def asset(self, name: str, *, user: str | None = None) -> Any:
         """The asset of this name."""
-        (found,) = self.request(f"/api/assets?name_contains={urllib.request.quote(name)}")["assets"]
-        return self.request(f"/api/assets/{found['id']}")
+        (found,) = self.request(f"/api/assets?name_contains={urllib.request.quote(name)}", user=user)["assets"]
+        return self.request(f"/api/assets/{found['id']}", user=user)
 
-    def run(self, graph: Any) -> str:
+    def run(self, graph: Any, *, user: str | None = None) -> str:
         """Queue a graph; answers the job's id when it is over."""
-        job = self.request("/api/prompt", {"prompt": graph})["prompt_id"]
-        self.wait_for(f"/api/jobs/{job}", lambda body: body["status"] not in ("pending", "in_progress"))
+        job = self.request("/api/prompt", {"prompt": graph}, user=user)["prompt_id"]
+        self.wait_for(f"/api/jobs/{job}", lambda body: body["status"] not in ("pending", "in_progress"), user=user)
         return str(job)
 
     def stop(self) -> None:
@@ -88,8 +110,8 @@ class Server(JsonServer):
 
 
 @contextmanager
-def serving(base: Path, *options: str) -> Iterator[Server]:
-    server = Server(base, *options)
+def serving(base: Path, *options: str, names: Sequence[str] = ()) -> Iterator[Server]:
+    server = Server(base, *options, names=names)
     try:
         yield server
     finally:
@@ -103,6 +125,12 @@ class Panel:
     page: Any
     server: Server
     errors: list[str] = field(default_factory=list)
+    is_open: bool = False
+
+    def note(self, error: Any) -> None:
+        """Keep an error of a script: any once the panel is open, before that its own. Old pages begin with some."""
+        if self.is_open or "/extensions/comfy-assets/" in (error.stack or ""):
+            self.errors.append(f"{error.message}\n{error.stack}")
 
     @property
     def root(self) -> Any:
@@ -113,6 +141,7 @@ class Panel:
         self.page.wait_for_function(
             "tab => window.app?.extensionManager?.getSidebarTabs?.().some(each => each.id === tab)", arg=TAB
         )
+        self.is_open = True
         self.page.evaluate("tab => app.extensionManager.sidebarTab.toggleSidebarTab(tab)", TAB)
 
     def show(self) -> None:
@@ -134,6 +163,10 @@ class Panel:
     def option(self, text: str) -> Any:
         return self.options().filter(has_text=text).first
 
+    def canvas_shows(self, text: str) -> None:
+        """Wait until a node on the page's canvas says this."""
+        self.page.wait_for_function(ON_CANVAS, arg=text)
+
     def says(self, text: str) -> None:
         """Wait until a notice says this."""
         self.root.locator(".ca-notices", has_text=text).wait_for()
@@ -147,8 +180,6 @@ class Panel:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a small library; those tests that change it put it back, or look at what they made alone."""
     with serving(make_library(tmp_path_factory.mktemp("library"))) as running:
-        for name in ("Comfy.TutorialCompleted", "Comfy.Workflow.ShowMissingNodesWarning"):
-            running.request(f"/api/settings/{name}", name == "Comfy.TutorialCompleted")
         yield running
 
 
@@ -163,15 +194,20 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, server: Server, **options: Any) -> Iterator[Panel]:
-    """ComfyUI's page, with the panel open. Errors of the page's code fail the test."""
+def opened(browser: Any, server: Server, *, url: str = "", user: str = "", **options: Any) -> Iterator[Panel]:
+    """ComfyUI's page, with the panel open: at the server's own address or another, as a user where there are several.
+
+    Errors of the page's code fail the test.
+    """
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce", **options)
     try:
         context.set_default_timeout(TIMEOUT_MS)
         context.grant_permissions(["clipboard-read", "clipboard-write"])
         panel = Panel(context.new_page(), server)
-        panel.page.on("pageerror", lambda error: panel.errors.append(str(error)))
-        panel.page.goto(server.url, wait_until="domcontentloaded")
+        panel.page.on("pageerror", panel.note)
+        if user:
+            context.add_init_script(f"localStorage['Comfy.userId'] = {json.dumps(user)}")
+        panel.page.goto(url or server.url, wait_until="domcontentloaded")
         panel.show()
         yield panel
         assert panel.errors == []
@@ -206,14 +242,14 @@ def opening(browser: Any, server: Server) -> Callable[..., Any]:
         context.set_default_timeout(TIMEOUT_MS)
         try:
             page = context.new_page()
-            errors: list[str] = []
-            page.on("pageerror", lambda error: errors.append(str(error)))
+            panel = Panel(page, server)
+            page.on("pageerror", panel.note)
             for pattern, answer in routes.items():
                 page.route(pattern, answer)
             page.goto(server.url, wait_until="domcontentloaded")
-            Panel(page, server).open_tab()
+            panel.open_tab()
             yield page
-            assert [error for error in errors if error != expected] == []
+            assert [error for error in panel.errors if not expected or expected not in error] == []
         finally:
             context.close()
 

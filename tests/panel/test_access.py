@@ -127,15 +127,31 @@ def test_everything_is_reached_by_keyboard(panel: Any) -> None:
     panel.root.get_by_role("dialog", name="Asset").wait_for(state="hidden")
 
 
+def test_every_tab_is_whole_in_a_narrow_sidebar(panel: Any) -> None:
+    place = panel.root.locator("xpath=..")
+    place.evaluate("element => { element.style.width = '204px' }")
+    try:
+        edge = panel.root.bounding_box()["x"] + 204
+        for tab in panel.root.get_by_role("tab").all():
+            box = tab.bounding_box()
+            assert box["x"] + box["width"] <= edge, tab.inner_text()
+    finally:
+        place.evaluate("element => { element.style.width = '' }")
+
+
 def test_keys_typed_into_the_panel_are_not_the_pages(panel: Any) -> None:
     page = panel.page
     page.evaluate(
-        "app.rootGraph.add(LiteGraph.createNode('EmptyImage')); app.canvas.selectItems?.(app.rootGraph.nodes)"
+        """() => {
+            const graph = app.rootGraph ?? app.graph
+            graph.add(LiteGraph.createNode('EmptyImage'))
+            app.canvas.selectItems?.(graph.nodes)
+        }"""
     )
-    nodes = page.evaluate("app.rootGraph.nodes.length")
+    nodes = page.evaluate("(app.rootGraph ?? app.graph).nodes.length")
     panel.root.get_by_role("tab", name="Jobs").focus()
     page.keyboard.press("Delete")
-    assert page.evaluate("app.rootGraph.nodes.length") == nodes
+    assert page.evaluate("(app.rootGraph ?? app.graph).nodes.length") == nodes
 
 
 def test_commands_open_it_and_search(panel: Any) -> None:

@@ -67,11 +67,56 @@ def test_run_again_and_what_came_of_it(tab: Any, server: Any) -> None:
 
 
 def test_the_graph_is_loaded(tab: Any) -> None:
+    tab.root.get_by_label("Search jobs").fill("first")
+    tab.options().nth(1).wait_for(state="detached")  # so that no row moves under the pointer
     tab.option("first_00001_.png").click()
     tab.button("Load the graph").click()
+    tab.canvas_shows("first")
+
+
+@pytest.mark.parametrize("client", [None, "another-page"])
+def test_progress_of_what_others_have_queued(tab: Any, server: Any, client: str | None) -> None:
+    extra = {"client_id": client} if client else {}
+    job = server.request("/api/prompt", {"prompt": lasting(), **extra})["prompt_id"]
+    tab.option("ImageScale").wait_for()  # the node at work
+    first = tab.option("ImageScale").inner_text()
     tab.page.wait_for_function(
-        "app.rootGraph?.nodes.some(node => node.widgets?.some(widget => widget.value === 'first'))"
+        """first => [...document.querySelectorAll('.ca-cell:not([hidden])')].some(
+            each => each.innerText.includes('ImageScale') && each.innerText !== first
+        )""",
+        arg=first,
     )
+    server.request(f"/api/jobs/{job}/cancel", {})
+    tab.option("ImageScale").wait_for(state="detached")
+
+
+def test_nobody_asks_where_the_server_tells(tab: Any, server: Any) -> None:
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url) if "/progress" in request.url else None)
+    own = tab.page.evaluate("app.api?.clientId ?? sessionStorage.getItem('clientId')")
+    job = server.request("/api/prompt", {"prompt": lasting(), "client_id": own})["prompt_id"]
+    tab.option("ImageScale").wait_for()
+    begun = len(asked)  # it may have been before the first message
+    server.wait_for(f"/api/jobs/{job}/progress", lambda body: len(body["nodes"]) > 6)
+    tab.page.title()  # brings what was asked for meanwhile
+    assert len(asked) == begun
+    server.request(f"/api/jobs/{job}/cancel", {})
+    tab.option("running").wait_for(state="detached")
+
+
+def test_nobody_asks_when_nobody_looks(tab: Any, server: Any) -> None:
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url) if "/progress" in request.url else None)
+    tab.tab("Library")
+    job = server.request("/api/prompt", {"prompt": lasting(), "client_id": "another-page"})["prompt_id"]
+    server.wait_for(f"/api/jobs/{job}/progress", lambda body: len(body["nodes"]) > 6)
+    tab.page.title()  # brings what was asked for meanwhile
+    assert asked == []
+    tab.tab("Jobs")
+    tab.option("ImageScale").wait_for()
+    assert asked != []
+    server.request(f"/api/jobs/{job}/cancel", {})
+    tab.option("running").wait_for(state="detached")
 
 
 def test_progress_and_cancelling_all(tab: Any, server: Any) -> None:
@@ -83,6 +128,6 @@ def test_progress_and_cancelling_all(tab: Any, server: Any) -> None:
     tab.option("waiting").wait_for()
     tab.button("Cancel all").click()
     tab.says("2 jobs are cancelled")
-    server.wait_for("/api/jobs?status=cancelled", lambda body: body["pagination"]["total"] == 2)
+    server.wait_for("/api/jobs?status=in_progress,pending", lambda body: body["jobs"] == [])
     tab.option("running").wait_for(state="detached")
     tab.button("Cancel all").wait_for(state="hidden")

@@ -8,26 +8,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from panel_gestures import DRAG, DROP
 
 ASSETS = 28  # 24 pictures, three models, one file that is no picture
-DRAG = """
-name => {
-    const cell = [...document.querySelectorAll('.ca-cell')].find(each => each.title.includes(name))
-    const dataTransfer = new DataTransfer()
-    cell.dispatchEvent(new DragEvent('dragstart', { bubbles: true, cancelable: true, dataTransfer }))
-    return Object.fromEntries([...dataTransfer.types].map(type => [type, dataTransfer.getData(type)]))
-}
-"""
-DROP = """
-({ name, text }) => {
-    const dataTransfer = new DataTransfer()
-    dataTransfer.items.add(new File([text], name, { type: 'text/plain' }))
-    for (const type of ['dragenter', 'dragover', 'drop']) {
-        const event = new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer })
-        document.querySelector('.ca-library').dispatchEvent(event)
-    }
-}
-"""
 
 
 def test_everything_is_there_with_thumbnails(panel: Any) -> None:
@@ -150,13 +133,13 @@ def test_many_at_once_by_keyboard(panel: Any) -> None:
 
 def test_two_pictures_side_by_side(panel: Any) -> None:
     for place in range(2):
-        panel.option(("castle_on", "red_dragon")[place]).click(modifiers=["Control"])
+        panel.option(("lighthouse_in", "cat_looking")[place]).click(modifiers=["Control"])
     panel.button("Compare").click()
     dialog = panel.page.get_by_role("dialog", name="Compare two pictures")
     slider = dialog.get_by_role("slider")
     slider.press("ArrowRight")
     assert float(slider.input_value()) > 50
-    assert dialog.locator("img").evaluate_all("images => images.map(image => image.alt.slice(0, 3))") == ["red", "cas"]
+    assert dialog.locator("img").evaluate_all("images => images.map(image => image.alt.slice(0, 3))") == ["cat", "lig"]
     panel.page.keyboard.press("Escape")
     dialog.wait_for(state="detached")
 
@@ -177,10 +160,7 @@ def test_what_is_dragged(panel: Any) -> None:
 def test_an_embedded_workflow_is_opened(panel: Any) -> None:
     panel.option("lighthouse_in_a_storm").click()
     panel.button("Open workflow").click()
-    panel.page.wait_for_function(
-        "app.rootGraph?.nodes.some(node => node.widgets_values?.[0] === 'lighthouse in a storm' || "
-        "node.widgets?.some(widget => widget.value === 'lighthouse in a storm'))"
-    )
+    panel.canvas_shows("lighthouse in a storm")
 
 
 def test_files_that_are_dropped_are_uploaded(panel: Any, server: Any) -> None:

@@ -60,7 +60,7 @@ def test_a_slow_answer(tab: Any) -> None:
 
 def test_a_change_that_fails_is_taken_back(tab: Any) -> None:
     tab.page.route("**/api/assets/*/tags", refused)
-    tab.option("castle_on").click()
+    tab.option("lighthouse_in").click()
     tags = tab.root.locator(".ca-detail .ca-tag-input input")
     tags.fill("lost")
     tags.press("Enter")

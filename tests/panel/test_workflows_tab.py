@@ -57,12 +57,12 @@ def test_forking(tab: Any, workflow: Any, server: Any) -> None:
 
 def test_opening_a_version(tab: Any) -> None:
     tab.button("Open version 1").click()
-    tab.page.wait_for_function("app.rootGraph?.nodes.some(node => node.widgets?.some(w => w.value === 'dusk'))")
+    tab.canvas_shows("dusk")
 
 
 def test_the_open_graph_is_saved_and_refused_when_others_were_quicker(tab: Any, workflow: Any, server: Any) -> None:
     tab.button("Open version 1").click()
-    tab.page.wait_for_function("app.rootGraph?.nodes.some(node => node.widgets?.some(w => w.value === 'dusk'))")
+    tab.canvas_shows("dusk")
     versions = f"/api/workflows/{workflow['id']}/versions"
     server.request(versions, {"base_version": 3, "workflow_json": page_graph("meanwhile")})
     tab.button("Save the open graph as a version").click()

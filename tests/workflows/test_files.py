@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from comfy_assets_node.comfy_assets.passing import passing_name
@@ -162,6 +163,22 @@ async def test_what_the_api_saves_is_in_the_file(desk: Any) -> None:
     assert desk.files() == {"new name (2).app.json": ONE}
     await desk.look()
     assert await desk.only() == fork["id"]
+
+
+async def test_the_path_of_the_file_is_told(desk: Any) -> None:
+    workflow_id = await desk.create(ONE, name="Study: b/c", default_view="app")
+    desk.writes("sub/d.json", TWO)
+    await desk.look()
+
+    async def paths() -> dict[str, str]:
+        return {each["name"]: each["path"] for each in (await desk.send("GET", "/api/workflows"))["data"]}
+
+    assert await paths() == {"Study: b/c": "workflows/Study_ b_c.app.json", "d": "workflows/sub/d.json"}
+    for path in (await paths()).values():
+        published = await desk.send("POST", f"/api/userdata/{quote(path, safe='')}/publish", json={"asset_ids": []})
+        assert published["share_id"]
+    await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "e"})
+    assert (await paths())["e"] == "workflows/e.app.json"
 
 
 async def test_a_version_based_on_what_the_file_held_before_an_edit_conflicts(desk: Any) -> None:

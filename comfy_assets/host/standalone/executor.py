@@ -72,7 +72,6 @@ class Execution:
         self._messages: list[tuple[str, Mapping[str, Any]]] = []
         self._executed: list[str] = []
         self._shown: dict[str, Mapping[str, Any]] = {}
-        self._progress: dict[str, dict[str, Any]] = {}
         self._steps = read_steps(self._prompt.graph, executor.registry)
         self._signatures = signatures(self._steps, self._fingerprint)
 
@@ -185,7 +184,8 @@ class Execution:
 
     def _set_progress(self, node_id: str, value: float, total: float, state: str) -> None:
         """Send the state of the nodes that have been begun; in a huge graph, of the latest."""
-        self._progress[node_id] = {
+        progress = self._running.progress
+        progress[node_id] = {
             "value": value,
             "max": total,
             "state": state,
@@ -195,9 +195,9 @@ class Execution:
             "parent_node_id": None,
             "real_node_id": node_id,
         }
-        if len(self._progress) > MAX_PROGRESS_NODES:
-            del self._progress[next(iter(self._progress))]
-        data = {"prompt_id": self._prompt.prompt_id, "nodes": self._progress}
+        if len(progress) > MAX_PROGRESS_NODES:
+            del progress[next(iter(progress))]
+        data = {"prompt_id": self._prompt.prompt_id, "nodes": progress}
         self._executor.send("progress_state", data, self._prompt.client_id)
 
     def _send(self, event: str, data: Mapping[str, Any]) -> None:

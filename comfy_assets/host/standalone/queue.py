@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..base import QueueSnapshot
-from ..execution import REDACTED, FinishedPrompt, QueueListener, QueueListing, SubmittedPrompt, number_after
+from ..execution import (
+    REDACTED,
+    FinishedPrompt,
+    NodeProgress,
+    QueueListener,
+    QueueListing,
+    SubmittedPrompt,
+    number_after,
+)
 from ..hooks import QueueListeners
 
 MAX_HISTORY = 10_000
@@ -46,10 +54,14 @@ class QueuedPrompt:
 
 @dataclass(frozen=True)
 class RunningPrompt:
-    """A prompt in execution. ``interrupted`` is its own, so that an interrupt cannot hit its successor."""
+    """A prompt in execution. ``interrupted`` is its own, so that an interrupt cannot hit its successor.
+
+    ``progress`` has the nodes that have been begun, by their ids and as messages tell of them.
+    """
 
     prompt: QueuedPrompt
     interrupted: threading.Event = field(default_factory=threading.Event)
+    progress: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -203,6 +215,16 @@ class PromptQueue:
 
     def announce(self) -> None:
         self._on_change()
+
+    def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
+        running = self._running
+        if running is None or running.prompt.prompt_id != prompt_id:
+            return {}
+        nodes = list(running.progress.items())  # the worker goes on meanwhile
+        return {
+            node_id: NodeProgress(node["value"], node["max"], node["state"], node["display_node_id"])
+            for node_id, node in nodes
+        }
 
     def busy(self) -> bool:
         """Whether anything runs or waits to. Takes no lock: it is asked very often."""

@@ -26,10 +26,10 @@ export class JobsTab {
   #titles = new Map(); // job id -> its graph, of those that run
 
   constructor(context) {
-    const { t, page } = context;
+    const { t } = context;
     this.#context = { ...context, nodeTitle: (job, node) => this.#titleOf(job, node) };
     const deeds = (this.deeds = new JobDeeds(this.#context));
-    this.live = new Live(page);
+    this.live = new Live(context, () => this.element.offsetParent !== null && !document.hidden);
     this.list = new PagedList((where) => this.#load(where), { onChange: () => this.#changed() });
     this.grid = new VirtualGrid({
       label: t("tab.jobs"),
@@ -96,7 +96,9 @@ export class JobsTab {
 
   #changed() {
     showList(this, this.#context.t, () => this.#nothing());
-    this.cancelAll.hidden = ![...this.list.held()].some(([, job]) => isActive(job));
+    const jobs = [...this.list.held()].map(([, job]) => job);
+    this.cancelAll.hidden = !jobs.some(isActive);
+    this.live.follow(jobs.filter((job) => job.status === "in_progress").map((job) => job.id));
   }
 
   #nothing() {

@@ -1,14 +1,28 @@
-/** How far running jobs are, from the messages that the server sends to the page that queued them. */
+/**
+ * How far running jobs are. Servers send messages of that to the page that queued a job; for jobs of other pages and
+ * programs the server is asked, as long as somebody looks.
+ */
+
+const ASK_MS = 500;
+const MOST = 100; // jobs that are kept in mind: of some the end is never told
 
 export class Live extends EventTarget {
-  #progress = new Map(); // job id -> { node, value, max, done }
+  #client;
+  #isSeen;
+  #progress = new Map(); // job id -> { node, value, max, done, isTold }, the last by messages
+  #running = []; // ids of the jobs that are executed
+  #timer = 0;
   #frame = 0;
 
-  constructor(page) {
+  /** `isSeen()` answers whether anybody looks. */
+  constructor({ page, client }, isSeen) {
     super();
-    page.listen("execution_start", ({ prompt_id }) => this.#put(prompt_id, { node: null, value: 0, max: 0, done: 0 }));
-    page.listen("progress_state", ({ prompt_id, nodes }) => this.#put(prompt_id, summed(nodes)));
-    page.listen("progress", ({ prompt_id, node, value, max }) => this.#put(prompt_id, { node, value, max }));
+    this.#client = client;
+    this.#isSeen = isSeen;
+    const hear = (id, change) => this.#put(id, { ...change, isTold: true });
+    page.listen("execution_start", ({ prompt_id }) => hear(prompt_id, { node: null, value: 0, max: 0, done: 0 }));
+    page.listen("progress_state", ({ prompt_id, nodes }) => hear(prompt_id, summed(nodes)));
+    page.listen("progress", ({ prompt_id, node, value, max }) => hear(prompt_id, { node, value, max }));
     for (const end of ["execution_success", "execution_error", "execution_interrupted"]) {
       page.listen(end, ({ prompt_id }) => this.#end(prompt_id));
     }
@@ -19,9 +33,32 @@ export class Live extends EventTarget {
     return this.#progress.get(id);
   }
 
+  /** Say which of the jobs in view are executed now. */
+  follow(ids) {
+    for (const id of this.#running) if (!ids.includes(id)) this.#progress.delete(id);
+    this.#running = ids;
+    if (this.#unheard().length > 0) this.#timer ||= setTimeout(() => this.#ask());
+  }
+
+  #unheard() {
+    return this.#running.filter((id) => !this.of(id)?.isTold);
+  }
+
+  async #ask() {
+    const ids = this.#isSeen() ? this.#unheard() : [];
+    await Promise.allSettled(ids.map((id) => this.#askFor(id))); // what came to nothing is asked for again
+    this.#timer = this.#unheard().length > 0 ? setTimeout(() => this.#ask(), ASK_MS) : 0;
+  }
+
+  async #askFor(id) {
+    const { nodes } = await this.#client.get(`/jobs/${id}/progress`);
+    if (this.#unheard().includes(id)) this.#put(id, summed(nodes));
+  }
+
   #put(id, change) {
     if (id === undefined) return;
     this.#progress.set(id, { ...this.#progress.get(id), ...change });
+    if (this.#progress.size > MOST) this.#progress.delete(this.#progress.keys().next().value);
     this.#tell();
   }
 
@@ -39,7 +76,7 @@ export class Live extends EventTarget {
   }
 }
 
-/** Newer servers tell of all nodes at once. */
+/** All nodes at once, as newer servers tell of them. */
 function summed(nodes) {
   const all = Object.entries(nodes ?? {});
   const running = all.find(([, node]) => node.state === "running");

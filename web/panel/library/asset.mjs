@@ -43,7 +43,8 @@ export function thumbnailUrl(page, asset, pixels = THUMBNAIL_PX) {
   return page.url(withoutApi(asset.preview_url).replace(/([?&]res=)\d+/, `$1${pixels}`));
 }
 
-function contentPath(asset, disposition) {
+/** The path of the file itself, for requests that say whose they are. */
+export function contentPath(asset, disposition) {
   return `/assets/${asset.id}/content?disposition=${disposition}`;
 }
 
@@ -62,10 +63,15 @@ export function viewUrl(page, asset) {
 
 /**
  * Where a browser finds the whole file, to show it or to save it. Elements send no header that names the user: where
- * there are several, what has no place in ComfyUI's view (models) is refused.
+ * there are several, what has no place in ComfyUI's view (models) is refused: see isForAnybody.
  */
 export function sourceUrl(page, asset, disposition = "inline") {
   return viewUrl(page, asset) ?? page.url(contentPath(asset, disposition));
+}
+
+/** Whether the server hands the file to a browser that does not say who asks. */
+export function isForAnybody(page, asset) {
+  return placeOf(asset) !== null || Object.keys(page.headers()).length === 0;
 }
 
 /** `1024 × 768`, or null. */

@@ -1,8 +1,9 @@
 /** What can be done with assets: each deed is a request, a notice of how it went, and a way back where there is one. */
 
-import { isFavourite, sourceUrl } from "./asset.mjs";
+import { contentPath, isFavourite, isForAnybody, sourceUrl } from "./asset.mjs";
 
 const TOGETHER = 6; // requests at a time, when many assets are changed
+const KEPT_MS = 60_000; // how long a fetched file is there for the browser to save
 
 export class Deeds {
   #context;
@@ -96,12 +97,24 @@ export class Deeds {
     }
   }
 
-  /** Hand the file to the browser. */
-  download(asset) {
-    const link = document.createElement("a");
-    link.href = sourceUrl(this.#context.page, asset, "attachment");
-    link.download = asset.name;
-    link.click();
+  /** Hand the file to the browser, which asks for it itself; where that is refused, it is fetched first. */
+  async download(asset) {
+    const { page, notices, t } = this.#context;
+    if (isForAnybody(page, asset)) {
+      saveAs(sourceUrl(page, asset, "attachment"), asset.name);
+      return;
+    }
+    notices.show(t("asset.fetching", { name: asset.name }));
+    try {
+      const response = await page.fetch(contentPath(asset, "attachment"));
+      if (!response.ok) throw new Error(t("asset.refused", { status: response.status }));
+      const url = URL.createObjectURL(await response.blob());
+      saveAs(url, asset.name);
+      setTimeout(() => URL.revokeObjectURL(url), KEPT_MS);
+      notices.show(t("asset.fetched", { name: asset.name }));
+    } catch (error) {
+      notices.failed(t("asset.downloadFailed"), error);
+    }
   }
 
   async #updateMetadata(asset, change) {
@@ -116,4 +129,11 @@ export class Deeds {
     this.changed(changed);
     return changed;
   }
+}
+
+function saveAs(url, name) {
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
 }

@@ -5,18 +5,17 @@ import { button } from "../shared/buttons.mjs";
 import { icon } from "../shared/icons.mjs";
 import { isMissing, mediumOf } from "../library/asset.mjs";
 
-const AT_ONCE = 100; // assets that are looked up
+const TOGETHER = 20; // assets that are looked up at a time
 
 export class Publishing {
   #context;
   #path;
   #chosen = new Set();
 
-  /** Publishing is by the file that a workflow is saved in, whose name is the workflow's. */
+  /** Publishing is by the file that a workflow is saved in. */
   constructor(context, workflow) {
     this.#context = context;
-    const file = `workflows/${workflow.name ?? ""}.json`;
-    this.#path = `/userdata/${encodeURIComponent(file)}/publish`;
+    this.#path = workflow.path && `/userdata/${encodeURIComponent(workflow.path)}/publish`;
     this.element = h("section", { class: "ca-block", hidden: true });
   }
 
@@ -32,6 +31,7 @@ export class Publishing {
 
   /** What is published; null for a workflow without a file, undefined on a server that does not publish. */
   async #info() {
+    if (!this.#path) return null;
     try {
       return await this.#context.client.get(this.#path);
     } catch (error) {
@@ -41,7 +41,11 @@ export class Publishing {
 
   async #assets(ids) {
     const { client } = this.#context;
-    const found = await Promise.allSettled(ids.slice(0, AT_ONCE).map((id) => client.get(`/assets/${id}`)));
+    const found = [];
+    for (let from = 0; from < ids.length; from += TOGETHER) {
+      const some = ids.slice(from, from + TOGETHER).map((id) => client.get(`/assets/${id}`));
+      found.push(...(await Promise.allSettled(some)));
+    }
     return found.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
   }
 
@@ -56,7 +60,7 @@ export class Publishing {
       info === null
         ? h("p", { class: "ca-quiet" }, t("publish.needsFile"))
         : button("share", info.share_id ? t("publish.again") : t("publish.publish"), () => this.#publish(assets)),
-      info?.share_id && this.#share(info.share_id),
+      info?.share_id && this.#share(info.share_id, assets),
     );
   }
 
@@ -75,15 +79,15 @@ export class Publishing {
     return h("label", { class: "ca-need" }, box, icon(mediumOf(asset)), h("span", { class: "ca-need-name" }, asset.name), note);
   }
 
-  #share(id) {
+  #share(id, assets) {
     const { t, notices } = this.#context;
-    const url = new URL(window.location.href);
-    url.search = `?share=${encodeURIComponent(id)}`;
+    const url = new URL(`?share=${encodeURIComponent(id)}`, window.location.href);
     const copy = async () => {
       await navigator.clipboard.writeText(url.href);
       notices.show(t("publish.copied"));
     };
-    return h("p", { class: "ca-share" }, h("code", {}, url.href), button("copy", t("publish.copy"), copy));
+    const withdraw = button("stop", t("publish.withdraw"), () => this.#withdraw(assets), { kind: "ca-danger" });
+    return h("p", { class: "ca-share" }, h("code", {}, url.href), button("copy", t("publish.copy"), copy), withdraw);
   }
 
   async #publish(assets) {
@@ -94,6 +98,17 @@ export class Publishing {
       notices.show(t("publish.done"));
     } catch (error) {
       notices.failed(t("publish.failed"), error);
+    }
+  }
+
+  async #withdraw(assets) {
+    const { client, notices, t } = this.#context;
+    try {
+      await client.request("DELETE", this.#path);
+      this.#fill({ share_id: "" }, assets);
+      notices.show(t("publish.withdrawn"));
+    } catch (error) {
+      notices.failed(t("publish.withdrawFailed"), error);
     }
   }
 }

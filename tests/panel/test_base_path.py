@@ -1,0 +1,75 @@
+"""The panel where the server is shown under a path: behind a proxy that stands in front of several servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from panel_gestures import DRAG, DROP
+from panel_graphs import lasting, page_graph
+from panel_proxy import proxied
+
+PREFIX = "/studio/comfy"
+
+
+@pytest.fixture(scope="module")
+def under(browser: Any, server: Any, open_panel: Any) -> Iterator[Any]:
+    """The panel in a page whose address has a path."""
+    with proxied(server.url, PREFIX) as (url, proxy), open_panel(browser, server, url=url) as panel:
+        panel.astray = proxy.astray
+        yield panel
+
+
+@pytest.fixture
+def panel(under: Any) -> Iterator[Any]:
+    yield under
+    assert [path for path in under.astray if "comfy-assets" in path or path.startswith(("/api", "/ws"))] == []
+    assert under.errors == []
+
+
+def test_thumbnails_and_search(panel: Any) -> None:
+    panel.options().locator("img.ca-loaded").first.wait_for()
+    address = panel.options().locator("img.ca-loaded").first.evaluate("picture => picture.src")
+    assert address.startswith(panel.page.url.split("#")[0] + "api/view?")
+    panel.root.get_by_label("Search the library").fill("armour")
+    panel.count_is(3)
+    panel.option("knight").click()
+    panel.root.locator(".ca-detail .ca-preview img").evaluate("picture => picture.decode()")
+    with panel.page.expect_download() as download:
+        panel.button("Download").click()
+    assert download.value.suggested_filename.startswith("knight_in_golden_armour")
+    panel.button("Back").click()
+    panel.root.get_by_label("Search the library").fill("")
+
+
+def test_what_is_dragged_names_the_path(panel: Any) -> None:
+    panel.option("cat_looking").wait_for()
+    data = panel.page.evaluate(DRAG, "cat_looking")
+    assert f"{PREFIX}/api/view?" in data["text/uri-list"]
+
+
+def test_upload(panel: Any, server: Any) -> None:
+    panel.page.evaluate(DROP, {"name": "below.txt", "text": "some notes"})
+    panel.root.locator(".ca-upload", has_text="done").wait_for()
+    assert server.asset("below.txt")["size"] == len("some notes")
+
+
+def test_a_jobs_progress_over_the_websocket(panel: Any, server: Any) -> None:
+    panel.tab("Jobs")
+    client = panel.page.evaluate("app.api?.clientId ?? sessionStorage.getItem('clientId')")
+    job = server.request("/api/prompt", {"prompt": lasting(), "client_id": client})["prompt_id"]
+    panel.option("ImageScale").wait_for()  # the node at work
+    panel.option("ImageScale").click()
+    panel.button("Cancel").click()
+    server.wait_for(f"/api/jobs/{job}", lambda body: body["status"] == "cancelled")
+    panel.root.locator(".ca-detail:not([hidden]) [data-state=cancelled]").wait_for()
+    panel.button("Back").click()
+
+
+def test_a_saved_workflow_is_opened(panel: Any, server: Any) -> None:
+    server.request("/api/workflows", {"name": "Under a path", "workflow_json": page_graph("by the river")})
+    panel.tab("Workflows")
+    panel.option("Under a path").click()
+    panel.button("Open version 1").click()
+    panel.canvas_shows("by the river")

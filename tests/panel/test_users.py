@@ -1,0 +1,133 @@
+"""The panel where users are told apart: everybody sees their own, and says with each request who they are."""
+
+from __future__ import annotations
+
+import urllib.error
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from panel_gestures import DROP
+from panel_graphs import lasting, page_graph, saving
+
+NAMES = ("Ann", "Bob")
+# What the panel asks for. Pictures are asked for by elements, which send no headers.
+OURS = ("/api/assets", "/api/jobs", "/api/workflows", "/api/prompt", "/api/tags", "/api/i18n", "/api/userdata")
+
+
+@pytest.fixture(scope="module")
+def panels(tmp_path_factory: Any, small_library: Any, serve: Any, browser: Any, open_panel: Any) -> Iterator[Any]:
+    """The panel as each of two users sees it, in browsers of their own."""
+    base = small_library(tmp_path_factory.mktemp("users"))
+    with serve(base, names=NAMES) as server, ExitStack() as pages:
+        opened = {}
+        for name in NAMES:
+            panel = pages.enter_context(open_panel(browser, server, user=server.users[name]))
+            panel.user = server.users[name]
+            panel.asked, panel.refused = [], []
+            opened[name] = panel
+            _take_note(panel)
+        yield opened
+
+
+def _take_note(panel: Any) -> None:
+    """Of what is asked for and what is refused, from now on."""
+
+    def look(response: Any) -> None:
+        if response.status >= 400 and "broken.png" not in response.url:  # which is no picture
+            panel.refused.append(f"{response.status} {response.url}")
+
+    panel.page.on("request", lambda request: panel.asked.append(request))
+    panel.page.on("response", look)
+
+
+@pytest.fixture
+def both(panels: Any) -> Iterator[tuple[Any, Any]]:
+    """Ann's panel and Bob's. Each request of theirs has said who asks, and none was refused."""
+    for panel in panels.values():
+        panel.asked.clear()
+        panel.refused.clear()
+        panel.tab("Library")
+    yield tuple(panels[name] for name in NAMES)
+    for panel in panels.values():
+        ours = [each for each in panel.asked if urlsplit(each.url).path.startswith(OURS)]
+        assert [each.url for each in ours if each.all_headers().get("comfy-user") != panel.user] == []
+        assert panel.refused == []
+        assert panel.errors == []
+
+
+def test_thumbnails_show_of_what_is_everybodys(both: Any) -> None:
+    for panel in both:
+        panel.root.get_by_label("Search the library").fill("armour")
+        panel.count_is(3)
+        panel.options().locator("img.ca-loaded").nth(2).wait_for()
+        panel.root.get_by_label("Search the library").fill("")
+
+
+def test_uploads_are_their_owners(both: Any) -> None:
+    ann, bob = both
+    ann.page.evaluate(DROP, {"name": "anns.txt", "text": "hers"})
+    ann.root.locator(".ca-upload", has_text="done").wait_for()
+    for panel, count in ((ann, 1), (bob, 0)):
+        panel.root.get_by_label("Search the library").fill("anns")
+        panel.count_is(count)
+        panel.root.get_by_label("Search the library").fill("")
+
+
+def test_jobs_and_what_they_made(both: Any) -> None:
+    ann, bob = both
+    for panel in both:
+        panel.tab("Jobs")
+        panel.root.get_by_text("No jobs yet").wait_for()
+    ann.server.run(saving("anns"), user=ann.user)
+    ann.option("anns_00001_.png").click()
+    ann.button("Run again").click()  # the panel's own request
+    ann.says("waits in the queue")
+    ann.server.wait_for("/api/jobs?status=completed", lambda found: found["pagination"]["total"] == 2, user=ann.user)
+    ann.button("Back").click()
+    ann.options().nth(1).wait_for()
+    assert bob.server.request("/api/jobs", user=bob.user)["jobs"] == []
+    bob.tab("Workflows")
+    bob.tab("Jobs")
+    bob.root.get_by_text("No jobs yet").wait_for()
+    ann.tab("Library")
+    ann.root.get_by_label("Search the library").fill("anns_00001_")
+    ann.option("anns_00001_").locator("img.ca-loaded").wait_for()
+
+
+def test_how_far_a_job_is_its_owner_sees_alone(both: Any) -> None:
+    ann, bob = both
+    for panel in both:
+        panel.tab("Jobs")
+    body = {"prompt": lasting(), "client_id": "a program of hers"}
+    job = ann.server.request("/api/prompt", body, user=ann.user)["prompt_id"]
+    ann.option("ImageScale").wait_for()  # the node at work
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        bob.server.request(f"/api/jobs/{job}/progress", user=bob.user)
+    bob.root.get_by_text("No jobs yet").wait_for()
+    ann.server.request(f"/api/jobs/{job}/cancel", {}, user=ann.user)
+    ann.option("running").wait_for(state="detached")
+
+
+def test_workflows(both: Any) -> None:
+    ann, bob = both
+    bob.server.request("/api/workflows", {"name": "Bobs", "workflow_json": page_graph("his own")}, user=bob.user)
+    for panel in both:
+        panel.tab("Workflows")
+    ann.root.get_by_text("No saved workflows").wait_for()
+    bob.option("Bobs").click()
+    bob.button("Open version 1").click()
+    bob.canvas_shows("his own")
+    bob.button("Back").click()
+
+
+def test_a_model_is_downloaded(both: Any) -> None:
+    ann, _ = both
+    ann.root.get_by_label("Search the library").fill("ink_style")
+    ann.option("ink_style").click()
+    with ann.page.expect_download() as download:
+        ann.button("Download").click()
+    assert download.value.suggested_filename == "ink_style.safetensors"
+    ann.button("Back").click()
