@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-from server_process import COMFYUI, JsonServer, comfyui_command, copy_pack
+HERE = Path(__file__).resolve().parent
+sys.path += [str(HERE), str(HERE.parent)]
+from server_process import COMFYUI, JsonServer, comfyui_command, copy_pack  # noqa: E402
 
 FRONTEND = os.environ.get("COMFYUI_FRONTEND")
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
@@ -37,7 +38,7 @@ CHROMIUM_OPTIONS = [
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if Path(__file__).parent not in item.path.parents:
+        if HERE not in item.path.parents:
             continue
         item.add_marker(pytest.mark.browser)
         item.add_marker(pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout"))

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
+from page_deeds import save
+
 FILE = f"/api/userdata/{quote('workflows/portrait.json', safe='')}"
 PICTURE = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 32, "height": 32, "batch_size": 1, "color": 255}},
@@ -13,20 +16,9 @@ PICTURE = {
 }
 IS_OPEN = "() => window.app.extensionManager.workflow.activeWorkflow && window.app.graph._nodes.length > 0"
 RENAME = "title => { window.app.graph._nodes[0].title = title }"
-NOTICE = "() => window.app.extensionManager.workflow.activeWorkflow.changeTracker.checkState()"
+VERSION = "() => window.__COMFYUI_FRONTEND_VERSION__.split('.').slice(0, 2).map(Number)"
+KNOWS_SHARES = [1, 42]
 HAS = "title => window.app.graph && window.app.graph._nodes.some(node => node.title === title)"
-
-
-def save(page: Any, name: str | None = None) -> None:
-    """Save what is open, under a name if it is new, and wait until the server has answered."""
-    page.evaluate(NOTICE)
-    with page.expect_response(lambda each: each.request.method == "POST" and FILE in each.url) as saved:
-        page.evaluate("() => { window.app.extensionManager.command.execute('Comfy.SaveWorkflow') }")
-        if name is not None:
-            box = page.get_by_role("dialog").get_by_role("textbox")
-            box.fill(name)
-            box.press("Enter")
-    assert saved.value.status == 200
 
 
 def test_a_share_opens_as_it_was_published(start: Any, open_page: Any, tmp_path: Path) -> None:
@@ -35,6 +27,8 @@ def test_a_share_opens_as_it_was_published(start: Any, open_page: Any, tmp_path:
         server.wait_for("/api/assets?include_tags=output", lambda page: page["total"] == 1)
         asset = server.request("/api/assets?include_tags=output")["assets"][0]
         with open_page(server) as (page, troubles):
+            if page.evaluate(VERSION) < KNOWS_SHARES:
+                pytest.skip("the page is older than links to shares")
             page.wait_for_function(IS_OPEN)
             page.evaluate(RENAME, "As published")
             save(page, "portrait")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from page_deeds import save
+
 URL = "/api/workflows"
 # A graph of nodes that take no time, as somebody would put it together.
 BUILD = """
@@ -20,10 +22,6 @@ BUILD = """
 CHANGE = "() => { window.app.graph._nodes[0].widgets[0].value = 32 }"
 EXECUTE = "async () => { await window.app.queuePrompt(0) }"
 PATHS = "() => window.app.extensionManager.workflow.workflows.map(each => each.path)"
-
-
-def save(page: Any) -> None:
-    page.evaluate("() => { window.app.extensionManager.command.execute('Comfy.SaveWorkflow') }")
 
 
 def wait_for_version(server: Any, workflow_id: str, number: int) -> str:
@@ -49,10 +47,7 @@ def test_what_the_page_saves(start: Any, open_page: Any) -> None:
             page.evaluate("() => window.app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
             page.wait_for_function("() => window.app.graph._nodes.length === 0")
             page.evaluate(BUILD)
-            save(page)
-            name = page.get_by_role("dialog").get_by_role("textbox")
-            name.fill("by the page")
-            name.press("Enter")
+            save(page, "by the page")
             server.wait_for(URL, lambda listed: listed["pagination"]["total"] == 2)
             (own,) = [each["id"] for each in server.request(URL)["data"] if each["id"] != made["id"]]
             assert server.request(f"{URL}/{own}")["name"] == "by the page"
