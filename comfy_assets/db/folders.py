@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
 
 import msgspec
 
 from .connection import Database, Transaction
 
 
-@dataclass(frozen=True)
-class FolderRow:
+class FolderRow(msgspec.Struct, frozen=True):
     """A folder of the library; see ``assets.roots.Place`` for the fields. ``categories`` is a JSON array."""
 
     path: str
@@ -48,7 +46,7 @@ async def put(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
         f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE"
         " SET kind = excluded.kind, logical = excluded.logical, loader_prefix = excluded.loader_prefix,"
         " categories = excluded.categories, place_key = excluded.place_key",
-        [astuple(r)[:6] for r in rows],
+        [msgspec.structs.astuple(r)[:6] for r in rows],
     )
     return await _ids(tx, rows)
 
@@ -60,7 +58,8 @@ async def add(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
     the files one by one: if one that is put in now goes again, the folder looks as it did when it was last listed.
     """
     await tx.execute_many(
-        f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE SET fingerprint = NULL", [astuple(r)[:6] for r in rows]
+        f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE SET fingerprint = NULL",
+        [msgspec.structs.astuple(r)[:6] for r in rows],
     )
     return await _ids(tx, rows)
 
