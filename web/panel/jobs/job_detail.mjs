@@ -5,47 +5,24 @@ import { button } from "../shared/buttons.mjs";
 import { Drawer } from "../shared/drawer.mjs";
 import * as format from "../shared/format.mjs";
 import { icon } from "../shared/icons.mjs";
-import { failure, loading } from "../shared/states.mjs";
 import { mediumOf, thumbnailUrl } from "../library/asset.mjs";
 import { errorText, graphsOf, isActive, nameOf, nodeTitle, took } from "./job.mjs";
 
 export class JobDetail {
   #context;
   #deeds;
-  #id = null;
 
   constructor(context, deeds, closed) {
     this.#context = context;
     this.#deeds = deeds;
-    this.drawer = new Drawer(context.t, context.t("job.title"), () => {
-      this.#id = null; // an answer that is still on its way shows nothing any more
-      closed();
-    });
+    this.drawer = new Drawer(context.t, context.t("job.title"), (id) => this.#load(id), closed);
     this.element = this.drawer.element;
   }
 
-  /** Show a job, known by its id. */
-  async open(id) {
-    this.#id = id;
-    this.drawer.show(loading(this.#context.t));
-    await this.refresh();
-  }
-
-  /** Show how it is now. */
-  async refresh() {
-    if (this.#id === null) return;
-    const id = this.#id;
-    const { client, t } = this.#context;
-    try {
-      const [job, outputs] = await Promise.all([client.get(`/jobs/${id}`), client.get(`/jobs/${id}/assets`)]);
-      if (id === this.#id) this.drawer.show(this.#content(job, outputs.assets));
-    } catch (error) {
-      if (id === this.#id) this.drawer.show(failure(t, error, () => this.refresh()));
-    }
-  }
-
-  get isActive() {
-    return this.drawer.isOpen;
+  async #load(id) {
+    const { client } = this.#context;
+    const [job, outputs] = await Promise.all([client.get(`/jobs/${id}`), client.get(`/jobs/${id}/assets`)]);
+    return this.#content(job, outputs.assets);
   }
 
   #content(job, outputs) {

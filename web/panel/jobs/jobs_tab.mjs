@@ -55,7 +55,7 @@ export class JobsTab {
 
   /** Show a job that other tabs know by its id. */
   openById(id) {
-    this.detail.open(id);
+    this.detail.drawer.open(id);
   }
 
   #toolbar() {
@@ -120,7 +120,7 @@ export class JobsTab {
     const job = this.list.at(index);
     if (job === undefined) return;
     this.grid.activate(index);
-    this.detail.open(job.id);
+    this.detail.drawer.open(job.id);
   }
 
   #key(event) {
@@ -138,7 +138,7 @@ export class JobsTab {
     this.#isStale = !this.element.isConnected; // nobody sees it: later
     if (this.#isStale) return;
     this.list.refresh();
-    if (this.detail.isActive) this.detail.refresh();
+    this.detail.drawer.refresh();
   }
 
   /** A node's title, once the graph of its job is here; its number until then. */

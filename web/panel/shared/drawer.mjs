@@ -2,14 +2,19 @@
 
 import { fill, h } from "./dom.mjs";
 import { button } from "./buttons.mjs";
+import { failure, loading } from "./states.mjs";
 
 export class Drawer {
   #t;
+  #load;
+  #closed;
+  #id = null;
 
-  /** `closed()` is called when it has been closed: the list takes the focus again. */
-  constructor(t, label, closed) {
+  /** `load(id)` answers what shows an entry. `closed()` is called when it has been closed: the list takes the focus again. */
+  constructor(t, label, load, closed) {
     this.#t = t;
-    this.closed = closed;
+    this.#load = load;
+    this.#closed = closed;
     this.element = h("div", { class: "ca-detail", role: "dialog", "aria-label": label, tabindex: "-1" });
     this.element.hidden = true;
     this.element.addEventListener("keydown", (event) => {
@@ -20,24 +25,38 @@ export class Drawer {
     });
   }
 
-  get isOpen() {
-    return !this.element.hidden;
+  /** Show an entry, known by its id. */
+  async open(id) {
+    this.#id = id;
+    this.#show(loading(this.#t));
+    await this.refresh();
   }
 
-  /** Show content; `tools` are put beside the back button. */
-  show(content, tools = []) {
-    const back = button("back", this.#t("detail.back"), () => this.close(), { kind: "ca-plain" });
-    const head = h("div", { class: "ca-detail-head" }, back, h("span", { class: "ca-gap" }), tools);
-    const wasOpen = this.isOpen;
-    fill(this.element, head, h("div", { class: "ca-detail-body" }, content));
-    this.element.hidden = false;
-    if (!wasOpen || !this.element.contains(document.activeElement)) this.element.focus({ preventScroll: true });
+  /** Show how it is now, if one is shown. An answer that comes when it is no longer shows nothing. */
+  async refresh() {
+    const id = this.#id;
+    if (id === null) return;
+    try {
+      const content = await this.#load(id);
+      if (id === this.#id) this.#show(content);
+    } catch (error) {
+      if (id === this.#id) this.#show(failure(this.#t, error, () => this.refresh()));
+    }
   }
 
   close() {
-    if (!this.isOpen) return;
+    if (this.#id === null) return;
+    this.#id = null;
     this.element.hidden = true;
     this.element.replaceChildren(); // videos stop
-    this.closed();
+    this.#closed();
+  }
+
+  #show(content) {
+    const back = button("back", this.#t("detail.back"), () => this.close(), { kind: "ca-plain" });
+    const wasOpen = !this.element.hidden;
+    fill(this.element, h("div", { class: "ca-detail-head" }, back), h("div", { class: "ca-detail-body" }, content));
+    this.element.hidden = false;
+    if (!wasOpen || !this.element.contains(document.activeElement)) this.element.focus({ preventScroll: true });
   }
 }

@@ -13,47 +13,31 @@ const VERSIONS = 100;
 export class WorkflowDetail {
   #context;
   #deeds;
-  #id = null;
 
   constructor(context, deeds, closed) {
     this.#context = context;
     this.#deeds = deeds;
-    this.drawer = new Drawer(context.t, context.t("workflow.title"), () => {
-      this.#id = null; // an answer that is still on its way shows nothing any more
-      closed();
-    });
+    this.drawer = new Drawer(context.t, context.t("workflow.title"), (id) => this.#load(id), closed);
     this.element = this.drawer.element;
   }
 
-  async open(id) {
-    this.#id = id;
-    this.drawer.show(loading(this.#context.t));
-    await this.#load();
+  async #load(id) {
+    const { client } = this.#context;
+    const [workflow, versions, content] = await Promise.all([
+      client.get(`/workflows/${id}`),
+      client.get(`/workflows/${id}/versions`, { query: { limit: VERSIONS } }),
+      client.get(`/workflows/${id}/content`),
+    ]);
+    return this.#content(workflow, versions.data, content);
   }
 
-  async #load() {
-    const id = this.#id;
-    const { client, t } = this.#context;
-    try {
-      const [workflow, versions, content] = await Promise.all([
-        client.get(`/workflows/${id}`),
-        client.get(`/workflows/${id}/versions`, { query: { limit: VERSIONS } }),
-        client.get(`/workflows/${id}/content`),
-      ]);
-      if (id !== this.#id) return;
-      this.#show(workflow, versions.data, content);
-    } catch (error) {
-      if (id === this.#id) this.drawer.show(failure(t, error, () => this.#load()));
-    }
-  }
-
-  #show(workflow, versions, content) {
+  #content(workflow, versions, content) {
     const { t } = this.#context;
     const publishing = new Publishing(this.#context, workflow);
     publishing.show(content.dependency_asset_ids ?? []);
     const { workflow_json: graph } = content;
     const count = (Array.isArray(graph.nodes) ? graph.nodes : Object.keys(graph)).length;
-    this.drawer.show([
+    return [
       this.#title(workflow),
       h("p", { class: "ca-quiet" }, t("workflow.nodes", { count })),
       workflow.description && h("p", { class: "ca-text" }, workflow.description),
@@ -66,7 +50,7 @@ export class WorkflowDetail {
       ),
       h("section", { class: "ca-block" }, h("h4", {}, t("workflow.versions")), this.#versions(workflow, versions)),
       publishing.element,
-    ]);
+    ];
   }
 
   #title(workflow) {
@@ -93,7 +77,7 @@ export class WorkflowDetail {
     return h("div", { class: "ca-detail-title" }, title, iconButton("edit", t("asset.rename"), rename));
   }
 
-  /** Deleting asks once more, in place: there is no way back in the page. */
+  /** Deleting asks once more, in place; the notice that follows takes it back. */
   #remover(workflow) {
     const { t } = this.#context;
     const remove = async () => {
@@ -163,6 +147,6 @@ export class WorkflowDetail {
   /** Show it anew when a change was made, and when it was refused: somebody else may have saved meanwhile. */
   async #then(deed) {
     await deed;
-    if (this.drawer.isOpen) await this.#load();
+    await this.drawer.refresh();
   }
 }

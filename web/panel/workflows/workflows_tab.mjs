@@ -97,7 +97,7 @@ export class WorkflowsTab {
     const workflow = this.list.at(index);
     if (workflow === undefined) return;
     this.grid.activate(index);
-    this.detail.open(workflow.id);
+    this.detail.drawer.open(workflow.id);
   }
 
   #key(event) {
