@@ -25,6 +25,11 @@ def _texts(values: Iterable[str]) -> str:
     return msgspec.json.encode(list(values)).decode()
 
 
+def _described(rows: Iterable[FolderRow]) -> list[tuple[str | None, ...]]:
+    """Their members but for the fingerprint, which a listing sets."""
+    return [msgspec.structs.astuple(row)[:6] for row in rows]
+
+
 async def known(db: Database | Transaction, only: Sequence[str] | None = None) -> list[FolderRow]:
     """Every known folder, or those of these paths."""
     rows = await db.fetch_all(
@@ -46,7 +51,7 @@ async def put(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
         f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE"
         " SET kind = excluded.kind, logical = excluded.logical, loader_prefix = excluded.loader_prefix,"
         " categories = excluded.categories, place_key = excluded.place_key",
-        [msgspec.structs.astuple(r)[:6] for r in rows],
+        _described(rows),
     )
     return await _ids(tx, rows)
 
@@ -59,7 +64,7 @@ async def add(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
     """
     await tx.execute_many(
         f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE SET fingerprint = NULL",
-        [msgspec.structs.astuple(r)[:6] for r in rows],
+        _described(rows),
     )
     return await _ids(tx, rows)
 

@@ -163,6 +163,13 @@ class Panel:
     def option(self, text: str) -> Any:
         return self.options().filter(has_text=text).first
 
+    def open_workflow(self, name: str) -> None:
+        """Find a saved workflow and show what is known of it."""
+        self.tab("Workflows")
+        self.root.get_by_label("Search workflows by name").fill(name)
+        self.options().nth(1).wait_for(state="detached")
+        self.option(name).click()
+
     def canvas_shows(self, text: str) -> None:
         """Wait until a node on the page's canvas says this."""
         self.page.wait_for_function(ON_CANVAS, arg=text)

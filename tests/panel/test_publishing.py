@@ -36,10 +36,7 @@ def workflow(server: Any) -> Any:
 
 @pytest.fixture
 def tab(workflow: Any, panel: Any) -> Any:
-    panel.tab("Workflows")
-    panel.root.get_by_label("Search workflows by name").fill(workflow["name"])
-    panel.options().nth(1).wait_for(state="detached")
-    panel.option(workflow["name"]).click()
+    panel.open_workflow(workflow["name"])
     panel.button("Publish").wait_for()
     return panel
 

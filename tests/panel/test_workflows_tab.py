@@ -22,10 +22,7 @@ def workflow(server: Any) -> Any:
 
 @pytest.fixture
 def tab(workflow: Any, panel: Any) -> Any:
-    panel.tab("Workflows")
-    panel.root.get_by_label("Search workflows by name").fill(workflow["name"])
-    panel.options().nth(1).wait_for(state="detached")
-    panel.option(workflow["name"]).click()
+    panel.open_workflow(workflow["name"])
     panel.root.get_by_role("heading", name=workflow["name"]).wait_for()
     return panel
 
