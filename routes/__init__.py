@@ -17,6 +17,7 @@ from . import (
     packs,
     prompts,
     queue,
+    shared_queue,
     shares,
     stock,
     system,
@@ -49,6 +50,7 @@ ROUTES += docs.routes_for(ROUTES)
 PASSAGES: list[_dispatch.Passage] = [
     *prompts.PASSAGES,
     *history.PASSAGES,
+    *shared_queue.PASSAGES,
     *workflow_files.PASSAGES,
     *stock.PASSAGES,
     *system.PASSAGES,

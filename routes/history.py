@@ -34,6 +34,13 @@ class HistoryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delete: list[str] = []
 
 
+class StockHistoryBody(msgspec.Struct, frozen=True):
+    """Body of the server's own operation, which knows more members than we do."""
+
+    clear: bool = False
+    delete: list[str] = []
+
+
 @endpoint(query=History)
 async def get_history(call: Call[History]) -> dict[str, Any]:
     """The jobs that are over, the latest first, without their graphs (getHistory)."""
@@ -57,7 +64,7 @@ async def manage_history(call: Call[NoQuery]) -> dict[str, Any]:
     return await _remove(call, body)
 
 
-async def _remove(call: Call[NoQuery], body: HistoryBody) -> dict[str, Any]:
+async def _remove(call: Call[NoQuery], body: HistoryBody | StockHistoryBody) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     if body.delete:
         answer["deleted"] = await call.services.jobs.delete(body.delete, call.user)
@@ -69,10 +76,18 @@ async def _remove(call: Call[NoQuery], body: HistoryBody) -> dict[str, Any]:
 
 async def stock_history(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
     """The same through the server's own path: what it removes from its memory is removed here too."""
+    if services.host.is_multi_user():  # the server's own operation removes everybody's
+        return await _remove_own(request, {}, services)
     answer = await pass_on(request)
     if answer.status == 200:
         await _remove_as_well(request, {}, services)
     return answer
+
+
+@endpoint(is_for_anybody=True)
+async def _remove_own(call: Call[NoQuery]) -> web.Response:
+    await _remove(call, await parse_body(StockHistoryBody, call.request))
+    return web.Response()
 
 
 @guarded()

@@ -10,17 +10,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..credentials import CREDENTIALS, REDACTED, texts_in
 from .base import PromptListener
 from .execution import (
-    CREDENTIALS,
-    REDACTED,
     FinishedPrompt,
     NodeProgress,
     QueueListener,
     QueueListing,
     SubmittedPrompt,
     number_after,
-    texts_in,
 )
 from .hooks import QueueListeners
 

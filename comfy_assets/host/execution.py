@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-REDACTED = "[REDACTED]"  # stands for a credential that a client has sent along
-
-# Members of a prompt's extra data that are credentials, on every server.
-CREDENTIALS = ("auth_token_comfy_org", "api_key_comfy_org")
 _LAST_NUMBER = 1 << 53  # no server counts as far; a client may ask for a place beyond
 
 
@@ -19,7 +15,8 @@ class SubmittedPrompt:
     """A prompt that has passed the server's checks. What it holds is the server's own: not to be changed.
 
     The smallest ``number`` is executed first. ``outputs`` are the nodes to be executed for their own sake.
-    ``extra_data`` names credentials but does not tell them; ``secrets`` are their values, never to be written down.
+    ``secrets`` are credentials that the server itself knows as such, never to be written down; ``extra_data`` names
+    these but does not tell them. It may hold others: see ``credentials.take_out``.
     """
 
     number: float
@@ -61,18 +58,6 @@ class NodeProgress:
 def number_after(numbers: Iterable[float]) -> int:
     """The whole number after all of these places in a queue, but for those at its very end; at least 0."""
     return max((math.floor(number) + 1 for number in numbers if abs(number) < _LAST_NUMBER), default=0)
-
-
-def texts_in(value: object) -> Iterator[str]:
-    """The texts that a value is, or holds however deep."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from texts_in(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from texts_in(item)
 
 
 class QueueListener(Protocol):

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from ..clock import now_ms
+from ..credentials import take_out
 from ..db.connection import Database
 from ..host.execution import FinishedPrompt, SubmittedPrompt
 from ..models import CANCELLED, COMPLETED, FAILED
@@ -90,7 +91,8 @@ class JobRecorder:
 
     def submitted(self, prompt: SubmittedPrompt) -> None:
         submission = _submission.get()
-        extra = dict(prompt.extra_data)
+        redacted, credentials = take_out(prompt.extra_data)
+        extra = dict(redacted)
         pnginfo = extra.get("extra_pnginfo")
         workflow = pnginfo.get("workflow") if isinstance(pnginfo, Mapping) else None
         if isinstance(workflow, Mapping) and isinstance(pnginfo, Mapping):
@@ -98,7 +100,7 @@ class JobRecorder:
         else:
             workflow = None
         own_id = workflow.get("id") if workflow is not None else None
-        self._redaction.learn(prompt.prompt_id, prompt.secrets)
+        self._redaction.learn(prompt.prompt_id, prompt.secrets | credentials)
         self._interrupted.discard(prompt.prompt_id)
         redact = self._redaction.of(prompt.prompt_id)
         self._hand_over(
@@ -122,6 +124,10 @@ class JobRecorder:
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
         redact = self._redaction.of(prompt_id)
         self._hand_over(Shown(prompt_id, now_ms(), json_text.encode(redact({node_id: output}))))
+
+    def redactor_of(self, prompt_id: str) -> Callable[[Any], Any]:
+        """Return a function that copies a value without the credentials of a prompt that is not over."""
+        return self._redaction.of(prompt_id)
 
     def interrupting(self, prompt_id: str) -> None:
         if prompt_id not in self._interrupted:

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from ..clock import now_ms
+from ..credentials import REDACTED
 from ..db import jobs
 from ..db.connection import Database, Transaction
-from ..host.execution import REDACTED, ExecutionQueue, FinishedPrompt, SubmittedPrompt
+from ..host.execution import ExecutionQueue, FinishedPrompt, SubmittedPrompt
 from ..models import CANCELLED, FAILED, IN_PROGRESS, JobRecord
 from . import batches, json_text
 from .events import Ended, JobEvent, Submitted, decode
@@ -139,7 +140,7 @@ async def fill_history(db: Database, queue: ExecutionQueue) -> None:
         for record in chunk:
             budget -= len(record.graph) + len(record.workflow or b"") + len(record.result)
             if budget > 0:
-                entries[record.job.id] = await asyncio.to_thread(_history_entry, record)
+                entries[record.job.id] = await asyncio.to_thread(history_entry, record)
         if not chunk:
             break
         before = chunk[-1].job.row_id
@@ -147,7 +148,8 @@ async def fill_history(db: Database, queue: ExecutionQueue) -> None:
         queue.remember(dict(reversed(entries.items())))
 
 
-def _history_entry(record: JobRecord) -> dict[str, Any]:
+def history_entry(record: JobRecord) -> dict[str, Any]:
+    """Return the job as an entry of a server's own history. Credentials, which are not stored, are left out."""
     result = msgspec.json.decode(record.result)
     extra = {key: value for key, value in extra_data(record).items() if value != REDACTED}
     graph, targets = json_text.decode(record.graph), msgspec.json.decode(record.targets)

@@ -15,8 +15,9 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import pytest
+from comfy_assets_node.comfy_assets.credentials import REDACTED
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
-from comfy_assets_node.comfy_assets.host.execution import REDACTED, FinishedPrompt, NodeProgress, SubmittedPrompt
+from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodeProgress, SubmittedPrompt
 from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
 from comfy_assets_node.comfy_assets.host.standalone.queue import Outcome, PromptQueue, QueuedPrompt, RunningPrompt
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...credentials import REDACTED, rebuilt, redactor
 from ..base import QueueSnapshot
 from ..execution import (
-    REDACTED,
     FinishedPrompt,
     NodeProgress,
     QueueListener,
@@ -29,13 +29,17 @@ Graph = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class QueuedPrompt:
-    """A validated prompt. The smallest ``number`` runs first; equal numbers run in the order they came."""
+    """A validated prompt. The smallest ``number`` runs first; equal numbers run in the order they came.
+
+    ``secrets`` are the credentials that were in the extra data; the graph may repeat them.
+    """
 
     number: float
     prompt_id: str
     graph: Graph
     extra_data: Mapping[str, Any]
     outputs: tuple[str, ...]
+    secrets: frozenset[str] = frozenset()
 
     @property
     def client_id(self) -> str | None:
@@ -45,11 +49,17 @@ class QueuedPrompt:
 
     def as_json(self) -> list[Any]:
         """The five-part form that /queue and /history show."""
-        return [self.number, self.prompt_id, self.graph, self.extra_data, list(self.outputs)]
+        graph, extra_data = self.redacted(self.graph), self.redacted(self.extra_data)
+        return [self.number, self.prompt_id, graph, extra_data, list(self.outputs)]
+
+    def redacted(self, value: Any) -> Any:
+        """The value without the prompt's credentials."""
+        redact = redactor(self.secrets)
+        return value if redact is None else rebuilt(value, redact)
 
     def as_submitted(self) -> SubmittedPrompt:
-        """The prompt as the services see it. Credentials have been taken off already."""
-        return SubmittedPrompt(self.number, self.prompt_id, self.graph, self.extra_data, self.outputs)
+        """The prompt as the services see it."""
+        return SubmittedPrompt(self.number, self.prompt_id, self.graph, self.extra_data, self.outputs, self.secrets)
 
 
 @dataclass(frozen=True)
@@ -273,13 +283,14 @@ class PromptQueue:
 
 
 def _history_entry(prompt: QueuedPrompt, outcome: Outcome) -> dict[str, Any]:
+    messages = [[event, dict(data)] for event, data in outcome.messages]
     return {
         "prompt": prompt.as_json(),
-        "outputs": dict(outcome.outputs),
+        "outputs": prompt.redacted(dict(outcome.outputs)),
         "status": {
             "status_str": "success" if outcome.completed else "error",
             "completed": outcome.completed,
-            "messages": [[event, dict(data)] for event, data in outcome.messages],
+            "messages": prompt.redacted(messages),
         },
         "meta": dict(outcome.meta),
     }
