@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from .assets.editing import Editing
 from .assets.follow import Follower
 from .assets.gate import WorkGate
+from .assets.host_uploads import HostUploads
 from .assets.indexer import Indexer
 from .assets.intake import OutputIntake
 from .assets.portability import Portability
@@ -78,6 +79,7 @@ class Services:
     indexer = WhenOpen[Indexer]()
     follower = WhenOpen[Follower]()
     uploads = WhenOpen[Uploads]()
+    host_uploads = WhenOpen[HostUploads]()
     references = WhenOpen[References]()
     trash = WhenOpen[TrashBin]()
     editing = WhenOpen[Editing]()
@@ -155,13 +157,20 @@ class Services:
         self.indexer = Indexer(db, host, self.tasks, gate, hash_files=config.hash_files)
         self.follower = Follower(host, self.tasks, gate, self.indexer)
         self.uploads = Uploads(db, host)
+        self.host_uploads = HostUploads(db, host)
         self.references = References(db, host)
         self.trash = TrashBin(db, host)
         self.editing = Editing(db, host, self.trash)
         self.portability = Portability(db, host)
         cache = ThumbnailCache(host.data_directory() / _THUMBNAILS, config.thumbnail_cache_size)
         self.previews = Previews(db, host, cache)
-        self.outputs = OutputIntake(db, host, read_files=config.hash_files, jobs_recorded=self._recorder.flush)
+        self.outputs = OutputIntake(
+            db,
+            host,
+            read_files=config.hash_files,
+            shared=config.shared_outputs,
+            jobs_recorded=self._recorder.flush,
+        )
         host.on_finished(self.outputs.take)
         self.jobs = JobService(db, host, self._recorder)
         self.workflow_files = WorkflowFiles(db, host, config.max_workflow_size)
@@ -201,6 +210,7 @@ class Services:
         await self._recorder.flush()
         for prompt in await recovery.unlinked(self.db):
             self.outputs.take(prompt)
+        self.outputs.start()
         await recovery.put_back(waiting, self.host.execution)
 
     async def start_indexing(self) -> None:

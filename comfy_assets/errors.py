@@ -95,6 +95,13 @@ class UnsupportedContentError(ApiError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
+class OtherUsersFileError(ApiError):
+    """An upload would replace the file of another user's asset."""
+
+    status = 409
+    code = "OTHER_USERS_FILE"
+
+
 class AssetInUseError(ApiError):
     """Something else needs the asset; ``details.used_by`` lists what."""
 

@@ -24,6 +24,7 @@ from . import (
     tags,
     tasks,
     uploads,
+    user_uploads,
     users,
     workflow_files,
     workflows,
@@ -53,6 +54,7 @@ PASSAGES: list[_dispatch.Passage] = [
     *shared_queue.PASSAGES,
     *workflow_files.PASSAGES,
     *stock.PASSAGES,
+    *user_uploads.PASSAGES,
     *system.PASSAGES,
 ]
 

@@ -1,0 +1,67 @@
+"""Whose assets are: giving public ones to a user, and who has the jobs that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from . import tags
+from .connection import Database, Transaction
+
+
+class Maker(NamedTuple):
+    """Who has a job ("" is everybody), and when it began (ms)."""
+
+    owner: str
+    began_at: int
+
+
+async def makers(tx: Transaction, job_ids: Collection[str]) -> dict[str, Maker]:
+    """Return who has these jobs, by their ids, for those that there are."""
+    rows = await tx.fetch_all(
+        "SELECT uuid, owner, coalesce(started_at, created_at) FROM jobs WHERE uuid IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode(list(job_ids)).decode(),),
+    )
+    return {row[0]: Maker(row[1], row[2]) for row in rows}
+
+
+async def give(tx: Transaction, asset_ids: Iterable[int], owner: str) -> None:
+    """Make those of the assets that are public the owner's, with their tags."""
+    ids = msgspec.json.encode(list(asset_ids)).decode()
+    sets = await tx.fetch_all(
+        "SELECT DISTINCT s.id, s.tags, s.hidden FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        " WHERE s.owner = '' AND a.id IN (SELECT value FROM json_each(?))",
+        (ids,),
+    )
+    for set_id, text, hidden in sets:
+        own = await tags.intern(tx, owner, msgspec.json.decode(text, type=list[str]), hidden=bool(hidden))
+        await tx.execute(
+            "UPDATE assets SET tag_set_id = ? WHERE +tag_set_id = ? AND id IN (SELECT value FROM json_each(?))",
+            (own, set_id, ids),
+        )
+
+
+# Outputs of these users' jobs that are public, unless a workflow or a share of somebody else needs them.
+_PUBLIC_OUTPUTS = """
+    SELECT DISTINCT a.id, j.owner, j.id FROM jobs j CROSS JOIN job_outputs o ON o.job_id = j.id
+    JOIN assets a ON a.id = o.asset_id AND a.job_id = j.uuid
+    JOIN tag_sets s ON s.id = a.tag_set_id AND s.owner = ''
+    WHERE j.id > ?1 AND j.owner IN (SELECT value FROM json_each(?2))
+    AND NOT EXISTS (SELECT 1 FROM asset_uses WHERE asset_id = a.id) ORDER BY j.id LIMIT ?3
+"""
+
+
+class PublicOutput(NamedTuple):
+    """A public asset that a job of the user ``owner`` has made."""
+
+    row_id: int
+    owner: str
+    job_row: int
+
+
+async def public_outputs(db: Database, users: Sequence[str], after: int, limit: int) -> list[PublicOutput]:
+    """Return public assets that jobs of these users have made, by the rows of the jobs, from ``after`` on."""
+    named = msgspec.json.encode([user for user in users if user]).decode()
+    return [PublicOutput(*row) for row in await db.fetch_all(_PUBLIC_OUTPUTS, (after, named, limit))]
