@@ -12,7 +12,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+from comfy_assets_node.comfy_assets.assets.outputs import OutputFile, OutputFolders
+from comfy_assets_node.comfy_assets.assets.registration import NewFile, add_new, folder_row
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.db import folders
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run
 from comfy_assets_node.comfy_assets.plugin import attach
@@ -364,9 +367,12 @@ async def test_an_output_that_a_scan_has_found_first(shared: Shared) -> None:
     await ann.state(job_id, "in_progress")
     while not (shared.base / "output" / "early.png").exists():
         await asyncio.sleep(0.01)
-    shared.services.indexer.start_scan()  # which does not end before the job: files are not read while one is executed
-    while await bob.api.names() != ["early.png"]:  # nobody knows yet whose it is
-        await asyncio.sleep(0.02)
+    located = OutputFolders(shared.host.folders()).locate(OutputFile("output", "", "early.png"))
+    assert located is not None
+    async with shared.services.db.transaction() as tx:  # as a scan does that begins just before the job ends
+        folder_ids = await folders.add(tx, [folder_row(located.folder, located.place)])
+        await add_new(tx, [NewFile(folder_ids[located.folder], located.name, located.place, located.stat)])
+    assert await bob.api.names() == ["early.png"]  # nobody knows yet whose it is
     shared.release()
     await ann.state(job_id, "completed")
     assert await ann.outputs() == ["early.png"] and await bob.outputs() == []
