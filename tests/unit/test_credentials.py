@@ -10,86 +10,24 @@ from comfy_assets_node.comfy_assets.credentials import REDACTED, rebuilt, redact
 
 SECRET = "sk-0123456789"
 
-NAMES = [
-    "api_key_comfy_org",
-    "auth_token_comfy_org",
-    "apiKeyComfyOrg",
-    "authTokenComfyOrg",
-    "API_KEY",
-    "api_key",
-    "apikey",
-    "api-key",
-    "Api.Key",
-    "api_keys",
-    "api_key_2",
-    "x-api-key",
-    "openai_api_key",
-    "OPENAI_KEY",
-    "FAL_KEY",
-    "hf_token",
-    "civitai_token",
-    "access_token",
-    "accessToken",
-    "auth_token",
-    "refresh_token",
-    "session_token",
-    "bot_token",
-    "token",
-    "Token",
-    "Authorization",
-    "authorization",
-    "proxy-authorization",
-    "bearer",
-    "secret",
-    "client_secret",
-    "clientSecret",
-    "aws_secret_access_key",
-    "secret_key",
-    "private_key",
-    "password",
-    "Password",
-    "db.password",
-    "passwd",
-    "passphrase",
-    "credentials",
-    "credential",
-    "cookie",
-    "cookies",
-    "pwd",
-    "jwt",
-    "auth",
-    "session_id",
-]
-OTHERS = [
-    "tokens",
-    "max_tokens",
-    "max_new_tokens",
-    "tokenizer",
-    "token_count",
-    "eos_token",
-    "pad_token",
-    "key",
-    "keys",
-    "keyword",
-    "hotkey",
-    "author",
-    "authors",
-    "monkey",
-    "seed",
-    "secretary",
-    "password_length",
-    "show_password_hint",
-    "passes",
-    "bearer_of_news",
-    "text",
-    "title",
-    "name",
-    "value",
-    "id",
-    "session",
-    "authoring",
-    "cookie_clicker",
-]
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+NAMES = words(
+    "api_key_comfy_org auth_token_comfy_org apiKeyComfyOrg authTokenComfyOrg API_KEY api_key apikey api- "
+    "key Api.Key api_keys api_key_2 x-api-key openai_api_key OPENAI_KEY FAL_KEY hf_token civitai_token "
+    "access_token accessToken auth_token refresh_token session_token bot_token token Token Authorization "
+    "authorization proxy-authorization bearer secret client_secret clientSecret aws_secret_access_key "
+    "secret_key private_key password Password db.password passwd passphrase credentials credential cookie "
+    "cookies pwd jwt auth session_id"
+)
+OTHERS = words(
+    "tokens max_tokens max_new_tokens tokenizer token_count eos_token pad_token key keys keyword hotkey "
+    "author authors monkey seed secretary password_length show_password_hint passes bearer_of_news text "
+    "title name value id session authoring cookie_clicker"
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
