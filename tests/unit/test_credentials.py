@@ -16,8 +16,8 @@ def words(text: str) -> list[str]:
 
 
 NAMES = words(
-    "api_key_comfy_org auth_token_comfy_org apiKeyComfyOrg authTokenComfyOrg API_KEY api_key apikey api- "
-    "key Api.Key api_keys api_key_2 x-api-key openai_api_key OPENAI_KEY FAL_KEY hf_token civitai_token "
+    "api_key_comfy_org auth_token_comfy_org apiKeyComfyOrg authTokenComfyOrg API_KEY api_key apikey "
+    "api-key Api.Key api_keys api_key_2 x-api-key openai_api_key OPENAI_KEY FAL_KEY hf_token civitai_token "
     "access_token accessToken auth_token refresh_token session_token bot_token token Token Authorization "
     "authorization proxy-authorization bearer secret client_secret clientSecret aws_secret_access_key "
     "secret_key private_key password Password db.password passwd passphrase credentials credential cookie "
