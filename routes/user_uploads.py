@@ -1,4 +1,4 @@
-"""The host's own upload operations where several users share it: what a user sends is theirs."""
+"""The host's own operations on files where several users share it: what a user sends is theirs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.host_uploads import UploadMark
 from ..comfy_assets.assets.outputs import output_file
+from ..comfy_assets.names import split_annotation
 from ._dispatch import Passage
-from ._endpoint import Call, guarded
+from ._endpoint import Call, guarded, json_response
 from ._params import NoQuery
 from .stock import read_form
 
@@ -69,5 +70,25 @@ def _told(answer: web.Response) -> Mapping[str, Any] | None:
     return {"filename": told.get("name"), "subfolder": told.get("subfolder"), "type": told.get("type")}
 
 
+async def list_files(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Leave out the names of files that are other users'."""
+    answer = await pass_on(request)
+    kind = request.path.rpartition("/")[2]
+    if not services.host.is_multi_user() or answer.status != 200 or kind not in ("input", "output"):
+        return answer
+    hidden = await _names_of_others(request, {"kind": kind}, services)
+    if isinstance(hidden, web.StreamResponse) or not isinstance(answer, web.Response):
+        return hidden if isinstance(hidden, web.StreamResponse) else answer
+    return json_response([name for name in json.loads(answer.text or "[]") if split_annotation(name)[0] not in hidden])
+
+
+@guarded(is_for_anybody=True)
+async def _names_of_others(call: Call[NoQuery]) -> set[str]:
+    return await call.services.host_uploads.names_of_others(
+        call.user, "input" if call.path["kind"] == "input" else "output"
+    )
+
+
 _PATHS = ("/upload/image", "/upload/mask", "/api/upload/image", "/api/upload/mask")
 PASSAGES = [Passage("POST", path, user_upload) for path in _PATHS]
+PASSAGES.append(Passage("GET", "/internal/files/{directory_type}", list_files))

@@ -1,4 +1,4 @@
-"""Files that are sent to the host's own upload operations, where several users share it: each has their own."""
+"""Files that the host's own operations store and list where several users share it: each user has their own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from ..db import arrivals, files, folders, owners
 from ..db.connection import Database
 from ..errors import OtherUsersFileError
 from ..host.base import Host
-from .outputs import LocatedFile, OutputFile, OutputFolders
+from .outputs import LocatedFile, OutputFile, OutputFolders, OutputKind
 from .registration import NewFile, add_new, folder_row
+from .roots import Roots
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class HostUploads:
                 known = (await arrivals.known(tx, [position]))[position]
             if known.id > mark.last_id:
                 await owners.give(tx, [known.id], user)
+
+    async def names_of_others(self, user: str, kind: OutputKind) -> set[str]:
+        """Return the names of the files right in the input or output folder that are other users'."""
+        root = await asyncio.to_thread(lambda: Roots(self._host.folders()).destination(kind))
+        return await owners.names_of_others(self._db, str(root), user) if root is not None else set()
 
     async def _locate(self, file: OutputFile) -> LocatedFile | None:
         return await asyncio.to_thread(lambda: OutputFolders(self._host.folders()).locate(file))

@@ -53,6 +53,16 @@ _PUBLIC_OUTPUTS = """
 """
 
 
+async def names_of_others(db: Database, folder: str, user: str) -> set[str]:
+    """Return the names of the files in a folder that are other users'."""
+    rows = await db.fetch_all(
+        "SELECT f.name FROM folders d JOIN files f ON f.folder_id = d.id JOIN assets a ON a.id = f.id"
+        " JOIN tag_sets s ON s.id = a.tag_set_id WHERE d.path = ? AND s.owner NOT IN ('', ?)",
+        (folder, user),
+    )
+    return {row[0] for row in rows}
+
+
 class PublicOutput(NamedTuple):
     """A public asset that a job of the user ``owner`` has made."""
 

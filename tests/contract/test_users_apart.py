@@ -460,6 +460,18 @@ async def test_uploads_to_the_host_are_their_senders(shared: Shared, path: str) 
     assert "all.png" in await bob.api.names(include_tags="input")
 
 
+async def test_names_of_others_files_are_not_listed(shared: Shared) -> None:
+    ann, bob = shared.ann, shared.bob
+    await upload(ann, "/api/upload/image", "anns.png", b"anns")
+    (shared.base / "input" / "all.png").write_bytes(b"everybody's")
+    await ann.run("made")
+    await ann.outputs()
+    assert sorted(await fetch(ann, "/internal/files/input")) == ["all.png [input]", "anns.png [input]"]
+    assert await fetch(bob, "/internal/files/input") == ["all.png [input]"]
+    assert await fetch(ann, "/internal/files/output") == ["made_00001_.png [output]"]
+    assert await fetch(bob, "/internal/files/output") == []
+
+
 async def test_a_job_that_writes_over_another_users_file_takes_nothing_of_theirs(shared: Shared) -> None:
     ann, bob = shared.ann, shared.bob
     await ann.run("same")
@@ -472,3 +484,57 @@ async def test_a_job_that_writes_over_another_users_file_takes_nothing_of_theirs
     assert (kept["hash"], "missing" in kept["tags"]) == (mine["hash"], True)
     (bobs,) = (await bob.api.get("/api/assets", include_tags="output"))["assets"]
     assert bobs["id"] != mine["id"] and bobs["hash"] != mine["hash"]
+
+
+# The test that holds each row of the table in docs/security.md.
+SECURITY = Path(__file__).resolve().parents[2] / "docs" / "security.md"
+ROWS = {
+    "files that a scan has found, their tags and metadata": "test_owners.py::test_what_a_scan_finds_is_for_all",
+    "outputs of jobs, their tags and metadata": "test_users_apart.py::test_outputs_are_their_owners",
+    "uploads, references, and their tags": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
+    "workflows, jobs, history": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
+    "the queue": "test_users_apart.py::test_the_queue_shows_others_places_but_not_their_content",
+    "interrupting, clearing the queue, clearing the history": "test_users_apart.py::test_nobody_ends_others_jobs",
+    "progress, previews and messages of a job": (
+        "test_users_apart.py::test_others_hear_nothing_of_a_job_but_the_length_of_the_queue"
+    ),
+    "tasks": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
+    "jobs of requests without a user, and their outputs": "test_users_apart.py::test_prompts_of_nobody_are_everybodys",
+    "files by their name (`/api/view`), and the names in the menus of nodes": (
+        "test_users_apart.py::test_files_by_their_name_are_everybodys"
+    ),
+    "shares": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
+}
+
+
+def test_every_row_of_the_table_of_users_is_tested() -> None:
+    section = SECURITY.read_text(encoding="utf-8").split("## Users\n")[1].split("\n## ")[0]
+    rows = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("|")]
+    assert rows[2:] == list(ROWS)
+    for row, test in ROWS.items():
+        file, name = test.split("::")
+        source = (Path(__file__).parent / file).read_text(encoding="utf-8")
+        assert f"async def {name}(" in source, row
+
+
+async def test_files_by_their_name_are_everybodys(shared: Shared) -> None:
+    """What the page cannot do without: pictures come without a header. The docs say so."""
+    await upload(shared.ann, "/api/upload/image", "anns.png", b"anns")
+    async with shared.api.client.get("/api/view?filename=anns.png&type=input") as answer:
+        assert (answer.status, await answer.read()) == (200, b"anns")
+    nodes = await fetch(shared.bob, "/api/object_info/LoadImage")
+    assert "anns.png" in nodes["LoadImage"]["input"]["required"]["image"][0]
+
+
+async def test_a_reference_to_what_is_anothers_is_no_way_to_it(shared: Shared) -> None:
+    """Neither a prompt nor a workflow of Bob's reaches what is Ann's by its id or its hash."""
+    ann, bob = shared.ann, shared.bob
+    await upload(ann, "/api/upload/image", "anns.png", b"anns")
+    await scan(shared)
+    (asset,) = (await ann.api.get("/api/assets", include_tags="input"))["assets"]
+    for text in (f"asset:{asset['id']}", asset["hash"]):
+        nodes = {**graph("x"), "1": {"class_type": "LoadImage", "inputs": {"image": text}}}
+        async with bob.api.client.post("/prompt", json={"prompt": nodes}, headers={"comfy-user": bob.name}) as answer:
+            told = await answer.json()
+        assert told["node_errors"]["1"]["errors"][0]["type"] == "asset_not_found"
+    assert await bob.states() == {}
