@@ -201,7 +201,7 @@ class Services:
         await self._recorder.flush()
         for prompt in await recovery.unlinked(self.db):
             self.outputs.take(prompt)
-        await recovery.put_back(waiting, self.host.execution)
+        await recovery.put_back(waiting, self.host.execution, self._recorder.finished)
 
     async def start_indexing(self) -> None:
         """Begin to index for search; and the first scan, then to follow the disk, if the configuration wants it.

@@ -18,6 +18,7 @@ import pytest
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
 from comfy_assets_node.comfy_assets.host.execution import REDACTED, FinishedPrompt, NodeProgress, SubmittedPrompt
 from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
+from comfy_assets_node.comfy_assets.host.prompt_checks import unchecked
 from comfy_assets_node.comfy_assets.host.standalone.queue import Outcome, PromptQueue, QueuedPrompt, RunningPrompt
 
 GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {"width": 1}}, "2": {"class_type": "SaveImage", "inputs": {}}}
@@ -286,7 +287,15 @@ class ComfyUIDriver(Driver):
         self.interrupts: list[int] = []
         self.told_after: list[tuple[str, list[str]]] = []
         self.registry: Registry | None = None
-        self.queue = ComfyUIQueue(self.server, lambda: self.interrupts.append(1), lambda: self.registry, self._after, 7)
+        self.check = unchecked
+        self.queue = ComfyUIQueue(
+            self.server,
+            lambda: self.interrupts.append(1),
+            lambda: self.registry,
+            self._after,
+            7,
+            lambda prompts: self.check(prompts),
+        )
         self._item: Any = None
 
     def _after(self, prompt: FinishedPrompt) -> None:
@@ -447,17 +456,20 @@ def test_nodes_that_wait_are_not_told(make: Callable[[], ComfyUIDriver]) -> None
 
 
 @EVERY
-def test_clear(make: Callable[[], Driver]) -> None:
+def test_many_are_cancelled_in_one_step(make: Callable[[], Driver]) -> None:
     driver, listener = watched(make)
-    assert driver.queue.clear() == []
-    for number, prompt_id in enumerate("abc"):
+    assert driver.queue.cancel_many([]) == []
+    for number, prompt_id in enumerate("abcdef"):
         driver.submit(prompt_id, number)
     driver.start()
     del listener.told[:]
-    assert sorted(driver.queue.clear()) == ["b", "c"]
-    assert sorted(listener.told) == [("dropped", "b"), ("dropped", "c")]
-    assert (driver.running(), driver.waiting()) == (["a"], [])
-    assert driver.queue.clear() == []
+    assert driver.queue.cancel_many(["e", "unknown", "a", "c", "e"]) == ["e", "a", "c"]
+    assert sorted(listener.told) == [("dropped", "c"), ("dropped", "e"), ("interrupting", "a")]
+    assert (driver.running(), driver.waiting()) == (["a"], ["b", "d", "f"])
+    assert driver.queue.cancel_many("bcdef") == ["b", "d", "f"]
+    assert driver.waiting() == []
+    driver.submit("g")
+    assert driver.waiting() == ["g"]
 
 
 @EVERY
