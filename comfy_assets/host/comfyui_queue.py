@@ -301,7 +301,8 @@ class ComfyUIQueue:
             # In order it is a heap as well, whose items need not be compared beyond their ids.
             self._queue.queue[:] = sorted((item for item in items if _id_of(item) not in gone), key=_place)
         running = set(self._running_ids())
-        self._listeners.dropped([each for each in self._ledger.leave(wanted.keys() & gone) if each not in running])
+        left = self._ledger.leave(prompt_id for prompt_id in wanted if prompt_id in gone)
+        self._listeners.dropped([prompt_id for prompt_id in left if prompt_id not in running])
         self._announce_quietly()
         return gone
 
