@@ -211,7 +211,7 @@ class Services:
         for prompt in await recovery.unlinked(self.db):
             self.outputs.take(prompt)
         self.outputs.start()
-        await recovery.put_back(waiting, self.host.execution)
+        await recovery.put_back(waiting, self.host.execution, self._recorder.finished)
 
     async def start_indexing(self) -> None:
         """Begin to index for search; and the first scan, then to follow the disk, if the configuration wants it.

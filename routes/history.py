@@ -12,8 +12,8 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.models import FINAL
 from ._dispatch import Passage, Route
-from ._endpoint import Call, endpoint, guarded
-from ._job_body import history_detail, history_entry
+from ._endpoint import Call, endpoint, guarded, json_response
+from ._job_body import history_detail, history_entry, stock_entry
 from ._params import NoQuery, Offset, parse_body
 
 _DEFAULT_ITEMS = 200
@@ -96,9 +96,38 @@ async def _remove_as_well(call: Call[NoQuery]) -> None:
     await _remove(call, body)
 
 
+async def entry_of_earlier_run(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Give jobs that are over, and that the server does not remember since its restart, in the server's own form."""
+    answer = await pass_on(request)
+    if not isinstance(answer, web.Response) or (answer.status, answer.body) != (200, b"{}"):
+        return answer
+    job_id = request.path.rsplit("/", 1)[-1]
+    if job_id in _in_queue(services):
+        return answer
+    found = await _stored_entry(request, {"prompt_id": job_id}, services)
+    return found if isinstance(found, web.Response) and found.status == 200 else answer
+
+
+def _in_queue(services: Services) -> frozenset[str]:
+    queue = services.host.queue()
+    return frozenset((*queue.running, *queue.pending))
+
+
+@guarded()
+async def _stored_entry(call: Call[NoQuery]) -> web.Response | None:
+    record = await call.services.jobs.stored(call.path["prompt_id"], call.user)
+    if record is None or record.job.status not in FINAL:
+        return None
+    return await asyncio.to_thread(lambda: json_response({record.job.id: stock_entry(record)}))
+
+
 ROUTES = [
     Route("GET", "/api/history_v2", "getHistory", get_history),
     Route("GET", "/api/history_v2/{prompt_id}", "getHistoryForPrompt", get_entry),
     Route("POST", "/api/history", "manageHistory", manage_history),
 ]
-PASSAGES = [Passage("POST", "/history", stock_history)]
+PASSAGES = [
+    Passage("POST", "/history", stock_history),
+    Passage("GET", "/history/{prompt_id}", entry_of_earlier_run),
+    Passage("GET", "/api/history/{prompt_id}", entry_of_earlier_run),
+]

@@ -94,7 +94,10 @@ class QueueListing:
 
 
 class ExecutionQueue(Protocol):
-    """The queue. Methods may be called from any thread; each is one step that no other can come between."""
+    """The queue. Methods may be called from any thread.
+
+    Those that change the queue may run code of node packs, which takes its time: they are not for an event loop.
+    """
 
     def watch(self, listener: QueueListener) -> None:
         """Tell the listener of everything that happens from now on."""
@@ -106,15 +109,17 @@ class ExecutionQueue(Protocol):
         """How far the nodes of the prompt being executed are, by their ids; of any other prompt there are none."""
 
     def cancel(self, prompt_id: str) -> bool:
-        """Drop the prompt if it waits, interrupt it if it is being executed; whether it was either."""
+        """Drop the prompt if it waits, interrupt it if it is being executed; return whether it was either."""
 
-    def clear(self) -> list[str]:
-        """Drop every prompt that waits; answers which."""
+    def cancel_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        """Cancel the prompts, those that wait in one step; return those that were there."""
 
-    def restore(self, prompts: Iterable[SubmittedPrompt]) -> None:
-        """Put prompts of an earlier run back, under their ids and numbers; listeners are not told.
+    def restore(self, prompts: Iterable[SubmittedPrompt]) -> list[str]:
+        """Put prompts of an earlier run back, under their ids and numbers; return the ids of those refused.
 
-        Prompts that are submitted later without a number of their own come after them.
+        Each is checked like a new one. Listeners are told that a refused prompt has finished, with an error that names
+        the node at fault; of the others they are told nothing. Prompts that are submitted later without a number of
+        their own come after them.
         """
 
     def history_room(self) -> int:

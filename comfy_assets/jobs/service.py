@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..assets.identity import canonical_id
+from ..daemon import in_daemon_thread
 from ..db import job_files, job_lists, jobs
 from ..db.connection import Database
 from ..errors import JobForbiddenError, JobNotFoundError
@@ -73,6 +74,14 @@ class JobService:
             return record
         raise JobNotFoundError("There is no such job.", details={"id": job_id})  # it was removed between the two
 
+    async def stored(self, job_id: str, owner: str) -> JobRecord | None:
+        """Return what the store holds of the job, without what happened to it just now; None for another user's."""
+        job = await jobs.get(self._db, _canonical(job_id))
+        if job is None or job.owner not in ("", owner):
+            return None
+        records = await jobs.records_of(self._db, [job.row_id])
+        return records[0] if records else None
+
     async def outputs(self, job_id: str, owner: str) -> Sequence[JobOutput]:
         """The assets that the job has shown. Raises as ``get`` does."""
         job = await self.get(job_id, owner)
@@ -123,11 +132,11 @@ class JobService:
         if unknown:
             details = {"id": unknown[0]} if len(job_ids) == 1 else {"ids": unknown}
             raise JobNotFoundError("There is no such job.", details=details)
-        return self._cancel_all(known[job_id] for job_id in wanted)
+        return await self._cancel_all(known[job_id] for job_id in wanted)
 
     async def cancel_known(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
         """Cancel those of the jobs that are there and not over; answers them."""
-        return self._cancel_all(await self._within_reach(map(_canonical, job_ids), owner))
+        return await self._cancel_all(await self._within_reach(map(_canonical, job_ids), owner))
 
     async def _within_reach(self, job_ids: Iterable[str], owner: str) -> Sequence[Job]:
         """Those of the jobs (ids in canonical form) that there are and that the user may see."""
@@ -135,12 +144,10 @@ class JobService:
         return [job for job in await jobs.get_many(self._db, job_ids) if job.owner in ("", owner)]
 
     async def cancel_pending(self, owner: str) -> Sequence[str]:
-        """Cancel all of the user's jobs that wait; answers them."""
-        waiting = [prompt.prompt_id for prompt in self._queue.listing().pending]
-        mine = {job.id for job in await self._within_reach(waiting, owner)}
-        if mine >= set(waiting):
-            return self._queue.clear()
-        return [job_id for job_id in waiting if job_id in mine and self._queue.cancel(job_id)]
+        """Cancel all of the user's jobs that wait; return them."""
+        listing = await asyncio.to_thread(self._queue.listing)
+        waiting = [prompt.prompt_id for prompt in listing.pending]
+        return await self._cancel_all(await self._within_reach(waiting, owner))
 
     async def interrupt(self, owner: str, job_id: str | None = None) -> str | None:
         """Cancel the job being executed (with an id: only if it is that), or else the next; answers it."""
@@ -162,21 +169,20 @@ class JobService:
         running = {prompt.prompt_id for prompt in self._queue.listing().running}
         await self.cancel_known([job_id for job_id in job_ids if job_id not in running], owner)
 
-    def _cancel_all(self, found: Iterable[Job]) -> Sequence[str]:
-        return [job.id for job in found if job.status not in FINAL and self._cancel(job.id)]
-
-    def _cancel(self, job_id: str) -> bool:
-        if self._recorder.is_interrupted(job_id) or not self._queue.cancel(job_id):
-            return False
-        if self._recorder.is_interrupted(job_id):
-            self._spawn(self._insist(job_id), "comfy-assets interrupt")
-        return True
+    async def _cancel_all(self, found: Iterable[Job]) -> Sequence[str]:
+        """Cancel those of the jobs that are not over and were not asked to stop before; return them."""
+        wanted = [job.id for job in found if job.status not in FINAL and not self._recorder.is_interrupted(job.id)]
+        cancelled = await in_daemon_thread(self._queue.cancel_many, wanted) if wanted else []
+        for job_id in cancelled:
+            if self._recorder.is_interrupted(job_id):
+                self._spawn(self._insist(job_id), "comfy-assets interrupt")
+        return cancelled
 
     async def _insist(self, job_id: str) -> None:
         """Interrupt the job again and again until it ends: the server forgets what comes just before it begins."""
         while self._recorder.is_interrupted(job_id):
             await asyncio.sleep(_INSIST_S)
-            if not self._queue.cancel(job_id):
+            if not await in_daemon_thread(self._queue.cancel, job_id):
                 return
 
     async def delete(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
@@ -187,7 +193,7 @@ class JobService:
             await batches.remove(tx, [job.row_id for job in over])
         ids = [job.id for job in over]
         if ids:
-            self._queue.forget(ids)
+            await in_daemon_thread(self._queue.forget, ids)
             self._queue.announce()
         return ids
 
@@ -200,7 +206,7 @@ class JobService:
                 rows = await jobs.rows_over(tx, owner, _DELETED_AT_ONCE)
                 await batches.remove(tx, [row_id for row_id, _ in rows])
             count += len(rows)
-            self._queue.forget([job_id for _, job_id in rows])
+            await in_daemon_thread(self._queue.forget, [job_id for _, job_id in rows])
             if len(rows) < _DELETED_AT_ONCE:
                 break
         self._queue.announce()

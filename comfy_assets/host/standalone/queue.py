@@ -20,6 +20,7 @@ from ..execution import (
     number_after,
 )
 from ..hooks import QueueListeners
+from ..prompt_checks import CheckPrompts, failed, unchecked
 
 MAX_HISTORY = 10_000
 
@@ -85,10 +86,14 @@ class Outcome:
 
 
 class PromptQueue:
-    """Implements ``ExecutionQueue``. Thread-safe. ``on_change`` is called after each change, without the lock."""
+    """Implements ``ExecutionQueue``. Thread-safe. ``on_change`` is called after each change, without the lock.
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    ``check`` finds prompts of an earlier run that cannot be executed any more.
+    """
+
+    def __init__(self, on_change: Callable[[], None], check: CheckPrompts = unchecked) -> None:
         self._on_change = on_change
+        self._check = check
         self._listeners = QueueListeners()
         self._ready = threading.Condition()  # on a lock that its holder may take again
         self._waiting: list[tuple[float, int, QueuedPrompt]] = []
@@ -146,9 +151,11 @@ class PromptQueue:
         """Move the running prompt to the history."""
         entry = _history_entry(running.prompt, outcome)
         with self._ready:
-            finished = FinishedPrompt(running.prompt.prompt_id, entry["outputs"], entry["meta"], entry["status"])
-            self._listeners.finished(finished)
-            self._running = None
+            self._running = None  # so that no interrupt comes after its end is told
+        self._listeners.finished(
+            FinishedPrompt(running.prompt.prompt_id, entry["outputs"], entry["meta"], entry["status"])
+        )
+        with self._ready:
             self._history[running.prompt.prompt_id] = entry
             while len(self._history) > MAX_HISTORY:
                 del self._history[next(iter(self._history))]
@@ -177,20 +184,36 @@ class PromptQueue:
             return True
 
     def cancel(self, prompt_id: str) -> bool:
+        return bool(self.cancel_many([prompt_id]))
+
+    def cancel_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        wanted = list(dict.fromkeys(prompt_ids))
         with self._ready:
-            return self.interrupt(prompt_id) or self.delete([prompt_id])
+            running = self._running.prompt.prompt_id if self._running is not None else None
+            found = {running} if running in wanted and self.interrupt(running) else set()
+            found |= self._take_out(wanted)
+        self._tell_dropped([prompt_id for prompt_id in wanted if prompt_id in found and prompt_id != running])
+        return [prompt_id for prompt_id in wanted if prompt_id in found]
 
     def delete(self, prompt_ids: Iterable[str]) -> bool:
         """Take prompts that wait out of the queue. Whether there were any."""
-        unwanted = set(prompt_ids)
         with self._ready:
-            dropped = [entry[2].prompt_id for entry in self._waiting if entry[2].prompt_id in unwanted]
-            self._waiting = [entry for entry in self._waiting if entry[2].prompt_id not in unwanted]
-            heapq.heapify(self._waiting)
-        if dropped:
-            self._listeners.dropped(dropped)
-            self._on_change()
+            dropped = self._take_out(prompt_ids)
+        self._tell_dropped(sorted(dropped))
         return bool(dropped)
+
+    def _take_out(self, prompt_ids: Iterable[str]) -> set[str]:
+        """Take prompts that wait out of the queue, with the lock held; return which there were."""
+        unwanted = set(prompt_ids)
+        dropped = {entry[2].prompt_id for entry in self._waiting if entry[2].prompt_id in unwanted}
+        self._waiting = [entry for entry in self._waiting if entry[2].prompt_id not in unwanted]
+        heapq.heapify(self._waiting)
+        return dropped
+
+    def _tell_dropped(self, prompt_ids: list[str]) -> None:
+        if prompt_ids:
+            self._listeners.dropped(prompt_ids)
+            self._on_change()
 
     def clear(self) -> list[str]:
         """Drop everything that waits."""
@@ -201,15 +224,24 @@ class PromptQueue:
         self._on_change()
         return dropped
 
-    def restore(self, prompts: Iterable[SubmittedPrompt]) -> None:
+    def restore(self, prompts: Iterable[SubmittedPrompt]) -> list[str]:
+        checked = self._check(list(prompts))
         with self._ready:
-            for each in prompts:
-                extra = {key: value for key, value in each.extra_data.items() if value != REDACTED}
-                prompt = QueuedPrompt(each.number, each.prompt_id, each.graph, extra, tuple(each.outputs))
-                heapq.heappush(self._waiting, (prompt.number, next(self._arrival), prompt))
-                self._next_number = max(self._next_number, number_after([each.number]))
+            for each in checked:
+                if each.problem is None:
+                    self._put_back(each.prompt)
             self._ready.notify()
+        refused = [(each.prompt.prompt_id, each.problem) for each in checked if each.problem is not None]
+        for prompt_id, problem in refused:
+            self._listeners.finished(failed(prompt_id, problem))
         self._on_change()
+        return [prompt_id for prompt_id, _ in refused]
+
+    def _put_back(self, prompt: SubmittedPrompt) -> None:
+        extra = {key: value for key, value in prompt.extra_data.items() if value != REDACTED}
+        item = QueuedPrompt(prompt.number, prompt.prompt_id, prompt.graph, extra, tuple(prompt.outputs))
+        heapq.heappush(self._waiting, (item.number, next(self._arrival), item))
+        self._next_number = max(self._next_number, number_after([prompt.number]))
 
     def history_room(self) -> int:
         return MAX_HISTORY
