@@ -61,11 +61,11 @@ def _containers(value: object) -> Iterator[Mapping[Any, Any] | Sequence[Any]]:
         if isinstance(item, (dict, list, tuple, Mapping)) and id(item) not in seen:
             seen.add(id(item))
             yield item
-            waiting.extend([member for member in _items(item) if type(member) not in _SCALARS])
+            waiting += [member for member in _items(item) if type(member) not in _SCALARS]
 
 
 def _items(container: Mapping[Any, Any] | Sequence[Any]) -> Iterable[Any]:
-    return container.values() if isinstance(container, Mapping) else container
+    return container.values() if isinstance(container, (dict, Mapping)) else container
 
 
 def take_out(extra_data: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]]:
@@ -84,16 +84,33 @@ def take_out(extra_data: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozense
 
 def _credentials_in(value: object) -> Iterator[Any]:
     """The values of the members that hold credentials."""
-    names = set[Any]()
-    for container in _containers(value):
-        if isinstance(container, Mapping):
-            names.update(container)
-    if "value" not in names and not any(map(is_credential, names)):
-        return  # as it is with nearly all prompts, which are large: a submission waits for this
-    for container in _containers(value):
-        if isinstance(container, Mapping):
+    names = _names_in(value)
+    suspects = {name for name in names if is_credential(name)} | ({"value"} & names)
+    for container in _containers(value) if suspects else ():
+        if isinstance(container, (dict, Mapping)) and not suspects.isdisjoint(container):
             yield from (container[name] for name in container if is_credential(name))
             yield from (container[name] for name in _secret_halves(container))
+
+
+def _names_in(value: object) -> set[Any]:
+    """The names of all members. Nearly all prompts hold no credentials, and a submission waits for this to be known."""
+    names, seen = set[Any](), set[int]()
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        kind = type(item)
+        if kind is dict or isinstance(item, Mapping):
+            names.update(item)
+            members: Iterable[Any] = item.values()
+        elif kind is list or isinstance(item, (list, tuple)):
+            members = item
+        else:
+            continue
+        waiting += [member for member in members if type(member) not in _SCALARS]
+    return names
 
 
 def _secret_halves(container: Mapping[Any, Any]) -> Iterator[str]:

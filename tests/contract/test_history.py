@@ -307,5 +307,5 @@ async def test_another_users_job_of_an_earlier_run_is_not_in_the_history(
         ("ben", True): [],
         ("ben", False): [nobodys],
         ("stranger", True): [],
-        ("stranger", False): [],
+        ("stranger", False): [nobodys],
     }

@@ -103,4 +103,4 @@ def test_a_large_prompt_is_looked_through_in_the_time_it_takes_to_write_it_down(
         return best
 
     assert len(as_in_pictures(workflow)) > 1 << 20
-    assert seconds(lambda: take_out(extra)) < 4 * seconds(lambda: as_in_pictures(workflow))
+    assert seconds(lambda: take_out(extra)) < 5 * seconds(lambda: as_in_pictures(workflow))
