@@ -95,7 +95,7 @@ def _credentials_in(value: object) -> Iterator[Any]:
 def _names_in(value: object) -> set[Any]:
     """The names of all members. Nearly all prompts hold no credentials, and a submission waits for this to be known."""
     names, seen = set[Any](), set[int]()
-    waiting = [value]
+    waiting: list[Any] = [value]
     while waiting:
         item = waiting.pop()
         if id(item) in seen:
