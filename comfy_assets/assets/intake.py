@@ -31,6 +31,7 @@ from ..models import Pending
 from ..tasks.cancel import Cancelled, CancelToken
 from .exchange import leave
 from .hasher import read_file
+from .identity import new_ids
 from .outputs import LocatedFile, OutputFile, OutputFolders, Shown, shown_files
 from .reconcile import KnownFile, reconcile
 from .registration import NewFile, add_new, folder_row
@@ -183,7 +184,10 @@ class OutputIntake:
         async with self._db.transaction() as tx:
             created = await self._record(tx, outputs, folders.roots) if outputs else 0
             await job_files.link_outputs(tx, links)
-        if outputs:
+            if self._is_private:
+                job_ids = {link[0] for link in links}
+                created += await owners.refer_to_others(tx, job_ids, lambda: new_ids(1)[0], now_ms())
+        if outputs or created:
             self._host.emit("assets.changed", {"created": created} if created else {"changed": len(outputs)})
 
     async def _record(self, tx: Transaction, outputs: Sequence[_Output], roots: Roots) -> int:

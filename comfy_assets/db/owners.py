@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from ..models import REFERENCE
 from . import tags
 from .connection import Database, Transaction
 
@@ -75,3 +76,42 @@ async def public_outputs(db: Database, users: Sequence[str], after: int, limit: 
     """Return public assets that jobs of these users have made, by the rows of the jobs, from ``after`` on."""
     named = msgspec.json.encode([user for user in users if user]).decode()
     return [PublicOutput(*row) for row in await db.fetch_all(_PUBLIC_OUTPUTS, (after, named, limit))]
+
+
+# What jobs have shown that is another user's: the jobs' rows, ids and owners, and the assets with what they hold.
+_OTHERS_SHOWN = """
+    SELECT DISTINCT j.id, j.uuid, j.owner, a.id, a.content_id, s.tags
+    FROM json_each(?) u JOIN jobs j ON j.uuid = u.value JOIN job_outputs o ON o.job_id = j.id
+    JOIN assets a ON a.id = o.asset_id JOIN tag_sets s ON s.id = a.tag_set_id
+    WHERE j.owner <> '' AND s.owner NOT IN ('', j.owner) AND a.content_id IS NOT NULL
+"""
+_OWN_OF_CONTENT = """
+    SELECT a.id FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id
+    WHERE a.content_id = ? AND s.owner = ? AND s.hidden = 0 ORDER BY a.id LIMIT 1
+"""
+_REFER = f"""
+    INSERT INTO assets
+    (uuid, tag_set_id, content_id, name, name_key, mime_type, size, created_at, updated_at, origin, job_id)
+    SELECT ?1, ?2, content_id, name, name_key, mime_type, size, ?3, ?3, {REFERENCE}, ?4 FROM assets WHERE id = ?5
+"""
+
+
+async def refer_to_others(tx: Transaction, job_ids: Collection[str], new_id: Callable[[], str], now: int) -> int:
+    """Let what jobs have shown of other users' be references of the jobs' owners; return how many are new.
+
+    Servers reuse the results of nodes whoever asked for them first.
+    """
+    rows = await tx.fetch_all(_OTHERS_SHOWN, (msgspec.json.encode(list(job_ids)).decode(),))
+    count = 0
+    for job_row, job_id, owner, asset_row, content_id, text in rows:
+        own = await tx.fetch_value(_OWN_OF_CONTENT, (content_id, owner))
+        if own is None:
+            roots = [tag for tag in msgspec.json.decode(text, type=list[str]) if tag in tags.ROOT_TAGS]
+            set_id = await tags.intern(tx, owner, roots)
+            await tx.execute(_REFER, (new_id(), set_id, now, job_id, asset_row))
+            own = await tx.fetch_value("SELECT last_insert_rowid()")
+            count += 1
+        await tx.execute(
+            "UPDATE job_outputs SET asset_id = ? WHERE job_id = ? AND asset_id = ?", (own, job_row, asset_row)
+        )
+    return count

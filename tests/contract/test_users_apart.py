@@ -358,6 +358,26 @@ async def test_outputs_are_their_owners(shared: Shared) -> None:
     assert await bob.outputs() == [] and await ann.outputs() == ["anns_00001_.png"]
 
 
+async def test_results_that_the_server_reuses_for_another_user(shared: Shared) -> None:
+    """The second user's job shows the first one's file: the library of each has it, and each their own record."""
+    ann, bob = shared.ann, shared.bob
+    first, second = await ann.run("same"), await bob.run("same")
+    assert await ann.outputs() == await bob.outputs() == ["same_00001_.png"]
+    (anns,), (bobs,) = [
+        (await user.api.get(f"/api/jobs/{job_id}/assets"))["assets"] for user, job_id in ((ann, first), (bob, second))
+    ]
+    assert anns["id"] != bobs["id"] and anns["hash"] == bobs["hash"] and bobs["job_id"] == second
+    content = (await bob.api.send("GET", f"/api/assets/{bobs['id']}/content")).body
+    assert content == (shared.base / "output" / "same_00001_.png").read_bytes()
+    await bob.api.send("GET", f"/api/assets/{anns['id']}", 404)
+    await bob.api.send("POST", f"/api/assets/{bobs['id']}/tags", json={"tags": ["bobs"]})
+    await bob.run("same")
+    assert await bob.outputs() == ["same_00001_.png"]  # it is not added again
+    assert (await ann.api.get(f"/api/assets/{anns['id']}"))["tags"] == ["output"]
+    await bob.api.send("DELETE", f"/api/assets/{bobs['id']}", 204)
+    assert await ann.outputs() == ["same_00001_.png"] and await bob.outputs() == []
+
+
 async def test_an_output_that_a_scan_has_found_first(shared: Shared) -> None:
     """A long job has written its file before it ends."""
     ann, bob = shared.ann, shared.bob
