@@ -32,6 +32,7 @@ from .jobs import recovery
 from .jobs.journal import Journal
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService
+from .jobs.user_queue import UserQueue
 from .stored_tasks import StoredTasks
 from .task_list import TaskList
 from .tasks.runner import TaskRunner
@@ -86,6 +87,7 @@ class Services:
     portability = WhenOpen[Portability]()
     previews = WhenOpen[Previews]()
     jobs = WhenOpen[JobService]()
+    user_queue = WhenOpen[UserQueue]()
     outputs = WhenOpen[OutputIntake]()
     workflow_files = WhenOpen[WorkflowFiles]()
     workflow_watch = WhenOpen[FileWatch]()
@@ -173,6 +175,7 @@ class Services:
         )
         host.on_finished(self.outputs.take)
         self.jobs = JobService(db, host, self._recorder)
+        self.user_queue = UserQueue(db, host, self._recorder, self.jobs)
         self.workflow_files = WorkflowFiles(db, host, config.max_workflow_size)
         self.workflow_watch = FileWatch(host, self.workflow_files)
         self.workflows = WorkflowService(db, self.workflow_files)

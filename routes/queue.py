@@ -37,7 +37,7 @@ class FreeBody(msgspec.Struct, frozen=True):
 @endpoint()
 async def get_queue(call: Call[NoQuery]) -> dict[str, Any]:
     """What is executed and what waits (getQueueInfo)."""
-    queue = await call.services.jobs.queue(call.user)
+    queue = await call.services.user_queue.show(call.user)
     first_waiting = len(queue.running) + 1
     return {
         "queue_running": [_item(number, prompt) for number, prompt in enumerate(queue.running, 1)],

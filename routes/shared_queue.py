@@ -45,7 +45,7 @@ class StockInterruptBody(msgspec.Struct, frozen=True):
 
 @endpoint(is_for_anybody=True)
 async def _queue(call: Call[NoQuery]) -> dict[str, Any]:
-    queue = await call.services.jobs.queue(call.user)
+    queue = await call.services.user_queue.show(call.user)
     return {
         "queue_running": [_item(prompt) for prompt in queue.running],
         "queue_pending": [_item(prompt) for prompt in queue.pending],
@@ -62,14 +62,14 @@ async def _change_queue(call: Call[NoQuery]) -> web.Response:
     if body.clear:
         await call.services.jobs.cancel_pending(call.user)
     if body.delete:
-        await call.services.jobs.drop(body.delete, call.user)
+        await call.services.user_queue.drop(body.delete, call.user)
     return web.Response()
 
 
 @endpoint(is_for_anybody=True)
 async def _interrupt(call: Call[NoQuery]) -> web.Response:
     body = await parse_body(StockInterruptBody, call.request)
-    await call.services.jobs.interrupt_running(call.user, body.prompt_id or None)
+    await call.services.user_queue.interrupt(call.user, body.prompt_id or None)
     return web.Response()
 
 
@@ -77,12 +77,12 @@ async def _interrupt(call: Call[NoQuery]) -> web.Response:
 async def _history(call: Call[StockHistory]) -> Mapping[str, msgspec.Raw]:
     limit = _MAX_ITEMS if call.query.max_items is None else min(call.query.max_items, _MAX_ITEMS)
     offset = call.query.offset if call.query.offset is not None and call.query.offset >= 0 else None
-    return await call.services.jobs.executed_jobs(call.user, limit, offset)
+    return await call.services.user_queue.history(call.user, limit, offset)
 
 
 @endpoint(is_for_anybody=True)
 async def _history_entry(call: Call[NoQuery]) -> Mapping[str, msgspec.Raw]:
-    return await call.services.jobs.executed_job(call.user, call.request.path.rpartition("/")[2])
+    return await call.services.user_queue.history_of(call.user, call.request.path.rpartition("/")[2])
 
 
 def _shared(operation: Operation) -> PassageHandler:
@@ -94,13 +94,11 @@ def _shared(operation: Operation) -> PassageHandler:
     return handle
 
 
-_TABLE: list[tuple[str, str, Operation]] = [
-    ("GET", "/queue", _queue),
-    ("POST", "/queue", _change_queue),
-    ("POST", "/interrupt", _interrupt),
-    ("GET", "/history", _history),
-    ("GET", "/history/{prompt_id}", _history_entry),
-]
+# Under /api the others are operations of the project, whoever uses the host.
 PASSAGES = [
-    Passage(method, prefix + path, _shared(operation)) for method, path, operation in _TABLE for prefix in ("", "/api")
+    Passage("POST", "/queue", _shared(_change_queue)),
+    Passage("POST", "/interrupt", _shared(_interrupt)),
+    *(Passage("GET", f"{prefix}/queue", _shared(_queue)) for prefix in ("", "/api")),
+    *(Passage("GET", f"{prefix}/history", _shared(_history)) for prefix in ("", "/api")),
+    *(Passage("GET", f"{prefix}/history/{{prompt_id}}", _shared(_history_entry)) for prefix in ("", "/api")),
 ]

@@ -19,10 +19,9 @@ from ..errors import JobForbiddenError, JobNotFoundError
 from ..host.base import Host
 from ..host.execution import NodeProgress
 from ..models import FINAL, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
-from . import batches, stock_history
+from . import batches
 from .recorder import JobRecorder
 from .search import JobSearch
-from .shown_queue import ShownQueue, shown
 
 log = logging.getLogger("comfy_assets.jobs")
 
@@ -97,26 +96,6 @@ class JobService:
         page = await self.list(JobFilter(owner, tuple(sorted(FINAL))), JobPage(limit=limit, offset=offset))
         return await jobs.records_of(self._db, [job.row_id for job in page.items], with_graphs=False)
 
-    async def queue(self, owner: str) -> ShownQueue:
-        """Return what the execution queue holds now, without the content of what is another user's."""
-        listing = self._queue.listing()
-        visible: set[str] | None = None
-        if self._host.is_multi_user():
-            await self._recorder.flush()
-            prompts = (*listing.running, *listing.pending)
-            visible = await jobs.visible(self._db, [prompt.prompt_id for prompt in prompts], owner)
-        return await asyncio.to_thread(shown, listing, visible, self._recorder.redactor_of)
-
-    async def executed_jobs(self, owner: str, limit: int, offset: int | None) -> stock_history.Entries:
-        """Return the user's executed jobs as servers show them in their own history; see ``stock_history.page``."""
-        await self._recorder.flush()
-        return await stock_history.page(self._db, owner, limit, offset)
-
-    async def executed_job(self, owner: str, job_id: str) -> stock_history.Entries:
-        """Return the same of one job, if the user has it."""
-        await self._recorder.flush()
-        return await stock_history.single(self._db, owner, job_id)
-
     async def cancel(self, job_id: str, owner: str) -> bool:
         """Cancel the job; False when it was over already, or on its way. Raises JobNotFoundError."""
         return bool(await self.cancel_many([job_id], owner))
@@ -158,16 +137,6 @@ class JobService:
             if await self.cancel_known([candidate], owner):
                 return candidate
         return None
-
-    async def interrupt_running(self, owner: str, job_id: str | None = None) -> None:
-        """Cancel the user's job that is being executed, if it is this one (None: whichever)."""
-        running = [prompt.prompt_id for prompt in self._queue.listing().running]
-        await self.cancel_known([prompt_id for prompt_id in running if job_id in (None, prompt_id)], owner)
-
-    async def drop(self, job_ids: Sequence[str], owner: str) -> None:
-        """Cancel those of the user's jobs that wait, and leave those that are executed."""
-        running = {prompt.prompt_id for prompt in self._queue.listing().running}
-        await self.cancel_known([job_id for job_id in job_ids if job_id not in running], owner)
 
     async def _cancel_all(self, found: Iterable[Job]) -> Sequence[str]:
         """Cancel those of the jobs that are not over and were not asked to stop before; return them."""

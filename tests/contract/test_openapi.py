@@ -63,8 +63,9 @@ def test_every_route_is_in_it_and_nothing_else() -> None:
     assert {operation.id for operation in openapi.OPERATIONS} == ours.keys()
 
 
-# The server's own history, which the contract has as history_v2.
+# The server's own history, which the contract has as history_v2, and lists of files that pages ask for.
 OF_THE_SERVER_ALONE = {("GET", f"{prefix}/history{path}") for prefix in ("", "/api") for path in ("", "/{prompt_id}")}
+OF_THE_SERVER_ALONE |= {("GET", "/internal/files/{directory_type}")}
 
 
 def test_what_passes_through_is_in_it() -> None:
