@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -78,6 +79,7 @@ class ComfyUIQueue:
         def put_and_tell(*args: Any, **kwargs: Any) -> Any:
             if self._restoring:
                 return put(*args, **kwargs)
+            args, kwargs = self._with_free_id(args, kwargs)
             prompt = _submitted(args[0] if args else kwargs.get("item"))
             if prompt is None:
                 return put(*args, **kwargs)
@@ -89,6 +91,18 @@ class ComfyUIQueue:
                 raise
 
         return put_and_tell
+
+    def _with_free_id(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of ``put`` with another id for a prompt whose id is that of one in the queue.
+
+        Requests are refused before; this is what another pack does. Two prompts of one id cannot be told apart.
+        """
+        item = args[0] if args else kwargs.get("item")
+        if not isinstance(item, tuple) or len(item) < 2 or self._listeners.is_free(_id_of(item)):
+            return args, kwargs
+        item = (item[0], str(uuid.uuid4()), *item[2:])
+        log.warning("A prompt came with the id of one that is in the queue. It is executed as %s.", item[1])
+        return ((item, *args[1:]), kwargs) if args else (args, {**kwargs, "item": item})
 
     def _get_of(self, get: Callable[..., Any]) -> Callable[..., Any]:
         def get_and_tell(*args: Any, **kwargs: Any) -> Any:

@@ -81,6 +81,9 @@ class QueueListener(Protocol):
     A prompt is submitted before it can start, and finished or dropped once. What a listener raises is logged.
     """
 
+    def is_free(self, prompt_id: str) -> bool:
+        """Whether a prompt may enter the queue under this id: none that is in it has the same."""
+
     def submitted(self, prompt: SubmittedPrompt) -> None:
         """The prompt is about to enter the queue."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .execution import FinishedPrompt, NodeProgress, QueueListener, QueueListing, SubmittedPrompt
@@ -27,6 +29,8 @@ class MemoryQueue:
 
     def submit(self, prompt: SubmittedPrompt) -> None:
         """Put a prompt into the queue."""
+        if not self._listeners.is_free(prompt.prompt_id):
+            prompt = replace(prompt, prompt_id=str(uuid.uuid4()))
         self._listeners.submitted(prompt)
         self.restore([prompt])
 

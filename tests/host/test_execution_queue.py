@@ -34,6 +34,9 @@ class Listener:
         self.prompts: list[SubmittedPrompt] = []
         self.results: list[FinishedPrompt] = []
 
+    def is_free(self, prompt_id: str) -> bool:
+        return True
+
     def submitted(self, prompt: SubmittedPrompt) -> None:
         self.prompts.append(prompt)
         self.told.append(("submitted", prompt.prompt_id))
