@@ -22,14 +22,15 @@ _BUSY_TIMEOUT_S = 10
 PATIENCE_S = 5.0  # how long a transaction waits for another process to let go of the store
 # SQLite itself waits this long, and the transaction then lets others of this process try, so that each of them waits
 # for its own time and none for all before it.
-_WRITER_TIMEOUT_S = 0.05
+_WRITER_TIMEOUT_MS = 50
 _POLL_S = 0.05
+_READ_ONLY = "readonly database"
 _TROUBLES = (
     ("is locked", "another process holds it"),
     ("disk is full", "the disk is full"),
     ("disk I/O error", "the disk cannot be read or written"),
     ("unable to open database file", "its file cannot be opened"),
-    ("readonly database", "its file cannot be written"),
+    (_READ_ONLY, "its file cannot be written"),
     ("disk image is malformed", "its file is damaged"),
     ("file is not a database", "its file is damaged"),
 )
@@ -42,6 +43,7 @@ _WRITER_PRAGMAS = (
     "synchronous = NORMAL",
     "cache_size = -65536",
     "temp_store = MEMORY",
+    f"busy_timeout = {_WRITER_TIMEOUT_MS}",
 )
 _READER_PRAGMAS = ("query_only = ON", "cache_size = -16384", "temp_store = MEMORY")
 
@@ -76,9 +78,8 @@ class Database:
         connections: list[aiosqlite.Connection] = []
         try:
             can_search = await asyncio.to_thread(_prepare, path)
-            connections.append(await _connect(path, _WRITER_PRAGMAS, _WRITER_TIMEOUT_S))
-            for _ in range(READERS):
-                connections.append(await _connect(path, _READER_PRAGMAS, _BUSY_TIMEOUT_S))
+            for pragmas in (_WRITER_PRAGMAS, *[_READER_PRAGMAS] * READERS):
+                connections.append(await _connect(path, pragmas))
         except BaseException as error:
             for connection in connections:
                 await connection.close()
@@ -100,7 +101,7 @@ class Database:
         """All rows of a query, on a reader."""
         reader = await self._idle.get()
         try:
-            with self._told():
+            with self._told(is_reading=True):
                 return cast("list[Row]", await reader.execute_fetchall(sql, parameters))
         finally:
             self._idle.put_nowait(reader)
@@ -164,15 +165,17 @@ class Database:
             await tx.execute("UPDATE job_search SET indexed_upto = indexed_upto")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, *, is_reading: bool = False) -> Iterator[None]:
         """Raise StoreBusyError for what is the store's state; sqlite3.ProgrammingError where it was closed under way.
 
-        aiosqlite tells the latter as ValueError.
+        aiosqlite tells the latter as ValueError. A reader that is made to write is a mistake of ours.
         """
         try:
             yield
         except sqlite3.Error as error:
-            if isinstance(error, StoreBusyError) or (busy := _as_busy(error)) is None:
+            if isinstance(error, StoreBusyError) or (is_reading and _READ_ONLY in str(error)):
+                raise
+            if (busy := _as_busy(error)) is None:
                 raise
             raise busy from error
         except ValueError as error:
@@ -259,8 +262,8 @@ def _prepare(path: Path) -> bool:
         return search_tables.make(conn)
 
 
-async def _connect(path: Path, pragmas: Sequence[str], timeout_s: float) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(path, isolation_level=None, timeout=timeout_s, cached_statements=256)
+async def _connect(path: Path, pragmas: Sequence[str]) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT_S, cached_statements=256)
     try:
         for pragma in pragmas:
             await connection.execute(f"PRAGMA {pragma}")

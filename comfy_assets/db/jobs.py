@@ -113,7 +113,10 @@ async def stored_ids(db: Database | Transaction, job_ids: Iterable[str]) -> dict
         " WHERE uuid IN (SELECT value FROM json_each(?1)) AND NOT EXISTS (SELECT 1 FROM jobs WHERE uuid = r.uuid)",
         (ids,),
     )
-    return {row[0]: StoredId(*row[:-1], bool(row[-1])) for row in rows}
+    return {
+        job_id: StoredId(job_id, owner, row_id, run, created_at, seat, bool(is_active))
+        for job_id, owner, row_id, run, created_at, seat, is_active in rows
+    }
 
 
 async def start(tx: Transaction, started: Sequence[tuple[str, int, int]]) -> None:
@@ -214,7 +217,7 @@ async def records_of(
     return [_record(row) for row in rows]
 
 
-async def active(db: Database) -> list[ActiveJob]:
+async def active(db: Database | Transaction) -> list[ActiveJob]:
     """The jobs that are not over, of all servers."""
     rows = await db.fetch_all(f"SELECT uuid, run, seat, status, interrupted FROM jobs WHERE {_ACTIVE}")
     return [

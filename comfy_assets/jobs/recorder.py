@@ -109,6 +109,7 @@ class JobRecorder:
         submission = _submission.get()
         self._redaction.learn(prompt.prompt_id, prompt.secrets)
         job = self.held.add(prompt.prompt_id, submission.owner)
+        event: JobEvent
         try:
             event = self._submitted(prompt, submission, job)
         except Exception as error:

@@ -354,9 +354,10 @@ async def test_an_orderly_stop_loses_no_job(make_library: Any, monkeypatch: pyte
     monkeypatch.setattr(intake, "IDLE_S", 60)
     library = await make_library()
     library.write("output/a.png", png())
-    library.services.outputs.take(FinishedPrompt(JOB, {"9": shown("a.png")}))
+    outputs = library.services.outputs
+    outputs.take(FinishedPrompt(JOB, {"9": shown("a.png")}))
     await asyncio.wait_for(library.services.stop(), 10)
-    library.services.outputs.take(FinishedPrompt(JOB, {"9": shown("a.png")}))  # nobody is there any more
+    outputs.take(FinishedPrompt(JOB, {"9": shown("a.png")}))  # nobody is there any more
     again = await make_library()
     assert await jobs(again) == {"a.png": JOB}
     await again.scan()
