@@ -34,6 +34,9 @@ class Listener:
         self.prompts: list[SubmittedPrompt] = []
         self.results: list[FinishedPrompt] = []
 
+    def is_free(self, prompt_id: str) -> bool:
+        return True
+
     def submitted(self, prompt: SubmittedPrompt) -> None:
         self.prompts.append(prompt)
         self.told.append(("submitted", prompt.prompt_id))
@@ -369,6 +372,18 @@ def test_many_are_cancelled_in_one_step(make: Callable[[], Driver]) -> None:
     assert driver.waiting() == []
     driver.submit("g")
     assert driver.waiting() == ["g"]
+
+
+@EVERY
+def test_many_that_wait_are_dropped_in_one_step(make: Callable[[], Driver]) -> None:
+    driver, listener = watched(make)
+    for number, prompt_id in enumerate("abcd"):
+        driver.submit(prompt_id, number)
+    driver.start()
+    del listener.told[:]
+    assert driver.queue.drop_many(["d", "a", "unknown", "b", "d"]) == ["d", "b"]
+    assert sorted(listener.told) == [("dropped", "b"), ("dropped", "d")]
+    assert (driver.running(), driver.waiting()) == (["a"], ["c"])
 
 
 @EVERY

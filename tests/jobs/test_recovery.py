@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.jobs import batches, recorder, service
+from comfy_assets_node.comfy_assets.errors import JobElsewhereError
+from comfy_assets_node.comfy_assets.jobs import batches, recorder, sweep
 from comfy_assets_node.comfy_assets.jobs.events import Dropped, Started, Submitted, encode
 
 FAILURE = {"status_str": "error", "completed": False, "messages": [["execution_error", {"exception_message": "no"}]]}
@@ -162,8 +163,9 @@ async def test_requests_to_one_server_do_not_cancel_what_waits_at_another(open_s
     first, second = await open_seat(), await open_seat()
     first.submit(A, 0)
     await first.states()
-    assert await second.services.jobs.cancel(A, "default") is False
-    assert await second.services.jobs.cancel_pending("default") == []
+    with pytest.raises(JobElsewhereError):
+        await second.services.jobs.cancel(A, "default")
+    assert await second.services.control.cancel_pending("default") == []
     assert await second.services.jobs.delete([A], "default") == []
     assert await first.states() == {A: "pending"}
     assert first.waiting() == [A]
@@ -326,7 +328,7 @@ async def test_a_journal_that_cannot_be_written_is_told_of_once(
 
 
 async def test_jobs_that_vanish_from_the_queue_are_cancelled(open_seat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "_SWEEP_S", 0.02)
+    monkeypatch.setattr(sweep, "SWEEP_S", 0.02)
     seat = await open_seat()
     seat.submit(A, 0)
     seat.submit(B, 1)
