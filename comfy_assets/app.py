@@ -214,11 +214,11 @@ class Services:
         waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue)
         await recovery.fill_history(self.db, self.host.execution)
         self._recorder.open(self.db, self.outputs)
-        self.jobs.start()
         await self._recorder.flush()
         for prompt in await recovery.unlinked(self.db):
             self.outputs.take(prompt)
         await self._put_back(waiting)
+        self.jobs.start()  # which ends jobs that are not in the queue, as some are until now
 
     async def _put_back(self, waiting: Sequence[JobRecord]) -> None:
         self._recorder.restored(waiting)

@@ -254,7 +254,10 @@ class ComfyUIQueue:
             return None
         with self._queue.mutex:
             finished = _finished(self._queue, args, kwargs)
-        return finished if finished is not None and self._ledger.end(item_id) is not None else None
+        if finished is None or self._ledger.end(item_id) is None:
+            return None
+        self._ledger.leave([finished.prompt_id])  # unless a pack took it from the queue past our ``get``, it has left
+        return finished
 
     def _let_go(self, item_id: Any) -> None:
         with self._queue.mutex:
