@@ -34,7 +34,7 @@ class FreeBody(msgspec.Struct, frozen=True):
     free_memory: bool = False
 
 
-@endpoint()
+@endpoint(needs_store=False)
 async def get_queue(call: Call[NoQuery]) -> dict[str, Any]:
     """What is executed and what waits (getQueueInfo)."""
     queue = await call.services.user_queue.show(call.user)
@@ -51,32 +51,32 @@ def _item(number: int, prompt: ShownPrompt) -> list[Any]:
     return [number, prompt.prompt_id, prompt.graph, prompt.targets, times]
 
 
-@endpoint()
+@endpoint(needs_store=False)
 async def manage_queue(call: Call[NoQuery]) -> dict[str, Any]:
     """Cancel jobs, or all that wait (manageQueue)."""
     body = await parse_body(QueueBody, call.request)
     answer: dict[str, Any] = {}
     if body.delete:
-        answer["deleted"] = await call.services.jobs.cancel_known(body.delete, call.user)
+        answer["deleted"] = await call.services.control.cancel_known(body.delete, call.user)
     if body.clear:
-        await call.services.jobs.cancel_pending(call.user)
+        await call.services.control.cancel_pending(call.user)
         answer["cleared"] = True
     return answer
 
 
-@endpoint()
+@endpoint(needs_store=False)
 async def interrupt(call: Call[NoQuery]) -> web.Response:
     """Cancel the job being executed, or else the next one (interruptJob)."""
     body = await parse_body(InterruptBody, call.request)
-    await call.services.jobs.interrupt(call.user, body.prompt_id or None)
+    await call.services.control.interrupt(call.user, body.prompt_id or None)
     return web.Response()
 
 
-@endpoint()
+@endpoint(needs_store=False)
 async def free_memory(call: Call[NoQuery]) -> web.Response:
     """Free memory once the job being executed has ended (freeMemory)."""
     body = await parse_body(FreeBody, call.request)
-    call.services.jobs.free(unload_models=body.unload_models, free_memory=body.free_memory)
+    call.services.control.free(unload_models=body.unload_models, free_memory=body.free_memory)
     return web.Response()
 
 

@@ -43,7 +43,7 @@ class StockInterruptBody(msgspec.Struct, frozen=True):
     prompt_id: str | None = None
 
 
-@endpoint(is_for_anybody=True)
+@endpoint(is_for_anybody=True, needs_store=False)
 async def _queue(call: Call[NoQuery]) -> dict[str, Any]:
     queue = await call.services.user_queue.show(call.user)
     return {
@@ -56,17 +56,17 @@ def _item(prompt: ShownPrompt) -> list[Any]:
     return [prompt.number, prompt.prompt_id, prompt.graph, prompt.extra_data, prompt.targets]
 
 
-@endpoint(is_for_anybody=True)
+@endpoint(is_for_anybody=True, needs_store=False)
 async def _change_queue(call: Call[NoQuery]) -> web.Response:
     body = await parse_body(StockQueueBody, call.request)
     if body.clear:
-        await call.services.jobs.cancel_pending(call.user)
+        await call.services.control.cancel_pending(call.user)
     if body.delete:
         await call.services.user_queue.drop(body.delete, call.user)
     return web.Response()
 
 
-@endpoint(is_for_anybody=True)
+@endpoint(is_for_anybody=True, needs_store=False)
 async def _interrupt(call: Call[NoQuery]) -> web.Response:
     body = await parse_body(StockInterruptBody, call.request)
     await call.services.user_queue.interrupt(call.user, body.prompt_id or None)
@@ -77,12 +77,12 @@ async def _interrupt(call: Call[NoQuery]) -> web.Response:
 async def _history(call: Call[StockHistory]) -> Mapping[str, msgspec.Raw]:
     limit = _MAX_ITEMS if call.query.max_items is None else min(call.query.max_items, _MAX_ITEMS)
     offset = call.query.offset if call.query.offset is not None and call.query.offset >= 0 else None
-    return await call.services.user_queue.history(call.user, limit, offset)
+    return await call.services.user_history.page(call.user, limit, offset)
 
 
 @endpoint(is_for_anybody=True)
 async def _history_entry(call: Call[NoQuery]) -> Mapping[str, msgspec.Raw]:
-    return await call.services.user_queue.history_of(call.user, call.request.path.rpartition("/")[2])
+    return await call.services.user_history.single(call.user, call.request.path.rpartition("/")[2])
 
 
 def _shared(operation: Operation) -> PassageHandler:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -72,14 +72,18 @@ class OutputIntake:
         read_files: bool,
         jobs_recorded: Callable[[], Awaitable[None]],
         shared: bool = False,
+        settled: Callable[[Iterable[str]], None] = lambda _: None,
     ) -> None:
         """For the running event loop. Without ``read_files`` a later run has to read what is listed.
 
         Where several users share the host, what a job writes is its owner's, or everybody's if outputs are ``shared``.
-        ``jobs_recorded`` waits until the prompts told of so far have their rows, to which outputs are linked.
+        ``jobs_recorded`` waits until the prompts told of so far have their rows, to which outputs are linked;
+        ``settled`` is called with the ids of prompts of which nothing is left to be taken, or that failed.
         """
         self._db = db
         self._jobs_recorded = jobs_recorded
+        self._settled = settled
+        self._left: Counter[str] = Counter()  # files of each prompt that are not done with
         self._host = host
         self._read_files = read_files
         self._is_private = host.is_multi_user() and not shared
@@ -89,7 +93,7 @@ class OutputIntake:
         self._waiting: deque[tuple[str, Shown]] = deque()
         self._is_awake = False
         self._token = CancelToken()
-        self._closing = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._is_closed = False
         self._draining: asyncio.Task[None] | None = None
 
@@ -111,16 +115,25 @@ class OutputIntake:
         """Take what a prompt has written. Safe from any thread; returns at once."""
         found = shown_files(prompt.outputs)
         if not found or self._token.is_cancelled:
+            self._call(self._settled, [prompt.prompt_id])
             return
         with self._lock:
             room = _MAX_WAITING - len(self._waiting)
             self._waiting.extend((prompt.prompt_id, shown) for shown in found[:room])
+            self._left[prompt.prompt_id] += len(found[:room])
             wake, self._is_awake = not self._is_awake, True
         if len(found) > room:
             log.warning("Prompts finish faster than what they write can be recorded; the next scan will find the rest.")
         if wake:
-            with suppress(RuntimeError):  # the loop has been closed
-                self._loop.call_soon_threadsafe(self._start)
+            self._call(self._start)
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop has been closed
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def hurry(self) -> None:
+        """Do not wait for more prompts to finish."""
+        self._hurried.set()
 
     async def settled(self) -> None:
         """Wait until all that was taken so far has been recorded."""
@@ -135,10 +148,10 @@ class OutputIntake:
     async def close(self) -> None:
         """Record what has been taken, without reading it, and take nothing more."""
         self.cancel()
-        self._closing.set()
         if self._giving is not None:
             self._giving.cancel()
             await asyncio.wait([self._giving])
+        self.hurry()
         await self.settled()
         self._is_closed = True
 
@@ -161,11 +174,25 @@ class OutputIntake:
         while True:
             with suppress(asyncio.TimeoutError):
                 pause = BUSY_S if self._host.is_executing() else IDLE_S
-                await asyncio.wait_for(self._closing.wait(), pause)
+                await asyncio.wait_for(self._hurried.wait(), pause)
+            if not self._token.is_cancelled:
+                self._hurried.clear()
             batch = self._next_batch()
             if not batch:
                 return
-            await self._take_in(batch)
+            try:
+                await self._take_in(batch)
+            finally:
+                self._done_with(batch)
+
+    def _done_with(self, batch: Iterable[tuple[str, Shown]]) -> None:
+        """Say of which prompts nothing is left to be taken."""
+        with self._lock:
+            self._left.subtract(Counter(prompt_id for prompt_id, _ in batch))
+            done = [prompt_id for prompt_id, count in self._left.items() if count <= 0]
+            for prompt_id in done:
+                del self._left[prompt_id]
+        self._settled(done)
 
     def _next_batch(self) -> list[tuple[str, Shown]]:
         with self._lock:

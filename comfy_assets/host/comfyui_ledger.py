@@ -48,6 +48,11 @@ class Ledger:
             self._entering[prompt_id] = (graph, self._removals)
             return True
 
+    def is_entering(self, prompt_id: str) -> bool:
+        """Whether the prompt is about to enter the queue."""
+        with self._changed:
+            return prompt_id in self._entering
+
     def entered(self, prompt_id: str) -> bool:
         """Note that the prompt has entered the queue; return whether prompts were removed in the meantime."""
         with self._changed:

@@ -11,6 +11,7 @@ import inspect
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -106,6 +107,9 @@ class ComfyUIQueue:
 
     def _put_of(self, put: Callable[..., Any]) -> Callable[..., Any]:
         def put_and_tell(*args: Any, **kwargs: Any) -> Any:
+            if self._ledger.is_entering(_id_of(args[0] if args else kwargs.get("item"))):
+                return put(*args, **kwargs)  # it has been told, or is one of an earlier run
+            args, kwargs = self._with_free_id(args, kwargs)
             prompt = _submitted(args[0] if args else kwargs.get("item"))
             if prompt is None or not self._ledger.enter(prompt.prompt_id, prompt.graph):
                 return put(*args, **kwargs)
@@ -125,6 +129,18 @@ class ComfyUIQueue:
         finally:
             if self._ledger.entered(prompt_id):
                 self._tell_dropped()
+
+    def _with_free_id(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of ``put`` with another id for a prompt whose id is that of one in the queue.
+
+        Requests are refused before; this is what another pack does. Two prompts of one id cannot be told apart.
+        """
+        item = args[0] if args else kwargs.get("item")
+        if not isinstance(item, tuple) or len(item) < 2 or self._listeners.is_free(_id_of(item)):
+            return args, kwargs
+        item = (item[0], str(uuid.uuid4()), *item[2:])
+        log.warning("A prompt came with the id of one that is in the queue. It is executed as %s.", item[1])
+        return ((item, *args[1:]), kwargs) if args else (args, {**kwargs, "item": item})
 
     def restore(self, prompts: Iterable[SubmittedPrompt]) -> list[str]:
         checked = self._check(list(prompts))
@@ -236,7 +252,10 @@ class ComfyUIQueue:
             return None
         with self._queue.mutex:
             finished = _finished(self._queue, args, kwargs)
-        return finished if finished is not None and self._ledger.end(item_id) is not None else None
+        if finished is None or self._ledger.end(item_id) is None:
+            return None
+        self._ledger.leave([finished.prompt_id])  # unless a pack took it from the queue past our ``get``, it has left
+        return finished
 
     def _let_go(self, item_id: Any) -> None:
         with self._queue.mutex:
@@ -285,6 +304,11 @@ class ComfyUIQueue:
         wanted = dict.fromkeys(prompt_ids)
         found = self._take_out(wanted)  # first: what begins in the meantime is executed by now
         found |= {prompt_id for prompt_id in self._running_ids() if prompt_id in wanted and self._stop(prompt_id)}
+        return [prompt_id for prompt_id in wanted if prompt_id in found]
+
+    def drop_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        wanted = dict.fromkeys(prompt_ids)
+        found = self._take_out(wanted)
         return [prompt_id for prompt_id in wanted if prompt_id in found]
 
     def _take_out(self, wanted: Mapping[str, None]) -> set[str]:
@@ -469,7 +493,7 @@ def _submitted(item: Any) -> SubmittedPrompt | None:
             graph=graph,
             extra_data={**extra_data, **dict.fromkeys(credentials, REDACTED)},
             outputs=outputs,
-            secrets=frozenset(filter(None, texts_in(credentials))),
+            secrets=frozenset(filter(None, texts_in(credentials))) if credentials else frozenset(),
         )
     except (TypeError, ValueError):
         log.exception("A prompt in the queue could not be recognized")

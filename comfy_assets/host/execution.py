@@ -66,6 +66,9 @@ class QueueListener(Protocol):
     A prompt is submitted before it can start, and finished or dropped once. What a listener raises is logged.
     """
 
+    def is_free(self, prompt_id: str) -> bool:
+        """Whether a prompt may enter the queue under this id: none that is in it has the same."""
+
     def submitted(self, prompt: SubmittedPrompt) -> None:
         """The prompt is about to enter the queue."""
 
@@ -113,6 +116,9 @@ class ExecutionQueue(Protocol):
 
     def cancel_many(self, prompt_ids: Iterable[str]) -> list[str]:
         """Cancel the prompts, those that wait in one step; return those that were there."""
+
+    def drop_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        """Drop those of the prompts that wait, in one step; return them."""
 
     def restore(self, prompts: Iterable[SubmittedPrompt]) -> list[str]:
         """Put prompts of an earlier run back, under their ids and numbers; return the ids of those refused.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .execution import FinishedPrompt, NodeProgress, QueueListener, QueueListing, SubmittedPrompt
@@ -32,6 +34,8 @@ class MemoryQueue:
 
     def submit(self, prompt: SubmittedPrompt) -> None:
         """Put a prompt into the queue."""
+        if not self._listeners.is_free(prompt.prompt_id):
+            prompt = replace(prompt, prompt_id=str(uuid.uuid4()))
         self._listeners.submitted(prompt)
         self._insert(prompt)
 
@@ -78,6 +82,12 @@ class MemoryQueue:
                 self._listeners.interrupting(self.running.prompt_id)
                 self.interrupted.append(self.running.prompt_id)
                 found.add(self.running.prompt_id)
+        return [prompt_id for prompt_id in wanted if prompt_id in found]
+
+    def drop_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        wanted = list(dict.fromkeys(prompt_ids))
+        with self._lock:
+            found = self._drop(set(wanted))
         return [prompt_id for prompt_id in wanted if prompt_id in found]
 
     def clear(self) -> list[str]:

@@ -11,12 +11,31 @@ from ..db import jobs
 from ..db.connection import Database
 from ..models import JobRecord
 from . import json_text
+from .recorder import JobRecorder
 from .recovery import history_entry
 
 _MAX_BYTES = 64 << 20  # of stored JSON text in one history
 _CHUNK = 100
 
 Entries = dict[str, msgspec.Raw]
+
+
+class UserHistory:
+    """The executed jobs that a user may see."""
+
+    def __init__(self, db: Database, recorder: JobRecorder) -> None:
+        self._db = db
+        self._recorder = recorder
+
+    async def page(self, owner: str, limit: int, offset: int | None) -> Entries:
+        """Return some of them; see ``page``."""
+        await self._recorder.flush()
+        return await page(self._db, owner, limit, offset)
+
+    async def single(self, owner: str, job_id: str) -> Entries:
+        """Return the job of this id, if it is one of them."""
+        await self._recorder.flush()
+        return await single(self._db, owner, job_id)
 
 
 async def page(db: Database, owner: str, limit: int, offset: int | None) -> Entries:

@@ -7,24 +7,36 @@ ComfyUI's own queue is stood in for by one with the same methods and signatures,
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.credentials import REDACTED
+from comfy_assets_node.comfy_assets.host.comfyui_checks import PromptChecks
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodeProgress, SubmittedPrompt
 from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
-from comfy_assets_node.comfy_assets.host.prompt_checks import unchecked
+from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
+from comfy_assets_node.comfy_assets.host.standalone.image_nodes import register_image_nodes
+from comfy_assets_node.comfy_assets.host.standalone.nodes import NodeRegistry
 from comfy_assets_node.comfy_assets.host.standalone.queue import Outcome, PromptQueue, QueuedPrompt, RunningPrompt
+from comfy_assets_node.comfy_assets.host.standalone.validation import checks_of
+from comfy_assets_node.comfy_assets.jobs.failures import failure_of
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue, OldQueue
 
-GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {"width": 1}}, "2": {"class_type": "SaveImage", "inputs": {}}}
+GRAPH: dict[str, Any] = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}},
+}
+NODES = {"EmptyImage": object, "SaveImage": object}
 SHOWN = {"images": [{"filename": "a.png", "subfolder": "", "type": "output"}]}
 SUCCESS = {"status_str": "success", "completed": True, "messages": []}
 Told = tuple[Any, ...]
+NESTED: Any = json.loads("[" * 101 + "]" * 101)
 
 
 class Listener:
@@ -34,6 +46,9 @@ class Listener:
         self.told: list[Told] = []
         self.prompts: list[SubmittedPrompt] = []
         self.results: list[FinishedPrompt] = []
+
+    def is_free(self, prompt_id: str) -> bool:
+        return True
 
     def submitted(self, prompt: SubmittedPrompt) -> None:
         self.prompts.append(prompt)
@@ -126,6 +141,7 @@ class Driver:
 class MemoryDriver(Driver):
     def __init__(self) -> None:
         self.queue = MemoryQueue()
+        self.queue.is_known = NODES.__contains__
 
     def submit(self, prompt_id: str, number: float = 0) -> None:
         self.queue.submit(SubmittedPrompt(number, prompt_id, GRAPH, {}, ["2"]))
@@ -152,7 +168,9 @@ class MemoryDriver(Driver):
 class StandaloneDriver(Driver):
     def __init__(self) -> None:
         self.changes = itertools.count()
-        self.queue = PromptQueue(lambda: next(self.changes) and None)
+        nodes = NodeRegistry(BaseFolders(Path("nowhere"), ()))
+        register_image_nodes(nodes)
+        self.queue = PromptQueue(lambda: next(self.changes) and None, checks_of(nodes))
         self._running: RunningPrompt | None = None
 
     def submit(self, prompt_id: str, number: float = 0) -> None:
@@ -187,7 +205,9 @@ class ComfyUIDriver(Driver):
         self.interrupts: list[int] = []
         self.told_after: list[tuple[str, list[str]]] = []
         self.registry: Registry | None = None
-        self.check = unchecked
+        self.check = PromptChecks(
+            lambda: NODES, lambda _, graph, outputs: (True, None, outputs, {}), lambda graph: None
+        )
         self.queue = ComfyUIQueue(
             self.server,
             lambda: self.interrupts.append(1),
@@ -373,6 +393,18 @@ def test_many_are_cancelled_in_one_step(make: Callable[[], Driver]) -> None:
 
 
 @EVERY
+def test_many_that_wait_are_dropped_in_one_step(make: Callable[[], Driver]) -> None:
+    driver, listener = watched(make)
+    for number, prompt_id in enumerate("abcd"):
+        driver.submit(prompt_id, number)
+    driver.start()
+    del listener.told[:]
+    assert driver.queue.drop_many(["d", "a", "unknown", "b", "d"]) == ["d", "b"]
+    assert sorted(listener.told) == [("dropped", "b"), ("dropped", "d")]
+    assert (driver.running(), driver.waiting()) == (["a"], ["c"])
+
+
+@EVERY
 def test_restore_keeps_ids_and_order_and_tells_nobody(make: Callable[[], Driver]) -> None:
     driver, listener = watched(make)
     extra = {"client_id": "page", "api_key_comfy_org": REDACTED, "create_time": 5}
@@ -387,6 +419,42 @@ def test_restore_keeps_ids_and_order_and_tells_nobody(make: Callable[[], Driver]
     assert driver.start() == "first"
     driver.finish()
     assert listener.told == [("started", "first"), ("finished", "first")]
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("change", "kind", "node"),
+    [
+        ({"9": {"class_type": "Gone", "inputs": {}}}, "MissingNodeType", ("9", "Gone")),
+        ({"1": {"inputs": {}}}, "MissingNodeType", ("1", "")),
+        ({"1": {"class_type": ["EmptyImage"], "inputs": {}}}, "MissingNodeType", ("1", "")),
+        ({"1": None}, "MissingNodeType", ("1", "")),
+        ({"7": {"class_type": "SaveImage", "inputs": {"x": NESTED}}}, "PromptTooDeep", ("7", "SaveImage")),
+    ],
+)
+def test_what_cannot_be_executed_any_more_does_not_return(
+    make: Callable[[], Driver], change: Any, kind: str, node: tuple[str, str]
+) -> None:
+    driver, listener = watched(make)
+    extra = {"create_time": 5}
+    graphs = {"a": GRAPH, "bad": {**GRAPH, **change}, "b": GRAPH}
+    prompts = [SubmittedPrompt(n, name, graph, extra, ["2"]) for n, (name, graph) in enumerate(graphs.items())]
+    assert driver.queue.restore(prompts) == ["bad"]
+    assert listener.told == [("finished", "bad")]
+    assert driver.waiting() == ["a", "b"]
+    (finished,) = listener.results
+    error = failure_of(finished).error
+    assert error is not None
+    assert (error["exception_type"], error["node_id"], error["node_type"]) == (kind, *node)
+    assert node[0] in error["exception_message"] and finished.outputs == {}
+
+
+@EVERY
+def test_extra_data_that_is_nested_too_deeply_does_not_return(make: Callable[[], Driver]) -> None:
+    driver, listener = watched(make)
+    assert driver.queue.restore([SubmittedPrompt(0, "bad", GRAPH, {"x": NESTED}, ["2"])]) == ["bad"]
+    assert driver.waiting() == []
+    assert listener.told == [("finished", "bad")]
 
 
 @pytest.mark.parametrize("numbers", [[0, 1, 7], [3.5, -9], [7, float("inf"), float("-inf"), 1e300]])

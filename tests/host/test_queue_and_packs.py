@@ -30,6 +30,9 @@ class Listener:
         self.told: list[Told] = []
         self.results: dict[str, FinishedPrompt] = {}
 
+    def is_free(self, prompt_id: str) -> bool:
+        return True
+
     def submitted(self, prompt: SubmittedPrompt) -> None:
         self.told.append(("submitted", prompt.prompt_id))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...credentials import REDACTED, rebuilt, redactor
@@ -114,12 +115,16 @@ class PromptQueue:
     def watch(self, listener: QueueListener) -> None:
         self._listeners.add(listener)
 
-    def put(self, prompt: QueuedPrompt) -> None:
+    def put(self, prompt: QueuedPrompt) -> QueuedPrompt:
+        """Put a prompt into the queue; answers it, with another id if its own is that of one in the queue."""
+        if not self._listeners.is_free(prompt.prompt_id):
+            prompt = replace(prompt, prompt_id=str(uuid.uuid4()))
         self._listeners.submitted(prompt.as_submitted())
         with self._ready:
             heapq.heappush(self._waiting, (prompt.number, next(self._arrival), prompt))
             self._ready.notify()
         self._on_change()
+        return prompt
 
     def take(self, free_memory: Callable[[], None]) -> RunningPrompt | None:
         """Wait for the next prompt and mark it as running. None when the queue has been closed.
@@ -195,12 +200,13 @@ class PromptQueue:
         self._tell_dropped([prompt_id for prompt_id in wanted if prompt_id in found and prompt_id != running])
         return [prompt_id for prompt_id in wanted if prompt_id in found]
 
-    def delete(self, prompt_ids: Iterable[str]) -> bool:
-        """Take prompts that wait out of the queue. Whether there were any."""
+    def drop_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        wanted = list(dict.fromkeys(prompt_ids))
         with self._ready:
-            dropped = self._take_out(prompt_ids)
-        self._tell_dropped(sorted(dropped))
-        return bool(dropped)
+            found = self._take_out(wanted)
+        dropped = [prompt_id for prompt_id in wanted if prompt_id in found]
+        self._tell_dropped(dropped)
+        return dropped
 
     def _take_out(self, prompt_ids: Iterable[str]) -> set[str]:
         """Take prompts that wait out of the queue, with the lock held; return which there were."""

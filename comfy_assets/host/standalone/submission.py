@@ -44,8 +44,9 @@ class Submission:
         if verdict.error is not None:
             return _refuse(verdict.error, verdict.node_errors)
         prompt_id = prompt_id or str(uuid.uuid4())
-        self._queue.put(QueuedPrompt(number, prompt_id, verdict.graph, extra_data, verdict.outputs, secrets))
-        return json_answer({"prompt_id": prompt_id, "number": number, "node_errors": verdict.node_errors})
+        prompt = QueuedPrompt(number, prompt_id, verdict.graph, extra_data, verdict.outputs, secrets)
+        queued = self._queue.put(prompt)
+        return json_answer({"prompt_id": queued.prompt_id, "number": number, "node_errors": verdict.node_errors})
 
     def _number(self, body: Mapping[str, Any]) -> float:
         """The place in the queue: as the client wants it, or behind (``front``: before) everything."""
