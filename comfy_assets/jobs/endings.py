@@ -26,14 +26,14 @@ def ended(prompt: FinishedPrompt, redact: Redact, *, was_interrupted: bool) -> E
     """The end of a prompt that was executed. Raises whatever the values raise that it has shown."""
     status, told = _outcome(prompt, was_interrupted=was_interrupted)
     parts = {"outputs": prompt.outputs, "meta": prompt.meta, "status": prompt.status}
-    recorded = json_text.record(redacted(parts, redact))
+    recorded = json_text.record(redact(parts))
     result, problem = recorded.text, _problem(recorded.notes)
     if len(result) > _MAX_RESULT:
         problem = f"The outputs could not be recorded: they take {len(result):,} characters."
         result = batches.NOTHING
     error = None
     if status == FAILED and told is not None:
-        error = json_text.encode({name: redacted(value, redact) for name, value in told.items()})
+        error = json_text.encode({name: redact(value) for name, value in told.items()})
     return Ended(prompt.prompt_id, now_ms(), status, result, error, problem=problem)
 
 
@@ -62,14 +62,6 @@ def has_files(outputs: Mapping[str, Any]) -> bool:
         return bool(shown_files(outputs))
     except Exception:  # noqa: BLE001 - foreign values
         return False
-
-
-def redacted(value: Any, redact: Redact) -> Any:
-    """The value without credentials; first brought into the form of JSON where it goes too deep for that."""
-    try:
-        return redact(value)
-    except RecursionError:
-        return redact(json_text.read(json_text.encode(value), dict[str, Any]))
 
 
 def _outcome(prompt: FinishedPrompt, *, was_interrupted: bool) -> tuple[int, Mapping[str, Any] | None]:

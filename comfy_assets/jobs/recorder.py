@@ -28,7 +28,7 @@ from ..db.jobs import ActiveJob
 from ..host.execution import FinishedPrompt, SubmittedPrompt
 from ..models import JobRecord
 from . import batches, json_text
-from .endings import ended, ended_without_outputs, presumed_end, redacted
+from .endings import ended, ended_without_outputs, presumed_end
 from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted, encode
 from .held import HeldJob, HeldJobs
 from .journal import Journal
@@ -156,7 +156,7 @@ class JobRecorder:
 
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
         job_id, run = self._known(prompt_id)
-        text = json_text.encode(redacted({node_id: output}, self._redaction.of(prompt_id)))
+        text = json_text.encode(self._redaction.of(prompt_id)({node_id: output}))
         if len(text) <= _MAX_SHOWN:  # what is larger comes with the end
             self._hand_over(Shown(job_id, now_ms(), text, run))
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import folders
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run
+from comfy_assets_node.comfy_assets.host.standalone.queue import QueuedPrompt
+from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
 from comfy_assets_node.comfy_assets.plugin import attach
 
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 2, "height": 2, "batch_size": 1, "color": 0}}
@@ -219,6 +222,42 @@ async def test_nobody_ends_others_jobs(shared: Shared, queue: str, body: dict[st
     assert await ann.states() == {running: "in_progress", anns: "pending"}
     shared.release()
     await ann.state(anns, "completed")
+
+
+@QUEUES
+async def test_clearing_many_beside_anothers_holds_nobody_up(shared: Shared, queue: str) -> None:
+    ann, bob = shared.ann, shared.bob
+    running = await ann.submit("running", held=True)
+    await ann.state(running, "in_progress")
+    mine: dict[str, list[str]] = {ann.name: [], bob.name: []}
+    for number in range(1000):
+        for user in (ann, bob):
+            with submitting(Submission(user.name)):
+                prompt_id = str(uuid.uuid4())
+                prompt = QueuedPrompt(number + 1, prompt_id, graph("x"), {}, ("2",))
+                shared.host.execution.put(prompt)
+                mine[user.name].append(prompt_id)
+    worst, done = 0.0, asyncio.Event()
+
+    async def watch() -> None:
+        nonlocal worst
+        while not done.is_set():
+            began = time.monotonic()
+            await asyncio.sleep(0.001)
+            worst = max(worst, time.monotonic() - began)
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0.01)
+    began = time.monotonic()
+    assert await post(bob, queue, {"clear": True}) == 200
+    took = time.monotonic() - began
+    done.set()
+    await watching
+    left = [prompt.prompt_id for prompt in shared.host.execution.listing().pending]
+    assert left == mine[ann.name]
+    assert took < 1 and worst < 0.25  # in the time that one by one takes, each would go through the whole queue
+    assert await post(ann, queue, {"clear": True}) == 200
+    shared.release()
 
 
 @pytest.mark.parametrize("path", ["/interrupt", "/api/interrupt"])
