@@ -69,6 +69,8 @@ async def wrap_the_object(app):
             return
         before(*args, **kwargs)
         misbehave()
+        if mode[0] == "raise outside":
+            raise LookupError("a pack's own fault")
     queue.task_done = on_object
 server.app.on_startup.append(wrap_the_object)
 
@@ -184,7 +186,9 @@ def test_packs_that_hold_the_end_of_a_prompt_up_or_break_it(tmp_path: Path, star
     (tmp_path / "custom_nodes" / "odd.py").write_text(ODD)
     with start_comfyui(tmp_path) as server:
         server.wait_until_up()
-        for colour, mode in enumerate(["plain", "sleep", "wait for the loop", "raise", "swallow", "plain"]):
+        for colour, mode in enumerate(
+            ["plain", "sleep", "wait for the loop", "raise", "raise outside", "swallow", "plain"]
+        ):
             server.get(f"/odd/{mode.replace(' ', '%20')}")
             with asked_all_the_time(server) as taken:
                 job_ids = [submit(server, picture(10 * colour + number)) for number in range(2)]
