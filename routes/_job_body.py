@@ -149,8 +149,8 @@ def job_detail(record: JobRecord) -> JobDetailBody:
     return body
 
 
-def _extra_data(record: JobRecord) -> Raw:
-    return Raw(encode(extra_data(record)).encode())
+def _extra_data(record: JobRecord, *, with_workflow: bool = True) -> Raw:
+    return Raw(encode(extra_data(record, with_workflow=with_workflow)).encode())
 
 
 def _parts(record: JobRecord) -> dict[str, Raw]:
@@ -194,7 +194,7 @@ def history_entry(record: JobRecord) -> dict[str, Any]:
         "prompt": {
             "priority": job.number,
             "prompt_id": job.id,
-            "extra_data": extra_data(record, with_workflow=False),
+            "extra_data": _extra_data(record, with_workflow=False),
         },
         **_parts(record),
     }

@@ -169,6 +169,7 @@ class ComfyUIHost:
         deadline = asyncio.get_running_loop().time() + _LISTENING_TIMEOUT_S
         while not hasattr(self._server, "port") and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(_LISTENING_POLL_S)
+        self.execution.wrap_worker()  # all packs are loaded by now
         await plugin.on_serving()
 
 

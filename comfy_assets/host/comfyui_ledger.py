@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _INTERRUPT_S = 5.0  # how long the end of a prompt waits for an interrupt that another pack holds up
-_REMEMBERED = 1000  # ended item ids
+_REMEMBERED = 1000  # ended prompts
 
 Graph = Mapping[str, Any]
 
@@ -81,12 +81,22 @@ class Ledger:
                 del self._waiting[prompt_id]
             return gone
 
-    def start(self, item_id: int, prompt_id: str) -> None:
-        """Note that the current thread is about to execute the prompt."""
+    def start(self, item_id: int, prompt_id: str) -> bool:
+        """Note that the current thread is about to execute the prompt; return False if that is noted already."""
         with self._changed:
+            running = self._running.get(item_id)
+            if running is not None and running.prompt_id == prompt_id:
+                return False
             self._forget(prompt_id)
             self._over.pop(item_id, None)
             self._running[item_id] = Running(prompt_id, threading.get_ident())
+            return True
+
+    def started_here(self) -> set[int]:
+        """The prompts that are being executed since the current thread took them."""
+        thread = threading.get_ident()
+        with self._changed:
+            return {item_id for item_id, running in self._running.items() if running.thread == thread}
 
     def end(self, item_id: int) -> Running | None:
         """Note that the prompt ends, after any interrupt of it; return None if that was noted before."""
@@ -94,8 +104,6 @@ class Ledger:
             if item_id in self._over:
                 return None
             self._over[item_id] = None
-            if len(self._over) > _REMEMBERED:
-                del self._over[next(iter(self._over))]
             self._changed.wait_for(lambda: self._interrupts == 0, _INTERRUPT_S)
             return self._running.pop(item_id, None) or Running("")
 
@@ -130,11 +138,20 @@ class Ledger:
         """
         thread = threading.get_ident()
         with self._changed:
+            self._forget_ended(held)
             return [
                 item_id
                 for item_id, running in self._running.items()
                 if item_id not in held or (is_worker and running.thread == thread)
             ]
+
+    def _forget_ended(self, held: Collection[int]) -> None:
+        """Keep the latest ends, and those of prompts that the server still holds."""
+        if len(self._over) > 2 * _REMEMBERED:
+            older = list(self._over)[:-_REMEMBERED]
+            for item_id in older:
+                if item_id not in held:
+                    del self._over[item_id]
 
     def unknown(self, held: Iterable[int]) -> list[int]:
         """Those of the item ids that never started and did not end."""

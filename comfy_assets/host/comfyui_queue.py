@@ -67,7 +67,7 @@ class ComfyUIQueue:
         self._listeners = QueueListeners()
         self._ledger = Ledger()
         self._is_wrapped = False
-        self._replaced: frozenset[str] = frozenset()  # methods that another pack had replaced before
+        self._replaced: set[str] = set()  # methods that another pack had replaced before
         self._own: dict[str, Callable[..., Any]] = {}  # the methods of the queue as they are wrapped here
 
     def watch(self, listener: QueueListener) -> None:
@@ -79,19 +79,26 @@ class ComfyUIQueue:
         if self._is_wrapped:
             return
         self._is_wrapped = True
-        queue = self._queue
-        wrappers = {
-            "put": self._put_of,
-            "get": self._get_of,
-            "task_done": self._task_done_of,
-            "delete_queue_item": self._removing,
-            "wipe_queue": self._removing,
-        }
-        for name, wrapper in wrappers.items():
-            self._own[name] = wrapper(_method_of(queue, name))
-        self._replaced = frozenset(wrappers.keys() & vars(queue).keys())
-        vars(queue).update(self._own)
+        self._wrap("put", self._put_of)
+        self._wrap("delete_queue_item", self._removing)
+        self._wrap("wipe_queue", self._removing)
+        self.wrap_worker()
         self._server.send_sync = self._send_sync_of(_method_of(self._server, "send_sync"))
+
+    def wrap_worker(self) -> None:
+        """Wrap the worker's methods, also around what other packs have put around ours, or in their place, since then.
+
+        What passes several of our functions is told once.
+        """
+        self._wrap("get", self._get_of)
+        self._wrap("task_done", self._task_done_of)
+
+    def _wrap(self, name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        if name in self._own and self._is_outermost(name):
+            return
+        if name in vars(self._queue):
+            self._replaced.add(name)
+        self._own[name] = vars(self._queue)[name] = wrapper(_method_of(self._queue, name))
 
     def _is_outermost(self, name: str) -> bool:
         """Whether no other pack has wrapped or replaced the queue's method since."""
@@ -182,11 +189,12 @@ class ComfyUIQueue:
             pause = _FIRST_PAUSE_S
             while True:
                 self._end_left_over()
+                before = self._ledger.started_here()
                 try:
                     taken = get(*args, **kwargs)
                 except Exception as error:  # the thread that executes prompts would end of it
                     log.exception("The server could not take a prompt from its queue")
-                    if not self._end_unreadable(error):
+                    if not self._end_unreadable(error, self._ledger.started_here() - before):
                         time.sleep(pause)
                         pause = min(2 * pause, _LONGEST_PAUSE_S)
                     continue
@@ -203,27 +211,31 @@ class ComfyUIQueue:
         except (TypeError, ValueError, LookupError):
             log.exception("A prompt that is about to be executed could not be recognized")
             return
-        self._ledger.start(item_id, prompt_id)
-        self._listeners.started(prompt_id)
+        if self._ledger.start(item_id, prompt_id):
+            self._listeners.started(prompt_id)
 
-    def _end_unreadable(self, error: Exception) -> bool:
-        """End the prompt that was being taken when the queue raised an error; return whether there was one."""
+    def _end_unreadable(self, error: Exception, started: Iterable[int]) -> bool:
+        """End the prompt that was being taken when the queue raised an error; return whether there was one.
+
+        ``started`` are those that one of our functions has given to another pack's, which failed.
+        """
         found = self._ledger.missing(self._present())
-        found.update(self._let_go_of_unstarted())
+        suspects = self._ledger.unknown(self._held())
+        if suspects:
+            time.sleep(_SETTLE_S)  # another worker may be about to start with it
+        ended = [item_id for item_id in started if self._ledger.end(item_id) is not None]
+        found.update(self._let_go_of([*self._ledger.unknown(suspects), *ended]))
         for prompt_id, graph in found.items():
             self._listeners.finished(failed(prompt_id, _unreadable(error, graph)))
         if found:
             self._announce_quietly()
         return bool(found)
 
-    def _let_go_of_unstarted(self) -> dict[str, Graph]:
-        """Remove prompts from those being executed that were not given to the worker."""
-        suspects = self._ledger.unknown(self._held())
-        if suspects:
-            time.sleep(_SETTLE_S)  # another worker may be about to start with it
+    def _let_go_of(self, item_ids: Iterable[int]) -> dict[str, Graph]:
+        """Remove prompts from those being executed; return them."""
         with self._queue.mutex:
             running = self._queue.currently_running
-            gone = [running.pop(item_id) for item_id in self._ledger.unknown(suspects) if item_id in running]
+            gone = [running.pop(item_id) for item_id in item_ids if item_id in running]
         return {prompt.prompt_id: prompt.graph for prompt in _all_submitted(gone)}
 
     # To the end.

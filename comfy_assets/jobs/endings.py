@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..models import CANCELLED, COMPLETED, FAILED
 from . import batches, json_text
 from .events import Ended
 from .failures import execution_error, failure_of
+from .json_text import FOREIGN, Recorded
 
 _MAX_RESULT = 64 << 20  # characters of JSON
 _NOT_TOLD = {
@@ -26,22 +28,23 @@ def ended(prompt: FinishedPrompt, redact: Redact, *, was_interrupted: bool) -> E
     """The end of a prompt that was executed. Raises whatever the values raise that it has shown."""
     status, told = _outcome(prompt, was_interrupted=was_interrupted)
     parts = {"outputs": prompt.outputs, "meta": prompt.meta, "status": prompt.status}
-    recorded = json_text.record(redact(parts))
-    result, problem = recorded.text, _problem(recorded.notes)
+    written = recorded(parts, redact)
+    result, problem = written.text, _problem(written.notes)
     if len(result) > _MAX_RESULT:
         problem = f"The outputs could not be recorded: they take {len(result):,} characters."
         result = batches.NOTHING
     error = None
     if status == FAILED and told is not None:
-        error = json_text.encode({name: redact(value) for name, value in told.items()})
+        texts = [f"{json_text.encode(name)}:{recorded(value, redact).text}" for name, value in told.items()]
+        error = f"{{{','.join(texts)}}}"
     return Ended(prompt.prompt_id, now_ms(), status, result, error, problem=problem)
 
 
-def ended_without_outputs(prompt: FinishedPrompt, reason: Exception, *, was_interrupted: bool) -> Ended:
+def ended_without_outputs(prompt: FinishedPrompt, reason: BaseException, *, was_interrupted: bool) -> Ended:
     """The same where values are such that they can be recorded in no form."""
     try:
         status, _ = _outcome(prompt, was_interrupted=was_interrupted)
-    except Exception:  # noqa: BLE001 - the server's own account of the end is what cannot be read
+    except FOREIGN:  # the server's own account of the end is what cannot be read
         status = CANCELLED if was_interrupted else FAILED
     error = json_text.encode(execution_error({})) if status == FAILED else None
     problem = f"The outputs could not be recorded: {type(reason).__name__}."
@@ -60,8 +63,17 @@ def has_files(outputs: Mapping[str, Any]) -> bool:
     """Whether a prompt has shown files that belong into the library."""
     try:
         return bool(shown_files(outputs))
-    except Exception:  # noqa: BLE001 - foreign values
+    except FOREIGN:
         return False
+
+
+def recorded(value: Any, redact: Redact) -> Recorded:
+    """The value as JSON, without credentials; brought into the form of JSON first where they are not found otherwise."""
+    try:
+        return json_text.record(redact(value))
+    except FOREIGN:
+        plain = json_text.record(value)
+        return Recorded(json_text.encode(redact(json.loads(plain.text))), plain.notes)
 
 
 def _outcome(prompt: FinishedPrompt, *, was_interrupted: bool) -> tuple[int, Mapping[str, Any] | None]:

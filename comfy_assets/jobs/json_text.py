@@ -32,6 +32,8 @@ _NOTES = {
 }
 _UNREADABLE = "objects that cannot be turned into text were left out"
 
+FOREIGN = (Exception, SystemExit)  # what the code of a value that is not ours may raise
+
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _strings = re.compile(_STRING, re.DOTALL)
@@ -57,7 +59,7 @@ def record(value: object) -> Recorded:
     """The same, and what is left out."""
     try:
         text = _encoder.encode(value)
-    except Exception:  # noqa: BLE001 - half characters, values in themselves, whatever an object's own code raises
+    except FOREIGN:  # half characters, values in themselves, whatever an object's own code raises
         return _Writer().write(value)
     return _Writer().write(value) if is_deeper(text, MAX_DEPTH) else Recorded(text.decode())
 
@@ -69,7 +71,7 @@ def as_in_pictures(value: Mapping[str, Any]) -> str:
     """
     try:
         return json.dumps(value, default=str)
-    except Exception:  # noqa: BLE001 - see ``record``
+    except FOREIGN:
         return encode(value)
 
 
@@ -209,8 +211,8 @@ class _Writer:
         """Write the item, or begin with it; whether it is a container that has been opened."""
         self._room -= 1
         try:
-            container = _opened(item)
-        except Exception:  # noqa: BLE001 - foreign code again
+            container = self._opened(item)
+        except FOREIGN:
             container = None
         if container is None:
             self._out.append(self._scalar(item))
@@ -249,32 +251,27 @@ class _Writer:
             text = f"[{type(item).__name__}]"
         return text
 
+    def _opened(self, item: object) -> _Container | None:
+        """The item as a container of JSON, or None where it is none."""
+        if isinstance(item, Mapping):
+            named = {self._name(key): value for key, value in item.items()}
+            marked = [(f"{json.dumps(name)}:", value) for name, value in named.items()]
+            return _Container(_separated(marked), "}", id(item))
+        if isinstance(item, (list, tuple, set, frozenset)):
+            return _Container(_separated([("", value) for value in item]), "]", id(item))
+        return None
+
+    def _name(self, key: object) -> str:
+        return self._text(None if isinstance(key, float) and not math.isfinite(key) else key)
+
 
 def text_of(item: object) -> str | None:
     """What ``str`` makes of the item, as valid Unicode; None where it raises."""
     try:
         return clean(str.__str__(item) if isinstance(item, str) else str(item)[:_MAX_TEXT])
-    except (Exception, SystemExit):  # noqa: BLE001 - the item's own code
+    except FOREIGN:
         return None
-
-
-def _opened(item: object) -> _Container | None:
-    """The item as a container of JSON, or None where it is none."""
-    if isinstance(item, Mapping):
-        named = {_name(key): value for key, value in item.items()}
-        marked = [(f"{json.dumps(name)}:", value) for name, value in named.items()]
-        return _Container(_separated(marked), "}", id(item))
-    if isinstance(item, (list, tuple, set, frozenset)):
-        return _Container(_separated([("", value) for value in item]), "]", id(item))
-    return None
 
 
 def _separated(members: list[tuple[str, object]]) -> Iterator[tuple[str, object]]:
     return ((f",{before}" if index else before, value) for index, (before, value) in enumerate(members))
-
-
-def _name(key: object) -> str:
-    if isinstance(key, float) and not math.isfinite(key):
-        key = None
-    text = text_of(key)
-    return f"[{type(key).__name__}]" if text is None else text

@@ -28,10 +28,11 @@ from ..db.jobs import ActiveJob
 from ..host.execution import FinishedPrompt, SubmittedPrompt
 from ..models import JobRecord
 from . import batches, json_text
-from .endings import ended, ended_without_outputs, presumed_end
+from .endings import ended, ended_without_outputs, presumed_end, recorded
 from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted, encode
 from .held import HeldJob, HeldJobs
 from .journal import Journal
+from .json_text import FOREIGN
 from .redaction import Redaction
 from .unsettled import Taker, Unsettled
 
@@ -113,7 +114,7 @@ class JobRecorder:
         event: JobEvent
         try:
             event = self._submitted(prompt, submission, job)
-        except Exception as error:
+        except FOREIGN as error:
             log.exception("What was submitted as %s could not be recorded", job.job_id)
             bare = Submitted(job.job_id, now_ms(), job.owner, 0.0, "{}", None, "{}", "[]", run=job.run)
             event = batches.without_content(bare, f"{type(error).__name__}.") or bare
@@ -138,7 +139,7 @@ class JobRecorder:
             number=_place(prompt.number),
             graph=json_text.as_in_pictures(redact(prompt.graph)),
             workflow=json_text.as_in_pictures(redact(workflow)) if workflow is not None else None,
-            extra_data=json_text.encode(redact(extra)),
+            extra_data=recorded(extra, redact).text,
             outputs=json_text.encode(list(prompt.outputs)),
             workflow_id=submission.workflow_id or (json_text.clean(own_id) if isinstance(own_id, str) else None),
             workflow_version_id=submission.workflow_version_id,
@@ -156,7 +157,7 @@ class JobRecorder:
 
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
         job_id, run = self._known(prompt_id)
-        text = json_text.encode(self._redaction.of(prompt_id)({node_id: output}))
+        text = recorded({node_id: output}, self._redaction.of(prompt_id)).text
         if len(text) <= _MAX_SHOWN:  # what is larger comes with the end
             self._hand_over(Shown(job_id, now_ms(), text, run))
 
@@ -176,7 +177,7 @@ class JobRecorder:
         was_interrupted = self.is_interrupted(prompt.prompt_id)
         try:
             end = ended(prompt, self._redaction.of(prompt.prompt_id), was_interrupted=was_interrupted)
-        except Exception as error:
+        except FOREIGN as error:
             log.exception("The outputs of the job %s could not be recorded", job_id)
             end = ended_without_outputs(prompt, error, was_interrupted=was_interrupted)
         self._hand_over(msgspec.structs.replace(end, id=job_id, run=run))

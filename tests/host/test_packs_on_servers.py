@@ -69,6 +69,8 @@ async def wrap_the_object(app):
             return
         before(*args, **kwargs)
         misbehave()
+        if mode[0] == "raise outside":
+            raise LookupError("a pack's own fault")
     queue.task_done = on_object
 server.app.on_startup.append(wrap_the_object)
 
@@ -89,6 +91,9 @@ async def put_deep(request):
 
 NODE_CLASS_MAPPINGS = {}
 """
+
+
+MODES = ("plain", "sleep", "wait for the loop", "raise", "raise outside", "swallow", "plain")
 
 
 def picture(colour: int, *, held: bool = False) -> dict[str, Any]:
@@ -184,7 +189,7 @@ def test_packs_that_hold_the_end_of_a_prompt_up_or_break_it(tmp_path: Path, star
     (tmp_path / "custom_nodes" / "odd.py").write_text(ODD)
     with start_comfyui(tmp_path) as server:
         server.wait_until_up()
-        for colour, mode in enumerate(["plain", "sleep", "wait for the loop", "raise", "swallow", "plain"]):
+        for colour, mode in enumerate(MODES):
             server.get(f"/odd/{mode.replace(' ', '%20')}")
             with asked_all_the_time(server) as taken:
                 job_ids = [submit(server, picture(10 * colour + number)) for number in range(2)]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets.host import comfyui_ledger
 from comfy_assets_node.comfy_assets.host.comfyui_checks import PromptChecks
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, SubmittedPrompt
@@ -492,6 +493,65 @@ def test_a_task_done_that_does_not_call_ours(
     assert bench.queue.snapshot().running == () and not bench.queue.is_executing()
     assert not bench.queue.cancel("c")
     assert not bench.flag.is_set()
+
+
+@KINDS
+def test_methods_that_are_replaced_before_the_server_serves(make_bench: MakeBench, kind: type[OldQueue]) -> None:
+    """Once all packs are loaded the worker's methods are wrapped again, so that we hear how prompts end."""
+    bench = make_bench(kind)
+    bench.watch()
+    get, put = bench.native.get, bench.native.put
+
+    def replaced(item_id: int, result: Any, status: Any, process_item: Any = None) -> None:
+        prompt = bench.native.currently_running.pop(item_id)
+        bench.native.history[prompt[1]] = result
+        if prompt[1] == "a":
+            raise LookupError("a pack's own fault")
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        taken = get(*args, **kwargs)
+        if taken is not None and taken[0][1] == "bad":
+            raise LookupError("a pack's own fault")
+        return taken
+
+    bench.native.task_done, bench.native.get = replaced, failing  # type: ignore[method-assign]
+    bench.native.put = lambda item: put(item)  # type: ignore[method-assign]
+    bench.queue.wrap_worker()
+    bench.queue.wrap_worker()
+    for number, prompt_id in enumerate(["a", "bad", "b"]):
+        bench.submit(prompt_id, number)
+    bench.start()
+    bench.until_over("a", "bad", "b")
+    assert bench.is_alive()
+    for prompt_id in ("a", "b", "bad"):
+        assert bench.listener.of(prompt_id) == ["submitted", "started", "finished"]
+    assert bench.listener.results["a"].status == {"status_str": "success", "completed": True, "messages": []}
+    assert bench.listener.results["b"].outputs == {"2": SHOWN}
+    assert "a pack's own fault" in bench.listener.error("bad")["exception_message"]
+    assert (bench.native.currently_running, bench.queue.is_executing()) == ({}, False)
+
+
+def test_a_prompt_that_the_server_holds_for_ever_stays_over(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comfyui_ledger, "_REMEMBERED", 5)
+    bench = make_bench()
+    before = bench.native.task_done
+
+    def forgetful(item_id: int, *args: Any, **kwargs: Any) -> None:
+        if item_id:
+            before(item_id, *args, **kwargs)
+
+    bench.native.task_done = forgetful  # type: ignore[method-assign]
+    bench.watch()
+    ids = [f"p{number}" for number in range(40)]
+    for number, prompt_id in enumerate(ids):
+        bench.submit(prompt_id, number)
+    bench.start()
+    bench.until_over(*ids)
+    bench.until(lambda: len(bench.native.currently_running) == 1)
+    assert bench.queue.snapshot().running == ()
+    assert not bench.queue.cancel("p0") and not bench.flag.is_set()
 
 
 def test_prompts_that_a_pack_executes_side_by_side_are_over_when_they_leave(make_bench: MakeBench) -> None:
