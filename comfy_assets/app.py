@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import AsyncExitStack
 from typing import Any, Generic, TypeVar
 
+from . import store_guard
 from .assets.editing import Editing
 from .assets.follow import Follower
 from .assets.gate import WorkGate
@@ -94,6 +95,7 @@ class Services:
     def __init__(self, host: Host, config: Config) -> None:
         self.host = host
         self.config = config
+        store_guard.protect(host.data_directory())
         self.feedback = FeedbackFile(host.data_directory())
         self._opened = asyncio.Event()
         self._problem: str | None = None
@@ -114,8 +116,9 @@ class Services:
 
     @property
     def problem(self) -> str | None:
-        """Why the store could not be opened, or None."""
-        return self._problem
+        """Why the store could not be opened or cannot be used any more, or None."""
+        db: Database | None = self._there.get("db")
+        return self._problem or (db.problem if db is not None else None)
 
     async def ready(self) -> None:
         """Wait until the store is open. Raises StoreUnavailableError when it could not be opened."""
@@ -223,3 +226,5 @@ class Services:
         await self._ends.aclose()
         await self._recorder.close()
         self._there.clear()
+        if self._problem is None:  # a server whose store could not be opened goes on
+            store_guard.release(self.host.data_directory())

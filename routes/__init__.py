@@ -19,6 +19,7 @@ from . import (
     queue,
     shares,
     stock,
+    store_files,
     system,
     tags,
     tasks,
@@ -47,6 +48,7 @@ ROUTES: list[_dispatch.Route] = [
 ]
 ROUTES += docs.routes_for(ROUTES)
 PASSAGES: list[_dispatch.Passage] = [
+    *store_files.PASSAGES,
     *prompts.PASSAGES,
     *history.PASSAGES,
     *workflow_files.PASSAGES,

@@ -17,6 +17,7 @@ from pathlib import Path
 from PIL import Image, ImageFile
 
 from ..errors import ImageTooLargeError, ImageUnreadableError
+from ..store_guard import check_found
 from ..tasks.cancel import CancelToken
 from .metadata_images import read_image
 
@@ -74,6 +75,7 @@ class PictureStream(io.BufferedReader):
     is_strict = False
 
     def __init__(self, path: Path | str, token: CancelToken) -> None:
+        check_found(str(path))
         super().__init__(io.FileIO(path))
         self._token = token
 

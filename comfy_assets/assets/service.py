@@ -15,6 +15,7 @@ from ..db.connection import Database
 from ..errors import AssetContentMissingError, AssetNotFoundError
 from ..host.base import Host
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
+from ..store_guard import is_protected
 from .identity import canonical_id
 from .roots import Roots, absolute
 from .search_index import SearchIndex
@@ -99,7 +100,7 @@ class AssetService:
         if Roots(self._host.folders()).place(absolute(path.parent)) is None:
             return False
         found = Path(extended(str(path)))
-        return found.is_file() and os.access(found, os.R_OK)
+        return found.is_file() and os.access(found, os.R_OK) and not is_protected(found)
 
     def _note_access(self, row_id: int) -> None:
         self._accessed[row_id] = now_ms()

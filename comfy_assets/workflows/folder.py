@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from ..assets import draft, placing
 from ..passing import passing_name
+from ..store_guard import check_found
 from .paths import is_workflow, key_of
 
 # Of a file that has just been changed another change may not show: file systems tell times to 2 s at the coarsest.
@@ -104,6 +105,7 @@ class Folder:
         before = self.stamp(path)
         if before is None or before.size > limit:
             return None
+        check_found(str(self._root / path))
         content = (self._root / path).read_bytes()
         if self.stamp(path) != before or len(content) != before.size:
             before = Stamp(len(content), UNSURE)
@@ -172,6 +174,7 @@ class Folder:
     def _holds(self, path: str, text: bytes) -> bool:
         """Whether a file has the text of this hash, at this moment. Raises OSError."""
         try:
+            check_found(str(self._root / path))
             return blake3((self._root / path).read_bytes()).digest() == text
         except FileNotFoundError:
             return False

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_process import JsonServer, standalone_command
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the tests' folders are no packages
+
+from server_process import JsonServer, standalone_command  # noqa: E402
 
 _CHILD = Path(__file__).with_name("reading_server_child.py")
 _PLAIN = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT count(*) FROM assets').fetchall(); c.close()"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...names import UnsafeName, folder_parts, relative_parts, split_annotation
+from ...store_guard import is_protected
 from .answers import Refusal
 from .folders import BaseFolders
 
@@ -24,7 +25,10 @@ def named_picture(folders: BaseFolders, reference: Any) -> Path:
     folder = folders.of_type(annotated or file_type or "output")
     if folder is None:
         raise UnsafeName("type must be input, output or temp")
-    return folder.joinpath(*folder_parts(subfolder), *relative_parts(bare))
+    path = folder.joinpath(*folder_parts(subfolder), *relative_parts(bare))
+    if is_protected(path):
+        raise UnsafeName("the file belongs to the library's store")
+    return path
 
 
 def masked(original: Path, mask: IO[bytes]) -> IO[bytes]:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from ...names import UnsafeName, folder_parts, relative_parts, split_annotation
+from ...store_guard import is_protected
 from .answers import Refusal
 from .folders import BaseFolders
 
@@ -37,7 +38,7 @@ class View:
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         path = self._path(request)
-        if not await asyncio.to_thread(path.is_file):
+        if not await asyncio.to_thread(_may_be_sent, path):
             raise Refusal("There is no such file.", status=404)
         preview, channel = request.query.get("preview"), request.query.get("channel", "")
         if preview is not None:
@@ -65,6 +66,10 @@ class View:
             return folder.joinpath(*subfolder, *relative_parts(name))
         except UnsafeName as error:
             raise Refusal(f"The file's name is refused: {error}.") from error
+
+
+def _may_be_sent(path: Path) -> bool:
+    return path.is_file() and not is_protected(path)
 
 
 def passive_type(name: str) -> str:
