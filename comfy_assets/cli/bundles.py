@@ -19,7 +19,7 @@ from ..workflows.exporting import Export, Exported, Wanted
 from ..workflows.files import WorkflowFiles
 from ..workflows.handing_over import find
 from ..workflows.service import WorkflowService
-from ..workflows.taking_over import Finding, Import, Imported, Outcome
+from ..workflows.taking_over import MAX_SIZE, Finding, Import, Imported, Outcome
 from .command import (
     PROBLEMS,
     Commands,
@@ -31,7 +31,9 @@ from .command import (
     existing_base,
     extra_folders,
     open_library,
+    print_some,
     shown,
+    size,
     written_size,
 )
 
@@ -59,6 +61,13 @@ def add_to(commands: Commands) -> None:
         "--unsafe-models",
         action="store_true",
         help="also take model files whose loading can run a program (.ckpt, .pt, .bin and the like)",
+    )
+    taking.add_argument(
+        "--max-size",
+        type=size,
+        default=MAX_SIZE,
+        metavar="SIZE",
+        help="refuse a bundle whose files have more bytes than this in all: 500MB, 20GB (default 100GB)",
     )
     for parser in (export, taking):
         add_extra_paths(parser)
@@ -110,8 +119,10 @@ def _service(library: Library) -> WorkflowService:
 
 
 def _print_exported(exported: Exported, out: Path) -> None:
-    for asset in exported.manifest.assets:
-        print(f"{'with bytes' if asset.member else 'named only':>10}  {asset.place}  {written_size(asset.size)}")
+    print_some(
+        f"{'with bytes' if asset.member else 'named only':>10}  {asset.place}  {written_size(asset.size)}"
+        for asset in exported.manifest.assets
+    )
     workflow = exported.manifest.workflow
     print(
         f"{workflow.name or _NO_NAME}, version {workflow.version},"
@@ -145,7 +156,7 @@ async def _run_import(base: Path, options: argparse.Namespace) -> Imported:
         done: list[Imported] = []
 
         async def work(task: Task) -> None:
-            taking = Import(library.db, library.host, _service(library), task.token, limit)
+            taking = Import(library.db, library.host, _service(library), task.token, limit, options.max_size)
             working = taking.run(options.bundle, options.user, unsafe_models=options.unsafe_models)
             done.append(await shown(working, lambda: _told(task, taking.progress)))
             task.result = {"workflow_id": done[0].workflow.id, **_outcomes(done[0])}
@@ -160,9 +171,7 @@ def _outcomes(imported: Imported) -> dict[str, int]:
 
 
 def _print_imported(imported: Imported) -> None:
-    for finding in imported.findings:
-        note = f" ({finding.note})" if finding.note else ""
-        print(f"{finding.outcome:>7}  {finding.asset.place}{note}")
+    print_some(map(_told_finding, sorted(imported.findings, key=_is_as_wanted)))
     count = _outcomes(imported)
     print(
         f"{counted(len(imported.findings), 'asset')}:"
@@ -170,6 +179,15 @@ def _print_imported(imported: Imported) -> None:
     )
     state = "saved as" if imported.is_new else "was there already:"
     print(f"{imported.workflow.name or _NO_NAME} {state} {imported.workflow.id}")
+
+
+def _is_as_wanted(finding: Finding) -> bool:
+    return finding.outcome != "missing" and finding.note is None
+
+
+def _told_finding(finding: Finding) -> str:
+    note = f" ({finding.note})" if finding.note else ""
+    return f"{finding.outcome:>7}  {finding.asset.place}{note}"
 
 
 def _imported_as_json(imported: Imported) -> dict[str, Any]:
