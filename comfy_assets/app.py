@@ -8,7 +8,7 @@ import sqlite3
 from contextlib import AsyncExitStack
 from typing import Any, Generic, TypeVar
 
-from . import store_guard
+from . import advisories, store_guard
 from .assets.editing import Editing
 from .assets.follow import Follower
 from .assets.gate import WorkGate
@@ -146,6 +146,9 @@ class Services:
             await self.stop()
         finally:
             self._opened.set()
+        if recover:
+            for warning in await asyncio.to_thread(advisories.warnings):
+                log.warning(warning)
 
     def _compose(self, db: Database) -> None:
         """Make the services, and note how they are ended, in the opposite order."""

@@ -106,7 +106,7 @@ async def _uploaded(request: web.Request, host: Host) -> list[Path]:
     """Where an upload would be written, and the picture that a mask belongs to."""
     try:
         form = await request.post()
-    except Exception:  # a body that is no form, in one of many ways: the host tells the client
+    except Exception:  # noqa: BLE001 - a body that is no form, in one of many ways: the host tells the client
         return []
     image = form.get("image")
     name = image.filename if isinstance(image, web.FileField) else ""
@@ -121,9 +121,7 @@ def _original(host: Host, text: Any) -> list[Path]:
         return []
     if not isinstance(reference, dict):
         return []
-    return _named(
-        host, reference.get("filename"), reference.get("subfolder") or "", reference.get("type") or "output"
-    )
+    return _named(host, reference.get("filename"), reference.get("subfolder") or "", reference.get("type") or "output")
 
 
 async def _of_user(request: web.Request, host: Host) -> list[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,6 +35,7 @@ from .command import (
     size,
     written_size,
 )
+from .terminal import complain, say
 
 _NO_NAME = "(without a name)"
 _IMPORT_MORE = (
@@ -78,12 +78,12 @@ def _export(options: argparse.Namespace) -> int:
     try:
         exported = asyncio.run(_run_export(existing_base(options), options))
     except (ChangedWhileReading, Cancelled) as error:
-        print(f"comfy-assets: {error}", file=sys.stderr)
+        complain(f"comfy-assets: {error}")
         return 1
     for problem in exported.problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        complain(f"left out: {problem}")
     if options.json:
-        print(json.dumps(_exported_as_json(exported, options.out)))
+        say(json.dumps(_exported_as_json(exported, options.out)))
     else:
         _print_exported(exported, options.out)
     return PROBLEMS if exported.problems else 0
@@ -124,7 +124,7 @@ def _print_exported(exported: Exported, out: Path) -> None:
         for asset in exported.manifest.assets
     )
     workflow = exported.manifest.workflow
-    print(
+    say(
         f"{workflow.name or _NO_NAME}, version {workflow.version},"
         f" and {counted(len(exported.manifest.assets), 'asset')} written to {out} ({written_size(out.stat().st_size)})"
     )
@@ -144,7 +144,7 @@ def _exported_as_json(exported: Exported, out: Path) -> dict[str, Any]:
 def _import(options: argparse.Namespace) -> int:
     imported = asyncio.run(_run_import(existing_base(options), options))
     if options.json:
-        print(json.dumps(_imported_as_json(imported)))
+        say(json.dumps(_imported_as_json(imported)))
     else:
         _print_imported(imported)
     return PROBLEMS if any(each.outcome == "missing" or each.note for each in imported.findings) else 0
@@ -173,12 +173,12 @@ def _outcomes(imported: Imported) -> dict[str, int]:
 def _print_imported(imported: Imported) -> None:
     print_some(map(_told_finding, sorted(imported.findings, key=_is_as_wanted)))
     count = _outcomes(imported)
-    print(
+    say(
         f"{counted(len(imported.findings), 'asset')}:"
         f" {count['have']} had, {count['added']} added, {count['missing']} missing"
     )
     state = "saved as" if imported.is_new else "was there already:"
-    print(f"{imported.workflow.name or _NO_NAME} {state} {imported.workflow.id}")
+    say(f"{imported.workflow.name or _NO_NAME} {state} {imported.workflow.id}")
 
 
 def _is_as_wanted(finding: Finding) -> bool:

@@ -22,6 +22,7 @@ from ..host.standalone.extra_paths import FILE_NAME, ExtraFolder, read_extra_fol
 from ..stored_tasks import StoredTasks
 from ..tasks.runner import TaskRunner
 from .progress_bar import ProgressBar
+from .terminal import say
 
 T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # not subscriptable at run time
@@ -159,7 +160,7 @@ def confirm(options: argparse.Namespace, question: str) -> None:
     """Ask the question unless --yes was given. Raises NotConfirmed for any answer but yes."""
     if options.yes:
         return
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    say(f"{question} [y/N] ", to=sys.stderr, end="")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotConfirmed(unasked=False)
 
@@ -187,7 +188,7 @@ def size(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,9})([kMGT]?B)", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text} is no size (500MB, 20GB)")
-    return int(match[1]) * 1000 ** _UNITS.index(match[2])
+    return int(int(match[1]) * 1000 ** _UNITS.index(match[2]))
 
 
 def print_some(lines: Iterable[str]) -> None:
@@ -195,11 +196,11 @@ def print_some(lines: Iterable[str]) -> None:
     rest = 0
     for number, line in enumerate(lines):
         if number < _MAX_LINES:
-            print(line)
+            say(line)
         else:
             rest += 1
     if rest:
-        print(f"… and {counted(rest, 'more line')}; --json has all of them")
+        say(f"… and {counted(rest, 'more line')}; --json has all of them")
 
 
 def written_size(count: int) -> str:

@@ -269,7 +269,7 @@ class Database:
 
 @dataclass
 class _Opened:
-    """The connections to a store, and its files as they were opened. ``changes`` counts rows that the writer changed."""
+    """The connections to a store, and its files as they were opened. ``changes`` counts rows the writer changed."""
 
     guard: sqlite3.Connection
     writer: aiosqlite.Connection

@@ -136,7 +136,7 @@ def _copy_into(copy: Path, path: Path) -> None:
 def _is_sound(copy: Path) -> bool:
     with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
         try:
-            return connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
         except sqlite3.DatabaseError:
             return False
 

@@ -626,8 +626,8 @@ def test_few_lines_are_printed_of_many_assets(bundle: Path, taker: Place) -> Non
 
     def change(manifest: Any, members: dict[str, bytes]) -> None:
         for number in range(1000):
-            asset = {"hash": hash_of(b"%d" % number), "size": 3, "name": "a.png", "kind": "input", "path": f"a/{number}.png"}
-            manifest["assets"].append(asset)
+            asset = {"hash": hash_of(b"%d" % number), "size": 3, "name": "a.png", "kind": "input"}
+            manifest["assets"].append({**asset, "path": f"a/{number}.png"})
 
     status, out, _ = taker.run("import", rebuilt(bundle, change))
     lines = out.splitlines()

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +20,13 @@ from comfy_assets_node.comfy_assets.errors import StoreUnavailableError
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows lets nobody remove a file that is open")
 
 # Another process: POSIX locks are those of a process.
-_OUTSIDE = "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nprint(c.execute(sys.argv[2]).fetchall())\nc.commit()\nc.close()\n"
+_OUTSIDE = """
+import sqlite3, sys
+c = sqlite3.connect(sys.argv[1])
+print(c.execute(sys.argv[2]).fetchall())
+c.commit()
+c.close()
+"""
 
 
 @pytest.fixture
@@ -114,9 +120,7 @@ async def test_noticed_without_a_write(db: Database, store: Path, monkeypatch: p
     assert await outside(store) == "[('a',)]"
 
 
-async def test_another_program_has_written_since(
-    db: Database, store: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_another_program_has_written_since(db: Database, store: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Neither history is thrown away: the store goes on with the other's, and this one is kept beside it."""
     await add(db, "checkpointed")
     lose_locks(store)
@@ -145,7 +149,7 @@ async def test_replaced_by_another_file(db: Database, store: Path, tmp_path: Pat
     await add(other, "of the backup")
     await other.close()
     backup.replace(store)
-    with pytest.raises(StoreUnavailableError, match="was replaced while the server ran.*Restart"):
+    with pytest.raises(StoreUnavailableError, match=r"was replaced while the server ran.*Restart"):
         await add(db, "lost?")
     with pytest.raises(StoreUnavailableError, match="Restart"):
         await db.fetch_all("SELECT 1")

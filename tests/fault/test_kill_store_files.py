@@ -15,10 +15,15 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # the tests' folders are no packages
 
-from server_process import JsonServer, standalone_command  # noqa: E402
+from server_process import JsonServer, standalone_command
 
 _CHILD = Path(__file__).with_name("reading_server_child.py")
-_PLAIN = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT count(*) FROM assets').fetchall(); c.close()"
+_PLAIN = """
+import sqlite3, sys
+c = sqlite3.connect(sys.argv[1])
+c.execute("SELECT count(*) FROM assets").fetchall()
+c.close()
+"""
 ROUNDS = 5
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9, and locks of another kind")
@@ -44,12 +49,8 @@ def names(base: Path) -> set[str]:
         return {row[0] for row in conn.execute("SELECT name FROM workflows")}
 
 
-@pytest.mark.parametrize(
-    ("interfere", "is_noticed"), [(our_command, False), (another_program, True), (somebody, True)]
-)
-def test_all_that_was_acknowledged_is_there(
-    tmp_path: Path, interfere: Callable[[Path], Any], is_noticed: bool
-) -> None:
+@pytest.mark.parametrize(("interfere", "is_noticed"), [(our_command, False), (another_program, True), (somebody, True)])
+def test_all_that_was_acknowledged_is_there(tmp_path: Path, interfere: Callable[[Path], Any], is_noticed: bool) -> None:
     for kind in ("models", "input", "output", "user"):
         (tmp_path / kind).mkdir()
     server = JsonServer(tmp_path, [sys.executable, str(_CHILD), "serve", "--own-page"])

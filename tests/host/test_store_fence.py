@@ -1,6 +1,6 @@
 """Nothing opens a file of the store, whatever link, name or operation leads to it; the server keeps its locks on it.
 
-A process that opens and closes a file loses its POSIX locks on it, so what is asked here is whether they are still held.
+A process that opens and closes a file loses its POSIX locks on it, so what is asked here is whether it still has them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,7 +31,7 @@ with open(sys.argv[1], "r+b") as file:
     except OSError:
         print("held")
 """
-SIZE = 300
+JSON = {"Content-Type": "application/json"}
 
 
 class Base(JsonServer):
@@ -130,16 +129,17 @@ def test_user_files(server: Base, name: str, prefix: str) -> None:
         ("POST", f"other.json/move/{quoted}"),
     ):
         body = b"{}" if method == "POST" else None
-        status, answer = server.answer(method, f"{prefix}/userdata/{path}", body, **{"Content-Type": "application/json"})
+        status, answer = server.answer(method, f"{prefix}/userdata/{path}", body, **JSON)
         assert status in (400, 403, 404), (method, path, status)
         assert b"SQLite" not in answer
     assert (server.locks(), server.store.stat().st_ino) == ("held", before)
 
 
-def form(**fields: str) -> tuple[bytes, dict[str, str]]:
+def form(filename: str, **fields: str) -> tuple[bytes, dict[str, str]]:
     """A form with a picture."""
-    parts = [f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in fields.items() if name != "filename"]
-    parts.append(f'--b\r\nContent-Disposition: form-data; name="image"; filename="{fields["filename"]}"\r\n\r\nbytes\r\n--b--\r\n')
+    part = "--b\r\nContent-Disposition: form-data; name="
+    parts = [f'{part}"{name}"\r\n\r\n{text}\r\n' for name, text in fields.items()]
+    parts.append(f'{part}"image"; filename="{filename}"\r\n\r\nbytes\r\n--b--\r\n')
     return "".join(parts).encode(), {"Content-Type": "multipart/form-data; boundary=b"}
 
 
@@ -160,7 +160,10 @@ def test_uploading(server: Base, path: str, subfolder: str, filename: str) -> No
     before = sorted(server.store.parent.rglob("*"))
     for overwrite in ("true", ""):
         body, headers = form(
-            filename=filename, subfolder=subfolder, overwrite=overwrite, original_ref='{"filename":"hard.png","type":"input"}'
+            filename,
+            subfolder=subfolder,
+            overwrite=overwrite,
+            original_ref='{"filename":"hard.png","type":"input"}',
         )
         status, answer = server.answer("POST", path, body, **headers)
         assert status in (400, 403), answer
@@ -171,7 +174,7 @@ def test_uploading(server: Base, path: str, subfolder: str, filename: str) -> No
 
 def test_a_link_of_the_user_to_another_disk_takes_uploads(server: Base, tmp_path: Path) -> None:
     (server.base / "input" / "other").symlink_to(tmp_path)
-    body, headers = form(filename="a.png", subfolder="other")
+    body, headers = form("a.png", subfolder="other")
     assert server.answer("POST", "/upload/image", body, **headers)[0] == 200
     assert (tmp_path / "a.png").read_bytes() == b"bytes"
 
@@ -185,7 +188,7 @@ def test_prompts(server: Base, name: str) -> None:
         }
         for path in ("/prompt", "/api/prompt"):
             body = json.dumps({"prompt": graph}).encode()
-            status, answer = server.answer("POST", path, body, **{"Content-Type": "application/json"})
+            status, answer = server.answer("POST", path, body, **JSON)
             assert status == 400, answer
     assert server.locks() == "held"
 
@@ -195,8 +198,8 @@ def test_scanning_and_hashing(server: Base) -> None:
     server.request("/api/assets/seed", {"roots": ["input", "output", "models"], "wait": True})
     (server.base / "input" / "new.txt").write_text("new")
     server.request("/api/assets/seed", {"roots": ["input", "output", "models"], "wait": True})
-    listed = server.wait_for("/api/assets?limit=500", lambda found: any(a.get("hash") for a in found["assets"]))["assets"]
-    names = {asset["name"] for asset in listed}
+    found = server.wait_for("/api/assets?limit=500", lambda found: any(a.get("hash") for a in found["assets"]))
+    names = {asset["name"] for asset in found["assets"]}
     assert "new.txt" in names
     assert not names & {"sym.png", "hard.png", "hard-shm.png", "x.safetensors", "hard.safetensors", "library.db"}
     assert server.locks() == "held"
@@ -214,7 +217,7 @@ def test_the_test_can_fail(server: Base, tmp_path: Path) -> None:
     code = (
         "import sqlite3, subprocess, sys\n"
         "c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA journal_mode = WAL'); c.execute('CREATE TABLE a (b)')\n"
-        "ask = lambda: subprocess.run([sys.executable, '-c', sys.argv[2], sys.argv[1]], capture_output=True, text=True)\n"
+        "ask = lambda: subprocess.run([sys.executable, '-c', *sys.argv[:0:-1]], capture_output=True, text=True)\n"
         "print(ask().stdout.strip()); open(sys.argv[1], 'rb').close(); print(ask().stdout.strip())\n"
     )
     run = subprocess.run(
