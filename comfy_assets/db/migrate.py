@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreTooNewError
+from ..store_guard import is_open_store_file
 from .log_guard import LOCK_TIMEOUT_S, close_guarded, connect_read_only
 
 log = logging.getLogger("comfy_assets.db")
@@ -72,6 +73,8 @@ def _looks_like_sqlite(path: Path) -> bool:
     Asked before SQLite opens it, which would write to, and delete, the write-ahead log of a file it cannot
     read.
     """
+    if is_open_store_file(path.stat()):
+        return True  # reading it would take this process's locks away
     with path.open("rb") as file:
         head = file.read(len(_MAGIC))
     looks_right = head == _MAGIC if head else not _has_log(path)
