@@ -15,6 +15,7 @@ from . import (
     jobs,
     media,
     packs,
+    picture_files,
     prompts,
     queue,
     shares,
@@ -48,6 +49,7 @@ ROUTES: list[_dispatch.Route] = [
 ]
 ROUTES += docs.routes_for(ROUTES)
 PASSAGES: list[_dispatch.Passage] = [
+    *picture_files.PASSAGES,
     *store_files.PASSAGES,
     *prompts.PASSAGES,
     *history.PASSAGES,

@@ -86,7 +86,7 @@ def roots(host: Host) -> dict[str, Path]:
     return found if folders.temp is None else {**found, "temp": folders.temp}
 
 
-def _named(host: Host, name: Any, subfolder: Any, file_type: Any) -> list[Path]:
+def named(host: Host, name: Any, subfolder: Any, file_type: Any) -> list[Path]:
     """The files that a name may mean: hosts take a name with slashes whole, or its last part."""
     if not all(isinstance(each, str) for each in (name, subfolder, file_type)) or len(name) > _MAX_NAME:
         return []
@@ -99,7 +99,7 @@ def _named(host: Host, name: Any, subfolder: Any, file_type: Any) -> list[Path]:
 
 async def _viewed(request: web.Request, host: Host) -> list[Path]:
     query = request.query
-    return _named(host, query.get("filename", ""), query.get("subfolder", ""), query.get("type", "output"))
+    return named(host, query.get("filename", ""), query.get("subfolder", ""), query.get("type", "output"))
 
 
 async def _uploaded(request: web.Request, host: Host) -> list[Path]:
@@ -110,7 +110,7 @@ async def _uploaded(request: web.Request, host: Host) -> list[Path]:
         return []
     image = form.get("image")
     name = image.filename if isinstance(image, web.FileField) else ""
-    paths = _named(host, name, form.get("subfolder", ""), form.get("type", "input"))
+    paths = named(host, name, form.get("subfolder", ""), form.get("type", "input"))
     return paths + _original(host, form.get("original_ref"))
 
 
@@ -121,7 +121,7 @@ def _original(host: Host, text: Any) -> list[Path]:
         return []
     if not isinstance(reference, dict):
         return []
-    return _named(host, reference.get("filename"), reference.get("subfolder") or "", reference.get("type") or "output")
+    return named(host, reference.get("filename"), reference.get("subfolder") or "", reference.get("type") or "output")
 
 
 async def _of_user(request: web.Request, host: Host) -> list[Path]:
