@@ -62,7 +62,7 @@ class Folder:
         return self._root.is_dir()
 
     def listing(self) -> Listing:
-        """What is in it. Links are passed over: they may lead out."""
+        """What is in it. Links are passed over, as they may lead out; folders that lie too deep are unknown."""
         found = Listing()
         waiting = [("", 0)]
         while waiting:
@@ -73,7 +73,10 @@ class Folder:
             except OSError:
                 found.unknown.append(folder)
             else:
-                waiting += [(each, depth + 1) for each in below if depth < _MAX_DEPTH]
+                if depth < _MAX_DEPTH:
+                    waiting += [(each, depth + 1) for each in below]
+                else:
+                    found.unknown += below
         return found
 
     @staticmethod
