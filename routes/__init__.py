@@ -26,6 +26,7 @@ from . import (
     tasks,
     uploads,
     users,
+    view_by_hash,
     workflow_files,
     workflows,
 )
@@ -49,6 +50,7 @@ ROUTES: list[_dispatch.Route] = [
 ]
 ROUTES += docs.routes_for(ROUTES)
 PASSAGES: list[_dispatch.Passage] = [
+    *view_by_hash.PASSAGES,
     *picture_files.PASSAGES,
     *store_files.PASSAGES,
     *prompts.PASSAGES,

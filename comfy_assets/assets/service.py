@@ -17,6 +17,7 @@ from ..host.base import Host
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
 from ..store_guard import is_protected
 from .identity import canonical_id
+from .mime import guess_mime
 from .roots import Roots, absolute
 from .search_index import SearchIndex
 from .walker import extended
@@ -94,6 +95,16 @@ class AssetService:
                 self._note_access(asset.row_id)
                 return asset, Path(extended(str(path)))
         raise _content_missing(asset)
+
+    async def file_of_hash(self, digest: bytes, owner: str) -> tuple[Path, str] | None:
+        """A file of this content that is there, and its media type; None where the owner sees no such asset."""
+        if not await assets.hash_exists(self._db, digest, owner):
+            return None
+        location = await assets.stand_in(self._db, digest)
+        path = Path(location.folder, location.name) if location is not None else None
+        if path is None or not await asyncio.to_thread(self._is_servable, path):
+            return None
+        return path, guess_mime(path.name)
 
     def _is_servable(self, path: Path) -> bool:
         """Whether the path is a readable file in a folder of the library as configured now."""
