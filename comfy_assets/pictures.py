@@ -163,7 +163,7 @@ def open_picture(stream: IO[bytes], size: int) -> ImageFile.ImageFile | None:
             # Before Pillow makes room for all the pixels, which it does at once.
             check_size(*_webp_size(prefix), limit)
         stream.seek(0)
-        picture = factory(stream, "")  # type: ignore[arg-type]
+        picture = factory(stream, "")
         check_size(*picture.size, limit)
         if name == "TIFF":
             _check_tiles(picture)

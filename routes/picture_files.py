@@ -73,7 +73,6 @@ PASSAGES = [
     for prefix in ("", "/api")
     for method, path, measuring in (
         ("GET", "/view", Measuring(_viewed)),
-        ("HEAD", "/view", Measuring(_viewed)),
         ("POST", "/upload/mask", Measuring(_masked)),
     )
 ]

@@ -183,11 +183,9 @@ _UPLOAD = Refusing(_uploaded, are_written=True)
 _USERDATA = Refusing(_of_user, plain_text)
 _REFUSALS = [
     ("GET", "/view", Refusing(_viewed)),
-    ("HEAD", "/view", Refusing(_viewed)),
     ("POST", "/upload/image", _UPLOAD),
     ("POST", "/upload/mask", _UPLOAD),
     ("GET", "/userdata/{file}", _USERDATA),
-    ("HEAD", "/userdata/{file}", _USERDATA),
     ("POST", "/userdata/{file}", _USERDATA),
     ("DELETE", "/userdata/{file}", _USERDATA),
     ("POST", "/userdata/{file}/move/{dest}", _USERDATA),

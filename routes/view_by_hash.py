@@ -67,4 +67,4 @@ async def _of_host(request: web.Request, pass_on: Handler) -> web.StreamResponse
         return error_response(404, "FILE_NOT_FOUND", "There is no such file.")
 
 
-PASSAGES = [Passage(method, path, by_hash) for path in ("/view", "/api/view") for method in ("GET", "HEAD")]
+PASSAGES = [Passage("GET", path, by_hash) for path in ("/view", "/api/view")]

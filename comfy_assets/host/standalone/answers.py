@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-_CODES = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "BODY_TOO_LARGE", 503: "BUSY"}
+_CODES = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "BODY_TOO_LARGE"}
 
 
 class Refusal(Exception):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
-from ...errors import ApiError
+from ...errors import ApiError, BusyError
 from .answers import Refusal
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ async def work_on(sources: list[Path | IO[bytes]], work: Callable[[], T]) -> T:
             async with memory.reserve(amount, PATIENCE_S):
                 return await asyncio.to_thread(work)
         except TimeoutError as error:
-            raise Refusal("The server is busy with other pictures; try again.", 503) from error
+            raise BusyError("The server is busy with other pictures; try again.") from error
 
 
 def _memory_of(source: Path | IO[bytes]) -> int:

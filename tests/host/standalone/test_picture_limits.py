@@ -104,7 +104,7 @@ async def test_no_other_program_is_run(server: Any, tmp_path: Path, monkeypatch:
     ghostscript = programs / "gs"
     ghostscript.write_text(f"#!/bin/sh\necho called >> {programs}/log\nexit 0\n")
     ghostscript.chmod(ghostscript.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
     from PIL import EpsImagePlugin
 
     monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)

@@ -25,9 +25,7 @@ def hash_of(content: bytes) -> str:
 
 
 @pytest.mark.parametrize("path", ["/view", "/api/view"])
-async def test_by_hash(
-    tmp_path: Path, aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]], path: str
-) -> None:
+async def test_by_hash(tmp_path: Path, aiohttp_client: Any, path: str) -> None:
     model, page = b"weights of a model", b"<script>alert(1)</script>"
     host = StandaloneHost(tmp_path)
     services = attach(host, Config(scan_on_start=False))
