@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Generic, TypeVar
 
+from . import advisories, store_guard
 from .assets.editing import Editing
 from .assets.follow import Follower
 from .assets.gate import WorkGate
@@ -103,6 +104,7 @@ class Services:
     def __init__(self, host: Host, config: Config) -> None:
         self.host = host
         self.config = config
+        store_guard.protect(host.data_directory())
         self.feedback = FeedbackFile(host.data_directory())
         self._opened = asyncio.Event()
         self._problem: str | None = None
@@ -129,8 +131,9 @@ class Services:
 
     @property
     def problem(self) -> str | None:
-        """Why the store could not be opened, or None."""
-        return self._problem
+        """Why the store could not be opened or cannot be used any more, or None."""
+        db: Database | None = self._there.get("db")
+        return self._problem or (db.problem if db is not None else None)
 
     def claimed(self, prompt_id: str, owner: str) -> AbstractAsyncContextManager[None]:
         """Keep an id for a prompt that is submitted within the block. Raises PromptIdTakenError."""
@@ -162,6 +165,9 @@ class Services:
             await self.stop()
         finally:
             self._opened.set()
+        if recover:
+            for warning in await asyncio.to_thread(advisories.warnings):
+                log.warning(warning)
 
     def _compose(self, db: Database) -> None:
         """Make the services, and note how they are ended, in the opposite order."""
@@ -261,3 +267,5 @@ class Services:
         await self.control.close()
         await self._recorder.close()
         self._there.clear()
+        if self._problem is None:  # a server whose store could not be opened goes on
+            store_guard.release(self.host.data_directory())

@@ -164,6 +164,13 @@ class ImageTooLargeError(ApiError):
     code = "IMAGE_TOO_LARGE"
 
 
+class BusyError(ApiError):
+    """The server has no memory free for a picture; the same request may succeed a moment later."""
+
+    status = 503
+    code = "BUSY"
+
+
 class ImageUnreadableError(ApiError):
     """A picture or video that is truncated or damaged."""
 

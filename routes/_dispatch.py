@@ -42,7 +42,7 @@ class Route:
 class Passage:
     """A path, of the same form, that stays the host's, and what its requests go through on their way there.
 
-    Through several they go in the order of the list.
+    Through several they go in the order of the list. Those with GET take HEAD as well.
     """
 
     method: str
@@ -52,7 +52,7 @@ class Passage:
     @property
     def methods(self) -> tuple[str, ...]:
         """The request methods that go through."""
-        return (self.method,)
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
 
 Entry = TypeVar("Entry", Route, Passage)

@@ -15,7 +15,9 @@ from ..db.connection import Database
 from ..errors import AssetContentMissingError, AssetNotFoundError
 from ..host.base import Host
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
+from ..store_guard import is_protected
 from .identity import canonical_id
+from .mime import guess_mime
 from .roots import Roots, absolute
 from .search_index import SearchIndex
 from .walker import extended
@@ -95,12 +97,22 @@ class AssetService:
                 return asset, Path(extended(str(path)))
         raise _content_missing(asset)
 
+    async def file_of_hash(self, digest: bytes, owner: str) -> tuple[Path, str] | None:
+        """A file of this content that is there, and its media type; None where the owner sees no such asset."""
+        if not await assets.hash_exists(self._db, digest, owner):
+            return None
+        location = await assets.stand_in(self._db, digest)
+        path = Path(location.folder, location.name) if location is not None else None
+        if path is None or not await asyncio.to_thread(self._is_servable, path):
+            return None
+        return path, guess_mime(path.name)
+
     def _is_servable(self, path: Path) -> bool:
         """Whether the path is a readable file in a folder of the library as configured now."""
         if Roots(self._host.folders()).place(absolute(path.parent)) is None:
             return False
         found = Path(extended(str(path)))
-        return found.is_file() and os.access(found, os.R_OK)
+        return found.is_file() and os.access(found, os.R_OK) and not is_protected(found)
 
     def _note_access(self, row_id: int) -> None:
         self._accessed[row_id] = now_ms()

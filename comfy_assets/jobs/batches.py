@@ -13,7 +13,8 @@ import msgspec
 from blake3 import blake3
 
 from ..db import job_files, jobs
-from ..db.connection import Database, Transaction, is_unfit
+from ..db.connection import Database, Transaction
+from ..db.sqlite_errors import is_unfit
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob, StoredId
 from . import json_text, search
