@@ -32,6 +32,13 @@ class InvalidBodyError(ApiError):
     code = "INVALID_BODY"
 
 
+class BodyTooLargeError(InvalidBodyError):
+    """The request body is larger than the server takes; ``details`` has the limit: ``max_bytes`` or ``max_values``."""
+
+    status = 413
+    code = "BODY_TOO_LARGE"
+
+
 class InvalidCursorError(ApiError):
     """``after`` is no cursor of this listing."""
 

@@ -1,0 +1,109 @@
+"""Bounds of JSON texts from outside: the number of values, and the depth, are counted before anything is decoded.
+
+Every step handles a window of the text, so that no call holds the interpreter lock for more than a few milliseconds.
+The functions block as long as the text needs; large texts belong into a thread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+
+from .errors import BodyTooLargeError, InvalidBodyError
+
+_WINDOW = 64 << 10
+_DECODED_AT_ONCE = 20_000  # values; decoding them takes a few milliseconds, in which no other thread runs
+_STRUCTURE = b'"[]{},'
+_REST = bytes(set(range(256)) - set(_STRUCTURE))
+_STEPS = tuple({ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}.get(byte, 0) for byte in range(256))
+
+
+@dataclass(frozen=True)
+class JsonLimits:
+    """The largest number of values in a text, and of lists and objects around one of them."""
+
+    values: int = 50_000
+    depth: int = 100
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The number of values in a text, and the depth of the deepest."""
+
+    values: int
+    depth: int
+
+
+DEFAULT_LIMITS = JsonLimits()
+
+
+def shape_of(text: bytes, limits: JsonLimits | None = None) -> Shape:
+    """Return the shape of a JSON text. Raise as ``check`` does as soon as a limit is passed.
+
+    A text that is malformed has some shape, too: it is for the decoder to refuse.
+    """
+    values, depth, deepest = 1, 0, 0
+    for window in _outside_strings(text):
+        values += window.count(b",") + window.count(b"[") + window.count(b"{")
+        deepest = max(deepest, max(accumulate(map(_STEPS.__getitem__, window), initial=depth)))
+        depth += sum(map(_STEPS.__getitem__, window))
+        if limits is not None:
+            _check(Shape(values, deepest), limits)
+    return Shape(values, deepest)
+
+
+def check(text: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Shape:
+    """Return the shape. Raise BodyTooLargeError for too many values, InvalidBodyError for a text that is too deep."""
+    return shape_of(text, limits)
+
+
+def _check(shape: Shape, limits: JsonLimits) -> None:
+    if shape.depth > limits.depth:
+        raise InvalidBodyError(f"The body is nested more than {limits.depth} deep.")
+    if shape.values > limits.values:
+        raise BodyTooLargeError(
+            f"The body has more than {limits.values} values.", details={"max_values": limits.values}
+        )
+
+
+def _outside_strings(text: bytes) -> Iterator[bytes]:
+    """Yield the brackets and commas of a text that are not in its strings, window by window."""
+    is_inside, is_escaped = False, False
+    for start in range(0, len(text), _WINDOW):
+        window = text[start : start + _WINDOW]
+        if is_escaped:
+            window = window[1:]
+        bare = window.rstrip(b"\\")
+        is_escaped = (len(window) - len(bare)) % 2 == 1
+        if b"\\" in bare:
+            bare = bare.replace(b"\\\\", b"").replace(b'\\"', b"")
+        parts = bare.translate(None, _REST).split(b'"')
+        yield b"".join(parts[is_inside::2])
+        is_inside ^= len(parts) % 2 == 0
+
+
+def decode(text: bytes, shape: Shape | None = None) -> Any:
+    """Return the value of a JSON text. Raise ValueError, msgspec.DecodeError or RecursionError for a malformed one.
+
+    Python's notion of JSON counts, with halves of character pairs; NaN and infinities become None.
+    """
+    values = (shape or shape_of(text)).values
+    if values <= _DECODED_AT_ONCE:
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            pass
+    return _decode_in_steps(text.decode(json.detect_encoding(text), "surrogatepass"))
+
+
+def _decode_in_steps(text: str) -> Any:
+    """Decode with the scanner that is written in Python: other threads run between two values."""
+    decoder = json.JSONDecoder(parse_constant=lambda _: None)
+    scanner: Any = json.scanner
+    decoder.scan_once = scanner.py_make_scanner(decoder)
+    return decoder.decode(text)
