@@ -282,6 +282,13 @@ class SearchNotReadyError(ApiError):
     code = "SEARCH_NOT_READY"
 
 
+class QueryTimeoutError(ApiError):
+    """The store needs too long for what was asked: ask for less, or raise the limit."""
+
+    status = 503
+    code = "QUERY_TIMEOUT"
+
+
 class StoreUnavailableError(ApiError):
     """The store could not be opened, so nothing that needs it can be answered."""
 

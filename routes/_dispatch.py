@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import unquote
@@ -104,13 +105,22 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
         if found is not None:
             route, parameters = found
             if route.when is None or route.when(request, services):
-                with declared(route.body, services.config):
+                with declared(route.body, services.config), _reading(route, request, services):
                     return await route.handler(request, parameters, services)
         for passage, _ in reversed(list(through.all(method, path))):
             handler = _through(passage, handler, services)
         return await handler(request)
 
     return comfy_assets
+
+
+def _reading(route: Route, request: web.Request, services: Services) -> AbstractContextManager[None]:
+    """What only reads ends when nobody waits for it any more; what writes goes on."""
+
+    def is_gone() -> bool:
+        return request.transport is None or request.transport.is_closing()
+
+    return services.reading(is_gone) if route.method in ("GET", "HEAD") else nullcontext()
 
 
 def is_unanswered(request: web.Request, _: Services) -> bool:

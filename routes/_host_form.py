@@ -49,8 +49,8 @@ class _Form:
             part = await form.next()
             if part is None:
                 return self._fields
-            if not isinstance(part, BodyPartReader) or part.name is None:
-                raise InvalidBodyError("Every part of the form must be a named field.")
+            if not isinstance(part, BodyPartReader) or part.name is None or hdrs.CONTENT_ENCODING in part.headers:
+                raise InvalidBodyError("Every part of the form must be a named field, and not compressed.")
             self._fields.add(part.name, await (self._file(part) if part.filename else self._text(part)))
             await asyncio.sleep(0)  # the parts of a form that has been received are read without any other pause
         raise InvalidBodyError(f"A form has at most {_MAX_PARTS} fields.")

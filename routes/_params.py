@@ -29,7 +29,7 @@ _INT64_MAX = 2**63 - 1
 
 Offset = Annotated[int, msgspec.Meta(ge=0, le=_INT64_MAX)]
 # Every text, list and object from outside has a bound. What a rule of its own bounds closer is refused by that rule.
-Text = Annotated[str, msgspec.Meta(max_length=4096)]
+Text = Annotated[str, msgspec.Meta(max_length=10_000)]
 FilterText = Annotated[str, msgspec.Meta(max_length=64 << 10)]
 Id = Annotated[str, msgspec.Meta(max_length=256)]
 Ids = Annotated[list[Id], msgspec.Meta(max_length=1000)]

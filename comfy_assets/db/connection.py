@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +15,8 @@ import aiosqlite
 from ..errors import SearchUnavailableError, StoreError
 from . import migrate, search_tables
 from .memory import Memory
+from .readers import Readers, Row
 
-Row = tuple[Any, ...]
 READERS = 3
 _BUSY_TIMEOUT_S = 10
 # Pages are read from the operating system's cache; the writer keeps more so that a bulk import stays in
@@ -46,9 +46,7 @@ class Database:
         self.job_memory = Memory()
         self._writer = writer
         self._readers = tuple(readers)
-        self._idle: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
-        for reader in readers:
-            self._idle.put_nowait(reader)
+        self._pool = Readers(readers)
         self._write_lock = asyncio.Lock()
         self._closed = False
         self._over = threading.Event()  # closed, or the process is about to end
@@ -79,13 +77,9 @@ class Database:
             )
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
-        """All rows of a query, on a reader."""
-        reader = await self._idle.get()
-        try:
-            with self._told_when_closed():
-                return cast("list[Row]", await reader.execute_fetchall(sql, parameters))
-        finally:
-            self._idle.put_nowait(reader)
+        """Return all rows of a query, on a reader. Raise QueryTimeoutError as ``readers.reading`` has it."""
+        with self._told_when_closed():
+            return await self._pool.fetch_all(sql, parameters)
 
     async def fetch_one(self, sql: str, parameters: Iterable[Any] = ()) -> Row | None:
         """The first row of a query, or None."""
@@ -120,6 +114,9 @@ class Database:
         """Close every connection; the last one folds the write-ahead log into the file."""
         self._closed = True
         self._over.set()
+        for reader in self._readers:
+            with suppress(ValueError):  # it is closed
+                await reader.interrupt()
         for connection in (*self._readers, self._writer):
             await connection.close()
 
