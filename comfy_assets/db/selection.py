@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 GATHER_LIMIT = 8000
 # Up to this many ids are handed to SQLite; more are told apart here.
 HANDED_OVER = 20_000
+# Up to this many fields of metadata are looked up one by one, which is faster then.
+_FEW_FIELDS = 3
 ROW_COST = 15  # how many ids can be told apart while SQLite looks at one asset's row
 
 
@@ -170,6 +172,34 @@ def _row_clauses(wanted: AssetFilter) -> tuple[list[str], list[Any]]:
     return clauses, parameters
 
 
+_METADATA_FIELDS = (
+    "(SELECT key, value, type FROM json_each(coalesce(a.user_metadata, '{}')) UNION ALL"
+    " SELECT key, value, type FROM json_each((SELECT metadata FROM contents WHERE id = a.content_id)))"
+)
+
+
+def _field_clause(key: str, value: Any) -> tuple[str, list[Any]]:
+    """Return the condition for one field, which reads an asset's metadata once for values and once for null."""
+    accepted = value if isinstance(value, list) else [value]
+    by_type = {
+        "type = 'text' AND value": [item for item in accepted if isinstance(item, str)],
+        "type": [str(item).lower() for item in accepted if isinstance(item, bool)],
+        "type IN ('integer', 'real') AND value": [
+            item for item in accepted if isinstance(item, (int, float)) and not isinstance(item, bool)
+        ],
+    }
+    tests = [f"{what} IN (SELECT value FROM json_each(?))" for what, items in by_type.items() if items]
+    alternatives: list[str] = []
+    parameters: list[Any] = []
+    if tests:
+        alternatives.append(f"EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND ({' OR '.join(tests)}))")
+        parameters = [key, *(_json(items) for items in by_type.values() if items)]
+    if None in accepted:
+        alternatives.append(f"NOT EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND type <> 'null')")
+        parameters.append(key)
+    return f"({' OR '.join(alternatives) or '0'})", parameters
+
+
 # The fields of an asset's metadata that the filter names, read once for all of them. A field that may be absent or null
 # counts against what it needs: as long as it is there with a value, the value must be one of those accepted.
 _METADATA_CONDITION = """
@@ -194,6 +224,9 @@ _METADATA_CONDITION = """
 
 def _metadata_clause(wanted: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """A field matches by equality, by any of a list's values; null matches a field that is absent or null."""
+    if len(wanted) <= _FEW_FIELDS:
+        clauses = [_field_clause(key, value) for key, value in wanted.items()]
+        return " AND ".join(text for text, _ in clauses), [each for _, bound in clauses for each in bound]
     accepted: list[tuple[str, str, Any]] = []
     optional: list[str] = []
     for key, value in wanted.items():
