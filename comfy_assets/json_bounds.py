@@ -14,10 +14,10 @@ from typing import Any
 
 import msgspec
 
+from . import json_steps
 from .errors import BodyTooLargeError, InvalidBodyError
 
 _WINDOW = 64 << 10
-_DECODED_AT_ONCE = 20_000  # values; decoding them takes a few milliseconds, in which no other thread runs
 _STRUCTURE = b'"[]{},'
 _REST = bytes(set(range(256)) - set(_STRUCTURE))
 _STEPS = tuple({ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}.get(byte, 0) for byte in range(256))
@@ -93,17 +93,9 @@ def decode(text: bytes, shape: Shape | None = None) -> Any:
     Python's notion of JSON counts, with halves of character pairs; NaN and infinities become None.
     """
     values = (shape or shape_of(text)).values
-    if values <= _DECODED_AT_ONCE:
+    if not json_steps.are_many(values):
         try:
             return msgspec.json.decode(text)
         except msgspec.DecodeError:
             pass
-    return _decode_in_steps(text.decode(json.detect_encoding(text), "surrogatepass"))
-
-
-def _decode_in_steps(text: str) -> Any:
-    """Decode with the scanner that is written in Python: other threads run between two values."""
-    decoder = json.JSONDecoder(parse_constant=lambda _: None)
-    scanner: Any = json.scanner
-    decoder.scan_once = scanner.py_make_scanner(decoder)
-    return decoder.decode(text)
+    return json_steps.decode(text, values, json.JSONDecoder(parse_constant=lambda _: None))

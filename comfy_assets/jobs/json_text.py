@@ -3,6 +3,7 @@ keys that are no texts, objects of all kinds. Pure."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
@@ -10,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+
+from .. import json_steps
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
@@ -23,7 +26,14 @@ def encode(value: object) -> str:
 
 
 def as_in_pictures(value: Mapping[str, Any]) -> str:
-    """The value letter by letter as ComfyUI embeds it in the pictures it saves; NaN and half characters stay."""
+    """Return the value letter by letter as ComfyUI embeds it in the pictures it saves; NaN and half characters stay.
+
+    In a thread it is written in steps, which let the event loop run in between.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return json_steps.dumps(value)
     return json.dumps(value, default=str)
 
 

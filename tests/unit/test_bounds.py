@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import types
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 import pytest
-from comfy_assets_node.comfy_assets import json_bounds
+from comfy_assets_node.comfy_assets import json_bounds, json_steps
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import BodyTooLargeError, InvalidBodyError
 from comfy_assets_node.comfy_assets.json_bounds import JsonLimits, Shape
@@ -143,6 +144,15 @@ def test_a_text_over_a_limit_is_refused() -> None:
     with pytest.raises(BodyTooLargeError) as raised:
         json_bounds.check(b"[1,2,3,4,5,6,7,8,9,10,11]", limits)
     assert raised.value.details == {"max_values": 10}
+
+
+def test_what_is_encoded_in_steps_is_encoded_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(6)
+    for step in (1, 3, 1 << 18):
+        monkeypatch.setattr(json_steps, "_TEXT_AT_ONCE", step)
+        for _ in range(100):
+            value = {"a": any_value(chance), "b": ["\U0001f600\ud83d", math.nan, -math.inf, 1e300, object]}
+            assert json_steps.dumps(value) == json.dumps(value, default=str)
 
 
 def test_what_is_decoded_in_steps_is_decoded_alike(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ class Submission:
 
     async def submit(self, request: web.Request) -> web.Response:
         try:
-            body = self._rewrite(await read_object(request))
+            body = await asyncio.to_thread(self._rewrite, await read_object(request))
             number = self._number(body)
             prompt_id = text_or_none(body, "prompt_id")
             targets = strings(body, "partial_execution_targets")
@@ -44,7 +44,9 @@ class Submission:
         if verdict.error is not None:
             return _refuse(verdict.error, verdict.node_errors)
         prompt_id = prompt_id or str(uuid.uuid4())
-        self._queue.put(QueuedPrompt(number, prompt_id, verdict.graph, extra_data, verdict.outputs))
+        await asyncio.to_thread(
+            self._queue.put, QueuedPrompt(number, prompt_id, verdict.graph, extra_data, verdict.outputs)
+        )
         return json_answer({"prompt_id": prompt_id, "number": number, "node_errors": verdict.node_errors})
 
     def _number(self, body: Mapping[str, Any]) -> float:
