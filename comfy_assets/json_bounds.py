@@ -25,18 +25,24 @@ _STEPS = tuple({ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}.get(byte, 
 
 @dataclass(frozen=True)
 class JsonLimits:
-    """The largest number of values in a text, and of lists and objects around one of them."""
+    """The largest number of values in a text, of lists and objects among them, and of those around one value.
+
+    ``escapes`` is how many backslashes there may be: the decoders are slow with them.
+    """
 
     values: int = 50_000
+    containers: int = 50_000
     depth: int = 100
+    escapes: int = 2_000_000
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The number of values in a text, and the depth of the deepest."""
+    """The number of values in a text, the depth of the deepest, and the number of lists and objects."""
 
     values: int
     depth: int
+    containers: int = 0
 
 
 DEFAULT_LIMITS = JsonLimits()
@@ -47,14 +53,16 @@ def shape_of(text: bytes, limits: JsonLimits | None = None) -> Shape:
 
     A text that is malformed has some shape, too: it is for the decoder to refuse.
     """
-    values, depth, deepest = 1, 0, 0
-    for window in _outside_strings(text):
-        values += window.count(b",") + window.count(b"[") + window.count(b"{")
+    values, containers, depth, deepest = 1, 0, 0, 0
+    for window in _outside_strings(text, limits):
+        opened = window.count(b"[") + window.count(b"{")
+        containers += opened
+        values += window.count(b",") + opened
         deepest = max(deepest, max(accumulate(map(_STEPS.__getitem__, window), initial=depth)))
         depth += sum(map(_STEPS.__getitem__, window))
         if limits is not None:
-            _check(Shape(values, deepest), limits)
-    return Shape(values, deepest)
+            _check(Shape(values, deepest, containers), limits)
+    return Shape(values, deepest, containers)
 
 
 def check(text: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Shape:
@@ -66,23 +74,36 @@ def _check(shape: Shape, limits: JsonLimits) -> None:
     if shape.depth > limits.depth:
         raise InvalidBodyError(f"The body is nested more than {limits.depth} deep.")
     if shape.values > limits.values:
-        raise BodyTooLargeError(
-            f"The body has more than {limits.values} values.", details={"max_values": limits.values}
-        )
+        raise _too_many("values", limits.values)
+    if shape.containers > limits.containers:
+        raise _too_many("lists and objects", limits.containers)
 
 
-def _outside_strings(text: bytes) -> Iterator[bytes]:
-    """Yield the brackets and commas of a text that are not in its strings, window by window."""
-    is_inside, is_escaped = False, False
+def _too_many(things: str, limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"The body has more than {limit} {things}.", details={"max_values": limit})
+
+
+def _outside_strings(text: bytes, limits: JsonLimits | None) -> Iterator[bytes]:
+    """Yield the brackets and commas of a text that are not in its strings, window by window.
+
+    With limits, raise BodyTooLargeError for too many escapes, InvalidBodyError for a number or a space that is longer
+    than a window.
+    """
+    is_inside, is_escaped, escapes = False, False, 0
     for start in range(0, len(text), _WINDOW):
         window = text[start : start + _WINDOW]
         if is_escaped:
             window = window[1:]
+        escapes += window.count(b"\\")
+        if limits is not None and escapes > limits.escapes:
+            raise _too_many("escapes", limits.escapes)
         bare = window.rstrip(b"\\")
         is_escaped = (len(window) - len(bare)) % 2 == 1
         if b"\\" in bare:
             bare = bare.replace(b"\\\\", b"").replace(b'\\"', b"")
         parts = bare.translate(None, _REST).split(b'"')
+        if limits is not None and parts == [b""] and not is_inside and len(bare) >= _WINDOW - 1:
+            raise InvalidBodyError("The body has a number that is too long, or too much space.")
         yield b"".join(parts[is_inside::2])
         is_inside ^= len(parts) % 2 == 0
 

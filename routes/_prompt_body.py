@@ -13,7 +13,7 @@ from ..comfy_assets.errors import ApiError, InvalidBodyError
 from . import _body
 from ._params import Id, Text, split_error
 
-_MAX_NODES = 100_000
+_MAX_NODES = 10_000
 Nodes = Annotated[dict[Text, Any], msgspec.Meta(max_length=_MAX_NODES)]
 
 

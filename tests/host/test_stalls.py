@@ -13,6 +13,7 @@ import gzip
 import http.client
 import io
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,8 @@ from comfy_assets_node.routes.openapi import OPERATIONS
 from comfy_assets_node.routes.openapi.document import _query_of
 from PIL import Image
 
+# Bodies of every kind are as large as they may be only if this is asked for; it takes some minutes.
+IS_WHOLE = bool(os.environ.get("COMFY_ASSETS_WHOLE_BODIES"))
 MAX_STALL_S = 0.05
 TRIES = 3
 _TICK_S = 0.003
@@ -200,12 +203,15 @@ def _shapes(size: int) -> dict[str, bytes]:
         "deep objects": b'{"a":' * (size // 6) + b"0" + b"}" * (size // 6),
         "open lists": b"[" * size,
         "nulls": _filled(size, b"null"),
-        "one text": b'{"a":"' + b"x" * (size - 8) + b'"}',
         "backslashes": b'"' + b"\\" * (size - 2) + b'"',
         "spaces": b" " * size,
         "no Unicode": b'{"a":"' + b"\xff" * (size - 8) + b'"}',
         "NUL": b"\0" * size,
     }
+
+
+def _one_text(size: int) -> bytes:
+    return b'{"a":"' + b"x" * (size - 8) + b'"}'
 
 
 def _of_schema(schema: Any, size: int) -> dict[str, bytes]:
@@ -286,7 +292,10 @@ def _prompts(size: int) -> dict[str, bytes]:
     linked = [chain % (n, n + 1) + b'"}}' for n in range(3000)]
     extra = b'{"prompt":{' + save + b',"0":' + empty % b"0" + b'},"extra_data":{"extra_pnginfo":{"workflow":'
     return {
-        "nodes": nodes(empty % b"0", min(90_000, size // len(empty) - 10)),
+        "nodes": nodes(empty % b"0", 90_000),
+        "allowed nodes": nodes(empty % b"0", 9_900),
+        "lists": _filled(3 * 249_000, b"[]", whole + b"[", b"]}}}}"),
+        "escapes": whole + b'"' + b"\\u00e9" * 1_990_000 + b'"}}}}',
         "references": nodes(named, 10_000),
         "allowed references": nodes(named, 1000),
         "a chain of references": b'{"prompt":{' + b",".join(linked) + b"}}",
@@ -305,15 +314,16 @@ def _bodies(entry: Route | Passage) -> dict[str, tuple[bytes, dict[str, str]]]:
     if entry.body.is_streamed:
         return _forms()
     size = entry.body.size(Config())
-    plain = _shapes(size)
+    plain = {**_shapes(size if IS_WHOLE else min(size, 2 * MIB)), "one text": _one_text(size)}
     if isinstance(entry, Route):
         said = next(operation for operation in OPERATIONS if operation.id == entry.operation)
-        plain |= _of_schema(said.body.schema if said.body is not None else None, size)
+        schema = said.body.schema if said.body is not None else None
+        plain |= _of_schema(schema, size if IS_WHOLE else min(size, 8 * MIB))
     if entry.path in ("/queue", "/history"):
         plain["many ids"] = _filled(size, b'"a"', b'{"delete":[', b"]}")
         plain["a thousand ids"] = _filled(4000, b'"a"', b'{"delete":[', b"]}")
     if entry.path.endswith("/prompt"):
-        plain |= _prompts(size)
+        plain |= _prompts(size if IS_WHOLE or entry.path == "/api/prompt" else 4 * MIB)
     found = {name: (body, _JSON) for name, body in plain.items()}
     found["one byte too many"] = (b" " * (size + 1), _JSON)
     compressed = {**_JSON, "Content-Encoding": "gzip"}

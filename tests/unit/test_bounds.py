@@ -114,6 +114,12 @@ def values(value: Any) -> int:
     return 1 + max(len(items) - 1, 0) + sum(map(values, items))
 
 
+def containers(value: Any) -> int:
+    if not isinstance(value, (dict, list)):
+        return 0
+    return 1 + sum(map(containers, value.values() if isinstance(value, dict) else value))
+
+
 def any_value(chance: random.Random, levels: int = 5) -> Any:
     kind = chance.randrange(6 if levels else 4)
     if kind < 3:
@@ -131,7 +137,8 @@ def test_the_shape_is_that_of_the_value(window: int, monkeypatch: pytest.MonkeyP
     for _ in range(200):
         value = any_value(chance)
         for text in (json.dumps(value), json.dumps(value, indent=1, ensure_ascii=False)):
-            assert json_bounds.shape_of(text.encode()) == Shape(values(value) + 1, depth(value)), text
+            shape = Shape(values(value) + 1, depth(value), containers(value))
+            assert json_bounds.shape_of(text.encode()) == shape, text
 
 
 def test_a_text_over_a_limit_is_refused() -> None:
@@ -144,6 +151,15 @@ def test_a_text_over_a_limit_is_refused() -> None:
     with pytest.raises(BodyTooLargeError) as raised:
         json_bounds.check(b"[1,2,3,4,5,6,7,8,9,10,11]", limits)
     assert raised.value.details == {"max_values": 10}
+    with pytest.raises(BodyTooLargeError, match="2 lists"):
+        json_bounds.check(b"[[],[]]", JsonLimits(containers=2))
+    with pytest.raises(BodyTooLargeError, match="4 escapes"):
+        json_bounds.check(b'"\\\\\\n\\n\\n"', JsonLimits(escapes=4))
+    for endless in (b"9", b" ", b"x"):
+        json_bounds.check(endless * 60_000)
+        with pytest.raises(InvalidBodyError, match="too long"):
+            json_bounds.check(endless * 200_000)
+    json_bounds.check(b'"' + b"9" * 200_000 + b'"')
 
 
 def test_what_is_encoded_in_steps_is_encoded_alike(monkeypatch: pytest.MonkeyPatch) -> None:
