@@ -44,8 +44,14 @@ class Shape:
     depth: int
     containers: int = 0
 
+    @property
+    def is_large(self) -> bool:
+        """Whether work on the values is to be done in steps."""
+        return json_steps.are_many(self.values)
+
 
 DEFAULT_LIMITS = JsonLimits()
+LARGE = JsonLimits(values=300_000, containers=100_000)  # of prompts and workflows
 
 
 def shape_of(text: bytes, limits: JsonLimits | None = None) -> Shape:

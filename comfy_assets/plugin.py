@@ -7,10 +7,12 @@ from .app import Services
 from .assets.portability import apply_values
 from .config import Config
 from .host.base import Host, Plugin
+from .log_limits import limit_repeats
 
 
 def attach(host: Host, config: Config | None = None) -> Services:
     """Attach the project to a host; answers the services, which open once the host serves."""
+    limit_repeats()
     services = Services(host, config or Config.from_environment())
 
     async def on_serving() -> None:

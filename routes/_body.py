@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 MIB = 1 << 20
 MAX_PROMPT_SIZE = 20 * MIB  # unless the configuration says otherwise
-_MAX_USER_FILE_SIZE = 64 * MIB
+_MAX_USER_FILE_SIZE = 32 * MIB
 _MAX_COMPRESSED = MIB  # larger bodies must come as they are
 _PLAIN = frozenset({"", "identity"})
 _INLINE = 64 << 10  # bytes that are worked on at once; more of them in a thread
@@ -55,7 +55,6 @@ SMALL = BodyLimit()
 HOSTS_SMALL = BodyLimit(is_hosts=True)
 STREAMED = BodyLimit(is_streamed=True)
 USER_FILE = BodyLimit(lambda _: _MAX_USER_FILE_SIZE, is_hosts=True)
-LARGE_JSON = JsonLimits(values=1_000_000, containers=250_000)
 
 
 @dataclass(frozen=True)

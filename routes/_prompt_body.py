@@ -30,7 +30,7 @@ def _too_large(size: int) -> PromptTooLargeError:
 
 PROMPT = _body.BodyLimit(
     lambda config: config.max_prompt_size or _body.MAX_PROMPT_SIZE,
-    json=_body.LARGE_JSON,
+    json=json_bounds.LARGE,
     error=_too_large,
     is_hosts=True,
 )

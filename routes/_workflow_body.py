@@ -128,7 +128,7 @@ def _body_too_large(size: int) -> WorkflowTooLargeError:
 
 
 WORKFLOW = _body.BodyLimit(
-    lambda config: config.max_workflow_size + _SLACK, json=_body.LARGE_JSON, error=_body_too_large
+    lambda config: config.max_workflow_size + _SLACK, json=json_bounds.LARGE, error=_body_too_large
 )
 
 

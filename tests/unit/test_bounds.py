@@ -15,6 +15,7 @@ from comfy_assets_node.comfy_assets import json_bounds, json_steps
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import BodyTooLargeError, InvalidBodyError
 from comfy_assets_node.comfy_assets.json_bounds import JsonLimits, Shape
+from comfy_assets_node.comfy_assets.workflows.digest import graph_digest
 from comfy_assets_node.routes import PASSAGES, ROUTES, _prompt_body, stock
 from comfy_assets_node.routes._body import MAX_PROMPT_SIZE, MIB
 from comfy_assets_node.routes.openapi import OPERATIONS
@@ -169,6 +170,14 @@ def test_what_is_encoded_in_steps_is_encoded_alike(monkeypatch: pytest.MonkeyPat
         for _ in range(100):
             value = {"a": any_value(chance), "b": ["\U0001f600\ud83d", math.nan, -math.inf, 1e300, object]}
             assert json_steps.dumps(value) == json.dumps(value, default=str)
+
+
+def test_a_large_workflow_has_the_digest_of_a_small_one() -> None:
+    chance = random.Random(7)
+    for _ in range(100):
+        value = {"b": any_value(chance), "a": any_value(chance), "é": ["\U0001f600", "\ud83d", 1.5, 2**53, None]}
+        for workflow in (value, {"nodes": [value, {"id": 1, "widgets_values": value}], "links": [[1, 2, 3, 4, 5]]}):
+            assert graph_digest(workflow, in_steps=True) == graph_digest(workflow)
 
 
 def test_what_is_decoded_in_steps_is_decoded_alike(monkeypatch: pytest.MonkeyPatch) -> None:
