@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from typing import Any, Generic, TypeVar
 
 from . import advisories, store_guard
@@ -27,6 +27,7 @@ from .assets.uploads import Uploads
 from .config import Config
 from .db import tasks as task_rows
 from .db.connection import Database
+from .db.readers import reading
 from .errors import StoreError, StoreUnavailableError
 from .feedback import FeedbackFile
 from .host.base import Host
@@ -143,6 +144,10 @@ class Services:
         """Wait until the store is open. Raises StoreUnavailableError when it could not be opened."""
         await self.started()
         _ = self.db
+
+    def reading(self, is_gone: Callable[[], bool]) -> AbstractContextManager[None]:
+        """Have the queries of the current task stopped when the client is gone, or after the time of the settings."""
+        return reading(is_gone, self.config.query_timeout)
 
     async def started(self) -> None:
         """Wait until the store is open, or could not be opened."""

@@ -33,6 +33,13 @@ class InvalidBodyError(ApiError):
     code = "INVALID_BODY"
 
 
+class BodyTooLargeError(InvalidBodyError):
+    """The request body is larger than the server takes; ``details`` has the limit: ``max_bytes`` or ``max_values``."""
+
+    status = 413
+    code = "BODY_TOO_LARGE"
+
+
 class InvalidCursorError(ApiError):
     """``after`` is no cursor of this listing."""
 
@@ -301,6 +308,13 @@ class SearchNotReadyError(ApiError):
 
     status = 503
     code = "SEARCH_NOT_READY"
+
+
+class QueryTimeoutError(ApiError):
+    """The store needs too long for what was asked: ask for less, or raise the limit."""
+
+    status = 503
+    code = "QUERY_TIMEOUT"
 
 
 class StoreUnavailableError(ApiError):

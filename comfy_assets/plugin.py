@@ -8,10 +8,12 @@ from .assets.portability import apply_values
 from .config import Config
 from .host.base import Host, Plugin
 from .jobs.sessions import with_session
+from .log_limits import limit_repeats
 
 
 def attach(host: Host, config: Config | None = None) -> Services:
     """Attach the project to a host; answers the services, which open once the host serves."""
+    limit_repeats()
     services = Services(host, config or Config.from_environment())
 
     async def on_serving() -> None:

@@ -14,7 +14,7 @@ from ..comfy_assets.models import FINAL
 from ._dispatch import Passage, Route
 from ._endpoint import Call, endpoint, guarded, json_response
 from ._job_body import history_detail, history_entry, stock_entry
-from ._params import NoQuery, Offset, parse_body
+from ._params import Ids, NoQuery, Offset, parse_body
 
 _DEFAULT_ITEMS = 200
 _MAX_ITEMS = 10_000
@@ -31,14 +31,14 @@ class HistoryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of manageHistory."""
 
     clear: bool = False
-    delete: list[str] = []
+    delete: Ids = []
 
 
 class StockHistoryBody(msgspec.Struct, frozen=True):
     """Body of the server's own operation, which knows more members than we do."""
 
     clear: bool = False
-    delete: list[str] = []
+    delete: Ids = []
 
 
 @endpoint(query=History)

@@ -11,20 +11,20 @@ from ..comfy_assets.app import Services
 from ..comfy_assets.jobs.shown_queue import ShownPrompt
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
-from ._params import NoQuery, parse_body
+from ._params import Id, Ids, NoQuery, parse_body
 
 
 class QueueBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of manageQueue."""
 
     clear: bool = False
-    delete: list[str] = []
+    delete: Ids = []
 
 
 class InterruptBody(msgspec.Struct, frozen=True):
     """Body of interruptJob: none by the contract; the stock page may name the job it wants to end."""
 
-    prompt_id: str | None = None
+    prompt_id: Id | None = None
 
 
 class FreeBody(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from ..comfy_assets.names import split_annotation
 from ._dispatch import Passage
 from ._endpoint import Call, guarded, json_response
 from ._params import NoQuery
-from .stock import read_form
+from ._host_form import read_form
 
 _TRUE = ("true", "1")
 

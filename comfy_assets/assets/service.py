@@ -12,6 +12,7 @@ from typing import TypeVar
 from ..clock import now_ms
 from ..db import assets, contents, tags
 from ..db.connection import Database
+from ..db.readers import heavy
 from ..errors import AssetContentMissingError, AssetNotFoundError
 from ..host.base import Host
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
@@ -41,7 +42,8 @@ class AssetService:
     async def list(self, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
         """One page of the assets that pass the filter. Raises SearchUnavailableError, SearchNotReadyError."""
         await self._prepare(wanted)
-        return await assets.list_page(self._db, self._as_meant(wanted), page)
+        with heavy(_is_expensive(wanted)):
+            return await assets.list_page(self._db, self._as_meant(wanted), page)
 
     async def histogram(self, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
         """The tags of the assets that pass the filter, with counts, most frequent first.
@@ -49,7 +51,8 @@ class AssetService:
         Raises SearchUnavailableError, SearchNotReadyError.
         """
         await self._prepare(wanted)
-        return await assets.histogram(self._db, self._as_meant(wanted), limit)
+        with heavy():
+            return await assets.histogram(self._db, self._as_meant(wanted), limit)
 
     async def _prepare(self, wanted: AssetFilter) -> None:
         """See to it that what has just been added or changed is found by its words."""
@@ -134,6 +137,11 @@ class AssetService:
         if self._flushing is not None:
             self._flushing.cancel()
         await self._flush()
+
+
+def _is_expensive(wanted: AssetFilter) -> bool:
+    """Whether the filter looks at many assets, one by one or in an index of words."""
+    return bool(wanted.metadata or wanted.words or wanted.name_contains)
 
 
 def parse_id(text: str) -> str:

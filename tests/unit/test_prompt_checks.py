@@ -17,7 +17,7 @@ from comfy_assets_node.comfy_assets.host.prompt_checks import (
     refusal,
 )
 from comfy_assets_node.comfy_assets.jobs.failures import failure_of
-from comfy_assets_node.routes._prompt_body import depth_of
+from comfy_assets_node.comfy_assets.json_bounds import shape_of
 
 TEXTS = ["", "a", '"', "\\", '\\"', "[[[", "]}", '"[', "\\\\[", "[\n{", "ü[", "\u2028{", "🙂]"]
 
@@ -47,7 +47,7 @@ def test_depth_of_texts_and_objects(*, is_ascii: bool) -> None:
         depth = plain_depth(value)
         seen.add(depth)
         indent = chance.choice([None, 1])
-        assert depth_of(json.dumps(value, ensure_ascii=is_ascii, indent=indent).encode()) == depth, value
+        assert shape_of(json.dumps(value, ensure_ascii=is_ascii, indent=indent).encode()).depth == depth, value
         assert not is_deeper(value, depth)
         assert depth == 0 or is_deeper(value, depth - 1)
     assert len(seen) > 5

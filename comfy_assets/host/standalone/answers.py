@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Mapping
@@ -9,6 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
+from ... import json_bounds, json_steps
+
+_PARSED_AT_ONCE = 64 << 10  # bytes; more are read in a thread
 _CODES = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "BODY_TOO_LARGE"}
 
 
@@ -24,7 +28,7 @@ class Refusal(Exception):
 
 async def read_json(request: web.Request) -> Any:
     """The request's body as a JSON value. Raises Refusal when it is none."""
-    return _parse(await request.read())
+    return await _parsed(await request.read())
 
 
 async def read_object(request: web.Request, *, empty_allowed: bool = False) -> dict[str, Any]:
@@ -32,15 +36,20 @@ async def read_object(request: web.Request, *, empty_allowed: bool = False) -> d
     raw = await request.read()
     if empty_allowed and not raw.strip():
         return {}
-    body = _parse(raw)
+    body = await _parsed(raw)
     if not isinstance(body, dict):
         raise Refusal("The request's body must be a JSON object.")
     return body
 
 
+async def _parsed(raw: bytes) -> Any:
+    return _parse(raw) if len(raw) <= _PARSED_AT_ONCE else await asyncio.to_thread(_parse, raw)
+
+
 def _parse(raw: bytes) -> Any:
+    decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
     try:
-        return json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
+        return json_steps.decode(raw, json_bounds.shape_of(raw).values, decoder)
     except (ValueError, RecursionError) as error:
         raise Refusal("The request's body is not valid JSON.") from error
 

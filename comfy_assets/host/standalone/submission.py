@@ -28,7 +28,7 @@ class Submission:
 
     async def submit(self, request: web.Request) -> web.Response:
         try:
-            body = self._rewrite(await read_object(request))
+            body = await asyncio.to_thread(self._rewrite, await read_object(request))
             number = self._number(body)
             prompt_id = text_or_none(body, "prompt_id")
             targets = strings(body, "partial_execution_targets")
@@ -45,7 +45,7 @@ class Submission:
             return _refuse(verdict.error, verdict.node_errors)
         prompt_id = prompt_id or str(uuid.uuid4())
         prompt = QueuedPrompt(number, prompt_id, verdict.graph, extra_data, verdict.outputs, secrets)
-        queued = self._queue.put(prompt)
+        queued = await asyncio.to_thread(self._queue.put, prompt)
         return json_answer({"prompt_id": queued.prompt_id, "number": number, "node_errors": verdict.node_errors})
 
     def _number(self, body: Mapping[str, Any]) -> float:
