@@ -14,7 +14,9 @@ from typing import Any
 from aiohttp import web
 
 from ... import VERSION
-from ..base import HostFolders, HostInfo, Plugin, PromptListener, QueueSnapshot, RewritePrompt
+from ..access import AccessRules
+from ..base import HostFolders, HostInfo, Network, Plugin, PromptListener, QueueSnapshot, RewritePrompt
+from ..guard import protect
 from ..hooks import PromptHooks
 from ..nodes import declared_choices
 from .executor import Executor
@@ -25,7 +27,7 @@ from .log_book import LogBook
 from .messages import MessageHub
 from .nodes import NodeRegistry
 from .queue import PromptQueue
-from .security import refuse_cross_site
+from .security import answer_options
 from .server import Parts, Routes
 from .system import MAX_UPLOAD_BYTES, default_features
 from .users import Users
@@ -69,9 +71,13 @@ class StandaloneHost:
         self._plugin: Plugin | None = None
         self._plugin_task: asyncio.Task[None] | None = None
         self._built = False
+        self._listening: tuple[str, ...] = ()
 
     def info(self) -> HostInfo:
         return HostInfo("standalone", VERSION)
+
+    def network(self) -> Network:
+        return Network(self._listening)
 
     def folders(self) -> HostFolders:
         return self._folders.library()
@@ -135,6 +141,7 @@ class StandaloneHost:
         The address is taken first, so that a second server on the same folder ends without touching anything.
         """
         listening = await _listen(host, port)
+        self._listening = (host,)
         runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         try:
             await runner.setup()
@@ -152,7 +159,10 @@ class StandaloneHost:
     def _build(self) -> web.Application:
         self._built = True
         plugin = [] if self._plugin is None else [self._plugin.middleware]
-        app = web.Application(middlewares=[refuse_cross_site, *plugin], client_max_size=MAX_UPLOAD_BYTES)
+        access = AccessRules() if self._plugin is None else self._plugin.access
+        access.own_names.update(name.lower() for name in self._listening)
+        app = web.Application(middlewares=[answer_options, *plugin], client_max_size=MAX_UPLOAD_BYTES)
+        protect(app, access)
         self._routes().add_to(app)
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._close_pages)
