@@ -95,6 +95,13 @@ class UnsupportedContentError(ApiError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
+class UnsupportedMediaTypeError(ApiError):
+    """The body is not sent as ``application/json``."""
+
+    status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
 class AssetInUseError(ApiError):
     """Something else needs the asset; ``details.used_by`` lists what."""
 

@@ -53,6 +53,7 @@ PASSAGES: list[_dispatch.Passage] = [
     *stock.PASSAGES,
     *system.PASSAGES,
 ]
+PASSAGES = _dispatch.with_plain_paths(PASSAGES)
 
 
 def middleware(services: Services) -> Middleware:

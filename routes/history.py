@@ -86,4 +86,4 @@ ROUTES = [
     Route("GET", "/api/history_v2/{prompt_id}", "getHistoryForPrompt", get_entry),
     Route("POST", "/api/history", "manageHistory", manage_history),
 ]
-PASSAGES = [Passage("POST", "/history", stock_history)]
+PASSAGES = [Passage("POST", "/history", stock_history, media="json")]

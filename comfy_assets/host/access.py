@@ -255,9 +255,7 @@ def _referring_origin(request: Request) -> str | None:
     return match[0] if match is not None else None
 
 
-def _is_own_origin(
-    rules: AccessRules, request: Request, origin: Origin | None, authority: Authority | None
-) -> bool:
+def _is_own_origin(rules: AccessRules, request: Request, origin: Origin | None, authority: Authority | None) -> bool:
     """Whether the page comes from this server.
 
     A proxy may have replaced ``Host``; then it tells the former in X-Forwarded-Host. A page of another origin cannot
