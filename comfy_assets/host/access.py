@@ -13,7 +13,9 @@ import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
+
+from ..errors import HostNotAllowedError, OriginNotAllowedError
 
 SETTING = "COMFY_ASSETS_ALLOWED_HOSTS"
 
@@ -201,19 +203,13 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """A request that is refused with status 403."""
-
-    code: str
-    message: str
-    details: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Redirect:
     """A request that is to be sent again to this authority."""
 
     authority: str
+
+
+Refusal: TypeAlias = HostNotAllowedError | OriginNotAllowedError
 
 
 def judge(rules: AccessRules, request: Request) -> Refusal | Redirect | None:
@@ -303,18 +299,18 @@ def _redirect(request: Request, authority: Authority) -> Redirect | None:
     return Redirect(authority.loopback if authority.port is None else f"{authority.loopback}:{authority.port}")
 
 
-def _unknown_host(host: str) -> Refusal:
+def _unknown_host(host: str) -> HostNotAllowedError:
     message = (
         f"This server is not known under the name {host[:200]!r}. If it is yours, add it to the environment variable "
         f"{SETTING} and restart the server."
     )
-    return Refusal("HOST_NOT_ALLOWED", message, {"host": host[:200], "setting": SETTING})
+    return HostNotAllowedError(message, details={"host": host[:200], "setting": SETTING})
 
 
-def _foreign_origin(request: Request) -> Refusal:
+def _foreign_origin(request: Request) -> OriginNotAllowedError:
     origin = (request.get("origin") or request.get("sec-fetch-site") or "")[:200]
     message = (
         "Requests that a page of another origin causes are not accepted. A reverse proxy must pass on the Host header, "
         f"or its name belongs into the environment variable {SETTING}."
     )
-    return Refusal("ORIGIN_NOT_ALLOWED", message, {"origin": origin, "setting": SETTING})
+    return OriginNotAllowedError(message, details={"origin": origin, "setting": SETTING})

@@ -63,7 +63,7 @@ class RefusalLog:
         self._next[code] = now + LOG_INTERVAL_S
         more = self._unsaid.pop(code, 0)
         path = request.rel_url.raw_path[:200]
-        log.warning("Refused %s %s: %s, %s (%d more before)", request.method, path, code, dict(refusal.details), more)
+        log.warning("Refused %s %s: %s, %s (%d more before)", request.method, path, code, refusal.details, more)
 
 
 def _facts(request: web.Request) -> Request:
@@ -75,13 +75,8 @@ def _facts(request: web.Request) -> Request:
 
 def _refuse(refusal: Refusal) -> web.Response:
     """The contract's error; ``error`` is where ComfyUI's own clients look."""
-    body = {
-        "code": refusal.code,
-        "message": refusal.message,
-        "details": dict(refusal.details),
-        "error": refusal.message,
-    }
-    return web.json_response(body, status=403)
+    body = {"code": refusal.code, "message": refusal.message, "details": refusal.details, "error": refusal.message}
+    return web.json_response(body, status=refusal.status)
 
 
 def _redirect(request: web.Request, redirect: Redirect) -> web.Response:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from comfy_assets_node.comfy_assets.errors import ApiError
 from comfy_assets_node.comfy_assets.host.access import (
     AccessRules,
     Redirect,
-    Refusal,
     Request,
     is_beyond_this_machine,
     judge,
@@ -25,7 +25,7 @@ HTTPS = {"X-Forwarded-Proto": "https"}
 def asked(headers: dict[str, str], method: str = "GET", scheme: str = "http", rules: AccessRules = RULES) -> object:
     """The verdict in short: None, the code of a refusal, or where to go."""
     verdict = judge(rules, Request(method, scheme, {name.lower(): [value] for name, value in headers.items()}))
-    if isinstance(verdict, Refusal):
+    if isinstance(verdict, ApiError):
         assert verdict.message and "COMFY_ASSETS_ALLOWED_HOSTS" in verdict.message
         return verdict.code
     return verdict.authority if isinstance(verdict, Redirect) else None
