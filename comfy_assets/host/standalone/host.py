@@ -141,7 +141,7 @@ class StandaloneHost:
         The address is taken first, so that a second server on the same folder ends without touching anything.
         """
         listening = await _listen(host, port)
-        self._listening = (host,)
+        self._listening = tuple(name.strip() for name in host.split(","))
         runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         try:
             await runner.setup()
@@ -228,7 +228,7 @@ class StandaloneHost:
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets bound to every address of a host name. Raises OSError naming the address.
+    """Sockets bound to every address of the host names, which commas separate. Raises OSError naming them.
 
     An address that this machine does not have, such as ::1 where IPv6 is off, is passed over.
     """
@@ -251,9 +251,11 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
 
 
 async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    """The addresses of a host name, IPv4 first: that is the one to name in the URL."""
+    """The addresses of the host names, IPv4 first: that is the one to name in the URL."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = []
+    for name in host.split(","):
+        found += await loop.getaddrinfo(name.strip(), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     unique = dict.fromkeys((entry[0], str(entry[4][0])) for entry in found)
     return sorted(unique, key=lambda each: each[0] != socket.AF_INET)
 
