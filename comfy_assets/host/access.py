@@ -13,6 +13,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from ..errors import HostNotAllowedError, OriginNotAllowedError
@@ -42,6 +43,7 @@ class Authority:
         return _address(self.host) is not None
 
 
+@lru_cache(maxsize=256)
 def parse_authority(text: str) -> Authority | None:
     """The authority in a ``Host`` header, None where it is malformed."""
     match = _AUTHORITY.fullmatch(text.strip().lower())
@@ -96,6 +98,7 @@ class Origin:
     port: int
 
 
+@lru_cache(maxsize=256)
 def parse_origin(text: str) -> Origin | None:
     """The origin in an ``Origin`` header; None for ``null`` and for what is no web page."""
     match = _ORIGIN.fullmatch(text.strip().lower())
