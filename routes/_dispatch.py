@@ -100,7 +100,8 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
         if found is not None:
             route, parameters = found
             if route.when is None or route.when(request, services):
-                return _media.refusal(request, route.media) or await route.handler(request, parameters, services)
+                refused = _media.refusal(request, route.media)  # responses of old versions of aiohttp are falsy
+                return await route.handler(request, parameters, services) if refused is None else refused
         path, handler = await _user_paths.repaired(request, path, handler, services)
         for passage, _ in reversed(list(through.all(method, path))):
             handler = _through(passage, handler, services)
@@ -118,7 +119,7 @@ def is_unanswered(request: web.Request, _: Services) -> bool:
 def _through(passage: Passage, handler: Handler, services: Services) -> Handler:
     async def pass_through(request: web.Request) -> web.StreamResponse:
         refused = _media.refusal_for_host(request, passage.media)
-        return refused or await passage.handler(request, handler, services)
+        return await passage.handler(request, handler, services) if refused is None else refused
 
     return pass_through
 

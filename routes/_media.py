@@ -20,7 +20,7 @@ def refusal(request: web.Request, media: Media) -> web.Response | None:
 
     A request without a body needs no type.
     """
-    if media == "any" or not request.can_read_body or request.method in ("GET", "HEAD"):
+    if media == "any" or not has_body(request) or request.method in ("GET", "HEAD"):
         return None
     essence = _essence(request)
     is_json = essence == "application/json" or (essence.startswith("application/") and essence.endswith("+json"))
@@ -33,11 +33,16 @@ def refusal_for_host(request: web.Request, media: Media) -> web.Response | None:
     ComfyUI's own example scripts and ``curl -d`` call it a form. Only browsers, which say so by their headers, are
     held to the type: scripts of other origins can send none but these without asking first.
     """
-    if media == "any" or not request.can_read_body or request.method in ("GET", "HEAD"):
+    if media == "any" or not has_body(request) or request.method in ("GET", "HEAD"):
         return None
     is_browser = hdrs.ORIGIN in request.headers or "Sec-Fetch-Site" in request.headers
     essence = _essence(request)
     return _refused(essence) if is_browser and essence in _SIMPLE else None
+
+
+def has_body(request: web.Request) -> bool:
+    """Whether the request has a body, also where that has been read already."""
+    return request.headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in request.headers
 
 
 def _essence(request: web.Request) -> str:

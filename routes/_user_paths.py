@@ -17,6 +17,7 @@ from yarl import URL
 from ..comfy_assets.app import Services
 from ..comfy_assets.host.base import UnknownUserError
 from ..comfy_assets.names import UnsafeName, check_leads_nowhere
+from ._media import has_body
 from ._paths import segment_value
 
 _PREFIXES = ("/api/userdata/", "/userdata/")
@@ -59,7 +60,7 @@ def _is_unmatched(request: web.Request) -> bool:
 
 async def _names(request: web.Request, rest: str, services: Services) -> list[str]:
     """The file, and for a move also where to. ``move`` may be the name of a folder as well."""
-    if request.method != "POST" or _MOVE not in rest or request.can_read_body:
+    if request.method != "POST" or _MOVE not in rest or has_body(request):
         return [segment_value(rest)]
     places = [i for i in range(len(rest)) if rest.startswith(_MOVE, i)]
     splits = [(segment_value(rest[:i]), segment_value(rest[i + len(_MOVE) :])) for i in places]

@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -184,11 +185,11 @@ def test_limits_hold_for_every_spelling_of_a_path(server: Any) -> None:
     body, form_type = form("wide.png", picture(17))
     for path in (*spellings("/prompt"), *spellings("/api/prompt")):
         answer = server.send("POST", path, large, {"Content-Type": "application/json"})
-        assert answer.status in (413, 404), path
+        assert answer.status in (413, 404, 405), path
     for path in (*spellings("/upload/image"), *spellings("/api/upload/image")):
-        assert server.send("POST", path, body, form_type).status in (400, 404), path
+        assert server.send("POST", path, body, form_type).status in (400, 404, 405), path
     assert not (server.base / "input/wide.png").exists()
-    assert server.send("POST", "/%70rompt", PROMPT, {"Content-Type": "application/json"}).status in (200, 404)
+    assert server.send("POST", "/%70rompt", PROMPT, {"Content-Type": "application/json"}).status in (200, 404, 405)
 
 
 OTHER_TYPES = ["text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "multipart/form-data", ""]
@@ -291,7 +292,10 @@ def test_a_server_that_others_can_reach_says_so(tmp_path: Any, start: Any) -> No
     with start(tmp_path, *LISTEN[start.__name__], "0.0.0.0") as server:
         server.wait_until_up()
         assert server.wait_for("/api/features", lambda features: features["open_to_network"])
-        assert "has no login" in server.log
+        deadline = time.monotonic() + 10
+        while "has no login" not in server.log:
+            assert time.monotonic() < deadline, server.log[-2000:]
+            time.sleep(0.05)
 
 
 LISTEN = {"standalone": ["--host"], "comfyui": ["--listen"]}
