@@ -8,6 +8,7 @@ from ..routes import middleware
 from .app import Services
 from .assets.portability import apply_values
 from .config import Config
+from .dependencies import weaknesses
 from .host.access import AccessRules, is_beyond_this_machine, parse_allowed_host
 from .host.base import Host, Plugin
 from .host.guard import names_of_this_machine
@@ -21,6 +22,8 @@ def attach(host: Host, config: Config | None = None) -> Services:
 
     async def on_serving() -> None:
         _warn_of_network(host)
+        for weakness in weaknesses():
+            log.warning("%s", weakness)
         await services.start()
         await services.start_indexing()
 
