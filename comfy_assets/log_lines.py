@@ -18,9 +18,9 @@ def escaped(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def escape_records() -> None:
-    """Have the records of all loggers of this project escaped before any other handler writes them."""
-    logger = logging.getLogger(ROOT)
+def escape_records(name: str = ROOT) -> None:
+    """Have the records of a logger and those below it escaped before any other handler writes them."""
+    logger = logging.getLogger(name)
     if not any(isinstance(handler, EscapingHandler) for handler in logger.handlers):
         logger.addHandler(EscapingHandler())
 

@@ -40,7 +40,7 @@ async def repaired(request: web.Request, path: str, handler: Handler, services: 
     The parameters of the route are put into the request's ``match_info``, where handlers look.
     """
     prefix = next((each for each in _PREFIXES if path.startswith(each)), None)
-    if prefix is None or not _is_unmatched(request):
+    if prefix is None or not (_is_unmatched(request) or await _is_stored_in_folder(request, services)):
         return path, handler
     names = await _names(request, path.removeprefix(prefix), services)
     if not all(names):
@@ -49,6 +49,7 @@ async def repaired(request: web.Request, path: str, handler: Handler, services: 
     match = await request.app.router.resolve(request.clone(rel_url=simple))
     if match.http_exception is not None or list(match) != ["file", "dest"][: len(names)]:
         return path, handler
+    request.match_info.clear()
     request.match_info.update(zip(match, names, strict=True))
     return prefix + _MOVE.join(quote(name, safe="") for name in names), match.handler
 
@@ -56,6 +57,17 @@ async def repaired(request: web.Request, path: str, handler: Handler, services: 
 def _is_unmatched(request: web.Request) -> bool:
     match = request.match_info
     return match.http_exception is not None or isinstance(match.route.resource, web.StaticResource)
+
+
+async def _is_stored_in_folder(request: web.Request, services: Services) -> bool:
+    """Whether a file is stored as ``notes/move/a.txt``, whose decoded path is that of moving the folder ``notes``.
+
+    Only storing has a body.
+    """
+    folder = _folder(request, services)
+    if "dest" not in request.match_info or not has_body(request) or folder is None:
+        return False
+    return await asyncio.to_thread(_is_folder, folder, request.match_info["file"])
 
 
 async def _names(request: web.Request, rest: str, services: Services) -> list[str]:
@@ -79,6 +91,14 @@ def _folder(request: web.Request, services: Services) -> Path | None:
 
 def _with_files(folder: Path, splits: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [split for split in splits if _is_file(folder, split[0])]
+
+
+def _is_folder(folder: Path, name: str) -> bool:
+    try:
+        check_leads_nowhere(name)
+        return (folder / name).is_dir()
+    except (UnsafeName, OSError, ValueError):
+        return False
 
 
 def _is_file(folder: Path, name: str) -> bool:

@@ -282,6 +282,20 @@ def test_names_that_aiohttp_does_not_match(server: Any, prefix: str, path: str, 
     assert server.send("POST", prefix + "../../escaped.json", b"{}").status in (400, 403, 404)
 
 
+def test_a_folder_named_move(server: Any) -> None:
+    """``notes/move/a.json``, decoded by a proxy, is the path of moving ``notes``: it stays where it is."""
+    folder = server.base / "user/default/notes"
+    folder.mkdir(exist_ok=True)
+    (folder / "kept.json").write_text("{}")
+    assert server.send("POST", "/api/userdata/notes/move/a.json", b"[1]").status == 200
+    assert (folder / "move/a.json").read_bytes() == b"[1]" and (folder / "kept.json").exists()
+    assert server.get("/api/userdata/notes/move/a.json").body == b"[1]"
+    assert server.send("POST", "/api/userdata/notes/move/a.json/move/notes/move/b.json").status == 200
+    assert (folder / "move/b.json").exists() and not (folder / "move/a.json").exists()
+    assert server.send("POST", "/api/userdata/notes%2Fkept.json/move/notes%2Fmoved.json").status == 200
+    assert (folder / "moved.json").exists()
+
+
 def test_no_request_forges_a_line_of_the_log(server: Any) -> None:
     server.get("/x%0a%5bERROR%5d%20FORGED%1b%5b31m", **{"Sec-Fetch-Site": "cross-site"})
     server.get("/api/assets", Host="evil.example", Origin="http://evil.example\u009b31m")

@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from ... import VERSION
+from ...log_lines import escape_records
 from ..access import AccessRules
 from ..base import HostFolders, HostInfo, Network, Plugin, PromptListener, QueueSnapshot, RewritePrompt
 from ..guard import protect
@@ -140,6 +141,7 @@ class StandaloneHost:
 
         The address is taken first, so that a second server on the same folder ends without touching anything.
         """
+        escape_records("aiohttp")  # which repeats malformed requests
         listening = await _listen(host, port)
         self._listening = tuple(name.strip() for name in host.split(","))
         runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=SHUTDOWN_S)
