@@ -64,10 +64,10 @@ async def _is_stored_in_folder(request: web.Request, services: Services) -> bool
 
     Only storing has a body.
     """
-    folder = _folder(request, services)
-    if "dest" not in request.match_info or not has_body(request) or folder is None:
+    if "dest" not in request.match_info or not has_body(request):
         return False
-    return await asyncio.to_thread(_is_folder, folder, request.match_info["file"])
+    folder = _folder(request, services)
+    return folder is not None and await asyncio.to_thread(_is_folder, folder, request.match_info["file"])
 
 
 async def _names(request: web.Request, rest: str, services: Services) -> list[str]:
