@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from urllib.parse import quote
 
 from aiohttp import web
@@ -46,7 +48,9 @@ async def repaired(request: web.Request, path: str, handler: Handler, services: 
     if not all(names):
         return path, handler
     simple = URL(prefix + _MOVE.join("x" for _ in names), encoded=True)
-    match = await request.app.router.resolve(request.clone(rel_url=simple))
+    # No clone of the request, as there can be none once a middleware of another pack has read the body.
+    asked = SimpleNamespace(method=request.method, rel_url=simple, headers=request.headers)
+    match = await request.app.router.resolve(cast(web.Request, asked))
     if match.http_exception is not None or list(match) != ["file", "dest"][: len(names)]:
         return path, handler
     request.match_info.clear()
