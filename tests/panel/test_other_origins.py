@@ -249,6 +249,16 @@ def test_the_own_page_works_at_every_address(browser: Any, server: Any, open_pan
         panel.root.locator(".ca-warning").wait_for(state="hidden")
 
 
+def test_the_small_page_works_at_an_address_of_the_network(
+    page: Any, tmp_path: Any, serve: Any, small_library: Any
+) -> None:
+    """Browsers give pages at such an address less than those at this machine's own."""
+    with serve(small_library(tmp_path), "--own-page", "--host", "0.0.0.0") as server:
+        page.goto(f"http://{LAN}:{urlsplit(server.url).port}/")
+        page.locator(".ca-cell img.ca-loaded").first.wait_for()
+        page.locator(".ca-warning", has_text="no login").wait_for()
+
+
 def test_the_browser_itself_would_let_it(page: Any, evil_page: str, server: Any) -> None:
     """The same page without another origin in between gets it all: what is refused above is refused by the server."""
     address = f"{server.url}/loaded-from-here"
