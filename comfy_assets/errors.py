@@ -124,6 +124,20 @@ class StorageError(ApiError):
     code = "STORAGE_FAILED"
 
 
+class HostNotAllowedError(ApiError):
+    """The server is asked by a name that it does not have; ``details.setting`` is where names are added."""
+
+    status = 403
+    code = "HOST_NOT_ALLOWED"
+
+
+class OriginNotAllowedError(ApiError):
+    """A page of another origin has caused the request; ``details.origin`` is what the browser says of it."""
+
+    status = 403
+    code = "ORIGIN_NOT_ALLOWED"
+
+
 class UnauthorizedError(ApiError):
     """The host does not know the request's user."""
 

@@ -53,9 +53,10 @@ ROUTES: list[_dispatch.Route] = [
 ROUTES += docs.routes_for(ROUTES)
 PASSAGES: list[_dispatch.Passage] = [
     *view_by_hash.PASSAGES,
-    *picture_files.PASSAGES,
-    *store_files.PASSAGES,
     *prompts.PASSAGES,
+    # Files of the store are refused before anything opens them.
+    *store_files.PASSAGES,
+    *picture_files.PASSAGES,
     *history.PASSAGES,
     *shared_queue.PASSAGES,
     *workflow_files.PASSAGES,
@@ -63,6 +64,7 @@ PASSAGES: list[_dispatch.Passage] = [
     *user_uploads.PASSAGES,
     *system.PASSAGES,
 ]
+PASSAGES = _dispatch.with_plain_paths(PASSAGES)
 
 
 def middleware(services: Services) -> Middleware:

@@ -127,7 +127,6 @@ ROUTES = [
     Route("POST", "/api/history", "manageHistory", manage_history),
 ]
 PASSAGES = [
-    Passage("POST", "/history", stock_history),
-    Passage("GET", "/history/{prompt_id}", entry_of_earlier_run),
+    Passage("POST", "/history", stock_history, media="json"),
     Passage("GET", "/api/history/{prompt_id}", entry_of_earlier_run),
 ]

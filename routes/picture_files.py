@@ -16,6 +16,7 @@ from ..comfy_assets.errors import ApiError
 from ..comfy_assets.host.base import Host
 from ._dispatch import Passage
 from ._endpoint import error_response
+from ._host_form import read_form
 from .store_files import named
 
 Sources = Callable[[web.Request, Host], Awaitable[list[Path | IO[bytes]]]]
@@ -55,11 +56,11 @@ async def _viewed(request: web.Request, host: Host) -> list[Path | IO[bytes]]:
 
 async def _masked(request: web.Request, host: Host) -> list[Path | IO[bytes]]:
     """The mask and the picture that it belongs to."""
+    form = await read_form(request)
     try:
-        form = await request.post()
         reference = json.loads(str(form.get("original_ref")))
-    except Exception:  # noqa: BLE001 - a form or a text that is none, in many ways: the host tells the client
-        return []
+    except (ValueError, RecursionError):
+        return []  # it is the host's to refuse
     image = form.get("image")
     sources: list[Path | IO[bytes]] = [image.file] if isinstance(image, web.FileField) else []
     if isinstance(reference, dict):
@@ -69,10 +70,6 @@ async def _masked(request: web.Request, host: Host) -> list[Path | IO[bytes]]:
 
 
 PASSAGES = [
-    Passage(method, prefix + path, measuring)
-    for prefix in ("", "/api")
-    for method, path, measuring in (
-        ("GET", "/view", Measuring(_viewed)),
-        ("POST", "/upload/mask", Measuring(_masked)),
-    )
+    Passage("GET", "/api/view", Measuring(_viewed)),
+    Passage("POST", "/api/upload/mask", Measuring(_masked)),
 ]

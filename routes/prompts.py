@@ -142,5 +142,4 @@ def _node_error(problem: Problem) -> dict[str, Any]:
     }
 
 
-# The second is the path that pages of older servers, and many programs, use.
-PASSAGES = [Passage("POST", "/api/prompt", submit, PROMPT), Passage("POST", "/prompt", submit, PROMPT)]
+PASSAGES = [Passage("POST", "/api/prompt", submit, PROMPT, media="json")]

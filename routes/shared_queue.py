@@ -98,7 +98,7 @@ def _shared(operation: Operation) -> PassageHandler:
 PASSAGES = [
     Passage("POST", "/queue", _shared(_change_queue)),
     Passage("POST", "/interrupt", _shared(_interrupt)),
-    *(Passage("GET", f"{prefix}/queue", _shared(_queue)) for prefix in ("", "/api")),
-    *(Passage("GET", f"{prefix}/history", _shared(_history)) for prefix in ("", "/api")),
-    *(Passage("GET", f"{prefix}/history/{{prompt_id}}", _shared(_history_entry)) for prefix in ("", "/api")),
+    Passage("GET", "/api/queue", _shared(_queue)),
+    Passage("GET", "/api/history", _shared(_history)),
+    Passage("GET", "/api/history/{prompt_id}", _shared(_history_entry)),
 ]

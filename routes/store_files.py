@@ -10,29 +10,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from ..comfy_assets import json_bounds
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import ApiError, FileMissingError, InvalidNameError
 from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.names import FILE_TYPES, split_annotation
 from ..comfy_assets.store_guard import is_protected
+from . import _body
 from ._dispatch import Passage
 from ._endpoint import Failure, error_response, json_response
+from ._host_form import read_form
 from ._repair import plain_text
 
 _MAX_NAME = 4096
 _READING = ("GET", "HEAD")
 
 Paths = Callable[[web.Request, Host], Awaitable[list[Path]]]
-
-
-class _PromptText(msgspec.Struct):
-    """What of a submitted prompt may name files."""
-
-    prompt: Any = None
 
 
 class Refusing:
@@ -48,8 +44,8 @@ class Refusing:
         self._are_written = are_written
 
     async def __call__(self, request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-        paths = await self._paths(request, services.host)
         try:
+            paths = await self._paths(request, services.host)
             await asyncio.to_thread(_check, paths, request.method)
             if self._are_written:
                 await asyncio.to_thread(_check_written, paths, services.host)
@@ -104,10 +100,7 @@ async def _viewed(request: web.Request, host: Host) -> list[Path]:
 
 async def _uploaded(request: web.Request, host: Host) -> list[Path]:
     """Where an upload would be written, and the picture that a mask belongs to."""
-    try:
-        form = await request.post()
-    except Exception:  # noqa: BLE001 - a body that is no form, in one of many ways: the host tells the client
-        return []
+    form = await read_form(request)
     image = form.get("image")
     name = image.filename if isinstance(image, web.FileField) else ""
     paths = named(host, name, form.get("subfolder", ""), form.get("type", "input"))
@@ -141,18 +134,15 @@ async def _described(request: web.Request, host: Host) -> list[Path]:
 
 async def _in_prompt(request: web.Request, host: Host) -> list[Path]:
     """The files that a prompt's nodes may open by name, as far as they exist."""
-    try:
-        raw = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        return []
-    return await asyncio.to_thread(_existing, raw, [*roots(host).values()])
+    return await asyncio.to_thread(_existing, await _body.read(request), [*roots(host).values()])
 
 
 def _existing(raw: bytes, bases: list[Path]) -> list[Path]:
     try:
-        prompt = msgspec.json.decode(raw, type=_PromptText).prompt
-    except (msgspec.MsgspecError, RecursionError):
-        return []
+        body = json_bounds.decode(raw)
+    except (ValueError, RecursionError):
+        return []  # it is the host's to refuse
+    prompt = body.get("prompt") if isinstance(body, dict) else None
     found = []
     for text in {each for each in _texts(prompt) if each and len(each) <= _MAX_NAME and "\0" not in each}:
         bare = split_annotation(text)[0]
@@ -181,15 +171,14 @@ def _prompt_failure(status: int, code: str, message: str, details: dict[str, Any
 
 _UPLOAD = Refusing(_uploaded, are_written=True)
 _USERDATA = Refusing(_of_user, plain_text)
-_REFUSALS = [
-    ("GET", "/view", Refusing(_viewed)),
-    ("POST", "/upload/image", _UPLOAD),
-    ("POST", "/upload/mask", _UPLOAD),
-    ("GET", "/userdata/{file}", _USERDATA),
-    ("POST", "/userdata/{file}", _USERDATA),
-    ("DELETE", "/userdata/{file}", _USERDATA),
-    ("POST", "/userdata/{file}/move/{dest}", _USERDATA),
-    ("GET", "/view_metadata/{folder_name}", Refusing(_described)),
-    ("POST", "/prompt", Refusing(_in_prompt, _prompt_failure)),
+PASSAGES = [
+    Passage("GET", "/api/view", Refusing(_viewed)),
+    Passage("POST", "/api/upload/image", _UPLOAD),
+    Passage("POST", "/api/upload/mask", _UPLOAD),
+    Passage("GET", "/api/userdata/{file}", _USERDATA),
+    Passage("POST", "/api/userdata/{file}", _USERDATA),
+    Passage("DELETE", "/api/userdata/{file}", _USERDATA),
+    Passage("POST", "/api/userdata/{file}/move/{dest}", _USERDATA),
+    Passage("GET", "/api/view_metadata/{folder_name}", Refusing(_described)),
+    Passage("POST", "/api/prompt", Refusing(_in_prompt, _prompt_failure)),
 ]
-PASSAGES = [Passage(method, prefix + path, refusal) for prefix in ("", "/api") for method, path, refusal in _REFUSALS]

@@ -15,8 +15,8 @@ from ..comfy_assets.assets.outputs import output_file
 from ..comfy_assets.names import split_annotation
 from ._dispatch import Passage
 from ._endpoint import Call, guarded, json_response
-from ._params import NoQuery
 from ._host_form import read_form
+from ._params import NoQuery
 
 _TRUE = ("true", "1")
 
@@ -89,6 +89,8 @@ async def _names_of_others(call: Call[NoQuery]) -> set[str]:
     )
 
 
-_PATHS = ("/upload/image", "/upload/mask", "/api/upload/image", "/api/upload/mask")
-PASSAGES = [Passage("POST", path, user_upload) for path in _PATHS]
-PASSAGES.append(Passage("GET", "/internal/files/{directory_type}", list_files))
+PASSAGES = [
+    Passage("POST", "/api/upload/image", user_upload),
+    Passage("POST", "/api/upload/mask", user_upload),
+    Passage("GET", "/internal/files/{directory_type}", list_files),
+]

@@ -67,4 +67,4 @@ async def _of_host(request: web.Request, pass_on: Handler) -> web.StreamResponse
         return error_response(404, "FILE_NOT_FOUND", "There is no such file.")
 
 
-PASSAGES = [Passage("GET", path, by_hash) for path in ("/view", "/api/view")]
+PASSAGES = [Passage("GET", "/api/view", by_hash)]

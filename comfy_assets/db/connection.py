@@ -52,7 +52,7 @@ class Database:
         self._readers = Readers(connections.readers)
         self._started = connections.last_commit
         self._latest = Mark(uuid.uuid4().hex, 0)
-        self._problem: str | None = None  # why the store cannot be used although it was opened
+        self._problem: str | None = None
         self._write_lock = asyncio.Lock()
         self._closed = False
         self._over = threading.Event()  # closed, or the process is about to end
@@ -70,6 +70,11 @@ class Database:
             if isinstance(error, (sqlite3.Error, OSError)):
                 raise StoreError(f"The library store {path.name} cannot be opened: {error}") from error
             raise
+
+    @property
+    def problem(self) -> str | None:
+        """Why the store cannot be used although it was opened; None while it can."""
+        return self._problem
 
     def require_search(self) -> None:
         """Raise SearchUnavailableError unless words can be searched for."""
