@@ -20,7 +20,9 @@ class Config:
     bytes of thumbnails are kept on disk. ``restore_queue`` puts jobs that waited when the server stopped back into its
     queue; ``max_prompt_size`` is how many bytes a submitted prompt may have, None leaves it to the server;
     ``max_workflow_size`` how many a saved workflow may. ``max_image_size`` (bytes), ``max_image_edge`` (pixels) and
-    ``max_image_pixels`` limit the pictures and masks that pages upload; None is no limit.
+    ``max_image_pixels`` limit the pictures and masks that pages upload; None is no limit. ``query_timeout`` is how
+    many seconds a query of a request that only reads may take.
+    ``shared_outputs`` lets every user see what jobs have made; else, in multi-user mode, it is their owners'.
     """
 
     scan_on_start: bool = True
@@ -34,6 +36,8 @@ class Config:
     max_image_size: int | None = None
     max_image_edge: int | None = None
     max_image_pixels: int | None = None
+    shared_outputs: bool = False
+    query_timeout: int = 10
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
@@ -45,10 +49,12 @@ class Config:
             hash_files=_flag(environment, "COMFY_ASSETS_HASH", cls.hash_files),
             follow=_flag(environment, "COMFY_ASSETS_FOLLOW", cls.follow),
             max_upload_size=_mebibytes(environment, "COMFY_ASSETS_MAX_UPLOAD_MB"),
+            shared_outputs=_flag(environment, "COMFY_ASSETS_SHARED_OUTPUTS", cls.shared_outputs),
             restore_queue=_flag(environment, "COMFY_ASSETS_RESTORE_QUEUE", cls.restore_queue),
             max_prompt_size=_mebibytes(environment, "COMFY_ASSETS_MAX_PROMPT_MB"),
             max_workflow_size=workflow_size or cls.max_workflow_size,
             max_image_size=_mebibytes(environment, "COMFY_ASSETS_MAX_IMAGE_MB"),
+            query_timeout=_number(environment, "COMFY_ASSETS_QUERY_SECONDS", "seconds") or cls.query_timeout,
             max_image_edge=_number(environment, "COMFY_ASSETS_MAX_IMAGE_EDGE", "pixels"),
             max_image_pixels=_mebibytes(environment, "COMFY_ASSETS_MAX_IMAGE_MEGAPIXELS", unit="megapixels"),
             thumbnail_cache_size=cls.thumbnail_cache_size if cache_size is None else cache_size,

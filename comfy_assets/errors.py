@@ -33,6 +33,13 @@ class InvalidBodyError(ApiError):
     code = "INVALID_BODY"
 
 
+class BodyTooLargeError(InvalidBodyError):
+    """The request body is larger than the server takes; ``details`` has the limit: ``max_bytes`` or ``max_values``."""
+
+    status = 413
+    code = "BODY_TOO_LARGE"
+
+
 class InvalidCursorError(ApiError):
     """``after`` is no cursor of this listing."""
 
@@ -96,6 +103,13 @@ class UnsupportedContentError(ApiError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
+class OtherUsersFileError(ApiError):
+    """An upload would replace the file of another user's asset."""
+
+    status = 409
+    code = "OTHER_USERS_FILE"
+
+
 class AssetInUseError(ApiError):
     """Something else needs the asset; ``details.used_by`` lists what."""
 
@@ -155,6 +169,13 @@ class ImageTooLargeError(ApiError):
     """A picture that would take too much memory to decode."""
 
     code = "IMAGE_TOO_LARGE"
+
+
+class BusyError(ApiError):
+    """The server has no memory free for a picture; the same request may succeed a moment later."""
+
+    status = 503
+    code = "BUSY"
 
 
 class ImageUnreadableError(ApiError):
@@ -287,6 +308,13 @@ class SearchNotReadyError(ApiError):
 
     status = 503
     code = "SEARCH_NOT_READY"
+
+
+class QueryTimeoutError(ApiError):
+    """The store needs too long for what was asked: ask for less, or raise the limit."""
+
+    status = 503
+    code = "QUERY_TIMEOUT"
 
 
 class StoreUnavailableError(ApiError):

@@ -7,10 +7,13 @@ from .app import Services
 from .assets.portability import apply_values
 from .config import Config
 from .host.base import Host, Plugin
+from .jobs.sessions import with_session
+from .log_limits import limit_repeats
 
 
 def attach(host: Host, config: Config | None = None) -> Services:
     """Attach the project to a host; answers the services, which open once the host serves."""
+    limit_repeats()
     services = Services(host, config or Config.from_environment())
 
     async def on_serving() -> None:
@@ -19,6 +22,8 @@ def attach(host: Host, config: Config | None = None) -> Services:
 
     services.watch_queue()
     host.on_prompt(apply_values)
+    if host.is_multi_user():
+        host.on_prompt(with_session)
     host.attach(Plugin(middleware(services), on_serving, services.stop))
     return services
 

@@ -15,15 +15,20 @@ from . import (
     jobs,
     media,
     packs,
+    picture_files,
     prompts,
     queue,
+    shared_queue,
     shares,
     stock,
+    store_files,
     system,
     tags,
     tasks,
     uploads,
+    user_uploads,
     users,
+    view_by_hash,
     workflow_files,
     workflows,
 )
@@ -47,10 +52,15 @@ ROUTES: list[_dispatch.Route] = [
 ]
 ROUTES += docs.routes_for(ROUTES)
 PASSAGES: list[_dispatch.Passage] = [
+    *view_by_hash.PASSAGES,
+    *picture_files.PASSAGES,
+    *store_files.PASSAGES,
     *prompts.PASSAGES,
     *history.PASSAGES,
+    *shared_queue.PASSAGES,
     *workflow_files.PASSAGES,
     *stock.PASSAGES,
+    *user_uploads.PASSAGES,
     *system.PASSAGES,
 ]
 

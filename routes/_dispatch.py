@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import unquote
@@ -12,6 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ..comfy_assets.app import Services
+from ._body import HOSTS_SMALL, SMALL, BodyLimit, declared, drain
 from ._endpoint import RequestHandler
 
 # What a request that is the host's goes through on its way: it answers what the host's handler (the second argument)
@@ -23,7 +25,7 @@ PassageHandler = Callable[[web.Request, Handler, Services], Awaitable[web.Stream
 class Route:
     """An operation: ``path`` may hold ``{name}`` for one segment; GET also answers HEAD.
 
-    A request for which ``when`` is false is left to the host.
+    A request for which ``when`` is false is left to the host. ``body`` is the largest body it takes.
     """
 
     method: str
@@ -31,6 +33,7 @@ class Route:
     operation: str
     handler: RequestHandler
     when: Callable[[web.Request, Services], bool] | None = None
+    body: BodyLimit = SMALL
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -42,17 +45,19 @@ class Route:
 class Passage:
     """A path, of the same form, that stays the host's, and what its requests go through on their way there.
 
-    Through several they go in the order of the list.
+    Through several they go in the order of the list. Those with GET take HEAD as well. ``body`` is the largest body
+    that goes through.
     """
 
     method: str
     path: str
     handler: PassageHandler
+    body: BodyLimit = HOSTS_SMALL
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The request methods that go through."""
-        return (self.method,)
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
 
 Entry = TypeVar("Entry", Route, Passage)
@@ -90,17 +95,33 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
 
     @web.middleware
     async def comfy_assets(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await answered(request, handler)
+        finally:
+            await drain(request)
+
+    async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
         method, path = request.method, request.rel_url.raw_path
         found = router.find(method, path)
         if found is not None:
             route, parameters = found
             if route.when is None or route.when(request, services):
-                return await route.handler(request, parameters, services)
+                with declared(route.body, services.config), _reading(route, request, services):
+                    return await route.handler(request, parameters, services)
         for passage, _ in reversed(list(through.all(method, path))):
             handler = _through(passage, handler, services)
         return await handler(request)
 
     return comfy_assets
+
+
+def _reading(route: Route, request: web.Request, services: Services) -> AbstractContextManager[None]:
+    """What only reads ends when nobody waits for it any more; what writes goes on."""
+
+    def is_gone() -> bool:
+        return request.transport is None or request.transport.is_closing()
+
+    return services.reading(is_gone) if route.method in ("GET", "HEAD") else nullcontext()
 
 
 def is_unanswered(request: web.Request, _: Services) -> bool:
@@ -111,7 +132,8 @@ def is_unanswered(request: web.Request, _: Services) -> bool:
 
 def _through(passage: Passage, handler: Handler, services: Services) -> Handler:
     async def pass_through(request: web.Request) -> web.StreamResponse:
-        return await passage.handler(request, handler, services)
+        with declared(passage.body, services.config):
+            return await passage.handler(request, handler, services)
 
     return pass_through
 

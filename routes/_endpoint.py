@@ -14,6 +14,7 @@ from aiohttp import web
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import ApiError, UnauthorizedError
 from ..comfy_assets.host.base import UnknownUserError
+from ._body import check_headers
 from ._params import NoQuery, parse_query
 
 log = logging.getLogger("comfy_assets.http")
@@ -82,6 +83,7 @@ def guarded(
         @functools.wraps(function)
         async def handler(request: web.Request, path: Mapping[str, str], services: Services) -> Any:
             try:
+                check_headers(request)
                 user = "" if is_probe else _user_of(request, services, "" if is_for_anybody else None)
                 parsed = parse_query(query, request.query)
                 if needs_store and not is_probe:

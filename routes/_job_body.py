@@ -217,3 +217,10 @@ def history_detail(record: JobRecord) -> dict[str, Any]:
         **_parts(record),
         **failure,
     }
+
+
+def stock_entry(record: JobRecord) -> dict[str, Any]:
+    """Return a job that is over in the form of the server's own ``/history``."""
+    job = record.job
+    prompt = [job.number, job.id, Raw(strict(record.graph)), _extra_data(record), Raw(record.targets)]
+    return {"prompt": prompt, "outputs": Raw(b"{}"), "meta": Raw(b"{}"), **_parts(record)}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 from aiohttp import web
 from multidict import MultiMapping
 
+from ..comfy_assets import json_bounds
 from ..comfy_assets.assets.identity import canonical_id
 from ..comfy_assets.errors import InvalidBodyError, InvalidHashError, InvalidPreviewError, InvalidQueryError
+from . import _body
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 
@@ -26,15 +28,16 @@ _MAX_USER_METADATA_DEPTH = 32
 _INT64_MAX = 2**63 - 1
 
 Offset = Annotated[int, msgspec.Meta(ge=0, le=_INT64_MAX)]
+# Every text, list and object from outside has a bound. What a rule of its own bounds closer is refused by that rule.
+Text = Annotated[str, msgspec.Meta(max_length=10_000)]
+FilterText = Annotated[str, msgspec.Meta(max_length=64 << 10)]
+Id = Annotated[str, msgspec.Meta(max_length=256)]
+Ids = Annotated[list[Id], msgspec.Meta(max_length=1000)]
+Tags = Annotated[list[Text], msgspec.Meta(min_length=1, max_length=1000)]
+Words = Annotated[tuple[Text, ...], msgspec.Meta(max_length=1000)]
+Members = Annotated[dict[Text, Any], msgspec.Meta(max_length=10_000)]
 PageLimit = Annotated[int, msgspec.Meta(ge=1, le=500)]
 TagLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-
-
-class BodyTooLargeError(InvalidBodyError):
-    """The request body is larger than the server takes."""
-
-    status = 413
-    code = "BODY_TOO_LARGE"
 
 
 class NoQuery(msgspec.Struct, frozen=True):
@@ -66,7 +69,11 @@ def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
 def _fields(schema: type[msgspec.Struct]) -> tuple[tuple[str, bool], ...]:
     """The names of a schema's fields, and whether each takes several values."""
     hints = get_type_hints(schema, include_extras=True)
-    return tuple((name, get_origin(hint) is tuple) for name, hint in hints.items())
+    return tuple((name, get_origin(_bare(hint)) is tuple) for name, hint in hints.items())
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 def check_encoding(raw_query: str) -> None:
@@ -159,9 +166,14 @@ def parse_preview_id(text: str) -> str:
 
 async def parse_body(schema: type[Q], request: web.Request) -> Q:
     """A JSON body as the schema wants it; an empty one is an empty object. Raises InvalidBodyError."""
-    body = await _read(request)
+    body, limits = await _body.read(request), _body.json_limits()
+
+    def decode(raw: bytes) -> Q:
+        json_bounds.check(raw, limits)
+        return msgspec.json.decode(raw or b"{}", type=schema)
+
     try:
-        return msgspec.json.decode(body or b"{}", type=schema)
+        return await _body.work(decode, body)
     except msgspec.ValidationError as error:
         message, field = split_error(error)
         raise InvalidBodyError(message, details={"field": field} if field else None) from error
@@ -169,35 +181,19 @@ async def parse_body(schema: type[Q], request: web.Request) -> Q:
         raise InvalidBodyError(f"The body is not valid JSON: {error}.") from error
 
 
-async def _read(request: web.Request) -> bytes:
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise BodyTooLargeError("The body is too large.") from error
-    except (web.RequestPayloadError, OSError) as error:
-        raise InvalidBodyError("The body could not be read.") from error
-
-
 def check_user_metadata(value: Any) -> str:
     """User metadata as it is stored: a JSON object of bounded size and depth. Raises InvalidBodyError."""
     if not isinstance(value, dict):
         raise _bad_metadata("must be a JSON object")
-    if _depth_exceeds(value, _MAX_USER_METADATA_DEPTH):
-        raise _bad_metadata(f"is nested more than {_MAX_USER_METADATA_DEPTH} deep")
     try:
         text = msgspec.json.encode(value)
     except (OverflowError, msgspec.MsgspecError) as error:
         raise _bad_metadata("holds a number that is too large") from error
+    if json_bounds.shape_of(text).depth > _MAX_USER_METADATA_DEPTH:
+        raise _bad_metadata(f"is nested more than {_MAX_USER_METADATA_DEPTH} deep")
     if len(text) > _MAX_USER_METADATA_BYTES:
         raise _bad_metadata(f"takes more than {_MAX_USER_METADATA_BYTES} bytes")
     return text.decode()
-
-
-def _depth_exceeds(value: Any, levels: int) -> bool:
-    if not isinstance(value, dict | list):
-        return False
-    items = value.values() if isinstance(value, dict) else value
-    return levels == 0 or any(_depth_exceeds(item, levels - 1) for item in items)
 
 
 def _bad_metadata(reason: str) -> InvalidBodyError:

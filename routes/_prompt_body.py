@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import replace
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, UnsetType
 
+from ..comfy_assets import json_bounds
 from ..comfy_assets.errors import ApiError, InvalidBodyError
-from ..comfy_assets.jobs import json_text
-from ._params import split_error
+from ..comfy_assets.host.prompt_checks import MAX_DEPTH
+from . import _body
+from ._params import Id, Text, split_error
+
+_MAX_NODES = 10_000
+Nodes = Annotated[dict[Text, Any], msgspec.Meta(max_length=_MAX_NODES)]
 
 
 class PromptTooLargeError(ApiError):
@@ -20,67 +26,71 @@ class PromptTooLargeError(ApiError):
     code = "PROMPT_TOO_LARGE"
 
 
+def _too_large(size: int) -> PromptTooLargeError:
+    return PromptTooLargeError("The prompt is too large.", details={"max_bytes": size})
+
+
+PROMPT = _body.BodyLimit(
+    lambda config: config.max_prompt_size or _body.MAX_PROMPT_SIZE,
+    json=replace(json_bounds.LARGE, depth=MAX_DEPTH),
+    error=_too_large,
+    is_hosts=True,
+)
+
+
 class PromptBody(msgspec.Struct, frozen=True):
     """Body of executePrompt, as far as its members' types go; their values are the host's to check.
 
     Where null is left out, hosts stumble over one; over a ``client_id`` that is no key of a dict they end altogether.
     """
 
-    prompt: dict[str, Raw] | UnsetType = UNSET
-    number: float | str | UnsetType = UNSET
-    extra_data: dict[str, Raw] | UnsetType = UNSET
-    prompt_id: str | None = None
-    client_id: str | float | bool | None = None
-    partial_execution_targets: list[str] | None = None
-    workflow_id: str | None = None
-    workflow_version_id: str | None = None
+    prompt: Nodes | UnsetType = UNSET
+    number: float | Text | UnsetType = UNSET
+    extra_data: Nodes | UnsetType = UNSET
+    prompt_id: Id | None = None
+    client_id: Text | float | bool | None = None
+    partial_execution_targets: Annotated[list[Text], msgspec.Meta(max_length=_MAX_NODES)] | None = None
+    workflow_id: Text | None = None
+    workflow_version_id: Text | None = None
 
 
 class _Node(msgspec.Struct, frozen=True):
     """A node, as far as hosts stumble over it: a type must be a key of a dict."""
 
-    class_type: str | float | bool | None = None
-    inputs: dict[str, Raw] | UnsetType = UNSET
-
-
-_decoder = msgspec.json.Decoder(PromptBody)
-_node_decoder = msgspec.json.Decoder(_Node)
+    class_type: Text | float | bool | None = None
+    inputs: Nodes | UnsetType = UNSET
 
 
 def checked(raw: bytes) -> PromptBody:
-    """The body. Raises InvalidBodyError, naming the member that is malformed.
+    """Return the body. Raise InvalidBodyError, naming the member that is malformed. Blocks.
 
     Python's own notion of JSON, with NaN and infinities, is what hosts understand.
     """
+    shape = json_bounds.check(raw, PROMPT.json)
     try:
-        return _checked(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return _checked(_rewritten(raw))
-
-
-def _rewritten(raw: bytes) -> bytes:
-    """What Python takes for JSON, as JSON: null for what is no number."""
-    try:
-        return json_text.encode(json.loads(raw)).encode()
+        value = json_bounds.decode(raw, shape)
     except (ValueError, RecursionError) as error:
         raise InvalidBodyError(f"The body is not valid JSON: {error}.") from error
-
-
-def _checked(raw: bytes) -> PromptBody:
-    """The same of JSON. Raises DecodeError for what is none."""
     try:
-        body = _decoder.decode(raw)
+        body = msgspec.convert(value, PromptBody)
     except msgspec.ValidationError as error:
         raise _malformed(error, "") from error
     if body.prompt is not UNSET:
         for node_id, node in body.prompt.items():
             try:
-                _node_decoder.decode(node)
+                msgspec.convert(node, _Node)
             except msgspec.ValidationError as error:
                 raise _malformed(error, f"prompt.{node_id}") from error
     if body.number is not UNSET:
         _check_number(body.number)
-    return body
+    return msgspec.structs.replace(
+        body, workflow_id=_unicode(body.workflow_id), workflow_version_id=_unicode(body.workflow_version_id)
+    )
+
+
+def _unicode(text: str | None) -> str | None:
+    """Return the text without halves of character pairs, which the store does not take."""
+    return None if text is None else text.encode("utf-8", "replace").decode()
 
 
 def _check_number(number: float | str) -> None:

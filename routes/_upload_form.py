@@ -94,6 +94,7 @@ class _Form:
             if not isinstance(part, BodyPartReader) or part.name is None:
                 raise InvalidBodyError("Every part of the form must be a named field.")
             await self._read_part(part, part.name)
+            await asyncio.sleep(0)  # the parts of a form that has been received are read without any other pause
         raise InvalidBodyError(f"A form has at most {_MAX_PARTS} fields.")
 
     async def _read_part(self, part: BodyPartReader, name: str) -> None:

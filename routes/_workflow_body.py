@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
@@ -11,19 +10,24 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
+from ..comfy_assets import json_bounds
 from ..comfy_assets.assets.declared import checked_name
 from ..comfy_assets.errors import (
+    BodyTooLargeError,
+    InvalidBodyError,
     InvalidNameError,
     UnprocessableBodyError,
     UnprocessableNameError,
     WorkflowTooLargeError,
 )
 from ..comfy_assets.jobs.json_text import members
+from ..comfy_assets.json_bounds import JsonLimits
 from ..comfy_assets.models import Workflow, WorkflowContent, WorkflowView
 from ..comfy_assets.workflows.paths import FOLDER
 from ..comfy_assets.workflows.service import Saved
+from . import _body
 from ._asset_body import utc_time
-from ._params import split_error
+from ._params import Text, split_error
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -39,7 +43,7 @@ class CreateBody(msgspec.Struct, frozen=True, kw_only=True):
     """Body of createWorkflow. The source of a fork may be on another server."""
 
     workflow_json: Raw
-    name: str | UnsetType = UNSET
+    name: Text | UnsetType = UNSET
     description: Description | UnsetType = UNSET
     default_view: WorkflowView = "workflow"
     forked_from_workflow_id: SourceId | UnsetType = UNSET
@@ -49,7 +53,7 @@ class CreateBody(msgspec.Struct, frozen=True, kw_only=True):
 class UpdateBody(msgspec.Struct, frozen=True, kw_only=True):
     """Body of updateWorkflow."""
 
-    name: str | UnsetType = UNSET
+    name: Text | UnsetType = UNSET
     description: Description | UnsetType = UNSET
     default_view: WorkflowView | UnsetType = UNSET
 
@@ -65,24 +69,34 @@ class ForkBody(msgspec.Struct, frozen=True, kw_only=True):
     """Body of forkWorkflow."""
 
     source_version: VersionNumber
-    name: str | UnsetType = UNSET
+    name: Text | UnsetType = UNSET
 
 
-async def read_body(schema: type[S], request: web.Request, limit: int) -> S:
-    """The body, whose workflow may have ``limit`` bytes. Raises UnprocessableBodyError, WorkflowTooLargeError."""
-    raw = await _read(request, limit)
+async def read_body(schema: type[S], request: web.Request) -> S:
+    """Return the body. Raise UnprocessableBodyError, or what the operation declares for one that is too large."""
+    limits = _body.json_limits()
     try:
-        try:
-            return msgspec.json.decode(raw, type=schema)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            return await asyncio.to_thread(_with_half_characters, schema, raw)
+        raw = await _body.read(request)
+        return await _body.work(lambda text: _decoded(schema, text, limits), raw)
+    except BodyTooLargeError:
+        raise
+    except InvalidBodyError as error:
+        raise UnprocessableBodyError(error.message, details=error.details) from error
     except msgspec.ValidationError as error:
         message, field = split_error(error)
         raise UnprocessableBodyError(message, details={"field": field} if field else None) from error
     except (ValueError, msgspec.DecodeError, RecursionError) as error:
         raise UnprocessableBodyError(f"The body is not valid JSON: {error}.") from error
+
+
+def _decoded(schema: type[S], raw: bytes, limits: JsonLimits) -> S:
+    json_bounds.check(raw, limits)
+    try:
+        return msgspec.json.decode(raw, type=schema)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return _with_half_characters(schema, raw)
 
 
 def _with_half_characters(schema: type[S], raw: bytes) -> S:
@@ -101,29 +115,21 @@ def _with_half_characters(schema: type[S], raw: bytes) -> S:
     return body
 
 
-async def _read(request: web.Request, limit: int) -> bytes:
-    """The bytes of the body, which the host's own limit has no say in."""
-    if request.content.at_eof():
-        return await request.read()  # there is none, or others on the way have read it, which is remembered
-    if request.content_length is not None and request.content_length > limit + _SLACK:
-        raise _too_large(limit)
-    raw = bytearray()
-    try:
-        async for chunk in request.content.iter_any():
-            raw += chunk
-            if len(raw) > limit + _SLACK:
-                raise _too_large(limit)
-    except (web.RequestPayloadError, OSError) as error:
-        raise UnprocessableBodyError("The body could not be read.") from error
-    return bytes(raw)
-
-
 def workflow_text(workflow: Raw, limit: int) -> bytes:
     """The text of a workflow. Raises WorkflowTooLargeError."""
     text = bytes(workflow)
     if len(text) > limit:
         raise _too_large(limit)
     return text
+
+
+def _body_too_large(size: int) -> WorkflowTooLargeError:
+    return _too_large(size - _SLACK)
+
+
+WORKFLOW = _body.BodyLimit(
+    lambda config: config.max_workflow_size + _SLACK, json=json_bounds.LARGE, error=_body_too_large
+)
 
 
 def _too_large(limit: int) -> WorkflowTooLargeError:
@@ -170,7 +176,7 @@ class WorkflowBody(msgspec.Struct, kw_only=True):
     created_by: str
     created_at: datetime
     updated_at: datetime
-    name: str | UnsetType = UNSET
+    name: Text | UnsetType = UNSET
     description: str | UnsetType = UNSET
     forked_from: ForkedFromBody | UnsetType = UNSET
     path: str | UnsetType = UNSET

@@ -16,10 +16,14 @@ from ._content import content_response
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
 from ._params import (
+    FilterText,
+    Ids,
     NoQuery,
     Offset,
     PageLimit,
     TagLimit,
+    Text,
+    Words,
     check_tags,
     parse_body,
     parse_hash,
@@ -34,11 +38,11 @@ _NO_CONTENT = b""  # a digest that no content has
 class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
     """The filters that listings and histograms share. ``q`` is ours, beyond the contract: words to be found."""
 
-    include_tags: tuple[str, ...] = ()
-    exclude_tags: tuple[str, ...] = ()
-    name_contains: str = ""
-    q: str = ""
-    metadata_filter: str | None = None
+    include_tags: Words = ()
+    exclude_tags: Words = ()
+    name_contains: Text = ""
+    q: Text = ""
+    metadata_filter: FilterText | None = None
     include_public: bool = True
 
 
@@ -49,8 +53,8 @@ class ListAssets(AssetQuery, frozen=True, kw_only=True):
     offset: Offset = 0
     sort: AssetSort = "created_at"
     order: Order = "desc"
-    hash: str | None = None
-    after: str | None = None
+    hash: Text | None = None
+    after: Text | None = None
 
 
 class Histogram(AssetQuery, frozen=True, kw_only=True):
@@ -68,7 +72,7 @@ class Content(msgspec.Struct, frozen=True):
 class SeedBody(msgspec.Struct, frozen=True):
     """Body of seedAssets: the roots or categories to scan, all when left out."""
 
-    roots: list[str] | None = None
+    roots: Ids | None = None
 
 
 class ListAssetsResponse(msgspec.Struct, omit_defaults=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
@@ -15,16 +13,16 @@ from ..comfy_assets.models import AssetEdit
 from ._asset_body import AssetBody, asset_body
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
-from ._params import NoQuery, check_user_metadata, parse_body, parse_preview_id
+from ._params import Members, NoQuery, Text, check_user_metadata, parse_body, parse_preview_id
 
 
 class UpdateBody(msgspec.Struct, frozen=True, kw_only=True):
     """Body of updateAsset: at least one member."""
 
-    name: str | UnsetType = UNSET
-    mime_type: str | UnsetType = UNSET
-    preview_id: str | UnsetType = UNSET
-    user_metadata: dict[str, Any] | UnsetType = UNSET
+    name: Text | UnsetType = UNSET
+    mime_type: Text | UnsetType = UNSET
+    preview_id: Text | UnsetType = UNSET
+    user_metadata: Members | UnsetType = UNSET
 
 
 @endpoint()

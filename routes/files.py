@@ -16,7 +16,7 @@ from ..comfy_assets.names import FileType
 from ._content import disposition, is_held
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
-from ._params import check_encoding
+from ._params import Text, check_encoding
 
 _PLANES: dict[str | None, Plane] = {None: "flat", "rgb": "rgb", "a": "alpha", "alpha": "alpha"}
 
@@ -24,8 +24,8 @@ _PLANES: dict[str | None, Plane] = {None: "flat", "rgb": "rgb", "a": "alpha", "a
 class ViewFile(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of viewFile, as far as they say something about a thumbnail."""
 
-    filename: str = ""
-    subfolder: str = ""
+    filename: Text = ""
+    subfolder: Text = ""
     type: FileType = "output"
     res: Annotated[int, msgspec.Meta(ge=64, le=1024)]
     channel: Literal["rgb", "a", "alpha"] | None = None

@@ -23,7 +23,7 @@ from ._job_body import (
     job_progress,
     job_status,
 )
-from ._params import NoQuery, Offset, parse_body
+from ._params import Id, NoQuery, Offset, Text, Words, parse_body
 
 JobLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 # The contract's names, and those of the stock page.
@@ -39,14 +39,14 @@ _SORTS: dict[str, JobSort] = {
 class ListJobs(msgspec.Struct, frozen=True):
     """Query of listJobs. Extensions are ``asset_id``, for jobs whose graph names that asset, and ``q``, for words."""
 
-    status: tuple[str, ...] = ()
-    workflow_id: str | None = None
+    status: Words = ()
+    workflow_id: Id | None = None
     output_type: Literal["image", "video", "audio", "3d"] | None = None
-    asset_id: str | None = None
-    q: str = ""
+    asset_id: Id | None = None
+    q: Text = ""
     sort_by: SortBy = "create_time"
     sort_order: Literal["asc", "desc"] = "desc"
-    after: str | None = None
+    after: Text | None = None
     offset: Offset = 0
     limit: JobLimit = 100
 
@@ -54,7 +54,7 @@ class ListJobs(msgspec.Struct, frozen=True):
 class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of cancelJobs."""
 
-    job_ids: Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
+    job_ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=100)]
 
 
 @endpoint(query=ListJobs)

@@ -15,6 +15,7 @@ from ..comfy_assets.errors import FileMissingError, InvalidQueryError
 from ..comfy_assets.names import FileType
 from ._dispatch import Route, is_unanswered
 from ._endpoint import Call, endpoint, error_response
+from ._params import Text
 
 if TYPE_CHECKING:
     from ..comfy_assets.assets.video_facts import VideoFacts
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 class MaskLayersQuery(msgspec.Struct, frozen=True):
     """Query of getMaskLayers."""
 
-    filename: str = ""
+    filename: Text = ""
 
 
 class QueryVideo(msgspec.Struct, frozen=True):
     """Query of getVhsQueryVideo. Without a type the file is looked for among inputs, then among outputs."""
 
-    filename: str = ""
-    subfolder: str = ""
+    filename: Text = ""
+    subfolder: Text = ""
     type: FileType | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,20 +11,24 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.portability import Fault, Problem, Resolution, applied
-from ..comfy_assets.assets.prompt_references import MARKS, Use, outputs_above, uses_in
-from ..comfy_assets.errors import PromptIdTakenError
+from ..comfy_assets.assets.prompt_references import MARKS, OutputsAbove, Use, uses_in
+from ..comfy_assets.errors import InvalidBodyError, PromptIdTakenError
 from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.jobs.recorder import Submission, submitting
+from . import _body
 from ._dispatch import Passage
 from ._endpoint import Call, guarded, json_response
 from ._params import NoQuery
-from ._prompt_body import PromptBody, PromptTooLargeError, checked
+from ._prompt_body import PROMPT, PromptBody, checked
 
 _FAULTS: dict[Fault, tuple[str, str]] = {
     "unknown": ("asset_not_found", "There is no such asset"),
     "missing": ("asset_content_missing", "The asset's file is not there"),
     "not_loadable": ("asset_not_loadable", "The asset's file is in no folder that a node loads it from"),
 }
+
+_MAX_REFERENCES = 1000
+_MAX_TOLD = 100  # of the references that cannot be used
 
 
 def _failure(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
@@ -41,32 +45,24 @@ async def submit(request: web.Request, pass_on: Handler, services: Services) -> 
     submission = Submission(_owner(request, services), body.workflow_id, body.workflow_version_id)
     with submitting(submission):
         if body.prompt_id is None:
-            return await _with_assets(request, pass_on, services)
-        return await _under_its_id(request, pass_on, services, body.prompt_id, submission.owner)
+            return await _with_assets(request, body, pass_on, services)
+        return await _under_its_id(request, body, pass_on, services, submission.owner)
 
 
 async def _under_its_id(
-    request: web.Request, pass_on: Handler, services: Services, prompt_id: str, owner: str
+    request: web.Request, body: PromptBody, pass_on: Handler, services: Services, owner: str
 ) -> web.StreamResponse:
     """Pass a prompt on under the id that the client has chosen, or refuse it: another job has the id."""
     try:
-        async with services.claimed(prompt_id, owner):
-            return await _with_assets(request, pass_on, services)
+        async with services.claimed(str(body.prompt_id), owner):
+            return await _with_assets(request, body, pass_on, services)
     except PromptIdTakenError as error:
         return _failure(error.status, error.code, error.message, error.details)
 
 
 @guarded(is_probe=True, failure=_failure)
 async def _checked(call: Call[NoQuery]) -> PromptBody:
-    limit = call.services.config.max_prompt_size
-    try:
-        raw = await call.request.read()
-    except web.HTTPRequestEntityTooLarge:
-        limit = limit or call.request.client_max_size
-        raise PromptTooLargeError("The prompt is too large.", details={"max_bytes": limit}) from None
-    if limit is not None and len(raw) > limit:
-        raise PromptTooLargeError("The prompt is too large.", details={"max_bytes": limit})
-    return checked(raw)
+    return await _body.work(checked, await _body.read(call.request))
 
 
 def _owner(request: web.Request, services: Services) -> str:
@@ -77,35 +73,35 @@ def _owner(request: web.Request, services: Services) -> str:
         return ""
 
 
-async def _with_assets(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def _with_assets(
+    request: web.Request, body: PromptBody, pass_on: Handler, services: Services
+) -> web.StreamResponse:
     """Pass a prompt on with the values of the assets it names, or refuse it, naming those that have none."""
-    raw = await request.read()
-    if not any(mark in raw for mark in MARKS):
-        return await pass_on(request)
-    body = _parse(raw)
-    uses = uses_in(body)
+    graph = {"prompt": body.prompt}
+    uses = await _body.work(lambda raw: _uses_in(raw, graph), await _body.read(request))
     if not uses:
         return await pass_on(request)
     resolution = await _resolve(request, services, uses)
     if isinstance(resolution, web.StreamResponse):
         return resolution
     if resolution.problems:
-        return _refusal(body, resolution.problems, services.host)
+        return await asyncio.to_thread(_refusal, graph, resolution.problems, services.host)
     with applied(resolution.values):
         return await pass_on(request)
 
 
-def _parse(raw: bytes) -> Any:
-    """The body as the host reads it; None when it cannot."""
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
+def _uses_in(raw: bytes, graph: object) -> Sequence[Use]:
+    """Return the references, one more than there may be at most."""
+    return uses_in(graph, _MAX_REFERENCES + 1) if any(mark in raw for mark in MARKS) else ()
 
 
 async def _resolve(request: web.Request, services: Services, uses: Sequence[Use]) -> Resolution | web.StreamResponse:
     @guarded(failure=_failure)
     async def resolve(call: Call[NoQuery]) -> Resolution:
+        if len(uses) > _MAX_REFERENCES:
+            raise InvalidBodyError(
+                f"A prompt can name at most {_MAX_REFERENCES} assets.", details={"max_references": _MAX_REFERENCES}
+            )
         return await call.services.portability.resolve(uses, call.user)
 
     outcome: Resolution | web.StreamResponse = await resolve(request, {}, services)
@@ -113,14 +109,15 @@ async def _resolve(request: web.Request, services: Services, uses: Sequence[Use]
 
 
 def _refusal(body: Any, problems: Sequence[Problem], host: Host) -> web.Response:
-    """The answer that the host gives to a prompt that does not pass its checks."""
+    """Return what the host returns for a prompt that does not pass its checks. Of many problems some are told."""
     node_errors: dict[str, dict[str, Any]] = {}
-    for problem in problems:
+    outputs_above = OutputsAbove(body, host.is_output_node)
+    for problem in problems[:_MAX_TOLD]:
         use = problem.use
         if use.node_id not in node_errors:
             node_errors[use.node_id] = {
                 "errors": [],
-                "dependent_outputs": outputs_above(body, use.node_id, host.is_output_node),
+                "dependent_outputs": outputs_above.of(use.node_id),
                 "class_type": use.class_type,
             }
         node_errors[use.node_id]["errors"].append(_node_error(problem))
@@ -146,4 +143,4 @@ def _node_error(problem: Problem) -> dict[str, Any]:
 
 
 # The second is the path that pages of older servers, and many programs, use.
-PASSAGES = [Passage("POST", "/api/prompt", submit), Passage("POST", "/prompt", submit)]
+PASSAGES = [Passage("POST", "/api/prompt", submit, PROMPT), Passage("POST", "/prompt", submit, PROMPT)]

@@ -8,24 +8,23 @@ import msgspec
 from aiohttp import web
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.host.execution import SubmittedPrompt
-from ..comfy_assets.jobs.json_text import encode
+from ..comfy_assets.jobs.shown_queue import ShownPrompt
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
-from ._params import NoQuery, parse_body
+from ._params import Id, Ids, NoQuery, parse_body
 
 
 class QueueBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of manageQueue."""
 
     clear: bool = False
-    delete: list[str] = []
+    delete: Ids = []
 
 
 class InterruptBody(msgspec.Struct, frozen=True):
     """Body of interruptJob: none by the contract; the stock page may name the job it wants to end."""
 
-    prompt_id: str | None = None
+    prompt_id: Id | None = None
 
 
 class FreeBody(msgspec.Struct, frozen=True):
@@ -38,19 +37,18 @@ class FreeBody(msgspec.Struct, frozen=True):
 @endpoint(needs_store=False)
 async def get_queue(call: Call[NoQuery]) -> dict[str, Any]:
     """What is executed and what waits (getQueueInfo)."""
-    listing = call.services.control.listing()
-    first_waiting = len(listing.running) + 1
+    queue = await call.services.user_queue.show(call.user)
+    first_waiting = len(queue.running) + 1
     return {
-        "queue_running": [_item(number, prompt) for number, prompt in enumerate(listing.running, 1)],
-        "queue_pending": [_item(number, prompt) for number, prompt in enumerate(listing.pending, first_waiting)],
+        "queue_running": [_item(number, prompt) for number, prompt in enumerate(queue.running, 1)],
+        "queue_pending": [_item(number, prompt) for number, prompt in enumerate(queue.pending, first_waiting)],
     }
 
 
-def _item(number: int, prompt: SubmittedPrompt) -> list[Any]:
+def _item(number: int, prompt: ShownPrompt) -> list[Any]:
     """A place in the line, id, graph, nodes to execute, and when it came as far as the server says."""
-    created = prompt.extra_data.get("create_time")
-    times = {"create_time": created} if created is not None else {}
-    return [number, prompt.prompt_id, msgspec.Raw(encode(prompt.graph).encode()), prompt.outputs, times]
+    times = {"create_time": prompt.created_at} if prompt.created_at is not None else {}
+    return [number, prompt.prompt_id, prompt.graph, prompt.targets, times]
 
 
 @endpoint(needs_store=False)

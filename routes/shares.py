@@ -12,7 +12,7 @@ from ..comfy_assets.assets.previews import Wanted
 from ._content import content_response
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
-from ._params import NoQuery, parse_body
+from ._params import Ids, NoQuery, Text, parse_body
 from ._share_body import PublishedBody, PublishInfo, library_asset, publish_info, published_body
 from .files import thumbnail
 
@@ -20,14 +20,14 @@ from .files import thumbnail
 class PublishBody(msgspec.Struct, frozen=True):
     """Body of postUserdataFilePublish."""
 
-    asset_ids: list[str]
+    asset_ids: Ids
 
 
 class ImportBody(msgspec.Struct, frozen=True):
     """Body of importPublishedAssets."""
 
-    published_asset_ids: list[str]
-    share_id: str
+    published_asset_ids: Ids
+    share_id: Text
 
 
 class SharedContent(msgspec.Struct, frozen=True):

@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler
 
+from ..comfy_assets import json_bounds
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.image_limits import check_image
 from ..comfy_assets.errors import FileMissingError, InvalidBodyError, UnauthorizedError
 from ..comfy_assets.host.base import HostFolders, UnknownUserError
 from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation
-from ._dispatch import Passage
-from ._endpoint import Call, json_response
-from ._params import BodyTooLargeError, NoQuery
-from ._repair import Repair, plain_text
+from . import _body
+from ._body import STREAMED, USER_FILE
+from ._dispatch import Passage, PassageHandler
+from ._endpoint import Call, guarded, json_response
+from ._host_form import read_form
+from ._params import Ids, NoQuery, parse_body
+from ._repair import Check, Repair, plain_text
 
 SETTINGS_FILE = "comfy.settings.json"
 
@@ -48,10 +52,11 @@ async def _check_user_file(call: Call[NoQuery]) -> None:
 
 
 async def _json_body(request: web.Request) -> Any:
+    limits = _body.json_limits()
     try:
-        return json.loads(await request.read())
-    except web.HTTPRequestEntityTooLarge:
-        raise BodyTooLargeError("The body is too large.") from None
+        return await _body.work(
+            lambda raw: json_bounds.decode(raw, json_bounds.check(raw, limits)), await _body.read(request)
+        )
     except (ValueError, RecursionError) as error:
         raise InvalidBodyError("The body is not valid JSON.") from error
 
@@ -78,6 +83,22 @@ async def _check_subscription(call: Call[NoQuery]) -> None:
     for name, kind in (("clientId", str), ("enabled", bool)):
         if not isinstance(body.get(name), kind):
             raise InvalidBodyError(f"{name} is missing or of the wrong type.", details={"field": name})
+
+
+class _IdsBody(msgspec.Struct, frozen=True):
+    """What hosts remove from their queue or history, one after the other."""
+
+    delete: Ids = []
+
+
+async def _check_ids(call: Call[NoQuery]) -> None:
+    await parse_body(_IdsBody, call.request)
+
+
+async def _check_small(call: Call[NoQuery]) -> None:
+    """A body that the host may take or leave: empty, or JSON."""
+    if (await _body.read(call.request)).strip():
+        await _json_body(call.request)
 
 
 async def _check_new_user(call: Call[NoQuery]) -> None:
@@ -123,19 +144,8 @@ def _settings(file: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-async def _form(request: web.Request) -> Any:
-    """The form, which the host then finds read already. Raises ApiError."""
-    try:
-        return await request.post()
-    except web.HTTPRequestEntityTooLarge:
-        raise BodyTooLargeError("The form is too large.") from None
-    # A broken multipart body or an unknown charset; aiohttp 3.9 asserts on a body that ends early.
-    except (ValueError, LookupError, RuntimeError, AssertionError, HttpProcessingError) as error:
-        raise InvalidBodyError("The body is not a readable form.") from error
-
-
 async def _check_image(call: Call[NoQuery]) -> None:
-    form = await _form(call.request)
+    form = await read_form(call.request)
     image = form.get("image")
     if not isinstance(image, web.FileField) or not image.filename:
         raise _wrong("image", "must be a file with a name")
@@ -148,7 +158,7 @@ async def _check_image(call: Call[NoQuery]) -> None:
 
 async def _check_mask(call: Call[NoQuery]) -> None:
     await _check_image(call)
-    text = (await _form(call.request)).get("original_ref")
+    text = (await read_form(call.request)).get("original_ref")
     original = _original(text, call.services.host.folders())
     if not await asyncio.to_thread(original.is_file):
         raise _wrong("original_ref", "names a picture that is not there")
@@ -195,6 +205,17 @@ async def _subgraph(request: web.Request, pass_on: Handler, services: Services) 
     return repair.told(404) if is_null else answer
 
 
+def _bounded(check: Check) -> PassageHandler:
+    """A passage that refuses what does not pass the check, and changes nothing of what the host returns."""
+    refuse = guarded(is_probe=True)(check)
+
+    async def handler(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+        refused: web.StreamResponse | None = await refuse(request, {}, services)
+        return await pass_on(request) if refused is None else refused
+
+    return handler
+
+
 _of_user = partial(Repair, _check_user)
 _USERDATA = _of_user(fail=plain_text)
 
@@ -205,12 +226,21 @@ PASSAGES = [
     Passage("POST", "/api/settings/{id}", _change_setting),
     Passage("GET", "/api/userdata", _USERDATA),
     Passage("GET", "/api/userdata/{file}", Repair(_check_user_file, fail=plain_text)),
-    Passage("POST", "/api/userdata/{file}", _USERDATA),
+    Passage("POST", "/api/userdata/{file}", _USERDATA, USER_FILE),
     Passage("DELETE", "/api/userdata/{file}", _USERDATA),
     Passage("POST", "/api/userdata/{file}/move/{dest}", _USERDATA),
     Passage("GET", "/api/v2/userdata", _USERDATA),
-    Passage("POST", "/api/upload/image", Repair(_check_image)),
-    Passage("POST", "/api/upload/mask", Repair(_check_mask)),
+    Passage("POST", "/api/upload/image", Repair(_check_image), STREAMED),
+    Passage("POST", "/api/upload/mask", Repair(_check_mask), STREAMED),
+    Passage("POST", "/upload/image", _bounded(_check_image), STREAMED),
+    Passage("POST", "/upload/mask", _bounded(_check_mask), STREAMED),
+    Passage("POST", "/settings", _bounded(_check_small)),
+    Passage("POST", "/settings/{id}", _bounded(_check_small)),
+    Passage("POST", "/queue", _bounded(_check_ids)),
+    Passage("POST", "/history", _bounded(_check_ids)),
+    Passage("POST", "/interrupt", _bounded(_check_small)),
+    Passage("POST", "/free", _bounded(_check_small)),
+    Passage("POST", "/users", _bounded(_check_small)),
     Passage("POST", "/api/users", Repair(_check_new_user)),
     Passage("GET", "/api/view", Repair(_check_view, statuses={403: 400})),
     Passage("GET", "/api/experiment/models/{folder}", Repair(thing="folder")),

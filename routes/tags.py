@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -10,13 +10,13 @@ from ..comfy_assets.assets.tag_rules import normalized
 from ..comfy_assets.models import TagOrder, TagRequest
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
-from ._params import NoQuery, Offset, TagLimit, parse_body
+from ._params import NoQuery, Offset, TagLimit, Tags, Text, parse_body
 
 
 class ListTags(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of listTags."""
 
-    prefix: str = ""
+    prefix: Text = ""
     limit: TagLimit = 100
     offset: Offset = 0
     order: TagOrder = "count_desc"
@@ -49,7 +49,7 @@ async def list_tags(call: Call[ListTags]) -> dict[str, Any]:
 class TagsBody(msgspec.Struct, frozen=True):
     """Body of addAssetTags and removeAssetTags."""
 
-    tags: Annotated[list[str], msgspec.Meta(min_length=1)]
+    tags: Tags
 
 
 @endpoint()

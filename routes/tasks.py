@@ -16,7 +16,7 @@ from ..comfy_assets.models import TaskFilter, TaskPage, TaskRecord, TaskState
 from ._asset_body import utc_time
 from ._dispatch import Route
 from ._endpoint import Call, endpoint, error_response
-from ._params import NoQuery, Offset
+from ._params import NoQuery, Offset, Text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
@@ -25,11 +25,11 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", r
 class ListTasks(msgspec.Struct, frozen=True):
     """Query of listTasks."""
 
-    task_name: str | None = None
-    idempotency_key: str | None = None
-    status: tuple[TaskState, ...] = ()
-    created_after: str | None = None
-    created_before: str | None = None
+    task_name: Text | None = None
+    idempotency_key: Text | None = None
+    status: Annotated[tuple[TaskState, ...], msgspec.Meta(max_length=100)] = ()
+    created_after: Text | None = None
+    created_before: Text | None = None
     sort_order: Literal["asc", "desc"] = "desc"
     limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
     offset: Offset = 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
 import msgspec
 from aiohttp import web
 
@@ -11,20 +9,21 @@ from ..comfy_assets.assets.admission import check_mime
 from ..comfy_assets.assets.declared import Created, Declared, checked_name
 from ..comfy_assets.assets.tag_rules import normalized
 from ._asset_body import AssetBody, asset_body
+from ._body import STREAMED
 from ._dispatch import Route
 from ._endpoint import Call, endpoint, json_response
-from ._params import NoQuery, check_user_metadata, parse_body, parse_hash
+from ._params import Members, NoQuery, Tags, Text, check_user_metadata, parse_body, parse_hash
 from ._upload_form import received
 
 
 class FromHashBody(msgspec.Struct, frozen=True, kw_only=True):
     """Body of createAssetFromHash."""
 
-    hash: str
-    tags: Annotated[list[str], msgspec.Meta(min_length=1)]
-    name: str | msgspec.UnsetType = msgspec.UNSET
-    mime_type: str | msgspec.UnsetType = msgspec.UNSET
-    user_metadata: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+    hash: Text
+    tags: Tags
+    name: Text | msgspec.UnsetType = msgspec.UNSET
+    mime_type: Text | msgspec.UnsetType = msgspec.UNSET
+    user_metadata: Members | msgspec.UnsetType = msgspec.UNSET
 
 
 class AssetCreated(AssetBody, kw_only=True):
@@ -61,6 +60,6 @@ def _answer(created: Created) -> web.Response:
 
 
 ROUTES = [
-    Route("POST", "/api/assets", "createAsset", create_asset),
+    Route("POST", "/api/assets", "createAsset", create_asset, body=STREAMED),
     Route("POST", "/api/assets/from-hash", "createAssetFromHash", create_from_hash),
 ]

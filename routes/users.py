@@ -13,7 +13,7 @@ from ..comfy_assets.errors import InvalidBodyError
 from ._credentials import without_credentials
 from ._dispatch import Route
 from ._endpoint import Call, endpoint, json_response
-from ._params import NoQuery, parse_body
+from ._params import Members, NoQuery, parse_body
 
 _MAX_METADATA_BYTES = 64 << 10
 
@@ -24,7 +24,7 @@ class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
     type: Literal["missing_nodes", "general", "missing_models"]
     content: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
     rating: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
-    metadata: dict[str, Any] = {}
+    metadata: Members = {}
 
 
 @endpoint()

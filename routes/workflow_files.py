@@ -12,9 +12,12 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import StoreUnavailableError
 from ..comfy_assets.workflows.paths import in_userdata
+from . import _body
+from ._body import USER_FILE
 from ._dispatch import Passage
 from ._endpoint import Call, guarded
 from ._params import NoQuery
+from ._repair import plain_text
 
 log = logging.getLogger("comfy_assets.workflows")
 
@@ -28,7 +31,9 @@ async def changed(request: web.Request, pass_on: Handler, services: Services) ->
     """
     if not any(_paths(request)):
         return await pass_on(request)
-    await request.read()  # so that nobody waits for a slow client; the host finds it read
+    refused = await _received(request, {}, services)  # so that nobody waits for a slow client; the host finds it read
+    if isinstance(refused, web.StreamResponse):
+        return refused
     async with AsyncExitStack() as stack:
         is_ours = await _has_turn(stack, services)
         answer = await pass_on(request)
@@ -53,6 +58,11 @@ async def _has_turn(stack: AsyncExitStack, services: Services) -> bool:
     return True
 
 
+@guarded(is_probe=True, failure=plain_text)
+async def _received(call: Call[NoQuery]) -> None:
+    await _body.read(call.request)
+
+
 @guarded()
 async def _take_up(call: Call[NoQuery]) -> None:
     paths = _paths(call.request)
@@ -66,7 +76,7 @@ async def _take_up(call: Call[NoQuery]) -> None:
 
 
 PASSAGES = [
-    Passage(method, f"{prefix}/userdata/{path}", changed)
+    Passage(method, f"{prefix}/userdata/{path}", changed, USER_FILE)
     for prefix in ("", "/api")
     for method, path in (("POST", "{file}"), ("DELETE", "{file}"), ("POST", "{file}/move/{dest}"))
 ]

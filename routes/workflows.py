@@ -14,8 +14,9 @@ from ..comfy_assets.models import WorkflowEdit, WorkflowFilter, WorkflowPage, Wo
 from ..comfy_assets.workflows.service import About
 from ._dispatch import Route
 from ._endpoint import Call, endpoint, json_response
-from ._params import NoQuery, Offset
+from ._params import NoQuery, Offset, Text
 from ._workflow_body import (
+    WORKFLOW,
     ContentBody,
     CreateBody,
     ForkBody,
@@ -39,7 +40,7 @@ _MAX_DIGITS = 18
 class ListWorkflows(msgspec.Struct, frozen=True):
     """Query of listWorkflows."""
 
-    name: str = ""
+    name: Text = ""
     default_view: WorkflowView | None = None
     sort: WorkflowSort = "create_time"
     order: Literal["asc", "desc"] = "desc"
@@ -67,7 +68,7 @@ async def list_workflows(call: Call[ListWorkflows]) -> dict[str, Any]:
 async def create_workflow(call: Call[NoQuery]) -> web.Response:
     """Save a new workflow (createWorkflow)."""
     limit = call.services.config.max_workflow_size
-    body = await read_body(CreateBody, call.request, limit)
+    body = await read_body(CreateBody, call.request)
     about = About(
         name=name_of(body),
         description=description_of(body),
@@ -88,7 +89,7 @@ async def get_workflow(call: Call[NoQuery]) -> WorkflowBody:
 @endpoint()
 async def update_workflow(call: Call[NoQuery]) -> WorkflowBody:
     """Change a workflow's name, description or view (updateWorkflow)."""
-    body = await read_body(UpdateBody, call.request, 0)
+    body = await read_body(UpdateBody, call.request)
     view = None if body.default_view is UNSET else body.default_view
     change = WorkflowEdit(name_of(body), description_of(body), view)
     return workflow_body(await call.services.workflows.update(call.path["workflow_id"], change, call.user))
@@ -125,7 +126,7 @@ async def list_versions(call: Call[ListVersions]) -> dict[str, Any]:
 async def create_version(call: Call[NoQuery]) -> web.Response:
     """Save a new version of a workflow (createWorkflowVersion)."""
     limit = call.services.config.max_workflow_size
-    body = await read_body(VersionBody, call.request, limit)
+    body = await read_body(VersionBody, call.request)
     text = workflow_text(body.workflow_json, limit)
     workflow_id = call.path["workflow_id"]
     saved = await call.services.workflows.create_version(workflow_id, body.base_version, text, call.user)
@@ -145,7 +146,7 @@ async def get_version(call: Call[NoQuery]) -> ContentBody:
 @endpoint()
 async def fork_workflow(call: Call[NoQuery]) -> web.Response:
     """Make a workflow of a version of another (forkWorkflow)."""
-    body = await read_body(ForkBody, call.request, 0)
+    body = await read_body(ForkBody, call.request)
     workflow_id, name = call.path["workflow_id"], name_of(body)
     fork = await call.services.workflows.fork(workflow_id, body.source_version, name, call.user)
     return json_response(workflow_body(fork), 201)
@@ -154,7 +155,7 @@ async def fork_workflow(call: Call[NoQuery]) -> web.Response:
 _ONE = "/api/workflows/{workflow_id}"
 ROUTES = [
     Route("GET", "/api/workflows", "listWorkflows", list_workflows),
-    Route("POST", "/api/workflows", "createWorkflow", create_workflow),
+    Route("POST", "/api/workflows", "createWorkflow", create_workflow, body=WORKFLOW),
     Route("GET", _ONE, "getWorkflow", get_workflow),
     Route("PATCH", _ONE, "updateWorkflow", update_workflow),
     Route("DELETE", _ONE, "deleteWorkflow", delete_workflow),
@@ -162,6 +163,6 @@ ROUTES = [
     Route("GET", f"{_ONE}/content", "getWorkflowContent", get_content),
     Route("POST", f"{_ONE}/fork", "forkWorkflow", fork_workflow),
     Route("GET", f"{_ONE}/versions", "listWorkflowVersions", list_versions),
-    Route("POST", f"{_ONE}/versions", "createWorkflowVersion", create_version),
+    Route("POST", f"{_ONE}/versions", "createWorkflowVersion", create_version, body=WORKFLOW),
     Route("GET", f"{_ONE}/versions/{{version}}", "getWorkflowVersion", get_version),
 ]

@@ -11,11 +11,12 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 MARKS = (b"blake3:", b"asset:")  # a body without either holds no reference
 _WRAPPED = "__value__"
+_MAX_REACHED, _MAX_OUTPUTS = 10_000, 1000
 _HEX = "[0-9a-fA-F]"
 _REFERENCE = re.compile(rf"blake3:({_HEX}{{64}})|asset:({_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}})")
 
@@ -50,17 +51,24 @@ def parse_reference(text: str) -> Reference | None:
     return Reference(digest=bytes.fromhex(match[1])) if match[1] else Reference(asset_id=match[2].lower())
 
 
-def uses_in(body: object) -> list[Use]:
-    """The references in a submitted body, in the order of its nodes."""
+def uses_in(body: object, limit: int | None = None) -> list[Use]:
+    """Return the references in a submitted body, in the order of its nodes; ``limit`` of them at most."""
     found: dict[Use, None] = {}
+    for use in _uses(body):
+        found[use] = None
+        if len(found) == limit:
+            break
+    return list(found)
+
+
+def _uses(body: object) -> Iterator[Use]:
     for node_id, node, inputs in _nodes(body):
         class_type = node.get("class_type")
         for name, value in inputs.items():
             for text in _texts(value):
                 if (reference := parse_reference(text)) is not None:
                     kind = class_type if isinstance(class_type, str) else ""
-                    found[Use(node_id, kind, name, text, reference)] = None
-    return list(found)
+                    yield Use(node_id, kind, name, text, reference)
 
 
 def replace(body: dict[str, Any], values: Values) -> dict[str, Any]:
@@ -75,21 +83,32 @@ def _value_of(values: Values, node_id: str, input_name: str, text: str) -> str:
     return values.get((node_id, input_name, text), text)
 
 
-def outputs_above(body: object, node_id: str, is_output: Callable[[str], bool]) -> list[str]:
-    """The output nodes that depend on a node, itself included, in the order of the graph."""
-    kinds: dict[str, object] = {}
-    users: dict[str, list[str]] = defaultdict(list)
-    for each, node, inputs in _nodes(body):
-        kinds[each] = node.get("class_type")
-        for value in inputs.values():
-            if _is_link(value):
-                users[value[0]].append(each)
-    reached, waiting = {node_id}, [node_id]
-    while waiting:
-        new = [user for user in users[waiting.pop()] if user not in reached]
-        reached.update(new)
-        waiting += new
-    return [each for each, kind in kinds.items() if each in reached and isinstance(kind, str) and is_output(kind)]
+class OutputsAbove:
+    """The output nodes that depend on the nodes of a submitted body. The graph is read once, for all of them."""
+
+    def __init__(self, body: object, is_output: Callable[[str], bool]) -> None:
+        self._users: dict[str, list[str]] = defaultdict(list)
+        self._outputs: list[str] = []
+        is_output = lru_cache(maxsize=None)(is_output)
+        for node_id, node, inputs in _nodes(body):
+            kind = node.get("class_type")
+            if isinstance(kind, str) and is_output(kind):
+                self._outputs.append(node_id)
+            for value in inputs.values():
+                if _is_link(value):
+                    self._users[value[0]].append(node_id)
+
+    def of(self, node_id: str) -> list[str]:
+        """Return the outputs that depend on a node, itself included, in the order of the graph.
+
+        Of a node that more than 10,000 others depend on, some outputs may be left out.
+        """
+        reached, waiting = {node_id}, [node_id]
+        while waiting and len(reached) < _MAX_REACHED:
+            new = set(self._users.get(waiting.pop(), ())) - reached
+            reached |= new
+            waiting += new
+        return [output for output in self._outputs if output in reached][:_MAX_OUTPUTS]
 
 
 def _nodes(body: object) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:

@@ -257,6 +257,29 @@ async def newest_finished(db: Database, limit: int, before: int | None = None) -
     return [_record(row) for row in rows]
 
 
+_EXECUTED = f"j.finished_at IS NOT NULL AND r.result IS NOT NULL AND {VISIBLE}"
+
+
+async def executed(db: Database, owner: str, limit: int, offset: int | None) -> list[int]:
+    """Rows of jobs that were executed and that the user may see: oldest first from ``offset`` on, or latest first."""
+    order, start = ("DESC", 0) if offset is None else ("ASC", offset)
+    rows = await db.fetch_all(
+        f"SELECT j.id FROM jobs j JOIN job_records r ON r.job_id = j.id WHERE {_EXECUTED}"
+        f" ORDER BY j.id {order} LIMIT ? OFFSET ?",
+        (owner, limit, start),
+    )
+    return [row[0] for row in rows]
+
+
+async def executed_as(db: Database, owner: str, job_id: str) -> list[int]:
+    """The row of the job of this id, if it was executed and the user may see it."""
+    rows = await db.fetch_all(
+        f"SELECT j.id FROM jobs j JOIN job_records r ON r.job_id = j.id WHERE {_EXECUTED} AND j.uuid = ?",
+        (owner, job_id),
+    )
+    return [row[0] for row in rows]
+
+
 def _record(row: Row) -> JobRecord:
     graph, workflow, extra_data, targets, shown, result, problem, run = row[-8:]
     return JobRecord(

@@ -5,7 +5,7 @@ What searches find are sets, which the other filters then narrow; without a sear
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 GATHER_LIMIT = 8000
 # Up to this many ids are handed to SQLite; more are told apart here.
 HANDED_OVER = 20_000
+# Up to this many fields of metadata are looked up one by one, which is faster then.
+_FEW_FIELDS = 3
 ROW_COST = 15  # how many ids can be told apart while SQLite looks at one asset's row
 
 
@@ -163,8 +165,8 @@ def _row_clauses(wanted: AssetFilter) -> tuple[list[str], list[Any]]:
     if wanted.hash is not None:
         clauses.append("a.content_id = (SELECT id FROM contents WHERE hash = ?)")
         parameters.append(wanted.hash)
-    for key, value in wanted.metadata.items():
-        clause, bound = _metadata_clause(key, value)
+    if wanted.metadata:
+        clause, bound = _metadata_clause(wanted.metadata)
         clauses.append(clause)
         parameters.extend(bound)
     return clauses, parameters
@@ -176,8 +178,8 @@ _METADATA_FIELDS = (
 )
 
 
-def _metadata_clause(key: str, value: Any) -> tuple[str, list[Any]]:
-    """A field matches by equality, by any of a list's values; null matches a field that is absent or null."""
+def _field_clause(key: str, value: Any) -> tuple[str, list[Any]]:
+    """Return the condition for one field, which reads an asset's metadata once for values and once for null."""
     accepted = value if isinstance(value, list) else [value]
     by_type = {
         "type = 'text' AND value": [item for item in accepted if isinstance(item, str)],
@@ -196,6 +198,52 @@ def _metadata_clause(key: str, value: Any) -> tuple[str, list[Any]]:
         alternatives.append(f"NOT EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND type <> 'null')")
         parameters.append(key)
     return f"({' OR '.join(alternatives) or '0'})", parameters
+
+
+# The fields of an asset's metadata that the filter names, read once for all of them. A field that may be absent or null
+# counts against what it needs: as long as it is there with a value, the value must be one of those accepted.
+_METADATA_CONDITION = """
+    (
+        SELECT count(DISTINCT CASE WHEN (field.key, field.kind, field.value) IN (
+            SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+            FROM json_each(?)
+        ) THEN field.key END)
+        - count(DISTINCT CASE WHEN field.kind <> 'null' AND field.key IN (SELECT value FROM json_each(?))
+            THEN field.key END)
+        FROM (
+            SELECT key, value, CASE type WHEN 'integer' THEN 'number' WHEN 'real' THEN 'number' ELSE type END AS kind
+            FROM json_each(coalesce(a.user_metadata, '{}'))
+            UNION ALL
+            SELECT key, value, CASE type WHEN 'integer' THEN 'number' WHEN 'real' THEN 'number' ELSE type END
+            FROM json_each((SELECT metadata FROM contents WHERE id = a.content_id))
+        ) field
+        WHERE field.key IN (SELECT value FROM json_each(?))
+    ) = ?
+"""
+
+
+def _metadata_clause(wanted: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """A field matches by equality, by any of a list's values; null matches a field that is absent or null."""
+    if len(wanted) <= _FEW_FIELDS:
+        clauses = [_field_clause(key, value) for key, value in wanted.items()]
+        return " AND ".join(text for text, _ in clauses), [each for _, bound in clauses for each in bound]
+    accepted: list[tuple[str, str, Any]] = []
+    optional: list[str] = []
+    for key, value in wanted.items():
+        for item in value if isinstance(value, list) else [value]:
+            if item is None:
+                optional.append(key)
+            else:
+                accepted.append((key, *_kind_and_value(item)))
+    needed = len(wanted.keys() - set(optional))
+    return _METADATA_CONDITION, [_json(accepted), _json(optional), _json(list(wanted)), needed]
+
+
+def _kind_and_value(item: Any) -> tuple[str, Any]:
+    """The type that SQLite's JSON functions tell of a value, and the value as they give it."""
+    if isinstance(item, bool):
+        return str(item).lower(), int(item)
+    return ("text" if isinstance(item, str) else "number"), item
 
 
 def _json(value: object) -> str:

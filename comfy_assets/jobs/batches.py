@@ -13,9 +13,10 @@ import msgspec
 from blake3 import blake3
 
 from ..db import job_files, jobs
-from ..db.connection import Database, Transaction, is_unfit
+from ..db.connection import Database, Transaction
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob, StoredId
+from ..db.sqlite_errors import is_unfit
 from . import json_text, search
 from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted
 from .graphs import NamedFile, named_files

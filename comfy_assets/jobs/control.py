@@ -34,8 +34,12 @@ class QueueControl:
         return job if job is not None and job.is_within_reach(owner) else None
 
     async def cancel(self, jobs: Iterable[HeldJob]) -> Sequence[str]:
-        """Cancel the jobs; answers the ids of those that were neither over nor on their way to it."""
-        return [job.job_id for job in jobs if await self._cancel(job.prompt_id)]
+        """Cancel the jobs; return the ids of those that were neither over nor on their way to it."""
+        wanted = {job.prompt_id: job.job_id for job in jobs if not self._recorder.is_interrupted(job.prompt_id)}
+        cancelled = await in_daemon_thread(self._queue.cancel_many, list(wanted)) if wanted else []
+        for prompt_id in cancelled:
+            self._insist_if_interrupted(prompt_id)
+        return [wanted[prompt_id] for prompt_id in cancelled]
 
     async def cancel_known(self, job_ids: Iterable[str], owner: str) -> Sequence[str]:
         """Cancel those of the jobs that the queue holds and the user may see; answers them."""
@@ -44,11 +48,10 @@ class QueueControl:
 
     async def cancel_pending(self, owner: str) -> Sequence[str]:
         """Cancel all of the user's jobs that wait; answers them."""
-        waiting = [prompt.prompt_id for prompt in self._queue.listing().pending]
+        listing = await asyncio.to_thread(self._queue.listing)
+        waiting = [prompt.prompt_id for prompt in listing.pending]
         mine = [prompt_id for prompt_id in waiting if self._is_within_reach(prompt_id, owner)]
-        if len(mine) == len(waiting):
-            return await in_daemon_thread(self._queue.clear)
-        return [prompt_id for prompt_id in mine if await in_daemon_thread(self._queue.cancel, prompt_id)]
+        return await in_daemon_thread(self._queue.drop_many, mine) if mine else []
 
     async def interrupt(self, owner: str, job_id: str | None = None) -> str | None:
         """Cancel the job being executed (with an id: only if it is that), or else the next; answers it."""
@@ -70,11 +73,14 @@ class QueueControl:
     async def _cancel(self, prompt_id: str) -> bool:
         if self._recorder.is_interrupted(prompt_id) or not await in_daemon_thread(self._queue.cancel, prompt_id):
             return False
+        self._insist_if_interrupted(prompt_id)
+        return True
+
+    def _insist_if_interrupted(self, prompt_id: str) -> None:
         if self._recorder.is_interrupted(prompt_id):
             task = asyncio.create_task(self._insist(prompt_id), name="comfy-assets interrupt")
             self._insisting.add(task)
             task.add_done_callback(self._ended)
-        return True
 
     async def _insist(self, prompt_id: str) -> None:
         """Interrupt the job again and again until it ends: the server forgets what comes just before it begins."""

@@ -7,6 +7,7 @@ that SQLite and every client can read it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
+
+from .. import json_steps
 
 T = TypeVar("T")
 
@@ -65,14 +68,23 @@ def record(value: object) -> Recorded:
 
 
 def as_in_pictures(value: Mapping[str, Any]) -> str:
-    """The value letter by letter as ComfyUI embeds it in the pictures it saves; NaN and half characters stay.
+    """Return the value letter by letter as ComfyUI embeds it in the pictures it saves; NaN and half characters stay.
 
-    A value that ComfyUI could not embed is written as ``encode`` does.
+    A value that ComfyUI could not embed is written as ``encode`` does. In a thread it is written in steps, which let
+    the event loop run in between.
     """
     try:
-        return json.dumps(value, default=str)
+        return json.dumps(value, default=str) if _is_on_loop() else json_steps.dumps(value)
     except FOREIGN:
         return encode(value)
+
+
+def _is_on_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def clean(text: str) -> str:

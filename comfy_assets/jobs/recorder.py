@@ -13,7 +13,7 @@ import math
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from ..clock import now_ms
+from ..credentials import take_out
 from ..db.connection import Database
 from ..db.jobs import ActiveJob
 from ..errors import StoreBusyError
@@ -122,7 +123,9 @@ class JobRecorder:
         self._hand_over(event)
 
     def _submitted(self, prompt: SubmittedPrompt, submission: Submission, job: HeldJob) -> Submitted:
-        extra = dict(prompt.extra_data)
+        extra_data, credentials = take_out(prompt.extra_data)
+        self._redaction.learn(prompt.prompt_id, prompt.secrets | credentials)
+        extra = dict(extra_data)
         pnginfo = extra.get("extra_pnginfo")
         workflow = pnginfo.get("workflow") if isinstance(pnginfo, Mapping) else None
         if isinstance(workflow, Mapping) and isinstance(pnginfo, Mapping):
@@ -159,6 +162,10 @@ class JobRecorder:
         text = recorded({node_id: output}, self._redaction.of(prompt_id)).text
         if len(text) <= _MAX_SHOWN:  # what is larger comes with the end
             self._hand_over(Shown(job_id, now_ms(), text, run))
+
+    def redactor_of(self, prompt_id: str) -> Callable[[Any], Any]:
+        """Return a function that copies a value without the credentials of a prompt that is not over."""
+        return self._redaction.of(prompt_id)
 
     def interrupting(self, prompt_id: str) -> None:
         job = self.held.get(prompt_id) or self.held.add(prompt_id, "", 0)

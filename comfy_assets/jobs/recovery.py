@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from ..clock import now_ms
+from ..credentials import REDACTED
+from ..daemon import in_daemon_thread
 from ..db import jobs
 from ..db.connection import Database, Transaction
 from ..db.jobs import StoredId
-from ..host.execution import REDACTED, ExecutionQueue, FinishedPrompt, SubmittedPrompt
+from ..host.execution import ExecutionQueue, FinishedPrompt, SubmittedPrompt
+from ..host.prompt_checks import INVALID, Problem, failed
 from ..models import CANCELLED, FAILED, IN_PROGRESS, JobRecord
 from . import batches, json_text
 from .events import Ended, JobEvent, Submitted, decode
@@ -25,6 +28,7 @@ log = logging.getLogger("comfy_assets.jobs")
 
 _HISTORY_BYTES = 64 << 20  # of JSON text that a server's own history is given back at most
 _HISTORY_CHUNK = 200
+_AT_ONCE = 200  # jobs that are read and checked together
 _UNLINKED = 500  # jobs that are looked at again
 _STOPPED = "The server stopped while it executed the job."
 
@@ -59,11 +63,32 @@ async def _others(tx: Transaction, journal: Journal | None, seats: set[int] | No
     return {job.seat for job in await jobs.active(tx)} - seats
 
 
-async def put_back(waiting: Sequence[JobRecord], queue: ExecutionQueue) -> None:
-    """Have jobs wait in the queue again. Whoever wants to hear what becomes of them must be listening by now."""
+async def put_back(waiting: Sequence[JobRecord], queue: ExecutionQueue, tell: Callable[[FinishedPrompt], None]) -> None:
+    """Have jobs wait in the queue again, in their order. Listeners of the queue must be there by now.
+
+    Those that the server cannot execute any more fail; ``tell`` is told of those that cannot even be read.
+    """
+    refused = 0
+    for start in range(0, len(waiting), _AT_ONCE):
+        records = waiting[start : start + _AT_ONCE]
+        prompts = await asyncio.to_thread(_readable, records, tell)
+        refused += len(records) - len(prompts) + len(await in_daemon_thread(queue.restore, prompts))
     if waiting:
-        queue.restore(await asyncio.to_thread(lambda: [submitted(record) for record in waiting]))
-        log.info("%d jobs of the last run are back in the queue.", len(waiting))
+        log.info("%d jobs of the last run are back in the queue.", len(waiting) - refused)
+    if refused:
+        log.error("%d jobs of the last run failed: the server cannot execute them any more.", refused)
+
+
+def _readable(records: Iterable[JobRecord], tell: Callable[[FinishedPrompt], None]) -> list[SubmittedPrompt]:
+    prompts = []
+    for record in records:
+        try:
+            prompts.append(submitted(record))
+        except (ValueError, TypeError, RecursionError) as error:  # DecodeError is a ValueError
+            log.exception("The prompt of the job %s could not be read", record.job.id)
+            message = f"The prompt could not be read from the store. {type(error).__name__}: {error}"
+            tell(failed(record.job.id, Problem(INVALID, message)))
+    return prompts
 
 
 async def _bring_in(db: Database, journal: Journal, seat: int) -> None:
@@ -170,7 +195,7 @@ async def fill_history(db: Database, queue: ExecutionQueue) -> None:
         for record in chunk:
             budget -= len(record.graph) + len(record.workflow or b"") + len(record.result)
             if budget > 0:
-                entries[record.job.id] = await asyncio.to_thread(_history_entry, record)
+                entries[record.job.id] = await asyncio.to_thread(history_entry, record)
         if not chunk:
             break
         before = chunk[-1].job.row_id
@@ -178,7 +203,8 @@ async def fill_history(db: Database, queue: ExecutionQueue) -> None:
         queue.remember(dict(reversed(entries.items())))
 
 
-def _history_entry(record: JobRecord) -> dict[str, Any]:
+def history_entry(record: JobRecord) -> dict[str, Any]:
+    """Return the job as an entry of a server's own history. Credentials, which are not stored, are left out."""
     result = json_text.read(record.result, dict[str, Any])
     extra = {key: value for key, value in extra_data(record).items() if value != REDACTED}
     graph, targets = json_text.decode(record.graph), msgspec.json.decode(record.targets)

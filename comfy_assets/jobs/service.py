@@ -86,6 +86,14 @@ class JobService:
             return record
         raise JobNotFoundError("There is no such job.", details={"id": job_id})  # it was removed between the two
 
+    async def stored(self, job_id: str, owner: str) -> JobRecord | None:
+        """Return what the store holds of the job, without what happened to it just now; None for another user's."""
+        job = (await self._find([job_id])).get(job_id)
+        if job is None or job.owner not in ("", owner):
+            return None
+        records = await jobs.records_of(self._db, [job.row_id])
+        return records[0] if records else None
+
     async def outputs(self, job_id: str, owner: str) -> Sequence[JobOutput]:
         """The assets that the job has shown. Raises as ``get`` does."""
         job = await self.get(job_id, owner)

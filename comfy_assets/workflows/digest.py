@@ -9,7 +9,8 @@ linked.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from ..models import ZERO_ID
 
 _MAX_ID = 128
 _encoder = msgspec.json.Encoder(order="sorted")
+_Text = Callable[[object], str]
 
 
 def graph_id(workflow: Mapping[str, Any]) -> str | None:
@@ -29,26 +31,33 @@ def graph_id(workflow: Mapping[str, Any]) -> str | None:
     return found
 
 
-def graph_digest(workflow: Mapping[str, Any]) -> bytes:
-    """The digest of what of a workflow is executed. Of what has no nodes as the page saves them: of all of it."""
+def graph_digest(workflow: Mapping[str, Any], *, in_steps: bool = False) -> bytes:
+    """Return the digest of what of a workflow is executed. Of what has no nodes as the page saves them: of all of it.
+
+    A large workflow is digested ``in_steps``, between which other threads run; the digest is the same.
+    """
+    return _digest(workflow, _text_in_steps if in_steps else _text)
+
+
+def _digest(workflow: Mapping[str, Any], text: _Text) -> bytes:
     if not isinstance(workflow.get("nodes"), list):
-        return blake3(_text(workflow).encode()).digest()
+        return blake3(text(workflow).encode()).digest()
     definitions = workflow.get("definitions")
     subgraphs = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
     graphs = [workflow, *(subgraphs if isinstance(subgraphs, list) else ())]
-    known = [_graph(graph, is_root=not place) for place, graph in enumerate(graphs) if isinstance(graph, Mapping)]
-    return blake3(_text([known[0], *sorted(known[1:], key=_text)]).encode()).digest()
+    known = [_graph(graph, text, is_root=not place) for place, graph in enumerate(graphs) if isinstance(graph, Mapping)]
+    return blake3(text([known[0], *sorted(known[1:], key=text)]).encode()).digest()
 
 
-def _graph(graph: Mapping[str, Any], *, is_root: bool) -> list[object]:
+def _graph(graph: Mapping[str, Any], text: _Text, *, is_root: bool) -> list[object]:
     nodes, links = graph.get("nodes"), graph.get("links")
-    nodes = [_node(node) for node in nodes if isinstance(node, Mapping)] if isinstance(nodes, list) else []
+    nodes = [_node(node, text) for node in nodes if isinstance(node, Mapping)] if isinstance(nodes, list) else []
     links = [_link(link) for link in links] if isinstance(links, list) else []
     name = None if is_root else graph.get("id")
-    return [name, sorted(nodes, key=_text), sorted(links, key=_text)]
+    return [name, sorted(nodes, key=text), sorted(links, key=text)]
 
 
-def _node(node: Mapping[str, Any]) -> list[object]:
+def _node(node: Mapping[str, Any], text: _Text) -> list[object]:
     inputs = node.get("inputs")
     linked = [
         [slot.get("name"), slot.get("link")]
@@ -61,7 +70,7 @@ def _node(node: Mapping[str, Any]) -> list[object]:
         node.get("type"),
         node.get("mode") or 0,
         values or None,
-        sorted(linked, key=_text),
+        sorted(linked, key=text),
     ]
 
 
@@ -80,3 +89,20 @@ def _text(value: object) -> str:
         return _encoder.encode(value).decode()
     except (TypeError, ValueError, OverflowError):  # half characters are a ValueError
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _text_in_steps(value: object) -> str:
+    """Return the same text, put together value by value."""
+    try:
+        return _joined(value)
+    except (TypeError, ValueError, OverflowError):
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _joined(value: object) -> str:
+    if isinstance(value, dict):
+        members = [f"{_joined(key)}:{_joined(item)}" for key, item in sorted(value.items(), key=itemgetter(0))]
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join([_joined(item) for item in value]) + "]"
+    return _encoder.encode(value).decode()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
+from .. import json_bounds
 from ..db.contents import Document
-from ..errors import UnprocessableBodyError
-from ..jobs import json_text
+from ..errors import InvalidBodyError, UnprocessableBodyError
 from .digest import graph_digest, graph_id
 from .graphs import Named, names_in
 
@@ -29,11 +29,16 @@ class Draft:
 def draft(text: bytes) -> Draft:
     """The draft of a workflow's text. Raises UnprocessableBodyError for what is no JSON object in UTF-8."""
     try:
-        workflow = json_text.decode(text)
+        shape = json_bounds.check(text, json_bounds.LARGE)
+        workflow = json_bounds.decode(text, shape)
         if not isinstance(workflow, dict):
             raise UnprocessableBodyError("workflow_json must be a JSON object.", details={"field": "workflow_json"})
         document = Document("", blake3(text).digest(), zlib.compress(text, _LEVEL))
-        return Draft(document, names_in(workflow), graph_id(workflow), graph_digest(workflow))
+        return Draft(document, names_in(workflow), graph_id(workflow), graph_digest(workflow, in_steps=shape.is_large))
+    except UnprocessableBodyError:
+        raise
+    except InvalidBodyError as error:
+        raise UnprocessableBodyError(error.message, details={"field": "workflow_json"}) from error
     except (ValueError, RecursionError) as error:
         raise UnprocessableBodyError(
             f"workflow_json is not valid JSON: {error}.", details={"field": "workflow_json"}

@@ -12,6 +12,7 @@ import msgspec
 from ...comfy_assets import VERSION
 from ...comfy_assets.errors import (
     ApiError,
+    BodyTooLargeError,
     InvalidBodyError,
     InvalidQueryError,
     StoreBusyError,
@@ -20,7 +21,7 @@ from ...comfy_assets.errors import (
 )
 from .._dispatch import Route
 from .._endpoint import Call
-from .._params import BodyTooLargeError, NoQuery
+from .._params import NoQuery
 from .common import ERROR
 from .components import Components
 from .operation import JSON, Answer, Body, HostOperation, Operation

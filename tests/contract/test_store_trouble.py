@@ -56,11 +56,11 @@ class Trouble:
         """No page can be added."""
         db = self.library.services.db
         async with db._write_lock:
-            ((pages,),) = await db._writer.execute_fetchall("PRAGMA page_count")
-            await db._writer.execute_fetchall(f"PRAGMA max_page_count = {pages}")
+            ((pages,),) = await db._connections.writer.execute_fetchall("PRAGMA page_count")
+            await db._connections.writer.execute_fetchall(f"PRAGMA max_page_count = {pages}")
         yield
         async with db._write_lock:
-            await db._writer.execute_fetchall("PRAGMA max_page_count = 1000000")
+            await db._connections.writer.execute_fetchall("PRAGMA max_page_count = 1000000")
 
     def files(self) -> dict[str, bytes]:
         """Every file of the library but the store's own."""

@@ -243,9 +243,9 @@ async def test_many_prompts_are_recorded_together(library: Any, monkeypatch: pyt
     batches: list[int] = []
     real = intake._record
 
-    async def record(tx: Any, outputs: Any, roots: Any) -> int:
+    async def record(tx: Any, outputs: Any, *more: Any, **named: Any) -> int:
         batches.append(len(outputs))
-        return await real(tx, outputs, roots)
+        return await real(tx, outputs, *more, **named)
 
     monkeypatch.setattr(intake, "_record", record)
     monkeypatch.setattr(intake, "_BATCH", 64)
@@ -336,7 +336,7 @@ async def test_a_failure_costs_its_batch_alone(
 ) -> None:
     real = intake._record
 
-    async def fail(*_: Any) -> int:
+    async def fail(*_: Any, **__: Any) -> int:
         raise OSError("the disk is full")
 
     monkeypatch.setattr(intake, "_record", fail)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.prompt_references import (
+    OutputsAbove,
     Reference,
-    outputs_above,
     parse_reference,
     replace,
     uses_in,
@@ -121,7 +121,7 @@ def test_a_node_without_a_proper_class_type_may_name_assets() -> None:
         submitted = {"prompt": {"1": {"class_type": class_type, "inputs": {"image": ASSET}}}}
         (use,) = uses_in(submitted)
         assert (use.class_type, use.reference) == ("", Reference(asset_id=ID))
-        assert outputs_above(submitted, "1", lambda _: True) in ([], ["1"])
+        assert OutputsAbove(submitted, lambda _: True).of("1") in ([], ["1"])
 
 
 json_values = st.recursive(
@@ -151,7 +151,7 @@ def test_the_outputs_that_depend_on_a_node() -> None:
     graph["loop"] = {"class_type": "loop", "inputs": {"a": ["loop", 0], "b": ["nothing", 0]}}
 
     def above(node_id: str) -> list[str]:
-        return outputs_above({"prompt": graph}, node_id, lambda kind: kind in ("save", "show", "alone", "loop"))
+        return OutputsAbove({"prompt": graph}, lambda kind: kind in ("save", "show", "alone", "loop")).of(node_id)
 
     assert above("load") == ["save", "show"]
     assert above("save") == ["save", "show"]

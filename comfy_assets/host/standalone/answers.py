@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Mapping
@@ -9,21 +10,25 @@ from typing import Any
 
 from aiohttp import web
 
+from ... import json_bounds, json_steps
+
+_PARSED_AT_ONCE = 64 << 10  # bytes; more are read in a thread
 _CODES = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "BODY_TOO_LARGE"}
 
 
 class Refusal(Exception):
     """A request that is not carried out: the status, and a sentence for the client."""
 
-    def __init__(self, text: str, status: int = 400) -> None:
+    def __init__(self, text: str, status: int = 400, *, code: str | None = None) -> None:
         super().__init__(text)
         self.text = text
         self.status = status
+        self.code = code or _CODES.get(status, "INVALID_REQUEST")
 
 
 async def read_json(request: web.Request) -> Any:
     """The request's body as a JSON value. Raises Refusal when it is none."""
-    return _parse(await request.read())
+    return await _parsed(await request.read())
 
 
 async def read_object(request: web.Request, *, empty_allowed: bool = False) -> dict[str, Any]:
@@ -31,23 +36,27 @@ async def read_object(request: web.Request, *, empty_allowed: bool = False) -> d
     raw = await request.read()
     if empty_allowed and not raw.strip():
         return {}
-    body = _parse(raw)
+    body = await _parsed(raw)
     if not isinstance(body, dict):
         raise Refusal("The request's body must be a JSON object.")
     return body
 
 
+async def _parsed(raw: bytes) -> Any:
+    return _parse(raw) if len(raw) <= _PARSED_AT_ONCE else await asyncio.to_thread(_parse, raw)
+
+
 def _parse(raw: bytes) -> Any:
+    decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
     try:
-        return json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
+        return json_steps.decode(raw, json_bounds.shape_of(raw).values, decoder)
     except (ValueError, RecursionError) as error:
         raise Refusal("The request's body is not valid JSON.") from error
 
 
 def refusal_answer(refusal: Refusal) -> web.Response:
     """The body is the contract's; ``error`` is where ComfyUI's own clients look."""
-    code = _CODES.get(refusal.status, "INVALID_REQUEST")
-    body = {"code": code, "message": refusal.text, "error": refusal.text}
+    body = {"code": refusal.code, "message": refusal.text, "error": refusal.text}
     return json_answer(body, status=refusal.status)
 
 

@@ -14,9 +14,11 @@ from typing import Any
 from aiohttp import web
 
 from ... import VERSION
+from ...log_limits import SERVER_LOGGERS, limit_repeats
 from ..base import HostFolders, HostInfo, Plugin, PromptListener, QueueSnapshot, RewritePrompt
 from ..hooks import PromptHooks
 from ..nodes import declared_choices
+from .connections import ConnectionLimits, Connections
 from .executor import Executor
 from .extra_paths import ExtraFolder
 from .folders import DATA_DIRECTORY, BaseFolders
@@ -29,12 +31,14 @@ from .security import refuse_cross_site
 from .server import Parts, Routes
 from .system import MAX_UPLOAD_BYTES, default_features
 from .users import Users
+from .validation import checks_of
 from .web_files import WebFiles
 from .worker import Worker
 
 log = logging.getLogger("comfy_assets.standalone")
 
 SHUTDOWN_S = 0.3
+_BACKLOG = 128
 
 
 class StandaloneHost:
@@ -52,16 +56,17 @@ class StandaloneHost:
         multi_user: bool = False,
         extra_folders: Sequence[ExtraFolder] = (),
         web_files: WebFiles | None = None,
+        connection_limits: ConnectionLimits | None = None,
     ) -> None:
         self._folders = BaseFolders(base_directory, extra_folders)
         self._users = Users(self._folders.user, multi_user=multi_user)
         self._hub = MessageHub()
         self._log_book = LogBook(self._hub)
         self._web_files = web_files or WebFiles()
-        self._queue = self.execution = PromptQueue(self._queue_changed)
-        self.lists_jobs = True
         self.nodes = NodeRegistry(self._folders)
         register_image_nodes(self.nodes)
+        self._queue = self.execution = PromptQueue(self._queue_changed, checks_of(self.nodes))
+        self.lists_jobs = True
         self.features: dict[str, Any] = default_features()
         self._executor = Executor(self.nodes, self._send)
         self._hooks = PromptHooks()
@@ -69,6 +74,7 @@ class StandaloneHost:
         self._plugin: Plugin | None = None
         self._plugin_task: asyncio.Task[None] | None = None
         self._built = False
+        self._connections = Connections(connection_limits)
 
     def info(self) -> HostInfo:
         return HostInfo("standalone", VERSION)
@@ -134,17 +140,24 @@ class StandaloneHost:
 
         The address is taken first, so that a second server on the same folder ends without touching anything.
         """
+        limit_repeats(SERVER_LOGGERS)
         listening = await _listen(host, port)
         runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        servers: list[asyncio.Server] = []
         try:
             await runner.setup()
+            if runner.server is None:
+                raise RuntimeError("the runner has no server")
+            protocol = self._connections.protocol(runner.server)
             for each in listening:
-                await web.SockSite(runner, each).start()
+                servers.append(await asyncio.get_running_loop().create_server(protocol, sock=each, backlog=_BACKLOG))
             await self._start_plugin(runner.app)
             if on_ready is not None:
                 on_ready(_url(listening[0]))
             await asyncio.Event().wait()
         finally:
+            for server in servers:
+                server.close()
             await runner.cleanup()
             for each in listening:
                 each.close()
@@ -153,6 +166,7 @@ class StandaloneHost:
         self._built = True
         plugin = [] if self._plugin is None else [self._plugin.middleware]
         app = web.Application(middlewares=[refuse_cross_site, *plugin], client_max_size=MAX_UPLOAD_BYTES)
+        self._connections.add_to(app)
         self._routes().add_to(app)
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._close_pages)

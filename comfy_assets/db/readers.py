@@ -1,0 +1,192 @@
+"""The read-only connections: who may use one, for how long, and how a query is stopped.
+
+Queries of a request that only reads end when its client is gone and when they take too long. Of the connections one is
+kept from expensive queries, so that cheap ones never wait for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import aiosqlite
+
+from ..errors import QueryTimeoutError
+
+Row = tuple[Any, ...]
+T = TypeVar("T")
+
+_LOOK_S = 0.1  # how often is looked whether a client is still there
+_INTERRUPT_S = 0.05
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """The queries of one task. Tasks that it starts inherit the context, but work for others too: they go on."""
+
+    task: asyncio.Task[Any] | None
+    is_gone: Callable[[], bool]
+    seconds: float
+
+
+_reading: ContextVar[_Reading | None] = ContextVar("comfy_assets_reading", default=None)
+_is_heavy: ContextVar[bool] = ContextVar("comfy_assets_heavy", default=False)
+
+
+@contextmanager
+def reading(is_gone: Callable[[], bool], seconds: float) -> Iterator[None]:
+    """Let each query of the current task in the block end after this time, or once ``is_gone`` says so."""
+    token = _reading.set(_Reading(asyncio.current_task(), is_gone, seconds))
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+@contextmanager
+def heavy(is_so: bool = True) -> Iterator[None]:
+    """Let the queries in the block count as expensive."""
+    token = _is_heavy.set(is_so)
+    try:
+        yield
+    finally:
+        _is_heavy.reset(token)
+
+
+class _Patience:
+    """How long is waited for one query."""
+
+    def __init__(self) -> None:
+        current = _reading.get()
+        self._reading = current if current is not None and current.task is asyncio.current_task() else None
+        self._end = asyncio.get_running_loop().time() + (self._reading.seconds if self._reading is not None else 0)
+
+    async def wait(self, future: asyncio.Future[T]) -> T:
+        """Return the result of a future, which is not cancelled. Raise QueryTimeoutError."""
+        if self._reading is None:
+            return await asyncio.shield(future)
+        while not future.done():
+            left = self._end - asyncio.get_running_loop().time()
+            if left <= 0:
+                raise QueryTimeoutError(
+                    f"The query took longer than {self._reading.seconds:g} seconds, which is the most it may."
+                )
+            if self._reading.is_gone():
+                raise QueryTimeoutError("The client has closed the connection.")
+            await asyncio.wait({future}, timeout=min(_LOOK_S, left))
+        return future.result()
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A query that waits for a connection."""
+
+    is_heavy: bool
+    turn: asyncio.Future[aiosqlite.Connection]
+
+
+class Readers:
+    """The connections. Each runs one query at a time."""
+
+    def __init__(self, connections: Sequence[aiosqlite.Connection]) -> None:
+        self._idle = deque(connections)
+        self._busy: set[aiosqlite.Connection] = set()
+        self._is_paused = False
+        self._waiting: deque[_Waiting] = deque()
+        self._heavy_at_most = max(1, len(connections) - 1)
+        self._heavy = 0
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    async def fetch_all(self, sql: str, parameters: Iterable[Any]) -> list[Row]:
+        """Return all rows of a query. Raise QueryTimeoutError as ``reading`` has it."""
+        patience, is_heavy = _Patience(), _is_heavy.get()
+        connection = await self._take(patience, is_heavy)
+        query = asyncio.ensure_future(_run(connection, sql, parameters))
+        query.add_done_callback(lambda ended: self._ended(ended, connection, is_heavy))
+        try:
+            return await patience.wait(query)
+        except BaseException:
+            if not query.done():
+                stopping = asyncio.create_task(_interrupt(connection, query), name="comfy-assets interrupt")
+                self._stopping.add(stopping)
+                stopping.add_done_callback(self._stopping.discard)
+            raise
+
+    async def pause(self, patience_s: float) -> None:
+        """Take every connection out of use: queries wait, and running ones are interrupted after ``patience_s``."""
+        self._is_paused = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience_s
+        while self._busy:
+            if loop.time() >= end:
+                for connection in list(self._busy):
+                    await connection.interrupt()
+            await asyncio.sleep(_INTERRUPT_S)
+
+    def resume(self, connections: Sequence[aiosqlite.Connection]) -> None:
+        """Go on with these connections, after ``pause``."""
+        self._idle = deque(connections)
+        self._is_paused = False
+        self._give_turns()
+
+    async def interrupt(self) -> None:
+        """Interrupt the queries that run now."""
+        for connection in list(self._busy):
+            with suppress(ValueError):  # it is closed
+                await connection.interrupt()
+
+    async def _take(self, patience: _Patience, is_heavy: bool) -> aiosqlite.Connection:
+        waiting = _Waiting(is_heavy, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._give_turns()
+        try:
+            return await patience.wait(waiting.turn)
+        except BaseException:
+            if waiting.turn.done() and not waiting.turn.cancelled():
+                self._give_back(waiting.turn.result(), is_heavy)
+            else:
+                self._waiting.remove(waiting)
+            raise
+
+    def _give_turns(self) -> None:
+        """Give idle connections to those who wait, in the order in which they came."""
+        for waiting in list(self._waiting) if self._idle and not self._is_paused else ():
+            if waiting.is_heavy and self._heavy >= self._heavy_at_most:
+                continue
+            self._waiting.remove(waiting)
+            self._heavy += waiting.is_heavy
+            connection = self._idle.popleft()
+            self._busy.add(connection)
+            waiting.turn.set_result(connection)
+            if not self._idle:
+                return
+
+    def _give_back(self, connection: aiosqlite.Connection, is_heavy: bool) -> None:
+        self._heavy -= is_heavy
+        self._busy.discard(connection)
+        self._idle.append(connection)
+        self._give_turns()
+
+    def _ended(self, query: asyncio.Future[list[Row]], connection: aiosqlite.Connection, is_heavy: bool) -> None:
+        if not query.cancelled():
+            query.exception()  # an abandoned query has nobody who asks for it
+        self._give_back(connection, is_heavy)
+
+
+async def _run(connection: aiosqlite.Connection, sql: str, parameters: Iterable[Any]) -> list[Row]:
+    return cast("list[Row]", await connection.execute_fetchall(sql, parameters))
+
+
+async def _interrupt(connection: aiosqlite.Connection, query: asyncio.Future[list[Row]]) -> None:
+    """Interrupt a query until it ends: before SQLite has begun with it an interrupt has no effect.
+
+    The connection is given to nobody else before that, so no other query is hit.
+    """
+    while not query.done():
+        await connection.interrupt()
+        await asyncio.wait({query}, timeout=_INTERRUPT_S)

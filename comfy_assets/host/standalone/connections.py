@@ -1,0 +1,202 @@
+"""The connections of the server: how many there may be, and how long a client may take to send a request.
+
+aiohttp waits for the rest of a header for as long as the client likes. Connections that make progress, and those of web
+sockets, are never cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import cast
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+log = logging.getLogger("comfy_assets.standalone")
+
+_MOST = 512
+_LEAST = 32
+_SWEEP_S = 0.5
+_TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n"
+
+
+def _default_limit() -> int:
+    """Half of the files that the process may have open, within bounds; the library needs some of its own."""
+    sysconf: Callable[[str], int] | None = getattr(os, "sysconf", None)  # Windows has no such limit
+    limit = 2 * _MOST
+    if sysconf is not None:
+        with suppress(ValueError, OSError):
+            limit = sysconf("SC_OPEN_MAX")
+    return max(_LEAST, min(_MOST, limit // 2 if limit > 0 else _MOST))
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """How many connections there may be, and for how many seconds.
+
+    ``header`` is for a request's header, from its first byte on; ``idle`` for a connection without a request;
+    ``body`` for the next ``body_bytes`` of a body that the server waits for.
+    """
+
+    connections: int = field(default_factory=_default_limit)
+    header: float = 20.0
+    idle: float = 75.0
+    body: float = 30.0
+    body_bytes: int = 1024
+
+
+class Connections:
+    """Watches the connections of one server."""
+
+    def __init__(self, limits: ConnectionLimits | None = None) -> None:
+        self._limits = limits or ConnectionLimits()
+        self._open: dict[asyncio.BaseTransport, _Connection] = {}
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    def add_to(self, app: web.Application) -> None:
+        """Have the application tell when requests begin and end."""
+
+        @web.middleware
+        async def watched(request: web.Request, handler: Handler) -> web.StreamResponse:
+            connection = self._of(request)
+            if connection is None:
+                return await handler(request)
+            connection.begin(request)
+            try:
+                return await handler(request)
+            finally:
+                connection.end()
+
+        async def answering(request: web.Request, _: web.StreamResponse) -> None:
+            if (connection := self._of(request)) is not None:
+                connection.is_answered = True
+
+        app.middlewares.insert(0, watched)
+        app.on_response_prepare.append(answering)
+
+    def _of(self, request: web.Request) -> _Connection | None:
+        return None if request.transport is None else self._open.get(request.transport)
+
+    def protocol(self, make: Callable[[], asyncio.BaseProtocol]) -> Callable[[], asyncio.Protocol]:
+        """Return what makes the protocols of new connections: those that ``make`` makes, watched."""
+        return lambda: _Connection(self, cast("Callable[[], asyncio.Protocol]", make))
+
+    def admit(self, connection: _Connection, transport: asyncio.Transport) -> bool:
+        """Take a new connection in; where there are too many, in the place of the one that has waited longest."""
+        if len(self._open) >= self._limits.connections:
+            waiting = [each for each in self._open.values() if each.request is None]
+            if not waiting:
+                log.warning("All %d connections are in use; another one was refused.", self._limits.connections)
+                return False
+            min(waiting, key=lambda each: each.since).cut()
+        self._open[transport] = connection
+        if self._sweeping is None:
+            self._sweep()
+        return True
+
+    def forget(self, transport: asyncio.BaseTransport) -> None:
+        """Note that a connection is over."""
+        self._open.pop(transport, None)
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        for connection in list(self._open.values()):
+            if connection.is_overdue(loop.time(), self._limits):
+                connection.time_out()
+        self._sweeping = loop.call_later(_SWEEP_S, self._sweep) if self._open else None
+
+
+class _Connection(asyncio.Protocol):
+    """Hands everything on to aiohttp's protocol, and notes when data came."""
+
+    def __init__(self, all_of_them: Connections, make: Callable[[], asyncio.Protocol]) -> None:
+        self._all = all_of_them
+        self._make = make
+        self._inner: asyncio.Protocol | None = None
+        self._transport: asyncio.Transport | None = None
+        self._received = 0
+        self._counted = 0
+        self._has_begun = False
+        self.since = 0.0
+        self.request: web.Request | None = None
+        self.is_answered = False
+
+    def begin(self, request: web.Request) -> None:
+        """The header of a request is complete."""
+        self.request, self.is_answered, self._has_begun = request, False, False
+        self._count()
+
+    def end(self) -> None:
+        """The request has been handled."""
+        self.request = None
+        self._count()
+
+    def _count(self) -> None:
+        self.since, self._counted = asyncio.get_running_loop().time(), self._received
+
+    def is_overdue(self, now: float, limits: ConnectionLimits) -> bool:
+        """Whether the client has taken too long for what is expected of it."""
+        if self.request is None:
+            return now - self.since >= (limits.header if self._has_begun else limits.idle)
+        is_expected = not self.request.content.is_eof() and self._transport is not None and self._transport.is_reading()
+        if not is_expected or self._received - self._counted >= limits.body_bytes:
+            self._count()
+            return False
+        return now - self.since >= limits.body
+
+    def time_out(self) -> None:
+        """Close the connection; a client whose request has no response yet is told why."""
+        if self._transport is None:
+            return
+        self._all.forget(self._transport)
+        if self._has_begun if self.request is None else not self.is_answered:
+            self._transport.write(_TIMED_OUT)
+        self._transport.close()
+
+    def cut(self) -> None:
+        """Close the connection at once."""
+        if self._transport is not None:
+            self._all.forget(self._transport)
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._count()
+        if not self._all.admit(self, self._transport):
+            self._transport.write(_FULL)
+            self._transport.close()
+            return
+        self._inner = self._make()
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._inner is None:
+            return
+        self._received += len(data)
+        if self.request is None and not self._has_begun:
+            self._has_begun = True
+            self._count()
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return None if self._inner is None else self._inner.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None:
+            self._all.forget(self._transport)
+        if self._inner is not None:
+            self._inner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.resume_writing()

@@ -1,0 +1,137 @@
+"""Bounds of JSON texts from outside: the number of values, and the depth, are counted before anything is decoded.
+
+Every step handles a window of the text, so that no call holds the interpreter lock for more than a few milliseconds.
+The functions block as long as the text needs; large texts belong into a thread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+
+from . import json_steps
+from .errors import BodyTooLargeError, InvalidBodyError
+
+_WINDOW = 64 << 10
+_STRUCTURE = b'"[]{},'
+_REST = bytes(set(range(256)) - set(_STRUCTURE))
+_STEPS = tuple({ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}.get(byte, 0) for byte in range(256))
+
+
+@dataclass(frozen=True)
+class JsonLimits:
+    """The largest number of values in a text, of lists and objects among them, and of those around one value.
+
+    ``escapes`` is how many backslashes there may be: the decoders are slow with them.
+    """
+
+    values: int = 50_000
+    containers: int = 50_000
+    depth: int = 100
+    escapes: int = 2_000_000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The number of values in a text, the depth of the deepest, and the number of lists and objects."""
+
+    values: int
+    depth: int
+    containers: int = 0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether work on the values is to be done in steps."""
+        return json_steps.are_many(self.values)
+
+
+DEFAULT_LIMITS = JsonLimits()
+LARGE = JsonLimits(values=300_000, containers=100_000)  # of prompts and workflows
+
+
+def shape_of(text: bytes, limits: JsonLimits | None = None) -> Shape:
+    """Return the shape of a JSON text. Raise as ``check`` does as soon as a limit is passed.
+
+    A text that is malformed has some shape, too: it is for the decoder to refuse.
+    """
+    values, containers, depth, deepest = 1, 0, 0, 0
+    for window in _outside_strings(_as_utf8(text), limits):
+        opened = window.count(b"[") + window.count(b"{")
+        containers += opened
+        values += window.count(b",") + opened
+        deepest = max(deepest, max(accumulate(map(_STEPS.__getitem__, window), initial=depth)))
+        depth += sum(map(_STEPS.__getitem__, window))
+        if limits is not None:
+            _check(Shape(values, deepest, containers), limits)
+    return Shape(values, deepest, containers)
+
+
+def _as_utf8(text: bytes) -> bytes:
+    """Return the text in UTF-8: Python's own decoder, which hosts use, takes UTF-16 and UTF-32 as well."""
+    encoding = json.detect_encoding(text)
+    if encoding.startswith("utf-8"):
+        return text
+    return text.decode(encoding, "replace").encode("utf-8", "replace")
+
+
+def check(text: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Shape:
+    """Return the shape. Raise BodyTooLargeError for too many values, InvalidBodyError for a text that is too deep."""
+    return shape_of(text, limits)
+
+
+def _check(shape: Shape, limits: JsonLimits) -> None:
+    if shape.depth > limits.depth:
+        message = f"The body must not be nested more than {limits.depth} levels deep."
+        raise InvalidBodyError(message, details={"max_depth": limits.depth})
+    if shape.values > limits.values:
+        raise _too_many("values", limits.values)
+    if shape.containers > limits.containers:
+        raise _too_many("lists and objects", limits.containers)
+
+
+def _too_many(things: str, limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"The body has more than {limit} {things}.", details={"max_values": limit})
+
+
+def _outside_strings(text: bytes, limits: JsonLimits | None) -> Iterator[bytes]:
+    """Yield the brackets and commas of a text that are not in its strings, window by window.
+
+    With limits, raise BodyTooLargeError for too many escapes, InvalidBodyError for a number or a space that is longer
+    than a window.
+    """
+    is_inside, is_escaped, escapes = False, False, 0
+    for start in range(0, len(text), _WINDOW):
+        window = text[start : start + _WINDOW]
+        if is_escaped:
+            window = window[1:]
+        escapes += window.count(b"\\")
+        if limits is not None and escapes > limits.escapes:
+            raise _too_many("escapes", limits.escapes)
+        bare = window.rstrip(b"\\")
+        is_escaped = (len(window) - len(bare)) % 2 == 1
+        if b"\\" in bare:
+            bare = bare.replace(b"\\\\", b"").replace(b'\\"', b"")
+        parts = bare.translate(None, _REST).split(b'"')
+        if limits is not None and parts == [b""] and not is_inside and len(bare) >= _WINDOW - 1:
+            raise InvalidBodyError("The body has a number that is too long, or too much space.")
+        yield b"".join(parts[is_inside::2])
+        is_inside ^= len(parts) % 2 == 0
+
+
+def decode(text: bytes, shape: Shape | None = None) -> Any:
+    """Return the value of a JSON text. Raise ValueError, msgspec.DecodeError or RecursionError for a malformed one.
+
+    Python's notion of JSON counts, with halves of character pairs; NaN and infinities become None.
+    """
+    values = (shape or shape_of(text)).values
+    if not json_steps.are_many(values):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            pass
+    return json_steps.decode(text, values, json.JSONDecoder(parse_constant=lambda _: None))
