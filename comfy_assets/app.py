@@ -140,6 +140,15 @@ class Services:
         """Keep an id for a prompt that is submitted within the block. Raises PromptIdTakenError."""
         return self.prompt_ids.claimed(prompt_id, owner, self._there.get("db"))
 
+    async def check_store(self) -> None:
+        """Raise StoreUnavailableError unless the store can be read and, as far as is known, written."""
+        await self.ready()
+        await self.db.fetch_one("SELECT 1")
+        if self._recorder.trouble is not None:
+            raise self._recorder.trouble
+        if self.db.trouble is not None:
+            await self.db.probe()
+
     async def ready(self) -> None:
         """Wait until the store is open. Raises StoreUnavailableError when it could not be opened."""
         await self.started()

@@ -29,17 +29,10 @@ def _unavailable(status: int, code: str, message: str, details: dict[str, Any] |
 async def health(call: Call[NoQuery]) -> web.Response:
     """Whether the store answers (getHealth): plain text, for probes, without a user."""
     try:
-        await asyncio.wait_for(_ask(call.services), _PATIENCE_S)
+        await asyncio.wait_for(call.services.check_store(), _PATIENCE_S)
     except asyncio.TimeoutError:
         raise StoreBusyError("The store does not answer in time.") from None
     return web.Response(text="OK")
-
-
-async def _ask(services: Services) -> None:
-    await services.ready()
-    await services.db.fetch_one("SELECT 1")
-    if services.db.trouble is not None:
-        await services.db.probe()
 
 
 async def features(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:

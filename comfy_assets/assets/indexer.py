@@ -81,8 +81,9 @@ class Indexer:
     async def prune(self) -> int:
         """Mark the files that are no longer there; answers how many were marked.
 
-        Raises RuntimeError when that failed, with the reason.
+        Raises RuntimeError when that failed, with the reason, and StoreBusyError when the store takes nothing now.
         """
+        await self._db.probe(self._db.patience_s)
         task, _ = self._tasks.start(PRUNE, self._prune)
         await task.done.wait()
         if task.status == "failed":

@@ -160,9 +160,9 @@ class Database:
         self._connections.changes = writer.total_changes
         self._latest = mark
 
-    async def probe(self) -> None:
-        """Write to the store without changing anything. Raise StoreBusyError when that cannot be done now."""
-        async with self.transaction(0.0) as tx:
+    async def probe(self, patience_s: float = 0.0) -> None:
+        """Write to the store without changing anything. Raise StoreBusyError when that cannot be done."""
+        async with self.transaction(patience_s) as tx:
             await tx.execute("UPDATE job_search SET indexed_upto = indexed_upto")
 
     def _require_usable(self) -> None:

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 log = logging.getLogger("comfy_assets.jobs")
 
 _LOG_NAME = re.compile(r"(\d+)-(\d+)\.log")
+_RESERVED = 1 << 20  # bytes that are kept for events of a moment in which the disk is full
 _LOCK_NAME = re.compile(r"(\d+)\.lock")
 
 
@@ -38,6 +39,8 @@ class Journal:
         self._number = self._first = max((number for _, number, _ in self._files()), default=0) + 1
         self._file: FileIO | None = None
         self._is_broken = False
+        self._reserve = Reserve(folder / f"{self.seat}.reserve")
+        self._reserve.set_aside()
 
     def _take(self, seat: int) -> bool:
         lock = FileLock(self._folder / f"{seat}.lock", thread_local=False)
@@ -59,7 +62,7 @@ class Journal:
 
     def left_behind(self) -> list[bytes]:
         """The events, in order, that ended servers wrote and did not bring into the store."""
-        return [line for path in self._left_behind() for line in path.read_bytes().splitlines()]
+        return [line for path in self._left_behind() for line in path.read_bytes().rstrip(b"\0").split(b"\n") if line]
 
     def drop_left_behind(self) -> None:
         """Remove what ended servers left: it is in the store."""
@@ -69,34 +72,58 @@ class Journal:
         return [path for seat, number, path in self._files() if seat != self.seat or number < self._first]
 
     def append(self, event: bytes) -> None:
-        """Write an event. What cannot be written is still handed over in memory: the problem is logged once."""
+        """Write an event, on a full disk into the space that is set aside.
+
+        What cannot be written at all is still handed over in memory: the problem is logged once.
+        """
         line = event + b"\n"
+        if self._reserve.is_in_use:
+            if self._reserve.write(line, self._path()):
+                return
+            self.rotate()
         try:
-            if self._file is None:
-                self._file = FileIO(self._folder / f"{self.seat}-{self._number}.log", "ab")
-            if self._file.write(line) != len(line):
-                self.rotate()  # so that a line cut short takes no other with it
-                raise OSError(errno.ENOSPC, "no space is left")
+            self._write(line)
         except OSError as error:
-            if not self._is_broken:
-                log.warning("Jobs are not safe from a crash, their journal cannot be written: %s", error)
-            self._is_broken = True
+            self.rotate()  # so that a line cut short takes no other with it
+            if not self._reserve.write(line, self._path()):
+                self._tell(error)
+
+    def _write(self, line: bytes) -> None:
+        if self._file is None:
+            self._file = FileIO(self._path(), "ab")
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, "no space is left")
+
+    def _path(self) -> Path:
+        return self._folder / f"{self.seat}-{self._number}.log"
+
+    def _tell(self, error: OSError) -> None:
+        if not self._is_broken:
+            log.warning("Jobs are not safe from a crash, their journal cannot be written: %s", error)
+        self._is_broken = True
 
     def rotate(self) -> int:
         """Write what comes now to another file; answers the number of the last one."""
+        is_reserve = self._reserve.close()
         if self._file is not None:
             self._file.close()
             self._file = None
-            self._number += 1
+        elif not is_reserve:
+            return self._number - 1
+        self._number += 1
         return self._number - 1
 
     def drop(self, upto: int) -> None:
         """Remove this server's files up to this number: their events are in the store."""
         _remove(path for seat, number, path in self._files() if seat == self.seat and number <= upto)
+        self._is_broken = self._is_broken and not self._reserve.set_aside()
+        if not self._reserve.is_in_use:
+            self._reserve.set_aside()
 
     def close(self) -> None:
         """Give up the seat."""
         self.rotate()
+        self._reserve.give_back()
         for lock in self._locks.values():
             lock.release()
 
@@ -105,6 +132,68 @@ class Journal:
         found = ((match, path) for path in self._folder.iterdir() if (match := _LOG_NAME.fullmatch(path.name)))
         files = ((int(match[1]), int(match[2]), path) for match, path in found)
         return sorted(entry for entry in files if entry[0] in self._locks)
+
+
+class Reserve:
+    """A file that keeps some space of the disk, to be written into when there is no other.
+
+    Writing over what is there takes no space on most file systems. Not thread-safe.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: FileIO | None = None
+        self._room = 0
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the space is set aside, and not in use."""
+        return self._room > 0 and self._file is None
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether the space is being written into."""
+        return self._file is not None
+
+    def set_aside(self) -> bool:
+        """Keep the space; False when there is none."""
+        if self.is_there:
+            return True
+        try:
+            self._path.write_bytes(bytes(_RESERVED))
+        except OSError:
+            _remove([self._path])
+            return False
+        self._room = _RESERVED
+        return True
+
+    def write(self, line: bytes, to: Path) -> bool:
+        """Write a line into the space, which becomes the file of this name; False when it has no room left."""
+        if len(line) > self._room:
+            return False
+        try:
+            if self._file is None:
+                self._path.replace(to)
+                self._file = FileIO(to, "r+b")
+            written = self._file.write(line)
+        except OSError:
+            return False
+        self._room -= len(line)
+        return written == len(line)
+
+    def close(self) -> bool:
+        """End the file that the space has become; False when it has become none."""
+        if self._file is None:
+            return False
+        self._file.close()
+        self._file, self._room = None, 0
+        return True
+
+    def give_back(self) -> None:
+        """Keep no space any more."""
+        self.close()
+        _remove([self._path])
+        self._room = 0
 
 
 def _remove(paths: Iterable[Path]) -> None:

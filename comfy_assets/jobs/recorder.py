@@ -25,6 +25,7 @@ from ..clock import now_ms
 from ..credentials import take_out
 from ..db.connection import Database
 from ..db.jobs import ActiveJob
+from ..errors import StoreBusyError
 from ..host.execution import FinishedPrompt, SubmittedPrompt
 from ..models import JobRecord
 from . import batches, json_text
@@ -86,6 +87,7 @@ class JobRecorder:
         self._is_awake = False
         self._is_full = False  # the journal holds events that the memory does not
         self._is_closed = False
+        self.trouble: StoreBusyError | None = None  # why what was told is not in the store
 
     @property
     def seat(self) -> int:
@@ -315,7 +317,12 @@ class JobRecorder:
             upto = self._rotate(later)
         kept = {id(event) for event in later}
         ready = [event for event in events if id(event) not in kept]
-        await batches.record(db, ready, self.seat, PATIENCE_S)
+        try:
+            await batches.record(db, ready, self.seat, PATIENCE_S)
+        except StoreBusyError as error:
+            self.trouble = error
+            raise
+        self.trouble = None
         with self._lock:
             self._waiting[: len(events)] = later
             self._written = told

@@ -117,7 +117,7 @@ EVERY: dict[str, dict[int, Ask | str]] = {
     "getHistory": {200: Ask("/api/history_v2")},
     "getHistoryForPrompt": {200: Ask("/api/history_v2/{job}"), 404: Ask(f"/api/history_v2/{NONE}")},
     "getI18n": {200: Ask("/api/i18n")},
-    "interruptJob": {200: Ask("/api/interrupt", json={})},
+    "interruptJob": {200: Ask("/api/interrupt", json={}), 500: NO_STORE},
     "getJobStatus": {
         200: Ask("/api/job/{job}/status"), 403: Ask("/api/job/{anns_job}/status", user="bob"),
         404: Ask(f"/api/job/{NONE}/status"),
@@ -138,7 +138,9 @@ EVERY: dict[str, dict[int, Ask | str]] = {
         500: "prompts are taken without the store too", 503: "there is one server, and it answers",
     },
     "getQueueInfo": {200: Ask("/api/queue"), 400: "it has no parameters", 500: NO_STORE},
-    "manageQueue": {200: Ask("/api/queue", json={"delete": [NONE]}), 400: Ask("/api/queue", json={"unknown": 1})},
+    "manageQueue": {
+        200: Ask("/api/queue", json={"delete": [NONE]}), 400: Ask("/api/queue", json={"unknown": 1}), 500: NO_STORE,
+    },
     "getAllSettings": {200: Ask("/api/settings")},
     "updateMultipleSettings": {200: Ask("/api/settings", json={"a": 1}), 400: Ask("/api/settings", json=[1])},
     "getSettingById": {200: Ask("/api/settings/a"), 404: "a setting that is not there is null, which the page reads"},

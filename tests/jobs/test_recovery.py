@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import shutil
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.errors import JobElsewhereError
 from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
-from comfy_assets_node.comfy_assets.jobs import batches, recorder, sweep
+from comfy_assets_node.comfy_assets.jobs import batches, journal, recorder, sweep
 from comfy_assets_node.comfy_assets.jobs.events import Dropped, Started, Submitted, encode
 
 FAILURE = {"status_str": "error", "completed": False, "messages": [["execution_error", {"exception_message": "no"}]]}
@@ -369,17 +370,48 @@ async def test_a_store_that_is_busy_for_a_while_loses_nothing(
     assert "kept and tried again" in caplog.text
 
 
-async def test_a_line_that_a_full_disk_cuts_short_takes_no_other_with_it(
-    open_seat: Any, caplog: pytest.LogCaptureFixture
+class Full(FileIO):
+    """Takes the beginning of a line, as a file on a full disk may."""
+
+    def write(self, data: Any) -> int:
+        return super().write(data[:20])
+
+
+async def test_a_full_disk_has_room_set_aside_for_the_journal(
+    open_seat: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     seat = await open_seat()
     seat.submit(A, 0)
+    await seat.states()
 
-    class Full(FileIO):
-        """Takes the beginning of a line, as a file on a full disk may."""
+    class AllFull(FileIO):
+        """No file grows: what is there can be written over."""
 
         def write(self, data: Any) -> int:
-            return super().write(data[:20])
+            if self.mode != "rb+":
+                raise OSError(errno.ENOSPC, "no space is left")
+            return super().write(data)
+
+    monkeypatch.setattr(journal, "FileIO", AllFull)
+    seat.queue.start()
+    for number, name in enumerate([B, C], 1):
+        seat.submit(name, number)
+    seat.end()
+    monkeypatch.undo()
+    assert "journal cannot be written" not in caplog.text
+    await seat.die()
+    again = await open_seat()
+    assert await again.states() == {A: "completed", B: "pending", C: "pending"}
+    assert journals(again.data) == []
+    assert (again.data / "queue" / "1.reserve").stat().st_size > 0
+
+
+async def test_a_line_that_a_full_disk_cuts_short_takes_no_other_with_it(
+    open_seat: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(journal, "_RESERVED", 10)
+    seat = await open_seat()
+    seat.submit(A, 0)
 
     (log,) = journals(seat.data)
     seat.journal._file.close()
