@@ -68,7 +68,7 @@ def has_files(outputs: Mapping[str, Any]) -> bool:
 
 
 def recorded(value: Any, redact: Redact) -> Recorded:
-    """The value as JSON, without credentials; brought into the form of JSON first where they are not found otherwise."""
+    """The value as JSON, without credentials. A value that these cannot be looked for in is made JSON first."""
     try:
         return json_text.record(redact(value))
     except FOREIGN:

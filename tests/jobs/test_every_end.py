@@ -165,11 +165,11 @@ async def test_records_of_earlier_versions_can_be_read_whatever_their_depth(libr
     await library.get(f"/api/jobs/{A}")
     nest = b"[" * levels + b"]" * levels
     result = b'{"outputs":{"2":{"text":[%s,"kept"]}},"meta":{},"status":null}' % nest
-    error = '{"exception_message":"no","current_inputs":{"a":%s}}' % nest.decode()
+    error = '{"exception_message":"no","current_inputs":{"a":' + nest.decode() + "}}"
     async with library.services.db.transaction() as tx:
         await tx.execute("UPDATE job_records SET result = ?, error = ?", (zlib.compress(result), error))
         await tx.execute("UPDATE documents SET body = ?", (zlib.compress(b'{"2":{"inputs":{"a":%s}}}' % nest),))
-        await tx.execute("UPDATE job_records SET extra_data = ?", ('{"a":%s}' % nest.decode(),))
+        await tx.execute("UPDATE job_records SET extra_data = ?", ('{"a":' + nest.decode() + "}",))
     for path in ("/api/jobs", f"/api/jobs/{A}", f"/api/job/{A}/status", "/api/history_v2", f"/api/history_v2/{A}"):
         async with library.client.get(path) as response:
             assert response.status == 200, (path, await response.text())
