@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .host.access import parse_allowed_host
+
 _FALSE = frozenset({"0", "false", "no", "off"})
+_SOURCE = re.compile(r"\*|(?:https?://)?[A-Za-z0-9.*-]+(?::(?:[0-9]{1,5}|\*))?", re.ASCII)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
@@ -22,6 +26,9 @@ class Config:
     ``max_workflow_size`` how many a saved workflow may. ``max_image_size`` (bytes), ``max_image_edge`` (pixels) and
     ``max_image_pixels`` limit the pictures and masks that pages upload; None is no limit.
     ``shared_outputs`` lets every user see what jobs have made; else, in multi-user mode, it is their owners'.
+
+    ``check_origin`` refuses requests that pages of other origins cause. ``allowed_hosts`` are further names of the
+    server, ``frame_ancestors`` origins that may show its pages in a frame.
     """
 
     scan_on_start: bool = True
@@ -36,6 +43,9 @@ class Config:
     max_image_edge: int | None = None
     max_image_pixels: int | None = None
     shared_outputs: bool = False
+    check_origin: bool = True
+    allowed_hosts: tuple[str, ...] = ()
+    frame_ancestors: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
@@ -54,6 +64,9 @@ class Config:
             max_image_size=_mebibytes(environment, "COMFY_ASSETS_MAX_IMAGE_MB"),
             max_image_edge=_number(environment, "COMFY_ASSETS_MAX_IMAGE_EDGE", "pixels"),
             max_image_pixels=_mebibytes(environment, "COMFY_ASSETS_MAX_IMAGE_MEGAPIXELS", unit="megapixels"),
+            check_origin=_flag(environment, "COMFY_ASSETS_CHECK_ORIGIN", cls.check_origin),
+            allowed_hosts=_hosts(environment, "COMFY_ASSETS_ALLOWED_HOSTS"),
+            frame_ancestors=_sources(environment, "COMFY_ASSETS_FRAME_ANCESTORS"),
             thumbnail_cache_size=cls.thumbnail_cache_size if cache_size is None else cache_size,
         )
 
@@ -65,6 +78,27 @@ def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
     if value in _TRUE | _FALSE:
         return value in _TRUE
     raise ValueError(f"{name} must be 1 or 0, not {value!r}")
+
+
+def _words(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(environment.get(name, "").replace(",", " ").split())
+
+
+def _hosts(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    hosts = _words(environment, name)
+    for host in hosts:
+        try:
+            parse_allowed_host(host)
+        except ValueError as error:
+            raise ValueError(f"{name} must list host names, without http://: {error}") from error
+    return hosts
+
+
+def _sources(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    sources = _words(environment, name)
+    if bad := [source for source in sources if not _SOURCE.fullmatch(source)]:
+        raise ValueError(f"{name} must list origins such as https://example.com, not {bad[0]!r}")
+    return sources
 
 
 def _mebibytes(environment: Mapping[str, str], name: str, least: int = 1, unit: str = "MiB") -> int | None:

@@ -103,6 +103,13 @@ class OtherUsersFileError(ApiError):
     code = "OTHER_USERS_FILE"
 
 
+class UnsupportedMediaTypeError(ApiError):
+    """The body is not sent as ``application/json``."""
+
+    status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
 class AssetInUseError(ApiError):
     """Something else needs the asset; ``details.used_by`` lists what."""
 
@@ -115,6 +122,20 @@ class StorageError(ApiError):
 
     status = 500
     code = "STORAGE_FAILED"
+
+
+class HostNotAllowedError(ApiError):
+    """The server is asked by a name that it does not have; ``details.setting`` is where names are added."""
+
+    status = 403
+    code = "HOST_NOT_ALLOWED"
+
+
+class OriginNotAllowedError(ApiError):
+    """A page of another origin has caused the request; ``details.origin`` is what the browser says of it."""
+
+    status = 403
+    code = "ORIGIN_NOT_ALLOWED"
 
 
 class UnauthorizedError(ApiError):

@@ -57,6 +57,7 @@ PASSAGES: list[_dispatch.Passage] = [
     *user_uploads.PASSAGES,
     *system.PASSAGES,
 ]
+PASSAGES = _dispatch.with_plain_paths(PASSAGES)
 
 
 def middleware(services: Services) -> Middleware:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
-from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ..comfy_assets.app import Services
+from . import _media, _user_paths
 from ._endpoint import RequestHandler
+from ._media import Media
+from ._paths import matched_path, segment_value
 
 # What a request that is the host's goes through on its way: it answers what the host's handler (the second argument)
 # does, or answers in its place.
@@ -23,7 +25,7 @@ PassageHandler = Callable[[web.Request, Handler, Services], Awaitable[web.Stream
 class Route:
     """An operation: ``path`` may hold ``{name}`` for one segment; GET also answers HEAD.
 
-    A request for which ``when`` is false is left to the host.
+    A request for which ``when`` is false is left to the host. ``media`` is the type of bodies that it takes.
     """
 
     method: str
@@ -31,6 +33,7 @@ class Route:
     operation: str
     handler: RequestHandler
     when: Callable[[web.Request, Services], bool] | None = None
+    media: Media = "json"
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -42,17 +45,19 @@ class Route:
 class Passage:
     """A path, of the same form, that stays the host's, and what its requests go through on their way there.
 
-    Through several they go in the order of the list.
+    Through several they go in the order of the list. Those with GET take HEAD as well. Where the host reads JSON,
+    ``media`` says so.
     """
 
     method: str
     path: str
     handler: PassageHandler
+    media: Media = "any"
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The request methods that go through."""
-        return (self.method,)
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
 
 Entry = TypeVar("Entry", Route, Passage)
@@ -71,17 +76,17 @@ class Router(Generic[Entry]):
                 else:
                     self._patterns.setdefault(method, []).append((_pattern(route.path), route))
 
-    def find(self, method: str, raw_path: str) -> tuple[Entry, Mapping[str, str]] | None:
-        """The route and its path parameters, or None when the request is not ours."""
-        return next(self.all(method, raw_path), None)
+    def find(self, method: str, path: str) -> tuple[Entry, Mapping[str, str]] | None:
+        """The route and its path parameters, or None when the request is not ours. ``path`` is as aiohttp matches."""
+        return next(self.all(method, path), None)
 
-    def all(self, method: str, raw_path: str) -> Iterator[tuple[Entry, Mapping[str, str]]]:
+    def all(self, method: str, path: str) -> Iterator[tuple[Entry, Mapping[str, str]]]:
         """Everything that a request matches, and the path parameters."""
-        for entry in self._fixed.get((method, raw_path), ()):
+        for entry in self._fixed.get((method, path), ()):
             yield entry, {}
         for pattern, candidate in self._patterns.get(method, ()):
-            if match := pattern.fullmatch(raw_path):
-                yield candidate, {name: unquote(value) for name, value in match.groupdict().items()}
+            if match := pattern.fullmatch(path):
+                yield candidate, {name: segment_value(value) for name, value in match.groupdict().items()}
 
 
 def middleware(routes: list[Route], passages: list[Passage], services: Services) -> Middleware:
@@ -90,12 +95,14 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
 
     @web.middleware
     async def comfy_assets(request: web.Request, handler: Handler) -> web.StreamResponse:
-        method, path = request.method, request.rel_url.raw_path
+        method, path = request.method, _user_paths.with_one_segment(matched_path(request.rel_url))
         found = router.find(method, path)
         if found is not None:
             route, parameters = found
             if route.when is None or route.when(request, services):
-                return await route.handler(request, parameters, services)
+                refused = _media.refusal(request, route.media)  # responses of old versions of aiohttp are falsy
+                return await route.handler(request, parameters, services) if refused is None else refused
+        path, handler = await _user_paths.repaired(request, path, handler, services)
         for passage, _ in reversed(list(through.all(method, path))):
             handler = _through(passage, handler, services)
         return await handler(request)
@@ -111,9 +118,22 @@ def is_unanswered(request: web.Request, _: Services) -> bool:
 
 def _through(passage: Passage, handler: Handler, services: Services) -> Handler:
     async def pass_through(request: web.Request) -> web.StreamResponse:
-        return await passage.handler(request, handler, services)
+        refused = _media.refusal_for_host(request, passage.media)
+        return await passage.handler(request, handler, services) if refused is None else refused
 
     return pass_through
+
+
+def with_plain_paths(passages: list[Passage]) -> list[Passage]:
+    """The passages, and each below ``/api`` for its path without that: hosts have every operation under both."""
+    known = {(passage.method, passage.path) for passage in passages}
+    twins = [replace(each, path=each.path.removeprefix("/api")) for each in passages if each.path.startswith("/api/")]
+    return [*passages, *(twin for twin in twins if (twin.method, twin.path) not in known)]
+
+
+async def pass_on_unchanged(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """The handler of a passage that only declares the type of its bodies."""
+    return await pass_on(request)
 
 
 def _pattern(path: str) -> re.Pattern[str]:

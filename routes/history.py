@@ -127,7 +127,7 @@ ROUTES = [
     Route("POST", "/api/history", "manageHistory", manage_history),
 ]
 PASSAGES = [
-    Passage("POST", "/history", stock_history),
+    Passage("POST", "/history", stock_history, media="json"),
     Passage("GET", "/history/{prompt_id}", entry_of_earlier_run),
     Passage("GET", "/api/history/{prompt_id}", entry_of_earlier_run),
 ]

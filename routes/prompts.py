@@ -146,4 +146,4 @@ def _node_error(problem: Problem) -> dict[str, Any]:
 
 
 # The second is the path that pages of older servers, and many programs, use.
-PASSAGES = [Passage("POST", "/api/prompt", submit), Passage("POST", "/prompt", submit)]
+PASSAGES = [Passage("POST", path, submit, media="json") for path in ("/api/prompt", "/prompt")]

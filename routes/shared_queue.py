@@ -96,8 +96,8 @@ def _shared(operation: Operation) -> PassageHandler:
 
 # Under /api the others are operations of the project, whoever uses the host.
 PASSAGES = [
-    Passage("POST", "/queue", _shared(_change_queue)),
-    Passage("POST", "/interrupt", _shared(_interrupt)),
+    Passage("POST", "/queue", _shared(_change_queue), media="json"),
+    Passage("POST", "/interrupt", _shared(_interrupt), media="json"),
     *(Passage("GET", f"{prefix}/queue", _shared(_queue)) for prefix in ("", "/api")),
     *(Passage("GET", f"{prefix}/history", _shared(_history)) for prefix in ("", "/api")),
     *(Passage("GET", f"{prefix}/history/{{prompt_id}}", _shared(_history_entry)) for prefix in ("", "/api")),

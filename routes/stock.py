@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,7 +18,8 @@ from ..comfy_assets.assets.image_limits import check_image
 from ..comfy_assets.errors import FileMissingError, InvalidBodyError, UnauthorizedError
 from ..comfy_assets.host.base import HostFolders, UnknownUserError
 from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation
-from ._dispatch import Passage
+from ._content import make_inert
+from ._dispatch import Passage, pass_on_unchanged
 from ._endpoint import Call, json_response
 from ._params import BodyTooLargeError, NoQuery
 from ._repair import Repair, plain_text
@@ -195,6 +196,14 @@ async def _subgraph(request: web.Request, pass_on: Handler, services: Services) 
     return repair.told(404) if is_null else answer
 
 
+async def inert(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Send a user's file so that nothing in it runs: older hosts show SVG and HTML in the page's own origin."""
+    response = await pass_on(request)
+    name = unquote(request.match_info.get("file", "")) or split_annotation(request.query.get("filename", ""))[0]
+    make_inert(response, PurePath(name.replace("\\", "/")).name)
+    return response
+
+
 _of_user = partial(Repair, _check_user)
 _USERDATA = _of_user(fail=plain_text)
 
@@ -211,9 +220,12 @@ PASSAGES = [
     Passage("GET", "/api/v2/userdata", _USERDATA),
     Passage("POST", "/api/upload/image", Repair(_check_image)),
     Passage("POST", "/api/upload/mask", Repair(_check_mask)),
-    Passage("POST", "/api/users", Repair(_check_new_user)),
+    Passage("POST", "/api/users", Repair(_check_new_user), media="json"),
     Passage("GET", "/api/view", Repair(_check_view, statuses={403: 400})),
+    *(Passage("GET", path, inert) for path in ("/api/view", "/api/userdata/{file}")),
+    # Those of our own operations that hosts have without /api as well.
+    *(Passage("POST", path, pass_on_unchanged, media="json") for path in ("/queue", "/interrupt", "/free")),
     Passage("GET", "/api/experiment/models/{folder}", Repair(thing="folder")),
     Passage("GET", "/api/global_subgraphs/{id}", _subgraph),
-    Passage("PATCH", "/internal/logs/subscribe", Repair(_check_subscription)),
+    Passage("PATCH", "/internal/logs/subscribe", Repair(_check_subscription), media="json"),
 ]

@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import StoreBusyError
+from ..comfy_assets.host.access import is_beyond_this_machine
 from ._dispatch import Passage, Route, is_unanswered
 from ._endpoint import Call, endpoint, json_response
 from ._params import NoQuery
@@ -46,6 +47,8 @@ async def features(request: web.Request, pass_on: Handler, services: Services) -
     ours = {
         "max_upload_size": services.config.max_upload_size or request.client_max_size,
         "supports_preview_metadata": False,
+        # Whether others than this machine can reach the server, which has no login: the panel warns of it.
+        "open_to_network": is_beyond_this_machine(services.host.network().listening),
     }
     if is_unanswered(request, services):
         return json_response(ours)

@@ -61,6 +61,6 @@ def _answer(created: Created) -> web.Response:
 
 
 ROUTES = [
-    Route("POST", "/api/assets", "createAsset", create_asset),
+    Route("POST", "/api/assets", "createAsset", create_asset, media="any"),
     Route("POST", "/api/assets/from-hash", "createAssetFromHash", create_from_hash),
 ]

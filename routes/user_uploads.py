@@ -89,6 +89,7 @@ async def _names_of_others(call: Call[NoQuery]) -> set[str]:
     )
 
 
-_PATHS = ("/upload/image", "/upload/mask", "/api/upload/image", "/api/upload/mask")
+# Each goes for the plain path as well, like those of the checks before it.
+_PATHS = ("/api/upload/image", "/api/upload/mask")
 PASSAGES = [Passage("POST", path, user_upload) for path in _PATHS]
 PASSAGES.append(Passage("GET", "/internal/files/{directory_type}", list_files))

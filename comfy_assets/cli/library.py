@@ -14,6 +14,7 @@ from ..app import STORE_NAME, Services
 from ..assets.indexer import Indexer
 from ..config import Config
 from ..db import assets, files, trash
+from ..dependencies import weaknesses
 from ..errors import StoreError
 from ..host.standalone import StandaloneHost
 from .command import (
@@ -112,6 +113,8 @@ def _status(options: argparse.Namespace) -> int:
     if answer["deleted"]:
         deleted, kept = counted(answer["deleted"], "deleted asset"), written_size(answer["trash_bytes"])
         print(f"{deleted} can be restored, {kept} of files kept in the trash")
+    for warning in answer["warnings"]:
+        print(warning)
     return 0
 
 
@@ -126,5 +129,6 @@ async def _read_status(base: Path) -> dict[str, Any]:
             "pending": count,
             "pending_bytes": size,
             "deleted": len(deleted),
+            "warnings": weaknesses(),
             "trash_bytes": sum(entry.size for entry in deleted if entry.stored is not None),
         }

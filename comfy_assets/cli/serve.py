@@ -18,7 +18,11 @@ _PACKS = {"comfy-assets": Path(__file__).resolve().parents[2]}
 def add_to(commands: Commands) -> None:
     """Add the command."""
     serve = add_command(commands, "serve", _serve, "run the API without ComfyUI")
-    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
+    serve.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on, or several between commas (default: this machine only)",
+    )
     serve.add_argument("--port", type=_port, default=8188, help="the port (default 8188)")
     add_extra_paths(serve)
     serve.add_argument(

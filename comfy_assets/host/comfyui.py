@@ -19,6 +19,7 @@ from .base import (
     Folder,
     HostFolders,
     HostInfo,
+    Network,
     Plugin,
     PromptListener,
     QueueSnapshot,
@@ -27,6 +28,7 @@ from .base import (
 )
 from .comfyui_checks import PromptChecks
 from .comfyui_queue import ComfyUIQueue
+from .guard import protect
 from .hooks import PromptHooks
 from .nodes import declared_choices
 
@@ -73,6 +75,11 @@ class ComfyUIHost:
 
     def info(self) -> HostInfo:
         return HostInfo("comfyui", _version())
+
+    def network(self) -> Network:
+        listening = tuple(address.strip() for address in str(self._arguments.listen).split(","))
+        origin = str(self._arguments.enable_cors_header or "").strip().lower().rstrip("/")
+        return Network(listening, frozenset({origin} if origin else ()))
 
     def folders(self) -> HostFolders:
         paths = self._folder_paths
@@ -147,6 +154,7 @@ class ComfyUIHost:
     def attach(self, plugin: Plugin) -> None:
         app: web.Application = self._server.app
         app.middlewares.append(plugin.middleware)
+        protect(app, plugin.access)
 
         async def start(_: web.Application) -> None:
             task = asyncio.create_task(self._when_listening(plugin), name="comfy-assets start")

@@ -17,6 +17,7 @@ from ...comfy_assets.errors import (
     StoreBusyError,
     StoreUnavailableError,
     UnauthorizedError,
+    UnsupportedMediaTypeError,
 )
 from .._dispatch import Route
 from .._endpoint import Call
@@ -33,6 +34,10 @@ them, and workflows in versions.
 **Errors** are `{"code", "message", "details"}`: `code` is a stable word for programs, `message` a sentence for people;
 `details.field` names the parameter or member that was at fault. Answers in plain text, and those to submitted prompts,
 are marked where they occur.
+
+**Who may ask**: a page of another origin is refused with 403 `ORIGIN_NOT_ALLOWED`, a request that gives the server a
+name that it does not have with 403 `HOST_NOT_ALLOWED`. A JSON body is sent as `application/json`: any other type is
+refused with 415 `UNSUPPORTED_MEDIA_TYPE`. Submitted prompts are held to that only if a browser sends them.
 
 **Times** are RFC 3339 in UTC, those of jobs integer milliseconds since 1970. **What is unknown is left out**, never
 null, unless a field says so. **Users** are told by the header `comfy-user` on servers started for several; keys and
@@ -89,7 +94,7 @@ def build(
     for route in routes:
         said = _said_of(route, described)
         item = _Writer(components, said, route.path, said.query or _query_of(route))
-        paths.setdefault(route.path, {})[route.method.lower()] = item.own(may_be_hosts=route.when is not None)
+        paths.setdefault(route.path, {})[route.method.lower()] = item.own(route)
     for host in of_hosts:
         item = _Writer(components, host.operation, host.path, host.operation.query or NoQuery)
         paths.setdefault(host.path, {}).setdefault(host.method.lower(), item.of_host(host.statuses))
@@ -132,9 +137,10 @@ class _Writer:
         self._path = path
         self._query = query
 
-    def own(self, *, may_be_hosts: bool) -> Schema:
+    def own(self, route: Route) -> Schema:
         """An operation that the project answers, or leaves to some hosts."""
-        return self._operation("either" if may_be_hosts else "project", self._own_errors())
+        errors = self._own_errors(takes_json=route.media == "json" and route.method != "GET")
+        return self._operation("project" if route.when is None else "either", errors)
 
     def of_host(self, statuses: Mapping[int, str]) -> Schema:
         """An operation that the host answers."""
@@ -196,12 +202,14 @@ class _Writer:
             }
         return schema
 
-    def _own_errors(self) -> dict[int, tuple[list[type[ApiError]], str]]:
+    def _own_errors(self, *, takes_json: bool) -> dict[int, tuple[list[type[ApiError]], str]]:
         errors = [*self._said.errors, *(() if self._said.is_open else _COMMON_ERRORS)]
         if self._query.__struct_fields__:
             errors.append(InvalidQueryError)
         if self._said.body is not None and self._said.body.media == JSON and not _reads_its_own(errors):
             errors += [InvalidBodyError, BodyTooLargeError]
+        if takes_json:
+            errors.append(UnsupportedMediaTypeError)
         by_status: dict[int, tuple[list[type[ApiError]], str]] = {}
         for error in dict.fromkeys(errors):
             status = self._said.statuses.get(error.status, error.status)

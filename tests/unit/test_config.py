@@ -22,6 +22,15 @@ MIB = 1 << 20
         ({"COMFY_ASSETS_MAX_IMAGE_MB": "50"}, Config(max_image_size=50 * MIB)),
         ({"COMFY_ASSETS_MAX_IMAGE_EDGE": "16384"}, Config(max_image_edge=16384)),
         ({"COMFY_ASSETS_MAX_IMAGE_MEGAPIXELS": "64"}, Config(max_image_pixels=67108864)),
+        ({"COMFY_ASSETS_CHECK_ORIGIN": "0"}, Config(check_origin=False)),
+        (
+            {"COMFY_ASSETS_ALLOWED_HOSTS": "a.example, *.b.example:8443 *"},
+            Config(allowed_hosts=("a.example", "*.b.example:8443", "*")),
+        ),
+        (
+            {"COMFY_ASSETS_FRAME_ANCESTORS": "https://*.a.example http://b:* c.example *"},
+            Config(frame_ancestors=("https://*.a.example", "http://b:*", "c.example", "*")),
+        ),
         ({"COMFY_ASSETS_THUMBNAIL_CACHE_MB": "64"}, Config(thumbnail_cache_size=64 * MIB)),
         ({"COMFY_ASSETS_THUMBNAIL_CACHE_MB": "0"}, Config(thumbnail_cache_size=0)),
     ],
@@ -34,6 +43,11 @@ def test_what_is_set(environment: dict[str, str], expected: Config) -> None:
     ("name", "value"),
     [
         ("COMFY_ASSETS_SCAN", "maybe"),
+        ("COMFY_ASSETS_CHECK_ORIGIN", "maybe"),
+        ("COMFY_ASSETS_ALLOWED_HOSTS", "http://a.example"),
+        ("COMFY_ASSETS_ALLOWED_HOSTS", "a.example/path"),
+        ("COMFY_ASSETS_FRAME_ANCESTORS", "https://a.example; script-src *"),
+        ("COMFY_ASSETS_FRAME_ANCESTORS", "'none'"),
         ("COMFY_ASSETS_MAX_UPLOAD_MB", "0"),
         ("COMFY_ASSETS_MAX_WORKFLOW_MB", "0"),
         ("COMFY_ASSETS_MAX_IMAGE_EDGE", "0"),

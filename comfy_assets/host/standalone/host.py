@@ -14,7 +14,10 @@ from typing import Any
 from aiohttp import web
 
 from ... import VERSION
-from ..base import HostFolders, HostInfo, Plugin, PromptListener, QueueSnapshot, RewritePrompt
+from ...log_lines import escape_records
+from ..access import AccessRules
+from ..base import HostFolders, HostInfo, Network, Plugin, PromptListener, QueueSnapshot, RewritePrompt
+from ..guard import protect
 from ..hooks import PromptHooks
 from ..nodes import declared_choices
 from .executor import Executor
@@ -25,7 +28,7 @@ from .log_book import LogBook
 from .messages import MessageHub
 from .nodes import NodeRegistry
 from .queue import PromptQueue
-from .security import refuse_cross_site
+from .security import answer_options
 from .server import Parts, Routes
 from .system import MAX_UPLOAD_BYTES, default_features
 from .users import Users
@@ -70,9 +73,13 @@ class StandaloneHost:
         self._plugin: Plugin | None = None
         self._plugin_task: asyncio.Task[None] | None = None
         self._built = False
+        self._listening: tuple[str, ...] = ()
 
     def info(self) -> HostInfo:
         return HostInfo("standalone", VERSION)
+
+    def network(self) -> Network:
+        return Network(self._listening)
 
     def folders(self) -> HostFolders:
         return self._folders.library()
@@ -135,7 +142,9 @@ class StandaloneHost:
 
         The address is taken first, so that a second server on the same folder ends without touching anything.
         """
+        escape_records("aiohttp")  # which repeats malformed requests
         listening = await _listen(host, port)
+        self._listening = tuple(name.strip() for name in host.split(","))
         runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         try:
             await runner.setup()
@@ -153,7 +162,10 @@ class StandaloneHost:
     def _build(self) -> web.Application:
         self._built = True
         plugin = [] if self._plugin is None else [self._plugin.middleware]
-        app = web.Application(middlewares=[refuse_cross_site, *plugin], client_max_size=MAX_UPLOAD_BYTES)
+        access = AccessRules() if self._plugin is None else self._plugin.access
+        access.own_names.update(name.lower() for name in self._listening)
+        app = web.Application(middlewares=[answer_options, *plugin], client_max_size=MAX_UPLOAD_BYTES)
+        protect(app, access)
         self._routes().add_to(app)
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._close_pages)
@@ -219,7 +231,7 @@ class StandaloneHost:
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets bound to every address of a host name. Raises OSError naming the address.
+    """Sockets bound to every address of the host names, which commas separate. Raises OSError naming them.
 
     An address that this machine does not have, such as ::1 where IPv6 is off, is passed over.
     """
@@ -242,9 +254,11 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
 
 
 async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    """The addresses of a host name, IPv4 first: that is the one to name in the URL."""
+    """The addresses of the host names, IPv4 first: that is the one to name in the URL."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = []
+    for name in host.split(","):
+        found += await loop.getaddrinfo(name.strip(), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     unique = dict.fromkeys((entry[0], str(entry[4][0])) for entry in found)
     return sorted(unique, key=lambda each: each[0] != socket.AF_INET)
 
