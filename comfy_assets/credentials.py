@@ -144,7 +144,8 @@ def _spellings(secret: str) -> tuple[str, ...]:
 def rebuilt(value: Any, change: Callable[[str], str], *, redacts_names: bool = False) -> Any:
     """A copy of a value in which every text is changed, names of members too.
 
-    With ``redacts_names`` the texts of members that hold credentials become REDACTED.
+    With ``redacts_names`` the texts of members that hold credentials become REDACTED. Raises what the ``str`` of an
+    object raises.
 
     Tuples become lists, and objects that JSON does not know texts. What the value holds twice, or itself, the copy
     does.
@@ -169,7 +170,7 @@ def rebuilt(value: Any, change: Callable[[str], str], *, redacts_names: bool = F
                 )
             target[place] = made[key]
         else:
-            target[place] = REDACTED if redacts else change(_as_text(item))
+            target[place] = REDACTED if redacts else change(str(item))
     return result[0]
 
 
@@ -189,11 +190,4 @@ def _begun(item: Any, change: Callable[[str], str]) -> dict[Any, Any] | list[Any
 def _changed(name: Any, change: Callable[[str], str]) -> Any:
     if name is None or isinstance(name, (bool, int, float)):
         return name
-    return change(name if isinstance(name, str) else _as_text(name))
-
-
-def _as_text(item: object) -> str:
-    try:
-        return str(item)
-    except Exception:  # noqa: BLE001 - an object of a foreign node: its type has to do
-        return f"<{type(item).__name__}>"
+    return change(name if isinstance(name, str) else str(name))

@@ -238,6 +238,7 @@ WITHOUT_IDS = {
 BY_THE_HOST = {
     "queue": "test_users_apart",
     "interrupt": "test_users_apart",
+    "free": "memory is everybody's",
     "history": "test_users_apart",
     "prompt": "test_a_prompt_that_names_anothers_things",
     "upload": "test_users_apart",
