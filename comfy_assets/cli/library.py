@@ -110,13 +110,13 @@ def _status(options: argparse.Namespace) -> int:
         return 0
     say(
         answer["store"],
+        ", ".join(f"{name} {version}" for name, version in answer["versions"].items()),
         f"{answer['assets']} assets, {answer['missing']} missing,"
         f" {answer['pending']} still to be read ({answer['pending_bytes']} bytes)",
     )
     if answer["deleted"]:
         deleted, kept = counted(answer["deleted"], "deleted asset"), written_size(answer["trash_bytes"])
         say(f"{deleted} can be restored, {kept} of files kept in the trash")
-    say(", ".join(f"{name} {version}" for name, version in answer["versions"].items()))
     for warning in answer["warnings"]:
         complain(f"warning: {warning}")
     return 0

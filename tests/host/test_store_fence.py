@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from server_process import JsonServer, standalone_command
+from server_process import COMFYUI, JsonServer, comfyui_command, copy_pack, standalone_command
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no locks that a reader loses")
 
@@ -54,12 +54,26 @@ class Base(JsonServer):
             return error.code, error.read()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Base]:
+@pytest.fixture(scope="module", params=["standalone", pytest.param("comfyui", marks=pytest.mark.comfyui)])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Base]:
     base = tmp_path_factory.mktemp("base")
-    for kind in ("models/checkpoints", "models/classifiers", "input", "output", "user/default/workflows"):
+    for kind in (
+        "models/checkpoints",
+        "models/classifiers",
+        "input",
+        "output",
+        "temp",
+        "custom_nodes",
+        "user/default/workflows",
+    ):
         (base / kind).mkdir(parents=True)
-    server = Base(base, standalone_command("--own-page"), {"COMFY_ASSETS_FOLLOW": "0"})
+    command = standalone_command("--own-page")
+    if request.param == "comfyui":
+        if COMFYUI is None:
+            pytest.skip("COMFYUI_PATH names no ComfyUI")
+        copy_pack(base / "custom_nodes" / "comfy-assets")
+        command = comfyui_command()
+    server = Base(base, command, {"COMFY_ASSETS_FOLLOW": "0"})
     try:
         server.wait_until_up("/api/assets", lambda _: True)
         make_links(base)
