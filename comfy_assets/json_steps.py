@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from json import scanner
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
@@ -17,10 +18,14 @@ _TEXT_AT_ONCE = 256 << 10  # characters
 
 def decode(text: bytes, values: int, decoder: json.JSONDecoder) -> Any:
     """Return what a decoder of Python's own makes of a text with this many values. Raise ValueError, RecursionError."""
+    return prepared(decoder, values).decode(text.decode(json.detect_encoding(text), "surrogatepass"))
+
+
+def prepared(decoder: json.JSONDecoder, values: int) -> json.JSONDecoder:
+    """Return the decoder, which works in steps from now on if there are many values."""
     if are_many(values):
-        scanner: Any = json.scanner
-        decoder.scan_once = scanner.py_make_scanner(decoder)
-    return decoder.decode(text.decode(json.detect_encoding(text), "surrogatepass"))
+        vars(decoder)["scan_once"] = vars(scanner)["py_make_scanner"](decoder)
+    return decoder
 
 
 def are_many(values: int) -> bool:

@@ -29,7 +29,7 @@ def _too_large(size: int) -> PromptTooLargeError:
 
 
 PROMPT = _body.BodyLimit(
-    lambda config: config.max_prompt_size or _body.MAX_PROMPT_SIZE,
+    lambda config: config.max_prompt_size,
     json=json_bounds.LARGE,
     error=_too_large,
     is_hosts=True,

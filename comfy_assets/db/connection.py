@@ -15,7 +15,8 @@ import aiosqlite
 from ..errors import SearchUnavailableError, StoreError
 from . import migrate, search_tables
 from .memory import Memory
-from .readers import Readers, Row
+from .readers import Readers
+from .readers import Row as Row
 
 READERS = 3
 _BUSY_TIMEOUT_S = 10

@@ -15,9 +15,12 @@ from ...comfy_assets.errors import (
     BodyTooLargeError,
     InvalidBodyError,
     InvalidQueryError,
+    QueryTimeoutError,
     StoreUnavailableError,
     UnauthorizedError,
+    UnsupportedContentError,
 )
+from .._body import SMALL
 from .._dispatch import Route
 from .._endpoint import Call
 from .._params import NoQuery
@@ -89,7 +92,7 @@ def build(
     for route in routes:
         said = _said_of(route, described)
         item = _Writer(components, said, route.path, said.query or _query_of(route))
-        paths.setdefault(route.path, {})[route.method.lower()] = item.own(may_be_hosts=route.when is not None)
+        paths.setdefault(route.path, {})[route.method.lower()] = item.own(route)
     for host in of_hosts:
         item = _Writer(components, host.operation, host.path, host.operation.query or NoQuery)
         paths.setdefault(host.path, {}).setdefault(host.method.lower(), item.of_host(host.statuses))
@@ -132,9 +135,9 @@ class _Writer:
         self._path = path
         self._query = query
 
-    def own(self, *, may_be_hosts: bool) -> Schema:
+    def own(self, route: Route) -> Schema:
         """An operation that the project answers, or leaves to some hosts."""
-        return self._operation("either" if may_be_hosts else "project", self._own_errors())
+        return self._operation("either" if route.when is not None else "project", self._own_errors(route))
 
     def of_host(self, statuses: Mapping[int, str]) -> Schema:
         """An operation that the host answers."""
@@ -196,12 +199,13 @@ class _Writer:
             }
         return schema
 
-    def _own_errors(self) -> dict[int, tuple[list[type[ApiError]], str]]:
+    def _own_errors(self, route: Route) -> dict[int, tuple[list[type[ApiError]], str]]:
         errors = [*self._said.errors, *(() if self._said.is_open else _COMMON_ERRORS)]
         if self._query.__struct_fields__:
             errors.append(InvalidQueryError)
-        if self._said.body is not None and self._said.body.media == JSON and not _reads_its_own(errors):
-            errors += [InvalidBodyError, BodyTooLargeError]
+        errors += self._errors_of_body(route, errors)
+        if route.method in ("GET", "HEAD") and not self._said.is_open:
+            errors.append(QueryTimeoutError)
         by_status: dict[int, tuple[list[type[ApiError]], str]] = {}
         for error in dict.fromkeys(errors):
             status = self._said.statuses.get(error.status, error.status)
@@ -209,6 +213,16 @@ class _Writer:
         known, _ = by_status.get(500, ([], ""))
         by_status[500] = (known, _UNEXPECTED)
         return by_status
+
+    def _errors_of_body(self, route: Route, known: Sequence[type[ApiError]]) -> list[type[ApiError]]:
+        """What every operation raises for a body that is malformed, too large, or large and compressed."""
+        body = self._said.body
+        if body is None or body.media != JSON:
+            return []
+        errors: list[type[ApiError]] = [BodyTooLargeError]
+        if not _reads_its_own(known):
+            errors.append(InvalidBodyError)
+        return errors if route.body is SMALL else [*errors, UnsupportedContentError]
 
     def _refusal(self, errors: Sequence[type[ApiError]], more: str) -> Schema:
         said = [f"`{error.code}`: {_first_sentence(error)}" for error in errors]
