@@ -22,7 +22,7 @@ class Config:
 
     ``max_upload_size`` is in bytes; None leaves it to the server around us. ``thumbnail_cache_size`` is how many
     bytes of thumbnails are kept on disk. ``restore_queue`` puts jobs that waited when the server stopped back into its
-    queue; ``max_prompt_size`` is how many bytes a submitted prompt may have, None leaves it to the server;
+    queue; ``max_prompt_size`` is how many bytes a submitted prompt may have;
     ``max_workflow_size`` how many a saved workflow may. ``max_image_size`` (bytes), ``max_image_edge`` (pixels) and
     ``max_image_pixels`` limit the pictures and masks that pages upload; None is no limit. ``query_timeout`` is how
     many seconds a query of a request that only reads may take.
@@ -38,7 +38,7 @@ class Config:
     max_upload_size: int | None = None
     thumbnail_cache_size: int = 512 << 20
     restore_queue: bool = True
-    max_prompt_size: int | None = None
+    max_prompt_size: int = 20 << 20
     max_workflow_size: int = 20 << 20
     max_image_size: int | None = None
     max_image_edge: int | None = None
@@ -61,7 +61,7 @@ class Config:
             max_upload_size=_mebibytes(environment, "COMFY_ASSETS_MAX_UPLOAD_MB"),
             shared_outputs=_flag(environment, "COMFY_ASSETS_SHARED_OUTPUTS", cls.shared_outputs),
             restore_queue=_flag(environment, "COMFY_ASSETS_RESTORE_QUEUE", cls.restore_queue),
-            max_prompt_size=_mebibytes(environment, "COMFY_ASSETS_MAX_PROMPT_MB"),
+            max_prompt_size=_mebibytes(environment, "COMFY_ASSETS_MAX_PROMPT_MB") or cls.max_prompt_size,
             max_workflow_size=workflow_size or cls.max_workflow_size,
             max_image_size=_mebibytes(environment, "COMFY_ASSETS_MAX_IMAGE_MB"),
             query_timeout=_number(environment, "COMFY_ASSETS_QUERY_SECONDS", "seconds") or cls.query_timeout,

@@ -51,7 +51,7 @@ class Shape:
 
 
 DEFAULT_LIMITS = JsonLimits()
-LARGE = JsonLimits(values=300_000, containers=100_000)  # of prompts and workflows
+LARGE = JsonLimits(values=300_000, containers=80_000)  # of prompts and workflows
 
 
 def shape_of(text: bytes, limits: JsonLimits | None = None) -> Shape:

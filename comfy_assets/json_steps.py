@@ -18,10 +18,14 @@ _TEXT_AT_ONCE = 256 << 10  # characters
 
 def decode(text: bytes, values: int, decoder: json.JSONDecoder) -> Any:
     """Return what a decoder of Python's own makes of a text with this many values. Raise ValueError, RecursionError."""
+    return prepared(decoder, values).decode(text.decode(json.detect_encoding(text), "surrogatepass"))
+
+
+def prepared(decoder: json.JSONDecoder, values: int) -> json.JSONDecoder:
+    """Return the decoder, which works in steps from now on if there are many values."""
     if are_many(values):
-        stepping: Any = decoder
-        stepping.scan_once = vars(scanner)["py_make_scanner"](decoder)
-    return decoder.decode(text.decode(json.detect_encoding(text), "surrogatepass"))
+        vars(decoder)["scan_once"] = vars(scanner)["py_make_scanner"](decoder)
+    return decoder
 
 
 def are_many(values: int) -> bool:

@@ -21,7 +21,6 @@ log = logging.getLogger("comfy_assets.http")
 T = TypeVar("T")
 
 MIB = 1 << 20
-MAX_PROMPT_SIZE = 20 * MIB  # unless the configuration says otherwise
 _MAX_USER_FILE_SIZE = 32 * MIB
 _MAX_COMPRESSED = MIB  # larger bodies must come as they are
 _PLAIN = frozenset({"", "identity"})

@@ -31,7 +31,7 @@ def _too_large(size: int) -> PromptTooLargeError:
 
 
 PROMPT = _body.BodyLimit(
-    lambda config: config.max_prompt_size or _body.MAX_PROMPT_SIZE,
+    lambda config: config.max_prompt_size,
     json=replace(json_bounds.LARGE, depth=MAX_DEPTH),
     error=_too_large,
     is_hosts=True,

@@ -90,21 +90,21 @@ async def read_body(schema: type[S], request: web.Request) -> S:
 
 
 def _decoded(schema: type[S], raw: bytes, limits: JsonLimits) -> S:
-    json_bounds.check(raw, limits)
+    shape = json_bounds.check(raw, limits)
     try:
         return msgspec.json.decode(raw, type=schema)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        return _with_half_characters(schema, raw)
+        return _with_half_characters(schema, raw, shape.values)
 
 
-def _with_half_characters(schema: type[S], raw: bytes) -> S:
+def _with_half_characters(schema: type[S], raw: bytes, values: int) -> S:
     """The body, whose workflow may hold halves of character pairs, which pages cut in two and msgspec does not read.
 
     Raises as msgspec does, ValueError and RecursionError.
     """
-    texts = members(raw.decode())
+    texts = members(raw.decode(), values)
     workflow = texts.get("workflow_json")
     if workflow is not None:
         texts["workflow_json"] = "{}"

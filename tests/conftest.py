@@ -30,11 +30,19 @@ def _load_checkout() -> None:
 
 _load_checkout()
 
+from comfy_assets_node.comfy_assets import log_limits  # noqa: E402
 from comfy_assets_node.comfy_assets.app import Services  # noqa: E402
 from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders  # noqa: E402
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost  # noqa: E402
 from comfy_assets_node.comfy_assets.plugin import attach  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _all_records() -> None:
+    """No test misses a record because others have logged as many of its kind in the same minute."""
+    log_limits._limit._kinds.clear()
+
 
 SAFETENSORS = frozenset({".safetensors", ".ckpt"})
 

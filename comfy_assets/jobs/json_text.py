@@ -156,13 +156,15 @@ def is_deeper(text: bytes, levels: int) -> bool:
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-def members(text: str) -> dict[str, str]:
-    """The members of a JSON object, each as its own text. Halves of character pairs may be in it, as escapes.
+def members(text: str, values: int = 0) -> dict[str, str]:
+    """Return the members of a JSON object, each as its own text. Halves of character pairs may be in it, as escapes.
 
-    Raises ValueError and RecursionError for what is no JSON object.
+    ``values`` is how many values it has: a text of many is read in steps. Raise ValueError and RecursionError for what
+    is no JSON object.
     """
-    decoder = json.JSONDecoder(parse_constant=_refuse)
-    if not isinstance(decoder.decode(text), dict):  # beyond this everything is where it belongs
+    decoder = json_steps.prepared(json.JSONDecoder(parse_constant=_refuse), values)
+    # Beyond this everything is where it belongs.
+    if not text.lstrip(" \t\n\r").startswith("{") or not isinstance(decoder.decode(text), dict):
         raise ValueError("it is not an object")
     found: dict[str, str] = {}
     at = _after_space(text, text.index("{") + 1)

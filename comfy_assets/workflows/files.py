@@ -12,12 +12,13 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
+from .. import json_bounds
 from ..assets.draft import LEFTOVER_AGE_S
 from ..clock import now_ms
 from ..db import workflow_files, workflow_trash
 from ..db.connection import Database
 from ..db.workflow_files import FileRow
-from ..errors import UnprocessableBodyError
+from ..errors import InvalidBodyError
 from ..host.base import Host
 from ..jobs import json_text
 from . import taking_up
@@ -218,14 +219,15 @@ class WorkflowFiles:
                 text = folder.read(path, self._limit)
                 problem = f"it has more than {self._limit} bytes"
                 if text is not None:
-                    json_text.members(text.content.decode())
+                    shape = json_bounds.check(text.content, json_bounds.LARGE)
+                    json_text.members(text.content.decode(), shape.values)
                     found.append(Found(path, draft(text.content), text.stamp))
                     self._refused.pop((owner, path), None)
                     continue
             except OSError as error:
                 log.info("The file %s cannot be read now: %s", path, error)
                 continue
-            except (ValueError, RecursionError, UnprocessableBodyError) as error:
+            except (ValueError, RecursionError, InvalidBodyError) as error:
                 problem = str(error)
             self._refuse(owner, folder, path, problem)
         return found

@@ -15,11 +15,13 @@ from ...comfy_assets.errors import (
     BodyTooLargeError,
     InvalidBodyError,
     InvalidQueryError,
+    QueryTimeoutError,
     StoreBusyError,
     StoreUnavailableError,
     UnauthorizedError,
     UnsupportedContentError,
 )
+from .._body import SMALL
 from .._dispatch import Route
 from .._endpoint import Call
 from .._params import NoQuery
@@ -140,8 +142,7 @@ class _Writer:
 
     def own(self, route: Route) -> Schema:
         """An operation that the project answers, or leaves to some hosts."""
-        errors = self._own_errors(takes_json=route.media == "json" and route.method != "GET")
-        return self._operation("project" if route.when is None else "either", errors)
+        return self._operation("project" if route.when is None else "either", self._own_errors(route))
 
     def of_host(self, statuses: Mapping[int, str]) -> Schema:
         """An operation that the host answers."""
@@ -203,14 +204,15 @@ class _Writer:
             }
         return schema
 
-    def _own_errors(self, *, takes_json: bool) -> dict[int, tuple[list[type[ApiError]], str]]:
+    def _own_errors(self, route: Route) -> dict[int, tuple[list[type[ApiError]], str]]:
         errors = [*self._said.errors, *(() if self._said.is_open else _COMMON_ERRORS)]
         if self._query.__struct_fields__:
             errors.append(InvalidQueryError)
-        if self._said.body is not None and self._said.body.media == JSON and not _reads_its_own(errors):
-            errors += [InvalidBodyError, BodyTooLargeError]
-        if takes_json:
+        errors += self._errors_of_body(route, errors)
+        if route.media == "json" and route.method != "GET":
             errors.append(UnsupportedContentError)
+        if route.method in ("GET", "HEAD") and not self._said.is_open:
+            errors.append(QueryTimeoutError)
         by_status: dict[int, tuple[list[type[ApiError]], str]] = {}
         for error in dict.fromkeys(errors):
             status = self._said.statuses.get(error.status, error.status)
@@ -218,6 +220,16 @@ class _Writer:
         known, _ = by_status.get(500, ([], ""))
         by_status[500] = (known, _UNEXPECTED)
         return by_status
+
+    def _errors_of_body(self, route: Route, known: Sequence[type[ApiError]]) -> list[type[ApiError]]:
+        """What every operation raises for a body that is malformed, too large, or large and compressed."""
+        body = self._said.body
+        if body is None or body.media != JSON:
+            return []
+        errors: list[type[ApiError]] = [BodyTooLargeError]
+        if not _reads_its_own(known):
+            errors.append(InvalidBodyError)
+        return errors if route.body is SMALL else [*errors, UnsupportedContentError]
 
     def _refusal(self, errors: Sequence[type[ApiError]], more: str) -> Schema:
         said = [f"`{error.code}`: {_first_sentence(error)}" for error in errors]

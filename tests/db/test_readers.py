@@ -50,9 +50,8 @@ async def test_a_cancelled_query_is_stopped(db: Database) -> None:
     await asyncio.sleep(0.05)
     for task in tasks:
         task.cancel()
-    assert all(
-        isinstance(each, asyncio.CancelledError) for each in await asyncio.gather(*tasks, return_exceptions=True)
-    )
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(each, asyncio.CancelledError) for each in ended)
     await every_reader_works(db)
 
 

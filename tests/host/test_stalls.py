@@ -294,7 +294,7 @@ def _prompts(size: int) -> dict[str, bytes]:
     return {
         "nodes": nodes(empty % b"0", 90_000),
         "allowed nodes": nodes(empty % b"0", 9_900),
-        "lists": _filled(3 * 99_000, b"[]", whole + b"[", b"]}}}}"),
+        "lists": _filled(3 * 79_000, b"[]", whole + b"[", b"]}}}}"),
         "escapes": whole + b'"' + b"\\u00e9" * 1_990_000 + b'"}}}}',
         "references": nodes(named, 10_000),
         "allowed references": nodes(named, 1000),

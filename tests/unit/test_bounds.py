@@ -17,7 +17,7 @@ from comfy_assets_node.comfy_assets.errors import BodyTooLargeError, InvalidBody
 from comfy_assets_node.comfy_assets.json_bounds import JsonLimits, Shape
 from comfy_assets_node.comfy_assets.workflows.digest import graph_digest
 from comfy_assets_node.routes import PASSAGES, ROUTES, _prompt_body, stock
-from comfy_assets_node.routes._body import MAX_PROMPT_SIZE, MIB
+from comfy_assets_node.routes._body import MIB
 from comfy_assets_node.routes.openapi import OPERATIONS
 from comfy_assets_node.routes.openapi.document import _query_of
 
@@ -98,7 +98,6 @@ def test_every_operation_has_a_largest_body() -> None:
         "/api/assets",
         *(f"{prefix}/upload/{what}" for prefix in ("", "/api") for what in ("image", "mask")),
     }
-    assert _prompt_body.PROMPT.size(Config()) == MAX_PROMPT_SIZE
     assert _prompt_body.PROMPT.size(Config(max_prompt_size=5)) == 5
 
 

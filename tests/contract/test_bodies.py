@@ -1,0 +1,137 @@
+"""Bodies and queries over a limit are refused with what the limit is, however they are sent, and change nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from comfy_assets_node.comfy_assets.config import Config
+
+MIB = 1 << 20
+ID = "00000000-0000-4000-8000-000000000001"
+
+
+async def chunks(size: int) -> AsyncIterator[bytes]:
+    """A body of spaces without a length."""
+    for _ in range(size // 65536):
+        yield b" " * 65536
+
+
+SMALL = [
+    ("POST", "/api/queue"),
+    ("POST", "/api/history"),
+    ("POST", "/api/interrupt"),
+    ("POST", "/api/free"),
+    ("POST", "/api/jobs/cancel"),
+    ("POST", f"/api/assets/{ID}/tags"),
+    ("DELETE", f"/api/assets/{ID}/tags"),
+    ("PUT", f"/api/assets/{ID}"),
+    ("POST", "/api/assets/from-hash"),
+    ("POST", "/api/assets/import"),
+    ("POST", "/api/feedback"),
+    ("PATCH", f"/api/workflows/{ID}"),
+    ("POST", f"/api/workflows/{ID}/fork"),
+    ("POST", "/api/userdata/workflows%2Fa.json/publish"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), SMALL)
+async def test_a_body_over_the_limit(api: Any, method: str, path: str) -> None:
+    compressed = {"Content-Encoding": "gzip"}
+    bodies: list[dict[str, Any]] = [
+        {"data": b" " * (MIB + 1)},
+        {"data": chunks(2 * MIB)},
+        {"data": gzip.compress(b" " * (MIB + 1)), "headers": compressed},
+        {"data": gzip.compress(b" " * (64 * MIB)), "headers": compressed},
+        {"data": zlib.compress(b" " * (2 * MIB)), "headers": {"Content-Encoding": "deflate"}},
+    ]
+    for options in bodies:
+        answer = await api.send(method, path, 413, **options)
+        assert (answer.json["code"], answer.json["details"]) == ("BODY_TOO_LARGE", {"max_bytes": MIB})
+
+
+async def test_a_small_compressed_body_is_read(api: Any) -> None:
+    sent = gzip.compress(json.dumps({"delete": [ID]}).encode())
+    answer = await api.send("POST", "/api/queue", 200, data=sent, headers={"Content-Encoding": "gzip"})
+    assert answer.json == {"deleted": []}
+
+
+@pytest.mark.parametrize("path", ["/api/workflows", f"/api/workflows/{ID}/versions", "/api/assets"])
+async def test_what_may_be_large_is_not_taken_compressed(api: Any, path: str) -> None:
+    bomb = gzip.compress(b"[" * (32 * MIB))
+    answer = await api.send("POST", path, 415, data=bomb, headers={"Content-Encoding": "gzip"})
+    assert answer.json["code"] == "UNSUPPORTED_MEDIA_TYPE"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/queue", {"delete": ["x"] * 1001}),
+        ("/api/history", {"delete": ["x"] * 1001}),
+        ("/api/jobs/cancel", {"job_ids": [ID] * 101}),
+        (f"/api/assets/{ID}/tags", {"tags": ["x"] * 1001}),
+        ("/api/assets/seed", {"roots": ["input"] * 1001}),
+        ("/api/queue", {"delete": ["x" * 257]}),
+        ("/api/feedback", {"type": "general", "metadata": {str(n): n for n in range(10_001)}}),
+    ],
+)
+async def test_too_many_of_something(api: Any, path: str, body: Any) -> None:
+    answer = await api.send("POST", path, 400, json=body)
+    assert answer.json["code"] == "INVALID_BODY"
+
+
+async def test_json_of_too_many_values_or_too_deep(api: Any) -> None:
+    answer = await api.send("POST", "/api/interrupt", 413, data=b'{"x":[' + b"0," * 60_000 + b"0]}")
+    assert answer.json["details"] == {"max_values": 50_000}
+    await api.send("POST", "/api/interrupt", 400, data=b'{"x":' + b"[" * 100 + b"]" * 100 + b"}")
+    await api.send("POST", "/api/interrupt", 200, data=b'{"x":' + b"[" * 99 + b"]" * 99 + b"}")
+
+
+async def test_the_host_gets_no_body_over_a_limit_and_every_other(library: Any) -> None:
+    received: list[bytes] = []
+
+    async def take(request: web.Request) -> web.Response:
+        received.append(await request.read())
+        return web.Response(text="taken")
+
+    app = web.Application(middlewares=[library.host.plugin.middleware], client_max_size=100 * MIB)
+    paths = ["/queue", "/interrupt", "/free", "/settings", "/settings/a", "/users", "/api/settings/a"]
+    for path in paths:
+        app.router.add_post(path, take)
+    async with TestClient(TestServer(app)) as client:
+        for path in paths:
+            async with client.post(path, data=json.dumps({"a": "x" * MIB})) as response:
+                assert response.status == 413, path
+                assert (await response.json())["details"] == {"max_bytes": MIB}
+            async with client.post(path, data=b'{"a": 1}') as response:
+                assert (response.status, await response.text()) == (200, "taken"), path
+        async with client.post("/queue", json={"delete": ["x"] * 1001}) as response:
+            assert response.status == 400
+    assert received == [b'{"a": 1}'] * len(paths)
+
+
+async def test_a_query_that_takes_too_long_is_503(make_library: Any, api_of: Any, monkeypatch: Any) -> None:
+    library = await make_library(Config(scan_on_start=False, query_timeout=1))
+    api = api_of(library)
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    fetch_all = library.services.db.fetch_all
+
+    async def slow(sql: str, parameters: Any = ()) -> Any:
+        return await fetch_all(endless if "asset_count" in sql else sql, () if "asset_count" in sql else parameters)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(library.services.db, "fetch_all", slow)
+        answer = await api.send("GET", "/api/assets", 503)
+        assert answer.json["code"] == "QUERY_TIMEOUT"
+        # Clients that go away at once leave nothing behind that others wait for.
+        for _ in range(12):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(api.send("GET", "/api/assets", None), 0.02)
+    assert (await asyncio.wait_for(api.send("GET", "/api/assets?limit=1"), 20)).json["assets"] == []
