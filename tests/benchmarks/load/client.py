@@ -6,13 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 from asking import Asker, Unanswered
 from notes import Notes
 
 Deed = Callable[[], Awaitable[None]]
+UNANSWERED_PAUSE_S = 0.1
 
 
 class Client:
@@ -34,8 +34,10 @@ class Client:
         weights, deeds = zip(*self.deeds(), strict=True)
         while time.monotonic() < until:
             await self.ask.server.up.wait()
-            with suppress(Unanswered):
+            try:
                 await self.chance.choices(deeds, weights)[0]()
+            except Unanswered:
+                await asyncio.sleep(UNANSWERED_PAUSE_S)
             await asyncio.sleep(self.pause_s)
 
     def unique(self) -> str:

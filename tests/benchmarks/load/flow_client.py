@@ -407,7 +407,7 @@ class FlowClient(Client):
         return not self._file(path).exists()
 
     def _file(self, path: str) -> Path:
-        return self.ask.server.workflows / path
+        return self.ask.workflows / path
 
     def _held(self, path: str) -> bytes | None:
         try:

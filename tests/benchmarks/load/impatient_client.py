@@ -57,7 +57,7 @@ class ImpatientClient(Client):
 
     async def submit(self) -> None:
         """A prompt."""
-        body = {"prompt": graph(self.chance.randrange(1 << 24)), "prompt_id": str(uuid.uuid4())}
+        body = {"prompt": graph(self.chance.randrange(1 << 24), self.ask.user), "prompt_id": str(uuid.uuid4())}
         self.notes.given_up_jobs.add(str(body["prompt_id"]))
         await self._give_up(self.ask.ask("given up", "POST", "/api/prompt", json=body), 0.02)
 
