@@ -21,6 +21,7 @@ class Config:
     queue; ``max_prompt_size`` is how many bytes a submitted prompt may have, None leaves it to the server;
     ``max_workflow_size`` how many a saved workflow may. ``max_image_size`` (bytes), ``max_image_edge`` (pixels) and
     ``max_image_pixels`` limit the pictures and masks that pages upload; None is no limit.
+    ``shared_outputs`` lets every user see what jobs have made; else, in multi-user mode, it is their owners'.
     """
 
     scan_on_start: bool = True
@@ -34,6 +35,7 @@ class Config:
     max_image_size: int | None = None
     max_image_edge: int | None = None
     max_image_pixels: int | None = None
+    shared_outputs: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
@@ -45,6 +47,7 @@ class Config:
             hash_files=_flag(environment, "COMFY_ASSETS_HASH", cls.hash_files),
             follow=_flag(environment, "COMFY_ASSETS_FOLLOW", cls.follow),
             max_upload_size=_mebibytes(environment, "COMFY_ASSETS_MAX_UPLOAD_MB"),
+            shared_outputs=_flag(environment, "COMFY_ASSETS_SHARED_OUTPUTS", cls.shared_outputs),
             restore_queue=_flag(environment, "COMFY_ASSETS_RESTORE_QUEUE", cls.restore_queue),
             max_prompt_size=_mebibytes(environment, "COMFY_ASSETS_MAX_PROMPT_MB"),
             max_workflow_size=workflow_size or cls.max_workflow_size,

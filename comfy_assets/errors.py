@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 
@@ -95,6 +96,13 @@ class UnsupportedContentError(ApiError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
+class OtherUsersFileError(ApiError):
+    """An upload would replace the file of another user's asset."""
+
+    status = 409
+    code = "OTHER_USERS_FILE"
+
+
 class AssetInUseError(ApiError):
     """Something else needs the asset; ``details.used_by`` lists what."""
 
@@ -174,6 +182,19 @@ class JobForbiddenError(ApiError):
 
     status = 403
     code = "JOB_FORBIDDEN"
+
+
+class JobElsewhereError(ApiError):
+    """The job is in the queue of another server that shares this library; ``details.id`` tells which job."""
+
+    status = 409
+    code = "JOB_ELSEWHERE"
+
+
+class PromptIdTakenError(ApiError):
+    """A ``prompt_id`` that another job has, or that no job can have; ``details.field`` names the member."""
+
+    code = "PROMPT_ID_IN_USE"
 
 
 class TaskNotFoundError(ApiError):
@@ -280,6 +301,13 @@ class StoreUnavailableError(ApiError):
 
     status = 500
     code = "STORE_UNAVAILABLE"
+
+
+class StoreBusyError(StoreUnavailableError, sqlite3.OperationalError):
+    """The store cannot be read or written at the moment: it is locked, or its disk is full or fails."""
+
+    status = 503
+    is_passing = False  # whether another process only has to let go of it
 
 
 class StoreError(Exception):

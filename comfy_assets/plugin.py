@@ -7,6 +7,7 @@ from .app import Services
 from .assets.portability import apply_values
 from .config import Config
 from .host.base import Host, Plugin
+from .jobs.sessions import with_session
 
 
 def attach(host: Host, config: Config | None = None) -> Services:
@@ -19,6 +20,8 @@ def attach(host: Host, config: Config | None = None) -> Services:
 
     services.watch_queue()
     host.on_prompt(apply_values)
+    if host.is_multi_user():
+        host.on_prompt(with_session)
     host.attach(Plugin(middleware(services), on_serving, services.stop))
     return services
 

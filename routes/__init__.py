@@ -17,12 +17,14 @@ from . import (
     packs,
     prompts,
     queue,
+    shared_queue,
     shares,
     stock,
     system,
     tags,
     tasks,
     uploads,
+    user_uploads,
     users,
     workflow_files,
     workflows,
@@ -49,8 +51,10 @@ ROUTES += docs.routes_for(ROUTES)
 PASSAGES: list[_dispatch.Passage] = [
     *prompts.PASSAGES,
     *history.PASSAGES,
+    *shared_queue.PASSAGES,
     *workflow_files.PASSAGES,
     *stock.PASSAGES,
+    *user_uploads.PASSAGES,
     *system.PASSAGES,
 ]
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from array import array
+from itertools import accumulate
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ..comfy_assets.errors import ApiError, InvalidBodyError
+from ..comfy_assets.host.prompt_checks import MAX_DEPTH
 from ..comfy_assets.jobs import json_text
 from ._params import split_error
 
@@ -47,6 +50,18 @@ _decoder = msgspec.json.Decoder(PromptBody)
 _node_decoder = msgspec.json.Decoder(_Node)
 
 
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one level in, one level out
+
+
+def depth_of(text: bytes) -> int:
+    """Return how many levels deep objects and lists are nested in a JSON text. Not recursive."""
+    without_escapes = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside_texts = b"".join(without_escapes.split(b'"')[::2])
+    steps = array("b", outside_texts.translate(_STEPS, _NO_BRACKETS))
+    return max(accumulate(steps), default=0)
+
+
 def checked(raw: bytes) -> PromptBody:
     """The body. Raises InvalidBodyError, naming the member that is malformed.
 
@@ -72,6 +87,9 @@ def _checked(raw: bytes) -> PromptBody:
         body = _decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise _malformed(error, "") from error
+    if depth_of(raw) > MAX_DEPTH:
+        message = f"body: must not be nested more than {MAX_DEPTH} levels deep."
+        raise InvalidBodyError(message, details={"max_depth": MAX_DEPTH})
     if body.prompt is not UNSET:
         for node_id, node in body.prompt.items():
             try:

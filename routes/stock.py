@@ -123,7 +123,7 @@ def _settings(file: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-async def _form(request: web.Request) -> Any:
+async def read_form(request: web.Request) -> Any:
     """The form, which the host then finds read already. Raises ApiError."""
     try:
         return await request.post()
@@ -135,7 +135,7 @@ async def _form(request: web.Request) -> Any:
 
 
 async def _check_image(call: Call[NoQuery]) -> None:
-    form = await _form(call.request)
+    form = await read_form(call.request)
     image = form.get("image")
     if not isinstance(image, web.FileField) or not image.filename:
         raise _wrong("image", "must be a file with a name")
@@ -148,7 +148,7 @@ async def _check_image(call: Call[NoQuery]) -> None:
 
 async def _check_mask(call: Call[NoQuery]) -> None:
     await _check_image(call)
-    text = (await _form(call.request)).get("original_ref")
+    text = (await read_form(call.request)).get("original_ref")
     original = _original(text, call.services.host.folders())
     if not await asyncio.to_thread(original.is_file):
         raise _wrong("original_ref", "names a picture that is not there")

@@ -23,6 +23,7 @@ from .walker import extended
 Filter = TypeVar("Filter", AssetFilter, TagRequest)
 
 _ACCESS_FLUSH_S = 2.0
+_MAX_DOCUMENTS = 8 << 20  # bytes of all texts of one asset: a small picture can hold many times as much, packed
 
 
 class AssetService:
@@ -71,9 +72,9 @@ class AssetService:
             raise not_found(asset_id)
         return asset
 
-    async def documents(self, asset: Asset) -> dict[str, bytes]:
-        """The large texts found in the asset's file, by key."""
-        return await contents.documents_of(self._db, asset.hash) if asset.hash else {}
+    async def documents(self, asset: Asset) -> dict[str, bytes | None]:
+        """The large texts found in the asset's file, by key; None for those that are too large to be shown."""
+        return await contents.documents_of(self._db, asset.hash, _MAX_DOCUMENTS) if asset.hash else {}
 
     async def hash_exists(self, digest: bytes, owner: str) -> bool:
         """Whether the user can reach this content."""

@@ -12,13 +12,29 @@ from typing import Any, cast
 
 import aiosqlite
 
-from ..errors import SearchUnavailableError, StoreError
+from ..errors import SearchUnavailableError, StoreBusyError, StoreError
 from . import migrate, search_tables
 from .memory import Memory
 
 Row = tuple[Any, ...]
 READERS = 3
 _BUSY_TIMEOUT_S = 10
+PATIENCE_S = 5.0  # how long a transaction waits for another process to let go of the store
+# SQLite itself waits this long, and the transaction then lets others of this process try, so that each of them waits
+# for its own time and none for all before it.
+_WRITER_TIMEOUT_MS = 50
+_POLL_S = 0.05
+_READ_ONLY = "readonly database"
+_TROUBLES = (
+    ("is locked", "another process holds it"),
+    ("disk is full", "the disk is full"),
+    ("disk I/O error", "the disk cannot be read or written"),
+    ("unable to open database file", "its file cannot be opened"),
+    (_READ_ONLY, "its file cannot be written"),
+    ("disk image is malformed", "its file is damaged"),
+    ("file is not a database", "its file is damaged"),
+)
+_UNFIT = ("malformed JSON", "JSON path error", "too big", "integer overflow")
 # Pages are read from the operating system's cache; the writer keeps more so that a bulk import stays in
 # memory.
 _WRITER_PRAGMAS = (
@@ -27,6 +43,7 @@ _WRITER_PRAGMAS = (
     "synchronous = NORMAL",
     "cache_size = -65536",
     "temp_store = MEMORY",
+    f"busy_timeout = {_WRITER_TIMEOUT_MS}",
 )
 _READER_PRAGMAS = ("query_only = ON", "cache_size = -16384", "temp_store = MEMORY")
 
@@ -50,6 +67,8 @@ class Database:
         for reader in readers:
             self._idle.put_nowait(reader)
         self._write_lock = asyncio.Lock()
+        self.patience_s = PATIENCE_S
+        self.trouble: str | None = None  # why the last attempt to write has failed, until one succeeds
         self._closed = False
         self._over = threading.Event()  # closed, or the process is about to end
 
@@ -82,7 +101,7 @@ class Database:
         """All rows of a query, on a reader."""
         reader = await self._idle.get()
         try:
-            with self._told_when_closed():
+            with self._told(is_reading=True):
                 return cast("list[Row]", await reader.execute_fetchall(sql, parameters))
         finally:
             self._idle.put_nowait(reader)
@@ -93,24 +112,72 @@ class Database:
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """A write transaction: committed when the block ends, rolled back on exception and cancellation."""
-        async with self._write_lock:
-            with self._told_when_closed():
+    async def transaction(self, patience_s: float | None = None) -> AsyncIterator[Transaction]:
+        """A write transaction: committed when the block ends, rolled back on exception and cancellation.
+
+        Raises StoreBusyError when another process holds the store for longer than ``patience_s``.
+        """
+        await self._begin(self.patience_s if patience_s is None else patience_s)
+        try:
+            with self._told():
                 try:
-                    await self._writer.execute("BEGIN IMMEDIATE")
                     yield Transaction(self._writer, can_search=self.can_search)
                     await self._writer.commit()
                 except BaseException:
                     if not self._closed:  # else SQLite itself rolls back
                         await asyncio.shield(self._writer.rollback())
                     raise
+        except StoreBusyError as error:
+            self.trouble = error.message
+            raise
+        finally:
+            self._write_lock.release()
+        self.trouble = None
+
+    async def _begin(self, patience_s: float) -> None:
+        """Begin a transaction and keep the lock. Only the time that another process takes counts."""
+        loop = asyncio.get_running_loop()
+        deadline: float | None = None
+        while True:
+            await self._write_lock.acquire()
+            try:
+                with self._told():
+                    await self._writer.execute("BEGIN IMMEDIATE")
+                return
+            except StoreBusyError as error:
+                self._write_lock.release()
+                deadline = loop.time() + patience_s if deadline is None else deadline
+                if not error.is_passing or loop.time() >= deadline:
+                    self.trouble = error.message
+                    raise
+            except BaseException:
+                try:
+                    if not self._closed:
+                        await asyncio.shield(self._writer.rollback())  # it may begin yet
+                finally:
+                    self._write_lock.release()
+                raise
+            await asyncio.sleep(_POLL_S)
+
+    async def probe(self) -> None:
+        """Write to the store without changing anything. Raises StoreBusyError when that cannot be done now."""
+        async with self.transaction(0.0) as tx:
+            await tx.execute("UPDATE job_search SET indexed_upto = indexed_upto")
 
     @contextmanager
-    def _told_when_closed(self) -> Iterator[None]:
-        """Raise sqlite3.ProgrammingError where the store was closed under way, which aiosqlite tells as ValueError."""
+    def _told(self, *, is_reading: bool = False) -> Iterator[None]:
+        """Raise StoreBusyError for what is the store's state; sqlite3.ProgrammingError where it was closed under way.
+
+        aiosqlite tells the latter as ValueError. A reader that is made to write is a mistake of ours.
+        """
         try:
             yield
+        except sqlite3.Error as error:
+            if isinstance(error, StoreBusyError) or (is_reading and _READ_ONLY in str(error)):
+                raise
+            if (busy := _as_busy(error)) is None:
+                raise
+            raise busy from error
         except ValueError as error:
             if self._closed:
                 raise sqlite3.ProgrammingError("The store is closed.") from error
@@ -204,3 +271,25 @@ async def _connect(path: Path, pragmas: Sequence[str]) -> aiosqlite.Connection:
         await connection.close()
         raise
     return connection
+
+
+def _as_busy(error: sqlite3.Error) -> StoreBusyError | None:
+    """The error as one of the store's state; None where a statement is to blame. On Python 3.10 only its text tells."""
+    said = str(error)
+    for words, reason in _TROUBLES:
+        if words in said:
+            busy = StoreBusyError(f"The library store cannot be used now: {reason}.")
+            busy.is_passing = words == "is locked"
+            return busy
+    return None
+
+
+def is_unfit(error: Exception) -> bool:
+    """Whether values are to blame for an error of writing them, and not the state of the store or of the process."""
+    if isinstance(error, sqlite3.OperationalError):
+        return any(words in str(error) for words in _UNFIT)
+    if isinstance(error, sqlite3.ProgrammingError):
+        return "closed" not in str(error)
+    if isinstance(error, sqlite3.Error):
+        return isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError))
+    return isinstance(error, RecursionError) or not isinstance(error, (RuntimeError, OSError))

@@ -14,6 +14,7 @@ from ...comfy_assets.errors import (
     ApiError,
     InvalidBodyError,
     InvalidQueryError,
+    StoreBusyError,
     StoreUnavailableError,
     UnauthorizedError,
 )
@@ -55,7 +56,7 @@ _TAGS = {
     "Server": "How the server is, and what it can do.",
 }
 
-_COMMON_ERRORS: tuple[type[ApiError], ...] = (UnauthorizedError, StoreUnavailableError)
+_COMMON_ERRORS: tuple[type[ApiError], ...] = (UnauthorizedError, StoreUnavailableError, StoreBusyError)
 _UNEXPECTED = "`INTERNAL_ERROR`: something went wrong; the server's log says what."
 _SECURITY: dict[str, Schema] = {
     "User": {"type": "apiKey", "in": "header", "name": "comfy-user", "description": "The id of a user of this server."},

@@ -16,6 +16,7 @@ MIB = 1 << 20
         ({"COMFY_ASSETS_SCAN": "0"}, Config(scan_on_start=False)),
         ({"COMFY_ASSETS_HASH": " Off "}, Config(hash_files=False)),
         ({"COMFY_ASSETS_FOLLOW": "0"}, Config(follow=False)),
+        ({"COMFY_ASSETS_SHARED_OUTPUTS": "1"}, Config(shared_outputs=True)),
         ({"COMFY_ASSETS_MAX_UPLOAD_MB": "7"}, Config(max_upload_size=7 * MIB)),
         ({"COMFY_ASSETS_MAX_WORKFLOW_MB": "7"}, Config(max_workflow_size=7 * MIB)),
         ({"COMFY_ASSETS_MAX_IMAGE_MB": "50"}, Config(max_image_size=50 * MIB)),

@@ -29,6 +29,7 @@ from .security import refuse_cross_site
 from .server import Parts, Routes
 from .system import MAX_UPLOAD_BYTES, default_features
 from .users import Users
+from .validation import checks_of
 from .web_files import WebFiles
 from .worker import Worker
 
@@ -58,10 +59,10 @@ class StandaloneHost:
         self._hub = MessageHub()
         self._log_book = LogBook(self._hub)
         self._web_files = web_files or WebFiles()
-        self._queue = self.execution = PromptQueue(self._queue_changed)
-        self.lists_jobs = True
         self.nodes = NodeRegistry(self._folders)
         register_image_nodes(self.nodes)
+        self._queue = self.execution = PromptQueue(self._queue_changed, checks_of(self.nodes))
+        self.lists_jobs = True
         self.features: dict[str, Any] = default_features()
         self._executor = Executor(self.nodes, self._send)
         self._hooks = PromptHooks()
