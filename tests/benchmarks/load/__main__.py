@@ -54,7 +54,11 @@ from users import users_of
 CROWD, WILD = [f"crowd {n}" for n in range(3)], [f"wild {n}" for n in range(3)]
 LIMIT_S = 900.0  # beyond the load: what takes longer hangs
 # What the server logs, with a traceback, of a store that the run itself keeps from being written.
-EXPECTED = {"locked": ("database is locked",), "full": ("database or disk is full", "No space left on device")}
+UNUSABLE = "StoreBusyError: The library store cannot be used now"
+EXPECTED = {
+    "locked": ("database is locked", UNUSABLE),
+    "full": ("database or disk is full", "No space left on device", UNUSABLE),
+}
 KINDS = (
     "assets",
     "flows",

@@ -97,7 +97,7 @@ def _trash(db: sqlite3.Connection, folder: Path) -> list[str]:
         "SELECT t.stored, c.hash FROM trash t LEFT JOIN contents c ON c.id = t.content_id WHERE t.stored IS NOT NULL"
     ).fetchall()
     stored = {folder / name: digest for name, digest in rows}
-    held = {path for path in folder.rglob("*") if path.is_file()}
+    held = {path for path in folder.rglob("*") if path.is_file()} - set(folder.rglob(PASSING))
     found = [f"not in the trash: {path}" for path in sorted(set(stored) - held)]
     found += [f"nobody's in the trash: {path}" for path in sorted(held - set(stored))]
     for path in held & set(stored):

@@ -51,7 +51,8 @@ class CrowdClient(Client):
         answer = await self.ask.ask("page saves", "POST", url, data=content)
         if self.must(answer.status in OFTEN, "the page's save is answered", answer) and answer.status == 200:
             self.notes.cut_short.remove(content)
-            if not self._is_wild:
+            # While the store cannot be written, a file is saved as without this project: another may replace it unseen.
+            if not self._is_wild and not self.may_be_late():
                 self.notes.page_texts.append(text)
 
     async def page_moves(self) -> None:

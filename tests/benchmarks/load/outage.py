@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 GRACE_S = 3.0  # after an outage: until the server has noticed that it is over
-UNAVAILABLE = b"STORE_UNAVAILABLE"
+# What may be answered meanwhile: the store cannot be used, or there is no room to move a file to.
+ALLOWED = ((503, b"STORE_UNAVAILABLE"), (500, b"No space left on device"))
 
 
 class Outage:
@@ -30,7 +31,10 @@ class Outage:
             self.is_on = False
             self._ended = time.monotonic()
 
+    def touches(self, began: float) -> bool:
+        """Return whether there has been an outage since that moment, or just before it."""
+        return self.is_on or self._ended + GRACE_S > began
+
     def covers(self, began: float, status: int, body: bytes) -> bool:
-        """Return whether a request of that moment may be answered so: 503 ``STORE_UNAVAILABLE``, while there is one."""
-        is_near = self.is_on or self._ended + GRACE_S > began
-        return is_near and status == 503 and UNAVAILABLE in body
+        """Return whether a request of that moment may be answered so, because of an outage."""
+        return self.touches(began) and any(status == each and code in body for each, code in ALLOWED)
