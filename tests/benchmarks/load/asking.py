@@ -14,7 +14,7 @@ from urllib.parse import quote
 import aiohttp
 from notes import Notes
 from server import Server
-from users import EVERYBODY, foreign_marks, headers_of, mark_of
+from users import EVERYBODY, foreign_marks, headers_of, mark_of, without
 from yarl import URL
 
 TIMEOUT_S = 40.0
@@ -74,8 +74,9 @@ class Asker:
             raise Unanswered from error
         self.notes.times[kind].append(time.perf_counter() - began)
         self.notes.write(self.who, **told, status=answer.status, answer=answer.body[:SHOWN].decode(errors="replace"))
-        for mark in foreign_marks(self.user, self.server.users, answer.body):
-            self.notes.find(f"{self.who}: {method} {path} tells what is {mark}: {_around(mark, answer.body)}")
+        body = without(self.server.cut, answer.body)
+        for mark in foreign_marks(self.user, self.server.users, body):
+            self.notes.find(f"{self.who}: {method} {path} tells what is {mark}: {_around(mark, body)}")
         if self.server.outage.covers(asked, answer.status, answer.body):
             self.notes.errors[f"{kind}: {answer.status}"] += 1
             raise Unanswered

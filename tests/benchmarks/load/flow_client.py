@@ -392,7 +392,7 @@ class FlowClient(Client):
     # What is so
 
     async def _check_latest(self, flow: FlowNote) -> None:
-        """The workflow is there, its latest version as noted; at once, or in a while if the store could not be written."""
+        """The workflow is there, its latest version as noted; in a while, if the store could not be written."""
         if self.may_be_late():
             await self.ask.until(lambda: self._is_latest(flow), f"{flow.id} ({flow.path}) has no version {flow.latest}")
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
@@ -32,6 +33,7 @@ class ImpatientClient(Client):
         content = self.chance.randbytes(self.chance.randrange(1, 20) * BLOCK)
         note = AssetNote(str(uuid.uuid4()), digest_of(content), content, self.unique() + ".bin")
         self.notes.given_up_assets[note.id] = note
+        self.ask.server.uploading[note.name] = time.monotonic()
         form = aiohttp.FormData()
         form.add_field("id", note.id)
         form.add_field("file", self._slowly(content), filename=note.name)

@@ -24,6 +24,7 @@ STANDALONE = Path(__file__).with_name("standalone_child.py")
 PACKS = Path(__file__).with_name("packs")
 FOLDERS = ("models/loras", "models/checkpoints", "input", "output", "temp", "custom_nodes")
 START_S = 180.0
+UPLOAD_S = 10.0  # an upload that was given up is over by then
 NOT_PACKED = (".git", ".*_cache", "__pycache__", "tests", ".hypothesis", "build")
 
 
@@ -49,6 +50,8 @@ class Server:
         self.started = 0.0
         self.up = asyncio.Event()
         self.outage = Outage()
+        self.uploading: dict[str, float] = {}  # names of files that are being uploaded, and when that began
+        self.cut: set[str] = set()  # those of which a kill may have left the file alone, which is everybody's then
         self.packs: set[str] = {"load_waiting"}
         self.quiet = asyncio.Lock()  # held where no job may be interrupted that nobody named
         self.is_comfyui = comfyui is not None
@@ -105,6 +108,7 @@ class Server:
         """End it without any notice."""
         self.up.clear()
         self.kills += 1
+        self.cut |= {name for name, began in self.uploading.items() if began > time.monotonic() - UPLOAD_S}
         if self._process is not None:
             self._process.kill()
             self._process.wait()

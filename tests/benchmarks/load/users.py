@@ -26,3 +26,10 @@ def mark_of(user: str) -> str:
 def foreign_marks(user: str, users: tuple[str, ...], body: bytes) -> list[str]:
     """Return the marks of other users that an answer to the user contains."""
     return [mark for other in users if other != user and (mark := mark_of(other)).encode() in body]
+
+
+def without(names: set[str], body: bytes) -> bytes:
+    """Return the answer without these names."""
+    for name in names:
+        body = body.replace(name.encode(), b"")
+    return body
