@@ -25,6 +25,7 @@ from ..db.contents import Hashed, Unreadable
 from ..db.job_files import ShownAt
 from ..db.moves import Candidate
 from ..db.owners import Maker
+from ..errors import StoreBusyError
 from ..host.base import Host
 from ..host.execution import FinishedPrompt
 from ..models import Pending
@@ -44,6 +45,7 @@ log = logging.getLogger("comfy_assets.library")
 IDLE_S, BUSY_S = 0.1, 0.5
 _BATCH = 500
 _CLOCK_STEP_NS = 2_000_000_000  # the times of files are as rough as that on FAT
+_RETRY_S = 0.5  # until outputs are recorded again that the store could not take
 _MAX_WAITING = 20_000  # files; beyond them the next scan has to find what there is
 
 
@@ -182,7 +184,17 @@ class OutputIntake:
                 return
             try:
                 await self._take_in(batch)
-            finally:
+            except StoreBusyError as error:
+                if self._token.is_cancelled:
+                    self._done_with(batch)
+                    raise
+                log.warning("Outputs could not be recorded; they are kept and tried again: %s", error)
+                self._put_back(batch)
+                await asyncio.sleep(_RETRY_S)
+            except BaseException:
+                self._done_with(batch)
+                raise
+            else:
                 self._done_with(batch)
 
     def _done_with(self, batch: Iterable[tuple[str, Shown]]) -> None:
@@ -193,6 +205,12 @@ class OutputIntake:
             for prompt_id in done:
                 del self._left[prompt_id]
         self._settled(done)
+
+    def _put_back(self, batch: Sequence[tuple[str, Shown]]) -> None:
+        """Have these come first again."""
+        with self._lock:
+            self._waiting.extendleft(reversed(batch))
+            self._is_awake = True
 
     def _next_batch(self) -> list[tuple[str, Shown]]:
         with self._lock:

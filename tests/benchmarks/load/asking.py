@@ -7,12 +7,14 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 from notes import Notes
 from server import Server
+from users import EVERYBODY, foreign_marks, headers_of, mark_of, without
 from yarl import URL
 
 TIMEOUT_S = 40.0
@@ -21,7 +23,7 @@ SHOWN = 300
 
 
 class Unanswered(Exception):
-    """The server was killed before it answered: what was asked may be done or not."""
+    """The server was killed before it answered, or could not write its store: what was asked may be done or not."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,27 @@ class Answer:
 class Asker:
     """Asks in the name of one client."""
 
-    def __init__(self, who: str, server: Server, session: aiohttp.ClientSession, notes: Notes) -> None:
-        self.who, self.server, self.notes = who, server, notes
+    def __init__(
+        self, who: str, server: Server, session: aiohttp.ClientSession, notes: Notes, user: str = EVERYBODY
+    ) -> None:
+        self.server, self.notes, self.user = server, notes, user
+        self.who = mark_of(user) + who
         self._session = session
 
+    @property
+    def workflows(self) -> Path:
+        """Return the folder of the user's workflow files."""
+        return self.server.workflows_of(self.user)
+
     async def ask(self, kind: str, method: str, path: str, **options: Any) -> Answer:
-        """The answer; any 5xx, and none although the server was not killed, is amiss. Raises Unanswered."""
-        kills, began = self.server.kills, time.perf_counter()
+        """Return the answer. Raises Unanswered.
+
+        Amiss are: a 5xx, unless the run itself keeps the store from being written; no answer although the server was
+        not killed; and anything of another user's.
+        """
+        kills, began, asked = self.server.kills, time.perf_counter(), time.monotonic()
         told = {"kind": kind, "method": method, "path": path, **_shown(options)}
+        options["headers"] = {**options.get("headers", {}), **headers_of(self.user)}
         try:
             async with self._session.request(method, URL(path, encoded=True), **options) as response:
                 answer = Answer(response.status, await response.read())
@@ -59,6 +74,12 @@ class Asker:
             raise Unanswered from error
         self.notes.times[kind].append(time.perf_counter() - began)
         self.notes.write(self.who, **told, status=answer.status, answer=answer.body[:SHOWN].decode(errors="replace"))
+        body = without(self.server.cut, answer.body)
+        for mark in foreign_marks(self.user, self.server.users, body):
+            self.notes.find(f"{self.who}: {method} {path} tells what is {mark}: {_around(mark, body)}")
+        if self.server.outage.covers(asked, answer.status, answer.body):
+            self.notes.errors[f"{kind}: {answer.status}"] += 1
+            raise Unanswered
         if answer.status >= 500:
             self.notes.errors[f"{kind}: {answer.status}"] += 1
             self.notes.find(f"{self.who}: {method} {path} is answered {answer.status}: {answer.body[:SHOWN]!r}")
@@ -71,20 +92,25 @@ class Asker:
             try:
                 return await self.ask(kind, "GET", path)
             except Unanswered:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.1)
 
     async def until(self, is_so: Callable[[], Awaitable[bool]], what: str) -> bool:
-        """Wait until it is so; amiss if a server that is not killed meanwhile has not mended it in time."""
+        """Wait until it is so; amiss if a server that is left alone meanwhile has not mended it in time."""
         while True:
             await self.server.up.wait()
-            kills, deadline = self.server.kills, time.monotonic() + HEAL_S
-            while self.server.kills == kills:
+            faults, deadline = self.server.faults, time.monotonic() + HEAL_S
+            while self.server.faults == faults:
                 if await is_so():
                     return True
-                if time.monotonic() > deadline and self.server.kills == kills:
+                if time.monotonic() > deadline and self.server.faults == faults:
                     self.notes.find(f"{self.who}: {what}")
                     return False
                 await asyncio.sleep(0.2)
+
+
+def _around(mark: str, body: bytes) -> str:
+    place = body.find(mark.encode())
+    return body[max(place - SHOWN // 2, 0) : place + SHOWN // 2].decode(errors="replace")
 
 
 def in_userdata(path: str) -> str:

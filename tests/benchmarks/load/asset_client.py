@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -64,6 +65,7 @@ class AssetClient(Client):
         note = AssetNote(str(uuid.uuid4()), digest_of(content), content, name)
         note.tags, note.metadata = {self.chance.choice(OWN_TAGS)}, {"n": self._count}
         form = _form(note, [*tags, *note.tags])
+        self.ask.server.uploading[name] = time.monotonic()
         try:
             answer = await self.ask.ask("upload", "POST", "/api/assets", data=form)
         except Unanswered:

@@ -96,6 +96,12 @@ class ApiAudit:
             return [] if is_so else [f"job {job.id}: {'removed and listed' if listed else 'gone'}"]
         if listed["status"] not in FINAL or (job.is_cancelled and listed["status"] != "cancelled"):
             return [f"job {job.id}, cancelled: {job.is_cancelled}, is {listed['status']}"]
+        if listed["status"] != (job.ends or listed["status"]):
+            return [f"job {job.id} is {listed['status']}, not {job.ends}"]
+        if job.names:
+            _, detail = await self._get(f"/api/jobs/{job.id}")
+            is_named = job.names in json.dumps(detail.get("execution_error"))
+            return [] if is_named else [f"the error of job {job.id} does not name {job.names}"]
         if listed["status"] != "completed":
             return []
         _, made = await self._get(f"/api/jobs/{job.id}/assets")
@@ -126,7 +132,7 @@ class ApiAudit:
 
     async def _flow(self, flow: FlowNote, listed: Json | None) -> list[str]:
         who = f"workflow {flow.id} ({flow.path})"
-        file = self._ask.server.workflows / flow.path
+        file = self._ask.workflows / flow.path
         if flow.is_deleted or listed is None:
             found = [] if flow.is_deleted == (listed is None) else [f"{who}: {'deleted, listed' if listed else 'gone'}"]
             return found + ([f"{who} is deleted, its file is not"] if flow.is_deleted and file.exists() else [])

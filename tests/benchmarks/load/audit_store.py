@@ -43,17 +43,16 @@ NONE_OF = {
 }
 
 
-def audit(server: Server, notes: Notes) -> list[str]:
-    """Everything."""
-    path = server.base / "user" / "__comfy_assets" / "library.db"
+def audit(server: Server, *notes: Notes) -> list[str]:
+    """Return what is amiss by the notes of all users."""
+    path = server.data / "library.db"
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
         return [
             *_itself(db),
             *_library(db, server.base),
             *_trash(db, path.parent / "trash"),
-            *_flows(db, server.workflows),
-            *_texts(db, notes),
-            *_rivals(db, notes),
+            *[what for user in server.users for what in _flows(db, server.workflows_of(user), user)],
+            *[what for each in notes for what in (*_texts(db, each), *_rivals(db, each))],
             *[f"a store was set aside: {each.name}" for each in path.parent.glob("*unreadable*")],
         ]
 
@@ -98,7 +97,7 @@ def _trash(db: sqlite3.Connection, folder: Path) -> list[str]:
         "SELECT t.stored, c.hash FROM trash t LEFT JOIN contents c ON c.id = t.content_id WHERE t.stored IS NOT NULL"
     ).fetchall()
     stored = {folder / name: digest for name, digest in rows}
-    held = {path for path in folder.rglob("*") if path.is_file()}
+    held = {path for path in folder.rglob("*") if path.is_file()} - set(folder.rglob(PASSING))
     found = [f"not in the trash: {path}" for path in sorted(set(stored) - held)]
     found += [f"nobody's in the trash: {path}" for path in sorted(held - set(stored))]
     for path in held & set(stored):
@@ -107,11 +106,13 @@ def _trash(db: sqlite3.Connection, folder: Path) -> list[str]:
     return found
 
 
-def _flows(db: sqlite3.Connection, folder: Path) -> list[str]:
-    """Each file is one workflow, and holds its latest version."""
+def _flows(db: sqlite3.Connection, folder: Path, user: str) -> list[str]:
+    """Each file of the user is one workflow, and holds its latest version."""
     rows = db.execute(
         "SELECT w.path, d.body, w.uuid FROM workflows w JOIN workflow_versions v ON v.workflow_id = w.id"
         " AND v.version = w.latest_version JOIN documents d ON d.id = v.document_id WHERE w.deleted_at IS NULL"
+        " AND w.owner = ?",
+        (user or "default",),
     ).fetchall()
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("[!.]*.json")}
     found = [f"the file {path} is no workflow" for path in sorted(files.keys() - {row[0] for row in rows})]

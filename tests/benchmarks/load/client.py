@@ -6,13 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 from asking import Asker, Unanswered
 from notes import Notes
 
 Deed = Callable[[], Awaitable[None]]
+UNANSWERED_PAUSE_S = 0.1
 
 
 class Client:
@@ -24,6 +24,7 @@ class Client:
         self.ask, self.chance = ask, chance
         self.notes: Notes = ask.notes
         self._count = 0
+        self._began = time.monotonic()
 
     def deeds(self) -> list[tuple[int, Deed]]:
         """What it does, and how often."""
@@ -34,9 +35,19 @@ class Client:
         weights, deeds = zip(*self.deeds(), strict=True)
         while time.monotonic() < until:
             await self.ask.server.up.wait()
-            with suppress(Unanswered):
+            self._began = time.monotonic()
+            try:
                 await self.chance.choices(deeds, weights)[0]()
+            except Unanswered:
+                await asyncio.sleep(UNANSWERED_PAUSE_S)
             await asyncio.sleep(self.pause_s)
+
+    def may_be_late(self) -> bool:
+        """Return whether the store could not be written at some time since the deed began.
+
+        What has changed on the disk meanwhile is taken up later.
+        """
+        return self.ask.server.outage.touches(self._began)
 
     def unique(self) -> str:
         """A word that nobody else has."""

@@ -51,7 +51,8 @@ class CrowdClient(Client):
         answer = await self.ask.ask("page saves", "POST", url, data=content)
         if self.must(answer.status in OFTEN, "the page's save is answered", answer) and answer.status == 200:
             self.notes.cut_short.remove(content)
-            if not self._is_wild:
+            # While the store cannot be written, a file is saved as without this project: another may replace it unseen.
+            if not self._is_wild and not self.may_be_late():
                 self.notes.page_texts.append(text)
 
     async def page_moves(self) -> None:
@@ -97,7 +98,7 @@ class CrowdClient(Client):
 
     async def edit_outside(self) -> None:
         """Another program writes a file that is there, or not."""
-        path = self.ask.server.workflows / self._path()
+        path = self.ask.workflows / self._path()
         text = self._text()
         path.write_text(json.dumps(text))
         self.notes.write(self.ask.who, kind="edit outside", path=path.name, text=text["n"])
@@ -106,12 +107,12 @@ class CrowdClient(Client):
         """A file manager gives a file another's name."""
         path, new = self._path(), self._path()
         with suppress(FileNotFoundError):
-            (self.ask.server.workflows / path).replace(self.ask.server.workflows / new)
+            (self.ask.workflows / path).replace(self.ask.workflows / new)
             self.notes.write(self.ask.who, kind="move outside", path=path, new=new)
 
     async def delete_outside(self) -> None:
         """A file manager removes a file."""
-        path = self.ask.server.workflows / self._path()
+        path = self.ask.workflows / self._path()
         path.unlink(missing_ok=True)
         self.notes.write(self.ask.who, kind="delete outside", path=path.name)
 

@@ -206,6 +206,7 @@ class FlowClient(Client):
         async def is_known() -> bool:
             return await self._named(name) is not None
 
+        is_there = is_there and not self.may_be_late()
         if is_there and not self.must(await is_known(), f"the page's new file {path} is no workflow"):
             return
         if await self.ask.until(is_known, f"the file {path} does not become a workflow"):
@@ -297,6 +298,9 @@ class FlowClient(Client):
                 await self._is_gone(flow)
             raise
         if self.must(answer.status == 204, f"the page's deleting of {flow.path} is answered", answer):
+            if self.may_be_late():
+                await self._is_gone(flow)
+                return
             flow.is_deleted = True
             found = await self.ask.learn("workflow", f"{URL}/{flow.id}")
             self.must(found.status == 404, f"{flow.id}, whose file the page has deleted, is answered", found.status)
@@ -388,12 +392,21 @@ class FlowClient(Client):
     # What is so
 
     async def _check_latest(self, flow: FlowNote) -> None:
-        """The workflow is there, its latest version as noted, and so is its file."""
+        """The workflow is there, its latest version as noted; in a while, if the store could not be written."""
+        if self.may_be_late():
+            await self.ask.until(lambda: self._is_latest(flow), f"{flow.id} ({flow.path}) has no version {flow.latest}")
+            return
         content = await self.ask.learn("content", f"{URL}/{flow.id}/content")
         if self.must(content.status == 200, f"{flow.id} ({flow.path}) is answered", content):
             held = content.json["version"]
             is_exact = held == flow.latest and content.json["workflow_json"] == flow.versions[flow.latest]
             self.must(is_exact, f"{flow.id}: version {held} is the latest, not {flow.latest}, or it is other")
+
+    async def _is_latest(self, flow: FlowNote) -> bool:
+        content = await self.ask.learn("content", f"{URL}/{flow.id}/content")
+        if content.status != 200 or content.json["version"] != flow.latest:
+            return False
+        return bool(content.json["workflow_json"] == flow.versions[flow.latest])
 
     async def _check_file(self, flow: FlowNote) -> None:
         held = self._held(flow.path)
@@ -407,7 +420,7 @@ class FlowClient(Client):
         return not self._file(path).exists()
 
     def _file(self, path: str) -> Path:
-        return self.ask.server.workflows / path
+        return self.ask.workflows / path
 
     def _held(self, path: str) -> bytes | None:
         try:

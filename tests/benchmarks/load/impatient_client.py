@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
@@ -32,6 +33,7 @@ class ImpatientClient(Client):
         content = self.chance.randbytes(self.chance.randrange(1, 20) * BLOCK)
         note = AssetNote(str(uuid.uuid4()), digest_of(content), content, self.unique() + ".bin")
         self.notes.given_up_assets[note.id] = note
+        self.ask.server.uploading[note.name] = time.monotonic()
         form = aiohttp.FormData()
         form.add_field("id", note.id)
         form.add_field("file", self._slowly(content), filename=note.name)
@@ -57,7 +59,7 @@ class ImpatientClient(Client):
 
     async def submit(self) -> None:
         """A prompt."""
-        body = {"prompt": graph(self.chance.randrange(1 << 24)), "prompt_id": str(uuid.uuid4())}
+        body = {"prompt": graph(self.chance.randrange(1 << 24), self.ask.user), "prompt_id": str(uuid.uuid4())}
         self.notes.given_up_jobs.add(str(body["prompt_id"]))
         await self._give_up(self.ask.ask("given up", "POST", "/api/prompt", json=body), 0.02)
 

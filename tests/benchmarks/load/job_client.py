@@ -7,6 +7,7 @@ import uuid
 from asking import Unanswered
 from client import Client, Deed
 from notes import JobNote, Json
+from users import mark_of
 
 FINAL = ("completed", "failed", "cancelled")
 MAX_WAITING = 40
@@ -26,11 +27,12 @@ class JobClient(Client):
 
     async def submit(self) -> None:
         """A prompt under an id of our own, unless too many wait."""
-        waiting = await self.ask.ask("list jobs", "GET", "/api/jobs?status=pending&limit=1")
-        if waiting.json["pagination"]["total"] > MAX_WAITING:
+        queue = await self.ask.ask("queue", "GET", "/api/queue")
+        if len(queue.json["queue_pending"]) > MAX_WAITING:
             return
         job = JobNote(str(uuid.uuid4()), self.ask.who)
-        body = {"prompt": graph(self.chance.randrange(1 << 24)), "prompt_id": job.id}
+        body = {"prompt": graph(self.chance.randrange(1 << 24), self.ask.user), "prompt_id": job.id}
+        body["client_id"] = self.notes.session
         try:
             answer = await self.ask.ask("submit", "POST", "/api/prompt", json=body)
         except Unanswered:
@@ -76,9 +78,9 @@ class JobClient(Client):
         job.is_removed = self.must(answer.status == 200, "removing a job is answered", answer)
 
 
-def graph(color: int) -> Json:
-    """A picture of one colour, saved."""
+def graph(color: int, user: str) -> Json:
+    """Return the graph of a picture of one colour, saved under a name with the user's mark."""
     return {
         "1": {"class_type": "EmptyImage", "inputs": {"width": 16, "height": 16, "batch_size": 1, "color": color}},
-        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": f"{mark_of(user)}made"}},
     }

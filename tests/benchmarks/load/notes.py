@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -45,6 +46,8 @@ class JobNote:
     owner: str
     is_cancelled: bool = False
     is_removed: bool = False
+    ends: str | None = None  # the status that it must end with
+    names: str = ""  # what its error must name
 
 
 @dataclass
@@ -67,7 +70,7 @@ class FlowNote:
 
 @dataclass
 class Notes:
-    """The notes of all clients. ``found`` is what is amiss."""
+    """The notes of all clients of a user. ``found`` is what is amiss."""
 
     folder: Path
     assets: dict[str, AssetNote] = field(default_factory=dict)
@@ -80,17 +83,31 @@ class Notes:
     given_up_jobs: set[str] = field(default_factory=set)
     given_up_texts: list[Json] = field(default_factory=list)
     cut_short: list[bytes] = field(default_factory=list)  # texts that a killed server may have written half
+    session: str = field(default_factory=lambda: str(uuid.uuid4()))  # of the user's page
+    messages: int = 0  # that it has heard
     times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    interrupts: list[float] = field(default_factory=list)  # seconds until each was answered
     errors: Counter[str] = field(default_factory=Counter)
     found: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self._file = (self.folder / "notes.jsonl").open("a", encoding="utf-8")
-        self._began = time.monotonic()
+
+    def of_another_user(self) -> Notes:
+        """Return notes for another user's clients: only the times, errors and findings are common to both."""
+        return Notes(
+            self.folder,
+            times=self.times,
+            interrupts=self.interrupts,
+            errors=self.errors,
+            found=self.found,
+            began=self.began,
+        )
 
     def write(self, who: str, **what: Any) -> None:
         """Note an event in the file of notes, which tells afterwards how it came to what was found."""
-        at = round(time.monotonic() - self._began, 3)
+        at = round(time.monotonic() - self.began, 3)
         print(json.dumps({"at": at, "who": who, **what}, default=str), file=self._file, flush=True)
 
     def find(self, what: str) -> None:

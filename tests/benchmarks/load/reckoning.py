@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from asking import HEAL_S, Asker
 from audit_api import ApiAudit
@@ -18,22 +18,27 @@ RESTORED = 10
 OLD_S = 2 * 3600.0
 
 
-async def reckon(ask: Asker) -> None:
-    """Note all that is amiss."""
-    _complete_cut_files(ask)
-    await _settle(ask)
-    await _hold(ask)
-    await _restore(ask)
-    await _start_once_more(ask)
-    await _settle(ask)
-    await _hold(ask)
-    _read_log(ask)
+async def reckon(asks: Sequence[Asker], expected: Sequence[str] = ()) -> None:
+    """Note all that is amiss, by one asker for each user.
+
+    ``expected`` are the errors whose tracebacks the run itself has caused.
+    """
+    for ask in asks:
+        _complete_cut_files(ask)
+    await _settle(asks)
+    await _hold(asks)
+    for ask in asks:
+        await _restore(ask)
+    await _start_once_more(asks[0])
+    await _settle(asks)
+    await _hold(asks)
+    _read_log(asks[0], expected)
 
 
 def _complete_cut_files(ask: Asker) -> None:
     """A ComfyUI writes the page's files in place: what it was killed in is half there, and whoever sits before the page
     saves again."""
-    for path in ask.server.workflows.rglob("[!.]*.json"):
+    for path in ask.workflows.rglob("[!.]*.json"):
         held = path.read_bytes()
         try:
             json.loads(held)
@@ -43,28 +48,37 @@ def _complete_cut_files(ask: Asker) -> None:
                 path.write_bytes(whole)
 
 
-async def _settle(ask: Asker) -> None:
+async def _active(ask: Asker) -> int:
+    """Return how many of the user's jobs are not over."""
+    listed = await ask.learn("settle", "/api/jobs?status=pending,in_progress&limit=1")
+    return int(listed.json["pagination"]["total"])
+
+
+async def _settle(asks: Sequence[Asker]) -> None:
     """Wait until nothing is executed, and a last scan has read every file."""
     deadline = time.monotonic() + SETTLE_S
     has_scanned = False
+    ask = asks[0]
     while time.monotonic() < deadline:
-        jobs = (await ask.learn("settle", "/api/jobs?status=pending,in_progress&limit=1")).json["pagination"]["total"]
+        jobs = sum([await _active(each) for each in asks])
         is_idle = (await ask.learn("settle", "/api/assets/seed/status")).json["phase"] == "idle" and jobs == 0
         if is_idle and has_scanned:
             return
         if is_idle:
             has_scanned = (await ask.ask("settle", "POST", "/api/assets/seed", json={})).json["status"] == "started"
         await asyncio.sleep(0.1)
-    ask.notes.find("the server does not come to rest")
+    ask.notes.find(f"the server does not come to rest: {jobs} jobs are not over")
 
 
-async def _hold(ask: Asker) -> None:
+async def _hold(asks: Sequence[Asker]) -> None:
     """What is amiss when all that mends itself has had its time."""
-    api = ApiAudit(ask)
-    for part in (api.assets, api.jobs, api.workflows, lambda: asyncio.to_thread(audit, ask.server, ask.notes)):
+    notes, server = [ask.notes for ask in asks], asks[0].server
+    apis = [ApiAudit(ask) for ask in asks]
+    parts = [part for api in apis for part in (api.assets, api.jobs, api.workflows)]
+    for part in (*parts, lambda: asyncio.to_thread(audit, server, *notes)):
         for what in await _lasting(part):
-            if what not in ask.notes.found:
-                ask.notes.find(what)
+            if what not in notes[0].found:
+                notes[0].find(what)
 
 
 async def _lasting(part: Callable[[], Awaitable[list[str]]]) -> list[str]:
@@ -92,7 +106,7 @@ async def _restore(ask: Asker) -> None:
 
 
 async def _has_file(ask: Asker, flow: FlowNote) -> bool:
-    return (ask.server.workflows / flow.path).exists()
+    return (ask.workflows / flow.path).exists()
 
 
 async def _start_once_more(ask: Asker) -> None:
@@ -112,10 +126,11 @@ async def _start_once_more(ask: Asker) -> None:
     await ask.until(is_tidy, f"what killed servers have left stays: {[path.name for path in left]}")
 
 
-def _read_log(ask: Asker) -> None:
-    """Nothing of ours has failed without anybody being told."""
+def _read_log(ask: Asker, expected: Sequence[str]) -> None:
+    """Nothing of ours has failed without anybody being told, but for what the run itself has caused."""
     _, *traces = ask.server.log.split("Traceback (most recent call last):\n")
     ours = [trace for trace in map(_block, traces) if "comfy_assets" in trace or "comfy-assets" in trace]
+    ours = [trace for trace in ours if not any(error in trace for error in expected)]
     if ours:
         ask.notes.find(f"{len(ours)} tracebacks in the log, the first: {ours[0][:2000]}")
 

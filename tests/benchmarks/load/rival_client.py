@@ -9,6 +9,7 @@ import aiohttp
 from asking import Asker
 from asset_client import digest_of
 from client import Client, Deed
+from users import mark_of
 
 CONTENTS = 6
 OFTEN = (200, 201, 204, 404)
@@ -30,7 +31,7 @@ class RivalClient(Client):
         """A content that another may be sending just now."""
         content = self.chance.choice(self._contents)
         form = aiohttp.FormData({"tags": '["output"]'})
-        form.add_field("file", content, filename="rival.bin")
+        form.add_field("file", content, filename=f"{mark_of(self.ask.user)}rival.bin")
         answer = await self.ask.ask("upload", "POST", "/api/assets", data=form)
         if self.must(answer.status in (200, 201), "an upload is answered", answer):
             self._note(answer.json["id"], answer.json["hash"], content)

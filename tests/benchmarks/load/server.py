@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -14,11 +15,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
+from outage import Outage
+from users import EVERYBODY
 
 ROOT = Path(__file__).resolve().parents[3]
-CHILD = ROOT / "tests" / "host" / "standalone_child.py"
-FOLDERS = ("models/loras", "models/checkpoints", "input", "output", "temp", "user/default/workflows", "custom_nodes")
+COMMANDS = ROOT / "tests" / "host" / "standalone_child.py"
+STANDALONE = Path(__file__).with_name("standalone_child.py")
+PACKS = Path(__file__).with_name("packs")
+FOLDERS = ("models/loras", "models/checkpoints", "input", "output", "temp", "custom_nodes")
 START_S = 180.0
+UPLOAD_S = 10.0  # an upload that was given up is over by then
 NOT_PACKED = (".git", ".*_cache", "__pycache__", "tests", ".hypothesis", "build")
 
 
@@ -26,24 +32,42 @@ class Server:
     """A server on a base directory.
 
     ``kills`` counts how often it was, ``started`` is when it was last (s since 1970), and ``up`` is set while it is
-    known to answer.
+    known to answer. ``packs`` are the test packs that a start loads, and ``outage`` tells when the store cannot be
+    written.
     """
 
-    def __init__(self, base: Path, comfyui: Path | None = None, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        base: Path,
+        comfyui: Path | None = None,
+        python: str = sys.executable,
+        users: tuple[str, ...] = (EVERYBODY,),
+    ) -> None:
         """The standalone host, or the ComfyUI in a checkout. Makes the folders; begins nothing."""
         self.base = base
+        self.users = users
         self.kills = 0
         self.started = 0.0
         self.up = asyncio.Event()
+        self.outage = Outage()
+        self.uploading: dict[str, float] = {}  # names of files that are being uploaded, and when that began
+        self.cut: set[str] = set()  # those of which a kill may have left the file alone, which is everybody's then
+        self.packs: set[str] = {"load_waiting"}
+        self.quiet = asyncio.Lock()  # held where no job may be interrupted that nobody named
         self.is_comfyui = comfyui is not None
         for name in FOLDERS:
             (base / name).mkdir(parents=True, exist_ok=True)
+        for user in users:
+            self.workflows_of(user).mkdir(parents=True, exist_ok=True)
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         start = [python, str(comfyui / "main.py"), "--cpu", "--disable-api-nodes"] if comfyui is not None else []
         if comfyui is not None:
             shutil.copytree(ROOT, base / "custom_nodes" / "comfy-assets", ignore=shutil.ignore_patterns(*NOT_PACKED))
-        self._command = start or [sys.executable, str(CHILD), "serve"]
+        self._command = start or [sys.executable, str(STANDALONE), "serve"]
+        if users != (EVERYBODY,):
+            self._command.append("--multi-user")
+            (base / "user" / "users.json").write_text(json.dumps({user: user for user in users}))
 
     @property
     def url(self) -> str:
@@ -51,12 +75,30 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def workflows(self) -> Path:
-        """The folder of its user's workflow files."""
-        return self.base / "user" / "default" / "workflows"
+    def data(self) -> Path:
+        """Return the folder of the store."""
+        return self.base / "user" / "__comfy_assets"
+
+    @property
+    def faults(self) -> int:
+        """Return a number that is another one after each kill, and after each beginning and end of an outage."""
+        return self.kills + self.outage.changes
+
+    def workflows_of(self, user: str) -> Path:
+        """Return the folder of a user's workflow files."""
+        return self.base / "user" / (user or "default") / "workflows"
+
+    def _place_packs(self) -> None:
+        """Have the folder of packs hold the test packs that are wanted, and no others."""
+        for pack in PACKS.iterdir():
+            placed = self.base / "custom_nodes" / pack.name
+            shutil.rmtree(placed, ignore_errors=True)
+            if pack.name in self.packs:
+                shutil.copytree(pack, placed, ignore=shutil.ignore_patterns("__pycache__"))
 
     def start(self) -> None:
         """Begin; ``wait_until_up`` tells when it answers."""
+        self._place_packs()
         self.started = time.time()
         options = ["--base-directory", str(self.base), "--port", str(self.port)]
         with (self.base / "server.log").open("ab") as log:
@@ -66,6 +108,7 @@ class Server:
         """End it without any notice."""
         self.up.clear()
         self.kills += 1
+        self.cut |= {name for name, began in self.uploading.items() if began > time.monotonic() - UPLOAD_S}
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -87,7 +130,7 @@ class Server:
         """Run ``comfy-assets`` on its folders, while it runs; answers the status and what was printed."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(CHILD),
+            str(COMMANDS),
             *words,
             "--base-directory",
             str(self.base),
