@@ -28,7 +28,10 @@ async def changed(request: web.Request, pass_on: Handler, services: Services) ->
     """
     if not any(_paths(request)):
         return await pass_on(request)
-    await request.read()  # so that nobody waits for a slow client; the host finds it read
+    try:
+        await request.read()  # so that nobody waits for a slow client; the host finds it read
+    except ConnectionError:  # nobody is there to be answered
+        return web.Response(status=400, text="The body did not arrive.")
     async with AsyncExitStack() as stack:
         is_ours = await _has_turn(stack, services)
         answer = await pass_on(request)
