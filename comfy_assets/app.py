@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
-from contextlib import AbstractContextManager, AsyncExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from typing import Any, Generic, TypeVar
 
+from . import advisories, store_guard
 from .assets.editing import Editing
 from .assets.follow import Follower
 from .assets.gate import WorkGate
+from .assets.host_uploads import HostUploads
 from .assets.indexer import Indexer
 from .assets.intake import OutputIntake
 from .assets.portability import Portability
@@ -30,9 +32,14 @@ from .errors import StoreError, StoreUnavailableError
 from .feedback import FeedbackFile
 from .host.base import Host
 from .jobs import recovery
+from .jobs.control import QueueControl
 from .jobs.journal import Journal
+from .jobs.prompt_ids import PromptIds
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService
+from .jobs.stock_history import UserHistory
+from .jobs.user_queue import UserQueue
+from .models import JobRecord
 from .stored_tasks import StoredTasks
 from .task_list import TaskList
 from .tasks.runner import TaskRunner
@@ -80,12 +87,14 @@ class Services:
     indexer = WhenOpen[Indexer]()
     follower = WhenOpen[Follower]()
     uploads = WhenOpen[Uploads]()
+    host_uploads = WhenOpen[HostUploads]()
     references = WhenOpen[References]()
     trash = WhenOpen[TrashBin]()
     editing = WhenOpen[Editing]()
     portability = WhenOpen[Portability]()
     previews = WhenOpen[Previews]()
     jobs = WhenOpen[JobService]()
+    user_history = WhenOpen[UserHistory]()
     outputs = WhenOpen[OutputIntake]()
     workflow_files = WhenOpen[WorkflowFiles]()
     workflow_watch = WhenOpen[FileWatch]()
@@ -96,6 +105,7 @@ class Services:
     def __init__(self, host: Host, config: Config) -> None:
         self.host = host
         self.config = config
+        store_guard.protect(host.data_directory())
         self.feedback = FeedbackFile(host.data_directory())
         self._opened = asyncio.Event()
         self._problem: str | None = None
@@ -104,6 +114,9 @@ class Services:
         self._journal: Journal | None = None
         self._journal_problem: str | None = None
         self._recorder = JobRecorder(None)
+        self.control = QueueControl(host.execution, self._recorder)
+        self.user_queue = UserQueue(host, self._recorder, self.control)
+        self.prompt_ids = PromptIds(self._recorder)
 
     def watch_queue(self) -> None:
         """Take note of every prompt from now on, also while the store is not open yet."""
@@ -112,12 +125,20 @@ class Services:
         except OSError as error:  # most likely there will be no store either: that is told when it is opened
             self._journal_problem = str(error)
         self._recorder = JobRecorder(self._journal)
+        self.control = QueueControl(self.host.execution, self._recorder)
+        self.user_queue = UserQueue(self.host, self._recorder, self.control)
+        self.prompt_ids = PromptIds(self._recorder)
         self.host.execution.watch(self._recorder)
 
     @property
     def problem(self) -> str | None:
-        """Why the store could not be opened, or None."""
-        return self._problem
+        """Why the store could not be opened or cannot be used any more, or None."""
+        db: Database | None = self._there.get("db")
+        return self._problem or (db.problem if db is not None else None)
+
+    def claimed(self, prompt_id: str, owner: str) -> AbstractAsyncContextManager[None]:
+        """Keep an id for a prompt that is submitted within the block. Raises PromptIdTakenError."""
+        return self.prompt_ids.claimed(prompt_id, owner, self._there.get("db"))
 
     async def ready(self) -> None:
         """Wait until the store is open. Raises StoreUnavailableError when it could not be opened."""
@@ -149,6 +170,9 @@ class Services:
             await self.stop()
         finally:
             self._opened.set()
+        if recover:
+            for warning in await asyncio.to_thread(advisories.warnings):
+                log.warning(warning)
 
     def _compose(self, db: Database) -> None:
         """Make the services, and note how they are ended, in the opposite order."""
@@ -161,19 +185,27 @@ class Services:
         self.indexer = Indexer(db, host, self.tasks, gate, hash_files=config.hash_files)
         self.follower = Follower(host, self.tasks, gate, self.indexer)
         self.uploads = Uploads(db, host)
+        self.host_uploads = HostUploads(db, host)
         self.references = References(db, host)
         self.trash = TrashBin(db, host)
         self.editing = Editing(db, host, self.trash)
         self.portability = Portability(db, host)
         cache = ThumbnailCache(host.data_directory() / _THUMBNAILS, config.thumbnail_cache_size)
         self.previews = Previews(db, host, cache)
-        self.outputs = OutputIntake(db, host, read_files=config.hash_files, jobs_recorded=self._recorder.flush)
-        host.on_finished(self.outputs.take)
-        self.jobs = JobService(db, host, self._recorder)
+        self.outputs = OutputIntake(
+            db,
+            host,
+            read_files=config.hash_files,
+            shared=config.shared_outputs,
+            jobs_recorded=self._recorder.write,
+            settled=self._recorder.settled,
+        )
+        self.jobs = JobService(db, host, self._recorder, self.control, take_over=self._take_over)
+        self.user_history = UserHistory(db, self._recorder)
         self.workflow_files = WorkflowFiles(db, host, config.max_workflow_size)
         self.workflow_watch = FileWatch(host, self.workflow_files)
         self.workflows = WorkflowService(db, self.workflow_files)
-        self.job_links = JobLinks(db, jobs_recorded=self._recorder.flush)
+        self.job_links = JobLinks(db, jobs_recorded=self._recorder.write)
         self.shares = Shares(db, host, self.indexer, self.workflow_files)
 
         self._ends.push_async_callback(db.close)
@@ -202,12 +234,22 @@ class Services:
             log.warning("Jobs are not safe from a crash, their journal cannot be opened: %s", self._journal_problem)
         waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue)
         await recovery.fill_history(self.db, self.host.execution)
-        self._recorder.open(self.db)
-        self.jobs.start()
+        self._recorder.open(self.db, self.outputs)
         await self._recorder.flush()
         for prompt in await recovery.unlinked(self.db):
             self.outputs.take(prompt)
-        await recovery.put_back(waiting, self.host.execution)
+        self.outputs.start()
+        await self._put_back(waiting)
+        self.jobs.start()  # which ends jobs that are not in the queue, as some are until now
+
+    async def _put_back(self, waiting: Sequence[JobRecord]) -> None:
+        self._recorder.restored(waiting)
+        await recovery.put_back(waiting, self.host.execution, self._recorder.finished)
+
+    async def _take_over(self, seats: set[int]) -> None:
+        """Go on where other servers have ended."""
+        waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue, seats=seats)
+        await self._put_back(waiting)
 
     async def start_indexing(self) -> None:
         """Begin to index for search; and the first scan, then to follow the disk, if the configuration wants it.
@@ -227,5 +269,8 @@ class Services:
     async def stop(self) -> None:
         """End background work, write what is in memory, and close the store."""
         await self._ends.aclose()
+        await self.control.close()
         await self._recorder.close()
         self._there.clear()
+        if self._problem is None:  # a server whose store could not be opened goes on
+            store_guard.release(self.host.data_directory())

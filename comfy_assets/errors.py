@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 
@@ -102,6 +103,13 @@ class UnsupportedContentError(ApiError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
+class OtherUsersFileError(ApiError):
+    """An upload would replace the file of another user's asset."""
+
+    status = 409
+    code = "OTHER_USERS_FILE"
+
+
 class AssetInUseError(ApiError):
     """Something else needs the asset; ``details.used_by`` lists what."""
 
@@ -114,6 +122,20 @@ class StorageError(ApiError):
 
     status = 500
     code = "STORAGE_FAILED"
+
+
+class HostNotAllowedError(ApiError):
+    """The server is asked by a name that it does not have; ``details.setting`` is where names are added."""
+
+    status = 403
+    code = "HOST_NOT_ALLOWED"
+
+
+class OriginNotAllowedError(ApiError):
+    """A page of another origin has caused the request; ``details.origin`` is what the browser says of it."""
+
+    status = 403
+    code = "ORIGIN_NOT_ALLOWED"
 
 
 class UnauthorizedError(ApiError):
@@ -163,6 +185,13 @@ class ImageTooLargeError(ApiError):
     code = "IMAGE_TOO_LARGE"
 
 
+class BusyError(ApiError):
+    """The server has no memory free for a picture; the same request may succeed a moment later."""
+
+    status = 503
+    code = "BUSY"
+
+
 class ImageUnreadableError(ApiError):
     """A picture or video that is truncated or damaged."""
 
@@ -181,6 +210,19 @@ class JobForbiddenError(ApiError):
 
     status = 403
     code = "JOB_FORBIDDEN"
+
+
+class JobElsewhereError(ApiError):
+    """The job is in the queue of another server that shares this library; ``details.id`` tells which job."""
+
+    status = 409
+    code = "JOB_ELSEWHERE"
+
+
+class PromptIdTakenError(ApiError):
+    """A ``prompt_id`` that another job has, or that no job can have; ``details.field`` names the member."""
+
+    code = "PROMPT_ID_IN_USE"
 
 
 class TaskNotFoundError(ApiError):
@@ -294,6 +336,13 @@ class StoreUnavailableError(ApiError):
 
     status = 500
     code = "STORE_UNAVAILABLE"
+
+
+class StoreBusyError(StoreUnavailableError, sqlite3.OperationalError):
+    """The store cannot be read or written at the moment: it is locked, or its disk is full or fails."""
+
+    status = 503
+    is_passing = False  # whether another process only has to let go of it
 
 
 class StoreError(Exception):

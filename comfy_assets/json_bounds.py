@@ -60,7 +60,7 @@ def shape_of(text: bytes, limits: JsonLimits | None = None) -> Shape:
     A text that is malformed has some shape, too: it is for the decoder to refuse.
     """
     values, containers, depth, deepest = 1, 0, 0, 0
-    for window in _outside_strings(text, limits):
+    for window in _outside_strings(_as_utf8(text), limits):
         opened = window.count(b"[") + window.count(b"{")
         containers += opened
         values += window.count(b",") + opened
@@ -71,6 +71,14 @@ def shape_of(text: bytes, limits: JsonLimits | None = None) -> Shape:
     return Shape(values, deepest, containers)
 
 
+def _as_utf8(text: bytes) -> bytes:
+    """Return the text in UTF-8: Python's own decoder, which hosts use, takes UTF-16 and UTF-32 as well."""
+    encoding = json.detect_encoding(text)
+    if encoding.startswith("utf-8"):
+        return text
+    return text.decode(encoding, "replace").encode("utf-8", "replace")
+
+
 def check(text: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Shape:
     """Return the shape. Raise BodyTooLargeError for too many values, InvalidBodyError for a text that is too deep."""
     return shape_of(text, limits)
@@ -78,7 +86,8 @@ def check(text: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Shape:
 
 def _check(shape: Shape, limits: JsonLimits) -> None:
     if shape.depth > limits.depth:
-        raise InvalidBodyError(f"The body is nested more than {limits.depth} deep.")
+        message = f"The body must not be nested more than {limits.depth} levels deep."
+        raise InvalidBodyError(message, details={"max_depth": limits.depth})
     if shape.values > limits.values:
         raise _too_many("values", limits.values)
     if shape.containers > limits.containers:

@@ -24,7 +24,8 @@ def decode(text: bytes, values: int, decoder: json.JSONDecoder) -> Any:
 def prepared(decoder: json.JSONDecoder, values: int) -> json.JSONDecoder:
     """Return the decoder, which works in steps from now on if there are many values."""
     if are_many(values):
-        vars(decoder)["scan_once"] = vars(scanner)["py_make_scanner"](decoder)
+        stepping: Any = decoder
+        stepping.scan_once = vars(scanner)["py_make_scanner"](decoder)
     return decoder
 
 

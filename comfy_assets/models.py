@@ -195,7 +195,8 @@ class JobRecord(msgspec.Struct, frozen=True):
     """All there is of a job.
 
     ``graph``, ``workflow`` (the page's own form of it), ``extra_data`` (without that) and ``result`` (an object of
-    outputs, meta and status) are JSON objects, ``targets`` (the nodes to execute) a JSON array.
+    outputs, meta and status) are JSON objects, ``targets`` (the nodes to execute) a JSON array. ``problem`` says what
+    could not be recorded, and why; ``run`` tells this execution from others of the same id.
     """
 
     job: Job
@@ -204,6 +205,8 @@ class JobRecord(msgspec.Struct, frozen=True):
     extra_data: bytes
     targets: bytes
     result: bytes
+    problem: str | None = None
+    run: int = 0
 
 
 class JobOutput(msgspec.Struct, frozen=True):

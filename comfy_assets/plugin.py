@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
 from ..routes import middleware
 from .app import Services
 from .assets.portability import apply_values
 from .config import Config
+from .host.access import AccessRules, is_beyond_this_machine, parse_allowed_host
 from .host.base import Host, Plugin
+from .host.guard import names_of_this_machine
+from .jobs.sessions import with_session
 from .log_limits import limit_repeats
+
+log = logging.getLogger("comfy_assets")
 
 
 def attach(host: Host, config: Config | None = None) -> Services:
@@ -16,13 +23,37 @@ def attach(host: Host, config: Config | None = None) -> Services:
     services = Services(host, config or Config.from_environment())
 
     async def on_serving() -> None:
+        _warn_of_network(host)
         await services.start()
         await services.start_indexing()
 
     services.watch_queue()
     host.on_prompt(apply_values)
-    host.attach(Plugin(middleware(services), on_serving, services.stop))
+    if host.is_multi_user():
+        host.on_prompt(with_session)
+    host.attach(Plugin(middleware(services), on_serving, services.stop, _access(host, services.config)))
     return services
+
+
+def _access(host: Host, config: Config) -> AccessRules:
+    network = host.network()
+    return AccessRules(
+        is_checked=config.check_origin,
+        allowed_hosts=[parse_allowed_host(each) for each in config.allowed_hosts],
+        own_names=names_of_this_machine(network.listening),
+        origins=network.origins,
+        frame_ancestors=config.frame_ancestors,
+    )
+
+
+def _warn_of_network(host: Host) -> None:
+    listening = host.network().listening
+    if is_beyond_this_machine(listening):
+        log.warning(
+            "The server listens on %s and has no login: everybody who can reach this machine can read the library, "
+            "run prompts and delete files. Listen on 127.0.0.1, or put a proxy with a login in front.",
+            ", ".join(listening),
+        )
 
 
 def attach_to_comfyui() -> Services | None:

@@ -15,15 +15,20 @@ from . import (
     jobs,
     media,
     packs,
+    picture_files,
     prompts,
     queue,
+    shared_queue,
     shares,
     stock,
+    store_files,
     system,
     tags,
     tasks,
     uploads,
+    user_uploads,
     users,
+    view_by_hash,
     workflow_files,
     workflows,
 )
@@ -47,12 +52,19 @@ ROUTES: list[_dispatch.Route] = [
 ]
 ROUTES += docs.routes_for(ROUTES)
 PASSAGES: list[_dispatch.Passage] = [
+    *view_by_hash.PASSAGES,
     *prompts.PASSAGES,
+    # Files of the store are refused before anything opens them.
+    *store_files.PASSAGES,
+    *picture_files.PASSAGES,
     *history.PASSAGES,
+    *shared_queue.PASSAGES,
     *workflow_files.PASSAGES,
     *stock.PASSAGES,
+    *user_uploads.PASSAGES,
     *system.PASSAGES,
 ]
+PASSAGES = _dispatch.with_plain_paths(PASSAGES)
 
 
 def middleware(services: Services) -> Middleware:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from urllib.parse import quote
 
@@ -42,8 +43,11 @@ class AssetBody(msgspec.Struct):
     last_access_time: datetime | UnsetType = UNSET
 
 
-def asset_body(asset: Asset, documents: dict[str, bytes] | None = None) -> AssetBody:
-    """The asset; with ``documents`` its metadata also holds the large texts found in the file."""
+def asset_body(asset: Asset, documents: Mapping[str, bytes | None] | None = None) -> AssetBody:
+    """The asset; with ``documents`` its metadata also holds the large texts found in the file.
+
+    Those that are None are named in ``left_out`` instead.
+    """
     body = AssetBody(
         id=asset.id,
         name=asset.name,
@@ -69,11 +73,14 @@ def asset_body(asset: Asset, documents: dict[str, bytes] | None = None) -> Asset
     return body
 
 
-def _metadata(facts: str, documents: dict[str, bytes] | None) -> Raw:
+def _metadata(facts: str, documents: Mapping[str, bytes | None] | None) -> Raw:
     if not documents:
         return Raw(facts.encode())
     members: dict[str, Raw] = msgspec.json.decode(facts, type=dict[str, Raw])
-    members.update({key: Raw(text) for key, text in documents.items()})
+    members.update({key: Raw(text) for key, text in documents.items() if text is not None})
+    left_out = [key for key, text in documents.items() if text is None]
+    if left_out:
+        members["left_out"] = Raw(msgspec.json.encode(left_out))
     return Raw(msgspec.json.encode(members))
 
 

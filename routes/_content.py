@@ -11,7 +11,9 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
-from ..comfy_assets.assets.mime import is_safe_inline
+from ..comfy_assets.assets.mime import DEFAULT_MIME, guess_mime, is_safe_inline, may_run
+
+STYLE_SHEET = "user.css"
 
 _ONE_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-0*[1-9]\d{0,17})", re.ASCII)
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
@@ -48,12 +50,28 @@ def content_response(path: Path, name: str, mime: str, *, is_inline: bool) -> Co
     """A file as it is sent to browsers: shown by them only where nothing in it can run."""
     inline = is_inline and is_safe_inline(mime)
     headers = {
-        "Content-Type": mime if inline else "application/octet-stream",
+        "Content-Type": mime if inline else DEFAULT_MIME,
         "Content-Disposition": disposition("inline" if inline else "attachment", name),
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-cache",
     }
     return ContentResponse(path, headers)
+
+
+def make_inert(response: web.StreamResponse, name: str) -> None:
+    """Change the headers of a host's response with a file, so that browsers run nothing that is in it.
+
+    Style sheets stay what they are: the page has one of the user's.
+    """
+    if response.prepared or response.status not in (200, 206):
+        return
+    headers = response.headers
+    headers["X-Content-Type-Options"] = "nosniff"
+    if hdrs.CONTENT_TYPE not in headers and isinstance(response, web.FileResponse):
+        headers[hdrs.CONTENT_TYPE] = guess_mime(name)  # aiohttp would ask the system, which may say anything
+    if may_run(headers.get(hdrs.CONTENT_TYPE, "")) and name != STYLE_SHEET:
+        headers[hdrs.CONTENT_TYPE] = DEFAULT_MIME
+        headers[hdrs.CONTENT_DISPOSITION] = disposition("attachment", name or "file")
 
 
 def is_one_range(text: str) -> bool:

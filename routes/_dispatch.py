@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
-from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ..comfy_assets.app import Services
+from . import _media, _user_paths
 from ._body import HOSTS_SMALL, SMALL, BodyLimit, declared, drain
 from ._endpoint import RequestHandler
+from ._media import Media
+from ._paths import matched_path, segment_value
 
 # What a request that is the host's goes through on its way: it answers what the host's handler (the second argument)
 # does, or answers in its place.
@@ -25,7 +27,8 @@ PassageHandler = Callable[[web.Request, Handler, Services], Awaitable[web.Stream
 class Route:
     """An operation: ``path`` may hold ``{name}`` for one segment; GET also answers HEAD.
 
-    A request for which ``when`` is false is left to the host. ``body`` is the largest body it takes.
+    A request for which ``when`` is false is left to the host. ``body`` is the largest body that it takes, ``media`` the
+    type of its bodies.
     """
 
     method: str
@@ -34,6 +37,7 @@ class Route:
     handler: RequestHandler
     when: Callable[[web.Request, Services], bool] | None = None
     body: BodyLimit = SMALL
+    media: Media = "json"
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -45,18 +49,20 @@ class Route:
 class Passage:
     """A path, of the same form, that stays the host's, and what its requests go through on their way there.
 
-    Through several they go in the order of the list. ``body`` is the largest body that goes through.
+    Through several they go in the order of the list. Those with GET take HEAD as well. ``body`` is the largest body
+    that the host gets; where it reads JSON, ``media`` says so. What one passage declares counts for its whole path.
     """
 
     method: str
     path: str
     handler: PassageHandler
     body: BodyLimit = HOSTS_SMALL
+    media: Media = "any"
 
     @property
     def methods(self) -> tuple[str, ...]:
         """The request methods that go through."""
-        return (self.method,)
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
 
 Entry = TypeVar("Entry", Route, Passage)
@@ -75,17 +81,17 @@ class Router(Generic[Entry]):
                 else:
                     self._patterns.setdefault(method, []).append((_pattern(route.path), route))
 
-    def find(self, method: str, raw_path: str) -> tuple[Entry, Mapping[str, str]] | None:
-        """The route and its path parameters, or None when the request is not ours."""
-        return next(self.all(method, raw_path), None)
+    def find(self, method: str, path: str) -> tuple[Entry, Mapping[str, str]] | None:
+        """The route and its path parameters, or None when the request is not ours. ``path`` is as aiohttp matches."""
+        return next(self.all(method, path), None)
 
-    def all(self, method: str, raw_path: str) -> Iterator[tuple[Entry, Mapping[str, str]]]:
+    def all(self, method: str, path: str) -> Iterator[tuple[Entry, Mapping[str, str]]]:
         """Everything that a request matches, and the path parameters."""
-        for entry in self._fixed.get((method, raw_path), ()):
+        for entry in self._fixed.get((method, path), ()):
             yield entry, {}
         for pattern, candidate in self._patterns.get(method, ()):
-            if match := pattern.fullmatch(raw_path):
-                yield candidate, {name: unquote(value) for name, value in match.groupdict().items()}
+            if match := pattern.fullmatch(path):
+                yield candidate, {name: segment_value(value) for name, value in match.groupdict().items()}
 
 
 def middleware(routes: list[Route], passages: list[Passage], services: Services) -> Middleware:
@@ -100,18 +106,35 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
             await drain(request)
 
     async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-        method, path = request.method, request.rel_url.raw_path
+        method, path = request.method, _user_paths.with_one_segment(matched_path(request.rel_url))
         found = router.find(method, path)
         if found is not None:
             route, parameters = found
             if route.when is None or route.when(request, services):
+                refused = _media.refusal(request, route.media)  # responses of old versions of aiohttp are falsy
+                if refused is not None:
+                    return refused
                 with declared(route.body, services.config), _reading(route, request, services):
                     return await route.handler(request, parameters, services)
-        for passage, _ in reversed(list(through.all(method, path))):
-            handler = _through(passage, handler, services)
-        return await handler(request)
+        path, handler = await _user_paths.repaired(request, path, handler, services)
+        return await _pass_on([passage for passage, _ in through.all(method, path)], request, handler, services)
 
     return comfy_assets
+
+
+async def _pass_on(
+    passages: list[Passage], request: web.Request, handler: Handler, services: Services
+) -> web.StreamResponse:
+    """Pass a request on to the host, through all passages of its path."""
+    media: Media = next((each.media for each in passages if each.media != "any"), "any")
+    refused = _media.refusal_for_host(request, media)
+    if refused is not None:
+        return refused
+    for passage in reversed(passages):
+        handler = _through(passage, handler, services)
+    limit = next((each.body for each in passages if each.body is not HOSTS_SMALL), HOSTS_SMALL)
+    with declared(limit, services.config):
+        return await handler(request)
 
 
 def _reading(route: Route, request: web.Request, services: Services) -> AbstractContextManager[None]:
@@ -131,10 +154,16 @@ def is_unanswered(request: web.Request, _: Services) -> bool:
 
 def _through(passage: Passage, handler: Handler, services: Services) -> Handler:
     async def pass_through(request: web.Request) -> web.StreamResponse:
-        with declared(passage.body, services.config):
-            return await passage.handler(request, handler, services)
+        return await passage.handler(request, handler, services)
 
     return pass_through
+
+
+def with_plain_paths(passages: list[Passage]) -> list[Passage]:
+    """The passages, and each below ``/api`` for its path without that: hosts have every operation under both."""
+    known = [(passage.method, passage.path, passage.handler) for passage in passages]
+    twins = [replace(each, path=each.path.removeprefix("/api")) for each in passages if each.path.startswith("/api/")]
+    return [*passages, *(twin for twin in twins if (twin.method, twin.path, twin.handler) not in known)]
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -45,15 +45,17 @@ def endpoint(
     *,
     is_probe: bool = False,
     is_for_anybody: bool = False,
+    needs_store: bool = True,
     failure: Failure | None = None,
 ) -> Callable[[Function], RequestHandler]:
     """Make a handler of a function that takes a Call and answers a response, or a value to be sent as JSON.
 
     The handler never raises: whatever goes wrong is answered with ``failure``, or as JSON. A probe is
     called as the user "", and does not wait for the store to be open. What is for anybody is called as the user
-    "" where the host knows no user of the request: browsers send no header along for pictures in a page.
+    "" where the host knows no user of the request: browsers send no header along for pictures in a page. What needs no
+    store does not wait for it either.
     """
-    guard = guarded(query, is_probe=is_probe, is_for_anybody=is_for_anybody, failure=failure)
+    guard = guarded(query, is_probe=is_probe, is_for_anybody=is_for_anybody, needs_store=needs_store, failure=failure)
 
     def decorate(function: Function) -> RequestHandler:
         @functools.wraps(function)
@@ -71,6 +73,7 @@ def guarded(
     *,
     is_probe: bool = False,
     is_for_anybody: bool = False,
+    needs_store: bool = True,
     failure: Failure | None = None,
 ) -> Callable[[Function], GuardedFunction]:
     """Like ``endpoint``, for a part of an answer: what the function answers is handed on, errors are responses."""
@@ -83,7 +86,7 @@ def guarded(
                 check_headers(request)
                 user = "" if is_probe else _user_of(request, services, "" if is_for_anybody else None)
                 parsed = parse_query(query, request.query)
-                if not is_probe:
+                if needs_store and not is_probe:
                     await services.ready()
                 return await function(Call(services, parsed, path, user, request))
             except ApiError as error:

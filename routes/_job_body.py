@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ..comfy_assets.host.execution import NodeProgress
-from ..comfy_assets.jobs.json_text import encode, strict
+from ..comfy_assets.jobs.json_text import encode, read, strict
 from ..comfy_assets.jobs.recovery import extra_data
 from ..comfy_assets.models import COMPLETED, FAILED, FINAL, JOB_STATUSES, Job, JobOutput, JobRecord
 from ._asset_body import AssetBody, asset_body, utc_time
@@ -44,6 +44,7 @@ class JobDetailBody(JobBody, kw_only=True):
     update_time: int
     workflow: dict[str, Any]
     workflow_version_id: str | UnsetType = UNSET
+    recording_problem: str | UnsetType = UNSET
     outputs: Raw | UnsetType = UNSET
     execution_status: Raw | UnsetType = UNSET
     execution_meta: Raw | UnsetType = UNSET
@@ -138,6 +139,7 @@ def job_detail(record: JobRecord) -> JobDetailBody:
         update_time=job.updated_at,
         workflow={"prompt": Raw(strict(record.graph)), "extra_data": _extra_data(record)},
         workflow_version_id=job.workflow_version_id if job.workflow_version_id is not None else UNSET,
+        recording_problem=record.problem if record.problem is not None else UNSET,
     )
     if job.status in FINAL:
         parts = _parts(record)
@@ -147,8 +149,8 @@ def job_detail(record: JobRecord) -> JobDetailBody:
     return body
 
 
-def _extra_data(record: JobRecord) -> Raw:
-    return Raw(encode(extra_data(record)).encode())
+def _extra_data(record: JobRecord, *, with_workflow: bool = True) -> Raw:
+    return Raw(encode(extra_data(record, with_workflow=with_workflow)).encode())
 
 
 def _parts(record: JobRecord) -> dict[str, Raw]:
@@ -156,7 +158,7 @@ def _parts(record: JobRecord) -> dict[str, Raw]:
 
     There always is a status: clients that wait for a job look for it.
     """
-    parts: dict[str, Raw] = msgspec.json.decode(record.result, type=dict[str, Raw])
+    parts = read(record.result, dict[str, Raw])
     known = {name: part for name, part in parts.items() if bytes(part) != b"null"}
     return {"status": _UNTOLD[record.job.status == COMPLETED], **known}
 
@@ -171,7 +173,7 @@ def job_status(job: Job) -> JobStatusBody:
         last_state_update=utc_time(job.finished_at or job.started_at or job.created_at),
     )
     if job.error is not None:
-        body.error_message = msgspec.json.decode(job.error)["exception_message"]
+        body.error_message = read(job.error, dict[str, Any])["exception_message"]
     return body
 
 
@@ -192,7 +194,7 @@ def history_entry(record: JobRecord) -> dict[str, Any]:
         "prompt": {
             "priority": job.number,
             "prompt_id": job.id,
-            "extra_data": extra_data(record, with_workflow=False),
+            "extra_data": _extra_data(record, with_workflow=False),
         },
         **_parts(record),
     }
@@ -215,3 +217,10 @@ def history_detail(record: JobRecord) -> dict[str, Any]:
         **_parts(record),
         **failure,
     }
+
+
+def stock_entry(record: JobRecord) -> dict[str, Any]:
+    """Return a job that is over in the form of the server's own ``/history``."""
+    job = record.job
+    prompt = [job.number, job.id, Raw(strict(record.graph)), _extra_data(record), Raw(record.targets)]
+    return {"prompt": prompt, "outputs": Raw(b"{}"), "meta": Raw(b"{}"), **_parts(record)}

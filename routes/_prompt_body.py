@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Any
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from ..comfy_assets import json_bounds
 from ..comfy_assets.errors import ApiError, InvalidBodyError
+from ..comfy_assets.host.prompt_checks import MAX_DEPTH
 from . import _body
 from ._params import Id, Text, split_error
 
@@ -30,7 +32,7 @@ def _too_large(size: int) -> PromptTooLargeError:
 
 PROMPT = _body.BodyLimit(
     lambda config: config.max_prompt_size,
-    json=json_bounds.LARGE,
+    json=replace(json_bounds.LARGE, depth=MAX_DEPTH),
     error=_too_large,
     is_hosts=True,
 )

@@ -12,8 +12,8 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.models import FINAL
 from ._dispatch import Passage, Route
-from ._endpoint import Call, endpoint, guarded
-from ._job_body import history_detail, history_entry
+from ._endpoint import Call, endpoint, guarded, json_response
+from ._job_body import history_detail, history_entry, stock_entry
 from ._params import Ids, NoQuery, Offset, parse_body
 
 _DEFAULT_ITEMS = 200
@@ -29,6 +29,13 @@ class History(msgspec.Struct, frozen=True):
 
 class HistoryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of manageHistory."""
+
+    clear: bool = False
+    delete: Ids = []
+
+
+class StockHistoryBody(msgspec.Struct, frozen=True):
+    """Body of the server's own operation, which knows more members than we do."""
 
     clear: bool = False
     delete: Ids = []
@@ -57,7 +64,7 @@ async def manage_history(call: Call[NoQuery]) -> dict[str, Any]:
     return await _remove(call, body)
 
 
-async def _remove(call: Call[NoQuery], body: HistoryBody) -> dict[str, Any]:
+async def _remove(call: Call[NoQuery], body: HistoryBody | StockHistoryBody) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     if body.delete:
         answer["deleted"] = await call.services.jobs.delete(body.delete, call.user)
@@ -69,10 +76,18 @@ async def _remove(call: Call[NoQuery], body: HistoryBody) -> dict[str, Any]:
 
 async def stock_history(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
     """The same through the server's own path: what it removes from its memory is removed here too."""
+    if services.host.is_multi_user():  # the server's own operation removes everybody's
+        return await _remove_own(request, {}, services)
     answer = await pass_on(request)
     if answer.status == 200:
         await _remove_as_well(request, {}, services)
     return answer
+
+
+@endpoint(is_for_anybody=True)
+async def _remove_own(call: Call[NoQuery]) -> web.Response:
+    await _remove(call, await parse_body(StockHistoryBody, call.request))
+    return web.Response()
 
 
 @guarded()
@@ -81,9 +96,37 @@ async def _remove_as_well(call: Call[NoQuery]) -> None:
     await _remove(call, body)
 
 
+async def entry_of_earlier_run(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Give jobs that are over, and that the server does not remember since its restart, in the server's own form."""
+    answer = await pass_on(request)
+    if not isinstance(answer, web.Response) or (answer.status, answer.body) != (200, b"{}"):
+        return answer
+    job_id = request.path.rsplit("/", 1)[-1]
+    if job_id in _in_queue(services):
+        return answer
+    found = await _stored_entry(request, {"prompt_id": job_id}, services)
+    return found if isinstance(found, web.Response) and found.status == 200 else answer
+
+
+def _in_queue(services: Services) -> frozenset[str]:
+    queue = services.host.queue()
+    return frozenset((*queue.running, *queue.pending))
+
+
+@guarded()
+async def _stored_entry(call: Call[NoQuery]) -> web.Response | None:
+    record = await call.services.jobs.stored(call.path["prompt_id"], call.user)
+    if record is None or record.job.status not in FINAL:
+        return None
+    return await asyncio.to_thread(lambda: json_response({record.job.id: stock_entry(record)}))
+
+
 ROUTES = [
     Route("GET", "/api/history_v2", "getHistory", get_history),
     Route("GET", "/api/history_v2/{prompt_id}", "getHistoryForPrompt", get_entry),
     Route("POST", "/api/history", "manageHistory", manage_history),
 ]
-PASSAGES = [Passage("POST", "/history", stock_history)]
+PASSAGES = [
+    Passage("POST", "/history", stock_history, media="json"),
+    Passage("GET", "/api/history/{prompt_id}", entry_of_earlier_run),
+]

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ..comfy_assets import cursor, words
-from ..comfy_assets.errors import InvalidBodyError, InvalidIdError, InvalidQueryError
-from ..comfy_assets.jobs.service import is_job_id
+from ..comfy_assets.assets.identity import canonical_id
+from ..comfy_assets.errors import InvalidBodyError, InvalidIdError, InvalidQueryError, JobNotFoundError
 from ..comfy_assets.models import JOB_STATUSES, MEDIA, Job, JobFilter, JobPage, JobSort, Page
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
@@ -101,23 +101,47 @@ async def get_progress(call: Call[NoQuery]) -> JobProgressBody:
     return job_progress(job_id, await call.services.jobs.progress(job_id, call.user))
 
 
-@endpoint()
+@endpoint(needs_store=False)
 async def cancel_job(call: Call[NoQuery]) -> dict[str, bool]:
     """Cancel a job (cancelJob)."""
     job_id = call.path["job_id"]
-    if not is_job_id(job_id):
-        raise InvalidIdError("A job's id is a UUID.", details={"field": "job_id"})
-    return {"cancelled": await call.services.jobs.cancel(job_id, call.user)}
+    try:
+        return {"cancelled": bool(await _cancel(call, [job_id]))}
+    except JobNotFoundError:
+        if not is_uuid(job_id):  # as the contract has it; older servers let clients choose ids of any kind
+            raise InvalidIdError("There is no such job, and its id is no UUID.", details={"field": "job_id"}) from None
+        raise
 
 
-@endpoint()
+@endpoint(needs_store=False)
 async def cancel_jobs(call: Call[NoQuery]) -> dict[str, Sequence[str]]:
     """Cancel several jobs, or none when one is unknown (cancelJobs)."""
     body = await parse_body(CancelBody, call.request)
-    wrong = [job_id for job_id in body.job_ids if not is_job_id(job_id)]
-    if wrong:
-        raise InvalidBodyError("job_ids must be UUIDs.", details={"field": "job_ids", "ids": wrong})
-    return {"cancelled": await call.services.jobs.cancel_many(body.job_ids, call.user)}
+    try:
+        return {"cancelled": await _cancel(call, body.job_ids)}
+    except JobNotFoundError as error:
+        details = error.details or {}
+        unknown = details.get("ids") or [details.get("id", "")]
+        wrong = [job_id for job_id in unknown if not is_uuid(job_id)]
+        if wrong:
+            message = "There are no such jobs, and their ids are no UUIDs."
+            raise InvalidBodyError(message, details={"field": "job_ids", "ids": wrong}) from None
+        raise
+
+
+async def _cancel(call: Call[NoQuery], job_ids: Sequence[str]) -> Sequence[str]:
+    """Cancel jobs. Those in the queue are stopped whatever the store does."""
+    held = [call.services.control.find(job_id, call.user) for job_id in job_ids]
+    jobs = [job for job in held if job is not None]
+    if len(jobs) == len(job_ids):
+        return await call.services.control.cancel({job.prompt_id: job for job in jobs}.values())
+    await call.services.ready()
+    return await call.services.jobs.cancel_many(job_ids, call.user)
+
+
+def is_uuid(text: str) -> bool:
+    """Whether the text is a UUID in any spelling."""
+    return canonical_id(text) is not None
 
 
 def _filter(query: ListJobs, user: str) -> JobFilter:

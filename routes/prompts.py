@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.portability import Fault, Problem, Resolution, applied
 from ..comfy_assets.assets.prompt_references import MARKS, OutputsAbove, Use, uses_in
-from ..comfy_assets.errors import InvalidBodyError
+from ..comfy_assets.errors import InvalidBodyError, PromptIdTakenError
 from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.jobs.recorder import Submission, submitting
 from . import _body
@@ -44,7 +44,20 @@ async def submit(request: web.Request, pass_on: Handler, services: Services) -> 
     await services.started()  # what was in the queue when the server stopped comes before what is submitted now
     submission = Submission(_owner(request, services), body.workflow_id, body.workflow_version_id)
     with submitting(submission):
-        return await _with_assets(request, body, pass_on, services)
+        if body.prompt_id is None:
+            return await _with_assets(request, body, pass_on, services)
+        return await _under_its_id(request, body, pass_on, services, submission.owner)
+
+
+async def _under_its_id(
+    request: web.Request, body: PromptBody, pass_on: Handler, services: Services, owner: str
+) -> web.StreamResponse:
+    """Pass a prompt on under the id that the client has chosen, or refuse it: another job has the id."""
+    try:
+        async with services.claimed(str(body.prompt_id), owner):
+            return await _with_assets(request, body, pass_on, services)
+    except PromptIdTakenError as error:
+        return _failure(error.status, error.code, error.message, error.details)
 
 
 @guarded(is_probe=True, failure=_failure)
@@ -129,5 +142,4 @@ def _node_error(problem: Problem) -> dict[str, Any]:
     }
 
 
-# The second is the path that pages of older servers, and many programs, use.
-PASSAGES = [Passage("POST", "/api/prompt", submit, PROMPT), Passage("POST", "/prompt", submit, PROMPT)]
+PASSAGES = [Passage("POST", "/api/prompt", submit, PROMPT, media="json")]

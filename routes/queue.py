@@ -8,8 +8,7 @@ import msgspec
 from aiohttp import web
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.host.execution import SubmittedPrompt
-from ..comfy_assets.jobs.json_text import encode
+from ..comfy_assets.jobs.shown_queue import ShownPrompt
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
 from ._params import Id, Ids, NoQuery, parse_body
@@ -35,50 +34,49 @@ class FreeBody(msgspec.Struct, frozen=True):
     free_memory: bool = False
 
 
-@endpoint()
+@endpoint(needs_store=False)
 async def get_queue(call: Call[NoQuery]) -> dict[str, Any]:
     """What is executed and what waits (getQueueInfo)."""
-    listing = call.services.jobs.queue()
-    first_waiting = len(listing.running) + 1
+    queue = await call.services.user_queue.show(call.user)
+    first_waiting = len(queue.running) + 1
     return {
-        "queue_running": [_item(number, prompt) for number, prompt in enumerate(listing.running, 1)],
-        "queue_pending": [_item(number, prompt) for number, prompt in enumerate(listing.pending, first_waiting)],
+        "queue_running": [_item(number, prompt) for number, prompt in enumerate(queue.running, 1)],
+        "queue_pending": [_item(number, prompt) for number, prompt in enumerate(queue.pending, first_waiting)],
     }
 
 
-def _item(number: int, prompt: SubmittedPrompt) -> list[Any]:
+def _item(number: int, prompt: ShownPrompt) -> list[Any]:
     """A place in the line, id, graph, nodes to execute, and when it came as far as the server says."""
-    created = prompt.extra_data.get("create_time")
-    times = {"create_time": created} if created is not None else {}
-    return [number, prompt.prompt_id, msgspec.Raw(encode(prompt.graph).encode()), prompt.outputs, times]
+    times = {"create_time": prompt.created_at} if prompt.created_at is not None else {}
+    return [number, prompt.prompt_id, prompt.graph, prompt.targets, times]
 
 
-@endpoint()
+@endpoint(needs_store=False)
 async def manage_queue(call: Call[NoQuery]) -> dict[str, Any]:
     """Cancel jobs, or all that wait (manageQueue)."""
     body = await parse_body(QueueBody, call.request)
     answer: dict[str, Any] = {}
     if body.delete:
-        answer["deleted"] = await call.services.jobs.cancel_known(body.delete, call.user)
+        answer["deleted"] = await call.services.control.cancel_known(body.delete, call.user)
     if body.clear:
-        await call.services.jobs.cancel_pending(call.user)
+        await call.services.control.cancel_pending(call.user)
         answer["cleared"] = True
     return answer
 
 
-@endpoint()
+@endpoint(needs_store=False)
 async def interrupt(call: Call[NoQuery]) -> web.Response:
     """Cancel the job being executed, or else the next one (interruptJob)."""
     body = await parse_body(InterruptBody, call.request)
-    await call.services.jobs.interrupt(call.user, body.prompt_id or None)
+    await call.services.control.interrupt(call.user, body.prompt_id or None)
     return web.Response()
 
 
-@endpoint()
+@endpoint(needs_store=False)
 async def free_memory(call: Call[NoQuery]) -> web.Response:
     """Free memory once the job being executed has ended (freeMemory)."""
     body = await parse_body(FreeBody, call.request)
-    call.services.jobs.free(unload_models=body.unload_models, free_memory=body.free_memory)
+    call.services.control.free(unload_models=body.unload_models, free_memory=body.free_memory)
     return web.Response()
 
 

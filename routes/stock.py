@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,6 +21,7 @@ from ..comfy_assets.host.base import HostFolders, UnknownUserError
 from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation
 from . import _body
 from ._body import STREAMED, USER_FILE
+from ._content import make_inert
 from ._dispatch import Passage, PassageHandler
 from ._endpoint import Call, guarded, json_response
 from ._host_form import read_form
@@ -216,6 +217,14 @@ def _bounded(check: Check) -> PassageHandler:
     return handler
 
 
+async def inert(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Send a user's file so that nothing in it runs: older hosts show SVG and HTML in the page's own origin."""
+    response = await pass_on(request)
+    name = unquote(request.match_info.get("file", "")) or split_annotation(request.query.get("filename", ""))[0]
+    make_inert(response, PurePath(name.replace("\\", "/")).name)
+    return response
+
+
 _of_user = partial(Repair, _check_user)
 _USERDATA = _of_user(fail=plain_text)
 
@@ -232,18 +241,15 @@ PASSAGES = [
     Passage("GET", "/api/v2/userdata", _USERDATA),
     Passage("POST", "/api/upload/image", Repair(_check_image), STREAMED),
     Passage("POST", "/api/upload/mask", Repair(_check_mask), STREAMED),
-    Passage("POST", "/upload/image", _bounded(_check_image), STREAMED),
-    Passage("POST", "/upload/mask", _bounded(_check_mask), STREAMED),
-    Passage("POST", "/settings", _bounded(_check_small)),
-    Passage("POST", "/settings/{id}", _bounded(_check_small)),
-    Passage("POST", "/queue", _bounded(_check_ids)),
-    Passage("POST", "/history", _bounded(_check_ids)),
-    Passage("POST", "/interrupt", _bounded(_check_small)),
-    Passage("POST", "/free", _bounded(_check_small)),
-    Passage("POST", "/users", _bounded(_check_small)),
-    Passage("POST", "/api/users", Repair(_check_new_user)),
+    # Those of our own operations that hosts have without /api as well.
+    Passage("POST", "/queue", _bounded(_check_ids), media="json"),
+    Passage("POST", "/history", _bounded(_check_ids), media="json"),
+    Passage("POST", "/interrupt", _bounded(_check_small), media="json"),
+    Passage("POST", "/free", _bounded(_check_small), media="json"),
+    Passage("POST", "/api/users", Repair(_check_new_user), media="json"),
     Passage("GET", "/api/view", Repair(_check_view, statuses={403: 400})),
+    *(Passage("GET", path, inert) for path in ("/api/view", "/api/userdata/{file}")),
     Passage("GET", "/api/experiment/models/{folder}", Repair(thing="folder")),
     Passage("GET", "/api/global_subgraphs/{id}", _subgraph),
-    Passage("PATCH", "/internal/logs/subscribe", Repair(_check_subscription)),
+    Passage("PATCH", "/internal/logs/subscribe", Repair(_check_subscription), media="json"),
 ]

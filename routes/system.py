@@ -10,7 +10,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.errors import StoreUnavailableError
+from ..comfy_assets.errors import StoreBusyError
+from ..comfy_assets.host.access import is_beyond_this_machine
 from ._dispatch import Passage, Route, is_unanswered
 from ._endpoint import Call, endpoint, json_response
 from ._params import NoQuery
@@ -18,8 +19,10 @@ from ._params import NoQuery
 _PATIENCE_S = 2.0
 
 
-def _unavailable(*_: Any) -> web.Response:
-    return web.Response(status=503, text="Service Unavailable")
+def _unavailable(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
+    """What probes look for, and, where the store is open but fails, what is wrong with it."""
+    text = f"Service Unavailable\n{code}: {message}" if status == StoreBusyError.status else "Service Unavailable"
+    return web.Response(status=503, text=text)
 
 
 @endpoint(is_probe=True, failure=_unavailable)
@@ -28,13 +31,15 @@ async def health(call: Call[NoQuery]) -> web.Response:
     try:
         await asyncio.wait_for(_ask(call.services), _PATIENCE_S)
     except asyncio.TimeoutError:
-        raise StoreUnavailableError("The store does not answer in time.") from None
+        raise StoreBusyError("The store does not answer in time.") from None
     return web.Response(text="OK")
 
 
 async def _ask(services: Services) -> None:
     await services.ready()
     await services.db.fetch_one("SELECT 1")
+    if services.db.trouble is not None:
+        await services.db.probe()
 
 
 async def features(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
@@ -42,6 +47,8 @@ async def features(request: web.Request, pass_on: Handler, services: Services) -
     ours = {
         "max_upload_size": services.config.max_upload_size or request.client_max_size,
         "supports_preview_metadata": False,
+        # Whether others than this machine can reach the server, which has no login: the panel warns of it.
+        "open_to_network": is_beyond_this_machine(services.host.network().listening),
     }
     if is_unanswered(request, services):
         return json_response(ours)

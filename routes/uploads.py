@@ -60,6 +60,6 @@ def _answer(created: Created) -> web.Response:
 
 
 ROUTES = [
-    Route("POST", "/api/assets", "createAsset", create_asset, body=STREAMED),
+    Route("POST", "/api/assets", "createAsset", create_asset, body=STREAMED, media="any"),
     Route("POST", "/api/assets/from-hash", "createAssetFromHash", create_from_hash),
 ]

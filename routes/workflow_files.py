@@ -76,7 +76,6 @@ async def _take_up(call: Call[NoQuery]) -> None:
 
 
 PASSAGES = [
-    Passage(method, f"{prefix}/userdata/{path}", changed, USER_FILE)
-    for prefix in ("", "/api")
+    Passage(method, f"/api/userdata/{path}", changed, USER_FILE)
     for method, path in (("POST", "{file}"), ("DELETE", "{file}"), ("POST", "{file}/move/{dest}"))
 ]

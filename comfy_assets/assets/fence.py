@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from .. import store_guard
 from .walker import Identity, identity_at
 
 
@@ -26,6 +27,10 @@ class Fence:
         """Whether a path leads into an excluded subtree by a link."""
         real = Path(os.path.normcase(os.path.realpath(path)))
         return not self._real.isdisjoint(map(str, (real, *real.parents)))
+
+    def bars_file(self, path: str, info: os.stat_result, *, is_link: bool) -> bool:
+        """Whether a file is one of the store's, by a link or as a hard link."""
+        return (is_link or info.st_nlink != 1) and store_guard.is_protected(path)
 
     def is_top(self, identity: Identity) -> bool:
         """Whether this is where an excluded subtree begins, whatever the path that led here."""

@@ -19,6 +19,7 @@ from blake3 import blake3
 
 from ..db.contents import Document, Hashed, Unreadable
 from ..models import Pending
+from ..store_guard import check, check_found
 from .metadata import Extracted, extract, extract_path
 from .walker import extended, file_stat
 
@@ -48,6 +49,7 @@ def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable 
     """
     path = extended(os.path.join(file.path, file.name))  # noqa: PTH118 - called for every file
     try:
+        check_found(path)
         with FileIO(path) as stream:
             _let_settle(file.mtime_ns, pause)
             if _stamp(stream) != (file.size, file.mtime_ns):
@@ -66,6 +68,7 @@ def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable 
 
 def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
     """The blake3 digest of a file. Raises OSError, ChangedWhileReading when it is not of this size."""
+    check(path)
     with FileIO(extended(str(path))) as stream:
         return _digest_chunks(stream, size, pause, count)
 

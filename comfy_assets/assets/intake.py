@@ -10,25 +10,28 @@ import asyncio
 import logging
 import os
 import threading
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from ..clock import now_ms
-from ..db import arrivals, contents, files, folders, job_files, moves, references
+from ..db import arrivals, contents, files, folders, job_files, moves, owners, references
 from ..db.arrivals import Arrival, Position
 from ..db.connection import Database, Transaction
 from ..db.contents import Hashed, Unreadable
 from ..db.job_files import ShownAt
+from ..db.moves import Candidate
+from ..db.owners import Maker
 from ..host.base import Host
 from ..host.execution import FinishedPrompt
 from ..models import Pending
 from ..tasks.cancel import Cancelled, CancelToken
 from .exchange import leave
 from .hasher import read_file
+from .identity import new_ids
 from .outputs import LocatedFile, OutputFile, OutputFolders, Shown, shown_files
 from .reconcile import KnownFile, reconcile
 from .registration import NewFile, add_new, folder_row
@@ -40,6 +43,7 @@ log = logging.getLogger("comfy_assets.library")
 # How long to wait for more prompts to finish before recording what they wrote: while none is executed, and meanwhile.
 IDLE_S, BUSY_S = 0.1, 0.5
 _BATCH = 500
+_CLOCK_STEP_NS = 2_000_000_000  # the times of files are as rough as that on FAT
 _MAX_WAITING = 20_000  # files; beyond them the next scan has to find what there is
 
 
@@ -61,39 +65,75 @@ class OutputIntake:
     """Takes what executed prompts have written into the library."""
 
     def __init__(
-        self, db: Database, host: Host, *, read_files: bool, jobs_recorded: Callable[[], Awaitable[None]]
+        self,
+        db: Database,
+        host: Host,
+        *,
+        read_files: bool,
+        jobs_recorded: Callable[[], Awaitable[None]],
+        shared: bool = False,
+        settled: Callable[[Iterable[str]], None] = lambda _: None,
     ) -> None:
         """For the running event loop. Without ``read_files`` a later run has to read what is listed.
 
-        ``jobs_recorded`` waits until the prompts told of so far have their rows, to which outputs are linked.
+        Where several users share the host, what a job writes is its owner's, or everybody's if outputs are ``shared``.
+        ``jobs_recorded`` waits until the prompts told of so far have their rows, to which outputs are linked;
+        ``settled`` is called with the ids of prompts of which nothing is left to be taken, or that failed.
         """
         self._db = db
         self._jobs_recorded = jobs_recorded
+        self._settled = settled
+        self._left: Counter[str] = Counter()  # files of each prompt that are not done with
         self._host = host
         self._read_files = read_files
+        self._is_private = host.is_multi_user() and not shared
+        self._giving: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._waiting: deque[tuple[str, Shown]] = deque()
         self._is_awake = False
         self._token = CancelToken()
-        self._closing = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._is_closed = False
         self._draining: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to give what jobs have made in former runs to their owners, where it is not shared."""
+        if self._is_private:
+            self._giving = self._loop.create_task(self._give_former(), name="comfy-assets owners of outputs")
+            self._giving.add_done_callback(_log_failure)
+
+    async def _give_former(self) -> None:
+        after = 0
+        while found := await owners.public_outputs(self._db, self._host.user_ids(), after, _BATCH):
+            async with self._db.transaction() as tx:
+                for owner in {output.owner for output in found}:
+                    await owners.give(tx, [output.row_id for output in found if output.owner == owner], owner)
+            after = found[-1].job_row - 1  # its other outputs may not have been among these
 
     def take(self, prompt: FinishedPrompt) -> None:
         """Take what a prompt has written. Safe from any thread; returns at once."""
         found = shown_files(prompt.outputs)
         if not found or self._token.is_cancelled:
+            self._call(self._settled, [prompt.prompt_id])
             return
         with self._lock:
             room = _MAX_WAITING - len(self._waiting)
             self._waiting.extend((prompt.prompt_id, shown) for shown in found[:room])
+            self._left[prompt.prompt_id] += len(found[:room])
             wake, self._is_awake = not self._is_awake, True
         if len(found) > room:
             log.warning("Prompts finish faster than what they write can be recorded; the next scan will find the rest.")
         if wake:
-            with suppress(RuntimeError):  # the loop has been closed
-                self._loop.call_soon_threadsafe(self._start)
+            self._call(self._start)
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop has been closed
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def hurry(self) -> None:
+        """Do not wait for more prompts to finish."""
+        self._hurried.set()
 
     async def settled(self) -> None:
         """Wait until all that was taken so far has been recorded."""
@@ -108,7 +148,10 @@ class OutputIntake:
     async def close(self) -> None:
         """Record what has been taken, without reading it, and take nothing more."""
         self.cancel()
-        self._closing.set()
+        if self._giving is not None:
+            self._giving.cancel()
+            await asyncio.wait([self._giving])
+        self.hurry()
         await self.settled()
         self._is_closed = True
 
@@ -131,11 +174,25 @@ class OutputIntake:
         while True:
             with suppress(asyncio.TimeoutError):
                 pause = BUSY_S if self._host.is_executing() else IDLE_S
-                await asyncio.wait_for(self._closing.wait(), pause)
+                await asyncio.wait_for(self._hurried.wait(), pause)
+            if not self._token.is_cancelled:
+                self._hurried.clear()
             batch = self._next_batch()
             if not batch:
                 return
-            await self._take_in(batch)
+            try:
+                await self._take_in(batch)
+            finally:
+                self._done_with(batch)
+
+    def _done_with(self, batch: Iterable[tuple[str, Shown]]) -> None:
+        """Say of which prompts nothing is left to be taken."""
+        with self._lock:
+            self._left.subtract(Counter(prompt_id for prompt_id, _ in batch))
+            done = [prompt_id for prompt_id, count in self._left.items() if count <= 0]
+            for prompt_id in done:
+                del self._left[prompt_id]
+        self._settled(done)
 
     def _next_batch(self) -> list[tuple[str, Shown]]:
         with self._lock:
@@ -152,10 +209,18 @@ class OutputIntake:
         outputs = await asyncio.to_thread(self._read, outputs, known, folders)
         await self._jobs_recorded()
         async with self._db.transaction() as tx:
-            created = await _record(tx, outputs, folders.roots) if outputs else 0
+            created = await self._record(tx, outputs, folders.roots) if outputs else 0
             await job_files.link_outputs(tx, links)
-        if outputs:
+            if self._is_private:
+                job_ids = {link[0] for link in links}
+                created += await owners.refer_to_others(tx, job_ids, lambda: new_ids(1)[0], now_ms())
+        if outputs or created:
             self._host.emit("assets.changed", {"created": created} if created else {"changed": len(outputs)})
+
+    async def _record(self, tx: Transaction, outputs: Sequence[_Output], roots: Roots) -> int:
+        is_shared_host = self._host.is_multi_user()
+        makers = await owners.makers(tx, {output.job_id for output in outputs}) if is_shared_host else {}
+        return await _record(tx, outputs, roots, makers, private=self._is_private)
 
     def _locate(self, batch: Iterable[tuple[str, Shown]]) -> tuple[OutputFolders, list[_Output], list[ShownAt]]:
         """The folders as they are now; those files that are there, each with the first job that named it; and where
@@ -200,6 +265,11 @@ class OutputIntake:
             return Unreadable(0, type(error).__name__)
 
 
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("Outputs of former runs could not be given to their owners.", exc_info=error)
+
+
 def _ignore(_: int) -> None:
     pass
 
@@ -211,42 +281,95 @@ def _is_recorded(output: _Output, row: Arrival | None) -> bool:
     return row.is_read and row.stat[:2] == output.located.stat[:2]
 
 
-async def _record(tx: Transaction, outputs: Sequence[_Output], roots: Roots) -> int:
-    """Make the store say what there is now; answers how many assets are new."""
+async def _record(
+    tx: Transaction, outputs: Sequence[_Output], roots: Roots, makers: Mapping[str, Maker], *, private: bool
+) -> int:
+    """Make the store say what there is now; answers how many assets are new.
+
+    ``makers`` are the users whose jobs these are, by job ids, where several users share the host.
+    """
     positions = [output.position for output in outputs]
     before = await arrivals.known(tx, positions)
     touched = await references.contents_of(tx, [row.id for row in before.values()])
-    replaced = await _leave_replaced(tx, outputs, before, roots)
+    replaced = await _leave_replaced(tx, outputs, before, roots, makers)
     before = {position: row for position, row in before.items() if row.id not in replaced}
     await _insert(tx, [output for output in outputs if output.position not in before])
     await _update(tx, outputs, before)
     after = await arrivals.known(tx, positions)
-    await arrivals.set_jobs(tx, _jobs(outputs, before, after))
+    jobs = _jobs(outputs, before, after)
+    await arrivals.set_jobs(tx, jobs)
+    if private:
+        await _give_to_makers(tx, outputs, before, dict(jobs), after, makers)
     moved = await _record_contents(tx, outputs, after, roots, touched)
     return len(after) - len(before) - moved
 
 
+async def _give_to_makers(
+    tx: Transaction,
+    outputs: Sequence[_Output],
+    before: Mapping[Position, Arrival],
+    jobs: Mapping[int, str],
+    after: Mapping[Position, Arrival],
+    makers: Mapping[str, Maker],
+) -> None:
+    """Give the files that jobs have written to the users whose jobs these are.
+
+    A file that was there before a job began is not of its making: the job has only shown it.
+    """
+    given: dict[str, list[int]] = {}
+    for output in outputs:
+        row_id = after[output.position].id
+        maker = makers.get(jobs.get(row_id, ""))
+        if maker is None or not maker.owner:
+            continue
+        is_written = output.located.stat[1] >= maker.began_at * 1_000_000 - _CLOCK_STEP_NS
+        if is_written or output.position not in before:
+            given.setdefault(maker.owner, []).append(row_id)
+    for owner, row_ids in given.items():
+        await owners.give(tx, row_ids, owner)
+
+
 async def _leave_replaced(
-    tx: Transaction, outputs: Sequence[_Output], before: dict[Position, Arrival], roots: Roots
+    tx: Transaction,
+    outputs: Sequence[_Output],
+    before: dict[Position, Arrival],
+    roots: Roots,
+    makers: Mapping[str, Maker],
 ) -> set[int]:
     """Let those assets be missing whose places surely have new files, unless nothing is lost with them; answers them.
 
     A name is used anew once its file is gone. What the asset has is that file's, which may only have moved: what
-    somebody has given it and, if it was known to be missing, its job.
+    somebody has given it and, if it was known to be missing, its job. A user's asset never gets the file that another
+    user's job has written over its own.
     """
-    rows = [row for o in outputs if (row := before.get(o.position)) is not None and _is_replaced(row, o.located)]
-    if not rows:
+    written = {
+        row.id: o for o in outputs if (row := before.get(o.position)) is not None and _is_written(row, o.located)
+    }
+    rows = [row for row in before.values() if row.id in written]
+    replaced = {row.id for row in rows if _is_replaced(row, written[row.id].located)}
+    if not (replaced or (rows and makers)):
         return set()
     marks = Marks(roots)
     made = {row.id for row in rows if row.missing and row.job_id is not None}
-    found = await moves.by_id(tx, [row.id for row in rows])
-    lost = await asyncio.to_thread(lambda: [file for file in found if file.id in made or not marks.is_plain(file)])
+    found = await moves.by_id(tx, list(written))
+
+    def is_lost(file: Candidate) -> bool:
+        maker = makers.get(written[file.id].job_id)
+        if maker is not None and file.owner not in ("", maker.owner):
+            return True
+        return file.id in replaced and (file.id in made or not marks.is_plain(file))
+
+    lost = await asyncio.to_thread(lambda: [file for file in found if is_lost(file)])
     await leave(tx, lost, roots)
     return {file.id for file in lost}
 
 
+def _is_written(row: Arrival, file: LocatedFile) -> bool:
+    return row.stat[:2] != file.stat[:2]
+
+
 def _is_replaced(row: Arrival, file: LocatedFile) -> bool:
-    return row.stat[:2] != file.stat[:2] and (row.missing or file.is_other_than(row.stat))
+    return _is_written(row, file) and (row.missing or file.is_other_than(row.stat))
 
 
 async def _insert(tx: Transaction, outputs: Sequence[_Output]) -> None:

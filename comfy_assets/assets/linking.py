@@ -16,6 +16,7 @@ from typing import BinaryIO
 from blake3 import blake3
 
 from ..models import FileStat
+from ..store_guard import is_protected
 from .link_log import LinkedCopy
 from .walker import extended, file_stat
 
@@ -91,6 +92,8 @@ def separate(entry: LinkedCopy, pause: Pause, count: Count) -> FileStat | None:
     None when it is a file of its own already. Raises Refused, OSError; then the path is as it was.
     """
     path = Path(extended(entry.path))
+    if is_protected(path):
+        raise Refused("it belongs to the library's store")
     _clear(_passing(path, "link"))
     before = path.lstat()
     if file_stat(before) != (entry.size, entry.linked_mtime_ns, entry.linked_inode):
@@ -117,6 +120,8 @@ def _look(path: Path, size: int, mtime_ns: int, what: str) -> os.stat_result:
     info = path.lstat()
     if stat.S_ISLNK(info.st_mode):
         raise Refused(f"{what} is a symbolic link")
+    if is_protected(path):
+        raise Refused(f"{what} belongs to the library's store")
     if not stat.S_ISREG(info.st_mode) or file_stat(info)[:2] != (size, mtime_ns):
         raise Refused(f"{what} changed since it was read")
     if 0 <= time.time_ns() - info.st_mtime_ns < REST_NS:

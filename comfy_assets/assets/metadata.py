@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..store_guard import check_found
 from .metadata_images import read_image, sniff_image
 from .metadata_safetensors import read_safetensors
 
@@ -48,6 +49,7 @@ def extract(name: str, data: bytes) -> Extracted:
 
 def extract_path(name: str, path: Path) -> Extracted:
     """What a file on disk tells, read no further than needed; raises only OSError."""
+    check_found(str(path))
     with path.open("rb") as stream:
 
         def read(offset: int, length: int) -> bytes:

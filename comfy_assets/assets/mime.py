@@ -118,5 +118,15 @@ def is_safe_inline(mime: str) -> bool:
     return _essence(mime) in _INERT
 
 
+def may_run(mime: str) -> bool:
+    """Whether a browser that shows this type could run something in it. True for a type that is not known.
+
+    Hosts have other names for some media types than this module, so families decide; SVG is the one image with scripts.
+    """
+    essence = _essence(mime)
+    is_passive = essence.startswith(("image/", "audio/", "video/")) and "xml" not in essence
+    return not is_passive and essence not in _INERT
+
+
 def _essence(mime: str) -> str:
     return mime.partition(";")[0].strip().lower()

@@ -73,10 +73,11 @@ def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[Slot, Any]]:
 
 def shown_files(outputs: Mapping[str, Any]) -> list[Shown]:
     """The files among what nodes have shown. Pure."""
-    return [Shown(file, slot) for slot, item in shown_items(outputs) if (file := _output_file(item)) is not None]
+    return [Shown(file, slot) for slot, item in shown_items(outputs) if (file := output_file(item)) is not None]
 
 
-def _output_file(item: object) -> OutputFile | None:
+def output_file(item: object) -> OutputFile | None:
+    """Return the file that a node, or a server, names; None for what names none in the input or output folder. Pure."""
     if not isinstance(item, Mapping):
         return None
     kind, subfolder, name = item.get("type"), item.get("subfolder") or "", item.get("filename")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..names import numbered, split_suffix
 from ..passing import passing_name
+from ..store_guard import check_found
 from .walker import extended
 
 _ATTEMPTS = 1000
@@ -126,6 +127,7 @@ def bring(source: Path, folder: Path) -> Path:
 def copy_to_volume(source: Path, target: Path) -> None:
     """Copy a file with its times to another volume, complete on the disk before this returns; no half copy stays."""
     try:
+        check_found(str(source))
         with source.open("rb") as reading, target.open("xb") as writing:
             shutil.copyfileobj(reading, writing, 1 << 20)
             writing.flush()

@@ -1,37 +1,18 @@
-"""Still pictures: opened so that hostile ones do no harm, and made smaller without more memory than they need.
-
-Pillow's guards are global and other packs change them, so the ones here stand on their own: the formats, the number
-of pixels, and the end of the file.
-"""
+"""Still pictures, read while a token allows it, and made smaller without more memory than they need."""
 
 from __future__ import annotations
 
 import io
 import math
-import struct
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, ImageFile
+from PIL import Image
 
-from ..errors import ImageTooLargeError, ImageUnreadableError
+from ..pictures import BROKEN, Convert
+from ..store_guard import check_found
 from ..tasks.cancel import CancelToken
-from .metadata_images import read_image
 
-MAX_PIXELS = 1 << 27  # 16384 x 8192
-# Of formats that Pillow decodes at once: all pixels lie in memory twice, and handing them over holds up every other
-# thread of the process, the server's own among them, for 1.4 ms a million pixels. 7680 x 4320 fits.
-MAX_PIXELS_AT_ONCE = 1 << 25
-MAX_BYTES = 512 << 20
-
-# Not those for which Pillow runs other programs (EPS), nor those that hold pictures of a size of their own (ICO).
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-_DECODED_AT_ONCE = ("WEBP", "AVIF")
-_PREFIX = 16
 _BAND_PIXELS = 1 << 20
-_TILE_WIDTH, _TILE_LENGTH = 322, 323
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,23 +23,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What readers of broken files raise, Pillow's own and those of the libraries under it.
-_BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    AttributeError,
-    AssertionError,
-    EOFError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
-
-Convert = Callable[[Image.Image], Image.Image]
 
 
 class _Truncated(OSError):
@@ -74,6 +38,7 @@ class PictureStream(io.BufferedReader):
     is_strict = False
 
     def __init__(self, path: Path | str, token: CancelToken) -> None:
+        check_found(str(path))
         super().__init__(io.FileIO(path))
         self._token = token
 
@@ -83,71 +48,6 @@ class PictureStream(io.BufferedReader):
         if self.is_strict and size is not None and len(data) < min(size, 8):
             raise _Truncated("the file is truncated")
         return data
-
-
-@contextmanager
-def broken_as_unreadable() -> Iterator[None]:
-    """Raise ImageUnreadableError for whatever a broken file makes its reader raise, and ImageTooLargeError."""
-    try:
-        yield
-    except (MemoryError, Image.DecompressionBombError) as error:
-        raise ImageTooLargeError("The picture is too large for a thumbnail.") from error
-    except _BROKEN as error:
-        reason = "It is truncated." if "truncated" in str(error).lower() else "It is damaged, or not what it says."
-        raise ImageUnreadableError(f"The picture cannot be read. {reason}") from error
-
-
-def open_picture(stream: PictureStream, size: int) -> ImageFile.ImageFile | None:
-    """The picture in a file of so many bytes, with its header read; None for what is none of the formats.
-
-    Not by way of ``Image.open``, which refuses by ``Image.MAX_IMAGE_PIXELS`` and warns of pictures half as large.
-    """
-    prefix = stream.read(_PREFIX)
-    Image.init()
-    for name in _FORMATS:
-        if name not in Image.OPEN:
-            continue
-        factory, accept = Image.OPEN[name]
-        if accept is None or accept(prefix) is not True:
-            continue
-        if size > MAX_BYTES:
-            raise ImageTooLargeError("The file is too large for a thumbnail.", details={"size": size})
-        limit = MAX_PIXELS_AT_ONCE if name in _DECODED_AT_ONCE else MAX_PIXELS
-        if name == "WEBP":
-            _check_webp(stream, size, limit)
-        stream.seek(0)
-        picture = factory(stream, "")
-        check_size(*picture.size, limit)
-        if name == "TIFF":
-            _check_tiles(picture)
-        return picture
-    return None
-
-
-def _check_webp(stream: PictureStream, size: int, limit: int) -> None:
-    """Raise ImageTooLargeError before Pillow makes room for all the pixels, which it does at once for WebP."""
-
-    def read(offset: int, length: int) -> bytes:
-        stream.seek(offset)
-        return stream.read(length)
-
-    facts, _ = read_image("webp", read, size, whole=False)
-    check_size(facts.get("width", 0), facts.get("height", 0), limit)
-
-
-def _check_tiles(picture: ImageFile.ImageFile) -> None:
-    """Raise ImageTooLargeError for a TIFF whose tiles are too large, however small it is itself."""
-    tags = getattr(picture, "tag_v2", {})
-    check_size(int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_LENGTH, 0)))
-
-
-def check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
-    """Raise ImageTooLargeError for a picture of too many pixels."""
-    if width * height > limit:
-        raise ImageTooLargeError(
-            f"The picture has {width} x {height} pixels, too many for a thumbnail.",
-            details={"width": width, "height": height, "max_pixels": limit},
-        )
 
 
 def fitted(size: tuple[int, int], res: int) -> tuple[int, int]:
@@ -219,6 +119,6 @@ def upright(picture: Image.Image, source: Image.Image) -> Image.Image:
         return picture  # Pillow has turned it while loading
     try:
         turn = _TURNS.get(source.getexif().get(_ORIENTATION, 1))
-    except _BROKEN:
+    except BROKEN:
         return picture
     return picture.transpose(turn) if turn is not None else picture

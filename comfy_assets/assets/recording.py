@@ -16,9 +16,10 @@ from blake3 import blake3
 from ..clock import now_ms
 from ..db import arrivals, files, folders, tags
 from ..db.arrivals import Position
-from ..db.connection import Row, Transaction
+from ..db.connection import Transaction
 from ..db.files import NewFiles
 from ..db.folders import FolderRow
+from ..db.readers import Row
 from ..models import FileStat
 from .absence import files_there
 from .exchange import Altered

@@ -16,7 +16,9 @@ from ..db.readers import heavy
 from ..errors import AssetContentMissingError, AssetNotFoundError
 from ..host.base import Host
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
+from ..store_guard import is_protected
 from .identity import canonical_id
+from .mime import guess_mime
 from .roots import Roots, absolute
 from .search_index import SearchIndex
 from .walker import extended
@@ -24,6 +26,7 @@ from .walker import extended
 Filter = TypeVar("Filter", AssetFilter, TagRequest)
 
 _ACCESS_FLUSH_S = 2.0
+_MAX_DOCUMENTS = 8 << 20  # bytes of all texts of one asset: a small picture can hold many times as much, packed
 
 
 class AssetService:
@@ -74,9 +77,9 @@ class AssetService:
             raise not_found(asset_id)
         return asset
 
-    async def documents(self, asset: Asset) -> dict[str, bytes]:
-        """The large texts found in the asset's file, by key."""
-        return await contents.documents_of(self._db, asset.hash) if asset.hash else {}
+    async def documents(self, asset: Asset) -> dict[str, bytes | None]:
+        """The large texts found in the asset's file, by key; None for those that are too large to be shown."""
+        return await contents.documents_of(self._db, asset.hash, _MAX_DOCUMENTS) if asset.hash else {}
 
     async def hash_exists(self, digest: bytes, owner: str) -> bool:
         """Whether the user can reach this content."""
@@ -97,12 +100,22 @@ class AssetService:
                 return asset, Path(extended(str(path)))
         raise _content_missing(asset)
 
+    async def file_of_hash(self, digest: bytes, owner: str) -> tuple[Path, str] | None:
+        """A file of this content that is there, and its media type; None where the owner sees no such asset."""
+        if not await assets.hash_exists(self._db, digest, owner):
+            return None
+        location = await assets.stand_in(self._db, digest)
+        path = Path(location.folder, location.name) if location is not None else None
+        if path is None or not await asyncio.to_thread(self._is_servable, path):
+            return None
+        return path, guess_mime(path.name)
+
     def _is_servable(self, path: Path) -> bool:
         """Whether the path is a readable file in a folder of the library as configured now."""
         if Roots(self._host.folders()).place(absolute(path.parent)) is None:
             return False
         found = Path(extended(str(path)))
-        return found.is_file() and os.access(found, os.R_OK)
+        return found.is_file() and os.access(found, os.R_OK) and not is_protected(found)
 
     def _note_access(self, row_id: int) -> None:
         self._accessed[row_id] = now_ms()

@@ -7,35 +7,31 @@ from __future__ import annotations
 
 import io
 import os
-import threading
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageFile
 
 from ..errors import NoThumbnailError
 from ..models import FileStat, Plane
+from ..pictures import broken_as_unreadable, memory, open_picture
 from ..tasks.cancel import CancelToken
 from . import raster
 from .hasher import ChangedWhileReading
-from .raster import PictureStream, broken_as_unreadable, fitted
+from .raster import PictureStream, fitted
 from .video_frame import container_of, first_frame
 from .walker import extended, file_stat
 
 _QUALITY = 85
-_LARGE_PIXELS = 32 << 20
-_LARGE_BYTES = 64 << 20
+_BYTES_A_PIXEL = 8
 _MAX_PROFILE = 16 << 10
 _HEAD = 16
 
 
 class Thumbnailer:
-    """Makes thumbnails in several threads, of large pictures one at a time; setting the token ends the work."""
+    """Makes thumbnails in several threads; setting the token ends the work."""
 
     def __init__(self, token: CancelToken) -> None:
         self._token = token
-        self._large = threading.Lock()
 
     def make(self, path: Path, stat: FileStat, res: int, plane: Plane) -> bytes:
         """The thumbnail, no larger than ``res`` x ``res`` and than the picture itself.
@@ -51,16 +47,16 @@ class Thumbnailer:
 
     def _picture(self, stream: PictureStream, size: int, res: int, plane: Plane) -> tuple[Image.Image, bytes]:
         with broken_as_unreadable():
-            source = raster.open_picture(stream, size)
+            source = open_picture(stream, size)
             if source is None:
                 return _of_video(stream, res, plane), b""
-            with self._lane(source, size):
+            with memory.hold(_memory_of(source, size), self._token.check):
                 return _of_picture(source, stream, res, plane), _profile(source)
 
-    def _lane(self, source: ImageFile.ImageFile, size: int) -> AbstractContextManager[Any]:
-        """What bounds memory: the second of two large pictures waits for the first."""
-        is_large = source.width * source.height > _LARGE_PIXELS or size > _LARGE_BYTES
-        return self._large if is_large else nullcontext()
+
+def _memory_of(source: ImageFile.ImageFile, size: int) -> int:
+    """About how many bytes it takes to decode the picture; where the format wants it, the file lies in memory, too."""
+    return source.width * source.height * _BYTES_A_PIXEL + size
 
 
 def _check_unchanged(stream: PictureStream, stat: FileStat) -> None:

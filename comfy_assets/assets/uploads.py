@@ -101,7 +101,7 @@ class Uploads:
                 if found is not None:
                     return Created(found, is_new=False)
                 await _check_preview(tx, declared, owner)
-                await _claim_id(tx, declared.id)
+                await _claim_id(tx, declared.id, owner)
                 placed.append(await _place(tx, arrival))
                 return await _register(tx, arrival, placed[0], declared, owner, roots)
         except BaseException:
@@ -168,14 +168,18 @@ async def _check_preview(tx: Transaction, declared: Declared, owner: str) -> Non
         raise InvalidPreviewError("There is no such preview asset.", details={"field": "preview_id"})
 
 
-async def _claim_id(tx: Transaction, wanted: str | None) -> None:
-    """Make sure that the id is free. A deleted asset makes room: it can still be restored, under another id."""
+async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:
+    """Make sure that the id is free. Raises InvalidIdError.
+
+    A deleted asset of the same owner makes room: it can still be restored, under another id. Nobody else's does, as its
+    owner would look for it in vain.
+    """
     if wanted is None:
         return
     holder = await entries.holder_of(tx, wanted)
     if holder is None:
         return
-    if not holder.deleted:
+    if not holder.deleted or holder.owner != owner:
         raise InvalidIdError("This id cannot be used; choose another.", details={"field": "id"})
     await entries.change_id(tx, holder.row_id, new_ids(1)[0])
 

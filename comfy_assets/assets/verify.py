@@ -16,6 +16,7 @@ from blake3 import blake3
 from ..db import recorded
 from ..db.connection import Database
 from ..db.recorded import RecordedFile
+from ..store_guard import check_found
 from ..tasks.cancel import Cancelled, CancelToken, uninterrupted
 from .hasher import SMALL_FILE
 from .hashing import WORKERS, HashProgress
@@ -127,6 +128,7 @@ class Verifier:
         Hard links are read once. Files are not mapped into memory as for their first hash: a bad sector would be a
         bus error instead of an OSError.
         """
+        check_found(str(path))
         with path.open("rb", buffering=0) as stream:
             info = os.fstat(stream.fileno())
             if file_stat(info)[:2] != (file.size, file.mtime_ns):

@@ -11,7 +11,8 @@ from typing import Any
 from PIL import Image
 
 from ..errors import ImageUnreadableError, NoThumbnailError
-from .raster import PictureStream, check_size, fitted
+from ..pictures import check_size
+from .raster import PictureStream, fitted
 
 # The reader is chosen by the first bytes: left to itself, FFmpeg would also follow playlists to other places.
 _QUICKTIME = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"))

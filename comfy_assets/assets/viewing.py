@@ -7,6 +7,7 @@ import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .. import store_guard
 from ..errors import FileMissingError, InvalidNameError
 from ..host.base import HostFolders
 from ..models import FileStat
@@ -77,7 +78,7 @@ def find(roots: Roots, wanted: Named) -> Found:
         info = os.stat(extended(str(wanted.path)))  # noqa: PTH116
     except (OSError, ValueError):
         raise _missing() from None
-    if not stat.S_ISREG(info.st_mode):
+    if not stat.S_ISREG(info.st_mode) or store_guard.is_protected(wanted.path):
         raise _missing()
     return Found(file_stat(info), _is_beyond_link(roots, wanted))
 

@@ -197,8 +197,12 @@ class Walk:
                         if _tell_unreadable(entry, path, error, report):
                             unknown.append(name)
                         continue
-                    if stat.S_ISREG(info.st_mode) and not is_ignored(name, info.st_size):
-                        files[name] = file_stat(info)
+                    if not stat.S_ISREG(info.st_mode) or is_ignored(name, info.st_size):
+                        continue
+                    is_link = entry.is_symlink()
+                    if (is_link or info.st_nlink > 1) and self._bars_file(path, name, info, is_link=is_link):
+                        continue
+                    files[name] = file_stat(info)
         except FileNotFoundError:
             return None  # it vanished while we walked: the same as if it had never been there
         except OSError as error:
@@ -206,6 +210,9 @@ class Walk:
             report.tell(path, _reason(error))
             return None
         return FolderListing(path, files, tuple(sorted(unknown)), stamp, only)
+
+    def _bars_file(self, folder: str, name: str, info: os.stat_result, *, is_link: bool) -> bool:
+        return self._fence.bars_file(os.path.join(folder, name), info, is_link=is_link)  # noqa: PTH118
 
     def _add(self, folder: str, *, is_link: bool) -> None:
         if self._fence.bars(folder):

@@ -13,6 +13,7 @@ from .. import VERSION
 from ..errors import ApiError, StoreError
 from . import bundles, duplicates, jobs, library, serve, trash, verify, workflows
 from .command import NotConfirmed
+from .terminal import Parser, complain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,15 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except NotConfirmed as error:
-        print(f"comfy-assets: {error}", file=sys.stderr)
+        complain(f"comfy-assets: {error}")
         return error.status
     except (ApiError, StoreError, sqlite3.Error, OSError, ValueError) as error:
-        print(f"comfy-assets: {error}", file=sys.stderr)
+        complain(f"comfy-assets: {error}")
         return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="comfy-assets", description="A fast local library for ComfyUI.")
+    parser = Parser(prog="comfy-assets", description="A fast local library for ComfyUI.")
     parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--verbose", action="store_true", help="say more about what happens")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

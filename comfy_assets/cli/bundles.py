@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +18,7 @@ from ..workflows.exporting import Export, Exported, Wanted
 from ..workflows.files import WorkflowFiles
 from ..workflows.handing_over import find
 from ..workflows.service import WorkflowService
-from ..workflows.taking_over import Finding, Import, Imported, Outcome
+from ..workflows.taking_over import MAX_SIZE, Finding, Import, Imported, Outcome
 from .command import (
     PROBLEMS,
     Commands,
@@ -31,9 +30,12 @@ from .command import (
     existing_base,
     extra_folders,
     open_library,
+    print_some,
     shown,
+    size,
     written_size,
 )
+from .terminal import complain, say
 
 _NO_NAME = "(without a name)"
 _IMPORT_MORE = (
@@ -60,6 +62,13 @@ def add_to(commands: Commands) -> None:
         action="store_true",
         help="also take model files whose loading can run a program (.ckpt, .pt, .bin and the like)",
     )
+    taking.add_argument(
+        "--max-size",
+        type=size,
+        default=MAX_SIZE,
+        metavar="SIZE",
+        help="refuse a bundle whose files have more bytes than this in all: 500MB, 20GB (default 100GB)",
+    )
     for parser in (export, taking):
         add_extra_paths(parser)
         add_json(parser)
@@ -69,12 +78,12 @@ def _export(options: argparse.Namespace) -> int:
     try:
         exported = asyncio.run(_run_export(existing_base(options), options))
     except (ChangedWhileReading, Cancelled) as error:
-        print(f"comfy-assets: {error}", file=sys.stderr)
+        complain(f"comfy-assets: {error}")
         return 1
     for problem in exported.problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        complain(f"left out: {problem}")
     if options.json:
-        print(json.dumps(_exported_as_json(exported, options.out)))
+        say(json.dumps(_exported_as_json(exported, options.out)))
     else:
         _print_exported(exported, options.out)
     return PROBLEMS if exported.problems else 0
@@ -110,10 +119,12 @@ def _service(library: Library) -> WorkflowService:
 
 
 def _print_exported(exported: Exported, out: Path) -> None:
-    for asset in exported.manifest.assets:
-        print(f"{'with bytes' if asset.member else 'named only':>10}  {asset.place}  {written_size(asset.size)}")
+    print_some(
+        f"{'with bytes' if asset.member else 'named only':>10}  {asset.place}  {written_size(asset.size)}"
+        for asset in exported.manifest.assets
+    )
     workflow = exported.manifest.workflow
-    print(
+    say(
         f"{workflow.name or _NO_NAME}, version {workflow.version},"
         f" and {counted(len(exported.manifest.assets), 'asset')} written to {out} ({written_size(out.stat().st_size)})"
     )
@@ -133,7 +144,7 @@ def _exported_as_json(exported: Exported, out: Path) -> dict[str, Any]:
 def _import(options: argparse.Namespace) -> int:
     imported = asyncio.run(_run_import(existing_base(options), options))
     if options.json:
-        print(json.dumps(_imported_as_json(imported)))
+        say(json.dumps(_imported_as_json(imported)))
     else:
         _print_imported(imported)
     return PROBLEMS if any(each.outcome == "missing" or each.note for each in imported.findings) else 0
@@ -145,7 +156,7 @@ async def _run_import(base: Path, options: argparse.Namespace) -> Imported:
         done: list[Imported] = []
 
         async def work(task: Task) -> None:
-            taking = Import(library.db, library.host, _service(library), task.token, limit)
+            taking = Import(library.db, library.host, _service(library), task.token, limit, options.max_size)
             working = taking.run(options.bundle, options.user, unsafe_models=options.unsafe_models)
             done.append(await shown(working, lambda: _told(task, taking.progress)))
             task.result = {"workflow_id": done[0].workflow.id, **_outcomes(done[0])}
@@ -160,16 +171,23 @@ def _outcomes(imported: Imported) -> dict[str, int]:
 
 
 def _print_imported(imported: Imported) -> None:
-    for finding in imported.findings:
-        note = f" ({finding.note})" if finding.note else ""
-        print(f"{finding.outcome:>7}  {finding.asset.place}{note}")
+    print_some(map(_told_finding, sorted(imported.findings, key=_is_as_wanted)))
     count = _outcomes(imported)
-    print(
+    say(
         f"{counted(len(imported.findings), 'asset')}:"
         f" {count['have']} had, {count['added']} added, {count['missing']} missing"
     )
     state = "saved as" if imported.is_new else "was there already:"
-    print(f"{imported.workflow.name or _NO_NAME} {state} {imported.workflow.id}")
+    say(f"{imported.workflow.name or _NO_NAME} {state} {imported.workflow.id}")
+
+
+def _is_as_wanted(finding: Finding) -> bool:
+    return finding.outcome != "missing" and finding.note is None
+
+
+def _told_finding(finding: Finding) -> str:
+    note = f" ({finding.note})" if finding.note else ""
+    return f"{finding.outcome:>7}  {finding.asset.place}{note}"
 
 
 def _imported_as_json(imported: Imported) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -22,6 +22,7 @@ from ..host.standalone.extra_paths import FILE_NAME, ExtraFolder, read_extra_fol
 from ..stored_tasks import StoredTasks
 from ..tasks.runner import TaskRunner
 from .progress_bar import ProgressBar
+from .terminal import say
 
 T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # not subscriptable at run time
@@ -29,6 +30,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 # Exit statuses besides 0 (done), 1 (failed, or declined) and 130 (Ctrl-C).
 USAGE, PROBLEMS = 2, 3
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+_MAX_LINES = 200
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -158,7 +160,7 @@ def confirm(options: argparse.Namespace, question: str) -> None:
     """Ask the question unless --yes was given. Raises NotConfirmed for any answer but yes."""
     if options.yes:
         return
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    say(f"{question} [y/N] ", to=sys.stderr, end="")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotConfirmed(unasked=False)
 
@@ -179,6 +181,26 @@ def age_ms(text: str) -> int:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text} is no age (12h, 30d, 8w)")
     return int(match[1]) * _HOURS[match[2]] * 3_600_000
+
+
+def size(text: str) -> int:
+    """Bytes of ``500MB`` or ``20GB``; for argparse."""
+    match = re.fullmatch(r"([0-9]{1,9})([kMGT]?B)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text} is no size (500MB, 20GB)")
+    return int(int(match[1]) * 1000 ** _UNITS.index(match[2]))
+
+
+def print_some(lines: Iterable[str]) -> None:
+    """Print the first lines, and how many there are beyond them."""
+    rest = 0
+    for number, line in enumerate(lines):
+        if number < _MAX_LINES:
+            say(line)
+        else:
+            rest += 1
+    if rest:
+        say(f"… and {counted(rest, 'more line')}; --json has all of them")
 
 
 def written_size(count: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from .command import (
     written_size,
     written_time,
 )
+from .terminal import complain, say
 
 _MORE = (
     "With --link, copies on the same volume are replaced by hard links to the oldest of them, which frees their space"
@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.link:
         return _link(base, report, options)
     if options.json:
-        print(json.dumps(_report_as_json(report)))
+        say(json.dumps(_report_as_json(report)))
     else:
         _print_report(report)
     return 0
@@ -73,7 +73,7 @@ def _link(base: Path, report: DuplicateReport, options: argparse.Namespace) -> i
     surplus = report.surplus
     if surplus:
         copies, size = counted(len(surplus), "copy", "copies"), written_size(report.reclaimable)
-        print("Linked files change together when a program writes into one of them.", file=sys.stderr)
+        complain("Linked files change together when a program writes into one of them.")
         confirm(options, f"Replace {copies} by hard links and free {size}?")
     return asyncio.run(_change(base, options, "linked", lambda duplicates: duplicates.link(surplus)))
 
@@ -98,7 +98,7 @@ async def _change(
             raise OSError(str(error)) from error
         finally:
             if options.json:
-                print(json.dumps(_outcome_as_json(verb, duplicates.outcome)))
+                say(json.dumps(_outcome_as_json(verb, duplicates.outcome)))
             else:
                 _print_outcome(verb, duplicates.outcome)
     return PROBLEMS if duplicates.outcome.skipped else 0
@@ -108,15 +108,15 @@ def _print_report(report: DuplicateReport) -> None:
     for group in report.groups:
         where = "" if group.surplus else ", on different volumes or with names outside the library"
         copies = counted(len(group.kept) + len(group.surplus), "copy", "copies")
-        print(f"{written_size(group.reclaimable):>8}  {copies} of {written_size(group.size)}{where}")
+        say(f"{written_size(group.reclaimable):>8}  {copies} of {written_size(group.size)}{where}")
         for mark, copy in _marked(group):
             for file in copy.files:
-                print(f"          {mark}  {Path(file.folder, file.name)}")
+                say(f"          {mark}  {Path(file.folder, file.name)}")
                 mark = "same"
     total, groups = written_size(report.reclaimable), counted(len(report.groups), "group")
-    print(f"{total} could be reclaimed from {counted(len(report.surplus), 'copy', 'copies')}, {groups} in all")
+    say(f"{total} could be reclaimed from {counted(len(report.surplus), 'copy', 'copies')}, {groups} in all")
     if report.unread or report.outdated:
-        print(
+        say(
             f"Not looked at: {counted(report.unread, 'file')} not read yet, {report.outdated:,} changed or gone since;"
             " comfy-assets scan brings the library up to date"
         )
@@ -160,13 +160,13 @@ def _print_outcome(verb: str, outcome: Outcome) -> None:
     what = "link" if verb == "parted" else "copy"
     plural = "links" if verb == "parted" else "copies"
     freed = "taken" if verb == "parted" else "freed"
-    print(f"{counted(outcome.done, what, plural)} {verb}, {written_size(outcome.bytes)} {freed}")
+    say(f"{counted(outcome.done, what, plural)} {verb}, {written_size(outcome.bytes)} {freed}")
     if outcome.unchanged:
-        print(f"{counted(outcome.unchanged, 'file')} had bytes of their own already")
+        say(f"{counted(outcome.unchanged, 'file')} had bytes of their own already")
     for skipped in outcome.skipped:
-        print(f"  left as it is: {skipped.path}: {skipped.reason}")
+        say(f"  left as it is: {skipped.path}: {skipped.reason}")
     if outcome.log is not None:
-        print(f"To undo: comfy-assets duplicates --undo {outcome.log}")
+        say(f"To undo: comfy-assets duplicates --undo {outcome.log}")
 
 
 def _outcome_as_json(verb: str, outcome: Outcome) -> dict[str, Any]:

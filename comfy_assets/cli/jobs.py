@@ -33,6 +33,7 @@ from .command import (
     require_someone_to_ask,
     written_time,
 )
+from .terminal import say
 
 _LISTED = 20
 _MAX_JOBS = 1_000_000
@@ -84,12 +85,12 @@ def _positive(text: str) -> int:
 def _list(options: argparse.Namespace) -> int:
     page = asyncio.run(_newest(existing_base(options), options.status or JOB_STATUSES, options.limit))
     if options.json:
-        print(json.dumps([_as_json(job) for job in page.items]))
+        say(json.dumps([_as_json(job) for job in page.items]))
         return 0
     for job in page.items:
         status = JOB_STATUSES[job.status]
-        print(f"{written_time(job.created_at)}  {status:11}  {_duration(job):>9}  {job.id}  {job.workflow_id or '-'}")
-    print(f"{counted(page.total, 'job')}, {len(page.items):,} shown")
+        say(f"{written_time(job.created_at)}  {status:11}  {_duration(job):>9}  {job.id}  {job.workflow_id or '-'}")
+    say(f"{counted(page.total, 'job')}, {len(page.items):,} shown")
     return 0
 
 
@@ -124,11 +125,11 @@ def _show(options: argparse.Namespace) -> int:
     graph = msgspec.json.decode(record.graph)
     outputs = msgspec.json.decode(record.result).get("outputs") or {}
     if options.graph:
-        print(json.dumps(graph))
+        say(json.dumps(graph))
     elif options.json:
-        print(json.dumps({**_as_json(record.job), "graph": graph, "outputs": outputs}))
+        say(json.dumps({**_as_json(record.job), "graph": graph, "outputs": outputs}))
     else:
-        print("\n".join(_told(record.job, graph, outputs)))
+        say(*_told(record.job, graph, outputs))
     return 0
 
 
@@ -174,7 +175,7 @@ def _prune(options: argparse.Namespace) -> int:
     count = asyncio.run(_count(base, before, keep))
     confirm(options, f"Remove the records of {counted(count, 'job')}?")
     removed = asyncio.run(_prune_now(base, before, keep))
-    print(f"the records of {counted(removed, 'job')} removed, no files")
+    say(f"the records of {counted(removed, 'job')} removed, no files")
     return 0
 
 

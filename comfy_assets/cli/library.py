@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import platform
+import sqlite3
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from .. import VERSION, advisories
 from ..app import STORE_NAME, Services
 from ..assets.indexer import Indexer
 from ..config import Config
@@ -29,6 +32,7 @@ from .command import (
     written_size,
 )
 from .progress_bar import ProgressBar
+from .terminal import complain, say
 
 
 def add_to(commands: Commands) -> None:
@@ -47,9 +51,9 @@ def _scan(options: argparse.Namespace) -> int:
         summary = asyncio.run(_run_scan(host, not options.no_hash, bar))
     errors = int(str(summary["errors"]))
     if options.json:
-        print(json.dumps(summary))
+        say(json.dumps(summary))
     else:
-        _print_summary(summary, sys.stdout)
+        _print_summary(summary)
     return 0 if errors == 0 else PROBLEMS
 
 
@@ -89,29 +93,32 @@ async def _follow(work: asyncio.Event | asyncio.Task[None], indexer: Indexer, ba
     await waiting
 
 
-def _print_summary(summary: dict[str, object], out: TextIO) -> None:
-    print(
+def _print_summary(summary: dict[str, object]) -> None:
+    say(
         f"{summary['files']} files listed in {summary['index_seconds']} s,"
-        f" read in {summary['hash_seconds']} s, {summary['errors']} problems",
-        file=out,
+        f" read in {summary['hash_seconds']} s, {summary['errors']} problems"
     )
     problems = summary["problems"]
     for problem in problems if isinstance(problems, list) else ():
-        print(f"  {problem}", file=out)
+        say(f"  {problem}")
 
 
 def _status(options: argparse.Namespace) -> int:
     answer = asyncio.run(_read_status(existing_base(options)))
     if options.json:
-        print(json.dumps(answer))
+        say(json.dumps(answer))
         return 0
-    print(
-        f"{answer['store']}\n{answer['assets']} assets, {answer['missing']} missing,"
-        f" {answer['pending']} still to be read ({answer['pending_bytes']} bytes)"
+    say(
+        answer["store"],
+        f"{answer['assets']} assets, {answer['missing']} missing,"
+        f" {answer['pending']} still to be read ({answer['pending_bytes']} bytes)",
     )
     if answer["deleted"]:
         deleted, kept = counted(answer["deleted"], "deleted asset"), written_size(answer["trash_bytes"])
-        print(f"{deleted} can be restored, {kept} of files kept in the trash")
+        say(f"{deleted} can be restored, {kept} of files kept in the trash")
+    say(", ".join(f"{name} {version}" for name, version in answer["versions"].items()))
+    for warning in answer["warnings"]:
+        complain(f"warning: {warning}")
     return 0
 
 
@@ -127,4 +134,12 @@ async def _read_status(base: Path) -> dict[str, Any]:
             "pending_bytes": size,
             "deleted": len(deleted),
             "trash_bytes": sum(entry.size for entry in deleted if entry.stored is not None),
+            "versions": _versions(),
+            "warnings": advisories.warnings(),
         }
+
+
+def _versions() -> dict[str, str]:
+    """What this command runs with, which need not be what the server runs with."""
+    own = {"comfy-assets": VERSION, "Python": platform.python_version(), "SQLite": sqlite3.sqlite_version}
+    return {**own, **advisories.versions()}

@@ -11,6 +11,7 @@ from ..host.standalone import StandaloneHost, WebFiles, installed_page
 from ..plugin import attach
 from ..sample import make_sample_library
 from .command import Commands, add_command, add_extra_paths, base_directory, extra_folders
+from .terminal import say
 
 _PACKS = {"comfy-assets": Path(__file__).resolve().parents[2]}
 
@@ -18,7 +19,11 @@ _PACKS = {"comfy-assets": Path(__file__).resolve().parents[2]}
 def add_to(commands: Commands) -> None:
     """Add the command."""
     serve = add_command(commands, "serve", _serve, "run the API without ComfyUI")
-    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: this machine only)")
+    serve.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on, or several between commas (default: this machine only)",
+    )
     serve.add_argument("--port", type=_port, default=8188, help="the port (default 8188)")
     add_extra_paths(serve)
     serve.add_argument(
@@ -37,7 +42,7 @@ def _serve(options: argparse.Namespace) -> int:
     base = base_directory(options)
     if options.base_directory is None and not base.exists():
         make_sample_library(base)
-        print(f"A small sample library was put into {base}; name your own with --base-directory.")
+        say(f"A small sample library was put into {base}; name your own with --base-directory.")
     host = StandaloneHost(
         base,
         multi_user=options.multi_user,
@@ -47,7 +52,7 @@ def _serve(options: argparse.Namespace) -> int:
     attach(host)
 
     def ready(url: str) -> None:
-        print(f"Serving {base} on {url} (Ctrl-C ends)", flush=True)
+        say(f"Serving {base} on {url} (Ctrl-C ends)")
 
     with suppress(KeyboardInterrupt):
         asyncio.run(host.serve(options.host, options.port, on_ready=ready))

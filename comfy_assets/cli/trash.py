@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from .command import (
     written_size,
     written_time,
 )
+from .terminal import complain, say
 
 
 def add_to(commands: Commands) -> None:
@@ -60,12 +60,12 @@ def add_to(commands: Commands) -> None:
 def _list(options: argparse.Namespace) -> int:
     entries = asyncio.run(_entries(existing_base(options)))
     if options.json:
-        print(json.dumps([_as_json(entry) for entry in entries]))
+        say(json.dumps([_as_json(entry) for entry in entries]))
         return 0
     for entry in entries:
         kept = "file in the trash" if entry.stored is not None else "record only"
-        print(f"{entry.id}  {written_time(entry.deleted_at)}  {written_size(entry.size):>8}  {kept:17}  {entry.name}")
-    print(f"{counted(len(entries), 'deleted asset')}, {written_size(_kept_bytes(entries))} of files in the trash")
+        say(f"{entry.id}  {written_time(entry.deleted_at)}  {written_size(entry.size):>8}  {kept:17}  {entry.name}")
+    say(f"{counted(len(entries), 'deleted asset')}, {written_size(_kept_bytes(entries))} of files in the trash")
     return 0
 
 
@@ -105,10 +105,10 @@ async def _restore_all(base: Path, extra: Sequence[ExtraFolder], ids: Sequence[s
                 asset = await bin_.restore(asset_id)
             except ApiError as error:
                 failed += 1
-                print(f"{asset_id}: {error.message}", file=sys.stderr)
+                complain(f"{asset_id}: {error.message}")
             else:
                 place = asset.location and Path(asset.location.folder, asset.location.name)
-                print(f"{asset.id}  {place or asset.name}")
+                say(f"{asset.id}  {place or asset.name}")
     return failed
 
 
@@ -120,7 +120,7 @@ def _empty(options: argparse.Namespace) -> int:
     size = written_size(_kept_bytes(chosen))
     confirm(options, f"Remove {counted(sum(e.stored is not None for e in chosen), 'file')} ({size}) for good?")
     count, freed = asyncio.run(_empty_now(base, before))
-    print(f"{counted(count, 'deleted asset')} removed for good, {written_size(freed)} freed")
+    say(f"{counted(count, 'deleted asset')} removed for good, {written_size(freed)} freed")
     return 0
 
 

@@ -12,6 +12,7 @@ from ..assets.identity import hash_text
 from ..assets.verify import Finding, Verifier, VerifyReport
 from ..tasks.cancel import CancelToken
 from .command import PROBLEMS, Commands, add_command, add_json, counted, existing_base, open_library, shown
+from .terminal import say
 
 _MORE = (
     "Reports damage (other bytes, although size and time are as they were), files that cannot be read, and those that"
@@ -38,7 +39,7 @@ async def _verify(base: Path, options: argparse.Namespace) -> VerifyReport:
             await shown(verifier.run(), lambda: {"phase": "hashing", **verifier.status()})
         finally:
             if options.json:
-                print(json.dumps(_as_json(verifier.report)))
+                say(json.dumps(_as_json(verifier.report)))
             else:
                 _print_report(verifier.report)
         return verifier.report
@@ -47,9 +48,9 @@ async def _verify(base: Path, options: argparse.Namespace) -> VerifyReport:
 def _print_report(report: VerifyReport) -> None:
     for finding in sorted(report.findings, key=_by_weight):
         reason = f" ({finding.reason})" if finding.reason else ""
-        print(f"{_WORDS[finding.problem]:>13}  {finding.path}{reason}")
+        say(f"{_WORDS[finding.problem]:>13}  {finding.path}{reason}")
     end = "" if report.complete else "; stopped before the end"
-    print(
+    say(
         f"{counted(report.intact, 'file')} intact, {report.count('damaged'):,} damaged,"
         f" {report.count('unreadable'):,} unreadable, {report.count('changed'):,} changed since,"
         f" {report.count('missing'):,} missing{end}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from .command import (
     open_library,
     written_time,
 )
+from .terminal import complain, say
 
 _NO_NAME = "(without a name)"
 
@@ -46,12 +46,12 @@ def add_to(commands: Commands) -> None:
 def _list(options: argparse.Namespace) -> int:
     entries = asyncio.run(_entries(existing_base(options)))
     if options.json:
-        print(json.dumps([_as_json(entry) for entry in entries]))
+        say(json.dumps([_as_json(entry) for entry in entries]))
         return 0
     for entry in entries:
         versions = counted(entry.latest_version, "version")
-        print(f"{entry.id}  {written_time(entry.deleted_at)}  {versions:>12}  {entry.name or _NO_NAME}")
-    print(f"{counted(len(entries), 'deleted workflow')}, kept for {trash.KEPT_DAYS} days")
+        say(f"{entry.id}  {written_time(entry.deleted_at)}  {versions:>12}  {entry.name or _NO_NAME}")
+    say(f"{counted(len(entries), 'deleted workflow')}, kept for {trash.KEPT_DAYS} days")
     return 0
 
 
@@ -86,7 +86,7 @@ async def _restore_all(base: Path, ids: Sequence[str]) -> int:
                 workflow = await trash.restore(library.db, workflow_id)
             except ApiError as error:
                 failed += 1
-                print(f"{workflow_id}: {error.message}", file=sys.stderr)
+                complain(f"{workflow_id}: {error.message}")
             else:
-                print(f"{workflow.id}  {workflow.name or _NO_NAME}")
+                say(f"{workflow.id}  {workflow.name or _NO_NAME}")
     return failed

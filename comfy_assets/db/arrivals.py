@@ -41,6 +41,16 @@ async def known(db: Database | Transaction, positions: Sequence[Position]) -> di
     }
 
 
+async def owner_at(db: Database, folder: str, name: str) -> str | None:
+    """Return whose the file in this position is, deleted assets included; None where none is known."""
+    row = await db.fetch_one(
+        "SELECT s.owner FROM folders d JOIN files f ON f.folder_id = d.id JOIN assets a ON a.id = f.id"
+        " JOIN tag_sets s ON s.id = a.tag_set_id WHERE d.path = ? AND f.name = ?",
+        (folder, name),
+    )
+    return str(row[0]) if row else None
+
+
 async def set_jobs(tx: Transaction, jobs: Sequence[tuple[int, str]]) -> None:
     """Say which jobs made files, by id."""
     await tx.execute_many("UPDATE assets SET job_id = ?2 WHERE id = ?1", jobs)

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from ..models import REFERENCE, Asset, AssetFilter, CursorKey, Location, Page, PageRequest, TagCount
 from . import tags
-from .connection import Database, Row, Transaction
+from .connection import Database, Transaction
 from .paging import SORT_KEYS, ordering, page_of
+from .readers import Row
 from .selection import Found, Rows, select
 from .set_counts import set_counts
 

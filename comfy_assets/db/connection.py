@@ -1,72 +1,81 @@
-"""Connections to the store: one writer behind a lock, a few read-only readers, and their orderly end."""
+"""The store: reads on a pool of connections, one write transaction at a time, and an orderly end."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
 import aiosqlite
 
-from ..errors import SearchUnavailableError, StoreError
-from . import migrate, search_tables
+from .. import store_guard
+from ..errors import SearchUnavailableError, StoreBusyError, StoreError
+from . import migrate, rescue, search_tables
+from .log_guard import fold_log, open_guard
 from .memory import Memory
 from .readers import Readers
 from .readers import Row as Row
+from .rescue import Mark
+from .sqlite_errors import READ_ONLY, as_busy
+from .store_connections import BUSY_TIMEOUT_S, StoreConnections, open_connections
+from .store_files import State
 
-READERS = 3
-_BUSY_TIMEOUT_S = 10
-# Pages are read from the operating system's cache; the writer keeps more so that a bulk import stays in
-# memory.
-_WRITER_PRAGMAS = (
-    "foreign_keys = ON",
-    "wal_autocheckpoint = 8000",
-    "synchronous = NORMAL",
-    "cache_size = -65536",
-    "temp_store = MEMORY",
-)
-_READER_PRAGMAS = ("query_only = ON", "cache_size = -16384", "temp_store = MEMORY")
+log = logging.getLogger("comfy_assets.db")
+
+PATIENCE_S = 5.0  # how long a transaction waits for another process to let go of the store
+_POLL_S = 0.05
+_WATCH_S = 1.0  # between two looks at whether the store's files are in place
+_READER_PATIENCE_S = 1.0  # how long a query may go on when the connections are to be opened again
 
 
 class Database:
     """The open store. Reads run on a pool of connections, writes one transaction at a time.
 
     ``can_search`` tells whether SQLite has what the search indexes need; ``memory`` is for what they found,
-    ``job_memory`` for what those of jobs did.
+    ``job_memory`` for what those of jobs did. ``trouble`` says why the last attempt to write has failed, until one
+    succeeds.
     """
 
-    def __init__(
-        self, writer: aiosqlite.Connection, readers: Sequence[aiosqlite.Connection], *, can_search: bool
-    ) -> None:
+    def __init__(self, path: Path, connections: StoreConnections, *, can_search: bool) -> None:
         self.can_search = can_search
         self.memory = Memory()
         self.job_memory = Memory()
-        self._writer = writer
-        self._readers = tuple(readers)
-        self._pool = Readers(readers)
+        self.patience_s = PATIENCE_S
+        self.trouble: str | None = None
+        self._path = path
+        self._connections = connections
+        self._readers = Readers(connections.readers)
+        self._started = connections.last_commit
+        self._latest = Mark(uuid.uuid4().hex, 0)
+        self._problem: str | None = None
         self._write_lock = asyncio.Lock()
         self._closed = False
         self._over = threading.Event()  # closed, or the process is about to end
+        self._watch = asyncio.create_task(self._watch_files(), name="comfy-assets store files")
 
     @classmethod
     async def open(cls, path: Path) -> Database:
-        """Open the store at ``path``, creating or migrating it. Raises StoreError when that is impossible."""
-        connections: list[aiosqlite.Connection] = []
+        """Open the store at ``path``, creating or migrating it. Raise StoreError when that is impossible."""
+        store_guard.protect(path.parent)
         try:
             can_search = await asyncio.to_thread(_prepare, path)
-            for pragmas in (_WRITER_PRAGMAS, *[_READER_PRAGMAS] * READERS):
-                connections.append(await _connect(path, pragmas))
+            return cls(path, await open_connections(path), can_search=can_search)
         except BaseException as error:
-            for connection in connections:
-                await connection.close()
+            store_guard.release(path.parent)
             if isinstance(error, (sqlite3.Error, OSError)):
                 raise StoreError(f"The library store {path.name} cannot be opened: {error}") from error
             raise
-        return cls(connections[0], connections[1:], can_search=can_search)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the store cannot be used although it was opened; None while it can."""
+        return self._problem
 
     def require_search(self) -> None:
         """Raise SearchUnavailableError unless words can be searched for."""
@@ -78,9 +87,11 @@ class Database:
             )
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
-        """Return all rows of a query, on a reader. Raise QueryTimeoutError as ``readers.reading`` has it."""
-        with self._told_when_closed():
-            return await self._pool.fetch_all(sql, parameters)
+        """Return all rows of a query, on a reader. Raise StoreBusyError, and QueryTimeoutError as ``readers.reading``
+        has it."""
+        self._require_usable()
+        with self._sorted_errors(is_reading=True):
+            return await self._readers.fetch_all(sql, parameters)
 
     async def fetch_one(self, sql: str, parameters: Iterable[Any] = ()) -> Row | None:
         """The first row of a query, or None."""
@@ -88,38 +99,181 @@ class Database:
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """A write transaction: committed when the block ends, rolled back on exception and cancellation."""
-        async with self._write_lock:
-            with self._told_when_closed():
+    async def transaction(self, patience_s: float | None = None) -> AsyncIterator[Transaction]:
+        """A write transaction: committed when the block ends, rolled back on exception and cancellation.
+
+        Raises StoreBusyError when another process holds the store for longer than ``patience_s``, when the store
+        cannot be written, and when its files were taken away and the change may not have been kept.
+        """
+        await self._begin(self.patience_s if patience_s is None else patience_s)
+        try:
+            with self._sorted_errors():
                 try:
-                    await self._writer.execute("BEGIN IMMEDIATE")
-                    yield Transaction(self._writer, can_search=self.can_search)
-                    await self._writer.commit()
+                    yield Transaction(self._connections.writer, can_search=self.can_search)
+                    await self._commit()
                 except BaseException:
                     if not self._closed:  # else SQLite itself rolls back
-                        await asyncio.shield(self._writer.rollback())
+                        await asyncio.shield(self._connections.writer.rollback())
                     raise
+            if not self._closed and not await self._keep_in_place():
+                raise StoreBusyError("The change may not have been kept; the server's log says why.")
+        except StoreBusyError as error:
+            self.trouble = error.message
+            raise
+        finally:
+            self._write_lock.release()
+        self.trouble = None
+
+    async def _begin(self, patience_s: float) -> None:
+        """Begin a transaction and keep the lock. Only the time that another process takes counts."""
+        loop = asyncio.get_running_loop()
+        deadline: float | None = None
+        while True:
+            await self._write_lock.acquire()
+            try:
+                if not self._closed:
+                    await self._keep_in_place()
+                with self._sorted_errors():
+                    await self._connections.writer.execute("BEGIN IMMEDIATE")
+                return
+            except StoreBusyError as error:
+                self._write_lock.release()
+                deadline = loop.time() + patience_s if deadline is None else deadline
+                if not error.is_passing or loop.time() >= deadline:
+                    self.trouble = error.message
+                    raise
+            except BaseException:
+                try:
+                    if not self._closed:
+                        await asyncio.shield(self._connections.writer.rollback())  # it may begin yet
+                finally:
+                    self._write_lock.release()
+                raise
+            await asyncio.sleep(_POLL_S)
+
+    async def _commit(self) -> None:
+        """Commit, with the number of the transaction if it has changed anything."""
+        writer, mark = self._connections.writer, self._latest
+        if writer.in_transaction and writer.total_changes != self._connections.changes:
+            mark = Mark(mark.writer, mark.number + 1)
+            await writer.execute("UPDATE last_commit SET writer = ?, number = ?", mark)
+        await writer.commit()
+        self._connections.changes = writer.total_changes
+        self._latest = mark
+
+    async def probe(self) -> None:
+        """Write to the store without changing anything. Raise StoreBusyError when that cannot be done now."""
+        async with self.transaction(0.0) as tx:
+            await tx.execute("UPDATE job_search SET indexed_upto = indexed_upto")
+
+    def _require_usable(self) -> None:
+        if self._problem is not None:
+            raise StoreBusyError(self._problem)
+
+    async def _keep_in_place(self) -> bool:
+        """Bring the store back if its files were taken away; return whether it has all that was committed.
+
+        Only while holding the write lock. Raises StoreBusyError when it cannot be brought back.
+        """
+        self._require_usable()
+        state = self._connections.files.state()
+        if state == "in place":
+            return True
+        # Not to be cancelled half way, and the lock is held until it has ended.
+        work = asyncio.ensure_future(self._bring_back(state))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])
+            raise
+
+    async def _bring_back(self, state: State) -> bool:
+        log.error("The files of the library store are not in place: %s.", state)
+        await self._readers.pause(_READER_PATIENCE_S)
+        try:
+            copy = await self._copy()
+            self._problem = "The library store is being opened again."
+            await self._connections.close()
+            restored = await asyncio.to_thread(
+                rescue.restore, self._path, copy, state, self._connections.files, self._started, self._latest
+            )
+            if restored.problem is not None:
+                self._problem = restored.problem
+                log.error("The library is unavailable. %s", restored.problem)
+                raise StoreBusyError(restored.problem)
+            self._connections = await open_connections(self._path)
+            self._started, self._problem = self._connections.last_commit, None
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, StoreBusyError):
+                raise
+            message = f"The library store cannot be brought back: {error}"
+            log.exception("The library store cannot be brought back")
+            if self._problem is not None:
+                self._problem = message
+            raise StoreBusyError(message) from error
+        finally:
+            self._readers.resume(self._connections.readers)
+        return restored.is_complete
+
+    async def _copy(self) -> Path:
+        """Copy what the connections show into a new file beside the store."""
+        path = await asyncio.to_thread(rescue.copy_path, self._path)
+        target = await asyncio.to_thread(rescue.open_copy, path)
+        try:
+            await self._connections.writer.backup(target)
+        except BaseException:
+            target.close()
+            path.unlink(missing_ok=True)
+            raise
+        target.close()
+        return path
+
+    async def _watch_files(self) -> None:
+        """Notice also between transactions that the store's files were taken away."""
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            if self._problem is None and self._connections.files.state() != "in place":
+                async with self._write_lock:
+                    with suppress(StoreBusyError):  # it was logged
+                        await self._keep_in_place()
 
     @contextmanager
-    def _told_when_closed(self) -> Iterator[None]:
-        """Raise sqlite3.ProgrammingError where the store was closed under way, which aiosqlite tells as ValueError."""
+    def _sorted_errors(self, *, is_reading: bool = False) -> Iterator[None]:
+        """Raise StoreBusyError for what is the store's state; sqlite3.ProgrammingError where it was closed under way.
+
+        aiosqlite tells the latter as ValueError. A reader that is made to write is a mistake of ours.
+        """
         try:
             yield
+        except sqlite3.Error as error:
+            if isinstance(error, StoreBusyError) or (is_reading and READ_ONLY in str(error)):
+                raise
+            if (busy := as_busy(error)) is None:
+                raise
+            raise busy from error
         except ValueError as error:
             if self._closed:
                 raise sqlite3.ProgrammingError("The store is closed.") from error
+            self._require_usable()
             raise
 
     async def close(self) -> None:
-        """Close every connection; the last one folds the write-ahead log into the file."""
+        """Close every connection, after bringing the write-ahead log into the file."""
+        self._watch.cancel()
+        if not self._closed and not self._write_lock.locked() and self._problem is None:
+            async with self._write_lock:
+                with suppress(StoreBusyError):  # it was logged
+                    await self._keep_in_place()
+        if not self._closed:
+            store_guard.release(self._path.parent)
         self._closed = True
         self._over.set()
-        for reader in self._readers:
-            with suppress(ValueError):  # it is closed
-                await reader.interrupt()
-        for connection in (*self._readers, self._writer):
-            await connection.close()
+        await self._readers.interrupt()
+        for reader in self._connections.readers:
+            await reader.close()
+        if self._connections.files.state() == "in place":
+            await asyncio.to_thread(fold_log, self._path)
+        await self._connections.close()
 
     def close_at_exit(self, before: Callable[[], None]) -> None:
         """Close the connections when the main thread ends without ``close`` having been awaited.
@@ -133,7 +287,9 @@ class Database:
             if self._closed:
                 return
             before()
-            for connection in (*self._readers, self._writer):
+            if self._connections.files.state() == "in place":
+                fold_log(self._path)
+            for connection in self._connections.all:
                 connection.stop()
 
         threading.Thread(target=watch, name="comfy-assets-exit", daemon=True).start()
@@ -187,18 +343,10 @@ def _when_main_thread_ends(callback: Callable[[], object]) -> None:
 
 
 def _prepare(path: Path) -> bool:
-    """Bring the store up to date; answers whether it can be searched."""
+    """Bring the store up to date; return whether it can be searched."""
     migrate.prepare(path)
-    with closing(sqlite3.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT_S)) as conn:
+    with (
+        closing(open_guard(path)),
+        closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)) as conn,
+    ):
         return search_tables.make(conn)
-
-
-async def _connect(path: Path, pragmas: Sequence[str]) -> aiosqlite.Connection:
-    connection = await aiosqlite.connect(path, isolation_level=None, timeout=_BUSY_TIMEOUT_S, cached_statements=256)
-    try:
-        for pragma in pragmas:
-            await connection.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        await connection.close()
-        raise
-    return connection

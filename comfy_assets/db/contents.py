@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import msgspec
 from . import trash
 from .connection import Database, Transaction
 from .files import HASHED, UNREADABLE
+from .readers import Row
 
 # Values made by the thousand while files are read are untracked by the garbage collector (``gc=False``; they hold
 # no cycles): in a process that has torch loaded, a full collection stops everything for a quarter of a second.
@@ -101,11 +103,23 @@ async def record_unreadable(tx: Transaction, failures: Sequence[Unreadable]) -> 
     )
 
 
-async def documents_of(db: Database, digest: bytes) -> dict[str, bytes]:
-    """The documents of a content by key, uncompressed."""
+async def documents_of(db: Database, digest: bytes, max_bytes: int | None = None) -> dict[str, bytes | None]:
+    """The documents of a content by key, uncompressed; None for those that would make them more than ``max_bytes``."""
     rows = await db.fetch_all(
         "SELECT l.key, d.body FROM contents c JOIN content_documents l ON l.content_id = c.id"
         " JOIN documents d ON d.id = l.document_id WHERE c.hash = ? ORDER BY l.key",
         (digest,),
     )
-    return {key: zlib.decompress(body) for key, body in rows}
+    return await asyncio.to_thread(_unpacked, rows, max_bytes)
+
+
+def _unpacked(rows: Sequence[Row], max_bytes: int | None) -> dict[str, bytes | None]:
+    if max_bytes is None:
+        return {key: zlib.decompress(body) for key, body in rows}
+    found: dict[str, bytes | None] = {}
+    left = max_bytes
+    for key, body in rows:
+        text = zlib.decompressobj().decompress(body, left + 1)
+        found[key] = text if len(text) <= left else None
+        left -= len(text) if len(text) <= left else 0
+    return found

@@ -137,15 +137,16 @@ class Holder:
     """The asset that has an id, whoever's it is."""
 
     row_id: int
+    owner: str
     deleted: bool
 
 
 async def holder_of(tx: Transaction, uuid: str) -> Holder | None:
     """Which asset, if any, has this id."""
     rows = await tx.fetch_all(
-        "SELECT a.id, s.hidden FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id WHERE a.uuid = ?", (uuid,)
+        "SELECT a.id, s.owner, s.hidden FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id WHERE a.uuid = ?", (uuid,)
     )
-    return Holder(rows[0][0], bool(rows[0][1])) if rows else None
+    return Holder(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
 
 
 async def change_id(tx: Transaction, row_id: int, uuid: str) -> None:

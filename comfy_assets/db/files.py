@@ -10,7 +10,8 @@ import msgspec
 
 from ..models import MISSING_TAG, Pending
 from . import tags, trash
-from .connection import Database, Row, Transaction
+from .connection import Database, Transaction
+from .readers import Row
 
 NEW, HASHED, CHANGED, UNREADABLE = range(4)
 

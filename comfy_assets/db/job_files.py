@@ -8,8 +8,8 @@ from ..models import JobOutput
 from . import assets, tags
 from .connection import Database, Transaction
 
-# Job id, (kind of folder or "", path in it, name).
-Named = tuple[str, tuple[str, str, str]]
+# Job id, its run, (kind of folder or "", path in it, name).
+Named = tuple[str, int, tuple[str, str, str]]
 # Job id, node id, key, index, folder, name.
 ShownAt = tuple[str, str, str, int, str, str]
 # SQL for the files that a value of a node can mean (the first four parameters, see ``place``): inside model categories,
@@ -31,8 +31,8 @@ async def link_inputs(tx: Transaction, named: Sequence[Named]) -> None:
     """Note which assets the graphs of jobs name."""
     await tx.execute_many(
         f"INSERT OR IGNORE INTO job_inputs (job_id, asset_id) SELECT j.id, f.id FROM jobs j JOIN {PLACES}"
-        " WHERE j.uuid = ?5",
-        [(*place(*file), job_id) for job_id, file in named],
+        " WHERE j.uuid = ?5 AND j.run = ?6",
+        [(*place(*file), job_id, run) for job_id, run, file in named],
     )
 
 

@@ -9,7 +9,8 @@ import msgspec
 
 from ..models import CursorKey, Job, JobFilter, JobPage, Page
 from . import hits, job_search, jobs
-from .connection import Database, Row
+from .connection import Database
+from .readers import Row
 
 if TYPE_CHECKING:
     from .id_sets import IdSet

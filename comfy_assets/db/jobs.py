@@ -9,8 +9,9 @@ import msgspec
 
 from ..models import CANCELLED, COMPLETED, FAILED, IN_PROGRESS, PENDING, Job, JobRecord
 from . import documents
-from .connection import Database, Row, Transaction
+from .connection import Database, Transaction
 from .contents import Document
+from .readers import Row
 
 COLUMNS = (
     "j.id, j.uuid, j.owner, j.status, j.number, j.workflow_id, j.workflow_version_id, j.created_at, j.started_at,"
@@ -19,6 +20,28 @@ COLUMNS = (
 )
 VISIBLE = "j.owner IN ('', ?)"
 _ACTIVE = f"status IN ({PENDING}, {IN_PROGRESS})"
+
+
+class StoredId(msgspec.Struct, frozen=True, gc=False):
+    """What is known of the job that has an id; ``row_id`` is None where its record was removed."""
+
+    id: str
+    owner: str
+    row_id: int | None = None
+    run: int = 0
+    created_at: int = 0
+    seat: int = 0
+    is_active: bool = False
+
+
+class ActiveJob(msgspec.Struct, frozen=True, gc=False):
+    """A job that is not over, as far as it has to be looked after."""
+
+    id: str
+    run: int
+    seat: int
+    is_running: bool
+    is_interrupted: bool
 
 
 class NewJob(msgspec.Struct, frozen=True, gc=False):
@@ -35,12 +58,18 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
     workflow: Document | None
     extra_data: str
     targets: str
+    run: int = 0
+    problem: str | None = None
 
 
 class EndedJob(msgspec.Struct, frozen=True, gc=False):
-    """How a job ended; see ``models.Job``. ``result`` is compressed; ``started_at`` counts if it was not told yet."""
+    """How a job ended; see ``models.Job``. ``result`` is compressed; ``started_at`` counts if it was not told yet.
+
+    ``is_presumed`` says that nobody told the end: it gives way to one that is told later.
+    """
 
     id: str
+    run: int
     at: int
     status: int
     result: bytes
@@ -50,6 +79,8 @@ class EndedJob(msgspec.Struct, frozen=True, gc=False):
     previewable_count: int = 0
     media: int = 0
     preview: str | None = None
+    problem: str | None = None
+    is_presumed: bool = False
 
 
 async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
@@ -57,42 +88,63 @@ async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
     bodies = {d.hash: d.body for job in jobs for d in (job.graph, job.workflow) if d is not None}
     await tx.execute_many("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(bodies.items()))
     await tx.execute_many(
-        "INSERT INTO jobs (uuid, owner, status, number, seat, workflow_id, workflow_version_id, created_at, updated_at)"
-        f" VALUES (?1, ?2, {PENDING}, ?3, ?4, ?5, ?6, ?7, ?7)",
-        [(j.id, j.owner, j.number, j.seat, j.workflow_id, j.workflow_version_id, j.at) for j in jobs],
+        "INSERT INTO jobs"
+        " (uuid, owner, status, number, seat, workflow_id, workflow_version_id, created_at, updated_at, run)"
+        f" VALUES (?1, ?2, {PENDING}, ?3, ?4, ?5, ?6, ?7, ?7, ?8)",
+        [(j.id, j.owner, j.number, j.seat, j.workflow_id, j.workflow_version_id, j.at, j.run) for j in jobs],
     )
     await tx.execute_many(
-        "INSERT INTO job_records (job_id, graph_id, workflow_id, extra_data, targets) VALUES ("
+        "INSERT INTO job_records (job_id, graph_id, workflow_id, extra_data, targets, problem) VALUES ("
         "(SELECT id FROM jobs WHERE uuid = ?), (SELECT id FROM documents WHERE hash = ?),"
-        " (SELECT id FROM documents WHERE hash = ?), ?, ?)",
-        [(j.id, j.graph.hash, j.workflow.hash if j.workflow else None, j.extra_data, j.targets) for j in jobs],
+        " (SELECT id FROM documents WHERE hash = ?), ?, ?, ?)",
+        [
+            (j.id, j.graph.hash, j.workflow.hash if j.workflow else None, j.extra_data, j.targets, j.problem)
+            for j in jobs
+        ],
     )
 
 
-async def start(tx: Transaction, started: Sequence[tuple[str, int]]) -> None:
-    """Note that jobs began: ids and times."""
+async def stored_ids(db: Database | Transaction, job_ids: Iterable[str]) -> dict[str, StoredId]:
+    """What is known of those of the ids that jobs have, or had before their records were removed."""
+    ids = msgspec.json.encode(list(job_ids)).decode()
+    rows = await db.fetch_all(
+        f"SELECT uuid, owner, id, run, created_at, seat, {_ACTIVE} FROM jobs"
+        " WHERE uuid IN (SELECT value FROM json_each(?1))"
+        " UNION ALL SELECT uuid, owner, NULL, 0, 0, 0, 0 FROM removed_jobs r"
+        " WHERE uuid IN (SELECT value FROM json_each(?1)) AND NOT EXISTS (SELECT 1 FROM jobs WHERE uuid = r.uuid)",
+        (ids,),
+    )
+    return {
+        job_id: StoredId(job_id, owner, row_id, run, created_at, seat, bool(is_active))
+        for job_id, owner, row_id, run, created_at, seat, is_active in rows
+    }
+
+
+async def start(tx: Transaction, started: Sequence[tuple[str, int, int]]) -> None:
+    """Note that jobs began: ids, runs and times. A clock that was set back lets none begin before it came."""
     await tx.execute_many(
-        f"UPDATE jobs SET status = {IN_PROGRESS}, started_at = ?2, updated_at = ?2"
-        f" WHERE uuid = ?1 AND status = {PENDING}",
+        f"UPDATE jobs SET status = {IN_PROGRESS}, started_at = max(?3, created_at), updated_at = max(?3, updated_at)"
+        f" WHERE uuid = ?1 AND run = ?2 AND status = {PENDING}",
         started,
     )
 
 
-async def show(tx: Transaction, shown: Sequence[tuple[str, int, str]]) -> None:
-    """Note what nodes have shown: ids, times and JSON objects of the nodes' outputs."""
+async def show(tx: Transaction, shown: Sequence[tuple[str, int, int, str]]) -> None:
+    """Note what nodes have shown: ids, runs, times and JSON objects of the nodes' outputs."""
     await tx.execute_many(
-        "UPDATE job_records SET shown = json_patch(coalesce(shown, '{}'), ?2)"
-        f" WHERE job_id = (SELECT id FROM jobs WHERE uuid = ?1 AND {_ACTIVE})",
-        [(job_id, outputs) for job_id, _, outputs in shown],
+        "UPDATE job_records SET shown = json_patch(coalesce(shown, '{}'), ?3)"
+        f" WHERE job_id = (SELECT id FROM jobs WHERE uuid = ?1 AND run = ?2 AND {_ACTIVE})",
+        [(job_id, run, outputs) for job_id, run, _, outputs in shown],
     )
     await tx.execute_many(
-        f"UPDATE jobs SET updated_at = ?2 WHERE uuid = ?1 AND {_ACTIVE}", [(job_id, at) for job_id, at, _ in shown]
+        f"UPDATE jobs SET updated_at = max(?3, updated_at) WHERE uuid = ?1 AND run = ?2 AND {_ACTIVE}",
+        [(job_id, run, at) for job_id, run, at, _ in shown],
     )
 
 
-async def interrupt(tx: Transaction, interrupted: Sequence[tuple[str]]) -> None:
-    """Note that jobs were asked to stop while they were executed: ids."""
-    await tx.execute_many(f"UPDATE jobs SET interrupted = 1 WHERE uuid = ? AND {_ACTIVE}", interrupted)
+async def interrupt(tx: Transaction, interrupted: Sequence[tuple[str, int]]) -> None:
+    """Note that jobs were asked to stop while they were executed: ids and runs."""
+    await tx.execute_many(f"UPDATE jobs SET interrupted = 1 WHERE uuid = ? AND run = ? AND {_ACTIVE}", interrupted)
 
 
 async def interrupted(tx: Transaction) -> set[int]:
@@ -100,27 +152,37 @@ async def interrupted(tx: Transaction) -> set[int]:
     return {row[0] for row in await tx.fetch_all(f"SELECT id FROM jobs WHERE {_ACTIVE} AND interrupted")}
 
 
-async def drop(tx: Transaction, dropped: Sequence[tuple[str, int]]) -> None:
-    """Note that jobs were cancelled before they began: ids and times."""
+async def drop(tx: Transaction, dropped: Sequence[tuple[str, int, int, bool]]) -> None:
+    """Note that jobs were cancelled before they began: ids, runs, times, and whether that is only presumed."""
     await tx.execute_many(
-        f"UPDATE jobs SET status = {CANCELLED}, started_at = ?2, finished_at = ?2, updated_at = ?2"
-        f" WHERE uuid = ?1 AND status = {PENDING}",
+        f"UPDATE jobs SET status = {CANCELLED}, started_at = max(?3, created_at), finished_at = max(?3, created_at),"
+        " updated_at = max(?3, updated_at), is_presumed = ?4"
+        f" WHERE uuid = ?1 AND run = ?2 AND status = {PENDING}",
         dropped,
     )
 
 
 async def end(tx: Transaction, ended: Sequence[EndedJob]) -> None:
-    """Note how jobs ended."""
+    """Note how jobs ended. An end that is told takes the place of one that was presumed."""
+    is_open = f"uuid = ?1 AND run = ?2 AND ({_ACTIVE} OR (is_presumed AND NOT ?3))"
     await tx.execute_many(
-        "UPDATE job_records SET shown = NULL, result = ?2, error = ?3"
-        f" WHERE job_id = (SELECT id FROM jobs WHERE uuid = ?1 AND {_ACTIVE})",
-        [(e.id, e.result, e.error) for e in ended],
+        "UPDATE job_records SET shown = NULL, result = ?4, error = ?5,"
+        " problem = nullif(trim(coalesce(problem, '') || ' ' || coalesce(?6, '')), '')"
+        f" WHERE job_id = (SELECT id FROM jobs WHERE {is_open})",
+        [(e.id, e.run, e.is_presumed, e.result, e.error, e.problem) for e in ended],
     )
+    began = "max(coalesce(started_at, ?10, ?5), created_at)"
     await tx.execute_many(
-        "UPDATE jobs SET status = ?2, started_at = coalesce(started_at, ?8, ?3), finished_at = ?3,"
-        " updated_at = ?3, duration = max(?3 - coalesce(started_at, ?8, ?3), 0), outputs_count = ?4,"
-        f" previewable_count = ?5, media = ?6, preview = ?7 WHERE uuid = ?1 AND {_ACTIVE}",
-        [(e.id, e.status, e.at, e.outputs_count, e.previewable_count, e.media, e.preview, e.started_at) for e in ended],
+        f"UPDATE jobs SET status = ?4, is_presumed = ?3, started_at = {began}, finished_at = max(?5, {began}),"
+        f" updated_at = max(?5, updated_at, {began}), duration = max(?5 - {began}, 0), outputs_count = ?6,"
+        f" previewable_count = ?7, media = ?8, preview = ?9 WHERE {is_open}",
+        [
+            (
+                *(e.id, e.run, e.is_presumed, e.status, e.at),
+                *(e.outputs_count, e.previewable_count, e.media, e.preview, e.started_at),
+            )
+            for e in ended
+        ],
     )
 
 
@@ -137,7 +199,7 @@ async def get_many(db: Database | Transaction, job_ids: Iterable[str]) -> list[J
     return [Job(*row) for row in rows]
 
 
-_RECORD = f"{COLUMNS}, g.body, w.body, r.extra_data, r.targets, r.shown, r.result"
+_RECORD = f"{COLUMNS}, g.body, w.body, r.extra_data, r.targets, r.shown, r.result, r.problem, j.run"
 _RECORD_JOINS = (
     "JOIN job_records r ON r.job_id = j.id JOIN documents g ON g.id = r.graph_id"
     " LEFT JOIN documents w ON w.id = r.workflow_id"
@@ -156,10 +218,18 @@ async def records_of(
     return [_record(row) for row in rows]
 
 
-async def pending_of(db: Database, seat: int) -> list[str]:
-    """The ids of the jobs that wait in a server's queue."""
-    rows = await db.fetch_all(f"SELECT uuid FROM jobs WHERE status = {PENDING} AND seat = ?", (seat,))
-    return [row[0] for row in rows]
+async def active(db: Database | Transaction) -> list[ActiveJob]:
+    """The jobs that are not over, of all servers."""
+    rows = await db.fetch_all(f"SELECT uuid, run, seat, status, interrupted FROM jobs WHERE {_ACTIVE}")
+    return [
+        ActiveJob(job_id, run, seat, status == IN_PROGRESS, bool(asked)) for job_id, run, seat, status, asked in rows
+    ]
+
+
+async def seat_of(db: Database, row_id: int) -> int:
+    """The server whose queue holds, or held, the job."""
+    row = await db.fetch_one("SELECT seat FROM jobs WHERE id = ?", (row_id,))
+    return row[0] if row is not None else 0
 
 
 async def active_of(tx: Transaction, others: Iterable[int]) -> list[JobRecord]:
@@ -188,15 +258,40 @@ async def newest_finished(db: Database, limit: int, before: int | None = None) -
     return [_record(row) for row in rows]
 
 
+_EXECUTED = f"j.finished_at IS NOT NULL AND r.result IS NOT NULL AND {VISIBLE}"
+
+
+async def executed(db: Database, owner: str, limit: int, offset: int | None) -> list[int]:
+    """Rows of jobs that were executed and that the user may see: oldest first from ``offset`` on, or latest first."""
+    order, start = ("DESC", 0) if offset is None else ("ASC", offset)
+    rows = await db.fetch_all(
+        f"SELECT j.id FROM jobs j JOIN job_records r ON r.job_id = j.id WHERE {_EXECUTED}"
+        f" ORDER BY j.id {order} LIMIT ? OFFSET ?",
+        (owner, limit, start),
+    )
+    return [row[0] for row in rows]
+
+
+async def executed_as(db: Database, owner: str, job_id: str) -> list[int]:
+    """The row of the job of this id, if it was executed and the user may see it."""
+    rows = await db.fetch_all(
+        f"SELECT j.id FROM jobs j JOIN job_records r ON r.job_id = j.id WHERE {_EXECUTED} AND j.uuid = ?",
+        (owner, job_id),
+    )
+    return [row[0] for row in rows]
+
+
 def _record(row: Row) -> JobRecord:
-    graph, workflow, extra_data, targets, shown, result = row[-6:]
+    graph, workflow, extra_data, targets, shown, result, problem, run = row[-8:]
     return JobRecord(
-        job=Job(*row[:-6]),
+        job=Job(*row[:-8]),
         graph=zlib.decompress(graph) if graph is not None else b"{}",
         workflow=zlib.decompress(workflow) if workflow is not None else None,
         extra_data=extra_data.encode(),
         targets=targets.encode(),
         result=zlib.decompress(result) if result is not None else _so_far(shown),
+        problem=problem,
+        run=run,
     )
 
 
@@ -234,20 +329,21 @@ async def rows_to_prune(db: Database | Transaction, before: int | None, keep: in
     return [row[0] for row in rows]
 
 
-async def rows_of(tx: Transaction, job_ids: Sequence[str]) -> list[int]:
-    """The rows of those of the jobs that there are."""
-    ids = msgspec.json.encode(job_ids).decode()
-    rows = await tx.fetch_all("SELECT id FROM jobs WHERE uuid IN (SELECT value FROM json_each(?))", (ids,))
-    return [row[0] for row in rows]
-
-
 async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
-    """Remove jobs, and the documents that nothing else refers to. Their words must have been taken out of the index."""
+    """Remove jobs, and the documents that nothing else refers to. Their words must have been taken out of the index.
+
+    Their ids and owners stay.
+    """
     ids = msgspec.json.encode(list(row_ids)).decode()
     found = await tx.fetch_all(
         "SELECT graph_id FROM job_records WHERE job_id IN (SELECT value FROM json_each(?1)) UNION"
         " SELECT workflow_id FROM job_records WHERE job_id IN (SELECT value FROM json_each(?1))"
         " AND workflow_id IS NOT NULL",
+        (ids,),
+    )
+    await tx.execute(
+        "INSERT OR IGNORE INTO removed_jobs (uuid, owner) SELECT uuid, owner FROM jobs"
+        " WHERE id IN (SELECT value FROM json_each(?)) AND owner <> ''",
         (ids,),
     )
     await tx.execute("DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?))", (ids,))

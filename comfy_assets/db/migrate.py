@@ -6,7 +6,6 @@ Synchronous: runs once, in a thread, before the connections of ``connection.Data
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sqlite3
 import time
@@ -14,15 +13,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from ..errors import StoreTooNewError
+from ..store_guard import is_open_store_file
+from .log_guard import LOCK_TIMEOUT_S, close_guarded, connect_read_only
 
 log = logging.getLogger("comfy_assets.db")
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 KEPT_BACKUPS = 3
-_LOCK_TIMEOUT_S = 10
 _MAGIC = b"SQLite format 3\0"
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
@@ -57,19 +56,15 @@ def prepare(path: Path, steps: list[Migration] | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (_looks_like_sqlite(path) and _is_readable(path)):
         _set_aside(path)
-    with closing(_connect(path)) as conn:
+    conn = _connect(path)
+    try:
         _migrate(conn, path, steps)
+    finally:
+        close_guarded(conn, path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, timeout=_LOCK_TIMEOUT_S)
-
-
-def _connect_read_only(path: Path) -> sqlite3.Connection:
-    """A connection that leaves the write-ahead log as it is when it is closed."""
-    posix = path.absolute().as_posix()
-    uri = f"file://{'' if posix.startswith('/') else '/'}{quote(os.fsencode(posix))}?mode=ro"
-    return sqlite3.connect(uri, uri=True, timeout=_LOCK_TIMEOUT_S)
+    return sqlite3.connect(path, isolation_level=None, timeout=LOCK_TIMEOUT_S)
 
 
 def _looks_like_sqlite(path: Path) -> bool:
@@ -78,19 +73,29 @@ def _looks_like_sqlite(path: Path) -> bool:
     Asked before SQLite opens it, which would write to, and delete, the write-ahead log of a file it cannot
     read.
     """
+    if is_open_store_file(path.stat()):
+        return True  # reading it would take this process's locks away
     with path.open("rb") as file:
         head = file.read(len(_MAGIC))
-    looks_right = head == _MAGIC if head else not path.with_name(path.name + "-wal").exists()
+    looks_right = head == _MAGIC if head else not _has_log(path)
     if not looks_right:
         log.error("The library store %s is not a database.", path.name)
     return looks_right
 
 
+def _has_log(path: Path) -> bool:
+    """Return whether there is a write-ahead log with something in it, as after an unclean end."""
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
 def _is_readable(path: Path) -> bool:
     """Whether SQLite can read the file: its schema, and after an unclean end (a WAL is left) its pages."""
-    unclean = path.with_name(path.name + "-wal").exists()
+    unclean = _has_log(path)
     try:
-        with closing(_connect_read_only(path)) as conn:
+        with closing(connect_read_only(path)) as conn:
             conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if not unclean:
                 return True
@@ -111,9 +116,12 @@ def _set_aside(path: Path) -> Path:
     while target.exists():
         number += 1
         target = path.with_name(f"{path.name}.unreadable-{stamp}-{number}")
+    has_log = _has_log(path)
     for suffix in _SIDE_FILES:
         source = path.with_name(path.name + suffix)
-        if source.exists():
+        if suffix in ("-wal", "-shm") and not has_log:
+            source.unlink(missing_ok=True)  # there is nothing in them
+        elif source.exists():
             source.replace(target.with_name(target.name + suffix))
     log.error("It was kept as %s; the library is being rebuilt from the files on disk.", target.name)
     return target
@@ -135,7 +143,7 @@ def _migrate(conn: sqlite3.Connection, path: Path, steps: list[Migration]) -> No
 
 def _use_wal(conn: sqlite3.Connection) -> None:
     """Switch to write-ahead logging. For this SQLite does not wait until another process lets go; we do."""
-    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
             conn.execute("PRAGMA journal_mode = WAL")

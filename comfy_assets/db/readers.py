@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -95,6 +95,8 @@ class Readers:
 
     def __init__(self, connections: Sequence[aiosqlite.Connection]) -> None:
         self._idle = deque(connections)
+        self._busy: set[aiosqlite.Connection] = set()
+        self._is_paused = False
         self._waiting: deque[_Waiting] = deque()
         self._heavy_at_most = max(1, len(connections) - 1)
         self._heavy = 0
@@ -115,6 +117,29 @@ class Readers:
                 stopping.add_done_callback(self._stopping.discard)
             raise
 
+    async def pause(self, patience_s: float) -> None:
+        """Take every connection out of use: queries wait, and running ones are interrupted after ``patience_s``."""
+        self._is_paused = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience_s
+        while self._busy:
+            if loop.time() >= end:
+                for connection in list(self._busy):
+                    await connection.interrupt()
+            await asyncio.sleep(_INTERRUPT_S)
+
+    def resume(self, connections: Sequence[aiosqlite.Connection]) -> None:
+        """Go on with these connections, after ``pause``."""
+        self._idle = deque(connections)
+        self._is_paused = False
+        self._give_turns()
+
+    async def interrupt(self) -> None:
+        """Interrupt the queries that run now."""
+        for connection in list(self._busy):
+            with suppress(ValueError):  # it is closed
+                await connection.interrupt()
+
     async def _take(self, patience: _Patience, is_heavy: bool) -> aiosqlite.Connection:
         waiting = _Waiting(is_heavy, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
@@ -130,17 +155,20 @@ class Readers:
 
     def _give_turns(self) -> None:
         """Give idle connections to those who wait, in the order in which they came."""
-        for waiting in list(self._waiting) if self._idle else ():
+        for waiting in list(self._waiting) if self._idle and not self._is_paused else ():
             if waiting.is_heavy and self._heavy >= self._heavy_at_most:
                 continue
             self._waiting.remove(waiting)
             self._heavy += waiting.is_heavy
-            waiting.turn.set_result(self._idle.popleft())
+            connection = self._idle.popleft()
+            self._busy.add(connection)
+            waiting.turn.set_result(connection)
             if not self._idle:
                 return
 
     def _give_back(self, connection: aiosqlite.Connection, is_heavy: bool) -> None:
         self._heavy -= is_heavy
+        self._busy.discard(connection)
         self._idle.append(connection)
         self._give_turns()
 

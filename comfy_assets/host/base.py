@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from .access import AccessRules
 from .execution import ExecutionQueue, FinishedPrompt
 
 RootKind = Literal["models", "input", "output", "temp"]
@@ -68,6 +69,14 @@ class HostInfo:
     version: str
 
 
+@dataclass(frozen=True)
+class Network:
+    """The addresses that the server listens on, and the origins whose pages its own options admit, ``*`` for all."""
+
+    listening: tuple[str, ...] = ()
+    origins: frozenset[str] = frozenset()
+
+
 RewritePrompt = Callable[[dict[str, Any]], dict[str, Any]]
 PromptListener = Callable[[FinishedPrompt], None]
 
@@ -77,12 +86,13 @@ class Plugin:
     """What a host runs for us: a middleware in front of its routes, and what to do around serving.
 
     ``on_serving`` is awaited once, as a background task, after the server has begun to accept connections;
-    ``on_stop`` when it stops in an orderly way.
+    ``on_stop`` when it stops in an orderly way. ``access`` decides which requests the server accepts.
     """
 
     middleware: Middleware
     on_serving: Callable[[], Awaitable[None]]
     on_stop: Callable[[], Awaitable[None]]
+    access: AccessRules = field(default_factory=AccessRules)
 
 
 class Host(Protocol):
@@ -90,6 +100,9 @@ class Host(Protocol):
 
     def info(self) -> HostInfo:
         """The kind and version of the server."""
+
+    def network(self) -> Network:
+        """Where the server listens, as far as that is known now, and which other origins it admits."""
 
     def folders(self) -> HostFolders:
         """The library's folders as configured now; categories may share folders and folders may nest."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,13 +19,16 @@ from .base import (
     Folder,
     HostFolders,
     HostInfo,
+    Network,
     Plugin,
     PromptListener,
     QueueSnapshot,
     RewritePrompt,
     UnknownUserError,
 )
+from .comfyui_checks import PromptChecks
 from .comfyui_queue import ComfyUIQueue
+from .guard import protect
 from .hooks import PromptHooks
 from .nodes import declared_choices
 
@@ -48,19 +51,35 @@ class ComfyUIHost:
         self._background: set[asyncio.Task[None]] = set()
         self._hooks = PromptHooks()
         self.lists_jobs = any(getattr(route, "path", None) == "/api/jobs" for route in self._server.routes)
-        nodes = importlib.import_module("nodes")
-        room = 0 if self.lists_jobs else importlib.import_module("execution").MAXIMUM_HISTORY_SIZE
+        nodes, execution = importlib.import_module("nodes"), importlib.import_module("execution")
+        room = 0 if self.lists_jobs else execution.MAXIMUM_HISTORY_SIZE
         progress = importlib.import_module("comfy_execution.progress")
         self.execution = ComfyUIQueue(
             self._server,
-            nodes.interrupt_processing,
+            lambda: nodes.interrupt_processing(),  # looked up when it is called: packs may replace it
             lambda: progress.global_progress_registry,
             self._hooks.tell,
             room,
+            PromptChecks(
+                lambda: nodes.NODE_CLASS_MAPPINGS,
+                lambda *arguments: execution.validate_prompt(*arguments),
+                self._replace_nodes,
+            ),
         )
+
+    def _replace_nodes(self, graph: MutableMapping[str, Any]) -> None:
+        """Put renamed node types in the place of old ones, on servers that know of such."""
+        manager = getattr(self._server, "node_replace_manager", None)
+        if manager is not None:
+            manager.apply_replacements(graph)
 
     def info(self) -> HostInfo:
         return HostInfo("comfyui", _version())
+
+    def network(self) -> Network:
+        listening = tuple(address.strip() for address in str(self._arguments.listen).split(","))
+        origin = str(self._arguments.enable_cors_header or "").strip().lower().rstrip("/")
+        return Network(listening, frozenset({origin} if origin else ()))
 
     def folders(self) -> HostFolders:
         paths = self._folder_paths
@@ -101,16 +120,10 @@ class ComfyUIHost:
         return bool(self._arguments.multi_user)
 
     def queue(self) -> QueueSnapshot:
-        queue = self._server.prompt_queue
-        with queue.mutex:
-            running = tuple(str(item[1]) for item in queue.currently_running.values())
-            pending = tuple(str(item[1]) for item in sorted(queue.queue, key=lambda item: item[0]))
-        return QueueSnapshot(running, pending)
+        return self.execution.snapshot()
 
     def is_executing(self) -> bool:
-        # Read without the queue's lock: this is asked for every file, and both are replaced or changed atomically.
-        queue = self._server.prompt_queue
-        return bool(queue.currently_running) or bool(queue.queue)
+        return self.execution.is_executing()
 
     def on_prompt(self, rewrite: RewritePrompt) -> None:
         self._server.add_on_prompt_handler(rewrite)
@@ -141,6 +154,7 @@ class ComfyUIHost:
     def attach(self, plugin: Plugin) -> None:
         app: web.Application = self._server.app
         app.middlewares.append(plugin.middleware)
+        protect(app, plugin.access)
 
         async def start(_: web.Application) -> None:
             task = asyncio.create_task(self._when_listening(plugin), name="comfy-assets start")
@@ -163,6 +177,7 @@ class ComfyUIHost:
         deadline = asyncio.get_running_loop().time() + _LISTENING_TIMEOUT_S
         while not hasattr(self._server, "port") and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(_LISTENING_POLL_S)
+        self.execution.wrap_worker()  # all packs are loaded by now
         await plugin.on_serving()
 
 

@@ -1,40 +1,51 @@
 """ComfyUI's execution queue, watched by wrapping its methods in a chain with whatever else wraps them.
 
-The methods' signatures have grown over time and other packs wrap them too, so arguments are passed on as they come.
+The methods' signatures have grown over time and other packs wrap or replace them, so arguments are passed on as they
+come. A method that another pack may have wrapped is never called with the queue's lock held: such a wrapper may sleep,
+or wait for the server's event loop, which takes that lock to answer requests.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
+import threading
+import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .base import PromptListener
+from ..credentials import CREDENTIALS, REDACTED, texts_in
+from .base import PromptListener, QueueSnapshot
+from .comfyui_ledger import Graph, Ledger, Running
 from .execution import (
-    CREDENTIALS,
-    REDACTED,
     FinishedPrompt,
     NodeProgress,
     QueueListener,
     QueueListing,
     SubmittedPrompt,
     number_after,
-    texts_in,
 )
 from .hooks import QueueListeners
+from .prompt_checks import CheckPrompts, Problem, depth_problem, failed
 
 log = logging.getLogger("comfy_assets")
 
 _PENDING = "pending"  # what the server says of nodes that wait
+_ENDS = ("execution_error", "execution_interrupted")  # messages that a prompt did not come to its end
+_WORKER = "(prompt_worker)"  # Python names a thread after its function
+_UNREADABLE = "PromptUnreadable"
+_INTERRUPT_S = 0.5  # how long a request waits for an interrupt that another pack holds up
+_SETTLE_S = 0.05
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0  # between attempts to take a prompt from a queue that gives none
 
 
 class ComfyUIQueue:
     """Implements ``ExecutionQueue`` over a ``PromptServer`` and its ``PromptQueue``.
 
-    ``interrupt`` asks the prompt being executed to stop; ``registry`` answers the server's ``ProgressRegistry`` of the
+    ``interrupt`` asks the prompt being executed to stop; ``registry`` returns the server's ``ProgressRegistry`` of the
     latest prompt, or None; ``history_room`` is how much of the server's history its page reads; ``finished`` is told
-    of prompts once they are in that history.
+    of prompts once they are in that history; ``check`` finds prompts that the server cannot execute.
     """
 
     def __init__(
@@ -44,6 +55,7 @@ class ComfyUIQueue:
         registry: Callable[[], Any],
         finished: PromptListener,
         history_room: int,
+        check: CheckPrompts,
     ) -> None:
         self._server = server
         self._queue = server.prompt_queue
@@ -51,11 +63,12 @@ class ComfyUIQueue:
         self._registry = registry
         self._after = finished
         self._history_room = history_room
+        self._check = check
         self._listeners = QueueListeners()
-        # Only changed and asked with the queue's lock held.
-        self._restoring = False
-        self._is_removing = False
+        self._ledger = Ledger()
         self._is_wrapped = False
+        self._replaced: set[str] = set()  # methods that another pack had replaced before
+        self._own: dict[str, Callable[..., Any]] = {}  # the methods of the queue as they are wrapped here
 
     def watch(self, listener: QueueListener) -> None:
         self._listeners.add(listener)
@@ -66,74 +79,308 @@ class ComfyUIQueue:
         if self._is_wrapped:
             return
         self._is_wrapped = True
-        queue = self._queue
-        queue.put = self._put_of(queue.put)
-        queue.get = self._get_of(queue.get)
-        queue.task_done = self._task_done_of(queue.task_done)
-        queue.delete_queue_item = self._removing(queue.delete_queue_item)
-        queue.wipe_queue = self._removing(queue.wipe_queue)
-        self._server.send_sync = self._send_sync_of(self._server.send_sync)
+        self._wrap("put", self._put_of)
+        self._wrap("delete_queue_item", self._removing)
+        self._wrap("wipe_queue", self._removing)
+        self.wrap_worker()
+        self._server.send_sync = self._send_sync_of(_method_of(self._server, "send_sync"))
+
+    def wrap_worker(self) -> None:
+        """Wrap the worker's methods, also around what other packs have put around ours, or in their place, since then.
+
+        What passes several of our functions is told once.
+        """
+        self._wrap("get", self._get_of)
+        self._wrap("task_done", self._task_done_of)
+
+    def _wrap(self, name: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        if name in self._own and self._is_outermost(name):
+            return
+        if name in vars(self._queue):
+            self._replaced.add(name)
+        self._own[name] = vars(self._queue)[name] = wrapper(_method_of(self._queue, name))
+
+    def _is_outermost(self, name: str) -> bool:
+        """Whether no other pack has wrapped or replaced the queue's method since."""
+        return self._own.get(name) is vars(self._queue).get(name)
+
+    def _is_watched_by_others(self, name: str) -> bool:
+        """Whether other packs have wrapped or replaced the queue's method, on the object or on its class."""
+        kind = type(self._queue)
+        module = getattr(getattr(kind, name), "__globals__", {}).get("__name__")
+        return name in self._replaced or not self._is_outermost(name) or module != kind.__module__
+
+    # Into the queue.
 
     def _put_of(self, put: Callable[..., Any]) -> Callable[..., Any]:
         def put_and_tell(*args: Any, **kwargs: Any) -> Any:
-            if self._restoring:
-                return put(*args, **kwargs)
+            if self._ledger.is_entering(_id_of(args[0] if args else kwargs.get("item"))):
+                return put(*args, **kwargs)  # it has been told, or is one of an earlier run
+            args, kwargs = self._with_free_id(args, kwargs)
             prompt = _submitted(args[0] if args else kwargs.get("item"))
-            if prompt is None:
+            if prompt is None or not self._ledger.enter(prompt.prompt_id, prompt.graph):
                 return put(*args, **kwargs)
             self._listeners.submitted(prompt)
-            try:
-                return put(*args, **kwargs)
-            except BaseException:
-                self._listeners.dropped([prompt.prompt_id])
-                raise
+            return self._put(prompt.prompt_id, lambda: put(*args, **kwargs))
 
         return put_and_tell
 
+    def _put(self, prompt_id: str, put: Callable[[], Any]) -> Any:
+        """Put a prompt that the ledger knows to be entering; what does not get in is told as dropped."""
+        try:
+            return put()
+        except BaseException:
+            if prompt_id not in self._present():
+                self._listeners.dropped(self._ledger.leave([prompt_id]))
+            raise
+        finally:
+            if self._ledger.entered(prompt_id):
+                self._tell_dropped()
+
+    def _with_free_id(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of ``put`` with another id for a prompt whose id is that of one in the queue.
+
+        Requests are refused before; this is what another pack does. Two prompts of one id cannot be told apart.
+        """
+        item = args[0] if args else kwargs.get("item")
+        if not isinstance(item, tuple) or len(item) < 2 or self._listeners.is_free(_id_of(item)):
+            return args, kwargs
+        item = (item[0], str(uuid.uuid4()), *item[2:])
+        log.warning("A prompt came with the id of one that is in the queue. It is executed as %s.", item[1])
+        return ((item, *args[1:]), kwargs) if args else (args, {**kwargs, "item": item})
+
+    def restore(self, prompts: Iterable[SubmittedPrompt]) -> list[str]:
+        checked = self._check(list(prompts))
+        numbers = [each.prompt.number for each in checked if each.problem is None]
+        self._server.number = max(self._server.number, number_after(numbers))
+        refused = []
+        for each in checked:
+            problem = each.problem or self._put_back(each.prompt)
+            if problem is not None:
+                log.error("The job %s cannot return to the queue: %s", each.prompt.prompt_id, problem.message)
+                self._listeners.finished(failed(each.prompt.prompt_id, problem))
+                refused.append(each.prompt.prompt_id)
+        return refused
+
+    def _put_back(self, prompt: SubmittedPrompt) -> Problem | None:
+        """Put a prompt into the queue without telling of it; return why that failed."""
+        self._ledger.enter(prompt.prompt_id, prompt.graph)
+        try:
+            self._queue.put(self._item(prompt))
+        except Exception as error:  # code of other packs
+            if prompt.prompt_id in self._present():
+                log.exception("A pack failed when the job %s returned to the queue", prompt.prompt_id)
+            else:
+                self._ledger.leave([prompt.prompt_id])
+                return _unreadable(error, prompt.graph)
+        if self._ledger.entered(prompt.prompt_id):
+            self._tell_dropped()
+        return None
+
+    def _item(self, prompt: SubmittedPrompt) -> tuple[Any, ...]:
+        extra = {key: value for key, value in prompt.extra_data.items() if value != REDACTED}
+        item = (prompt.number, prompt.prompt_id, dict(prompt.graph), extra, list(prompt.outputs))
+        return (*item, {}) if _has_sensitive_part(self._queue) else item
+
+    # To the worker.
+
     def _get_of(self, get: Callable[..., Any]) -> Callable[..., Any]:
         def get_and_tell(*args: Any, **kwargs: Any) -> Any:
-            taken = get(*args, **kwargs)
-            if taken is not None:
-                self._listeners.started(_id_of(taken[0]))
-            return taken
+            pause = _FIRST_PAUSE_S
+            while True:
+                self._end_left_over()
+                before = self._ledger.started_here()
+                try:
+                    taken = get(*args, **kwargs)
+                except Exception as error:  # the thread that executes prompts would end of it
+                    log.exception("The server could not take a prompt from its queue")
+                    if not self._end_unreadable(error, self._ledger.started_here() - before):
+                        time.sleep(pause)
+                        pause = min(2 * pause, _LONGEST_PAUSE_S)
+                    continue
+                if taken is not None:
+                    self._start(taken)
+                return taken
 
         return get_and_tell
 
+    def _start(self, taken: Any) -> None:
+        try:
+            item, item_id = taken
+            prompt_id = _id_of(item)
+        except (TypeError, ValueError, LookupError):
+            log.exception("A prompt that is about to be executed could not be recognized")
+            return
+        if self._ledger.start(item_id, prompt_id):
+            self._listeners.started(prompt_id)
+
+    def _end_unreadable(self, error: Exception, started: Iterable[int]) -> bool:
+        """End the prompt that was being taken when the queue raised an error; return whether there was one.
+
+        ``started`` are those that one of our functions has given to another pack's, which failed.
+        """
+        found = self._ledger.missing(self._present())
+        suspects = self._ledger.unknown(self._held())
+        if suspects:
+            time.sleep(_SETTLE_S)  # another worker may be about to start with it
+        ended = [item_id for item_id in started if self._ledger.end(item_id) is not None]
+        found.update(self._let_go_of([*self._ledger.unknown(suspects), *ended]))
+        for prompt_id, graph in found.items():
+            self._listeners.finished(failed(prompt_id, _unreadable(error, graph)))
+        if found:
+            self._announce_quietly()
+        return bool(found)
+
+    def _let_go_of(self, item_ids: Iterable[int]) -> dict[str, Graph]:
+        """Remove prompts from those being executed; return them."""
+        with self._queue.mutex:
+            running = self._queue.currently_running
+            gone = [running.pop(item_id) for item_id in item_ids if item_id in running]
+        return {prompt.prompt_id: prompt.graph for prompt in _all_submitted(gone)}
+
+    # To the end.
+
     def _task_done_of(self, task_done: Callable[..., Any]) -> Callable[..., Any]:
         def task_done_and_tell(*args: Any, **kwargs: Any) -> Any:
-            with self._queue.mutex:  # so that no interrupt comes between the two
-                finished = _finished(self._queue, args, kwargs)
-                if finished is not None:
-                    self._listeners.finished(finished)
+            item_id = args[0] if args else kwargs.get("item_id")
+            finished = self._finished(item_id, args, kwargs)
+            if finished is not None:
+                self._listeners.finished(finished)
+            answer = None
+            try:
                 answer = task_done(*args, **kwargs)
+            except Exception:  # the thread that executes prompts would end of it
+                log.exception("The server, or a pack, failed at the end of a prompt")
+                self._let_go(item_id)
             if finished is not None:
                 self._after(finished)
             return answer
 
         return task_done_and_tell
 
+    def _finished(self, item_id: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FinishedPrompt | None:
+        """Return the prompt that a call of ``task_done`` is about, unless its end has been told already."""
+        if self._ledger.is_over(item_id):
+            return None
+        with self._queue.mutex:
+            finished = _finished(self._queue, args, kwargs)
+        if finished is None or self._ledger.end(item_id) is None:
+            return None
+        self._ledger.leave([finished.prompt_id])  # unless a pack took it from the queue past our ``get``, it has left
+        return finished
+
+    def _let_go(self, item_id: Any) -> None:
+        with self._queue.mutex:
+            item = self._queue.currently_running.pop(item_id, None)
+        if item is not None:
+            self._announce_quietly()
+
+    def _end_left_over(self) -> None:
+        """Tell the end of prompts that nobody has reported: a pack may have replaced ``task_done``."""
+        is_worker = threading.current_thread().name.endswith(_WORKER) and not self._is_outermost("task_done")
+        for item_id in self._ledger.left_over(self._held(), is_worker=is_worker):
+            running = self._ledger.end(item_id)
+            if running is not None:
+                finished = self._as_far_as_known(running)
+                self._listeners.finished(finished)
+                self._after(finished)
+
+    def _as_far_as_known(self, running: Running) -> FinishedPrompt:
+        with self._queue.mutex:
+            entry = _mapping(self._queue.history.get(running.prompt_id))
+        outputs = _mapping(entry.get("outputs")) or dict(running.shown)
+        status = entry.get("status")
+        if not isinstance(status, Mapping) and running.failure is not None:
+            status = {"status_str": "error", "completed": False, "messages": [running.failure]}
+        return FinishedPrompt(running.prompt_id, outputs, _mapping(entry.get("meta")), status)
+
+    # Out of the queue.
+
     def _removing(self, remove: Callable[..., Any]) -> Callable[..., Any]:
         def remove_and_tell(*args: Any, **kwargs: Any) -> Any:
-            with self._queue.mutex:
-                if self._is_removing:  # ComfyUI takes out the last one by wiping the queue
-                    return remove(*args, **kwargs)
-                before = [_id_of(item) for item in self._queue.queue]
-                self._is_removing = True
-                try:
-                    answer = remove(*args, **kwargs)
-                finally:
-                    self._is_removing = False
-                left = {_id_of(item) for item in self._queue.queue}
-                self._listeners.dropped([prompt_id for prompt_id in before if prompt_id not in left])
-            return answer
+            try:
+                return remove(*args, **kwargs)
+            finally:
+                self._tell_dropped()
 
         return remove_and_tell
+
+    def _tell_dropped(self) -> None:
+        """Tell of prompts that neither wait nor are executed any more."""
+        self._listeners.dropped(list(self._ledger.missing(self._present())))
+
+    def cancel(self, prompt_id: str) -> bool:
+        return bool(self.cancel_many([prompt_id]))
+
+    def cancel_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        wanted = dict.fromkeys(prompt_ids)
+        found = self._take_out(wanted)  # first: what begins in the meantime is executed by now
+        found |= {prompt_id for prompt_id in self._running_ids() if prompt_id in wanted and self._stop(prompt_id)}
+        return [prompt_id for prompt_id in wanted if prompt_id in found]
+
+    def drop_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        wanted = dict.fromkeys(prompt_ids)
+        found = self._take_out(wanted)
+        return [prompt_id for prompt_id in wanted if prompt_id in found]
+
+    def _take_out(self, wanted: Mapping[str, None]) -> set[str]:
+        """Remove the prompts that wait; return which were there."""
+        if self._is_watched_by_others("delete_queue_item"):
+            return {prompt_id for prompt_id in wanted if self._delete_all(prompt_id)}
+        with self._queue.mutex:
+            items = list(self._queue.queue)
+            gone = {_id_of(item) for item in items} & wanted.keys()
+            if not gone:
+                return gone
+            # In order it is a heap as well, whose items need not be compared beyond their ids.
+            self._queue.queue[:] = sorted((item for item in items if _id_of(item) not in gone), key=_place)
+        running = set(self._running_ids())
+        left = self._ledger.leave(prompt_id for prompt_id in wanted if prompt_id in gone)
+        self._listeners.dropped([prompt_id for prompt_id in left if prompt_id not in running])
+        self._announce_quietly()
+        return gone
+
+    def _delete_all(self, prompt_id: str) -> bool:
+        """Remove every item of the prompt with the server's own method."""
+        count = 0
+        while self._queue.delete_queue_item(lambda item: _id_of(item) == prompt_id):
+            count += 1
+        return count > 0
+
+    def _stop(self, prompt_id: str) -> bool:
+        """Interrupt the prompt if it is being executed.
+
+        Its end is held up meanwhile, so the interrupt cannot hit the prompt after it.
+        """
+        with self._queue.mutex:
+            held = [key for key, item in self._queue.currently_running.items() if _id_of(item) == prompt_id]
+        if not self._ledger.begin_interrupt(held):
+            return False
+        self._listeners.interrupting(prompt_id)
+        thread = threading.Thread(target=self._interrupt_and_let_end, name="comfy-assets interrupt", daemon=True)
+        thread.start()
+        thread.join(_INTERRUPT_S)
+        return True
+
+    def _interrupt_and_let_end(self) -> None:
+        try:
+            self._interrupt()
+        except Exception:  # code of other packs
+            log.exception("The prompt being executed could not be interrupted")
+        finally:
+            self._ledger.end_interrupt()
+
+    # What the server sends.
 
     def _send_sync_of(self, send_sync: Callable[..., Any]) -> Callable[..., Any]:
         def send_sync_and_look(*args: Any, **kwargs: Any) -> Any:
             answer = send_sync(*args, **kwargs)
-            if args and args[0] == "executed":
-                self._look(args[1] if len(args) > 1 else kwargs.get("data"))
+            event = args[0] if args else kwargs.get("event")
+            data = args[1] if len(args) > 1 else kwargs.get("data")
+            if event == "executed":
+                self._look(data)
+            elif event in _ENDS and isinstance(data, Mapping):
+                self._note_failure(event, data)
             return answer
 
         return send_sync_and_look
@@ -142,53 +389,61 @@ class ComfyUIQueue:
         """Take note of what a node has shown, if that is what a message says."""
         if not isinstance(data, Mapping) or not isinstance(data.get("output"), Mapping):
             return
-        self._listeners.shown(str(data.get("prompt_id")), str(data.get("node")), data["output"])
+        prompt_id, node_id = str(data.get("prompt_id")), str(data.get("node"))
+        for running in self._ledger.running(prompt_id):
+            running.shown[node_id] = data["output"]
+        self._listeners.shown(prompt_id, node_id, data["output"])
+
+    def _note_failure(self, event: str, data: Mapping[str, Any]) -> None:
+        for running in self._ledger.running(str(data.get("prompt_id"))):
+            running.failure = (event, data)
+
+    # What the queue holds.
+
+    def _present(self) -> set[str]:
+        """The ids of the prompts that wait or are executed."""
+        with self._queue.mutex:
+            items = (*self._queue.queue, *self._queue.currently_running.values())
+        return {_id_of(item) for item in items}
+
+    def _held(self) -> set[Any]:
+        """The server's numbers of the prompts that it executes."""
+        with self._queue.mutex:
+            return set(self._queue.currently_running)
+
+    def _running_items(self) -> list[Any]:
+        """The prompts being executed, without those whose end has been told."""
+        with self._queue.mutex:
+            running = list(self._queue.currently_running.items())
+        return [item for item_id, item in running if not self._ledger.is_over(item_id)]
+
+    def _running_ids(self) -> list[str]:
+        return [_id_of(item) for item in self._running_items()]
+
+    def is_executing(self) -> bool:
+        """Whether a prompt is executed or waits. Takes no lock of the server: this is asked for every file."""
+        queue = self._queue
+        return bool(queue.queue) or any(not self._ledger.is_over(key) for key in list(queue.currently_running))
+
+    def snapshot(self) -> QueueSnapshot:
+        """The ids of the prompts that are executed, and of those that wait, next first."""
+        return QueueSnapshot(tuple(self._running_ids()), tuple(_id_of(item) for item in self._waiting_items()))
+
+    def _waiting_items(self) -> list[Any]:
+        with self._queue.mutex:
+            items = list(self._queue.queue)
+        return sorted(items, key=_place)
 
     def listing(self) -> QueueListing:
-        with self._queue.mutex:
-            running = list(self._queue.currently_running.values())
-            waiting = sorted(self._queue.queue, key=lambda item: (item[0], str(item[1])))
-        return QueueListing(_all_submitted(running), _all_submitted(waiting))
+        return QueueListing(_all_submitted(self._running_items()), _all_submitted(self._waiting_items()))
 
     def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
         registry = self._registry()  # read once: the next prompt gets another
-        if registry is None or registry.prompt_id != prompt_id or not self._is_running(prompt_id):
+        if registry is None or registry.prompt_id != prompt_id or prompt_id not in self._running_ids():
             return {}
         return _begun(registry)
 
-    def _is_running(self, prompt_id: str) -> bool:
-        with self._queue.mutex:
-            return any(_id_of(item) == prompt_id for item in self._queue.currently_running.values())
-
-    def cancel(self, prompt_id: str) -> bool:
-        with self._queue.mutex:
-            if self._is_running(prompt_id):
-                self._listeners.interrupting(prompt_id)
-                self._interrupt()
-                return True
-            return bool(self._queue.delete_queue_item(lambda item: _id_of(item) == prompt_id))
-
-    def clear(self) -> list[str]:
-        with self._queue.mutex:
-            waiting = [_id_of(item) for item in self._queue.queue]
-            self._queue.wipe_queue()
-        return waiting
-
-    def restore(self, prompts: Iterable[SubmittedPrompt]) -> None:
-        items = [self._item(prompt) for prompt in prompts]
-        with self._queue.mutex:
-            self._restoring = True
-            try:
-                for item in items:
-                    self._queue.put(item)
-            finally:
-                self._restoring = False
-            self._server.number = max(self._server.number, number_after(item[0] for item in items))
-
-    def _item(self, prompt: SubmittedPrompt) -> tuple[Any, ...]:
-        extra = {key: value for key, value in prompt.extra_data.items() if value != REDACTED}
-        item = (prompt.number, prompt.prompt_id, dict(prompt.graph), extra, list(prompt.outputs))
-        return (*item, {}) if _has_sensitive_part(self._queue) else item
+    # What else the server offers.
 
     def history_room(self) -> int:
         return self._history_room
@@ -213,9 +468,24 @@ class ComfyUIQueue:
     def announce(self) -> None:
         self._server.queue_updated()
 
+    def _announce_quietly(self) -> None:
+        try:
+            self.announce()
+        except Exception:  # code of other packs
+            log.exception("Open pages could not be told that the queue has changed")
+
 
 def _id_of(item: Any) -> str:
-    return str(item[1])
+    """The id of a queue item; empty for what is none, as only a foreign pack would put it there."""
+    try:
+        return str(item[1])
+    except (TypeError, LookupError):
+        return ""
+
+
+def _place(item: Any) -> tuple[Any, str]:
+    """The order in which the server executes items."""
+    return item[0], str(item[1])
 
 
 def _all_submitted(items: Iterable[Any]) -> list[SubmittedPrompt]:
@@ -235,7 +505,7 @@ def _submitted(item: Any) -> SubmittedPrompt | None:
             graph=graph,
             extra_data={**extra_data, **dict.fromkeys(credentials, REDACTED)},
             outputs=outputs,
-            secrets=frozenset(filter(None, texts_in(credentials))),
+            secrets=frozenset(filter(None, texts_in(credentials))) if credentials else frozenset(),
         )
     except (TypeError, ValueError):
         log.exception("A prompt in the queue could not be recognized")
@@ -277,5 +547,32 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _has_sensitive_part(queue: Any) -> bool:
-    """Whether items have a sixth part, for credentials: servers that do take it off in ``task_done``."""
-    return "process_item" in inspect.signature(type(queue).task_done).parameters
+    """Whether items have a sixth part, for credentials: servers that do take it off in ``task_done``.
+
+    A pack may hide the method's own parameters behind ``*args``. Then items are given the part: servers that do not
+    know it pass over it, while the others end when it is not there.
+    """
+    parameters = inspect.signature(type(queue).task_done).parameters.values()
+    is_hidden = any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters)
+    return is_hidden or any(each.name == "process_item" for each in parameters)
+
+
+def _method_of(target: Any, name: str) -> Callable[..., Any]:
+    """Return the method to call after ours: what another pack has put on the object, or else the class's own.
+
+    The latter is looked up when it is called: packs that are loaded later may replace it on the class.
+    """
+    if name in vars(target):
+        found: Callable[..., Any] = vars(target)[name]
+        return found
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return getattr(type(target), name)(target, *args, **kwargs)
+
+    return call
+
+
+def _unreadable(error: Exception, graph: Graph) -> Problem:
+    """Return why a prompt could not be taken from the queue, or put into it."""
+    message = f"The server could not take the prompt from its queue. {type(error).__name__}: {error}"
+    return depth_problem(graph) or Problem(_UNREADABLE, message)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-REDACTED = "[REDACTED]"  # stands for a credential that a client has sent along
-
-# Members of a prompt's extra data that are credentials, on every server.
-CREDENTIALS = ("auth_token_comfy_org", "api_key_comfy_org")
 _LAST_NUMBER = 1 << 53  # no server counts as far; a client may ask for a place beyond
 
 
@@ -19,7 +15,8 @@ class SubmittedPrompt:
     """A prompt that has passed the server's checks. What it holds is the server's own: not to be changed.
 
     The smallest ``number`` is executed first. ``outputs`` are the nodes to be executed for their own sake.
-    ``extra_data`` names credentials but does not tell them; ``secrets`` are their values, never to be written down.
+    ``secrets`` are credentials that the server itself knows as such, never to be written down; ``extra_data`` names
+    these but does not tell them. It may hold others: see ``credentials.take_out``.
     """
 
     number: float
@@ -63,23 +60,14 @@ def number_after(numbers: Iterable[float]) -> int:
     return max((math.floor(number) + 1 for number in numbers if abs(number) < _LAST_NUMBER), default=0)
 
 
-def texts_in(value: object) -> Iterator[str]:
-    """The texts that a value is, or holds however deep."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from texts_in(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from texts_in(item)
-
-
 class QueueListener(Protocol):
     """Is told of every prompt, on whatever thread it happens: it must be quick.
 
     A prompt is submitted before it can start, and finished or dropped once. What a listener raises is logged.
     """
+
+    def is_free(self, prompt_id: str) -> bool:
+        """Whether a prompt may enter the queue under this id: none that is in it has the same."""
 
     def submitted(self, prompt: SubmittedPrompt) -> None:
         """The prompt is about to enter the queue."""
@@ -109,7 +97,10 @@ class QueueListing:
 
 
 class ExecutionQueue(Protocol):
-    """The queue. Methods may be called from any thread; each is one step that no other can come between."""
+    """The queue. Methods may be called from any thread.
+
+    Those that change the queue may run code of node packs, which takes its time: they are not for an event loop.
+    """
 
     def watch(self, listener: QueueListener) -> None:
         """Tell the listener of everything that happens from now on."""
@@ -121,15 +112,20 @@ class ExecutionQueue(Protocol):
         """How far the nodes of the prompt being executed are, by their ids; of any other prompt there are none."""
 
     def cancel(self, prompt_id: str) -> bool:
-        """Drop the prompt if it waits, interrupt it if it is being executed; whether it was either."""
+        """Drop the prompt if it waits, interrupt it if it is being executed; return whether it was either."""
 
-    def clear(self) -> list[str]:
-        """Drop every prompt that waits; answers which."""
+    def cancel_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        """Cancel the prompts, those that wait in one step; return those that were there."""
 
-    def restore(self, prompts: Iterable[SubmittedPrompt]) -> None:
-        """Put prompts of an earlier run back, under their ids and numbers; listeners are not told.
+    def drop_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        """Drop those of the prompts that wait, in one step; return them."""
 
-        Prompts that are submitted later without a number of their own come after them.
+    def restore(self, prompts: Iterable[SubmittedPrompt]) -> list[str]:
+        """Put prompts of an earlier run back, under their ids and numbers; return the ids of those refused.
+
+        Each is checked like a new one. Listeners are told that a refused prompt has finished, with an error that names
+        the node at fault; of the others they are told nothing. Prompts that are submitted later without a number of
+        their own come after them.
         """
 
     def history_room(self) -> int:

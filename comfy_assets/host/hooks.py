@@ -43,6 +43,13 @@ class QueueListeners:
     def add(self, listener: QueueListener) -> None:
         self._listeners.append(listener)
 
+    def is_free(self, prompt_id: str) -> bool:
+        try:
+            return all(listener.is_free(prompt_id) for listener in self._listeners)
+        except Exception:
+            log.exception("Whether a prompt's id is in use could not be learnt")
+            return True
+
     def submitted(self, prompt: SubmittedPrompt) -> None:
         for listener in self._listeners:
             _call(listener.submitted, prompt)

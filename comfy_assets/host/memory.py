@@ -12,6 +12,7 @@ from .base import (
     EmittedEvent,
     HostFolders,
     HostInfo,
+    Network,
     Plugin,
     PromptListener,
     QueueSnapshot,
@@ -40,9 +41,13 @@ class MemoryHost:
         self.hooks = PromptHooks()
         self.execution = MemoryQueue()
         self.lists_jobs = True
+        self.current_network = Network(("127.0.0.1",))
 
     def info(self) -> HostInfo:
         return HostInfo("memory", "0")
+
+    def network(self) -> Network:
+        return self.current_network
 
     def folders(self) -> HostFolders:
         return self.current_folders

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .execution import FinishedPrompt, NodeProgress, QueueListener, QueueListing, SubmittedPrompt
 from .hooks import QueueListeners
+from .prompt_checks import depth_problem, failed, type_problem
 
 
 class MemoryQueue:
-    """Implements ``ExecutionQueue``; ``interrupted`` and ``freed`` keep what was asked for."""
+    """Implements ``ExecutionQueue``; ``interrupted`` and ``freed`` keep what was asked for.
+
+    ``is_known`` tells the node types that a prompt of an earlier run may have.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -20,6 +26,7 @@ class MemoryQueue:
         self.running: SubmittedPrompt | None = None
         self.history: dict[str, Mapping[str, Any]] = {}
         self.room = 0
+        self.is_known: Callable[[str], bool] = lambda class_type: True
         self.interrupted: list[str] = []
         self.freed: list[tuple[bool, bool]] = []
         self.announced = 0
@@ -27,8 +34,10 @@ class MemoryQueue:
 
     def submit(self, prompt: SubmittedPrompt) -> None:
         """Put a prompt into the queue."""
+        if not self._listeners.is_free(prompt.prompt_id):
+            prompt = replace(prompt, prompt_id=str(uuid.uuid4()))
         self._listeners.submitted(prompt)
-        self.restore([prompt])
+        self._insert(prompt)
 
     def start(self) -> SubmittedPrompt:
         """Begin with the next prompt."""
@@ -63,28 +72,49 @@ class MemoryQueue:
             return dict(self.nodes) if self.running is not None and self.running.prompt_id == prompt_id else {}
 
     def cancel(self, prompt_id: str) -> bool:
+        return bool(self.cancel_many([prompt_id]))
+
+    def cancel_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        wanted = list(dict.fromkeys(prompt_ids))
         with self._lock:
-            if self.running is not None and self.running.prompt_id == prompt_id:
-                self._listeners.interrupting(prompt_id)
-                self.interrupted.append(prompt_id)
-                return True
-            return self._drop({prompt_id})
+            found = self._drop(set(wanted))
+            if self.running is not None and self.running.prompt_id in wanted:
+                self._listeners.interrupting(self.running.prompt_id)
+                self.interrupted.append(self.running.prompt_id)
+                found.add(self.running.prompt_id)
+        return [prompt_id for prompt_id in wanted if prompt_id in found]
+
+    def drop_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        wanted = list(dict.fromkeys(prompt_ids))
+        with self._lock:
+            found = self._drop(set(wanted))
+        return [prompt_id for prompt_id in wanted if prompt_id in found]
 
     def clear(self) -> list[str]:
+        """Drop every prompt that waits, as a client of the server's own routes does; return which."""
         with self._lock:
-            dropped = [prompt.prompt_id for prompt in self.waiting]
-            self._drop(set(dropped))
-            return dropped
+            return sorted(self._drop({prompt.prompt_id for prompt in self.waiting}))
 
-    def _drop(self, prompt_ids: set[str]) -> bool:
+    def _drop(self, prompt_ids: set[str]) -> set[str]:
         dropped = [prompt.prompt_id for prompt in self.waiting if prompt.prompt_id in prompt_ids]
         self.waiting = [prompt for prompt in self.waiting if prompt.prompt_id not in prompt_ids]
         self._listeners.dropped(dropped)
-        return bool(dropped)
+        return set(dropped)
 
-    def restore(self, prompts: Iterable[SubmittedPrompt]) -> None:
+    def restore(self, prompts: Iterable[SubmittedPrompt]) -> list[str]:
+        refused = []
+        for prompt in prompts:
+            problem = depth_problem(prompt.graph, prompt.extra_data) or type_problem(prompt.graph, self.is_known)
+            if problem is None:
+                self._insert(prompt)
+            else:
+                self._listeners.finished(failed(prompt.prompt_id, problem))
+                refused.append(prompt.prompt_id)
+        return refused
+
+    def _insert(self, prompt: SubmittedPrompt) -> None:
         with self._lock:
-            self.waiting = sorted([*self.waiting, *prompts], key=lambda prompt: prompt.number)
+            self.waiting = sorted([*self.waiting, prompt], key=lambda each: each.number)
 
     def history_room(self) -> int:
         return self.room

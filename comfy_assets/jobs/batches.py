@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,16 +13,19 @@ import msgspec
 from blake3 import blake3
 
 from ..db import job_files, jobs
-from ..db.connection import Transaction
+from ..db.connection import Database, Transaction
 from ..db.contents import Document
-from ..db.jobs import EndedJob, NewJob
-from . import search
+from ..db.jobs import EndedJob, NewJob, StoredId
+from ..db.sqlite_errors import is_unfit
+from . import json_text, search
 from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted
 from .graphs import NamedFile, named_files
-from .json_text import strict
 from .outputs import summarize
 
+log = logging.getLogger("comfy_assets.jobs")
+
 _LEVEL = 6
+NOTHING = '{"outputs":{},"meta":{},"status":null}'  # the result of a job of which only the end is known
 
 
 @dataclass
@@ -28,11 +33,11 @@ class Step:
     """Rows to be written, kind by kind. No job begins twice in it, so the order of kinds is the order of things."""
 
     added: list[NewJob] = field(default_factory=list)
-    named: list[tuple[str, NamedFile]] = field(default_factory=list)
-    started: list[tuple[str, int]] = field(default_factory=list)
-    shown: list[tuple[str, int, str]] = field(default_factory=list)
-    interrupted: list[tuple[str]] = field(default_factory=list)
-    dropped: list[tuple[str, int]] = field(default_factory=list)
+    named: list[tuple[str, int, NamedFile]] = field(default_factory=list)
+    started: list[tuple[str, int, int]] = field(default_factory=list)
+    shown: list[tuple[str, int, int, str]] = field(default_factory=list)
+    interrupted: list[tuple[str, int]] = field(default_factory=list)
+    dropped: list[tuple[str, int, int, bool]] = field(default_factory=list)
     ended: list[EndedJob] = field(default_factory=list)
 
 
@@ -54,24 +59,26 @@ def prepare(events: Sequence[JobEvent], seat: int) -> list[Step]:
 
 def _begin_and_end_at_once(step: Step) -> None:
     """Have jobs that both begin and end in a step change their state once."""
-    started_at = dict(step.started)
-    step.ended = [msgspec.structs.replace(job, started_at=started_at.pop(job.id, None)) for job in step.ended]
-    step.started = list(started_at.items())
+    started_at = {(job_id, run): at for job_id, run, at in step.started}
+    with_start = msgspec.structs.replace
+    step.ended = [with_start(job, started_at=started_at.pop((job.id, job.run), None)) for job in step.ended]
+    step.started = [(job_id, run, at) for (job_id, run), at in started_at.items()]
 
 
 def _put(step: Step, event: JobEvent, seat: int) -> None:
     match event:
         case Submitted():
             step.added.append(_new_job(event, seat))
-            step.named += [(event.id, file) for file in named_files(msgspec.json.decode(strict(event.graph.encode())))]
+            graph = json_text.read(json_text.strict(event.graph.encode()), dict[str, Any])
+            step.named += [(event.id, event.run, file) for file in named_files(graph)]
         case Started():
-            step.started.append((event.id, event.at))
+            step.started.append((event.id, event.run, event.at))
         case Shown():
-            step.shown.append((event.id, event.at, event.outputs))
+            step.shown.append((event.id, event.run, event.at, event.outputs))
         case Interrupted():
-            step.interrupted.append((event.id,))
+            step.interrupted.append((event.id, event.run))
         case Dropped():
-            step.dropped.append((event.id, event.at))
+            step.dropped.append((event.id, event.run, event.at, event.is_presumed))
         case Ended():
             step.ended.append(ended_job(event))
 
@@ -89,6 +96,8 @@ def _new_job(event: Submitted, seat: int) -> NewJob:
         workflow=_document(event.workflow) if event.workflow is not None else None,
         extra_data=event.extra_data,
         targets=event.outputs,
+        run=event.run,
+        problem=event.problem,
     )
 
 
@@ -99,11 +108,12 @@ def _document(text: str) -> Document:
 
 def ended_job(event: Ended) -> EndedJob:
     """The end of a job, with what its outputs come to."""
-    result: dict[str, Any] = msgspec.json.decode(event.result)
+    result = json_text.read(event.result, dict[str, Any])
     summary = summarize(result.get("outputs") or {})
     preview = None if summary.preview is None else msgspec.json.encode(summary.preview).decode()
     return EndedJob(
         id=event.id,
+        run=event.run,
         at=event.at,
         status=event.status,
         result=zlib.compress(event.result.encode(), _LEVEL),
@@ -112,6 +122,8 @@ def ended_job(event: Ended) -> EndedJob:
         previewable_count=summary.previewable,
         media=summary.media,
         preview=preview,
+        problem=event.problem,
+        is_presumed=event.is_presumed,
     )
 
 
@@ -123,9 +135,74 @@ async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
 
 
 async def _add(tx: Transaction, added: Sequence[NewJob]) -> None:
-    """Add jobs. One whose id is known takes the place of the older, as in the server's own history."""
-    await remove(tx, await jobs.rows_of(tx, [job.id for job in added]))
-    await jobs.add(tx, added)
+    """Add jobs that are not in the store yet. One takes the place of an older job of the same id and the same user."""
+    stored = await jobs.stored_ids(tx, [job.id for job in added])
+    new = [job for each in added if (job := _allowed(each, stored.get(each.id))) is not None]
+    replaced = [row_id for job in new if job.id in stored and (row_id := stored[job.id].row_id) is not None]
+    await remove(tx, replaced)
+    await jobs.add(tx, new)
+
+
+def _allowed(job: NewJob, stored: StoredId | None) -> NewJob | None:
+    """The job as it is to be added, or None: it is there already, or its id is that of another user's job.
+
+    What a node pack submits is of no user: under the id of somebody's job it goes on as that user's.
+    """
+    if stored is None:
+        return job
+    if stored.row_id is not None and stored.run == job.run and job.run:
+        return None
+    if job.owner == stored.owner:
+        return job
+    if not job.owner:
+        return msgspec.structs.replace(job, owner=stored.owner)
+    if not stored.owner:
+        return job
+    log.error("The job %s is not recorded: a job of another user has its id.", job.id)
+    return None
+
+
+async def record(db: Database, events: Sequence[JobEvent], seat: int, patience_s: float | None = None) -> None:
+    """Write the events: together, or without those that the store does not take.
+
+    Raises what the store raises while it takes none at all.
+    """
+    if not events:
+        return
+    try:
+        steps = await asyncio.to_thread(prepare, events, seat)
+        async with db.transaction(patience_s) as tx:
+            await write(tx, steps)
+    except Exception as error:
+        if not is_unfit(error):
+            raise
+        await _record_in_parts(db, events, seat, error)
+
+
+async def _record_in_parts(db: Database, events: Sequence[JobEvent], seat: int, error: Exception) -> None:
+    """Write each half of events of which one or several are unfit; of a single one as much as the store takes."""
+    if len(events) > 1:
+        half = len(events) // 2
+        for part in (events[:half], events[half:]):
+            await record(db, part, seat)
+        return
+    log.error("Something that happened to the job %s cannot be recorded: %s", events[0].id, error)
+    rest = without_content(events[0], f"The store does not take it: {error}.")
+    if rest is not None and rest != events[0]:
+        await record(db, [rest], seat)
+
+
+def without_content(event: JobEvent, problem: str) -> JobEvent | None:
+    """The event without what nodes and clients have put into it, as a last resort; None where nothing is left."""
+    replace = msgspec.structs.replace
+    if isinstance(event, Submitted):
+        return replace(
+            event, graph="{}", workflow=None, extra_data="{}", outputs="[]", workflow_id=None, workflow_version_id=None,
+            problem=f"What was submitted could not be recorded. {problem}",
+        )  # fmt: skip
+    if isinstance(event, Ended):
+        return replace(event, result=NOTHING, problem=f"The outputs could not be recorded. {problem}")
+    return None
 
 
 async def write(tx: Transaction, steps: Sequence[Step]) -> None:

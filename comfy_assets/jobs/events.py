@@ -1,4 +1,8 @@
-"""What happens to jobs, as it is handed over to the store. Times are integer milliseconds since 1970, UTC."""
+"""What happens to jobs, as it is handed over to the store. Times are integer milliseconds since 1970, UTC.
+
+``run`` tells apart executions that were given the same id; it is 0 in journals of versions that did not know it.
+``problem`` says what of an event could not be recorded, and why.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +34,15 @@ class Submitted(_Event, frozen=True):
     outputs: str
     workflow_id: str | None = None
     workflow_version_id: str | None = None
+    run: int = 0
+    problem: str | None = None
 
 
 class Started(_Event, frozen=True):
     """The job began to be executed."""
 
     at: int
+    run: int = 0
 
 
 class Shown(_Event, frozen=True):
@@ -43,31 +50,38 @@ class Shown(_Event, frozen=True):
 
     at: int
     outputs: str
+    run: int = 0
 
 
 class Interrupted(_Event, frozen=True):
     """The job was asked to stop while it was executed."""
 
     at: int
+    run: int = 0
 
 
 class Ended(_Event, frozen=True):
     """The job was executed. ``status`` is one of models.COMPLETED, FAILED, CANCELLED.
 
     ``result`` is a JSON object of the ``outputs``, ``meta`` and ``status`` that the server's history shows; ``error``
-    the contract's ExecutionError as JSON.
+    the contract's ExecutionError as JSON. ``is_presumed`` says that nobody told the end: the job was in no queue.
     """
 
     at: int
     status: int
     result: str
     error: str | None = None
+    run: int = 0
+    problem: str | None = None
+    is_presumed: bool = False
 
 
 class Dropped(_Event, frozen=True):
-    """The job was taken out of the queue before it began."""
+    """The job was taken out of the queue before it began, or (``is_presumed``) is in it no more."""
 
     at: int
+    run: int = 0
+    is_presumed: bool = False
 
 
 JobEvent: TypeAlias = "Submitted | Started | Shown | Interrupted | Ended | Dropped"
@@ -80,6 +94,6 @@ def decode(line: bytes) -> JobEvent | None:
     """The event of a line; None for one that was not written to its end."""
     try:
         event: JobEvent = _decoder.decode(line)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return event

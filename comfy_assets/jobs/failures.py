@@ -46,14 +46,18 @@ def _messages(status: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 def execution_error(data: Mapping[str, Any]) -> dict[str, Any]:
     """The contract's ExecutionError of an ``execution_error`` message; what is not told is empty."""
     lines = data.get("traceback")
-    error: dict[str, Any] = {name: str(data.get(name) or "") for name in _TEXTS}
-    error["traceback"] = [str(line) for line in lines] if isinstance(lines, (list, tuple)) else []
+    error: dict[str, Any] = {name: _text(data.get(name)) for name in _TEXTS}
+    error["traceback"] = [_text(line) for line in lines] if isinstance(lines, (list, tuple)) else []
     error["current_inputs"] = _values(data.get("current_inputs"))
     error["current_outputs"] = _values(data.get("current_outputs"))
     if not error["exception_message"]:
         error["exception_message"] = "The server's log tells what went wrong."
         error["exception_type"] = error["exception_type"] or "UnknownError"
     return error
+
+
+def _text(value: object) -> str:
+    return "" if value is None else json_text.text_of(value) or ""
 
 
 def stopped(message: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from io import FileIO
 from itertools import count
@@ -52,15 +53,20 @@ class Journal:
         """The seats of servers that are at work now."""
         return _numbers(self._folder, _LOCK_NAME) - self._locks.keys()
 
+    def take_over(self) -> set[int]:
+        """Take the seats of servers that have ended since this one began; answers which."""
+        return {seat for seat in self.other_seats if self._take(seat)}
+
     def left_behind(self) -> list[bytes]:
         """The events, in order, that ended servers wrote and did not bring into the store."""
-        return [
-            line for _, number, path in self._files() if number < self._first for line in path.read_bytes().splitlines()
-        ]
+        return [line for path in self._left_behind() for line in path.read_bytes().splitlines()]
 
     def drop_left_behind(self) -> None:
         """Remove what ended servers left: it is in the store."""
-        self.drop(self._first - 1)
+        _remove(self._left_behind())
+
+    def _left_behind(self) -> list[Path]:
+        return [path for seat, number, path in self._files() if seat != self.seat or number < self._first]
 
     def append(self, event: bytes) -> None:
         """Write an event. What cannot be written is still handed over in memory: the problem is logged once."""
@@ -85,11 +91,8 @@ class Journal:
         return self._number - 1
 
     def drop(self, upto: int) -> None:
-        """Remove the files up to this number: their events are in the store."""
-        for _, number, path in self._files():
-            if number <= upto:
-                with suppress(OSError):  # on Windows somebody may have it open; its events can be read twice
-                    path.unlink()
+        """Remove this server's files up to this number: their events are in the store."""
+        _remove(path for seat, number, path in self._files() if seat == self.seat and number <= upto)
 
     def close(self) -> None:
         """Give up the seat."""
@@ -102,6 +105,12 @@ class Journal:
         found = ((match, path) for path in self._folder.iterdir() if (match := _LOG_NAME.fullmatch(path.name)))
         files = ((int(match[1]), int(match[2]), path) for match, path in found)
         return sorted(entry for entry in files if entry[0] in self._locks)
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):  # on Windows somebody may have it open; its events can be read twice
+            path.unlink()
 
 
 def _numbers(folder: Path, pattern: re.Pattern[str]) -> set[int]:

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+import sqlite3
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..assets.identity import canonical_id
+from ..daemon import in_daemon_thread
 from ..db import job_files, job_lists, jobs
 from ..db.connection import Database
-from ..errors import JobForbiddenError, JobNotFoundError
+from ..errors import JobElsewhereError, JobForbiddenError, JobNotFoundError
 from ..host.base import Host
-from ..host.execution import NodeProgress, QueueListing
+from ..host.execution import NodeProgress
 from ..models import FINAL, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
 from . import batches
+from .control import QueueControl
+from .held import HeldJob, spellings
 from .recorder import JobRecorder
 from .search import JobSearch
+from .sweep import Sweep
 
 log = logging.getLogger("comfy_assets.jobs")
 
-_INSIST_S = 0.25  # an interrupt can come too early to be heard: it is repeated until the job has ended
-_SWEEP_S = 5.0
 _INDEX_S = 2.0
 _DELETED_AT_ONCE = 500
 
@@ -33,18 +36,29 @@ _DELETED_AT_ONCE = 500
 class JobService:
     """Questions about jobs, and changes to them. A job that is neither the user's nor everybody's is out of reach."""
 
-    def __init__(self, db: Database, host: Host, recorder: JobRecorder) -> None:
-        """For the running event loop."""
+    def __init__(
+        self,
+        db: Database,
+        host: Host,
+        recorder: JobRecorder,
+        control: QueueControl,
+        *,
+        take_over: Callable[[set[int]], Awaitable[None]],
+    ) -> None:
+        """For the running event loop. ``take_over`` goes on with the jobs of servers (seats) that have ended."""
         self._db = db
         self._host = host
         self._queue = host.execution
         self._recorder = recorder
+        self._control = control
+        self._take_over = take_over
         self._search = JobSearch(db)
         self._background: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begin to look after jobs that vanish from the queue in ways that nobody tells of, and to index new ones."""
-        self._spawn(self._sweep(), "comfy-assets queue sweep")
+        """Begin to look after jobs that no queue holds any more though nobody told so, and to index new ones."""
+        sweep = Sweep(self._db, self._queue, self._recorder, self._take_over)
+        self._spawn(sweep.run(), "comfy-assets queue sweep")
         if self._db.can_search:
             self._spawn(self._index(), "comfy-assets job search index")
 
@@ -58,7 +72,7 @@ class JobService:
     async def get(self, job_id: str, owner: str) -> Job:
         """The job. Raises JobNotFoundError, or JobForbiddenError for another user's."""
         await self._recorder.flush()
-        job = await jobs.get(self._db, _canonical(job_id))
+        job = (await self._find([job_id])).get(job_id)
         if job is None:
             raise JobNotFoundError("There is no such job.", details={"id": job_id})
         if job.owner not in ("", owner):
@@ -71,6 +85,14 @@ class JobService:
         for record in await jobs.records_of(self._db, [job.row_id]):
             return record
         raise JobNotFoundError("There is no such job.", details={"id": job_id})  # it was removed between the two
+
+    async def stored(self, job_id: str, owner: str) -> JobRecord | None:
+        """Return what the store holds of the job, without what happened to it just now; None for another user's."""
+        job = (await self._find([job_id])).get(job_id)
+        if job is None or job.owner not in ("", owner):
+            return None
+        records = await jobs.records_of(self._db, [job.row_id])
+        return records[0] if records else None
 
     async def outputs(self, job_id: str, owner: str) -> Sequence[JobOutput]:
         """The assets that the job has shown. Raises as ``get`` does."""
@@ -87,80 +109,56 @@ class JobService:
         page = await self.list(JobFilter(owner, tuple(sorted(FINAL))), JobPage(limit=limit, offset=offset))
         return await jobs.records_of(self._db, [job.row_id for job in page.items], with_graphs=False)
 
-    def queue(self) -> QueueListing:
-        """What the execution queue holds now."""
-        return self._queue.listing()
-
     async def cancel(self, job_id: str, owner: str) -> bool:
-        """Cancel the job; False when it was over already, or on its way. Raises JobNotFoundError."""
+        """Cancel the job; False when it was over already, or on its way. Raises as ``cancel_many`` does."""
         return bool(await self.cancel_many([job_id], owner))
 
     async def cancel_many(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
-        """Cancel the jobs, or none of them when one is unknown; answers those that were not over already.
+        """Cancel the jobs, or none of them when one cannot be; answers those that were not over already.
 
-        Raises JobNotFoundError.
+        Raises JobNotFoundError and JobElsewhereError. Jobs that this server's queue holds need nothing of the store.
         """
-        wanted = list(dict.fromkeys(map(_canonical, job_ids)))
-        known = {job.id: job for job in await self._within_reach(wanted, owner)}
-        unknown = [job_id for job_id in wanted if job_id not in known]
+        held = {job_id: self._control.find(job_id, owner) for job_id in dict.fromkeys(job_ids)}
+        others = [job_id for job_id, job in held.items() if job is None]
+        if others:
+            await self._check_others(others, owner, is_single=len(job_ids) == 1)
+        live: dict[str, HeldJob] = {job.prompt_id: job for job in held.values() if job is not None}
+        return await self._control.cancel(live.values())
+
+    async def _check_others(self, job_ids: Sequence[str], owner: str, *, is_single: bool) -> None:
+        """Raise for jobs that are unknown, or in the queue of another server. The store has all that is not held."""
+        found = {job_id: job for job_id, job in (await self._find(job_ids)).items() if job.owner in ("", owner)}
+        unknown = [job_id for job_id in job_ids if job_id not in found]
         if unknown:
-            details = {"id": unknown[0]} if len(job_ids) == 1 else {"ids": unknown}
+            details = {"id": unknown[0]} if is_single else {"ids": unknown}
             raise JobNotFoundError("There is no such job.", details=details)
-        return self._cancel_all(known[job_id] for job_id in wanted)
+        at_work = self._recorder.seats_at_work()
+        for job_id, job in found.items():
+            if job.status not in FINAL and await jobs.seat_of(self._db, job.row_id) in at_work:
+                message = "The job is in the queue of another server that shares this library: cancel it there."
+                raise JobElsewhereError(message, details={"id": job_id})
 
-    async def cancel_known(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
-        """Cancel those of the jobs that are there and not over; answers them."""
-        return self._cancel_all(await self._within_reach(map(_canonical, job_ids), owner))
-
-    async def _within_reach(self, job_ids: Iterable[str], owner: str) -> Sequence[Job]:
-        """Those of the jobs (ids in canonical form) that there are and that the user may see."""
-        await self._recorder.flush()
-        return [job for job in await jobs.get_many(self._db, job_ids) if job.owner in ("", owner)]
-
-    async def cancel_pending(self, owner: str) -> Sequence[str]:
-        """Cancel all of the user's jobs that wait; answers them."""
-        waiting = [prompt.prompt_id for prompt in self._queue.listing().pending]
-        mine = {job.id for job in await self._within_reach(waiting, owner)}
-        if mine >= set(waiting):
-            return self._queue.clear()
-        return [job_id for job_id in waiting if job_id in mine and self._queue.cancel(job_id)]
-
-    async def interrupt(self, owner: str, job_id: str | None = None) -> str | None:
-        """Cancel the job being executed (with an id: only if it is that), or else the next; answers it."""
-        listing = self._queue.listing()
-        prompts = listing.running if job_id is not None else (*listing.running, *listing.pending)
-        candidates = [prompt.prompt_id for prompt in prompts if job_id in (None, prompt.prompt_id)]
-        for candidate in candidates:
-            if await self.cancel_known([candidate], owner):
-                return candidate
-        return None
-
-    def _cancel_all(self, found: Iterable[Job]) -> Sequence[str]:
-        return [job.id for job in found if job.status not in FINAL and self._cancel(job.id)]
-
-    def _cancel(self, job_id: str) -> bool:
-        if self._recorder.is_interrupted(job_id) or not self._queue.cancel(job_id):
-            return False
-        if self._recorder.is_interrupted(job_id):
-            self._spawn(self._insist(job_id), "comfy-assets interrupt")
-        return True
-
-    async def _insist(self, job_id: str) -> None:
-        """Interrupt the job again and again until it ends: the server forgets what comes just before it begins."""
-        while self._recorder.is_interrupted(job_id):
-            await asyncio.sleep(_INSIST_S)
-            if not self._queue.cancel(job_id):
-                return
+    async def _find(self, job_ids: Iterable[str]) -> Mapping[str, Job]:
+        """Those of the jobs that there are, by their ids as they are asked for: see ``spellings``."""
+        wanted = {job_id: spellings(job_id) for job_id in job_ids}
+        rows = await jobs.get_many(self._db, dict.fromkeys(each for ids in wanted.values() for each in ids))
+        known = {job.id: job for job in rows}
+        return {
+            job_id: known[each]
+            for job_id, ids in wanted.items()
+            if (each := next((spelled for spelled in ids if spelled in known), None)) is not None
+        }
 
     async def delete(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
         """Remove the records of those of the jobs that are over, never their files; answers them."""
-        found = await self._within_reach(dict.fromkeys(map(_canonical, job_ids)), owner)
-        over = [job for job in found if job.status in FINAL]
+        await self._recorder.flush()
+        found = {job.row_id: job for job in (await self._find(job_ids)).values() if job.owner in ("", owner)}
+        over = [job for job in found.values() if job.status in FINAL]
         async with self._db.transaction() as tx:
             await batches.remove(tx, [job.row_id for job in over])
         ids = [job.id for job in over]
         if ids:
-            self._queue.forget(ids)
+            await in_daemon_thread(self._queue.forget, ids)
             self._queue.announce()
         return ids
 
@@ -173,40 +171,22 @@ class JobService:
                 rows = await jobs.rows_over(tx, owner, _DELETED_AT_ONCE)
                 await batches.remove(tx, [row_id for row_id, _ in rows])
             count += len(rows)
-            self._queue.forget([job_id for _, job_id in rows])
+            await in_daemon_thread(self._queue.forget, [job_id for _, job_id in rows])
             if len(rows) < _DELETED_AT_ONCE:
                 break
         self._queue.announce()
         return count
 
-    def free(self, *, unload_models: bool, free_memory: bool) -> None:
-        """Free memory once the job being executed has ended."""
-        self._queue.free(unload_models=unload_models, free_memory=free_memory)
-
-    async def _sweep(self) -> None:
-        """Cancel jobs that wait according to the store but are in the queue no more.
-
-        Other packs may change the queue's list itself. Two looks in a row must miss a job: it is recorded a moment
-        before it enters the queue.
-        """
-        missed: set[str] = set()
-        while True:
-            await asyncio.sleep(_SWEEP_S)
-            pending = set(await jobs.pending_of(self._db, self._recorder.seat))
-            if not pending:
-                missed = set()
-                continue
-            listing = self._queue.listing()
-            pending -= {prompt.prompt_id for prompt in (*listing.running, *listing.pending)}
-            self._recorder.dropped(sorted(pending & missed))
-            missed = pending - missed
-
     async def _index(self) -> None:
         """Index new jobs while nothing is executed; a search does not wait for that."""
         while True:
             await asyncio.sleep(_INDEX_S)
-            if not self._host.is_executing():
+            if self._host.is_executing():
+                continue
+            try:
                 await self._search.complete()
+            except sqlite3.Error as error:
+                log.warning("Jobs could not be indexed; that is tried again: %s", error)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -228,8 +208,3 @@ class JobService:
 def is_job_id(text: str) -> bool:
     """Whether the text is a UUID."""
     return canonical_id(text) is not None
-
-
-def _canonical(job_id: str) -> str:
-    """A UUID in canonical form; ids of other kinds, which older servers allow, as they are."""
-    return canonical_id(job_id) or job_id

@@ -56,8 +56,11 @@ class Bundle:
 
 
 @contextmanager
-def opened(path: Path, max_workflow: int) -> Iterator[Bundle]:
-    """Open a bundle. Raises BundleRefused, OSError; then nothing has been written."""
+def opened(path: Path, max_workflow: int, max_size: int) -> Iterator[Bundle]:
+    """Open a bundle whose files have at most ``max_size`` bytes in all.
+
+    Raises BundleRefused, OSError; then nothing has been written.
+    """
     with path.open("rb") as stream:
         _check_end(stream)
         try:
@@ -65,7 +68,9 @@ def opened(path: Path, max_workflow: int) -> Iterator[Bundle]:
         except (*_DAMAGE, ValueError, UnicodeError) as error:
             raise BundleRefused(f"it is no zip archive, or a damaged one ({error})") from error
         with archive:
-            members = _members(archive, os.fstat(stream.fileno()).st_size)
+            size = os.fstat(stream.fileno()).st_size
+            members = _members(archive, size)
+            _check_total(archive, size, max_size)
             manifest = bundles.decoded(_whole(archive, members, MANIFEST, bundles.MAX_MANIFEST_BYTES))
             _check_members(manifest, members)
             yield Bundle(manifest, _workflow(archive, members, manifest, max_workflow), archive)
@@ -99,6 +104,15 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
         found[name.casefold()] = info
     _check_layout(archive, size)
     return {info.orig_filename: info for info in found.values()}
+
+
+def _check_total(archive: zipfile.ZipFile, size: int, max_size: int) -> None:
+    """Raise BundleRefused for more than is to be taken, or than files of this size in all unpack to."""
+    total = sum(info.file_size for info in archive.filelist)
+    if total > max_size:
+        raise BundleRefused(f"its files have {total:,} bytes, more than the {max_size:,} of --max-size")
+    if total > PLAIN_RATIO_BYTES + _MAX_RATIO * size:
+        raise BundleRefused(f"its files would become more than {_MAX_RATIO} times as large")
 
 
 def _check_member(info: zipfile.ZipInfo) -> None:

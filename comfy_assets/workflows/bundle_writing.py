@@ -21,6 +21,7 @@ from ..assets.hasher import ChangedWhileReading, Count, Pause
 from ..assets.walker import extended, file_stat
 from ..names import split_suffix
 from ..passing import passing_name
+from ..store_guard import check
 from .bundle_reading import PLAIN_RATIO_BYTES
 from .bundles import MANIFEST, WORKFLOW, Manifest, encoded
 
@@ -87,6 +88,7 @@ def _copy(archive: zipfile.ZipFile, source: Source, pause: Pause, count: Count) 
     is_compressible = small and split_suffix(source.path.name)[1].lower() in _COMPRESSIBLE
     info = _info(source.member, source.size, zipfile.ZIP_DEFLATED if is_compressible else zipfile.ZIP_STORED)
     digest, total = blake3(max_threads=blake3.AUTO), 0
+    check(source.path)
     with Path(extended(str(source.path))).open("rb") as reading:
         before = file_stat(os.fstat(reading.fileno()))
         with archive.open(info, "w") as writing:

@@ -27,7 +27,18 @@ MAX_TEXT = 10_000  # characters of a description
 _MAX_SIZE = (1 << 62) - 1
 _HASH = re.compile(r"blake3:[0-9a-f]{64}")
 # Files of pickles: whoever loads one may run what its maker put in.
-UNSAFE_SUFFIXES = frozenset({".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".pickle", ".joblib", ".npy", ".npz"})
+UNSAFE_SUFFIXES = frozenset(
+    {".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".pickle", ".joblib", ".npy", ".npz"}
+    | {".dill", ".cpkl", ".sav", ".h5", ".hdf5", ".keras", ".mar", ".nemo", ".tar", ".zip", ".7z"}
+)
+# Programs and scripts, which are no models whoever they come from.
+CODE_SUFFIXES = frozenset(
+    {".py", ".pyc", ".pyo", ".pyw", ".pyd", ".pyi", ".pyx", ".pyz", ".egg", ".whl", ".ipynb"}
+    | {".so", ".dll", ".dylib", ".exe", ".com", ".scr", ".msi", ".app", ".jar", ".class", ".wasm", ".cubin", ".ptx"}
+    | {".sh", ".bash", ".zsh", ".fish", ".bat", ".cmd", ".ps1", ".psm1", ".vbs", ".vbe", ".js", ".mjs", ".cjs", ".jse"}
+    | {".wsf", ".hta", ".lnk", ".url", ".desktop", ".command", ".reg", ".pl", ".rb", ".lua", ".php"}
+    | {".html", ".htm", ".xhtml", ".svg"}
+)
 
 BundleKind = Literal["models", "input", "output", "temp"]
 
@@ -98,6 +109,12 @@ def member_of(digest: bytes) -> str:
 def is_unsafe(asset: BundledAsset) -> bool:
     """Whether loading the file may run what its maker put in."""
     return any(asset.path.lower().endswith(suffix) for suffix in UNSAFE_SUFFIXES)
+
+
+def is_code(asset: BundledAsset) -> bool:
+    """Return whether the file would be a program in a folder of models."""
+    name = asset.path.lower().rstrip(". ")
+    return asset.kind == "models" and any(name.endswith(suffix) for suffix in CODE_SUFFIXES)
 
 
 def encoded(manifest: Manifest) -> bytes:

@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from ..assets import draft, placing
 from ..passing import passing_name
+from ..store_guard import check_found
 from .paths import is_workflow, key_of
 
 # Of a file that has just been changed another change may not show: file systems tell times to 2 s at the coarsest.
@@ -61,7 +62,7 @@ class Folder:
         return self._root.is_dir()
 
     def listing(self) -> Listing:
-        """What is in it. Links are passed over: they may lead out."""
+        """What is in it. Links are passed over, as they may lead out; folders that lie too deep are unknown."""
         found = Listing()
         waiting = [("", 0)]
         while waiting:
@@ -72,7 +73,10 @@ class Folder:
             except OSError:
                 found.unknown.append(folder)
             else:
-                waiting += [(each, depth + 1) for each in below if depth < _MAX_DEPTH]
+                if depth < _MAX_DEPTH:
+                    waiting += [(each, depth + 1) for each in below]
+                else:
+                    found.unknown += below
         return found
 
     @staticmethod
@@ -104,6 +108,7 @@ class Folder:
         before = self.stamp(path)
         if before is None or before.size > limit:
             return None
+        check_found(str(self._root / path))
         content = (self._root / path).read_bytes()
         if self.stamp(path) != before or len(content) != before.size:
             before = Stamp(len(content), UNSURE)
@@ -172,6 +177,7 @@ class Folder:
     def _holds(self, path: str, text: bytes) -> bool:
         """Whether a file has the text of this hash, at this moment. Raises OSError."""
         try:
+            check_found(str(self._root / path))
             return blake3((self._root / path).read_bytes()).digest() == text
         except FileNotFoundError:
             return False

@@ -36,6 +36,7 @@ from ..errors import (
 )
 from ..host.base import Host
 from ..models import Asset, SharedAsset, Snapshot, Workflow
+from ..store_guard import is_protected
 from .files import WorkflowFiles
 from .paths import in_userdata, name_of
 from .shared_files import as_shared
@@ -280,6 +281,8 @@ def _first_there(found: dict[bytes, list[Copy]], host: Host) -> dict[bytes, Path
 
 def _unchanged(copy: Copy, roots: Roots) -> Path | None:
     path = Path(extended(copy.folder)) / copy.name
+    if is_protected(path):
+        return None
     try:
         info = path.stat()
     except (OSError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
 from collections import defaultdict
@@ -33,14 +34,16 @@ from ..errors import ApiError, UnsupportedContentError
 from ..host.base import Host
 from ..models import Location, Workflow, WorkflowFilter, WorkflowPage
 from ..names import UnsafeName, relative_parts
+from ..store_guard import is_protected
 from ..tasks.cancel import CancelToken, uninterrupted
 from . import bundle_reading
 from .bundle_reading import Bundle
-from .bundles import BundledAsset, BundleRefused, is_unsafe
+from .bundles import BundledAsset, BundleRefused, is_code, is_unsafe
 from .drafts import draft
 from .service import About, WorkflowService
 
 Outcome = Literal["have", "added", "missing"]
+MAX_SIZE = 100 * 10**9  # of all files of a bundle, unless the user says otherwise
 _ROOM_LEFT = 64 << 20  # on a disk, beyond what comes
 _PAGE = 100
 
@@ -80,13 +83,21 @@ class Import:
     """One bundle taken over for a user. ``progress`` tells how far it is."""
 
     def __init__(
-        self, db: Database, host: Host, service: WorkflowService, token: CancelToken, max_workflow: int
+        self,
+        db: Database,
+        host: Host,
+        service: WorkflowService,
+        token: CancelToken,
+        max_workflow: int,
+        max_size: int = MAX_SIZE,
     ) -> None:
+        """``max_workflow`` and ``max_size`` are how many bytes the workflow, and all files, may have."""
         self._db = db
         self._host = host
         self._service = service
         self._token = token
         self._max_workflow = max_workflow
+        self._max_size = max_size
         self.progress = HashProgress(0, 0)
 
     async def run(self, path: Path, owner: str, *, unsafe_models: bool = False) -> Imported:
@@ -96,7 +107,8 @@ class Import:
         """
         with ExitStack() as stack:
             bundle = await uninterrupted(
-                asyncio.to_thread(stack.enter_context, bundle_reading.opened(path, self._max_workflow)), self._token
+                asyncio.to_thread(stack.enter_context, bundle_reading.opened(path, self._max_workflow, self._max_size)),
+                self._token,
             )
             await self._check_workflow(bundle)
             roots = Roots(await asyncio.to_thread(self._host.folders))
@@ -120,12 +132,14 @@ class Import:
                 plan.findings[asset.place] = _had_as(asset, location, roots)
                 continue
             try:
-                folder = _folder_for(asset, roots)
+                folder = await asyncio.to_thread(_folder_for, asset, roots)
             except (UnsafeName, UnsupportedContentError, ValueError) as error:
                 plan.miss(asset, getattr(error, "message", str(error)))
                 continue
             if asset.member is None:
                 plan.miss(asset, "not in the bundle")
+            elif is_code(asset):
+                plan.miss(asset, "it is a program, which is no model")
             elif is_unsafe(asset) and not unsafe_models:
                 plan.miss(asset, "loading such a file can run a stranger's program; --unsafe-models takes it")
             else:
@@ -299,7 +313,14 @@ def _folder_for(asset: BundledAsset, roots: Roots) -> Path:
     place = roots.place(folder.joinpath(*parts[:-1]))
     if place is None or place.kind != asset.kind or (asset.category and asset.category not in place.category_names):
         raise ValueError("its place belongs to something else here")
+    if _leads_out(folder, folder.joinpath(*parts)):
+        raise ValueError("a link leads out of the folder there")
     return folder
+
+
+def _leads_out(folder: Path, path: Path) -> bool:
+    """Return whether a link below the folder leads out of it. Blocks."""
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)) or is_protected(path)
 
 
 def _had_as(asset: BundledAsset, location: Location, roots: Roots) -> Finding:

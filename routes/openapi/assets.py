@@ -49,7 +49,11 @@ ASSET = Words(
         "updated_at": "When something of it was changed.",
         "is_immutable": "Whether it cannot be changed or deleted; false for files of the user.",
         "hash": {"description": f"{_HASH} Left out until the file was read.", "pattern": "^blake3:[0-9a-f]{64}$"},
-        "metadata": {"description": "What was found in the file. Listings leave out large texts.", **_FREE},
+        "metadata": {
+            "description": "What was found in the file. Listings leave out large texts; where they are more than 8 MiB"
+            " together, `left_out` names those that do not fit.",
+            **_FREE,
+        },
         "file_path": "Where the file lies, from the kind of its folder: `models/loras/a.safetensors`, `output/b.png`.",
         "loader_path": "Of a model: the name that a loader node takes.",
         "preview_id": {"description": "The asset that shows what this one is: often itself.", "format": "uuid"},

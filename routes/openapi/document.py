@@ -16,11 +16,11 @@ from ...comfy_assets.errors import (
     InvalidBodyError,
     InvalidQueryError,
     QueryTimeoutError,
+    StoreBusyError,
     StoreUnavailableError,
     UnauthorizedError,
     UnsupportedContentError,
 )
-from .._body import SMALL
 from .._dispatch import Route
 from .._endpoint import Call
 from .._params import NoQuery
@@ -36,6 +36,10 @@ them, and workflows in versions.
 **Errors** are `{"code", "message", "details"}`: `code` is a stable word for programs, `message` a sentence for people;
 `details.field` names the parameter or member that was at fault. Answers in plain text, and those to submitted prompts,
 are marked where they occur.
+
+**Who may ask**: a page of another origin is refused with 403 `ORIGIN_NOT_ALLOWED`, a request that gives the server a
+name that it does not have with 403 `HOST_NOT_ALLOWED`. A JSON body is sent as `application/json`: any other type is
+refused with 415 `UNSUPPORTED_MEDIA_TYPE`. Submitted prompts are held to that only if a browser sends them.
 
 **Times** are RFC 3339 in UTC, those of jobs integer milliseconds since 1970. **What is unknown is left out**, never
 null, unless a field says so. **Users** are told by the header `comfy-user` on servers started for several; keys and
@@ -59,7 +63,7 @@ _TAGS = {
     "Server": "How the server is, and what it can do.",
 }
 
-_COMMON_ERRORS: tuple[type[ApiError], ...] = (UnauthorizedError, StoreUnavailableError)
+_COMMON_ERRORS: tuple[type[ApiError], ...] = (UnauthorizedError, StoreUnavailableError, StoreBusyError)
 _UNEXPECTED = "`INTERNAL_ERROR`: something went wrong; the server's log says what."
 _SECURITY: dict[str, Schema] = {
     "User": {"type": "apiKey", "in": "header", "name": "comfy-user", "description": "The id of a user of this server."},
@@ -137,7 +141,7 @@ class _Writer:
 
     def own(self, route: Route) -> Schema:
         """An operation that the project answers, or leaves to some hosts."""
-        return self._operation("either" if route.when is not None else "project", self._own_errors(route))
+        return self._operation("project" if route.when is None else "either", self._own_errors(route))
 
     def of_host(self, statuses: Mapping[int, str]) -> Schema:
         """An operation that the host answers."""
@@ -204,6 +208,8 @@ class _Writer:
         if self._query.__struct_fields__:
             errors.append(InvalidQueryError)
         errors += self._errors_of_body(route, errors)
+        if route.media == "json" and route.method != "GET":
+            errors.append(UnsupportedContentError)
         if route.method in ("GET", "HEAD") and not self._said.is_open:
             errors.append(QueryTimeoutError)
         by_status: dict[int, tuple[list[type[ApiError]], str]] = {}
@@ -215,14 +221,14 @@ class _Writer:
         return by_status
 
     def _errors_of_body(self, route: Route, known: Sequence[type[ApiError]]) -> list[type[ApiError]]:
-        """What every operation raises for a body that is malformed, too large, or large and compressed."""
+        """What every operation raises for a body that is malformed or too large."""
         body = self._said.body
         if body is None or body.media != JSON:
             return []
         errors: list[type[ApiError]] = [BodyTooLargeError]
         if not _reads_its_own(known):
             errors.append(InvalidBodyError)
-        return errors if route.body is SMALL else [*errors, UnsupportedContentError]
+        return errors
 
     def _refusal(self, errors: Sequence[type[ApiError]], more: str) -> Schema:
         said = [f"`{error.code}`: {_first_sentence(error)}" for error in errors]

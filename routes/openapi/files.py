@@ -125,6 +125,7 @@ _OVERWRITE = text("`true` to replace a file of this name.", enum=["true", "false
 _STATUSES = {
     400: "The form is malformed, the picture is larger than allowed, or its place is none that is written to.",
     401: "The server does not know this user.",
+    409: "`OTHER_USERS_FILE`: it would replace a file of another user.",
     413: "The form is too large.",
     500: "Something went wrong; the server's log says what.",
 }

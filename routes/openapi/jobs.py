@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...comfy_assets.errors import (
     InvalidCursorError,
     InvalidIdError,
+    JobElsewhereError,
     JobForbiddenError,
     JobNotFoundError,
     SearchNotReadyError,
@@ -20,7 +21,8 @@ from .operation import Answer, Body, HostOperation, Operation
 from .shapes import Record, Words, array, flag, integer, mapping, members, number, text
 
 _FREE = {"type": "object", "additionalProperties": True}
-_JOB = {"job_id": {"description": "The job's id.", "format": "uuid"}}
+_ANY_ID = "The job's id: a UUID, or what a client has chosen on a server that lets it choose freely."
+_JOB = {"job_id": {"description": _ANY_ID}}
 
 _ERROR = Record(
     "ExecutionError",
@@ -40,7 +42,7 @@ _ENTRY = Words(
     "JobEntry",
     "A job as lists show it.",
     {
-        "id": {"description": "The id of the prompt.", "format": "uuid"},
+        "id": _ANY_ID,
         "status": {"description": "What has become of it.", "enum": list(JOB_STATUSES)},
         "create_time": {"description": "When it was submitted, in milliseconds.", "format": "int64"},
         "priority": "Its place in the queue; smaller ones come first.",
@@ -61,6 +63,7 @@ _DETAIL = Words(
         "update_time": {"description": "When something of it last changed, in milliseconds.", "format": "int64"},
         "workflow": "The graph (`prompt`) and what came with it (`extra_data`), without credentials.",
         "workflow_version_id": "The version of the workflow.",
+        "recording_problem": "What of the job could not be recorded, and why; left out where everything was.",
         "outputs": {"description": "What its nodes have shown, by node.", **_FREE},
         "execution_status": {"description": "How it ended, and the messages on the way.", **_FREE},
         "execution_meta": {"description": "What is said of the nodes that have shown something.", **_FREE},
@@ -71,7 +74,7 @@ _STATUS = Words(
     "JobStatusResponse",
     "The state of a job.",
     {
-        "id": {"description": "The job's id.", "format": "uuid"},
+        "id": _ANY_ID,
         "status": {
             "description": "What has become of it; a failed job is in `error`.",
             "enum": ["pending", "in_progress", "completed", "error", "cancelled"],
@@ -108,7 +111,7 @@ _PROGRESS = Words(
     "JobProgress",
     "How far a job is, as the message `progress_state` tells it.",
     {
-        "prompt_id": {"description": "The job's id.", "format": "uuid"},
+        "prompt_id": _ANY_ID,
         "nodes": "The nodes that have been begun, by their ids; none unless the job is being executed.",
     },
 )
@@ -116,7 +119,7 @@ _CANCEL = Words(
     CancelBody,
     "JobsCancelRequest",
     "Jobs to cancel.",
-    {"job_ids": {"description": "Up to 100 ids.", "items": {"type": "string", "format": "uuid"}}},
+    {"job_ids": {"description": "Up to 100 ids.", "items": {"type": "string"}}},
 )
 _QUEUE_BODY = Words(
     QueueBody,
@@ -238,7 +241,10 @@ _PROMPT = Record(
     "What to execute.",
     {
         "prompt": mapping(mapping(), "The graph: nodes by id, each with `class_type` and `inputs`."),
-        "prompt_id": text("The id the job is to have; the server chooses one when left out.", format="uuid"),
+        "prompt_id": text(
+            "The id the job is to have, which no other job may have; the server chooses one when left out.",
+            format="uuid",
+        ),
         "number": number("Its place in the queue; the last one when left out."),
         "front": flag("Whether it comes before all that wait."),
         "extra_data": mapping(True, "What nodes and the page want to be kept with it."),
@@ -342,16 +348,16 @@ OPERATIONS = [
         "Cancel a job",
         {200: Answer("Whether it was.", _CANCELLED)},
         parameters=_JOB,
-        errors=(InvalidIdError, JobNotFoundError),
+        errors=(InvalidIdError, JobNotFoundError, JobElsewhereError),
     ),
     Operation(
         "cancelJobs",
         "Jobs",
         "Cancel several jobs",
         {200: Answer("Which were.", _MANY_CANCELLED)},
-        "None is cancelled when one is unknown.",
+        "None is cancelled when one is unknown, or in the queue of another server.",
         body=Body(CancelBody, example={"job_ids": ["0b6a5ad4-0f0c-4c57-9b35-7c0c5f1d2a11"]}),
-        errors=(JobNotFoundError,),
+        errors=(JobNotFoundError, JobElsewhereError),
     ),
     Operation(
         "manageQueue",
@@ -431,7 +437,7 @@ HOST_OPERATIONS = [
             error_schema=PROMPT_ERROR,
         ),
         statuses={
-            400: "The body is malformed, or the graph does not pass the checks.",
+            400: "The body is malformed, its `prompt_id` is another job's, or the graph does not pass the checks.",
             413: "The prompt has more bytes than the server takes.",
             500: "Something went wrong; the server's log says what.",
             503: "The server cannot take prompts now.",

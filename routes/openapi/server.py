@@ -42,8 +42,9 @@ _FEATURES = Record(
     {
         "max_upload_size": integer("The largest body of an upload, in bytes."),
         "supports_preview_metadata": flag("Whether previews tell which node they are of."),
+        "open_to_network": flag("Whether the server listens beyond its own machine; it has no login."),
     },
-    optional=("max_upload_size", "supports_preview_metadata"),
+    optional=("max_upload_size", "supports_preview_metadata", "open_to_network"),
 )
 _LOGS = Record(
     "LogsResponse",

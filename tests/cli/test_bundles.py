@@ -549,6 +549,93 @@ def test_models_that_can_run_programs(bundle: Path, taker: Place, path: str, opt
     assert (taker.path / "models/loras" / path).exists() is (outcome == "added")
 
 
+@pytest.mark.parametrize("path", ["run.py", "a/RUN.PYC", "lib.so", "x.DLL", "a.sh", "page.html", "nb.ipynb", "x.js"])
+@pytest.mark.parametrize("options", [(), ("--unsafe-models",)])
+def test_programs_are_no_models(bundle: Path, taker: Place, path: str, options: Any) -> None:
+    """Also in a category whose files may have any suffix."""
+    changed = rebuilt(bundle, asset_with("models", path=path, category="classifiers"))
+    report = taker.take(changed, *options, status=3)
+    told = {each["kind"]: (each["outcome"], each.get("note")) for each in report["assets"]}
+    assert told["models"] == ("missing", "it is a program, which is no model")
+    assert not list((taker.path / "models").rglob(Path(path).name))
+
+
+@pytest.mark.parametrize("path", ["a.dill", "a.h5", "a.KERAS"])
+def test_further_pickles_are_unsafe(bundle: Path, taker: Place, path: str) -> None:
+    changed = rebuilt(bundle, asset_with("models", path=path, category="classifiers"))
+    report = taker.take(changed, status=3)
+    assert {each["kind"]: each["outcome"] for each in report["assets"]}["models"] == "missing"
+
+
+@pytest.mark.parametrize("where", ["elsewhere", "user/default", "user/__comfy_assets", "custom_nodes"])
+@pytest.mark.parametrize("is_deep", [False, True])
+def test_no_link_is_written_through(bundle: Path, taker: Place, tmp_path: Path, where: str, is_deep: bool) -> None:
+    target = tmp_path / "out" if where == "elsewhere" else taker.path / where
+    target.mkdir(parents=True, exist_ok=True)
+    (taker.path / "input" / "sub").symlink_to(target, target_is_directory=True)
+    changed = rebuilt(bundle, asset_with("input", path="sub/more/red.png")) if is_deep else bundle
+    report = taker.take(changed, status=3)
+    told = {each["kind"]: (each["outcome"], each.get("note")) for each in report["assets"]}
+    assert told["input"] == ("missing", "a link leads out of the folder there")
+    assert told["output"][0] == "added"
+    assert not list(target.rglob("*red*"))
+    assert not list(target.rglob("*.part"))
+
+
+def test_a_folder_that_is_a_link_itself_is_the_users_choice(bundle: Path, taker: Place, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (taker.path / "input").rmdir()
+    (taker.path / "input").symlink_to(tmp_path / "disk", target_is_directory=True)
+    taker.take(bundle)
+    assert (tmp_path / "disk" / "sub" / "red.png").read_bytes() == RED
+
+
+def _with_zeros(count: int, size: int) -> Rebuild:
+    """Further assets of zeros, which all but vanish when they are compressed."""
+
+    def change(manifest: Any, members: dict[str, bytes]) -> list[tuple[Any, bytes]]:
+        more = []
+        for number in range(count):
+            content = bytes(size - 1) + bytes([number])
+            name = "assets/" + hash_of(content).removeprefix("blake3:")
+            asset = {"hash": hash_of(content), "size": size, "name": f"{number}.png", "kind": "input"}
+            manifest["assets"].append({**asset, "path": f"zeros/{number}.png", "member": name})
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            more.append((info, content))
+        return more
+
+    return change
+
+
+def test_many_members_that_grow_are_refused(bundle: Path, untouched: Place) -> None:
+    """Each may become a thousand times as large, all of them together may not."""
+    changed = rebuilt(bundle, _with_zeros(5, 20 * MIB))
+    assert changed.stat().st_size < MIB / 2
+    assert "100 times as large" in untouched.refusal(changed)
+
+
+def test_the_size_of_all_files_is_limited(bundle: Path, untouched: Place) -> None:
+    assert "--max-size" in untouched.refusal(bundle, "--max-size", "1kB")
+    with pytest.raises(SystemExit):
+        untouched.run("import", bundle, "--max-size", "1 parsec")
+
+
+def test_few_lines_are_printed_of_many_assets(bundle: Path, taker: Place) -> None:
+    """What is missing is told first."""
+
+    def change(manifest: Any, members: dict[str, bytes]) -> None:
+        for number in range(1000):
+            asset = {"hash": hash_of(b"%d" % number), "size": 3, "name": "a.png", "kind": "input"}
+            manifest["assets"].append({**asset, "path": f"a/{number}.png"})
+
+    status, out, _ = taker.run("import", rebuilt(bundle, change))
+    lines = out.splitlines()
+    assert (status, len(lines)) == (3, 203)
+    assert lines[0].split()[:2] == ["missing", "input/a/0.png"]
+    assert lines[200] == "… and 803 more lines; --json has all of them"
+
+
 def test_a_model_that_is_not_what_its_name_says(giver: Place, taker: Place, tmp_path: Path) -> None:
     giver.write("models/loras/style/fine.safetensors", b"\x80\x04 a pickle in disguise")
     giver.scanned().save()

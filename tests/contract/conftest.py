@@ -152,6 +152,8 @@ class Api:
 
     async def send(self, method: str, path: str, status: int | None = 200, **options: Any) -> Answer:
         """The answer, which must have this status (None: any)."""
+        if isinstance(options.get("data"), bytes | str):
+            options["headers"] = {"Content-Type": "application/json", **options.get("headers", {})}
         if self.user is not None:
             options["headers"] = {"comfy-user": self.user, **options.get("headers", {})}
         async with self.client.request(method, path, **options) as response:

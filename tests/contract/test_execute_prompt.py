@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -28,6 +29,9 @@ HELD = {
 }
 FAILING = {**HELD, "h": {"class_type": "Fail", "inputs": {"image": ["1", 0]}}}
 MAX_BYTES = 20_000
+PICTURE = base64.b64decode(  # a PNG of one pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
 
 
 class Hold(Node):
@@ -96,10 +100,11 @@ MakeServer = Callable[..., Any]
 async def make_server(tmp_path: Path, aiohttp_client: Any, api_of: Any) -> AsyncIterator[MakeServer]:
     """Serve over ``tmp_path``; the client's end stops the server."""
 
-    async def make(multi_user: bool = False, **config: Any) -> Server:
+    async def make(multi_user: bool = False, with_pack: bool = True, **config: Any) -> Server:
         host = StandaloneHost(tmp_path, multi_user=multi_user)
         host.nodes.register("Hold", Hold)
-        host.nodes.register("Fail", Fail)
+        if with_pack:
+            host.nodes.register("Fail", Fail)
         services = attach(host, Config(scan_on_start=False, **config))
         client = await aiohttp_client(host.application())
         await services.ready()
@@ -234,6 +239,36 @@ async def test_malformed_prompts_are_refused_and_nothing_is_queued(
     assert await server.total() == 0
     assert (await server.api.get("/api/prompt"))["exec_info"]["queue_remaining"] == 0
     assert server.host.execution.history() == {}
+
+
+def nested(levels: int, *, kind: str = "[]") -> bytes:
+    """A JSON text that is so many levels deep, with brackets in a text of it that count for nothing."""
+    opening, closing = kind[0].encode(), kind[-1].encode()
+    opening += b'"\\"[":' if kind == "{}" else b""
+    return opening * levels + b'"]\\\\"' + closing * levels
+
+
+@PATHS
+@pytest.mark.parametrize("place", ["graph", "extra_data"])
+@pytest.mark.parametrize("kind", ["[]", "{}"])
+async def test_a_prompt_that_is_nested_too_deeply(server: Any, path: str, place: str, kind: str) -> None:
+    """Servers copy a prompt recursively before they execute it."""
+    in_graph = b'{"prompt": {"1": {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1,'
+    in_graph += b' "color": 0, "more": %s}}, "2": ' + json.dumps(SAVE).encode() + b"}}"
+    body, levels = (in_graph, 4) if place == "graph" else (b'{"prompt": $GRAPH, "extra_data": {"x": %s}}', 2)
+    body = body.replace(b"$GRAPH", json.dumps(GRAPH).encode())
+    async with server.api.client.post(path, data=body.replace(b"%s", nested(100 - levels, kind=kind))) as response:
+        accepted = await response.json()
+        assert response.status == 200, accepted
+    for depth in (101, 700):
+        async with server.api.client.post(
+            path, data=body.replace(b"%s", nested(depth - levels, kind=kind))
+        ) as response:
+            answer = await response.json()
+            assert response.status == 400, answer
+        assert answer["error"]["extra_info"] == {"max_depth": 100}
+    assert await server.total() == 1
+    assert (await server.ended(accepted["prompt_id"]))["status"] == "completed"
 
 
 @PATHS
@@ -379,3 +414,31 @@ async def test_what_waited_when_the_server_stopped_waits_again(make_server: Make
     numbers = [job["priority"] for job in jobs]
     assert numbers == sorted(set(numbers))
     assert (await again.api.get(f"/api/jobs/{held}"))["status"] in ("cancelled", "failed")
+
+
+async def test_what_cannot_be_executed_after_a_restart_fails_and_the_rest_goes_on(make_server: MakeServer) -> None:
+    server = await make_server()
+    (server.base / "input" / "there.png").write_bytes(PICTURE)
+    loading = {"1": {"class_type": "LoadImage", "inputs": {"image": "there.png"}}, "2": SAVE}
+    partly = {**loading, "3": EMPTY, "4": {**SAVE, "inputs": {"images": ["3", 0], "filename_prefix": "other"}}}
+    held = (await server.submit(graph=HELD))["prompt_id"]
+    await server.state(held, "in_progress")
+    failing, loaded, in_part, last = [
+        (await server.submit(graph=graph))["prompt_id"] for graph in (FAILING, loading, partly, GRAPH)
+    ]
+    await server.api.client.close()
+    (server.base / "input" / "there.png").unlink()
+    again = await make_server(with_pack=False)
+    jobs = {job_id: await again.ended(job_id) for job_id in (failing, loaded, in_part, last)}
+    assert [job["status"] for job in jobs.values()] == ["failed", "failed", "completed", "completed"]
+    missing, refused = jobs[failing]["execution_error"], jobs[loaded]["execution_error"]
+    assert {name: missing[name] for name in ("node_id", "node_type", "exception_type")} == {
+        "node_id": "h",
+        "node_type": "Fail",
+        "exception_type": "MissingNodeType",
+    }
+    assert "Node h (Fail)" in missing["exception_message"]
+    assert (refused["node_id"], refused["node_type"], refused["exception_type"]) == ("1", "LoadImage", "InvalidPrompt")
+    assert "there.png" in refused["exception_message"]
+    assert list(jobs[in_part]["outputs"]) == ["4"]
+    assert (await again.api.get("/api/prompt"))["exec_info"]["queue_remaining"] == 0

@@ -124,3 +124,20 @@ async def test_there_is_no_such_asset(library: Any, api: Any, suffix: str) -> No
         assert body["code"] == "ASSET_NOT_FOUND", text
         assert body["message"]
         assert set(body["details"]) == {"id"}
+
+
+async def test_texts_that_a_small_picture_packs_are_not_all_unpacked(library: Any, api: Any) -> None:
+    """Sixteen million letters take sixteen kilobytes of a picture: two such texts would be an answer of 32 MB."""
+    large = json.dumps({"1": {"class_type": "X", "inputs": {"text": "x" * (9 << 20)}}})
+    info = PngInfo()
+    info.add_text("prompt", json.dumps(PROMPT), zip=True)
+    info.add_text("workflow", large, zip=True)
+    buffer = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(buffer, "PNG", pnginfo=info)
+    library.write("output/packed.png", buffer.getvalue())
+    await library.scan()
+    (listed,) = (await api.get("/api/assets"))["assets"]
+    answer = await api.send("GET", f"/api/assets/{listed['id']}")
+    metadata = answer.json["metadata"]
+    assert (metadata["prompt"], metadata["left_out"]) == (PROMPT, ["workflow"])
+    assert len(buffer.getvalue()) < 64 << 10 and len(answer.body) < 1 << 20

@@ -238,3 +238,74 @@ async def test_the_servers_own_history_is_filled_at_start(
     assert kept == {"client_id": "page", "extra_pnginfo": {"workflow": {"id": "w"}}, "create_time": 1_700_000_004_000}
     assert entry["outputs"]["2"]["images"][0]["filename"] == "made_00001_.png"
     assert entry["status"]["completed"] is True
+
+
+async def stock_client(library: Any, aiohttp_client: Any, known: Any = None) -> Any:
+    """A client of a server that remembers these entries alone."""
+
+    async def entry(request: web.Request) -> web.Response:
+        prompt_id = request.match_info["prompt_id"]
+        return web.json_response({prompt_id: known[prompt_id]} if prompt_id in (known or {}) else {})
+
+    app = web.Application(middlewares=[library.host.plugin.middleware])
+    app.router.add_get("/history/{prompt_id}", entry)
+    app.router.add_get("/api/history/{prompt_id}", entry)
+    return await aiohttp_client(app)
+
+
+@pytest.mark.parametrize("prefix", ["", "/api"])
+async def test_jobs_of_earlier_runs_are_in_the_servers_own_history(
+    make_library: Callable[..., Any], prompts_of: Any, aiohttp_client: Any, prefix: str
+) -> None:
+    library = await make_library()
+    prompts = prompts_of(library)
+    extra = {"client_id": "page", "extra_pnginfo": {"workflow": {"id": "w"}}}
+    completed, cut_short, waiting = prompts.run(extra=extra), prompts.submit(), prompts.submit()
+    prompts.start()
+    await library.services.stop()
+    again = await make_library()
+    client = await stock_client(again, aiohttp_client)
+    found = {}
+    for job_id in (completed, cut_short, waiting, UNKNOWN, "no-uuid"):
+        async with client.get(f"{prefix}/history/{job_id}") as response:
+            assert (response.status, response.content_type) == (200, "application/json")
+            found[job_id] = await response.json()
+    assert [list(body) for body in found.values()] == [[completed], [cut_short], [], [], []]
+    entry = found[completed][completed]
+    number, prompt_id, graph, kept, targets = entry["prompt"]
+    assert (number, prompt_id, targets) == (0, completed, ["2"])
+    assert graph["2"]["class_type"] == "SaveImage"
+    assert (kept["client_id"], kept["extra_pnginfo"]) == ("page", {"workflow": {"id": "w"}})
+    assert entry["outputs"]["2"]["images"][0]["filename"] == "made_00001_.png"
+    assert entry["status"] == {"status_str": "success", "completed": True, "messages": []}
+    assert entry["meta"] == {}
+    assert found[cut_short][cut_short]["status"]["status_str"] == "error"
+
+
+async def test_what_the_server_remembers_stays_its_own_answer(library: Any, prompts: Any, aiohttp_client: Any) -> None:
+    job_id = prompts.run()
+    client = await stock_client(library, aiohttp_client, {job_id: {"own": True}})
+    async with client.get(f"/history/{job_id}") as response:
+        assert await response.json() == {job_id: {"own": True}}
+
+
+async def test_another_users_job_of_an_earlier_run_is_not_in_the_history(
+    make_library: Callable[..., Any], prompts_of: Any, aiohttp_client: Any, api_of: Any
+) -> None:
+    library = await make_library(users=frozenset({"ann", "ben"}))
+    anns, nobodys = prompts_of(library).run(owner="ann"), prompts_of(library).run(prompt_id=UNKNOWN)
+    await api_of(library).as_user("ann").send("GET", "/api/jobs")  # it is in the store by now
+    client = await stock_client(library, aiohttp_client)
+    seen = {}
+    for user, job_id in itertools.product(("ann", "ben", "stranger"), (anns, nobodys)):
+        async with client.get(f"/history/{job_id}", headers={"comfy-user": user}) as response:
+            assert response.status == 200
+            seen[user, job_id == anns] = list(await response.json())
+    assert seen == {
+        ("ann", True): [anns],
+        ("ann", False): [nobodys],
+        ("ben", True): [],
+        ("ben", False): [nobodys],
+        ("stranger", True): [],
+        ("stranger", False): [nobodys],
+    }

@@ -520,7 +520,7 @@ async def test_the_assets_of_a_job_and_the_jobs_of_an_asset(library: Any, api: A
     prompts.start()
     outputs = {"2": {"images": [{**FILE, "filename": "gone.png"}, FILE]}}
     prompts.finish(outputs)
-    library.host.hooks.tell(finished(job_id, outputs))
+    library.services.outputs.take(finished(job_id, outputs))
     await library.services.outputs.settled()
     body = await api.get(f"/api/jobs/{job_id}/assets")
     (asset,) = body["assets"]

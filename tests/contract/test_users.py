@@ -90,19 +90,23 @@ async def test_feedback_that_cannot_be_written(library: Any, api: Any) -> None:
     assert (await api.send("POST", FEEDBACK, 500, json={"type": "general"})).json["code"] == "STORAGE_FAILED"
 
 
+CLOSED = {"open_to_network": False}
 BOTH = {"max_upload_size", "supports_preview_metadata"}
 
 
 @pytest.mark.parametrize(
     ("theirs", "expected"),
     [
-        (None, {"supports_preview_metadata": False, "max_upload_size": 5 << 20}),
-        ({"a": {"b": 1}}, {"a": {"b": 1}, "supports_preview_metadata": False, "max_upload_size": 5 << 20}),
+        (None, {**CLOSED, "supports_preview_metadata": False, "max_upload_size": 5 << 20}),
+        ({"a": {"b": 1}}, {**CLOSED, "a": {"b": 1}, "supports_preview_metadata": False, "max_upload_size": 5 << 20}),
         (
             {"a": 1, "supports_preview_metadata": True, "max_upload_size": 7},
-            {"a": 1, "supports_preview_metadata": True, "max_upload_size": 7},
+            {**CLOSED, "a": 1, "supports_preview_metadata": True, "max_upload_size": 7},
         ),
-        ({"supports_preview_metadata": True}, {"supports_preview_metadata": True, "max_upload_size": 5 << 20}),
+        (
+            {"supports_preview_metadata": True},
+            {**CLOSED, "supports_preview_metadata": True, "max_upload_size": 5 << 20},
+        ),
     ],
 )
 async def test_features(make_library: Any, aiohttp_client: Any, api_of: Any, theirs: Any, expected: Any) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import aiosqlite
 import pytest
 from comfy_assets_node.comfy_assets.db import connection as connection_module
-from comfy_assets_node.comfy_assets.db.connection import READERS, Database, Transaction
+from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
+from comfy_assets_node.comfy_assets.db.store_connections import READERS
 from comfy_assets_node.comfy_assets.errors import StoreError
 
 
@@ -189,13 +190,14 @@ def _threads_left() -> list[str]:
     return [t.name for t in ours if t.is_alive()]
 
 
-async def test_closing_leaves_no_thread_and_no_log(tmp_path: Path) -> None:
+async def test_closing_leaves_no_thread_and_an_empty_log(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "library.db")
     database.close_at_exit(before=lambda: None)
     async with database.transaction() as tx:
         await add(tx, "a")
     await database.close()
-    assert [p.name for p in tmp_path.iterdir()] == ["library.db"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["library.db", "library.db-shm", "library.db-wal"]
+    assert (tmp_path / "library.db-wal").stat().st_size == 0
     assert _threads_left() == []
 
 

@@ -43,14 +43,18 @@ def rows(path: Path, sql: str) -> list[Any]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.iterdir()}
+    """What lies in a folder, without the empty log and its index, which stay when a store is closed."""
+    found = {p.name: p.read_bytes() for p in folder.iterdir()}
+    if found.get("library.db-wal") == b"":
+        found = {name: data for name, data in found.items() if name not in ("library.db-wal", "library.db-shm")}
+    return found
 
 
 def test_a_fresh_store(store: Path) -> None:
     prepare(store)
     assert rows(store, "PRAGMA user_version") == [(len(migrations()),)]
     assert rows(store, "PRAGMA journal_mode") == [("wal",)]
-    assert [p.name for p in store.parent.iterdir()] == ["library.db"]
+    assert [*contents(store.parent)] == ["library.db"]
     prepare(store)
 
 
@@ -237,7 +241,7 @@ async def test_what_a_crash_left_in_the_log_is_there(store: Path) -> None:
     database = await Database.open(store)
     assert await database.fetch_all("SELECT count(*) FROM tags") == [(5000,)]
     await database.close()
-    assert [p.name for p in store.parent.iterdir()] == ["library.db"]
+    assert [*contents(store.parent)] == ["library.db"]
 
 
 @pytest.mark.parametrize("kind", ["its folder is a file", "it is a folder"])
@@ -268,4 +272,4 @@ async def test_odd_folder_names(tmp_path: Path, name: str) -> None:
     for _ in range(2):
         database = await Database.open(tmp_path / name / "library.db")
         await database.close()
-    assert [p.name for p in (tmp_path / name).iterdir()] == ["library.db"]
+    assert [*contents(tmp_path / name)] == ["library.db"]

@@ -6,24 +6,37 @@ ComfyUI's own queue is stood in for by one with the same methods and signatures,
 
 from __future__ import annotations
 
-import copy
-import heapq
 import itertools
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets.credentials import REDACTED
+from comfy_assets_node.comfy_assets.host.comfyui_checks import PromptChecks
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
-from comfy_assets_node.comfy_assets.host.execution import REDACTED, FinishedPrompt, NodeProgress, SubmittedPrompt
+from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodeProgress, SubmittedPrompt
 from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
+from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
+from comfy_assets_node.comfy_assets.host.standalone.image_nodes import register_image_nodes
+from comfy_assets_node.comfy_assets.host.standalone.nodes import NodeRegistry
 from comfy_assets_node.comfy_assets.host.standalone.queue import Outcome, PromptQueue, QueuedPrompt, RunningPrompt
+from comfy_assets_node.comfy_assets.host.standalone.validation import checks_of
+from comfy_assets_node.comfy_assets.jobs.failures import failure_of
+from comfyui_queue import ExecutionStatus, FakeServer, NewQueue, OldQueue
 
-GRAPH = {"1": {"class_type": "EmptyImage", "inputs": {"width": 1}}, "2": {"class_type": "SaveImage", "inputs": {}}}
+GRAPH: dict[str, Any] = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}},
+}
+NODES = {"EmptyImage": object, "SaveImage": object}
 SHOWN = {"images": [{"filename": "a.png", "subfolder": "", "type": "output"}]}
 SUCCESS = {"status_str": "success", "completed": True, "messages": []}
 Told = tuple[Any, ...]
+NESTED: Any = json.loads("[" * 101 + "]" * 101)
 
 
 class Listener:
@@ -33,6 +46,9 @@ class Listener:
         self.told: list[Told] = []
         self.prompts: list[SubmittedPrompt] = []
         self.results: list[FinishedPrompt] = []
+
+    def is_free(self, prompt_id: str) -> bool:
+        return True
 
     def submitted(self, prompt: SubmittedPrompt) -> None:
         self.prompts.append(prompt)
@@ -62,106 +78,6 @@ class Raising(Listener):
         raise RuntimeError("a listener's own fault")
 
     submitted = started = shown = interrupting = finished = dropped = _fail
-
-
-class ExecutionStatus(NamedTuple):
-    status_str: str
-    completed: bool
-    messages: list[Any]
-
-
-class OldQueue:
-    """ComfyUI's ``PromptQueue``, as far as anybody outside calls it, on 0.3.64."""
-
-    def __init__(self, server: FakeServer) -> None:
-        self.server = server
-        self.mutex = threading.RLock()
-        self.not_empty = threading.Condition(self.mutex)
-        self.task_counter = 0
-        self.queue: list[Any] = []
-        self.currently_running: dict[int, Any] = {}
-        self.history: dict[str, Any] = {}
-        self.flags: dict[str, Any] = {}
-
-    def put(self, item: Any) -> None:
-        with self.mutex:
-            heapq.heappush(self.queue, item)
-            self.server.queue_updated()
-            self.not_empty.notify()
-
-    def get(self, timeout: float | None = None) -> Any:
-        with self.not_empty:
-            while len(self.queue) == 0:
-                self.not_empty.wait(timeout=timeout)
-                if timeout is not None and len(self.queue) == 0:
-                    return None
-            item = heapq.heappop(self.queue)
-            number = self.task_counter
-            self.currently_running[number] = copy.deepcopy(item)
-            self.task_counter += 1
-            self.server.queue_updated()
-            return (item, number)
-
-    def task_done(self, item_id: int, history_result: Any, status: ExecutionStatus | None) -> None:
-        self._done(item_id, history_result, status, lambda prompt: prompt)
-
-    def _done(self, item_id: int, result: Any, status: ExecutionStatus | None, process: Callable[[Any], Any]) -> None:
-        with self.mutex:
-            prompt = process(self.currently_running.pop(item_id))
-            told = None if status is None else status._asdict()
-            self.history[prompt[1]] = {"prompt": prompt, "outputs": {}, "status": told, **result}
-            self.server.queue_updated()
-
-    def wipe_queue(self) -> None:
-        with self.mutex:
-            self.queue = []
-            self.server.queue_updated()
-
-    def delete_queue_item(self, function: Callable[[Any], bool]) -> bool:
-        with self.mutex:
-            for index in range(len(self.queue)):
-                if function(self.queue[index]):
-                    if len(self.queue) == 1:
-                        self.wipe_queue()
-                    else:
-                        self.queue.pop(index)
-                        heapq.heapify(self.queue)
-                    self.server.queue_updated()
-                    return True
-        return False
-
-    def wipe_history(self) -> None:
-        self.history = {}
-
-    def delete_history_item(self, id_to_delete: str) -> None:
-        self.history.pop(id_to_delete, None)
-
-    def set_flag(self, name: str, data: Any) -> None:
-        self.flags[name] = data
-
-
-class NewQueue(OldQueue):
-    """The same on 0.33.0: items have a sixth part, for credentials, that does not go into the history."""
-
-    def task_done(  # type: ignore[override]
-        self, item_id: int, history_result: Any, status: ExecutionStatus | None, process_item: Any = None
-    ) -> None:
-        self._done(item_id, history_result, status, process_item or (lambda prompt: prompt))
-
-
-class FakeServer:
-    """ComfyUI's ``PromptServer``, as far as the queue's adapter needs it."""
-
-    def __init__(self, queue: type[OldQueue]) -> None:
-        self.number = 0
-        self.sent: list[str] = []
-        self.prompt_queue = queue(self)
-
-    def send_sync(self, event: str, data: Any, sid: str | None = None) -> None:
-        self.sent.append(event)
-
-    def queue_updated(self) -> None:
-        self.send_sync("status", {"status": {}})
 
 
 class NodeState(Enum):
@@ -225,6 +141,7 @@ class Driver:
 class MemoryDriver(Driver):
     def __init__(self) -> None:
         self.queue = MemoryQueue()
+        self.queue.is_known = NODES.__contains__
 
     def submit(self, prompt_id: str, number: float = 0) -> None:
         self.queue.submit(SubmittedPrompt(number, prompt_id, GRAPH, {}, ["2"]))
@@ -251,7 +168,9 @@ class MemoryDriver(Driver):
 class StandaloneDriver(Driver):
     def __init__(self) -> None:
         self.changes = itertools.count()
-        self.queue = PromptQueue(lambda: next(self.changes) and None)
+        nodes = NodeRegistry(BaseFolders(Path("nowhere"), ()))
+        register_image_nodes(nodes)
+        self.queue = PromptQueue(lambda: next(self.changes) and None, checks_of(nodes))
         self._running: RunningPrompt | None = None
 
     def submit(self, prompt_id: str, number: float = 0) -> None:
@@ -286,7 +205,17 @@ class ComfyUIDriver(Driver):
         self.interrupts: list[int] = []
         self.told_after: list[tuple[str, list[str]]] = []
         self.registry: Registry | None = None
-        self.queue = ComfyUIQueue(self.server, lambda: self.interrupts.append(1), lambda: self.registry, self._after, 7)
+        self.check = PromptChecks(
+            lambda: NODES, lambda _, graph, outputs: (True, None, outputs, {}), lambda graph: None
+        )
+        self.queue = ComfyUIQueue(
+            self.server,
+            lambda: self.interrupts.append(1),
+            lambda: self.registry,
+            self._after,
+            7,
+            lambda prompts: self.check(prompts),
+        )
         self._item: Any = None
 
     def _after(self, prompt: FinishedPrompt) -> None:
@@ -447,17 +376,32 @@ def test_nodes_that_wait_are_not_told(make: Callable[[], ComfyUIDriver]) -> None
 
 
 @EVERY
-def test_clear(make: Callable[[], Driver]) -> None:
+def test_many_are_cancelled_in_one_step(make: Callable[[], Driver]) -> None:
     driver, listener = watched(make)
-    assert driver.queue.clear() == []
-    for number, prompt_id in enumerate("abc"):
+    assert driver.queue.cancel_many([]) == []
+    for number, prompt_id in enumerate("abcdef"):
         driver.submit(prompt_id, number)
     driver.start()
     del listener.told[:]
-    assert sorted(driver.queue.clear()) == ["b", "c"]
-    assert sorted(listener.told) == [("dropped", "b"), ("dropped", "c")]
-    assert (driver.running(), driver.waiting()) == (["a"], [])
-    assert driver.queue.clear() == []
+    assert driver.queue.cancel_many(["e", "unknown", "a", "c", "e"]) == ["e", "a", "c"]
+    assert sorted(listener.told) == [("dropped", "c"), ("dropped", "e"), ("interrupting", "a")]
+    assert (driver.running(), driver.waiting()) == (["a"], ["b", "d", "f"])
+    assert driver.queue.cancel_many("bcdef") == ["b", "d", "f"]
+    assert driver.waiting() == []
+    driver.submit("g")
+    assert driver.waiting() == ["g"]
+
+
+@EVERY
+def test_many_that_wait_are_dropped_in_one_step(make: Callable[[], Driver]) -> None:
+    driver, listener = watched(make)
+    for number, prompt_id in enumerate("abcd"):
+        driver.submit(prompt_id, number)
+    driver.start()
+    del listener.told[:]
+    assert driver.queue.drop_many(["d", "a", "unknown", "b", "d"]) == ["d", "b"]
+    assert sorted(listener.told) == [("dropped", "b"), ("dropped", "d")]
+    assert (driver.running(), driver.waiting()) == (["a"], ["c"])
 
 
 @EVERY
@@ -475,6 +419,42 @@ def test_restore_keeps_ids_and_order_and_tells_nobody(make: Callable[[], Driver]
     assert driver.start() == "first"
     driver.finish()
     assert listener.told == [("started", "first"), ("finished", "first")]
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("change", "kind", "node"),
+    [
+        ({"9": {"class_type": "Gone", "inputs": {}}}, "MissingNodeType", ("9", "Gone")),
+        ({"1": {"inputs": {}}}, "MissingNodeType", ("1", "")),
+        ({"1": {"class_type": ["EmptyImage"], "inputs": {}}}, "MissingNodeType", ("1", "")),
+        ({"1": None}, "MissingNodeType", ("1", "")),
+        ({"7": {"class_type": "SaveImage", "inputs": {"x": NESTED}}}, "PromptTooDeep", ("7", "SaveImage")),
+    ],
+)
+def test_what_cannot_be_executed_any_more_does_not_return(
+    make: Callable[[], Driver], change: Any, kind: str, node: tuple[str, str]
+) -> None:
+    driver, listener = watched(make)
+    extra = {"create_time": 5}
+    graphs = {"a": GRAPH, "bad": {**GRAPH, **change}, "b": GRAPH}
+    prompts = [SubmittedPrompt(n, name, graph, extra, ["2"]) for n, (name, graph) in enumerate(graphs.items())]
+    assert driver.queue.restore(prompts) == ["bad"]
+    assert listener.told == [("finished", "bad")]
+    assert driver.waiting() == ["a", "b"]
+    (finished,) = listener.results
+    error = failure_of(finished).error
+    assert error is not None
+    assert (error["exception_type"], error["node_id"], error["node_type"]) == (kind, *node)
+    assert node[0] in error["exception_message"] and finished.outputs == {}
+
+
+@EVERY
+def test_extra_data_that_is_nested_too_deeply_does_not_return(make: Callable[[], Driver]) -> None:
+    driver, listener = watched(make)
+    assert driver.queue.restore([SubmittedPrompt(0, "bad", GRAPH, {"x": NESTED}, ["2"])]) == ["bad"]
+    assert driver.waiting() == []
+    assert listener.told == [("finished", "bad")]
 
 
 @pytest.mark.parametrize("numbers", [[0, 1, 7], [3.5, -9], [7, float("inf"), float("-inf"), 1e300]])

@@ -37,12 +37,14 @@ class Seat:
 
     _created = itertools.count(1_700_000_000_000)
 
-    def __init__(self, base: Path, *, restore: bool = True) -> None:
+    def __init__(self, base: Path, *, restore: bool = True, is_known: Callable[[str], bool] | None = None) -> None:
         (base / "output").mkdir(parents=True, exist_ok=True)
         folders = HostFolders((Folder("output", base / "output"),), (base / "user",))
         self.data = base / "user" / "__comfy_assets"
         self.host = MemoryHost(self.data, folders)
         self.queue = self.host.execution
+        if is_known is not None:
+            self.queue.is_known = is_known
         self.services = Services(self.host, Config(scan_on_start=False, restore_queue=restore))
 
     async def start(self) -> Seat:

@@ -7,12 +7,15 @@ import json
 import logging
 import shutil
 import sqlite3
+import time
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.jobs import batches, recorder, service
+from comfy_assets_node.comfy_assets.errors import JobElsewhereError
+from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
+from comfy_assets_node.comfy_assets.jobs import batches, recorder, sweep
 from comfy_assets_node.comfy_assets.jobs.events import Dropped, Started, Submitted, encode
 
 FAILURE = {"status_str": "error", "completed": False, "messages": [["execution_error", {"exception_message": "no"}]]}
@@ -162,8 +165,9 @@ async def test_requests_to_one_server_do_not_cancel_what_waits_at_another(open_s
     first, second = await open_seat(), await open_seat()
     first.submit(A, 0)
     await first.states()
-    assert await second.services.jobs.cancel(A, "default") is False
-    assert await second.services.jobs.cancel_pending("default") == []
+    with pytest.raises(JobElsewhereError):
+        await second.services.jobs.cancel(A, "default")
+    assert await second.services.control.cancel_pending("default") == []
     assert await second.services.jobs.delete([A], "default") == []
     assert await first.states() == {A: "pending"}
     assert first.waiting() == [A]
@@ -326,7 +330,7 @@ async def test_a_journal_that_cannot_be_written_is_told_of_once(
 
 
 async def test_jobs_that_vanish_from_the_queue_are_cancelled(open_seat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "_SWEEP_S", 0.02)
+    monkeypatch.setattr(sweep, "SWEEP_S", 0.02)
     seat = await open_seat()
     seat.submit(A, 0)
     seat.submit(B, 1)
@@ -386,3 +390,42 @@ async def test_a_line_that_a_full_disk_cuts_short_takes_no_other_with_it(
     assert len(warnings) == 1
     await seat.die()
     assert await (await open_seat()).states() == {A: "pending", C: "pending"}
+
+
+async def test_a_waiting_job_that_cannot_be_read_or_executed_fails_and_the_rest_goes_on(open_seat: Any) -> None:
+    first = await open_seat()
+    for number, job_id in enumerate((A, B, C, D)):
+        first.submit(job_id, number)
+    await first.states()
+    async with first.services.db.transaction() as tx:
+        await tx.execute(
+            "UPDATE job_records SET targets = '{' WHERE job_id = (SELECT id FROM jobs WHERE uuid = ?)", [B]
+        )
+    await first.stop()
+    second = await open_seat(is_known=lambda class_type: False)
+    assert await second.states() == dict.fromkeys((A, B, C, D), "failed")
+    assert second.waiting() == []
+    error = json.loads((await second.job(A)).error)
+    assert (error["node_id"], error["node_type"], error["exception_type"]) == ("2", "SaveImage", "MissingNodeType")
+    unreadable = json.loads((await second.job(B)).error)
+    assert unreadable["exception_type"] == "InvalidPrompt" and "could not be read" in unreadable["exception_message"]
+
+
+async def test_jobs_that_return_slowly_are_not_taken_for_lost(open_seat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that are in no queue end after a while; those that are on their way back into it do not."""
+    monkeypatch.setattr(sweep, "SWEEP_S", 0.02)
+    first = await open_seat()
+    for number, job_id in enumerate((A, B)):
+        first.submit(job_id, number)
+    await first.states()
+    await first.stop()
+    restore = MemoryQueue.restore
+
+    def slow(self: MemoryQueue, prompts: Any) -> list[str]:
+        time.sleep(0.5)
+        return restore(self, prompts)
+
+    monkeypatch.setattr(MemoryQueue, "restore", slow)
+    second = await open_seat()
+    await asyncio.sleep(0.3)
+    assert await second.states() == {A: "pending", B: "pending"}

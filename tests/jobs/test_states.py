@@ -105,7 +105,7 @@ class Model:
             self.cancelled(job_id)
 
     async def clear_pending(self) -> None:
-        assert sorted(await self.seat.services.jobs.cancel_pending("default")) == sorted(self.waiting())
+        assert sorted(await self.seat.services.control.cancel_pending("default")) == sorted(self.waiting())
         for job_id in self.waiting():
             self.cancelled(job_id)
 

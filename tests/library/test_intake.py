@@ -42,7 +42,7 @@ def shown(*names: str, kind: str = "output") -> dict[str, Any]:
 async def finish(library: Any, job_id: str, *names: str, kind: str = "output") -> None:
     """Let a prompt have written these files, and wait until they are recorded."""
     prompt = FinishedPrompt(job_id, {"9": shown(*names, kind=kind)})
-    worker = threading.Thread(target=library.host.hooks.tell, args=(prompt,))
+    worker = threading.Thread(target=library.services.outputs.take, args=(prompt,))
     worker.start()
     await asyncio.to_thread(worker.join)
     await library.services.outputs.settled()
@@ -157,7 +157,7 @@ async def test_an_output_shown_again_by_a_later_job_is_the_first_ones(
 async def test_of_prompts_that_end_together_the_first_made_the_output(library: Any, jobs: Any) -> None:
     library.write("output/a.png", png())
     for job_id in (JOB, OTHER_JOB):
-        library.host.hooks.tell(FinishedPrompt(job_id, {"9": shown("a.png")}))
+        library.services.outputs.take(FinishedPrompt(job_id, {"9": shown("a.png")}))
     await library.services.outputs.settled()
     assert await jobs(library) == {"a.png": JOB}
 
@@ -243,16 +243,16 @@ async def test_many_prompts_are_recorded_together(library: Any, monkeypatch: pyt
     batches: list[int] = []
     real = intake._record
 
-    async def record(tx: Any, outputs: Any, roots: Any) -> int:
+    async def record(tx: Any, outputs: Any, *more: Any, **named: Any) -> int:
         batches.append(len(outputs))
-        return await real(tx, outputs, roots)
+        return await real(tx, outputs, *more, **named)
 
     monkeypatch.setattr(intake, "_record", record)
     monkeypatch.setattr(intake, "_BATCH", 64)
     names = [f"{number:03}.png" for number in range(150)]
     for number, name in enumerate(names):
         library.write(f"output/{name}", png(number))
-        library.host.hooks.tell(FinishedPrompt(f"job-{number}", {"9": shown(name)}))
+        library.services.outputs.take(FinishedPrompt(f"job-{number}", {"9": shown(name)}))
     await library.services.outputs.settled()
     assert batches == [64, 64, 22]
     assert await jobs(library) == {name: f"job-{number}" for number, name in enumerate(names)}
@@ -272,9 +272,9 @@ async def test_the_worker_is_not_held_up(library: Any, monkeypatch: pytest.Monke
     monkeypatch.setattr(intake, "read_file", read_file)
     library.write("output/a.png", png(1))
     library.write("output/b.png", png(2))
-    library.host.hooks.tell(FinishedPrompt(JOB, {"9": shown("a.png")}))
+    library.services.outputs.take(FinishedPrompt(JOB, {"9": shown("a.png")}))
     assert await asyncio.to_thread(reading.wait, 10)
-    library.host.hooks.tell(FinishedPrompt(OTHER_JOB, {"9": shown("b.png")}))
+    library.services.outputs.take(FinishedPrompt(OTHER_JOB, {"9": shown("b.png")}))
     assert await library.assets() == []
     go_on.set()
     await library.services.outputs.settled()
@@ -336,7 +336,7 @@ async def test_a_failure_costs_its_batch_alone(
 ) -> None:
     real = intake._record
 
-    async def fail(*_: Any) -> int:
+    async def fail(*_: Any, **__: Any) -> int:
         raise OSError("the disk is full")
 
     monkeypatch.setattr(intake, "_record", fail)
@@ -354,9 +354,10 @@ async def test_an_orderly_stop_loses_no_job(make_library: Any, monkeypatch: pyte
     monkeypatch.setattr(intake, "IDLE_S", 60)
     library = await make_library()
     library.write("output/a.png", png())
-    library.host.hooks.tell(FinishedPrompt(JOB, {"9": shown("a.png")}))
+    outputs = library.services.outputs
+    outputs.take(FinishedPrompt(JOB, {"9": shown("a.png")}))
     await asyncio.wait_for(library.services.stop(), 10)
-    library.host.hooks.tell(FinishedPrompt(JOB, {"9": shown("a.png")}))  # nobody is there any more
+    outputs.take(FinishedPrompt(JOB, {"9": shown("a.png")}))  # nobody is there any more
     again = await make_library()
     assert await jobs(again) == {"a.png": JOB}
     await again.scan()

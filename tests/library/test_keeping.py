@@ -258,7 +258,7 @@ async def make(library: Any, job_id: str, name: str, content: bytes, number: int
     os.utime(draft, ns=(1, 1_700_000_000_123_456_700 + number * 1_000_000_000))
     draft.replace(path)
     prompt = FinishedPrompt(job_id, {"9": {"images": [{"filename": name, "subfolder": "", "type": "output"}]}})
-    worker = threading.Thread(target=library.host.hooks.tell, args=(prompt,))
+    worker = threading.Thread(target=library.services.outputs.take, args=(prompt,))
     worker.start()
     await asyncio.to_thread(worker.join)
     await library.services.outputs.settled()

@@ -66,6 +66,9 @@ class TestSettings:
         if default.isdecimal():
             assert Config.from_environment({name: default}) == Config()
             return
+        if default == "none":
+            assert Config.from_environment({name: ""}) == Config() != Config.from_environment({name: "a.example"})
+            return
         assert default in ("no limit", "the server's own limit")
         seven, none = Config.from_environment({name: "7"}), Config()
         (field,) = (each for each in none.__dataclass_fields__ if getattr(seven, each) != getattr(none, each))

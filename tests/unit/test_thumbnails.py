@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from comfy_assets_node.comfy_assets import pictures
 from comfy_assets_node.comfy_assets.assets import raster
 from comfy_assets_node.comfy_assets.assets.hasher import ChangedWhileReading
-from comfy_assets_node.comfy_assets.assets.raster import MAX_PIXELS, MAX_PIXELS_AT_ONCE, fitted
+from comfy_assets_node.comfy_assets.assets.raster import fitted
 from comfy_assets_node.comfy_assets.assets.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.assets.walker import file_stat
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError, ImageUnreadableError, NoThumbnailError
+from comfy_assets_node.comfy_assets.pictures import MAX_PIXELS, MAX_PIXELS_AT_ONCE
 from comfy_assets_node.comfy_assets.tasks.cancel import Cancelled, CancelToken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -391,7 +393,7 @@ def test_formats_that_are_decoded_at_once_have_a_limit_of_their_own(make: Make) 
 
 
 def test_a_file_of_too_many_bytes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raster, "MAX_BYTES", 1000)
+    monkeypatch.setattr(pictures, "MAX_BYTES", 1000)
     with pytest.raises(ImageTooLargeError):
         make(saved(colours(), "BMP"))
 

@@ -41,6 +41,29 @@ async def test_renaming_in_the_page_keeps_id_and_versions(desk: Any) -> None:
     assert await desk.versions(workflow_id) == [ONE, TWO]
 
 
+@pytest.mark.parametrize("depth", [31, 32, 33, 34, 60])
+async def test_files_in_deep_folders_stay(desk: Any, depth: int) -> None:
+    """Below some depth files are not looked for; so those that are known are not taken for deleted."""
+    path = "d/" * depth + "deep.json"
+    await desk.page_saves(path, ONE)
+    await desk.page_saves("other.json", TWO)
+    workflow_id = (await desk.listed())["deep"]
+    for _ in range(3):
+        await desk.look()
+    assert set(await desk.listed()) == {"deep", "other"}
+    await desk.page_saves(path, TWO)
+    for _ in range(3):
+        await desk.look()
+    assert await desk.versions(workflow_id) == [ONE, TWO]
+    await desk.page_moves(path, "d/" * depth + "renamed.json")
+    assert (await desk.listed())["renamed"] == workflow_id
+    for _ in range(3):
+        await desk.look()
+    assert (await desk.listed())["renamed"] == workflow_id
+    await desk.page_deletes("d/" * depth + "renamed.json")
+    assert set(await desk.listed()) == {"other"}
+
+
 async def test_what_is_moved_onto_another_replaces_it(desk: Any) -> None:
     await desk.page_saves("a.json", ONE)
     kept = await desk.only()

@@ -4,7 +4,8 @@ import { createPanel } from "./panel.mjs";
 
 const RECONNECT_MS = 2000;
 const base = new URL(".", document.baseURI).pathname;
-const clientId = crypto.randomUUID();
+// Browsers have randomUUID at https and this machine's own addresses alone.
+const clientId = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 const messages = new EventTarget();
 
 /** Listen to the server's messages, again whenever the connection was lost. */

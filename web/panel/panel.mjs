@@ -7,6 +7,7 @@ import { Notices } from "./shared/notices.mjs";
 import { failure, loading } from "./shared/states.mjs";
 import { Strings } from "./shared/strings.mjs";
 import { Tabs } from "./shared/tabs.mjs";
+import { NetworkWarning } from "./status/network_warning.mjs";
 import { StatusLine } from "./status/status_line.mjs";
 import { JobsTab } from "./jobs/jobs_tab.mjs";
 import { LibraryTab } from "./library/library_tab.mjs";
@@ -78,9 +79,12 @@ class Panel {
     context.openJob = (id) => tabs.show("jobs").openById(id);
     this.root.lang = language;
     const status = (this.#status = new StatusLine(context));
-    fill(this.root, h("div", { class: "ca-head" }, tabs.bar), tabs.body, status.element, notices.element);
+    const warning = new NetworkWarning(context);
+    const head = h("div", { class: "ca-head" }, tabs.bar);
+    fill(this.root, head, warning.element, tabs.body, status.element, notices.element);
     tabs.show("library");
     status.ask();
+    warning.ask();
   }
 }
 

@@ -19,10 +19,11 @@ _CODES = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "BODY_TO
 class Refusal(Exception):
     """A request that is not carried out: the status, and a sentence for the client."""
 
-    def __init__(self, text: str, status: int = 400) -> None:
+    def __init__(self, text: str, status: int = 400, *, code: str | None = None) -> None:
         super().__init__(text)
         self.text = text
         self.status = status
+        self.code = code or _CODES.get(status, "INVALID_REQUEST")
 
 
 async def read_json(request: web.Request) -> Any:
@@ -55,8 +56,7 @@ def _parse(raw: bytes) -> Any:
 
 def refusal_answer(refusal: Refusal) -> web.Response:
     """The body is the contract's; ``error`` is where ComfyUI's own clients look."""
-    code = _CODES.get(refusal.status, "INVALID_REQUEST")
-    body = {"code": code, "message": refusal.text, "error": refusal.text}
+    body = {"code": refusal.code, "message": refusal.text, "error": refusal.text}
     return json_answer(body, status=refusal.status)
 
 

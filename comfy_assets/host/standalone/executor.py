@@ -143,7 +143,8 @@ class Execution:
         return result
 
     def _failed(self, node_id: str, inputs: Mapping[str, Any], error: Exception) -> Failure:
-        log.warning("node %s failed: %s", node_id, error, exc_info=error)
+        report = "".join(traceback.format_exception(error))
+        log.warning("node %s failed: %s", node_id, self._prompt.redacted(report))
         kind = type(error)
         module = "" if kind.__module__ == "builtins" else kind.__module__ + "."
         data = {

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...names import FileType, UnsafeName, relative_parts, split_annotation
+from ...store_guard import is_protected
 from ..base import Folder, HostFolders
 from .extra_paths import ExtraFolder
 
@@ -129,7 +130,10 @@ class BaseFolders:
         folder = self.of_type(file_type or default)
         if folder is None:
             raise UnsafeName("there is no such folder")
-        return folder.joinpath(*relative_parts(bare))
+        path = folder.joinpath(*relative_parts(bare))
+        if is_protected(path):
+            raise UnsafeName("the file belongs to the library's store")
+        return path
 
     def prepare(self) -> None:
         """Make the folders inside the base directory that are missing."""

@@ -15,7 +15,10 @@ from aiohttp import web
 
 from ... import VERSION
 from ...log_limits import SERVER_LOGGERS, limit_repeats
-from ..base import HostFolders, HostInfo, Plugin, PromptListener, QueueSnapshot, RewritePrompt
+from ...log_lines import escape_records
+from ..access import AccessRules
+from ..base import HostFolders, HostInfo, Network, Plugin, PromptListener, QueueSnapshot, RewritePrompt
+from ..guard import protect
 from ..hooks import PromptHooks
 from ..nodes import declared_choices
 from .connections import ConnectionLimits, Connections
@@ -27,10 +30,11 @@ from .log_book import LogBook
 from .messages import MessageHub
 from .nodes import NodeRegistry
 from .queue import PromptQueue
-from .security import refuse_cross_site
+from .security import answer_options
 from .server import Parts, Routes
 from .system import MAX_UPLOAD_BYTES, default_features
 from .users import Users
+from .validation import checks_of
 from .web_files import WebFiles
 from .worker import Worker
 
@@ -62,10 +66,10 @@ class StandaloneHost:
         self._hub = MessageHub()
         self._log_book = LogBook(self._hub)
         self._web_files = web_files or WebFiles()
-        self._queue = self.execution = PromptQueue(self._queue_changed)
-        self.lists_jobs = True
         self.nodes = NodeRegistry(self._folders)
         register_image_nodes(self.nodes)
+        self._queue = self.execution = PromptQueue(self._queue_changed, checks_of(self.nodes))
+        self.lists_jobs = True
         self.features: dict[str, Any] = default_features()
         self._executor = Executor(self.nodes, self._send)
         self._hooks = PromptHooks()
@@ -74,9 +78,13 @@ class StandaloneHost:
         self._plugin_task: asyncio.Task[None] | None = None
         self._built = False
         self._connections = Connections(connection_limits)
+        self._listening: tuple[str, ...] = ()
 
     def info(self) -> HostInfo:
         return HostInfo("standalone", VERSION)
+
+    def network(self) -> Network:
+        return Network(self._listening)
 
     def folders(self) -> HostFolders:
         return self._folders.library()
@@ -140,7 +148,9 @@ class StandaloneHost:
         The address is taken first, so that a second server on the same folder ends without touching anything.
         """
         limit_repeats(SERVER_LOGGERS)
+        escape_records("aiohttp")  # which repeats malformed requests
         listening = await _listen(host, port)
+        self._listening = tuple(name.strip() for name in host.split(","))
         runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         servers: list[asyncio.Server] = []
         try:
@@ -164,7 +174,10 @@ class StandaloneHost:
     def _build(self) -> web.Application:
         self._built = True
         plugin = [] if self._plugin is None else [self._plugin.middleware]
-        app = web.Application(middlewares=[refuse_cross_site, *plugin], client_max_size=MAX_UPLOAD_BYTES)
+        access = AccessRules() if self._plugin is None else self._plugin.access
+        access.own_names.update(name.lower() for name in self._listening)
+        app = web.Application(middlewares=[answer_options, *plugin], client_max_size=MAX_UPLOAD_BYTES)
+        protect(app, access)
         self._connections.add_to(app)
         self._routes().add_to(app)
         app.on_startup.append(self._start)
@@ -231,7 +244,7 @@ class StandaloneHost:
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets bound to every address of a host name. Raises OSError naming the address.
+    """Sockets bound to every address of the host names, which commas separate. Raises OSError naming them.
 
     An address that this machine does not have, such as ::1 where IPv6 is off, is passed over.
     """
@@ -254,9 +267,11 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
 
 
 async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    """The addresses of a host name, IPv4 first: that is the one to name in the URL."""
+    """The addresses of the host names, IPv4 first: that is the one to name in the URL."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = []
+    for name in host.split(","):
+        found += await loop.getaddrinfo(name.strip(), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     unique = dict.fromkeys((entry[0], str(entry[4][0])) for entry in found)
     return sorted(unique, key=lambda each: each[0] != socket.AF_INET)
 

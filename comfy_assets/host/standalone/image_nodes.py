@@ -82,7 +82,7 @@ class LoadImage(Node):
         return f"{stat.st_mtime_ns}:{stat.st_size}"
 
     def execute(self, run: Run, **inputs: Any) -> Result:
-        return Result(load_image(self.folders.annotated(inputs["image"])))
+        return Result(load_image(self.folders.annotated(inputs["image"]), run.check))
 
     def _exists(self, name: object) -> bool:
         try:

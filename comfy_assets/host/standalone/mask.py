@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...names import UnsafeName, folder_parts, relative_parts, split_annotation
+from ...store_guard import is_protected
 from .answers import Refusal
 from .folders import BaseFolders
 
@@ -24,23 +25,31 @@ def named_picture(folders: BaseFolders, reference: Any) -> Path:
     folder = folders.of_type(annotated or file_type or "output")
     if folder is None:
         raise UnsafeName("type must be input, output or temp")
-    return folder.joinpath(*folder_parts(subfolder), *relative_parts(bare))
+    path = folder.joinpath(*folder_parts(subfolder), *relative_parts(bare))
+    if is_protected(path):
+        raise UnsafeName("the file belongs to the library's store")
+    return path
 
 
 def masked(original: Path, mask: IO[bytes]) -> IO[bytes]:
-    """The original as a PNG file with the mask's alpha; its texts, such as the workflow, are kept. Raises Refusal."""
-    from PIL import Image
+    """The original as a PNG file with the mask's alpha; its texts, such as the workflow, are kept.
+
+    Raises ImageTooLargeError, ImageUnreadableError, Refusal.
+    """
     from PIL.PngImagePlugin import PngInfo
 
+    from ...pictures import in_bands, opened
+
     result = io.BytesIO()
-    try:
-        with Image.open(original) as picture, Image.open(mask) as drawn:
-            texts = PngInfo()
-            for name, text in getattr(picture, "text", {}).items():
-                texts.add_text(name, text)
-            opaque = picture.convert("RGBA")
-            opaque.putalpha(drawn.convert("RGBA").getchannel("A"))
-            opaque.save(result, "PNG", compress_level=COMPRESSION, pnginfo=texts)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Refusal("The mask or the original is not a picture that can be read, or their sizes differ.") from error
+    with opened(original) as picture, opened(mask) as drawn:
+        if picture.size != drawn.size:
+            raise Refusal("The sizes of the mask and the original differ.")
+        picture.load()
+        texts = PngInfo()
+        for name, text in getattr(picture, "text", {}).items():
+            texts.add_text(name, text)
+        opaque = in_bands(picture, "RGBA", lambda band: band.convert("RGBA"))
+        drawn.load()
+        opaque.putalpha(in_bands(drawn, "L", lambda band: band.convert("RGBA").getchannel("A")))
+        opaque.save(result, "PNG", compress_level=COMPRESSION, pnginfo=texts)
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,32 +14,49 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 MASK_SIZE = 64
+_BYTES_A_PIXEL = 24  # decoded, and as floats
 METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "lanczos")
 BICUBIC_SHARPNESS = -0.75
 
 
-def load_image(path: Path) -> tuple[Floats, Floats]:
+def load_image(path: Path, check: Callable[[], None] = lambda: None) -> tuple[Floats, Floats]:
     """Every frame of a file as [frames, height, width, 3], and its mask [frames, height, width].
 
     The mask is 1 where the picture is transparent; without transparency it is a small black one. Frames whose
-    size differs from the first are left out. Raises OSError when the file is no picture.
+    size differs from the first are left out. ``check`` may raise to give up. Raises ImageUnreadableError, and
+    ImageTooLargeError for frames that have too many pixels together.
     """
+    from ...pictures import check_size, memory, opened
+
+    with opened(path) as file:
+        count = int(getattr(file, "n_frames", 1))
+        check_size(file.width, file.height * count)
+        with memory.hold(file.width * file.height * count * _BYTES_A_PIXEL, check):
+            return _frames(file, check)
+
+
+def _frames(file: Image, check: Callable[[], None]) -> tuple[Floats, Floats]:
     import numpy as np
-    from PIL import Image, ImageOps, ImageSequence
+    from PIL import ImageOps, ImageSequence
 
     pictures: list[Floats] = []
     masks: list[Floats] = []
-    with Image.open(path) as file:
-        for raw in ImageSequence.Iterator(file):
-            frame = _plain(ImageOps.exif_transpose(raw))
-            picture = _floats(frame.convert("RGB"))
-            if pictures and picture.shape != pictures[0].shape:
-                continue
-            pictures.append(picture)
-            masks.append(_mask(frame))
+    size = file.size
+    for raw in ImageSequence.Iterator(file):
+        check()
+        if raw.size != size:  # not decoded: it may be of any size
+            continue
+        frame = _plain(ImageOps.exif_transpose(raw))
+        picture = _floats(frame.convert("RGB"))
+        if pictures and picture.shape != pictures[0].shape:
+            continue
+        pictures.append(picture)
+        masks.append(_mask(frame))
     if len({mask.shape for mask in masks}) > 1:  # some frames are transparent: the others get a mask of that size
         height, width = pictures[0].shape[:2]
         masks = [m if m.shape == (height, width) else np.zeros((height, width), np.float32) for m in masks]
+    if len(pictures) == 1:  # as it is, without a copy
+        return pictures[0][np.newaxis], masks[0][np.newaxis]
     return np.stack(pictures), np.stack(masks)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...credentials import REDACTED, rebuilt, redactor
 from ..base import QueueSnapshot
 from ..execution import (
-    REDACTED,
     FinishedPrompt,
     NodeProgress,
     QueueListener,
@@ -20,6 +21,7 @@ from ..execution import (
     number_after,
 )
 from ..hooks import QueueListeners
+from ..prompt_checks import CheckPrompts, failed, unchecked
 
 MAX_HISTORY = 10_000
 
@@ -29,13 +31,17 @@ Graph = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class QueuedPrompt:
-    """A validated prompt. The smallest ``number`` runs first; equal numbers run in the order they came."""
+    """A validated prompt. The smallest ``number`` runs first; equal numbers run in the order they came.
+
+    ``secrets`` are the credentials that were in the extra data; the graph may repeat them.
+    """
 
     number: float
     prompt_id: str
     graph: Graph
     extra_data: Mapping[str, Any]
     outputs: tuple[str, ...]
+    secrets: frozenset[str] = frozenset()
 
     @property
     def client_id(self) -> str | None:
@@ -45,11 +51,17 @@ class QueuedPrompt:
 
     def as_json(self) -> list[Any]:
         """The five-part form that /queue and /history show."""
-        return [self.number, self.prompt_id, self.graph, self.extra_data, list(self.outputs)]
+        graph, extra_data = self.redacted(self.graph), self.redacted(self.extra_data)
+        return [self.number, self.prompt_id, graph, extra_data, list(self.outputs)]
+
+    def redacted(self, value: Any) -> Any:
+        """The value without the prompt's credentials."""
+        redact = redactor(self.secrets)
+        return value if redact is None else rebuilt(value, redact)
 
     def as_submitted(self) -> SubmittedPrompt:
-        """The prompt as the services see it. Credentials have been taken off already."""
-        return SubmittedPrompt(self.number, self.prompt_id, self.graph, self.extra_data, self.outputs)
+        """The prompt as the services see it."""
+        return SubmittedPrompt(self.number, self.prompt_id, self.graph, self.extra_data, self.outputs, self.secrets)
 
 
 @dataclass(frozen=True)
@@ -75,10 +87,14 @@ class Outcome:
 
 
 class PromptQueue:
-    """Implements ``ExecutionQueue``. Thread-safe. ``on_change`` is called after each change, without the lock."""
+    """Implements ``ExecutionQueue``. Thread-safe. ``on_change`` is called after each change, without the lock.
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    ``check`` finds prompts of an earlier run that cannot be executed any more.
+    """
+
+    def __init__(self, on_change: Callable[[], None], check: CheckPrompts = unchecked) -> None:
         self._on_change = on_change
+        self._check = check
         self._listeners = QueueListeners()
         self._ready = threading.Condition()  # on a lock that its holder may take again
         self._waiting: list[tuple[float, int, QueuedPrompt]] = []
@@ -99,12 +115,16 @@ class PromptQueue:
     def watch(self, listener: QueueListener) -> None:
         self._listeners.add(listener)
 
-    def put(self, prompt: QueuedPrompt) -> None:
+    def put(self, prompt: QueuedPrompt) -> QueuedPrompt:
+        """Put a prompt into the queue; answers it, with another id if its own is that of one in the queue."""
+        if not self._listeners.is_free(prompt.prompt_id):
+            prompt = replace(prompt, prompt_id=str(uuid.uuid4()))
         self._listeners.submitted(prompt.as_submitted())
         with self._ready:
             heapq.heappush(self._waiting, (prompt.number, next(self._arrival), prompt))
             self._ready.notify()
         self._on_change()
+        return prompt
 
     def take(self, free_memory: Callable[[], None]) -> RunningPrompt | None:
         """Wait for the next prompt and mark it as running. None when the queue has been closed.
@@ -136,9 +156,11 @@ class PromptQueue:
         """Move the running prompt to the history."""
         entry = _history_entry(running.prompt, outcome)
         with self._ready:
-            finished = FinishedPrompt(running.prompt.prompt_id, entry["outputs"], entry["meta"], entry["status"])
-            self._listeners.finished(finished)
-            self._running = None
+            self._running = None  # so that no interrupt comes after its end is told
+        self._listeners.finished(
+            FinishedPrompt(running.prompt.prompt_id, entry["outputs"], entry["meta"], entry["status"])
+        )
+        with self._ready:
             self._history[running.prompt.prompt_id] = entry
             while len(self._history) > MAX_HISTORY:
                 del self._history[next(iter(self._history))]
@@ -167,20 +189,37 @@ class PromptQueue:
             return True
 
     def cancel(self, prompt_id: str) -> bool:
-        with self._ready:
-            return self.interrupt(prompt_id) or self.delete([prompt_id])
+        return bool(self.cancel_many([prompt_id]))
 
-    def delete(self, prompt_ids: Iterable[str]) -> bool:
-        """Take prompts that wait out of the queue. Whether there were any."""
-        unwanted = set(prompt_ids)
+    def cancel_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        wanted = list(dict.fromkeys(prompt_ids))
         with self._ready:
-            dropped = [entry[2].prompt_id for entry in self._waiting if entry[2].prompt_id in unwanted]
-            self._waiting = [entry for entry in self._waiting if entry[2].prompt_id not in unwanted]
-            heapq.heapify(self._waiting)
-        if dropped:
-            self._listeners.dropped(dropped)
+            running = self._running.prompt.prompt_id if self._running is not None else None
+            found = {running} if running in wanted and self.interrupt(running) else set()
+            found |= self._take_out(wanted)
+        self._tell_dropped([prompt_id for prompt_id in wanted if prompt_id in found and prompt_id != running])
+        return [prompt_id for prompt_id in wanted if prompt_id in found]
+
+    def drop_many(self, prompt_ids: Iterable[str]) -> list[str]:
+        wanted = list(dict.fromkeys(prompt_ids))
+        with self._ready:
+            found = self._take_out(wanted)
+        dropped = [prompt_id for prompt_id in wanted if prompt_id in found]
+        self._tell_dropped(dropped)
+        return dropped
+
+    def _take_out(self, prompt_ids: Iterable[str]) -> set[str]:
+        """Take prompts that wait out of the queue, with the lock held; return which there were."""
+        unwanted = set(prompt_ids)
+        dropped = {entry[2].prompt_id for entry in self._waiting if entry[2].prompt_id in unwanted}
+        self._waiting = [entry for entry in self._waiting if entry[2].prompt_id not in unwanted]
+        heapq.heapify(self._waiting)
+        return dropped
+
+    def _tell_dropped(self, prompt_ids: list[str]) -> None:
+        if prompt_ids:
+            self._listeners.dropped(prompt_ids)
             self._on_change()
-        return bool(dropped)
 
     def clear(self) -> list[str]:
         """Drop everything that waits."""
@@ -191,15 +230,24 @@ class PromptQueue:
         self._on_change()
         return dropped
 
-    def restore(self, prompts: Iterable[SubmittedPrompt]) -> None:
+    def restore(self, prompts: Iterable[SubmittedPrompt]) -> list[str]:
+        checked = self._check(list(prompts))
         with self._ready:
-            for each in prompts:
-                extra = {key: value for key, value in each.extra_data.items() if value != REDACTED}
-                prompt = QueuedPrompt(each.number, each.prompt_id, each.graph, extra, tuple(each.outputs))
-                heapq.heappush(self._waiting, (prompt.number, next(self._arrival), prompt))
-                self._next_number = max(self._next_number, number_after([each.number]))
+            for each in checked:
+                if each.problem is None:
+                    self._put_back(each.prompt)
             self._ready.notify()
+        refused = [(each.prompt.prompt_id, each.problem) for each in checked if each.problem is not None]
+        for prompt_id, problem in refused:
+            self._listeners.finished(failed(prompt_id, problem))
         self._on_change()
+        return [prompt_id for prompt_id, _ in refused]
+
+    def _put_back(self, prompt: SubmittedPrompt) -> None:
+        extra = {key: value for key, value in prompt.extra_data.items() if value != REDACTED}
+        item = QueuedPrompt(prompt.number, prompt.prompt_id, prompt.graph, extra, tuple(prompt.outputs))
+        heapq.heappush(self._waiting, (item.number, next(self._arrival), item))
+        self._next_number = max(self._next_number, number_after([prompt.number]))
 
     def history_room(self) -> int:
         return MAX_HISTORY
@@ -273,13 +321,14 @@ class PromptQueue:
 
 
 def _history_entry(prompt: QueuedPrompt, outcome: Outcome) -> dict[str, Any]:
+    messages = [[event, dict(data)] for event, data in outcome.messages]
     return {
         "prompt": prompt.as_json(),
-        "outputs": dict(outcome.outputs),
+        "outputs": prompt.redacted(dict(outcome.outputs)),
         "status": {
             "status_str": "success" if outcome.completed else "error",
             "completed": outcome.completed,
-            "messages": [[event, dict(data)] for event, data in outcome.messages],
+            "messages": prompt.redacted(messages),
         },
         "meta": dict(outcome.meta),
     }

@@ -164,7 +164,7 @@ class Routes:
         if body.get("clear"):
             self._queue.clear()
         if unwanted:
-            self._queue.delete(unwanted)
+            self._queue.drop_many(unwanted)
         return web.Response()
 
     async def _list_history(self, request: web.Request) -> web.Response:

@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from ...credentials import CREDENTIALS, REDACTED, take_out, texts_in
 from ..base import RewritePrompt
-from ..execution import CREDENTIALS, REDACTED
 from .answers import Refusal, json_answer, read_object, strings, text_or_none
 from .nodes import NodeRegistry
 from .queue import PromptQueue, QueuedPrompt
@@ -32,7 +32,7 @@ class Submission:
             number = self._number(body)
             prompt_id = text_or_none(body, "prompt_id")
             targets = strings(body, "partial_execution_targets")
-            extra_data = _extra_data(body)
+            extra_data, secrets = _extra_data(body)
         except Refusal as error:
             return _refuse(Problem("invalid_prompt", error.text))
         if "prompt" not in body:
@@ -44,10 +44,9 @@ class Submission:
         if verdict.error is not None:
             return _refuse(verdict.error, verdict.node_errors)
         prompt_id = prompt_id or str(uuid.uuid4())
-        await asyncio.to_thread(
-            self._queue.put, QueuedPrompt(number, prompt_id, verdict.graph, extra_data, verdict.outputs)
-        )
-        return json_answer({"prompt_id": prompt_id, "number": number, "node_errors": verdict.node_errors})
+        prompt = QueuedPrompt(number, prompt_id, verdict.graph, extra_data, verdict.outputs, secrets)
+        queued = await asyncio.to_thread(self._queue.put, prompt)
+        return json_answer({"prompt_id": queued.prompt_id, "number": number, "node_errors": verdict.node_errors})
 
     def _number(self, body: Mapping[str, Any]) -> float:
         """The place in the queue: as the client wants it, or behind (``front``: before) everything."""
@@ -67,17 +66,19 @@ def is_canonical_uuid(text: str) -> bool:
         return False
 
 
-def _extra_data(body: Mapping[str, Any]) -> dict[str, Any]:
+def _extra_data(body: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    """The extra data of a prompt without its credentials, which nothing here needs, and these."""
     extra = body.get("extra_data") or {}
     if not isinstance(extra, dict):
         raise Refusal("extra_data must be an object.")
-    # Nothing here needs the credentials that some clients send along, so they are not kept.
-    kept = {key: REDACTED if key in CREDENTIALS else value for key, value in extra.items()}
+    known = {key: extra[key] for key in CREDENTIALS if key in extra}
+    redacted, others = take_out({**extra, **dict.fromkeys(known, REDACTED)})
+    kept = dict(redacted)
     client_id = text_or_none(body, "client_id")
     if client_id is not None:
         kept["client_id"] = client_id
     kept["create_time"] = int(time.time() * 1000)
-    return kept
+    return kept, others | frozenset(filter(None, texts_in(known)))
 
 
 def _refuse(problem: Problem, node_errors: Mapping[str, Any] | None = None) -> web.Response:

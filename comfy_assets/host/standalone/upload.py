@@ -19,6 +19,7 @@ from ...names import UnsafeName, file_name, folder_parts
 from .answers import Refusal, json_answer
 from .folders import BaseFolders
 from .mask import masked, named_picture
+from .picture_work import work_on
 
 BLOCK = 1024 * 1024
 MAX_COPIES = 10_000
@@ -59,7 +60,8 @@ class Uploads:
         original = self._original(form_text(upload.fields.get("original_ref"), "original_ref"))
         if not await asyncio.to_thread(original.is_file):
             raise Refusal("The original picture is not there.")
-        return await upload.store(await asyncio.to_thread(masked, original, upload.source))
+        made = await work_on([original, upload.source], lambda: masked(original, upload.source))
+        return await upload.store(made)
 
     async def _receive(self, request: web.Request) -> Upload:
         fields = await _read_form(request)

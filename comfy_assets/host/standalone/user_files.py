@@ -10,6 +10,7 @@ from typing import Any
 
 from ...names import UnsafeName, check_leads_nowhere, relative_parts
 from ...passing import is_passing, passing_name
+from ...store_guard import is_protected
 
 
 class FileRefused(Exception):
@@ -39,7 +40,7 @@ class UserFiles:
         except UnsafeName as error:
             raise FileRefused(403 if _leads_away(name) else 400, f"The name is refused: {error}.") from error
         path = self.root.joinpath(*parts)
-        if not self._is_inside(path):
+        if not self._is_inside(path) or is_protected(path):
             raise FileRefused(403, "The name leads out of the user's folder.")
         return path
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..execution import SubmittedPrompt
+from ..prompt_checks import CheckedPrompt, CheckPrompts, as_sent, depth_problem, refusal, type_problem
 from .graph import Link, Step, as_link, declared_inputs, find_cycle, read_steps, upstream
 from .nodes import Node, NodeRegistry
 from .queue import Graph
@@ -44,6 +46,27 @@ class Verdict:
     outputs: tuple[str, ...] = ()
     error: Problem | None = None
     node_errors: Mapping[str, Any] = field(default_factory=dict)
+
+
+def checks_of(registry: NodeRegistry) -> CheckPrompts:
+    """Return a check of prompts of an earlier run: the same that new ones pass."""
+
+    def check(prompts: Sequence[SubmittedPrompt]) -> list[CheckedPrompt]:
+        return [_checked(prompt, registry) for prompt in prompts]
+
+    return check
+
+
+def _checked(prompt: SubmittedPrompt, registry: NodeRegistry) -> CheckedPrompt:
+    problem = depth_problem(prompt.graph, prompt.extra_data) or type_problem(
+        prompt.graph, lambda each: registry.get(each) is not None
+    )
+    if problem is not None:
+        return CheckedPrompt(prompt, problem)
+    verdict = validate(as_sent(prompt.graph), registry, list(prompt.outputs))
+    if verdict.error is not None:
+        return CheckedPrompt(prompt, refusal(verdict.error.as_json(), verdict.node_errors, prompt.graph))
+    return CheckedPrompt(replace(prompt, graph=verdict.graph, outputs=verdict.outputs))
 
 
 def validate(graph: object, registry: NodeRegistry, targets: Collection[str] | None) -> Verdict:

@@ -13,8 +13,10 @@ from urllib.parse import quote
 from aiohttp import web
 
 from ...names import UnsafeName, folder_parts, relative_parts, split_annotation
+from ...store_guard import is_protected
 from .answers import Refusal
 from .folders import BaseFolders
+from .picture_work import work_on
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,13 +39,13 @@ class View:
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         path = self._path(request)
-        if not await asyncio.to_thread(path.is_file):
+        if not await asyncio.to_thread(_may_be_sent, path):
             raise Refusal("There is no such file.", status=404)
         preview, channel = request.query.get("preview"), request.query.get("channel", "")
         if preview is not None:
             return await _picture(path, lambda image: _encode_preview(image, preview, channel))
         if channel == "rgb":
-            return await _picture(path, lambda image: _png(image.convert("RGB")))
+            return await _picture(path, lambda image: _png(_in_mode(image, "RGB")))
         if channel == "a":
             return await _picture(path, lambda image: _png(_alpha_of(image)))
         return _file(path)
@@ -65,6 +67,10 @@ class View:
             return folder.joinpath(*subfolder, *relative_parts(name))
         except UnsafeName as error:
             raise Refusal(f"The file's name is refused: {error}.") from error
+
+
+def _may_be_sent(path: Path) -> bool:
+    return path.is_file() and not is_protected(path)
 
 
 def passive_type(name: str) -> str:
@@ -94,23 +100,18 @@ def _file(path: Path) -> web.FileResponse:
 
 
 async def _picture(path: Path, encode: Encode) -> web.Response:
-    """A picture made from the file. Raises Refusal when Pillow cannot read it."""
-    try:
-        body, content_type = await asyncio.to_thread(_encode_file, path, encode)
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow's readers raise on broken files
-        raise Refusal("The file is not a picture that can be read.") from error
+    """A picture made from the file. Raises Refusal when it cannot be read or is too large."""
+    body, content_type = await work_on([path], lambda: _encode_file(path, encode))
     headers = {"Content-Disposition": disposition("inline", path.name), "X-Content-Type-Options": "nosniff"}
     return web.Response(body=body, content_type=content_type, headers=headers)
 
 
 def _encode_file(path: Path, encode: Encode) -> tuple[bytes, str]:
-    from PIL import Image
+    from ...pictures import opened
 
-    try:
-        with Image.open(path) as image:
-            return encode(image)
-    except Image.DecompressionBombError as error:
-        raise ValueError("the picture is too large") from error
+    with opened(path) as image:
+        image.load()
+        return encode(image)
 
 
 def _encode_preview(image: Image, wanted: str, channel: str) -> tuple[bytes, str]:
@@ -121,7 +122,7 @@ def _encode_preview(image: Image, wanted: str, channel: str) -> tuple[bytes, str
     quality = min(int(digits), 100) if digits.isdecimal() and len(digits) <= 3 else DEFAULT_QUALITY
     if kind == "jpeg" or channel == "rgb" or image.mode not in ("RGB", "RGBA"):
         transparent = "A" in image.getbands() or "transparency" in image.info
-        image = image.convert("RGBA" if transparent and kind == "webp" and channel != "rgb" else "RGB")
+        image = _in_mode(image, "RGBA" if transparent and kind == "webp" and channel != "rgb" else "RGB")
     buffer = io.BytesIO()
     image.save(buffer, kind, quality=quality)
     return buffer.getvalue(), f"image/{kind}"
@@ -131,9 +132,18 @@ def _alpha_of(image: Image) -> Image:
     """A black picture with the transparency of this one; opaque when it has none."""
     from PIL import Image
 
+    from ...pictures import in_bands
+
+    alpha = in_bands(image, "L", lambda band: band.convert("RGBA").getchannel("A"))
     black = Image.new("RGBA", image.size)
-    black.putalpha(image.convert("RGBA").getchannel("A"))
+    black.putalpha(alpha)
     return black
+
+
+def _in_mode(image: Image, mode: str) -> Image:
+    from ...pictures import in_bands
+
+    return in_bands(image, mode, lambda band: band.convert(mode))
 
 
 def _png(image: Image) -> tuple[bytes, str]:

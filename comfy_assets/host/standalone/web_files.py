@@ -15,6 +15,8 @@ from .page import show_page
 
 PACKAGE = "comfyui_frontend_package"
 _FOREVER = "public, max-age=31536000, immutable"
+# The page's files may have any path, so that requests that a middleware has served are matched with them as well.
+_SAID_BY_OTHERS = frozenset({"cache-control", "x-content-type-options"})
 _SCRIPTS = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".json": "application/json"}
 
 
@@ -69,7 +71,8 @@ class WebFiles:
 
         Types are told here as well, as some systems map those of scripts to what browsers do not execute.
         """
-        if not isinstance(request.match_info.route.resource, web.StaticResource):
+        is_static = isinstance(request.match_info.route.resource, web.StaticResource)
+        if not is_static or not _SAID_BY_OTHERS.isdisjoint(name.lower() for name in response.headers):
             return
         is_named_by_content = request.path.startswith("/assets/") and response.status in (200, 206, 304)
         response.headers["Cache-Control"] = _FOREVER if is_named_by_content else "no-cache"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 
 from ..base import PromptListener
 from ..execution import FinishedPrompt
@@ -11,8 +12,6 @@ from .executor import Executor, Send
 from .queue import Outcome, PromptQueue, RunningPrompt
 
 log = logging.getLogger("comfy_assets.standalone")
-
-FAILED = Outcome(completed=False, outputs={}, meta={}, messages=())
 
 
 class Worker:
@@ -52,6 +51,17 @@ class Worker:
     def _execute(self, running: RunningPrompt) -> Outcome:
         try:
             return self._executor.execute(running)
-        except Exception:  # a fault of the executor itself must not end the worker
+        except Exception as error:  # a fault of the executor itself must not end the worker
             log.exception("prompt %s could not be executed", running.prompt.prompt_id)
-            return FAILED
+            return _failed(running.prompt.prompt_id, error)
+
+
+def _failed(prompt_id: str, error: Exception) -> Outcome:
+    """Return the outcome of a prompt that the executor itself could not execute."""
+    data = {
+        "prompt_id": prompt_id,
+        "exception_type": type(error).__name__,
+        "exception_message": f"The prompt could not be executed: {error}",
+        "traceback": traceback.format_tb(error.__traceback__),
+    }
+    return Outcome(completed=False, outputs={}, meta={}, messages=(("execution_error", data),))

@@ -29,6 +29,9 @@ class Listener:
         self.told: list[tuple[Any, ...]] = []
         self.results: dict[str, FinishedPrompt] = {}
 
+    def is_free(self, prompt_id: str) -> bool:
+        return True
+
     def submitted(self, prompt: SubmittedPrompt) -> None:
         self.told.append(("submitted", prompt.prompt_id))
 

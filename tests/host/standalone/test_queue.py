@@ -131,9 +131,9 @@ def test_every_change_is_told_and_a_closed_queue_gives_nothing() -> None:
     assert running is not None and queue.interrupt("b") is False and queue.interrupt("a") is True
     assert running.interrupted.is_set()
     queue.finish(running, Outcome(False, {}, {}, ()))
-    queue.delete(["b"])
+    assert queue.drop_many(["b", "b", "unknown"]) == ["b"]
     assert remaining == [1, 2, 2, 1, 0]
-    assert queue.delete(["b"]) is False and queue.interrupt() is False
+    assert queue.drop_many(["b"]) == [] and queue.interrupt() is False
     queue.put(prompt("c"))
     queue.close()
     assert queue.take(lambda: None) is None

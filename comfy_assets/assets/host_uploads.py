@@ -1,0 +1,61 @@
+"""Files that the host's own operations store and list where several users share it: each user has their own."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from ..db import arrivals, files, folders, owners
+from ..db.connection import Database
+from ..errors import OtherUsersFileError
+from ..host.base import Host
+from .outputs import LocatedFile, OutputFile, OutputFolders, OutputKind
+from .registration import NewFile, add_new, folder_row
+from .roots import Roots
+
+
+@dataclass(frozen=True)
+class UploadMark:
+    """The state of the store before the host writes a file: rows with higher ids are new ones."""
+
+    last_id: int
+
+
+class HostUploads:
+    """Keeps users from replacing each other's files, and makes what they send theirs."""
+
+    def __init__(self, db: Database, host: Host) -> None:
+        self._db = db
+        self._host = host
+
+    async def begin(self, user: str, file: OutputFile, *, overwrites: bool) -> UploadMark:
+        """Check that the user may replace the file. Raises OtherUsersFileError."""
+        if overwrites and (located := await self._locate(file)) is not None:
+            owner = await arrivals.owner_at(self._db, located.folder, located.name)
+            if owner not in (None, "", user):
+                raise OtherUsersFileError("A file of another user has this name.", details={"field": "image"})
+        return UploadMark(await files.last_id(self._db))
+
+    async def claim(self, user: str, file: OutputFile, mark: UploadMark) -> None:
+        """Make the file the user's, if the host has written it since ``begin`` and there was none of its name."""
+        located = await self._locate(file)
+        if located is None:
+            return
+        position = (located.folder, located.name)
+        async with self._db.transaction() as tx:
+            known = (await arrivals.known(tx, [position])).get(position)
+            if known is None:
+                folder_ids = await folders.add(tx, [folder_row(located.folder, located.place)])
+                folder_id = folder_ids[located.folder]
+                await add_new(tx, [NewFile(folder_id, located.name, located.place, located.stat)])
+                known = (await arrivals.known(tx, [position]))[position]
+            if known.id > mark.last_id:
+                await owners.give(tx, [known.id], user)
+
+    async def names_of_others(self, user: str, kind: OutputKind) -> set[str]:
+        """Return the names of the files right in the input or output folder that are other users'."""
+        root = await asyncio.to_thread(lambda: Roots(self._host.folders()).destination(kind))
+        return await owners.names_of_others(self._db, str(root), user) if root is not None else set()
+
+    async def _locate(self, file: OutputFile) -> LocatedFile | None:
+        return await asyncio.to_thread(lambda: OutputFolders(self._host.folders()).locate(file))

@@ -1,0 +1,44 @@
+"""Errors of SQLite sorted by what is to blame: the state of the store, or the values of a statement. Pure."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ..errors import StoreBusyError
+
+READ_ONLY = "readonly database"
+_LOCKED = "is locked"
+# On Python 3.10 an error has no code: only its text tells.
+_STATES = (
+    (_LOCKED, "another process holds it"),
+    ("disk is full", "the disk is full"),
+    ("disk I/O error", "the disk cannot be read or written"),
+    ("unable to open database file", "its file cannot be opened"),
+    (READ_ONLY, "its file cannot be written"),
+    ("disk image is malformed", "its file is damaged"),
+    ("file is not a database", "its file is damaged"),
+    ("interrupted", "it is being opened again or closed"),
+)
+_UNFIT = ("malformed JSON", "JSON path error", "too big", "integer overflow")
+
+
+def as_busy(error: sqlite3.Error) -> StoreBusyError | None:
+    """Return the error as one of the store's state; None where a statement is to blame."""
+    text = str(error)
+    for words, reason in _STATES:
+        if words in text:
+            busy = StoreBusyError(f"The library store cannot be used now: {reason}.")
+            busy.is_passing = words == _LOCKED
+            return busy
+    return None
+
+
+def is_unfit(error: Exception) -> bool:
+    """Return whether the values of a statement are to blame, not the state of the store or of the process."""
+    if isinstance(error, sqlite3.OperationalError):
+        return any(words in str(error) for words in _UNFIT)
+    if isinstance(error, sqlite3.ProgrammingError):
+        return "closed" not in str(error)
+    if isinstance(error, sqlite3.Error):
+        return isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError))
+    return isinstance(error, RecursionError) or not isinstance(error, (RuntimeError, OSError))

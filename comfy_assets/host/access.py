@@ -1,0 +1,319 @@
+"""Rules that decide which requests a server accepts, against pages of other origins. No input or output happens here.
+
+Three attacks are stopped. A page of another origin sends requests to this server: the browser adds ``Origin`` or
+``Sec-Fetch-Site``, which scripts cannot set. A page binds its own name to the address of this server (DNS rebinding):
+then both headers agree with the page, and only ``Host`` tells, which is a name that is not this server's. And a
+browser sends neither header to addresses such as 0.0.0.0: those requests are redirected to the loopback address.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import ipaddress
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TypeAlias
+
+from ..errors import HostNotAllowedError, OriginNotAllowedError
+
+SETTING = "COMFY_ASSETS_ALLOWED_HOSTS"
+
+_AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+(?:%\w+)?)\]|([a-z0-9._-]+))(?::([0-9]{1,5}))?", re.ASCII)
+_ORIGIN = re.compile(r"(https?)://([^/?#]+)", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_OWN_SITES = frozenset({"same-origin", "none"})
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A host and a port. An IPv4-mapped IPv6 address is written as IPv4, ``port`` is None where none was given.
+
+    ``loopback`` is the loopback address that an unspecified or mapped address stands for, None for all others.
+    """
+
+    host: str
+    port: int | None
+    loopback: str | None = field(default=None, compare=False)
+
+    @property
+    def is_address(self) -> bool:
+        """Whether the host is an IP address."""
+        return _address(self.host) is not None
+
+
+@lru_cache(maxsize=256)
+def parse_authority(text: str) -> Authority | None:
+    """The authority in a ``Host`` header, None where it is malformed."""
+    match = _AUTHORITY.fullmatch(text.strip().lower())
+    if match is None:
+        return None
+    port = int(match[3]) if match[3] is not None else None
+    if port is not None and not 0 < port < 1 << 16:
+        return None
+    name = match[1] or match[2].removesuffix(".")
+    address = _address(name)
+    if match[1] is not None and (address is None or address.version != 6):
+        return None
+    if address is None:
+        return Authority(name, port) if name else None
+    return _authority_of(address, port)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _authority_of(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int | None) -> Authority:
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    plain = mapped or address
+    loopback = None
+    if plain.is_unspecified or (mapped is not None and mapped.is_loopback):
+        loopback = "127.0.0.1" if plain.version == 4 else "[::1]"
+    return Authority(str(plain), port, loopback)
+
+
+def is_beyond_this_machine(listening: Iterable[str]) -> bool:
+    """Whether other machines can reach any of the addresses that a server listens on."""
+    return any(not _is_loopback(address.strip().lower()) for address in listening)
+
+
+def _is_loopback(listening: str) -> bool:
+    address = _address(listening.strip("[]"))
+    if address is None:
+        return listening == "localhost"
+    return address.is_loopback
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The origin of a page, with the port that its scheme implies where none was given."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+@lru_cache(maxsize=256)
+def parse_origin(text: str) -> Origin | None:
+    """The origin in an ``Origin`` header; None for ``null`` and for what is no web page."""
+    match = _ORIGIN.fullmatch(text.strip().lower())
+    authority = parse_authority(match[2]) if match is not None else None
+    if match is None or authority is None:
+        return None
+    return Origin(match[1], authority.host, authority.port or _DEFAULT_PORTS[match[1]])
+
+
+@dataclass(frozen=True)
+class AllowedHost:
+    """An entry of the setting: a name, or a pattern with ``*``, and the port if one was given."""
+
+    name: str
+    port: int | None = None
+
+    def fits(self, host: str) -> bool:
+        """Whether a host is meant. ``*.example.com`` means names below example.com."""
+        return fnmatch.fnmatchcase(host, self.name)
+
+    def is_origin(self, origin: Origin) -> bool:
+        """Whether a page of this origin is a page of this server. Patterns name other servers as well."""
+        if "*" in self.name or origin.host != self.name:
+            return False
+        return origin.port == (self.port or _DEFAULT_PORTS[origin.scheme])
+
+
+def parse_allowed_host(text: str) -> AllowedHost:
+    """An entry of the setting. Raises ValueError."""
+    authority = parse_authority(text.replace("*", "x"))
+    if authority is None:
+        raise ValueError(f"{text!r} is no host name")
+    if "*" not in text:
+        return AllowedHost(authority.host, authority.port)
+    return AllowedHost(text.strip().lower().partition(":")[0], authority.port)
+
+
+@dataclass(frozen=True)
+class AccessRules:
+    """What a server accepts. ``own_names`` are the names of this machine, and may still be added to.
+
+    ``allowed_hosts`` come from the setting. ``origins`` are pages of other origins that may use the server, with ``*``
+    for all. ``frame_ancestors`` are the origins that may show pages of this server in a frame, beside this server.
+    """
+
+    is_checked: bool = True
+    allowed_hosts: Sequence[AllowedHost] = ()
+    own_names: set[str] = field(default_factory=lambda: {"localhost"})
+    origins: Collection[str] = ()
+    frame_ancestors: Sequence[str] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is checked."""
+        return not self.is_checked or "*" in self.origins
+
+    def is_own_host(self, authority: Authority) -> bool:
+        """Whether a ``Host`` header names this server.
+
+        Addresses and names without a dot cannot be bound by others: public DNS has no such names.
+        """
+        host = authority.host
+        if authority.is_address or "." not in host or host.endswith(".localhost") or host in self.own_names:
+            return True
+        return any(allowed.fits(host) for allowed in self.allowed_hosts)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the rules look at: the method, the scheme of the connection, and the headers by their lower-case names."""
+
+    method: str
+    scheme: str
+    headers: Mapping[str, Sequence[str]]
+
+    def get(self, name: str) -> str | None:
+        """The first value of a header."""
+        return next(iter(self.headers.get(name, ())), None)
+
+    def first_of_list(self, name: str) -> str | None:
+        """The first entry of a header that each proxy on the way adds to."""
+        value = self.get(name)
+        return value if value is None else value.partition(",")[0].strip()
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the client's connection is encrypted, here or at a proxy in front of the server."""
+        return self.scheme == "https" or (self.first_of_list("x-forwarded-proto") or "").lower() == "https"
+
+    @property
+    def has_fetch_metadata(self) -> bool:
+        return any(name.startswith("sec-fetch-") for name in self.headers)
+
+    @property
+    def is_navigation(self) -> bool:
+        """Whether the user opens a page: what it shows is out of reach for the page that had the link."""
+        is_document = self.get("sec-fetch-mode") == "navigate" and self.get("sec-fetch-dest") == "document"
+        return self.method == "GET" and is_document
+
+    @property
+    def is_from_browser(self) -> bool:
+        """Whether it looks like a browser's. Pages of other origins cannot change these headers."""
+        agent, accepted = self.get("user-agent") or "", self.get("accept") or ""
+        return "mozilla/" in agent.lower() or "text/html" in accepted.lower()
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """A request that is to be sent again to this authority."""
+
+    authority: str
+
+
+Refusal: TypeAlias = HostNotAllowedError | OriginNotAllowedError
+
+
+def judge(rules: AccessRules, request: Request) -> Refusal | Redirect | None:
+    """Decide on a request: None where it is accepted."""
+    if rules.is_open:
+        return None
+    hosts = request.headers.get("host", ())
+    authority = parse_authority(hosts[0]) if hosts else None
+    if len(set(hosts)) > 1 or (hosts and authority is None):
+        return _unknown_host(", ".join(hosts))
+    if _is_foreign(rules, request, authority):
+        return _foreign_origin(request)
+    if authority is None:  # HTTP/1.0, which no browser speaks
+        return None
+    if not rules.is_own_host(authority) and not _is_proven(request, authority):
+        return _unknown_host(hosts[0])
+    return _redirect(request, authority)
+
+
+def _is_foreign(rules: AccessRules, request: Request, authority: Authority | None) -> bool:
+    """Whether a page of another origin has caused the request."""
+    origins = request.headers.get("origin", ())
+    if origins:
+        if len(set(origins)) > 1:
+            return True
+        if origins[0].strip().lower() in rules.origins:
+            return False
+        if not _is_own_origin(rules, request, parse_origin(origins[0]), authority):
+            return True
+    elif _referring_origin(request) in rules.origins:
+        return False
+    site = request.get("sec-fetch-site")
+    return site is not None and site not in _OWN_SITES and not request.is_navigation
+
+
+def _referring_origin(request: Request) -> str | None:
+    """The origin in ``Referer``, which browsers send with pictures and the like, where they send no ``Origin``."""
+    match = re.match(r"https?://[^/?#]+", (request.get("referer") or "").lower())
+    return match[0] if match is not None else None
+
+
+def _is_own_origin(rules: AccessRules, request: Request, origin: Origin | None, authority: Authority | None) -> bool:
+    """Whether the page comes from this server.
+
+    A proxy may have replaced ``Host``; then it tells the former in X-Forwarded-Host. A page of another origin cannot
+    send that header: the browser would ask first, and be refused.
+    """
+    if origin is None:
+        return False
+    forwarded = request.first_of_list("x-forwarded-host")
+    named = [authority, parse_authority(forwarded) if forwarded else None]
+    if any(each is not None and _is_same(origin, each) for each in named):
+        return True
+    return any(allowed.is_origin(origin) for allowed in rules.allowed_hosts)
+
+
+def _is_same(origin: Origin, authority: Authority) -> bool:
+    """Whether host and port agree. A missing port is that of the scheme, which may end at a proxy."""
+    if origin.host != authority.host:
+        return False
+    return origin.port == (authority.port or _DEFAULT_PORTS[origin.scheme])
+
+
+def _is_proven(request: Request, authority: Authority) -> bool:
+    """Whether the browser proves that a name is this server's: that it was reached by a secure connection.
+
+    A page that binds its name to this server is loaded over plain HTTP, as it has no certificate that a proxy of this
+    server would show. Browsers send no Sec-Fetch headers to such addresses, its Origin begins with http://, and its
+    scripts can set neither. A websocket has an Origin, but not in every browser Sec-Fetch headers.
+    """
+    if not request.is_secure:
+        return False
+    origin = request.get("origin")
+    if origin is None:
+        return request.get("sec-fetch-site") is not None
+    parsed = parse_origin(origin)
+    return parsed is not None and parsed.scheme == "https" and _is_same(parsed, authority)
+
+
+def _redirect(request: Request, authority: Authority) -> Redirect | None:
+    """Where a browser is to ask again if it asks 0.0.0.0, [::] or a mapped address: to these it does not tell, for
+    pictures, frames and links, which page asks. To the loopback address it does."""
+    if authority.loopback is None or request.method not in ("GET", "HEAD"):
+        return None
+    if request.get("origin") is not None or request.has_fetch_metadata or not request.is_from_browser:
+        return None
+    return Redirect(authority.loopback if authority.port is None else f"{authority.loopback}:{authority.port}")
+
+
+def _unknown_host(host: str) -> HostNotAllowedError:
+    message = (
+        f"This server is not known under the name {host[:200]!r}. If it is yours, add it to the environment variable "
+        f"{SETTING} and restart the server."
+    )
+    return HostNotAllowedError(message, details={"host": host[:200], "setting": SETTING})
+
+
+def _foreign_origin(request: Request) -> OriginNotAllowedError:
+    origin = (request.get("origin") or request.get("sec-fetch-site") or "")[:200]
+    message = (
+        "Requests that a page of another origin causes are not accepted. A reverse proxy must pass on the Host header, "
+        f"or its name belongs into the environment variable {SETTING}."
+    )
+    return OriginNotAllowedError(message, details={"origin": origin, "setting": SETTING})

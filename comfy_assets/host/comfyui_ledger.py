@@ -1,0 +1,159 @@
+"""A record of what listeners have been told of the prompts in ComfyUI's queue.
+
+Other packs wrap and replace the queue's methods, so the same change of a prompt may be seen in several places or only
+afterwards. The ledger makes sure that each start and each end is told once, and that no prompt is interrupted once it
+has begun to end. Its methods never call other code, so its lock is never held for long.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+_INTERRUPT_S = 5.0  # how long the end of a prompt waits for an interrupt that another pack holds up
+_REMEMBERED = 1000  # ended prompts
+
+Graph = Mapping[str, Any]
+
+
+@dataclass
+class Running:
+    """A prompt being executed, and what is known of it in case that nobody reports its end."""
+
+    prompt_id: str
+    thread: int = 0
+    shown: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    failure: tuple[str, Mapping[str, Any]] | None = None
+
+
+class Ledger:
+    """Thread-safe. Item ids are the server's numbers for prompts being executed."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._entering: dict[str, tuple[Graph, int]] = {}
+        self._waiting: dict[str, Graph] = {}
+        self._running: dict[int, Running] = {}
+        self._over: dict[int, None] = {}  # the latest, oldest first
+        self._interrupts = 0
+        self._removals = 0
+
+    def enter(self, prompt_id: str, graph: Graph) -> bool:
+        """Note that a prompt is about to enter the queue; return False if that is noted already."""
+        with self._changed:
+            if prompt_id in self._entering:
+                return False
+            self._entering[prompt_id] = (graph, self._removals)
+            return True
+
+    def is_entering(self, prompt_id: str) -> bool:
+        """Whether the prompt is about to enter the queue."""
+        with self._changed:
+            return prompt_id in self._entering
+
+    def entered(self, prompt_id: str) -> bool:
+        """Note that the prompt has entered the queue; return whether prompts were removed in the meantime."""
+        with self._changed:
+            if prompt_id not in self._entering:
+                return False  # it has been started or removed since
+            graph, removals = self._entering.pop(prompt_id)
+            self._waiting[prompt_id] = graph
+            return removals != self._removals
+
+    def leave(self, prompt_ids: Iterable[str]) -> list[str]:
+        """Note that prompts left the queue before they began; return those of which that was not known."""
+        with self._changed:
+            self._removals += 1
+            return [prompt_id for prompt_id in dict.fromkeys(prompt_ids) if self._forget(prompt_id)]
+
+    def _forget(self, prompt_id: str) -> bool:
+        was_entering = self._entering.pop(prompt_id, None) is not None
+        return self._waiting.pop(prompt_id, None) is not None or was_entering
+
+    def missing(self, present: Collection[str]) -> dict[str, Graph]:
+        """Note that prompts which are not present have left the queue; return them."""
+        with self._changed:
+            self._removals += 1
+            gone = {prompt_id: graph for prompt_id, graph in self._waiting.items() if prompt_id not in present}
+            for prompt_id in gone:
+                del self._waiting[prompt_id]
+            return gone
+
+    def start(self, item_id: int, prompt_id: str) -> bool:
+        """Note that the current thread is about to execute the prompt; return False if that is noted already."""
+        with self._changed:
+            running = self._running.get(item_id)
+            if running is not None and running.prompt_id == prompt_id:
+                return False
+            self._forget(prompt_id)
+            self._over.pop(item_id, None)
+            self._running[item_id] = Running(prompt_id, threading.get_ident())
+            return True
+
+    def started_here(self) -> set[int]:
+        """The prompts that are being executed since the current thread took them."""
+        thread = threading.get_ident()
+        with self._changed:
+            return {item_id for item_id, running in self._running.items() if running.thread == thread}
+
+    def end(self, item_id: int) -> Running | None:
+        """Note that the prompt ends, after any interrupt of it; return None if that was noted before."""
+        with self._changed:
+            if item_id in self._over:
+                return None
+            self._over[item_id] = None
+            self._changed.wait_for(lambda: self._interrupts == 0, _INTERRUPT_S)
+            return self._running.pop(item_id, None) or Running("")
+
+    def is_over(self, item_id: int) -> bool:
+        """Whether the end of the prompt is noted, though the server may still hold it."""
+        with self._changed:
+            return item_id in self._over
+
+    def begin_interrupt(self, item_ids: Iterable[int]) -> bool:
+        """Hold the end of the prompts until ``end_interrupt``; return False if all of them are over."""
+        with self._changed:
+            if all(item_id in self._over for item_id in item_ids):
+                return False
+            self._interrupts += 1
+            return True
+
+    def end_interrupt(self) -> None:
+        """Let prompts end again."""
+        with self._changed:
+            self._interrupts -= 1
+            self._changed.notify_all()
+
+    def running(self, prompt_id: str) -> list[Running]:
+        """The running prompts with this id, to which notes can be added."""
+        with self._changed:
+            return [each for each in self._running.values() if each.prompt_id == prompt_id]
+
+    def left_over(self, held: Collection[int], *, is_worker: bool) -> list[int]:
+        """The running prompts that must have ended, since the server does not hold them any more.
+
+        The server's worker executes one prompt after another: when it asks for the next, its last one has ended.
+        """
+        thread = threading.get_ident()
+        with self._changed:
+            self._forget_ended(held)
+            return [
+                item_id
+                for item_id, running in self._running.items()
+                if item_id not in held or (is_worker and running.thread == thread)
+            ]
+
+    def _forget_ended(self, held: Collection[int]) -> None:
+        """Keep the latest ends, and those of prompts that the server still holds."""
+        if len(self._over) > 2 * _REMEMBERED:
+            older = list(self._over)[:-_REMEMBERED]
+            for item_id in older:
+                if item_id not in held:
+                    del self._over[item_id]
+
+    def unknown(self, held: Iterable[int]) -> list[int]:
+        """Those of the item ids that never started and did not end."""
+        with self._changed:
+            return [item_id for item_id in held if item_id not in self._running and item_id not in self._over]

@@ -1,0 +1,129 @@
+"""The rules of access in front of an aiohttp application, and the headers that go with every response."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from .access import AccessRules, Redirect, Refusal, Request, judge
+
+log = logging.getLogger("comfy_assets.access")
+
+LOG_INTERVAL_S = 10.0
+_POLICY = "Content-Security-Policy"
+_RESOURCE_POLICY = "Cross-Origin-Resource-Policy"
+
+
+def protect(app: web.Application, rules: AccessRules) -> None:
+    """Put the rules in front of everything the application does, whoever has added it."""
+    app.middlewares.insert(0, guard(rules))
+
+    async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+        _add_headers(rules, response)
+
+    app.on_response_prepare.append(add_headers)
+
+
+def guard(rules: AccessRules) -> Middleware:
+    """The middleware that refuses, or redirects, requests that the rules do not accept."""
+    refusals = RefusalLog()
+
+    @web.middleware
+    async def comfy_assets_guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        verdict = judge(rules, _facts(request))
+        if verdict is None:
+            return await handler(request)
+        if isinstance(verdict, Redirect):
+            return _redirect(request, verdict)
+        refusals.tell(request, verdict)
+        return _refuse(verdict)
+
+    return comfy_assets_guard
+
+
+class RefusalLog:
+    """Logs refusals, at most one of each code in ten seconds: a page may send thousands of requests."""
+
+    def __init__(self) -> None:
+        self._next: dict[str, float] = {}
+        self._unsaid: dict[str, int] = {}
+
+    def tell(self, request: web.Request, refusal: Refusal) -> None:
+        """Log a refusal, with the number of those that were left out before."""
+        code, now = refusal.code, time.monotonic()
+        if now < self._next.get(code, now):
+            self._unsaid[code] = self._unsaid.get(code, 0) + 1
+            return
+        self._next[code] = now + LOG_INTERVAL_S
+        more = self._unsaid.pop(code, 0)
+        path = request.rel_url.raw_path[:200]
+        log.warning("Refused %s %s: %s, %s (%d more before)", request.method, path, code, refusal.details, more)
+
+
+def _facts(request: web.Request) -> Request:
+    headers: dict[str, list[str]] = {}
+    for name, value in request.headers.items():
+        headers.setdefault(name.lower(), []).append(value)
+    return Request(request.method, request.scheme, headers)
+
+
+def _refuse(refusal: Refusal) -> web.Response:
+    """The contract's error; ``error`` is where ComfyUI's own clients look."""
+    body = {"code": refusal.code, "message": refusal.message, "details": refusal.details, "error": refusal.message}
+    return web.json_response(body, status=refusal.status)
+
+
+def _redirect(request: web.Request, redirect: Redirect) -> web.Response:
+    location = f"{request.scheme}://{redirect.authority}{request.rel_url.raw_path_qs}"
+    return web.Response(status=307, headers={"Location": location, "Cache-Control": "no-store"})
+
+
+def _add_headers(rules: AccessRules, response: web.StreamResponse) -> None:
+    if response.status == 101:
+        return
+    # Browsers then refuse to give pictures and scripts to pages of other origins.
+    if not rules.is_open and not rules.origins:
+        response.headers.setdefault(_RESOURCE_POLICY, "same-origin")
+    _add_frame_policy(rules, response)
+
+
+def _add_frame_policy(rules: AccessRules, response: web.StreamResponse) -> None:
+    """Say who may show the response in a frame, unless another policy says so already.
+
+    The directive follows from no other one, so that adding it to a policy makes it stricter.
+    """
+    ancestors = ["'self'", *rules.frame_ancestors, *rules.origins]
+    if "*" in ancestors or not rules.is_checked:
+        return
+    headers = response.headers
+    policies = headers.popall(_POLICY, [])
+    is_said = any("frame-ancestors" in policy.lower() for policy in policies)
+    if not is_said:
+        directive = f"frame-ancestors {' '.join(ancestors)}"
+        last = policies.pop() if policies else ""
+        policies.append(f"{last.rstrip().rstrip(';')}; {directive}" if last.strip() else directive)
+        if len(ancestors) == 1:
+            headers.setdefault("X-Frame-Options", "SAMEORIGIN")
+    for policy in policies:
+        headers.add(_POLICY, policy)
+
+
+def names_of_this_machine(listening: Iterable[str]) -> set[str]:
+    """Its own host name, which is known at once, and the names listened on; a thread looks for the full name.
+
+    The full name may take a name server seconds to find.
+    """
+    own = socket.gethostname().lower()
+    names = {"localhost", own, f"{own.partition('.')[0]}.local", *(name.strip().lower() for name in listening)}
+
+    def look_up() -> None:
+        names.add(socket.getfqdn().lower())
+
+    threading.Thread(target=look_up, name="comfy-assets names", daemon=True).start()
+    return names

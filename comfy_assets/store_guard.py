@@ -1,0 +1,130 @@
+"""The files of the store, which nothing but SQLite may open.
+
+On POSIX systems a process that opens and closes a file loses every lock that it has on it, however the file was named.
+SQLite in other processes then takes the store for closed and removes its write-ahead log. So every path that comes
+from outside is checked here before it is opened; ``is_open_store_file`` is the cheap check for files that a scan found.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+Identity = tuple[int, int]  # device and inode
+
+_lock = threading.Lock()
+_folders: Counter[str] = Counter()
+_open_files: Counter[Identity] = Counter()
+
+
+class StoreFileError(PermissionError):
+    """A path leads to a file of the library's store."""
+
+    def __init__(self) -> None:
+        super().__init__(1, "the file belongs to the library's store")
+
+
+def protect(folder: Path) -> None:
+    """Protect a folder and all below it until ``release`` is called as often."""
+    with _lock:
+        _folders[str(folder)] += 1
+
+
+def release(folder: Path) -> None:
+    """End what one call of ``protect`` began."""
+    with _lock:
+        _folders[str(folder)] -= 1
+        if _folders[str(folder)] <= 0:
+            del _folders[str(folder)]
+
+
+def add_open_files(identities: Iterable[Identity]) -> None:
+    """Note the files that SQLite has open in this process."""
+    with _lock:
+        _open_files.update(identities)
+
+
+def remove_open_files(identities: Iterable[Identity]) -> None:
+    """Forget files that were noted."""
+    with _lock:
+        _open_files.subtract(identities)
+        for identity in [each for each, count in _open_files.items() if count <= 0]:
+            del _open_files[identity]
+
+
+def identity_of(info: os.stat_result) -> Identity | None:
+    """Device and inode; None where the file system has no inodes."""
+    return (info.st_dev, info.st_ino) if info.st_ino else None
+
+
+def is_open_store_file(info: os.stat_result) -> bool:
+    """Return whether this is a file that SQLite has open in this process."""
+    return identity_of(info) in _open_files
+
+
+def check(path: Path | str) -> None:
+    """Raise StoreFileError for a path that leads into a protected folder, or to a hard link of a store file. Blocks."""
+    if is_protected(path):
+        raise StoreFileError
+
+
+def check_found(path: str) -> None:
+    """Raise StoreFileError for a file of a scan that SQLite has open. Cheaper than ``check``. Blocks."""
+    try:
+        info = os.stat(path)  # noqa: PTH116 - called for every file
+    except (OSError, ValueError):
+        return
+    if is_open_store_file(info):
+        raise StoreFileError
+
+
+def is_protected(path: Path | str) -> bool:
+    """Return whether a path leads into a protected folder, or to a hard link of a store file. Blocks.
+
+    Links, junctions and names in another case are resolved, for paths of which only a part exists as well.
+    """
+    try:
+        real = Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return False
+    folders = list(_folders)
+    if not folders:
+        return False
+    names = {os.path.normcase(os.path.realpath(folder)) for folder in folders}
+    identities = {identity for folder in folders if (identity := _identity_at(folder)) is not None}
+    for each in (real, *real.parents):
+        if os.path.normcase(str(each)) in names or _identity_at(each) in identities:
+            return True
+    return _is_linked(real, folders)
+
+
+def _identity_at(path: Path | str) -> Identity | None:
+    try:
+        return identity_of(os.stat(path))  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+
+
+def _is_linked(path: Path, folders: Iterable[str]) -> bool:
+    """Return whether a file is a further name of a database, or of a side file or copy of one, in the folders."""
+    try:
+        info = path.stat()
+    except (OSError, ValueError):
+        return False
+    if not stat.S_ISREG(info.st_mode) or info.st_nlink == 1:
+        return False
+    identity = identity_of(info)
+    return identity is not None and (identity in _open_files or identity in _database_files(folders))
+
+
+def _database_files(folders: Iterable[str]) -> set[Identity]:
+    found: set[Identity] = set()
+    for folder in folders:
+        for path in Path(folder).glob("*.db*"):
+            if (identity := _identity_at(path)) is not None:
+                found.add(identity)
+    return found

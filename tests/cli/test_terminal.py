@@ -1,0 +1,186 @@
+"""Nothing that a command prints controls the terminal, whatever files, workflows and errors are called."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import asyncio
+import json
+import os
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from comfy_assets_node.comfy_assets import cli
+from comfy_assets_node.comfy_assets.cli import main
+from comfy_assets_node.comfy_assets.cli.terminal import escaped
+from comfy_assets_node.comfy_assets.jobs import batches
+from comfy_assets_node.comfy_assets.jobs.events import Ended, JobEvent, Submitted
+from comfy_assets_node.comfy_assets.models import FAILED
+
+CODES = "\x1b]0;PWNED\x07\x1b[31m\x9b2J\u202etxt"
+NAME = CODES if os.name == "nt" else f"a{CODES}\r\nb"  # of files that are on the disk already
+JOB = "00000000-0000-4000-8000-000000000001"
+
+
+class Fixture:
+    """A library whose files, workflows and jobs have such names, and the command run beside its server."""
+
+    def __init__(self, library: Any, capture: pytest.CaptureFixture[str]) -> None:
+        self.library = library
+        self.capture = capture
+
+    async def prepare(self) -> None:
+        for number, folder in enumerate(("input", "output")):
+            path = self.library.write(f"{folder}/{NAME}.png", b"twice the same")
+            stamp = time.time_ns() - (number + 1) * 86_400 * 10**9
+            os.utime(path, ns=(stamp, stamp))
+        lost = self.library.write(f"input/lost {NAME}.png", b"lost")
+        await self.library.scan()
+        lost.unlink()
+        damaged = self.library.base / "output" / f"{NAME}.png"
+        info = damaged.stat()
+        damaged.write_bytes(b"twice the SAME")
+        os.utime(damaged, ns=(info.st_mtime_ns, info.st_mtime_ns))
+        self.deleted = await self.save({})
+        async with self.library.client.delete(f"/api/workflows/{self.deleted}"):
+            pass
+        node = {"id": 1, "type": "LoadImage", "widgets_values": [f"{NAME}.png", "image"]}
+        self.saved = await self.save({"nodes": [node]}, "plain")
+        (asset, *_) = [each for each in await self.library.assets() if each["name"].startswith("lost")]
+        async with self.library.client.delete(f"/api/assets/{asset['id']}") as response:
+            assert response.status == 204
+        self.asset = asset["id"]
+        error = {"node_id": "1", "node_type": NAME, "exception_message": NAME, "exception_type": NAME, "traceback": []}
+        events: list[JobEvent] = [
+            Submitted(JOB, 1, "default", 1.0, json.dumps({"1": {"class_type": NAME, "inputs": {}}}), None, "{}", "[]"),
+            Ended(JOB, 2, FAILED, '{"outputs": {}}', json.dumps(error)),
+        ]
+        async with self.library.services.db.transaction() as tx:
+            await batches.write(tx, batches.prepare(events, seat=99))
+
+    async def save(self, graph: Any, name: str = CODES) -> str:
+        """The id of a workflow of such a name."""
+        body = {"name": name, "workflow_json": graph}
+        async with self.library.client.post("/api/workflows", json=body) as response:
+            if response.status != 201:  # such names are refused: put it where they may have come from elsewhere
+                body["name"] = "renamed"
+                async with self.library.client.post("/api/workflows", json=body) as again:
+                    workflow_id = str((await again.json())["id"])
+                async with self.library.services.db.transaction() as tx:
+                    await tx.execute("UPDATE workflows SET name = ? WHERE uuid = ?", (CODES, workflow_id))
+                return workflow_id
+            return str((await response.json())["id"])
+
+    async def run(self, *arguments: str) -> tuple[int, str]:
+        """Status, and all that was printed."""
+        self.capture.readouterr()
+        try:
+            status = await asyncio.to_thread(main, [*arguments, "--base-directory", str(self.library.base)])
+        except SystemExit as error:
+            status = int(error.code or 0)
+        return status, "".join(self.capture.readouterr())
+
+
+@pytest.fixture
+async def prepared(library: Any, capsys: pytest.CaptureFixture[str]) -> Fixture:
+    fixture = Fixture(library, capsys)
+    await fixture.prepare()
+    return fixture
+
+
+def commands(parser: argparse.ArgumentParser, *above: str) -> Iterator[str]:
+    """Every command by its words."""
+    found = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not found:
+        yield " ".join(above)
+    for action in found:
+        for name, below in action.choices.items():
+            yield from commands(below, *above, name)
+
+
+# The command: its arguments, and whether it has names to print.
+RUNS: dict[str, list[tuple[list[str], bool]]] = {
+    "serve": [(["--extra-model-paths-config", CODES], True)],
+    "scan": [([], False), (["--extra-model-paths-config", CODES], True)],
+    "status": [([], False)],
+    "duplicates": [([], True), (["--link", "--yes"], True), (["--undo", CODES, "--yes"], True)],
+    "verify": [([], True)],
+    "jobs list": [([], False), (["--status", CODES], True)],
+    "jobs show": [([JOB], True), ([CODES], False)],
+    "jobs prune": [(["--older-than", CODES], True), (["--keep", "1", "--yes"], False)],
+    "workflows deleted": [([], True)],
+    "workflows restore": [(["DELETED"], True), ([CODES], True)],
+    "export": [(["SAVED", "OUT"], False), ([CODES, "OUT"], True), (["SAVED", CODES + ".zip"], True)],
+    "import": [(["BUNDLE"], True), ([CODES], True)],
+    "trash list": [([], True)],
+    "trash restore": [(["ASSET"], True), ([CODES], True)],
+    "trash empty": [(["--yes"], False)],
+}
+
+
+def test_every_command_is_run() -> None:
+    assert set(RUNS) == set(commands(cli._parser()))
+
+
+@pytest.mark.parametrize("command", sorted(RUNS))
+async def test_no_control_character_is_printed(prepared: Fixture, command: str, tmp_path: Path) -> None:
+    bundle = tmp_path / "hostile.zip"
+    with zipfile.ZipFile(bundle, "w") as archive:
+        archive.writestr(f"{CODES}/", b"")
+    names = {"DELETED": prepared.deleted, "SAVED": prepared.saved, "ASSET": prepared.asset}
+    names |= {"OUT": str(tmp_path / "out.zip"), "BUNDLE": str(bundle)}
+    for arguments, is_named in RUNS[command]:
+        _, out = await prepared.run(*command.split(), *(names.get(each, each) for each in arguments))
+        bad = [line for line in out.split("\n") if line and not line.replace("\t", " ").isprintable()]
+        assert bad == [], arguments
+        if is_named:
+            assert "PWNED" in out and "\\x1b]0;" in out, (arguments, out)
+
+
+@pytest.mark.parametrize("command", ["duplicates", "workflows deleted", "trash list", "verify", "jobs list", "status"])
+async def test_programs_get_the_names_as_they_are(prepared: Fixture, command: str) -> None:
+    _, out = await prepared.run(*command.split(), "--json")
+    told = json.loads(out.splitlines()[-1])
+    assert all(line.isprintable() for line in out.splitlines())
+    if command not in ("jobs list", "status"):
+        assert any(CODES in text for text in _texts(told))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+
+
+def test_one_module_prints() -> None:
+    offenders = []
+    for path in Path(cli.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_print = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+            is_write = isinstance(node, ast.Attribute) and node.attr == "write"
+            if (is_print and path.name != "terminal.py") or (is_write and path.name != "progress_bar.py"):
+                offenders.append((path.name, node.lineno))
+    assert offenders == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Größe 图片 C:\\x \U0001f468\u200d\U0001f469", "Größe 图片 C:\\x \U0001f468\u200d\U0001f469"),
+        ("a\nb\tc\r\x00", "a\\nb\\tc\\r\\x00"),
+        ("\x7f\x80\x9b\x9f", "\\x7f\\x80\\x9b\\x9f"),
+        ("\u202e\u2066\u200f\u2028\ud800", "\\u202e\\u2066\\u200f\\u2028\\ud800"),
+    ],
+)
+def test_escaping(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+    assert escaped(shown) == shown

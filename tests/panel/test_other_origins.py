@@ -1,0 +1,268 @@
+"""A page of another origin, in Chromium: it reads, changes and hears nothing, by whatever address it asks.
+
+The server listens on every address of the machine. The page tries all that a page can do without the user: requests
+that need no preflight and some that do, forms, pictures, scripts, frames, event streams and websockets.
+"""
+
+from __future__ import annotations
+
+import http.server
+import io
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from panel_graphs import saving
+from PIL import Image
+from server_process import COMFYUI
+
+EVIL = "evil.example"  # the name of the page, which leads to this machine
+NAMED = "nas.lan"  # a name that leads to the server
+REBOUND = "rebind.example"  # the name of a page that leads to the server once the page is loaded
+TIMEOUT_MS = 20_000
+
+# Tries everything, and tells what came of it: what could be read, what was loaded, what was heard.
+ATTACK = """
+async ({ url, graph, asset }) => {
+    const got = []
+    const within = (ms, promise) => Promise.race([promise, new Promise(done => setTimeout(done, ms))])
+    const read = async (name, path, options) => {
+        try {
+            const response = await fetch(url + path, options)
+            if (response.type !== 'opaque' && response.ok) got.push(`read ${name}: ${await response.text()}`)
+        } catch {}
+    }
+    const form = (path, fields, encoding) => {
+        const frame = Object.assign(document.createElement('iframe'), { name: `f${Math.random()}` })
+        const element = Object.assign(document.createElement('form'), { method: 'POST', action: url + path })
+        Object.assign(element, { target: frame.name, enctype: encoding })
+        for (const [name, value] of Object.entries(fields))
+            element.append(Object.assign(document.createElement('input'), { name, value }))
+        document.body.append(frame, element)
+        element.submit()
+    }
+    const element = (tag, attributes) => new Promise(done => {
+        const made = Object.assign(document.createElement(tag), attributes)
+        made.onload = () => done(tag !== 'iframe' && got.push(`${tag} ${attributes.src ?? attributes.href}`))
+        made.onerror = () => done()
+        document.body.append(made)
+    })
+    const socket = new Promise(done => {
+        const made = new WebSocket(url.replace('http', 'ws') + '/ws?clientId=evil')
+        made.onopen = () => { got.push('websocket opened'); done() }
+        made.onmessage = ({ data }) => got.push(`heard ${data}`)
+        made.onerror = () => done()
+    })
+    const stream = new Promise(done => {
+        const made = new EventSource(url + '/api/assets')
+        made.onopen = () => { got.push('event stream'); done() }
+        made.onerror = () => { made.close(); done() }
+    })
+    const prompt = JSON.stringify({ prompt: graph, client_id: 'evil' })
+    const picture = new FormData()
+    picture.append('image', new File(['evil'], 'evil.png'))
+    const asJson = { 'Content-Type': 'application/json' }
+    const requests = []
+    for (const prefix of ['', '/api']) {
+        for (const mode of ['no-cors', 'cors']) {
+            requests.push(
+                read('queue', prefix + '/queue', { mode }),
+                read('prompt', prefix + '/prompt', { mode, method: 'POST', body: prompt }),
+                read('prompt blob', prefix + '/prompt', { mode, method: 'POST', body: new Blob([prompt]) }),
+                read('history', prefix + '/history', { mode, method: 'POST', body: '{"clear": true}' }),
+                read('interrupt', prefix + '/interrupt', { mode, method: 'POST' }),
+                read('upload', prefix + '/upload/image', { mode, method: 'POST', body: picture }),
+                read('user file', prefix + '/userdata/evil.txt', { mode, method: 'POST', body: 'evil' }),
+                read('setting', prefix + '/settings/evil', { mode, method: 'POST', body: '1' }),
+                read('view', prefix + '/view?filename=held.png&type=input', { mode }),
+            )
+        }
+        requests.push(read('prompt as JSON', prefix + '/prompt', { method: 'POST', body: prompt, headers: asJson }))
+        form(prefix + '/prompt', { [prompt.slice(0, -1) + ',"x":"']: '"}' }, 'text/plain')
+        form(prefix + '/history', { '{"clear":true,"x":"': '"}' }, 'text/plain')
+        form(prefix + '/upload/image', { image: 'evil' }, 'multipart/form-data')
+    }
+    requests.push(
+        read('assets', '/api/assets'), read('jobs', '/api/jobs'), read('page', '/'),
+        read('prune', '/api/assets/prune', { method: 'POST', mode: 'no-cors' }),
+        read('delete', `/api/assets/${asset}`, { method: 'DELETE' }),
+        read('rename', `/api/assets/${asset}`, { method: 'PUT', body: '{"name": "evil.png"}', headers: asJson }),
+        read('workflow', '/api/workflows', { method: 'POST', mode: 'no-cors', body: '{"workflow_json": {}}' }),
+        element('img', { src: url + '/api/view?filename=held.png&type=input' }),
+        element('img', { src: url + '/view?filename=held.png&type=input', referrerPolicy: 'no-referrer' }),
+        element('video', { src: url + `/api/assets/${asset}/content` }),
+        element('script', { src: url + '/extensions/comfy-assets/comfy_assets.js', type: 'text/javascript' }),
+        element('link', { href: url + '/api/userdata/user.css', rel: 'stylesheet' }),
+        element('iframe', { src: url + '/' }),
+        element('iframe', { src: url + '/api/assets' }),
+    )
+    await within(6000, Promise.all([...requests, socket, stream]))
+    await new Promise(done => setTimeout(done, 500)) // forms, and messages of what they would have started
+    return got
+}
+"""
+
+
+def _lan_address() -> str:
+    """The address by which others reach this machine, if it has one; nothing is sent to find it."""
+    for other in ("198.51.100.1", "10.255.255.254"):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+            probe.connect((other, 9))
+            return str(probe.getsockname()[0])
+    return "127.0.0.2"
+
+
+LAN = _lan_address()
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>evil</title><body>")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def evil_page() -> Iterator[str]:
+    """The address of a page of another origin, on this machine."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://{EVIL}:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, serve: Any, small_library: Any) -> Iterator[Any]:
+    base = small_library(tmp_path_factory.mktemp("library"))
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(buffer, "PNG")
+    (base / "input/held.png").write_bytes(buffer.getvalue())
+    (base / "user/default").mkdir(parents=True)
+    (base / "user/default/user.css").write_text("body { --evil: 1 }")
+    with serve(base, "--listen" if COMFYUI else "--host", "0.0.0.0,::") as running:
+        running.run(saving("mine"))
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser for which the names lead to this machine."""
+    from conftest import CHROMIUM
+    from playwright.sync_api import sync_playwright
+
+    names = ",".join(f"MAP {name} 127.0.0.1" for name in (EVIL, NAMED, REBOUND))
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", f"--host-resolver-rules={names}"]
+        # With the protection of local networks off, as in browsers that have none.
+        options += ["--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests"]
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    context = browser.new_context()
+    context.set_default_timeout(TIMEOUT_MS)
+    yield context.new_page()
+    context.close()
+
+
+def state(server: Any) -> dict[str, Any]:
+    """All that the attack would change."""
+    settings = server.request("/api/settings")
+    return {
+        "jobs": [job["id"] for job in server.request("/api/jobs")["jobs"]],
+        "assets": sorted(asset["name"] for asset in server.request("/api/assets?limit=500")["assets"]),
+        "workflows": server.request("/api/workflows")["pagination"]["total"],
+        "settings": sorted(settings),
+        "input": sorted(path.name for path in (server.base / "input").iterdir()),
+        "output": sorted(path.name for path in (server.base / "output").rglob("*")),
+        "user": sorted(path.name for path in (server.base / "user/default").iterdir()),
+        "history": sorted(server.request("/history")),
+    }
+
+
+def attack(page: Any, server: Any, host: str) -> list[str]:
+    """What the page in the browser has got of the server at this host."""
+    asset = server.asset("held.png")["id"]
+    port = urlsplit(server.url).port
+    return page.evaluate(ATTACK, {"url": f"http://{host}:{port}", "graph": saving("evil"), "asset": asset})
+
+
+HOSTS = ["127.0.0.1", "localhost", "0.0.0.0", "[::]", "[::ffff:127.0.0.1]", LAN, NAMED]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_page_of_another_origin_gets_nothing_and_changes_nothing(
+    page: Any, evil_page: str, server: Any, host: str
+) -> None:
+    before = state(server)
+    page.goto(evil_page)
+    assert attack(page, server, host) == []
+    for frame in page.frames[1:]:
+        assert "ComfyUI" not in frame.content() and '"assets"' not in frame.content(), frame.url
+    assert state(server) == before
+
+
+def test_a_page_whose_name_is_rebound_to_the_server_gets_nothing(page: Any, server: Any) -> None:
+    """Page and server have the same name and port: to the browser the requests are of one origin."""
+    before = state(server)
+    port = urlsplit(server.url).port
+    address = f"http://{REBOUND}:{port}/loaded-before"
+    page.route(address, lambda route: route.fulfill(content_type="text/html", body="<!doctype html><body>"))
+    page.goto(address)
+    assert page.evaluate("location.origin") == f"http://{REBOUND}:{port}"
+    assert attack(page, server, REBOUND) == []
+    forged = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": f"127.0.0.1:{port}", "X-Forwarded-For": "127.0.0.1"}
+    for path in ("/api/assets", "/", "/queue"):
+        status = page.evaluate("async ([path, headers]) => (await fetch(path, { headers })).status", [path, forged])
+        assert status == 403, path
+    assert state(server) == before
+    answer = page.goto(f"http://{REBOUND}:{port}/")
+    assert answer.status == 403 and "COMFY_ASSETS_ALLOWED_HOSTS" in answer.text()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", LAN])
+def test_the_own_page_works_at_every_address(browser: Any, server: Any, open_panel: Any, host: str) -> None:
+    port = urlsplit(server.url).port
+    with open_panel(browser, server, url=f"http://{host}:{port}/") as panel:
+        expected = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+        assert urlsplit(panel.page.url).netloc == f"{expected}:{port}"
+        panel.options().locator("img.ca-loaded").first.wait_for()
+        panel.root.locator(".ca-warning", has_text="no login").wait_for()
+        panel.tab("Jobs")
+        client = panel.page.evaluate("app.api?.clientId ?? sessionStorage.getItem('clientId')")
+        server.request("/api/prompt", {"prompt": saving(f"own_{HOSTS.index(host)}"), "client_id": client})
+        panel.option(f"own_{HOSTS.index(host)}").wait_for()  # which the websocket tells
+        panel.page.locator(".ca-warning button").click()
+        panel.root.locator(".ca-warning").wait_for(state="hidden")
+
+
+def test_the_small_page_works_at_an_address_of_the_network(
+    page: Any, tmp_path: Any, serve: Any, small_library: Any
+) -> None:
+    """Browsers give pages at such an address less than those at this machine's own."""
+    with serve(small_library(tmp_path), "--own-page", "--host", "0.0.0.0") as server:
+        page.goto(f"http://{LAN}:{urlsplit(server.url).port}/")
+        page.locator(".ca-cell img.ca-loaded").first.wait_for()
+        page.locator(".ca-warning", has_text="no login").wait_for()
+
+
+def test_the_browser_itself_would_let_it(page: Any, evil_page: str, server: Any) -> None:
+    """The same page without another origin in between gets it all: what is refused above is refused by the server."""
+    address = f"{server.url}/loaded-from-here"
+    page.route(address, lambda route: route.fulfill(content_type="text/html", body="<!doctype html><body>"))
+    page.goto(address)
+    kinds = {each.split(":")[0].split(" http")[0].split(" {")[0] for each in attack(page, server, "127.0.0.1")}
+    assert {"read assets", "read queue", "img", "script", "websocket opened", "heard"} <= kinds, kinds
