@@ -11,6 +11,7 @@ from dataclasses import dataclass
 # Every logger of the project; a filter of a logger sees no records of the loggers below it.
 LOGGERS = (
     "comfy_assets",
+    "comfy_assets.access",
     "comfy_assets.db",
     "comfy_assets.http",
     "comfy_assets.jobs",

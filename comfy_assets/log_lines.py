@@ -8,8 +8,10 @@ import traceback
 
 ROOT = "comfy_assets"
 
-# Control characters of both sets, and what breaks lines or turns the direction of a text.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]|[\ud800-\udfff]")
+# Control characters of both sets (C0, C1), what breaks lines, what turns the direction of a text, lone surrogates.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]|[\ud800-\udfff]"
+)
 _INDENT = "  "
 
 

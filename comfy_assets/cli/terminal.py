@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from typing import Any, TextIO
 
-# Control characters of both sets (C0, C1), what breaks lines, what turns the direction of a text, lone surrogates.
-_CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]|[\ud800-\udfff]"
-)
-
-
-def escaped(text: str) -> str:
-    """The text on one line, with control characters as escape sequences."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+from ..log_lines import escaped
 
 
 def say(*lines: object, to: TextIO | None = None, end: str = "\n") -> None:

@@ -195,8 +195,16 @@ class Request:
     @property
     def is_navigation(self) -> bool:
         """Whether the user opens a page: what it shows is out of reach for the page that had the link."""
-        is_document = self.get("sec-fetch-mode") == "navigate" and self.get("sec-fetch-dest") == "document"
-        return self.method == "GET" and is_document
+        return self._is_navigation_of("document")
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether a page loads a page of this server into a frame. ``frame-ancestors`` tells the browser who may."""
+        return self._is_navigation_of("iframe", "frame")
+
+    def _is_navigation_of(self, *destinations: str) -> bool:
+        is_navigating = self.method == "GET" and self.get("sec-fetch-mode") == "navigate"
+        return is_navigating and self.get("sec-fetch-dest") in destinations
 
     @property
     def is_from_browser(self) -> bool:
@@ -245,7 +253,9 @@ def _is_foreign(rules: AccessRules, request: Request, authority: Authority | Non
     elif _referring_origin(request) in rules.origins:
         return False
     site = request.get("sec-fetch-site")
-    return site is not None and site not in _OWN_SITES and not request.is_navigation
+    if site is None or site in _OWN_SITES or request.is_navigation:
+        return False
+    return not (rules.frame_ancestors and request.is_frame)
 
 
 def _referring_origin(request: Request) -> str | None:

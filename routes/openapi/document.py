@@ -21,7 +21,6 @@ from ...comfy_assets.errors import (
     UnauthorizedError,
     UnsupportedContentError,
 )
-from .._body import SMALL
 from .._dispatch import Route
 from .._endpoint import Call
 from .._params import NoQuery
@@ -222,14 +221,14 @@ class _Writer:
         return by_status
 
     def _errors_of_body(self, route: Route, known: Sequence[type[ApiError]]) -> list[type[ApiError]]:
-        """What every operation raises for a body that is malformed, too large, or large and compressed."""
+        """What every operation raises for a body that is malformed or too large."""
         body = self._said.body
         if body is None or body.media != JSON:
             return []
         errors: list[type[ApiError]] = [BodyTooLargeError]
         if not _reads_its_own(known):
             errors.append(InvalidBodyError)
-        return errors if route.body is SMALL else [*errors, UnsupportedContentError]
+        return errors
 
     def _refusal(self, errors: Sequence[type[ApiError]], more: str) -> Schema:
         said = [f"`{error.code}`: {_first_sentence(error)}" for error in errors]

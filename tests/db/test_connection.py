@@ -11,7 +11,7 @@ from typing import Any
 
 import aiosqlite
 import pytest
-from comfy_assets_node.comfy_assets.db import connection as connection_module
+from comfy_assets_node.comfy_assets.db import store_connections
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.store_connections import READERS
 from comfy_assets_node.comfy_assets.errors import StoreError
@@ -205,13 +205,13 @@ async def test_closing_leaves_no_thread_and_an_empty_log(tmp_path: Path) -> None
 async def test_opening_that_fails_half_way_leaves_no_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    real, opened = connection_module._connect, []
+    real, opened = store_connections._connect, []
 
     async def connect(path: Path, pragmas: Any) -> aiosqlite.Connection:
         opened.append(path)
         return await real(path, ("no such pragma at all",) if len(opened) > failing else pragmas)
 
-    monkeypatch.setattr(connection_module, "_connect", connect)
+    monkeypatch.setattr(store_connections, "_connect", connect)
     with pytest.raises(StoreError):
         await Database.open(tmp_path / "library.db")
     assert len(opened) == failing + 1

@@ -186,7 +186,7 @@ async def test_a_long_query_is_ended_for_it(db: Database, store: Path) -> None:
     await add(db, "a")
     log_of(store).unlink()
     await add(db, "b")
-    with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+    with pytest.raises(sqlite3.OperationalError, match="opened again"):
         await query
     assert await outside(store) == "[('a',), ('b',)]"
 

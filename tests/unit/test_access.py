@@ -169,6 +169,17 @@ def test_browsers_are_led_from_unspecified_and_mapped_addresses_to_loopback(host
     assert asked({"Host": host, **BROWSER}, "POST") is None  # browsers would send an Origin
 
 
+def test_pages_in_frames_of_other_origins_load_where_the_setting_names_any() -> None:
+    in_frame = {"Host": "127.0.0.1:8188", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    framed = AccessRules(frame_ancestors=["https://notebook.example"])
+    for kind in ("iframe", "frame"):
+        headers = {**in_frame, "Sec-Fetch-Dest": kind}
+        assert asked(headers, rules=framed) is None  # its Content-Security-Policy names who may show it
+        assert asked(headers) == "ORIGIN_NOT_ALLOWED"
+        assert asked(headers, "POST", rules=framed) == "ORIGIN_NOT_ALLOWED"
+    assert asked({**in_frame, "Sec-Fetch-Dest": "image"}, rules=framed) == "ORIGIN_NOT_ALLOWED"
+
+
 def test_settings_relax_the_rules() -> None:
     foreign = {"Host": "rebind.evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
     for rules in (AccessRules(is_checked=False), AccessRules(origins={"*"})):

@@ -144,9 +144,9 @@ def test_the_shape_is_that_of_the_value(window: int, monkeypatch: pytest.MonkeyP
 def test_a_text_over_a_limit_is_refused() -> None:
     limits = JsonLimits(values=10, depth=3)
     json_bounds.check(b"[[[1,2]]]", limits)
-    with pytest.raises(InvalidBodyError, match="3 deep"):
+    with pytest.raises(InvalidBodyError, match="3 levels deep"):
         json_bounds.check(b"[[[[1]]]]", limits)
-    with pytest.raises(InvalidBodyError, match="3 deep"):
+    with pytest.raises(InvalidBodyError, match="3 levels deep"):
         json_bounds.check(b"[" * 1_000_000, limits)
     with pytest.raises(BodyTooLargeError) as raised:
         json_bounds.check(b"[1,2,3,4,5,6,7,8,9,10,11]", limits)
