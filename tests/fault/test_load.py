@@ -1,4 +1,5 @@
-"""A short run of the load and its faults: clients at work, files changing, the server killed once; then the audit.
+"""A short run of the load and its faults: clients of two users at work, files changing, the server killed, its store
+locked and its disk full, a node pack removed; then the audit.
 
 And the audit itself: whatever is spoilt in what the run has left, it finds.
 """
@@ -21,6 +22,7 @@ sys.path.append(str(LOAD))
 from audit_store import audit, leftovers  # noqa: E402
 from notes import Notes  # noqa: E402
 from server import Server  # noqa: E402
+from users import users_of  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     os.name == "nt", reason="Windows lets nobody rename or remove what the server is reading"
@@ -42,7 +44,7 @@ class Left:
 
     @property
     def store(self) -> Path:
-        return self.server.base / "user" / "__comfy_assets" / "library.db"
+        return self.server.data / "library.db"
 
     def change(self, *statements: str) -> None:
         """Change the store behind the project's back."""
@@ -64,17 +66,36 @@ class Left:
 
     def workflow(self) -> Path:
         """The file of a workflow."""
-        (path,) = self.one("SELECT path FROM workflows WHERE deleted_at IS NULL ORDER BY id LIMIT 1")
-        return self.server.workflows / path
+        path, owner = self.one("SELECT path, owner FROM workflows WHERE deleted_at IS NULL ORDER BY id LIMIT 1")
+        return self.server.workflows_of(owner) / path
+
+
+def run_load(*options: str) -> subprocess.CompletedProcess[str]:
+    """Run the load with every fault for a few seconds; how long an interrupt takes is not asked of a busy machine."""
+    faults = (
+        "--users",
+        "2",
+        "--faults",
+        "all",
+        "--kills",
+        "1",
+        "--times",
+        "1",
+        "--outage-s",
+        "1",
+        "--interrupt-s",
+        "20",
+    )
+    command = [sys.executable, str(LOAD), "--seconds", "8", "--clients", "12", *faults, *options]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
     base = tmp_path_factory.mktemp("load")
-    command = [sys.executable, str(LOAD), "--seconds", "4", "--kills", "1", "--clients", "12", "--folder", str(base)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = run_load("--folder", str(base))
     notes = Notes(base)
-    found = Left(Server(base), notes, done.returncode, done.stdout)
+    found = Left(Server(base, users=users_of(2)), notes, done.returncode, done.stdout)
     with closing(sqlite3.connect(found.store)) as db:  # into one file, which is soon copied
         db.execute("PRAGMA journal_mode = DELETE")
     yield found
@@ -173,7 +194,7 @@ def test_what_is_amiss_on_the_disk_is_found(
 
 
 def test_passing_files_that_stay_are_found(left: Left) -> None:
-    stray = left.server.workflows / ".comfy-assets-0.part"
+    stray = left.server.workflows_of("bob") / ".comfy-assets-0.part"
     stray.touch()
     try:
         assert leftovers(left.server.base) == [stray]
@@ -192,3 +213,12 @@ def test_texts_that_were_answered_and_are_gone_are_found(left: Left, tmp_path: P
         notes.close()
     assert len(found) == 3
     assert all(any(what in each for each in found) for what in ("promised", "saved by the page", "no asset"))
+
+
+@pytest.mark.comfyui
+@pytest.mark.skipif("COMFYUI_PATH" not in os.environ, reason="COMFYUI_PATH names no ComfyUI checkout")
+def test_the_same_on_a_comfyui(tmp_path: Path) -> None:
+    comfyui = ("--comfyui", os.environ["COMFYUI_PATH"], "--python", os.environ.get("COMFYUI_PYTHON", sys.executable))
+    done = run_load("--seconds", "20", "--folder", str(tmp_path), *comfyui)
+    assert done.returncode == 0, done.stdout
+    assert "nothing is amiss" in done.stdout

@@ -102,7 +102,7 @@ class ApiAudit:
             _, detail = await self._get(f"/api/jobs/{job.id}")
             is_named = job.names in json.dumps(detail.get("execution_error"))
             return [] if is_named else [f"the error of job {job.id} does not name {job.names}"]
-        if listed["status"] != "completed":
+        if listed["status"] != "completed" or not job.has_files:
             return []
         _, made = await self._get(f"/api/jobs/{job.id}/assets")
         paths = [asset.get("file_path") for asset in made["assets"]]

@@ -10,6 +10,7 @@ from typing import Any
 
 from asking import Asker, Unanswered
 from notes import Notes
+from outage import LATE_S
 
 Deed = Callable[[], Awaitable[None]]
 UNANSWERED_PAUSE_S = 0.1
@@ -47,7 +48,7 @@ class Client:
 
         What has changed on the disk meanwhile is taken up later.
         """
-        return self.ask.server.outage.touches(self._began)
+        return self.ask.server.outage.touches(self._began, LATE_S)
 
     def unique(self) -> str:
         """A word that nobody else has."""

@@ -19,6 +19,7 @@ from small_disk import SmallDisk
 
 NAMES = ("locked", "full", "hostile", "removed")
 REFILL_S = 0.1
+RECOVERY_S = 5.0
 PATIENCE_S = 120.0
 LONG_S = 120.0
 WAITING = 3
@@ -51,6 +52,8 @@ class Faults:
             await asyncio.sleep(share * (0.7 + 0.6 * self._chance.random()))
             self._note(fault.__name__, "begins")
             await fault()
+            if fault == self._fill:  # what was accepted meanwhile is written now; a kill before that loses it
+                await asyncio.sleep(RECOVERY_S)
             self._note(fault.__name__, "is over")
 
     def _note(self, fault: str, what: str) -> None:

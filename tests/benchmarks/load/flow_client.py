@@ -149,7 +149,11 @@ class FlowClient(Client):
                 await self.ask.until(lambda: self._is_no_file(flow.path), f"the file of deleted {flow.id} stays")
             raise
         flow.is_deleted = self.must(answer.status == 204, f"deleting {flow.id} is answered", answer)
-        self.must(not self._file(flow.path).exists(), f"the file of {flow.id} is there after it was deleted")
+        what = f"the file of {flow.id} is there after it was deleted"
+        if self.may_be_late():
+            await self.ask.until(lambda: self._is_no_file(flow.path), what)
+        else:
+            self.must(await self._is_no_file(flow.path), what)
 
     async def read(self) -> None:
         """A list, and any version of a workflow."""
@@ -409,9 +413,15 @@ class FlowClient(Client):
         return bool(content.json["workflow_json"] == flow.versions[flow.latest])
 
     async def _check_file(self, flow: FlowNote) -> None:
+        what = f"the file {flow.path} of {flow.id} does not hold version {flow.latest}"
+        if self.may_be_late():
+            await self.ask.until(lambda: self._is_written(flow), what)
+        else:
+            self.must(await self._is_written(flow), what)
+
+    async def _is_written(self, flow: FlowNote) -> bool:
         held = self._held(flow.path)
-        is_so = held is not None and _parsed(held) == flow.versions[flow.latest]
-        self.must(is_so, f"the file {flow.path} of {flow.id} does not hold version {flow.latest}")
+        return held is not None and _parsed(held) == flow.versions[flow.latest]
 
     async def _is_file(self, path: str) -> bool:
         return self._file(path).exists()

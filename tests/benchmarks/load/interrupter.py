@@ -21,7 +21,7 @@ from users import headers_of
 
 TIMEOUT_S = 60.0
 EFFECT_S = 10.0
-JOB_S = 60.0
+JOB_S = 15.0
 PAUSE_S = 0.2
 
 
@@ -69,7 +69,7 @@ class Interrupter:
         return self._chance.choice(ways)
 
     async def _submit(self) -> JobNote:
-        job = JobNote(str(uuid.uuid4()), self._ask.who)
+        job = JobNote(str(uuid.uuid4()), self._ask.who, has_files=False)
         body = {"prompt": waiting_graph(JOB_S), "prompt_id": job.id, "front": True}
         try:
             answer = await self._ask.ask("submit", "POST", "/api/prompt", json=body)

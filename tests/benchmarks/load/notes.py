@@ -48,6 +48,7 @@ class JobNote:
     is_removed: bool = False
     ends: str | None = None  # the status that it must end with
     names: str = ""  # what its error must name
+    has_files: bool = True  # if it is completed
 
 
 @dataclass

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 GRACE_S = 3.0  # after an outage: until the server has noticed that it is over
+LATE_S = 12.0  # after an outage: until files are taken up and written at once again
 # What may be answered meanwhile: the store cannot be used, or there is no room to move a file to.
 ALLOWED = ((503, b"STORE_UNAVAILABLE"), (500, b"No space left on device"))
 
@@ -31,9 +32,9 @@ class Outage:
             self.is_on = False
             self._ended = time.monotonic()
 
-    def touches(self, began: float) -> bool:
-        """Return whether there has been an outage since that moment, or just before it."""
-        return self.is_on or self._ended + GRACE_S > began
+    def touches(self, began: float, after_s: float = GRACE_S) -> bool:
+        """Return whether there has been an outage since that moment, or so shortly before it."""
+        return self.is_on or self._ended + after_s > began
 
     def covers(self, began: float, status: int, body: bytes) -> bool:
         """Return whether a request of that moment may be answered so, because of an outage."""
