@@ -33,7 +33,7 @@ class JsonLimits:
     values: int = 50_000
     containers: int = 50_000
     depth: int = 100
-    escapes: int = 2_000_000
+    escapes: int = 1_000_000
 
 
 @dataclass(frozen=True)

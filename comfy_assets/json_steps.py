@@ -7,7 +7,7 @@ library that are written in Python do not; they are slower, and used for large t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from json import scanner
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -35,11 +35,27 @@ def are_many(values: int) -> bool:
 
 def dumps(value: Mapping[str, Any]) -> str:
     """Return the same as ``json.dumps`` with ``default=str``."""
+    return "".join(_steps(value))
+
+
+def pieces(value: Mapping[str, Any]) -> list[bytes]:
+    """Return the same as ``dumps`` does, in pieces of some 100 KB."""
+    found, held, size = [], [], 0
+    for step in _steps(value):
+        held.append(step)
+        size += len(step)
+        if size >= _TEXT_AT_ONCE:
+            found.append("".join(held).encode())
+            held, size = [], 0
+    return [*found, "".join(held).encode()]
+
+
+def _steps(value: Mapping[str, Any]) -> Iterator[str]:
     encoder: Any = json.encoder
-    steps = encoder._make_iterencode(
+    steps: Any = encoder._make_iterencode(
         {}, str, _encoded_text, None, _encoded_float, ": ", ", ", False, False, _one_shot=False
     )
-    return "".join(steps(value, 0))
+    yield from steps(value, 0)
 
 
 def _encoded_text(text: str) -> str:

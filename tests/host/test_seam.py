@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
+from aiohttp.typedefs import Handler, Middleware
 from comfy_assets_node.comfy_assets.host.base import (
     Folder,
     Host,
@@ -124,7 +126,7 @@ def test_the_kind_of_host_is_named(make: MakeHost, tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def serving(host: Host) -> AsyncIterator[TestClient[Any, Any]]:
+async def serving(host: Host, *middlewares: Middleware) -> AsyncIterator[TestClient[Any, Any]]:
     """A client of the host's server; of the in-memory host's there is only what its hooks make of a prompt."""
     if isinstance(host, StandaloneHost):
         app = host.application()
@@ -132,6 +134,7 @@ async def serving(host: Host) -> AsyncIterator[TestClient[Any, Any]]:
         assert isinstance(host, MemoryHost)
         app = web.Application()
         app.router.add_post("/prompt", partial(_take, host))
+    app.middlewares.extend(middlewares)
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -174,17 +177,23 @@ async def test_finished_prompts_are_told_of_on_another_thread(make: MakeHost, tm
 
 
 @HOSTS
-async def test_submitted_bodies_are_rewritten_in_the_task_of_their_request(make: MakeHost, tmp_path: Path) -> None:
+async def test_submitted_bodies_are_rewritten_in_the_context_of_their_request(make: MakeHost, tmp_path: Path) -> None:
     host = make(tmp_path, False)
-    tasks: list[Any] = []
+    user: ContextVar[str] = ContextVar("user", default="")
+    contexts: list[str] = []
     finished: list[str] = []
     done = threading.Event()
+
+    @web.middleware
+    async def of_ann(request: web.Request, handler: Handler) -> web.StreamResponse:
+        user.set("ann")
+        return await handler(request)
 
     def fail(_: dict[str, Any]) -> dict[str, Any]:
         raise RuntimeError("a rewrite's own fault")
 
     def rename(body: dict[str, Any]) -> dict[str, Any]:
-        tasks.append(asyncio.current_task())
+        contexts.append(user.get())
         return {**body, "prompt_id": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"}
 
     def listen(prompt: FinishedPrompt) -> None:
@@ -194,12 +203,12 @@ async def test_submitted_bodies_are_rewritten_in_the_task_of_their_request(make:
     host.on_prompt(fail)
     host.on_prompt(rename)
     host.on_finished(listen)
-    async with serving(host) as client:
+    async with serving(host, of_ann) as client:
         async with client.post("/prompt", json={"prompt": GRAPH}) as response:
             assert (await response.json())["prompt_id"] == "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"
         assert await asyncio.to_thread(done.wait, 10)
     assert finished == ["0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"]
-    assert tasks[0] is not None and tasks[0] is not asyncio.current_task()
+    assert contexts == ["ann"]
 
 
 @HOSTS

@@ -105,6 +105,9 @@ class Server:
 
     def stall(self, *request: Any) -> tuple[int, float]:
         """Send a request; return its status, or 0 where the connection was closed, and the longest stall."""
+        # Objects of the tests and of earlier requests, such as prompts in the history, prolong no collection.
+        gc.collect()
+        gc.freeze()
         self._settle()
         self.meter.longest = 0.0
         try:
@@ -130,8 +133,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert is_ready.wait(30)
     try:
         found.ids |= _fill(found)
-        gc.collect()
-        gc.freeze()  # the objects of the tests, of which a server has none
         yield found
     finally:
         gc.unfreeze()

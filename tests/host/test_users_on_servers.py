@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from server_process import COMFYUI
 
-pytestmark = pytest.mark.comfyui
+pytestmark = [
+    pytest.mark.comfyui,
+    pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout"),
+]
 
 NODES = """
 import os, time

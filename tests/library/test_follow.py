@@ -408,8 +408,7 @@ async def test_uploads_and_outputs_are_entered_once(followed: Any) -> None:
     outputs = {"1": {"images": [{"filename": f"{n}.png", "subfolder": "", "type": "output"} for n in range(20)]}}
     for number in range(20):
         write(library.base, f"output/{number}.png", b"output %d" % number)
-    for listener in library.host.hooks.listeners:
-        listener(FinishedPrompt("job", outputs))
+    library.services.outputs.take(FinishedPrompt("job", outputs))
     await library.services.outputs.settled()
     before = await library.assets()
     assert len(before) == 40

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -66,9 +66,15 @@ def json_answer(data: object, status: int = 200) -> web.Response:
 
 
 async def large_answer(data: Mapping[str, Any]) -> web.Response:
-    """Return a JSON response that may be large: it is written in a thread, in steps."""
-    text = await asyncio.to_thread(json_steps.dumps, data)
-    return web.Response(body=text.encode(), content_type="application/json", charset="utf-8")
+    """Return a JSON response that may be large: it is made in a thread, in steps, and sent in pieces."""
+    pieces = await asyncio.to_thread(json_steps.pieces, data)
+    body = pieces[0] if len(pieces) == 1 else _in_pieces(pieces)
+    return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+
+async def _in_pieces(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
 
 
 def query_integer(request: web.Request, name: str) -> int | None:
