@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from comfy_assets_node.comfy_assets.config import Config
 
 MIB = 1 << 20
+JSON = {"Content-Type": "application/json"}
 ID = "00000000-0000-4000-8000-000000000001"
 
 
@@ -44,13 +45,13 @@ SMALL = [
 
 @pytest.mark.parametrize(("method", "path"), SMALL)
 async def test_a_body_over_the_limit(api: Any, method: str, path: str) -> None:
-    compressed = {"Content-Encoding": "gzip"}
+    compressed = {**JSON, "Content-Encoding": "gzip"}
     bodies: list[dict[str, Any]] = [
-        {"data": b" " * (MIB + 1)},
-        {"data": chunks(2 * MIB)},
+        {"data": b" " * (MIB + 1), "headers": JSON},
+        {"data": chunks(2 * MIB), "headers": JSON},
         {"data": gzip.compress(b" " * (MIB + 1)), "headers": compressed},
         {"data": gzip.compress(b" " * (64 * MIB)), "headers": compressed},
-        {"data": zlib.compress(b" " * (2 * MIB)), "headers": {"Content-Encoding": "deflate"}},
+        {"data": zlib.compress(b" " * (2 * MIB)), "headers": {**JSON, "Content-Encoding": "deflate"}},
     ]
     for options in bodies:
         answer = await api.send(method, path, 413, **options)
@@ -59,14 +60,14 @@ async def test_a_body_over_the_limit(api: Any, method: str, path: str) -> None:
 
 async def test_a_small_compressed_body_is_read(api: Any) -> None:
     sent = gzip.compress(json.dumps({"delete": [ID]}).encode())
-    answer = await api.send("POST", "/api/queue", 200, data=sent, headers={"Content-Encoding": "gzip"})
+    answer = await api.send("POST", "/api/queue", 200, data=sent, headers={**JSON, "Content-Encoding": "gzip"})
     assert answer.json == {"deleted": []}
 
 
 @pytest.mark.parametrize("path", ["/api/workflows", f"/api/workflows/{ID}/versions", "/api/assets"])
 async def test_what_may_be_large_is_not_taken_compressed(api: Any, path: str) -> None:
     bomb = gzip.compress(b"[" * (32 * MIB))
-    answer = await api.send("POST", path, 415, data=bomb, headers={"Content-Encoding": "gzip"})
+    answer = await api.send("POST", path, 415, data=bomb, headers={**JSON, "Content-Encoding": "gzip"})
     assert answer.json["code"] == "UNSUPPORTED_MEDIA_TYPE"
 
 
@@ -88,10 +89,10 @@ async def test_too_many_of_something(api: Any, path: str, body: Any) -> None:
 
 
 async def test_json_of_too_many_values_or_too_deep(api: Any) -> None:
-    answer = await api.send("POST", "/api/interrupt", 413, data=b'{"x":[' + b"0," * 60_000 + b"0]}")
+    answer = await api.send("POST", "/api/interrupt", 413, data=b'{"x":[' + b"0," * 60_000 + b"0]}", headers=JSON)
     assert answer.json["details"] == {"max_values": 50_000}
-    await api.send("POST", "/api/interrupt", 400, data=b'{"x":' + b"[" * 100 + b"]" * 100 + b"}")
-    await api.send("POST", "/api/interrupt", 200, data=b'{"x":' + b"[" * 99 + b"]" * 99 + b"}")
+    await api.send("POST", "/api/interrupt", 400, data=b'{"x":' + b"[" * 100 + b"]" * 100 + b"}", headers=JSON)
+    await api.send("POST", "/api/interrupt", 200, data=b'{"x":' + b"[" * 99 + b"]" * 99 + b"}", headers=JSON)
 
 
 async def test_the_host_gets_no_body_over_a_limit_and_every_other(library: Any) -> None:
@@ -107,14 +108,14 @@ async def test_the_host_gets_no_body_over_a_limit_and_every_other(library: Any) 
         app.router.add_post(path, take)
     async with TestClient(TestServer(app)) as client:
         for path in paths:
-            async with client.post(path, data=json.dumps({"a": "x" * MIB})) as response:
+            async with client.post(path, json={"a": "x" * MIB}) as response:
                 assert response.status == 413, path
                 assert (await response.json())["details"] == {"max_bytes": MIB}
-            async with client.post(path, data=b'{"a": 1}') as response:
+            async with client.post(path, data=b'{"username": "a"}', headers=JSON) as response:
                 assert (response.status, await response.text()) == (200, "taken"), path
         async with client.post("/queue", json={"delete": ["x"] * 1001}) as response:
             assert response.status == 400
-    assert received == [b'{"a": 1}'] * len(paths)
+    assert received == [b'{"username": "a"}'] * len(paths)
 
 
 async def test_a_query_that_takes_too_long_is_503(make_library: Any, api_of: Any, monkeypatch: Any) -> None:

@@ -65,6 +65,12 @@ def json_answer(data: object, status: int = 200) -> web.Response:
     return web.json_response(data, status=status, dumps=lambda value: json.dumps(value, default=str))
 
 
+async def large_answer(data: Mapping[str, Any]) -> web.Response:
+    """Return a JSON response that may be large: it is written in a thread, in steps."""
+    text = await asyncio.to_thread(json_steps.dumps, data)
+    return web.Response(body=text.encode(), content_type="application/json", charset="utf-8")
+
+
 def query_integer(request: web.Request, name: str) -> int | None:
     """An integer of the query string, None when it is absent. Raises Refusal."""
     text = request.query.get(name)

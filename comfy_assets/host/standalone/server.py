@@ -11,7 +11,16 @@ from typing import Any
 from aiohttp import web
 
 from ..base import RewritePrompt
-from .answers import Refusal, json_answer, query_integer, read_object, refusal_answer, strings, text_or_none
+from .answers import (
+    Refusal,
+    json_answer,
+    large_answer,
+    query_integer,
+    read_object,
+    refusal_answer,
+    strings,
+    text_or_none,
+)
 from .catalogue import Catalogue
 from .executor import Executor
 from .folders import BaseFolders
@@ -151,7 +160,7 @@ class Routes:
 
     async def _list_queue(self, request: web.Request) -> web.Response:
         running, waiting = self._queue.prompts()
-        return json_answer(
+        return await large_answer(
             {
                 "queue_running": [prompt.as_json() for prompt in running],
                 "queue_pending": [prompt.as_json() for prompt in waiting],
@@ -169,12 +178,12 @@ class Routes:
 
     async def _list_history(self, request: web.Request) -> web.Response:
         count, offset = query_integer(request, "max_items"), query_integer(request, "offset")
-        return json_answer(self._queue.history(count, -1 if offset is None else offset))
+        return await large_answer(self._queue.history(count, -1 if offset is None else offset))
 
     async def _one_of_history(self, request: web.Request) -> web.Response:
         prompt_id = request.match_info["prompt_id"]
         entry = self._queue.finished(prompt_id)
-        return json_answer({} if entry is None else {prompt_id: entry})
+        return await large_answer({} if entry is None else {prompt_id: entry})
 
     async def _change_history(self, request: web.Request) -> web.Response:
         body = await read_object(request)
