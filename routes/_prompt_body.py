@@ -27,7 +27,8 @@ class PromptTooLargeError(ApiError):
 
 
 def _too_large(size: int) -> PromptTooLargeError:
-    return PromptTooLargeError("The prompt is too large.", details={"max_bytes": size})
+    message = f"The prompt is larger than {size} bytes. COMFY_ASSETS_MAX_PROMPT_MB and the server's own limit decide."
+    return PromptTooLargeError(message, details={"max_bytes": size})
 
 
 PROMPT = _body.BodyLimit(

@@ -114,7 +114,7 @@ RUNS: dict[str, list[tuple[list[str], bool]]] = {
     "jobs prune": [(["--older-than", CODES], True), (["--keep", "1", "--yes"], False)],
     "workflows deleted": [([], True)],
     "workflows restore": [(["DELETED"], True), ([CODES], True)],
-    "export": [(["SAVED", "OUT"], False), ([CODES, "OUT"], True), (["SAVED", CODES + ".zip"], True)],
+    "export": [(["SAVED", "OUT"], False), ([CODES, "OUT"], True), (["SAVED", "HOSTILE_OUT"], True)],
     "import": [(["BUNDLE"], True), ([CODES], True)],
     "trash list": [([], True)],
     "trash restore": [(["ASSET"], True), ([CODES], True)],
@@ -132,7 +132,7 @@ async def test_no_control_character_is_printed(prepared: Fixture, command: str, 
     with zipfile.ZipFile(bundle, "w") as archive:
         archive.writestr(f"{CODES}/", b"")
     names = {"DELETED": prepared.deleted, "SAVED": prepared.saved, "ASSET": prepared.asset}
-    names |= {"OUT": str(tmp_path / "out.zip"), "BUNDLE": str(bundle)}
+    names |= {"OUT": str(tmp_path / "out.zip"), "HOSTILE_OUT": str(tmp_path / f"{CODES}.zip"), "BUNDLE": str(bundle)}
     for arguments, is_named in RUNS[command]:
         _, out = await prepared.run(*command.split(), *(names.get(each, each) for each in arguments))
         bad = [line for line in out.split("\n") if line and not line.replace("\t", " ").isprintable()]

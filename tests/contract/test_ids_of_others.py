@@ -245,6 +245,7 @@ BY_THE_HOST = {
     "userdata": "each user has a folder of their own",
     "v2": "each user has a folder of their own",
     "settings": "each user has settings of their own",
+    "view_metadata": "headers of models, which are everybody's",
     "view": "files by their names are everybody's, those by a hash are viewFile's",
     "users": "names of users",
     "experiment": "names of models",

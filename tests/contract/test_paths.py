@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from comfy_assets_node.comfy_assets.app import Services
+from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.host.base import HostFolders
+from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.routes import PASSAGES, ROUTES, _dispatch
 from comfy_assets_node.routes._paths import matched_path
 from yarl import URL
@@ -27,7 +32,7 @@ def spellings(path: str) -> Iterator[str]:
 
 
 @pytest.fixture
-async def world(aiohttp_client: Any) -> Any:
+async def world(aiohttp_client: Any, tmp_path: Path) -> Any:
     """A host with every path there is, behind the project's router with handlers that only note who was reached."""
 
     async def of_ours(request: web.Request, *_: Any) -> web.Response:
@@ -43,7 +48,8 @@ async def world(aiohttp_client: Any) -> Any:
 
     routes = [replace(route, handler=of_ours, when=None) for route in ROUTES]
     passages = [replace(passage, handler=through, media="any") for passage in PASSAGES]
-    app = web.Application(middlewares=[_dispatch.middleware(routes, passages, None)])  # type: ignore[arg-type]
+    services = Services(MemoryHost(tmp_path, HostFolders(())), Config())
+    app = web.Application(middlewares=[_dispatch.middleware(routes, passages, services)])
     for method, path in {(each.method, each.path) for each in (*ROUTES, *PASSAGES)}:
         app.router.add_route(method, path, host)
     return await aiohttp_client(app)
