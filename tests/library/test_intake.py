@@ -359,8 +359,8 @@ async def test_what_a_locked_store_cannot_take_is_recorded_later(
     monkeypatch.setattr(library.services.db, "patience_s", 0.1)
     library.write("output/a.png", png())
     store = library.host.data_directory() / "library.db"
-    with closing(sqlite3.connect(store, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with closing(sqlite3.connect(store, isolation_level=None, check_same_thread=False)) as other:
+        await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
         finishing = asyncio.create_task(finish(library, JOB, "a.png"))
         await asyncio.sleep(0.5)
         assert not finishing.done()

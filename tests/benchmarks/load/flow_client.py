@@ -424,7 +424,7 @@ class FlowClient(Client):
         return held is not None and _parsed(held) == flow.versions[flow.latest]
 
     async def _is_at(self, flow: FlowNote, path: str) -> bool:
-        """Return whether the file has been renamed and the server knows it: else it may not recognize a changed file."""
+        """Return whether the file is there under its new name, and the server knows that."""
         found = await self.ask.learn("workflow", f"{URL}/{flow.id}")
         return self._file(path).exists() and bool(found.json.get("path") == f"workflows/{path}")
 
