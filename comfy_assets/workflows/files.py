@@ -272,9 +272,8 @@ class WorkflowFiles:
             await self._writing.rename(self._folder(row.owner), row)
 
     async def remove(self, owner: str) -> None:
-        """Remove the files of the owner's workflows that were deleted through the API."""
-        async with self.turn():
-            await self._remove_deleted(owner, self._folder(owner))
+        """Remove, within a turn, the files of the owner's workflows that were deleted through the API."""
+        await self._remove_deleted(owner, self._folder(owner))
 
     async def _remove_deleted(self, owner: str, folder: Folder) -> list[FileRow]:
         """Remove the files of deleted workflows; answers those whose files cannot be removed now."""

@@ -114,11 +114,12 @@ class WorkflowService:
     async def delete(self, workflow_id: str, owner: str) -> None:
         """Delete a workflow (deleteWorkflow); it can be brought back. Raises WorkflowNotFoundError."""
         await self._files.refresh((await _own(self._db, workflow_id, owner)).id)
-        async with self._db.transaction() as tx:
-            workflow = await _own(tx, workflow_id, owner)
-            await workflow_trash.hide(tx, workflow.row_id, now_ms())
-            await workflow_files.set_removal(tx, workflow.row_id, wanted=True)
-        await self._files.remove(owner)
+        async with self._files.turn():  # a look that is on its way would take the file for a new one
+            async with self._db.transaction() as tx:
+                workflow = await _own(tx, workflow_id, owner)
+                await workflow_trash.hide(tx, workflow.row_id, now_ms())
+                await workflow_files.set_removal(tx, workflow.row_id, wanted=True)
+            await self._files.remove(owner)
 
     async def restore(self, workflow_id: str, owner: str) -> Workflow:
         """Bring a deleted workflow back, with its versions, its file and its share. Raises WorkflowNotFoundError."""

@@ -124,7 +124,7 @@ def test_what_was_answered_under_load_is_there_after_a_kill(left: Left) -> None:
         (["UPDATE job_counts SET n = n - 1"], "job_counts: "),
         ([f"UPDATE files SET missing = 1 WHERE id = ({A_FILE_THAT_IS_THERE})"], "missing is 1"),
         (
-            [f"UPDATE tag_sets SET tags = json_insert(tags, '$[#]', 'missing') WHERE id = ({ITS_TAGS})"],
+            [f"UPDATE OR REPLACE tag_sets SET tags = json_insert(tags, '$[#]', 'missing') WHERE id = ({ITS_TAGS})"],
             "missing is 0",
         ),
         ([f"UPDATE files SET size = size + 1 WHERE id = ({A_FILE_THAT_IS_THERE})"], "its size or hash is other"),

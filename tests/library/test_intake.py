@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +350,23 @@ async def test_a_failure_costs_its_batch_alone(
     monkeypatch.setattr(intake, "_record", real)
     await finish(library, JOB, "b.png")
     assert [a["name"] for a in await library.assets()] == ["b.png"]
+
+
+async def test_what_a_locked_store_cannot_take_is_recorded_later(
+    library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any
+) -> None:
+    monkeypatch.setattr(intake, "_RETRY_S", 0.05)
+    monkeypatch.setattr(library.services.db, "patience_s", 0.1)
+    library.write("output/a.png", png())
+    store = library.host.data_directory() / "library.db"
+    with closing(sqlite3.connect(store, isolation_level=None, check_same_thread=False)) as other:
+        await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
+        finishing = asyncio.create_task(finish(library, JOB, "a.png"))
+        await asyncio.sleep(0.5)
+        assert not finishing.done()
+        other.execute("ROLLBACK")
+        await finishing
+    assert await jobs(library) == {"a.png": JOB}
 
 
 async def test_an_orderly_stop_loses_no_job(make_library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:

@@ -461,6 +461,16 @@ async def test_what_the_page_saves_while_the_workflow_is_deleted_stays(desk: Any
     assert await desk.only()
 
 
+async def test_a_workflow_that_is_deleted_while_files_are_looked_at_stays_deleted(desk: Any, monkeypatch: Any) -> None:
+    workflow_id = await desk.create(ONE, name="a")
+    desk.writes("b.json", TWO)
+    meeting = Meeting(monkeypatch, "listing")
+    await meeting.with_page(desk.look(), desk.send("DELETE", f"/api/workflows/{workflow_id}", 204))
+    await desk.look()
+    assert desk.files() == {"b.json": TWO}
+    assert set(await desk.listed()) == {"b"}
+
+
 OUTSIDE_DEEDS = [
     (lambda desk: desk.writes("a.json", THREE), {"a.json": THREE}, {"a": [ONE, TWO, THREE]}),
     (lambda desk: (desk.folder / "a.json").rename(desk.folder / "b.json"), {"b.json": TWO}, {"b": [ONE, TWO]}),

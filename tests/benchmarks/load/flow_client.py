@@ -129,7 +129,7 @@ class FlowClient(Client):
             found = await self.ask.learn("workflow", f"{URL}/{flow.id}")
             self.must(found.status == 200 and found.json["name"] in (flow.name, name), "a name after a kill is", found)
             if found.status == 200 and found.json["name"] == name:
-                await self.ask.until(lambda: self._is_file(path), f"the file of {flow.id} is not renamed to {path}")
+                await self.ask.until(lambda: self._is_at(flow, path), f"the file of {flow.id} is not renamed to {path}")
                 flow.name, flow.path = name, path
             raise
         if self.must(answer.status == 200 and answer.json["name"] == name, "a new name is answered", answer):
@@ -423,8 +423,10 @@ class FlowClient(Client):
         held = self._held(flow.path)
         return held is not None and _parsed(held) == flow.versions[flow.latest]
 
-    async def _is_file(self, path: str) -> bool:
-        return self._file(path).exists()
+    async def _is_at(self, flow: FlowNote, path: str) -> bool:
+        """Return whether the file is there under its new name, and the server knows that."""
+        found = await self.ask.learn("workflow", f"{URL}/{flow.id}")
+        return self._file(path).exists() and bool(found.json.get("path") == f"workflows/{path}")
 
     async def _is_no_file(self, path: str) -> bool:
         return not self._file(path).exists()
