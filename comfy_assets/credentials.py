@@ -38,7 +38,7 @@ _MIN_WORD_LENGTH = 8  # the same for words, if only the name of the member tells
 
 @lru_cache(maxsize=4096)
 def is_credential(name: object) -> bool:
-    """Whether a member of this name holds a credential."""
+    """Return whether a member of this name holds a credential."""
     if not isinstance(name, str) or len(name) > _MAX_NAME:
         return False
     plain = _NOT_LETTERS.sub("", name).lower().removesuffix(_OWNERS)

@@ -46,7 +46,7 @@ class Shape:
 
     @property
     def is_large(self) -> bool:
-        """Whether work on the values is to be done in steps."""
+        """Return whether work on the values is to be done in steps."""
         return json_steps.are_many(self.values)
 
 

@@ -138,7 +138,7 @@ async def _pass_on(
 
 
 def _reading(route: Route, request: web.Request, services: Services) -> AbstractContextManager[None]:
-    """What only reads ends when nobody waits for it any more; what writes goes on."""
+    """End operations that only read when the client is gone; those that write go on."""
 
     def is_gone() -> bool:
         return request.transport is None or request.transport.is_closing()

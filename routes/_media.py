@@ -41,7 +41,7 @@ def refusal_for_host(request: web.Request, media: Media) -> web.Response | None:
 
 
 def has_body(request: web.Request) -> bool:
-    """Whether the request has a body, also where that has been read already."""
+    """Return whether the request has a body, also where that has been read already."""
     return request.headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in request.headers
 
 

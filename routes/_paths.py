@@ -21,5 +21,5 @@ def matched_path(url: URL) -> str:
 
 
 def segment_value(segment: str) -> str:
-    """What a segment of a matched path stands for."""
+    """Return the decoded value of a segment of a matched path."""
     return segment.replace("%2F", "/").replace("%25", "%")

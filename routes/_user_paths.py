@@ -64,7 +64,7 @@ def _is_unmatched(request: web.Request) -> bool:
 
 
 async def _is_stored_in_folder(request: web.Request, services: Services) -> bool:
-    """Whether a file is stored as ``notes/move/a.txt``, whose decoded path is that of moving the folder ``notes``.
+    """Return whether a file is stored as ``notes/move/a.txt``: its decoded path equals that of moving ``notes``.
 
     Only storing has a body.
     """

@@ -140,7 +140,7 @@ async def _cancel(call: Call[NoQuery], job_ids: Sequence[str]) -> Sequence[str]:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether the text is a UUID in any spelling."""
+    """Return whether the text is a UUID in any spelling."""
     return canonical_id(text) is not None
 
 

@@ -87,7 +87,7 @@ async def _check_subscription(call: Call[NoQuery]) -> None:
 
 
 class _IdsBody(msgspec.Struct, frozen=True):
-    """What hosts remove from their queue or history, one after the other."""
+    """Ids that hosts remove from their queue or history, one after the other."""
 
     delete: Ids = []
 

@@ -20,7 +20,7 @@ _PATIENCE_S = 2.0
 
 
 def _unavailable(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
-    """What probes look for, and, where the store is open but fails, what is wrong with it."""
+    """Return the text that probes look for, and the reason where the store is open but fails."""
     text = f"Service Unavailable\n{code}: {message}" if status == StoreBusyError.status else "Service Unavailable"
     return web.Response(status=503, text=text)
 

@@ -60,7 +60,7 @@ def _claim(mark: UploadMark, answer: web.Response) -> Any:
 
 
 def _told(answer: web.Response) -> Mapping[str, Any] | None:
-    """What the host says that it has stored, in the form in which nodes name files."""
+    """Return the file that the host has stored, in the form in which nodes name files."""
     try:
         told = json.loads(answer.text or "")
     except ValueError:

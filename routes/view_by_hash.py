@@ -47,7 +47,7 @@ async def _file(request: web.Request, digest: bytes, services: Services) -> tupl
 
 
 def _named(path: Path, places: dict[str, Path]) -> dict[str, str] | None:
-    """How a request names the file; None for one outside the folders of requests."""
+    """Return the name of the file in requests; None for one outside the folders of requests."""
     for kind, root in places.items():
         if path.is_relative_to(root):
             inside = path.relative_to(root)
@@ -57,7 +57,7 @@ def _named(path: Path, places: dict[str, Path]) -> dict[str, str] | None:
 
 
 async def _of_host(request: web.Request, pass_on: Handler) -> web.StreamResponse:
-    """What the host knows of a hash that we do not; a host whose own records cannot be read knows nothing."""
+    """Pass on a hash that is not in our store; 404 if the host cannot read its own records."""
     try:
         return await pass_on(request)
     except web.HTTPException:

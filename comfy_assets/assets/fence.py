@@ -29,7 +29,7 @@ class Fence:
         return not self._real.isdisjoint(map(str, (real, *real.parents)))
 
     def bars_file(self, path: str, info: os.stat_result, *, is_link: bool) -> bool:
-        """Whether a file is one of the store's, by a link or as a hard link."""
+        """Return whether a file is one of the store's, by a link or as a hard link."""
         return (is_link or info.st_nlink != 1) and store_guard.is_protected(path)
 
     def is_top(self, identity: Identity) -> bool:

@@ -302,7 +302,7 @@ def _is_recorded(output: _Output, row: Arrival | None) -> bool:
 async def _record(
     tx: Transaction, outputs: Sequence[_Output], roots: Roots, makers: Mapping[str, Maker], *, private: bool
 ) -> int:
-    """Make the store say what there is now; answers how many assets are new.
+    """Make the store say what there is now; return the number of new assets.
 
     ``makers`` are the users whose jobs these are, by job ids, where several users share the host.
     """

@@ -119,7 +119,7 @@ def is_safe_inline(mime: str) -> bool:
 
 
 def may_run(mime: str) -> bool:
-    """Whether a browser that shows this type could run something in it. True for a type that is not known.
+    """Return whether a browser that shows this type could run something in it. True for a type that is not known.
 
     Hosts have other names for some media types than this module, so families decide; SVG is the one image with scripts.
     """

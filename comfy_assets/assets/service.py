@@ -140,7 +140,7 @@ class AssetService:
 
 
 def _is_expensive(wanted: AssetFilter) -> bool:
-    """Whether the filter looks at many assets, one by one or in an index of words."""
+    """Return whether the filter looks at many assets, one by one or in an index of words."""
     return bool(wanted.metadata or wanted.words or wanted.name_contains)
 
 

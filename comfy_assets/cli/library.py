@@ -140,6 +140,6 @@ async def _read_status(base: Path) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    """What this command runs with, which need not be what the server runs with."""
+    """Return the versions that this command runs with; the server may run with others."""
     own = {"comfy-assets": VERSION, "Python": platform.python_version(), "SQLite": sqlite3.sqlite_version}
     return {**own, **advisories.versions()}

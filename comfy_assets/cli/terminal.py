@@ -1,4 +1,4 @@
-"""What the commands write to the terminal: names cannot control it, whatever characters they have."""
+"""Output of the commands. Control characters are escaped, so that names cannot control the terminal."""
 
 from __future__ import annotations
 

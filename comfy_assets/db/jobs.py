@@ -23,7 +23,7 @@ _ACTIVE = f"status IN ({PENDING}, {IN_PROGRESS})"
 
 
 class StoredId(msgspec.Struct, frozen=True, gc=False):
-    """What is known of the job that has an id; ``row_id`` is None where its record was removed."""
+    """The job that has an id; ``row_id`` is None where its record was removed."""
 
     id: str
     owner: str
@@ -63,7 +63,7 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
 
 
 class EndedJob(msgspec.Struct, frozen=True, gc=False):
-    """How a job ended; see ``models.Job``. ``result`` is compressed; ``started_at`` counts if it was not told yet.
+    """The end of a job; see ``models.Job``. ``result`` is compressed; ``started_at`` counts if no start was recorded.
 
     ``is_presumed`` says that nobody told the end: it gives way to one that is told later.
     """
@@ -105,7 +105,7 @@ async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
 
 
 async def stored_ids(db: Database | Transaction, job_ids: Iterable[str]) -> dict[str, StoredId]:
-    """What is known of those of the ids that jobs have, or had before their records were removed."""
+    """Return the jobs of the ids, also where their records were removed."""
     ids = msgspec.json.encode(list(job_ids)).decode()
     rows = await db.fetch_all(
         f"SELECT uuid, owner, id, run, created_at, seat, {_ACTIVE} FROM jobs"

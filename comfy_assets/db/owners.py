@@ -1,4 +1,4 @@
-"""Whose assets are: giving public ones to a user, and who has the jobs that made them."""
+"""Owners of assets: give public ones to a user, and find the owners of the jobs that made them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .connection import Database, Transaction
 
 
 class Maker(NamedTuple):
-    """Who has a job ("" is everybody), and when it began (ms)."""
+    """The owner of a job ("" is everybody), and when it began (ms)."""
 
     owner: str
     began_at: int

@@ -59,7 +59,7 @@ def heavy(is_so: bool = True) -> Iterator[None]:
 
 
 class _Patience:
-    """How long is waited for one query."""
+    """The time limit of one query."""
 
     def __init__(self) -> None:
         current = _reading.get()

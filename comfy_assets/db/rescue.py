@@ -28,7 +28,7 @@ class Mark(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What became of the store. ``is_complete``: all that the server had committed is in the file.
+    """The outcome for the store. ``is_complete``: all that the server had committed is in the file.
 
     ``problem`` says why the server cannot go on with the file; None when it can.
     """

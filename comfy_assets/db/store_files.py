@@ -15,7 +15,7 @@ _UNKNOWN: Identity = (0, 0)
 
 
 class StoreFiles:
-    """What SQLite has open for a store: made when its connections are open."""
+    """The files that SQLite has open for a store; made when its connections are open."""
 
     def __init__(self, path: Path) -> None:
         self._file, self._log = str(path), f"{path}{LOG}"

@@ -39,7 +39,7 @@ class Authority:
 
     @property
     def is_address(self) -> bool:
-        """Whether the host is an IP address."""
+        """Return whether the host is an IP address."""
         return _address(self.host) is not None
 
 
@@ -78,7 +78,7 @@ def _authority_of(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: 
 
 
 def is_beyond_this_machine(listening: Iterable[str]) -> bool:
-    """Whether other machines can reach any of the addresses that a server listens on."""
+    """Return whether other machines can reach any of the addresses that a server listens on."""
     return any(not _is_loopback(address.strip().lower()) for address in listening)
 
 
@@ -116,11 +116,11 @@ class AllowedHost:
     port: int | None = None
 
     def fits(self, host: str) -> bool:
-        """Whether a host is meant. ``*.example.com`` means names below example.com."""
+        """Return whether a host is meant. ``*.example.com`` means names below example.com."""
         return fnmatch.fnmatchcase(host, self.name)
 
     def is_origin(self, origin: Origin) -> bool:
-        """Whether a page of this origin is a page of this server. Patterns name other servers as well."""
+        """Return whether a page of this origin is a page of this server. Patterns name other servers as well."""
         if "*" in self.name or origin.host != self.name:
             return False
         return origin.port == (self.port or _DEFAULT_PORTS[origin.scheme])
@@ -138,7 +138,7 @@ def parse_allowed_host(text: str) -> AllowedHost:
 
 @dataclass(frozen=True)
 class AccessRules:
-    """What a server accepts. ``own_names`` are the names of this machine, and may still be added to.
+    """The rules of a server. ``own_names`` are the names of this machine; names may be added later.
 
     ``allowed_hosts`` come from the setting. ``origins`` are pages of other origins that may use the server, with ``*``
     for all. ``frame_ancestors`` are the origins that may show pages of this server in a frame, beside this server.
@@ -152,11 +152,11 @@ class AccessRules:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing is checked."""
+        """Return whether nothing is checked."""
         return not self.is_checked or "*" in self.origins
 
     def is_own_host(self, authority: Authority) -> bool:
-        """Whether a ``Host`` header names this server.
+        """Return whether a ``Host`` header names this server.
 
         Addresses and names without a dot cannot be bound by others: public DNS has no such names.
         """
@@ -168,7 +168,7 @@ class AccessRules:
 
 @dataclass(frozen=True)
 class Request:
-    """What the rules look at: the method, the scheme of the connection, and the headers by their lower-case names."""
+    """The input of the rules: the method, the scheme of the connection, and the headers by lower-case name."""
 
     method: str
     scheme: str
@@ -185,7 +185,7 @@ class Request:
 
     @property
     def is_secure(self) -> bool:
-        """Whether the client's connection is encrypted, here or at a proxy in front of the server."""
+        """Return whether the client's connection is encrypted, here or at a proxy in front of the server."""
         return self.scheme == "https" or (self.first_of_list("x-forwarded-proto") or "").lower() == "https"
 
     @property
@@ -194,12 +194,12 @@ class Request:
 
     @property
     def is_navigation(self) -> bool:
-        """Whether the user opens a page: what it shows is out of reach for the page that had the link."""
+        """Return whether the user opens a page: what it shows is out of reach for the page that had the link."""
         return self._is_navigation_of("document")
 
     @property
     def is_frame(self) -> bool:
-        """Whether a page loads a page of this server into a frame. ``frame-ancestors`` tells the browser who may."""
+        """Return whether a page loads this server in a frame. ``frame-ancestors`` tells the browser which pages may."""
         return self._is_navigation_of("iframe", "frame")
 
     def _is_navigation_of(self, *destinations: str) -> bool:
@@ -208,7 +208,7 @@ class Request:
 
     @property
     def is_from_browser(self) -> bool:
-        """Whether it looks like a browser's. Pages of other origins cannot change these headers."""
+        """Return whether it looks like a browser's. Pages of other origins cannot change these headers."""
         agent, accepted = self.get("user-agent") or "", self.get("accept") or ""
         return "mozilla/" in agent.lower() or "text/html" in accepted.lower()
 
@@ -241,7 +241,7 @@ def judge(rules: AccessRules, request: Request) -> Refusal | Redirect | None:
 
 
 def _is_foreign(rules: AccessRules, request: Request, authority: Authority | None) -> bool:
-    """Whether a page of another origin has caused the request."""
+    """Return whether a page of another origin has caused the request."""
     origins = request.headers.get("origin", ())
     if origins:
         if len(set(origins)) > 1:
@@ -265,7 +265,7 @@ def _referring_origin(request: Request) -> str | None:
 
 
 def _is_own_origin(rules: AccessRules, request: Request, origin: Origin | None, authority: Authority | None) -> bool:
-    """Whether the page comes from this server.
+    """Return whether the page comes from this server.
 
     A proxy may have replaced ``Host``; then it tells the former in X-Forwarded-Host. A page of another origin cannot
     send that header: the browser would ask first, and be refused.
@@ -280,14 +280,14 @@ def _is_own_origin(rules: AccessRules, request: Request, origin: Origin | None, 
 
 
 def _is_same(origin: Origin, authority: Authority) -> bool:
-    """Whether host and port agree. A missing port is that of the scheme, which may end at a proxy."""
+    """Return whether host and port agree. A missing port is that of the scheme, which may end at a proxy."""
     if origin.host != authority.host:
         return False
     return origin.port == (authority.port or _DEFAULT_PORTS[origin.scheme])
 
 
 def _is_proven(request: Request, authority: Authority) -> bool:
-    """Whether the browser proves that a name is this server's: that it was reached by a secure connection.
+    """Return whether the browser proves that a name is this server's: that it was reached by a secure connection.
 
     A page that binds its name to this server is loaded over plain HTTP, as it has no certificate that a proxy of this
     server would show. Browsers send no Sec-Fetch headers to such addresses, its Origin begins with http://, and its

@@ -49,7 +49,7 @@ class Ledger:
             return True
 
     def is_entering(self, prompt_id: str) -> bool:
-        """Whether the prompt is about to enter the queue."""
+        """Return whether the prompt is about to enter the queue."""
         with self._changed:
             return prompt_id in self._entering
 
@@ -108,7 +108,7 @@ class Ledger:
             return self._running.pop(item_id, None) or Running("")
 
     def is_over(self, item_id: int) -> bool:
-        """Whether the end of the prompt is noted, though the server may still hold it."""
+        """Return whether the end of the prompt is noted, though the server may still hold it."""
         with self._changed:
             return item_id in self._over
 
@@ -154,6 +154,6 @@ class Ledger:
                     del self._over[item_id]
 
     def unknown(self, held: Iterable[int]) -> list[int]:
-        """Those of the item ids that never started and did not end."""
+        """Return the item ids that never started and did not end."""
         with self._changed:
             return [item_id for item_id in held if item_id not in self._running and item_id not in self._over]

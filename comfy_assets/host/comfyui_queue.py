@@ -101,11 +101,11 @@ class ComfyUIQueue:
         self._own[name] = vars(self._queue)[name] = wrapper(_method_of(self._queue, name))
 
     def _is_outermost(self, name: str) -> bool:
-        """Whether no other pack has wrapped or replaced the queue's method since."""
+        """Return whether no other pack has wrapped or replaced the queue's method since."""
         return self._own.get(name) is vars(self._queue).get(name)
 
     def _is_watched_by_others(self, name: str) -> bool:
-        """Whether other packs have wrapped or replaced the queue's method, on the object or on its class."""
+        """Return whether other packs have wrapped or replaced the queue's method, on the object or on its class."""
         kind = type(self._queue)
         module = getattr(getattr(kind, name), "__globals__", {}).get("__name__")
         return name in self._replaced or not self._is_outermost(name) or module != kind.__module__
@@ -421,7 +421,7 @@ class ComfyUIQueue:
         return [_id_of(item) for item in self._running_items()]
 
     def is_executing(self) -> bool:
-        """Whether a prompt is executed or waits. Takes no lock of the server: this is asked for every file."""
+        """Return whether a prompt is executed or waits. Takes no lock of the server: this is asked for every file."""
         queue = self._queue
         return bool(queue.queue) or any(not self._ledger.is_over(key) for key in list(queue.currently_running))
 
@@ -547,7 +547,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _has_sensitive_part(queue: Any) -> bool:
-    """Whether items have a sixth part, for credentials: servers that do take it off in ``task_done``.
+    """Return whether items have a sixth part, for credentials: servers that do take it off in ``task_done``.
 
     A pack may hide the method's own parameters behind ``*args``. Then items are given the part: servers that do not
     know it pass over it, while the others end when it is not there.

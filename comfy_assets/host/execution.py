@@ -67,7 +67,7 @@ class QueueListener(Protocol):
     """
 
     def is_free(self, prompt_id: str) -> bool:
-        """Whether a prompt may enter the queue under this id: none that is in it has the same."""
+        """Return whether a prompt may enter the queue under this id: none that is in it has the same."""
 
     def submitted(self, prompt: SubmittedPrompt) -> None:
         """The prompt is about to enter the queue."""

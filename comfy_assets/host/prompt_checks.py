@@ -62,7 +62,7 @@ def failed(prompt_id: str, problem: Problem) -> FinishedPrompt:
 
 
 def is_deeper(value: object, limit: int) -> bool:
-    """Whether objects and lists are nested in the value more than ``limit`` levels deep."""
+    """Return whether objects and lists are nested in the value more than ``limit`` levels deep."""
     level = [value] if _is_container(value) else []
     for _ in range(limit):
         # By identity: what is in a level many times, as in a cycle, is looked at once.

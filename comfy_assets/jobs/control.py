@@ -1,4 +1,4 @@
-"""What can be done to prompts in the queue. It needs nothing of the store: stopping works whatever the disk does."""
+"""Operations on prompts in the queue. They need no store: stopping works whatever the state of the disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class QueueControl:
         self._insisting: set[asyncio.Task[None]] = set()
 
     def listing(self) -> QueueListing:
-        """What the queue holds now."""
+        """Return the prompts that the queue holds now."""
         return self._queue.listing()
 
     def find(self, job_id: str, owner: str) -> HeldJob | None:
@@ -42,19 +42,19 @@ class QueueControl:
         return [wanted[prompt_id] for prompt_id in cancelled]
 
     async def cancel_known(self, job_ids: Iterable[str], owner: str) -> Sequence[str]:
-        """Cancel those of the jobs that the queue holds and the user may see; answers them."""
+        """Cancel the jobs that the queue holds and the user may see; return their ids."""
         found = (self.find(job_id, owner) for job_id in dict.fromkeys(job_ids))
         return await self.cancel({job.prompt_id: job for job in found if job is not None}.values())
 
     async def cancel_pending(self, owner: str) -> Sequence[str]:
-        """Cancel all of the user's jobs that wait; answers them."""
+        """Cancel all waiting jobs of the user; return their ids."""
         listing = await asyncio.to_thread(self._queue.listing)
         waiting = [prompt.prompt_id for prompt in listing.pending]
         mine = [prompt_id for prompt_id in waiting if self._is_within_reach(prompt_id, owner)]
         return await in_daemon_thread(self._queue.drop_many, mine) if mine else []
 
     async def interrupt(self, owner: str, job_id: str | None = None) -> str | None:
-        """Cancel the job being executed (with an id: only if it is that), or else the next; answers it."""
+        """Cancel the running job (with an id: only if it is that job), or else the next; return its id."""
         listing = self._queue.listing()
         prompts = listing.running if job_id is not None else (*listing.running, *listing.pending)
         named = None if job_id is None else spellings(job_id)
@@ -66,7 +66,7 @@ class QueueControl:
         return None
 
     def _is_within_reach(self, prompt_id: str, owner: str) -> bool:
-        """Whether the user may stop the prompt. One that came before anybody listened is everybody's."""
+        """Return whether the user may stop the prompt. One that came before anybody listened is everybody's."""
         job = self._recorder.held.get(prompt_id)
         return job is None or job.is_within_reach(owner)
 

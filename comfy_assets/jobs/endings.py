@@ -1,4 +1,4 @@
-"""How jobs end, as it is recorded: with their outputs, without those that cannot be, or as far as it can be guessed."""
+"""Ends of jobs in the form of the record: with outputs, without unrecordable ones, or presumed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def presumed_end(job_id: str, run: int, *, was_interrupted: bool) -> Ended:
 
 
 def has_files(outputs: Mapping[str, Any]) -> bool:
-    """Whether a prompt has shown files that belong into the library."""
+    """Return whether a prompt has shown files that belong into the library."""
     try:
         return bool(shown_files(outputs))
     except FOREIGN:

@@ -1,4 +1,4 @@
-"""What happens to jobs, as it is handed over to the store. Times are integer milliseconds since 1970, UTC.
+"""Events of jobs on their way to the store. Times are integer milliseconds since 1970, UTC.
 
 ``run`` tells apart executions that were given the same id; it is 0 in journals of versions that did not know it.
 ``problem`` says what of an event could not be recorded, and why.

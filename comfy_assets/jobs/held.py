@@ -29,7 +29,7 @@ class HeldJob:
         self.job_id = self.prompt_id.encode("utf-8", "backslashreplace").decode()
 
     def is_within_reach(self, owner: str) -> bool:
-        """Whether this user may see and change it."""
+        """Return whether this user may see and change it."""
         return self.owner in ("", owner)
 
 
@@ -65,7 +65,7 @@ class HeldJobs:
         return None
 
     def is_active(self, prompt_id: str) -> bool:
-        """Whether the queue holds a prompt of this id."""
+        """Return whether the queue holds a prompt of this id."""
         job = self._jobs.get(prompt_id)
         return job is not None and not job.is_over
 

@@ -57,7 +57,7 @@ class Journal:
         return _numbers(self._folder, _LOCK_NAME) - self._locks.keys()
 
     def take_over(self) -> set[int]:
-        """Take the seats of servers that have ended since this one began; answers which."""
+        """Take the seats of servers that have ended since this one began; return them."""
         return {seat for seat in self.other_seats if self._take(seat)}
 
     def left_behind(self) -> list[bytes]:
@@ -147,12 +147,12 @@ class Reserve:
 
     @property
     def is_there(self) -> bool:
-        """Whether the space is set aside, and not in use."""
+        """Return whether the space is set aside, and not in use."""
         return self._room > 0 and self._file is None
 
     @property
     def is_in_use(self) -> bool:
-        """Whether the space is being written into."""
+        """Return whether the space is being written into."""
         return self._file is not None
 
     def set_aside(self) -> bool:

@@ -142,7 +142,7 @@ def shallow(text: bytes) -> bytes:
 
 
 def is_deeper(text: bytes, levels: int) -> bool:
-    """Whether a JSON text is nested more than so many levels deep."""
+    """Return whether a JSON text is nested more than so many levels deep."""
     if text.count(b"[") + text.count(b"{") <= levels:
         return False
     brackets = _strings.sub(b"", text).translate(_AS_SQUARE, _NOT_BRACKETS)
@@ -280,7 +280,7 @@ class _Writer:
 
 
 def text_of(item: object) -> str | None:
-    """What ``str`` makes of the item, as valid Unicode; None where it raises."""
+    """Return ``str`` of the item as valid Unicode; None where it raises."""
     try:
         return clean(str.__str__(item) if isinstance(item, str) else str(item)[:_MAX_TEXT])
     except FOREIGN:

@@ -95,7 +95,7 @@ class JobRecorder:
         return self._journal.seat if self._journal is not None else 0
 
     def take_over(self) -> set[int]:
-        """Take the seats of servers that have ended meanwhile, and are this one's to look after; answers which."""
+        """Take the seats of servers that have ended meanwhile, and that this one looks after; return them."""
         with self._lock:
             return self._journal.take_over() if self._journal is not None else set()
 
@@ -224,7 +224,7 @@ class JobRecorder:
         return job is not None and job.is_interrupted
 
     def is_end_told(self, job_id: str, run: int) -> bool:
-        """Whether the end of the job is known, though it may not be in the store yet."""
+        """Return whether the end of the job is known, though it may not be in the store yet."""
         job = self.held.find(job_id)
         return job is not None and job.run == run and job.is_over
 
@@ -331,7 +331,7 @@ class JobRecorder:
         self.held.forget((event.id, event.run) for event in ready if _is_last(event))
 
     def _rotate(self, later: Iterable[JobEvent]) -> int:
-        """Begin another file of the journal with what is to be written later; answers the number of the last one."""
+        """Begin another file of the journal with what is to be written later; return the number of the last one."""
         if self._journal is None:
             return 0
         upto = self._journal.rotate()
@@ -363,7 +363,7 @@ def _retrieve(task: asyncio.Task[None]) -> None:
 
 
 def _is_last(event: JobEvent) -> bool:
-    """Whether nothing is going to be told of the job any more."""
+    """Return whether nothing is going to be told of the job any more."""
     return isinstance(event, (Ended, Dropped)) and not event.is_presumed
 
 

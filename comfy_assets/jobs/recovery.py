@@ -36,7 +36,7 @@ _STOPPED = "The server stopped while it executed the job."
 async def recover(
     db: Database, journal: Journal | None, *, restore: bool, seats: set[int] | None = None
 ) -> list[JobRecord]:
-    """Put the jobs of ended servers in order; answers those that are to wait again: without ``restore`` none is.
+    """Put the jobs of ended servers in order; return those that wait again: none without ``restore``.
 
     ``seats`` are servers that have ended while this one is at work; None: whoever was at work before it.
     """
@@ -127,7 +127,7 @@ def _news(events: Sequence[JobEvent], known: Mapping[str, StoredId]) -> Iterator
 
 
 def _follows(event: Submitted, stored: StoredId, is_there: bool, has_passed: bool) -> bool:
-    """Whether a submission came after the one that is stored: by the order of the journal, or else by the clock."""
+    """Return whether a submission came after the stored one: by the order of the journal, else by the clock."""
     return has_passed if is_there else event.at > stored.created_at
 
 

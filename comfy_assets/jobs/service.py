@@ -114,7 +114,7 @@ class JobService:
         return bool(await self.cancel_many([job_id], owner))
 
     async def cancel_many(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
-        """Cancel the jobs, or none of them when one cannot be; answers those that were not over already.
+        """Cancel the jobs, or none if one of them cannot be; return the ids of those that were not over.
 
         Raises JobNotFoundError and JobElsewhereError. Jobs that this server's queue holds need nothing of the store.
         """
@@ -139,7 +139,7 @@ class JobService:
                 raise JobElsewhereError(message, details={"id": job_id})
 
     async def _find(self, job_ids: Iterable[str]) -> Mapping[str, Job]:
-        """Those of the jobs that there are, by their ids as they are asked for: see ``spellings``."""
+        """Return the jobs that exist, by the ids as they were given; see ``spellings``."""
         wanted = {job_id: spellings(job_id) for job_id in job_ids}
         rows = await jobs.get_many(self._db, dict.fromkeys(each for ids in wanted.values() for each in ids))
         known = {job.id: job for job in rows}

@@ -64,7 +64,7 @@ class Sweep:
         self._missed = set(gone) - self._missed
 
     def _not_held(self, active: list[ActiveJob]) -> dict[tuple[str, int], ActiveJob]:
-        """Those of this server's jobs that are not in its queue, by their ids and runs."""
+        """Return this server's jobs that are not in its queue, by their ids and runs."""
         if not active:
             return {}
         listing = self._queue.listing()

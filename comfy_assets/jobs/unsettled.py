@@ -65,7 +65,7 @@ class Unsettled:
         self.settle(list(self._jobs))
 
     def held_back(self, events: Sequence[JobEvent]) -> list[JobEvent]:
-        """Those of the events that are ends of these jobs."""
+        """Return the events that are ends of these jobs."""
         with self._lock:
             jobs = {job[:2] for job in self._jobs.values()}
         return [event for event in events if isinstance(event, Ended) and (event.id, event.run) in jobs] if jobs else []

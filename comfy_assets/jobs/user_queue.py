@@ -30,7 +30,7 @@ class UserQueue:
         return await asyncio.to_thread(shown, listing, visible, self._recorder.redactor_of)
 
     def _is_visible(self, prompt_id: str, owner: str) -> bool:
-        """Whether the content of a prompt may be shown. Of one that nobody was told of, it is not known whose it is."""
+        """Return whether the content of a prompt may be shown. The owner of an unrecorded prompt is not known."""
         job = self._recorder.held.get(prompt_id)
         return job is not None and job.is_within_reach(owner)
 

@@ -62,7 +62,7 @@ class Folder:
         return self._root.is_dir()
 
     def listing(self) -> Listing:
-        """What is in it. Links are passed over, as they may lead out; folders that lie too deep are unknown."""
+        """List its content. Links are skipped, as they may lead out; folders that lie too deep are unknown."""
         found = Listing()
         waiting = [("", 0)]
         while waiting:

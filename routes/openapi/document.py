@@ -221,7 +221,7 @@ class _Writer:
         return by_status
 
     def _errors_of_body(self, route: Route, known: Sequence[type[ApiError]]) -> list[type[ApiError]]:
-        """What every operation raises for a body that is malformed or too large."""
+        """Return the errors of every operation for a body that is malformed or too large."""
         body = self._said.body
         if body is None or body.media != JSON:
             return []

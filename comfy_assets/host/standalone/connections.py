@@ -38,7 +38,7 @@ def _default_limit() -> int:
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """How many connections there may be, and for how many seconds.
+    """The largest number of connections, and time limits in seconds.
 
     ``header`` is for a request's header, from its first byte on; ``idle`` for a connection without a request;
     ``body`` for the next ``body_bytes`` of a body that the server waits for.
@@ -141,7 +141,7 @@ class _Connection(asyncio.Protocol):
         self.since, self._counted = asyncio.get_running_loop().time(), self._received
 
     def is_overdue(self, now: float, limits: ConnectionLimits) -> bool:
-        """Whether the client has taken too long for what is expected of it."""
+        """Return whether the client has taken too long for what is expected of it."""
         if self.request is None:
             return now - self.since >= (limits.header if self._has_begun else limits.idle)
         is_expected = not self.request.content.is_eof() and self._transport is not None and self._transport.is_reading()

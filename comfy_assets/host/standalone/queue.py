@@ -116,7 +116,7 @@ class PromptQueue:
         self._listeners.add(listener)
 
     def put(self, prompt: QueuedPrompt) -> QueuedPrompt:
-        """Put a prompt into the queue; answers it, with another id if its own is that of one in the queue."""
+        """Put a prompt into the queue and return it, with another id if a prompt in the queue has its own."""
         if not self._listeners.is_free(prompt.prompt_id):
             prompt = replace(prompt, prompt_id=str(uuid.uuid4()))
         self._listeners.submitted(prompt.as_submitted())

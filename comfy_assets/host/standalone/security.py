@@ -1,4 +1,4 @@
-"""What the server says to browsers that ask, before a request, whether a page of another origin may send it."""
+"""Responses to preflight requests: no page of another origin may send any."""
 
 from __future__ import annotations
 
