@@ -276,6 +276,8 @@ class FlowClient(Client):
                 await self._has_moved(flow, path, name)
             raise
         if self.must(answer.status == 200, f"the page's move of {flow.path} is answered", answer):
+            if self.may_be_late():
+                await self._has_moved(flow, path, name)
             flow.path, flow.name = path, name
             await self._check_latest(flow)
 
