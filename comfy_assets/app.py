@@ -42,7 +42,7 @@ from .jobs.user_queue import UserQueue
 from .models import JobRecord
 from .stored_tasks import StoredTasks
 from .task_list import TaskList
-from .tasks.runner import TaskRunner
+from .tasks.runner import Task, TaskRunner
 from .workflows import trash as workflow_trash
 from .workflows.file_watch import FileWatch
 from .workflows.files import WorkflowFiles
@@ -57,6 +57,7 @@ T = TypeVar("T")
 STORE_NAME = "library.db"
 _THUMBNAILS = "thumbnails"
 _JOURNAL = "queue"
+_TRY_AGAIN_S = 5.0
 
 
 class WhenOpen(Generic[T]):
@@ -271,9 +272,14 @@ class Services:
         self.workflow_watch.start(follow=self.config.follow)
         self.job_links.start()
         if self.config.scan_on_start:
-            self.indexer.start_scan()
+            self._keep_trying(lambda: self.indexer.start_scan()[0])
             if self.config.follow:
-                self.follower.start()
+                self._keep_trying(self.follower.start)
+
+    def _keep_trying(self, start: Callable[[], Task]) -> None:
+        """Start a task, and start it again as long as it fails because the store cannot be used."""
+        trying = asyncio.create_task(_try_again(start(), start), name="comfy-assets tasks of the start")
+        self._ends.callback(trying.cancel)
 
     async def stop(self) -> None:
         """End background work, write what is in memory, and close the store."""
@@ -283,3 +289,12 @@ class Services:
         self._there.clear()
         if self._problem is None:  # a server whose store could not be opened goes on
             store_guard.release(self.host.data_directory())
+
+
+async def _try_again(task: Task, start: Callable[[], Task]) -> None:
+    while True:
+        await task.done.wait()
+        if not isinstance(task.failure, StoreUnavailableError):
+            return
+        await asyncio.sleep(_TRY_AGAIN_S)
+        task = start()

@@ -10,12 +10,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import FormData
 from blake3 import blake3
+from comfy_assets_node.comfy_assets import app
 from comfy_assets_node.comfy_assets.assets import follow, hashing, settling
 from comfy_assets_node.comfy_assets.assets.folder_stamps import Differences, FolderStamps
 from comfy_assets_node.comfy_assets.config import Config
@@ -592,3 +594,27 @@ async def _all_read(library: Any) -> bool:
 
 async def _id_is(library: Any, path: str, asset_id: str) -> bool:
     return [a["id"] for a in await library.assets() if a["file_path"] == path] == [asset_id]
+
+
+async def test_a_store_that_is_locked_at_the_start_is_scanned_and_followed_later(
+    make_library: Callable[..., Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = await make_library(Config(scan_on_start=False))
+    monkeypatch.setattr(app, "_TRY_AGAIN_S", 0.05)
+    monkeypatch.setattr(library.services.db, "patience_s", 0.05)
+    monkeypatch.setattr(library.services, "config", Config())
+    library.write("output/a.bin", b"a")
+    store = library.host.data_directory() / "library.db"
+    with closing(sqlite3.connect(store, isolation_level=None, check_same_thread=False)) as other:
+        await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
+        await library.services.start_indexing()
+        await asyncio.sleep(0.5)
+        other.execute("ROLLBACK")
+
+    async def is_listed(name: str) -> None:
+        while not (await library.get(f"/api/assets?name_contains={name}"))["assets"]:
+            await asyncio.sleep(0.05)
+
+    await asyncio.wait_for(is_listed("a.bin"), 20)
+    library.write("output/b.bin", b"b")
+    await asyncio.wait_for(is_listed("b.bin"), 20)

@@ -69,7 +69,8 @@ class FlowClient(Client):
         except Unanswered:
             found = await self._named(name)
             if found is not None:
-                await self._begin(found["id"], f"{name}.json", name, text, None)
+                flow = await self._begin(found["id"], f"{name}.json", name, text, None)
+                await self.ask.until(lambda: self._is_written(flow), f"the file {flow.path} is not written")
             raise
         if self.must(answer.status == 201, f"{kind} is answered", answer):
             flow = await self._begin(answer.json["id"], f"{name}.json", name, text, None)
@@ -276,6 +277,8 @@ class FlowClient(Client):
                 await self._has_moved(flow, path, name)
             raise
         if self.must(answer.status == 200, f"the page's move of {flow.path} is answered", answer):
+            if self.may_be_late():
+                await self._has_moved(flow, path, name)
             flow.path, flow.name = path, name
             await self._check_latest(flow)
 
