@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 
 import aiohttp
@@ -31,7 +32,9 @@ class RivalClient(Client):
         """A content that another may be sending just now."""
         content = self.chance.choice(self._contents)
         form = aiohttp.FormData({"tags": '["output"]'})
-        form.add_field("file", content, filename=f"{mark_of(self.ask.user)}rival.bin")
+        name = f"{mark_of(self.ask.user)}rival"
+        form.add_field("file", content, filename=f"{name}.bin")
+        self.ask.server.uploading[name] = time.monotonic()
         answer = await self.ask.ask("upload", "POST", "/api/assets", data=form)
         if self.must(answer.status in (200, 201), "an upload is answered", answer):
             self._note(answer.json["id"], answer.json["hash"], content)
