@@ -8,7 +8,7 @@ from ..models import AssetEdit, FileStat
 from . import contents, folders, tags
 from .connection import Transaction
 from .contents import Facts
-from .files import HASHED
+from .files import HASHED, NEW
 from .folders import FolderRow
 from .shares import DELETED_USE as DELETED_SHARE
 from .shares import USE as SHARE
@@ -69,10 +69,12 @@ async def add(tx: Transaction, entry: NewEntry, size: int, facts: Facts | None) 
 
 
 async def put_file(tx: Transaction, row_id: int, folder: FolderRow, name: str, stat: FileStat) -> None:
-    """Say where an asset's file lies; its content is known."""
+    """Record where an asset's file lies. It is read later if the asset's content is not known."""
     folder_id = (await folders.add(tx, [folder]))[folder.path]
     await tx.execute(
-        f"INSERT INTO files (id, folder_id, name, size, mtime_ns, inode, state) VALUES (?, ?, ?, ?, ?, ?, {HASHED})",
+        "INSERT INTO files (id, folder_id, name, size, mtime_ns, inode, state)"
+        f" SELECT id, ?2, ?3, ?4, ?5, ?6, CASE WHEN content_id IS NULL THEN {NEW} ELSE {HASHED} END"
+        " FROM assets WHERE id = ?1",
         (row_id, folder_id, name, *stat),
     )
 

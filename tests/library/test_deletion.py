@@ -15,6 +15,7 @@ import pytest
 from aiohttp import FormData
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets import placing
+from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import references
 from comfy_assets_node.comfy_assets.db import trash as trash_rows
 from comfy_assets_node.comfy_assets.errors import AssetNotFoundError
@@ -177,8 +178,6 @@ async def test_a_drive_that_was_away_brings_no_deleted_record_back(library: Any)
 
 
 async def test_a_record_deleted_before_its_file_was_read(make_library: Any) -> None:
-    from comfy_assets_node.comfy_assets.config import Config
-
     library = await make_library(Config(scan_on_start=False, hash_files=False))
     asset = await scanned(library)
     assert "hash" not in asset
@@ -190,6 +189,24 @@ async def test_a_record_deleted_before_its_file_was_read(make_library: Any) -> N
     (library.base / asset["file_path"]).write_bytes(b"new")
     await library.scan()
     assert await names(library) == ["found.bin"]
+
+
+async def test_a_file_of_unknown_content_is_read_after_it_was_restored(make_library: Any) -> None:
+    """It was written over, and deleted before it was read again."""
+    library = await make_library()
+    asset = await upload(library)
+    await library.services.stop()
+    library = await make_library(Config(scan_on_start=False, hash_files=False))
+    (library.base / asset["file_path"]).write_bytes(b"other content")
+    await library.scan()
+    assert "hash" not in await library.asset("up.bin")
+    await delete(library, asset)
+    await library.services.trash.restore(asset["id"])
+    await library.services.stop()
+    library = await make_library()
+    await library.scan()
+    found = await library.asset("up.bin")
+    assert (found["id"], found["hash"]) == (asset["id"], "blake3:" + blake3(b"other content").hexdigest())
 
 
 async def test_the_same_bytes_uploaded_again_after_deletion_are_a_new_asset(library: Any) -> None:
