@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from .. import json_bounds
 from ..assets.draft import LEFTOVER_AGE_S
@@ -18,7 +18,7 @@ from ..clock import now_ms
 from ..db import workflow_files, workflow_trash
 from ..db.connection import Database
 from ..db.workflow_files import FileRow
-from ..errors import InvalidBodyError
+from ..errors import InvalidBodyError, StoreBusyError
 from ..host.base import Host
 from ..jobs import json_text
 from . import taking_up
@@ -31,6 +31,7 @@ from .writing import Writing
 
 log = logging.getLogger("comfy_assets.workflows")
 
+REQUEST_WAIT_S = 10.0  # how long a request waits for its turn
 _AT_ONCE = 500  # files that are read or written before others get their turn
 _IN_TRANSACTION = 50
 
@@ -55,6 +56,18 @@ class WorkflowFiles:
     async def turn(self, wait_s: float | None = None) -> AsyncIterator[None]:
         """Meanwhile nothing else is done to the files here. Raises TimeoutError when it is not our turn by then."""
         await asyncio.wait_for(self._lock.acquire(), wait_s)
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @asynccontextmanager
+    async def turn_for_request(self) -> AsyncIterator[None]:
+        """A ``turn`` for a request that has changed nothing yet. Raise StoreBusyError if others take too long."""
+        try:
+            await asyncio.wait_for(self._lock.acquire(), REQUEST_WAIT_S)
+        except asyncio.TimeoutError:
+            raise StoreBusyError("The workflow files are in use; try again.") from None
         try:
             yield
         finally:
@@ -179,7 +192,7 @@ class WorkflowFiles:
             return False
         if stamp is None or is_same(stamp, row) or self._refused.get((row.owner, row.path)) == stamp:
             return False
-        async with self.turn():
+        async with self.turn_for_request():
             await self._take_up(row.owner, self._folder(row.owner), Differences(changed=[row]))
         return True
 
@@ -246,12 +259,25 @@ class WorkflowFiles:
 
     async def write(self, row_id: int) -> None:
         """Have the file of a workflow hold its latest version. What fails is tried again with the next look."""
-        async with self.turn():
-            row = await workflow_files.of_row(self._db, row_id)
-            if row is not None:
-                folder = self._folder(row.owner)
-                if await self._is_writable(row.owner, folder):
-                    await self._writing.write(folder, [row], [])
+        async with AsyncExitStack() as stack:
+            if await self._has_turn(stack):
+                await self._write(row_id)
+
+    async def _has_turn(self, stack: AsyncExitStack) -> bool:
+        """Take a turn until the stack ends, if one is free soon. A request need not wait for the file to be written."""
+        try:
+            await stack.enter_async_context(self.turn_for_request())
+        except StoreBusyError:
+            log.warning("The file of a workflow is not written now, as other files are; the next look writes it.")
+            return False
+        return True
+
+    async def _write(self, row_id: int) -> None:
+        row = await workflow_files.of_row(self._db, row_id)
+        if row is not None:
+            folder = self._folder(row.owner)
+            if await self._is_writable(row.owner, folder):
+                await self._writing.write(folder, [row], [])
 
     async def _is_writable(self, owner: str, folder: Folder) -> bool:
         """Whether the folder is there, or was never."""
@@ -263,8 +289,9 @@ class WorkflowFiles:
 
     async def rename(self, row_id: int) -> None:
         """Have a workflow's file be called like it. What fails is tried again with the next look."""
-        async with self.turn():
-            await self._rename(row_id)
+        async with AsyncExitStack() as stack:
+            if await self._has_turn(stack):
+                await self._rename(row_id)
 
     async def _rename(self, row_id: int) -> None:
         row = await workflow_files.of_row(self._db, row_id)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from comfy_assets_node.comfy_assets.passing import passing_name
-from comfy_assets_node.comfy_assets.workflows import trash
+from comfy_assets_node.comfy_assets.workflows import files, trash
 from comfy_assets_node.comfy_assets.workflows.folder import Folder
 from comfy_assets_node.routes import workflow_files
 
@@ -469,6 +469,25 @@ async def test_a_workflow_that_is_deleted_while_files_are_looked_at_stays_delete
     await desk.look()
     assert desk.files() == {"b.json": TWO}
     assert set(await desk.listed()) == {"b"}
+
+
+async def test_requests_wait_for_a_limited_time_while_the_files_are_in_use(desk: Any, monkeypatch: Any) -> None:
+    """What is saved is in the store at once, and in the file with the next look; what would come after it is refused."""
+    monkeypatch.setattr(files, "REQUEST_WAIT_S", 0.05)
+    workflow_id = await desk.create(ONE, name="a")
+    long_ago = time.time() - 60
+    os.utime(desk.folder / "a.json", (long_ago, long_ago))  # a file that has just been written is read once more
+    await desk.look()
+    async with desk.services.workflow_files.turn():
+        await desk.save(workflow_id, 1, TWO)
+        assert desk.files() == {"a.json": ONE}
+        await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b"})
+        refused = await desk.send("DELETE", f"/api/workflows/{workflow_id}", 503)
+        assert refused["code"] == "STORE_UNAVAILABLE"
+    await desk.look()
+    assert desk.files() == {"b.json": TWO}
+    assert await desk.listed() == {"b": workflow_id}
+    assert await desk.versions(workflow_id) == [ONE, TWO]
 
 
 OUTSIDE_DEEDS = [
