@@ -472,7 +472,7 @@ async def test_a_workflow_that_is_deleted_while_files_are_looked_at_stays_delete
 
 
 async def test_requests_wait_for_a_limited_time_while_the_files_are_in_use(desk: Any, monkeypatch: Any) -> None:
-    """What is saved is in the store at once, and in the file with the next look; what would come after it is refused."""
+    """A saved version is in the store at once, and in the file with the next look. Deleting is refused."""
     monkeypatch.setattr(files, "REQUEST_WAIT_S", 0.05)
     workflow_id = await desk.create(ONE, name="a")
     long_ago = time.time() - 60
