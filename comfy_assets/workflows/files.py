@@ -64,14 +64,12 @@ class WorkflowFiles:
     @asynccontextmanager
     async def turn_for_request(self) -> AsyncIterator[None]:
         """A ``turn`` for a request that has changed nothing yet. Raise StoreBusyError if others take too long."""
-        try:
-            await asyncio.wait_for(self._lock.acquire(), REQUEST_WAIT_S)
-        except asyncio.TimeoutError:
-            raise StoreBusyError("The workflow files are in use; try again.") from None
-        try:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self.turn(REQUEST_WAIT_S))
+            except asyncio.TimeoutError:
+                raise StoreBusyError("The workflow files are in use; try again.") from None
             yield
-        finally:
-            self._lock.release()
 
     # What was done to files is taken up.
 

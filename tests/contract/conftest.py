@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
 from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
 from comfy_assets_node.routes import ROUTES, openapi
+
+sys.path.append(str(Path(__file__).resolve().parent))  # the tests' folders are no packages
 
 CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract" / "openapi.yaml"
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")

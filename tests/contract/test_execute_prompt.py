@@ -15,6 +15,7 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run
 from comfy_assets_node.comfy_assets.plugin import attach
+from held_node import Hold
 
 PATHS = pytest.mark.parametrize("path", ["/api/prompt", "/prompt"])
 ID = "00000000-0000-4000-8000-0000000000ab"
@@ -32,23 +33,6 @@ MAX_BYTES = 20_000
 PICTURE = base64.b64decode(  # a PNG of one pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 )
-
-
-class Hold(Node):
-    """Waits until it is interrupted, or the input folder holds a file named ``release``."""
-
-    returns = ("IMAGE",)
-
-    def input_types(self) -> InputTypes:
-        return {"required": {"image": ("IMAGE",)}}
-
-    def execute(self, run: Run, **inputs: Any) -> Result:
-        deadline = time.monotonic() + 20
-        while not (self.folders.input / "release").exists():
-            run.progress(1, 2)
-            time.sleep(0.005)
-            assert time.monotonic() < deadline, "nobody released the node"
-        return Result((inputs["image"],))
 
 
 class Fail(Node):

@@ -22,27 +22,11 @@ from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Nod
 from comfy_assets_node.comfy_assets.host.standalone.queue import QueuedPrompt
 from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
 from comfy_assets_node.comfy_assets.plugin import attach
+from held_node import Hold
 
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 2, "height": 2, "batch_size": 1, "color": 0}}
 QUEUES = pytest.mark.parametrize("queue", ["/queue", "/api/queue"])
 HISTORIES = pytest.mark.parametrize("history", ["/history", "/api/history"])
-
-
-class Hold(Node):
-    """Waits until it is interrupted, or the input folder holds a file named ``release``."""
-
-    returns = ("IMAGE",)
-
-    def input_types(self) -> InputTypes:
-        return {"required": {"image": ("IMAGE",)}}
-
-    def execute(self, run: Run, **inputs: Any) -> Result:
-        deadline = time.monotonic() + 20
-        while not (self.folders.input / "release").exists():
-            run.progress(1, 2)
-            time.sleep(0.005)
-            assert time.monotonic() < deadline, "nobody released the node"
-        return Result((inputs["image"],))
 
 
 class Show(Node):
