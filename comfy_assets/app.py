@@ -11,19 +11,21 @@ from typing import Any, Generic, TypeVar
 
 from . import advisories, store_guard
 from .assets.editing import Editing
-from .assets.follow import Follower
-from .assets.gate import WorkGate
 from .assets.host_uploads import HostUploads
-from .assets.indexer import Indexer
-from .assets.intake import OutputIntake
-from .assets.portability import Portability
-from .assets.previews import Previews
-from .assets.referring import References
-from .assets.search_index import SearchIndex
+from .assets.index.indexer import Indexer
+from .assets.index.watcher import Follower
+from .assets.media.thumbnail_cache import ThumbnailCache
+from .assets.media.thumbnail_service import Previews
+from .assets.prompts.output_recorder import OutputIntake
+from .assets.prompts.resolver import Portability
+from .assets.references import References
 from .assets.service import AssetService
-from .assets.thumbnail_cache import ThumbnailCache
-from .assets.trash_bin import TrashBin
+from .assets.trash import TrashBin
 from .assets.uploads import Uploads
+from .background.runner import Task, TaskRunner
+from .background.stored_tasks import StoredTasks
+from .background.task_list import TaskList
+from .background.throttle import WorkGate
 from .config import Config
 from .db import tasks as task_rows
 from .db.connection import Database
@@ -40,15 +42,13 @@ from .jobs.service import JobService
 from .jobs.stock_history import UserHistory
 from .jobs.user_queue import UserQueue
 from .models import JobRecord
-from .stored_tasks import StoredTasks
-from .task_list import TaskList
-from .tasks.runner import Task, TaskRunner
+from .search.asset_index import SearchIndex
 from .workflows import trash as workflow_trash
 from .workflows.file_watch import FileWatch
-from .workflows.files import WorkflowFiles
 from .workflows.job_links import JobLinks
 from .workflows.service import WorkflowService
 from .workflows.shares import Shares
+from .workflows.sync import WorkflowFiles
 
 log = logging.getLogger("comfy_assets")
 

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from ..comfy_assets.assets.identity import hash_text
-from ..comfy_assets.assets.mime import guess_mime, has_thumbnail, is_picture, is_previewable
+from ..comfy_assets.assets.media.mime import guess_mime, has_thumbnail, is_picture, is_previewable
+from ..comfy_assets.ids import hash_text
 from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Location
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
-from ..comfy_assets.assets.mime import DEFAULT_MIME, guess_mime, is_safe_inline, may_run
+from ..comfy_assets.assets.media.mime import DEFAULT_MIME, guess_mime, is_safe_inline, may_run
 
 STYLE_SHEET = "user.css"
 

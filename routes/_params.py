@@ -12,8 +12,8 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from ..comfy_assets import json_bounds
-from ..comfy_assets.assets.identity import canonical_id
 from ..comfy_assets.errors import InvalidBodyError, InvalidHashError, InvalidPreviewError, InvalidQueryError
+from ..comfy_assets.ids import canonical_id
 from . import _body
 
 Q = TypeVar("Q", bound=msgspec.Struct)

@@ -15,12 +15,9 @@ import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http import HttpProcessingError
 
-from ..comfy_assets.assets.admission import check_mime
-from ..comfy_assets.assets.declared import Declared, checked_name
-from ..comfy_assets.assets.draft import Draft
-from ..comfy_assets.assets.identity import canonical_id
-from ..comfy_assets.assets.on_disk import on_disk
+from ..comfy_assets.assets.media.content_check import check_mime
 from ..comfy_assets.assets.tag_rules import normalized
+from ..comfy_assets.assets.upload_fields import Declared, checked_name
 from ..comfy_assets.assets.uploads import Uploads
 from ..comfy_assets.errors import (
     FileTooLargeError,
@@ -30,6 +27,9 @@ from ..comfy_assets.errors import (
     InvalidTagsError,
     UnsupportedContentError,
 )
+from ..comfy_assets.fs.disk_call import on_disk
+from ..comfy_assets.fs.partial_file import Draft
+from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import ZERO_ID
 from ._params import check_user_metadata, parse_preview_id
 

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 
-from ..comfy_assets import cursor, words
+from ..comfy_assets import cursor
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import InvalidBodyError, InvalidCursorError, InvalidHashError
 from ..comfy_assets.models import Asset, AssetFilter, AssetSort, Order, Page, PageRequest
+from ..comfy_assets.search import words
 from ._asset_body import AssetBody, asset_body, utc_time
 from ._content import content_response
 from ._dispatch import Route

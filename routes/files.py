@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.assets.previews import Wanted
+from ..comfy_assets.assets.media.thumbnail_service import Wanted
 from ..comfy_assets.errors import InvalidQueryError
 from ..comfy_assets.models import Plane
 from ..comfy_assets.names import FileType

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ..comfy_assets import cursor, words
-from ..comfy_assets.assets.identity import canonical_id
+from ..comfy_assets import cursor
 from ..comfy_assets.errors import InvalidBodyError, InvalidIdError, InvalidQueryError, JobNotFoundError
+from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import JOB_STATUSES, MEDIA, Job, JobFilter, JobPage, JobSort, Page
+from ..comfy_assets.search import words
 from ._dispatch import Route
 from ._endpoint import Call, endpoint
 from ._job_body import (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
-from ..comfy_assets.assets import viewing
-from ..comfy_assets.assets.mask_layers import find_layers
+from ..comfy_assets.assets.media import view_path
+from ..comfy_assets.assets.media.mask_layers import find_layers
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import FileMissingError, InvalidQueryError
 from ..comfy_assets.names import FileType
@@ -18,7 +18,7 @@ from ._endpoint import Call, endpoint, error_response
 from ._params import Text
 
 if TYPE_CHECKING:
-    from ..comfy_assets.assets.video_facts import VideoFacts
+    from ..comfy_assets.assets.media.video_facts import VideoFacts
 
 
 class MaskLayersQuery(msgspec.Struct, frozen=True):
@@ -65,13 +65,13 @@ async def query_video(call: Call[QueryVideo]) -> dict[str, Any]:
 
 def _facts(roots: Roots, query: QueryVideo) -> VideoFacts:
     """Runs in a thread, where importing what reads pictures holds nobody up."""
-    from ..comfy_assets.assets.video_facts import video_facts
+    from ..comfy_assets.assets.media.video_facts import video_facts
 
     types: tuple[FileType, ...] = (query.type,) if query.type is not None else ("input", "output")
     for file_type in types:
-        place = viewing.named(roots, file_type, query.subfolder, query.filename)
+        place = view_path.named(roots, file_type, query.subfolder, query.filename)
         try:
-            viewing.find(roots, place)
+            view_path.find(roots, place)
             return video_facts(place.path)
         except (FileMissingError, OSError):
             continue

@@ -10,8 +10,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.assets.portability import Fault, Problem, Resolution, applied
-from ..comfy_assets.assets.prompt_references import MARKS, OutputsAbove, Use, uses_in
+from ..comfy_assets.assets.prompts.references import MARKS, OutputsAbove, Use, uses_in
+from ..comfy_assets.assets.prompts.resolver import Fault, Problem, Resolution, applied
 from ..comfy_assets.errors import InvalidBodyError, PromptIdTakenError
 from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.jobs.recorder import Submission, submitting

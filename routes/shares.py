@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from aiohttp import web
 
-from ..comfy_assets.assets.identity import hash_text
-from ..comfy_assets.assets.previews import Wanted
+from ..comfy_assets.assets.media.thumbnail_service import Wanted
+from ..comfy_assets.ids import hash_text
 from ._content import content_response
 from ._dispatch import Route
 from ._endpoint import Call, endpoint

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets import json_bounds
 from ..comfy_assets.app import Services
-from ..comfy_assets.assets.image_limits import check_image
+from ..comfy_assets.assets.media.image_limits import check_image
 from ..comfy_assets.errors import FileMissingError, InvalidBodyError, UnauthorizedError
 from ..comfy_assets.host.base import HostFolders, UnknownUserError
 from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from ..comfy_assets.assets.admission import check_mime
-from ..comfy_assets.assets.declared import Created, Declared, checked_name
+from ..comfy_assets.assets.media.content_check import check_mime
 from ..comfy_assets.assets.tag_rules import normalized
+from ..comfy_assets.assets.upload_fields import Created, Declared, checked_name
 from ._asset_body import AssetBody, asset_body
 from ._body import STREAMED
 from ._dispatch import Route

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.host_uploads import UploadMark
-from ..comfy_assets.assets.outputs import output_file
+from ..comfy_assets.assets.prompts.outputs import output_file
 from ..comfy_assets.names import split_annotation
 from ._dispatch import Passage
 from ._endpoint import Call, guarded, json_response

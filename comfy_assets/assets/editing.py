@@ -13,12 +13,12 @@ from ..db import assets, entries, files, references, tags, trash
 from ..db.connection import Database, Transaction
 from ..db.entries import FileRow, Use
 from ..errors import AssetInUseError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
+from ..fs.disk_call import on_disk
 from ..host.base import Host
 from ..models import UPLOADED, ZERO_ID, Asset, AssetEdit
-from .on_disk import on_disk
 from .service import not_found, parse_id
 from .tag_rules import MAX_TAGS, refuse_reserved
-from .trash_bin import TrashBin
+from .trash import TrashBin
 
 
 @dataclass(frozen=True)

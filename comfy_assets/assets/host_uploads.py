@@ -9,8 +9,8 @@ from ..db import arrivals, files, folders, owners
 from ..db.connection import Database
 from ..errors import OtherUsersFileError
 from ..host.base import Host
-from .outputs import LocatedFile, OutputFile, OutputFolders, OutputKind
-from .registration import NewFile, add_new, folder_row
+from .index.insert import NewFile, add_new, folder_row
+from .prompts.outputs import LocatedFile, OutputFile, OutputFolders, OutputKind
 from .roots import Roots
 
 

@@ -15,13 +15,13 @@ from ..db.connection import Database
 from ..db.readers import heavy
 from ..errors import AssetContentMissingError, AssetNotFoundError
 from ..host.base import Host
+from ..ids import canonical_id
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
+from ..search.asset_index import SearchIndex
 from ..store_guard import is_protected
-from .identity import canonical_id
-from .mime import guess_mime
+from .index.walker import extended
+from .media.mime import guess_mime
 from .roots import Roots, absolute
-from .search_index import SearchIndex
-from .walker import extended
 
 Filter = TypeVar("Filter", AssetFilter, TagRequest)
 

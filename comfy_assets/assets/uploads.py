@@ -18,23 +18,23 @@ from ..db.contents import Facts
 from ..db.entries import NewEntry
 from ..db.moves import Move
 from ..errors import HashMismatchError, InvalidIdError, InvalidPreviewError, StorageError
+from ..fs import atomic
+from ..fs.disk_call import on_disk
+from ..fs.partial_file import LEFTOVER_AGE_S, Draft, remove_leftovers
+from ..fs.presence import holds_now, is_present
 from ..host.base import Host
+from ..ids import new_ids
 from ..models import UPLOADED, Asset
 from ..names import split_suffix
-from . import placing
-from .admission import admitted_type, check_suffix
-from .declared import Created, Declared, file_name_for
-from .draft import LEFTOVER_AGE_S, Draft, remove_leftovers
-from .hasher import document
-from .identity import new_ids
-from .metadata import Extracted, extract_path
-from .on_disk import on_disk
-from .presence import holds_now, is_present
-from .registration import CompleteFile, register
-from .relocate import relocate
+from .index.content_reader import document
+from .index.insert import CompleteFile, register
+from .index.walker import file_stat, is_ignored
+from .media.content_check import admitted_type, check_suffix
+from .media.metadata import Extracted, extract_path
+from .moves.relocate import relocate
 from .roots import Roots
 from .tag_rules import Destination, choose_destination
-from .walker import file_stat, is_ignored
+from .upload_fields import Created, Declared, file_name_for
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Uploads:
         arrival = await _arrival(draft, declared, roots)
         created = await self._put(arrival, declared, owner, roots)
         if created.is_new:
-            await on_disk(lambda: placing.settle_folder(arrival.destination.folder))
+            await on_disk(lambda: atomic.settle_folder(arrival.destination.folder))
             self._host.emit("assets.changed", {"created": 1})
         return created
 
@@ -187,7 +187,7 @@ async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:
 async def _place(tx: Transaction, arrival: _Arrival) -> Path:
     folder = arrival.destination.folder
     taken = await files.names_like(tx, str(folder), split_suffix(arrival.name)[0])
-    return await on_disk(lambda: placing.place(arrival.draft.path, folder, arrival.name, taken))
+    return await on_disk(lambda: atomic.place(arrival.draft.path, folder, arrival.name, taken))
 
 
 async def _register(

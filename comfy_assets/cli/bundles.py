@@ -8,17 +8,17 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from ..assets.hasher import ChangedWhileReading
-from ..assets.hashing import HashProgress
+from ..assets.index.content_reader import ChangedWhileReading
+from ..assets.index.hash_run import HashProgress
+from ..background.cancel import Cancelled
+from ..background.runner import Task
 from ..config import Config
-from ..tasks.cancel import Cancelled
-from ..tasks.runner import Task
-from ..workflows.bundles import BundledAsset
-from ..workflows.exporting import Export, Exported, Wanted
-from ..workflows.files import WorkflowFiles
-from ..workflows.handing_over import find
+from ..workflows.bundles.collector import find
+from ..workflows.bundles.exporter import Export, Exported, Wanted
+from ..workflows.bundles.format import BundledAsset
+from ..workflows.bundles.importer import MAX_SIZE, Finding, Import, Imported, Outcome
 from ..workflows.service import WorkflowService
-from ..workflows.taking_over import MAX_SIZE, Finding, Import, Imported, Outcome
+from ..workflows.sync import WorkflowFiles
 from .command import (
     PROBLEMS,
     Commands,

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from ..app import STORE_NAME
+from ..background.runner import TaskRunner
+from ..background.stored_tasks import StoredTasks
 from ..db.connection import Database
 from ..errors import StoreError
 from ..host.standalone import StandaloneHost
 from ..host.standalone.extra_paths import FILE_NAME, ExtraFolder, read_extra_folders
-from ..stored_tasks import StoredTasks
-from ..tasks.runner import TaskRunner
 from .progress_bar import ProgressBar
 from .terminal import say
 

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..assets.copies import Copy, Group
-from ..assets.duplicates import DuplicateReport, Duplicates, Outcome
-from ..assets.identity import hash_text
-from ..assets.link_log import LinkedCopy, LogFailed, read
-from ..tasks.cancel import CancelToken
+from ..assets.maintenance.copies import Copy, Group
+from ..assets.maintenance.duplicates import DuplicateReport, Duplicates, Outcome
+from ..assets.maintenance.link_log import LinkedCopy, LogFailed, read
+from ..background.cancel import CancelToken
+from ..ids import hash_text
 from .command import (
     PROBLEMS,
     Commands,

@@ -11,15 +11,15 @@ from typing import Any
 
 import msgspec
 
-from ..assets.identity import canonical_id
+from ..background.runner import Task
 from ..clock import now_ms
 from ..db import job_lists
 from ..db import jobs as job_rows
 from ..errors import JobNotFoundError
+from ..ids import canonical_id
 from ..jobs import retention
 from ..jobs.outputs import as_file, countable
 from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page
-from ..tasks.runner import Task
 from .command import (
     Commands,
     add_base_directory,

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import VERSION, advisories
 from ..app import STORE_NAME, Services
-from ..assets.indexer import Indexer
+from ..assets.index.indexer import Indexer
 from ..config import Config
 from ..db import assets, files, trash
 from ..errors import StoreError

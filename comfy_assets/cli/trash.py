@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..assets.trash_bin import TrashBin
+from ..assets.trash import TrashBin
 from ..clock import now_ms
 from ..db.trash import Deleted
 from ..errors import ApiError

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..assets.identity import hash_text
-from ..assets.verify import Finding, Verifier, VerifyReport
-from ..tasks.cancel import CancelToken
+from ..assets.maintenance.verify import Finding, Verifier, VerifyReport
+from ..background.cancel import CancelToken
+from ..ids import hash_text
 from .command import PROBLEMS, Commands, add_command, add_json, counted, existing_base, open_library, shown
 from .terminal import say
 

@@ -17,7 +17,8 @@ from ..db.connection import Database, Transaction
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob, StoredId
 from ..db.sqlite_errors import is_unfit
-from . import json_text, search
+from ..search import job_index
+from . import json_text
 from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted
 from .graphs import NamedFile, named_files
 from .outputs import summarize
@@ -130,7 +131,7 @@ def ended_job(event: Ended) -> EndedJob:
 async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
     """Remove jobs, from the index of their words too."""
     if row_ids:
-        await search.take_out(tx, row_ids)
+        await job_index.take_out(tx, row_ids)
         await jobs.delete(tx, row_ids)
 
 

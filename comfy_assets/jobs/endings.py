@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..assets.outputs import shown_files
+from ..assets.prompts.outputs import shown_files
 from ..clock import now_ms
 from ..host.execution import FinishedPrompt
 from ..models import CANCELLED, COMPLETED, FAILED

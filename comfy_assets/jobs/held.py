@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..assets.identity import canonical_id
+from ..ids import canonical_id
 
 
 @dataclass

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from ..assets.mime import guess_mime
-from ..assets.outputs import Slot, shown_items
+from ..assets.media.mime import guess_mime
+from ..assets.prompts.outputs import Slot, shown_items
 from ..models import MEDIA
 
 MAX_TEXT = 1024  # characters of a text that is shown as a preview

@@ -12,19 +12,19 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..assets.identity import canonical_id
 from ..daemon import in_daemon_thread
 from ..db import job_files, job_lists, jobs
 from ..db.connection import Database
 from ..errors import JobElsewhereError, JobForbiddenError, JobNotFoundError
 from ..host.base import Host
 from ..host.execution import NodeProgress
+from ..ids import canonical_id
 from ..models import FINAL, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
+from ..search.job_index import JobSearch
 from . import batches
 from .control import QueueControl
 from .held import HeldJob, spellings
 from .recorder import JobRecorder
-from .search import JobSearch
 from .sweep import Sweep
 
 log = logging.getLogger("comfy_assets.jobs")

@@ -8,7 +8,7 @@ import sqlite3
 from contextlib import suppress
 
 from ..host.base import Host
-from .files import WorkflowFiles
+from .sync import WorkflowFiles
 
 log = logging.getLogger("comfy_assets.workflows")
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from ..assets import draft, placing
-from ..passing import passing_name
+from ..fs import atomic, partial_file
+from ..fs.temporary_names import passing_name
 from ..store_guard import check_found
 from .paths import is_workflow, key_of
 
@@ -163,7 +163,7 @@ class Folder:
                 os.fsync(file.fileno())
             info = temporary.stat()
             if replaces is None:
-                placing.move_to_free(temporary, target)
+                atomic.move_to_free(temporary, target)
             elif self._holds(path, replaces):
                 temporary.replace(target)
             else:
@@ -188,7 +188,7 @@ class Folder:
         if target.exists() and target.samefile(source):  # another case of the same name
             source.rename(target)
         else:
-            placing.move_to_free(source, target)
+            atomic.move_to_free(source, target)
 
     def remove(self, path: str, text: bytes) -> None:
         """Remove a file if it has the text of this hash. Raises OSError."""
@@ -198,7 +198,7 @@ class Folder:
     def remove_leftovers(self, before: float) -> None:
         """Remove what a killed server was writing, last written before this time (s since 1970)."""
         below = (Path(folder) for folder, _, _ in os.walk(self._root))
-        draft.remove_leftovers(below, before)
+        partial_file.remove_leftovers(below, before)
 
 
 def settled(stamp: Stamp) -> Stamp:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..assets.prompt_references import parse_reference
+from ..assets.prompts.references import parse_reference
 from ..jobs.graphs import NamedFile, named_file
 
 _MAX_NAMES = 1000

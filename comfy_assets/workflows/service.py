@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from ..assets.identity import canonical_id, new_ids
 from ..clock import now_ms
 from ..db import workflow_files, workflow_lists, workflow_trash, workflows
 from ..db.connection import Database, Transaction
@@ -20,6 +19,7 @@ from ..errors import (
     WorkflowNotFoundError,
     WorkflowVersionNotFoundError,
 )
+from ..ids import canonical_id, new_ids
 from ..models import (
     Page,
     Workflow,
@@ -30,9 +30,9 @@ from ..models import (
     WorkflowVersion,
     WorkflowView,
 )
-from . import taking_up, trash
+from . import sync_store, trash
 from .drafts import draft
-from .files import WorkflowFiles
+from .sync import WorkflowFiles
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class WorkflowService:
         async with self._db.transaction() as tx:
             now = now_ms()
             row_id, workflow_id = await _add(tx, about, owner, now)
-            await taking_up.add_version(tx, row_id, 1, owner, prepared, now)
+            await sync_store.add_version(tx, row_id, 1, owner, prepared, now)
             made = await _existing(tx, workflow_id, owner)
         await self._files.write(row_id)
         return await self._with_path(made)
@@ -157,7 +157,7 @@ class WorkflowService:
             now = now_ms()
             if not await workflows.advance(tx, workflow.row_id, base, now):
                 raise _conflict(workflow, base)
-            await taking_up.add_version(tx, workflow.row_id, base + 1, owner, prepared, now)
+            await sync_store.add_version(tx, workflow.row_id, base + 1, owner, prepared, now)
             saved = await _saved(tx, workflow_id, owner)
         await self._files.write(workflow.row_id)
         return saved

@@ -16,10 +16,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from ..assets.identity import canonical_id
-from ..assets.indexer import Indexer
+from ..assets.index.indexer import Indexer
+from ..assets.index.walker import extended, file_stat
 from ..assets.roots import Roots, absolute
-from ..assets.walker import extended, file_stat
 from ..clock import now_ms
 from ..db import assets, copies, shares, workflows
 from ..db.connection import Database, Transaction
@@ -35,11 +34,12 @@ from ..errors import (
     WorkflowNotFoundError,
 )
 from ..host.base import Host
+from ..ids import canonical_id
 from ..models import Asset, SharedAsset, Snapshot, Workflow
 from ..store_guard import is_protected
-from .files import WorkflowFiles
 from .paths import in_userdata, name_of
 from .shared_files import as_shared
+from .sync import WorkflowFiles
 from .taking import content_gone, take
 
 MAX_ASSETS = 500

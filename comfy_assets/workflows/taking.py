@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..assets.identity import new_ids
-from ..assets.referring import typed_tags
+from ..assets.references import typed_tags
 from ..assets.roots import Roots
 from ..clock import now_ms
 from ..db import assets, entries
@@ -14,6 +13,7 @@ from ..db.connection import Transaction
 from ..db.contents import Facts
 from ..db.entries import NewEntry
 from ..errors import AssetContentMissingError
+from ..ids import new_ids
 from ..models import REFERENCE, Asset, SharedAsset
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..assets.identity import canonical_id
 from ..clock import now_ms
 from ..db import workflow_files, workflow_trash, workflows
 from ..db.connection import Database
 from ..db.workflow_trash import DeletedWorkflow
 from ..errors import WorkflowNotFoundError
+from ..ids import canonical_id
 from ..models import Workflow
 
 KEPT_DAYS = 30

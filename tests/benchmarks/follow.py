@@ -21,10 +21,10 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 import conftest  # noqa: E402, F401 - loads the checkout under its package name
 from comfy_assets_node.comfy_assets.app import Services  # noqa: E402
-from comfy_assets_node.comfy_assets.assets import follow  # noqa: E402
+from comfy_assets_node.comfy_assets.assets.index import watcher  # noqa: E402
+from comfy_assets_node.comfy_assets.background.cancel import CancelToken  # noqa: E402
 from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost  # noqa: E402
-from comfy_assets_node.comfy_assets.tasks.cancel import CancelToken  # noqa: E402
 from library import StallWatch  # noqa: E402
 from make_library import make_library  # noqa: E402
 
@@ -44,9 +44,9 @@ def main() -> None:
         base = options.base or Path(scratch) / "library"
         if options.base is None:
             make_library(base, options.models, options.outputs)
-        backend = follow.load_backend
+        backend = watcher.load_backend
         for name, load in {"watched": backend, "polled": lambda: None}.items():
-            follow.load_backend = load
+            watcher.load_backend = load
             shutil.rmtree(base / "user", ignore_errors=True)
             asyncio.run(measure(name, base, options.rounds, options.burst))
 
@@ -69,7 +69,7 @@ async def measure(name: str, base: Path, rounds: int, burst: int) -> None:
         await services.start_indexing()
         await services.indexer.scanner.completed.wait()
         await services.indexer.finish()
-        await asyncio.sleep(3 * follow.POLL_S)
+        await asyncio.sleep(3 * watcher.POLL_S)
         await measure_idle(name, services)
         single = [await noticed(services, base / "output/month01/benchmark", 1) for _ in range(rounds)]
         print(f"{name}: one file listed after {statistics.median(t for t, _ in single):.2f} s (median of {rounds})")

@@ -15,13 +15,13 @@ from itertools import accumulate
 from typing import Any
 
 from blake3 import blake3
-from comfy_assets_node.comfy_assets.assets.hasher import document
-from comfy_assets_node.comfy_assets.assets.identity import new_ids
+from comfy_assets_node.comfy_assets.assets.index.content_reader import document
 from comfy_assets_node.comfy_assets.db import contents, files, folders, tags
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.db.contents import Document, Hashed
 from comfy_assets_node.comfy_assets.db.files import NewFiles
 from comfy_assets_node.comfy_assets.db.folders import FolderRow
+from comfy_assets_node.comfy_assets.ids import new_ids
 
 BATCH = 4000
 _START_MS = 1_640_995_200_000

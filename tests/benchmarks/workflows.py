@@ -24,11 +24,11 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 import conftest  # noqa: E402, F401 - loads the checkout under its package name
 from comfy_assets_node.comfy_assets.app import Services  # noqa: E402
-from comfy_assets_node.comfy_assets.assets.identity import new_ids  # noqa: E402
 from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
 from comfy_assets_node.comfy_assets.db import workflows  # noqa: E402
 from comfy_assets_node.comfy_assets.db.workflows import NewVersion, NewWorkflow  # noqa: E402
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost  # noqa: E402
+from comfy_assets_node.comfy_assets.ids import new_ids  # noqa: E402
 from comfy_assets_node.comfy_assets.workflows.drafts import draft  # noqa: E402
 from jobs_lists import serving  # noqa: E402
 from library import fetch, timed  # noqa: E402

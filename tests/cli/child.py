@@ -17,26 +17,31 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fault"))
 import checkout
 
 checkout.load()
-from comfy_assets_node.comfy_assets.assets import delivery, linking, placing, verify  # noqa: E402
+from comfy_assets_node.comfy_assets.assets.maintenance import hardlinks, verify  # noqa: E402
+from comfy_assets_node.comfy_assets.background.cancel import CancelToken  # noqa: E402
 from comfy_assets_node.comfy_assets.cli import main  # noqa: E402
 from comfy_assets_node.comfy_assets.db import recorded  # noqa: E402
-from comfy_assets_node.comfy_assets.tasks.cancel import CancelToken  # noqa: E402
-from comfy_assets_node.comfy_assets.workflows import bundle_writing, taking_over  # noqa: E402
+from comfy_assets_node.comfy_assets.fs import atomic  # noqa: E402
+from comfy_assets_node.comfy_assets.workflows.bundles import (  # noqa: E402
+    importer,
+    installer,
+    writer,
+)
 
 # The moments: what is called there, and whether it is done before the halt.
 MOMENTS: dict[str, tuple[Any, str, bool]] = {
-    "comparing": (linking, "_common_digest", False),
-    "compared": (linking, "_common_digest", True),
-    "noted": (linking, "_put_link", False),
+    "comparing": (hardlinks, "_common_digest", False),
+    "compared": (hardlinks, "_common_digest", True),
+    "noted": (hardlinks, "_put_link", False),
     "linked": (Path, "hardlink_to", True),
-    "copied": (linking, "_copy", True),
-    "dressed": (linking, "_give_back", True),
+    "copied": (hardlinks, "_copy", True),
+    "dressed": (hardlinks, "_give_back", True),
     "replaced": (Path, "replace", True),
     "restamping": (recorded, "restamp", False),
-    "bundle copied": (bundle_writing, "_copy", True),
-    "bundle extracted": (taking_over.Import, "_accept", True),
-    "bundle placed": (placing, "place", True),
-    "bundle registered": (delivery.references, "contents_of", False),
+    "bundle copied": (writer, "_copy", True),
+    "bundle extracted": (importer.Import, "_accept", True),
+    "bundle placed": (atomic, "place", True),
+    "bundle registered": (installer.references, "contents_of", False),
     "reading": (verify.Verifier, "_digest", True),
 }
 tokens: list[CancelToken] = []

@@ -28,8 +28,8 @@ from comfy_assets_node.comfy_assets.db.shares import NewShare
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.comfy_assets.models import SharedAsset
-from comfy_assets_node.comfy_assets.workflows.files import WorkflowFiles
 from comfy_assets_node.comfy_assets.workflows.service import About, WorkflowService
+from comfy_assets_node.comfy_assets.workflows.sync import WorkflowFiles
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image

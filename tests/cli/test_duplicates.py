@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets import duplicates
-from comfy_assets_node.comfy_assets.assets.copies import Seen
+from comfy_assets_node.comfy_assets.assets.maintenance import duplicates
+from comfy_assets_node.comfy_assets.assets.maintenance.copies import Seen
 
 BIG = b"b" * 5000
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets import duplicates, hashing, link_log, linking
+from comfy_assets_node.comfy_assets.assets.index import hash_run
+from comfy_assets_node.comfy_assets.assets.maintenance import duplicates, hardlinks, link_log
 
 BIG = b"b" * 5000
 NAMES = ("models/loras/kept.bin", "output/copy.bin")
@@ -63,13 +64,13 @@ def undo(base: Any, log: str, status: int = 0) -> dict[str, Any]:
 def read_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of files that scans read from now on."""
     names: list[str] = []
-    real = hashing.read_file
+    real = hash_run.read_file
 
     def read_file(file: Any, *rest: Any) -> Any:
         names.append(file.name)
         return real(file, *rest)
 
-    monkeypatch.setattr(hashing, "read_file", read_file)
+    monkeypatch.setattr(hash_run, "read_file", read_file)
     return names
 
 
@@ -288,8 +289,8 @@ def test_what_changes_meanwhile_is_left_alone(
     make(base)
     at = {
         "before": (duplicates, "replace_by_link"),
-        "compared": (linking, "_common_digest"),
-        "noted": (linking, "_put_link"),
+        "compared": (hardlinks, "_common_digest"),
+        "noted": (hardlinks, "_put_link"),
     }
     module, function = at[moment]
     real = getattr(module, function)
@@ -469,14 +470,14 @@ def test_undo_leaves_alone_what_changed(base: Any, change: Callable[[Path], None
 def test_undo_leaves_alone_what_is_written_while_it_copies(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     make(base)
     log = link(base)["log"]
-    real = linking._give_back
+    real = hardlinks._give_back
 
     def give_back(path: Path, *rest: Any) -> None:
         real(path, *rest)
         if rest[1].path == str(base.path / COPY):
             appended(base.path / COPY)
 
-    monkeypatch.setattr(linking, "_give_back", give_back)
+    monkeypatch.setattr(hardlinks, "_give_back", give_back)
     assert undo(base, log, status=3)["skipped"] == [
         {"path": str(base.path / COPY), "reason": "it changed while it was copied"}
     ]
@@ -496,14 +497,14 @@ def test_undo_when_the_kept_name_is_gone(base: Any) -> None:
 def test_undo_with_a_full_disk(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     make(base)
     log = link(base)["log"]
-    real = linking._copy
+    real = hardlinks._copy
 
     def copy(source: Path, *rest: Any) -> None:
         real(source, *rest)
         if source.name == "copy.bin":
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(linking, "_copy", copy)
+    monkeypatch.setattr(hardlinks, "_copy", copy)
     parted = undo(base, log, status=3)
     assert parted["skipped"] == [{"path": str(base.path / COPY), "reason": "No space left on device"}]
     assert same_file(base, *NAMES)

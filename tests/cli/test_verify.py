@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from blake3 import blake3
-from comfy_assets_node.comfy_assets.assets.verify import Verifier
+from comfy_assets_node.comfy_assets.assets.maintenance.verify import Verifier
 
 SMALL, LARGE = b"s" * 1000, b"L" * (5 << 20)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from comfy_assets_node.comfy_assets.assets import video_facts
+from comfy_assets_node.comfy_assets.assets.media import video_facts
 
 STAMP = "1718000000000"
 LAYERS = {

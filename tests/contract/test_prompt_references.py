@@ -14,7 +14,7 @@ import pytest
 from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 from blake3 import blake3
-from comfy_assets_node.comfy_assets.assets.portability import Portability
+from comfy_assets_node.comfy_assets.assets.prompts.resolver import Portability
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 
 NOBODYS_ID = "00000000-0000-7000-8000-000000000000"

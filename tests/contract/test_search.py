@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.comfy_assets.assets import search_index
 from comfy_assets_node.comfy_assets.db import paging
+from comfy_assets_node.comfy_assets.search import asset_index
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -257,7 +257,7 @@ async def test_a_missing_file_is_found_like_any_other(shelf: Any, api: Any) -> N
 
 async def test_more_than_can_be_indexed_in_time(shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer would be wrong, so there is none; parts of names are found all the same."""
-    monkeypatch.setattr(search_index, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(asset_index, "_PATIENCE_S", 0.0)
     for path in ("/api/assets", "/api/assets/tags/refine"):
         error = await api.error(path, 503, {"q": "dragon"})
         assert error["code"] == "SEARCH_NOT_READY"

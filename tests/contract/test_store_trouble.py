@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets import intake
+from comfy_assets_node.comfy_assets.assets.prompts import output_recorder
 from comfy_assets_node.comfy_assets.db import connection
 from comfy_assets_node.comfy_assets.jobs import recorder
 from comfy_assets_node.routes import ROUTES
@@ -82,7 +82,7 @@ def trouble(library: Any) -> Trouble:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "PATIENCE_S", 0.2)
     monkeypatch.setattr(recorder, "FLUSH_S", 0.05)
-    monkeypatch.setattr(intake, "IDLE_S", 0.01)
+    monkeypatch.setattr(output_recorder, "IDLE_S", 0.01)
     monkeypatch.setattr(connection, "PATIENCE_S", 0.2)
 
 
@@ -314,7 +314,7 @@ async def test_a_mistake_of_ours_is_still_told_as_one(api: Any, library: Any, mo
 
 
 async def test_an_end_is_told_when_its_assets_are_there(library: Any, api: Any, prompts: Any) -> None:
-    intake.IDLE_S, before = 60.0, intake.IDLE_S
+    output_recorder.IDLE_S, before = 60.0, output_recorder.IDLE_S
     try:
         for number in range(5):
             library.write(f"output/made_{number}.png", png(number))
@@ -327,7 +327,7 @@ async def test_an_end_is_told_when_its_assets_are_there(library: Any, api: Any, 
             assert (await api.get(f"/api/jobs/{job}"))["status"] == "completed"
             assert [each["name"] for each in (await api.get(f"/api/jobs/{job}/assets"))["assets"]] == [file["filename"]]
     finally:
-        intake.IDLE_S = before
+        output_recorder.IDLE_S = before
 
 
 async def test_assets_that_cannot_be_taken_in_keep_no_job_from_its_end(

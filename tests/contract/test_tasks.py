@@ -127,7 +127,7 @@ async def test_what_the_server_does_is_a_task(library: Any, api: Any) -> None:
 
 
 async def test_progress_while_it_runs(library: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from comfy_assets_node.comfy_assets.tasks import runner
+    from comfy_assets_node.comfy_assets.background import runner
 
     monkeypatch.setattr(runner, "PROGRESS_INTERVAL_S", 0.001)
     go_on = asyncio.Event()

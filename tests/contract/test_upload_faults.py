@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData, web
-from comfy_assets_node.comfy_assets.assets import draft as drafts
-from comfy_assets_node.comfy_assets.assets import placing
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import references
+from comfy_assets_node.comfy_assets.fs import atomic
+from comfy_assets_node.comfy_assets.fs import partial_file as drafts
 
 CONTENT = bytes(range(256)) * 40
 
@@ -250,7 +250,7 @@ async def test_a_store_that_fails_takes_the_file_back(library: Any, monkeypatch:
 
 async def test_another_volume_is_copied_to(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file comes before the tags that say where it belongs."""
-    monkeypatch.setattr(placing, "is_same_volume", lambda source, folder: source.parent == folder)
+    monkeypatch.setattr(atomic, "is_same_volume", lambda source, folder: source.parent == folder)
     async with library.client.post("/api/assets", data=form(tags='["output"]')) as response:
         assert response.status == 201
     assert files(library.base) == {"output/a.bin"}

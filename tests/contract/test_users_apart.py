@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from comfy_assets_node.comfy_assets.assets.outputs import OutputFile, OutputFolders
-from comfy_assets_node.comfy_assets.assets.registration import NewFile, add_new, folder_row
+from comfy_assets_node.comfy_assets.assets.index.insert import NewFile, add_new, folder_row
+from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, OutputFolders
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import folders
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost

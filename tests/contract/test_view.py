@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from comfy_assets_node.comfy_assets.assets import viewing
+from comfy_assets_node.comfy_assets.assets.media import view_path
+from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.assets.roots import Roots
-from comfy_assets_node.comfy_assets.assets.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import InvalidNameError
 from comfy_assets_node.comfy_assets.host.base import HostFolders
@@ -250,7 +250,7 @@ async def test_encoded_names_that_lead_elsewhere(shelf: Any, api: Any, made: lis
 @pytest.mark.parametrize("windows", [False, True])
 def test_a_backslash_separates_subfolders_where_servers_tell_them_so(shelf: Any, windows: bool) -> None:
     def named(subfolder: str, filename: str = "blue.png") -> Path:
-        return viewing.named(Roots(shelf.host.folders()), "output", subfolder, filename, windows=windows).path
+        return view_path.named(Roots(shelf.host.folders()), "output", subfolder, filename, windows=windows).path
 
     if windows:
         assert named("2026\\May") == shelf.base / "output/2026/May/blue.png"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.identity import new_ids
 from comfy_assets_node.comfy_assets.db import (
     assets,
     contents,
@@ -31,6 +30,7 @@ from comfy_assets_node.comfy_assets.db.entries import NewEntry
 from comfy_assets_node.comfy_assets.db.files import NewFiles
 from comfy_assets_node.comfy_assets.db.folders import FolderRow
 from comfy_assets_node.comfy_assets.db.moves import Move
+from comfy_assets_node.comfy_assets.ids import new_ids
 from comfy_assets_node.comfy_assets.models import REFERENCE, UPLOADED, AssetFilter, TagRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.gate import WorkGate
-from comfy_assets_node.comfy_assets.assets.search_index import SearchIndex
+from comfy_assets_node.comfy_assets.background.runner import TaskRunner
+from comfy_assets_node.comfy_assets.background.throttle import WorkGate
 from comfy_assets_node.comfy_assets.db import assets, folders, hits, paging, selection, set_counts, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.folders import FolderRow
 from comfy_assets_node.comfy_assets.models import Asset, AssetFilter, Page, PageRequest, SearchWord, TagRequest
-from comfy_assets_node.comfy_assets.tasks.runner import TaskRunner
-from comfy_assets_node.comfy_assets.words import words_of
+from comfy_assets_node.comfy_assets.search.asset_index import SearchIndex
+from comfy_assets_node.comfy_assets.search.words import words_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.identity import new_ids
 from comfy_assets_node.comfy_assets.db import entries, references
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts
 from comfy_assets_node.comfy_assets.db.entries import NewEntry
+from comfy_assets_node.comfy_assets.ids import new_ids
 from comfy_assets_node.comfy_assets.models import REFERENCE
 
 

@@ -15,8 +15,8 @@ from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.comfy_assets.models import WorkflowFilter, WorkflowPage
-from comfy_assets_node.comfy_assets.workflows.files import WorkflowFiles
 from comfy_assets_node.comfy_assets.workflows.service import WorkflowService
+from comfy_assets_node.comfy_assets.workflows.sync import WorkflowFiles
 
 KILLS = 6
 SEED = 5

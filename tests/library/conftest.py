@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets import hashing
-from comfy_assets_node.comfy_assets.assets.gate import WorkGate
+from comfy_assets_node.comfy_assets.assets.index import hash_run
+from comfy_assets_node.comfy_assets.background.throttle import WorkGate
 from comfy_assets_node.comfy_assets.db import files
 
 TABLES = ("assets", "files", "folders", "tag_sets", "contents", "documents", "tag_set_tags", "tags")
@@ -44,13 +44,13 @@ def annotate() -> Callable[..., Any]:
 def read_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are read from now on, in the order in which that begins."""
     names: list[str] = []
-    real = hashing.read_file
+    real = hash_run.read_file
 
     def read_file(file: Any, *rest: Any) -> Any:
         names.append(file.name)
         return real(file, *rest)
 
-    monkeypatch.setattr(hashing, "read_file", read_file)
+    monkeypatch.setattr(hash_run, "read_file", read_file)
     return names
 
 

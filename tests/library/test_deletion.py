@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 from blake3 import blake3
-from comfy_assets_node.comfy_assets.assets import placing
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import references
 from comfy_assets_node.comfy_assets.db import trash as trash_rows
 from comfy_assets_node.comfy_assets.errors import AssetNotFoundError
+from comfy_assets_node.comfy_assets.fs import atomic
 
 UPLOADED, SCANNED = b"what was uploaded", b"what was scanned"
 
@@ -330,7 +330,7 @@ async def test_a_file_that_cannot_be_moved_leaves_all_as_it_was(library: Any, mo
     def refuse(source: Path, target: Path) -> None:
         raise PermissionError(13, "The process cannot access the file")
 
-    monkeypatch.setattr(placing, "move_to_free", refuse)
+    monkeypatch.setattr(atomic, "move_to_free", refuse)
     await delete(library, asset, 500)
     assert await names(library) == ["up.bin"]
     assert (library.base / asset["file_path"]).read_bytes() == UPLOADED
@@ -362,7 +362,7 @@ async def test_an_upload_whose_file_is_gone_can_be_deleted(library: Any) -> None
 async def two_volumes(library: Any, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """The trash is on another volume. What is copied, and whether the store could be written meanwhile."""
     copies: list[bool] = []
-    copy = placing.copy_to_volume
+    copy = atomic.copy_to_volume
     loop = asyncio.get_running_loop()
     trash = library.host.data_directory() / "trash"
 
@@ -384,8 +384,8 @@ async def two_volumes(library: Any, monkeypatch: pytest.MonkeyPatch) -> list[boo
     def is_same_volume(source: Path, folder: Path) -> bool:
         return source.is_relative_to(trash) == folder.is_relative_to(trash)
 
-    monkeypatch.setattr(placing, "copy_to_volume", noted)
-    monkeypatch.setattr(placing, "is_same_volume", is_same_volume)
+    monkeypatch.setattr(atomic, "copy_to_volume", noted)
+    monkeypatch.setattr(atomic, "is_same_volume", is_same_volume)
     return copies
 
 
@@ -440,13 +440,13 @@ async def test_a_file_that_changes_while_it_is_copied_is_not_deleted(
 ) -> None:
     asset = await upload(library)
     place = library.base / asset["file_path"]
-    copy = placing.copy_to_volume
+    copy = atomic.copy_to_volume
 
     def changing(source: Path, target: Path) -> None:
         copy(source, target)
         place.write_bytes(b"saved once more")
 
-    monkeypatch.setattr(placing, "copy_to_volume", changing)
+    monkeypatch.setattr(atomic, "copy_to_volume", changing)
     await delete(library, asset, 500)
     assert place.read_bytes() == b"saved once more" and stored(library) == []
 

@@ -18,8 +18,8 @@ import pytest
 from aiohttp import FormData
 from blake3 import blake3
 from comfy_assets_node.comfy_assets import app
-from comfy_assets_node.comfy_assets.assets import follow, hashing, settling
-from comfy_assets_node.comfy_assets.assets.folder_stamps import Differences, FolderStamps
+from comfy_assets_node.comfy_assets.assets.index import debounce, hash_run, watcher
+from comfy_assets_node.comfy_assets.assets.index.directory_cache import Differences, FolderStamps
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import FinishedPrompt, QueueSnapshot
 
@@ -32,9 +32,9 @@ LORA = "models/loras/style.safetensors"
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in less time."""
     for name, seconds in {"TICK_S": 0.02, "POLL_S": 0.1, "LONGEST_REST_S": 0.1}.items():
-        monkeypatch.setattr(follow, name, seconds)
-    monkeypatch.setattr(settling, "SETTLE_S", 0.2)
-    monkeypatch.setattr(settling, "REMOVAL_S", 0.5)
+        monkeypatch.setattr(watcher, name, seconds)
+    monkeypatch.setattr(debounce, "SETTLE_S", 0.2)
+    monkeypatch.setattr(debounce, "REMOVAL_S", 0.5)
 
 
 @pytest.fixture(params=["watched", "polled"])
@@ -43,7 +43,7 @@ async def followed(
 ) -> Callable[[], Awaitable[Any]]:
     """Open a library that is followed, with what has been written into it before; with and without watchfiles."""
     if request.param == "polled":
-        monkeypatch.setattr(follow, "load_backend", lambda: None)
+        monkeypatch.setattr(watcher, "load_backend", lambda: None)
     else:
         pytest.importorskip("watchfiles")
 
@@ -132,7 +132,7 @@ async def _read(library: Any, name: str) -> Any:
 async def test_a_changed_file(followed: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is written over in place shows in no folder's time: where nobody tells of it, a sweep finds it."""
     if "polled" in request.node.callspec.id:
-        monkeypatch.setattr(follow, "SWEEP_S", 0.5)
+        monkeypatch.setattr(watcher, "SWEEP_S", 0.5)
     library = await followed()
     write(library.base, "output/a.png", b"a")
     await until(lambda: _read(library, "a.png"))
@@ -435,7 +435,7 @@ async def test_nothing_is_done_while_a_prompt_executes(followed: Any) -> None:
 @pytest.mark.parametrize("config", [Config(follow=False), Config(scan_on_start=False)])
 async def test_following_can_be_turned_off(make_library: Any, config: Config) -> None:
     library = await make_library(config)
-    assert library.services.tasks.latest(follow.FOLLOW) is None
+    assert library.services.tasks.latest(watcher.FOLLOW) is None
 
 
 async def test_no_thread_stays_behind(followed: Any) -> None:
@@ -448,7 +448,7 @@ async def test_no_thread_stays_behind(followed: Any) -> None:
 
 
 async def test_what_fails_is_tried_again(followed: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    monkeypatch.setattr(follow, "RETRY_S", 0.3)
+    monkeypatch.setattr(watcher, "RETRY_S", 0.3)
     library = await followed()
     scanner = library.services.indexer.scanner
     real = scanner.look
@@ -471,7 +471,7 @@ async def test_what_could_not_be_heard_is_found_by_looking_at_everything(
     """A storm of events: more has happened than could be told, and the folders' times do not show it."""
     monkeypatch.setattr(FolderStamps, "differences", lambda *_: Differences())
     missed: list[bool] = []
-    monkeypatch.setattr(follow.Watches, "take", lambda self: ({}, bool(missed and missed.pop())))
+    monkeypatch.setattr(watcher.Watches, "take", lambda self: ({}, bool(missed and missed.pop())))
     library = await make_library(Config())
     await until(lambda: _has_polled(library))
     write(library.base, "output/a.png")
@@ -482,14 +482,14 @@ async def test_what_could_not_be_heard_is_found_by_looking_at_everything(
 
 
 async def _has_polled(library: Any) -> bool:
-    return bool(library.services.tasks.latest(follow.FOLLOW).result)
+    return bool(library.services.tasks.latest(watcher.FOLLOW).result)
 
 
 async def test_the_log_says_when_folders_are_looked_at_instead(
     make_library: Callable[..., Awaitable[Any]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(follow, "load_backend", lambda: None)
+    monkeypatch.setattr(watcher, "load_backend", lambda: None)
     library = await make_library(Config())
     await until(lambda: _is_logged(caplog))
     write(library.base, "output/a.png")
@@ -503,7 +503,7 @@ async def _is_logged(caplog: pytest.LogCaptureFixture) -> bool:
 
 async def test_a_file_that_is_renamed_while_it_is_read(followed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     library = await followed()
-    real = hashing.read_file
+    real = hash_run.read_file
 
     def read_file(file: Any, *rest: Any) -> Any:
         """The first time, the file gets another name meanwhile."""
@@ -511,7 +511,7 @@ async def test_a_file_that_is_renamed_while_it_is_read(followed: Any, monkeypatc
             (library.base / "output/a.bin").rename(library.base / "output/b.bin")
         return real(file, *rest)
 
-    monkeypatch.setattr(hashing, "read_file", read_file)
+    monkeypatch.setattr(hash_run, "read_file", read_file)
     steady = Steady(library, most=1)
     write(library.base, "output/a.bin")
     await until(lambda: _read(library, "b.bin"))

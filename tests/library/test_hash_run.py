@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from blake3 import blake3
-from comfy_assets_node.comfy_assets.assets import hasher, hashing, scanner
+from comfy_assets_node.comfy_assets.assets.index import content_reader, hash_run, scanner
 from comfy_assets_node.comfy_assets.db import files as file_rows
 from comfy_assets_node.comfy_assets.host.base import QueueSnapshot
 
@@ -127,7 +127,7 @@ async def test_an_unreadable_file_is_counted_and_tried_again(library: Any, monke
     """An error that root meets too: the file is locked, or its disk is failing."""
     library.write("output/bad.bin", b"bad")
     library.write("output/good.bin", b"good")
-    real = hasher.FileIO
+    real = content_reader.FileIO
 
     def open_file(path: Any, *rest: Any) -> Any:
         if str(path).endswith("bad.bin"):
@@ -135,7 +135,7 @@ async def test_an_unreadable_file_is_counted_and_tried_again(library: Any, monke
         return real(path, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(hasher, "FileIO", open_file)
+        patch.setattr(content_reader, "FileIO", open_file)
         for _ in range(2):
             status = await library.scan()
             assert (status["status"], status["unreadable"]) == ("completed", 1)
@@ -218,8 +218,8 @@ async def test_cancel_while_listing(
 async def test_cancel_while_hashing(
     library: Any, before_step: list[Any], monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    monkeypatch.setattr(hashing, "_SMALL_BATCH", 20)
-    monkeypatch.setattr(hashing, "_SMALL_SLICE", 5)
+    monkeypatch.setattr(hash_run, "_SMALL_BATCH", 20)
+    monkeypatch.setattr(hash_run, "_SMALL_SLICE", 5)
     for number in range(150):
         library.write(f"output/{number}.bin", b"%d" % number)
     steps = iter(range(after))
@@ -251,7 +251,7 @@ async def test_what_a_scan_finds_while_hashing_goes_on_is_hashed_too(
     library.write("output/small.bin", SMALL)
     reading, go_on = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    real = hashing.read_file
+    real = hash_run.read_file
 
     def read_file(file: Any, *rest: Any) -> Any:
         if file.name == large.name:
@@ -259,7 +259,7 @@ async def test_what_a_scan_finds_while_hashing_goes_on_is_hashed_too(
             asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(10)
         return real(file, *rest)
 
-    monkeypatch.setattr(hashing, "read_file", read_file)
+    monkeypatch.setattr(hash_run, "read_file", read_file)
     task, _ = library.services.indexer.start_scan()
     await reading.wait()
     library.write("output/late.bin", b"late")

@@ -15,13 +15,13 @@ import msgspec
 import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.app import Services
-from comfy_assets_node.comfy_assets.assets import hashing, scanner, settling, walker
-from comfy_assets_node.comfy_assets.assets.scanner import Wanted
+from comfy_assets_node.comfy_assets.assets.index import debounce, hash_run, scanner, walker
+from comfy_assets_node.comfy_assets.assets.index.scanner import Wanted
+from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import files
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
-from comfy_assets_node.comfy_assets.tasks.cancel import CancelToken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -180,7 +180,7 @@ async def test_a_base_folder_elsewhere(
     batch: int,
 ) -> None:
     """ComfyUI was moved to another place; files are read, and so known again, some at a time."""
-    monkeypatch.setattr(hashing, "_SMALL_BATCH", batch)
+    monkeypatch.setattr(hash_run, "_SMALL_BATCH", batch)
     monkeypatch.setattr(scanner, "_BATCH_FOLDERS", batch)
     contents = dict.fromkeys(paths, SAME) | {"output/other.png": b"another!", "output/long.png": b"longer than it"}
     before = await shelf.fill(contents)
@@ -326,7 +326,7 @@ async def test_files_in_the_places_of_others(
 
 def without_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have listings tell no inodes, as on Windows."""
-    for module in (walker, settling):
+    for module in (walker, debounce):
         real = module.file_stat
         monkeypatch.setattr(module, "file_stat", lambda info, real=real: (*real(info)[:2], 0))
 
@@ -392,7 +392,7 @@ def test_whatever_moves_as_a_whole_stays_what_it_was(
 
     async def check() -> None:
         with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(hashing, "_SMALL_BATCH", batch)
+            patch.setattr(hash_run, "_SMALL_BATCH", batch)
             patch.setattr(scanner, "_BATCH_FOLDERS", batch)
             one, two = Path(scratch) / "one", Path(scratch) / "two"
             host = MemoryHost(Path(scratch) / "store", HostFolders(()))

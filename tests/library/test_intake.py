@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from blake3 import blake3
-from comfy_assets_node.comfy_assets.assets import intake
-from comfy_assets_node.comfy_assets.assets.walker import file_stat
+from comfy_assets_node.comfy_assets.assets.index.walker import file_stat
+from comfy_assets_node.comfy_assets.assets.prompts import output_recorder
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
 from PIL import Image
@@ -52,7 +52,7 @@ async def finish(library: Any, job_id: str, *names: str, kind: str = "output") -
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "IDLE_S", 0.01)
+    monkeypatch.setattr(output_recorder, "IDLE_S", 0.01)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ async def test_an_output_shown_again_by_a_later_job_is_the_first_ones(
     library.write("output/a.png", png())
     await finish(library, JOB, "a.png")
     before, events = await snapshot(library), list(library.host.events)
-    monkeypatch.setattr(intake, "read_file", None)  # nothing is read again
+    monkeypatch.setattr(output_recorder, "read_file", None)  # nothing is read again
     await finish(library, OTHER_JOB, "a.png", "a.png")
     assert await snapshot(library) == before
     assert library.host.events == events
@@ -243,14 +243,14 @@ async def test_previews_and_files_that_are_not_there_are_not_taken(library: Any)
 
 async def test_many_prompts_are_recorded_together(library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
     batches: list[int] = []
-    real = intake._record
+    real = output_recorder._record
 
     async def record(tx: Any, outputs: Any, *more: Any, **named: Any) -> int:
         batches.append(len(outputs))
         return await real(tx, outputs, *more, **named)
 
-    monkeypatch.setattr(intake, "_record", record)
-    monkeypatch.setattr(intake, "_BATCH", 64)
+    monkeypatch.setattr(output_recorder, "_record", record)
+    monkeypatch.setattr(output_recorder, "_BATCH", 64)
     names = [f"{number:03}.png" for number in range(150)]
     for number, name in enumerate(names):
         library.write(f"output/{name}", png(number))
@@ -264,14 +264,14 @@ async def test_many_prompts_are_recorded_together(library: Any, monkeypatch: pyt
 async def test_the_worker_is_not_held_up(library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
     """While a batch is read and written, the thread that executes prompts goes on."""
     reading, go_on = threading.Event(), threading.Event()
-    real = intake.read_file
+    real = output_recorder.read_file
 
     def read_file(*arguments: Any) -> Any:
         reading.set()
         assert go_on.wait(10)
         return real(*arguments)
 
-    monkeypatch.setattr(intake, "read_file", read_file)
+    monkeypatch.setattr(output_recorder, "read_file", read_file)
     library.write("output/a.png", png(1))
     library.write("output/b.png", png(2))
     library.services.outputs.take(FinishedPrompt(JOB, {"9": shown("a.png")}))
@@ -286,7 +286,7 @@ async def test_the_worker_is_not_held_up(library: Any, monkeypatch: pytest.Monke
 async def test_more_than_there_is_room_for_is_left_to_the_scan(
     library: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(intake, "_MAX_WAITING", 2)
+    monkeypatch.setattr(output_recorder, "_MAX_WAITING", 2)
     for name in "abc":
         library.write(f"output/{name}.png", png())
     await finish(library, JOB, "a.png", "b.png", "c.png")
@@ -301,7 +301,7 @@ async def test_a_file_that_changes_while_it_is_read(
     library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any, becomes: str
 ) -> None:
     path = library.write("output/a.png", png(1))
-    real = intake.read_file
+    real = output_recorder.read_file
 
     def read_file(*arguments: Any) -> Any:
         if becomes == "gone":
@@ -310,7 +310,7 @@ async def test_a_file_that_changes_while_it_is_read(
             path.write_bytes(png(2) + b"longer")
         return real(*arguments)
 
-    monkeypatch.setattr(intake, "read_file", read_file)
+    monkeypatch.setattr(output_recorder, "read_file", read_file)
     await finish(library, JOB, "a.png")
     rows = await library.services.db.fetch_all("SELECT size, mtime_ns, inode, state FROM files")
     if becomes == "gone":
@@ -326,7 +326,7 @@ async def test_a_file_that_cannot_be_read_is_listed(library: Any, monkeypatch: p
     def fail(*_: Any) -> Any:
         raise RuntimeError("a reader's fault")
 
-    monkeypatch.setattr(intake, "read_file", fail)
+    monkeypatch.setattr(output_recorder, "read_file", fail)
     library.write("output/a.png", png())
     await finish(library, JOB, "a.png")
     assert await jobs(library) == {"a.png": JOB}
@@ -336,18 +336,18 @@ async def test_a_file_that_cannot_be_read_is_listed(library: Any, monkeypatch: p
 async def test_a_failure_costs_its_batch_alone(
     library: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = intake._record
+    real = output_recorder._record
 
     async def fail(*_: Any, **__: Any) -> int:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(intake, "_record", fail)
+    monkeypatch.setattr(output_recorder, "_record", fail)
     library.write("output/a.png", png(1))
     library.write("output/b.png", png(2))
     await finish(library, JOB, "a.png")
     assert "could not be recorded" in caplog.text
     assert await library.assets() == []
-    monkeypatch.setattr(intake, "_record", real)
+    monkeypatch.setattr(output_recorder, "_record", real)
     await finish(library, JOB, "b.png")
     assert [a["name"] for a in await library.assets()] == ["b.png"]
 
@@ -355,7 +355,7 @@ async def test_a_failure_costs_its_batch_alone(
 async def test_what_a_locked_store_cannot_take_is_recorded_later(
     library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any
 ) -> None:
-    monkeypatch.setattr(intake, "_RETRY_S", 0.05)
+    monkeypatch.setattr(output_recorder, "_RETRY_S", 0.05)
     monkeypatch.setattr(library.services.db, "patience_s", 0.1)
     library.write("output/a.png", png())
     store = library.host.data_directory() / "library.db"
@@ -370,7 +370,7 @@ async def test_what_a_locked_store_cannot_take_is_recorded_later(
 
 
 async def test_an_orderly_stop_loses_no_job(make_library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
-    monkeypatch.setattr(intake, "IDLE_S", 60)
+    monkeypatch.setattr(output_recorder, "IDLE_S", 60)
     library = await make_library()
     library.write("output/a.png", png())
     outputs = library.services.outputs

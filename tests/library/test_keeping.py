@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.comfy_assets.assets import hashing, intake, outputs, settling, walker
+from comfy_assets_node.comfy_assets.assets.index import debounce, hash_run, walker
+from comfy_assets_node.comfy_assets.assets.prompts import output_recorder, outputs
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
 from PIL import Image
@@ -54,7 +55,7 @@ def written(library: Any, relative: str, content: bytes = b"content", number: in
 
 def without_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have listings tell no inodes, as on Windows."""
-    for module in (walker, settling):
+    for module in (walker, debounce):
         real = module.file_stat
         monkeypatch.setattr(module, "file_stat", lambda info, real=real: (*real(info)[:2], 0))
 
@@ -271,7 +272,7 @@ async def test_the_next_output_takes_the_name_of_one_that_is_gone(
     library: Any, monkeypatch: pytest.MonkeyPatch, becomes: str, has_inodes: bool
 ) -> None:
     """The server counts on from the highest number there is: what was given to the last one is not the next one's."""
-    monkeypatch.setattr(intake, "IDLE_S", 0.01)
+    monkeypatch.setattr(output_recorder, "IDLE_S", 0.01)
     if not has_inodes:
         without_inodes(monkeypatch)
         monkeypatch.setattr(outputs, "file_stat", walker.file_stat)
@@ -301,7 +302,7 @@ async def test_an_output_takes_the_name_of_a_missing_one_before_its_job_is_known
     library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scan may see it first."""
-    monkeypatch.setattr(intake, "IDLE_S", 0.01)
+    monkeypatch.setattr(output_recorder, "IDLE_S", 0.01)
     asset = await give(library, await make(library, JOB, "a_00001_.png", png(1), 1))
     (library.base / "output/a_00001_.png").unlink()
     await library.scan()
@@ -318,7 +319,7 @@ async def test_an_output_takes_the_name_of_a_missing_one_before_its_job_is_known
 
 async def test_a_node_that_writes_the_same_file_again_and_again(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is one asset while nobody gives it anything."""
-    monkeypatch.setattr(intake, "IDLE_S", 0.01)
+    monkeypatch.setattr(output_recorder, "IDLE_S", 0.01)
     ids = {(await make(library, JOB, "latest.png", png(number), number))["id"] for number in range(4)}
     assert len(ids) == 1 and len(await library.assets()) == 1
 
@@ -358,15 +359,15 @@ async def test_what_jobs_have_shown_and_named_goes_along(library: Any) -> None:
 
 def cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have files be read one by one, and every run stopped after two."""
-    monkeypatch.setattr(hashing, "_SMALL_BATCH", 1)
-    real = hashing.HashRun._record
+    monkeypatch.setattr(hash_run, "_SMALL_BATCH", 1)
+    real = hash_run.HashRun._record
 
     async def record(self: Any, outcomes: Any) -> int:
         changed = await real(self, outcomes)
         self._token.cancel()
         return changed
 
-    monkeypatch.setattr(hashing.HashRun, "_record", record)
+    monkeypatch.setattr(hash_run.HashRun, "_record", record)
 
 
 async def test_a_run_that_is_cut_short_is_taken_up_by_the_next(make_library: Any) -> None:
@@ -418,13 +419,13 @@ async def test_a_file_that_cannot_be_read_keeps_no_other_waiting(library: Any, m
     asset = await give(library, await at(library, "output/a/x.png"))
     copied(path, library.base / "output/b/y.png")
     written(library, "output/bad.png", b"CONTENT", 1)
-    real = hashing.read_file
+    real = hash_run.read_file
 
     def read_file(file: Any, *rest: Any) -> Any:
         if file.name == "bad.png":
             raise RuntimeError("a reader's fault")
         return real(file, *rest)
 
-    monkeypatch.setattr(hashing, "read_file", read_file)
+    monkeypatch.setattr(hash_run, "read_file", read_file)
     await library.scan()
     assert (await at(library, "output/b/y.png"))["id"] == asset["id"]

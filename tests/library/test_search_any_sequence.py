@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.app import Services
-from comfy_assets_node.comfy_assets.assets import search_index
-from comfy_assets_node.comfy_assets.assets.declared import Declared
-from comfy_assets_node.comfy_assets.assets.graph_words import words_in, words_in_facts
+from comfy_assets_node.comfy_assets.assets.upload_fields import Declared
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import contents, hits
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.comfy_assets.models import AssetEdit, AssetFilter, PageRequest
-from comfy_assets_node.comfy_assets.words import parse_query, words_of
+from comfy_assets_node.comfy_assets.search import asset_index
+from comfy_assets_node.comfy_assets.search.graph_text import words_in, words_in_facts
+from comfy_assets_node.comfy_assets.search.words import parse_query, words_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -220,6 +220,6 @@ async def check_index(db: Database) -> None:
 @given(steps=st.lists(operations, min_size=3, max_size=12))
 def test_any_sequence(batch: int, steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_index, "_BATCH", batch)
+        patch.setattr(asset_index, "_BATCH", batch)
         patch.setattr(hits, "_MAX_COMPLETIONS", 1)
         asyncio.run(run(Path(folder), steps))

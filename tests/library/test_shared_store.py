@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets import scanner
+from comfy_assets_node.comfy_assets.assets.index import scanner
 
 
 @pytest.mark.parametrize("round_", range(3))

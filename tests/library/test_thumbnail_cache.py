@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets import previews as previews_module
-from comfy_assets_node.comfy_assets.assets.hasher import ChangedWhileReading
-from comfy_assets_node.comfy_assets.assets.previews import Previews, Wanted
-from comfy_assets_node.comfy_assets.assets.thumbnail_cache import ThumbnailCache
-from comfy_assets_node.comfy_assets.assets.thumbnails import Thumbnailer
+from comfy_assets_node.comfy_assets.assets.index.content_reader import ChangedWhileReading
+from comfy_assets_node.comfy_assets.assets.media import thumbnail_service as previews_module
+from comfy_assets_node.comfy_assets.assets.media.thumbnail_cache import ThumbnailCache
+from comfy_assets_node.comfy_assets.assets.media.thumbnail_service import Previews, Wanted
+from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import ImageUnreadableError
 from hypothesis import HealthCheck, given, settings

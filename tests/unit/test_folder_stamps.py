@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.fence import Fence
-from comfy_assets_node.comfy_assets.assets.folder_stamps import Differences, FolderStamps
-from comfy_assets_node.comfy_assets.assets.walker import FolderListing, WalkReport, walk
-from comfy_assets_node.comfy_assets.tasks.cancel import Cancelled, CancelToken
+from comfy_assets_node.comfy_assets.assets.index.directory_cache import Differences, FolderStamps
+from comfy_assets_node.comfy_assets.assets.index.exclusions import Fence
+from comfy_assets_node.comfy_assets.assets.index.walker import FolderListing, WalkReport, walk
+from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
 

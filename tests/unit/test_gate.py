@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.gate import WorkGate
-from comfy_assets_node.comfy_assets.tasks.cancel import Cancelled, CancelToken
+from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
+from comfy_assets_node.comfy_assets.background.throttle import WorkGate
 
 PATIENCE, TURN = 30.0, 1.5
 

@@ -60,13 +60,19 @@ ALLOWED = [
 ]
 # Inner layers know nothing of outer ones.
 FORBIDDEN = [
-    ("comfy_assets.db", ("comfy_assets.assets", "comfy_assets.tasks", "comfy_assets.host", "comfy_assets.workflows")),
+    (
+        "comfy_assets.db",
+        ("comfy_assets.assets", "comfy_assets.background", "comfy_assets.host", "comfy_assets.workflows"),
+    ),
     ("comfy_assets.jobs", ("comfy_assets.workflows",)),
     ("comfy_assets.assets", ("comfy_assets.workflows",)),
-    ("comfy_assets.tasks", ("comfy_assets.assets", "comfy_assets.db", "comfy_assets.host")),
+    (
+        "comfy_assets.background",
+        ("comfy_assets.assets", "comfy_assets.host", "comfy_assets.jobs", "comfy_assets.workflows"),
+    ),
     ("comfy_assets.models", ("comfy_assets.db", "comfy_assets.assets", "comfy_assets.host")),
     ("comfy_assets.errors", ("comfy_assets.",)),
-    ("comfy_assets.host", ("comfy_assets.db", "comfy_assets.assets", "comfy_assets.tasks")),
+    ("comfy_assets.host", ("comfy_assets.db", "comfy_assets.assets", "comfy_assets.background")),
     ("routes", ("comfy_assets.db",)),
 ]
 

@@ -6,7 +6,7 @@ import time
 import uuid
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.identity import new_ids
+from comfy_assets_node.comfy_assets.ids import new_ids
 
 
 @pytest.mark.parametrize("count", [0, 1, 1000])

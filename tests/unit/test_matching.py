@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.matching import Spot, nearest, only_pairs, parts_of
+from comfy_assets_node.comfy_assets.assets.moves.matching import Spot, nearest, only_pairs, parts_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

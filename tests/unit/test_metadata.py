@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.metadata import Extracted, extract, extract_path
+from comfy_assets_node.comfy_assets.assets.media.metadata import Extracted, extract, extract_path
 
 
 def zip_of(*names: str) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from comfy_assets_node.comfy_assets.assets.metadata import Extracted, extract, extract_path
+from comfy_assets_node.comfy_assets.assets.media.metadata import Extracted, extract, extract_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
@@ -455,7 +455,7 @@ def test_any_cut(valid: bytes, length: int) -> None:
 def test_pillow_is_not_imported() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import conftest;"
-        "import comfy_assets_node.comfy_assets.assets.metadata;"
+        "import comfy_assets_node.comfy_assets.assets.media.metadata;"
         "print([m for m in ('PIL', 'numpy', 'safetensors') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from comfy_assets_node.comfy_assets.assets.metadata import Extracted, extract, extract_path
+from comfy_assets_node.comfy_assets.assets.media.metadata import Extracted, extract, extract_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.mime import (
+from comfy_assets_node.comfy_assets.assets.media.mime import (
     guess_mime,
     has_thumbnail,
     is_picture,

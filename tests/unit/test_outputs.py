@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.outputs import OutputFile, OutputFolders, shown_files
+from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, OutputFolders, shown_files
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 
 

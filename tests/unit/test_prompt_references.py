@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.prompt_references import (
+from comfy_assets_node.comfy_assets.assets.prompts.references import (
     OutputsAbove,
     Reference,
     parse_reference,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.reconcile import Changes, KnownFile, hold_back, reconcile
-from comfy_assets_node.comfy_assets.assets.walker import FileStat
+from comfy_assets_node.comfy_assets.assets.index.diff import Changes, KnownFile, hold_back, reconcile
+from comfy_assets_node.comfy_assets.assets.index.walker import FileStat
 from hypothesis import given
 from hypothesis import strategies as st
 

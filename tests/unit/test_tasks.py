@@ -8,9 +8,9 @@ import uuid
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.tasks import runner as runner_module
-from comfy_assets_node.comfy_assets.tasks.cancel import Cancelled, CancelToken
-from comfy_assets_node.comfy_assets.tasks.runner import Task, TaskRunner
+from comfy_assets_node.comfy_assets.background import runner as runner_module
+from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
+from comfy_assets_node.comfy_assets.background.runner import Task, TaskRunner
 
 
 class Journal:

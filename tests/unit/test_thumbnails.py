@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 from comfy_assets_node.comfy_assets import pictures
-from comfy_assets_node.comfy_assets.assets import raster
-from comfy_assets_node.comfy_assets.assets.hasher import ChangedWhileReading
-from comfy_assets_node.comfy_assets.assets.raster import fitted
-from comfy_assets_node.comfy_assets.assets.thumbnails import Thumbnailer
-from comfy_assets_node.comfy_assets.assets.walker import file_stat
+from comfy_assets_node.comfy_assets.assets.index.content_reader import ChangedWhileReading
+from comfy_assets_node.comfy_assets.assets.index.walker import file_stat
+from comfy_assets_node.comfy_assets.assets.media import image as raster
+from comfy_assets_node.comfy_assets.assets.media.image import fitted
+from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
+from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError, ImageUnreadableError, NoThumbnailError
 from comfy_assets_node.comfy_assets.pictures import MAX_PIXELS, MAX_PIXELS_AT_ONCE
-from comfy_assets_node.comfy_assets.tasks.cancel import Cancelled, CancelToken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, features

@@ -11,17 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets import walker
-from comfy_assets_node.comfy_assets.assets.absence import is_gone
-from comfy_assets_node.comfy_assets.assets.fence import Fence
-from comfy_assets_node.comfy_assets.assets.walker import (
-    WalkReport,
-    extended,
-    file_stat,
-    is_ignored,
-    walk,
-)
-from comfy_assets_node.comfy_assets.tasks.cancel import Cancelled, CancelToken
+from comfy_assets_node.comfy_assets.assets.index import walker
+from comfy_assets_node.comfy_assets.assets.index.exclusions import Fence
+from comfy_assets_node.comfy_assets.assets.index.walker import WalkReport, extended, file_stat, is_ignored, walk
+from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
+from comfy_assets_node.comfy_assets.fs.absence import is_gone
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX file system")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux stores names that are not Unicode")

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets import watching
-from comfy_assets_node.comfy_assets.assets.watching import Backend, Watch, Watches, load_backend
-from comfy_assets_node.comfy_assets.tasks.cancel import CancelToken
+from comfy_assets_node.comfy_assets.assets.index import watch_backend
+from comfy_assets_node.comfy_assets.assets.index.watch_backend import Backend, Watch, Watches, load_backend
+from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def token() -> CancelToken:
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch, token: CancelToken) -> Iterator[Callable[..., Watch]]:
     """Watches that look often; all of them end."""
-    monkeypatch.setattr(watching, "STEP_MS", 20)
-    monkeypatch.setattr(watching, "CHECK_S", 0.05)
+    monkeypatch.setattr(watch_backend, "STEP_MS", 20)
+    monkeypatch.setattr(watch_backend, "CHECK_S", 0.05)
     started: list[Watch] = []
 
     def start(place: Path, backend: Backend | None = None) -> Watch:
@@ -78,16 +78,16 @@ def hear(watch: Watch, *paths: Path) -> dict[str, bool]:
 def test_what_happens_is_told(tmp_path: Path, watch: Callable[..., Watch]) -> None:
     old, new, sub = tmp_path / "old", tmp_path / "new", tmp_path / "sub"
     old.write_text("x")
-    watching = watch(tmp_path)
+    watch_backend = watch(tmp_path)
     with old.open("a") as stream:
         stream.write("more")
-    heard = hear(watching, old)
+    heard = hear(watch_backend, old)
     if sys.platform == "linux":
         assert heard == {str(old): False}
     new.write_text("x")
     sub.mkdir()
     old.rename(tmp_path / "renamed")
-    heard = hear(watching, old, new, sub, tmp_path / "renamed")
+    heard = hear(watch_backend, old, new, sub, tmp_path / "renamed")
     assert all(heard[str(path)] for path in (old, new, sub, tmp_path / "renamed"))
 
 
@@ -95,19 +95,19 @@ def test_what_happens_is_told(tmp_path: Path, watch: Callable[..., Watch]) -> No
 def test_it_ends_when_its_folder_goes(tmp_path: Path, watch: Callable[..., Watch], replaced: bool) -> None:
     place = tmp_path / "place"
     place.mkdir()
-    watching = watch(place)
+    watch_backend = watch(place)
     place.rename(tmp_path / "unplugged")
     if replaced:
         place.mkdir()
-    watching.join(5)
-    assert not watching.is_alive() and watching.problem is None
+    watch_backend.join(5)
+    assert not watch_backend.is_alive() and watch_backend.problem is None
 
 
 def test_it_ends_when_asked_to(tmp_path: Path, watch: Callable[..., Watch]) -> None:
-    watching, other = watch(tmp_path), watch(tmp_path)
-    watching.end()
-    watching.join(5)
-    assert not watching.is_alive() and other.is_alive()
+    watch_backend, other = watch(tmp_path), watch(tmp_path)
+    watch_backend.end()
+    watch_backend.join(5)
+    assert not watch_backend.is_alive() and other.is_alive()
 
 
 class Failing:
@@ -147,23 +147,23 @@ def test_a_watch_that_fails_says_why(
     tmp_path: Path, watch: Callable[..., Watch], error: Exception, at_once: bool, hint: bool
 ) -> None:
     backend = Failing(error, at_once=at_once)
-    watching = watch(tmp_path, backend)
-    watching.join(5)
-    assert watching.problem is not None and watching.problem.startswith(str(error))
-    assert ("fs.inotify.max_user_watches" in watching.problem) is hint
+    watch_backend = watch(tmp_path, backend)
+    watch_backend.join(5)
+    assert watch_backend.problem is not None and watch_backend.problem.startswith(str(error))
+    assert ("fs.inotify.max_user_watches" in watch_backend.problem) is hint
     assert backend.closed == (0 if at_once else 1)
 
 
 def test_a_folder_that_goes_while_it_is_opened_is_no_failure(tmp_path: Path, watch: Callable[..., Watch]) -> None:
-    watching = watch(tmp_path, Failing(FileNotFoundError("gone"), at_once=True))
-    watching.join(5)
-    assert watching.problem is None
+    watch_backend = watch(tmp_path, Failing(FileNotFoundError("gone"), at_once=True))
+    watch_backend.join(5)
+    assert watch_backend.problem is None
 
 
 def test_more_than_can_be_kept_is_said_to_be_missed(
     tmp_path: Path, watch: Callable[..., Watch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "MOST_PATHS", 5)
+    monkeypatch.setattr(watch_backend, "MOST_PATHS", 5)
     thread = watch(tmp_path)
     for number in range(20):
         (tmp_path / str(number)).write_text("x")
@@ -180,9 +180,9 @@ def test_without_the_package_there_is_no_backend(monkeypatch: pytest.MonkeyPatch
 def test_what_happens_behind_a_link_is_told_under_the_links_name(tmp_path: Path, watch: Callable[..., Watch]) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "far")
-    watching = watch(tmp_path / "link")
+    watch_backend = watch(tmp_path / "link")
     (tmp_path / "far/a").write_text("x")
-    assert set(hear(watching, tmp_path / "link/a")) == {str(tmp_path / "link/a")}
+    assert set(hear(watch_backend, tmp_path / "link/a")) == {str(tmp_path / "link/a")}
 
 
 def test_a_place_that_cannot_be_watched_is_told_of_once(

@@ -7,7 +7,7 @@ import time
 import pytest
 from comfy_assets_node.comfy_assets.errors import InvalidQueryError
 from comfy_assets_node.comfy_assets.models import SearchWord
-from comfy_assets_node.comfy_assets.words import parse_query, words_of
+from comfy_assets_node.comfy_assets.search.words import parse_query, words_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from comfy_assets_node.comfy_assets.passing import passing_name
-from comfy_assets_node.comfy_assets.workflows import files, trash
+from comfy_assets_node.comfy_assets.fs.temporary_names import passing_name
+from comfy_assets_node.comfy_assets.workflows import sync, trash
 from comfy_assets_node.comfy_assets.workflows.folder import Folder
 from comfy_assets_node.routes import workflow_files
 
@@ -448,7 +448,7 @@ async def test_what_the_page_does_while_a_version_is_written_stays_done(
     meeting = Meeting(monkeypatch, "write")
     await meeting.with_page(desk.save(workflow_id, 1, TWO), deed(desk))
     await desk.look()
-    assert desk.files() == files
+    assert desk.files() == sync
     assert {name: await desk.versions(each) for name, each in (await desk.listed()).items()} == versions
 
 
@@ -473,7 +473,7 @@ async def test_a_workflow_that_is_deleted_while_files_are_looked_at_stays_delete
 
 async def test_requests_wait_for_a_limited_time_while_the_files_are_in_use(desk: Any, monkeypatch: Any) -> None:
     """A saved version is in the store at once, and in the file with the next look. Deleting is refused."""
-    monkeypatch.setattr(files, "REQUEST_WAIT_S", 0.05)
+    monkeypatch.setattr(sync, "REQUEST_WAIT_S", 0.05)
     workflow_id = await desk.create(ONE, name="a")
     long_ago = time.time() - 60
     os.utime(desk.folder / "a.json", (long_ago, long_ago))  # a file that has just been written is read once more
@@ -513,7 +513,7 @@ async def test_what_others_do_while_a_version_is_written_stays_done(
         patch.setattr("os.fsync", meanwhile)
         await desk.save(workflow_id, 1, TWO)
     await desk.look()
-    assert desk.files() == files
+    assert desk.files() == sync
     found = await desk.listed()
     assert {name: await desk.versions(each) for name, each in found.items()} == versions
     assert set(found.values()) <= {workflow_id}
@@ -617,10 +617,10 @@ async def test_a_file_that_cannot_be_renamed_now_is_renamed_later(desk: Any, mon
 @pytest.mark.parametrize("where", ["the files", "the store"])
 async def test_others_that_are_at_work_do_not_make_looks_rare(desk: Any, where: str) -> None:
     """While clients save all the time, what was moved or deleted outside was seen after minutes."""
-    files = desk.services.workflow_files
+    sync = desk.services.workflow_files
     desk.writes("a.json", ONE)
-    async with files.turn() if where == "the files" else desk.services.db.transaction():
-        looking = asyncio.ensure_future(files.look_through("default"))
+    async with sync.turn() if where == "the files" else desk.services.db.transaction():
+        looking = asyncio.ensure_future(sync.look_through("default"))
         await asyncio.sleep(1)
         assert not looking.done()
     assert await looking < 1

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...fs.temporary_names import is_passing, passing_name
 from ...names import UnsafeName, check_leads_nowhere, relative_parts
-from ...passing import is_passing, passing_name
 from ...store_guard import is_protected
 
 

@@ -1,0 +1,1 @@
+"""Indexing: walk the folders, compare them with the database and record the differences."""

@@ -1,0 +1,162 @@
+"""Read one file: its blake3 hash and its metadata, in one pass where it is small.
+
+Synchronous; runs in worker threads. A file that changes while it is read gives no result.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
+from io import FileIO
+from pathlib import Path
+
+import msgspec
+from blake3 import blake3
+
+from ...db.contents import Document, Hashed, Unreadable
+from ...models import Pending
+from ...store_guard import check, check_found
+from ..media.metadata import Extracted, extract, extract_path
+from .walker import extended, file_stat
+
+SMALL_FILE = 4 << 20
+_SLICE = 64 << 20
+_CHUNK = 4 << 20
+_REMEMBERED_TEXT = 64 << 10
+# A file changed less than this before it is read might change again without its time telling.
+_FINE_TICK_NS = 20_000_000
+_COARSE_TICK_NS = 2_000_000_000  # file systems that keep whole seconds, or even ones (FAT)
+# A mapped file that another program cuts short is a bus error for us: files still being written are not mapped.
+_MAP_AFTER_NS = 30_000_000_000
+
+Pause = Callable[[], None]
+Count = Callable[[int], None]
+
+
+class ChangedWhileReading(Exception):  # an outcome rather than an error
+    """The file was written to, or replaced, while it was read."""
+
+
+def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable | None:
+    """Hash a file and extract its metadata; None when it changed meanwhile or is not what its row says.
+
+    ``pause`` is called before each chunk: it may block, and may raise to abandon the file. ``count`` is told of
+    the bytes read.
+    """
+    path = extended(os.path.join(file.path, file.name))  # noqa: PTH118 - called for every file
+    try:
+        check_found(path)
+        with FileIO(path) as stream:
+            _let_settle(file.mtime_ns, pause)
+            if _stamp(stream) != (file.size, file.mtime_ns):
+                return None
+            digest, extracted = _digest(stream, file, Path(path), pause, count)
+            if _stamp(stream) != (file.size, file.mtime_ns):
+                return None
+    except (FileNotFoundError, ChangedWhileReading):
+        return None
+    except OSError as error:
+        return Unreadable(file.id, error.strerror or type(error).__name__)
+    documents = tuple(document(key, text) for key, text in extracted.documents.items())
+    metadata = msgspec.json.encode(extracted.facts).decode()
+    return Hashed(file.id, file.size, file.mtime_ns, digest, metadata, extracted.mime_type, documents)
+
+
+def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
+    """The blake3 digest of a file. Raises OSError, ChangedWhileReading when it is not of this size."""
+    check(path)
+    with FileIO(extended(str(path))) as stream:
+        return _digest_chunks(stream, size, pause, count)
+
+
+def _digest(stream: FileIO, file: Pending, path: Path, pause: Pause, count: Count) -> tuple[bytes, Extracted]:
+    pause()
+    if file.size <= SMALL_FILE:
+        data = _read_all(stream, file.size)
+        count(len(data))
+        return blake3(data).digest(), extract(file.name, data)
+    extracted = extract_path(file.name, path)
+    return _digest_large(stream, file, pause, count), extracted
+
+
+def _read_all(stream: FileIO, size: int) -> bytes:
+    data = stream.read(size + 1)
+    while 0 < len(data) < size and (more := stream.read(size + 1 - len(data))):
+        data += more
+    if len(data) != size:
+        raise ChangedWhileReading
+    return data
+
+
+def _digest_large(stream: FileIO, file: Pending, pause: Pause, count: Count) -> bytes:
+    """The digest by mapping the file, all threads hashing; by reading where mapping is refused or unwise."""
+    if time.time_ns() - file.mtime_ns >= _MAP_AFTER_NS:
+        try:
+            mapping = mmap.mmap(stream.fileno(), file.size, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):
+            pass  # some network drives cannot be mapped
+        else:
+            with mapping:
+                return _digest_mapping(mapping, stream, file, pause, count)
+    return _digest_chunks(stream, file.size, pause, count)
+
+
+def _digest_mapping(mapping: mmap.mmap, stream: FileIO, file: Pending, pause: Pause, count: Count) -> bytes:
+    if hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_SEQUENTIAL)
+    hasher = blake3(max_threads=blake3.AUTO)
+    with memoryview(mapping) as view:
+        for start in range(0, file.size, _SLICE):
+            pause()
+            if os.fstat(stream.fileno()).st_size != file.size:
+                raise ChangedWhileReading
+            with view[start : start + _SLICE] as part:
+                hasher.update(part)
+                count(len(part))
+    return hasher.digest()
+
+
+def _digest_chunks(stream: FileIO, size: int, pause: Pause, count: Count) -> bytes:
+    hasher = blake3(max_threads=blake3.AUTO)
+    buffer = bytearray(_CHUNK)
+    view = memoryview(buffer)
+    total = 0
+    while True:
+        pause()
+        length = stream.readinto(buffer)
+        if not length:
+            break
+        hasher.update(view[:length])
+        count(length)
+        total += length
+    if total != size:
+        raise ChangedWhileReading
+    return hasher.digest()
+
+
+def _stamp(stream: FileIO) -> tuple[int, int]:
+    return file_stat(os.fstat(stream.fileno()))[:2]
+
+
+def _let_settle(mtime_ns: int, pause: Pause) -> None:
+    """Wait until a further change to the file could not carry the same time stamp."""
+    tick = _COARSE_TICK_NS if mtime_ns % 1_000_000_000 == 0 else _FINE_TICK_NS
+    while 0 <= (age := time.time_ns() - mtime_ns) < tick:
+        pause()
+        time.sleep(min((tick - age) / 1e9, 0.1))
+
+
+def document(key: str, text: bytes) -> Document:
+    """A text found in a file, as it is stored."""
+    body = _compressed(text) if len(text) <= _REMEMBERED_TEXT else zlib.compress(text, 1)
+    return Document(key, blake3(text).digest(), body)
+
+
+@lru_cache(maxsize=64)
+def _compressed(text: bytes) -> bytes:
+    """Compressed once for the many files in a row that carry the same workflow."""
+    return zlib.compress(text, 1)

@@ -1,0 +1,135 @@
+"""What the library's folders looked like when they were last listed: by that, what has changed is found cheaply.
+
+A folder's own time changes whenever a name in it comes or goes, on every file system. Looking at it costs one question
+a folder, however many files there are.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from ...background.cancel import CancelToken
+from .walker import FolderListing, FolderStamp, Identity, extended, identity_at
+
+# Of a folder that has just changed, another change may not show: file systems tell times to 2 s at the coarsest, and
+# those that seem to tell them finely take them from a clock that ticks now and then.
+_COARSE_NS, _TICK_NS = 3_000_000_000, 50_000_000
+_UNSURE = -1
+
+
+@dataclass
+class Differences:
+    """``trees`` are places that were away before, ``folders`` have changed, ``gone`` are there no more.
+
+    Of what is in a root that is away, or behind a link whose target is, nothing is known.
+    """
+
+    trees: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+
+
+class FolderStamps:
+    """Remembers folders by their paths as walks come by them. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._stamps: dict[str, FolderStamp] = {}
+        self._paths: dict[Identity, str] = {}
+        self._links: set[str] = set()
+        self._away: set[str] = set()
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._stamps
+
+    @property
+    def links(self) -> frozenset[str]:
+        """The links to folders that have been listed; their targets may be away."""
+        return frozenset(self._links)
+
+    def remember(self, listings: Iterable[FolderListing]) -> None:
+        """Note what was listed. Where only some names were looked for, the others may have changed."""
+        now = time.time_ns()
+        for listing in listings:
+            if listing.only is not None:
+                continue
+            stamp = listing.stamp
+            if abs(now - stamp.mtime_ns) < (_TICK_NS if stamp.mtime_ns % 1_000_000 else _COARSE_NS):
+                stamp = stamp._replace(mtime_ns=_UNSURE)
+            self._stamps[listing.path] = stamp
+            self._paths[stamp.identity] = listing.path
+            if stamp.is_link:
+                self._links.add(listing.path)
+
+    def forget(self, path: str) -> None:
+        """Forget a folder, not those below it."""
+        self._links.discard(path)
+        stamp = self._stamps.pop(path, None)
+        if stamp is not None and self._paths.get(stamp.identity) == path:
+            del self._paths[stamp.identity]
+
+    def below(self, top: str) -> list[str]:
+        """The folders that are remembered: this one and all below it."""
+        inside = top.rstrip(os.sep) + os.sep
+        return [path for path in self._stamps if path == top or path.startswith(inside)]
+
+    def entered(self, root: str) -> dict[Identity, str]:
+        """The folders remembered below a root, by what they really are."""
+        return {self._stamps[path].identity: path for path in self.below(root)}
+
+    def as_listed(self, folder: str) -> str:
+        """The path under which a folder is listed, or will be, of the several that links may give it. Blocks."""
+        if not self._links:
+            return folder
+        top, below = folder, ""
+        while top not in self._stamps:
+            identity = identity_at(top)
+            listed = self._paths.get(identity) if identity is not None else None
+            if listed is not None and identity_at(listed) == identity:
+                return os.path.join(listed, below) if below else listed  # noqa: PTH118
+            parent, name = os.path.split(top)
+            if parent == top:
+                break
+            top, below = parent, os.path.join(name, below) if below else name  # noqa: PTH118
+        return folder
+
+    def differences(self, roots: Collection[str], token: CancelToken) -> Differences:
+        """What has changed since it was listed. Blocks, for one question a folder. Raises Cancelled."""
+        places = [*roots, *(link for link in self._links if os.path.lexists(extended(link)))]
+        away = {place for place in places if not _is_folder(place)}
+        found = Differences([p for p in places if p not in away and (p in self._away or p not in self._stamps)])
+        self._away = away
+        for path, stamp in list(self._stamps.items()):
+            token.check()
+            if away and any(path == place or path.startswith(place + os.sep) for place in away):
+                continue
+            try:
+                info = os.stat(extended(path))  # noqa: PTH116
+            except (FileNotFoundError, NotADirectoryError):
+                found.gone.append(path)
+            except OSError:
+                continue  # out of reach: nothing is known of it
+            else:
+                if (info.st_dev, info.st_ino) != stamp.identity or info.st_mtime_ns != stamp.mtime_ns:
+                    found.folders.append(path)
+        found.gone = _tops(found.gone)
+        return found
+
+
+def _tops(paths: Iterable[str]) -> list[str]:
+    """Those of the paths that are not below another."""
+    tops: list[str] = []
+    for path in sorted(paths):
+        if not tops or not path.startswith(tops[-1] + os.sep):
+            tops.append(path)
+    return tops
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(extended(path)).st_mode)  # noqa: PTH116
+    except OSError:
+        return False

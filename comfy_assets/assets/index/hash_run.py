@@ -1,0 +1,226 @@
+"""Phase two: read every file that has not been read since it last changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...background.cancel import Cancelled, CancelToken
+from ...background.throttle import WorkGate
+from ...clock import now_ms
+from ...db import contents, files, moves, references, tags
+from ...db.connection import Database
+from ...db.contents import Hashed, Unreadable
+from ...host.base import Host
+from ...models import FileStat, Pending
+from ..moves.relocate import rejoin_by_content, rejoin_the_rest
+from ..roots import Roots
+from .content_reader import SMALL_FILE, read_file
+from .walker import extended, file_stat
+
+log = logging.getLogger("comfy_assets.library")
+
+WORKERS = min(4, os.cpu_count() or 1)
+_SMALL_BATCH = 1024
+_SMALL_SLICE = 48  # files a worker takes at a time
+_LARGE_BATCH = 4
+_ROUNDS = 3  # a file that keeps changing is left to the next run
+
+
+class HashProgress:
+    """How far a hash run is. Threads add to it."""
+
+    def __init__(self, total: int, bytes_total: int) -> None:
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self.hashed = 0
+        self.total = total
+        self.bytes_hashed = 0
+        self.bytes_total = bytes_total
+        self.unreadable = 0
+        self.moved = 0
+
+    def add_bytes(self, count: int) -> None:
+        """Count bytes read."""
+        with self._lock:
+            self.bytes_hashed += count
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON members; ``bytes_per_second`` is the mean so far."""
+        elapsed = time.monotonic() - self._started
+        return {
+            "hashed": self.hashed,
+            "total": self.total,
+            "bytes_hashed": self.bytes_hashed,
+            "bytes_total": self.bytes_total,
+            "bytes_per_second": round(self.bytes_hashed / elapsed) if elapsed else 0,
+            "unreadable": self.unreadable,
+            "moved": self.moved,
+        }
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """A file that is no longer as its row says: the stat it has now, or None when it is gone."""
+
+    file_id: int
+    stat: FileStat | None
+
+
+_Outcome = Hashed | Unreadable | _Moved
+
+
+class HashRun:
+    """One pass over the pending files. Small files go in parallel, large ones one by one with all threads on each."""
+
+    def __init__(
+        self,
+        db: Database,
+        host: Host,
+        gate: WorkGate,
+        pool: ThreadPoolExecutor,
+        token: CancelToken,
+        *,
+        is_followed: bool = False,
+    ) -> None:
+        """Where the disk ``is_followed``, files that are away are left to that: they may have moved."""
+        self._is_followed = is_followed
+        self._db = db
+        self._host = host
+        self._gate = gate
+        self._pool = pool
+        self._token = token
+        self.progress = HashProgress(0, 0)
+
+    async def run(self) -> None:
+        """Read all pending files. Raises Cancelled; what has been recorded until then stays."""
+        self.progress = HashProgress(*await files.pending_totals(self._db))
+        for _ in range(_ROUNDS):
+            changed = await self._pass(self._hash_small, small=True, batch=_SMALL_BATCH)
+            changed += await self._pass(self._hash_large, small=False, batch=_LARGE_BATCH)
+            if not changed:
+                break
+        self.progress.moved += await rejoin_the_rest(self._db, await self._roots())
+        async with self._db.transaction() as tx:
+            await tags.drop_unused_sets(tx)
+
+    async def read(self, ids: Sequence[int]) -> None:
+        """Read those of these files, one after another, whose content is not known as they are now."""
+        for _ in range(_ROUNDS):
+            found = await files.present_among(self._db, ids)
+            outcomes = await asyncio.to_thread(self._read_unknown, found)
+            if not await self._record(outcomes):
+                break
+
+    async def _pass(
+        self, hash_batch: Callable[[list[Pending]], Awaitable[list[_Outcome]]], *, small: bool, batch: int
+    ) -> int:
+        """One pass over the small or the large files; a batch is recorded while the next is read."""
+        changed, after_id = 0, 0
+        recording: asyncio.Task[int] | None = None
+        try:
+            while found := await self._pending(after_id, small, batch):
+                after_id = found[-1].id
+                outcomes = await hash_batch(found)
+                if recording is not None:
+                    changed += await recording
+                recording = asyncio.create_task(self._record(outcomes))
+                self._token.check()
+        finally:
+            if recording is not None:
+                changed += await recording
+        return changed
+
+    async def _pending(self, after_id: int, small: bool, limit: int) -> list[Pending]:
+        return await files.pending(self._db, after_id=after_id, small_below=SMALL_FILE + 1, small=small, limit=limit)
+
+    async def _hash_small(self, batch: list[Pending]) -> list[_Outcome]:
+        loop = asyncio.get_running_loop()
+        slices = [batch[i : i + _SMALL_SLICE] for i in range(0, len(batch), _SMALL_SLICE)]
+        done = await asyncio.gather(*(loop.run_in_executor(self._pool, self._read_slice, s) for s in slices))
+        return [outcome for part in done for outcome in part]
+
+    async def _hash_large(self, batch: list[Pending]) -> list[_Outcome]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._read_slice, batch)
+
+    def _read_unknown(self, found: Sequence[Pending]) -> list[_Outcome]:
+        """Read those of the files that were not read, or are not as they were then."""
+        return self._read_slice([file for file in found if file.state != files.HASHED or not _is_as_recorded(file)])
+
+    def _read_slice(self, batch: Sequence[Pending]) -> list[_Outcome]:
+        """Read files one after another; stops early, with what is done, when cancelled."""
+        outcomes: list[_Outcome] = []
+        for file in batch:
+            if self._token.is_cancelled:
+                break
+            try:
+                outcomes.append(self._read(file))
+            except Cancelled:
+                break
+        return outcomes
+
+    def _read(self, file: Pending) -> _Outcome:
+        try:
+            outcome = read_file(file, lambda: self._gate.wait(self._token), self.progress.add_bytes)
+        except Cancelled:
+            raise
+        except Exception as error:
+            log.exception("%s could not be read", file.name)
+            return Unreadable(file.id, type(error).__name__)
+        return outcome if outcome is not None else _look_again(file)
+
+    async def _roots(self) -> Roots:
+        return Roots(await asyncio.to_thread(self._host.folders))
+
+    async def _record(self, outcomes: list[_Outcome]) -> int:
+        """Store a batch; answers how many files have changed and must be read again."""
+        hashed = [o for o in outcomes if isinstance(o, Hashed)]
+        failures = [o for o in outcomes if isinstance(o, Unreadable)]
+        moved = [o for o in outcomes if isinstance(o, _Moved)]
+        ids = [outcome.file_id for outcome in outcomes]
+        async with self._db.transaction() as tx:
+            first_time = await moves.never_hashed(tx, [h.file_id for h in hashed])
+            touched = await references.contents_of(tx, ids)
+            await contents.record(tx, hashed)
+            touched |= await references.contents_of(tx, ids)
+            if failures:
+                await contents.record_unreadable(tx, failures)
+            if moved:
+                await files.mark_changed(tx, [(m.file_id, *m.stat) for m in moved if m.stat], now_ms())
+                if not self._is_followed:
+                    await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
+            if first_time and await files.missing_count(tx):
+                self.progress.moved += await rejoin_by_content(tx, first_time, await self._roots())
+            await references.settle(tx, touched)
+        self.progress.hashed += len(hashed)
+        self.progress.unreadable += len(failures)
+        return sum(m.stat is not None for m in moved)
+
+
+def _is_as_recorded(file: Pending) -> bool:
+    try:
+        info = (Path(extended(file.path)) / file.name).stat()
+    except OSError:
+        return False
+    return file_stat(info)[:2] == (file.size, file.mtime_ns)
+
+
+def _look_again(file: Pending) -> _Outcome:
+    """What became of a file that is not as its row says. Only if its folder is there can it be called gone."""
+    folder = Path(extended(file.path))
+    try:
+        info = (folder / file.name).stat()
+    except FileNotFoundError:
+        return _Moved(file.id, None) if folder.is_dir() else Unreadable(file.id, "its folder is out of reach")
+    except OSError as error:
+        return Unreadable(file.id, error.strerror or type(error).__name__)
+    return _Moved(file.id, file_stat(info))

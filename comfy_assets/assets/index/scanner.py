@@ -1,0 +1,293 @@
+"""Phase one: list the disk and make the store say the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from ...background.cancel import CancelToken, uninterrupted
+from ...background.throttle import WorkGate
+from ...db import arrivals, files, folders, moves, references, tags
+from ...db.connection import Database, Transaction
+from ...db.folders import FolderRow
+from ...fs.absence import absent_files, gone_folders
+from ...host.base import Host
+from ..moves.exchange import settle
+from ..moves.relocate import rejoin_by_content, rejoin_by_look
+from ..roots import Roots, root_of
+from .apply import Found, Judge, ScanProgress, differing, write
+from .directory_cache import Differences, FolderStamps
+from .exclusions import Fence
+from .walker import FolderListing, Identity, Walk, WalkReport, extended, walk
+
+_BATCH_FILES = 8000
+_BATCH_FOLDERS = 500
+# A file that is found and read before the one it was copied from goes is taken for that one within this time.
+_RECENT_S = 60.0
+
+
+@dataclass
+class Wanted:
+    """Where to look: ``trees`` with all below them, and in single ``folders`` at these names, or at all (None)."""
+
+    trees: set[str] = field(default_factory=set)
+    folders: dict[str, set[str] | None] = field(default_factory=dict)
+
+    def add(self, path: str) -> None:
+        """Look at this path, whatever is there."""
+        folder, name = os.path.split(path)
+        names = self.folders.setdefault(folder, set())
+        if names is not None:
+            names.add(name)
+
+
+@dataclass
+class _Run:
+    """A scan or a look under way. ``last_id`` is the highest file id before it."""
+
+    roots: Roots
+    walk_roots: list[Path]
+    last_id: int
+    progress: ScanProgress
+    judge: Judge | None
+    report: WalkReport = field(default_factory=WalkReport)
+    found: Found = field(default_factory=Found)
+    listed: set[str] = field(default_factory=set)
+
+
+class Scanner:
+    """Lists the library's folders into the store, in batches, each of them one transaction.
+
+    Files that are not there any more are marked when all has been looked at, so that one that has only moved is
+    never seen missing.
+    """
+
+    def __init__(self, db: Database, host: Host, gate: WorkGate) -> None:
+        self._db = db
+        self._host = host
+        self._gate = gate
+        self._lock = asyncio.Lock()  # a listing that is written late would undo what was seen meanwhile
+        self._stamps = FolderStamps()
+        self._looks: deque[tuple[float, int]] = deque()  # when there were any lately, and the last file id before each
+        self.completed = asyncio.Event()
+
+    @property
+    def links(self) -> frozenset[str]:
+        """The links to folders that were met in the library."""
+        return self._stamps.links
+
+    def as_listed(self, folder: str) -> str:
+        """The path under which scans list a folder, of the several that links may give it. Blocks."""
+        return self._stamps.as_listed(folder)
+
+    async def scan(
+        self, only: frozenset[str] | None, token: CancelToken, progress: ScanProgress, judge: Judge | None = None
+    ) -> None:
+        """Bring the store up to date with the disk; ``only`` names the kinds or categories to look at.
+
+        With a ``judge`` only what is there to stay is taken in. ``completed`` is set once all has been looked at.
+        Raises Cancelled; what has been written until then stays and is true.
+        """
+        async with self._lock:
+            run = await self._begin(only, progress, judge)
+            described = {row.path: row for row in await folders.known(self._db)}
+            fence = await asyncio.to_thread(Fence, run.roots.excluded)
+            listings = walk(run.walk_roots, fence, run.report, token, lambda: self._gate.wait(token))
+            await self._take_in(listings, run, token, described)
+            unlisted = [path for path in described if path not in run.listed]
+            await self._end(run, unlisted, everywhere=only is None)
+            if only is None:
+                progress.missing += await self._check_temporary(unlisted, run)
+                self.completed.set()
+
+    async def look(self, wanted: Wanted, judge: Judge, token: CancelToken) -> ScanProgress:
+        """Bring what is wanted up to date with the disk, as a scan would, but only as far as it is there to stay.
+
+        Raises Cancelled; what has been written until then stays and is true.
+        """
+        async with self._lock:
+            run = await self._begin(None, ScanProgress(), judge)
+            fence = await asyncio.to_thread(Fence, run.roots.excluded)
+            listings = self._listings(wanted, fence, run, token)
+            await self._take_in(listings, run, token, None)
+            unlisted = await asyncio.to_thread(self._vanished, wanted, run)
+            await self._end(run, unlisted, everywhere=False)
+        return run.progress
+
+    async def differences(self, token: CancelToken) -> Differences | None:
+        """Which folders have changed since they were listed; None while a scan finds that out. Raises Cancelled."""
+        if self._lock.locked():
+            return None
+        async with self._lock:
+            roots = Roots(await asyncio.to_thread(self._host.folders))
+            places = [str(root) for root in roots.walk_roots()]
+            return await uninterrupted(asyncio.to_thread(self._stamps.differences, places, token), token)
+
+    async def mark_absent(self, folder: str, roots: Roots, walk_roots: list[Path]) -> int:
+        """Mark the files of one folder that are surely gone; answers how many."""
+        known = await files.present_in(self._db, folder)
+        absent = await asyncio.to_thread(absent_files, folder, known, roots, walk_roots)
+        if not absent:
+            return 0
+        async with self._db.transaction() as tx:
+            marked = await files.mark_missing(tx, absent)
+            await references.settle(tx)
+        return marked
+
+    async def _begin(self, only: frozenset[str] | None, progress: ScanProgress, judge: Judge | None) -> _Run:
+        roots = Roots(await asyncio.to_thread(self._host.folders))
+        return _Run(roots, roots.walk_roots(only), await files.last_id(self._db), progress, judge)
+
+    def _listings(self, wanted: Wanted, fence: Fence, run: _Run, token: CancelToken) -> Iterator[FolderListing]:
+        """List what is wanted, each folder once. Blocks."""
+        entered: dict[Path, dict[Identity, str]] = {}
+        for top in (*sorted(wanted.trees), *sorted(wanted.folders)):
+            root = root_of(top, run.walk_roots)
+            if root is None or top in run.listed:
+                continue
+            if root not in entered:
+                entered[root] = self._stamps.entered(str(root))
+            visit = Walk(fence, run.report, token, lambda: self._gate.wait(token), entered[root])
+            if top not in self._stamps and top not in wanted.trees and fence.bars_link(top):
+                continue  # behind a link that no walk has followed
+            if top in wanted.trees or top not in self._stamps:
+                found = visit.tree(top, is_root=top == str(root))
+            else:
+                names = wanted.folders[top]
+                found = visit.folder(top, None if names is None else frozenset(names), self._stamps.__contains__)
+            for listing in found:
+                if listing.path not in run.listed:
+                    run.listed.add(listing.path)
+                    yield listing
+
+    async def _batches(
+        self, listings: Iterator[FolderListing], token: CancelToken
+    ) -> AsyncGenerator[list[FolderListing], None]:
+        """Listings in batches; the next is walked while the last is written."""
+        ahead = asyncio.ensure_future(asyncio.to_thread(_next_batch, listings))
+        try:
+            while batch := await ahead:
+                ahead = asyncio.ensure_future(asyncio.to_thread(_next_batch, listings))
+                yield batch
+        finally:
+            if not ahead.done():
+                token.cancel()
+            await asyncio.wait([ahead])
+            if not ahead.cancelled():
+                ahead.exception()  # retrieved, so that asyncio does not warn of it
+
+    async def _take_in(
+        self,
+        listings: Iterator[FolderListing],
+        run: _Run,
+        token: CancelToken,
+        described: dict[str, FolderRow] | None,
+    ) -> None:
+        """Write what is listed, as far as it differs from how the store describes it."""
+        progress, report = run.progress, run.report
+        async with aclosing(self._batches(listings, token)) as batches:
+            async for batch in batches:
+                run.listed.update(listing.path for listing in batch)
+                known = described
+                if known is None:
+                    known = {row.path: row for row in await folders.known(self._db, [x.path for x in batch])}
+                work = await asyncio.to_thread(differing, batch, run.roots, known)
+                if work:
+                    async with self._db.transaction() as tx:
+                        await write(tx, work, run.roots, progress, run.found, run.judge)
+                self._stamps.remember(batch)
+                progress.folders += len(batch)
+                progress.scanned += sum(len(listing.files) for listing in batch)
+                progress.problems, progress.errors = report.problems, report.told
+
+    def _vanished(self, wanted: Wanted, run: _Run) -> list[str]:
+        """The folders that were looked for and are not there, with all that were below them. Blocks."""
+        paths = (os.path.join(folder, name) for folder, names in wanted.folders.items() for name in names or ())  # noqa: PTH118
+        tops = [path for path in paths if path in self._stamps and path not in run.listed]
+        return [path for top in tops if not os.path.isdir(extended(top)) for path in self._stamps.below(top)]  # noqa: PTH112
+
+    async def _end(self, run: _Run, unlisted: list[str], *, everywhere: bool) -> None:
+        """Mark what is gone, and in a full scan what has left the library; find what has moved; tidy up."""
+        before_recent = self._before_recent(run)
+        roots, walk_roots, unreachable = run.roots, run.walk_roots, run.report.unreachable
+        gone = await asyncio.to_thread(
+            lambda: gone_folders(unlisted, roots, walk_roots, unreachable, everywhere=everywhere)
+        )
+        for folder in gone:
+            self._stamps.forget(folder)
+        async with self._db.transaction() as tx:
+            ids = await self._still_gone(tx, run)
+            ids += [row[5] for row in await files.known_files(tx, gone) if not row[6]] if gone else []
+            missing = await files.mark_missing(tx, ids) if ids else 0
+            after_id = run.last_id if run.judge is None else before_recent
+            outcome = await settle(tx, run.found.altered, after_id, roots)
+            moved = outcome.found
+            if await files.missing_count(tx):
+                moved += await rejoin_by_look(tx, run.last_id, roots)
+            if missing and run.judge is not None:
+                copies = await moves.scanned_since(tx, before_recent)
+                moved += await rejoin_by_content(tx, copies, roots)
+            await references.settle(tx)
+            await tags.drop_unused_sets(tx)
+        run.progress.missing += outcome.missing
+        run.progress.missing += missing if run.judge is None else missing - moved - len({*ids} & {*outcome.arrived})
+        run.progress.changed += outcome.changed + len(outcome.arrived)
+        run.progress.created += outcome.created
+        run.progress.unsettled += outcome.unsettled
+        run.progress.moved += moved
+        run.progress.problems, run.progress.errors = run.report.problems, run.report.told
+
+    def _before_recent(self, run: _Run) -> int:
+        """The last file id before the looks of late."""
+        now = time.monotonic()
+        self._looks.append((now, run.last_id))
+        while self._looks[0][0] < now - _RECENT_S:
+            self._looks.popleft()
+        return self._looks[0][1]
+
+    async def _still_gone(self, tx: Transaction, run: _Run) -> list[int]:
+        """The rows of files that were not seen and are not there now either, nor known elsewhere."""
+        gone = run.found.gone
+        if not gone:
+            return []
+        rows = await arrivals.known(tx, [(file.folder, file.name) for file in gone])
+        found: dict[str, list[tuple[int, str]]] = {}
+        for file in gone:
+            row = rows.get((file.folder, file.name))
+            if row is not None and row.id == file.id and not row.missing:
+                found.setdefault(file.folder, []).append((file.id, file.name))
+
+        def absent() -> list[int]:
+            return [
+                file_id
+                for folder, known in found.items()
+                for file_id in absent_files(folder, known, run.roots, run.walk_roots)
+            ]
+
+        return await asyncio.to_thread(absent)
+
+    async def _check_temporary(self, folders: Iterable[str], run: _Run) -> int:
+        """Mark the files that users had put into the temporary folder and that are gone; answers how many."""
+        marked = 0
+        for folder in folders:
+            if run.roots.is_temporary(Path(folder)):
+                marked += await self.mark_absent(folder, run.roots, run.walk_roots)
+        return marked
+
+
+def _next_batch(listings: Iterator[FolderListing]) -> list[FolderListing]:
+    batch: list[FolderListing] = []
+    count = 0
+    for listing in islice(listings, _BATCH_FOLDERS):
+        batch.append(listing)
+        count += len(listing.files)
+        if count >= _BATCH_FILES:
+            break
+    return batch

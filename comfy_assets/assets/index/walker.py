@@ -1,0 +1,308 @@
+"""Phase one's eyes: walk folders and report, folder by folder, what lies in them.
+
+Synchronous; for worker threads. Nothing here raises for what a disk can hold: problems are counted and told of.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...background.cancel import CancelToken
+from ...models import FileStat
+
+if TYPE_CHECKING:
+    from .exclusions import Fence
+
+MAX_TOLD_PROBLEMS = 50
+_INT64 = (1 << 63) - 1
+_JUNCTION = 0xA0000003  # stat.IO_REPARSE_TAG_MOUNT_POINT, which Python knows on Windows alone
+# What operating systems, download tools and ComfyUI itself leave behind; never something to load or look at.
+_IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})
+_IGNORED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".aria2", ".incomplete")
+# What the names and suffixes above end with: most files are let through by a glance at one character.
+_LITTER_ENDS = frozenset("".join(end[-1] + end[-1].upper() for end in (*_IGNORED_NAMES, *_IGNORED_SUFFIXES)))
+
+
+Identity = tuple[int, int]  # a folder's device and inode; the inode is 0 where the file system tells none
+
+
+class FolderStamp(NamedTuple):
+    """Which folder was listed, and its own mtime then (ns), which changes with the names in it."""
+
+    identity: Identity
+    mtime_ns: int
+    is_link: bool
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """The regular files directly in one folder, by name. ``unknown`` could not be looked at.
+
+    Where ``only`` is given, no other names were looked for.
+    """
+
+    path: str
+    files: dict[str, FileStat]
+    unknown: tuple[str, ...]
+    stamp: FolderStamp
+    only: frozenset[str] | None = None
+
+
+@dataclass
+class WalkReport:
+    """What went wrong. Of ``unreachable`` folders the contents could not be learnt, so nothing is known."""
+
+    problems: int = 0
+    told: list[str] = field(default_factory=list)
+    unreachable: list[str] = field(default_factory=list)
+
+    def tell(self, path: str, reason: str) -> None:
+        """Count a problem and keep the first ones for the user."""
+        self.problems += 1
+        if len(self.told) < MAX_TOLD_PROBLEMS:
+            self.told.append(f"{_printable(path)}: {reason}")
+
+
+def walk(
+    roots: list[Path],
+    fence: Fence,
+    report: WalkReport,
+    token: CancelToken,
+    before_folder: Callable[[], None] = lambda: None,
+) -> Iterator[FolderListing]:
+    """List every folder below the roots. Raises Cancelled when the token is set."""
+    for root in roots:
+        yield from Walk(fence, report, token, before_folder).tree(str(root), is_root=True)
+
+
+class Walk:
+    """Lists folders, following links but entering no folder twice below one root.
+
+    ``entered`` are the folders below the same root that have been listed before, by what they really are. The methods
+    raise Cancelled when the token is set.
+    """
+
+    def __init__(
+        self,
+        fence: Fence,
+        report: WalkReport,
+        token: CancelToken,
+        before_folder: Callable[[], None] = lambda: None,
+        entered: Mapping[Identity, str] | None = None,
+    ) -> None:
+        self._fence = fence
+        self._report = report
+        self._token = token
+        self._before_folder = before_folder
+        self._entered = dict(entered or {})
+        self._pending: list[str] = []
+        self._linked: list[str] = []
+
+    def tree(self, top: str, *, is_root: bool) -> Iterator[FolderListing]:
+        """List a folder and all below it.
+
+        Real folders are entered before linked ones, and those in the order of their names, so that what is listed
+        does not depend on the order in which a disk tells names.
+        """
+        if not _is_unicode(*os.path.split(top), self._report):
+            self._report.unreachable.append(top)
+            return
+        yield from self._list(top, is_root=is_root)
+        yield from self._rest()
+
+    def folder(
+        self, path: str, only: frozenset[str] | None, is_known: Callable[[str], bool]
+    ) -> Iterator[FolderListing]:
+        """List a folder, or look for some names in it alone; then all below those that are folders.
+
+        Where everything is listed, folders that are known are not entered.
+        """
+        yield from self._list(path, only=only)
+        if only is None:
+            self._pending = [child for child in self._pending if not is_known(child)]
+            self._linked = [child for child in self._linked if not is_known(child)]
+        yield from self._rest()
+
+    def _rest(self) -> Iterator[FolderListing]:
+        while self._pending or self._linked:
+            if self._pending:
+                yield from self._list(self._pending.pop())
+            else:
+                yield from self._list(heappop(self._linked), is_link=True)
+
+    def _list(
+        self, path: str, *, is_root: bool = False, is_link: bool = False, only: frozenset[str] | None = None
+    ) -> Iterator[FolderListing]:
+        self._token.check()
+        self._before_folder()
+        stamp = self._enter(path, is_root=is_root, is_link=is_link)
+        if stamp is None:
+            return
+        listing = self._read(path, stamp, only)
+        if listing is not None:
+            yield listing
+
+    def _enter(self, path: str, *, is_root: bool, is_link: bool) -> FolderStamp | None:
+        """The folder to list; None if it cannot be read, or if it has been listed under another name."""
+        try:
+            info = os.stat(extended(path))  # noqa: PTH116
+        except FileNotFoundError:
+            if is_root:
+                # A drive that is away; a folder that never was has no rows to freeze.
+                self._report.unreachable.append(path)
+            return None
+        except OSError as error:
+            self._report.unreachable.append(path)
+            self._report.tell(path, _reason(error))
+            return None
+        if not stat.S_ISDIR(info.st_mode):
+            if is_root:
+                self._report.unreachable.append(path)
+            return None
+        identity = (info.st_dev, info.st_ino)
+        if self._fence.is_top(identity):
+            return None
+        other = self._entered.get(identity, path) if info.st_ino else path
+        if other != path and identity_at(other) == identity:
+            self._report.tell(path, "links to a folder that is already indexed")
+            return None
+        self._entered[identity] = path
+        return FolderStamp(identity, info.st_mtime_ns, is_link)
+
+    def _read(self, path: str, stamp: FolderStamp, only: frozenset[str] | None) -> FolderListing | None:
+        """The folder's files; its subfolders are added to those to be listed."""
+        files: dict[str, FileStat] = {}
+        unknown: list[str] = []
+        report = self._report
+        try:
+            with os.scandir(extended(path)) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if only is not None and name not in only:
+                        continue
+                    if name[0] == "." or (not name.isascii() and not _is_unicode(path, name, report)):
+                        continue
+                    try:
+                        if entry.is_dir():
+                            self._add(os.path.join(path, name), is_link=_is_link(entry))  # noqa: PTH118
+                            continue
+                        info = entry.stat()
+                    except OSError as error:
+                        if _tell_unreadable(entry, path, error, report):
+                            unknown.append(name)
+                        continue
+                    if not stat.S_ISREG(info.st_mode) or is_ignored(name, info.st_size):
+                        continue
+                    is_link = entry.is_symlink()
+                    if (is_link or info.st_nlink > 1) and self._bars_file(path, name, info, is_link=is_link):
+                        continue
+                    files[name] = file_stat(info)
+        except FileNotFoundError:
+            return None  # it vanished while we walked: the same as if it had never been there
+        except OSError as error:
+            report.unreachable.append(path)
+            report.tell(path, _reason(error))
+            return None
+        return FolderListing(path, files, tuple(sorted(unknown)), stamp, only)
+
+    def _bars_file(self, folder: str, name: str, info: os.stat_result, *, is_link: bool) -> bool:
+        return self._fence.bars_file(os.path.join(folder, name), info, is_link=is_link)  # noqa: PTH118
+
+    def _add(self, folder: str, *, is_link: bool) -> None:
+        if self._fence.bars(folder):
+            return
+        if not is_link:
+            self._pending.append(folder)
+        elif not self._fence.bars_link(folder):
+            heappush(self._linked, folder)
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() or (os.name == "nt" and is_junction(entry.stat(follow_symlinks=False)))
+
+
+def is_junction(info: os.stat_result) -> bool:
+    """Whether this is what Windows has for links to folders, as told of the link itself."""
+    return getattr(info, "st_reparse_tag", 0) == _JUNCTION
+
+
+def file_stat(info: os.stat_result) -> FileStat:
+    """What is compared to see whether a file is still the same; times and inodes that SQLite can hold."""
+    mtime_ns = info.st_mtime_ns
+    if not -_INT64 <= mtime_ns <= _INT64:
+        mtime_ns = _INT64 if mtime_ns > 0 else -_INT64
+    return info.st_size, mtime_ns, info.st_ino & _INT64
+
+
+def born_ns(info: os.stat_result) -> int | None:
+    """When a file was made, on Windows, where listings tell no inodes by which one file is told from another."""
+    if os.name != "nt":
+        return None
+    # Python 3.12 has a name of its own for what was in ctime before.
+    born = getattr(info, "st_birthtime_ns", info.st_ctime_ns)
+    return int(born)
+
+
+def _tell_unreadable(entry: os.DirEntry[str], folder: str, error: OSError, report: WalkReport) -> bool:
+    """Report an entry that cannot be looked at; answers whether a file may be there all the same.
+
+    A broken link is no file, but it may have been a folder of files on a drive that is away.
+    """
+    path = os.path.join(folder, entry.name)  # noqa: PTH118
+    if isinstance(error, FileNotFoundError) and not entry.is_symlink():
+        return False  # vanished between listing and looking
+    report.unreachable.append(path)
+    report.tell(path, _reason(error))
+    return not isinstance(error, FileNotFoundError)
+
+
+def is_ignored(name: str, size: int) -> bool:
+    """Whether a file is litter: system files, unfinished downloads, ComfyUI's empty "put_…_here" markers."""
+    if size and name[-1] not in _LITTER_ENDS:
+        return False
+    lowered = name.lower()
+    if lowered in _IGNORED_NAMES or lowered.endswith(_IGNORED_SUFFIXES):
+        return True
+    return size == 0 and lowered.startswith("put_") and "_here" in lowered
+
+
+def extended(path: str) -> str:
+    """The path in the form that Windows accepts beyond 260 characters; unchanged elsewhere."""
+    if os.name != "nt" or len(path) < 240 or path.startswith("\\\\?\\"):
+        return path
+    if path.startswith("\\\\"):
+        return "\\\\?\\UNC\\" + path[2:]
+    return "\\\\?\\" + path
+
+
+def identity_at(path: str) -> Identity | None:
+    """Which folder, or whatever is there, a path leads to; None where that cannot be told."""
+    try:
+        info = os.stat(extended(path))  # noqa: PTH116
+    except OSError:
+        return None
+    return (info.st_dev, info.st_ino) if info.st_ino else None
+
+
+def _is_unicode(folder: str, name: str, report: WalkReport) -> bool:
+    path = os.path.join(folder, name)  # noqa: PTH118
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        report.tell(path, "the name is not valid Unicode")
+        return False
+    return True
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+def _printable(path: str) -> str:
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,1 @@
+"""Maintenance that a user starts: find duplicates, link them, verify content hashes."""

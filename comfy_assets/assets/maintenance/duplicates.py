@@ -1,0 +1,199 @@
+"""Files of equal content: find them, let them share their bytes, and part them again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ...background.cancel import CancelToken, uninterrupted
+from ...db import files, recorded
+from ...db.connection import Database
+from ...db.recorded import RecordedFile
+from ...models import FileStat
+from ..index.hash_run import HashProgress
+from ..index.walker import extended, file_stat
+from .copies import Copy, Group, Seen, Surplus, group, in_order
+from .hardlinks import Original, Refused, TooManyLinks, replace_by_link, separate
+from .link_log import LinkedCopy, LinkLog
+
+
+@dataclass(frozen=True)
+class DuplicateReport:
+    """The groups, those first of which most can be reclaimed. ``outdated`` files were left out because they are not
+    as the library knows them, ``unread`` ones because their content is not known yet."""
+
+    groups: list[Group]
+    outdated: int
+    unread: int
+
+    @property
+    def surplus(self) -> list[Surplus]:
+        """The copies that can be replaced by links."""
+        return [each for group in self.groups for each in group.surplus]
+
+    @property
+    def reclaimable(self) -> int:
+        """The bytes that replacing them would free."""
+        return sum(group.reclaimable for group in self.groups)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was left as it is, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass
+class Outcome:
+    """What became of copies or links: how many were dealt with, their bytes, and which files were left alone.
+
+    ``unchanged`` links had been parted before.
+    """
+
+    done: int = 0
+    bytes: int = 0
+    unchanged: int = 0
+    skipped: list[Skipped] = field(default_factory=list)
+    log: Path | None = None
+
+
+class Duplicates:
+    """Duplicates in a library; undo logs go to ``log_folder``. What can be looked at is what the store knows of."""
+
+    def __init__(self, db: Database, log_folder: Path, token: CancelToken) -> None:
+        self._db = db
+        self._log_folder = log_folder
+        self._token = token
+        self.progress = HashProgress(0, 0)
+        self.outcome = Outcome()
+
+    async def find(self) -> DuplicateReport:
+        """Files that are on record with equal content and on the disk as recorded."""
+        candidates = await recorded.of_equal_content(self._db)
+        groups, outdated = await uninterrupted(asyncio.to_thread(_groups, candidates, self._token), self._token)
+        unread, _ = await files.pending_totals(self._db)
+        return DuplicateReport(groups, outdated, unread)
+
+    async def link(self, surplus: Iterable[Surplus]) -> Outcome:
+        """Replace copies by links, each after its bytes were compared again. Raises LogFailed, Cancelled.
+
+        What went wrong with single files is in the outcome, which can also be looked at meanwhile.
+        """
+        chosen = list(surplus)
+        self.progress = HashProgress(len(chosen), sum(_size(each) for each in chosen))
+        with LinkLog(self._log_folder) as log:
+            try:
+                for kept, group_ in groupby(chosen, key=lambda each: each.kept):
+                    original = _original(kept.files[0])
+                    for each in group_:
+                        self._token.check()
+                        original = await uninterrupted(self._replace(each.copy, original, log), self._token)
+            finally:
+                self.outcome.log = log.path
+        return self.outcome
+
+    async def _replace(self, copy: Copy, original: Original, log: LinkLog) -> Original:
+        """Replace one copy under all its names; answers the original for the next one."""
+        complete = True
+        for file in copy.files:
+            path = Path(file.folder, file.name)
+
+            def work(path: Path = path, file: RecordedFile = file) -> FileStat:
+                pause, count = self._token.check, self.progress.add_bytes
+                return replace_by_link(path, file.mtime_ns, original, log.note, pause, count)
+
+            try:
+                await self._restamped(work, path, file.mtime_ns)
+            except TooManyLinks:
+                return _original(file)
+            except (Refused, OSError) as error:
+                self._skip(path, error)
+                complete = False
+        self.progress.hashed += 1
+        if complete:
+            self.outcome.done += 1
+            self.outcome.bytes += original.size
+        return original
+
+    async def undo(self, entries: Sequence[LinkedCopy]) -> Outcome:
+        """Part what a log says was linked. Raises Cancelled; another run then goes on where this one ended."""
+        self.progress = HashProgress(len(entries), sum(entry.size for entry in entries))
+        for entry in entries:
+            self._token.check()
+            await uninterrupted(self._part(entry), self._token)
+        return self.outcome
+
+    async def _part(self, entry: LinkedCopy) -> None:
+        path = Path(entry.path)
+
+        def work() -> FileStat | None:
+            return separate(entry, self._token.check, self.progress.add_bytes)
+
+        self.progress.hashed += 1
+        try:
+            parted = await self._restamped(work, path, entry.linked_mtime_ns)
+        except (Refused, OSError) as error:
+            self._skip(path, error)
+        else:
+            self.outcome.done += parted
+            self.outcome.bytes += entry.size if parted else 0
+            self.outcome.unchanged += not parted
+
+    async def _restamped(self, work: Callable[[], FileStat | None], path: Path, before_mtime_ns: int) -> bool:
+        """Do the work in a thread, and note the stat that it answers; answers whether it did."""
+        stat = await asyncio.to_thread(work)
+        if stat is None:
+            return False
+        async with self._db.transaction() as tx:
+            await recorded.restamp(tx, str(path.parent), path.name, before_mtime_ns, stat)
+        return True
+
+    def status(self) -> dict[str, Any]:
+        """How far the work is, as JSON members."""
+        return self.progress.as_dict()
+
+    def _skip(self, path: Path, error: Exception) -> None:
+        reason = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
+        self.outcome.skipped.append(Skipped(str(path), reason))
+
+
+def _size(surplus: Surplus) -> int:
+    return surplus.copy.files[0].size
+
+
+def _original(file: RecordedFile) -> Original:
+    return Original(Path(file.folder, file.name), file.size, file.mtime_ns, file.hash)
+
+
+def _groups(candidates: list[RecordedFile], token: CancelToken) -> tuple[list[Group], int]:
+    """The groups among files that come sorted by content, and how many of the files are not as recorded."""
+    found: list[Group] = []
+    outdated = 0
+    for _, same in groupby(candidates, key=lambda file: file.hash):
+        token.check()
+        looked_at = [_see(file) for file in same]
+        seen = [each for each in looked_at if each is not None]
+        outdated += len(looked_at) - len(seen)
+        copies = group(seen)
+        if copies is not None:
+            found.append(copies)
+    return in_order(found), outdated
+
+
+def _see(file: RecordedFile) -> Seen | None:
+    """What the disk shows; None when that is not what is on record."""
+    path = Path(extended(str(Path(file.folder, file.name))))
+    try:
+        info = path.stat()
+        is_symlink = path.is_symlink()
+    except OSError:
+        return None
+    if file_stat(info)[:2] != (file.size, file.mtime_ns):
+        return None
+    return Seen(file, info.st_dev, info.st_ino, info.st_nlink, is_symlink)

@@ -1,0 +1,242 @@
+"""Replace a copy by a hard link, and a link by a copy again, so that no moment loses a byte.
+
+Blocks: for worker threads. What a kill leaves behind are hidden names beside the file, cleared away the next time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from blake3 import blake3
+
+from ...models import FileStat
+from ...store_guard import is_protected
+from ..index.walker import extended, file_stat
+from .link_log import LinkedCopy
+
+Pause = Callable[[], None]
+Count = Callable[[int], None]
+Note = Callable[[LinkedCopy], None]
+
+_BLOCK = 4 << 20
+# What was written a moment ago may be written to again.
+REST_NS = 30_000_000_000
+_WINDOWS_TOO_MANY_LINKS = 1142
+
+
+class Refused(Exception):
+    """The file was left as it is; the message says why."""
+
+
+class TooManyLinks(Exception):
+    """The file system allows no further name for the bytes that were to be kept."""
+
+
+class Original:
+    """The file that stays, as it was when it was last found unchanged."""
+
+    def __init__(self, path: Path, size: int, mtime_ns: int, digest: bytes) -> None:
+        self.path = Path(extended(str(path)))
+        self.size = size
+        self.mtime_ns = mtime_ns
+        self.digest = digest
+        self._settled = False
+
+    def look(self) -> os.stat_result:
+        """Its stat now. Raises Refused, OSError."""
+        if self.path.is_symlink():
+            self.path = self.path.resolve()  # a link to a link is not the same as a second name
+        info = _look(self.path, self.size, self.mtime_ns, "the file to keep")
+        if not self._settled:
+            _settle(self.path)
+            self._settled = True
+        return info
+
+
+def replace_by_link(path: Path, mtime_ns: int, original: Original, note: Note, pause: Pause, count: Count) -> FileStat:
+    """Make ``path`` a second name of the original, after comparing their bytes; answers the stat it has now.
+
+    ``mtime_ns`` is what is known of the copy. ``note`` puts on record what is about to be replaced. ``pause`` is
+    called before each block: it may raise to abandon the work. ``count`` is told of bytes compared. Raises Refused,
+    TooManyLinks, OSError, and what ``note`` raises; then the copy is as it was.
+    """
+    copy = Path(extended(str(path)))
+    kept = original.look()
+    if _same_bytes(copy.stat(), kept):
+        return file_stat(kept)
+    before = _look(copy, original.size, mtime_ns, "the file")
+    _check_pair(before, kept)
+    if _compare(copy, before, original.path, kept, pause, count) != original.digest:
+        raise Refused("its bytes are not what is on record; comfy-assets verify tells more")
+    if _state(copy.lstat()) != _state(before):
+        raise Refused("it changed while it was compared")
+    note(
+        LinkedCopy(
+            str(path), original.size, original.digest.hex(), before.st_mtime_ns, stat.S_IMODE(before.st_mode),
+            str(original.path), *file_stat(kept)[1:],
+        )
+    )  # fmt: skip
+    _put_link(original.path, kept, copy, before)
+    return file_stat(kept)
+
+
+def separate(entry: LinkedCopy, pause: Pause, count: Count) -> FileStat | None:
+    """Undo an entry: the path gets bytes of its own with their former time and mode; answers its stat then.
+
+    None when it is a file of its own already. Raises Refused, OSError; then the path is as it was.
+    """
+    path = Path(extended(entry.path))
+    if is_protected(path):
+        raise Refused("it belongs to the library's store")
+    _clear(_passing(path, "link"))
+    before = path.lstat()
+    if file_stat(before) != (entry.size, entry.linked_mtime_ns, entry.linked_inode):
+        if file_stat(before)[:2] == (entry.size, entry.mtime_ns):
+            return None
+        raise Refused("it changed after it was linked")
+    passing = _passing(path, "copy")
+    _clear(passing)
+    try:
+        _copy(path, passing, entry, pause, count)
+        _give_back(passing, before, entry)
+        after = file_stat(passing.lstat())
+        if _state(path.lstat()) != _state(before):
+            raise Refused("it changed while it was copied")
+        passing.replace(path)
+    except BaseException:
+        passing.unlink(missing_ok=True)
+        raise
+    return after
+
+
+def _look(path: Path, size: int, mtime_ns: int, what: str) -> os.stat_result:
+    """The stat of a regular file that is as it is known. Raises Refused, OSError."""
+    info = path.lstat()
+    if stat.S_ISLNK(info.st_mode):
+        raise Refused(f"{what} is a symbolic link")
+    if is_protected(path):
+        raise Refused(f"{what} belongs to the library's store")
+    if not stat.S_ISREG(info.st_mode) or file_stat(info)[:2] != (size, mtime_ns):
+        raise Refused(f"{what} changed since it was read")
+    if 0 <= time.time_ns() - info.st_mtime_ns < REST_NS:
+        raise Refused(f"{what} was written a moment ago")
+    return info
+
+
+def _check_pair(copy: os.stat_result, kept: os.stat_result) -> None:
+    if not kept.st_ino or not copy.st_ino:
+        raise Refused("the file system does not tell files apart")
+    if copy.st_dev != kept.st_dev:
+        raise Refused("the files are on different volumes")
+    if (copy.st_uid, copy.st_gid) != (kept.st_uid, kept.st_gid):
+        raise Refused("the files belong to different users or groups")
+
+
+def _same_bytes(one: os.stat_result, other: os.stat_result) -> bool:
+    return bool(one.st_ino) and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _state(info: os.stat_result) -> tuple[int, int, int, int]:
+    """What differs once a file has been written to, or replaced, or its times have been set back."""
+    return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+
+
+def _compare(
+    copy: Path, copy_info: os.stat_result, original: Path, kept: os.stat_result, pause: Pause, count: Count
+) -> bytes:
+    """The digest of the bytes that both files hold. Raises Refused when they differ, or change meanwhile."""
+    with copy.open("rb") as one, original.open("rb") as other:
+        for stream, info in ((one, copy_info), (other, kept)):
+            if file_stat(os.fstat(stream.fileno())) != file_stat(info):
+                raise Refused("it changed while it was compared")
+        digest = _common_digest(one, other, pause, count)
+    if _state(original.lstat()) != _state(kept):
+        raise Refused("the file to keep changed while it was compared")
+    return digest
+
+
+def _common_digest(one: BinaryIO, other: BinaryIO, pause: Pause, count: Count) -> bytes:
+    digest = blake3(max_threads=blake3.AUTO)
+    while True:
+        pause()
+        block = one.read(_BLOCK)
+        if block != other.read(_BLOCK):
+            raise Refused("its bytes differ although they are on record as equal; comfy-assets verify tells more")
+        if not block:
+            return digest.digest()
+        digest.update(block)
+        count(len(block))
+
+
+def _put_link(original: Path, kept: os.stat_result, copy: Path, before: os.stat_result) -> None:
+    if _state(original.lstat()) != _state(kept):  # asked here, as a new name changes the state too
+        raise Refused("the file to keep changed while it was being linked to")
+    passing = _passing(copy, "link")
+    _clear(passing)
+    try:
+        passing.hardlink_to(original)
+    except OSError as error:
+        if error.errno == errno.EMLINK or getattr(error, "winerror", None) == _WINDOWS_TOO_MANY_LINKS:
+            raise TooManyLinks from error
+        raise
+    try:
+        # The names may have been given to other bytes since.
+        if file_stat(passing.lstat()) != file_stat(kept) or _state(copy.lstat()) != _state(before):
+            raise Refused("it changed while it was being replaced")
+        passing.replace(copy)
+    finally:
+        passing.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path, entry: LinkedCopy, pause: Pause, count: Count) -> None:
+    """Write the bytes to a new file, complete on the disk. Raises Refused when they are not those of the entry."""
+    digest = blake3(max_threads=blake3.AUTO)
+    target.touch(mode=0o600, exist_ok=False)
+    with source.open("rb") as reading, target.open("r+b") as writing:
+        while True:
+            pause()
+            block = reading.read(_BLOCK)
+            if not block:
+                break
+            digest.update(block)
+            writing.write(block)
+            count(len(block))
+        writing.flush()
+        os.fsync(writing.fileno())
+    if digest.hexdigest() != entry.hash:
+        raise Refused("its bytes are not those that were linked")
+
+
+def _give_back(path: Path, link: os.stat_result, entry: LinkedCopy) -> None:
+    """Set owner, time and mode as the copy had them; owner and group were those of the link."""
+    made = path.lstat()
+    if hasattr(os, "chown") and (made.st_uid, made.st_gid) != (link.st_uid, link.st_gid):
+        os.chown(path, link.st_uid, link.st_gid)
+    os.utime(path, ns=(link.st_atime_ns, entry.mtime_ns))
+    path.chmod(entry.mode)
+
+
+def _passing(path: Path, use: str) -> Path:
+    """The hidden name beside a file for one of our uses; the same each time, so that a leftover is found again."""
+    name = blake3(path.name.encode()).hexdigest(16)
+    return path.with_name(f".comfy-assets-{use}-{name}.part")
+
+
+def _clear(passing: Path) -> None:
+    passing.unlink(missing_ok=True)
+
+
+def _settle(path: Path) -> None:
+    """Have the bytes on the disk that others will depend on, where the system does so for one who only reads."""
+    with path.open("rb") as stream:
+        try:
+            os.fsync(stream.fileno())
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+                raise

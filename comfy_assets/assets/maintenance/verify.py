@@ -1,0 +1,158 @@
+"""Read every file on record again and tell which no longer hold what they held. Changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from blake3 import blake3
+
+from ...background.cancel import Cancelled, CancelToken, uninterrupted
+from ...db import recorded
+from ...db.connection import Database
+from ...db.recorded import RecordedFile
+from ...store_guard import check_found
+from ..index.content_reader import SMALL_FILE
+from ..index.hash_run import WORKERS, HashProgress
+from ..index.walker import extended, file_stat
+
+# damaged: other bytes although size and time are as they were; changed: another size or time, so that a scan will
+# read the file anew; missing: not there; unreadable: the disk or the system refuses.
+Problem = Literal["damaged", "changed", "missing", "unreadable"]
+
+_PAGE = 1024
+_SLICE = 48  # small files a worker takes at a time
+_BLOCK = 4 << 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file that is not as on record. ``found`` is the digest of a damaged one, ``reason`` what the system says."""
+
+    path: str
+    problem: Problem
+    recorded: bytes
+    found: bytes | None = None
+    reason: str | None = None
+
+
+@dataclass
+class VerifyReport:
+    """What has been found so far; ``intact`` files hold what they held. Threads add to it."""
+
+    intact: int = 0
+    complete: bool = False
+    findings: list[Finding] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, finding: Finding | None) -> None:
+        """Count a file: intact when nothing was found."""
+        with self._lock:
+            if finding is None:
+                self.intact += 1
+            else:
+                self.findings.append(finding)
+
+    @property
+    def checked(self) -> int:
+        """How many files have been looked at."""
+        return self.intact + len(self.findings)
+
+    def count(self, problem: Problem) -> int:
+        """How many files have this problem."""
+        return sum(finding.problem == problem for finding in self.findings)
+
+
+class Verifier:
+    """One run over the files on record: small ones in parallel, large ones one by one with all threads on each."""
+
+    def __init__(self, db: Database, token: CancelToken) -> None:
+        self._db = db
+        self._token = token
+        self._digests: dict[tuple[int, int, int, int], bytes] = {}
+        self.progress = HashProgress(0, 0)
+        self.report = VerifyReport()
+
+    async def run(self) -> VerifyReport:
+        """Read all of them. Raises Cancelled; ``report`` then tells what was found until then."""
+        self.progress = HashProgress(*await recorded.totals(self._db))
+        after_id = 0
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="comfy-assets-verify") as pool:
+            while page := await recorded.page(self._db, after_id, _PAGE):
+                after_id = page[-1].id
+                await uninterrupted(self._check_page(page, pool), self._token)
+                self._token.check()
+        self.report.complete = True
+        return self.report
+
+    def status(self) -> dict[str, Any]:
+        """How far the run is, as JSON members."""
+        return {**self.progress.as_dict(), "hashed": self.report.checked}
+
+    async def _check_page(self, page: Sequence[RecordedFile], pool: ThreadPoolExecutor) -> None:
+        loop = asyncio.get_running_loop()
+        small = [file for file in page if file.size <= SMALL_FILE]
+        slices = [small[start : start + _SLICE] for start in range(0, len(small), _SLICE)]
+        await asyncio.gather(*(loop.run_in_executor(pool, self._check_slice, each) for each in slices))
+        await loop.run_in_executor(pool, self._check_slice, [file for file in page if file.size > SMALL_FILE])
+
+    def _check_slice(self, slice_: Sequence[RecordedFile]) -> None:
+        """Read files one after another; stops early when cancelled."""
+        for file in slice_:
+            try:
+                self.report.add(self._check(file))
+            except Cancelled:
+                return
+
+    def _check(self, file: RecordedFile) -> Finding | None:
+        path = Path(file.folder, file.name)
+        try:
+            digest = self._read(Path(extended(str(path))), file)
+        except (FileNotFoundError, NotADirectoryError):
+            return Finding(str(path), "missing", file.hash)
+        except OSError as error:
+            return Finding(str(path), "unreadable", file.hash, reason=error.strerror or type(error).__name__)
+        if digest is None:
+            return Finding(str(path), "changed", file.hash)
+        return None if digest == file.hash else Finding(str(path), "damaged", file.hash, found=digest)
+
+    def _read(self, path: Path, file: RecordedFile) -> bytes | None:
+        """The file's digest; None when it is, or while it is read becomes, another than is on record. Raises OSError.
+
+        Hard links are read once. Files are not mapped into memory as for their first hash: a bad sector would be a
+        bus error instead of an OSError.
+        """
+        check_found(str(path))
+        with path.open("rb", buffering=0) as stream:
+            info = os.fstat(stream.fileno())
+            if file_stat(info)[:2] != (file.size, file.mtime_ns):
+                return None
+            shared = (info.st_dev, info.st_ino, file.size, file.mtime_ns) if info.st_nlink > 1 and info.st_ino else None
+            known = self._digests.get(shared) if shared else None
+            if known is not None:
+                self.progress.add_bytes(file.size)
+                return known
+            digest = self._digest(stream.fileno(), file.size)
+            if file_stat(os.fstat(stream.fileno()))[:2] != (file.size, file.mtime_ns):
+                return None
+        if shared:
+            self._digests[shared] = digest
+        return digest
+
+    def _digest(self, handle: int, size: int) -> bytes:
+        if hasattr(os, "posix_fadvise"):
+            # What is asked for is the disk's bytes, not those that memory may still hold of them.
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        digest = blake3(max_threads=blake3.AUTO if size > SMALL_FILE else 1)
+        self._token.check()
+        while block := os.read(handle, min(_BLOCK, size + 1)):
+            digest.update(block)
+            self.progress.add_bytes(len(block))
+            self._token.check()
+        return digest.digest()

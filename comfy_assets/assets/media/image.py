@@ -1,0 +1,124 @@
+"""Still pictures, read while a token allows it, and made smaller without more memory than they need."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+from PIL import Image
+
+from ...background.cancel import CancelToken
+from ...pictures import BROKEN, Convert
+from ...store_guard import check_found
+
+_BAND_PIXELS = 1 << 20
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class _Truncated(OSError):
+    """The file ends where there should be pixels."""
+
+
+class PictureStream(io.BufferedReader):
+    """A file to read a picture from: reading raises Cancelled once the token is set.
+
+    With ``is_strict`` the end of the file is an error, also where another pack has told Pillow to put up with it.
+    """
+
+    is_strict = False
+
+    def __init__(self, path: Path | str, token: CancelToken) -> None:
+        check_found(str(path))
+        super().__init__(io.FileIO(path))
+        self._token = token
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._token.check()
+        data = super().read(size)
+        if self.is_strict and size is not None and len(data) < min(size, 8):
+            raise _Truncated("the file is truncated")
+        return data
+
+
+def fitted(size: tuple[int, int], res: int) -> tuple[int, int]:
+    """The largest size of the same shape inside ``res`` x ``res``, at least one pixel each way; never a larger one."""
+    scale = min(1.0, res / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def shrunk(picture: Image.Image, size: tuple[int, int], convert: Convert) -> Image.Image:
+    """The picture after ``convert``, in this size or a smaller one of its own.
+
+    Converted and averaged in bands of rows, so that only what was decoded lies in memory as a whole.
+    """
+    across = max(1, picture.width // (2 * size[0]))
+    down = max(1, picture.height // (2 * size[1]))
+    small = _averaged(picture, across, down, convert)
+    return small.resize(size, Image.Resampling.LANCZOS) if small.size != size else small
+
+
+def _averaged(picture: Image.Image, across: int, down: int, convert: Convert) -> Image.Image:
+    width, height = picture.size
+    rows = max(1, _BAND_PIXELS // (width * down)) * down
+    if rows >= height:
+        whole = convert(picture)
+        return whole.reduce((across, down)) if across > 1 or down > 1 else whole
+    small: Image.Image | None = None
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        # Unlike ``crop``, this asks nothing of ``Image.MAX_IMAGE_PIXELS``.
+        band = picture.resize((width, bottom - top), Image.Resampling.NEAREST, box=(0, top, width, bottom))
+        part = convert(band).reduce((across, down))
+        if small is None:
+            small = Image.new(part.mode, (math.ceil(width / across), math.ceil(height / down)))
+        small.paste(part, (0, top // down))
+    if small is None:
+        raise ValueError("a picture without pixels")
+    return small
+
+
+def to_plain(picture: Image.Image) -> Convert:
+    """What brings bands of the picture to one of the modes L, RGB and, where some of it is transparent, RGBA."""
+    mode = picture.mode
+    if mode in ("I", "F") or mode.startswith("I;"):
+        factor = 1 / 257 if mode.startswith("I;") else _to_bytes(float(picture.getextrema()[1]))  # type: ignore[arg-type]
+        return lambda band: _eight_bits(band, factor)
+    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        return lambda band: band.convert("RGBA")
+    return lambda band: band.convert("L" if mode in ("L", "1") else "RGB")
+
+
+def _to_bytes(highest: float) -> float:
+    """What to multiply samples by whose range is only told by the highest of them: 1, 255, 65535 or any."""
+    for ceiling in (1.0, 255.0, 65535.0):
+        if highest <= ceiling:
+            return 255.0 / ceiling
+    return 255.0 / highest if math.isfinite(highest) else 1.0
+
+
+def _eight_bits(band: Image.Image, factor: float) -> Image.Image:
+    import numpy as np
+
+    samples = np.nan_to_num(np.asarray(band).astype(np.float32) * factor, nan=0.0, posinf=255.0, neginf=0.0)
+    return Image.fromarray(np.clip(samples, 0, 255).astype(np.uint8))
+
+
+def upright(picture: Image.Image, source: Image.Image) -> Image.Image:
+    """The picture turned as its source's EXIF data says; as it is where that cannot be read."""
+    if source.format == "TIFF":
+        return picture  # Pillow has turned it while loading
+    try:
+        turn = _TURNS.get(source.getexif().get(_ORIENTATION, 1))
+    except BROKEN:
+        return picture
+    return picture.transpose(turn) if turn is not None else picture

@@ -1,0 +1,81 @@
+"""What a file tells about itself: small facts for lists, and the documents it carries.
+
+Pure and synchronous, for worker threads. Files may be hostile: no pixel is decoded, nothing is unpickled,
+memory is bounded, and bad content gives ``facts["error"]``, a short sentence, never an exception.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...store_guard import check_found
+from .image_metadata import read_image, sniff_image
+from .safetensors_metadata import read_safetensors
+
+_SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
+_HEAD = 256
+# The first entry of the zip file that torch.save writes; and what its older format starts with.
+_TORCH_ZIP = re.compile(rb"PK\x03\x04.{26}[^/\x00-\x1f]{1,128}/data\.pkl", re.DOTALL)
+_TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What was found in one file.
+
+    ``facts`` encodes to at most 4 KiB of JSON. ``documents`` are JSON texts in UTF-8 by key: "prompt",
+    "workflow" and "header" are objects, "parameters" (the text other user interfaces embed) is a string. Each
+    has at most 16 MiB; larger ones are only named in ``facts["omitted"]``. ``mime_type`` is None unless the
+    content tells it.
+    """
+
+    facts: dict[str, Any]
+    documents: dict[str, bytes]
+    mime_type: str | None
+
+
+def extract(name: str, data: bytes) -> Extracted:
+    """What the file of this name and content tells; never raises."""
+
+    def read(offset: int, length: int) -> bytes:
+        return data[offset : offset + length]
+
+    return _extract(name, _Source(read, len(data), in_memory=True))
+
+
+def extract_path(name: str, path: Path) -> Extracted:
+    """What a file on disk tells, read no further than needed; raises only OSError."""
+    check_found(str(path))
+    with path.open("rb") as stream:
+
+        def read(offset: int, length: int) -> bytes:
+            stream.seek(offset)
+            return stream.read(length)
+
+        return _extract(name, _Source(read, stream.seek(0, 2), in_memory=False))
+
+
+class _Source(NamedTuple):
+    read: Callable[[int, int], bytes]
+    size: int
+    in_memory: bool
+
+
+def _extract(name: str, source: _Source) -> Extracted:
+    if name.lower().endswith(_SAFETENSORS_SUFFIXES):
+        facts, documents = read_safetensors(source.read, source.size)
+        return Extracted(facts, documents, "application/safetensors" if "tensor_count" in facts else None)
+    head = source.read(0, _HEAD)
+    image = sniff_image(head)
+    if image is not None:
+        facts, documents = read_image(image, source.read, source.size, whole=source.in_memory)
+        return Extracted(facts, documents, f"image/{image}")
+    if head.startswith(b"GGUF"):
+        return Extracted({"format": "gguf"}, {}, "application/gguf")
+    if _TORCH_ZIP.match(head) or head.startswith(_TORCH_LEGACY):
+        return Extracted({"format": "pickle"}, {}, None)
+    return Extracted({}, {}, None)

@@ -1,0 +1,222 @@
+"""Thumbnails as requests ask for them: found, made once, kept, and not tried again for a while where they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from ...background.cancel import CancelToken
+from ...db import assets, sightings
+from ...db.connection import Database
+from ...db.sightings import Sighting
+from ...errors import ApiError, FileMissingError, ImageUnreadableError
+from ...host.base import Host
+from ...models import FileStat, Plane
+from ...names import FileType
+from ..index.content_reader import ChangedWhileReading
+from ..roots import Roots
+from . import view_path
+from .thumbnail_cache import ThumbnailCache
+from .view_path import Found, Named
+
+if TYPE_CHECKING:
+    from .thumbnails import Thumbnailer
+
+_VERSION = 1  # to be raised when thumbnails come out differently, so that those kept are made anew
+_THREADS = 2
+_KEY_CHARACTERS = 40
+_MAX_FAILURES = 2000
+_FAILURE_S = 300.0
+_HASH = re.compile(r"blake3:([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A thumbnail as asked for. ``filename`` may also be ``blake3:`` and a hash, wherever the content lies."""
+
+    file_type: FileType
+    subfolder: str
+    filename: str
+    res: int
+    plane: Plane
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A thumbnail that can be made: of which file as it is now, and the key that stands for the result."""
+
+    path: Path
+    stat: FileStat
+    key: str
+    wanted: Wanted
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A thumbnail, or None for the one that the asking client has; ``name`` is that of the file."""
+
+    key: str
+    name: str
+    body: bytes | None
+
+
+class Previews:
+    """Answers requests for thumbnails; two threads make them."""
+
+    def __init__(self, db: Database, host: Host, cache: ThumbnailCache) -> None:
+        self._db = db
+        self._host = host
+        self._cache = cache
+        self._token = CancelToken()
+        self._thumbnailer: Thumbnailer | None = None
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="comfy-assets-thumbnails")
+        self._slots = asyncio.Semaphore(_THREADS)
+        self._requests: set[asyncio.Task[Answer]] = set()
+        self._under_way: dict[str, asyncio.Task[bytes]] = {}
+        self._failures: OrderedDict[str, tuple[float, ApiError]] = OrderedDict()
+
+    async def get(self, wanted: Wanted, owner: str, is_held: Callable[[str], bool]) -> Answer:
+        """The thumbnail, unless ``is_held`` says of its key that the client has it.
+
+        Raises InvalidNameError, FileMissingError, NoThumbnailError, ImageTooLargeError, ImageUnreadableError. Is
+        cancelled when the service is closed, wherever it is: store and threads are gone afterwards.
+        """
+        request = asyncio.create_task(self._get(wanted, owner, is_held), name="comfy-assets preview")
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
+        if self._token.is_cancelled:
+            request.cancel()
+        return await request
+
+    async def _get(self, wanted: Wanted, owner: str, is_held: Callable[[str], bool]) -> Answer:
+        for _ in range(2):
+            preview = await self._find(wanted, owner)
+            if is_held(preview.key):
+                return Answer(preview.key, preview.path.name, None)
+            try:
+                return Answer(preview.key, preview.path.name, await self._body(preview))
+            except ChangedWhileReading:
+                continue
+        raise ImageUnreadableError("The file is being written to.")
+
+    async def _find(self, wanted: Wanted, owner: str) -> Preview:
+        match = _HASH.fullmatch(wanted.filename)
+        if match is not None:
+            digest = bytes.fromhex(match[1])
+            place, found = await self._by_hash(digest, owner)
+        else:
+            place, found = await asyncio.to_thread(self._by_name, wanted)
+        sighting = await sightings.at(self._db, str(place.folder), place.name)
+        content = _content(sighting, found.stat)
+        if (sighting is None and found.is_beyond_link) or (match is not None and content != digest):
+            raise _missing()
+        return Preview(place.path, found.stat, _key(wanted, place.path, found.stat, content), wanted)
+
+    def _by_name(self, wanted: Wanted) -> tuple[Named, Found]:
+        roots = Roots(self._host.folders())
+        place = view_path.named(roots, wanted.file_type, wanted.subfolder, wanted.filename)
+        return place, view_path.find(roots, place)
+
+    async def _by_hash(self, digest: bytes, owner: str) -> tuple[Named, Found]:
+        location = None
+        if await assets.hash_exists(self._db, digest, owner):
+            location = await assets.stand_in(self._db, digest)
+        if location is None:
+            raise _missing()
+        folder = Path(location.folder)
+        place = Named(Path(folder.anchor), folder, location.name)
+        return place, await asyncio.to_thread(lambda: view_path.find(Roots(self._host.folders()), place))
+
+    async def _body(self, preview: Preview) -> bytes:
+        """The thumbnail; whoever asks for it while it is made gets the same one."""
+        self._raise_remembered(preview.key)
+        task = self._under_way.get(preview.key)
+        if task is None:
+            task = asyncio.create_task(self._kept_or_made(preview), name=f"comfy-assets thumbnail {preview.key}")
+            self._under_way[preview.key] = task
+            task.add_done_callback(lambda done: self._ended(preview.key, done))
+        return await asyncio.shield(task)
+
+    def _ended(self, key: str, task: asyncio.Task[bytes]) -> None:
+        self._under_way.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # retrieved, so that asyncio does not warn of it where nobody waits any more
+
+    async def _kept_or_made(self, preview: Preview) -> bytes:
+        kept = await asyncio.to_thread(self._cache.get, preview.key)
+        if kept is not None:
+            return kept
+        async with self._slots:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._pool, self._make, preview)
+            except FileMissingError:
+                raise
+            except ApiError as error:
+                self._remember(preview.key, error)
+                raise
+
+    def _make(self, preview: Preview) -> bytes:
+        """Make the thumbnail and keep it; runs in a thread, where importing Pillow holds nobody up."""
+        from .thumbnails import Thumbnailer
+
+        if self._thumbnailer is None:
+            self._thumbnailer = Thumbnailer(self._token)
+        try:
+            body = self._thumbnailer.make(preview.path, preview.stat, preview.wanted.res, preview.wanted.plane)
+        except OSError as error:
+            raise _missing() from error
+        self._cache.put(preview.key, body)
+        return body
+
+    def _remember(self, key: str, error: ApiError) -> None:
+        self._failures[key] = time.monotonic(), error
+        if len(self._failures) > _MAX_FAILURES:
+            self._failures.popitem(last=False)
+
+    def _raise_remembered(self, key: str) -> None:
+        since, error = self._failures.get(key, (0.0, None))
+        if error is None:
+            return
+        if time.monotonic() - since < _FAILURE_S:
+            raise type(error)(error.message, details=error.details)
+        del self._failures[key]
+
+    def cancel(self) -> None:
+        """Let the threads end, whatever they are at."""
+        self._token.cancel()
+
+    async def close(self) -> None:
+        """Give up what is being made."""
+        self.cancel()
+        tasks = [*self._requests, *self._under_way.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _content(sighting: Sighting | None, stat: FileStat) -> bytes | None:
+    """The hash of the file as it is now, where that is known."""
+    if sighting is None or (sighting.size, sighting.mtime_ns) != stat[:2]:
+        return None
+    return sighting.hash
+
+
+def _key(wanted: Wanted, path: Path, stat: FileStat, content: bytes | None) -> str:
+    """What stands for a thumbnail: that of the content, or, until that is known, of the file as it is now."""
+    source = content.hex() if content is not None else f"{path}|{stat}"
+    text = f"{_VERSION}|{wanted.res}|{wanted.plane}|{source}"
+    return blake3(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_CHARACTERS]
+
+
+def _missing() -> FileMissingError:
+    return FileMissingError("There is no such file.")

@@ -1,0 +1,82 @@
+"""The first frame of a video, by way of PyAV where the server has it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+from PIL import Image
+
+from ...errors import ImageUnreadableError, NoThumbnailError
+from ...pictures import check_size
+from .image import PictureStream, fitted
+
+# The reader is chosen by the first bytes: left to itself, FFmpeg would also follow playlists to other places.
+_QUICKTIME = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"))
+_MAX_PACKETS = 512
+
+
+def container_of(head: bytes) -> str | None:
+    """FFmpeg's name for the container that a file begins like."""
+    if head[4:8] in _QUICKTIME:
+        return "mov"
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return "matroska"
+    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
+        return "avi"
+    return "ogg" if head.startswith(b"OggS") else None
+
+
+def first_frame(stream: PictureStream, container: str, res: int) -> Image.Image:
+    """The first frame in RGBA, inside ``res`` x ``res``.
+
+    Raises NoThumbnailError where there is no PyAV or no video track, ImageUnreadableError, ImageTooLargeError.
+    """
+    av = _pyav()
+    with broken_as_unreadable(av), av.open(stream, format=container) as video:
+        track = next(iter(video.streams.video), None)
+        if track is None:
+            raise NoThumbnailError("The file has no video track.")
+        check_size(track.codec_context.width, track.codec_context.height)
+        track.codec_context.thread_count = 1
+        for number, packet in enumerate(video.demux(track)):
+            for frame in packet.decode():
+                return _picture(frame, res)
+            if number >= _MAX_PACKETS:
+                break
+    raise ImageUnreadableError("The video cannot be read. No frame was found in it.")
+
+
+def pyav() -> ModuleType | None:
+    """PyAV, where the server has it."""
+    try:
+        return importlib.import_module("av")
+    except ImportError:
+        return None
+
+
+def _pyav() -> ModuleType:
+    av = pyav()
+    if av is None:
+        raise NoThumbnailError("Thumbnails of videos need PyAV (pip install av), which is not there.")
+    return av
+
+
+@contextmanager
+def broken_as_unreadable(av: ModuleType) -> Iterator[None]:
+    """Raise ImageUnreadableError for whatever a broken video makes FFmpeg raise."""
+    try:
+        yield
+    except (av.FFmpegError, OSError, ValueError, EOFError) as error:
+        raise ImageUnreadableError("The video cannot be read. It is damaged, or of an unknown kind.") from error
+
+
+def _picture(frame: Any, res: int) -> Image.Image:
+    check_size(frame.width, frame.height)
+    width, height = fitted((frame.width, frame.height), res)
+    picture = Image.fromarray(frame.reformat(width=width, height=height, format="rgba").to_ndarray())
+    turned = getattr(frame, "rotation", 0)
+    return picture.rotate(turned, expand=True) if turned % 90 == 0 else picture

@@ -1,0 +1,115 @@
+"""Which file a request to view one means: one in the folder named, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ... import store_guard
+from ...errors import FileMissingError, InvalidNameError
+from ...host.base import HostFolders
+from ...models import FileStat
+from ...names import WINDOWS, FileType, UnsafeName, folder_parts, relative_parts, split_annotation
+from ..index.walker import extended, file_stat
+from ..roots import Roots, absolute
+
+
+@dataclass(frozen=True)
+class Named:
+    """A file as a request names it: ``folder`` lies in ``base``, lexically; nothing of it need be there."""
+
+    base: Path
+    folder: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies, if it does."""
+        return self.folder / self.name
+
+
+@dataclass(frozen=True)
+class Found:
+    """A regular file that is there. ``is_beyond_link``: its folder is reached by a link that leaves the library."""
+
+    stat: FileStat
+    is_beyond_link: bool
+
+
+def named(roots: Roots, file_type: FileType, subfolder: str, filename: str, *, windows: bool = WINDOWS) -> Named:
+    """The file of this name, which may end in ``[output]`` to mean another folder than that of the type.
+
+    Raises InvalidNameError for anything that could lead elsewhere, FileMissingError where the server has no such
+    folder. On Windows, where servers tell subfolders that way, a backslash separates folders.
+    """
+    bare, annotated = split_annotation(filename)
+    try:
+        parts = folder_parts(subfolder.replace("\\", "/") if windows else subfolder, windows=windows)
+    except UnsafeName as error:
+        raise _refused("subfolder", error) from error
+    try:
+        *further, name = relative_parts(bare, windows=windows)
+    except UnsafeName as error:
+        raise _refused("filename", error) from error
+    base = roots.destination(annotated or file_type)
+    if base is None:
+        raise _missing()
+    return Named(base, base.joinpath(*parts, *further), name)
+
+
+def _refused(field: str, error: UnsafeName) -> InvalidNameError:
+    return InvalidNameError(f"{field} is refused: {error}.", details={"field": field})
+
+
+def _missing() -> FileMissingError:
+    return FileMissingError("There is no such file.")
+
+
+def find(roots: Roots, wanted: Named) -> Found:
+    """Look for the file. Blocks: for worker threads.
+
+    Raises FileMissingError, also for a file that is itself a link to a place outside the library.
+    """
+    if roots.place(wanted.folder) is None:
+        raise _missing()
+    try:
+        info = os.stat(extended(str(wanted.path)))  # noqa: PTH116
+    except (OSError, ValueError):
+        raise _missing() from None
+    if not stat.S_ISREG(info.st_mode) or store_guard.is_protected(wanted.path):
+        raise _missing()
+    return Found(file_stat(info), _is_beyond_link(roots, wanted))
+
+
+def _is_beyond_link(roots: Roots, wanted: Named) -> bool:
+    """Whether the folder leaves the library by a link.
+
+    Raises FileMissingError if the file does so by itself, or if either leads to what is never part of the library.
+    """
+    folder, file = _real(wanted.folder), _real(wanted.path)
+    is_folder_linked = folder != _real(wanted.base) / wanted.folder.relative_to(wanted.base)
+    is_file_linked = file != folder / wanted.name
+    if not is_folder_linked and not is_file_linked:
+        return False
+    library = Roots(_real_folders(roots.folders))
+    if is_file_linked and library.place(file.parent) is None:
+        raise _missing()
+    is_beyond = library.place(folder) is None
+    if is_beyond and library.is_excluded(folder):
+        raise _missing()
+    return is_beyond and is_folder_linked
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _real_folders(folders: HostFolders) -> HostFolders:
+    """The folders where they really lie."""
+    return HostFolders(
+        tuple(replace(folder, path=_real(absolute(folder.path))) for folder in folders.folders),
+        tuple(_real(absolute(path)) for path in folders.excluded),
+        _real(absolute(folders.temp)) if folders.temp is not None else None,
+    )

@@ -1,0 +1,1 @@
+"""Recognition of files that were moved or renamed."""

@@ -1,0 +1,1 @@
+"""Assets in prompts: references in submitted graphs and recorded outputs."""

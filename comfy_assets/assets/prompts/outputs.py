@@ -1,0 +1,132 @@
+"""What executed prompts say they have written, and where that lies in the library."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from ...host.base import HostFolders
+from ...models import FileStat
+from ..index.walker import born_ns, extended, file_stat, is_ignored
+from ..roots import Place, Roots, absolute
+
+# Temporary previews are not part of the library.
+OutputKind = Literal["input", "output"]
+_KINDS: Mapping[object, OutputKind] = {"input": "input", "output": "output"}
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file as nodes show it: a folder of the server, a path below it, and a name."""
+
+    kind: OutputKind
+    subfolder: str
+    name: str
+
+
+@dataclass(frozen=True)
+class LocatedFile:
+    """A file that is there, in a folder of the library. ``born_ns`` is when it was made, where systems tell it."""
+
+    folder: str
+    place: Place
+    name: str
+    stat: FileStat
+    born_ns: int | None = None
+
+    def is_other_than(self, former: FileStat) -> bool:
+        """Whether this is surely not the file that looked like this, written over."""
+        if self.stat[2] and former[2]:
+            return self.stat[2] != former[2]
+        return self.born_ns is not None and self.born_ns > former[1]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a node showed something: under a key of its choice, at a place from 0."""
+
+    node_id: str
+    key: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A file that a node has shown."""
+
+    file: OutputFile
+    slot: Slot
+
+
+def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[Slot, Any]]:
+    """Everything that nodes have shown, in order, whatever they call it: images, gifs, audio, 3d, and so on. Pure."""
+    for node_id, shown in outputs.items():
+        for key, items in shown.items() if isinstance(shown, Mapping) else ():
+            for index, item in enumerate(items if isinstance(items, (list, tuple)) else ()):
+                yield Slot(str(node_id), str(key), index), item
+
+
+def shown_files(outputs: Mapping[str, Any]) -> list[Shown]:
+    """The files among what nodes have shown. Pure."""
+    return [Shown(file, slot) for slot, item in shown_items(outputs) if (file := output_file(item)) is not None]
+
+
+def output_file(item: object) -> OutputFile | None:
+    """Return the file that a node, or a server, names; None for what names none in the input or output folder. Pure."""
+    if not isinstance(item, Mapping):
+        return None
+    kind, subfolder, name = item.get("type"), item.get("subfolder") or "", item.get("filename")
+    if not isinstance(kind, str) or kind not in _KINDS or not isinstance(subfolder, str):
+        return None
+    return OutputFile(_KINDS[kind], subfolder, name) if isinstance(name, str) and name else None
+
+
+class OutputFolders:
+    """Finds files where nodes say that they are. Blocks: for worker threads."""
+
+    def __init__(self, folders: HostFolders) -> None:
+        self.roots = Roots(folders)
+        self._folder = lru_cache(maxsize=None)(self._find_folder)
+
+    def locate(self, file: OutputFile) -> LocatedFile | None:
+        """The file, if it is there and a scan would list it: not outside its folder, hidden, or litter."""
+        subfolder, name = os.path.split(os.path.join(file.subfolder, file.name))  # noqa: PTH118 - called for every file
+        if not name or name.startswith("."):
+            return None
+        try:
+            folder = self._folder(file.kind, subfolder)
+            if folder is None:
+                return None
+            name.encode()
+            info = os.stat(extended(os.path.join(folder[0], name)))  # noqa: PTH116, PTH118
+        except (OSError, ValueError):  # a name that the system refuses, or that is no Unicode
+            return None
+        if not stat.S_ISREG(info.st_mode) or is_ignored(name, info.st_size):
+            return None
+        return LocatedFile(*folder, name, file_stat(info), born_ns(info))
+
+    def _find_folder(self, kind: OutputKind, subfolder: str) -> tuple[str, Place] | None:
+        """The path, as a scan spells it, and the place of a folder below the one for this kind of files."""
+        root = self.roots.destination(kind)
+        if root is None:
+            return None
+        folder = absolute(root / subfolder)
+        if not folder.is_relative_to(root) or any(part.startswith(".") for part in folder.relative_to(root).parts):
+            return None
+        folder = _as_walked(root, folder)
+        str(folder).encode()
+        place = self.roots.place(folder)
+        return None if place is None else (str(folder), place)
+
+
+def _as_walked(root: Path, folder: Path) -> Path:
+    """The folder as a scan comes by it: as the disk spells it, and not through a link if it lies in the root itself."""
+    try:
+        return root / folder.resolve().relative_to(root.resolve())
+    except (OSError, ValueError):
+        return folder

@@ -1,0 +1,184 @@
+"""Prompts that name assets instead of files: which value stands for an asset in an input of a node on this server.
+
+Of several files with the content, one that the input offers is chosen; without such a choice the asset's own file,
+then one in the input folder, then models, outputs and temporary files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from ...db import assets, copies
+from ...db.connection import Database
+from ...db.copies import Copy
+from ...host.base import Folder, Host, HostFolders
+from ..index.walker import extended, file_stat
+from ..roots import Place, Roots, absolute
+from .references import Reference, Use, Values, replace
+
+_KIND_ORDER = {"input": 0, "models": 1, "output": 2, "temp": 3}
+
+Fault = Literal["unknown", "missing", "not_loadable"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A reference that nothing stands for: no such asset for this user, its file is away, or no loader gets at it."""
+
+    use: Use
+    fault: Fault
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What the references of a prompt stand for, and those that stand for nothing."""
+
+    values: Values
+    problems: Sequence[Problem]
+
+
+@dataclass(frozen=True)
+class _Holders:
+    """The files that may hold what a reference names. ``own`` is the row of the very asset it names."""
+
+    copies: Sequence[Copy]
+    own: int | None = None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Whether any of the files is there, and the values that stand for them, the preferred one first."""
+
+    is_there: bool = False
+    values: Sequence[str] = field(default_factory=list)
+
+
+class Portability:
+    """Finds what references in prompts stand for."""
+
+    def __init__(self, db: Database, host: Host) -> None:
+        self._db = db
+        self._host = host
+
+    async def resolve(self, uses: Sequence[Use], owner: str) -> Resolution:
+        """The value for each reference, as this user sees the library and as the disk is now."""
+        holders = {reference: await self._holders(reference, owner) for reference in {use.reference for use in uses}}
+        return await asyncio.to_thread(self._decide, uses, holders)
+
+    async def _holders(self, reference: Reference, owner: str) -> _Holders | None:
+        """The files of what a reference names; None when there is no such asset for the user."""
+        if reference.digest is not None:
+            if not await copies.is_known(self._db, reference.digest, owner):
+                return None
+            return _Holders(await copies.of_content(self._db, reference.digest, owner))
+        asset = await assets.get(self._db, reference.asset_id or "", owner)
+        if asset is None:
+            return None
+        own = await copies.of_asset(self._db, asset.row_id)
+        others = await copies.of_content(self._db, asset.hash, owner) if asset.hash else []
+        return _Holders([*own, *(copy for copy in others if copy.row_id != asset.row_id)], asset.row_id)
+
+    def _decide(self, uses: Sequence[Use], holders: dict[Reference, _Holders | None]) -> Resolution:
+        """Blocks: looks at the files, and asks nodes for their choices."""
+        disk = _Disk(self._host.folders())
+        found = {reference: disk.look(held) for reference, held in holders.items() if held is not None}
+        values: dict[tuple[str, str, str], str] = {}
+        problems: list[Problem] = []
+        for use in uses:
+            seen = found.get(use.reference)
+            if seen is None:
+                problems.append(Problem(use, "unknown"))
+            elif not seen.values:
+                problems.append(Problem(use, "not_loadable" if seen.is_there else "missing"))
+            else:
+                values[use.node_id, use.input_name, use.text] = self._choose(use, seen.values)
+        return Resolution(values, problems)
+
+    def _choose(self, use: Use, values: Sequence[str]) -> str:
+        if len(values) == 1:
+            return values[0]
+        offered = self._host.choices(use.class_type, use.input_name) or ()
+        return next((value for value in values if value in offered), values[0])
+
+
+class _Disk:
+    """Files as they are now, and what loaders call them. Blocks."""
+
+    def __init__(self, folders: HostFolders) -> None:
+        self._folders = folders.folders
+        roots = Roots(folders)
+        self._place = lru_cache(maxsize=None)(lambda folder: roots.place(absolute(Path(folder))))
+
+    def look(self, holders: _Holders) -> _Found:
+        """Which of the files are there, and what to call them."""
+        there = [copy for copy in holders.copies if _is_there(copy, is_own=copy.row_id == holders.own)]
+        placed = [(copy, place) for copy in there if (place := self._place(copy.folder)) is not None]
+        placed.sort(key=lambda each: (each[0].row_id != holders.own, not each[0].visible, _KIND_ORDER[each[1].kind]))
+        values = [value for copy, place in placed for value in self._values(copy, place)]
+        return _Found(bool(placed), list(dict.fromkeys(values)))
+
+    def _values(self, copy: Copy, place: Place) -> Iterator[str]:
+        if place.kind == "models":
+            yield from self._loader_values(Path(copy.folder) / copy.name, place)
+            return
+        subfolder = place.logical.partition("/")[2]
+        name = f"{subfolder}/{copy.name}" if subfolder else copy.name
+        yield name if place.kind == "input" else f"{name} [{place.kind}]"
+
+    def _loader_values(self, path: Path, place: Place) -> Iterator[str]:
+        """The paths inside the categories, with this system's separators, those first whose loaders list the file.
+
+        A loader opens the first file of a name that it finds: one that hides this one would be another model.
+        """
+        suffix = path.suffix.lower()
+        for folder in sorted(place.categories, key=lambda f: bool(f.extensions) and suffix not in f.extensions):
+            inside = path.relative_to(folder.path)
+            if (first := self._first(folder, inside)) is not None and _is_same_file(first, path):
+                yield str(inside)
+
+    def _first(self, category: Folder, inside: Path) -> Path | None:
+        candidates = (absolute(f.path) / inside for f in self._folders if f.category == category.category)
+        return next((path for path in candidates if Path(extended(str(path))).is_file()), None)
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one == other or one.samefile(other)
+    except OSError:
+        return False
+
+
+def _is_there(copy: Copy, *, is_own: bool) -> bool:
+    """Whether the file is there and, unless it is the asset's own, what it was when its content was read."""
+    try:
+        info = (Path(extended(copy.folder)) / copy.name).stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(info.st_mode) and (is_own or file_stat(info)[:2] == (copy.size, copy.mtime_ns))
+
+
+_values: ContextVar[Values | None] = ContextVar("comfy_assets_prompt_values", default=None)
+
+
+@contextmanager
+def applied(values: Values) -> Iterator[None]:
+    """Let ``apply_values`` put these into the prompt that is submitted in the block."""
+    token = _values.set(values)
+    try:
+        yield
+    finally:
+        _values.reset(token)
+
+
+def apply_values(body: dict[str, Any]) -> dict[str, Any]:
+    """A submitted body with the values of its request in place: what hosts are given as a rewrite."""
+    values = _values.get()
+    return body if values is None else replace(body, values)

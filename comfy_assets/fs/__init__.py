@@ -1,0 +1,1 @@
+"""File system primitives: atomic writes, partial files, and checks that a file still exists."""

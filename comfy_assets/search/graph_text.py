@@ -1,0 +1,213 @@
+"""What the documents in files say, in words for the search index.
+
+Pure. The documents are strangers': whatever they hold, a bounded number of words comes of them, in bounded time, and
+never an exception.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from .words import words_of
+
+RULES = "1"  # part of the search index's version
+
+MAX_DOCUMENT = 1 << 20  # bytes; decoding one holds the interpreter for some milliseconds
+MAX_WORDS = 512
+_MAX_CHARACTERS = 30_000
+_MAX_VALUES = 20_000
+_MAX_DEPTH = 6
+_BLOB = 512  # a text that goes on this long without a space is no language
+_SEED_FOLLOWERS = frozenset({"fixed", "increment", "decrement", "randomize"})  # the widget behind one for a seed
+_LEAST_SEED = 1_000_000  # what is smaller, and not called a seed, is a size or a number of steps
+_MAX_TRAINED = 64  # tags a model was trained with
+
+_MODEL_SUFFIX = re.compile(r"\.(?:safetensors|sft|ckpt|pth?|bin|gguf|onnx)$", re.IGNORECASE)
+_SETTINGS = re.compile(r"^Steps: ", re.MULTILINE)  # the last line of what other user interfaces write
+_SETTING = re.compile(r'(?:Sampler|Schedule type|Seed|Model|VAE|Lora hashes): ("[^"]*"|[^,\n]*)')
+_MAX_SETTINGS = 8192
+_NEGATIVE = re.compile(r"^Negative prompt:", re.MULTILINE)
+_NETWORK_HASH = re.compile(r": [0-9a-f]{8,}")
+_REPEATS = re.compile(r"^\d+_")  # folders of training images: how often each is shown, then what it is of
+
+
+class _Header(msgspec.Struct, gc=False):
+    """The members of a safetensors file's ``__metadata__`` that people search by."""
+
+    title: str = msgspec.field(default="", name="modelspec.title")
+    architecture: str = msgspec.field(default="", name="modelspec.architecture")
+    author: str = msgspec.field(default="", name="modelspec.author")
+    description: str = msgspec.field(default="", name="modelspec.description")
+    trigger_phrase: str = msgspec.field(default="", name="modelspec.trigger_phrase")
+    tags: str = msgspec.field(default="", name="modelspec.tags")
+    output_name: str = msgspec.field(default="", name="ss_output_name")
+    base_model: str = msgspec.field(default="", name="ss_base_model_version")
+    trained_on: str = msgspec.field(default="", name="ss_sd_model_name")
+    tag_frequency: str = msgspec.field(default="", name="ss_tag_frequency")
+
+
+class _Facts(msgspec.Struct, gc=False):
+    header: _Header = msgspec.field(default_factory=_Header)
+
+
+_decode_header = msgspec.json.Decoder(_Header).decode
+_decode_facts = msgspec.json.Decoder(_Facts).decode
+_decode_text = msgspec.json.Decoder(str).decode
+
+
+def words_in(key: str, document: bytes) -> tuple[str, ...]:
+    """The words of one document (see ``metadata.Extracted``), each once: of a key, or a content, unknown here none."""
+    reader = _READERS.get(key)
+    if reader is None or len(document) > MAX_DOCUMENT:
+        return ()
+    try:
+        return _distinct(reader(document))
+    except (ValueError, msgspec.DecodeError, RecursionError):  # only newer msgspec's are ValueErrors
+        return ()
+
+
+def words_in_facts(metadata: str) -> tuple[str, ...]:
+    """The words of what lists show of a model's header; ``metadata`` is a content's."""
+    if '"header"' not in metadata:
+        return ()
+    try:
+        return _distinct(_header_texts(_decode_facts(metadata).header))
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        return ()
+
+
+def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    room = _MAX_CHARACTERS
+    for text in texts:
+        found.update(dict.fromkeys(words_of(text[:room])))
+        room -= len(text)
+        if room <= 0 or len(found) >= MAX_WORDS:
+            break
+    return tuple(found)[:MAX_WORDS]
+
+
+def _prompt_texts(document: bytes) -> list[str]:
+    """What the inputs of a graph in API format say; links to other nodes say nothing."""
+    nodes = msgspec.json.decode(document, type=dict[str, Any])
+    values = (
+        (name, value)
+        for node in nodes.values()
+        if isinstance(node, dict) and isinstance(inputs := node.get("inputs"), dict)
+        for name, value in inputs.items()
+        if not _is_link(value, nodes)
+    )
+    return _ordered(leaf for name, value in values for leaf in _leaves(name, value))
+
+
+def _is_link(value: Any, nodes: dict[str, Any]) -> bool:
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in nodes
+
+
+def _workflow_texts(document: bytes) -> list[str]:
+    """What the widgets of a graph as the page saves it say, those inside its subgraphs too."""
+    workflow = msgspec.json.decode(document)
+    graphs = [workflow]
+    if isinstance(workflow, dict) and isinstance(definitions := workflow.get("definitions"), dict):
+        graphs += _members(definitions.get("subgraphs"))
+    widgets = (
+        node.get("widgets_values")
+        for graph in graphs
+        if isinstance(graph, dict)
+        for node in _members(graph.get("nodes"))
+        if isinstance(node, dict)
+    )
+    return _ordered(leaf for value in widgets for leaf in _leaves("", value))
+
+
+def _members(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _leaves(name: str, value: Any) -> Iterator[str]:
+    """The texts and seeds in a value, in whatever lists and objects they are."""
+    waiting = [(name, value, 0)]
+    for _ in range(_MAX_VALUES):
+        if not waiting:
+            return
+        name, value, depth = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, int) and not isinstance(value, bool):
+            if name.endswith("seed") or value >= _LEAST_SEED:
+                yield str(value)
+        elif isinstance(value, dict) and depth < _MAX_DEPTH:
+            waiting += [(key, item, depth + 1) for key, item in reversed(value.items())]
+        elif isinstance(value, list) and depth < _MAX_DEPTH:
+            waiting += [(_name_at(name, value, at), value[at], depth + 1) for at in range(len(value) - 1, -1, -1)]
+
+
+def _name_at(name: str, values: list[Any], at: int) -> str:
+    """What a value in a list is called. Widgets have no names, but what follows one for a seed tells."""
+    follower = values[at + 1] if at + 1 < len(values) else None
+    return "seed" if isinstance(follower, str) and follower in _SEED_FOLLOWERS else name
+
+
+def _ordered(leaves: Iterable[str]) -> list[str]:
+    """Names before prose, so that a long prompt does not crowd out the models; without what is no language."""
+    names: list[str] = []
+    prose: list[str] = []
+    for _, text in zip(range(_MAX_VALUES), leaves, strict=False):
+        if _MODEL_SUFFIX.search(text):
+            names.append(_MODEL_SUFFIX.sub("", text))
+        elif " " not in text[:_BLOB] and "\n" not in text[:_BLOB]:
+            if len(text) <= _BLOB or not text.isascii():
+                names.append(text)
+        else:
+            prose.append(text)
+    return names + prose
+
+
+def _parameters_texts(document: bytes) -> list[str]:
+    """What the text of other user interfaces says: the prompts, and of the settings behind them those wanted."""
+    text = _decode_text(document)
+    *_, end = [len(text), *(match.start() for match in _SETTINGS.finditer(text))]
+    names = [_NETWORK_HASH.sub("", name) for name in _SETTING.findall(text[end : end + _MAX_SETTINGS])]
+    return [*names, _NEGATIVE.sub("", text[:end])]
+
+
+def _header_texts(header: _Header) -> list[str]:
+    stated = [
+        header.title,
+        header.output_name,
+        header.trigger_phrase,
+        header.tags,
+        header.architecture,
+        header.base_model,
+        header.trained_on,
+        header.author,
+    ]
+    return [*(_MODEL_SUFFIX.sub("", text) for text in stated), *_trained(header.tag_frequency), header.description]
+
+
+def _trained(tag_frequency: str) -> list[str]:
+    """The names of the training images' folders, and the tags these had most often."""
+    if not tag_frequency:
+        return []
+    folders = msgspec.json.decode(tag_frequency)
+    counts: dict[str, int] = {}
+    for tags in _members(folders):
+        for tag, count in tags.items() if isinstance(tags, dict) else ():
+            if isinstance(count, int):
+                counts[tag] = counts.get(tag, 0) + count
+    names = [_REPEATS.sub("", name) for name in folders] if isinstance(folders, dict) else []
+    return [*names[:_MAX_TRAINED], *sorted(counts, key=lambda tag: -counts[tag])[:_MAX_TRAINED]]
+
+
+_READERS: dict[str, Callable[[bytes], list[str]]] = {
+    "prompt": _prompt_texts,
+    "workflow": _workflow_texts,
+    "parameters": _parameters_texts,
+    "header": lambda document: _header_texts(_decode_header(document)),
+}

@@ -1,1 +1,0 @@
-"""Background work: named, cancellable, with a row for each task."""

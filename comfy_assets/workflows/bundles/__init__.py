@@ -1,0 +1,1 @@
+"""Workflow bundles: zip files that hold a workflow and its assets."""
