@@ -4,7 +4,7 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { comfyPage } from "./panel/comfy_page.mjs";
 import { SETTINGS } from "./panel/settings.mjs";
-import { watchScans } from "./panel/status/end_toasts.mjs";
+import { watchScans } from "./panel/status/scan_toast.mjs";
 
 const TAB = "comfy-assets";
 const OPEN = "ComfyAssets.Open";

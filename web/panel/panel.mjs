@@ -2,13 +2,13 @@
 
 import { fill, h } from "./shared/dom.mjs";
 import { Client } from "./shared/client.mjs";
-import { memory } from "./shared/memory.mjs";
-import { Notices } from "./shared/notices.mjs";
-import { failure, loading } from "./shared/states.mjs";
-import { Strings } from "./shared/strings.mjs";
+import { memory } from "./shared/preferences.mjs";
+import { Notices } from "./shared/notifications.mjs";
+import { failure, loading } from "./shared/placeholders.mjs";
+import { Strings } from "./shared/translations.mjs";
 import { Tabs } from "./shared/tabs.mjs";
 import { NetworkWarning } from "./status/network_warning.mjs";
-import { StatusLine } from "./status/status_line.mjs";
+import { StatusLine } from "./status/status_bar.mjs";
 import { JobsTab } from "./jobs/jobs_tab.mjs";
 import { LibraryTab } from "./library/library_tab.mjs";
 import { WorkflowsTab } from "./workflows/workflows_tab.mjs";

@@ -47,7 +47,7 @@ no pictures.</p>
 <noscript>The panel needs JavaScript.</noscript>
 </header>
 <main id="panel"></main>
-<script type="module" src="extensions/comfy-assets/panel/alone.mjs"></script>
+<script type="module" src="extensions/comfy-assets/panel/standalone.mjs"></script>
 </body>
 </html>
 """

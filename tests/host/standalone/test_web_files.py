@@ -98,7 +98,7 @@ async def test_without_the_page_there_is_one_of_our_own(opened: Any) -> None:
     client = await opened(with_page=False)
     async with client.get("/") as response:
         text = await response.text()
-        assert "comfy-assets, standalone" in text and "panel/alone.mjs" in text
+        assert "comfy-assets, standalone" in text and "panel/standalone.mjs" in text
         assert "script-src 'self'" in response.headers["Content-Security-Policy"]
     async with client.get("/scripts/app.js") as response:
         assert response.status == 404

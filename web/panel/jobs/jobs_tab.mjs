@@ -5,13 +5,13 @@ import { button } from "../shared/buttons.mjs";
 import { destination } from "../shared/grid_keys.mjs";
 import { icon } from "../shared/icons.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
-import { empty, showList } from "../shared/states.mjs";
+import { empty, showList } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { FILTERS, isActive, nodeTitle } from "./job.mjs";
-import { JobDeeds } from "./job_deeds.mjs";
+import { JobDeeds } from "./job_actions.mjs";
 import { JobDetail } from "./job_detail.mjs";
 import { createRow, fillRow } from "./job_row.mjs";
-import { Live } from "./live.mjs";
+import { Live } from "./live_updates.mjs";
 
 const ROW_PX = 64;
 const TYPING_MS = 180;

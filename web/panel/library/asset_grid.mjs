@@ -3,10 +3,10 @@
 import { h } from "../shared/dom.mjs";
 import { destination } from "../shared/grid_keys.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
-import { empty, showList } from "../shared/states.mjs";
+import { empty, showList } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { CELL_SIZE } from "../settings.mjs";
-import { createCell, fillCell } from "./cell.mjs";
+import { createCell, fillCell } from "./grid_cell.mjs";
 import { startDrag } from "./drag.mjs";
 import { isNarrowed, pageOf } from "./query.mjs";
 

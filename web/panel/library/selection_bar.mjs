@@ -3,7 +3,7 @@
 import { fill, h } from "../shared/dom.mjs";
 import { button, iconButton } from "../shared/buttons.mjs";
 import { mediumOf } from "./asset.mjs";
-import { compare } from "./compare.mjs";
+import { compare } from "./compare_dialog.mjs";
 import { tagInput } from "./tag_editor.mjs";
 
 export class SelectionBar {

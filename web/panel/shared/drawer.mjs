@@ -2,7 +2,7 @@
 
 import { fill, h } from "./dom.mjs";
 import { button } from "./buttons.mjs";
-import { failure, loading } from "./states.mjs";
+import { failure, loading } from "./placeholders.mjs";
 
 export class Drawer {
   #t;

@@ -4,9 +4,9 @@ import { fill, h } from "../shared/dom.mjs";
 import { button, iconButton } from "../shared/buttons.mjs";
 import { Drawer } from "../shared/drawer.mjs";
 import * as format from "../shared/format.mjs";
-import { failure, loading } from "../shared/states.mjs";
-import { changes } from "./changes.mjs";
-import { Publishing } from "./publishing.mjs";
+import { failure, loading } from "../shared/placeholders.mjs";
+import { changes } from "./diff_view.mjs";
+import { Publishing } from "./publish_section.mjs";
 
 const VERSIONS = 100;
 

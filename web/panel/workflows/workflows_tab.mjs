@@ -6,9 +6,9 @@ import * as format from "../shared/format.mjs";
 import { destination } from "../shared/grid_keys.mjs";
 import { icon } from "../shared/icons.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
-import { empty, showList } from "../shared/states.mjs";
+import { empty, showList } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
-import { WorkflowDeeds } from "./workflow_deeds.mjs";
+import { WorkflowDeeds } from "./workflow_actions.mjs";
 import { WorkflowDetail } from "./workflow_detail.mjs";
 
 const ROW_PX = 52;

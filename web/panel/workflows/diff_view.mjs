@@ -1,7 +1,7 @@
 /** The difference between two versions, for people. */
 
 import { h } from "../shared/dom.mjs";
-import { difference } from "./diff.mjs";
+import { difference } from "./graph_diff.mjs";
 
 const LONGEST = 300; // characters of a value
 

@@ -2,7 +2,7 @@
 
 import { Client } from "../shared/client.mjs";
 import * as format from "../shared/format.mjs";
-import { Strings } from "../shared/strings.mjs";
+import { Strings } from "../shared/translations.mjs";
 import { TOASTS } from "../settings.mjs";
 
 const LONG_MS = 20_000;

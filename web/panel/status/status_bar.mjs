@@ -3,7 +3,7 @@
 import { fill, h } from "../shared/dom.mjs";
 import { iconButton } from "../shared/buttons.mjs";
 import { icon } from "../shared/icons.mjs";
-import { isRunning, line, problems, share } from "./progress.mjs";
+import { isRunning, line, problems, share } from "./scan_progress.mjs";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 15_000;

@@ -3,14 +3,14 @@
 import { fill, h } from "../shared/dom.mjs";
 import { button, iconButton, press } from "../shared/buttons.mjs";
 import { isAborted } from "../shared/client.mjs";
-import { failure } from "../shared/states.mjs";
+import { failure } from "../shared/placeholders.mjs";
 import { isFavourite, isMissing } from "./asset.mjs";
 import { startDrag } from "./drag.mjs";
-import { facts } from "./facts.mjs";
+import { facts } from "./properties.mjs";
 import { preview } from "./preview.mjs";
-import { stars } from "./stars.mjs";
+import { stars } from "./star_rating.mjs";
 import { TagEditor } from "./tag_editor.mjs";
-import { said } from "./said.mjs";
+import { said } from "./embedded_metadata.mjs";
 
 export class Detail {
   #context;
