@@ -29,6 +29,7 @@ def _load_checkout() -> None:
 
 
 _load_checkout()
+sys.path.append(str(ROOT / "tests"))  # for the package `support`; the tests' own folders are no packages
 
 from comfy_assets_node.comfy_assets import log_limits  # noqa: E402
 from comfy_assets_node.comfy_assets.app import Services  # noqa: E402
@@ -36,6 +37,12 @@ from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders  # noqa: E402
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost  # noqa: E402
 from comfy_assets_node.comfy_assets.plugin import attach  # noqa: E402
+from support.contract import ORIGINAL  # noqa: E402
+
+
+def pytest_report_header() -> str:
+    """Name what responses are checked against, so that a run that lacks the original says so."""
+    return f"contract: its facts and {ORIGINAL}" if ORIGINAL else "contract: its facts (COMFY_ASSETS_CONTRACT is unset)"
 
 
 @pytest.fixture(autouse=True)

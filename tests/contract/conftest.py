@@ -14,17 +14,14 @@ from urllib.parse import unquote
 
 import jsonschema
 import pytest
-import yaml
 from aiohttp.test_utils import TestClient
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
 from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
 from comfy_assets_node.routes import ROUTES, openapi
+from support.contract import Contract, contracts
 
 sys.path.append(str(Path(__file__).resolve().parent))  # the tests' folders are no packages
-
-CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract" / "openapi.yaml"
-METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 
 _RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 _ASSET_CONTENT = re.compile(r"/api/assets/[^/]+/content")
@@ -46,68 +43,6 @@ def _is_uuid(value: object) -> bool:
 @_formats.checks("int64")
 def _is_int64(value: object) -> bool:
     return not isinstance(value, int) or -(2**63) <= value < 2**63
-
-
-class Contract:
-    """The operations of an OpenAPI document, and the schemas of what they answer."""
-
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self.operations: dict[str, tuple[str, str, Mapping[str, Any]]] = {}
-        self._patterns: list[tuple[str, re.Pattern[str], Mapping[str, Any]]] = []
-        self.components = document["components"]
-        self._components = _as_json_schema(document["components"])
-        for path, item in document["paths"].items():
-            pattern = re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)))
-            for method in METHODS:
-                if method in item:
-                    operation = item[method]
-                    self.operations[operation["operationId"]] = (method.upper(), path, operation)
-                    self._patterns.append((method.upper(), pattern, operation))
-        self._patterns.sort(key=lambda entry: entry[1].pattern.count("[^/]+"))  # fixed paths first
-
-    def schema(self, method: str, path: str, status: int) -> dict[str, Any] | None:
-        """The schema of a JSON answer: the operation's own for a success, ErrorResponse for an error."""
-        if status >= 400:
-            return self._whole({"$ref": "#/components/schemas/ErrorResponse"})
-        operation = self.operation(method, path)
-        return None if operation is None else self.schema_of(operation, status)
-
-    def operation(self, method: str, path: str) -> Mapping[str, Any] | None:
-        """What the document says of a request."""
-        return next((o for m, p, o in self._patterns if m == method and p.fullmatch(path)), None)
-
-    def schema_of(self, operation: Mapping[str, Any], status: int) -> dict[str, Any] | None:
-        """The schema of a JSON answer to an operation."""
-        answer = operation["responses"].get(str(status), {})
-        schema = answer.get("content", {}).get("application/json", {}).get("schema")
-        return self._whole(schema) if schema is not None else None
-
-    def _whole(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        return {**_as_json_schema(schema), "components": self._components}
-
-
-def _as_json_schema(node: Any) -> Any:
-    """OpenAPI 3.0 as JSON Schema: ``nullable`` becomes a second type."""
-    if isinstance(node, list):
-        return [_as_json_schema(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    converted = {key: _as_json_schema(value) for key, value in node.items() if key != "nullable"}
-    if node.get("nullable") is True:
-        if "type" in converted:
-            converted["type"] = [converted["type"], "null"]
-        else:
-            converted = {"anyOf": [converted, {"type": "null"}]}
-    return converted
-
-
-@pytest.fixture(scope="session")
-def contract() -> Contract | None:
-    """The contract, or None where its file is not beside the checkout."""
-    if not CONTRACT.is_file():
-        return None
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return Contract(yaml.load(CONTRACT.read_bytes(), loader))
 
 
 def _closed(node: Any) -> Any:
@@ -146,7 +81,6 @@ class Api:
     """Sends requests; every answer must be what the contract and the document say, and every error an ErrorResponse."""
 
     client: TestClient[Any, Any]
-    contract: Contract | None
     user: str | None = None
 
     def as_user(self, user: str) -> Api:
@@ -182,11 +116,10 @@ class Api:
             # Others may say more than we know of.
             document = CLOSED_DOCUMENT if operation["x-answered-by"] == "project" else DOCUMENT
             self.validate(body, document.schema_of(document.operation(asked, path) or {}, answer.status) or {})
-        if self.contract is None:
-            return
-        schema = self.contract.schema(method, unquote(path), answer.status)
-        if schema is not None:
-            self.validate(body, schema)
+        for contract in contracts().values():
+            schema = contract.schema(method, unquote(path), answer.status)
+            if schema is not None:
+                self.validate(body, schema)
 
     @staticmethod
     def validate(body: Any, schema: Mapping[str, Any]) -> None:
@@ -225,6 +158,14 @@ def _nulls(value: Any, path: str) -> Iterable[str]:
             yield from _nulls(item, f"{path}[{index}]")
 
 
+@pytest.fixture(scope="session")
+def make_facts() -> Any:
+    """The script that writes the facts of the contract."""
+    import make_contract_facts  # needs this folder on the path, which the line at the top of this module adds
+
+    return make_contract_facts
+
+
 @pytest.fixture
 def answer() -> type[Answer]:
     """Makes answers that nobody gave."""
@@ -232,9 +173,9 @@ def answer() -> type[Answer]:
 
 
 @pytest.fixture
-def api_of(contract: Contract | None) -> Callable[[Any], Api]:
+def api_of() -> Callable[[Any], Api]:
     """Make an Api for a library."""
-    return lambda library: Api(library.client, contract)
+    return lambda library: Api(library.client)
 
 
 @pytest.fixture

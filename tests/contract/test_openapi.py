@@ -23,6 +23,7 @@ from comfy_assets_node.routes._endpoint import Call
 from comfy_assets_node.routes._params import NoQuery
 from comfy_assets_node.routes.openapi import page
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from support.contract import Contract, contracts
 
 # What a service that is paid for answers, redirects to its storage, and what cannot happen: a setting that was never
 # set is null, which the page reads.
@@ -32,6 +33,9 @@ NOT_HERE = {
 }  # fmt: skip
 # The page reads a setting bare; servers for several users do not tell `migrated`.
 OTHERWISE = {"getSettingById", "getUsersInfo"}
+# The stock server compares these with the text "true"; the others take several values where the contract knows of one.
+TYPED_OTHERWISE = {("getUserdata", name) for name in ("recurse", "split", "full_info")}
+TYPED_OTHERWISE |= {("listJobs", "status"), ("listTasks", "status")}
 NOT_ERROR_RESPONSES = {
     "executePrompt", "getHealth", "getUserdata", "getUserdataFile", "postUserdataFile", "deleteUserdataFile",
     "moveUserdataFile", "checkAssetByHash", "listUserdataEntries",
@@ -149,11 +153,9 @@ def test_errors_are_error_responses(name: str) -> None:
 class TestBesideTheContract:
     """What the contract says, the document says too; it may say more."""
 
-    @pytest.fixture
-    def theirs(self, contract: Any) -> Any:
-        if contract is None:
-            pytest.skip("shared/contract/openapi.yaml is not beside the checkout")
-        return contract
+    @pytest.fixture(params=contracts())
+    def theirs(self, request: pytest.FixtureRequest) -> Contract:
+        return contracts()[request.param]
 
     def test_operations(self, theirs: Any) -> None:
         missing = {
@@ -171,6 +173,18 @@ class TestBesideTheContract:
             statuses = {status for status in operation["responses"] if (name, status) not in NOT_HERE}
             assert statuses <= ours["responses"].keys(), name
 
+    def test_types_of_parameters(self, theirs: Contract) -> None:
+        """Every value that the contract allows is allowed, and has the same type."""
+        for name, (_, _, operation) in theirs.operations.items():
+            ours = {p["name"]: p["schema"] for p in OPERATIONS[name][2].get("parameters", ())}
+            for parameter in operation.get("parameters", ()):
+                if (name, parameter["name"]) in TYPED_OTHERWISE:
+                    continue
+                wanted = values(parameter["schema"], theirs.components)
+                given = values(ours[parameter["name"]], DOCUMENT["components"])
+                assert wanted[0] == given[0], (name, parameter["name"])
+                assert not given[1] or wanted[1] <= given[1], (name, parameter["name"])
+
     def test_required_members(self, theirs: Any) -> None:
         for name, (_, _, operation) in theirs.operations.items():
             for status, answer in operation["responses"].items():
@@ -182,6 +196,21 @@ class TestBesideTheContract:
                     wanted = required(schema, theirs.components)
                     ours = our_answer["content"]["application/json"]["schema"]
                     assert wanted <= required(ours, DOCUMENT["components"]), (name, status)
+
+
+def resolved(schema: Any, components: Any) -> Any:
+    while "$ref" in schema:
+        schema = components["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def values(schema: Any, components: Any) -> tuple[tuple[str, ...], set[str]]:
+    """The types of a parameter, from the outside in, and the values it may have where they are listed."""
+    schema = resolved(schema, components)
+    if schema.get("type") == "array":
+        types, listed = values(schema["items"], components)
+        return ("array", *types), listed
+    return (schema.get("type", "string"),), set(schema.get("enum", ()))
 
 
 def required(schema: Any, components: Any, path: str = "") -> set[str]:

@@ -21,12 +21,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-import yaml
 from blake3 import blake3
 from comfy_assets_node.routes import ROUTES
 from PIL import Image
+from support.contract import facts_contract
 
-CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract" / "openapi.yaml"
 ZERO = "00000000-0000-0000-0000-000000000000"
 UNKNOWN = "00000000-0000-7000-8000-00000000abcd"
 MAX_UPLOAD_MB = 1
@@ -1182,18 +1181,13 @@ def test_a_file_that_has_vanished(world: World) -> None:
 
 def test_every_status_of_every_operation_has_a_row() -> None:
     """302 is for servers that keep files elsewhere."""
-    if not CONTRACT.is_file():
-        pytest.skip("shared/contract/openapi.yaml is not beside the checkout")
-    paths = yaml.load(CONTRACT.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))["paths"]
+    documented = facts_contract().statuses()
     cases = [case for group in FAMILY.values() for case in group] + UNKNOWN_USER + ANOTHERS + STORE_AWAY
-    seen = {(operation_of(case), str(case.status)) for case in cases}
+    seen = {(operation_of(case), case.status) for case in cases}
     prefixes = ("/api/assets", "/api/tags", "/api/view")
-    family = [route for route in ROUTES if route.path.startswith(prefixes) and route.path in paths]
+    family = [route for route in ROUTES if route.path.startswith(prefixes) and route.operation in documented]
     wanted = {
-        (route.operation, status)
-        for route in family
-        for status in paths[route.path][route.method.lower()]["responses"]
-        if status != "302"
+        (route.operation, status) for route in family for status in documented[route.operation][1] if status != 302
     }
     assert wanted - seen == set()
     assert {route.operation for route in family} == {operation for operation, _ in seen}

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from PIL import Image
+from support.contract import facts_contract
 
-CONTRACT = Path(__file__).resolve().parents[3] / "shared" / "contract" / "openapi.yaml"
 NONE = "00000000-0000-4000-8000-000000000000"
 UNKNOWN_HASH = "blake3:" + "0" * 64
 NEW = "new"  # stands for a picture that was never sent before
@@ -236,20 +235,7 @@ EVERY: dict[str, dict[int, Ask | str]] = {
 IN_PLAIN_TEXT = {"getUserdata", "getUserdataFile", "postUserdataFile", "deleteUserdataFile", "moveUserdataFile"}
 
 
-def _documented() -> dict[str, tuple[str, list[int]]]:
-    """The method and the statuses of each operation of the contract."""
-    if not CONTRACT.is_file():
-        return {}
-    document = yaml.load(CONTRACT.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return {
-        operation["operationId"]: (method.upper(), [int(status) for status in operation["responses"]])
-        for item in document["paths"].values()
-        for method, operation in item.items()
-        if isinstance(operation, dict) and "operationId" in operation
-    }
-
-
-DOCUMENTED = _documented()
+DOCUMENTED = facts_contract().statuses()
 
 
 def _asks(operation: str) -> Ask:
@@ -274,10 +260,6 @@ def _general(status: int) -> list[str]:
     ]
 
 
-needs_contract = pytest.mark.skipif(not DOCUMENTED, reason="the contract is not beside the checkout")
-
-
-@needs_contract
 def test_the_table_is_complete() -> None:
     """Every status of every operation is asked for or has its reason, and nothing else is in the table."""
     general = {401, 500}
@@ -409,7 +391,6 @@ def broken_world(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., 
         yield World(server, base, {**dict.fromkeys(missing, NONE), "hash": UNKNOWN_HASH})
 
 
-@needs_contract
 @pytest.mark.parametrize(("operation", "status", "ask"), list(_cases()))
 def test_a_status(
     world: World, request: pytest.FixtureRequest, operation: str, status: int, ask: Ask, write_video: Any
@@ -424,7 +405,6 @@ def test_a_status(
     assert answer.status == status, (operation, answer)
 
 
-@needs_contract
 @pytest.mark.parametrize("operation", _general(401))
 def test_a_user_that_the_server_does_not_know(shared_world: World, operation: str) -> None:
     answer = shared_world.send(DOCUMENTED[operation][0], _asks(operation), **{"comfy-user": "nobody"})
@@ -435,7 +415,6 @@ def test_a_user_that_the_server_does_not_know(shared_world: World, operation: st
         assert answer.json["code"] == "UNAUTHORIZED"
 
 
-@needs_contract
 @pytest.mark.parametrize("operation", _general(500))
 def test_a_store_that_cannot_be_opened(broken_world: World, operation: str) -> None:
     answer = broken_world.send(DOCUMENTED[operation][0], _asks(operation))
