@@ -1,28 +1,36 @@
-"""How assets and contents are named. Ids are UUIDs; new ones of version 7 (RFC 9562), which sort by time and so are
-cheap to index."""
+"""Ids of assets, texts of content hashes, and the time stamps of records."""
 
 from __future__ import annotations
 
 import os
+import time
 import uuid
 
-from .clock import now_ms
+
+def now_ms() -> int:
+    """Return the current time in milliseconds since 1970 (UTC), the unit of every stored time stamp."""
+    return time.time_ns() // 1_000_000
 
 
 def new_ids(count: int) -> list[str]:
-    """That many fresh UUIDs in canonical form."""
+    """Return new UUIDs of version 7 (RFC 9562) in canonical form.
+
+    They begin with the time, so that rows of one import lie side by side in an index.
+    """
     stamp = f"{now_ms():012x}"
     prefix = f"{stamp[:8]}-{stamp[8:]}-7"
+    # One call for the random bits of all of them: a scan asks for thousands at a time.
     noise = os.urandom(10 * count).hex()
     ids: list[str] = []
     for start in range(0, 20 * count, 20):
         tail = noise[start : start + 20]
+        # RFC 9562: the variant's two bits are 10, so the digit is one of 8, 9, a and b.
         ids.append(f"{prefix}{tail[:3]}-{'89ab'[int(tail[3], 16) & 3]}{tail[4:7]}-{tail[7:19]}")
     return ids
 
 
 def canonical_id(text: str) -> str | None:
-    """The UUID that the text is, in canonical form; None where it is none."""
+    """Return the UUID in the text in canonical form, or None if it is not a UUID."""
     try:
         return str(uuid.UUID(text))
     except ValueError:
@@ -30,5 +38,5 @@ def canonical_id(text: str) -> str | None:
 
 
 def hash_text(digest: bytes) -> str:
-    """A content's blake3 digest (32 bytes) as the API has it: ``blake3:`` and 64 hexadecimal digits."""
+    """Return a blake3 digest (32 bytes) in the API's form: ``blake3:`` and 64 hexadecimal digits."""
     return f"blake3:{digest.hex()}"

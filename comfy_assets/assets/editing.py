@@ -8,13 +8,13 @@ from functools import partial
 
 import msgspec
 
-from ..clock import now_ms
 from ..db import assets, entries, files, references, tags, trash
 from ..db.connection import Database, Transaction
 from ..db.entries import FileRow, Use
 from ..errors import AssetInUseError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
 from ..fs.disk_call import on_disk
 from ..host.base import Host
+from ..ids import now_ms
 from ..models import UPLOADED, ZERO_ID, Asset, AssetEdit
 from .service import not_found, parse_id
 from .tag_rules import MAX_TAGS, refuse_reserved

@@ -1,18 +1,17 @@
-"""References: assets that a user makes of content that is already there, without a file of their own."""
+"""References: assets of content that is already in the library, without a file of their own."""
 
 from __future__ import annotations
 
 import asyncio
 
-from ..clock import now_ms
 from ..db import assets, entries
-from ..db.connection import Database
+from ..db.connection import Database, Transaction
 from ..db.contents import Facts
 from ..db.entries import NewEntry
 from ..errors import AssetNotFoundError
 from ..host.base import Host
-from ..ids import new_ids
-from ..models import MODEL_TYPE_PREFIX, REFERENCE
+from ..ids import new_ids, now_ms
+from ..models import MODEL_TYPE_PREFIX, REFERENCE, Asset
 from ..names import split_suffix
 from .roots import Roots
 from .tag_rules import choose_destination
@@ -20,17 +19,17 @@ from .upload_fields import Created, Declared
 
 
 class References:
-    """Makes references."""
+    """Creates references on request."""
 
     def __init__(self, db: Database, host: Host) -> None:
         self._db = db
         self._host = host
 
     async def create(self, digest: bytes, declared: Declared, owner: str) -> Created:
-        """An asset of the content with this blake3 digest, which the owner can reach (createAssetFromHash).
+        """Return an asset of the content with this blake3 digest (createAssetFromHash).
 
-        An asset of the owner's own with that content is the answer if there is one. Raises AssetNotFoundError,
-        InvalidTagsError.
+        An asset that the owner already has of that content is returned instead of a new one. Raises
+        AssetNotFoundError if the owner can see no asset of the content, InvalidTagsError.
         """
         roots = Roots(await asyncio.to_thread(self._host.folders))
         place = choose_destination(declared.tags, roots)
@@ -41,27 +40,52 @@ class References:
             if own:
                 return Created(own[0], is_new=False)
             source = (await assets.of_content(tx, digest, owner, own=False))[0]
-            name = declared.name or source.name
-            entry = NewEntry(
-                uuid=new_ids(1)[0],
-                owner=owner,
-                name=name,
+            asset = await add_reference(
+                tx,
+                Facts(digest, source.size, source.metadata or "{}"),
+                owner,
+                name=declared.name or source.name,
                 mime_type=declared.mime_type or source.mime_type,
                 tags=typed_tags(declared.tags, source.name, place.category, roots),
-                origin=REFERENCE,
-                created_at=now_ms(),
                 user_metadata=declared.user_metadata,
             )
-            await entries.add(tx, entry, source.size, Facts(digest, source.size, source.metadata or "{}"))
-            asset = await assets.get(tx, entry.uuid, owner)
-        if asset is None:
-            raise LookupError("a new reference is not there")
         self._host.emit("assets.changed", {"created": 1})
         return Created(asset, is_new=True)
 
 
+async def add_reference(
+    tx: Transaction,
+    content: Facts,
+    owner: str,
+    *,
+    name: str,
+    mime_type: str,
+    tags: tuple[str, ...],
+    user_metadata: str | None = None,
+) -> Asset:
+    """Add an asset of stored content that has no file of its own.
+
+    ``tags`` include those of the root and category, because no location implies them; see ``typed_tags``.
+    """
+    entry = NewEntry(
+        uuid=new_ids(1)[0],
+        owner=owner,
+        name=name,
+        mime_type=mime_type,
+        tags=tags,
+        origin=REFERENCE,
+        created_at=now_ms(),
+        user_metadata=user_metadata,
+    )
+    await entries.add(tx, entry, content.size, content)
+    asset = await assets.get(tx, entry.uuid, owner)
+    if asset is None:
+        raise LookupError("a new reference is not there")
+    return asset
+
+
 def typed_tags(tags: tuple[str, ...], file_name: str, category: str | None, roots: Roots) -> tuple[str, ...]:
-    """The tags as given, and for models the type that says which loaders take the file."""
+    """Return the tags of an asset; for models also the category, and the model type if its loaders accept the file."""
     if category is None:
         return tags
     accepted = roots.suffixes(category)

@@ -9,13 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..clock import now_ms
 from ..db import assets, contents, tags
 from ..db.connection import Database
 from ..db.readers import heavy
 from ..errors import AssetContentMissingError, AssetNotFoundError
 from ..host.base import Host
-from ..ids import canonical_id
+from ..ids import canonical_id, now_ms
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
 from ..search.asset_index import SearchIndex
 from ..store_guard import is_protected

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from ..clock import now_ms
 from ..db import assets, entries, files, references
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
@@ -23,7 +22,7 @@ from ..fs.disk_call import on_disk
 from ..fs.partial_file import LEFTOVER_AGE_S, Draft, remove_leftovers
 from ..fs.presence import holds_now, is_present
 from ..host.base import Host
-from ..ids import new_ids
+from ..ids import new_ids, now_ms
 from ..models import UPLOADED, Asset
 from ..names import split_suffix
 from .index.content_reader import document

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol
 
-from ..clock import now_ms
+from ..ids import now_ms
 from .cancel import Cancelled, CancelToken
 
 log = logging.getLogger("comfy_assets.tasks")

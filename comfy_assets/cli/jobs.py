@@ -12,11 +12,10 @@ from typing import Any
 import msgspec
 
 from ..background.runner import Task
-from ..clock import now_ms
 from ..db import job_lists
 from ..db import jobs as job_rows
 from ..errors import JobNotFoundError
-from ..ids import canonical_id
+from ..ids import canonical_id, now_ms
 from ..jobs import retention
 from ..jobs.outputs import as_file, countable
 from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page

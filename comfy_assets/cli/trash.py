@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..assets.trash import TrashBin
-from ..clock import now_ms
 from ..db.trash import Deleted
 from ..errors import ApiError
 from ..host.standalone.extra_paths import ExtraFolder
+from ..ids import now_ms
 from .command import (
     PROBLEMS,
     Commands,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..clock import now_ms
+from ..ids import now_ms
 from ..models import Page, TaskFilter, TaskPage, TaskRecord
 from .connection import Database
 

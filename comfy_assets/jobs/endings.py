@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..assets.prompts.outputs import shown_files
-from ..clock import now_ms
 from ..host.execution import FinishedPrompt
+from ..ids import now_ms
 from ..models import CANCELLED, COMPLETED, FAILED
 from . import batches, json_text
 from .events import Ended

@@ -21,12 +21,12 @@ from typing import Any
 
 import msgspec
 
-from ..clock import now_ms
 from ..credentials import take_out
 from ..db.connection import Database
 from ..db.jobs import ActiveJob
 from ..errors import StoreBusyError
 from ..host.execution import FinishedPrompt, SubmittedPrompt
+from ..ids import now_ms
 from ..models import JobRecord
 from . import batches, json_text
 from .endings import ended, ended_without_outputs, presumed_end, recorded

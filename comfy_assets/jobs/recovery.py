@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from ..clock import now_ms
 from ..credentials import REDACTED
 from ..daemon import in_daemon_thread
 from ..db import jobs
@@ -18,6 +17,7 @@ from ..db.connection import Database, Transaction
 from ..db.jobs import StoredId
 from ..host.execution import ExecutionQueue, FinishedPrompt, SubmittedPrompt
 from ..host.prompt_checks import INVALID, Problem, failed
+from ..ids import now_ms
 from ..models import CANCELLED, FAILED, IN_PROGRESS, JobRecord
 from . import batches, json_text
 from .events import Ended, JobEvent, Submitted, decode

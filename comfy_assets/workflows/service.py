@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from ..clock import now_ms
 from ..db import workflow_files, workflow_lists, workflow_trash, workflows
 from ..db.connection import Database, Transaction
 from ..db.workflows import NewVersion, NewWorkflow
@@ -19,7 +18,7 @@ from ..errors import (
     WorkflowNotFoundError,
     WorkflowVersionNotFoundError,
 )
-from ..ids import canonical_id, new_ids
+from ..ids import canonical_id, new_ids, now_ms
 from ..models import (
     Page,
     Workflow,

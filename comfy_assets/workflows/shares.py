@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from ..assets.index.indexer import Indexer
 from ..assets.index.walker import extended, file_stat
 from ..assets.roots import Roots, absolute
-from ..clock import now_ms
 from ..db import assets, copies, shares, workflows
 from ..db.connection import Database, Transaction
 from ..db.copies import Copy
@@ -34,7 +33,7 @@ from ..errors import (
     WorkflowNotFoundError,
 )
 from ..host.base import Host
-from ..ids import canonical_id
+from ..ids import canonical_id, now_ms
 from ..models import Asset, SharedAsset, Snapshot, Workflow
 from ..store_guard import is_protected
 from .paths import in_userdata, name_of

@@ -13,13 +13,13 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from .. import json_bounds
-from ..clock import now_ms
 from ..db import workflow_files, workflow_trash
 from ..db.connection import Database
 from ..db.workflow_files import FileRow
 from ..errors import InvalidBodyError, StoreBusyError
 from ..fs.partial_file import LEFTOVER_AGE_S
 from ..host.base import Host
+from ..ids import now_ms
 from ..jobs import json_text
 from . import sync_store
 from .comparing import Differences, compare, find_moved, is_same

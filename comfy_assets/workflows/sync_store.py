@@ -5,12 +5,11 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 
-from ..clock import now_ms
 from ..db import workflow_files, workflow_trash, workflows
 from ..db.connection import Transaction
 from ..db.workflow_files import FileRow
 from ..db.workflows import NewVersion, NewWorkflow
-from ..ids import canonical_id, new_ids
+from ..ids import canonical_id, new_ids, now_ms
 from ..models import WorkflowEdit
 from .drafts import Draft
 from .folder import Stamp

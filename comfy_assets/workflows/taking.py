@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..assets.references import typed_tags
+from ..assets.references import add_reference, typed_tags
 from ..assets.roots import Roots
-from ..clock import now_ms
-from ..db import assets, entries
+from ..db import assets
 from ..db.connection import Transaction
 from ..db.contents import Facts
-from ..db.entries import NewEntry
 from ..errors import AssetContentMissingError
-from ..ids import new_ids
-from ..models import REFERENCE, Asset, SharedAsset
+from ..models import Asset, SharedAsset
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,14 @@ async def take(tx: Transaction, shared: Sequence[SharedAsset], owner: str, roots
     for asset in shared:
         found = await _seen(tx, asset, owner)
         if found is None:
-            found = await _refer(tx, asset, owner, roots)
+            found = await add_reference(
+                tx,
+                Facts(asset.hash, asset.size, "{}"),
+                owner,
+                name=asset.name,
+                mime_type=asset.mime_type,
+                tags=typed_tags((asset.kind,), asset.path, asset.category, roots),
+            )
             created += 1
         taken.append(found)
     return Taken(taken, created)
@@ -49,23 +53,6 @@ async def _seen(tx: Transaction, asset: SharedAsset, owner: str) -> Asset | None
     own = await assets.of_content(tx, asset.hash, owner, own=True)
     found = own or await assets.of_content(tx, asset.hash, owner, own=False)
     return found[0] if found else None
-
-
-async def _refer(tx: Transaction, shared: SharedAsset, owner: str, roots: Roots) -> Asset:
-    entry = NewEntry(
-        uuid=new_ids(1)[0],
-        owner=owner,
-        name=shared.name,
-        mime_type=shared.mime_type,
-        tags=typed_tags((shared.kind,), shared.path, shared.category, roots),
-        origin=REFERENCE,
-        created_at=now_ms(),
-    )
-    await entries.add(tx, entry, shared.size, Facts(shared.hash, shared.size, "{}"))
-    asset = await assets.get(tx, entry.uuid, owner)
-    if asset is None:
-        raise LookupError("a new reference is not there")
-    return asset
 
 
 def content_gone(asset_ids: list[str]) -> AssetContentMissingError:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ..clock import now_ms
 from ..db import workflow_files, workflow_trash, workflows
 from ..db.connection import Database
 from ..db.workflow_trash import DeletedWorkflow
 from ..errors import WorkflowNotFoundError
-from ..ids import canonical_id
+from ..ids import canonical_id, now_ms
 from ..models import Workflow
 
 KEPT_DAYS = 30

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import msgspec
 from blake3 import blake3
 
-from ...clock import now_ms
 from ...db import arrivals, files, folders, tags
 from ...db.arrivals import Position
 from ...db.connection import Transaction
@@ -21,7 +20,7 @@ from ...db.files import NewFiles
 from ...db.folders import FolderRow
 from ...db.readers import Row
 from ...fs.absence import files_there
-from ...ids import new_ids
+from ...ids import new_ids, now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime
 from ..moves.exchange import Altered

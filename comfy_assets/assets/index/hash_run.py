@@ -15,11 +15,11 @@ from typing import Any
 
 from ...background.cancel import Cancelled, CancelToken
 from ...background.throttle import WorkGate
-from ...clock import now_ms
 from ...db import contents, files, moves, references, tags
 from ...db.connection import Database
 from ...db.contents import Hashed, Unreadable
 from ...host.base import Host
+from ...ids import now_ms
 from ...models import FileStat, Pending
 from ..moves.relocate import rejoin_by_content, rejoin_the_rest
 from ..roots import Roots

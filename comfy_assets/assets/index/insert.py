@@ -9,14 +9,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from ...clock import now_ms
 from ...db import entries, files, tags
 from ...db.connection import Transaction
 from ...db.contents import Facts
 from ...db.entries import NewEntry
 from ...db.files import NewFiles
 from ...db.folders import FolderRow
-from ...ids import new_ids
+from ...ids import new_ids, now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime
 from ..roots import Place

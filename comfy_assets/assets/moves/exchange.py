@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Literal, NamedTuple
 
-from ...clock import now_ms
 from ...db import files, moves, places
 from ...db.connection import Transaction
 from ...db.moves import Candidate
+from ...ids import now_ms
 from ...models import FileStat
 from ..index.debounce import glance
 from ..index.insert import NewFile, add_new, folder_row

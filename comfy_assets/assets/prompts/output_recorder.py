@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ...background.cancel import Cancelled, CancelToken
-from ...clock import now_ms
 from ...db import arrivals, contents, files, folders, job_files, moves, owners, references
 from ...db.arrivals import Arrival, Position
 from ...db.connection import Database, Transaction
@@ -29,7 +28,7 @@ from ...db.owners import Maker
 from ...errors import StoreBusyError
 from ...host.base import Host
 from ...host.execution import FinishedPrompt
-from ...ids import new_ids
+from ...ids import new_ids, now_ms
 from ...models import Pending
 from ..index.content_reader import read_file
 from ..index.diff import KnownFile, reconcile

@@ -11,14 +11,13 @@ from pathlib import Path
 from ...assets.index.insert import CompleteFile, register
 from ...assets.index.walker import extended, file_stat
 from ...assets.roots import Roots
-from ...clock import now_ms
 from ...db import assets, contents, files, references
 from ...db.connection import Database, Transaction
 from ...db.contents import Facts, Hashed
 from ...db.entries import NewEntry
 from ...errors import StorageError
 from ...fs import atomic
-from ...ids import new_ids
+from ...ids import new_ids, now_ms
 from ...models import UPLOADED, Asset
 from ...names import split_suffix
 
