@@ -6,34 +6,34 @@ from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
 from . import (
-    _dispatch,
     assets,
     docs,
     editing,
+    file_checks,
     files,
     history,
+    host_uploads,
     jobs,
     media,
-    packs,
+    nodes,
     picture_files,
     prompts,
     queue,
+    router,
+    server,
     shared_queue,
     shares,
     stock,
-    store_files,
-    system,
     tags,
     tasks,
     uploads,
-    user_uploads,
+    userdata,
     users,
     view_by_hash,
-    workflow_files,
     workflows,
 )
 
-ROUTES: list[_dispatch.Route] = [
+ROUTES: list[router.Route] = [
     *assets.ROUTES,
     *uploads.ROUTES,
     *editing.ROUTES,
@@ -44,29 +44,29 @@ ROUTES: list[_dispatch.Route] = [
     *history.ROUTES,
     *shares.ROUTES,
     *workflows.ROUTES,
-    *packs.ROUTES,
+    *nodes.ROUTES,
     *tasks.ROUTES,
     *users.ROUTES,
     *media.ROUTES,
-    *system.ROUTES,
+    *server.ROUTES,
 ]
 ROUTES += docs.routes_for(ROUTES)
-PASSAGES: list[_dispatch.Passage] = [
+PASSAGES: list[router.Passage] = [
     *view_by_hash.PASSAGES,
     *prompts.PASSAGES,
     # Files of the store are refused before anything opens them.
-    *store_files.PASSAGES,
+    *file_checks.PASSAGES,
     *picture_files.PASSAGES,
     *history.PASSAGES,
     *shared_queue.PASSAGES,
-    *workflow_files.PASSAGES,
+    *userdata.PASSAGES,
     *stock.PASSAGES,
-    *user_uploads.PASSAGES,
-    *system.PASSAGES,
+    *host_uploads.PASSAGES,
+    *server.PASSAGES,
 ]
-PASSAGES = _dispatch.with_plain_paths(PASSAGES)
+PASSAGES = router.with_plain_paths(PASSAGES)
 
 
 def middleware(services: Services) -> Middleware:
     """The middleware that answers every operation of the project, and through which prompts go to the host."""
-    return _dispatch.middleware(ROUTES, PASSAGES, services)
+    return router.middleware(ROUTES, PASSAGES, services)

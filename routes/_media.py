@@ -7,7 +7,7 @@ from typing import Literal
 from aiohttp import hdrs, web
 
 from ..comfy_assets.errors import UnsupportedContentError
-from ._endpoint import error_response
+from .context import error_response
 
 # "json": JSON alone; "any": the operation looks at the type itself, or takes whatever comes.
 Media = Literal["json", "any"]

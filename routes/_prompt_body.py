@@ -12,8 +12,8 @@ from msgspec import UNSET, UnsetType
 from ..comfy_assets import json_bounds
 from ..comfy_assets.errors import ApiError, InvalidBodyError
 from ..comfy_assets.host.prompt_checks import MAX_DEPTH
-from . import _body
-from ._params import Id, Text, split_error
+from . import request_body
+from .params import Id, Text, split_error
 
 _MAX_NODES = 10_000
 Nodes = Annotated[dict[Text, Any], msgspec.Meta(max_length=_MAX_NODES)]
@@ -31,7 +31,7 @@ def _too_large(size: int) -> PromptTooLargeError:
     return PromptTooLargeError(message, details={"max_bytes": size})
 
 
-PROMPT = _body.BodyLimit(
+PROMPT = request_body.BodyLimit(
     lambda config: config.max_prompt_size,
     json=replace(json_bounds.LARGE, depth=MAX_DEPTH),
     error=_too_large,

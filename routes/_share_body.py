@@ -10,7 +10,7 @@ from msgspec import Raw
 from ..comfy_assets.assets.media.mime import has_thumbnail, is_previewable, is_safe_inline
 from ..comfy_assets.models import Asset, SharedAsset
 from ..comfy_assets.workflows.shares import Publication, Shared
-from ._asset_body import asset_body, utc_time
+from .asset_body import asset_body, utc_time
 
 _PREVIEW_RES = 512
 

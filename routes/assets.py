@@ -12,11 +12,10 @@ from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import InvalidBodyError, InvalidCursorError, InvalidHashError
 from ..comfy_assets.models import Asset, AssetFilter, AssetSort, Order, Page, PageRequest
 from ..comfy_assets.search import words
-from ._asset_body import AssetBody, asset_body, utc_time
-from ._content import content_response
-from ._dispatch import Route
-from ._endpoint import Call, endpoint
-from ._params import (
+from .asset_body import AssetBody, asset_body, utc_time
+from .context import Call, endpoint
+from .file_response import content_response
+from .params import (
     FilterText,
     Ids,
     NoQuery,
@@ -30,6 +29,7 @@ from ._params import (
     parse_hash,
     parse_metadata_filter,
 )
+from .router import Route
 
 _CURSOR_SORTS = ("created_at", "updated_at", "name", "size")
 _ROOT_KINDS = {"models", "input", "output"}

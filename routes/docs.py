@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from ._content import is_held
-from ._dispatch import Route
-from ._endpoint import Call, endpoint
-from ._params import NoQuery
+from .context import Call, endpoint
+from .file_response import is_held
+from .params import NoQuery
+from .router import Route
 
 if TYPE_CHECKING:
     from .openapi.page import Page

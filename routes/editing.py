@@ -10,10 +10,10 @@ from ..comfy_assets.assets.media.content_check import check_mime
 from ..comfy_assets.assets.upload_fields import checked_name
 from ..comfy_assets.errors import InvalidBodyError
 from ..comfy_assets.models import AssetEdit
-from ._asset_body import AssetBody, asset_body
-from ._dispatch import Route
-from ._endpoint import Call, endpoint
-from ._params import Members, NoQuery, Text, check_user_metadata, parse_body, parse_preview_id
+from .asset_body import AssetBody, asset_body
+from .context import Call, endpoint
+from .params import Members, NoQuery, Text, check_user_metadata, parse_body, parse_preview_id
+from .router import Route
 
 
 class UpdateBody(msgspec.Struct, frozen=True, kw_only=True):

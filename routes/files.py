@@ -13,10 +13,10 @@ from ..comfy_assets.assets.media.thumbnail_service import Wanted
 from ..comfy_assets.errors import InvalidQueryError
 from ..comfy_assets.models import Plane
 from ..comfy_assets.names import FileType
-from ._content import disposition, is_held
-from ._dispatch import Route
-from ._endpoint import Call, endpoint
-from ._params import Text, check_encoding
+from .context import Call, endpoint
+from .file_response import disposition, is_held
+from .params import Text, check_encoding
+from .router import Route
 
 _PLANES: dict[str | None, Plane] = {None: "flat", "rgb": "rgb", "a": "alpha", "alpha": "alpha"}
 

@@ -11,10 +11,10 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.models import FINAL
-from ._dispatch import Passage, Route
-from ._endpoint import Call, endpoint, guarded, json_response
-from ._job_body import history_detail, history_entry, stock_entry
-from ._params import Ids, NoQuery, Offset, parse_body
+from .context import Call, endpoint, guarded, json_response
+from .job_body import history_detail, history_entry, stock_entry
+from .params import Ids, NoQuery, Offset, parse_body
+from .router import Passage, Route
 
 _DEFAULT_ITEMS = 200
 _MAX_ITEMS = 10_000

@@ -12,9 +12,8 @@ from ..comfy_assets.errors import InvalidBodyError, InvalidIdError, InvalidQuery
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import JOB_STATUSES, MEDIA, Job, JobFilter, JobPage, JobSort, Page
 from ..comfy_assets.search import words
-from ._dispatch import Route
-from ._endpoint import Call, endpoint
-from ._job_body import (
+from .context import Call, endpoint
+from .job_body import (
     JobDetailBody,
     JobProgressBody,
     JobStatusBody,
@@ -24,7 +23,8 @@ from ._job_body import (
     job_progress,
     job_status,
 )
-from ._params import Id, NoQuery, Offset, Text, Words, parse_body
+from .params import Id, NoQuery, Offset, Text, Words, parse_body
+from .router import Route
 
 JobLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 # The contract's names, and those of the stock page.

@@ -13,9 +13,9 @@ from ..comfy_assets.assets.media.mask_layers import find_layers
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import FileMissingError, InvalidQueryError
 from ..comfy_assets.names import FileType
-from ._dispatch import Route, is_unanswered
-from ._endpoint import Call, endpoint, error_response
-from ._params import Text
+from .context import Call, endpoint, error_response
+from .params import Text
+from .router import Route, is_unanswered
 
 if TYPE_CHECKING:
     from ..comfy_assets.assets.media.video_facts import VideoFacts

@@ -14,10 +14,10 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import ApiError
 from ..comfy_assets.host.base import Host
-from ._dispatch import Passage
-from ._endpoint import error_response
 from ._host_form import read_form
-from .store_files import named
+from .context import error_response
+from .file_checks import named
+from .router import Passage
 
 Sources = Callable[[web.Request, Host], Awaitable[list[Path | IO[bytes]]]]
 

@@ -15,11 +15,11 @@ from ..comfy_assets.assets.prompts.resolver import Fault, Problem, Resolution, a
 from ..comfy_assets.errors import InvalidBodyError, PromptIdTakenError
 from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.jobs.recorder import Submission, submitting
-from . import _body
-from ._dispatch import Passage
-from ._endpoint import Call, guarded, json_response
-from ._params import NoQuery
+from . import request_body
 from ._prompt_body import PROMPT, PromptBody, checked
+from .context import Call, guarded, json_response
+from .params import NoQuery
+from .router import Passage
 
 _FAULTS: dict[Fault, tuple[str, str]] = {
     "unknown": ("asset_not_found", "There is no such asset"),
@@ -62,7 +62,7 @@ async def _under_its_id(
 
 @guarded(is_probe=True, failure=_failure)
 async def _checked(call: Call[NoQuery]) -> PromptBody:
-    return await _body.work(checked, await _body.read(call.request))
+    return await request_body.work(checked, await request_body.read(call.request))
 
 
 def _owner(request: web.Request, services: Services) -> str:
@@ -78,7 +78,7 @@ async def _with_assets(
 ) -> web.StreamResponse:
     """Pass a prompt on with the values of the assets it names, or refuse it, naming those that have none."""
     graph = {"prompt": body.prompt}
-    uses = await _body.work(lambda raw: _uses_in(raw, graph), await _body.read(request))
+    uses = await request_body.work(lambda raw: _uses_in(raw, graph), await request_body.read(request))
     if not uses:
         return await pass_on(request)
     resolution = await _resolve(request, services, uses)

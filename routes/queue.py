@@ -9,9 +9,9 @@ from aiohttp import web
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.jobs.shown_queue import ShownPrompt
-from ._dispatch import Route
-from ._endpoint import Call, endpoint
-from ._params import Id, Ids, NoQuery, parse_body
+from .context import Call, endpoint
+from .params import Id, Ids, NoQuery, parse_body
+from .router import Route
 
 
 class QueueBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

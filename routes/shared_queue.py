@@ -14,9 +14,9 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.jobs.shown_queue import ShownPrompt
-from ._dispatch import Passage, PassageHandler
-from ._endpoint import Call, endpoint
-from ._params import NoQuery, parse_body
+from .context import Call, endpoint
+from .params import NoQuery, parse_body
+from .router import Passage, PassageHandler
 
 _MAX_ITEMS = 10_000
 

@@ -9,12 +9,12 @@ from aiohttp import web
 
 from ..comfy_assets.assets.media.thumbnail_service import Wanted
 from ..comfy_assets.ids import hash_text
-from ._content import content_response
-from ._dispatch import Route
-from ._endpoint import Call, endpoint
-from ._params import Ids, NoQuery, Text, parse_body
 from ._share_body import PublishedBody, PublishInfo, library_asset, publish_info, published_body
+from .context import Call, endpoint
+from .file_response import content_response
 from .files import thumbnail
+from .params import Ids, NoQuery, Text, parse_body
+from .router import Route
 
 
 class PublishBody(msgspec.Struct, frozen=True):

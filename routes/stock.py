@@ -19,14 +19,14 @@ from ..comfy_assets.assets.media.image_limits import check_image
 from ..comfy_assets.errors import FileMissingError, InvalidBodyError, UnauthorizedError
 from ..comfy_assets.host.base import HostFolders, UnknownUserError
 from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation
-from . import _body
-from ._body import STREAMED, USER_FILE
-from ._content import make_inert
-from ._dispatch import Passage, PassageHandler
-from ._endpoint import Call, guarded, json_response
+from . import request_body
 from ._host_form import read_form
-from ._params import Ids, NoQuery, parse_body
-from ._repair import Check, Repair, plain_text
+from .context import Call, guarded, json_response
+from .file_response import make_inert
+from .interceptors import Check, Repair, plain_text
+from .params import Ids, NoQuery, parse_body
+from .request_body import STREAMED, USER_FILE
+from .router import Passage, PassageHandler
 
 SETTINGS_FILE = "comfy.settings.json"
 
@@ -53,10 +53,10 @@ async def _check_user_file(call: Call[NoQuery]) -> None:
 
 
 async def _json_body(request: web.Request) -> Any:
-    limits = _body.json_limits()
+    limits = request_body.json_limits()
     try:
-        return await _body.work(
-            lambda raw: json_bounds.decode(raw, json_bounds.check(raw, limits)), await _body.read(request)
+        return await request_body.work(
+            lambda raw: json_bounds.decode(raw, json_bounds.check(raw, limits)), await request_body.read(request)
         )
     except (ValueError, RecursionError) as error:
         raise InvalidBodyError("The body is not valid JSON.") from error
@@ -98,7 +98,7 @@ async def _check_ids(call: Call[NoQuery]) -> None:
 
 async def _check_small(call: Call[NoQuery]) -> None:
     """A body that the host may take or leave: empty, or JSON."""
-    if (await _body.read(call.request)).strip():
+    if (await request_body.read(call.request)).strip():
         await _json_body(call.request)
 
 

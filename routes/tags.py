@@ -8,9 +8,9 @@ import msgspec
 
 from ..comfy_assets.assets.tag_rules import normalized
 from ..comfy_assets.models import TagOrder, TagRequest
-from ._dispatch import Route
-from ._endpoint import Call, endpoint
-from ._params import NoQuery, Offset, TagLimit, Tags, Text, parse_body
+from .context import Call, endpoint
+from .params import NoQuery, Offset, TagLimit, Tags, Text, parse_body
+from .router import Route
 
 
 class ListTags(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,10 +13,10 @@ from msgspec import UNSET, Raw, UnsetType
 
 from ..comfy_assets.errors import InvalidQueryError
 from ..comfy_assets.models import TaskFilter, TaskPage, TaskRecord, TaskState
-from ._asset_body import utc_time
-from ._dispatch import Route
-from ._endpoint import Call, endpoint, error_response
-from ._params import NoQuery, Offset, Text
+from .asset_body import utc_time
+from .context import Call, endpoint, error_response
+from .params import NoQuery, Offset, Text
+from .router import Route
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)

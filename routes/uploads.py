@@ -8,12 +8,12 @@ from aiohttp import web
 from ..comfy_assets.assets.media.content_check import check_mime
 from ..comfy_assets.assets.tag_rules import normalized
 from ..comfy_assets.assets.upload_fields import Created, Declared, checked_name
-from ._asset_body import AssetBody, asset_body
-from ._body import STREAMED
-from ._dispatch import Route
-from ._endpoint import Call, endpoint, json_response
-from ._params import Members, NoQuery, Tags, Text, check_user_metadata, parse_body, parse_hash
-from ._upload_form import received
+from .asset_body import AssetBody, asset_body
+from .context import Call, endpoint, json_response
+from .forms import received
+from .params import Members, NoQuery, Tags, Text, check_user_metadata, parse_body, parse_hash
+from .request_body import STREAMED
+from .router import Route
 
 
 class FromHashBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,9 +11,9 @@ from aiohttp import web
 
 from ..comfy_assets.errors import InvalidBodyError
 from ._credentials import without_credentials
-from ._dispatch import Route
-from ._endpoint import Call, endpoint, json_response
-from ._params import Members, NoQuery, parse_body
+from .context import Call, endpoint, json_response
+from .params import Members, NoQuery, parse_body
+from .router import Route
 
 _MAX_METADATA_BYTES = 64 << 10
 

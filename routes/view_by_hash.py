@@ -13,10 +13,10 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import StoreUnavailableError
 from ..comfy_assets.host.base import UnknownUserError
-from ._content import content_response
-from ._dispatch import Passage
-from ._endpoint import error_response
-from .store_files import roots
+from .context import error_response
+from .file_checks import roots
+from .file_response import content_response
+from .router import Passage
 
 log = logging.getLogger("comfy_assets.http")
 

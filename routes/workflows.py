@@ -12,10 +12,10 @@ from msgspec import UNSET
 from ..comfy_assets.errors import WorkflowVersionNotFoundError
 from ..comfy_assets.models import WorkflowEdit, WorkflowFilter, WorkflowPage, WorkflowSort, WorkflowView
 from ..comfy_assets.workflows.service import About
-from ._dispatch import Route
-from ._endpoint import Call, endpoint, json_response
-from ._params import NoQuery, Offset, Text
-from ._workflow_body import (
+from .context import Call, endpoint, json_response
+from .params import NoQuery, Offset, Text
+from .router import Route
+from .workflow_body import (
     WORKFLOW,
     ContentBody,
     CreateBody,

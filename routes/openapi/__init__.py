@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._dispatch import Route
-from . import assets, files, jobs, nodes, server, sharing, tasks, users, workflows
+from ..router import Route
+from . import assets, files, jobs, nodes, server, shares, tasks, users, workflows
 from .document import build
 
 OPERATIONS = [
     operation
-    for module in (assets, files, jobs, nodes, server, sharing, tasks, users, workflows)
+    for module in (assets, files, jobs, nodes, server, shares, tasks, users, workflows)
     for operation in module.OPERATIONS
 ]
 HOST_OPERATIONS = [operation for module in (files, jobs, nodes, server, users) for operation in module.HOST_OPERATIONS]
-WORDS = [words for module in (assets, jobs, sharing, tasks, users, workflows) for words in module.WORDS]
+WORDS = [words for module in (assets, jobs, shares, tasks, users, workflows) for words in module.WORDS]
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from ...comfy_assets.errors import (
     StorageError,
     UnsupportedContentError,
 )
-from .._asset_body import AssetBody
+from ..asset_body import AssetBody
 from ..assets import ListAssetsResponse, SeedBody
 from ..editing import UpdateBody
 from ..tags import TagsBody
 from ..uploads import AssetCreated, FromHashBody
 from .operation import BYTES, FORM, Answer, Body, Operation
-from .shapes import BINARY, Record, Words, array, flag, integer, mapping, members, number, text, time
+from .schema import BINARY, Record, Words, array, flag, integer, mapping, members, number, text, time
 
 _HASH = "The blake3 hash of the content: `blake3:` and 64 hexadecimal digits."
 _TAGS = {"type": "array", "items": {"type": "string"}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .shapes import Record, flag, integer, mapping, text
+from .schema import Record, flag, integer, mapping, text
 
 PAGINATION = Record(
     "PaginationInfo",

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from .shapes import Record, Schema, Words
+from .schema import Record, Schema, Words
 
 _TEMPLATE = "#/components/schemas/{name}"
 

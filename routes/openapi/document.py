@@ -21,13 +21,13 @@ from ...comfy_assets.errors import (
     UnauthorizedError,
     UnsupportedContentError,
 )
-from .._dispatch import Route
-from .._endpoint import Call
-from .._params import NoQuery
+from ..context import Call
+from ..params import NoQuery
+from ..router import Route
 from .common import ERROR
 from .components import Components
 from .operation import JSON, Answer, Body, HostOperation, Operation
-from .shapes import Schema, Words
+from .schema import Schema, Words
 
 _DESCRIPTION = """\
 The API of a hosted ComfyUI, answered on your own machine: a library of models, inputs and outputs, the jobs that made

@@ -15,7 +15,7 @@ from ...comfy_assets.errors import (
     VideoUnreadableError,
 )
 from .operation import FORM, Answer, Body, HostOperation, Operation
-from .shapes import BINARY, Record, array, integer, members, number, text
+from .schema import BINARY, Record, array, integer, members, number, text
 
 
 class ViewQuery(msgspec.Struct):

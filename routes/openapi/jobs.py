@@ -12,13 +12,13 @@ from ...comfy_assets.errors import (
     SearchUnavailableError,
 )
 from ...comfy_assets.models import JOB_STATUSES
-from .._job_body import JobBody, JobDetailBody, JobOutputBody, JobProgressBody, JobStatusBody, NodeProgressBody
 from ..history import HistoryBody
+from ..job_body import JobBody, JobDetailBody, JobOutputBody, JobProgressBody, JobStatusBody, NodeProgressBody
 from ..jobs import CancelBody
 from ..queue import FreeBody, InterruptBody, QueueBody
 from .common import PAGINATION
 from .operation import Answer, Body, HostOperation, Operation
-from .shapes import Record, Words, array, flag, integer, mapping, members, number, text
+from .schema import Record, Words, array, flag, integer, mapping, members, number, text
 
 _FREE = {"type": "object", "additionalProperties": True}
 _ANY_ID = "The job's id: a UUID, or what a client has chosen on a server that lets it choose freely."

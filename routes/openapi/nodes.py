@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...comfy_assets.errors import SubgraphNotFoundError
 from .operation import Answer, HostOperation, Operation
-from .shapes import Record, array, flag, integer, mapping, members, nullable, text
+from .schema import Record, array, flag, integer, mapping, members, nullable, text
 
 _BROKEN = {500: "Something went wrong; the server's log says what."}
 _STRINGS = {"type": "string"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .operation import TEXT, Answer, Body, HostOperation, Operation
-from .shapes import PLAIN, Record, array, flag, integer, mapping, members, number, text
+from .schema import PLAIN, Record, array, flag, integer, mapping, members, number, text
 
 _STATS = Record(
     "SystemStatsResponse",

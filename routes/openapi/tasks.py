@@ -6,7 +6,7 @@ from ...comfy_assets.errors import TaskNotFoundError
 from ..tasks import TaskBody, TaskEntry
 from .common import PAGINATION
 from .operation import Answer, Operation
-from .shapes import Record, Words, array
+from .schema import Record, Words, array
 
 _FREE = {"type": "object", "additionalProperties": True}
 

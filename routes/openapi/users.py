@@ -10,7 +10,7 @@ import msgspec
 from ..users import FeedbackBody
 from .common import ERROR
 from .operation import BYTES, JSON, TEXT, Answer, Body, HostOperation, Operation
-from .shapes import BINARY, PLAIN, Record, Words, array, flag, integer, mapping, members, number, text
+from .schema import BINARY, PLAIN, Record, Words, array, flag, integer, mapping, members, number, text
 
 _USER = Record("UserResponse", "Who is asking.", {"id": text("The user's id."), "status": text("`active`.")})
 _FEEDBACK = Words(

@@ -11,7 +11,7 @@ from ...comfy_assets.errors import (
     WorkflowTooLargeError,
     WorkflowVersionNotFoundError,
 )
-from .._workflow_body import (
+from ..workflow_body import (
     ContentBody,
     CreateBody,
     ForkBody,
@@ -23,7 +23,7 @@ from .._workflow_body import (
 )
 from .common import PAGINATION
 from .operation import Answer, Body, Operation
-from .shapes import Record, Words, array
+from .schema import Record, Words, array
 
 _GRAPH = {"description": "The workflow as the page saves it.", "type": "object", "additionalProperties": True}
 _VIEW = {"description": "How the page opens it.", "enum": ["app", "workflow"]}

@@ -18,10 +18,10 @@ import msgspec
 import pytest
 from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.routes import PASSAGES, ROUTES, openapi
-from comfy_assets_node.routes._dispatch import Route
-from comfy_assets_node.routes._endpoint import Call
-from comfy_assets_node.routes._params import NoQuery
+from comfy_assets_node.routes.context import Call
 from comfy_assets_node.routes.openapi import page
+from comfy_assets_node.routes.params import NoQuery
+from comfy_assets_node.routes.router import Route
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from support.contract import Contract, contracts
 

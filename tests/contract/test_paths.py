@@ -14,7 +14,7 @@ from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
-from comfy_assets_node.routes import PASSAGES, ROUTES, _dispatch
+from comfy_assets_node.routes import PASSAGES, ROUTES, router
 from comfy_assets_node.routes._paths import matched_path
 from yarl import URL
 
@@ -49,7 +49,7 @@ async def world(aiohttp_client: Any, tmp_path: Path) -> Any:
     routes = [replace(route, handler=of_ours, when=None) for route in ROUTES]
     passages = [replace(passage, handler=through, media="any") for passage in PASSAGES]
     services = Services(MemoryHost(tmp_path, HostFolders(())), Config())
-    app = web.Application(middlewares=[_dispatch.middleware(routes, passages, services)])
+    app = web.Application(middlewares=[router.middleware(routes, passages, services)])
     for method, path in {(each.method, each.path) for each in (*ROUTES, *PASSAGES)}:
         app.router.add_route(method, path, host)
     return await aiohttp_client(app)
@@ -57,7 +57,7 @@ async def world(aiohttp_client: Any, tmp_path: Path) -> Any:
 
 async def test_each_spelling_that_reaches_the_host_is_ours(world: Any) -> None:
     for entry in (*ROUTES, *PASSAGES):
-        is_route = isinstance(entry, _dispatch.Route)
+        is_route = isinstance(entry, router.Route)
         for spelling in spellings(entry.path):
             async with world.request(entry.method, URL(spelling, encoded=True)) as response:
                 reached = response.headers.get("reached")

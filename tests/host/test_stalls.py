@@ -28,10 +28,10 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.plugin import attach
 from comfy_assets_node.routes import PASSAGES, ROUTES
-from comfy_assets_node.routes._body import MIB
-from comfy_assets_node.routes._dispatch import Passage, Route
 from comfy_assets_node.routes.openapi import OPERATIONS
 from comfy_assets_node.routes.openapi.document import _query_of
+from comfy_assets_node.routes.request_body import MIB
+from comfy_assets_node.routes.router import Passage, Route
 from PIL import Image
 
 # Bodies of every kind are as large as they may be only if this is asked for; it takes some minutes.

@@ -17,9 +17,9 @@ from comfy_assets_node.comfy_assets.errors import BodyTooLargeError, InvalidBody
 from comfy_assets_node.comfy_assets.json_bounds import JsonLimits, Shape
 from comfy_assets_node.comfy_assets.workflows.digest import graph_digest
 from comfy_assets_node.routes import PASSAGES, ROUTES, _prompt_body, stock
-from comfy_assets_node.routes._body import MIB
 from comfy_assets_node.routes.openapi import OPERATIONS
 from comfy_assets_node.routes.openapi.document import _query_of
+from comfy_assets_node.routes.request_body import MIB
 
 MAX_BODY = 64 * MIB
 

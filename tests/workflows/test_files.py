@@ -15,7 +15,7 @@ import pytest
 from comfy_assets_node.comfy_assets.fs.temporary_names import passing_name
 from comfy_assets_node.comfy_assets.workflows import sync, trash
 from comfy_assets_node.comfy_assets.workflows.folder import Folder
-from comfy_assets_node.routes import workflow_files
+from comfy_assets_node.routes import userdata
 
 GRAPH_ID = "6b8f4ea0-0f2d-4c3e-9c55-5f1f1f1d4b01"
 ONE, TWO, THREE = ({"nodes": [], "links": [], "number": number} for number in (1, 2, 3))
@@ -549,7 +549,7 @@ async def test_a_name_that_another_workflow_is_about_to_have_is_not_taken(desk: 
 
 
 async def test_the_page_saves_also_while_the_files_are_held(desk: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(workflow_files, "WAIT_S", 0.05)
+    monkeypatch.setattr(userdata, "WAIT_S", 0.05)
     async with desk.services.workflow_files.turn():
         await desk.page_saves("a.json", ONE)
     assert await desk.listed() == {}

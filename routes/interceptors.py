@@ -12,8 +12,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
-from ._endpoint import Call, Failure, error_response, guarded
-from ._params import NoQuery
+from .context import Call, Failure, error_response, guarded
+from .params import NoQuery
 
 Check = Callable[[Call[NoQuery]], Awaitable[None]]
 

@@ -18,7 +18,7 @@ from ...comfy_assets.errors import (
 from .._share_body import AssetInfo, PublishedBody, PublishInfo
 from ..shares import ImportBody, PublishBody
 from .operation import Answer, Body, Operation
-from .shapes import BINARY, Record, Words, array
+from .schema import BINARY, Record, Words, array
 
 _ASSET = Words(
     AssetInfo,

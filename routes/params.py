@@ -14,7 +14,7 @@ from multidict import MultiMapping
 from ..comfy_assets import json_bounds
 from ..comfy_assets.errors import InvalidBodyError, InvalidHashError, InvalidPreviewError, InvalidQueryError
 from ..comfy_assets.ids import canonical_id
-from . import _body
+from . import request_body
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 
@@ -166,14 +166,14 @@ def parse_preview_id(text: str) -> str:
 
 async def parse_body(schema: type[Q], request: web.Request) -> Q:
     """A JSON body as the schema wants it; an empty one is an empty object. Raises InvalidBodyError."""
-    body, limits = await _body.read(request), _body.json_limits()
+    body, limits = await request_body.read(request), request_body.json_limits()
 
     def decode(raw: bytes) -> Q:
         json_bounds.check(raw, limits)
         return msgspec.json.decode(raw or b"{}", type=schema)
 
     try:
-        return await _body.work(decode, body)
+        return await request_body.work(decode, body)
     except msgspec.ValidationError as error:
         message, field = split_error(error)
         raise InvalidBodyError(message, details={"field": field} if field else None) from error

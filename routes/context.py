@@ -14,8 +14,8 @@ from aiohttp import web
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import ApiError, UnauthorizedError
 from ..comfy_assets.host.base import UnknownUserError
-from ._body import check_headers
-from ._params import NoQuery, parse_query
+from .params import NoQuery, parse_query
+from .request_body import check_headers
 
 log = logging.getLogger("comfy_assets.http")
 

@@ -13,10 +13,10 @@ from ..comfy_assets.app import Services
 from ..comfy_assets.assets.host_uploads import UploadMark
 from ..comfy_assets.assets.prompts.outputs import output_file
 from ..comfy_assets.names import split_annotation
-from ._dispatch import Passage
-from ._endpoint import Call, guarded, json_response
 from ._host_form import read_form
-from ._params import NoQuery
+from .context import Call, guarded, json_response
+from .params import NoQuery
+from .router import Passage
 
 _TRUE = ("true", "1")
 

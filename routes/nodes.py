@@ -7,9 +7,9 @@ from typing import Any
 
 from ..comfy_assets.errors import SubgraphNotFoundError
 from ..comfy_assets.packs import blueprints
-from ._dispatch import Route, is_unanswered
-from ._endpoint import Call, endpoint
-from ._params import NoQuery
+from .context import Call, endpoint
+from .params import NoQuery
+from .router import Route, is_unanswered
 
 
 @endpoint(is_probe=True)

@@ -31,7 +31,7 @@ from ..comfy_assets.fs.disk_call import on_disk
 from ..comfy_assets.fs.partial_file import Draft
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import ZERO_ID
-from ._params import check_user_metadata, parse_preview_id
+from .params import check_user_metadata, parse_preview_id
 
 _CHUNK = 1 << 20
 _BATCH = 2 << 20  # a hand-over to a thread costs about as much as hashing 100 KB

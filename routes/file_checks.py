@@ -19,11 +19,11 @@ from ..comfy_assets.errors import ApiError, FileMissingError, InvalidNameError
 from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.names import FILE_TYPES, split_annotation
 from ..comfy_assets.store_guard import is_protected
-from . import _body
-from ._dispatch import Passage
-from ._endpoint import Failure, error_response, json_response
+from . import request_body
 from ._host_form import read_form
-from ._repair import plain_text
+from .context import Failure, error_response, json_response
+from .interceptors import plain_text
+from .router import Passage
 
 _MAX_NAME = 4096
 _READING = ("GET", "HEAD")
@@ -134,7 +134,7 @@ async def _described(request: web.Request, host: Host) -> list[Path]:
 
 async def _in_prompt(request: web.Request, host: Host) -> list[Path]:
     """The files that a prompt's nodes may open by name, as far as they exist."""
-    return await asyncio.to_thread(_existing, await _body.read(request), [*roots(host).values()])
+    return await asyncio.to_thread(_existing, await request_body.read(request), [*roots(host).values()])
 
 
 def _existing(raw: bytes, bases: list[Path]) -> list[Path]:

@@ -25,9 +25,9 @@ from ..comfy_assets.json_bounds import JsonLimits
 from ..comfy_assets.models import Workflow, WorkflowContent, WorkflowView
 from ..comfy_assets.workflows.paths import FOLDER
 from ..comfy_assets.workflows.service import Saved
-from . import _body
-from ._asset_body import utc_time
-from ._params import Text, split_error
+from . import request_body
+from .asset_body import utc_time
+from .params import Text, split_error
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -74,10 +74,10 @@ class ForkBody(msgspec.Struct, frozen=True, kw_only=True):
 
 async def read_body(schema: type[S], request: web.Request) -> S:
     """Return the body. Raise UnprocessableBodyError, or what the operation declares for one that is too large."""
-    limits = _body.json_limits()
+    limits = request_body.json_limits()
     try:
-        raw = await _body.read(request)
-        return await _body.work(lambda text: _decoded(schema, text, limits), raw)
+        raw = await request_body.read(request)
+        return await request_body.work(lambda text: _decoded(schema, text, limits), raw)
     except BodyTooLargeError:
         raise
     except InvalidBodyError as error:
@@ -127,7 +127,7 @@ def _body_too_large(size: int) -> WorkflowTooLargeError:
     return _too_large(size - _SLACK)
 
 
-WORKFLOW = _body.BodyLimit(
+WORKFLOW = request_body.BodyLimit(
     lambda config: config.max_workflow_size + _SLACK, json=json_bounds.LARGE, error=_body_too_large
 )
 

@@ -12,12 +12,12 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import StoreUnavailableError
 from ..comfy_assets.workflows.paths import in_userdata
-from . import _body
-from ._body import USER_FILE
-from ._dispatch import Passage
-from ._endpoint import Call, guarded
-from ._params import NoQuery
-from ._repair import plain_text
+from . import request_body
+from .context import Call, guarded
+from .interceptors import plain_text
+from .params import NoQuery
+from .request_body import USER_FILE
+from .router import Passage
 
 log = logging.getLogger("comfy_assets.workflows")
 
@@ -60,7 +60,7 @@ async def _has_turn(stack: AsyncExitStack, services: Services) -> bool:
 
 @guarded(is_probe=True, failure=plain_text)
 async def _received(call: Call[NoQuery]) -> None:
-    await _body.read(call.request)
+    await request_body.read(call.request)
 
 
 @guarded()

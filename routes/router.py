@@ -12,11 +12,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ..comfy_assets.app import Services
-from . import _media, _user_paths
-from ._body import HOSTS_SMALL, SMALL, BodyLimit, declared, drain
-from ._endpoint import RequestHandler
+from . import _media, request_paths
 from ._media import Media
 from ._paths import matched_path, segment_value
+from .context import RequestHandler
+from .request_body import HOSTS_SMALL, SMALL, BodyLimit, declared, drain
 
 # What a request that is the host's goes through on its way: it answers what the host's handler (the second argument)
 # does, or answers in its place.
@@ -106,7 +106,7 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
             await drain(request)
 
     async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-        method, path = request.method, _user_paths.with_one_segment(matched_path(request.rel_url))
+        method, path = request.method, request_paths.with_one_segment(matched_path(request.rel_url))
         found = router.find(method, path)
         if found is not None:
             route, parameters = found
@@ -116,7 +116,7 @@ def middleware(routes: list[Route], passages: list[Passage], services: Services)
                     return refused
                 with declared(route.body, services.config), _reading(route, request, services):
                     return await route.handler(request, parameters, services)
-        path, handler = await _user_paths.repaired(request, path, handler, services)
+        path, handler = await request_paths.repaired(request, path, handler, services)
         return await _pass_on([passage for passage, _ in through.all(method, path)], request, handler, services)
 
     return comfy_assets

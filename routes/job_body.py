@@ -13,7 +13,7 @@ from ..comfy_assets.host.execution import NodeProgress
 from ..comfy_assets.jobs.json_text import encode, read, strict
 from ..comfy_assets.jobs.recovery import extra_data
 from ..comfy_assets.models import COMPLETED, FAILED, FINAL, JOB_STATUSES, Job, JobOutput, JobRecord
-from ._asset_body import AssetBody, asset_body, utc_time
+from .asset_body import AssetBody, asset_body, utc_time
 
 # The status of a job whose server tells none: one cancelled before it began, for instance.
 _UNTOLD = (

@@ -12,9 +12,9 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import StoreBusyError
 from ..comfy_assets.host.access import is_beyond_this_machine
-from ._dispatch import Passage, Route, is_unanswered
-from ._endpoint import Call, endpoint, json_response
-from ._params import NoQuery
+from .context import Call, endpoint, json_response
+from .params import NoQuery
+from .router import Passage, Route, is_unanswered
 
 _PATIENCE_S = 2.0
 
