@@ -192,7 +192,9 @@ class Services:
         self.task_list = TaskList(db)
         self.search = SearchIndex(db, self.tasks, gate)
         self.assets = AssetService(db, host, self.search)
-        self.indexer = Indexer(db, host, self.tasks, gate, hash_files=config.hash_files)
+        is_private = host.is_multi_user() and not config.shared_outputs
+        unrecorded = self._recorder.held.first_start if is_private else None
+        self.indexer = Indexer(db, host, self.tasks, gate, hash_files=config.hash_files, unrecorded_since=unrecorded)
         self.follower = Follower(host, self.tasks, gate, self.indexer)
         self.uploads = Uploads(db, host)
         self.host_uploads = HostUploads(db, host)

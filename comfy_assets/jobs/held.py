@@ -24,6 +24,7 @@ class HeldJob:
     job_id: str = field(init=False)
     is_over: bool = False
     is_interrupted: bool = False
+    started_at: int | None = None  # ms since 1970
 
     def __post_init__(self) -> None:
         self.job_id = self.prompt_id.encode("utf-8", "backslashreplace").decode()
@@ -68,6 +69,17 @@ class HeldJobs:
         """Return whether the queue holds a prompt of this id."""
         job = self._jobs.get(prompt_id)
         return job is not None and not job.is_over
+
+    def start(self, prompt_id: str, at: int) -> None:
+        """Note that the prompt is being executed since ``at`` (ms since 1970)."""
+        job = self._jobs.get(prompt_id)
+        if job is not None:
+            job.started_at = at
+
+    def first_start(self) -> int | None:
+        """Return when the first of the jobs started whose end, and with it their files, may not be in the store yet."""
+        with self._lock:
+            return min((job.started_at for job in self._jobs.values() if job.started_at is not None), default=None)
 
     def end(self, prompt_id: str) -> None:
         """Note that the prompt has left the queue."""

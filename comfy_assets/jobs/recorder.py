@@ -155,7 +155,9 @@ class JobRecorder:
 
     def started(self, prompt_id: str) -> None:
         job_id, run = self._known(prompt_id)
-        self._hand_over(Started(job_id, now_ms(), run))
+        now = now_ms()
+        self.held.start(prompt_id, now)
+        self._hand_over(Started(job_id, now, run))
 
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
         job_id, run = self._known(prompt_id)

@@ -14,7 +14,10 @@ from typing import Any
 import aiohttp
 import pytest
 from comfy_assets_node.comfy_assets.assets.index.insert import NewFile, add_new, folder_row
+from comfy_assets_node.comfy_assets.assets.index.scanner import Wanted
 from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, OutputFolders
+from comfy_assets_node.comfy_assets.background.cancel import CancelToken
+from comfy_assets_node.comfy_assets.background.throttle import WorkGate
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import folders
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
@@ -401,8 +404,37 @@ async def test_results_that_the_server_reuses_for_another_user(shared: Shared) -
     assert await ann.outputs() == ["same_00001_.png"] and await bob.outputs() == []
 
 
+async def test_an_output_is_not_listed_before_its_job_has_ended(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a scan nor the watcher may list a file whose owner is not known yet; older files do not wait."""
+    monkeypatch.setattr(WorkGate, "wait", lambda *_: None)  # scans get their turn while prompts are executed, too
+    ann, bob = shared.ann, shared.bob
+    shared.host.nodes.register("Early", Early)
+    old, written = (shared.base / "output" / name for name in ("old.png", "early.png"))
+    old.parent.mkdir(exist_ok=True)
+    old.write_bytes(b"old")
+    os.utime(old, (1_700_000_000, 1_700_000_000))
+    body = {"prompt": {"1": {"class_type": "Early", "inputs": {}}}}
+    job_id = (await ann.api.send("POST", "/api/prompt", json=body)).json["prompt_id"]
+    await ann.state(job_id, "in_progress")
+    while not written.exists():
+        await asyncio.sleep(0.01)
+    await scan(shared)
+    assert await bob.api.names() == await ann.api.names() == ["old.png"]
+    progress = await shared.services.indexer.scanner.look(Wanted({str(old.parent)}), lambda *_: True, CancelToken())
+    assert progress.unsettled == [str(written)]  # the watcher looks again
+    assert await bob.api.names() == ["old.png"]
+    shared.release()
+    await ann.state(job_id, "completed")
+    assert await ann.outputs() == ["early.png", "old.png"] and await bob.outputs() == ["old.png"]
+    old.write_bytes(b"somebody has edited it")
+    await scan(shared)
+    assert (await bob.api.get("/api/assets?name_contains=old"))["assets"][0]["size"] == old.stat().st_size
+
+
 async def test_an_output_that_a_scan_has_found_first(shared: Shared) -> None:
-    """A long job has written its file before it ends."""
+    """A server that does not know of the job has listed its file."""
     ann, bob = shared.ann, shared.bob
     shared.host.nodes.register("Early", Early)
     body = {"prompt": {"1": {"class_type": "Early", "inputs": {}}}}
@@ -415,7 +447,7 @@ async def test_an_output_that_a_scan_has_found_first(shared: Shared) -> None:
     async with shared.services.db.transaction() as tx:  # as a scan does that begins just before the job ends
         folder_ids = await folders.add(tx, [folder_row(located.folder, located.place)])
         await add_new(tx, [NewFile(folder_ids[located.folder], located.name, located.place, located.stat)])
-    assert await bob.api.names() == ["early.png"]  # nobody knows yet whose it is
+    assert await bob.api.names() == ["early.png"]  # another server's scan cannot know whose it is
     shared.release()
     await ann.state(job_id, "completed")
     assert await ann.outputs() == ["early.png"] and await bob.outputs() == []

@@ -26,6 +26,7 @@ from ..media.mime import guess_mime
 from ..moves.exchange import Altered
 from ..moves.origins import Origin, find_origins, take_along
 from ..roots import Place, Roots
+from .content_reader import COARSE_TICK_NS
 from .diff import Changes, KnownFile, hold_back, reconcile
 from .insert import folder_row
 from .walker import FolderListing
@@ -129,10 +130,12 @@ async def write(
     progress: ScanProgress,
     found: Found,
     judge: Judge | None = None,
+    unrecorded_since: Callable[[], int | None] | None = None,
 ) -> None:
     """Apply the changes of these folders, compared with what the store says inside the transaction.
 
     With a ``judge`` only what is there to stay is applied, and files that have just moved are the same assets at once.
+    Files in the output folder that a job may have written which is not recorded yet (``unrecorded_since``, ms) wait.
     What can only be said when all has been looked at is added to ``found``.
     """
     whole = [item for item in work if item.listing.only is None]
@@ -145,6 +148,10 @@ async def write(
     if judge is not None:
         origins = await find_origins(tx, await asyncio.to_thread(_new_stats, work, changes), roots)
         held = await asyncio.to_thread(_hold_back, work, changes, judge, origins)
+    # Asked within the transaction: a job that is recorded by now has given its files their rows, which were read above.
+    since = unrecorded_since() if unrecorded_since is not None else None
+    if since is not None:
+        held |= await asyncio.to_thread(_defer_outputs, work, changes, since, progress)
     await asyncio.to_thread(_drop_vanished, work, changes, known, roots)
     await _store(tx, work, changes, held)
     await _retag(tx, whole, rows)
@@ -198,6 +205,25 @@ def _hold_back(
         if hold_back(change, believe):
             held.add(folder)
     return held
+
+
+def _defer_outputs(work: Sequence[FolderWork], changes: list[Changes], since: int, progress: ScanProgress) -> set[str]:
+    """Take out files of the output folder that were written after ``since`` (ms); return the folders of these files."""
+    first_ns = since * 1_000_000 - COARSE_TICK_NS
+    deferred: set[str] = set()
+    for item, change in zip(work, changes, strict=True):
+        if item.place.kind != "output":
+            continue
+        folder = item.listing.path
+        names = [name for name, stat in change.new.items() if stat[1] >= first_ns]
+        names += [row.name for row, stat in change.changed if stat[1] >= first_ns]
+        for name in names:
+            change.new.pop(name, None)
+        change.changed = [(row, stat) for row, stat in change.changed if stat[1] < first_ns]
+        if names:
+            deferred.add(folder)
+            progress.unsettled += [os.path.join(folder, name) for name in names]  # noqa: PTH118
+    return deferred
 
 
 def _drop_vanished(work: Sequence[FolderWork], changes: list[Changes], known: _Known, roots: Roots) -> None:

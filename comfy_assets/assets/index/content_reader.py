@@ -29,7 +29,7 @@ _CHUNK = 4 << 20
 _REMEMBERED_TEXT = 64 << 10
 # A file changed less than this before it is read might change again without its time telling.
 _FINE_TICK_NS = 20_000_000
-_COARSE_TICK_NS = 2_000_000_000  # file systems that keep whole seconds, or even ones (FAT)
+COARSE_TICK_NS = 2_000_000_000  # file systems that keep whole seconds, or even ones (FAT)
 # A mapped file that another program cuts short is a bus error for us: files still being written are not mapped.
 _MAP_AFTER_NS = 30_000_000_000
 
@@ -144,7 +144,7 @@ def _stamp(stream: FileIO) -> tuple[int, int]:
 
 def _let_settle(mtime_ns: int, pause: Pause) -> None:
     """Wait until a further change to the file could not carry the same time stamp."""
-    tick = _COARSE_TICK_NS if mtime_ns % 1_000_000_000 == 0 else _FINE_TICK_NS
+    tick = COARSE_TICK_NS if mtime_ns % 1_000_000_000 == 0 else _FINE_TICK_NS
     while 0 <= (age := time.time_ns() - mtime_ns) < tick:
         pause()
         time.sleep(min((tick - age) / 1e9, 0.1))

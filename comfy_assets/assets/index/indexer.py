@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -26,13 +26,23 @@ _EVENT_INTERVAL_S = 0.5
 class Indexer:
     """Keeps the index in step with the disk."""
 
-    def __init__(self, db: Database, host: Host, tasks: TaskRunner, gate: WorkGate, *, hash_files: bool) -> None:
+    def __init__(
+        self,
+        db: Database,
+        host: Host,
+        tasks: TaskRunner,
+        gate: WorkGate,
+        *,
+        hash_files: bool,
+        unrecorded_since: Callable[[], int | None] | None = None,
+    ) -> None:
+        """``unrecorded_since`` is passed to the scanner."""
         self._db = db
         self._host = host
         self._tasks = tasks
         self._gate = gate
         self._hash_files = hash_files
-        self.scanner = Scanner(db, host, gate)
+        self.scanner = Scanner(db, host, gate, unrecorded_since)
         self._files_to_hash = False
         self.is_followed = False  # whether changes on disk are noticed without a scan
         self._is_seeding = False  # a scan was asked for, and its end is to be told of

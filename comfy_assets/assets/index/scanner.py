@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -69,10 +69,18 @@ class Scanner:
     never seen missing.
     """
 
-    def __init__(self, db: Database, host: Host, gate: WorkGate) -> None:
+    def __init__(
+        self, db: Database, host: Host, gate: WorkGate, unrecorded_since: Callable[[], int | None] | None = None
+    ) -> None:
+        """Files in the output folder wait for the job that may have written them, and whose user's they then are.
+
+        ``unrecorded_since`` returns when the first job started (ms since 1970) whose outputs are not recorded yet, or
+        None if there is no such job.
+        """
         self._db = db
         self._host = host
         self._gate = gate
+        self._unrecorded_since = unrecorded_since
         self._lock = asyncio.Lock()  # a listing that is written late would undo what was seen meanwhile
         self._stamps = FolderStamps()
         self._looks: deque[tuple[float, int]] = deque()  # when there were any lately, and the last file id before each
@@ -201,7 +209,7 @@ class Scanner:
                 work = await asyncio.to_thread(differing, batch, run.roots, known)
                 if work:
                     async with self._db.transaction() as tx:
-                        await write(tx, work, run.roots, progress, run.found, run.judge)
+                        await write(tx, work, run.roots, progress, run.found, run.judge, self._unrecorded_since)
                 self._stamps.remember(batch)
                 progress.folders += len(batch)
                 progress.scanned += sum(len(listing.files) for listing in batch)

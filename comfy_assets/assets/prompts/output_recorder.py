@@ -30,7 +30,7 @@ from ...host.base import Host
 from ...host.execution import FinishedPrompt
 from ...ids import new_ids, now_ms
 from ...models import Pending
-from ..index.content_reader import read_file
+from ..index.content_reader import COARSE_TICK_NS, read_file
 from ..index.diff import KnownFile, reconcile
 from ..index.insert import NewFile, add_new, folder_row
 from ..moves.exchange import leave
@@ -43,7 +43,6 @@ log = logging.getLogger("comfy_assets.library")
 # How long to wait for more prompts to finish before recording what they wrote: while none is executed, and meanwhile.
 IDLE_S, BUSY_S = 0.1, 0.5
 _BATCH = 500
-_CLOCK_STEP_NS = 2_000_000_000  # the times of files are as rough as that on FAT
 _RETRY_S = 0.5  # until outputs are recorded again that the store could not take
 _MAX_WAITING = 20_000  # files; beyond them the next scan has to find what there is
 
@@ -339,7 +338,7 @@ async def _give_to_makers(
         maker = makers.get(jobs.get(row_id, ""))
         if maker is None or not maker.owner:
             continue
-        is_written = output.located.stat[1] >= maker.began_at * 1_000_000 - _CLOCK_STEP_NS
+        is_written = output.located.stat[1] >= maker.began_at * 1_000_000 - COARSE_TICK_NS
         if is_written or output.position not in before:
             given.setdefault(maker.owner, []).append(row_id)
     for owner, row_ids in given.items():
