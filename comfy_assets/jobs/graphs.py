@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..graph_nodes import prompt_nodes
 from ..names import split_annotation
 
 _MAX_NAME = 1024
@@ -23,9 +24,8 @@ class NamedFile(NamedTuple):
 def named_files(graph: Mapping[str, Any]) -> list[NamedFile]:
     """The inputs that look like files: a name with a suffix, perhaps in a folder, perhaps ``[output]``."""
     found: dict[NamedFile, None] = {}
-    for node in graph.values():
-        inputs = node.get("inputs") if isinstance(node, Mapping) else None
-        for value in inputs.values() if isinstance(inputs, Mapping) else ():
+    for _, _, inputs in prompt_nodes(graph):
+        for value in inputs.values():
             if isinstance(value, str) and (file := named_file(value)) is not None:
                 found[file] = None
                 if len(found) == _MAX_NAMES:

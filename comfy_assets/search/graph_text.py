@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ..graph_nodes import prompt_nodes, saved_graphs, saved_nodes
 from .words import words_of
 
 RULES = "1"  # part of the search index's version
@@ -96,8 +97,7 @@ def _prompt_texts(document: bytes) -> list[str]:
     nodes = msgspec.json.decode(document, type=dict[str, Any])
     values = (
         (name, value)
-        for node in nodes.values()
-        if isinstance(node, dict) and isinstance(inputs := node.get("inputs"), dict)
+        for _, _, inputs in prompt_nodes(nodes)
         for name, value in inputs.items()
         if not _is_link(value, nodes)
     )
@@ -111,23 +111,8 @@ def _is_link(value: Any, nodes: dict[str, Any]) -> bool:
 def _workflow_texts(document: bytes) -> list[str]:
     """What the widgets of a graph as the page saves it say, those inside its subgraphs too."""
     workflow = msgspec.json.decode(document)
-    graphs = [workflow]
-    if isinstance(workflow, dict) and isinstance(definitions := workflow.get("definitions"), dict):
-        graphs += _members(definitions.get("subgraphs"))
-    widgets = (
-        node.get("widgets_values")
-        for graph in graphs
-        if isinstance(graph, dict)
-        for node in _members(graph.get("nodes"))
-        if isinstance(node, dict)
-    )
+    widgets = (node.get("widgets_values") for graph in saved_graphs(workflow) for node in saved_nodes(graph))
     return _ordered(leaf for value in widgets for leaf in _leaves("", value))
-
-
-def _members(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
 
 
 def _leaves(name: str, value: Any) -> Iterator[str]:
@@ -196,12 +181,14 @@ def _trained(tag_frequency: str) -> list[str]:
     if not tag_frequency:
         return []
     folders = msgspec.json.decode(tag_frequency)
+    if not isinstance(folders, dict):
+        return []
     counts: dict[str, int] = {}
-    for tags in _members(folders):
+    for tags in folders.values():
         for tag, count in tags.items() if isinstance(tags, dict) else ():
             if isinstance(count, int):
                 counts[tag] = counts.get(tag, 0) + count
-    names = [_REPEATS.sub("", name) for name in folders] if isinstance(folders, dict) else []
+    names = [_REPEATS.sub("", name) for name in folders]
     return [*names[:_MAX_TRAINED], *sorted(counts, key=lambda tag: -counts[tag])[:_MAX_TRAINED]]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
+from ..graph_nodes import is_saved_format, saved_graphs, saved_nodes
 from ..models import ZERO_ID
 
 _MAX_ID = 128
@@ -40,18 +41,15 @@ def graph_digest(workflow: Mapping[str, Any], *, in_steps: bool = False) -> byte
 
 
 def _digest(workflow: Mapping[str, Any], text: _Text) -> bytes:
-    if not isinstance(workflow.get("nodes"), list):
+    if not is_saved_format(workflow):
         return blake3(text(workflow).encode()).digest()
-    definitions = workflow.get("definitions")
-    subgraphs = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
-    graphs = [workflow, *(subgraphs if isinstance(subgraphs, list) else ())]
-    known = [_graph(graph, text, is_root=not place) for place, graph in enumerate(graphs) if isinstance(graph, Mapping)]
-    return blake3(text([known[0], *sorted(known[1:], key=text)]).encode()).digest()
+    root, *subgraphs = [_graph(graph, text, is_root=graph is workflow) for graph in saved_graphs(workflow)]
+    return blake3(text([root, *sorted(subgraphs, key=text)]).encode()).digest()
 
 
-def _graph(graph: Mapping[str, Any], text: _Text, *, is_root: bool) -> list[object]:
-    nodes, links = graph.get("nodes"), graph.get("links")
-    nodes = [_node(node, text) for node in nodes if isinstance(node, Mapping)] if isinstance(nodes, list) else []
+def _graph(graph: dict[str, Any], text: _Text, *, is_root: bool) -> list[object]:
+    links = graph.get("links")
+    nodes = [_node(node, text) for node in saved_nodes(graph)]
     links = [_link(link) for link in links] if isinstance(links, list) else []
     name = None if is_root else graph.get("id")
     return [name, sorted(nodes, key=text), sorted(links, key=text)]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..assets.prompts.references import parse_reference
+from ..graph_nodes import is_saved_format, prompt_nodes, saved_graphs, saved_nodes
 from ..jobs.graphs import NamedFile, named_file
 
 _MAX_NAMES = 1000
@@ -51,26 +51,13 @@ def _is_unicode(text: str) -> bool:
 
 
 def _texts(workflow: object) -> Iterator[str]:
-    for node in _nodes(workflow):
-        for value in (node.get("widgets_values"), node.get("inputs")):
-            yield from _leaves(value)
-
-
-def _nodes(workflow: object) -> Iterator[Mapping[str, Any]]:
-    if not isinstance(workflow, Mapping):
+    if not is_saved_format(workflow):
+        for _, _, inputs in prompt_nodes(workflow):
+            yield from _leaves(inputs)
         return
-    listed = workflow.get("nodes")
-    if not isinstance(listed, list):
-        yield from (node for node in workflow.values() if isinstance(node, Mapping))
-        return
-    definitions = workflow.get("definitions")
-    subgraphs = definitions.get("subgraphs") if isinstance(definitions, Mapping) else None
-    graphs = [workflow, *(subgraphs if isinstance(subgraphs, list) else ())]
-    for graph in graphs:
-        nodes = graph.get("nodes") if isinstance(graph, Mapping) else None
-        for node in nodes if isinstance(nodes, list) else ():
-            if isinstance(node, Mapping):
-                yield {"widgets_values": node.get("widgets_values")}  # the page's inputs are sockets
+    for graph in saved_graphs(workflow):
+        for node in saved_nodes(graph):
+            yield from _leaves(node.get("widgets_values"))  # inputs are sockets here and hold no values
 
 
 def _leaves(value: object) -> Iterator[str]:

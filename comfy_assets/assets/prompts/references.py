@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
+from ...graph_nodes import prompt_nodes
+
 MARKS = (b"blake3:", b"asset:")  # a body without either holds no reference
 _WRAPPED = "__value__"
 _MAX_REACHED, _MAX_OUTPUTS = 10_000, 1000
@@ -112,12 +114,7 @@ class OutputsAbove:
 
 
 def _nodes(body: object) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """The nodes of a body that are what they should be: id, node, inputs."""
-    graph = body.get("prompt") if isinstance(body, dict) else None
-    for node_id, node in graph.items() if isinstance(graph, dict) else ():
-        inputs = node.get("inputs") if isinstance(node, dict) else None
-        if isinstance(inputs, dict):
-            yield node_id, node, inputs
+    return prompt_nodes(body.get("prompt") if isinstance(body, dict) else None)
 
 
 def _texts(value: Any) -> Iterator[str]:
