@@ -29,7 +29,7 @@ from .background.throttle import WorkGate
 from .config import Config
 from .db import tasks as task_rows
 from .db.connection import Database
-from .db.readers import reading
+from .db.connection_pool import reading
 from .errors import StoreError, StoreUnavailableError
 from .feedback import FeedbackFile
 from .host.base import Host
@@ -42,7 +42,7 @@ from .jobs.service import JobService
 from .jobs.stock_history import UserHistory
 from .jobs.user_queue import UserQueue
 from .models import JobRecord
-from .search.asset_index import SearchIndex
+from .search.index import SearchIndex
 from .workflows import trash as workflow_trash
 from .workflows.file_watch import FileWatch
 from .workflows.job_links import JobLinks

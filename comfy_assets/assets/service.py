@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from ..db import assets, contents, tags
 from ..db.connection import Database
-from ..db.readers import heavy
+from ..db.connection_pool import heavy
 from ..errors import AssetContentMissingError, AssetNotFoundError
 from ..host.base import Host
 from ..ids import canonical_id, now_ms
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
-from ..search.asset_index import SearchIndex
+from ..search.index import SearchIndex
 from ..store_guard import is_protected
 from .index.walker import extended
 from .media.mime import guess_mime

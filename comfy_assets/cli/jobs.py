@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..background.runner import Task
-from ..db import job_lists
+from ..db import job_list
 from ..db import jobs as job_rows
 from ..errors import JobNotFoundError
 from ..ids import canonical_id, now_ms
@@ -96,7 +96,7 @@ def _list(options: argparse.Namespace) -> int:
 async def _newest(base: Path, statuses: Sequence[str], limit: int) -> Page[Job]:
     wanted = JobFilter(None, tuple(sorted({JOB_STATUSES.index(name) for name in statuses})))
     async with open_library(base) as library:
-        return await job_lists.list_page(library.db, wanted, JobPage(limit=limit))
+        return await job_list.list_page(library.db, wanted, JobPage(limit=limit))
 
 
 def _duration(job: Job) -> str:

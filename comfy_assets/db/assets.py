@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from ..models import REFERENCE, Asset, AssetFilter, CursorKey, Location, Page, PageRequest, TagCount
 from . import tags
 from .connection import Database, Transaction
-from .paging import SORT_KEYS, ordering, page_of
-from .readers import Row
-from .selection import Found, Rows, select
-from .set_counts import set_counts
+from .connection_pool import Row
+from .listing.counts import set_counts
+from .listing.filters import Found, Rows, select
+from .listing.pages import SORT_KEYS, ordering, page_of
 
 _COLUMNS = """
     a.id, a.uuid, s.owner, a.name, a.mime_type, a.size, s.tags, a.created_at, a.updated_at, a.last_access_at,

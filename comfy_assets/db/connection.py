@@ -16,11 +16,11 @@ import aiosqlite
 
 from .. import store_guard
 from ..errors import SearchUnavailableError, StoreBusyError, StoreError
-from . import migrate, rescue, search_tables
+from . import migrate, recovery, search_tables
+from .connection_pool import Readers, Row
 from .log_guard import fold_log, open_guard
-from .memory import Memory
-from .readers import Readers, Row
-from .rescue import Mark
+from .recovery import Mark
+from .result_cache import Memory
 from .sqlite_errors import READ_ONLY, as_busy
 from .store_connections import BUSY_TIMEOUT_S, StoreConnections, open_connections
 from .store_files import State
@@ -194,7 +194,7 @@ class Database:
             self._problem = "The library store is being opened again."
             await self._connections.close()
             restored = await asyncio.to_thread(
-                rescue.restore, self._path, copy, state, self._connections.files, self._started, self._latest
+                recovery.restore, self._path, copy, state, self._connections.files, self._started, self._latest
             )
             if restored.problem is not None:
                 self._problem = restored.problem
@@ -216,8 +216,8 @@ class Database:
 
     async def _copy(self) -> Path:
         """Copy what the connections show into a new file beside the store."""
-        path = await asyncio.to_thread(rescue.copy_path, self._path)
-        target = await asyncio.to_thread(rescue.open_copy, path)
+        path = await asyncio.to_thread(recovery.copy_path, self._path)
+        target = await asyncio.to_thread(recovery.open_copy, path)
         try:
             await self._connections.writer.backup(target)
         except BaseException:

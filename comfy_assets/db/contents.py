@@ -10,8 +10,8 @@ import msgspec
 
 from . import trash
 from .connection import Database, Transaction
+from .connection_pool import Row
 from .files import HASHED, UNREADABLE
-from .readers import Row
 
 # Values made by the thousand while files are read are untracked by the garbage collector (``gc=False``; they hold
 # no cycles): in a process that has torch loaded, a full collection stops everything for a quarter of a second.

@@ -11,7 +11,7 @@ import msgspec
 from ..models import MISSING_TAG, Pending
 from . import tags, trash
 from .connection import Database, Transaction
-from .readers import Row
+from .connection_pool import Row
 
 NEW, HASHED, CHANGED, UNREADABLE = range(4)
 

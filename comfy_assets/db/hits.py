@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ..models import SearchWord
-from .search import INDEXED_UPTO
+from .fulltext import INDEXED_UPTO
 
 if TYPE_CHECKING:
     from .connection import Database
-    from .id_sets import Ids, IdSet
+    from .listing.bitmap import Ids, IdSet
 
 PIECE = 3  # characters of a name that its index knows together
 
@@ -70,7 +70,7 @@ async def of_name(db: Database, needle: str) -> IdSet:
 
 async def of_any_name(db: Database, needle: str) -> IdSet:
     """The same by looking at every name."""
-    from .id_sets import IdSet
+    from .listing.bitmap import IdSet
 
     sql = _all_names(needle)
     return IdSet.of(await fetch_ids(db, sql.text, sql.parameters))
@@ -90,16 +90,16 @@ async def fetch_ids(db: Database, sql: str, parameters: Sequence[Any] = ()) -> I
 
 async def parse(text: str | None) -> Ids:
     """The ids in such a text."""
-    from . import id_sets
+    from .listing import bitmap
 
     if text is None or len(text) < _LONG_TEXT:
-        return id_sets.parse(text)
-    return await asyncio.to_thread(id_sets.parse, text)
+        return bitmap.parse(text)
+    return await asyncio.to_thread(bitmap.parse, text)
 
 
 async def _find(db: Database, what: str, ask: Callable[[bool], Awaitable[_Sql]], newest: _Sql) -> IdSet:
     """What is remembered or ``ask`` tells how to find, without what has changed since then, and with the newest."""
-    from .id_sets import IdSet
+    from .listing.bitmap import IdSet
 
     state = f"(SELECT version FROM search_state), {INDEXED_UPTO}, (SELECT group_concat(asset_id) FROM search_stale)"
     version, upto, stale, new = (await db.fetch_all(f"SELECT {state}, ({newest.text})", newest.parameters))[0]

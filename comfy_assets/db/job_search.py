@@ -12,7 +12,7 @@ from . import hits
 from .connection import Database, Transaction
 
 if TYPE_CHECKING:
-    from .id_sets import IdSet
+    from .listing.bitmap import IdSet
 
 _UPTO = "(SELECT indexed_upto FROM job_search)"
 
@@ -74,7 +74,7 @@ async def take_out(tx: Transaction, words: Sequence[Words]) -> None:
 
 async def find(db: Database, words: Sequence[SearchWord]) -> IdSet:
     """The rows of the jobs that are indexed with all of the words; remembered until jobs come or go."""
-    from .id_sets import IdSet
+    from .listing.bitmap import IdSet
 
     match = " AND ".join(f"{hits.quoted(word.text)}{'' if word.is_whole else '*'}" for word in words)
     upto, count = (await db.fetch_all(f"SELECT {_UPTO}, (SELECT sum(n) FROM job_counts)"))[0]

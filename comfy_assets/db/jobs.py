@@ -10,8 +10,8 @@ import msgspec
 from ..models import CANCELLED, COMPLETED, FAILED, IN_PROGRESS, PENDING, Job, JobRecord
 from . import documents
 from .connection import Database, Transaction
+from .connection_pool import Row
 from .contents import Document
-from .readers import Row
 
 COLUMNS = (
     "j.id, j.uuid, j.owner, j.status, j.number, j.workflow_id, j.workflow_version_id, j.created_at, j.started_at,"

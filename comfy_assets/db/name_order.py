@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .fulltext import INDEXED_UPTO
 from .hits import parse
-from .search import INDEXED_UPTO
 
 if TYPE_CHECKING:
     from .connection import Database
-    from .id_sets import Ids
+    from .listing.bitmap import Ids
 
 _STATE = (
     "(SELECT version FROM search_state), NOT EXISTS (SELECT 1 FROM search_stale)"
@@ -23,7 +23,7 @@ async def name_order(db: Database) -> Ids | None:
 
     A name that changes makes its asset such a one.
     """
-    from .id_sets import order_of
+    from .listing.bitmap import order_of
 
     version, is_settled = (await db.fetch_all(f"SELECT {_STATE}"))[0]
     packed = db.memory.get(_WHAT, version) if is_settled else None

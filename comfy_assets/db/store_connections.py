@@ -10,9 +10,9 @@ from pathlib import Path
 
 import aiosqlite
 
-from . import rescue
+from . import recovery
 from .log_guard import open_guard
-from .rescue import Mark
+from .recovery import Mark
 from .store_files import StoreFiles
 
 READERS = 3
@@ -63,7 +63,7 @@ async def open_connections(path: Path) -> StoreConnections:
     try:
         for pragmas in (_WRITER_PRAGMAS, *[_READER_PRAGMAS] * READERS):
             connections.append(await _connect(path, pragmas))
-        mark = await asyncio.to_thread(rescue.last_commit, guard)
+        mark = await asyncio.to_thread(recovery.last_commit, guard)
     except BaseException:
         for connection in connections:
             await connection.close()

@@ -10,7 +10,7 @@ from ..models import Workflow, WorkflowContent, WorkflowEdit, WorkflowVersion, W
 from . import tags
 from .connection import Database, Transaction
 from .contents import Document
-from .job_files import PLACES, place
+from .job_links import PLACES, place
 
 COLUMNS = (
     "w.id, w.uuid, w.owner, w.name, w.description, w.default_view, w.latest_version, w.forked_from_id,"

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from ..db import job_files, jobs
+from ..db import job_links, jobs
 from ..db.connection import Database, Transaction
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob, StoredId
@@ -211,7 +211,7 @@ async def write(tx: Transaction, steps: Sequence[Step]) -> None:
     for step in steps:
         writes: list[tuple[Callable[[Transaction, Any], Awaitable[None]], list[Any]]] = [
             (_add, step.added),
-            (job_files.link_inputs, step.named),
+            (job_links.link_inputs, step.named),
             (jobs.start, step.started),
             (jobs.show, step.shown),
             (jobs.interrupt, step.interrupted),

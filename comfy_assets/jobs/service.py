@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from typing import Any
 
 from ..daemon import in_daemon_thread
-from ..db import job_files, job_lists, jobs
+from ..db import job_links, job_list, jobs
 from ..db.connection import Database
 from ..errors import JobElsewhereError, JobForbiddenError, JobNotFoundError
 from ..host.base import Host
@@ -67,7 +67,7 @@ class JobService:
         await self._recorder.flush()
         if wanted.words:
             await self._search.complete()
-        return await job_lists.list_page(self._db, wanted, page)
+        return await job_list.list_page(self._db, wanted, page)
 
     async def get(self, job_id: str, owner: str) -> Job:
         """The job. Raises JobNotFoundError, or JobForbiddenError for another user's."""
@@ -97,7 +97,7 @@ class JobService:
     async def outputs(self, job_id: str, owner: str) -> Sequence[JobOutput]:
         """The assets that the job has shown. Raises as ``get`` does."""
         job = await self.get(job_id, owner)
-        return await job_files.outputs_of(self._db, job.row_id, owner)
+        return await job_links.outputs_of(self._db, job.row_id, owner)
 
     async def progress(self, job_id: str, owner: str) -> Mapping[str, NodeProgress]:
         """How far the job's nodes are, by their ids, while it is executed; else none. Raises as ``get`` does."""

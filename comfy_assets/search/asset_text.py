@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..db import search
+from ..db import fulltext
 from ..db.connection import Database, Transaction
-from ..db.search import Entry, Indexed, Link
+from ..db.fulltext import Entry, Indexed, Link
 from ..models import MISSING_TAG
 from . import graph_text
 from .words import RULES as WORD_RULES
@@ -47,9 +47,9 @@ class SearchWords:
         """The words that contents say."""
         ids = {row.content_id for row in rows if row.content_id is not None}
         words: dict[int, list[str]] = {content_id: [] for content_id in ids}
-        for content_id, facts in (await search.model_facts(db, ids)).items():
+        for content_id, facts in (await fulltext.model_facts(db, ids)).items():
             words[content_id] += graph_text.words_in_facts(facts)
-        links = await search.links(db, ids)
+        links = await fulltext.links(db, ids)
         if not complete:
             links = _without_doubles(links)
         known = await self._of_documents(db, {(link.key, link.document_id) for link in links})
@@ -61,7 +61,7 @@ class SearchWords:
         unknown = [each for each in wanted if each not in self._known]
         for start in range(0, len(unknown), _DOCUMENTS):
             part = unknown[start : start + _DOCUMENTS]
-            bodies = await search.bodies(db, [document_id for _, document_id in part])
+            bodies = await fulltext.bodies(db, [document_id for _, document_id in part])
             self._known |= await asyncio.to_thread(_read, part, bodies)
         known = {each: self._known[each] for each in wanted}
         while len(self._known) > _REMEMBERED:

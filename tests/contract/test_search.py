@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.comfy_assets.db import paging
-from comfy_assets_node.comfy_assets.search import asset_index
+from comfy_assets_node.comfy_assets.db.listing import pages as listing_pages
+from comfy_assets_node.comfy_assets.search import index
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -184,11 +184,11 @@ async def test_page_after_page(
     await hand.execute("UPDATE assets SET created_at = id % 3, updated_at = id % 6, last_access_at = id % 4")
     await hand.execute("UPDATE assets SET last_access_at = NULL WHERE id % 5 = 0")
     if look < 100:
-        monkeypatch.setattr(paging, "_LEAST_WALK", 0)
-        monkeypatch.setattr(paging, "isqrt", lambda number: 0)
-        monkeypatch.setattr(paging, "_LEAST_LOOK", look)
-        monkeypatch.setattr(paging, "_MOST_LOOK", 2 * look)
-        monkeypatch.setattr(paging, "_PATIENCE", 4 * look)
+        monkeypatch.setattr(listing_pages, "_LEAST_WALK", 0)
+        monkeypatch.setattr(listing_pages, "isqrt", lambda number: 0)
+        monkeypatch.setattr(listing_pages, "_LEAST_LOOK", look)
+        monkeypatch.setattr(listing_pages, "_MOST_LOOK", 2 * look)
+        monkeypatch.setattr(listing_pages, "_PATIENCE", 4 * look)
     whole = await api.get("/api/assets", sort=sort, order=order, limit="500")
     wanted = [asset["id"] for asset in whole["assets"] if asset["name"].startswith("wanted")]
     assert len(wanted) == 26
@@ -257,7 +257,7 @@ async def test_a_missing_file_is_found_like_any_other(shelf: Any, api: Any) -> N
 
 async def test_more_than_can_be_indexed_in_time(shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer would be wrong, so there is none; parts of names are found all the same."""
-    monkeypatch.setattr(asset_index, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(index, "_PATIENCE_S", 0.0)
     for path in ("/api/assets", "/api/assets/tags/refine"):
         error = await api.error(path, 503, {"q": "dragon"})
         assert error["code"] == "SEARCH_NOT_READY"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.db import job_lists, search_tables
+from comfy_assets_node.comfy_assets.db import job_list, search_tables
 
 
 def graph(text: str, lora: str = "", seed: int = 1) -> dict[str, Any]:
@@ -46,7 +46,7 @@ FOUND = {
 @pytest.fixture(params=["looked up", "walked"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How what was found is brought into order."""
-    monkeypatch.setattr(job_lists, "_FEW", 2000 if request.param == "looked up" else -1)
+    monkeypatch.setattr(job_list, "_FEW", 2000 if request.param == "looked up" else -1)
 
 
 @pytest.fixture

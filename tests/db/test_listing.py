@@ -14,11 +14,14 @@ from typing import Any, TypeVar
 import pytest
 from comfy_assets_node.comfy_assets.background.runner import TaskRunner
 from comfy_assets_node.comfy_assets.background.throttle import WorkGate
-from comfy_assets_node.comfy_assets.db import assets, folders, hits, paging, selection, set_counts, tags
+from comfy_assets_node.comfy_assets.db import assets, folders, hits, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.folders import FolderRow
+from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
+from comfy_assets_node.comfy_assets.db.listing import filters as listing_filters
+from comfy_assets_node.comfy_assets.db.listing import pages as listing_pages
 from comfy_assets_node.comfy_assets.models import Asset, AssetFilter, Page, PageRequest, SearchWord, TagRequest
-from comfy_assets_node.comfy_assets.search.asset_index import SearchIndex
+from comfy_assets_node.comfy_assets.search.index import SearchIndex
 from comfy_assets_node.comfy_assets.search.words import words_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -271,12 +274,12 @@ def test_every_asset_once_and_in_order(
     first = PageRequest(sort, order, limit)
     with pytest.MonkeyPatch.context() as patch:
         # Small numbers make of these few rows what is done with many.
-        patch.setattr(selection, "GATHER_LIMIT", least)
-        patch.setattr(paging, "_LEAST_WALK", least)
-        patch.setattr(paging, "isqrt", lambda number: 0)
-        patch.setattr(paging, "_LEAST_LOOK", 3)
-        patch.setattr(paging, "_MOST_LOOK", 8)
-        patch.setattr(paging, "_PATIENCE", 5)
+        patch.setattr(listing_filters, "GATHER_LIMIT", least)
+        patch.setattr(listing_pages, "_LEAST_WALK", least)
+        patch.setattr(listing_pages, "isqrt", lambda number: 0)
+        patch.setattr(listing_pages, "_LEAST_LOOK", 3)
+        patch.setattr(listing_pages, "_MOST_LOOK", 8)
+        patch.setattr(listing_pages, "_PATIENCE", 5)
         patch.setattr(hits, "_MAX_COMPLETIONS", 1)
         pages = store.run(by_cursor(store.db, wanted, first))
         offset_pages = store.run(by_offset(store.db, wanted, first))
@@ -295,8 +298,8 @@ def test_histogram_counts_what_a_listing_shows(store: Store, wanted: AssetFilter
     counts = Counter(tag for row in ROWS if passes(row, wanted) for tag in row.tags)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(set_counts, "ROW_COST", cost)
-        patch.setattr(selection, "ROW_COST", cost)
+        patch.setattr(listing_counts, "ROW_COST", cost)
+        patch.setattr(listing_filters, "ROW_COST", cost)
         found = store.run(assets.histogram(store.db, wanted, limit))
     assert [(t.name, t.count) for t in found] == ordered[:limit]
 

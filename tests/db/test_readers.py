@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from comfy_assets_node.comfy_assets.db.connection import Database
-from comfy_assets_node.comfy_assets.db.readers import heavy, reading
+from comfy_assets_node.comfy_assets.db.connection_pool import heavy, reading
 from comfy_assets_node.comfy_assets.db.store_connections import READERS
 from comfy_assets_node.comfy_assets.errors import QueryTimeoutError
 

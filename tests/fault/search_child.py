@@ -11,9 +11,9 @@ import checkout
 
 async def main() -> None:
     services = checkout.services(Path(sys.argv[1]))
-    from comfy_assets_node.comfy_assets.search import asset_index
+    from comfy_assets_node.comfy_assets.search import index
 
-    asset_index._BATCH = 10
+    index._BATCH = 10
     await services.start()
     print("begin", flush=True)
     await services.search.catch_up()

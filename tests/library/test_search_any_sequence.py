@@ -20,7 +20,7 @@ from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.comfy_assets.models import AssetEdit, AssetFilter, PageRequest
-from comfy_assets_node.comfy_assets.search import asset_index
+from comfy_assets_node.comfy_assets.search import index
 from comfy_assets_node.comfy_assets.search.graph_text import words_in, words_in_facts
 from comfy_assets_node.comfy_assets.search.words import parse_query, words_of
 from hypothesis import HealthCheck, given, settings
@@ -220,6 +220,6 @@ async def check_index(db: Database) -> None:
 @given(steps=st.lists(operations, min_size=3, max_size=12))
 def test_any_sequence(batch: int, steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asset_index, "_BATCH", batch)
+        patch.setattr(index, "_BATCH", batch)
         patch.setattr(hits, "_MAX_COMPLETIONS", 1)
         asyncio.run(run(Path(folder), steps))

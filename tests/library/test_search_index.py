@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import QueueSnapshot
-from comfy_assets_node.comfy_assets.search import asset_index, asset_text
-from comfy_assets_node.comfy_assets.search.asset_index import SEARCH
+from comfy_assets_node.comfy_assets.search import asset_text, index
+from comfy_assets_node.comfy_assets.search.index import SEARCH
 
 WAIT_S = 20.0
 
@@ -35,8 +35,8 @@ async def fill(library: Any, count: int = 7) -> None:
 
 @pytest.fixture
 def at_short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asset_index, "_INTERVAL_S", 0.01)
-    monkeypatch.setattr(asset_index, "_COURTESY_S", 0.01)
+    monkeypatch.setattr(index, "_INTERVAL_S", 0.01)
+    monkeypatch.setattr(index, "_COURTESY_S", 0.01)
 
 
 async def wait_for(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -142,7 +142,7 @@ async def test_other_rules_index_all_anew(make_library: Any, monkeypatch: pytest
     await fill(library)
     assert len(await names(library, q="dragon")) == 7
     await library.services.stop()
-    monkeypatch.setattr(asset_index, "RULES", "others")
+    monkeypatch.setattr(index, "RULES", "others")
     monkeypatch.setattr(asset_text, "words_of", lambda text: ["spoken", "otherwise"])
     library = await make_library()
     assert await names(library, q="dragon") == []
@@ -155,7 +155,7 @@ async def test_other_rules_index_all_anew(make_library: Any, monkeypatch: pytest
 
 
 async def test_searches_at_the_same_time_index_once(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asset_index, "_BATCH", 2)
+    monkeypatch.setattr(index, "_BATCH", 2)
     await fill(library)
     found = await asyncio.gather(*(names(library, q="dragon") for _ in range(8)))
     assert [len(each) for each in found] == [7] * 8

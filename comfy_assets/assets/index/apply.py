@@ -16,9 +16,9 @@ from blake3 import blake3
 from ...db import arrivals, files, folders, tags
 from ...db.arrivals import Position
 from ...db.connection import Transaction
+from ...db.connection_pool import Row
 from ...db.files import NewFiles
 from ...db.folders import FolderRow
-from ...db.readers import Row
 from ...fs.absence import files_there
 from ...ids import new_ids, now_ms
 from ...models import FileStat

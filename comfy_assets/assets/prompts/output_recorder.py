@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ...background.cancel import Cancelled, CancelToken
-from ...db import arrivals, contents, files, folders, job_files, moves, owners, references
+from ...db import arrivals, contents, files, folders, job_links, moves, owners, references
 from ...db.arrivals import Arrival, Position
 from ...db.connection import Database, Transaction
 from ...db.contents import Hashed, Unreadable
-from ...db.job_files import ShownAt
+from ...db.job_links import ShownAt
 from ...db.moves import Candidate
 from ...db.owners import Maker
 from ...errors import StoreBusyError
@@ -226,7 +226,7 @@ class OutputIntake:
         await self._jobs_recorded()
         async with self._db.transaction() as tx:
             created = await self._record(tx, outputs, folders.roots) if outputs else 0
-            await job_files.link_outputs(tx, links)
+            await job_links.link_outputs(tx, links)
             if self._is_private:
                 job_ids = {link[0] for link in links}
                 created += await owners.refer_to_others(tx, job_ids, lambda: new_ids(1)[0], now_ms())

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from ..models import AssetFilter
-from . import hits, tags
-from .connection import Database
+from ...models import AssetFilter
+from .. import hits, tags
+from ..connection import Database
 
 if TYPE_CHECKING:
-    from .id_sets import IdSet
+    from .bitmap import IdSet
 
 # Up to this many candidates are gathered from the tag index and sorted; more are found by walking the sort
 # index.
@@ -96,7 +96,7 @@ def _by_rows(wanted: AssetFilter, sets: Sequence[TagSet]) -> Rows:
 
 async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], sets: Sequence[TagSet]) -> Found:
     """Of what all searches have found, what passes the other filters too."""
-    from .id_sets import IdSet
+    from .bitmap import IdSet
 
     ids = found[0]
     for other in found[1:]:
@@ -114,7 +114,7 @@ async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], s
 
 async def _with_tags(db: Database, ids: IdSet, passing: Sequence[TagSet], others: Sequence[TagSet]) -> IdSet:
     """Those of the assets that have one of the passing tag sets; by way of the fewest assets."""
-    from .id_sets import IdSet
+    from .bitmap import IdSet
 
     fewest = min(_count(passing), _count(others))
     if not others:
@@ -141,7 +141,7 @@ def _of_sets(sets: Iterable[TagSet]) -> tuple[str, list[Any]]:
 
 async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet) -> IdSet:
     """Those of the assets, and maybe others, whose metadata pass."""
-    from .id_sets import IdSet
+    from .bitmap import IdSet
 
     where, parameters = _row_clauses(AssetFilter(wanted.owner, metadata=wanted.metadata))
     source = "assets a"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from comfy_assets_node.comfy_assets.db import id_sets
-from comfy_assets_node.comfy_assets.db.id_sets import IdSet, parse
+from comfy_assets_node.comfy_assets.db.listing import bitmap
+from comfy_assets_node.comfy_assets.db.listing.bitmap import IdSet, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
 some = st.sets(st.integers(0, 60), max_size=20)
 
 
-def array(ids: object) -> id_sets.Ids:
+def array(ids: object) -> bitmap.Ids:
     return np.array(list(ids), dtype=np.int64)  # type: ignore[call-overload]
 
 
@@ -33,5 +33,5 @@ def test_like_sets(one: set[int], other: set[int], last: int) -> None:
 @given(ids=st.lists(st.integers(0, 2**62), max_size=30), size=st.integers(1, 40))
 def test_texts(ids: list[int], size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(id_sets, "_SLICE", size)
+        patch.setattr(bitmap, "_SLICE", size)
         assert parse(",".join(map(str, ids)) or None).tolist() == ids

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from ..models import AssetFilter
-from . import hits, tags
-from .connection import Database
-from .selection import BY_IDS, ROW_COST, Found, Rows, TagSet, select
+from ...models import AssetFilter
+from .. import hits, tags
+from ..connection import Database
+from .filters import BY_IDS, ROW_COST, Found, Rows, TagSet, select
 
 
 async def set_counts(db: Database, wanted: AssetFilter) -> tuple[str, list[Any]]:

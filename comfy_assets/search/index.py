@@ -12,9 +12,9 @@ from contextlib import suppress
 from ..assets.index.indexer import HASH, SCAN
 from ..background.runner import Task, TaskRunner
 from ..background.throttle import WorkGate
-from ..db import search
+from ..db import fulltext
 from ..db.connection import Database, Transaction
-from ..db.search import Indexed
+from ..db.fulltext import Indexed
 from ..errors import SearchNotReadyError
 from .asset_text import RULES, SearchWords, are_alike
 
@@ -67,7 +67,7 @@ class SearchIndex:
         try:
             await asyncio.wait_for(self.catch_up(), _PATIENCE_S)
         except asyncio.TimeoutError:
-            indexed, total = await search.progress(self._db)
+            indexed, total = await fulltext.progress(self._db)
             raise SearchNotReadyError(
                 f"The library is being indexed for search ({indexed:,} of {total:,} assets). Try again in a while.",
                 details={"field": "q", "indexed": indexed, "total": total},
@@ -93,7 +93,7 @@ class SearchIndex:
             await asyncio.sleep(pause)
 
     async def _has_work(self) -> bool:
-        return not self._has_right_rules or await search.has_backlog(self._db)
+        return not self._has_right_rules or await fulltext.has_backlog(self._db)
 
     async def _work(self, task: Task) -> None:
         await self._let_others_go_first(task)
@@ -120,33 +120,33 @@ class SearchIndex:
         async with self._stepping:
             if not self._has_right_rules:
                 await self._renew()
-            if not await search.has_backlog(self._db):
+            if not await fulltext.has_backlog(self._db):
                 return 0
-            ahead = await search.stale(self._db, _BATCH)
-            ahead += await search.new(self._db, _BATCH - len(ahead))
+            ahead = await fulltext.stale(self._db, _BATCH)
+            ahead += await fulltext.new(self._db, _BATCH - len(ahead))
             await self._words.prepare(self._db, ahead)
             async with self._db.transaction() as tx:
                 return await self._index(tx)
 
     async def _renew(self) -> None:
         """Begin anew when the words were made by the rules of another release."""
-        if await search.rules(self._db) != RULES:
+        if await fulltext.rules(self._db) != RULES:
             async with self._db.transaction() as tx:
-                await search.start_over(tx, RULES)
+                await fulltext.start_over(tx, RULES)
         self._has_right_rules = True
 
     async def _index(self, tx: Transaction) -> int:
-        stale = await search.stale(tx, _BATCH)
+        stale = await fulltext.stale(tx, _BATCH)
         await self._replace(tx, stale)
         # While one is stale that is gone, a new asset might have its id.
-        new = await search.new(tx, _BATCH - len(stale)) if len(stale) < _BATCH else []
-        await search.put(tx, await self._words.entries(tx, new))
-        await search.settle(tx, [row.id for row in stale], new[-1].id if new else None)
+        new = await fulltext.new(tx, _BATCH - len(stale)) if len(stale) < _BATCH else []
+        await fulltext.put(tx, await self._words.entries(tx, new))
+        await fulltext.settle(tx, [row.id for row in stale], new[-1].id if new else None)
         return len(stale) + len(new)
 
     async def _replace(self, tx: Transaction, stale: Sequence[Indexed]) -> None:
         """Index assets as they are instead of as they were; none stays that is gone."""
-        current = {row.id: row for row in await search.present(tx, [row.id for row in stale])}
+        current = {row.id: row for row in await fulltext.present(tx, [row.id for row in stale])}
         former = [row for row in stale if not are_alike(row, current.get(row.id))]
-        await search.take_out(tx, await self._words.entries(tx, former, complete=True))
-        await search.put(tx, await self._words.entries(tx, [current[row.id] for row in former if row.id in current]))
+        await fulltext.take_out(tx, await self._words.entries(tx, former, complete=True))
+        await fulltext.put(tx, await self._words.entries(tx, [current[row.id] for row in former if row.id in current]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comfy_assets_node.comfy_assets.db.memory import Memory
+from comfy_assets_node.comfy_assets.db.result_cache import Memory
 
 
 def test_one_version_at_a_time() -> None:

@@ -10,10 +10,10 @@ import msgspec
 from ..models import CursorKey, Job, JobFilter, JobPage, Page
 from . import hits, job_search, jobs
 from .connection import Database
-from .readers import Row
+from .connection_pool import Row
 
 if TYPE_CHECKING:
-    from .id_sets import IdSet
+    from .listing.bitmap import IdSet
 
 _FEW = 2000  # jobs that a search finds are looked up one by one
 _LONGEST_PART = 20_000

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from ..models import CursorKey, PageRequest
-from .connection import Database
-from .hits import parse
-from .name_order import name_order
-from .selection import BY_IDS, Found, Rows
+from ...models import CursorKey, PageRequest
+from ..connection import Database
+from ..hits import parse
+from ..name_order import name_order
+from .filters import BY_IDS, Found, Rows
 
 # The expression each sort order goes by; all but the last have an index.
 SORT_KEYS = {

@@ -1,0 +1,1 @@
+"""Engine of the asset lists: filters, totals, pages and tag histograms."""
