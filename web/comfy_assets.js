@@ -4,7 +4,7 @@ import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { comfyPage } from "./panel/comfy_page.mjs";
 import { SETTINGS } from "./panel/settings.mjs";
-import { watchScans } from "./panel/status/scan_toast.mjs";
+import { showScanToasts } from "./panel/status/scan_toast.mjs";
 
 const TAB = "comfy-assets";
 const OPEN = "ComfyAssets.Open";
@@ -14,10 +14,10 @@ const page = comfyPage(app, api);
 let panel = null; // once it is loaded
 
 /** Whatever fails in the panel stays in the panel: the page goes on without it. */
-function guarded(deed) {
+function logErrors(action) {
   return async (...args) => {
     try {
-      return await deed(...args);
+      return await action(...args);
     } catch (error) {
       console.error("comfy-assets:", error);
       return undefined;
@@ -32,23 +32,23 @@ async function load() {
 }
 
 /** What is shown when not even the panel's files can be had. */
-function showFailure(place, error) {
+function showFailure(container, error) {
   console.error("comfy-assets:", error);
-  const again = document.createElement("button");
-  again.textContent = "Try again";
-  again.addEventListener("click", () => render(place));
-  place.replaceChildren("The panel of comfy-assets could not be loaded. ", again);
+  const retry = document.createElement("button");
+  retry.textContent = "Try again";
+  retry.addEventListener("click", () => render(container));
+  container.replaceChildren("The panel of comfy-assets could not be loaded. ", retry);
 }
 
-async function render(place) {
+async function render(container) {
   try {
-    (await load()).mount(place);
+    (await load()).mount(container);
   } catch (error) {
-    showFailure(place, error);
+    showFailure(container, error);
   }
 }
 
-const open = guarded(() => {
+const open = logErrors(() => {
   const tabs = app.extensionManager.sidebarTab;
   if (tabs.activeSidebarTabId !== TAB) tabs.toggleSidebarTab(TAB);
 });
@@ -60,13 +60,13 @@ app.registerExtension({
       id: OPEN,
       label: "Show or hide the asset library",
       icon: "pi pi-images",
-      function: guarded(() => app.extensionManager.sidebarTab.toggleSidebarTab(TAB)),
+      function: logErrors(() => app.extensionManager.sidebarTab.toggleSidebarTab(TAB)),
     },
     {
       id: FIND,
       label: "Find in the asset library",
       icon: "pi pi-search",
-      function: guarded(async () => {
+      function: logErrors(async () => {
         await open();
         (await load()).find();
       }),
@@ -78,7 +78,7 @@ app.registerExtension({
   ],
   menuCommands: [{ path: ["Extensions", "Asset library"], commands: [OPEN, FIND] }],
   settings: SETTINGS,
-  setup: guarded(() => {
+  setup: logErrors(() => {
     app.extensionManager.registerSidebarTab({
       id: TAB,
       icon: "pi pi-images",
@@ -88,7 +88,7 @@ app.registerExtension({
       render,
       destroy: () => panel?.unmount(),
     });
-    watchScans(page);
+    showScanToasts(page);
     // The page warns of messages that nobody listens to, and the panel does only once it is open.
     for (const type of ["assets.changed", "assets.seed.fast_complete"]) page.listen(type, () => {});
   }),

@@ -41,11 +41,11 @@ RESET = """
     const click = selector => root.querySelectorAll(selector).forEach(each => each.click())
     const put = (element, value, event) => { element.value = value; element.dispatchEvent(new Event(event)) }
     document.querySelectorAll('dialog').forEach(each => each.close())
-    click('.ca-detail:not([hidden]) .ca-plain:has([d^="M15 5"]), .ca-notice .ca-icon-button')
+    click('.ca-detail:not([hidden]) .ca-plain:has([d^="M15 5"]), .ca-notification .ca-icon-button')
     click('[role=tab]:first-child')
     click('.ca-selection:not([hidden]) [aria-label="Clear the selection"]')
-    click('.ca-tools [aria-pressed=true], .ca-facets [aria-pressed=true]')
-    root.querySelectorAll('.ca-tools select').forEach(each => put(each, each.options[0].value, 'change'))
+    click('.ca-toolbar-row [aria-pressed=true], .ca-tag-facets [aria-pressed=true]')
+    root.querySelectorAll('.ca-toolbar-row select').forEach(each => put(each, each.options[0].value, 'change'))
     document.activeElement.blur()
     root.querySelectorAll('input[type=search]').forEach(each => put(each, '', 'input'))
 }
@@ -176,7 +176,7 @@ class Panel:
 
     def says(self, text: str) -> None:
         """Wait until a notice says this."""
-        self.root.locator(".ca-notices", has_text=text).wait_for()
+        self.root.locator(".ca-notifications", has_text=text).wait_for()
 
     def count_is(self, count: int) -> None:
         """Wait until the library lists this many assets."""

@@ -26,7 +26,7 @@ DROP = """
     dataTransfer.items.add(new File([text], name, { type: 'text/plain' }))
     for (const type of ['dragenter', 'dragover', 'drop']) {
         const event = new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer })
-        document.querySelector('.ca-library').dispatchEvent(event)
+        document.querySelector('.ca-tab-content').dispatchEvent(event)
     }
 }
 """

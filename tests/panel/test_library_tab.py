@@ -34,7 +34,7 @@ def test_search_as_one_types(panel: Any, words: str, count: int) -> None:
 def test_tags_narrow_the_list_and_each_other(panel: Any) -> None:
     panel.root.get_by_label("Kind").select_option("models")
     panel.count_is(3)
-    chips = panel.root.locator(".ca-facets .ca-chip")
+    chips = panel.root.locator(".ca-tag-facets .ca-chip")
     chips.filter(has_text="loras").click()
     panel.count_is(2)
     panel.root.locator(".ca-chip[aria-pressed=true]", has_text="loras").wait_for()

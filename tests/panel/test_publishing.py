@@ -43,12 +43,12 @@ def tab(workflow: Any, panel: Any) -> Any:
 
 def need(tab: Any, name: str) -> Any:
     """The row of an asset that the workflow needs."""
-    return tab.root.locator(".ca-need", has_text=name)
+    return tab.root.locator(".ca-dependency", has_text=name)
 
 
 def link(tab: Any) -> str:
     """The link that is shown once the workflow is published."""
-    return str(tab.root.locator(".ca-share code").inner_text())
+    return str(tab.root.locator(".ca-share-link code").inner_text())
 
 
 def share(tab: Any) -> Any:
@@ -67,7 +67,7 @@ def test_what_goes_along_and_what_would_be_missed(tab: Any) -> None:
     assert [asset["name"] for asset in share(tab)["assets"]] == [PICTURE]
     need(tab, "ink_style").get_by_role("checkbox").check()
     tab.button("Publish again").click()
-    tab.page.wait_for_function("() => document.querySelectorAll('.ca-share').length === 1")
+    tab.page.wait_for_function("() => document.querySelectorAll('.ca-share-link').length === 1")
     before = link(tab)
     path = f"/api/workflows/published/{before.rpartition('=')[2]}"
     tab.server.wait_for(path, lambda found: len(found["assets"]) == 2)
@@ -109,7 +109,7 @@ def test_the_link_opens_it_on_the_page_until_it_is_taken_back(tab: Any, browser:
     with pytest.raises(urllib.error.HTTPError, match="404"):
         server.request(f"/api/workflows/published/{published['share_id']}")
     tab.button("Publish").wait_for()
-    assert tab.root.locator(".ca-share").count() == 0
+    assert tab.root.locator(".ca-share-link").count() == 0
 
 
 def _open_share(browser: Any, url: str, name: str) -> None:

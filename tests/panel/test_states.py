@@ -97,7 +97,7 @@ def test_thumbnails_that_cannot_be_had_show_a_sign(panel: Any) -> None:
     panel.page.route("**/api/view?*", lambda route: route.abort())
     panel.root.get_by_label("Search the library").fill("dragon")
     panel.count_is(3)
-    panel.options().locator(".ca-no-picture .ca-medium").first.wait_for()
+    panel.options().locator(".ca-no-thumbnail .ca-media-icon").first.wait_for()
 
 
 def test_the_panels_own_files_cannot_be_had(browser: Any, server: Any, opening: Any) -> None:

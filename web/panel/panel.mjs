@@ -1,14 +1,14 @@
 /** The panel as a whole: made once, put into the page and taken out of it as often as the page likes. */
 
-import { fill, h } from "./shared/dom.mjs";
+import { h, setChildren } from "./shared/dom.mjs";
 import { Client } from "./shared/client.mjs";
-import { memory } from "./shared/preferences.mjs";
-import { Notices } from "./shared/notifications.mjs";
-import { failure, loading } from "./shared/placeholders.mjs";
-import { Strings } from "./shared/translations.mjs";
+import { preferences } from "./shared/preferences.mjs";
+import { Notifications } from "./shared/notifications.mjs";
+import { errorPlaceholder, loadingPlaceholder } from "./shared/placeholders.mjs";
+import { Translations } from "./shared/translations.mjs";
 import { Tabs } from "./shared/tabs.mjs";
 import { NetworkWarning } from "./status/network_warning.mjs";
-import { StatusLine } from "./status/status_bar.mjs";
+import { StatusBar } from "./status/status_bar.mjs";
 import { JobsTab } from "./jobs/jobs_tab.mjs";
 import { LibraryTab } from "./library/library_tab.mjs";
 import { WorkflowsTab } from "./workflows/workflows_tab.mjs";
@@ -35,12 +35,12 @@ class Panel {
   }
 
   /** Show the panel in a place of the page, which may be the one it is in already. */
-  mount(place) {
-    place.replaceChildren(this.root);
-    place.classList.add("ca-place");
-    this.#ready ??= this.#begin();
+  mount(container) {
+    container.replaceChildren(this.root);
+    container.classList.add("ca-host");
+    this.#ready ??= this.#load();
     this.#tabs?.shown();
-    this.#status?.ask();
+    this.#status?.refresh();
   }
 
   unmount() {
@@ -53,23 +53,23 @@ class Panel {
     this.#tabs?.show("library").find();
   }
 
-  async #begin() {
+  async #load() {
     const client = new Client(this.#page);
-    const strings = new Strings();
-    fill(this.root, loading(strings.t));
-    await strings.load(this.#page, client).catch((error) => console.warn("comfy-assets: no translations.", error));
+    const translations = new Translations();
+    setChildren(this.root, loadingPlaceholder(translations.t));
+    await translations.load(this.#page, client).catch((error) => console.warn("comfy-assets: no translations.", error));
     try {
-      this.#compose(client, strings);
+      this.#build(client, translations);
     } catch (error) {
       console.error("comfy-assets:", error);
-      fill(this.root, failure(strings.t, error, () => (this.#ready = this.#begin())));
+      setChildren(this.root, errorPlaceholder(translations.t, error, () => (this.#ready = this.#load())));
     }
   }
 
-  #compose(client, strings) {
-    const { t, language } = strings;
-    const notices = new Notices(t);
-    const context = { page: this.#page, client, t, language, notices, memory };
+  #build(client, translations) {
+    const { t, language } = translations;
+    const notifications = new Notifications(t);
+    const context = { page: this.#page, client, t, language, notifications, preferences };
     const tabs = (this.#tabs = new Tabs(t("panel.title"), [
       { name: "library", label: t("tab.library"), make: () => new LibraryTab(context) },
       { name: "jobs", label: t("tab.jobs"), make: () => new JobsTab(context) },
@@ -78,13 +78,13 @@ class Panel {
     context.openAsset = (id) => tabs.show("library").openById(id);
     context.openJob = (id) => tabs.show("jobs").openById(id);
     this.root.lang = language;
-    const status = (this.#status = new StatusLine(context));
+    const status = (this.#status = new StatusBar(context));
     const warning = new NetworkWarning(context);
-    const head = h("div", { class: "ca-head" }, tabs.bar);
-    fill(this.root, head, warning.element, tabs.body, status.element, notices.element);
+    const head = h("div", { class: "ca-header" }, tabs.bar);
+    setChildren(this.root, head, warning.element, tabs.body, status.element, notifications.element);
     tabs.show("library");
-    status.ask();
-    warning.ask();
+    status.refresh();
+    warning.refresh();
   }
 }
 

@@ -17,12 +17,12 @@ export function isActive(job) {
 }
 
 /** What to call it: the file it has made, or the beginning of its id. */
-export function nameOf(job, t) {
+export function jobName(job, t) {
   return job.preview_output?.filename ?? t("job.name", { id: job.id.slice(0, 8) });
 }
 
 /** Milliseconds that it was executed, or null. */
-export function took(job) {
+export function executionTime(job) {
   const { execution_start_time: start, execution_end_time: end } = job;
   return start && end ? end - start : null;
 }
@@ -37,14 +37,14 @@ export function previewUrl(page, job) {
 /** Its state, and when and how long, in a line. */
 export function summary(job, { t, language }) {
   const parts = [format.time(job.create_time, language)];
-  const time = took(job);
+  const time = executionTime(job);
   if (time !== null) parts.push(format.duration(time));
   if (job.outputs_count > 0) parts.push(t("job.outputs", { count: job.outputs_count }));
   return parts.join(" · ");
 }
 
 /** The graph that was executed, and the page's own form of it if it was sent along. */
-export function graphsOf(detail) {
+export function jobGraphs(detail) {
   const { prompt, extra_data: extra = {} } = detail.workflow ?? {};
   return { prompt, workflow: extra.extra_pnginfo?.workflow, pngInfo: extra.extra_pnginfo };
 }

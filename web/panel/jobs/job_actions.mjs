@@ -1,10 +1,10 @@
 /** What can be done with jobs. */
 
-import { graphsOf } from "./job.mjs";
+import { jobGraphs } from "./job.mjs";
 
 const AT_ONCE = 100; // ids that the API takes
 
-export class JobDeeds {
+export class JobActions {
   #context;
 
   constructor(context) {
@@ -17,27 +17,27 @@ export class JobDeeds {
 
   /** Cancel all that wait or are executed. */
   async cancelAll() {
-    const { client, notices, t } = this.#context;
+    const { client, notifications, t } = this.#context;
     await this.#try("job.cancelFailed", async () => {
       const { jobs } = await client.get("/jobs", { query: { status: "in_progress,pending", limit: 1000 } });
       const ids = jobs.map((job) => job.id).reverse(); // the oldest first: the running one
       for (let from = 0; from < ids.length; from += AT_ONCE) {
         await client.post("/jobs/cancel", { job_ids: ids.slice(from, from + AT_ONCE) });
       }
-      notices.show(t("job.cancelledAll", { count: ids.length }));
+      notifications.show(t("job.cancelledAll", { count: ids.length }));
     });
   }
 
   /** Queue the same graph once more. */
   async rerun(job) {
-    const { client, notices, page, t } = this.#context;
+    const { client, notifications, page, t } = this.#context;
     await this.#try("job.rerunFailed", async () => {
       const detail = await client.get(`/jobs/${job.id}`);
-      const { prompt, pngInfo } = graphsOf(detail);
+      const { prompt, pngInfo } = jobGraphs(detail);
       const body = { prompt, client_id: page.clientId(), extra_data: pngInfo ? { extra_pnginfo: pngInfo } : {} };
       if (detail.workflow_id) body.workflow_id = detail.workflow_id;
       await client.post("/prompt", body);
-      notices.show(t("job.queued"));
+      notifications.show(t("job.queued"));
     });
   }
 
@@ -45,18 +45,18 @@ export class JobDeeds {
   async load(job) {
     const { client, page, t } = this.#context;
     await this.#try("job.loadFailed", async () => {
-      const { prompt, workflow } = graphsOf(await client.get(`/jobs/${job.id}`));
+      const { prompt, workflow } = jobGraphs(await client.get(`/jobs/${job.id}`));
       const name = t("job.name", { id: job.id.slice(0, 8) });
       await (workflow ? page.openWorkflow(workflow, name) : page.openPrompt(prompt, name));
     });
   }
 
-  async #try(failure, deed) {
-    const { notices, t } = this.#context;
+  async #try(failure, action) {
+    const { notifications, t } = this.#context;
     try {
-      await deed();
+      await action();
     } catch (error) {
-      notices.failed(t(failure), error);
+      notifications.error(t(failure), error);
     }
   }
 }

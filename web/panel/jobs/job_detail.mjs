@@ -5,16 +5,16 @@ import { button } from "../shared/buttons.mjs";
 import { Drawer } from "../shared/drawer.mjs";
 import * as format from "../shared/format.mjs";
 import { icon } from "../shared/icons.mjs";
-import { mediumOf, thumbnailUrl } from "../library/asset.mjs";
-import { errorText, graphsOf, isActive, nameOf, nodeTitle, took } from "./job.mjs";
+import { mediaKind, thumbnailUrl } from "../library/asset.mjs";
+import { errorText, jobGraphs, isActive, jobName, nodeTitle, executionTime } from "./job.mjs";
 
 export class JobDetail {
   #context;
-  #deeds;
+  #actions;
 
-  constructor(context, deeds, closed) {
+  constructor(context, actions, closed) {
     this.#context = context;
-    this.#deeds = deeds;
+    this.#actions = actions;
     this.drawer = new Drawer(context.t, context.t("job.title"), (id) => this.#load(id), closed);
     this.element = this.drawer.element;
   }
@@ -28,33 +28,33 @@ export class JobDetail {
   #content(job, outputs) {
     const { t } = this.#context;
     return [
-      h("div", { class: "ca-detail-title" }, h("h3", { class: "ca-detail-name" }, nameOf(job, t))),
+      h("div", { class: "ca-detail-title" }, h("h3", { class: "ca-detail-name" }, jobName(job, t))),
       h("div", { dataset: { state: job.status } }, h("span", { class: "ca-badge" }, t(`job.state.${job.status}`))),
       h(
         "div",
         { class: "ca-actions" },
-        isActive(job) && button("stop", t("job.cancel"), () => this.#deeds.cancel(job), { kind: "ca-danger" }),
-        button("graph", t("job.load"), () => this.#deeds.load(job), { kind: isActive(job) ? "" : "ca-primary" }),
-        button("refresh", t("job.rerun"), () => this.#deeds.rerun(job)),
+        isActive(job) && button("stop", t("job.cancel"), () => this.#actions.cancel(job), { kind: "ca-danger" }),
+        button("graph", t("job.load"), () => this.#actions.load(job), { kind: isActive(job) ? "" : "ca-primary" }),
+        button("refresh", t("job.rerun"), () => this.#actions.rerun(job)),
       ),
       job.execution_error && this.#error(job),
       outputs.length > 0 && this.#outputs(outputs),
-      this.#facts(job),
+      this.#properties(job),
     ];
   }
 
   #error(job) {
-    const { t, notices } = this.#context;
+    const { t, notifications } = this.#context;
     const { execution_error: error } = job;
     const copy = async () => {
       await navigator.clipboard.writeText(errorText(error));
-      notices.show(t("job.errorCopied"));
+      notifications.show(t("job.errorCopied"));
     };
     const traceback = Array.isArray(error.traceback) ? error.traceback.join("") : error.traceback;
     return h(
       "section",
-      { class: "ca-block ca-error" },
-      h("h4", {}, t("job.failedIn", { node: nodeTitle(graphsOf(job).prompt, error.node_id) })),
+      { class: "ca-section ca-error" },
+      h("h4", {}, t("job.failedIn", { node: nodeTitle(jobGraphs(job).prompt, error.node_id) })),
       h("p", { class: "ca-error-type" }, error.exception_type),
       h("p", {}, error.exception_message),
       traceback && h("pre", { class: "ca-document", tabindex: "0", "aria-label": t("job.traceback") }, traceback),
@@ -67,32 +67,32 @@ export class JobDetail {
     const strip = outputs.map((asset) => h("li", {}, this.#output(asset)));
     return h(
       "section",
-      { class: "ca-block" },
+      { class: "ca-section" },
       h("h4", {}, t("job.outputs", { count: outputs.length })),
-      h("ul", { class: "ca-strip" }, strip),
+      h("ul", { class: "ca-outputs" }, strip),
     );
   }
 
   #output(asset) {
     const { page, openAsset } = this.#context;
     const url = thumbnailUrl(page, asset);
-    const content = url === null ? icon(mediumOf(asset)) : h("img", { src: url, alt: "", decoding: "async" });
-    const about = { class: "ca-strip-item", type: "button", title: asset.name, "aria-label": asset.name };
+    const content = url === null ? icon(mediaKind(asset)) : h("img", { src: url, alt: "", decoding: "async" });
+    const about = { class: "ca-output", type: "button", title: asset.name, "aria-label": asset.name };
     return h("button", { ...about, onclick: () => openAsset(asset.id) }, content);
   }
 
-  #facts(job) {
+  #properties(job) {
     const { t, language } = this.#context;
-    const time = took(job);
+    const time = executionTime(job);
     const rows = [
       [t("job.created"), format.time(job.create_time, language)],
-      [t("job.waited"), job.execution_start_time && format.duration(job.execution_start_time - job.create_time)],
-      [t("job.took"), time !== null && format.duration(time)],
-      [t("job.nodes"), Object.keys(graphsOf(job).prompt ?? {}).length],
+      [t("job.waitingTime"), job.execution_start_time && format.duration(job.execution_start_time - job.create_time)],
+      [t("job.executionTime"), time !== null && format.duration(time)],
+      [t("job.nodes"), Object.keys(jobGraphs(job).prompt ?? {}).length],
       [t("job.id"), job.id],
     ];
     const known = rows.filter(([, value]) => value);
-    const row = ([term, value]) => h("div", { class: "ca-fact" }, h("dt", {}, term), h("dd", {}, String(value)));
-    return h("section", { class: "ca-block" }, h("h4", {}, t("detail.facts")), h("dl", {}, known.map(row)));
+    const row = ([term, value]) => h("div", { class: "ca-property" }, h("dt", {}, term), h("dd", {}, String(value)));
+    return h("section", { class: "ca-section" }, h("h4", {}, t("detail.properties")), h("dl", {}, known.map(row)));
   }
 }

@@ -1,48 +1,48 @@
 /** The jobs: the queue as it moves, and all that was executed before. */
 
-import { debounced, h } from "../shared/dom.mjs";
+import { debounce, h } from "../shared/dom.mjs";
 import { button } from "../shared/buttons.mjs";
 import { destination } from "../shared/grid_keys.mjs";
 import { icon } from "../shared/icons.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
-import { empty, showList } from "../shared/placeholders.mjs";
+import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { FILTERS, isActive, nodeTitle } from "./job.mjs";
-import { JobDeeds } from "./job_actions.mjs";
+import { JobActions } from "./job_actions.mjs";
 import { JobDetail } from "./job_detail.mjs";
 import { createRow, fillRow } from "./job_row.mjs";
-import { Live } from "./live_updates.mjs";
+import { LiveUpdates } from "./live_updates.mjs";
 
 const ROW_PX = 64;
-const TYPING_MS = 180;
-const CHANGES_MS = 300;
-const CHANGES = ["status", "execution_start", "execution_success", "execution_error", "execution_interrupted"];
+const SEARCH_DELAY_MS = 180;
+const REFRESH_DELAY_MS = 300;
+const JOB_EVENTS = ["status", "execution_start", "execution_success", "execution_error", "execution_interrupted"];
 
 export class JobsTab {
   #context;
   #filter = "all";
   #text = "";
   #isStale = false;
-  #titles = new Map(); // job id -> its graph, of those that run
+  #graphs = new Map(); // job id -> its graph, of those that run
 
   constructor(context) {
     const { t } = context;
-    this.#context = { ...context, nodeTitle: (job, node) => this.#titleOf(job, node) };
-    const deeds = (this.deeds = new JobDeeds(this.#context));
-    this.live = new Live(context, () => this.element.offsetParent !== null && !document.hidden);
-    this.list = new PagedList((where) => this.#load(where), { onChange: () => this.#changed() });
+    this.#context = { ...context, nodeTitle: (job, node) => this.#nodeTitle(job, node) };
+    const actions = (this.actions = new JobActions(this.#context));
+    this.liveUpdates = new LiveUpdates(context, () => this.element.offsetParent !== null && !document.hidden);
+    this.list = new PagedList((where) => this.#load(where), { onChange: () => this.#listChanged() });
     this.grid = new VirtualGrid({
       label: t("tab.jobs"),
       cells: { create: createRow, fill: (row, index) => this.#fillRow(row, index) },
       shape: () => ({ columns: 1, rowHeight: ROW_PX }),
-      onView: (first, last) => this.list.show(first, last),
+      onVisibleRange: (first, last) => this.list.show(first, last),
     });
-    this.detail = new JobDetail(this.#context, deeds, () => this.grid.element.focus({ preventScroll: true }));
-    this.state = h("div", { class: "ca-grid-state" });
-    this.cancelAll = button("stop", t("job.cancelAll"), () => deeds.cancelAll(), { kind: "ca-danger" });
+    this.detail = new JobDetail(this.#context, actions, () => this.grid.element.focus({ preventScroll: true }));
+    this.state = h("div", { class: "ca-grid-placeholder" });
+    this.cancelAll = button("stop", t("job.cancelAll"), () => actions.cancelAll(), { kind: "ca-danger" });
     const area = h("div", { class: "ca-grid-area" }, this.grid.element, this.state);
     const pane = h("div", { class: "ca-pane" }, this.#toolbar(), area);
-    this.element = h("section", { class: "ca-library", "aria-label": t("tab.jobs") }, pane, this.detail.element);
+    this.element = h("section", { class: "ca-tab-content", "aria-label": t("tab.jobs") }, pane, this.detail.element);
     this.#listen();
     this.list.reset();
   }
@@ -61,11 +61,11 @@ export class JobsTab {
   #toolbar() {
     const { t } = this.#context;
     const search = h("input", { class: "ca-search-input", type: "search", placeholder: t("job.searchHint"), "aria-label": t("job.search"), autocomplete: "off" });
-    const look = debounced(() => this.#ask({ text: search.value }), TYPING_MS);
-    search.addEventListener("input", look);
+    const applySearch = debounce(() => this.#setFilter({ text: search.value }), SEARCH_DELAY_MS);
+    search.addEventListener("input", applySearch);
     this.filters = h("div", { class: "ca-filters", role: "group", "aria-label": t("job.filter") });
     for (const filter of Object.keys(FILTERS)) {
-      const choose = () => this.#ask({ filter });
+      const choose = () => this.#setFilter({ filter });
       const attributes = { class: "ca-chip", type: "button", "aria-pressed": String(filter === "all"), dataset: { filter } };
       this.filters.append(h("button", { ...attributes, onclick: choose }, t(`job.filters.${filter}`)));
     }
@@ -73,7 +73,7 @@ export class JobsTab {
     return h("div", { class: "ca-toolbar" }, h("div", { class: "ca-search" }, icon("search"), search), this.filters, this.cancelAll);
   }
 
-  #ask({ filter = this.#filter, text = this.#text }) {
+  #setFilter({ filter = this.#filter, text = this.#text }) {
     this.#filter = filter;
     this.#text = text;
     for (const chip of this.filters.children) chip.setAttribute("aria-pressed", String(chip.dataset.filter === filter));
@@ -91,29 +91,29 @@ export class JobsTab {
 
   #fillRow(row, index) {
     const job = this.list.at(index);
-    fillRow(row, job, job && this.live.of(job.id), this.#context);
+    fillRow(row, job, job && this.liveUpdates.progressOf(job.id), this.#context);
   }
 
-  #changed() {
-    showList(this, this.#context.t, () => this.#nothing());
-    const jobs = [...this.list.held()].map(([, job]) => job);
+  #listChanged() {
+    showListOrPlaceholder(this, this.#context.t, () => this.#emptyPlaceholder());
+    const jobs = [...this.list.loaded()].map(([, job]) => job);
     this.cancelAll.hidden = !jobs.some(isActive);
-    this.live.follow(jobs.filter((job) => job.status === "in_progress").map((job) => job.id));
+    this.liveUpdates.setRunning(jobs.filter((job) => job.status === "in_progress").map((job) => job.id));
   }
 
-  #nothing() {
+  #emptyPlaceholder() {
     const { t } = this.#context;
     const isNarrowed = this.#filter !== "all" || this.#text.trim() !== "";
-    return isNarrowed ? empty("search", t("job.nothingFound")) : empty("history", t("job.none"), t("job.noneHint"));
+    return isNarrowed ? emptyPlaceholder("search", t("job.nothingFound")) : emptyPlaceholder("history", t("job.none"), t("job.noneHint"));
   }
 
   #listen() {
     const { element } = this.grid;
     element.addEventListener("click", (event) => this.#open(this.grid.indexOf(event.target)));
     element.addEventListener("keydown", (event) => this.#key(event));
-    const soon = debounced(() => this.#refresh(), CHANGES_MS);
-    for (const type of CHANGES) this.#context.page.listen(type, soon);
-    this.live.addEventListener("change", () => this.element.isConnected && this.grid.refresh());
+    const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
+    for (const type of JOB_EVENTS) this.#context.page.listen(type, refreshSoon);
+    this.liveUpdates.addEventListener("change", () => this.element.isConnected && this.grid.refresh());
   }
 
   #open(index) {
@@ -128,7 +128,7 @@ export class JobsTab {
     const target = destination(event.key, { active, columns, count, rowsInView });
     if (target !== null) this.grid.activate(target);
     else if (event.key === "Enter") this.#open(active);
-    else if (event.key === "Delete" && this.list.at(active)) this.deeds.cancel(this.list.at(active));
+    else if (event.key === "Delete" && this.list.at(active)) this.actions.cancel(this.list.at(active));
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -142,19 +142,19 @@ export class JobsTab {
   }
 
   /** A node's title, once the graph of its job is here; its number until then. */
-  #titleOf(job, node) {
-    if (!this.#titles.has(job.id)) {
-      this.#titles.clear(); // one job runs at a time
-      this.#titles.set(job.id, null);
+  #nodeTitle(job, node) {
+    if (!this.#graphs.has(job.id)) {
+      this.#graphs.clear(); // one job runs at a time
+      this.#graphs.set(job.id, null);
       this.#fetchGraph(job.id);
     }
-    return nodeTitle(this.#titles.get(job.id), node);
+    return nodeTitle(this.#graphs.get(job.id), node);
   }
 
   async #fetchGraph(id) {
     try {
       const detail = await this.#context.client.get(`/jobs/${id}`);
-      this.#titles.set(id, detail.workflow?.prompt ?? null);
+      this.#graphs.set(id, detail.workflow?.prompt ?? null);
       this.grid.refresh();
     } catch {
       // The numbers of nodes are good enough.

@@ -18,21 +18,21 @@ export function rating(asset) {
   return Number.isInteger(stars) && stars >= 0 && stars <= 5 ? stars : 0;
 }
 
-/** "picture", "video", "audio", "model" or "file": which of them tells the icon and the preview. */
-export function mediumOf(asset) {
+/** "image", "video", "audio", "model" or "file": which of them tells the icon and the preview. */
+export function mediaKind(asset) {
   const family = asset.mime_type.split("/")[0];
-  if (family === "image") return "picture";
+  if (family === "image") return "image";
   if (family === "video" || family === "audio") return family;
   return asset.tags.includes("models") ? "model" : "file";
 }
 
 /** Tags that somebody gave, or that name a category: all but those that only say where the file lies. */
-export function spokenTags(asset) {
+export function visibleTags(asset) {
   return asset.tags.filter((tag) => !HIDDEN_TAGS.has(tag) && !tag.startsWith("model_type:"));
 }
 
 /** Whether a tag follows from where a file lies, so that nobody can add or remove it. */
-export function isPlaceTag(asset, tag) {
+export function isLocationTag(asset, tag) {
   const category = asset.tags.find((each) => each.startsWith("model_type:"))?.slice("model_type:".length);
   return HIDDEN_TAGS.has(tag) || tag.startsWith("model_type:") || tag === category;
 }
@@ -49,7 +49,7 @@ export function contentPath(asset, disposition) {
 }
 
 /** Where ComfyUI's nodes and its view find the file: `{ filename, subfolder, type }`, or null for models. */
-export function placeOf(asset) {
+export function viewParams(asset) {
   const [type, ...rest] = (asset.file_path ?? "").split("/");
   if (!LOADER_TYPES.includes(type) || rest.length === 0) return null;
   return { filename: rest.at(-1), subfolder: rest.slice(0, -1).join("/"), type };
@@ -57,21 +57,21 @@ export function placeOf(asset) {
 
 /** The absolute address of the file itself, as far as ComfyUI's view has one. */
 export function viewUrl(page, asset) {
-  const place = placeOf(asset);
-  return place && new URL(page.url(`/view?${new URLSearchParams(place)}`), window.location.href).href;
+  const params = viewParams(asset);
+  return params && new URL(page.url(`/view?${new URLSearchParams(params)}`), window.location.href).href;
 }
 
 /**
  * Where a browser finds the whole file, to show it or to save it. Elements send no header that names the user: where
- * there are several, what has no place in ComfyUI's view (models) is refused: see isForAnybody.
+ * there are several, what has no place in ComfyUI's view (models) is refused: see allowsAnonymous.
  */
-export function sourceUrl(page, asset, disposition = "inline") {
+export function contentUrl(page, asset, disposition = "inline") {
   return viewUrl(page, asset) ?? page.url(contentPath(asset, disposition));
 }
 
 /** Whether the server hands the file to a browser that does not say who asks. */
-export function isForAnybody(page, asset) {
-  return placeOf(asset) !== null || Object.keys(page.headers()).length === 0;
+export function allowsAnonymous(page, asset) {
+  return viewParams(asset) !== null || Object.keys(page.headers()).length === 0;
 }
 
 /** `1024 × 768`, or null. */

@@ -1,11 +1,11 @@
-/** What can be done with assets: each deed is a request, a notice of how it went, and a way back where there is one. */
+/** What can be done with assets: each action is a request, a notice of how it went, and a way back where there is one. */
 
-import { contentPath, isFavourite, isForAnybody, sourceUrl } from "./asset.mjs";
+import { contentPath, isFavourite, allowsAnonymous, contentUrl } from "./asset.mjs";
 
-const TOGETHER = 6; // requests at a time, when many assets are changed
-const KEPT_MS = 60_000; // how long a fetched file is there for the browser to save
+const CONCURRENCY = 6; // requests at a time, when many assets are changed
+const BLOB_URL_MS = 60_000; // how long a fetched file is there for the browser to save
 
-export class Deeds {
+export class AssetActions {
   #context;
 
   /** `changed(asset)` is told of every asset that has changed here. */
@@ -18,11 +18,11 @@ export class Deeds {
     return this.#update(asset, { name });
   }
 
-  async rate(asset, stars) {
+  async setRating(asset, stars) {
     return this.#updateMetadata(asset, { rating: stars === 0 ? undefined : stars });
   }
 
-  async favour(asset, isWanted = !isFavourite(asset)) {
+  async setFavourite(asset, isWanted = !isFavourite(asset)) {
     return this.#updateMetadata(asset, { favorite: isWanted ? true : undefined });
   }
 
@@ -39,36 +39,36 @@ export class Deeds {
   }
 
   /** Do something with each of many, a few at a time; answers how many were done, and the first error. */
-  async each(assets, deed) {
+  async forEach(assets, action) {
     const waiting = [...assets];
     let done = 0;
     let problem = null;
     const work = async () => {
       for (let asset = waiting.shift(); asset !== undefined; asset = waiting.shift()) {
         try {
-          await deed(asset);
+          await action(asset);
           done += 1;
         } catch (error) {
           problem ??= error;
         }
       }
     };
-    await Promise.all(Array.from({ length: TOGETHER }, work));
+    await Promise.all(Array.from({ length: CONCURRENCY }, work));
     return { done, problem };
   }
 
   /** Delete assets; the notice of it offers to bring them back. */
   async remove(assets) {
-    const { t, notices, client } = this.#context;
+    const { t, notifications, client } = this.#context;
     const removed = [];
-    const { done, problem } = await this.each(assets, async (asset) => {
+    const { done, problem } = await this.forEach(assets, async (asset) => {
       await client.request("DELETE", `/assets/${asset.id}`);
       removed.push(asset);
     });
-    if (problem !== null) notices.failed(t("asset.deleteFailed"), problem);
+    if (problem !== null) notifications.error(t("asset.deleteFailed"), problem);
     if (done > 0) {
       const undo = { label: t("asset.undo"), action: () => this.restore(removed) };
-      notices.show(t("asset.deleted", { count: done, name: removed[0].name }), undo);
+      notifications.show(t("asset.deleted", { count: done, name: removed[0].name }), undo);
     }
     this.changed(null);
     return removed;
@@ -76,44 +76,44 @@ export class Deeds {
 
   /** Bring deleted assets back. */
   async restore(assets) {
-    const { t, notices, client } = this.#context;
-    const { done, problem } = await this.each(assets, (asset) => client.post(`/assets/${asset.id}/restore`));
-    if (problem !== null) notices.failed(t("asset.restoreFailed"), problem);
-    else notices.show(t("asset.restored", { count: done, name: assets[0].name }));
+    const { t, notifications, client } = this.#context;
+    const { done, problem } = await this.forEach(assets, (asset) => client.post(`/assets/${asset.id}/restore`));
+    if (problem !== null) notifications.error(t("asset.restoreFailed"), problem);
+    else notifications.show(t("asset.restored", { count: done, name: assets[0].name }));
     this.changed(null);
   }
 
   /** Open the workflow in an asset's file, or the prompt if there is only that. */
   async openWorkflow(asset) {
-    const { t, page, client, notices } = this.#context;
+    const { t, page, client, notifications } = this.#context;
     try {
       const { metadata = {} } = asset.metadata?.workflow ? asset : await client.get(`/assets/${asset.id}`);
       const name = asset.name.replace(/\.[^.]+$/, "");
       if (metadata.workflow) await page.openWorkflow(metadata.workflow, name);
       else if (metadata.prompt) await page.openPrompt(metadata.prompt, name);
-      else notices.show(t("asset.noWorkflow", { name: asset.name }));
+      else notifications.show(t("asset.noWorkflow", { name: asset.name }));
     } catch (error) {
-      notices.failed(t("asset.openFailed"), error);
+      notifications.error(t("asset.openFailed"), error);
     }
   }
 
   /** Hand the file to the browser, which asks for it itself; where that is refused, it is fetched first. */
   async download(asset) {
-    const { page, notices, t } = this.#context;
-    if (isForAnybody(page, asset)) {
-      saveAs(sourceUrl(page, asset, "attachment"), asset.name);
+    const { page, notifications, t } = this.#context;
+    if (allowsAnonymous(page, asset)) {
+      saveAs(contentUrl(page, asset, "attachment"), asset.name);
       return;
     }
-    notices.show(t("asset.fetching", { name: asset.name }));
+    notifications.show(t("asset.fetching", { name: asset.name }));
     try {
       const response = await page.fetch(contentPath(asset, "attachment"));
-      if (!response.ok) throw new Error(t("asset.refused", { status: response.status }));
+      if (!response.ok) throw new Error(t("asset.serverError", { status: response.status }));
       const url = URL.createObjectURL(await response.blob());
       saveAs(url, asset.name);
-      setTimeout(() => URL.revokeObjectURL(url), KEPT_MS);
-      notices.show(t("asset.fetched", { name: asset.name }));
+      setTimeout(() => URL.revokeObjectURL(url), BLOB_URL_MS);
+      notifications.show(t("asset.fetched", { name: asset.name }));
     } catch (error) {
-      notices.failed(t("asset.downloadFailed"), error);
+      notifications.error(t("asset.downloadFailed"), error);
     }
   }
 

@@ -1,30 +1,30 @@
 /** One asset in detail: its picture, what can be done with it, and all that is known of it. */
 
-import { fill, h } from "../shared/dom.mjs";
-import { button, iconButton, press } from "../shared/buttons.mjs";
+import { h, setChildren } from "../shared/dom.mjs";
+import { button, iconButton, setPressed } from "../shared/buttons.mjs";
 import { isAborted } from "../shared/client.mjs";
-import { failure } from "../shared/placeholders.mjs";
+import { errorPlaceholder } from "../shared/placeholders.mjs";
 import { isFavourite, isMissing } from "./asset.mjs";
 import { startDrag } from "./drag.mjs";
-import { facts } from "./properties.mjs";
+import { properties } from "./properties.mjs";
 import { preview } from "./preview.mjs";
-import { stars } from "./star_rating.mjs";
+import { starRating } from "./star_rating.mjs";
 import { TagEditor } from "./tag_editor.mjs";
-import { said } from "./embedded_metadata.mjs";
+import { embeddedMetadata } from "./embedded_metadata.mjs";
 
-export class Detail {
+export class AssetDetail {
   #context;
   #neighbours;
-  #deeds;
+  #actions;
   #remove;
   #asset = null;
   #index = -1;
   #request = null;
 
-  constructor(context, neighbours, deeds, remove) {
+  constructor(context, neighbours, actions, remove) {
     this.#context = context;
     this.#neighbours = neighbours;
-    this.#deeds = deeds;
+    this.#actions = actions;
     this.#remove = remove;
     this.element = h("div", { class: "ca-detail", role: "dialog", "aria-label": context.t("detail.title"), tabindex: "-1" });
     this.element.hidden = true;
@@ -59,20 +59,20 @@ export class Detail {
       const asset = await client.get(`/assets/${id}`, { signal });
       const copies = asset.hash ? await client.get("/assets", { query: { hash: asset.hash, limit: 20 }, signal }) : null;
       const others = copies?.assets.filter((copy) => copy.id !== id) ?? [];
-      if (this.#asset.id === id) this.#showWhole(asset, others);
+      if (this.#asset.id === id) this.#showDetails(asset, others);
     } catch (error) {
-      if (!isAborted(error) && this.#asset.id === id) fill(this.rest, failure(this.#context.t, error, () => this.#fetch()));
+      if (!isAborted(error) && this.#asset.id === id) setChildren(this.rest, errorPlaceholder(this.#context.t, error, () => this.#fetch()));
     }
   }
 
-  #showWhole(asset, copies) {
+  #showDetails(asset, copies) {
     this.#asset = asset;
     this.title.textContent = asset.name;
-    fill(
+    setChildren(
       this.rest,
-      facts(this.#context, asset),
+      properties(this.#context, asset),
       copies.length > 0 && this.#copies(copies),
-      ...said(this.#context, asset),
+      ...embeddedMetadata(this.#context, asset),
     );
     this.opener.hidden = !(asset.metadata?.workflow || asset.metadata?.prompt);
       }
@@ -80,14 +80,14 @@ export class Detail {
   #show(asset) {
     const { t, page } = this.#context;
     this.title = h("h3", { class: "ca-detail-name" }, asset.name);
-    this.rest = h("div", { class: "ca-detail-rest" });
-    this.opener = button("graph", t("asset.openWorkflow"), () => this.#deeds.openWorkflow(this.#asset), { kind: "ca-primary" });
+    this.rest = h("div");
+    this.opener = button("graph", t("asset.openWorkflow"), () => this.#actions.openWorkflow(this.#asset), { kind: "ca-primary" });
     this.opener.hidden = true;
     const picture = preview(this.#context, asset);
     picture.draggable = true;
     picture.addEventListener("dragstart", (event) => startDrag(event, page, this.#asset));
-    const tags = new TagEditor(this.#context, asset, (change) => this.#change(() => this.#deeds.tag(this.#asset, change)));
-    fill(
+    const tags = new TagEditor(this.#context, asset, (change) => this.#change(() => this.#actions.tag(this.#asset, change)));
+    setChildren(
       this.element,
       this.#head(),
       h(
@@ -96,12 +96,12 @@ export class Detail {
         picture,
         isMissing(asset) && h("p", { class: "ca-warning" }, t("asset.missingHint")),
         h("div", { class: "ca-detail-title" }, this.title, iconButton("edit", t("asset.rename"), () => this.#rename())),
-        this.#marks(asset),
+        this.#ratingRow(asset),
         h(
           "div",
           { class: "ca-actions" },
           this.opener,
-          button("download", t("asset.download"), () => this.#deeds.download(this.#asset)),
+          button("download", t("asset.download"), () => this.#actions.download(this.#asset)),
           button("trash", t("asset.delete"), () => this.#remove([this.#asset]), { kind: "ca-danger" }),
         ),
         tags.element,
@@ -118,24 +118,24 @@ export class Detail {
     const next = iconButton("forward", t("detail.next"), () => this.#step(1), { disabled: !isListed || isLast });
     return h(
       "div",
-      { class: "ca-detail-head" },
+      { class: "ca-detail-header" },
       button("back", t("detail.back"), () => this.close(), { kind: "ca-plain" }),
-      h("span", { class: "ca-gap" }),
+      h("span", { class: "ca-spacer" }),
       previous,
       next,
     );
   }
 
-  #marks(asset) {
+  #ratingRow(asset) {
     const { t } = this.#context;
     const favourite = iconButton("heart", t("asset.favourite"), () => {
       const isWanted = favourite.getAttribute("aria-pressed") !== "true";
-      press(favourite, isWanted);
-      this.#change(() => this.#deeds.favour(this.#asset, isWanted));
+      setPressed(favourite, isWanted);
+      this.#change(() => this.#actions.setFavourite(this.#asset, isWanted));
     });
-    press(favourite, isFavourite(asset));
-    const rate = (count) => this.#change(() => this.#deeds.rate(this.#asset, count));
-    return h("div", { class: "ca-marks" }, favourite, stars(t, asset, rate));
+    setPressed(favourite, isFavourite(asset));
+    const rate = (count) => this.#change(() => this.#actions.setRating(this.#asset, count));
+    return h("div", { class: "ca-rating-row" }, favourite, starRating(t, asset, rate));
   }
 
   #copies(copies) {
@@ -143,19 +143,19 @@ export class Detail {
     const open = (copy) => button("file", copy.file_path ?? copy.name, () => this.open(copy, -1), { kind: "ca-plain" });
     return h(
       "section",
-      { class: "ca-block" },
+      { class: "ca-section" },
       h("h4", {}, t("detail.copies", { count: copies.length })),
       h("ul", { class: "ca-copies" }, copies.map((copy) => h("li", {}, open(copy)))),
     );
   }
 
   /** Change the asset; when that fails, say so and show how it is. */
-  async #change(deed) {
+  async #change(action) {
     try {
-      this.#asset = { ...this.#asset, ...(await deed()) };
+      this.#asset = { ...this.#asset, ...(await action()) };
       return true;
     } catch (error) {
-      this.#context.notices.failed(this.#context.t("asset.changeFailed"), error);
+      this.#context.notifications.error(this.#context.t("asset.changeFailed"), error);
       if (!this.element.hidden) this.#show(this.#asset);
       this.#fetch();
       return false;
@@ -171,7 +171,7 @@ export class Detail {
       show();
       if (name === "" || name === this.#asset.name) return;
       this.title.textContent = name;
-      await this.#change(() => this.#deeds.rename(this.#asset, name));
+      await this.#change(() => this.#actions.rename(this.#asset, name));
     };
     input.addEventListener("blur", save, { once: true });
     input.addEventListener("keydown", (event) => {

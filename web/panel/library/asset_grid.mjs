@@ -3,12 +3,12 @@
 import { h } from "../shared/dom.mjs";
 import { destination } from "../shared/grid_keys.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
-import { empty, showList } from "../shared/placeholders.mjs";
+import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { CELL_SIZE } from "../settings.mjs";
 import { createCell, fillCell } from "./grid_cell.mjs";
 import { startDrag } from "./drag.mjs";
-import { isNarrowed, pageOf } from "./query.mjs";
+import { isFiltered, pageParams } from "./query.mjs";
 
 const CAPTION_PX = 40;
 const ROW_PX = 52;
@@ -19,29 +19,29 @@ export class AssetGrid {
   #context;
   #store;
   #selection;
-  #deeds;
+  #actions;
 
-  /** `deeds` are what can be done with an asset: `open(asset, index)`, `remove(assets)`. */
-  constructor(context, store, selection, deeds) {
+  /** `actions` are what can be done with an asset: `open(asset, index)`, `remove(assets)`. */
+  constructor(context, store, selection, actions) {
     this.#context = context;
     this.#store = store;
     this.#selection = selection;
-    this.#deeds = deeds;
-    this.list = new PagedList((where) => this.#load(where), { onChange: () => this.#changed() });
+    this.#actions = actions;
+    this.list = new PagedList((where) => this.#load(where), { onChange: () => this.#listChanged() });
     this.grid = new VirtualGrid({
       label: context.t("library.assets"),
       cells: { create: createCell, fill: (cell, index, isMoving) => this.#fillCell(cell, index, isMoving) },
       shape: (width) => this.#shape(width),
-      onView: (first, last) => this.list.show(first, last),
+      onVisibleRange: (first, last) => this.list.show(first, last),
     });
-    this.state = h("div", { class: "ca-grid-state" });
+    this.state = h("div", { class: "ca-grid-placeholder" });
     this.element = h("div", { class: "ca-grid-area" }, this.grid.element, this.state);
     this.#listen();
     selection.addEventListener("change", () => this.grid.refresh());
   }
 
   /** List anew from the top: the query is another. */
-  restart() {
+  reset() {
     this.list.reset();
     this.grid.scrollToTop();
   }
@@ -52,9 +52,9 @@ export class AssetGrid {
   }
 
   /** Lay out anew: the view or the size of cells is another. */
-  reshape() {
+  updateLayout() {
     const isList = this.#store.state.view === "list";
-    this.grid.element.classList.toggle("ca-as-list", isList);
+    this.grid.element.classList.toggle("ca-list-view", isList);
     this.grid.layout();
   }
 
@@ -63,7 +63,7 @@ export class AssetGrid {
   }
 
   async #load({ offset, limit, cursor, signal }) {
-    const query = pageOf(this.#store.state, { offset, limit, cursor });
+    const query = pageParams(this.#store.state, { offset, limit, cursor });
     const page = await this.#context.client.get("/assets", { query, signal });
     return { items: page.assets, total: page.total, cursor: page.next_cursor };
   }
@@ -81,15 +81,15 @@ export class AssetGrid {
     fillCell(cell, asset, { page, t, language, isSelected: this.#selection.has(asset), isMoving });
   }
 
-  #changed() {
-    showList(this, this.#context.t, () => this.#nothing());
+  #listChanged() {
+    showListOrPlaceholder(this, this.#context.t, () => this.#emptyPlaceholder());
     this.onChange?.(this.list.total);
   }
 
-  #nothing() {
+  #emptyPlaceholder() {
     const { t } = this.#context;
-    if (isNarrowed(this.#store.state)) return empty("search", t("library.nothingFound"), t("library.nothingFoundHint"));
-    return empty("picture", t("library.empty"), t("library.emptyHint"));
+    if (isFiltered(this.#store.state)) return emptyPlaceholder("search", t("library.nothingFound"), t("library.nothingFoundHint"));
+    return emptyPlaceholder("image", t("library.empty"), t("library.emptyHint"));
   }
 
   #listen() {
@@ -108,43 +108,43 @@ export class AssetGrid {
     const asset = this.list.at(index);
     if (asset === undefined) return;
     this.grid.activate(index);
-    if (event.shiftKey) this.#selection.extend(index, (place) => this.list.at(place));
+    if (event.shiftKey) this.#selection.extend(index, (each) => this.list.at(each));
     else if (event.ctrlKey || event.metaKey || event.target.closest("[data-check]")) this.#selection.toggle(asset, index);
     else if (this.#selection.size > 0) this.#selection.toggle(asset, index);
-    else this.#deeds.open(asset, index);
+    else this.#actions.open(asset, index);
   }
 
   #key(event) {
     const isChord = event.ctrlKey || event.metaKey;
     const { active } = this.grid;
     const asset = this.list.at(active);
-    const target = destination(event.key, { ...this.#measures(), active });
+    const target = destination(event.key, { ...this.#dimensions(), active });
     if (target !== null && !event.altKey) {
       this.grid.activate(target);
-      if (event.shiftKey) this.#selection.extend(target, (place) => this.list.at(place));
-    } else if (event.key === "Enter" && asset && !isChord) this.#deeds.open(asset, active);
+      if (event.shiftKey) this.#selection.extend(target, (each) => this.list.at(each));
+    } else if (event.key === "Enter" && asset && !isChord) this.#actions.open(asset, active);
     else if (event.key === " " && asset) this.#selection.toggle(asset, active);
     else if (event.key === "a" && isChord) this.#selectAll();
     else if (event.key === "Escape" && this.#selection.size > 0) this.#selection.clear();
     else if (event.key === "Delete" && asset) {
-      this.#deeds.remove(this.#selection.size > 0 ? this.#selection.assets : [asset]);
+      this.#actions.remove(this.#selection.size > 0 ? this.#selection.assets : [asset]);
     } else return;
     event.preventDefault();
     event.stopPropagation();
   }
 
-  #measures() {
+  #dimensions() {
     return { columns: this.grid.columns, count: this.grid.count, rowsInView: this.grid.rowsInView };
   }
 
   /** Select all that the query finds, as far as that is a number that can be worked with. */
   async #selectAll() {
-    const { t, notices } = this.#context;
+    const { t, notifications } = this.#context;
     try {
       const found = [];
       let cursor;
       do {
-        const query = pageOf(this.#store.state, { offset: found.length, limit: 500, cursor });
+        const query = pageParams(this.#store.state, { offset: found.length, limit: 500, cursor });
         const page = await this.#context.client.get("/assets", { query });
         found.push(...page.assets);
         cursor = page.next_cursor;
@@ -152,7 +152,7 @@ export class AssetGrid {
       } while (found.length < MAX_SELECTED_AT_ONCE);
       this.#selection.add(found);
     } catch (error) {
-      notices.failed(t("library.selectAll"), error);
+      notifications.error(t("library.selectAll"), error);
     }
   }
 }

@@ -1,20 +1,20 @@
 /** The library: search, tags, the assets they find, and one of them in detail. */
 
-import { debounced, h } from "../shared/dom.mjs";
+import { debounce, h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
 import { Store } from "../shared/store.mjs";
 import { AssetGrid } from "./asset_grid.mjs";
-import { Deeds } from "./asset_actions.mjs";
-import { Detail } from "./asset_detail.mjs";
-import { Facets } from "./tag_facets.mjs";
-import { EVERYTHING } from "./query.mjs";
+import { AssetActions } from "./asset_actions.mjs";
+import { AssetDetail } from "./asset_detail.mjs";
+import { TagFacets } from "./tag_facets.mjs";
+import { DEFAULT_QUERY } from "./query.mjs";
 import { Selection } from "./selection.mjs";
 import { SelectionBar } from "./selection_bar.mjs";
 import { Toolbar } from "./toolbar.mjs";
 import { Uploads } from "./uploads.mjs";
 
-const CHANGES_MS = 400;
-const KEPT = ["sort", "view"];
+const REFRESH_DELAY_MS = 400;
+const PERSISTED = ["sort", "view"];
 
 export class LibraryTab {
   #context;
@@ -23,42 +23,42 @@ export class LibraryTab {
 
   constructor(context) {
     this.#context = context;
-    const { t, memory } = context;
-    this.#store = new Store({ ...EVERYTHING, view: "grid", ...memory.read("library", KEPT) });
+    const { t, preferences } = context;
+    this.#store = new Store({ ...DEFAULT_QUERY, view: "grid", ...preferences.read("library", PERSISTED) });
     const selection = (this.selection = new Selection());
-    const deeds = (this.deeds = new Deeds(context, (asset) => this.#assetChanged(asset)));
+    const actions = (this.actions = new AssetActions(context, (asset) => this.#assetChanged(asset)));
     const open = (asset, index) => this.detail.open(asset, index);
     const remove = (assets) => this.#remove(assets);
     this.grid = new AssetGrid(context, this.#store, selection, { open, remove });
     this.grid.onChange = (total) => this.#showTotal(total);
-    this.facets = new Facets(context, this.#store);
+    this.facets = new TagFacets(context, this.#store);
     this.uploads = new Uploads(context, () => this.#refresh());
     this.toolbar = new Toolbar(context, this.#store, () => this.uploads.choose());
-    this.detail = new Detail(context, this.#neighbours(), deeds, remove);
-    const bar = new SelectionBar(context, selection, deeds, remove);
+    this.detail = new AssetDetail(context, this.#neighbours(), actions, remove);
+    const bar = new SelectionBar(context, selection, actions, remove);
     this.total = h("div", { class: "ca-total", role: "status" });
     const list = [this.toolbar.element, this.facets.element, this.total, this.grid.element, bar.element];
     this.element = h(
       "section",
-      { class: "ca-library", "aria-label": t("tab.library") },
-      h("div", { class: "ca-stage" }, h("div", { class: "ca-pane" }, list), this.detail.element),
+      { class: "ca-tab-content", "aria-label": t("tab.library") },
+      h("div", { class: "ca-library-main" }, h("div", { class: "ca-pane" }, list), this.detail.element),
       this.uploads.element,
     );
     this.uploads.acceptDrops(this.element);
     this.#store.subscribe((state, before) => this.#queryChanged(state, before));
-    this.changesSoon = debounced(() => this.#refresh(), CHANGES_MS);
-    context.page.listen("assets.changed", this.changesSoon);
-    context.page.listen("assets.seed.completed", this.changesSoon);
-    context.page.listen("assets.seed.fast_complete", this.changesSoon);
-    this.grid.reshape();
-    this.grid.restart();
+    this.refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
+    context.page.listen("assets.changed", this.refreshSoon);
+    context.page.listen("assets.seed.completed", this.refreshSoon);
+    context.page.listen("assets.seed.fast_complete", this.refreshSoon);
+    this.grid.updateLayout();
+    this.grid.reset();
     this.facets.refresh();
   }
 
   /** It has come into view (again). */
   shown() {
     if (this.#isStale) this.#refresh();
-    this.grid.reshape();
+    this.grid.updateLayout();
   }
 
   /** Look for something. */
@@ -73,18 +73,18 @@ export class LibraryTab {
     try {
       this.detail.open(await this.#context.client.get(`/assets/${id}`), -1);
     } catch (error) {
-      this.#context.notices.failed(this.#context.t("asset.openFailed"), error);
+      this.#context.notifications.error(this.#context.t("asset.openFailed"), error);
     }
   }
 
   #queryChanged(state, before) {
-    this.#context.memory.write("library", state, KEPT);
+    this.#context.preferences.write("library", state, PERSISTED);
     if (state.view !== before.view) {
-      this.grid.reshape();
+      this.grid.updateLayout();
       return;
     }
     this.selection.clear();
-    this.grid.restart();
+    this.grid.reset();
     if (state.sort === before.sort) this.facets.refresh();
   }
 
@@ -102,7 +102,7 @@ export class LibraryTab {
 
   async #remove(assets) {
     this.detail.close();
-    const removed = await this.deeds.remove(assets);
+    const removed = await this.actions.remove(assets);
     for (const asset of removed) this.selection.remove(asset.id);
     this.grid.focus();
   }

@@ -11,7 +11,7 @@ export const SORTS = {
   largest: ["size", "desc"],
 };
 
-export const EVERYTHING = Object.freeze({
+export const DEFAULT_QUERY = Object.freeze({
   text: "",
   kind: "all",
   tags: Object.freeze([]),
@@ -21,7 +21,7 @@ export const EVERYTHING = Object.freeze({
 });
 
 /** The filters, which a list and the counts of its tags share. */
-export function filters(query) {
+export function filterParams(query) {
   const wanted = [...(query.kind === "all" ? [] : [query.kind]), ...query.tags];
   const params = new URLSearchParams();
   if (query.text.trim()) params.set(isSearchable(query.text) ? "q" : "name_contains", query.text.trim());
@@ -32,8 +32,8 @@ export function filters(query) {
 }
 
 /** The parameters of a page of the list. */
-export function pageOf(query, { offset, limit, cursor }) {
-  const params = filters(query);
+export function pageParams(query, { offset, limit, cursor }) {
+  const params = filterParams(query);
   const [sort, order] = SORTS[query.sort] ?? SORTS.newest;
   params.set("sort", sort);
   params.set("order", order);
@@ -49,6 +49,6 @@ function isSearchable(text) {
 }
 
 /** Whether anything narrows the list. */
-export function isNarrowed(query) {
+export function isFiltered(query) {
   return query.text.trim() !== "" || query.kind !== "all" || query.tags.length > 0 || query.favourites;
 }

@@ -19,36 +19,36 @@ export class Selection extends EventTarget {
   toggle(asset, index) {
     if (!this.#assets.delete(asset.id)) this.#assets.set(asset.id, asset);
     this.anchor = index;
-    this.#tell();
+    this.#notify();
   }
 
   /** Add what lies between the anchor and a place; `at` answers the asset at a place, if it is here. */
   extend(index, at) {
     const [from, to] = [Math.min(this.anchor, index), Math.max(this.anchor, index)];
-    for (let place = from; place <= to; place += 1) {
-      const asset = at(place);
+    for (let each = from; each <= to; each += 1) {
+      const asset = at(each);
       if (asset !== undefined) this.#assets.set(asset.id, asset);
     }
-    this.#tell();
+    this.#notify();
   }
 
   /** Select all of these as well. */
   add(assets) {
     for (const asset of assets) this.#assets.set(asset.id, asset);
-    this.#tell();
+    this.#notify();
   }
 
   clear() {
     if (this.#assets.size === 0) return;
     this.#assets.clear();
-    this.#tell();
+    this.#notify();
   }
 
   remove(id) {
-    if (this.#assets.delete(id)) this.#tell();
+    if (this.#assets.delete(id)) this.#notify();
   }
 
-  #tell() {
+  #notify() {
     this.dispatchEvent(new Event("change"));
   }
 }

@@ -1,21 +1,21 @@
 /** What can be done with the selected assets: tag, compare, favour, delete. */
 
-import { fill, h } from "../shared/dom.mjs";
+import { h, setChildren } from "../shared/dom.mjs";
 import { button, iconButton } from "../shared/buttons.mjs";
-import { mediumOf } from "./asset.mjs";
-import { compare } from "./compare_dialog.mjs";
+import { mediaKind } from "./asset.mjs";
+import { showCompareDialog } from "./compare_dialog.mjs";
 import { tagInput } from "./tag_editor.mjs";
 
 export class SelectionBar {
   #context;
   #selection;
-  #deeds;
+  #actions;
   #remove;
 
-  constructor(context, selection, deeds, remove) {
+  constructor(context, selection, actions, remove) {
     this.#context = context;
     this.#selection = selection;
-    this.#deeds = deeds;
+    this.#actions = actions;
     this.#remove = remove;
     this.element = h("div", { class: "ca-selection", role: "toolbar", "aria-label": context.t("selection.title") });
     this.element.hidden = true;
@@ -27,15 +27,15 @@ export class SelectionBar {
     const { assets, size } = this.#selection;
     this.element.hidden = size === 0;
     if (size === 0) return;
-    const pictures = assets.filter((asset) => mediumOf(asset) === "picture");
+    const pictures = assets.filter((asset) => mediaKind(asset) === "image");
     const comparable = size === 2 && pictures.length === 2;
     const input = this.element.querySelector(".ca-tag-input") ?? tagInput(this.#context, (tags) => this.#tag(tags));
-    fill(
+    setChildren(
       this.element,
       h("span", { class: "ca-selection-count", role: "status" }, t("selection.count", { count: size })),
-      h("span", { class: "ca-gap" }),
-      comparable && button("compare", t("selection.compare"), () => compare(this.#context, pictures)),
-      iconButton("heart", t("selection.favour"), () => this.#favour()),
+      h("span", { class: "ca-spacer" }),
+      comparable && button("compare", t("selection.compare"), () => showCompareDialog(this.#context, pictures)),
+      iconButton("heart", t("selection.addFavourites"), () => this.#setFavourites()),
       iconButton("trash", t("selection.delete"), () => this.#remove(assets)),
       iconButton("close", t("selection.clear"), () => this.#selection.clear()),
       input,
@@ -43,27 +43,27 @@ export class SelectionBar {
   }
 
   async #tag(tags) {
-    const { t, notices } = this.#context;
+    const { t, notifications } = this.#context;
     const { assets } = this.#selection;
-    const { done, problem } = await this.#deeds.each(assets, (asset) => this.#deeds.tag(asset, { add: tags }));
-    if (problem) notices.failed(t("selection.tagFailed"), problem);
-    else notices.show(t("selection.tagged", { count: done, tags: tags.join(", ") }), this.#untag(assets, tags));
+    const { done, problem } = await this.#actions.forEach(assets, (asset) => this.#actions.tag(asset, { add: tags }));
+    if (problem) notifications.error(t("selection.tagFailed"), problem);
+    else notifications.show(t("selection.tagged", { count: done, tags: tags.join(", ") }), this.#undoTags(assets, tags));
   }
 
   /** The way back: only from those that did not have a tag before. */
-  #untag(assets, tags) {
+  #undoTags(assets, tags) {
     const action = () =>
-      this.#deeds.each(assets, (asset) => {
+      this.#actions.forEach(assets, (asset) => {
         const remove = tags.filter((tag) => !asset.tags.includes(tag));
-        return remove.length > 0 ? this.#deeds.tag({ ...asset, tags: [...asset.tags, ...tags] }, { remove }) : null;
+        return remove.length > 0 ? this.#actions.tag({ ...asset, tags: [...asset.tags, ...tags] }, { remove }) : null;
       });
     return { label: this.#context.t("asset.undo"), action };
   }
 
-  async #favour() {
-    const { t, notices } = this.#context;
-    const { done, problem } = await this.#deeds.each(this.#selection.assets, (asset) => this.#deeds.favour(asset, true));
-    if (problem) notices.failed(t("asset.changeFailed"), problem);
-    else notices.show(t("selection.favoured", { count: done }));
+  async #setFavourites() {
+    const { t, notifications } = this.#context;
+    const { done, problem } = await this.#actions.forEach(this.#selection.assets, (asset) => this.#actions.setFavourite(asset, true));
+    if (problem) notifications.error(t("asset.changeFailed"), problem);
+    else notifications.show(t("selection.addedFavourites", { count: done }));
   }
 }

@@ -5,14 +5,14 @@ import { icon } from "../shared/icons.mjs";
 import { rating } from "./asset.mjs";
 
 /** Five stars; choosing the present one again takes the rating away. */
-export function stars(t, asset, rate) {
+export function starRating(t, asset, rate) {
   const name = uniqueId("stars");
   let current = rating(asset);
-  const group = h("div", { class: "ca-stars", role: "radiogroup", "aria-label": t("asset.rating") });
+  const group = h("div", { class: "ca-star-rating", role: "radiogroup", "aria-label": t("asset.rating") });
   const show = () => {
-    for (const [place, label] of [...group.children].entries()) {
-      label.classList.toggle("ca-on", place < current);
-      label.firstElementChild.checked = place + 1 === current;
+    for (const [index, label] of [...group.children].entries()) {
+      label.classList.toggle("ca-filled", index < current);
+      label.firstElementChild.checked = index + 1 === current;
     }
   };
   const choose = (count) => {

@@ -1,11 +1,11 @@
 /** The tags of an asset, added and removed in place. */
 
-import { debounced, fill, h, uniqueId } from "../shared/dom.mjs";
+import { debounce, h, setChildren, uniqueId } from "../shared/dom.mjs";
 import { icon } from "../shared/icons.mjs";
-import { isPlaceTag, spokenTags } from "./asset.mjs";
+import { isLocationTag, visibleTags } from "./asset.mjs";
 
-const SUGGESTED = 12;
-const TYPING_MS = 150;
+const MAX_SUGGESTIONS = 12;
+const SEARCH_DELAY_MS = 150;
 
 export class TagEditor {
   #context;
@@ -20,19 +20,19 @@ export class TagEditor {
     const { t } = context;
     this.tags = h("ul", { class: "ca-tags" });
     this.input = tagInput(context, (tags) => this.#add(tags));
-    this.element = h("section", { class: "ca-block" }, h("h4", {}, t("detail.tags")), this.tags, this.input);
+    this.element = h("section", { class: "ca-section" }, h("h4", {}, t("detail.tags")), this.tags, this.input);
     this.#show();
   }
 
   #show() {
-    fill(this.tags, spokenTags(this.#asset).map((tag) => this.#item(tag)));
+    setChildren(this.tags, visibleTags(this.#asset).map((tag) => this.#item(tag)));
   }
 
   #item(tag) {
     const { t } = this.#context;
-    if (isPlaceTag(this.#asset, tag)) return h("li", { class: "ca-tag", title: t("tags.place") }, tag);
+    if (isLocationTag(this.#asset, tag)) return h("li", { class: "ca-tag", title: t("tags.location") }, tag);
     const label = t("tags.remove", { tag });
-    const remove = () => this.#put({ remove: [tag] });
+    const remove = () => this.#edit({ remove: [tag] });
     return h(
       "li",
       { class: "ca-tag" },
@@ -43,10 +43,10 @@ export class TagEditor {
 
   #add(tags) {
     const add = tags.filter((tag) => !this.#asset.tags.includes(tag));
-    if (add.length > 0) this.#put({ add });
+    if (add.length > 0) this.#edit({ add });
   }
 
-  async #put({ add = [], remove = [] }) {
+  async #edit({ add = [], remove = [] }) {
     const before = this.#asset;
     const tags = [...before.tags.filter((tag) => !remove.includes(tag)), ...add];
     this.#asset = { ...before, tags };
@@ -69,14 +69,14 @@ export function tagInput({ t, client }, add) {
     "aria-label": t("tags.add"),
     autocomplete: "off",
   });
-  const suggest = debounced(async () => {
+  const suggest = debounce(async () => {
     try {
-      const page = await client.get("/tags", { query: { prefix: input.value.trim(), limit: SUGGESTED } });
-      fill(suggestions, page.tags.map(({ name }) => h("option", { value: name })));
+      const page = await client.get("/tags", { query: { prefix: input.value.trim(), limit: MAX_SUGGESTIONS } });
+      setChildren(suggestions, page.tags.map(({ name }) => h("option", { value: name })));
     } catch {
       // No suggestions, then: tags can be typed all the same.
     }
-  }, TYPING_MS);
+  }, SEARCH_DELAY_MS);
   input.addEventListener("input", suggest);
   input.addEventListener("focus", suggest);
   input.addEventListener("keydown", (event) => {

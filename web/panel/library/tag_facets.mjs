@@ -1,15 +1,15 @@
 /** The tags of what is listed, with counts. Each that is chosen narrows the list, and the counts with it. */
 
-import { fill, h } from "../shared/dom.mjs";
+import { h, setChildren } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
 import { isAborted } from "../shared/client.mjs";
 import { icon } from "../shared/icons.mjs";
-import { filters, KINDS } from "./query.mjs";
+import { filterParams, KINDS } from "./query.mjs";
 
-const FETCHED = 60;
-const SHOWN = 10;
+const FETCH_LIMIT = 60;
+const COLLAPSED_COUNT = 10;
 
-export class Facets {
+export class TagFacets {
   #context;
   #store;
   #counts = [];
@@ -20,18 +20,18 @@ export class Facets {
     this.#context = context;
     this.#store = store;
     const label = context.t("library.tags");
-    this.element = h("div", { class: "ca-facets", role: "group", "aria-label": label });
+    this.element = h("div", { class: "ca-tag-facets", role: "group", "aria-label": label });
   }
 
   /** Count anew for the query as it is. What could not be counted is not shown: the list tells what is wrong. */
   async refresh() {
     this.#request?.abort();
     const request = (this.#request = new AbortController());
-    const query = filters(this.#store.state);
-    query.set("limit", FETCHED);
+    const query = filterParams(this.#store.state);
+    query.set("limit", FETCH_LIMIT);
     try {
       const answer = await this.#context.client.get("/assets/tags/refine", { query, signal: request.signal });
-      this.#counts = Object.entries(answer.tag_counts).filter(([tag]) => isWorthShowing(tag));
+      this.#counts = Object.entries(answer.tag_counts).filter(([tag]) => isFacet(tag));
     } catch (error) {
       if (isAborted(error)) return;
       this.#counts = [];
@@ -44,17 +44,17 @@ export class Facets {
     const { tags } = this.#store.state;
     const counts = new Map(this.#counts);
     const others = this.#counts.filter(([tag]) => !tags.includes(tag));
-    const shown = this.#isOpen ? others : others.slice(0, SHOWN);
+    const shown = this.#isOpen ? others : others.slice(0, COLLAPSED_COUNT);
     const focused = document.activeElement?.dataset?.tag;
-    fill(
+    setChildren(
       this.element,
       tags.map((tag) => this.#chip(tag, counts.get(tag) ?? 0, true)),
       shown.map(([tag, count]) => this.#chip(tag, count, false)),
-      others.length > SHOWN &&
+      others.length > COLLAPSED_COUNT &&
         h(
           "button",
           { class: "ca-chip ca-more", type: "button", "aria-expanded": String(this.#isOpen), onclick: () => this.#toggle() },
-          this.#isOpen ? t("library.fewerTags") : t("library.moreTags", { count: format.number(others.length - SHOWN, language) }),
+          this.#isOpen ? t("library.fewerTags") : t("library.moreTags", { count: format.number(others.length - COLLAPSED_COUNT, language) }),
         ),
     );
     this.element.hidden = this.element.childElementCount === 0;
@@ -88,6 +88,6 @@ export class Facets {
 }
 
 /** Kinds have their own switch, and the loaders' types say what the categories say. */
-function isWorthShowing(tag) {
+function isFacet(tag) {
   return !KINDS.includes(tag) && !tag.startsWith("model_type:") && tag !== "missing";
 }

@@ -1,11 +1,11 @@
 /** The row above the library: search, kind, sort, view. */
 
-import { debounced, h, uniqueId } from "../shared/dom.mjs";
-import { iconButton, press, select } from "../shared/buttons.mjs";
+import { debounce, h, uniqueId } from "../shared/dom.mjs";
+import { iconButton, setPressed, select } from "../shared/buttons.mjs";
 import { icon } from "../shared/icons.mjs";
 import { KINDS, SORTS } from "./query.mjs";
 
-const TYPING_MS = 180;
+const SEARCH_DELAY_MS = 180;
 
 export class Toolbar {
   #store;
@@ -23,7 +23,7 @@ export class Toolbar {
       autocomplete: "off",
       spellcheck: "false",
     });
-    const search = debounced(() => store.set({ text: this.search.value }), TYPING_MS);
+    const search = debounce(() => store.set({ text: this.search.value }), SEARCH_DELAY_MS);
     this.search.addEventListener("input", search);
     this.search.addEventListener("keydown", (event) => this.#clearOnEscape(event));
     this.favourites = iconButton("heart", t("library.favourites"), () => this.#toggleFavourites());
@@ -36,10 +36,10 @@ export class Toolbar {
       h("div", { class: "ca-search" }, icon("search"), this.search),
       h(
         "div",
-        { class: "ca-tools" },
+        { class: "ca-toolbar-row" },
         select(t("library.kind"), kinds, state.kind, (kind) => store.set({ kind, tags: [] })),
         select(t("library.sort"), sorts, state.sort, (sort) => store.set({ sort })),
-        h("span", { class: "ca-gap" }),
+        h("span", { class: "ca-spacer" }),
         this.favourites,
         this.view,
         iconButton("upload", t("library.upload"), upload),
@@ -51,8 +51,8 @@ export class Toolbar {
 
   #show() {
     const { favourites, view, text } = this.#store.state;
-    press(this.favourites, favourites);
-    press(this.view, view === "list");
+    setPressed(this.favourites, favourites);
+    setPressed(this.view, view === "list");
     if (document.activeElement !== this.search) this.search.value = text;
   }
 

@@ -3,13 +3,13 @@
 import { h } from "../shared/dom.mjs";
 import { iconButton } from "../shared/buttons.mjs";
 
-const TOGETHER = 2;
-const SHOWN_MS = 4000;
+const CONCURRENCY = 2;
+const DONE_VISIBLE_MS = 4000;
 
 export class Uploads {
   #context;
   #uploaded;
-  #waiting = [];
+  #queue = [];
   #running = 0;
 
   /** `uploaded()` is called when some are done. */
@@ -29,7 +29,7 @@ export class Uploads {
   acceptDrops(element) {
     let depth = 0;
     const isFiles = (event) => event.dataTransfer?.types.includes("Files");
-    const mark = (isOver) => element.classList.toggle("ca-drop", isOver);
+    const mark = (isOver) => element.classList.toggle("ca-drop-target", isOver);
     const on = (type, action) =>
       element.addEventListener(type, (event) => {
         if (!isFiles(event)) return;
@@ -47,8 +47,8 @@ export class Uploads {
   }
 
   add(files) {
-    for (const file of files) this.#waiting.push(this.#row(file));
-    this.#next();
+    for (const file of files) this.#queue.push(this.#row(file));
+    this.#startNext();
   }
 
   #chosen() {
@@ -58,21 +58,21 @@ export class Uploads {
 
   #row(file) {
     const { t } = this.#context;
-    const upload = { file, bar: h("progress", { max: "1", value: "0", "aria-label": file.name }), isOver: false };
-    upload.text = h("span", { class: "ca-upload-text" }, t("upload.waiting"));
+    const upload = { file, bar: h("progress", { max: "1", value: "0", "aria-label": file.name }), };
+    upload.text = h("span", {}, t("upload.waiting"));
     const cancel = iconButton("close", t("upload.cancel", { name: file.name }), () => this.#cancel(upload));
     upload.row = h("li", { class: "ca-upload" }, h("span", { class: "ca-upload-name" }, file.name), upload.text, cancel, upload.bar);
     this.element.append(upload.row);
     return upload;
   }
 
-  #next() {
-    while (this.#running < TOGETHER && this.#waiting.length > 0) this.#send(this.#waiting.shift());
+  #startNext() {
+    while (this.#running < CONCURRENCY && this.#queue.length > 0) this.#send(this.#queue.shift());
   }
 
   #cancel(upload) {
     upload.request?.abort();
-    this.#waiting = this.#waiting.filter((each) => each !== upload);
+    this.#queue = this.#queue.filter((each) => each !== upload);
     upload.row.remove();
   }
 
@@ -90,8 +90,8 @@ export class Uploads {
     request.addEventListener("loadend", () => {
       this.#running -= 1;
       if (request.status === 200 || request.status === 201) this.#succeeded(upload, request.status === 201);
-      else this.#failed(upload, reason(request) ?? t("failure.unreachable"));
-      this.#next();
+      else this.#failed(upload, errorMessage(request) ?? t("failure.unreachable"));
+      this.#startNext();
     });
     const form = new FormData();
     form.append("tags", JSON.stringify(["input"]));
@@ -101,20 +101,20 @@ export class Uploads {
 
   #succeeded(upload, isNew) {
     upload.bar.value = 1;
-    upload.text.textContent = this.#context.t(isNew ? "upload.done" : "upload.there");
-    setTimeout(() => upload.row.remove(), SHOWN_MS);
+    upload.text.textContent = this.#context.t(isNew ? "upload.done" : "upload.exists");
+    setTimeout(() => upload.row.remove(), DONE_VISIBLE_MS);
     this.#uploaded();
   }
 
-  #failed(upload, why) {
+  #failed(upload, reason) {
     upload.bar.remove();
     upload.row.classList.add("ca-failure");
     upload.row.setAttribute("role", "alert");
-    upload.text.textContent = why;
+    upload.text.textContent = reason;
   }
 }
 
-function reason(request) {
+function errorMessage(request) {
   try {
     return JSON.parse(request.responseText).message;
   } catch {

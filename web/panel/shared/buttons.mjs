@@ -15,7 +15,7 @@ export function iconButton(iconName, label, onclick, attributes = {}) {
 }
 
 /** Show whether a toggle is on. */
-export function press(element, isOn) {
+export function setPressed(element, isOn) {
   element.setAttribute("aria-pressed", String(isOn));
 }
 

@@ -1,6 +1,6 @@
 /** Requests to the server: JSON in and out, a time limit, and errors that say what to do about them. */
 
-const PATIENCE_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 
 /** Why a request came to nothing. `kind` is "unreachable", "slow", "server" (its fault) or "refused" (ours). */
 export class RequestError extends Error {
@@ -39,39 +39,39 @@ export class Client {
    * `query` is an object or URLSearchParams, `body` is sent as JSON.
    * @throws {RequestError}, and an AbortError when `signal` says so.
    */
-  async request(method, path, { query, body, signal, patience = PATIENCE_MS } = {}) {
+  async request(method, path, { query, body, signal, timeout = TIMEOUT_MS } = {}) {
     const search = query === undefined ? "" : `?${new URLSearchParams(query)}`;
     const options = { method };
     if (body !== undefined) {
       options.body = JSON.stringify(body);
       options.headers = { "Content-Type": "application/json" };
     }
-    const limit = new TimeLimit(patience, signal);
+    const timer = new RequestTimeout(timeout, signal);
     try {
-      const response = await this.#page.fetch(path + search, { ...options, signal: limit.signal });
+      const response = await this.#page.fetch(path + search, { ...options, signal: timer.signal });
       const text = await response.text();
-      if (!response.ok) throw refusal(response.status, text);
-      return parsed(text);
+      if (!response.ok) throw responseError(response.status, text);
+      return parseJson(text);
     } catch (error) {
-      throw limit.explain(error);
+      throw timer.toRequestError(error);
     } finally {
-      limit.clear();
+      timer.clear();
     }
   }
 }
 
 /** A signal that fires after a time, or when another does. */
-class TimeLimit {
+class RequestTimeout {
   #controller = new AbortController();
   #timer;
-  #isOver = false;
+  #isTimedOut = false;
   #outer;
   #abort = () => this.#controller.abort(this.#outer.reason);
 
   constructor(milliseconds, outer) {
     this.#outer = outer;
     this.#timer = setTimeout(() => {
-      this.#isOver = true;
+      this.#isTimedOut = true;
       this.#controller.abort();
     }, milliseconds);
     if (outer?.aborted) this.#abort();
@@ -87,28 +87,28 @@ class TimeLimit {
     this.#outer?.removeEventListener("abort", this.#abort);
   }
 
-  explain(error) {
+  toRequestError(error) {
     if (error instanceof RequestError) return error;
-    if (this.#isOver) return new RequestError("slow", "The server did not answer in time.");
+    if (this.#isTimedOut) return new RequestError("slow", "The server did not answer in time.");
     if (isAborted(error) || this.#outer?.aborted) return new DOMException("given up", "AbortError");
     return new RequestError("unreachable", "The server cannot be reached.");
   }
 }
 
-function refusal(status, text) {
+function responseError(status, text) {
   let body = null;
   try {
     body = JSON.parse(text);
   } catch {
     // An error of something in between, which speaks no JSON: its status says enough.
   }
-  const told = body?.message ?? body?.error?.message ?? (typeof body?.error === "string" ? body.error : "");
-  const message = told || `The server answered ${status}.`;
+  const reported = body?.message ?? body?.error?.message ?? (typeof body?.error === "string" ? body.error : "");
+  const message = reported || `The server answered ${status}.`;
   const details = { status, code: body?.code ?? "", details: body?.details ?? {} };
   return new RequestError(status >= 500 ? "server" : "refused", message, details);
 }
 
-function parsed(text) {
+function parseJson(text) {
   if (text === "") return null;
   try {
     return JSON.parse(text);

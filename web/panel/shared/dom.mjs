@@ -21,7 +21,7 @@ function set(element, name, value) {
 }
 
 /** Replace an element's children; those that are null, undefined or false are left out. */
-export function fill(element, ...children) {
+export function setChildren(element, ...children) {
   element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
 }
 
@@ -34,7 +34,7 @@ export function uniqueId(prefix) {
 }
 
 /** Call `action` once `delay` milliseconds after the last call. */
-export function debounced(action, delay) {
+export function debounce(action, delay) {
   let timer = 0;
   const call = (...args) => {
     clearTimeout(timer);

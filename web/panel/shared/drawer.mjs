@@ -1,8 +1,8 @@
 /** A sheet over a tab's list that shows one of its entries; Escape and the back button close it. */
 
-import { fill, h } from "./dom.mjs";
+import { h, setChildren } from "./dom.mjs";
 import { button } from "./buttons.mjs";
-import { failure, loading } from "./placeholders.mjs";
+import { errorPlaceholder, loadingPlaceholder } from "./placeholders.mjs";
 
 export class Drawer {
   #t;
@@ -28,7 +28,7 @@ export class Drawer {
   /** Show an entry, known by its id. */
   async open(id) {
     this.#id = id;
-    this.#show(loading(this.#t));
+    this.#show(loadingPlaceholder(this.#t));
     await this.refresh();
   }
 
@@ -40,7 +40,7 @@ export class Drawer {
       const content = await this.#load(id);
       if (id === this.#id) this.#show(content);
     } catch (error) {
-      if (id === this.#id) this.#show(failure(this.#t, error, () => this.refresh()));
+      if (id === this.#id) this.#show(errorPlaceholder(this.#t, error, () => this.refresh()));
     }
   }
 
@@ -55,7 +55,7 @@ export class Drawer {
   #show(content) {
     const back = button("back", this.#t("detail.back"), () => this.close(), { kind: "ca-plain" });
     const wasOpen = !this.element.hidden;
-    fill(this.element, h("div", { class: "ca-detail-head" }, back), h("div", { class: "ca-detail-body" }, content));
+    setChildren(this.element, h("div", { class: "ca-detail-header" }, back), h("div", { class: "ca-detail-body" }, content));
     this.element.hidden = false;
     if (!wasOpen || !this.element.contains(document.activeElement)) this.element.focus({ preventScroll: true });
   }

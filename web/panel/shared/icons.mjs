@@ -2,7 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-const STROKES = {
+const PATHS = {
   audio: "M9 18V6l10-2v12M9 18a2.5 2.5 0 1 1-5 0 2.5 2.5 0 0 1 5 0Zm10-2a2.5 2.5 0 1 1-5 0 2.5 2.5 0 0 1 5 0Z",
   back: "M15 5l-7 7 7 7",
   check: "M5 12.5l4.5 4.5L19 7.5",
@@ -21,7 +21,7 @@ const STROKES = {
   list: "M9 6h11M9 12h11M9 18h11M4.500 6h.01M4.500 12h.01M4.500 18h.01",
   model: "M12 3l8 4.500v9L12 21l-8-4.500v-9zM4 7.500l8 4.500 8-4.500M12 12v9",
   pause: "M8 5v14M16 5v14",
-  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15 9.500h.01",
+  image: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15 9.500h.01",
   play: "M7 4.500l12 7.500-12 7.500z",
   refresh: "M20 12a8 8 0 1 1-2.500-5.800M20 4v4h-4",
   search: "M11 18a7 7 0 1 1 0-14 7 7 0 0 1 0 14ZM16 16l4.500 4.500",
@@ -43,7 +43,7 @@ export function icon(name) {
   svg.setAttribute("class", "ca-icon");
   svg.setAttribute("aria-hidden", "true");
   const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", STROKES[name]);
+  path.setAttribute("d", PATHS[name]);
   svg.append(path);
   return svg;
 }

@@ -1,17 +1,17 @@
-/** Short notices at the foot of the panel: what was done, with a way back; what failed. */
+/** Short notifications at the foot of the panel: what was done, with a way back; what failed. */
 
 import { h } from "./dom.mjs";
 import { button, iconButton } from "./buttons.mjs";
 
-const SHOWN_MS = 8000;
+const VISIBLE_MS = 8000;
 
-export class Notices {
+export class Notifications {
   #t;
   #timer = 0;
 
   constructor(t) {
     this.#t = t;
-    this.element = h("div", { class: "ca-notices", role: "status", "aria-live": "polite" });
+    this.element = h("div", { class: "ca-notifications", role: "status", "aria-live": "polite" });
   }
 
   /** Show a notice; with an action it offers a button for it. */
@@ -20,9 +20,9 @@ export class Notices {
   }
 
   /** Say that something failed, and why. */
-  failed(what, error) {
+  error(summary, error) {
     console.warn("comfy-assets:", error);
-    this.#put("ca-failure", `${what} ${error.message}`, null);
+    this.#put("ca-failure", `${summary} ${error.message}`, null);
   }
 
   #put(kind, text, undo) {
@@ -34,14 +34,14 @@ export class Notices {
     };
     const notice = h(
       "div",
-      { class: `ca-notice ${kind}`.trim() },
-      h("span", { class: "ca-notice-text" }, text),
+      { class: `ca-notification ${kind}`.trim() },
+      h("span", { class: "ca-notification-text" }, text),
       undo && button("undo", undo.label, act),
-      iconButton("close", this.#t("state.close"), close),
+      iconButton("close", this.#t("common.close"), close),
     );
     this.element.replaceChildren(notice);
     this.#timer = setTimeout(() => {
       if (!notice.matches(":hover, :focus-within")) close();
-    }, SHOWN_MS);
+    }, VISIBLE_MS);
   }
 }

@@ -38,9 +38,9 @@ export class PagedList {
   }
 
   /** The items that are here, with their places. */
-  *held() {
+  *loaded() {
     for (const [number, items] of this.#pages) {
-      for (let place = 0; place < items.length; place += 1) yield [number * this.#size + place, items[place]];
+      for (let index = 0; index < items.length; index += 1) yield [number * this.#size + index, items[index]];
     }
   }
 
@@ -57,7 +57,7 @@ export class PagedList {
 
   /** Begin again, with nothing. */
   reset() {
-    this.#giveUp();
+    this.#abortRequests();
     this.#pages.clear();
     this.total = null;
     this.#view = [0, 0];
@@ -66,7 +66,7 @@ export class PagedList {
 
   /** Fetch anew what is in view; what is there is shown until then. */
   refresh() {
-    this.#giveUp();
+    this.#abortRequests();
     const [from, to] = this.#view;
     for (const number of this.#pages.keys()) if (number < from || number > to) this.#pages.delete(number);
     this.#restart(new Set(this.#pages.keys()));
@@ -75,18 +75,18 @@ export class PagedList {
   /** Put another item in the place of one that was changed here. */
   replace(matches, item) {
     for (const items of this.#pages.values()) {
-      const place = items.findIndex(matches);
-      if (place >= 0) items[place] = item;
+      const index = items.findIndex(matches);
+      if (index >= 0) items[index] = item;
     }
     this.#onChange();
   }
 
   /** Take up no more answers. */
   close() {
-    this.#giveUp();
+    this.#abortRequests();
   }
 
-  #giveUp() {
+  #abortRequests() {
     this.#generation += 1;
     for (const request of this.#requests.values()) request.abort();
     this.#requests.clear();

@@ -2,7 +2,7 @@
 
 const PREFIX = "comfy-assets.";
 
-export const memory = {
+export const preferences = {
   /** The members of an object that were kept under a name. */
   read(name, members) {
     try {

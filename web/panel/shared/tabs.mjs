@@ -51,8 +51,8 @@ export class Tabs {
 
   #key(event) {
     const names = [...this.#tabs.keys()];
-    const place = names.indexOf(this.#current);
-    const moves = { ArrowLeft: place - 1, ArrowRight: place + 1, Home: 0, End: names.length - 1 };
+    const index = names.indexOf(this.#current);
+    const moves = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: names.length - 1 };
     if (!(event.key in moves)) return;
     const name = names[(moves[event.key] + names.length) % names.length];
     this.show(name);

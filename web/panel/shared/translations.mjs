@@ -4,7 +4,7 @@ import { LANGUAGE } from "../settings.mjs";
 
 const NAMESPACE = "comfyAssets";
 
-export class Strings {
+export class Translations {
   #texts = {};
   #english = {};
   #plurals = new Intl.PluralRules("en");
@@ -13,7 +13,7 @@ export class Strings {
 
   /** Fetch the texts. Where they cannot be had, the keys are readable enough to go on with. */
   async load(page, client) {
-    const all = (await client.get("/i18n", { patience: 4000 })) ?? {};
+    const all = (await client.get("/i18n", { timeout: 4000 })) ?? {};
     this.#english = all.en?.[NAMESPACE] ?? {};
     const wanted = page.setting(LANGUAGE) ?? "page";
     const language = wanted === "page" ? page.locale() : wanted;

@@ -10,7 +10,7 @@ import { h, uniqueId } from "./dom.mjs";
 
 const OVERSCAN_ROWS = 2;
 const MAX_HEIGHT = 12_000_000; // browsers draw no elements that are much higher
-const SETTLED_MS = 90;
+const IDLE_MS = 90;
 
 export class VirtualGrid {
   #cells;
@@ -20,10 +20,10 @@ export class VirtualGrid {
   #rowHeight = 1;
   #width = 0;
   #height = 0; // of the view
-  #shown = new Map(); // index -> cell element
-  #spare = [];
+  #visible = new Map(); // index -> cell element
+  #recycled = [];
   #frame = 0;
-  #settling = 0;
+  #idleTimer = 0;
   #lastTop = 0;
   #shift = 0; // of cells against their places in the whole; 0 unless that is scaled
   #active = 0;
@@ -31,13 +31,13 @@ export class VirtualGrid {
 
   /**
    * `cells.create()` makes an element, `cells.fill(element, index, isMoving)` shows an item in it; while the view moves
-   * fast, pictures can wait. `shape(width)` answers `{ columns, rowHeight }`. `onView(first, last)` tells what is in view.
+   * fast, pictures can wait. `shape(width)` answers `{ columns, rowHeight }`. `onVisibleRange(first, last)` tells what is in view.
    * `onActive(index)` tells of a move of the active cell.
    */
-  constructor({ label, cells, shape, onView, onActive = () => {} }) {
+  constructor({ label, cells, shape, onVisibleRange, onActive = () => {} }) {
     this.#cells = cells;
     this.#shape = shape;
-    this.onView = onView;
+    this.onVisibleRange = onVisibleRange;
     this.onActive = onActive;
     this.id = uniqueId("grid");
     this.canvas = h("div", { class: "ca-grid-canvas", role: "presentation" });
@@ -80,13 +80,13 @@ export class VirtualGrid {
     if (width === 0) return;
     const first = this.#indexAtTop();
     const { columns, rowHeight } = this.#shape(width);
-    const isOther = columns !== this.#columns || rowHeight !== this.#rowHeight;
+    const isChanged = columns !== this.#columns || rowHeight !== this.#rowHeight;
     this.#columns = columns;
     this.#rowHeight = rowHeight;
     this.#width = width;
     this.#height = this.element.clientHeight;
     this.canvas.style.height = `${Math.min(this.#fullHeight(), MAX_HEIGHT)}px`;
-    if (isOther && first > 0) this.#scrollToRow(Math.floor(first / columns));
+    if (isChanged && first > 0) this.#scrollToRow(Math.floor(first / columns));
     this.#draw(true);
   }
 
@@ -123,7 +123,7 @@ export class VirtualGrid {
   close() {
     this.#observer.disconnect();
     cancelAnimationFrame(this.#frame);
-    clearTimeout(this.#settling);
+    clearTimeout(this.#idleTimer);
   }
 
   #fullHeight() {
@@ -170,19 +170,19 @@ export class VirtualGrid {
     const [first, last] = this.#range(offset);
     this.#recycle(first, last);
     for (let index = first; index <= last; index += 1) {
-      const cell = this.#shown.get(index);
-      if (cell === undefined) this.#put(index, isMoving);
-      else if (isForced) this.#fill(cell, index, false);
+      const cell = this.#visible.get(index);
+      if (cell === undefined) this.#showCell(index, isMoving);
+      else if (isForced) this.#fillCell(cell, index, false);
     }
-    this.#nameActive();
-    if (isMoving) this.#settle();
-    if (this.#count > 0) this.onView(first, last);
+    this.#markActive();
+    if (isMoving) this.#drawWhenIdle();
+    if (this.#count > 0) this.onVisibleRange(first, last);
   }
 
   /** When the view has come to rest, show what was left out on the way. */
-  #settle() {
-    clearTimeout(this.#settling);
-    this.#settling = setTimeout(() => this.#draw(true), SETTLED_MS);
+  #drawWhenIdle() {
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = setTimeout(() => this.#draw(true), IDLE_MS);
   }
 
   #range(offset) {
@@ -192,22 +192,22 @@ export class VirtualGrid {
   }
 
   #recycle(first, last) {
-    for (const [index, cell] of this.#shown) {
+    for (const [index, cell] of this.#visible) {
       if (index >= first && index <= last) continue;
-      this.#shown.delete(index);
+      this.#visible.delete(index);
       cell.hidden = true;
-      this.#spare.push(cell);
+      this.#recycled.push(cell);
     }
   }
 
-  #put(index, isMoving) {
-    const cell = this.#spare.pop() ?? this.#make();
+  #showCell(index, isMoving) {
+    const cell = this.#recycled.pop() ?? this.#createCell();
     cell.hidden = false;
-    this.#shown.set(index, cell);
-    this.#fill(cell, index, isMoving);
+    this.#visible.set(index, cell);
+    this.#fillCell(cell, index, isMoving);
   }
 
-  #make() {
+  #createCell() {
     const cell = this.#cells.create();
     cell.classList.add("ca-cell");
     cell.setAttribute("role", "option");
@@ -215,7 +215,7 @@ export class VirtualGrid {
     return cell;
   }
 
-  #fill(cell, index, isMoving) {
+  #fillCell(cell, index, isMoving) {
     const row = Math.floor(index / this.#columns);
     const width = this.#width / this.#columns;
     cell.style.width = `${width}px`;
@@ -229,8 +229,8 @@ export class VirtualGrid {
     this.#cells.fill(cell, index, isMoving);
   }
 
-  #nameActive() {
-    if (this.#shown.has(this.#active)) {
+  #markActive() {
+    if (this.#visible.has(this.#active)) {
       this.element.setAttribute("aria-activedescendant", `${this.id}-${this.#active}`);
     } else this.element.removeAttribute("aria-activedescendant");
   }

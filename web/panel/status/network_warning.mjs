@@ -4,7 +4,7 @@ import { h } from "../shared/dom.mjs";
 import { iconButton } from "../shared/buttons.mjs";
 import { icon } from "../shared/icons.mjs";
 
-const KEPT = ["isRead"];
+const PERSISTED = ["isRead"];
 
 export class NetworkWarning {
   #context;
@@ -14,17 +14,17 @@ export class NetworkWarning {
     const { t } = context;
     this.element = h(
       "div",
-      { class: "ca-notice ca-warning", role: "note", hidden: true },
+      { class: "ca-notification ca-warning", role: "note", hidden: true },
       icon("warning"),
-      h("span", { class: "ca-notice-text" }, t("status.openToNetwork")),
-      iconButton("close", t("state.close"), () => this.#close()),
+      h("span", { class: "ca-notification-text" }, t("status.openToNetwork")),
+      iconButton("close", t("common.close"), () => this.#close()),
     );
   }
 
   /** Ask the server, and show the line where it is so. */
-  async ask() {
-    const { client, memory } = this.#context;
-    if (memory.read("network", KEPT).isRead) return;
+  async refresh() {
+    const { client, preferences } = this.#context;
+    if (preferences.read("network", PERSISTED).isRead) return;
     try {
       const features = await client.get("/features");
       this.element.hidden = !features?.open_to_network;
@@ -35,6 +35,6 @@ export class NetworkWarning {
 
   #close() {
     this.element.hidden = true;
-    this.#context.memory.write("network", { isRead: true }, KEPT);
+    this.#context.preferences.write("network", { isRead: true }, PERSISTED);
   }
 }

@@ -8,7 +8,7 @@ export function isRunning(status) {
 }
 
 /** The share that is done, 0 to 1, or null where nobody knows the whole. */
-export function share(status) {
+export function fractionDone(status) {
   if (status.phase !== "hashing") return null;
   if (status.bytes_total > 0) return Math.min(status.bytes_hashed / status.bytes_total, 1);
   return status.total > 0 ? Math.min(status.hashed / status.total, 1) : null;
@@ -21,7 +21,7 @@ export function timeLeft(status) {
 }
 
 /** One line that says how it is. */
-export function line(status, { t, language }) {
+export function statusText(status, { t, language }) {
   if (status === null) return t("status.noAnswer");
   if (!isRunning(status)) return idleLine(status, t);
   const what = status.phase === "listing" ? listing(status, t, language) : hashing(status, t, language);

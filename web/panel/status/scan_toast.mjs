@@ -2,28 +2,28 @@
 
 import { Client } from "../shared/client.mjs";
 import * as format from "../shared/format.mjs";
-import { Strings } from "../shared/translations.mjs";
+import { Translations } from "../shared/translations.mjs";
 import { TOASTS } from "../settings.mjs";
 
-const LONG_MS = 20_000;
+const MIN_SCAN_MS = 20_000;
 
 /** Begin to watch scans; pages that are opened while one is under way count from there. */
-export function watchScans(page) {
-  let since = null;
-  const begin = () => (since ??= Date.now());
-  page.listen("assets.seed.started", () => (since = Date.now()));
+export function showScanToasts(page) {
+  let startedAt = null;
+  const begin = () => (startedAt ??= Date.now());
+  page.listen("assets.seed.started", () => (startedAt = Date.now()));
   page.listen("assets.seed.progress", begin);
-  page.listen("assets.seed.cancelled", () => (since = null));
+  page.listen("assets.seed.cancelled", () => (startedAt = null));
   page.listen("assets.seed.completed", (result) => {
-    const took = since === null ? 0 : Date.now() - since;
-    since = null;
-    if (took >= LONG_MS && page.setting(TOASTS) !== false) tell(page, result, took);
+    const duration = startedAt === null ? 0 : Date.now() - startedAt;
+    startedAt = null;
+    if (duration >= MIN_SCAN_MS && page.setting(TOASTS) !== false) showToast(page, result, duration);
   });
 }
 
-async function tell(page, result, took) {
-  const strings = new Strings();
-  await strings.load(page, new Client(page)).catch(() => {}); // the keys are readable, too
-  const files = format.number(result?.total ?? result?.scanned ?? 0, strings.language);
-  page.toast("success", strings.t("status.ended"), strings.t("status.endedDetail", { files, time: format.duration(took) }));
+async function showToast(page, result, duration) {
+  const translations = new Translations();
+  await translations.load(page, new Client(page)).catch(() => {}); // the keys are readable, too
+  const files = format.number(result?.total ?? result?.scanned ?? 0, translations.language);
+  page.toast("success", translations.t("status.ended"), translations.t("status.endedDetail", { files, time: format.duration(duration) }));
 }

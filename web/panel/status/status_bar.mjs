@@ -1,14 +1,14 @@
 /** The line at the foot of the panel: what the library is busy with, pause and resume, and what went wrong. */
 
-import { fill, h } from "../shared/dom.mjs";
+import { h, setChildren } from "../shared/dom.mjs";
 import { iconButton } from "../shared/buttons.mjs";
 import { icon } from "../shared/icons.mjs";
-import { isRunning, line, problems, share } from "./scan_progress.mjs";
+import { fractionDone, isRunning, problems, statusText } from "./scan_progress.mjs";
 
 const BUSY_MS = 1000;
 const IDLE_MS = 15_000;
 
-export class StatusLine {
+export class StatusBar {
   #context;
   #status = null;
   #timer = 0;
@@ -24,15 +24,15 @@ export class StatusLine {
     this.problems = h("details", { class: "ca-problems" });
     const row = h("div", { class: "ca-status-row" }, this.text, this.problems, this.pause, this.resume, this.scan);
     this.element = h("div", { class: "ca-status", role: "group", "aria-label": t("status.label") }, this.bar, row);
-    page.listen("assets.seed.started", () => this.ask());
+    page.listen("assets.seed.started", () => this.refresh());
     page.listen("assets.seed.progress", (status) => this.#show(status));
-    page.listen("assets.seed.completed", () => this.ask());
+    page.listen("assets.seed.completed", () => this.refresh());
     this.#show(null);
     this.text.textContent = "";
   }
 
   /** Ask how it is, and again after a while for as long as anybody looks. */
-  async ask() {
+  async refresh() {
     clearTimeout(this.#timer);
     try {
       this.#show(await this.#context.client.get("/assets/seed/status"));
@@ -40,34 +40,34 @@ export class StatusLine {
       this.#show(null); // what can be done about it the tabs say
     }
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#askIfSeen(), isRunning(this.#status) ? BUSY_MS : IDLE_MS);
+    this.#timer = setTimeout(() => this.#refreshIfVisible(), isRunning(this.#status) ? BUSY_MS : IDLE_MS);
   }
 
-  #askIfSeen() {
+  #refreshIfVisible() {
     if (!this.element.isConnected) return; // asked again when the panel is shown
-    if (document.hidden) this.#timer = setTimeout(() => this.#askIfSeen(), IDLE_MS);
-    else this.ask();
+    if (document.hidden) this.#timer = setTimeout(() => this.#refreshIfVisible(), IDLE_MS);
+    else this.refresh();
   }
 
-  async #post(deed) {
+  async #post(action) {
     try {
-      await this.#context.client.post(`/assets/seed${deed && `/${deed}`}`, {});
+      await this.#context.client.post(`/assets/seed${action && `/${action}`}`, {});
     } catch (error) {
-      this.#context.notices.failed(this.#context.t("status.changeFailed"), error);
+      this.#context.notifications.error(this.#context.t("status.changeFailed"), error);
     }
-    this.ask();
+    this.refresh();
   }
 
   #show(status) {
     this.#status = status;
     const running = isRunning(status);
-    this.text.textContent = line(status, this.#context);
+    this.text.textContent = statusText(status, this.#context);
     this.text.title = this.text.textContent;
     this.pause.hidden = status === null || status.on_hold;
     this.resume.hidden = !status?.on_hold;
     this.scan.hidden = status === null || running;
     this.bar.hidden = !running;
-    const done = running ? share(status) : null;
+    const done = running ? fractionDone(status) : null;
     if (done === null) this.bar.removeAttribute("value");
     else this.bar.value = done;
     this.#showProblems(problems(status));
@@ -78,6 +78,6 @@ export class StatusLine {
     this.problems.hidden = found.length === 0;
     const summary = h("summary", {}, icon("warning"), t("status.problems", { count: found.length }));
     const list = h("ul", {}, found.map((problem) => h("li", {}, problem)));
-    if (this.problems.textContent !== summary.textContent + list.textContent) fill(this.problems, summary, list);
+    if (this.problems.textContent !== summary.textContent + list.textContent) setChildren(this.problems, summary, list);
   }
 }

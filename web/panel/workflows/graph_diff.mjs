@@ -2,23 +2,23 @@
 
 /**
  * @returns `{ added, removed, changed }`: nodes as `{ id, name }`, changed ones with
- * `changes: [{ what, before, after }]`, where `what` is an input's name, or "title", "type", "mode".
+ * `changes: [{ property, before, after }]`, where `property` is an input's name, or "title", "type", "mode".
  */
-export function difference(before, after) {
+export function diffGraphs(before, after) {
   const [old, current] = [nodesOf(before), nodesOf(after)];
-  const added = [...current.values()].filter((node) => !old.has(node.id)).map(named);
-  const removed = [...old.values()].filter((node) => !current.has(node.id)).map(named);
+  const added = [...current.values()].filter((node) => !old.has(node.id)).map(idAndName);
+  const removed = [...old.values()].filter((node) => !current.has(node.id)).map(idAndName);
   const changed = [];
   for (const node of current.values()) {
     const former = old.get(node.id);
     if (former === undefined) continue;
-    const changes = differences(former.values, node.values);
-    if (changes.length > 0) changed.push({ ...named(node), changes });
+    const changes = diffValues(former.values, node.values);
+    if (changes.length > 0) changed.push({ ...idAndName(node), changes });
   }
   return { added, removed, changed };
 }
 
-function named({ id, name }) {
+function idAndName({ id, name }) {
   return { id, name };
 }
 
@@ -26,8 +26,8 @@ function named({ id, name }) {
 function nodesOf(graph) {
   if (!Array.isArray(graph?.nodes)) return promptNodes(graph ?? {});
   const nodes = new Map();
-  collect(nodes, graph, "");
-  for (const subgraph of graph.definitions?.subgraphs ?? []) collect(nodes, subgraph, `${subgraph.name ?? subgraph.id}:`);
+  addPageNodes(nodes, graph, "");
+  for (const subgraph of graph.definitions?.subgraphs ?? []) addPageNodes(nodes, subgraph, `${subgraph.name ?? subgraph.id}:`);
   return nodes;
 }
 
@@ -40,8 +40,8 @@ function promptNodes(prompt) {
   return nodes;
 }
 
-function collect(nodes, graph, prefix) {
-  const origins = originsOf(graph.links ?? []);
+function addPageNodes(nodes, graph, prefix) {
+  const origins = linkOrigins(graph.links ?? []);
   for (const node of graph.nodes ?? []) {
     const id = `${prefix}${node.id}`;
     nodes.set(id, { id, name: node.title ?? node.type, values: pageValues(node, origins) });
@@ -49,7 +49,7 @@ function collect(nodes, graph, prefix) {
 }
 
 /** Where each link comes from, by its id: `node:slot`. Links are arrays, or objects in subgraphs. */
-function originsOf(links) {
+function linkOrigins(links) {
   const rows = links.map((link) => (Array.isArray(link) ? link : [link.id, link.origin_id, link.origin_slot]));
   return new Map(rows.map(([id, origin, slot]) => [id, `← ${origin}:${slot}`]));
 }
@@ -67,15 +67,15 @@ function widgetValues(node) {
   const values = node.widgets_values ?? [];
   if (!Array.isArray(values)) return values;
   const names = (node.inputs ?? []).filter((input) => input.widget).map((input) => input.widget.name);
-  const nameAt = (place) => (names.length === values.length ? names[place] : `${place + 1}`);
-  return Object.fromEntries(values.map((value, place) => [`widget ${nameAt(place)}`, value]));
+  const nameAt = (index) => (names.length === values.length ? names[index] : `${index + 1}`);
+  return Object.fromEntries(values.map((value, index) => [`widget ${nameAt(index)}`, value]));
 }
 
-function differences(before, after) {
+function diffValues(before, after) {
   const changes = [];
-  for (const what of new Set([...Object.keys(before), ...Object.keys(after)])) {
-    if (JSON.stringify(before[what]) === JSON.stringify(after[what])) continue;
-    changes.push({ what, before: before[what], after: after[what] });
+  for (const property of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    if (JSON.stringify(before[property]) === JSON.stringify(after[property])) continue;
+    changes.push({ property, before: before[property], after: after[property] });
   }
   return changes;
 }

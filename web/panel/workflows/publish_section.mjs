@@ -1,13 +1,13 @@
 /** Publishing a workflow: the assets it needs, which go along, and which the recipient would miss. */
 
-import { fill, h } from "../shared/dom.mjs";
+import { h, setChildren } from "../shared/dom.mjs";
 import { button } from "../shared/buttons.mjs";
 import { icon } from "../shared/icons.mjs";
-import { isMissing, mediumOf } from "../library/asset.mjs";
+import { isMissing, mediaKind } from "../library/asset.mjs";
 
-const TOGETHER = 20; // assets that are looked up at a time
+const BATCH_SIZE = 20; // assets that are looked up at a time
 
-export class Publishing {
+export class PublishSection {
   #context;
   #path;
   #chosen = new Set();
@@ -16,21 +16,21 @@ export class Publishing {
   constructor(context, workflow) {
     this.#context = context;
     this.#path = workflow.path && `/userdata/${encodeURIComponent(workflow.path)}/publish`;
-    this.element = h("section", { class: "ca-block", hidden: true });
+    this.element = h("section", { class: "ca-section", hidden: true });
   }
 
   /** Show the assets that a version names, and what is published; nothing where the server cannot publish. */
   async show(assetIds) {
-    const info = await this.#info();
-    if (info === undefined) return;
-    const assets = await this.#assets(assetIds);
+    const publication = await this.#fetchPublication();
+    if (publication === undefined) return;
+    const assets = await this.#fetchAssets(assetIds);
     for (const asset of assets) if (!isMissing(asset)) this.#chosen.add(asset.id);
-    this.#fill(info, assets);
+    this.#showContent(publication, assets);
     this.element.hidden = false;
   }
 
   /** What is published; null for a workflow without a file, undefined on a server that does not publish. */
-  async #info() {
+  async #fetchPublication() {
     if (!this.#path) return null;
     try {
       return await this.#context.client.get(this.#path);
@@ -39,76 +39,76 @@ export class Publishing {
     }
   }
 
-  async #assets(ids) {
+  async #fetchAssets(ids) {
     const { client } = this.#context;
     const found = [];
-    for (let from = 0; from < ids.length; from += TOGETHER) {
-      const some = ids.slice(from, from + TOGETHER).map((id) => client.get(`/assets/${id}`));
+    for (let from = 0; from < ids.length; from += BATCH_SIZE) {
+      const some = ids.slice(from, from + BATCH_SIZE).map((id) => client.get(`/assets/${id}`));
       found.push(...(await Promise.allSettled(some)));
     }
     return found.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
   }
 
-  #fill(info, assets) {
+  #showContent(publication, assets) {
     const { t } = this.#context;
     const list = assets.map((asset) => h("li", {}, this.#row(asset)));
-    fill(
+    setChildren(
       this.element,
       h("h4", {}, t("publish.title")),
-      assets.length === 0 ? h("p", { class: "ca-quiet" }, t("publish.needsNothing")) : h("p", {}, t("publish.needs")),
-      h("ul", { class: "ca-needs" }, list),
-      info === null
-        ? h("p", { class: "ca-quiet" }, t("publish.needsFile"))
-        : button("share", info.share_id ? t("publish.again") : t("publish.publish"), () => this.#publish(assets)),
-      info?.share_id && this.#share(info.share_id, assets),
+      assets.length === 0 ? h("p", { class: "ca-muted" }, t("publish.noDependencies")) : h("p", {}, t("publish.dependencies")),
+      h("ul", { class: "ca-dependencies" }, list),
+      publication === null
+        ? h("p", { class: "ca-muted" }, t("publish.needsFile"))
+        : button("share", publication.share_id ? t("publish.again") : t("publish.publish"), () => this.#publish(assets)),
+      publication?.share_id && this.#share(publication.share_id, assets),
     );
   }
 
   #row(asset) {
     const { t } = this.#context;
     const missing = isMissing(asset);
-    const note = h("span", { class: "ca-quiet" });
+    const note = h("span", { class: "ca-muted" });
     const box = h("input", { type: "checkbox", checked: this.#chosen.has(asset.id), disabled: missing });
-    const show = () => (note.textContent = box.checked ? "" : t(missing ? "publish.isMissing" : "publish.wouldMiss"));
+    const show = () => (note.textContent = box.checked ? "" : t(missing ? "publish.fileMissing" : "publish.notIncluded"));
     box.addEventListener("change", () => {
       if (box.checked) this.#chosen.add(asset.id);
       else this.#chosen.delete(asset.id);
       show();
     });
     show();
-    return h("label", { class: "ca-need" }, box, icon(mediumOf(asset)), h("span", { class: "ca-need-name" }, asset.name), note);
+    return h("label", { class: "ca-dependency" }, box, icon(mediaKind(asset)), h("span", { class: "ca-dependency-name" }, asset.name), note);
   }
 
   #share(id, assets) {
-    const { t, notices } = this.#context;
+    const { t, notifications } = this.#context;
     const url = new URL(`?share=${encodeURIComponent(id)}`, window.location.href);
     const copy = async () => {
       await navigator.clipboard.writeText(url.href);
-      notices.show(t("publish.copied"));
+      notifications.show(t("publish.copied"));
     };
-    const withdraw = button("stop", t("publish.withdraw"), () => this.#withdraw(assets), { kind: "ca-danger" });
-    return h("p", { class: "ca-share" }, h("code", {}, url.href), button("copy", t("publish.copy"), copy), withdraw);
+    const unpublish = button("stop", t("publish.unpublish"), () => this.#unpublish(assets), { kind: "ca-danger" });
+    return h("p", { class: "ca-share-link" }, h("code", {}, url.href), button("copy", t("publish.copy"), copy), unpublish);
   }
 
   async #publish(assets) {
-    const { client, notices, t } = this.#context;
+    const { client, notifications, t } = this.#context;
     try {
-      const info = await client.post(this.#path, { asset_ids: [...this.#chosen] });
-      this.#fill(info, assets);
-      notices.show(t("publish.done"));
+      const publication = await client.post(this.#path, { asset_ids: [...this.#chosen] });
+      this.#showContent(publication, assets);
+      notifications.show(t("publish.published"));
     } catch (error) {
-      notices.failed(t("publish.failed"), error);
+      notifications.error(t("publish.failed"), error);
     }
   }
 
-  async #withdraw(assets) {
-    const { client, notices, t } = this.#context;
+  async #unpublish(assets) {
+    const { client, notifications, t } = this.#context;
     try {
       await client.request("DELETE", this.#path);
-      this.#fill({ share_id: "" }, assets);
-      notices.show(t("publish.withdrawn"));
+      this.#showContent({ share_id: "" }, assets);
+      notifications.show(t("publish.unpublished"));
     } catch (error) {
-      notices.failed(t("publish.withdrawFailed"), error);
+      notifications.error(t("publish.unpublishFailed"), error);
     }
   }
 }

@@ -1,6 +1,6 @@
 /** What can be done with saved workflows. Each answers what the server says, or null when it failed, which is told. */
 
-export class WorkflowDeeds {
+export class WorkflowActions {
   #context;
 
   /** `changed()` is called after every change. */
@@ -11,11 +11,11 @@ export class WorkflowDeeds {
 
   /** Save the graph that is open as a new workflow. */
   saveNew() {
-    return this.#try("workflow.saveFailed", async ({ client, page, notices, t }) => {
+    return this.#try("workflow.saveFailed", async ({ client, page, notifications, t }) => {
       const { workflow } = await page.currentGraph();
       const name = page.currentName() ?? t("workflow.unnamed");
       const saved = await client.post("/workflows", { name, workflow_json: workflow });
-      notices.show(t("workflow.saved", { name: saved.name }));
+      notifications.show(t("workflow.saved", { name: saved.name }));
       return saved;
     });
   }
@@ -30,20 +30,20 @@ export class WorkflowDeeds {
 
   /** Make a former version the latest: as a new one, so that nothing is lost. */
   restore(workflow, number) {
-    return this.#try("workflow.restoreFailed", async ({ client, notices, t }) => {
+    return this.#try("workflow.restoreFailed", async ({ client, notifications, t }) => {
       const { workflow_json: graph } = await client.get(`/workflows/${workflow.id}/versions/${number}`);
       const saved = await this.#addVersion(workflow, graph);
-      notices.show(t("workflow.restored", { number, latest: saved.version }));
+      notifications.show(t("workflow.restored", { number, latest: saved.version }));
       return saved;
     });
   }
 
   /** A new workflow made of a version. */
   fork(workflow, number) {
-    return this.#try("workflow.forkFailed", async ({ client, notices, t }) => {
+    return this.#try("workflow.forkFailed", async ({ client, notifications, t }) => {
       const name = t("workflow.forkName", { name: workflow.name ?? t("workflow.unnamed") });
       const fork = await client.post(`/workflows/${workflow.id}/fork`, { source_version: number, name });
-      notices.show(t("workflow.forked", { name: fork.name }));
+      notifications.show(t("workflow.forked", { name: fork.name }));
       return fork;
     });
   }
@@ -65,19 +65,19 @@ export class WorkflowDeeds {
 
   /** Delete a workflow; the notice of it offers to bring it back. */
   remove(workflow) {
-    return this.#try("workflow.deleteFailed", async ({ client, notices, t }) => {
+    return this.#try("workflow.deleteFailed", async ({ client, notifications, t }) => {
       await client.request("DELETE", `/workflows/${workflow.id}`);
-      const undo = { label: t("asset.undo"), action: () => this.bringBack(workflow) };
-      notices.show(t("workflow.deleted", { name: workflow.name ?? t("workflow.unnamed") }), undo);
+      const undo = { label: t("asset.undo"), action: () => this.undelete(workflow) };
+      notifications.show(t("workflow.deleted", { name: workflow.name ?? t("workflow.unnamed") }), undo);
       return workflow;
     });
   }
 
   /** Bring a deleted workflow back. */
-  bringBack(workflow) {
-    return this.#try("workflow.restoreFailed", async ({ client, notices, t }) => {
+  undelete(workflow) {
+    return this.#try("workflow.restoreFailed", async ({ client, notifications, t }) => {
       const restored = await client.post(`/workflows/${workflow.id}/restore`);
-      notices.show(t("workflow.broughtBack", { name: restored.name ?? t("workflow.unnamed") }));
+      notifications.show(t("workflow.undeleted", { name: restored.name ?? t("workflow.unnamed") }));
       return restored;
     });
   }
@@ -87,13 +87,13 @@ export class WorkflowDeeds {
     return this.#context.client.post(`/workflows/${workflow.id}/versions`, body);
   }
 
-  async #try(failure, deed) {
+  async #try(failure, action) {
     try {
-      const answer = await deed(this.#context);
+      const answer = await action(this.#context);
       this.changed();
       return answer;
     } catch (error) {
-      this.#context.notices.failed(this.#context.t(failure), error);
+      this.#context.notifications.error(this.#context.t(failure), error);
       return null;
     }
   }

@@ -1,22 +1,22 @@
 /** One workflow in detail: its versions, what changed between them, and publishing. */
 
-import { fill, h } from "../shared/dom.mjs";
+import { h, setChildren } from "../shared/dom.mjs";
 import { button, iconButton } from "../shared/buttons.mjs";
 import { Drawer } from "../shared/drawer.mjs";
 import * as format from "../shared/format.mjs";
-import { failure, loading } from "../shared/placeholders.mjs";
-import { changes } from "./diff_view.mjs";
-import { Publishing } from "./publish_section.mjs";
+import { errorPlaceholder, loadingPlaceholder } from "../shared/placeholders.mjs";
+import { diffView } from "./diff_view.mjs";
+import { PublishSection } from "./publish_section.mjs";
 
-const VERSIONS = 100;
+const MAX_VERSIONS = 100;
 
 export class WorkflowDetail {
   #context;
-  #deeds;
+  #actions;
 
-  constructor(context, deeds, closed) {
+  constructor(context, actions, closed) {
     this.#context = context;
-    this.#deeds = deeds;
+    this.#actions = actions;
     this.drawer = new Drawer(context.t, context.t("workflow.title"), (id) => this.#load(id), closed);
     this.element = this.drawer.element;
   }
@@ -25,7 +25,7 @@ export class WorkflowDetail {
     const { client } = this.#context;
     const [workflow, versions, content] = await Promise.all([
       client.get(`/workflows/${id}`),
-      client.get(`/workflows/${id}/versions`, { query: { limit: VERSIONS } }),
+      client.get(`/workflows/${id}/versions`, { query: { limit: MAX_VERSIONS } }),
       client.get(`/workflows/${id}/content`),
     ]);
     return this.#content(workflow, versions.data, content);
@@ -33,22 +33,22 @@ export class WorkflowDetail {
 
   #content(workflow, versions, content) {
     const { t } = this.#context;
-    const publishing = new Publishing(this.#context, workflow);
+    const publishing = new PublishSection(this.#context, workflow);
     publishing.show(content.dependency_asset_ids ?? []);
     const { workflow_json: graph } = content;
     const count = (Array.isArray(graph.nodes) ? graph.nodes : Object.keys(graph)).length;
     return [
       this.#title(workflow),
-      h("p", { class: "ca-quiet" }, t("workflow.nodes", { count })),
+      h("p", { class: "ca-muted" }, t("workflow.nodes", { count })),
       workflow.description && h("p", { class: "ca-text" }, workflow.description),
       h(
         "div",
         { class: "ca-actions" },
-        button("graph", t("workflow.open"), () => this.#deeds.open(workflow, workflow.latest_version), { kind: "ca-primary" }),
-        this.#context.page.currentGraph !== null && button("upload", t("workflow.saveVersion"), () => this.#then(this.#deeds.saveVersion(workflow))),
-        this.#remover(workflow),
+        button("graph", t("workflow.open"), () => this.#actions.open(workflow, workflow.latest_version), { kind: "ca-primary" }),
+        this.#context.page.currentGraph !== null && button("upload", t("workflow.saveVersion"), () => this.#refreshAfter(this.#actions.saveVersion(workflow))),
+        this.#deleteButton(workflow),
       ),
-      h("section", { class: "ca-block" }, h("h4", {}, t("workflow.versions")), this.#versions(workflow, versions)),
+      h("section", { class: "ca-section" }, h("h4", {}, t("workflow.versions")), this.#versions(workflow, versions)),
       publishing.element,
     ];
   }
@@ -61,7 +61,7 @@ export class WorkflowDetail {
       const save = async () => {
         input.replaceWith(title);
         const name = input.value.trim();
-        if (name !== "" && name !== workflow.name) await this.#then(this.#deeds.rename(workflow, name));
+        if (name !== "" && name !== workflow.name) await this.#refreshAfter(this.#actions.rename(workflow, name));
       };
       input.addEventListener("blur", save, { once: true });
       input.addEventListener("keydown", (event) => {
@@ -78,10 +78,10 @@ export class WorkflowDetail {
   }
 
   /** Deleting asks once more, in place; the notice that follows takes it back. */
-  #remover(workflow) {
+  #deleteButton(workflow) {
     const { t } = this.#context;
     const remove = async () => {
-      if (await this.#deeds.remove(workflow)) this.drawer.close();
+      if (await this.#actions.remove(workflow)) this.drawer.close();
     };
     const ask = button("trash", t("asset.delete"), () => {
       const sure = button("trash", t("workflow.reallyDelete"), remove, { kind: "ca-danger" });
@@ -95,34 +95,34 @@ export class WorkflowDetail {
   #versions(workflow, versions) {
     const { t } = this.#context;
     const list = h("ol", { class: "ca-versions" });
-    for (const [place, version] of versions.entries()) {
-      const former = versions[place + 1];
-      list.append(h("li", { class: "ca-version" }, this.#version(workflow, version, former)));
+    for (const [index, version] of versions.entries()) {
+      const previous = versions[index + 1];
+      list.append(h("li", { class: "ca-version" }, this.#version(workflow, version, previous)));
     }
-    return versions.length > 0 ? list : h("p", { class: "ca-quiet" }, t("workflow.noVersions"));
+    return versions.length > 0 ? list : h("p", { class: "ca-muted" }, t("workflow.noVersions"));
   }
 
-  #version(workflow, { version: number, created_at: created }, former) {
+  #version(workflow, { version: number, created_at: created }, previous) {
     const { t, language } = this.#context;
     const isLatest = number === workflow.latest_version;
-    const body = h("div", { class: "ca-version-changes" });
-    const compare = button("compare", t("workflow.compare"), () => this.#toggle(compare, body, workflow, number, former?.version));
+    const body = h("div");
+    const compare = button("compare", t("workflow.compare"), () => this.#toggleDiff(compare, body, workflow, number, previous?.version));
     compare.setAttribute("aria-expanded", "false");
     return [
-      h("div", { class: "ca-version-head" }, h("strong", {}, t("workflow.version", { number })), h("span", { class: "ca-quiet" }, format.time(created, language))),
+      h("div", { class: "ca-version-header" }, h("strong", {}, t("workflow.version", { number })), h("span", { class: "ca-muted" }, format.time(created, language))),
       h(
         "div",
         { class: "ca-version-tools" },
-        former && compare,
-        iconButton("graph", t("workflow.openVersion", { number }), () => this.#deeds.open(workflow, number)),
-        iconButton("copy", t("workflow.fork", { number }), () => this.#deeds.fork(workflow, number)),
-        !isLatest && iconButton("undo", t("workflow.restore", { number }), () => this.#then(this.#deeds.restore(workflow, number))),
+        previous && compare,
+        iconButton("graph", t("workflow.openVersion", { number }), () => this.#actions.open(workflow, number)),
+        iconButton("copy", t("workflow.fork", { number }), () => this.#actions.fork(workflow, number)),
+        !isLatest && iconButton("undo", t("workflow.restore", { number }), () => this.#refreshAfter(this.#actions.restore(workflow, number))),
       ),
       body,
     ];
   }
 
-  async #toggle(toggle, body, workflow, number, former) {
+  async #toggleDiff(toggle, body, workflow, number, previous) {
     const isOpen = toggle.getAttribute("aria-expanded") === "true";
     toggle.setAttribute("aria-expanded", String(!isOpen));
     if (isOpen) {
@@ -130,23 +130,23 @@ export class WorkflowDetail {
       return;
     }
     const { client, t } = this.#context;
-    fill(body, loading(t));
+    setChildren(body, loadingPlaceholder(t));
     try {
-      const versions = [former, number].map((each) => client.get(`/workflows/${workflow.id}/versions/${each}`));
+      const versions = [previous, number].map((each) => client.get(`/workflows/${workflow.id}/versions/${each}`));
       const [before, after] = await Promise.all(versions);
-      fill(body, changes(this.#context, before.workflow_json, after.workflow_json));
+      setChildren(body, diffView(this.#context, before.workflow_json, after.workflow_json));
     } catch (error) {
       const retry = () => {
         toggle.setAttribute("aria-expanded", "false");
-        this.#toggle(toggle, body, workflow, number, former);
+        this.#toggleDiff(toggle, body, workflow, number, previous);
       };
-      fill(body, failure(t, error, retry));
+      setChildren(body, errorPlaceholder(t, error, retry));
     }
   }
 
   /** Show it anew when a change was made, and when it was refused: somebody else may have saved meanwhile. */
-  async #then(deed) {
-    await deed;
+  async #refreshAfter(request) {
+    await request;
     await this.drawer.refresh();
   }
 }
