@@ -2,7 +2,6 @@
 
 import { debounce, h } from "../shared/dom.mjs";
 import { button } from "../shared/buttons.mjs";
-import { destination } from "../shared/grid_keys.mjs";
 import { icon } from "../shared/icons.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
@@ -124,8 +123,8 @@ export class JobsTab {
   }
 
   #key(event) {
-    const { active, columns, count, rowsInView } = this.grid;
-    const target = destination(event.key, { active, columns, count, rowsInView });
+    const { active } = this.grid;
+    const target = this.grid.keyTarget(event.key);
     if (target !== null) this.grid.activate(target);
     else if (event.key === "Enter") this.#open(active);
     else if (event.key === "Delete" && this.list.at(active)) this.actions.cancel(this.list.at(active));

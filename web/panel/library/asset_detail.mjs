@@ -3,14 +3,16 @@
 import { h, setChildren } from "../shared/dom.mjs";
 import { button, iconButton, setPressed } from "../shared/buttons.mjs";
 import { isAborted } from "../shared/client.mjs";
+import { icon } from "../shared/icons.mjs";
 import { errorPlaceholder } from "../shared/placeholders.mjs";
-import { isFavourite, isMissing } from "./asset.mjs";
+import { contentUrl, isFavourite, isMissing, mediaKind, thumbnailUrl } from "./asset.mjs";
 import { startDrag } from "./drag.mjs";
 import { properties } from "./properties.mjs";
-import { preview } from "./preview.mjs";
 import { starRating } from "./star_rating.mjs";
 import { TagEditor } from "./tag_editor.mjs";
 import { embeddedMetadata } from "./embedded_metadata.mjs";
+
+const PREVIEW_PX = 1024;
 
 export class AssetDetail {
   #context;
@@ -204,4 +206,24 @@ export class AssetDetail {
     event.preventDefault();
     event.stopPropagation();
   }
+}
+
+/** What shows an asset; what cannot be shown is a placeholder. */
+function preview({ page }, asset) {
+  const kind = mediaKind(asset);
+  const source = contentUrl(page, asset);
+  const placeholder = () => h("div", { class: "ca-preview-icon" }, icon(kind));
+  const box = h("div", { class: `ca-preview ca-preview-${kind}` });
+  if (kind === "video") box.append(h("video", { src: source, controls: true, preload: "metadata", loop: true }));
+  else if (kind === "audio") box.append(placeholder(), h("audio", { src: source, controls: true, preload: "metadata" }));
+  else {
+    const url = thumbnailUrl(page, asset, PREVIEW_PX);
+    if (url === null) box.append(placeholder());
+    else {
+      const picture = h("img", { src: url, alt: asset.name, decoding: "async" });
+      picture.addEventListener("error", () => picture.replaceWith(placeholder()));
+      box.append(picture);
+    }
+  }
+  return box;
 }

@@ -1,7 +1,6 @@
 /** The assets that the query finds, as a grid or a list that scrolls through all of them. */
 
 import { h } from "../shared/dom.mjs";
-import { destination } from "../shared/grid_keys.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
@@ -118,7 +117,7 @@ export class AssetGrid {
     const isChord = event.ctrlKey || event.metaKey;
     const { active } = this.grid;
     const asset = this.list.at(active);
-    const target = destination(event.key, { ...this.#dimensions(), active });
+    const target = this.grid.keyTarget(event.key);
     if (target !== null && !event.altKey) {
       this.grid.activate(target);
       if (event.shiftKey) this.#selection.extend(target, (each) => this.list.at(each));
@@ -131,10 +130,6 @@ export class AssetGrid {
     } else return;
     event.preventDefault();
     event.stopPropagation();
-  }
-
-  #dimensions() {
-    return { columns: this.grid.columns, count: this.grid.count, rowsInView: this.grid.rowsInView };
   }
 
   /** Select all that the query finds, as far as that is a number that can be worked with. */

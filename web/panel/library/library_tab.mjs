@@ -2,12 +2,11 @@
 
 import { debounce, h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
-import { Store } from "../shared/store.mjs";
 import { AssetGrid } from "./asset_grid.mjs";
 import { AssetActions } from "./asset_actions.mjs";
 import { AssetDetail } from "./asset_detail.mjs";
 import { TagFacets } from "./tag_facets.mjs";
-import { DEFAULT_QUERY } from "./query.mjs";
+import { DEFAULT_QUERY, QueryStore } from "./query.mjs";
 import { Selection } from "./selection.mjs";
 import { SelectionBar } from "./selection_bar.mjs";
 import { Toolbar } from "./toolbar.mjs";
@@ -24,7 +23,7 @@ export class LibraryTab {
   constructor(context) {
     this.#context = context;
     const { t, preferences } = context;
-    this.#store = new Store({ ...DEFAULT_QUERY, view: "grid", ...preferences.read("library", PERSISTED) });
+    this.#store = new QueryStore({ ...DEFAULT_QUERY, view: "grid", ...preferences.read("library", PERSISTED) });
     const selection = (this.selection = new Selection());
     const actions = (this.actions = new AssetActions(context, (asset) => this.#assetChanged(asset)));
     const open = (asset, index) => this.detail.open(asset, index);

@@ -43,8 +43,3 @@ export function debounce(action, delay) {
   call.cancel = () => clearTimeout(timer);
   return call;
 }
-
-/** Whether the user wants few movements. */
-export function prefersStillness() {
-  return window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-}

@@ -81,11 +81,6 @@ export class PagedList {
     this.#onChange();
   }
 
-  /** Take up no more answers. */
-  close() {
-    this.#abortRequests();
-  }
-
   #abortRequests() {
     this.#generation += 1;
     for (const request of this.#requests.values()) request.abort();

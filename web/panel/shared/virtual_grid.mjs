@@ -27,18 +27,15 @@ export class VirtualGrid {
   #lastTop = 0;
   #shift = 0; // of cells against their places in the whole; 0 unless that is scaled
   #active = 0;
-  #observer;
 
   /**
    * `cells.create()` makes an element, `cells.fill(element, index, isMoving)` shows an item in it; while the view moves
    * fast, pictures can wait. `shape(width)` answers `{ columns, rowHeight }`. `onVisibleRange(first, last)` tells what is in view.
-   * `onActive(index)` tells of a move of the active cell.
    */
-  constructor({ label, cells, shape, onVisibleRange, onActive = () => {} }) {
+  constructor({ label, cells, shape, onVisibleRange }) {
     this.#cells = cells;
     this.#shape = shape;
     this.onVisibleRange = onVisibleRange;
-    this.onActive = onActive;
     this.id = uniqueId("grid");
     this.canvas = h("div", { class: "ca-grid-canvas", role: "presentation" });
     this.element = h(
@@ -47,8 +44,7 @@ export class VirtualGrid {
       this.canvas,
     );
     this.element.addEventListener("scroll", () => this.#schedule(), { passive: true });
-    this.#observer = new ResizeObserver(() => this.layout());
-    this.#observer.observe(this.element);
+    new ResizeObserver(() => this.layout()).observe(this.element);
   }
 
   get count() {
@@ -57,15 +53,6 @@ export class VirtualGrid {
 
   get active() {
     return this.#active;
-  }
-
-  get columns() {
-    return this.#columns;
-  }
-
-  /** How many rows fit into the view. */
-  get rowsInView() {
-    return Math.max(Math.floor(this.#height / this.#rowHeight), 1);
   }
 
   setCount(count) {
@@ -111,19 +98,29 @@ export class VirtualGrid {
     if (top < offset) this.#scrollToRow(row);
     else if (top + this.#rowHeight > offset + this.#height) this.#scrollTo(top + this.#rowHeight - this.#height);
     this.#draw(true);
-    this.onActive(this.#active);
+  }
+
+  /** The number of the cell that a key leads to from the active one, or null for a key that moves nothing. */
+  keyTarget(key) {
+    const page = this.#columns * Math.max(Math.floor(this.#height / this.#rowHeight), 1);
+    const moves = {
+      ArrowLeft: this.#active - 1,
+      ArrowRight: this.#active + 1,
+      ArrowUp: this.#active - this.#columns,
+      ArrowDown: this.#active + this.#columns,
+      PageUp: this.#active - page,
+      PageDown: this.#active + page,
+      Home: 0,
+      End: this.#count - 1,
+    };
+    if (!(key in moves)) return null;
+    return Math.min(Math.max(moves[key], 0), Math.max(this.#count - 1, 0));
   }
 
   /** The number of the cell that an element lies in, or -1. */
   indexOf(element) {
     const cell = element.closest?.(".ca-cell");
     return cell && this.canvas.contains(cell) ? Number(cell.dataset.index) : -1;
-  }
-
-  close() {
-    this.#observer.disconnect();
-    cancelAnimationFrame(this.#frame);
-    clearTimeout(this.#idleTimer);
   }
 
   #fullHeight() {

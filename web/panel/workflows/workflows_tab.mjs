@@ -3,7 +3,6 @@
 import { debounce, h } from "../shared/dom.mjs";
 import { button } from "../shared/buttons.mjs";
 import * as format from "../shared/format.mjs";
-import { destination } from "../shared/grid_keys.mjs";
 import { icon } from "../shared/icons.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
@@ -101,8 +100,8 @@ export class WorkflowsTab {
   }
 
   #key(event) {
-    const { active, columns, count, rowsInView } = this.grid;
-    const target = destination(event.key, { active, columns, count, rowsInView });
+    const { active } = this.grid;
+    const target = this.grid.keyTarget(event.key);
     if (target !== null) this.grid.activate(target);
     else if (event.key === "Enter") this.#open(active);
     else return;
