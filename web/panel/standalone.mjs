@@ -5,12 +5,14 @@ import { createPanel } from "./panel.mjs";
 const RECONNECT_MS = 2000;
 const base = new URL(".", document.baseURI).pathname;
 // Browsers have randomUUID at https and this machine's own addresses alone.
-const clientId = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const clientId = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(
+  "",
+);
 const messages = new EventTarget();
 
 /** Listen to the server's messages, again whenever the connection was lost. */
 function connect() {
-  const url = new URL(`${base}ws?clientId=${clientId}`, window.location.href);
+  const url = new URL(`${base}ws?clientId=${clientId}`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   const socket = new WebSocket(url);
   socket.addEventListener("message", ({ data }) => {

@@ -59,5 +59,6 @@ export function nodeTitle(prompt, id) {
 /** Why it failed, as text to be sent to somebody who can help. */
 export function errorText(error) {
   const traceback = Array.isArray(error.traceback) ? error.traceback.join("") : (error.traceback ?? "");
-  return [`${error.exception_type}: ${error.exception_message}`, `${error.node_type} #${error.node_id}`, traceback].join("\n");
+  return [`${error.exception_type}: ${error.exception_message}`, `${error.node_type} #${error.node_id}`, traceback]
+    .join("\n");
 }

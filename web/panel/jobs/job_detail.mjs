@@ -6,7 +6,7 @@ import { Drawer } from "../shared/drawer.mjs";
 import * as format from "../shared/format.mjs";
 import { icon } from "../shared/icons.mjs";
 import { mediaKind, thumbnailUrl } from "../library/asset.mjs";
-import { errorText, jobGraphs, isActive, jobName, nodeTitle, executionTime } from "./job.mjs";
+import { errorText, executionTime, isActive, jobGraphs, jobName, nodeTitle } from "./job.mjs";
 
 export class JobDetail {
   #context;

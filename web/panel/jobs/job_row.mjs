@@ -18,7 +18,11 @@ export function createRow() {
   };
   parts.preview.addEventListener("error", () => (parts.preview.hidden = true));
   const thumb = h("div", { class: "ca-job-thumb" }, parts.icon, parts.preview);
-  const row = h("div", {}, h("div", { class: "ca-card ca-job" }, thumb, parts.name, parts.state, parts.summary, parts.bar));
+  const row = h(
+    "div",
+    {},
+    h("div", { class: "ca-card ca-job" }, thumb, parts.name, parts.state, parts.summary, parts.bar),
+  );
   row.parts = parts;
   return row;
 }

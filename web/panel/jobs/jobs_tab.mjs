@@ -59,17 +59,34 @@ export class JobsTab {
 
   #toolbar() {
     const { t } = this.#context;
-    const search = h("input", { class: "ca-search-input", type: "search", placeholder: t("job.searchHint"), "aria-label": t("job.search"), autocomplete: "off" });
+    const search = h("input", {
+      class: "ca-search-input",
+      type: "search",
+      placeholder: t("job.searchHint"),
+      "aria-label": t("job.search"),
+      autocomplete: "off",
+    });
     const applySearch = debounce(() => this.#setFilter({ text: search.value }), SEARCH_DELAY_MS);
     search.addEventListener("input", applySearch);
     this.filters = h("div", { class: "ca-filters", role: "group", "aria-label": t("job.filter") });
     for (const filter of Object.keys(FILTERS)) {
       const choose = () => this.#setFilter({ filter });
-      const attributes = { class: "ca-chip", type: "button", "aria-pressed": String(filter === "all"), dataset: { filter } };
+      const attributes = {
+        class: "ca-chip",
+        type: "button",
+        "aria-pressed": String(filter === "all"),
+        dataset: { filter },
+      };
       this.filters.append(h("button", { ...attributes, onclick: choose }, t(`job.filters.${filter}`)));
     }
     this.cancelAll.hidden = true;
-    return h("div", { class: "ca-toolbar" }, h("div", { class: "ca-search" }, icon("search"), search), this.filters, this.cancelAll);
+    return h(
+      "div",
+      { class: "ca-toolbar" },
+      h("div", { class: "ca-search" }, icon("search"), search),
+      this.filters,
+      this.cancelAll,
+    );
   }
 
   #setFilter({ filter = this.#filter, text = this.#text }) {
@@ -103,7 +120,9 @@ export class JobsTab {
   #emptyPlaceholder() {
     const { t } = this.#context;
     const isNarrowed = this.#filter !== "all" || this.#text.trim() !== "";
-    return isNarrowed ? emptyPlaceholder("search", t("job.nothingFound")) : emptyPlaceholder("history", t("job.none"), t("job.noneHint"));
+    return isNarrowed
+      ? emptyPlaceholder("search", t("job.nothingFound"))
+      : emptyPlaceholder("history", t("job.none"), t("job.noneHint"));
   }
 
   #listen() {

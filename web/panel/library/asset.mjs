@@ -58,7 +58,7 @@ export function viewParams(asset) {
 /** The absolute address of the file itself, as far as ComfyUI's view has one. */
 export function viewUrl(page, asset) {
   const params = viewParams(asset);
-  return params && new URL(page.url(`/view?${new URLSearchParams(params)}`), window.location.href).href;
+  return params && new URL(page.url(`/view?${new URLSearchParams(params)}`), location.href).href;
 }
 
 /**

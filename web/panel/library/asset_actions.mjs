@@ -1,6 +1,6 @@
 /** What can be done with assets: each action is a request, a notice of how it went, and a way back where there is one. */
 
-import { contentPath, isFavourite, allowsAnonymous, contentUrl } from "./asset.mjs";
+import { allowsAnonymous, contentPath, contentUrl, isFavourite } from "./asset.mjs";
 
 const CONCURRENCY = 6; // requests at a time, when many assets are changed
 const BLOB_URL_MS = 60_000; // how long a fetched file is there for the browser to save
@@ -14,15 +14,15 @@ export class AssetActions {
     this.changed = changed;
   }
 
-  async rename(asset, name) {
+  rename(asset, name) {
     return this.#update(asset, { name });
   }
 
-  async setRating(asset, stars) {
+  setRating(asset, stars) {
     return this.#updateMetadata(asset, { rating: stars === 0 ? undefined : stars });
   }
 
-  async setFavourite(asset, isWanted = !isFavourite(asset)) {
+  setFavourite(asset, isWanted = !isFavourite(asset)) {
     return this.#updateMetadata(asset, { favorite: isWanted ? true : undefined });
   }
 

@@ -28,7 +28,12 @@ export class AssetDetail {
     this.#neighbours = neighbours;
     this.#actions = actions;
     this.#remove = remove;
-    this.element = h("div", { class: "ca-detail", role: "dialog", "aria-label": context.t("detail.title"), tabindex: "-1" });
+    this.element = h("div", {
+      class: "ca-detail",
+      role: "dialog",
+      "aria-label": context.t("detail.title"),
+      tabindex: "-1",
+    });
     this.element.hidden = true;
     this.element.addEventListener("keydown", (event) => this.#key(event));
   }
@@ -59,11 +64,18 @@ export class AssetDetail {
     const { client } = this.#context;
     try {
       const asset = await client.get(`/assets/${id}`, { signal });
-      const copies = asset.hash ? await client.get("/assets", { query: { hash: asset.hash, limit: 20 }, signal }) : null;
+      const copies = asset.hash
+        ? await client.get("/assets", { query: { hash: asset.hash, limit: 20 }, signal })
+        : null;
       const others = copies?.assets.filter((copy) => copy.id !== id) ?? [];
       if (this.#asset.id === id) this.#showDetails(asset, others);
     } catch (error) {
-      if (!isAborted(error) && this.#asset.id === id) setChildren(this.rest, errorPlaceholder(this.#context.t, error, () => this.#fetch()));
+      if (!isAborted(error) && this.#asset.id === id) {
+        setChildren(
+          this.rest,
+          errorPlaceholder(this.#context.t, error, () => this.#fetch()),
+        );
+      }
     }
   }
 
@@ -77,18 +89,24 @@ export class AssetDetail {
       ...embeddedMetadata(this.#context, asset),
     );
     this.opener.hidden = !(asset.metadata?.workflow || asset.metadata?.prompt);
-      }
+  }
 
   #show(asset) {
     const { t, page } = this.#context;
     this.title = h("h3", { class: "ca-detail-name" }, asset.name);
     this.rest = h("div");
-    this.opener = button("graph", t("asset.openWorkflow"), () => this.#actions.openWorkflow(this.#asset), { kind: "ca-primary" });
+    this.opener = button("graph", t("asset.openWorkflow"), () => this.#actions.openWorkflow(this.#asset), {
+      kind: "ca-primary",
+    });
     this.opener.hidden = true;
     const picture = preview(this.#context, asset);
     picture.draggable = true;
     picture.addEventListener("dragstart", (event) => startDrag(event, page, this.#asset));
-    const tags = new TagEditor(this.#context, asset, (change) => this.#change(() => this.#actions.tag(this.#asset, change)));
+    const tags = new TagEditor(
+      this.#context,
+      asset,
+      (change) => this.#change(() => this.#actions.tag(this.#asset, change)),
+    );
     setChildren(
       this.element,
       this.#head(),
@@ -115,7 +133,9 @@ export class AssetDetail {
   #head() {
     const { t } = this.#context;
     const isListed = this.#index >= 0;
-    const previous = iconButton("back", t("detail.previous"), () => this.#step(-1), { disabled: !isListed || this.#index === 0 });
+    const previous = iconButton("back", t("detail.previous"), () => this.#step(-1), {
+      disabled: !isListed || this.#index === 0,
+    });
     const isLast = this.#index >= this.#neighbours.count() - 1;
     const next = iconButton("forward", t("detail.next"), () => this.#step(1), { disabled: !isListed || isLast });
     return h(
@@ -166,7 +186,12 @@ export class AssetDetail {
 
   #rename() {
     const { t } = this.#context;
-    const input = h("input", { class: "ca-input", type: "text", "aria-label": t("asset.name"), value: this.#asset.name });
+    const input = h("input", {
+      class: "ca-input",
+      type: "text",
+      "aria-label": t("asset.name"),
+      value: this.#asset.name,
+    });
     const show = () => input.replaceWith(this.title);
     const save = async () => {
       const name = input.value.trim();
@@ -215,8 +240,9 @@ function preview({ page }, asset) {
   const placeholder = () => h("div", { class: "ca-preview-icon" }, icon(kind));
   const box = h("div", { class: `ca-preview ca-preview-${kind}` });
   if (kind === "video") box.append(h("video", { src: source, controls: true, preload: "metadata", loop: true }));
-  else if (kind === "audio") box.append(placeholder(), h("audio", { src: source, controls: true, preload: "metadata" }));
-  else {
+  else if (kind === "audio") {
+    box.append(placeholder(), h("audio", { src: source, controls: true, preload: "metadata" }));
+  } else {
     const url = thumbnailUrl(page, asset, PREVIEW_PX);
     if (url === null) box.append(placeholder());
     else {

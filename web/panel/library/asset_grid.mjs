@@ -87,7 +87,9 @@ export class AssetGrid {
 
   #emptyPlaceholder() {
     const { t } = this.#context;
-    if (isFiltered(this.#store.state)) return emptyPlaceholder("search", t("library.nothingFound"), t("library.nothingFoundHint"));
+    if (isFiltered(this.#store.state)) {
+      return emptyPlaceholder("search", t("library.nothingFound"), t("library.nothingFoundHint"));
+    }
     return emptyPlaceholder("image", t("library.empty"), t("library.emptyHint"));
   }
 
@@ -108,8 +110,9 @@ export class AssetGrid {
     if (asset === undefined) return;
     this.grid.activate(index);
     if (event.shiftKey) this.#selection.extend(index, (each) => this.list.at(each));
-    else if (event.ctrlKey || event.metaKey || event.target.closest("[data-check]")) this.#selection.toggle(asset, index);
-    else if (this.#selection.size > 0) this.#selection.toggle(asset, index);
+    else if (event.ctrlKey || event.metaKey || event.target.closest("[data-check]")) {
+      this.#selection.toggle(asset, index);
+    } else if (this.#selection.size > 0) this.#selection.toggle(asset, index);
     else this.#actions.open(asset, index);
   }
 

@@ -11,7 +11,14 @@ export function embeddedMetadata({ t }, asset) {
   const texts = promptTexts(prompt);
   const blocks = [];
   if (texts.length > 0) {
-    blocks.push(h("section", { class: "ca-section" }, h("h4", {}, t("detail.texts")), texts.map((text) => h("p", { class: "ca-text" }, text))));
+    blocks.push(
+      h(
+        "section",
+        { class: "ca-section" },
+        h("h4", {}, t("detail.texts")),
+        texts.map((text) => h("p", { class: "ca-text" }, text)),
+      ),
+    );
   }
   if (typeof parameters === "string") blocks.push(collapsedDocument(t("detail.parameters"), parameters));
   for (const [name, value] of Object.entries({ prompt, workflow, header, userMetadata: asset.user_metadata })) {

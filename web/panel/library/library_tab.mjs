@@ -108,7 +108,9 @@ export class LibraryTab {
 
   #showTotal(total) {
     const { t, language } = this.#context;
-    this.total.textContent = total === null ? "" : t("library.total", { count: total, number: format.number(total, language) });
+    this.total.textContent = total === null
+      ? ""
+      : t("library.total", { count: total, number: format.number(total, language) });
   }
 
   /** The assets beside one that is shown in detail. */

@@ -45,12 +45,19 @@ function hash({ t, notifications }, asset) {
     await navigator.clipboard.writeText(asset.hash);
     notifications.show(t("property.hashCopied"));
   };
-  return row(t("property.hash"), h("code", { title: asset.hash }, shortened(asset.hash)), iconButton("copy", t("property.copyHash"), copy));
+  return row(
+    t("property.hash"),
+    h("code", { title: asset.hash }, shortened(asset.hash)),
+    iconButton("copy", t("property.copyHash"), copy),
+  );
 }
 
 function job({ t, openJob }, asset) {
   if (!asset.job_id) return null;
-  return row(t("property.job"), button("history", t("property.showJob"), () => openJob(asset.job_id), { kind: "ca-plain" }));
+  return row(
+    t("property.job"),
+    button("history", t("property.showJob"), () => openJob(asset.job_id), { kind: "ca-plain" }),
+  );
 }
 
 function shortened(hash) {

@@ -47,7 +47,10 @@ export class SelectionBar {
     const { assets } = this.#selection;
     const { done, problem } = await this.#actions.forEach(assets, (asset) => this.#actions.tag(asset, { add: tags }));
     if (problem) notifications.error(t("selection.tagFailed"), problem);
-    else notifications.show(t("selection.tagged", { count: done, tags: tags.join(", ") }), this.#undoTags(assets, tags));
+    else {notifications.show(
+        t("selection.tagged", { count: done, tags: tags.join(", ") }),
+        this.#undoTags(assets, tags),
+      );}
   }
 
   /** The way back: only from those that did not have a tag before. */
@@ -62,7 +65,10 @@ export class SelectionBar {
 
   async #setFavourites() {
     const { t, notifications } = this.#context;
-    const { done, problem } = await this.#actions.forEach(this.#selection.assets, (asset) => this.#actions.setFavourite(asset, true));
+    const { done, problem } = await this.#actions.forEach(
+      this.#selection.assets,
+      (asset) => this.#actions.setFavourite(asset, true),
+    );
     if (problem) notifications.error(t("asset.changeFailed"), problem);
     else notifications.show(t("selection.addedFavourites", { count: done }));
   }

@@ -37,7 +37,11 @@ export class TagEditor {
       "li",
       { class: "ca-tag" },
       tag,
-      h("button", { class: "ca-tag-remove", type: "button", "aria-label": label, title: label, onclick: remove }, icon("close")),
+      h(
+        "button",
+        { class: "ca-tag-remove", type: "button", "aria-label": label, title: label, onclick: remove },
+        icon("close"),
+      ),
     );
   }
 

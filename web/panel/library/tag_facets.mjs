@@ -53,8 +53,15 @@ export class TagFacets {
       others.length > COLLAPSED_COUNT &&
         h(
           "button",
-          { class: "ca-chip ca-more", type: "button", "aria-expanded": String(this.#isOpen), onclick: () => this.#toggle() },
-          this.#isOpen ? t("library.fewerTags") : t("library.moreTags", { count: format.number(others.length - COLLAPSED_COUNT, language) }),
+          {
+            class: "ca-chip ca-more",
+            type: "button",
+            "aria-expanded": String(this.#isOpen),
+            onclick: () => this.#toggle(),
+          },
+          this.#isOpen
+            ? t("library.fewerTags")
+            : t("library.moreTags", { count: format.number(others.length - COLLAPSED_COUNT, language) }),
         ),
     );
     this.element.hidden = this.element.childElementCount === 0;

@@ -1,7 +1,7 @@
 /** The row above the library: search, kind, sort, view. */
 
 import { debounce, h, uniqueId } from "../shared/dom.mjs";
-import { iconButton, setPressed, select } from "../shared/buttons.mjs";
+import { iconButton, select, setPressed } from "../shared/buttons.mjs";
 import { icon } from "../shared/icons.mjs";
 import { KINDS, SORTS } from "./query.mjs";
 

@@ -58,10 +58,17 @@ export class Uploads {
 
   #row(file) {
     const { t } = this.#context;
-    const upload = { file, bar: h("progress", { max: "1", value: "0", "aria-label": file.name }), };
+    const upload = { file, bar: h("progress", { max: "1", value: "0", "aria-label": file.name }) };
     upload.text = h("span", {}, t("upload.waiting"));
     const cancel = iconButton("close", t("upload.cancel", { name: file.name }), () => this.#cancel(upload));
-    upload.row = h("li", { class: "ca-upload" }, h("span", { class: "ca-upload-name" }, file.name), upload.text, cancel, upload.bar);
+    upload.row = h(
+      "li",
+      { class: "ca-upload" },
+      h("span", { class: "ca-upload-name" }, file.name),
+      upload.text,
+      cancel,
+      upload.bar,
+    );
     this.element.append(upload.row);
     return upload;
   }

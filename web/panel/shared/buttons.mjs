@@ -5,7 +5,12 @@ import { icon } from "./icons.mjs";
 
 /** A button with an icon and a label. */
 export function button(iconName, label, onclick, { kind = "", ...attributes } = {}) {
-  return h("button", { class: `ca-button ${kind}`.trim(), type: "button", onclick, ...attributes }, icon(iconName), label);
+  return h(
+    "button",
+    { class: `ca-button ${kind}`.trim(), type: "button", onclick, ...attributes },
+    icon(iconName),
+    label,
+  );
 }
 
 /** A button with an icon alone; the label is its name for screen readers and its tooltip. */

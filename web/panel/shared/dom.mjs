@@ -16,13 +16,15 @@ function set(element, name, value) {
   if (value === null || value === undefined || value === false) return;
   if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
   else if (name === "dataset") Object.assign(element.dataset, value);
-  else if (name === "style") for (const [key, one] of Object.entries(value)) element.style.setProperty(key, one);
+  else if (name === "style") { for (const [key, one] of Object.entries(value)) element.style.setProperty(key, one); }
   else element.setAttribute(name, value === true ? "" : value);
 }
 
 /** Replace an element's children; those that are null, undefined or false are left out. */
 export function setChildren(element, ...children) {
-  element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.replaceChildren(
+    ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
+  );
 }
 
 let counter = 0;

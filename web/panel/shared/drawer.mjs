@@ -55,7 +55,11 @@ export class Drawer {
   #show(content) {
     const back = button("back", this.#t("detail.back"), () => this.close(), { kind: "ca-plain" });
     const wasOpen = !this.element.hidden;
-    setChildren(this.element, h("div", { class: "ca-detail-header" }, back), h("div", { class: "ca-detail-body" }, content));
+    setChildren(
+      this.element,
+      h("div", { class: "ca-detail-header" }, back),
+      h("div", { class: "ca-detail-body" }, content),
+    );
     this.element.hidden = false;
     if (!wasOpen || !this.element.contains(document.activeElement)) this.element.focus({ preventScroll: true });
   }

@@ -17,7 +17,13 @@ export function loadingPlaceholder(t) {
 
 /** Nothing here, and what to do about it. */
 export function emptyPlaceholder(iconName, title, hint) {
-  return h("div", { class: "ca-placeholder" }, icon(iconName), h("p", { class: "ca-placeholder-title" }, title), hint && h("p", {}, hint));
+  return h(
+    "div",
+    { class: "ca-placeholder" },
+    icon(iconName),
+    h("p", { class: "ca-placeholder-title" }, title),
+    hint && h("p", {}, hint),
+  );
 }
 
 /** What went wrong, in words for people, with a way to try again. */

@@ -20,7 +20,12 @@ export class Tabs {
     const tab = this.#tabs.get(name);
     if (tab.content === undefined) {
       tab.content = tab.make();
-      tab.panel = h("div", { class: "ca-tab-panel", role: "tabpanel", id: `${tab.id}-panel`, "aria-labelledby": tab.id }, tab.content.element);
+      tab.panel = h("div", {
+        class: "ca-tab-panel",
+        role: "tabpanel",
+        id: `${tab.id}-panel`,
+        "aria-labelledby": tab.id,
+      }, tab.content.element);
       this.body.append(tab.panel);
     }
     this.#current = name;
@@ -43,7 +48,15 @@ export class Tabs {
   #button(tab) {
     tab.button = h(
       "button",
-      { class: "ca-tab", type: "button", role: "tab", id: tab.id, "aria-selected": "false", tabindex: "-1", onclick: () => this.show(tab.name) },
+      {
+        class: "ca-tab",
+        type: "button",
+        role: "tab",
+        id: tab.id,
+        "aria-selected": "false",
+        tabindex: "-1",
+        onclick: () => this.show(tab.name),
+      },
       tab.label,
     );
     return tab.button;

@@ -29,7 +29,9 @@ export function statusText(status, { t, language }) {
   if (status.paused) return `${t("status.waiting")} · ${what}`;
   const left = timeLeft(status);
   const parts = [what];
-  if (status.phase === "hashing") parts.push(t("status.rate", { rate: format.bytes(status.bytes_per_second ?? 0, language) }));
+  if (status.phase === "hashing") {
+    parts.push(t("status.rate", { rate: format.bytes(status.bytes_per_second ?? 0, language) }));
+  }
   if (left !== null) parts.push(t("status.left", { time: format.duration(left) }));
   return parts.join(" · ");
 }

@@ -25,5 +25,9 @@ async function showToast(page, result, duration) {
   const translations = new Translations();
   await translations.load(page, new Client(page)).catch(() => {}); // the keys are readable, too
   const files = format.number(result?.total ?? result?.scanned ?? 0, translations.language);
-  page.toast("success", translations.t("status.ended"), translations.t("status.endedDetail", { files, time: format.duration(duration) }));
+  page.toast(
+    "success",
+    translations.t("status.ended"),
+    translations.t("status.endedDetail", { files, time: format.duration(duration) }),
+  );
 }

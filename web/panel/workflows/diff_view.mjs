@@ -20,7 +20,9 @@ export function diffView({ t }, before, after) {
     h("p", { class: "ca-muted" }, summary.filter(Boolean).join(" · ")),
     added.map((node) => h("div", { class: "ca-diff-node ca-added" }, marker("+"), nodeTitle(node))),
     removed.map((node) => h("div", { class: "ca-diff-node ca-removed" }, marker("−"), nodeTitle(node))),
-    changed.map((node) => h("div", { class: "ca-diff-node" }, marker("~"), nodeTitle(node), node.changes.map((each) => changeRow(t, each)))),
+    changed.map((node) =>
+      h("div", { class: "ca-diff-node" }, marker("~"), nodeTitle(node), node.changes.map((each) => changeRow(t, each)))
+    ),
   );
 }
 

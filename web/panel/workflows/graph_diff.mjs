@@ -27,7 +27,9 @@ function nodesOf(graph) {
   if (!Array.isArray(graph?.nodes)) return promptNodes(graph ?? {});
   const nodes = new Map();
   addPageNodes(nodes, graph, "");
-  for (const subgraph of graph.definitions?.subgraphs ?? []) addPageNodes(nodes, subgraph, `${subgraph.name ?? subgraph.id}:`);
+  for (const subgraph of graph.definitions?.subgraphs ?? []) {
+    addPageNodes(nodes, subgraph, `${subgraph.name ?? subgraph.id}:`);
+  }
   return nodes;
 }
 
@@ -35,7 +37,11 @@ function promptNodes(prompt) {
   const nodes = new Map();
   for (const [id, node] of Object.entries(prompt)) {
     if (typeof node?.class_type !== "string") continue;
-    nodes.set(id, { id, name: node._meta?.title ?? node.class_type, values: { type: node.class_type, ...node.inputs } });
+    nodes.set(id, {
+      id,
+      name: node._meta?.title ?? node.class_type,
+      values: { type: node.class_type, ...node.inputs },
+    });
   }
   return nodes;
 }

@@ -55,11 +55,15 @@ export class PublishSection {
     setChildren(
       this.element,
       h("h4", {}, t("publish.title")),
-      assets.length === 0 ? h("p", { class: "ca-muted" }, t("publish.noDependencies")) : h("p", {}, t("publish.dependencies")),
+      assets.length === 0
+        ? h("p", { class: "ca-muted" }, t("publish.noDependencies"))
+        : h("p", {}, t("publish.dependencies")),
       h("ul", { class: "ca-dependencies" }, list),
-      publication === null
-        ? h("p", { class: "ca-muted" }, t("publish.needsFile"))
-        : button("share", publication.share_id ? t("publish.again") : t("publish.publish"), () => this.#publish(assets)),
+      publication === null ? h("p", { class: "ca-muted" }, t("publish.needsFile")) : button(
+        "share",
+        publication.share_id ? t("publish.again") : t("publish.publish"),
+        () => this.#publish(assets),
+      ),
       publication?.share_id && this.#share(publication.share_id, assets),
     );
   }
@@ -69,25 +73,39 @@ export class PublishSection {
     const missing = isMissing(asset);
     const note = h("span", { class: "ca-muted" });
     const box = h("input", { type: "checkbox", checked: this.#chosen.has(asset.id), disabled: missing });
-    const show = () => (note.textContent = box.checked ? "" : t(missing ? "publish.fileMissing" : "publish.notIncluded"));
+    const show =
+      () => (note.textContent = box.checked ? "" : t(missing ? "publish.fileMissing" : "publish.notIncluded"));
     box.addEventListener("change", () => {
       if (box.checked) this.#chosen.add(asset.id);
       else this.#chosen.delete(asset.id);
       show();
     });
     show();
-    return h("label", { class: "ca-dependency" }, box, icon(mediaKind(asset)), h("span", { class: "ca-dependency-name" }, asset.name), note);
+    return h(
+      "label",
+      { class: "ca-dependency" },
+      box,
+      icon(mediaKind(asset)),
+      h("span", { class: "ca-dependency-name" }, asset.name),
+      note,
+    );
   }
 
   #share(id, assets) {
     const { t, notifications } = this.#context;
-    const url = new URL(`?share=${encodeURIComponent(id)}`, window.location.href);
+    const url = new URL(`?share=${encodeURIComponent(id)}`, location.href);
     const copy = async () => {
       await navigator.clipboard.writeText(url.href);
       notifications.show(t("publish.copied"));
     };
     const unpublish = button("stop", t("publish.unpublish"), () => this.#unpublish(assets), { kind: "ca-danger" });
-    return h("p", { class: "ca-share-link" }, h("code", {}, url.href), button("copy", t("publish.copy"), copy), unpublish);
+    return h(
+      "p",
+      { class: "ca-share-link" },
+      h("code", {}, url.href),
+      button("copy", t("publish.copy"), copy),
+      unpublish,
+    );
   }
 
   async #publish(assets) {

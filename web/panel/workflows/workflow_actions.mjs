@@ -52,14 +52,17 @@ export class WorkflowActions {
     return this.#try("workflow.openFailed", async ({ client, page }) => {
       const content = await client.get(`/workflows/${workflow.id}/versions/${number}`);
       const { workflow_json: graph } = content;
-      await (Array.isArray(graph.nodes) ? page.openWorkflow(graph, workflow.name) : page.openPrompt(graph, workflow.name));
+      await (Array.isArray(graph.nodes)
+        ? page.openWorkflow(graph, workflow.name)
+        : page.openPrompt(graph, workflow.name));
       return content;
     });
   }
 
   rename(workflow, name) {
-    return this.#try("workflow.renameFailed", ({ client }) =>
-      client.request("PATCH", `/workflows/${workflow.id}`, { body: { name } }),
+    return this.#try(
+      "workflow.renameFailed",
+      ({ client }) => client.request("PATCH", `/workflows/${workflow.id}`, { body: { name } }),
     );
   }
 

@@ -44,8 +44,11 @@ export class WorkflowDetail {
       h(
         "div",
         { class: "ca-actions" },
-        button("graph", t("workflow.open"), () => this.#actions.open(workflow, workflow.latest_version), { kind: "ca-primary" }),
-        this.#context.page.currentGraph !== null && button("upload", t("workflow.saveVersion"), () => this.#refreshAfter(this.#actions.saveVersion(workflow))),
+        button("graph", t("workflow.open"), () => this.#actions.open(workflow, workflow.latest_version), {
+          kind: "ca-primary",
+        }),
+        this.#context.page.currentGraph !== null &&
+          button("upload", t("workflow.saveVersion"), () => this.#refreshAfter(this.#actions.saveVersion(workflow))),
         this.#deleteButton(workflow),
       ),
       h("section", { class: "ca-section" }, h("h4", {}, t("workflow.versions")), this.#versions(workflow, versions)),
@@ -57,7 +60,12 @@ export class WorkflowDetail {
     const { t } = this.#context;
     const title = h("h3", { class: "ca-detail-name" }, workflow.name ?? t("workflow.unnamed"));
     const rename = () => {
-      const input = h("input", { class: "ca-input", type: "text", value: workflow.name ?? "", "aria-label": t("workflow.name") });
+      const input = h("input", {
+        class: "ca-input",
+        type: "text",
+        value: workflow.name ?? "",
+        "aria-label": t("workflow.name"),
+      });
       const save = async () => {
         input.replaceWith(title);
         const name = input.value.trim();
@@ -106,17 +114,31 @@ export class WorkflowDetail {
     const { t, language } = this.#context;
     const isLatest = number === workflow.latest_version;
     const body = h("div");
-    const compare = button("compare", t("workflow.compare"), () => this.#toggleDiff(compare, body, workflow, number, previous?.version));
+    const compare = button(
+      "compare",
+      t("workflow.compare"),
+      () => this.#toggleDiff(compare, body, workflow, number, previous?.version),
+    );
     compare.setAttribute("aria-expanded", "false");
     return [
-      h("div", { class: "ca-version-header" }, h("strong", {}, t("workflow.version", { number })), h("span", { class: "ca-muted" }, format.time(created, language))),
+      h(
+        "div",
+        { class: "ca-version-header" },
+        h("strong", {}, t("workflow.version", { number })),
+        h("span", { class: "ca-muted" }, format.time(created, language)),
+      ),
       h(
         "div",
         { class: "ca-version-tools" },
         previous && compare,
         iconButton("graph", t("workflow.openVersion", { number }), () => this.#actions.open(workflow, number)),
         iconButton("copy", t("workflow.fork", { number }), () => this.#actions.fork(workflow, number)),
-        !isLatest && iconButton("undo", t("workflow.restore", { number }), () => this.#refreshAfter(this.#actions.restore(workflow, number))),
+        !isLatest &&
+          iconButton(
+            "undo",
+            t("workflow.restore", { number }),
+            () => this.#refreshAfter(this.#actions.restore(workflow, number)),
+          ),
       ),
       body,
     ];

@@ -32,7 +32,12 @@ export class WorkflowsTab {
     this.state = h("div", { class: "ca-grid-placeholder" });
     const area = h("div", { class: "ca-grid-area" }, this.grid.element, this.state);
     const pane = h("div", { class: "ca-pane" }, this.#toolbar(), area);
-    this.element = h("section", { class: "ca-tab-content", "aria-label": t("tab.workflows") }, pane, this.detail.element);
+    this.element = h(
+      "section",
+      { class: "ca-tab-content", "aria-label": t("tab.workflows") },
+      pane,
+      this.detail.element,
+    );
     this.grid.element.addEventListener("click", (event) => this.#open(this.grid.indexOf(event.target)));
     this.grid.element.addEventListener("keydown", (event) => this.#key(event));
     this.list.reset();
@@ -46,7 +51,13 @@ export class WorkflowsTab {
 
   #toolbar() {
     const { t } = this.#context;
-    const search = h("input", { class: "ca-search-input", type: "search", placeholder: t("workflow.search"), "aria-label": t("workflow.search"), autocomplete: "off" });
+    const search = h("input", {
+      class: "ca-search-input",
+      type: "search",
+      placeholder: t("workflow.search"),
+      "aria-label": t("workflow.search"),
+      autocomplete: "off",
+    });
     const applySearch = debounce(() => {
       this.#text = search.value;
       this.list.reset();
@@ -67,7 +78,11 @@ export class WorkflowsTab {
   #createRow() {
     const name = h("div", { class: "ca-name" });
     const summary = h("div", { class: "ca-summary" });
-    const row = h("div", {}, h("div", { class: "ca-card ca-workflow" }, h("span", { class: "ca-row-icon" }, icon("graph")), name, summary));
+    const row = h(
+      "div",
+      {},
+      h("div", { class: "ca-card ca-workflow" }, h("span", { class: "ca-row-icon" }, icon("graph")), name, summary),
+    );
     row.parts = { name, summary };
     return row;
   }
@@ -77,8 +92,9 @@ export class WorkflowsTab {
     const { t, language } = this.#context;
     row.setAttribute("aria-selected", "false");
     row.parts.name.textContent = workflow === undefined ? "" : (workflow.name ?? t("workflow.unnamed"));
-    row.parts.summary.textContent =
-      workflow === undefined ? "" : t("workflow.summary", { number: workflow.latest_version, time: format.time(workflow.updated_at, language) });
+    row.parts.summary.textContent = workflow === undefined
+      ? ""
+      : t("workflow.summary", { number: workflow.latest_version, time: format.time(workflow.updated_at, language) });
     row.setAttribute("aria-label", `${row.parts.name.textContent}, ${row.parts.summary.textContent}`);
   }
 
@@ -89,7 +105,9 @@ export class WorkflowsTab {
   #emptyPlaceholder() {
     const { t } = this.#context;
     const isSearch = this.#text.trim() !== "";
-    return isSearch ? emptyPlaceholder("search", t("workflow.nothingFound")) : emptyPlaceholder("graph", t("workflow.none"), t("workflow.noneHint"));
+    return isSearch
+      ? emptyPlaceholder("search", t("workflow.nothingFound"))
+      : emptyPlaceholder("graph", t("workflow.none"), t("workflow.noneHint"));
   }
 
   #open(index) {
