@@ -65,6 +65,11 @@ class Asset(msgspec.Struct, frozen=True):
     location: Location | None
     preview: Location | None = None
 
+    @property
+    def is_present(self) -> bool:
+        """Whether the content is in a file that was not missing when it was last checked."""
+        return self.location is not None and not self.location.missing
+
 
 @dataclass(frozen=True)
 class AssetEdit:

@@ -27,8 +27,8 @@ from ..comfy_assets.errors import (
     InvalidTagsError,
     UnsupportedContentError,
 )
-from ..comfy_assets.fs.disk_call import on_disk
-from ..comfy_assets.fs.partial_file import Draft
+from ..comfy_assets.fs.atomic import run_blocking
+from ..comfy_assets.fs.partial_file import PartialFile
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import ZERO_ID
 from .params import check_user_metadata, parse_preview_id
@@ -42,7 +42,7 @@ _HASH = re.compile(r"(blake3|sha256):([0-9a-f]{64})")
 
 
 @contextlib.asynccontextmanager
-async def received(request: web.Request, uploads: Uploads, limit: int) -> AsyncIterator[tuple[Draft, Declared]]:
+async def received(request: web.Request, uploads: Uploads, limit: int) -> AsyncIterator[tuple[PartialFile, Declared]]:
     """The file of a form and what the client says of it; the file is gone afterwards unless it was made an asset.
 
     ``limit`` is the largest file in bytes. Raises ApiError for whatever is wrong with the form.
@@ -83,7 +83,7 @@ class _Form:
         self._limit = limit
         self._stack = stack
         self._seen: set[str] = set()
-        self.draft: Draft | None = None
+        self.draft: PartialFile | None = None
         self.declared = Declared()
 
     async def read(self, form: MultipartReader) -> None:
@@ -127,7 +127,7 @@ def client_name(text: str) -> str:
     return text if decoded.isascii() else decoded
 
 
-async def _receive(part: BodyPartReader, draft: Draft, limit: int) -> None:
+async def _receive(part: BodyPartReader, draft: PartialFile, limit: int) -> None:
     """Write the file while more of it comes in: one batch is hashed and written as the next is received."""
     writing: asyncio.Future[None] | None = None
     batch: list[bytes] = []
@@ -142,11 +142,11 @@ async def _receive(part: BodyPartReader, draft: Draft, limit: int) -> None:
             if gathered >= _BATCH:
                 if writing is not None:
                     await writing
-                writing = asyncio.ensure_future(on_disk(partial(draft.write, batch)))
+                writing = asyncio.ensure_future(run_blocking(partial(draft.write, batch)))
                 batch, gathered = [], 0
         if writing is not None:
             await writing
-        await on_disk(partial(draft.write, batch))
+        await run_blocking(partial(draft.write, batch))
     finally:
         if writing is not None and not writing.done():
             await asyncio.wait([writing])

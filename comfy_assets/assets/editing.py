@@ -12,7 +12,7 @@ from ..db import assets, entries, files, references, tags, trash
 from ..db.connection import Database, Transaction
 from ..db.entries import FileRow, Use
 from ..errors import AssetInUseError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
-from ..fs.disk_call import on_disk
+from ..fs.atomic import run_blocking
 from ..host.base import Host
 from ..ids import now_ms
 from ..models import UPLOADED, ZERO_ID, Asset, AssetEdit
@@ -107,7 +107,7 @@ class Editing:
             asset, file = await _deletable(tx, asset_id, owner)
             taken = None
             if taking is not None and file is not None:
-                taken = await on_disk(partial(taking.take, asset.id, file))
+                taken = await run_blocking(partial(taking.take, asset.id, file))
             await trash.hide(tx, asset.row_id, now_ms(), taken)
             await references.settle(tx, await references.contents_of(tx, [asset.row_id]))
             await tags.drop_unused_sets(tx)

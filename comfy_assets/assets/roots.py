@@ -7,11 +7,17 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ..fs.stat import file_names, is_definitely_gone
 from ..host.base import Folder, HostFolders, RootKind
 from ..models import MODEL_TYPE_PREFIX
 
 # Program code, not models, although servers list them among the categories.
 _NOT_MODELS = frozenset({"custom_nodes"})
+# What operating systems, download tools and ComfyUI itself leave behind; never something to load or look at.
+_IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})
+_IGNORED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".aria2", ".incomplete")
+# What the names and suffixes above end with: most files are let through by a glance at one character.
+_LITTER_ENDS = frozenset("".join(end[-1] + end[-1].upper() for end in (*_IGNORED_NAMES, *_IGNORED_SUFFIXES)))
 _KIND_ORDER: dict[RootKind, int] = {"input": 0, "output": 1, "models": 2, "temp": 3}
 
 
@@ -136,6 +142,33 @@ class Roots:
 def root_of(folder: str, walk_roots: list[Path]) -> Path | None:
     """The innermost of ``Roots.walk_roots`` (which come outermost first) that the folder is in, or None."""
     return next((root for root in reversed(walk_roots) if Path(folder).is_relative_to(root)), None)
+
+
+def present_names(folder: str, roots: Roots, walk_roots: list[Path]) -> frozenset[str] | None:
+    """Return the names of the files in a folder; None if it is out of reach, so that nothing is known of them. Blocks.
+
+    The temporary folder is never out of reach: servers remove it as a whole.
+    """
+    root = root_of(folder, walk_roots)
+    is_temporary = root is None and roots.is_temporary(Path(folder))
+    if root is None and not is_temporary:
+        return None
+    try:
+        return file_names(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset() if is_temporary or is_definitely_gone(folder, root) else None
+    except OSError:
+        return None
+
+
+def is_ignored(name: str, size: int) -> bool:
+    """Whether a file is litter: system files, unfinished downloads, ComfyUI's empty "put_…_here" markers."""
+    if size and name[-1] not in _LITTER_ENDS:
+        return False
+    lowered = name.lower()
+    if lowered in _IGNORED_NAMES or lowered.endswith(_IGNORED_SUFFIXES):
+        return True
+    return size == 0 and lowered.startswith("put_") and "_here" in lowered
 
 
 def absolute(path: Path) -> Path:

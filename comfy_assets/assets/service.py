@@ -13,12 +13,12 @@ from ..db import assets, contents, tags
 from ..db.connection import Database
 from ..db.connection_pool import heavy
 from ..errors import AssetContentMissingError, AssetNotFoundError
+from ..fs.paths import extended
 from ..host.base import Host
 from ..ids import canonical_id, now_ms
 from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
 from ..search.index import SearchIndex
 from ..store_guard import is_protected
-from .index.walker import extended
 from .media.mime import guess_mime
 from .roots import Roots, absolute
 

@@ -16,13 +16,13 @@ from ..db.entries import FileRow
 from ..db.trash import Deleted
 from ..errors import StorageError
 from ..fs import atomic
-from ..fs.disk_call import on_disk
+from ..fs.atomic import run_blocking
 from ..fs.partial_file import LEFTOVER_AGE_S, remove_leftovers
+from ..fs.stat import file_stat
 from ..host.base import Host
 from ..models import Asset
 from ..names import split_suffix
 from .index.insert import folder_row
-from .index.walker import file_stat
 from .roots import Roots
 from .service import not_found, parse_id
 from .trash_moves import Returning, Taking, put_back
@@ -46,7 +46,7 @@ class TrashBin:
 
         A file that is gone already is no hindrance. Raises StorageError.
         """
-        taking = None if file is None else await on_disk(lambda: _unless_gone(lambda: Taking(file, self._folder)))
+        taking = None if file is None else await run_blocking(lambda: _unless_gone(lambda: Taking(file, self._folder)))
         if taking is None:
             yield None
             return
@@ -93,7 +93,7 @@ class TrashBin:
             yield None
             return
         stored, folder = self._folder / deleted.stored, _folder_for(deleted, roots)
-        returning = await on_disk(lambda: _unless_gone(lambda: Returning(stored, folder)))
+        returning = await run_blocking(lambda: _unless_gone(lambda: Returning(stored, folder)))
         if returning is None:
             yield None
             return
@@ -108,11 +108,11 @@ class TrashBin:
         folder = _folder_for(deleted, roots)
         name = deleted.file_name or Path(str(deleted.stored)).name
         taken = await files.names_like(tx, str(folder), split_suffix(name)[0])
-        path = await on_disk(partial(returning.place, name, taken))
+        path = await run_blocking(partial(returning.place, name, taken))
         place = roots.place(folder)
         if place is None:
             raise StorageError("The folder that the file came from is not part of the library.")
-        stat = file_stat(await on_disk(path.stat))
+        stat = file_stat(await run_blocking(path.stat))
         former = await folders.categories_of(tx, deleted.folder or str(folder))
         await entries.put_file(tx, deleted.row_id, folder_row(folder, place), path.name, stat)
         await files.replace_place_tags(tx, [deleted.row_id], former, place.tags_of(path.name))
@@ -128,7 +128,7 @@ class TrashBin:
             if before is not None and deleted.deleted_at >= before:
                 continue
             if deleted.stored is not None:
-                await on_disk(partial(_remove, self._folder / deleted.stored))
+                await run_blocking(partial(_remove, self._folder / deleted.stored))
                 size += deleted.size
             async with self._db.transaction() as tx:
                 await trash.forget(tx, deleted.row_id)

@@ -14,7 +14,7 @@ from ..db.entries import FileRow
 from ..db.trash import TakenFile
 from ..errors import StorageError
 from ..fs import atomic
-from .index.walker import file_stat
+from ..fs.stat import file_stat
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -28,7 +28,7 @@ class Taking:
         self._trash = trash
         self._source = Path(file.folder) / file.name
         self._stat = file_stat(self._source.stat())
-        self._held = atomic.bring(self._source, trash)
+        self._held = atomic.stage(self._source, trash)
         self._is_copy = self._held != self._source
         self._is_taken = False
 
@@ -41,7 +41,7 @@ class Taking:
         if self._is_copy:
             self._source.unlink()
             self._is_taken = True
-        atomic.move_to_free(self._held, target)
+        atomic.move_no_replace(self._held, target)
         self._held, self._is_taken = target, True
         return TakenFile(f"{asset_id}/{file.name}", file.folder, file.name)
 
@@ -59,13 +59,13 @@ class Returning:
     def __init__(self, stored: Path, folder: Path) -> None:
         """Bring the file to the volume of a folder, which is made if there is none. Raises OSError."""
         self._stored = stored
-        self._held = atomic.bring(stored, folder)
+        self._held = atomic.stage(stored, folder)
         self._is_copy = self._held != stored
         self._folder = folder
 
     def place(self, name: str, taken: Iterable[str]) -> Path:
         """Put the file into the folder under this name, or a numbered one; answers where it is. Raises OSError."""
-        self._held = atomic.place(self._held, self._folder, name, taken)
+        self._held = atomic.move_to_free_name(self._held, self._folder, name, taken)
         return self._held
 
     def undo(self) -> None:
@@ -73,7 +73,7 @@ class Returning:
         if self._is_copy:
             self._held.unlink(missing_ok=True)
         elif self._held != self._stored:
-            atomic.move_to_free(self._held, self._stored)
+            atomic.move_no_replace(self._held, self._stored)
 
     def finish(self) -> None:
         """Leave nothing in the trash."""
@@ -85,7 +85,7 @@ class Returning:
 def put_back(stored: Path, place: Path) -> None:
     """Move a file out of the trash to its place; where that fails it is kept, and the log says so."""
     try:
-        atomic.move_anywhere(stored, place)
+        atomic.move_across_volumes(stored, place)
     except OSError as error:
         log.error("%s could not be put back; it is kept in the trash folder as %s (%s)", place.name, stored, error)
     else:

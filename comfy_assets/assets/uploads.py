@@ -18,20 +18,20 @@ from ..db.entries import NewEntry
 from ..db.moves import Move
 from ..errors import HashMismatchError, InvalidIdError, InvalidPreviewError, StorageError
 from ..fs import atomic
-from ..fs.disk_call import on_disk
-from ..fs.partial_file import LEFTOVER_AGE_S, Draft, remove_leftovers
-from ..fs.presence import holds_now, is_present
+from ..fs.atomic import run_blocking
+from ..fs.partial_file import LEFTOVER_AGE_S, PartialFile, remove_leftovers
+from ..fs.paths import extended_path
+from ..fs.stat import file_stat, stat_as_recorded
 from ..host.base import Host
 from ..ids import new_ids, now_ms
 from ..models import UPLOADED, Asset
 from ..names import split_suffix
 from .index.content_reader import document
 from .index.insert import CompleteFile, register
-from .index.walker import file_stat, is_ignored
 from .media.content_check import admitted_type, check_suffix
 from .media.metadata import Extracted, extract_path
 from .moves.relocate import relocate
-from .roots import Roots
+from .roots import Roots, is_ignored
 from .tag_rules import Destination, choose_destination
 from .upload_fields import Created, Declared, file_name_for
 
@@ -41,7 +41,7 @@ class _Arrival:
     """A file that has been received whole and may become an asset."""
 
     destination: Destination
-    draft: Draft
+    draft: PartialFile
     name: str
     mime_type: str
     facts: Facts
@@ -55,20 +55,20 @@ class Uploads:
         self._host = host
 
     @contextlib.asynccontextmanager
-    async def draft(self, tags: tuple[str, ...]) -> AsyncIterator[Draft]:
+    async def draft(self, tags: tuple[str, ...]) -> AsyncIterator[PartialFile]:
         """A file to write into; gone at the end unless ``complete`` has put it in its place.
 
         ``tags`` are those known so far; they let the file begin on the volume where it is to stay. Raises
         InvalidTagsError, StorageError.
         """
         folder = choose_destination(tags, await self._roots()).folder
-        draft = await on_disk(lambda: Draft(folder))
+        draft = await run_blocking(lambda: PartialFile(folder))
         try:
             yield draft
         finally:
             await asyncio.shield(asyncio.to_thread(draft.discard))
 
-    async def complete(self, draft: Draft, declared: Declared, owner: str) -> Created:
+    async def complete(self, draft: PartialFile, declared: Declared, owner: str) -> Created:
         """Make an asset of a file that has been received whole.
 
         Content that the owner has already is not kept twice: the asset that is there is the answer. Raises
@@ -79,7 +79,7 @@ class Uploads:
         arrival = await _arrival(draft, declared, roots)
         created = await self._put(arrival, declared, owner, roots)
         if created.is_new:
-            await on_disk(lambda: atomic.settle_folder(arrival.destination.folder))
+            await run_blocking(lambda: atomic.fsync_folder(arrival.destination.folder))
             self._host.emit("assets.changed", {"created": 1})
         return created
 
@@ -109,26 +109,26 @@ class Uploads:
             raise
 
 
-async def _arrival(draft: Draft, declared: Declared, roots: Roots) -> _Arrival:
+async def _arrival(draft: PartialFile, declared: Declared, roots: Roots) -> _Arrival:
     """Check what was received. Afterwards the draft is on the volume of its destination."""
     destination = choose_destination(declared.tags, roots)
     name = file_name_for(declared)
     check_suffix(name, destination.category, roots.suffixes(destination.category))
-    digest = await on_disk(draft.finish)
+    digest = await run_blocking(draft.finish)
     await _check_hash(draft, digest, declared)
-    extracted = await on_disk(lambda: extract_path(name, draft.path))
+    extracted = await run_blocking(lambda: extract_path(name, draft.path))
     mime_type = admitted_type(name, declared.mime_type, extracted)
     if is_ignored(name, draft.size):
         name += "_"  # a name that scans take for litter would be lost to the library
-    await on_disk(lambda: draft.move_to_volume(destination.folder))
+    await run_blocking(lambda: draft.move_to_volume(destination.folder))
     return _Arrival(destination, draft, name, mime_type, _facts(digest, draft.size, extracted))
 
 
-async def _check_hash(draft: Draft, digest: bytes, declared: Declared) -> None:
+async def _check_hash(draft: PartialFile, digest: bytes, declared: Declared) -> None:
     if declared.hash is None:
         return
     algorithm, wanted = declared.hash
-    found = digest if algorithm == "blake3" else await on_disk(draft.sha256)
+    found = digest if algorithm == "blake3" else await run_blocking(draft.sha256)
     if found != wanted:
         raise HashMismatchError(
             f"The content's hash is {algorithm}:{found.hex()}, not the one declared.", details={"field": "hash"}
@@ -152,14 +152,46 @@ async def _existing(tx: Transaction, arrival: _Arrival, declared: Declared, owne
             return found
     digest, destination = arrival.facts.hash, arrival.destination
     for asset in await assets.of_content(tx, digest, owner, own=True):
-        if await holds_now(tx, asset):
+        if await _holds_now(tx, asset):
             return asset
     for asset in await assets.of_content(tx, digest, owner, own=False):
         if asset.location and asset.location.kind == destination.kind:
             tags = msgspec.json.decode(asset.tags, type=list[str])
-            if (destination.category is None or destination.category in tags) and await holds_now(tx, asset):
+            if (destination.category is None or destination.category in tags) and await _holds_now(tx, asset):
                 return asset
     return None
+
+
+async def _holds_now(tx: Transaction, asset: Asset) -> bool:
+    """Return whether the asset's content is in a file that is on the disk now, as it was when it was read.
+
+    A file that is gone is marked missing.
+    """
+    if asset.location is None or asset.location.missing:
+        return False
+    folder, name = asset.location.folder, asset.location.name
+    known = await files.stat_at(tx, folder, name)
+    if known is None:
+        return False
+    path = extended_path(folder, name)
+    if await asyncio.to_thread(stat_as_recorded, path, known.size, known.mtime_ns) is not None:
+        return True
+    if await asyncio.to_thread(_is_gone, path):
+        touched = await references.contents_of(tx, [known.file_id])
+        await files.mark_missing(tx, [known.file_id])
+        await references.settle(tx, touched)
+    return False
+
+
+def _is_gone(path: Path) -> bool:
+    """Return whether a file has been removed, rather than being on a drive that is away."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path.parent.is_dir()
+    except OSError:
+        return False
+    return False
 
 
 async def _check_preview(tx: Transaction, declared: Declared, owner: str) -> None:
@@ -186,7 +218,7 @@ async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:
 async def _place(tx: Transaction, arrival: _Arrival) -> Path:
     folder = arrival.destination.folder
     taken = await files.names_like(tx, str(folder), split_suffix(arrival.name)[0])
-    return await on_disk(lambda: atomic.place(arrival.draft.path, folder, arrival.name, taken))
+    return await run_blocking(lambda: atomic.move_to_free_name(arrival.draft.path, folder, arrival.name, taken))
 
 
 async def _register(
@@ -195,7 +227,7 @@ async def _register(
     place = roots.place(path.parent)
     if place is None:
         raise StorageError("The folder for new files is not part of the library.")
-    stat = file_stat(await on_disk(path.stat))
+    stat = file_stat(await run_blocking(path.stat))
     complete = CompleteFile(path.parent, place, path.name, stat, arrival.facts)
     place_tags = place.tags_of(path.name)
     bare = NewEntry(
@@ -237,6 +269,6 @@ def _dressed(bare: NewEntry, declared: Declared, destination: Destination) -> Ne
 async def _lost(tx: Transaction, digest: bytes, owner: str, name: str) -> Asset | None:
     """An asset of the owner's with this content whose own file is missing, rather one whose file had this name."""
     own = await assets.of_content(tx, digest, owner, own=True)
-    lost = [asset for asset in own if asset.origin == UPLOADED and not is_present(asset)]
+    lost = [asset for asset in own if asset.origin == UPLOADED and not asset.is_present]
     named = (asset for asset in lost if asset.location is not None and asset.location.name == name)
     return next(named, lost[0] if lost else None)

@@ -8,11 +8,11 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from ..assets.index.content_reader import ChangedWhileReading
 from ..assets.index.hash_run import HashProgress
 from ..background.cancel import Cancelled
 from ..background.runner import Task
 from ..config import Config
+from ..fs.stat import ChangedWhileReading
 from ..workflows.bundles.collector import find
 from ..workflows.bundles.exporter import Export, Exported, Wanted
 from ..workflows.bundles.format import BundledAsset

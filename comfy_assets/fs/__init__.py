@@ -1,1 +1,1 @@
-"""File system primitives: atomic writes, partial files, and checks that a file still exists."""
+"""File system primitives: long paths, atomic writes, partial files, and comparison of a file with its record."""

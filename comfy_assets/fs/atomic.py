@@ -1,31 +1,86 @@
-"""Put files where they belong without ever overwriting one. Blocks: for worker threads."""
+"""Write and move files so that none is ever overwritten or seen half written. Blocks: for worker threads."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
+import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
-from ..assets.index.walker import extended
+from ..errors import StorageError
 from ..names import numbered, split_suffix
 from ..store_guard import check_found
-from .temporary_names import passing_name
+from .paths import extended, extended_path
+
+log = logging.getLogger("comfy_assets.library")
+
+T = TypeVar("T")
 
 _ATTEMPTS = 1000
 _WINDOWS_RETRIES = 10
 _WINDOWS_PAUSE_S = 0.05
+_COPY_BLOCK = 1 << 20
+# Scans, lists of users' files and loaders' lists skip hidden names and this suffix.
+_TEMP_PREFIX, _TEMP_SUFFIX = ".comfy-assets-", ".part"
+TEMP_PATTERN = f"{_TEMP_PREFIX}*{_TEMP_SUFFIX}"  # for ``Path.glob``
+# A file system may refuse to flush a folder, or a file that is open for reading.
+_CANNOT_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS})
 
 
 class NoFreeNameError(OSError):
-    """There are too many files of this name."""
+    """The folder holds too many files of this name."""
 
 
-def place(source: Path, folder: Path, wanted: str, taken: Iterable[str] = ()) -> Path:
-    """Move a file into a folder of the same volume under the name wanted, or a numbered one; answers where it is.
+def temp_name(key: str | None = None) -> str:
+    """Return the name of a file until it is complete: a unique one, or that of a key."""
+    return f"{_TEMP_PREFIX}{uuid.uuid4().hex if key is None else key}{_TEMP_SUFFIX}"
+
+
+def is_temp_name(name: str) -> bool:
+    """Return whether a file of this name is not complete yet."""
+    return name.startswith(_TEMP_PREFIX) and name.endswith(_TEMP_SUFFIX)
+
+
+@contextlib.contextmanager
+def temp_file(target: Path, key: str | None = None) -> Iterator[Path]:
+    """Give the path of a temporary file beside ``target``; what is left there at the end is removed.
+
+    With a ``key`` the path is the same each time, and a leftover of a killed process is removed first.
+    """
+    path = target.with_name(temp_name(key))
+    if key is not None:
+        path.unlink(missing_ok=True)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Create a file and flush it to the disk. Raises FileExistsError, OSError."""
+    with path.open("xb") as stream:
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def replace_file(target: Path, content: bytes) -> None:
+    """Write a file whole or not at all, in the place of the one that may be there. Raises OSError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with temp_file(target) as temporary:
+        write_new(temporary, lambda stream: stream.write(content))
+        temporary.replace(target)
+
+
+def move_to_free_name(source: Path, folder: Path, wanted: str, taken: Iterable[str] = ()) -> Path:
+    """Move a file into a folder of the same volume, under the name wanted or a numbered one; return its path.
 
     ``taken`` are names that must not be used although there may be no such files. Raises OSError.
     """
@@ -36,7 +91,7 @@ def place(source: Path, folder: Path, wanted: str, taken: Iterable[str] = ()) ->
         name = numbered(wanted, number) if number else wanted
         if name.casefold() not in reserved and (present is None or name.casefold() not in present):
             try:
-                move_to_free(source, folder / name)
+                move_no_replace(source, folder / name)
             except FileExistsError:
                 pass
             else:
@@ -48,7 +103,7 @@ def place(source: Path, folder: Path, wanted: str, taken: Iterable[str] = ()) ->
 
 
 def _names_like(folder: Path, wanted: str) -> set[str]:
-    stem = split_suffix(wanted)[0][:32].casefold()
+    stem = split_suffix(wanted)[0][:32].casefold()  # numbering shortens the stems of long names
     with os.scandir(extended(str(folder))) as entries:
         return {name for entry in entries if (name := entry.name.casefold()).startswith(stem)}
 
@@ -60,14 +115,14 @@ def _next_number(wanted: str, number: int, taken: set[str]) -> int:
     return number
 
 
-def move_to_free(source: Path, target: Path) -> None:
-    """Move within a volume. Raises FileExistsError rather than overwrite, at once and for all to see."""
-    old, new = Path(extended(str(source))), Path(extended(str(target)))
+def move_no_replace(source: Path, target: Path) -> None:
+    """Move a file within a volume, atomically. Raises FileExistsError if there is a target, OSError."""
+    old, new = extended_path(source), extended_path(target)
     if os.name == "nt":
         _rename_on_windows(old, new)
         return
     try:
-        new.hardlink_to(old)
+        new.hardlink_to(old)  # a rename would overwrite
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
@@ -82,7 +137,7 @@ def move_to_free(source: Path, target: Path) -> None:
 
 
 def _rename_on_windows(old: Path, new: Path) -> None:
-    """Rename, which never overwrites there; a virus scanner may hold a new file for a moment."""
+    """Rename, which never overwrites on Windows; a virus scanner may hold a new file open for a moment."""
     for attempt in range(_WINDOWS_RETRIES):
         try:
             old.rename(new)
@@ -97,62 +152,80 @@ def _rename_on_windows(old: Path, new: Path) -> None:
 
 
 def is_same_volume(source: Path, folder: Path) -> bool:
-    """Whether a file can be moved into a folder without being copied."""
+    """Return whether a file can be moved into a folder without being copied."""
     return source.stat().st_dev == folder.stat().st_dev
 
 
-def move_anywhere(source: Path, target: Path) -> None:
-    """Move to a place where there is no file yet, on whichever volume. Raises FileExistsError, OSError."""
+def move_across_volumes(source: Path, target: Path) -> None:
+    """Move a file to a path on any volume; its folder is made. Raises FileExistsError if there is a target, OSError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if is_same_volume(source, target.parent):
-        move_to_free(source, target)
+        move_no_replace(source, target)
     else:
         copy_to_volume(source, target)
         source.unlink()
 
 
-def bring(source: Path, folder: Path) -> Path:
-    """A file as ``place`` wants it: itself, or a copy in the folder under a passing name where volumes differ.
+def stage(source: Path, folder: Path) -> Path:
+    """Return a file that can be moved into a folder: the source, or a temporary copy in the folder.
 
-    The folder is made if there is none. Raises OSError.
+    It is copied if the volumes differ. The folder is made. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if is_same_volume(source, folder):
         return source
-    passing = folder / passing_name()
-    copy_to_volume(source, passing)
-    return passing
+    copy = folder / temp_name()
+    copy_to_volume(source, copy)
+    return copy
 
 
 def copy_to_volume(source: Path, target: Path) -> None:
-    """Copy a file with its times to another volume, complete on the disk before this returns; no half copy stays."""
-    try:
-        check_found(str(source))
-        with source.open("rb") as reading, target.open("xb") as writing:
-            shutil.copyfileobj(reading, writing, 1 << 20)
+    """Copy a file with its times to another volume and flush it to the disk; a failure leaves no partial copy.
+
+    Raises FileExistsError if there is a target, OSError.
+    """
+    check_found(str(source))
+    with source.open("rb") as reading, target.open("xb") as writing:
+        try:
+            shutil.copyfileobj(reading, writing, _COPY_BLOCK)
             writing.flush()
             os.fsync(writing.fileno())
-        shutil.copystat(source, target)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+            shutil.copystat(source, target)
+        except BaseException:
+            writing.close()  # Windows removes no open file
+            target.unlink(missing_ok=True)
+            raise
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove a folder in which nothing is left."""
+    """Remove a folder if nothing is in it."""
     with contextlib.suppress(OSError):
         folder.rmdir()
 
 
-def settle_folder(folder: Path) -> None:
-    """Make sure that a folder's entries are on the disk, where the system has a way to ask for that."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def fsync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, where the system has a way to do so. Raises OSError."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fsync_if_possible(handle)
+        finally:
+            os.close(handle)
+
+
+def fsync_if_possible(handle: int) -> None:
+    """Flush an open file or folder to the disk, unless its file system does not offer that. Raises OSError."""
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise  # other than a file system that cannot
-    finally:
-        os.close(handle)
+        if error.errno not in _CANNOT_FLUSH:
+            raise
+
+
+async def run_blocking(work: Callable[[], T]) -> T:
+    """Do file work in a thread. Raises StorageError for an OSError, with the system's reason but no path."""
+    try:
+        return await asyncio.to_thread(work)
+    except OSError as error:
+        log.warning("A file could not be stored or moved: %s", error)
+        raise StorageError(f"The disk says: {error.strerror or type(error).__name__}.") from error

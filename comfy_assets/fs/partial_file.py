@@ -1,4 +1,4 @@
-"""A file being received: written and hashed in one pass under a passing name, then complete or gone."""
+"""A file that is being received: written and hashed in one pass under a temporary name, then complete or removed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from typing import BinaryIO
 from blake3 import blake3
 
 from . import atomic
-from .temporary_names import PATTERN, passing_name
 
 _BLOCK = 1 << 20
 _FLUSH_EVERY = 32 << 20
-LEFTOVER_AGE_S = 3600.0  # another server may still be writing what is younger
+LEFTOVER_AGE_S = 3600.0  # another server may still be writing a younger file
 
 
-class Draft:
-    """Blocks: for worker threads. The file is hidden from scans and from loaders' lists.
+class PartialFile:
+    """A temporary file, hidden from scans and from loaders' lists. Blocks: for worker threads.
 
-    Calls wait for each other: a request that is given up may leave a thread writing when the file is discarded.
+    The methods lock: a cancelled request may leave a thread that still writes when the file is discarded.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Begin a file in this folder, which is made if there is none. Raises OSError."""
+        """Create the file, and the folder if needed. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / passing_name()
+        self.path = folder / atomic.temp_name()
         self.size = 0
         self._hash = blake3()
         self._unflushed = 0
@@ -42,17 +41,17 @@ class Draft:
             for block in blocks:
                 self._hash.update(block)
                 view = memoryview(block)
-                while view:  # an unbuffered file may take less than it is given
+                while view:  # one call may write a part only, as the file is not buffered
                     view = view[self._stream.write(view) :]
                 self.size += len(block)
                 self._unflushed += len(block)
             if self._unflushed >= _FLUSH_EVERY:
-                # What is on the disk already does not hold up the end.
+                # Flushing now and then keeps the flush at the end short, for which the client waits.
                 self._unflushed = 0
                 os.fsync(self._stream.fileno())
 
     def finish(self) -> bytes:
-        """Make sure that the file is on the disk; answers its blake3 digest. Raises OSError."""
+        """Flush the file to the disk and return its blake3 digest. Raises OSError."""
         with self._lock:
             os.fsync(self._stream.fileno())
             self._stream.close()
@@ -70,7 +69,7 @@ class Draft:
             self.path = target
 
     def sha256(self) -> bytes:
-        """The file's SHA-256 digest, once it is finished."""
+        """Return the SHA-256 digest of the finished file."""
         digest = hashlib.sha256()
         with self.path.open("rb") as stream:
             while block := stream.read(_BLOCK):
@@ -78,7 +77,7 @@ class Draft:
         return digest.digest()
 
     def discard(self) -> None:
-        """Remove the file unless it has been moved to its place."""
+        """Remove the file unless it has been moved to its final path."""
         with self._lock:
             with contextlib.suppress(OSError):
                 self._stream.close()
@@ -87,13 +86,10 @@ class Draft:
 
 
 def remove_leftovers(folders: Iterable[Path], before: float) -> int:
-    """Remove what uploads that a killed server was receiving have left, last written before this time (s since 1970).
-
-    Answers how many files were removed.
-    """
+    """Remove temporary files of killed processes last written before this time (s since 1970); return their number."""
     removed = 0
     for folder in folders:
-        for path in folder.glob(PATTERN):
+        for path in folder.glob(atomic.TEMP_PATTERN):
             with contextlib.suppress(OSError):  # it vanished, or another server is still writing it
                 if path.stat().st_mtime < before:
                     path.unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,12 +13,10 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from ..fs import atomic, partial_file
-from ..fs.temporary_names import passing_name
+from ..fs.stat import fresh_for_ns
 from ..store_guard import check_found
 from .paths import is_workflow, key_of
 
-# Of a file that has just been changed another change may not show: file systems tell times to 2 s at the coarsest.
-_COARSE_NS = 3_000_000_000
 UNSURE = -1
 _MAX_DEPTH = 32
 
@@ -155,23 +152,15 @@ class Folder:
         """
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(passing_name())
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+        with atomic.temp_file(target) as temporary:
+            atomic.write_new(temporary, lambda stream: stream.write(content))
             info = temporary.stat()
             if replaces is None:
-                atomic.move_to_free(temporary, target)
+                atomic.move_no_replace(temporary, target)
             elif self._holds(path, replaces):
                 temporary.replace(target)
             else:
-                temporary.unlink()
                 return None
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
         return settled(Stamp(info.st_size, info.st_mtime_ns))
 
     def _holds(self, path: str, text: bytes) -> bool:
@@ -188,7 +177,7 @@ class Folder:
         if target.exists() and target.samefile(source):  # another case of the same name
             source.rename(target)
         else:
-            atomic.move_to_free(source, target)
+            atomic.move_no_replace(source, target)
 
     def remove(self, path: str, text: bytes) -> None:
         """Remove a file if it has the text of this hash. Raises OSError."""
@@ -203,7 +192,7 @@ class Folder:
 
 def settled(stamp: Stamp) -> Stamp:
     """The stamp, unsure where the file has changed so lately that another change might not show."""
-    return stamp if abs(time.time_ns() - stamp.mtime_ns) > _COARSE_NS else Stamp(stamp.size, UNSURE)
+    return Stamp(stamp.size, UNSURE) if fresh_for_ns(stamp.mtime_ns) else stamp
 
 
 def _is_text(name: str) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import stat
 import uuid
 import zlib
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ..assets.index.indexer import Indexer
-from ..assets.index.walker import extended, file_stat
 from ..assets.roots import Roots, absolute
 from ..db import assets, copies, shares, workflows
 from ..db.connection import Database, Transaction
@@ -32,6 +30,8 @@ from ..errors import (
     UnshareableAssetsError,
     WorkflowNotFoundError,
 )
+from ..fs.paths import extended_path
+from ..fs.stat import stat_as_recorded
 from ..host.base import Host
 from ..ids import canonical_id, now_ms
 from ..models import Asset, SharedAsset, Snapshot, Workflow
@@ -279,15 +279,10 @@ def _first_there(found: dict[bytes, list[Copy]], host: Host) -> dict[bytes, Path
 
 
 def _unchanged(copy: Copy, roots: Roots) -> Path | None:
-    path = Path(extended(copy.folder)) / copy.name
-    if is_protected(path):
+    path = extended_path(copy.folder, copy.name)
+    if is_protected(path) or stat_as_recorded(path, copy.size, copy.mtime_ns) is None:
         return None
-    try:
-        info = path.stat()
-    except (OSError, ValueError):
-        return None
-    is_same = stat.S_ISREG(info.st_mode) and file_stat(info)[:2] == (copy.size, copy.mtime_ns)
-    return path if is_same and roots.place(absolute(Path(copy.folder))) is not None else None
+    return path if roots.place(absolute(Path(copy.folder))) is not None else None
 
 
 def _away(asset_ids: list[str]) -> UnshareableAssetsError:

@@ -330,7 +330,7 @@ async def test_a_file_that_cannot_be_moved_leaves_all_as_it_was(library: Any, mo
     def refuse(source: Path, target: Path) -> None:
         raise PermissionError(13, "The process cannot access the file")
 
-    monkeypatch.setattr(atomic, "move_to_free", refuse)
+    monkeypatch.setattr(atomic, "move_no_replace", refuse)
     await delete(library, asset, 500)
     assert await names(library) == ["up.bin"]
     assert (library.base / asset["file_path"]).read_bytes() == UPLOADED

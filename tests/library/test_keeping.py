@@ -276,7 +276,7 @@ async def test_the_next_output_takes_the_name_of_one_that_is_gone(
     if not has_inodes:
         without_inodes(monkeypatch)
         monkeypatch.setattr(outputs, "file_stat", walker.file_stat)
-        monkeypatch.setattr(outputs, "born_ns", lambda info: info.st_mtime_ns - 1000)
+        monkeypatch.setattr(outputs, "birth_ns", lambda info: info.st_mtime_ns - 1000)
     asset = await give(library, await make(library, JOB, "a_00001_.png", png(1), 1))
     path = library.base / "output/a_00001_.png"
     path.rename(library.base / ("input/kept.png" if "moved" in becomes else "away"))

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.index.content_reader import ChangedWhileReading
 from comfy_assets_node.comfy_assets.assets.media import thumbnail_service as previews_module
 from comfy_assets_node.comfy_assets.assets.media.thumbnail_cache import ThumbnailCache
 from comfy_assets_node.comfy_assets.assets.media.thumbnail_service import Previews, Wanted
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import ImageUnreadableError
+from comfy_assets_node.comfy_assets.fs.stat import ChangedWhileReading
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image

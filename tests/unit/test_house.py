@@ -64,6 +64,17 @@ FORBIDDEN = [
         "comfy_assets.db",
         ("comfy_assets.assets", "comfy_assets.background", "comfy_assets.host", "comfy_assets.workflows"),
     ),
+    (
+        "comfy_assets.fs",
+        (
+            "comfy_assets.assets",
+            "comfy_assets.background",
+            "comfy_assets.db",
+            "comfy_assets.host",
+            "comfy_assets.jobs",
+            "comfy_assets.workflows",
+        ),
+    ),
     ("comfy_assets.jobs", ("comfy_assets.workflows",)),
     ("comfy_assets.assets", ("comfy_assets.workflows",)),
     (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.index.diff import Changes, KnownFile, hold_back, reconcile
-from comfy_assets_node.comfy_assets.assets.index.walker import FileStat
+from comfy_assets_node.comfy_assets.models import FileStat
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 from comfy_assets_node.comfy_assets import pictures
-from comfy_assets_node.comfy_assets.assets.index.content_reader import ChangedWhileReading
-from comfy_assets_node.comfy_assets.assets.index.walker import file_stat
 from comfy_assets_node.comfy_assets.assets.media import image as raster
 from comfy_assets_node.comfy_assets.assets.media.image import fitted
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError, ImageUnreadableError, NoThumbnailError
+from comfy_assets_node.comfy_assets.fs.stat import ChangedWhileReading, file_stat
 from comfy_assets_node.comfy_assets.pictures import MAX_PIXELS, MAX_PIXELS_AT_ONCE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

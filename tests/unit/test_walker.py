@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.assets.index import walker
 from comfy_assets_node.comfy_assets.assets.index.exclusions import Fence
-from comfy_assets_node.comfy_assets.assets.index.walker import WalkReport, extended, file_stat, is_ignored, walk
+from comfy_assets_node.comfy_assets.assets.index.walker import WalkReport, walk
+from comfy_assets_node.comfy_assets.assets.roots import is_ignored
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
-from comfy_assets_node.comfy_assets.fs.absence import is_gone
+from comfy_assets_node.comfy_assets.fs.paths import extended
+from comfy_assets_node.comfy_assets.fs.stat import file_stat, is_definitely_gone
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX file system")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux stores names that are not Unicode")
@@ -422,10 +424,10 @@ def test_is_gone(tmp_path: Path, folder: str, unreachable: list[str], gone: bool
     make(tmp_path, "r/here/a", "r/file")
     (tmp_path / "r/link").symlink_to(tmp_path / "nowhere")
     root = tmp_path / folder.split("/")[0]
-    assert is_gone(str(tmp_path / folder), root, [str(tmp_path / u) for u in unreachable]) is gone
+    assert is_definitely_gone(str(tmp_path / folder), root, [str(tmp_path / u) for u in unreachable]) is gone
 
 
 def test_a_root_that_became_a_file_is_out_of_reach(tmp_path: Path) -> None:
     make(tmp_path, "r")
-    assert not is_gone(str(tmp_path / "r"), tmp_path / "r", [])
-    assert not is_gone(str(tmp_path / "r/sub"), tmp_path / "r", [])
+    assert not is_definitely_gone(str(tmp_path / "r"), tmp_path / "r", [])
+    assert not is_definitely_gone(str(tmp_path / "r/sub"), tmp_path / "r", [])

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from comfy_assets_node.comfy_assets.fs.temporary_names import passing_name
+from comfy_assets_node.comfy_assets.fs.atomic import temp_name
 from comfy_assets_node.comfy_assets.workflows import sync, trash
 from comfy_assets_node.comfy_assets.workflows.folder import Folder
 from comfy_assets_node.routes import userdata
@@ -569,7 +569,7 @@ async def test_a_slow_client_holds_up_nobody(desk: Any) -> None:
 
 async def test_what_a_killed_server_was_writing_is_removed(open_desk: Any) -> None:
     desk = await open_desk(follow=False)
-    old, new = (desk.writes(f"sub/{passing_name()}", b"{") for _ in range(2))
+    old, new = (desk.writes(f"sub/{temp_name()}", b"{") for _ in range(2))
     hours_ago = time.time() - 7200
     os.utime(old, (hours_ago, hours_ago))
     desk.writes("a.json", ONE)

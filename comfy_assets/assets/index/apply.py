@@ -19,14 +19,13 @@ from ...db.connection import Transaction
 from ...db.connection_pool import Row
 from ...db.files import NewFiles
 from ...db.folders import FolderRow
-from ...fs.absence import files_there
+from ...fs.stat import COARSE_TICK_NS
 from ...ids import new_ids, now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime
 from ..moves.exchange import Altered
 from ..moves.origins import Origin, find_origins, take_along
-from ..roots import Place, Roots
-from .content_reader import COARSE_TICK_NS
+from ..roots import Place, Roots, present_names
 from .diff import Changes, KnownFile, hold_back, reconcile
 from .insert import folder_row
 from .walker import FolderListing
@@ -231,7 +230,7 @@ def _drop_vanished(work: Sequence[FolderWork], changes: list[Changes], known: _K
     walk_roots = roots.walk_roots()
     for item, change in zip(work, changes, strict=True):
         if change.new and known.get(item.listing.path):
-            there = files_there(item.listing.path, roots, walk_roots)
+            there = present_names(item.listing.path, roots, walk_roots)
             if there is not None:
                 change.new = {name: stat for name, stat in change.new.items() if name in there}
 

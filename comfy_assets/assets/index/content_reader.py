@@ -18,27 +18,21 @@ import msgspec
 from blake3 import blake3
 
 from ...db.contents import Document, Hashed, Unreadable
+from ...fs.paths import extended
+from ...fs.stat import ChangedWhileReading, fresh_for_ns, matches_record
 from ...models import Pending
 from ...store_guard import check, check_found
 from ..media.metadata import Extracted, extract, extract_path
-from .walker import extended, file_stat
 
 SMALL_FILE = 4 << 20
 _SLICE = 64 << 20
 _CHUNK = 4 << 20
 _REMEMBERED_TEXT = 64 << 10
-# A file changed less than this before it is read might change again without its time telling.
-_FINE_TICK_NS = 20_000_000
-COARSE_TICK_NS = 2_000_000_000  # file systems that keep whole seconds, or even ones (FAT)
 # A mapped file that another program cuts short is a bus error for us: files still being written are not mapped.
 _MAP_AFTER_NS = 30_000_000_000
 
 Pause = Callable[[], None]
 Count = Callable[[int], None]
-
-
-class ChangedWhileReading(Exception):  # an outcome rather than an error
-    """The file was written to, or replaced, while it was read."""
 
 
 def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable | None:
@@ -51,11 +45,11 @@ def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable 
     try:
         check_found(path)
         with FileIO(path) as stream:
-            _let_settle(file.mtime_ns, pause)
-            if _stamp(stream) != (file.size, file.mtime_ns):
+            _wait_until_reliable(file.mtime_ns, pause)
+            if not _is_unchanged(stream, file):
                 return None
             digest, extracted = _digest(stream, file, Path(path), pause, count)
-            if _stamp(stream) != (file.size, file.mtime_ns):
+            if not _is_unchanged(stream, file):
                 return None
     except (FileNotFoundError, ChangedWhileReading):
         return None
@@ -138,16 +132,15 @@ def _digest_chunks(stream: FileIO, size: int, pause: Pause, count: Count) -> byt
     return hasher.digest()
 
 
-def _stamp(stream: FileIO) -> tuple[int, int]:
-    return file_stat(os.fstat(stream.fileno()))[:2]
+def _is_unchanged(stream: FileIO, file: Pending) -> bool:
+    return matches_record(os.fstat(stream.fileno()), file.size, file.mtime_ns)
 
 
-def _let_settle(mtime_ns: int, pause: Pause) -> None:
-    """Wait until a further change to the file could not carry the same time stamp."""
-    tick = COARSE_TICK_NS if mtime_ns % 1_000_000_000 == 0 else _FINE_TICK_NS
-    while 0 <= (age := time.time_ns() - mtime_ns) < tick:
+def _wait_until_reliable(mtime_ns: int, pause: Pause) -> None:
+    """Wait until a further change to the file could not leave its time stamp as it is."""
+    while wait_ns := fresh_for_ns(mtime_ns):
         pause()
-        time.sleep(min((tick - age) / 1e9, 0.1))
+        time.sleep(min(wait_ns / 1e9, 0.1))
 
 
 def document(key: str, text: bytes) -> Document:

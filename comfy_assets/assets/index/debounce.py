@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ...fs.paths import extended
+from ...fs.stat import file_stat
 from ...models import FileStat
-from .walker import extended, file_stat
 
 SETTLE_S = 1.0  # how long a file must look the same
 REMOVAL_S = 2.0  # how long one must be away: longer, so that it is seen first where it has been moved to

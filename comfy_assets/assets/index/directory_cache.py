@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from ...background.cancel import CancelToken
-from .walker import FolderListing, FolderStamp, Identity, extended, identity_at
+from ...fs.paths import extended
+from ...fs.stat import Identity, fresh_for_ns, identity_at
+from .walker import FolderListing, FolderStamp
 
-# Of a folder that has just changed, another change may not show: file systems tell times to 2 s at the coarsest, and
-# those that seem to tell them finely take them from a clock that ticks now and then.
-_COARSE_NS, _TICK_NS = 3_000_000_000, 50_000_000
 _UNSURE = -1
 
 
@@ -52,12 +50,11 @@ class FolderStamps:
 
     def remember(self, listings: Iterable[FolderListing]) -> None:
         """Note what was listed. Where only some names were looked for, the others may have changed."""
-        now = time.time_ns()
         for listing in listings:
             if listing.only is not None:
                 continue
             stamp = listing.stamp
-            if abs(now - stamp.mtime_ns) < (_TICK_NS if stamp.mtime_ns % 1_000_000 else _COARSE_NS):
+            if fresh_for_ns(stamp.mtime_ns):
                 stamp = stamp._replace(mtime_ns=_UNSURE)
             self._stamps[listing.path] = stamp
             self._paths[stamp.identity] = listing.path

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ... import store_guard
-from .walker import Identity, identity_at
+from ...fs.stat import Identity, identity_at
 
 
 class Fence:

@@ -18,13 +18,14 @@ from ...background.throttle import WorkGate
 from ...db import contents, files, moves, references, tags
 from ...db.connection import Database
 from ...db.contents import Hashed, Unreadable
+from ...fs.paths import extended, extended_path
+from ...fs.stat import file_stat, stat_as_recorded
 from ...host.base import Host
 from ...ids import now_ms
 from ...models import FileStat, Pending
 from ..moves.relocate import rejoin_by_content, rejoin_the_rest
 from ..roots import Roots
 from .content_reader import SMALL_FILE, read_file
-from .walker import extended, file_stat
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -207,11 +208,7 @@ class HashRun:
 
 
 def _is_as_recorded(file: Pending) -> bool:
-    try:
-        info = (Path(extended(file.path)) / file.name).stat()
-    except OSError:
-        return False
-    return file_stat(info)[:2] == (file.size, file.mtime_ns)
+    return stat_as_recorded(extended_path(file.path, file.name), file.size, file.mtime_ns) is not None
 
 
 def _look_again(file: Pending) -> _Outcome:

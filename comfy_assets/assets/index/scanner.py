@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,15 +17,16 @@ from ...background.throttle import WorkGate
 from ...db import arrivals, files, folders, moves, references, tags
 from ...db.connection import Database, Transaction
 from ...db.folders import FolderRow
-from ...fs.absence import absent_files, gone_folders
+from ...fs.paths import extended
+from ...fs.stat import Identity, is_definitely_gone
 from ...host.base import Host
 from ..moves.exchange import settle
 from ..moves.relocate import rejoin_by_content, rejoin_by_look
-from ..roots import Roots, root_of
+from ..roots import Roots, present_names, root_of
 from .apply import Found, Judge, ScanProgress, differing, write
 from .directory_cache import Differences, FolderStamps
 from .exclusions import Fence
-from .walker import FolderListing, Identity, Walk, WalkReport, extended, walk
+from .walker import FolderListing, Walk, WalkReport, walk
 
 _BATCH_FILES = 8000
 _BATCH_FOLDERS = 500
@@ -299,3 +300,28 @@ def _next_batch(listings: Iterator[FolderListing]) -> list[FolderListing]:
         if count >= _BATCH_FILES:
             break
     return batch
+
+
+def gone_folders(
+    unlisted: Iterable[str], roots: Roots, walk_roots: list[Path], unreachable: list[str], *, everywhere: bool
+) -> list[str]:
+    """Return the folders, of those that a walk did not list, whose files are definitely gone. Blocks.
+
+    After a walk of everything these include folders that have left the library, but not the temporary folder, which
+    is never walked.
+    """
+    gone: list[str] = []
+    for folder in unlisted:
+        root = root_of(folder, walk_roots)
+        if root is None:
+            if everywhere and not roots.is_temporary(Path(folder)):
+                gone.append(folder)
+        elif is_definitely_gone(folder, root, unreachable):
+            gone.append(folder)
+    return gone
+
+
+def absent_files(folder: str, known: Sequence[tuple[int, str]], roots: Roots, walk_roots: list[Path]) -> list[int]:
+    """Return the ids of a folder's known files (ids and names) that are definitely gone. Blocks."""
+    present = present_names(folder, roots, walk_roots)
+    return [] if present is None else [file_id for file_id, name in known if name not in present]

@@ -14,22 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...background.cancel import CancelToken
+from ...fs.paths import extended
+from ...fs.stat import Identity, file_stat, identity_at, is_junction
 from ...models import FileStat
+from ..roots import is_ignored
 
 if TYPE_CHECKING:
     from .exclusions import Fence
 
 MAX_TOLD_PROBLEMS = 50
-_INT64 = (1 << 63) - 1
-_JUNCTION = 0xA0000003  # stat.IO_REPARSE_TAG_MOUNT_POINT, which Python knows on Windows alone
-# What operating systems, download tools and ComfyUI itself leave behind; never something to load or look at.
-_IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})
-_IGNORED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".aria2", ".incomplete")
-# What the names and suffixes above end with: most files are let through by a glance at one character.
-_LITTER_ENDS = frozenset("".join(end[-1] + end[-1].upper() for end in (*_IGNORED_NAMES, *_IGNORED_SUFFIXES)))
-
-
-Identity = tuple[int, int]  # a folder's device and inode; the inode is 0 where the file system tells none
 
 
 class FolderStamp(NamedTuple):
@@ -227,28 +220,6 @@ def _is_link(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() or (os.name == "nt" and is_junction(entry.stat(follow_symlinks=False)))
 
 
-def is_junction(info: os.stat_result) -> bool:
-    """Whether this is what Windows has for links to folders, as told of the link itself."""
-    return getattr(info, "st_reparse_tag", 0) == _JUNCTION
-
-
-def file_stat(info: os.stat_result) -> FileStat:
-    """What is compared to see whether a file is still the same; times and inodes that SQLite can hold."""
-    mtime_ns = info.st_mtime_ns
-    if not -_INT64 <= mtime_ns <= _INT64:
-        mtime_ns = _INT64 if mtime_ns > 0 else -_INT64
-    return info.st_size, mtime_ns, info.st_ino & _INT64
-
-
-def born_ns(info: os.stat_result) -> int | None:
-    """When a file was made, on Windows, where listings tell no inodes by which one file is told from another."""
-    if os.name != "nt":
-        return None
-    # Python 3.12 has a name of its own for what was in ctime before.
-    born = getattr(info, "st_birthtime_ns", info.st_ctime_ns)
-    return int(born)
-
-
 def _tell_unreadable(entry: os.DirEntry[str], folder: str, error: OSError, report: WalkReport) -> bool:
     """Report an entry that cannot be looked at; answers whether a file may be there all the same.
 
@@ -260,34 +231,6 @@ def _tell_unreadable(entry: os.DirEntry[str], folder: str, error: OSError, repor
     report.unreachable.append(path)
     report.tell(path, _reason(error))
     return not isinstance(error, FileNotFoundError)
-
-
-def is_ignored(name: str, size: int) -> bool:
-    """Whether a file is litter: system files, unfinished downloads, ComfyUI's empty "put_…_here" markers."""
-    if size and name[-1] not in _LITTER_ENDS:
-        return False
-    lowered = name.lower()
-    if lowered in _IGNORED_NAMES or lowered.endswith(_IGNORED_SUFFIXES):
-        return True
-    return size == 0 and lowered.startswith("put_") and "_here" in lowered
-
-
-def extended(path: str) -> str:
-    """The path in the form that Windows accepts beyond 260 characters; unchanged elsewhere."""
-    if os.name != "nt" or len(path) < 240 or path.startswith("\\\\?\\"):
-        return path
-    if path.startswith("\\\\"):
-        return "\\\\?\\UNC\\" + path[2:]
-    return "\\\\?\\" + path
-
-
-def identity_at(path: str) -> Identity | None:
-    """Which folder, or whatever is there, a path leads to; None where that cannot be told."""
-    try:
-        info = os.stat(extended(path))  # noqa: PTH116
-    except OSError:
-        return None
-    return (info.st_dev, info.st_ino) if info.st_ino else None
 
 
 def _is_unicode(folder: str, name: str, report: WalkReport) -> bool:

@@ -11,8 +11,8 @@ from contextlib import closing
 from typing import Any
 
 from ...background.cancel import CancelToken
+from ...fs.stat import identity_at
 from .debounce import FOLDER, glance
-from .walker import identity_at
 
 log = logging.getLogger("comfy_assets.library")
 

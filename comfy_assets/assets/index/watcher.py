@@ -19,13 +19,12 @@ from ...background.cancel import CancelToken
 from ...background.runner import Task, TaskRunner
 from ...background.throttle import WorkGate
 from ...host.base import Host
-from ..roots import Roots, root_of
+from ..roots import Roots, is_ignored, root_of
 from .apply import ScanProgress
 from .debounce import FOLDER, Settling, glance
 from .directory_cache import Differences
 from .indexer import Indexer
 from .scanner import Wanted
-from .walker import is_ignored
 from .watch_backend import Watches, load_backend
 
 log = logging.getLogger("comfy_assets.library")

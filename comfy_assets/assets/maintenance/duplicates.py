@@ -13,9 +13,10 @@ from ...background.cancel import CancelToken, uninterrupted
 from ...db import files, recorded
 from ...db.connection import Database
 from ...db.recorded import RecordedFile
+from ...fs.paths import extended_path
+from ...fs.stat import stat_as_recorded
 from ...models import FileStat
 from ..index.hash_run import HashProgress
-from ..index.walker import extended, file_stat
 from .copies import Copy, Group, Seen, Surplus, group, in_order
 from .hardlinks import Original, Refused, TooManyLinks, replace_by_link, separate
 from .link_log import LinkedCopy, LinkLog
@@ -188,12 +189,6 @@ def _groups(candidates: list[RecordedFile], token: CancelToken) -> tuple[list[Gr
 
 def _see(file: RecordedFile) -> Seen | None:
     """What the disk shows; None when that is not what is on record."""
-    path = Path(extended(str(Path(file.folder, file.name))))
-    try:
-        info = path.stat()
-        is_symlink = path.is_symlink()
-    except OSError:
-        return None
-    if file_stat(info)[:2] != (file.size, file.mtime_ns):
-        return None
-    return Seen(file, info.st_dev, info.st_ino, info.st_nlink, is_symlink)
+    path = extended_path(file.folder, file.name)
+    info = stat_as_recorded(path, file.size, file.mtime_ns)
+    return None if info is None else Seen(file, info.st_dev, info.st_ino, info.st_nlink, path.is_symlink())

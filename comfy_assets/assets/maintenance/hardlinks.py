@@ -15,9 +15,11 @@ from typing import BinaryIO
 
 from blake3 import blake3
 
+from ...fs.atomic import fsync_if_possible, temp_file, temp_name
+from ...fs.paths import extended
+from ...fs.stat import file_stat, matches_record
 from ...models import FileStat
 from ...store_guard import is_protected
-from ..index.walker import extended, file_stat
 from .link_log import LinkedCopy
 
 Pause = Callable[[], None]
@@ -94,24 +96,19 @@ def separate(entry: LinkedCopy, pause: Pause, count: Count) -> FileStat | None:
     path = Path(extended(entry.path))
     if is_protected(path):
         raise Refused("it belongs to the library's store")
-    _clear(_passing(path, "link"))
+    path.with_name(temp_name(_key(path, "link"))).unlink(missing_ok=True)  # of a killed process
     before = path.lstat()
     if file_stat(before) != (entry.size, entry.linked_mtime_ns, entry.linked_inode):
         if file_stat(before)[:2] == (entry.size, entry.mtime_ns):
             return None
         raise Refused("it changed after it was linked")
-    passing = _passing(path, "copy")
-    _clear(passing)
-    try:
-        _copy(path, passing, entry, pause, count)
-        _give_back(passing, before, entry)
-        after = file_stat(passing.lstat())
+    with temp_file(path, _key(path, "copy")) as temporary:
+        _copy(path, temporary, entry, pause, count)
+        _give_back(temporary, before, entry)
+        after = file_stat(temporary.lstat())
         if _state(path.lstat()) != _state(before):
             raise Refused("it changed while it was copied")
-        passing.replace(path)
-    except BaseException:
-        passing.unlink(missing_ok=True)
-        raise
+        temporary.replace(path)
     return after
 
 
@@ -122,7 +119,7 @@ def _look(path: Path, size: int, mtime_ns: int, what: str) -> os.stat_result:
         raise Refused(f"{what} is a symbolic link")
     if is_protected(path):
         raise Refused(f"{what} belongs to the library's store")
-    if not stat.S_ISREG(info.st_mode) or file_stat(info)[:2] != (size, mtime_ns):
+    if not matches_record(info, size, mtime_ns):
         raise Refused(f"{what} changed since it was read")
     if 0 <= time.time_ns() - info.st_mtime_ns < REST_NS:
         raise Refused(f"{what} was written a moment ago")
@@ -177,21 +174,17 @@ def _common_digest(one: BinaryIO, other: BinaryIO, pause: Pause, count: Count) -
 def _put_link(original: Path, kept: os.stat_result, copy: Path, before: os.stat_result) -> None:
     if _state(original.lstat()) != _state(kept):  # asked here, as a new name changes the state too
         raise Refused("the file to keep changed while it was being linked to")
-    passing = _passing(copy, "link")
-    _clear(passing)
-    try:
-        passing.hardlink_to(original)
-    except OSError as error:
-        if error.errno == errno.EMLINK or getattr(error, "winerror", None) == _WINDOWS_TOO_MANY_LINKS:
-            raise TooManyLinks from error
-        raise
-    try:
+    with temp_file(copy, _key(copy, "link")) as temporary:
+        try:
+            temporary.hardlink_to(original)
+        except OSError as error:
+            if error.errno == errno.EMLINK or getattr(error, "winerror", None) == _WINDOWS_TOO_MANY_LINKS:
+                raise TooManyLinks from error
+            raise
         # The names may have been given to other bytes since.
-        if file_stat(passing.lstat()) != file_stat(kept) or _state(copy.lstat()) != _state(before):
+        if file_stat(temporary.lstat()) != file_stat(kept) or _state(copy.lstat()) != _state(before):
             raise Refused("it changed while it was being replaced")
-        passing.replace(copy)
-    finally:
-        passing.unlink(missing_ok=True)
+        temporary.replace(copy)
 
 
 def _copy(source: Path, target: Path, entry: LinkedCopy, pause: Pause, count: Count) -> None:
@@ -222,21 +215,12 @@ def _give_back(path: Path, link: os.stat_result, entry: LinkedCopy) -> None:
     path.chmod(entry.mode)
 
 
-def _passing(path: Path, use: str) -> Path:
-    """The hidden name beside a file for one of our uses; the same each time, so that a leftover is found again."""
-    name = blake3(path.name.encode()).hexdigest(16)
-    return path.with_name(f".comfy-assets-{use}-{name}.part")
-
-
-def _clear(passing: Path) -> None:
-    passing.unlink(missing_ok=True)
+def _key(path: Path, use: str) -> str:
+    """Return the key of a file's temporary name for one use: the same each time, so that a leftover is found again."""
+    return f"{use}-{blake3(path.name.encode()).hexdigest(16)}"
 
 
 def _settle(path: Path) -> None:
     """Have the bytes on the disk that others will depend on, where the system does so for one who only reads."""
     with path.open("rb") as stream:
-        try:
-            os.fsync(stream.fileno())
-        except OSError as error:
-            if error.errno not in (errno.EBADF, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
-                raise
+        fsync_if_possible(stream.fileno())

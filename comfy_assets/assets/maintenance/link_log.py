@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ...fs.atomic import settle_folder
+from ...fs.atomic import fsync_folder
 
 
 class LinkedCopy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,7 +77,7 @@ class LinkLog:
                 number += 1
             else:
                 self.path = path
-        settle_folder(self._folder)
+        fsync_folder(self._folder)
         return self._stream
 
 

@@ -17,10 +17,11 @@ from ...background.cancel import Cancelled, CancelToken, uninterrupted
 from ...db import recorded
 from ...db.connection import Database
 from ...db.recorded import RecordedFile
+from ...fs.paths import extended
+from ...fs.stat import matches_record
 from ...store_guard import check_found
 from ..index.content_reader import SMALL_FILE
 from ..index.hash_run import WORKERS, HashProgress
-from ..index.walker import extended, file_stat
 
 # damaged: other bytes although size and time are as they were; changed: another size or time, so that a scan will
 # read the file anew; missing: not there; unreadable: the disk or the system refuses.
@@ -131,7 +132,7 @@ class Verifier:
         check_found(str(path))
         with path.open("rb", buffering=0) as stream:
             info = os.fstat(stream.fileno())
-            if file_stat(info)[:2] != (file.size, file.mtime_ns):
+            if not matches_record(info, file.size, file.mtime_ns):
                 return None
             shared = (info.st_dev, info.st_ino, file.size, file.mtime_ns) if info.st_nlink > 1 and info.st_ino else None
             known = self._digests.get(shared) if shared else None
@@ -139,7 +140,7 @@ class Verifier:
                 self.progress.add_bytes(file.size)
                 return known
             digest = self._digest(stream.fileno(), file.size)
-            if file_stat(os.fstat(stream.fileno()))[:2] != (file.size, file.mtime_ns):
+            if not matches_record(os.fstat(stream.fileno()), file.size, file.mtime_ns):
                 return None
         if shared:
             self._digests[shared] = digest

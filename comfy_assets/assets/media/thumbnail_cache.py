@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,9 +14,11 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from ...fs.atomic import is_temp_name, temp_file
+
 log = logging.getLogger("comfy_assets.library")
 
-_SUFFIX, _UNFINISHED = ".jpg", ".tmp"
+_SUFFIX, _FORMER_TEMP_SUFFIX = ".jpg", ".tmp"
 _SEAL_BYTES = 16
 _NOTE_USE_S = 3600.0
 _ABANDONED_S = 3600.0
@@ -88,19 +89,14 @@ class ThumbnailCache:
 
     def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.stem}-{uuid.uuid4().hex}{_UNFINISHED}")
-        try:
-            unfinished.write_bytes(data)
+        with temp_file(path) as temporary:
+            temporary.write_bytes(data)  # not flushed: a damaged thumbnail fails its checksum and is made again
             try:
-                unfinished.replace(path)
+                temporary.replace(path)
             except PermissionError:
+                # On Windows a file that is being read cannot be replaced. It has the same content.
                 if not path.exists():
                     raise
-                # On Windows a file that is being read cannot be replaced. It has the same content.
-                unfinished.unlink(missing_ok=True)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
 
     def _tell(self, error: OSError) -> None:
         """Log the first failure; the others would say the same, thousands of times."""
@@ -160,8 +156,12 @@ def _kept(folder: Path) -> Iterator[tuple[str, _Entry]]:
                 continue
             if file.name.endswith(_SUFFIX) and file.name.startswith(shelf.name):
                 yield file.name.removesuffix(_SUFFIX), _Entry(info.st_size, info.st_mtime)
-            elif file.name.endswith(_UNFINISHED) and time.time() - info.st_mtime > _ABANDONED_S:
+            elif _is_temporary(file.name) and time.time() - info.st_mtime > _ABANDONED_S:
                 _remove(Path(file.path))
+
+
+def _is_temporary(name: str) -> bool:
+    return is_temp_name(name) or name.endswith(_FORMER_TEMP_SUFFIX)
 
 
 def _listed(folder: Path | str) -> list[os.DirEntry[str]]:

@@ -19,10 +19,10 @@ from ...db import assets, sightings
 from ...db.connection import Database
 from ...db.sightings import Sighting
 from ...errors import ApiError, FileMissingError, ImageUnreadableError
+from ...fs.stat import ChangedWhileReading
 from ...host.base import Host
 from ...models import FileStat, Plane
 from ...names import FileType
-from ..index.content_reader import ChangedWhileReading
 from ..roots import Roots
 from . import view_path
 from .thumbnail_cache import ThumbnailCache

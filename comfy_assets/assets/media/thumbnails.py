@@ -13,10 +13,10 @@ from PIL import Image, ImageFile
 
 from ...background.cancel import CancelToken
 from ...errors import NoThumbnailError
+from ...fs.paths import extended
+from ...fs.stat import ChangedWhileReading, matches_record
 from ...models import FileStat, Plane
 from ...pictures import broken_as_unreadable, memory, open_picture
-from ..index.content_reader import ChangedWhileReading
-from ..index.walker import extended, file_stat
 from . import image
 from .image import PictureStream, fitted
 from .video_frame import container_of, first_frame
@@ -60,7 +60,7 @@ def _memory_of(source: ImageFile.ImageFile, size: int) -> int:
 
 
 def _check_unchanged(stream: PictureStream, stat: FileStat) -> None:
-    if file_stat(os.fstat(stream.fileno()))[:2] != stat[:2]:
+    if not matches_record(os.fstat(stream.fileno()), *stat[:2]):
         raise ChangedWhileReading
 
 

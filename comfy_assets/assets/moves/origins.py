@@ -10,9 +10,8 @@ from ...db import arrivals, moves
 from ...db.arrivals import Position
 from ...db.connection import Transaction
 from ...db.moves import Candidate, Move
-from ...fs.absence import files_there
 from ...models import FileStat
-from ..roots import Roots
+from ..roots import Roots, present_names
 from .matching import only_pairs
 from .relocate import relocate
 
@@ -48,7 +47,7 @@ def _matches(new: dict[Position, FileStat], alike: list[Candidate], roots: Roots
     there are no inodes size and time have to do.
     """
     walk_roots = roots.walk_roots()
-    there = lru_cache(maxsize=None)(lambda folder: files_there(folder, roots, walk_roots))
+    there = lru_cache(maxsize=None)(lambda folder: present_names(folder, roots, walk_roots))
 
     def is_gone(file: Candidate) -> bool:
         names = there(file.folder)

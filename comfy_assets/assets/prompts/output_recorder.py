@@ -26,11 +26,12 @@ from ...db.job_links import ShownAt
 from ...db.moves import Candidate
 from ...db.owners import Maker
 from ...errors import StoreBusyError
+from ...fs.stat import COARSE_TICK_NS
 from ...host.base import Host
 from ...host.execution import FinishedPrompt
 from ...ids import new_ids, now_ms
 from ...models import Pending
-from ..index.content_reader import COARSE_TICK_NS, read_file
+from ..index.content_reader import read_file
 from ..index.diff import KnownFile, reconcile
 from ..index.insert import NewFile, add_new, folder_row
 from ..moves.exchange import leave

@@ -10,10 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from ...fs.paths import extended
+from ...fs.stat import birth_ns, file_stat
 from ...host.base import HostFolders
 from ...models import FileStat
-from ..index.walker import born_ns, extended, file_stat, is_ignored
-from ..roots import Place, Roots, absolute
+from ..roots import Place, Roots, absolute, is_ignored
 
 # Temporary previews are not part of the library.
 OutputKind = Literal["input", "output"]
@@ -31,19 +32,19 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class LocatedFile:
-    """A file that is there, in a folder of the library. ``born_ns`` is when it was made, where systems tell it."""
+    """A file that is there, in a folder of the library. ``birth_ns`` is when it was made, where systems tell it."""
 
     folder: str
     place: Place
     name: str
     stat: FileStat
-    born_ns: int | None = None
+    birth_ns: int | None = None
 
     def is_other_than(self, former: FileStat) -> bool:
         """Whether this is surely not the file that looked like this, written over."""
         if self.stat[2] and former[2]:
             return self.stat[2] != former[2]
-        return self.born_ns is not None and self.born_ns > former[1]
+        return self.birth_ns is not None and self.birth_ns > former[1]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class OutputFolders:
             return None
         if not stat.S_ISREG(info.st_mode) or is_ignored(name, info.st_size):
             return None
-        return LocatedFile(*folder, name, file_stat(info), born_ns(info))
+        return LocatedFile(*folder, name, file_stat(info), birth_ns(info))
 
     def _find_folder(self, kind: OutputKind, subfolder: str) -> tuple[str, Place] | None:
         """The path, as a scan spells it, and the place of a folder below the one for this kind of files."""

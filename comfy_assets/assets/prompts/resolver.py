@@ -7,7 +7,6 @@ then one in the input folder, then models, outputs and temporary files.
 from __future__ import annotations
 
 import asyncio
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,8 +18,9 @@ from typing import Any, Literal
 from ...db import assets, copies
 from ...db.connection import Database
 from ...db.copies import Copy
+from ...fs.paths import extended, extended_path
+from ...fs.stat import stat_as_recorded
 from ...host.base import Folder, Host, HostFolders
-from ..index.walker import extended, file_stat
 from ..roots import Place, Roots, absolute
 from .references import Reference, Use, Values, replace
 
@@ -157,12 +157,12 @@ def _is_same_file(one: Path, other: Path) -> bool:
 
 
 def _is_there(copy: Copy, *, is_own: bool) -> bool:
-    """Whether the file is there and, unless it is the asset's own, what it was when its content was read."""
+    """Return whether the file exists and, unless it is the asset's own, is as it was when its content was read."""
+    path = extended_path(copy.folder, copy.name)
     try:
-        info = (Path(extended(copy.folder)) / copy.name).stat()
-    except (OSError, ValueError):
+        return path.is_file() if is_own else stat_as_recorded(path, copy.size, copy.mtime_ns) is not None
+    except ValueError:  # a null character, before Python 3.14
         return False
-    return stat.S_ISREG(info.st_mode) and (is_own or file_stat(info)[:2] == (copy.size, copy.mtime_ns))
 
 
 _values: ContextVar[Values | None] = ContextVar("comfy_assets_prompt_values", default=None)

@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ...fs.atomic import replace_file
 from ..base import UnknownUserError
 from .answers import Refusal, json_answer, read_json, read_object
 from .users import Users
@@ -94,10 +95,4 @@ def _set_aside_if_broken(file: Path) -> None:
 
 
 def _write(file: Path, settings: dict[str, Any]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}-{uuid.uuid4().hex}")
-    try:
-        draft.write_text(json.dumps(settings, indent=4), encoding="utf-8")
-        draft.replace(file)
-    finally:
-        draft.unlink(missing_ok=True)
+    replace_file(file, json.dumps(settings, indent=4).encode())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...fs.temporary_names import is_passing, passing_name
+from ...fs.atomic import is_temp_name, temp_name
 from ...names import UnsafeName, check_leads_nowhere, relative_parts
 from ...store_guard import is_protected
 
@@ -80,7 +80,7 @@ class UserFiles:
         """Write a file, whole or not at all; one that had this name is replaced in one step."""
         path = self.path(name)
         self._make_room(path)
-        draft = path.with_name(passing_name())
+        draft = path.with_name(temp_name())
         try:
             draft.write_bytes(content)
             with self._lock:
@@ -148,7 +148,7 @@ class UserFiles:
         """What is below a folder; links are not followed into folders, and those that lead away are left out."""
         for parent, folders, names in os.walk(directory):
             shown = [*folders, *names] if hidden else [name for name in [*folders, *names] if name[0] != "."]
-            paths = [Path(parent, name) for name in shown if not is_passing(name)]
+            paths = [Path(parent, name) for name in shown if not is_temp_name(name)]
             yield from (path for path in paths if not path.is_symlink() or self._is_inside(path))
             if not hidden:
                 folders[:] = [name for name in folders if name[0] != "."]

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 
 from ... import VERSION
-from ...assets.index.content_reader import ChangedWhileReading, digest_of
+from ...assets.index.content_reader import digest_of
 from ...assets.index.hash_run import HashProgress
 from ...background.cancel import CancelToken, uninterrupted
+from ...fs.stat import ChangedWhileReading
 from ...ids import hash_text
 from ...models import SharedAsset
 from . import format, writer

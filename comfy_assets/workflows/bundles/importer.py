@@ -17,11 +17,10 @@ import msgspec
 
 from ...assets.index.content_reader import digest_of, document
 from ...assets.index.hash_run import HashProgress
-from ...assets.index.walker import extended, is_ignored
 from ...assets.media.content_check import admitted_type, check_suffix
 from ...assets.media.metadata import Extracted, extract_path
 from ...assets.media.mime import guess_mime
-from ...assets.roots import Roots
+from ...assets.roots import Roots, is_ignored
 from ...assets.upload_fields import checked_name
 from ...background.cancel import CancelToken, uninterrupted
 from ...db import assets, workflow_lists, workflows
@@ -29,8 +28,8 @@ from ...db.connection import Database
 from ...db.contents import Facts
 from ...errors import ApiError, UnsupportedContentError
 from ...fs import atomic
-from ...fs.partial_file import LEFTOVER_AGE_S, Draft, remove_leftovers
-from ...fs.presence import is_present
+from ...fs.partial_file import LEFTOVER_AGE_S, PartialFile, remove_leftovers
+from ...fs.paths import extended_path
 from ...host.base import Host
 from ...models import Location, Workflow, WorkflowFilter, WorkflowPage
 from ...names import UnsafeName, relative_parts
@@ -152,7 +151,7 @@ class Import:
             each.location
             for own in (True, False)
             for each in await assets.of_content(self._db, asset.digest, owner, own=own)
-            if is_present(each) and each.location is not None
+            if each.location is not None and each.is_present
         ]
         there = [place for place in found if await asyncio.to_thread(_is_there, place, asset.size)]
         return next((place for place in there if _is_place_of(asset, place)), there[0] if there else None)
@@ -169,7 +168,7 @@ class Import:
         if paths:
             self._host.emit("assets.changed", {"created": len(paths)})
         for (asset, delivery), path in zip(deliveries, paths, strict=True):
-            await asyncio.to_thread(atomic.settle_folder, path.parent)
+            await asyncio.to_thread(atomic.fsync_folder, path.parent)
             note = None
             if path.name != delivery.name:
                 note = f"another file has its name: the workflow means {asset.path}, this one is {path.name}"
@@ -197,7 +196,7 @@ class Import:
         """Whether the very file is in its place already: put there by an import that was cut short, or by hand."""
         path = folder.joinpath(*relative_parts(asset.path))
         try:
-            known = Path(extended(str(path))).stat().st_size == asset.size
+            known = extended_path(path).stat().st_size == asset.size
             if not known or digest_of(path, asset.size, self._token.check, lambda count: None) != asset.digest:
                 return False
         except OSError:
@@ -205,7 +204,7 @@ class Import:
         deliveries.append((asset, _delivery(asset, folder, None, path)))
         return True
 
-    def _read(self, bundle: Bundle, member: str, asset: BundledAsset, written: Sequence[Draft]) -> None:
+    def _read(self, bundle: Bundle, member: str, asset: BundledAsset, written: Sequence[PartialFile]) -> None:
         def take(block: bytes) -> None:
             self._token.check()
             for file in written:
@@ -217,7 +216,7 @@ class Import:
             raise BundleRefused(f"the content of {asset.place} is not what its hash says")
 
     def _accept(
-        self, asset: BundledAsset, folder: Path, file: Draft, plan: _Plan,
+        self, asset: BundledAsset, folder: Path, file: PartialFile, plan: _Plan,
         deliveries: list[tuple[BundledAsset, Delivery]],
     ) -> None:  # fmt: skip
         try:
@@ -257,7 +256,7 @@ class _Drafts:
     """Files being written, and the folders made for them: gone at the end, except what has found its place."""
 
     def __init__(self) -> None:
-        self._drafts: list[Draft] = []
+        self._drafts: list[PartialFile] = []
         self._made: list[Path] = []
 
     def __enter__(self) -> _Drafts:
@@ -269,10 +268,10 @@ class _Drafts:
         for folder in reversed(self._made):
             atomic.remove_if_empty(folder)
 
-    def begin(self, folder: Path) -> Draft:
+    def begin(self, folder: Path) -> PartialFile:
         """Begin a file in a folder, which is made if there is none. Raises OSError."""
         self._made += make_folder(folder)
-        file = Draft(folder)
+        file = PartialFile(folder)
         self._drafts.append(file)
         return file
 
@@ -343,7 +342,7 @@ def _is_place_of(asset: BundledAsset, location: Location) -> bool:
 
 def _is_there(location: Location, size: int) -> bool:
     try:
-        return Path(extended(str(Path(location.folder, location.name)))).stat().st_size == size
+        return extended_path(location.folder, location.name).stat().st_size == size
     except OSError:
         return False
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...assets.index.insert import CompleteFile, register
-from ...assets.index.walker import extended, file_stat
 from ...assets.roots import Roots
 from ...db import assets, contents, files, references
 from ...db.connection import Database, Transaction
@@ -17,6 +16,8 @@ from ...db.contents import Facts, Hashed
 from ...db.entries import NewEntry
 from ...errors import StorageError
 from ...fs import atomic
+from ...fs.paths import extended_path
+from ...fs.stat import file_stat
 from ...ids import new_ids, now_ms
 from ...models import UPLOADED, Asset
 from ...names import split_suffix
@@ -68,7 +69,7 @@ async def _deliver(
     former = await _former(tx, delivery, owner)
     path = delivery.folder / delivery.name
     if delivery.source is not None:
-        source = await asyncio.to_thread(atomic.bring, delivery.source, delivery.folder)
+        source = await asyncio.to_thread(atomic.stage, delivery.source, delivery.folder)
         placed.append(source)  # a copy, where a folder in the library is on another volume
         path = await _put(tx, source, delivery, is_former=former is not None)
         placed.append(path)
@@ -99,7 +100,7 @@ async def _put(tx: Transaction, source: Path, delivery: Delivery, *, is_former: 
     taken = await files.names_like(tx, str(delivery.folder), split_suffix(delivery.name)[0])
     if is_former:
         taken = [name for name in taken if name != delivery.name]
-    return await asyncio.to_thread(atomic.place, source, delivery.folder, delivery.name, taken)
+    return await asyncio.to_thread(atomic.move_to_free_name, source, delivery.folder, delivery.name, taken)
 
 
 async def _is_known(tx: Transaction, path: Path) -> bool:
@@ -112,7 +113,7 @@ async def _register(
     place = roots.place(path.parent)
     if place is None:
         raise StorageError("The folder for a file is not part of the library.")
-    stat = file_stat(await asyncio.to_thread(Path(extended(str(path))).stat))
+    stat = file_stat(await asyncio.to_thread(extended_path(path).stat))
     facts = delivery.facts
     if former is not None:
         await files.mark_changed(tx, [(former.row_id, *stat)], now_ms())

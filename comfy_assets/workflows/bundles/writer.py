@@ -1,4 +1,4 @@
-"""Write a bundle: under a passing name, every file hashed while it is copied, and in its place at the end alone.
+"""Write a bundle: under a temporary name, every file hashed while it is copied, and in its place at the end alone.
 
 Blocks: for threads.
 """
@@ -15,11 +15,11 @@ from typing import BinaryIO
 
 from blake3 import blake3
 
-from ...assets.index.content_reader import ChangedWhileReading, Count, Pause
-from ...assets.index.walker import extended, file_stat
+from ...assets.index.content_reader import Count, Pause
 from ...fs import atomic
 from ...fs.partial_file import LEFTOVER_AGE_S, remove_leftovers
-from ...fs.temporary_names import passing_name
+from ...fs.paths import extended
+from ...fs.stat import ChangedWhileReading, file_stat
 from ...names import split_suffix
 from ...store_guard import check
 from .format import MANIFEST, WORKFLOW, Manifest, encoded
@@ -51,20 +51,13 @@ def write(
     nothing is left.
     """
     remove_leftovers([out.parent], time.time() - LEFTOVER_AGE_S)
-    passing = out.parent / passing_name()
-    try:
-        with passing.open("xb") as stream:
-            _write_to(stream, manifest, text, sources, pause, count)
-            stream.flush()
-            os.fsync(stream.fileno())
+    with atomic.temp_file(out) as temporary:
+        atomic.write_new(temporary, lambda stream: _write_to(stream, manifest, text, sources, pause, count))
         if force:
-            passing.replace(out)
+            temporary.replace(out)
         else:
-            atomic.move_to_free(passing, out)
-    except BaseException:
-        passing.unlink(missing_ok=True)
-        raise
-    atomic.settle_folder(out.parent)
+            atomic.move_no_replace(temporary, out)
+    atomic.fsync_folder(out.parent)
 
 
 def _write_to(
