@@ -16,6 +16,7 @@ from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run
 from comfy_assets_node.comfy_assets.plugin import attach
 from held_node import Hold
+from support.stored_texts import stored_texts
 
 PATHS = pytest.mark.parametrize("path", ["/api/prompt", "/prompt"])
 ID = "00000000-0000-4000-8000-0000000000ab"
@@ -301,8 +302,7 @@ async def test_a_failing_prompt(server: Any) -> None:
     assert error["current_outputs"] == {}
     status = await server.api.get(f"/api/job/{job['id']}/status")
     assert (status["status"], status["error_message"]) == ("error", error["exception_message"])
-    folder = server.host.data_directory()
-    assert not any(SECRET.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert [text for text in stored_texts(server.host.data_directory()) if SECRET in text] == []
 
 
 @pytest.mark.parametrize("way", ["ours", "stock", "interrupt", "stock interrupt", "batch", "queue"])

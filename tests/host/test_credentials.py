@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from comfy_assets_node.routes import ROUTES
+from support.stored_texts import stored_texts
 
 KEY, TOKEN, SESSION = "comfyui-5ecre7-k3y", "eyJhbGciOi.5ecre7.t0ken", "5ecre7-s3ssion"
 SECRETS = (KEY, TOKEN, SESSION)
@@ -63,32 +61,9 @@ def test_credentials_mean_nothing_and_are_kept_nowhere(tmp_path: Path, start: Ca
 
 
 def leaks(base: Path) -> Iterator[tuple[str, str]]:
-    """Where a secret is: in any file, and in whatever the store holds, unpacked."""
-    for path in base.rglob("*"):
-        if not path.is_file() or "custom_nodes" in path.parts:
-            continue
-        content = path.read_bytes()
-        yield from ((path.name, secret) for secret in SECRETS if secret.encode() in content)
-        if path.name == "library.db":
-            yield from stored(path)
-
-
-def stored(path: Path) -> Iterator[tuple[str, str]]:
-    with closing(sqlite3.connect(path)) as conn:
-        # Virtual tables are indexes without content of their own; what they are made of are tables too.
-        query = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
-        tables = [name for (name,) in conn.execute(query)]
-        assert "jobs" in tables and conn.execute("SELECT count(*) FROM jobs").fetchone() >= (1,)
-        for table in tables:
-            for row in conn.execute(f"SELECT * FROM {table}"):
-                text = b" ".join(unpacked(value) for value in row)
-                yield from ((table, secret) for secret in SECRETS if secret.encode() in text)
-
-
-def unpacked(value: Any) -> bytes:
-    if not isinstance(value, bytes):
-        return str(value).encode()
-    try:
-        return zlib.decompress(value)
-    except zlib.error:
-        return value
+    """Where a secret is: in the log, in any file, and in whatever the store holds, unpacked."""
+    texts = [("server.log", (base / "server.log").read_text())]
+    for folder in [path for path in base.iterdir() if path.is_dir() and path.name != "custom_nodes"]:
+        texts += [(folder.name, text) for text in stored_texts(folder)]
+    assert ("user", "EmptyImage") in texts, "the job's graph is not among them"
+    yield from ((place, secret) for place, text in texts for secret in SECRETS if secret in text)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-import zlib
-from pathlib import Path
 from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
+from support.stored_texts import stored_texts
 
 ID = "00000000-0000-4000-8000-0000000000cc"
 SECRET = "comfyui-0123456789abcdef"
@@ -22,20 +21,6 @@ PLACES = {
     "in a node": {"extra_pnginfo": {"workflow": {"id": "w", "nodes": [{"properties": {"password": SECRET}}]}}},
     "in a header": {"headers": {"Authorization": f"Bearer {SECRET}"}},
 }
-
-
-def stored(folder: Path) -> bytes:
-    """All bytes of the store and the journal, documents unpacked."""
-    import sqlite3
-    from contextlib import closing
-
-    found = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
-    with closing(sqlite3.connect(folder / "library.db")) as conn:
-        for column in ("documents.body", "job_records.result"):
-            table, name = column.split(".")
-            rows = conn.execute(f"SELECT {name} FROM {table} WHERE {name} IS NOT NULL").fetchall()
-            found += [zlib.decompress(row[0]) for row in rows]
-    return b"\n".join(found)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -65,7 +50,7 @@ async def test_no_place_is_too_deep(library: Any, make_library: Any, place: str)
     told += [await library.get(f"/api/job/{ID}/status"), await library.get("/api/jobs")]
     assert SECRET not in json.dumps(told)
     await library.services.stop()
-    assert SECRET.encode() not in stored(library.host.data_directory())
+    assert [text for text in stored_texts(library.host.data_directory()) if SECRET in text] == []
     again = await make_library()
     assert SECRET not in json.dumps(again.host.execution.history)
 

@@ -14,6 +14,7 @@ from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.index import content_reader, hash_run, scanner
 from comfy_assets_node.comfy_assets.db import files as file_rows
 from comfy_assets_node.comfy_assets.host.base import QueueSnapshot
+from comfy_assets_node.comfy_assets.models import Pending
 
 OLD_NS = 1_600_000_000_123_456_789
 
@@ -57,6 +58,32 @@ async def rows_are_true(library: Any) -> None:
 
 
 SMALL, LARGE = b"s" * 1000, b"L" * (9 << 20)
+
+
+@pytest.mark.parametrize(
+    ("content", "step"), [(SMALL, 1), (LARGE, 1), (LARGE, 2)], ids=["small", "large", "large, half read"]
+)
+@pytest.mark.parametrize("age_s", [10, 1000], ids=["recent", "old"])  # recent files are not mapped into memory
+def test_a_file_that_changed_while_it_was_read_gives_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, age_s: int, step: int
+) -> None:
+    """Its size stays the same, so that its time alone shows that parts of two contents were read."""
+    monkeypatch.setattr(content_reader, "_SLICE", 4 << 20)
+    path = tmp_path / "a.bin"
+    path.write_bytes(content)
+    mtime_ns = time.time_ns() // 1_000_000_000 * 1_000_000_000 - age_s * 1_000_000_000 + 123_456_700
+    os.utime(path, ns=(mtime_ns, mtime_ns))
+    file = Pending(1, str(tmp_path), path.name, len(content), path.stat().st_mtime_ns, file_rows.NEW)
+    steps = iter(range(1, 100))
+
+    def pause() -> None:
+        if next(steps) == step:
+            with path.open("r+b") as stream:
+                stream.seek(-7, os.SEEK_END)
+                stream.write(b"changed")
+
+    assert content_reader.read_file(file, pause, lambda _: None) is None
+    assert next(steps) > step and path.read_bytes() == content[:-7] + b"changed"
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
