@@ -23,8 +23,8 @@ from .assets.service import AssetService
 from .assets.trash import TrashBin
 from .assets.uploads import Uploads
 from .background.runner import Task, TaskRunner
+from .background.service import TaskList
 from .background.stored_tasks import StoredTasks
-from .background.task_list import TaskList
 from .background.throttle import WorkGate
 from .config import Config
 from .db import tasks as task_rows
@@ -35,11 +35,11 @@ from .feedback import FeedbackFile
 from .host.base import Host
 from .jobs import recovery
 from .jobs.control import QueueControl
+from .jobs.history import UserHistory
 from .jobs.journal import Journal
 from .jobs.prompt_ids import PromptIds
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService
-from .jobs.stock_history import UserHistory
 from .jobs.user_queue import UserQueue
 from .models import JobRecord
 from .search.index import SearchIndex

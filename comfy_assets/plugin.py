@@ -11,7 +11,7 @@ from .config import Config
 from .host.access import AccessRules, is_beyond_this_machine, parse_allowed_host
 from .host.base import Host, Plugin
 from .host.guard import names_of_this_machine
-from .jobs.sessions import with_session
+from .jobs.submission import with_session
 from .log_limits import limit_repeats
 
 log = logging.getLogger("comfy_assets")

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ..comfy_assets import json_bounds
+from ..comfy_assets import json_limits
 from ..comfy_assets.errors import ApiError, InvalidBodyError
-from ..comfy_assets.host.prompt_checks import MAX_DEPTH
+from ..comfy_assets.host.prompt_problems import MAX_DEPTH
 from . import request_body
 from .params import Id, Text, split_error
 
@@ -33,7 +33,7 @@ def _too_large(size: int) -> PromptTooLargeError:
 
 PROMPT = request_body.BodyLimit(
     lambda config: config.max_prompt_size,
-    json=replace(json_bounds.LARGE, depth=MAX_DEPTH),
+    json=replace(json_limits.LARGE, depth=MAX_DEPTH),
     error=_too_large,
     is_hosts=True,
 )
@@ -67,9 +67,9 @@ def checked(raw: bytes) -> PromptBody:
 
     Python's own notion of JSON, with NaN and infinities, is what hosts understand.
     """
-    shape = json_bounds.check(raw, PROMPT.json)
+    shape = json_limits.check(raw, PROMPT.json)
     try:
-        value = json_bounds.decode(raw, shape)
+        value = json_limits.decode(raw, shape)
     except (ValueError, RecursionError) as error:
         raise InvalidBodyError(f"The body is not valid JSON: {error}.") from error
     try:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from ..comfy_assets import json_bounds
+from ..comfy_assets import json_limits
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import ApiError, FileMissingError, InvalidNameError
 from ..comfy_assets.host.base import Host, UnknownUserError
@@ -139,7 +139,7 @@ async def _in_prompt(request: web.Request, host: Host) -> list[Path]:
 
 def _existing(raw: bytes, bases: list[Path]) -> list[Path]:
     try:
-        body = json_bounds.decode(raw)
+        body = json_limits.decode(raw)
     except (ValueError, RecursionError):
         return []  # it is the host's to refuse
     prompt = body.get("prompt") if isinstance(body, dict) else None

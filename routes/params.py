@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from multidict import MultiMapping
 
-from ..comfy_assets import json_bounds
+from ..comfy_assets import json_limits
 from ..comfy_assets.errors import InvalidBodyError, InvalidHashError, InvalidPreviewError, InvalidQueryError
 from ..comfy_assets.ids import canonical_id
 from . import request_body
@@ -169,7 +169,7 @@ async def parse_body(schema: type[Q], request: web.Request) -> Q:
     body, limits = await request_body.read(request), request_body.json_limits()
 
     def decode(raw: bytes) -> Q:
-        json_bounds.check(raw, limits)
+        json_limits.check(raw, limits)
         return msgspec.json.decode(raw or b"{}", type=schema)
 
     try:
@@ -189,7 +189,7 @@ def check_user_metadata(value: Any) -> str:
         text = msgspec.json.encode(value)
     except (OverflowError, msgspec.MsgspecError) as error:
         raise _bad_metadata("holds a number that is too large") from error
-    if json_bounds.shape_of(text).depth > _MAX_USER_METADATA_DEPTH:
+    if json_limits.shape_of(text).depth > _MAX_USER_METADATA_DEPTH:
         raise _bad_metadata(f"is nested more than {_MAX_USER_METADATA_DEPTH} deep")
     if len(text) > _MAX_USER_METADATA_BYTES:
         raise _bad_metadata(f"takes more than {_MAX_USER_METADATA_BYTES} bytes")

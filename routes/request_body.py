@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 
 from ..comfy_assets.config import Config
 from ..comfy_assets.errors import ApiError, BodyTooLargeError, InvalidBodyError, UnsupportedContentError
-from ..comfy_assets.json_bounds import DEFAULT_LIMITS, JsonLimits
+from ..comfy_assets.json_limits import DEFAULT_LIMITS, JsonLimits
 
 log = logging.getLogger("comfy_assets.http")
 

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from ..comfy_assets import json_bounds
+from ..comfy_assets import json_limits
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.media.image_limits import check_image
 from ..comfy_assets.errors import FileMissingError, InvalidBodyError, UnauthorizedError
@@ -56,7 +56,7 @@ async def _json_body(request: web.Request) -> Any:
     limits = request_body.json_limits()
     try:
         return await request_body.work(
-            lambda raw: json_bounds.decode(raw, json_bounds.check(raw, limits)), await request_body.read(request)
+            lambda raw: json_limits.decode(raw, json_limits.check(raw, limits)), await request_body.read(request)
         )
     except (ValueError, RecursionError) as error:
         raise InvalidBodyError("The body is not valid JSON.") from error

@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
-from ..comfy_assets import json_bounds
+from ..comfy_assets import json_limits
 from ..comfy_assets.assets.upload_fields import checked_name
 from ..comfy_assets.errors import (
     BodyTooLargeError,
@@ -20,8 +20,8 @@ from ..comfy_assets.errors import (
     UnprocessableNameError,
     WorkflowTooLargeError,
 )
-from ..comfy_assets.jobs.json_text import members
-from ..comfy_assets.json_bounds import JsonLimits
+from ..comfy_assets.json_limits import JsonLimits
+from ..comfy_assets.json_text import members
 from ..comfy_assets.models import Workflow, WorkflowContent, WorkflowView
 from ..comfy_assets.workflows.paths import FOLDER
 from ..comfy_assets.workflows.service import Saved
@@ -90,7 +90,7 @@ async def read_body(schema: type[S], request: web.Request) -> S:
 
 
 def _decoded(schema: type[S], raw: bytes, limits: JsonLimits) -> S:
-    shape = json_bounds.check(raw, limits)
+    shape = json_limits.check(raw, limits)
     try:
         return msgspec.json.decode(raw, type=schema)
     except msgspec.ValidationError:
@@ -128,7 +128,7 @@ def _body_too_large(size: int) -> WorkflowTooLargeError:
 
 
 WORKFLOW = request_body.BodyLimit(
-    lambda config: config.max_workflow_size + _SLACK, json=json_bounds.LARGE, error=_body_too_large
+    lambda config: config.max_workflow_size + _SLACK, json=json_limits.LARGE, error=_body_too_large
 )
 
 

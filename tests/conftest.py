@@ -35,7 +35,7 @@ from comfy_assets_node.comfy_assets import log_limits  # noqa: E402
 from comfy_assets_node.comfy_assets.app import Services  # noqa: E402
 from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders  # noqa: E402
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost  # noqa: E402
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost  # noqa: E402
 from comfy_assets_node.comfy_assets.plugin import attach  # noqa: E402
 from support.contract import ORIGINAL  # noqa: E402
 

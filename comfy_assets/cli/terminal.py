@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any, TextIO
 
-from ..log_lines import escaped
+from ..logs import escaped
 
 
 def say(*lines: object, to: TextIO | None = None, end: str = "\n") -> None:

@@ -26,10 +26,10 @@ from .base import (
     RewritePrompt,
     UnknownUserError,
 )
-from .comfyui_checks import PromptChecks
 from .comfyui_queue import ComfyUIQueue
+from .comfyui_validation import PromptChecks
 from .guard import protect
-from .hooks import PromptHooks
+from .listeners import PromptHooks
 from .nodes import declared_choices
 
 log = logging.getLogger("comfy_assets")

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..credentials import CREDENTIALS, REDACTED, texts_in
 from .base import PromptListener, QueueSnapshot
-from .comfyui_ledger import Graph, Ledger, Running
+from .comfyui_states import Graph, Ledger, Running
 from .execution import (
     FinishedPrompt,
     NodeProgress,
@@ -26,8 +26,8 @@ from .execution import (
     SubmittedPrompt,
     number_after,
 )
-from .hooks import QueueListeners
-from .prompt_checks import CheckPrompts, Problem, depth_problem, failed
+from .listeners import QueueListeners
+from .prompt_problems import CheckPrompts, Problem, depth_problem, failed
 
 log = logging.getLogger("comfy_assets")
 

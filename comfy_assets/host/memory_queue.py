@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from .execution import FinishedPrompt, NodeProgress, QueueListener, QueueListing, SubmittedPrompt
-from .hooks import QueueListeners
-from .prompt_checks import depth_problem, failed, type_problem
+from .listeners import QueueListeners
+from .prompt_problems import depth_problem, failed, type_problem
 
 
 class MemoryQueue:

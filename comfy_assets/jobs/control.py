@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 
-from ..daemon import in_daemon_thread
+from ..daemon_thread import in_daemon_thread
 from ..host.execution import ExecutionQueue, QueueListing
-from .held import HeldJob, spellings
+from .live_jobs import HeldJob, spellings
 from .recorder import JobRecorder
 
 log = logging.getLogger("comfy_assets.jobs")

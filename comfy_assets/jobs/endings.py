@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .. import json_text
 from ..assets.prompts.outputs import shown_files
 from ..host.execution import FinishedPrompt
 from ..ids import now_ms
+from ..json_text import FOREIGN, Recorded
 from ..models import CANCELLED, COMPLETED, FAILED
-from . import batches, json_text
+from . import store
 from .events import Ended
-from .failures import execution_error, failure_of
-from .json_text import FOREIGN, Recorded
+from .outcome import execution_error, failure_of
 
 _MAX_RESULT = 64 << 20  # characters of JSON
 _NOT_TOLD = {
@@ -32,7 +33,7 @@ def ended(prompt: FinishedPrompt, redact: Redact, *, was_interrupted: bool) -> E
     result, problem = written.text, _problem(written.notes)
     if len(result) > _MAX_RESULT:
         problem = f"The outputs could not be recorded: they take {len(result):,} characters."
-        result = batches.NOTHING
+        result = store.NOTHING
     error = None
     if status == FAILED and told is not None:
         texts = [f"{json_text.encode(name)}:{recorded(value, redact).text}" for name, value in told.items()]
@@ -48,15 +49,15 @@ def ended_without_outputs(prompt: FinishedPrompt, reason: BaseException, *, was_
         status = CANCELLED if was_interrupted else FAILED
     error = json_text.encode(execution_error({})) if status == FAILED else None
     problem = f"The outputs could not be recorded: {type(reason).__name__}."
-    return Ended(prompt.prompt_id, now_ms(), status, batches.NOTHING, error, problem=problem)
+    return Ended(prompt.prompt_id, now_ms(), status, store.NOTHING, error, problem=problem)
 
 
 def presumed_end(job_id: str, run: int, *, was_interrupted: bool) -> Ended:
     """The end of a job that no queue holds any more."""
     if was_interrupted:
-        return Ended(job_id, now_ms(), CANCELLED, batches.NOTHING, run=run, is_presumed=True)
+        return Ended(job_id, now_ms(), CANCELLED, store.NOTHING, run=run, is_presumed=True)
     error = json_text.encode(execution_error(_NOT_TOLD))
-    return Ended(job_id, now_ms(), FAILED, batches.NOTHING, error, run=run, is_presumed=True)
+    return Ended(job_id, now_ms(), FAILED, store.NOTHING, error, run=run, is_presumed=True)
 
 
 def has_files(outputs: Mapping[str, Any]) -> bool:

@@ -21,19 +21,20 @@ from typing import Any
 
 import msgspec
 
+from .. import json_text
 from ..credentials import take_out
 from ..db.connection import Database
 from ..db.jobs import ActiveJob
 from ..errors import StoreBusyError
 from ..host.execution import FinishedPrompt, SubmittedPrompt
 from ..ids import now_ms
+from ..json_text import FOREIGN
 from ..models import JobRecord
-from . import batches, json_text
+from . import store
 from .endings import ended, ended_without_outputs, presumed_end, recorded
 from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted, encode
-from .held import HeldJob, HeldJobs
 from .journal import Journal
-from .json_text import FOREIGN
+from .live_jobs import HeldJob, HeldJobs
 from .redaction import Redaction
 from .unsettled import Taker, Unsettled
 
@@ -119,7 +120,7 @@ class JobRecorder:
         except FOREIGN as error:
             log.exception("What was submitted as %s could not be recorded", job.job_id)
             bare = Submitted(job.job_id, now_ms(), job.owner, 0.0, "{}", None, "{}", "[]", run=job.run)
-            event = batches.without_content(bare, f"{type(error).__name__}.") or bare
+            event = store.without_content(bare, f"{type(error).__name__}.") or bare
         self._hand_over(event)
 
     def _submitted(self, prompt: SubmittedPrompt, submission: Submission, job: HeldJob) -> Submitted:
@@ -320,7 +321,7 @@ class JobRecorder:
         kept = {id(event) for event in later}
         ready = [event for event in events if id(event) not in kept]
         try:
-            await batches.record(db, ready, self.seat, PATIENCE_S)
+            await store.record(db, ready, self.seat, PATIENCE_S)
         except StoreBusyError as error:
             self.trouble = error
             raise

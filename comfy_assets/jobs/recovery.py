@@ -10,19 +10,20 @@ from typing import Any
 
 import msgspec
 
+from .. import json_text
 from ..credentials import REDACTED
-from ..daemon import in_daemon_thread
+from ..daemon_thread import in_daemon_thread
 from ..db import jobs
 from ..db.connection import Database, Transaction
 from ..db.jobs import StoredId
 from ..host.execution import ExecutionQueue, FinishedPrompt, SubmittedPrompt
-from ..host.prompt_checks import INVALID, Problem, failed
+from ..host.prompt_problems import INVALID, Problem, failed
 from ..ids import now_ms
 from ..models import CANCELLED, FAILED, IN_PROGRESS, JobRecord
-from . import batches, json_text
+from . import store
 from .events import Ended, JobEvent, Submitted, decode
-from .failures import stopped
 from .journal import Journal
+from .outcome import stopped
 
 log = logging.getLogger("comfy_assets.jobs")
 
@@ -49,7 +50,7 @@ async def recover(
         waiting = [record for record in active if record.job.status != IN_PROGRESS]
         asked = await jobs.interrupted(tx)
         ends = [_end_of(record, was_asked=record.job.row_id in asked) for record in cut_short]
-        await jobs.end(tx, [batches.ended_job(end) for end in ends])
+        await jobs.end(tx, [store.ended_job(end) for end in ends])
         await _settle_waiting(tx, waiting, seat, restore=restore)
     return waiting if restore else []
 
@@ -96,7 +97,7 @@ async def _bring_in(db: Database, journal: Journal, seat: int) -> None:
     lines = await asyncio.to_thread(journal.left_behind)
     events = [event for line in lines if (event := decode(line)) is not None]
     known = await jobs.stored_ids(db, {event.id for event in events if isinstance(event, Submitted)})
-    await batches.record(db, list(_news(events, known)), seat)
+    await store.record(db, list(_news(events, known)), seat)
     journal.drop_left_behind()
 
 

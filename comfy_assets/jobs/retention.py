@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..db import jobs
 from ..db.connection import Database
-from . import batches
+from . import store
 
 _AT_ONCE = 500  # in a transaction, so that a server at work on the same store can write in between
 
@@ -23,7 +23,7 @@ async def prune(db: Database, before: int | None, keep: int) -> int:
     while True:
         async with db.transaction() as tx:
             rows = await jobs.rows_to_prune(tx, before, keep, _AT_ONCE)
-            await batches.remove(tx, rows)
+            await store.remove(tx, rows)
         count += len(rows)
         if len(rows) < _AT_ONCE:
             return count

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..daemon import in_daemon_thread
+from ..daemon_thread import in_daemon_thread
 from ..db import job_links, job_list, jobs
 from ..db.connection import Database
 from ..errors import JobElsewhereError, JobForbiddenError, JobNotFoundError
@@ -21,9 +21,9 @@ from ..host.execution import NodeProgress
 from ..ids import canonical_id
 from ..models import FINAL, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
 from ..search.job_index import JobSearch
-from . import batches
+from . import store
 from .control import QueueControl
-from .held import HeldJob, spellings
+from .live_jobs import HeldJob, spellings
 from .recorder import JobRecorder
 from .sweep import Sweep
 
@@ -155,7 +155,7 @@ class JobService:
         found = {job.row_id: job for job in (await self._find(job_ids)).values() if job.owner in ("", owner)}
         over = [job for job in found.values() if job.status in FINAL]
         async with self._db.transaction() as tx:
-            await batches.remove(tx, [job.row_id for job in over])
+            await store.remove(tx, [job.row_id for job in over])
         ids = [job.id for job in over]
         if ids:
             await in_daemon_thread(self._queue.forget, ids)
@@ -169,7 +169,7 @@ class JobService:
         while True:
             async with self._db.transaction() as tx:
                 rows = await jobs.rows_over(tx, owner, _DELETED_AT_ONCE)
-                await batches.remove(tx, [row_id for row_id, _ in rows])
+                await store.remove(tx, [row_id for row_id, _ in rows])
             count += len(rows)
             await in_daemon_thread(self._queue.forget, [job_id for _, job_id in rows])
             if len(rows) < _DELETED_AT_ONCE:

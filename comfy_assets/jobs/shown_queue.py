@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
+from .. import json_text
 from ..credentials import take_out
 from ..host.execution import QueueListing, SubmittedPrompt
-from . import json_text
 
 _EMPTY = msgspec.Raw(b"{}")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..host.base import Host
 from .control import QueueControl
-from .held import spellings
+from .live_jobs import spellings
 from .recorder import JobRecorder
 from .shown_queue import ShownQueue, shown
 

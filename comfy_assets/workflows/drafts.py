@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-from .. import json_bounds
+from .. import json_limits
 from ..db.contents import Document
 from ..errors import InvalidBodyError, UnprocessableBodyError
 from .digest import graph_digest, graph_id
@@ -29,8 +29,8 @@ class Draft:
 def draft(text: bytes) -> Draft:
     """The draft of a workflow's text. Raises UnprocessableBodyError for what is no JSON object in UTF-8."""
     try:
-        shape = json_bounds.check(text, json_bounds.LARGE)
-        workflow = json_bounds.decode(text, shape)
+        shape = json_limits.check(text, json_limits.LARGE)
+        workflow = json_limits.decode(text, shape)
         if not isinstance(workflow, dict):
             raise UnprocessableBodyError("workflow_json must be a JSON object.", details={"field": "workflow_json"})
         document = Document("", blake3(text).digest(), zlib.compress(text, _LEVEL))

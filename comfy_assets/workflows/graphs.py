@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..assets.prompts.references import parse_reference
 from ..graph_nodes import is_saved_format, prompt_nodes, saved_graphs, saved_nodes
-from ..jobs.graphs import NamedFile, named_file
+from ..jobs.graph_files import NamedFile, named_file
 
 _MAX_NAMES = 1000
 _MAX_VALUES = 100_000

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from .. import json_text
 from ..db import workflow_jobs
 from ..db.connection import Database
 from ..db.workflow_jobs import Candidate, Named, UnlinkedJob
-from ..jobs import json_text
 from .digest import graph_digest, graph_id
 
 log = logging.getLogger("comfy_assets.workflows")

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from .. import json_bounds
+from .. import json_limits, json_text
 from ..db import workflow_files, workflow_trash
 from ..db.connection import Database
 from ..db.workflow_files import FileRow
@@ -20,7 +20,6 @@ from ..errors import InvalidBodyError, StoreBusyError
 from ..fs.partial_file import LEFTOVER_AGE_S
 from ..host.base import Host
 from ..ids import now_ms
-from ..jobs import json_text
 from . import sync_store
 from .comparing import Differences, compare, find_moved, is_same
 from .drafts import draft
@@ -230,7 +229,7 @@ class WorkflowFiles:
                 text = folder.read(path, self._limit)
                 problem = f"it has more than {self._limit} bytes"
                 if text is not None:
-                    shape = json_bounds.check(text.content, json_bounds.LARGE)
+                    shape = json_limits.check(text.content, json_limits.LARGE)
                     json_text.members(text.content.decode(), shape.values)
                     found.append(Found(path, draft(text.content), text.stamp))
                     self._refused.pop((owner, path), None)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy_assets_node.comfy_assets.db.connection import Database
-from comfy_assets_node.comfy_assets.jobs import batches
+from comfy_assets_node.comfy_assets.jobs import store
 from comfy_assets_node.comfy_assets.jobs.events import Dropped, Ended, JobEvent, Started, Submitted
 from comfy_assets_node.comfy_assets.models import CANCELLED, COMPLETED, FAILED
 
@@ -71,9 +71,9 @@ async def fill(db: Database, count: int, seat: int) -> None:
     for first in range(0, count, CHUNK):
         numbers = range(first, min(first + CHUNK, count))
         events = [event for number in numbers for event in _job(draw, number, is_active=count - number <= 5)]
-        steps = batches.prepare(events, seat)
+        steps = store.prepare(events, seat)
         async with db.transaction() as tx:
-            await batches.write(tx, steps)
+            await store.write(tx, steps)
 
 
 def _job(draw: random.Random, number: int, *, is_active: bool) -> Iterator[JobEvent]:

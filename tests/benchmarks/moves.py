@@ -24,7 +24,7 @@ import conftest  # noqa: E402, F401 - loads the checkout under its package name
 from comfy_assets_node.comfy_assets.app import Services  # noqa: E402
 from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders  # noqa: E402
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost  # noqa: E402
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost  # noqa: E402
 from library import StallWatch  # noqa: E402
 
 GROUPS = (2, 3, 20, 1000)  # how many files have equal content, in turn

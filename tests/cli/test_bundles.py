@@ -26,7 +26,7 @@ from comfy_assets_node.comfy_assets.db import shares
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.db.shares import NewShare
 from comfy_assets_node.comfy_assets.host.base import HostFolders
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import SharedAsset
 from comfy_assets_node.comfy_assets.workflows.service import About, WorkflowService
 from comfy_assets_node.comfy_assets.workflows.sync import WorkflowFiles

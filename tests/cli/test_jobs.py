@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.cli import main
-from comfy_assets_node.comfy_assets.jobs import batches
+from comfy_assets_node.comfy_assets.jobs import store
 from comfy_assets_node.comfy_assets.jobs.events import Dropped, Ended, JobEvent, Started, Submitted
 from comfy_assets_node.comfy_assets.models import CANCELLED, COMPLETED, FAILED
 
@@ -61,7 +61,7 @@ class Jobs:
         elif end == "dropped":
             events.append(Dropped(name, at + 20))
         async with self.library.services.db.transaction() as tx:
-            await batches.write(tx, batches.prepare(events, seat=99))
+            await store.write(tx, store.prepare(events, seat=99))
         return name
 
     async def run(self, *arguments: str) -> tuple[int, str, str]:

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets import cli
 from comfy_assets_node.comfy_assets.cli import main
-from comfy_assets_node.comfy_assets.jobs import batches
+from comfy_assets_node.comfy_assets.jobs import store
 from comfy_assets_node.comfy_assets.jobs.events import Ended, JobEvent, Submitted
-from comfy_assets_node.comfy_assets.log_lines import escaped
+from comfy_assets_node.comfy_assets.logs import escaped
 from comfy_assets_node.comfy_assets.models import FAILED
 
 CODES = "\x1b]0;PWNED\x07\x1b[31m\x9b2J\u202etxt"
@@ -60,7 +60,7 @@ class Fixture:
             Ended(JOB, 2, FAILED, '{"outputs": {}}', json.dumps(error)),
         ]
         async with self.library.services.db.transaction() as tx:
-            await batches.write(tx, batches.prepare(events, seat=99))
+            await store.write(tx, store.prepare(events, seat=99))
 
     async def save(self, graph: Any, name: str = CODES) -> str:
         """The id of a workflow of such a name."""

@@ -12,7 +12,7 @@ from aiohttp import web
 from comfy_assets_node.comfy_assets.assets.service import AssetService
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import HostFolders
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.plugin import attach
 from yarl import URL
 

@@ -16,7 +16,7 @@ from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import StoreUnavailableError
 from comfy_assets_node.comfy_assets.host.base import HostFolders
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.plugin import attach
 
 SOME_ID = "00000000-0000-7000-8000-000000000000"

@@ -13,7 +13,7 @@ from aiohttp import web
 from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import HostFolders
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.routes import PASSAGES, ROUTES, router
 from comfy_assets_node.routes._paths import matched_path
 from yarl import URL

@@ -24,7 +24,7 @@ def services(base: Path) -> Any:
     from comfy_assets_node.comfy_assets.app import Services
     from comfy_assets_node.comfy_assets.config import Config
     from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
-    from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+    from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 
     folders = HostFolders(
         (

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.host.base import HostFolders
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import WorkflowFilter, WorkflowPage
 from comfy_assets_node.comfy_assets.workflows.service import WorkflowService
 from comfy_assets_node.comfy_assets.workflows.sync import WorkflowFiles

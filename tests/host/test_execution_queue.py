@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.credentials import REDACTED
-from comfy_assets_node.comfy_assets.host.comfyui_checks import PromptChecks
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
+from comfy_assets_node.comfy_assets.host.comfyui_validation import PromptChecks
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodeProgress, SubmittedPrompt
 from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
@@ -25,7 +25,7 @@ from comfy_assets_node.comfy_assets.host.standalone.image_nodes import register_
 from comfy_assets_node.comfy_assets.host.standalone.nodes import NodeRegistry
 from comfy_assets_node.comfy_assets.host.standalone.queue import Outcome, PromptQueue, QueuedPrompt, RunningPrompt
 from comfy_assets_node.comfy_assets.host.standalone.validation import checks_of
-from comfy_assets_node.comfy_assets.jobs.failures import failure_of
+from comfy_assets_node.comfy_assets.jobs.outcome import failure_of
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue, OldQueue
 
 GRAPH: dict[str, Any] = {

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.host import comfyui_ledger
-from comfy_assets_node.comfy_assets.host.comfyui_checks import PromptChecks
+from comfy_assets_node.comfy_assets.host import comfyui_states
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
+from comfy_assets_node.comfy_assets.host.comfyui_validation import PromptChecks
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, SubmittedPrompt
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue, OldQueue
 
@@ -534,7 +534,7 @@ def test_methods_that_are_replaced_before_the_server_serves(make_bench: MakeBenc
 def test_a_prompt_that_the_server_holds_for_ever_stays_over(
     make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comfyui_ledger, "_REMEMBERED", 5)
+    monkeypatch.setattr(comfyui_states, "_REMEMBERED", 5)
     bench = make_bench()
     before = bench.native.task_done
 

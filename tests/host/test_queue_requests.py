@@ -14,8 +14,8 @@ from aiohttp import web
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
-from comfy_assets_node.comfy_assets.host.prompt_checks import unchecked
+from comfy_assets_node.comfy_assets.host.prompt_problems import unchecked
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
 from comfy_assets_node.comfy_assets.plugin import attach
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue

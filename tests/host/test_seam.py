@@ -24,8 +24,8 @@ from comfy_assets_node.comfy_assets.host.base import (
     UnknownUserError,
 )
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 
 GRAPH = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 2, "batch_size": 1, "color": 255}},

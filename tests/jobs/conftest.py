@@ -14,7 +14,7 @@ from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import JOB_STATUSES, JobFilter, JobPage
 
 GRAPH: Mapping[str, Any] = {"2": {"class_type": "SaveImage", "inputs": {"filename_prefix": "made"}}}

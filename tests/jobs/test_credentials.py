@@ -67,7 +67,7 @@ async def test_a_restored_job_lacks_what_was_not_kept(library: Any, make_library
 
 def test_a_large_prompt_is_looked_through_in_the_time_it_takes_to_write_it_down() -> None:
     from comfy_assets_node.comfy_assets.credentials import take_out
-    from comfy_assets_node.comfy_assets.jobs.json_text import as_in_pictures
+    from comfy_assets_node.comfy_assets.json_text import as_in_pictures
 
     node = {
         "id": 1,

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from comfy_assets_node.comfy_assets.db import jobs as job_rows
 from comfy_assets_node.comfy_assets.db.connection import Database
-from comfy_assets_node.comfy_assets.jobs import batches, events, sweep
+from comfy_assets_node.comfy_assets.jobs import events, store, sweep
 from comfy_assets_node.comfy_assets.models import JOB_STATUSES
 
 A, B, C, D = (f"00000000-0000-4000-8000-{number:012d}" for number in range(4))
@@ -329,7 +329,7 @@ async def test_two_runs_of_one_id_share_nothing(open_seat: Any) -> None:
         events.Shown(A, 2, '{"9":{"text":["first"]}}', first),
         events.Interrupted(A, 3, first),
         events.Dropped(A, 4, first),
-        events.Ended(A, 5, 3, batches.NOTHING, run=first),
+        events.Ended(A, 5, 3, store.NOTHING, run=first),
     ):
         seat.recorder._hand_over(late)
         assert await seat.states() == {A: "pending"}
@@ -363,7 +363,7 @@ async def test_events_that_are_written_twice_change_nothing(open_seat: Any) -> N
     seat.end()
     await seat.states()
     before = await seat.services.db.fetch_all("SELECT * FROM jobs")
-    await batches.record(seat.services.db, told, seat.journal.seat)
+    await store.record(seat.services.db, told, seat.journal.seat)
     assert await seat.services.db.fetch_all("SELECT * FROM jobs") == before
 
 
@@ -401,13 +401,13 @@ async def test_no_user_takes_over_another_users_record(
     db = await Database.open(tmp_path / "library.db")
     try:
         first = events.Submitted(A, 1, old, 0.0, '{"1": {"inputs": {"image": "a.png"}}}', None, "{}", "[]", run=1)
-        await batches.record(db, [first, events.Ended(A, 2, 2, batches.NOTHING, run=1)], 1)
+        await store.record(db, [first, events.Ended(A, 2, 2, store.NOTHING, run=1)], 1)
         if is_removed:
             (row,) = await db.fetch_all("SELECT id FROM jobs")
             async with db.transaction() as tx:
-                await batches.remove(tx, [row[0]])
+                await store.remove(tx, [row[0]])
         second = events.Submitted(A, 3, new, 0.0, "{}", None, "{}", "[]", run=2)
-        await batches.record(db, [second, events.Started(A, 4, 2), events.Ended(A, 5, 3, batches.NOTHING, run=2)], 1)
+        await store.record(db, [second, events.Started(A, 4, 2), events.Ended(A, 5, 3, store.NOTHING, run=2)], 1)
         rows = await db.fetch_all("SELECT owner, run, status FROM jobs")
         if is_replaced:
             assert rows == [(owner, 2, 3)]

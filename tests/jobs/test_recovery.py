@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.errors import JobElsewhereError
 from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
-from comfy_assets_node.comfy_assets.jobs import batches, journal, recorder, sweep
+from comfy_assets_node.comfy_assets.jobs import journal, recorder, store, sweep
 from comfy_assets_node.comfy_assets.jobs.events import Dropped, Started, Submitted, encode
 
 FAILURE = {"status_str": "error", "completed": False, "messages": [["execution_error", {"exception_message": "no"}]]}
@@ -350,7 +350,7 @@ async def test_a_store_that_is_busy_for_a_while_loses_nothing(
     caplog.set_level(logging.ERROR)
     monkeypatch.setattr(recorder, "FLUSH_S", 0.01)
     seat = await open_seat()
-    write, failures = batches.write, []
+    write, failures = store.write, []
 
     async def fail(tx: Any, steps: Any) -> None:
         await write(tx, steps)
@@ -358,7 +358,7 @@ async def test_a_store_that_is_busy_for_a_while_loses_nothing(
         if len(failures) < 3:
             raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(batches, "write", fail)
+    monkeypatch.setattr(store, "write", fail)
     seat.submit(A, 0)
     while len(failures) < 2:
         await asyncio.sleep(0.01)

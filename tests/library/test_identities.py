@@ -21,7 +21,7 @@ from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import files
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -18,7 +18,7 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import contents, hits
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import AssetEdit, AssetFilter, PageRequest
 from comfy_assets_node.comfy_assets.search import index
 from comfy_assets_node.comfy_assets.search.graph_text import words_in, words_in_facts

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 import pytest
-from comfy_assets_node.comfy_assets import json_bounds, json_steps
+from comfy_assets_node.comfy_assets import json_limits, json_steps
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import BodyTooLargeError, InvalidBodyError
-from comfy_assets_node.comfy_assets.json_bounds import JsonLimits, Shape
+from comfy_assets_node.comfy_assets.json_limits import JsonLimits, Shape
 from comfy_assets_node.comfy_assets.workflows.digest import graph_digest
 from comfy_assets_node.routes import PASSAGES, ROUTES, _prompt_body, stock
 from comfy_assets_node.routes.openapi import OPERATIONS
@@ -132,34 +132,34 @@ def any_value(chance: random.Random, levels: int = 5) -> Any:
 
 @pytest.mark.parametrize("window", [1, 2, 7, 64 << 10])
 def test_the_shape_is_that_of_the_value(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_bounds, "_WINDOW", window)
+    monkeypatch.setattr(json_limits, "_WINDOW", window)
     chance = random.Random(window)
     for _ in range(200):
         value = any_value(chance)
         for text in (json.dumps(value), json.dumps(value, indent=1, ensure_ascii=False)):
             shape = Shape(values(value) + 1, depth(value), containers(value))
-            assert json_bounds.shape_of(text.encode()) == shape, text
+            assert json_limits.shape_of(text.encode()) == shape, text
 
 
 def test_a_text_over_a_limit_is_refused() -> None:
     limits = JsonLimits(values=10, depth=3)
-    json_bounds.check(b"[[[1,2]]]", limits)
+    json_limits.check(b"[[[1,2]]]", limits)
     with pytest.raises(InvalidBodyError, match="3 levels deep"):
-        json_bounds.check(b"[[[[1]]]]", limits)
+        json_limits.check(b"[[[[1]]]]", limits)
     with pytest.raises(InvalidBodyError, match="3 levels deep"):
-        json_bounds.check(b"[" * 1_000_000, limits)
+        json_limits.check(b"[" * 1_000_000, limits)
     with pytest.raises(BodyTooLargeError) as raised:
-        json_bounds.check(b"[1,2,3,4,5,6,7,8,9,10,11]", limits)
+        json_limits.check(b"[1,2,3,4,5,6,7,8,9,10,11]", limits)
     assert raised.value.details == {"max_values": 10}
     with pytest.raises(BodyTooLargeError, match="2 lists"):
-        json_bounds.check(b"[[],[]]", JsonLimits(containers=2))
+        json_limits.check(b"[[],[]]", JsonLimits(containers=2))
     with pytest.raises(BodyTooLargeError, match="4 escapes"):
-        json_bounds.check(b'"\\\\\\n\\n\\n"', JsonLimits(escapes=4))
+        json_limits.check(b'"\\\\\\n\\n\\n"', JsonLimits(escapes=4))
     for endless in (b"9", b" ", b"x"):
-        json_bounds.check(endless * 60_000)
+        json_limits.check(endless * 60_000)
         with pytest.raises(InvalidBodyError, match="too long"):
-            json_bounds.check(endless * 200_000)
-    json_bounds.check(b'"' + b"9" * 200_000 + b'"')
+            json_limits.check(endless * 200_000)
+    json_limits.check(b'"' + b"9" * 200_000 + b'"')
 
 
 def test_what_is_encoded_in_steps_is_encoded_alike(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,9 +183,9 @@ def test_what_is_decoded_in_steps_is_decoded_alike(monkeypatch: pytest.MonkeyPat
     chance = random.Random(5)
     for _ in range(200):
         text = json.dumps(any_value(chance)).encode()
-        assert json_bounds.decode(text, Shape(1, 1)) == json_bounds.decode(text, Shape(10**9, 1)) == json.loads(text)
-    assert json_bounds.decode(b'{"a": NaN, "b": -Infinity, "c": "\\ud83d"}') == {"a": None, "b": None, "c": "\ud83d"}
+        assert json_limits.decode(text, Shape(1, 1)) == json_limits.decode(text, Shape(10**9, 1)) == json.loads(text)
+    assert json_limits.decode(b'{"a": NaN, "b": -Infinity, "c": "\\ud83d"}') == {"a": None, "b": None, "c": "\ud83d"}
     for broken in (b"", b"{", b'{"a"}', b"\xff", b"[1,]", b'"\n"', b"[1] 2"):
         for shape in (Shape(1, 1), Shape(10**9, 1)):
             with pytest.raises(ValueError):
-                json_bounds.decode(broken, shape)
+                json_limits.decode(broken, shape)

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.jobs import json_text
-from comfy_assets_node.comfy_assets.jobs.json_text import MAX_DEPTH
+from comfy_assets_node.comfy_assets import json_text
+from comfy_assets_node.comfy_assets.json_text import MAX_DEPTH
 
 
 class Rude:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from comfy_assets_node.comfy_assets.log_lines import escaped
+from comfy_assets_node.comfy_assets.logs import escaped
 
 FORGED = "x\r\n[ERROR] FORGED \x1b[31m\x1b]0;PWNED\x07\x9b2J\u2028y\u202ez\ud800"
 

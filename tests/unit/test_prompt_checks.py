@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.host.prompt_checks import (
+from comfy_assets_node.comfy_assets.host.prompt_problems import (
     MAX_DEPTH,
     Problem,
     as_sent,
@@ -16,8 +16,8 @@ from comfy_assets_node.comfy_assets.host.prompt_checks import (
     is_deeper,
     refusal,
 )
-from comfy_assets_node.comfy_assets.jobs.failures import failure_of
-from comfy_assets_node.comfy_assets.json_bounds import shape_of
+from comfy_assets_node.comfy_assets.jobs.outcome import failure_of
+from comfy_assets_node.comfy_assets.json_limits import shape_of
 
 TEXTS = ["", "a", '"', "\\", '\\"', "[[[", "]}", '"[', "\\\\[", "[\n{", "ü[", "\u2028{", "🙂]"]
 

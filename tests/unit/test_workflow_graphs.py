@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.jobs.graphs import NamedFile
-from comfy_assets_node.comfy_assets.jobs.json_text import members
+from comfy_assets_node.comfy_assets.jobs.graph_files import NamedFile
+from comfy_assets_node.comfy_assets.json_text import members
 from comfy_assets_node.comfy_assets.workflows.graphs import Named, names_in
 from hypothesis import given
 from hypothesis import strategies as st

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import HostFolders
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.plugin import attach
 
 URL = "/api/workflows"

@@ -14,7 +14,7 @@ from typing import Any
 
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import HostFolders
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import WorkflowEdit, WorkflowFilter, WorkflowPage
 from comfy_assets_node.comfy_assets.plugin import attach
 from comfy_assets_node.comfy_assets.workflows import trash

@@ -13,7 +13,7 @@ import pytest
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import AssetInUseError, ShareNotFoundError, WorkflowNotFoundError
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import AssetFilter, PageRequest, WorkflowEdit
 from comfy_assets_node.comfy_assets.plugin import attach
 from comfy_assets_node.comfy_assets.workflows import trash

@@ -17,7 +17,7 @@ from comfy_assets_node.comfy_assets.errors import (
     WorkflowVersionNotFoundError,
 )
 from comfy_assets_node.comfy_assets.host.base import HostFolders
-from comfy_assets_node.comfy_assets.host.memory import MemoryHost
+from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import Workflow, WorkflowEdit, WorkflowFilter, WorkflowPage
 from comfy_assets_node.comfy_assets.plugin import attach
 from comfy_assets_node.comfy_assets.workflows import trash

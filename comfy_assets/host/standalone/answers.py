@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ... import json_bounds, json_steps
+from ... import json_limits, json_steps
 
 _PARSED_AT_ONCE = 64 << 10  # bytes; more are read in a thread
 _CODES = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "BODY_TOO_LARGE"}
@@ -49,7 +49,7 @@ async def _parsed(raw: bytes) -> Any:
 def _parse(raw: bytes) -> Any:
     decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
     try:
-        return json_steps.decode(raw, json_bounds.shape_of(raw).values, decoder)
+        return json_steps.decode(raw, json_limits.shape_of(raw).values, decoder)
     except (ValueError, RecursionError) as error:
         raise Refusal("The request's body is not valid JSON.") from error
 

@@ -15,11 +15,11 @@ from aiohttp import web
 
 from ... import VERSION
 from ...log_limits import SERVER_LOGGERS, limit_repeats
-from ...log_lines import escape_records
+from ...logs import escape_records
 from ..access import AccessRules
 from ..base import HostFolders, HostInfo, Network, Plugin, PromptListener, QueueSnapshot, RewritePrompt
 from ..guard import protect
-from ..hooks import PromptHooks
+from ..listeners import PromptHooks
 from ..nodes import declared_choices
 from .connections import ConnectionLimits, Connections
 from .executor import Executor

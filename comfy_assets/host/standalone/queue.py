@@ -20,8 +20,8 @@ from ..execution import (
     SubmittedPrompt,
     number_after,
 )
-from ..hooks import QueueListeners
-from ..prompt_checks import CheckPrompts, failed, unchecked
+from ..listeners import QueueListeners
+from ..prompt_problems import CheckPrompts, failed, unchecked
 
 MAX_HISTORY = 10_000
 

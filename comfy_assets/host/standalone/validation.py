@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..execution import SubmittedPrompt
-from ..prompt_checks import CheckedPrompt, CheckPrompts, as_sent, depth_problem, refusal, type_problem
+from ..prompt_problems import CheckedPrompt, CheckPrompts, as_sent, depth_problem, refusal, type_problem
 from .graph import Link, Step, as_link, declared_inputs, find_cycle, read_steps, upstream
 from .nodes import Node, NodeRegistry
 from .queue import Graph

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from .. import json_text
 from ..db import jobs
 from ..db.connection import Database
 from ..models import JobRecord
-from . import json_text
 from .recorder import JobRecorder
 from .recovery import history_entry
 

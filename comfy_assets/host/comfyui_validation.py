@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from .execution import SubmittedPrompt
-from .prompt_checks import CheckedPrompt, as_sent, depth_problem, refusal, type_problem
+from .prompt_problems import CheckedPrompt, as_sent, depth_problem, refusal, type_problem
 
 log = logging.getLogger("comfy_assets")
 

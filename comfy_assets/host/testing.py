@@ -19,7 +19,7 @@ from .base import (
     RewritePrompt,
     UnknownUserError,
 )
-from .hooks import PromptHooks
+from .listeners import PromptHooks
 from .memory_queue import MemoryQueue
 
 USER_HEADER = "comfy-user"

@@ -12,16 +12,16 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
+from .. import json_text
 from ..db import job_links, jobs
 from ..db.connection import Database, Transaction
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob, StoredId
 from ..db.sqlite_errors import is_unfit
 from ..search import job_index
-from . import json_text
 from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted
-from .graphs import NamedFile, named_files
-from .outputs import summarize
+from .graph_files import NamedFile, named_files
+from .summary import summarize
 
 log = logging.getLogger("comfy_assets.jobs")
 

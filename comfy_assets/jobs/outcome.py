@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .. import json_text
 from ..host.execution import FinishedPrompt
-from . import json_text
 
 _MAX_VALUES = 64 << 10  # characters of JSON that the inputs at the time of an error may have
 _TEXTS = ("node_id", "node_type", "exception_message", "exception_type")

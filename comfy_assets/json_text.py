@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .. import json_steps
+from . import json_steps
 
 T = TypeVar("T")
 
