@@ -19,6 +19,7 @@ from typing import IO
 
 from PIL import Image, ImageFile
 
+from .config import Config
 from .errors import ImageTooLargeError, ImageUnreadableError
 from .store_guard import check
 
@@ -238,3 +239,45 @@ def in_bands(picture: Image.Image, mode: str, convert: Convert) -> Image.Image:
         band = picture.resize((width, bottom - top), Image.Resampling.NEAREST, box=(0, top, width, bottom))
         whole.paste(convert(band), (0, top))
     return whole
+
+
+def check_image(source: IO[bytes] | Path, config: Config, field: str) -> None:
+    """Raise ImageTooLargeError, which names the limit, for a file over one. What is no picture has no edges. Blocks."""
+    size = _byte_count(source)
+    if config.max_image_size is not None and size > config.max_image_size:
+        raise _limit_error(field, "max_bytes", config.max_image_size)
+    edges = _edges(source) if config.max_image_edge or config.max_image_pixels else None
+    if edges is None:
+        return
+    if config.max_image_edge is not None and max(edges) > config.max_image_edge:
+        raise _limit_error(field, "max_edge", config.max_image_edge)
+    if config.max_image_pixels is not None and edges[0] * edges[1] > config.max_image_pixels:
+        raise _limit_error(field, "max_pixels", config.max_image_pixels)
+
+
+def _limit_error(field: str, limit: str, value: int) -> ImageTooLargeError:
+    details = {"field": field, limit: value}
+    return ImageTooLargeError("The picture is larger than this server takes.", details=details)
+
+
+def _byte_count(source: IO[bytes] | Path) -> int:
+    if isinstance(source, Path):
+        return source.stat().st_size
+    size = source.seek(0, os.SEEK_END)
+    source.seek(0)
+    return size
+
+
+def _edges(source: IO[bytes] | Path) -> tuple[int, int] | None:
+    """Width and height as the header says; None for what is no picture."""
+    try:
+        with Image.open(source) as image:
+            width, height = image.size
+            return int(width), int(height)
+    except Image.DecompressionBombError:  # so many pixels that Pillow will not even count them
+        raise ImageTooLargeError("The picture is too large to be read.") from None
+    except (OSError, ValueError, SyntaxError):
+        return None
+    finally:
+        if not isinstance(source, Path):
+            source.seek(0)

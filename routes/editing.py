@@ -6,7 +6,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from ..comfy_assets.assets.media.content_check import check_mime
+from ..comfy_assets.assets.media.mime import check_mime
 from ..comfy_assets.assets.upload_fields import checked_name
 from ..comfy_assets.errors import InvalidBodyError
 from ..comfy_assets.models import AssetEdit

@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http import HttpProcessingError
 
-from ..comfy_assets.assets.media.content_check import check_mime
+from ..comfy_assets.assets.media.mime import check_mime
 from ..comfy_assets.assets.tag_rules import normalized
 from ..comfy_assets.assets.upload_fields import Declared, checked_name
 from ..comfy_assets.assets.uploads import Uploads

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
 
 from ..comfy_assets.assets.media import view_path
-from ..comfy_assets.assets.media.mask_layers import find_layers
 from ..comfy_assets.assets.roots import Roots
-from ..comfy_assets.errors import FileMissingError, InvalidQueryError
-from ..comfy_assets.names import FileType
+from ..comfy_assets.errors import ApiError, FileMissingError, InvalidQueryError
+from ..comfy_assets.names import FileType, split_annotation
 from .context import Call, endpoint, error_response
 from .params import Text
 from .router import Route, is_unanswered
 
 if TYPE_CHECKING:
-    from ..comfy_assets.assets.media.video_facts import VideoFacts
+    from ..comfy_assets.assets.media.video import VideoFacts
+
+
+_CLIPSPACE = "clipspace"
+# The mask editor saves up to four files with one time stamp.
+_LAYER = re.compile(r"clipspace-(?:painted-masked|painted|paint|mask)-([0-9]+(?:\.[0-9]+)?)\.png", re.ASCII)
+_LAYER_KINDS = ("mask", "paint", "painted", "painted_masked")
 
 
 class MaskLayersQuery(msgspec.Struct, frozen=True):
@@ -49,8 +55,30 @@ def _bad_request(status: int, code: str, message: str, details: dict[str, Any] |
 async def mask_layers(call: Call[MaskLayersQuery]) -> dict[str, str]:
     """The files that the mask editor has saved together with the one named (getMaskLayers)."""
     roots = Roots(call.services.host.folders())
-    found = await asyncio.to_thread(find_layers, roots, call.query.filename)
-    return {name: file for name in found.__dataclass_fields__ if (file := getattr(found, name)) is not None}
+    return await asyncio.to_thread(_find_layers, roots, call.query.filename)
+
+
+def _find_layers(roots: Roots, filename: str) -> dict[str, str]:
+    """Return the names of the existing layers of the same time stamp as the named one, by kind. Blocks.
+
+    The name may have the folder and the suffix ``[input]`` that nodes use. Raises FileMissingError if the file does
+    not exist or is not a layer.
+    """
+    bare, annotated = split_annotation(filename)
+    name = bare.replace("\\", "/").removeprefix(f"{_CLIPSPACE}/")
+    match = _LAYER.fullmatch(name)
+    if match is None or annotated not in (None, "input") or not _is_there(roots, name):
+        raise FileMissingError("There is no such layer of a mask.")
+    layers = {kind: f"clipspace-{kind.replace('_', '-')}-{match[1]}.png" for kind in _LAYER_KINDS}
+    return {kind: layer for kind, layer in layers.items() if _is_there(roots, layer)}
+
+
+def _is_there(roots: Roots, name: str) -> bool:
+    try:
+        view_path.find(roots, view_path.named(roots, "input", _CLIPSPACE, name))
+    except ApiError:
+        return False
+    return True
 
 
 @endpoint(query=QueryVideo, failure=_bad_request)
@@ -65,7 +93,7 @@ async def query_video(call: Call[QueryVideo]) -> dict[str, Any]:
 
 def _facts(roots: Roots, query: QueryVideo) -> VideoFacts:
     """Runs in a thread, where importing what reads pictures holds nobody up."""
-    from ..comfy_assets.assets.media.video_facts import video_facts
+    from ..comfy_assets.assets.media.video import video_facts
 
     types: tuple[FileType, ...] = (query.type,) if query.type is not None else ("input", "output")
     for file_type in types:

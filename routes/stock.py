@@ -6,7 +6,7 @@ import asyncio
 import json
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote
 
 import msgspec
@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets import json_limits
 from ..comfy_assets.app import Services
-from ..comfy_assets.assets.media.image_limits import check_image
+from ..comfy_assets.config import Config
 from ..comfy_assets.errors import FileMissingError, InvalidBodyError, UnauthorizedError
 from ..comfy_assets.host.base import HostFolders, UnknownUserError
 from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation
@@ -154,7 +154,14 @@ async def _check_image(call: Call[NoQuery]) -> None:
         raise _wrong("type", "must be input, output or temp")
     if not isinstance(form.get("subfolder", ""), str):
         raise _wrong("subfolder", "must be text")
-    await asyncio.to_thread(check_image, image.file, call.services.config, "image")
+    await asyncio.to_thread(_check_limits, image.file, call.services.config, "image")
+
+
+def _check_limits(source: IO[bytes] | Path, config: Config, field: str) -> None:
+    """Raise ImageTooLargeError for a file over a limit of the settings; runs in a thread."""
+    from ..comfy_assets.pictures import check_image  # imports Pillow, which takes a while
+
+    check_image(source, config, field)
 
 
 async def _check_mask(call: Call[NoQuery]) -> None:
@@ -163,7 +170,7 @@ async def _check_mask(call: Call[NoQuery]) -> None:
     original = _original(text, call.services.host.folders())
     if not await asyncio.to_thread(original.is_file):
         raise _wrong("original_ref", "names a picture that is not there")
-    await asyncio.to_thread(check_image, original, call.services.config, "original_ref")
+    await asyncio.to_thread(_check_limits, original, call.services.config, "original_ref")
 
 
 def _original(text: Any, folders: HostFolders) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from ..comfy_assets.assets.media.content_check import check_mime
+from ..comfy_assets.assets.media.mime import check_mime
 from ..comfy_assets.assets.tag_rules import normalized
 from ..comfy_assets.assets.upload_fields import Created, Declared, checked_name
 from .asset_body import AssetBody, asset_body

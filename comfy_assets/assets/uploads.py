@@ -28,8 +28,8 @@ from ..models import UPLOADED, Asset
 from ..names import split_suffix
 from .index.content_reader import document
 from .index.insert import CompleteFile, register
-from .media.content_check import admitted_type, check_suffix
 from .media.metadata import Extracted, extract_path
+from .media.mime import admitted_type, check_suffix
 from .moves.relocate import relocate
 from .roots import Roots, is_ignored
 from .tag_rules import Destination, choose_destination
@@ -117,7 +117,7 @@ async def _arrival(draft: PartialFile, declared: Declared, roots: Roots) -> _Arr
     digest = await run_blocking(draft.finish)
     await _check_hash(draft, digest, declared)
     extracted = await run_blocking(lambda: extract_path(name, draft.path))
-    mime_type = admitted_type(name, declared.mime_type, extracted)
+    mime_type = admitted_type(name, declared.mime_type, extracted.mime_type)
     if is_ignored(name, draft.size):
         name += "_"  # a name that scans take for litter would be lost to the library
     await run_blocking(lambda: draft.move_to_volume(destination.folder))

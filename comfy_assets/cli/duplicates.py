@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..assets.maintenance.copies import Copy, Group
-from ..assets.maintenance.duplicates import DuplicateReport, Duplicates, Outcome
-from ..assets.maintenance.link_log import LinkedCopy, LogFailed, read
+from ..assets.maintenance.duplicates import Copy, DuplicateReport, Duplicates, Group, Outcome
+from ..assets.maintenance.hardlinks import LinkedCopy, LogFailed, read_log
 from ..background.cancel import CancelToken
 from ..ids import hash_text
 from .command import (
@@ -79,7 +78,7 @@ def _link(base: Path, report: DuplicateReport, options: argparse.Namespace) -> i
 
 
 def _undo(base: Path, options: argparse.Namespace) -> int:
-    entries: list[LinkedCopy] = read(options.undo)
+    entries: list[LinkedCopy] = read_log(options.undo)
     if entries:
         size = written_size(sum(entry.size for entry in entries))
         confirm(options, f"Turn up to {counted(len(entries), 'link')} into copies again, which takes up to {size}?")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.maintenance import duplicates
-from comfy_assets_node.comfy_assets.assets.maintenance.copies import Seen
+from comfy_assets_node.comfy_assets.assets.maintenance.duplicates import Seen
 
 BIG = b"b" * 5000
 

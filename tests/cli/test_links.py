@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.index import hash_run
-from comfy_assets_node.comfy_assets.assets.maintenance import duplicates, hardlinks, link_log
+from comfy_assets_node.comfy_assets.assets.maintenance import duplicates, hardlinks
 
 BIG = b"b" * 5000
 NAMES = ("models/loras/kept.bin", "output/copy.bin")
@@ -434,7 +434,7 @@ def test_without_a_log_nothing_is_replaced(base: Any, monkeypatch: pytest.Monkey
     def full(self: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(link_log.LinkLog, "_create", full)
+    monkeypatch.setattr(hardlinks.LinkLog, "_create", full)
     ran = base.run("duplicates", "--link", "--yes")
     assert ran.status == 1
     assert "The undo log cannot be written" in ran.err

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData, web
-from comfy_assets_node.comfy_assets.assets.media.image_limits import check_image
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
+from comfy_assets_node.comfy_assets.pictures import check_image
 from comfy_assets_node.comfy_assets.plugin import attach
 from PIL import Image
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from comfy_assets_node.comfy_assets.assets.media import video_facts
+from comfy_assets_node.comfy_assets.assets.media import video
 
 STAMP = "1718000000000"
 LAYERS = {
@@ -76,8 +76,8 @@ async def test_frames_of_a_long_video_are_reckoned(
     library: Any, api: Any, write_video: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_video(library.base / "input/a.webm")
-    monkeypatch.setattr(video_facts, "_MAX_COUNTED", 10)
-    monkeypatch.setattr(video_facts, "_count", None)
+    monkeypatch.setattr(video, "_MAX_COUNTED", 10)
+    monkeypatch.setattr(video, "_count", None)
     assert (await api.get(QUERY_VIDEO, filename="a.webm"))["source"]["frames"] == pytest.approx(36, abs=1)
 
 
@@ -123,7 +123,7 @@ async def test_videos_that_are_refused(library: Any, api: Any) -> None:
 
 
 async def test_a_server_without_pyav(library: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video_facts, "pyav", lambda: None)
+    monkeypatch.setattr(video, "pyav", lambda: None)
     library.write("input/a.mp4", b"\0\0\0\x18ftypisom")
     body = await api.get(QUERY_VIDEO, 400, filename="a.mp4")
     assert body["code"] == "VIDEO_UNREADABLE" and "PyAV" in body["message"]

@@ -19,7 +19,7 @@ from ...models import FileStat, Plane
 from ...pictures import broken_as_unreadable, memory, open_picture
 from . import image
 from .image import PictureStream, fitted
-from .video_frame import container_of, first_frame
+from .video import container_of, first_frame
 
 _QUALITY = 85
 _BYTES_A_PIXEL = 8

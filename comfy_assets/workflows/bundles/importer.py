@@ -17,9 +17,8 @@ import msgspec
 
 from ...assets.index.content_reader import digest_of, document
 from ...assets.index.hash_run import HashProgress
-from ...assets.media.content_check import admitted_type, check_suffix
 from ...assets.media.metadata import Extracted, extract_path
-from ...assets.media.mime import guess_mime
+from ...assets.media.mime import admitted_type, check_suffix, guess_mime
 from ...assets.roots import Roots, is_ignored
 from ...assets.upload_fields import checked_name
 from ...background.cancel import CancelToken, uninterrupted
@@ -286,7 +285,7 @@ def _delivery(asset: BundledAsset, folder: Path, source: Path | None, content: P
     extracted = extract_path(name, content)
     mime_type = extracted.mime_type or guess_mime(name)
     if asset.kind == "models":
-        mime_type = admitted_type(name, None, extracted)
+        mime_type = admitted_type(name, None, extracted.mime_type)
     facts = _facts(asset, extracted)
     return Delivery(source, folder.joinpath(*between), name, checked_name(asset.name), mime_type, facts)
 

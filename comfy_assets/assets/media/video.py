@@ -1,22 +1,38 @@
-"""The first frame of a video, by way of PyAV where the server has it."""
+"""The first frame and the figures of videos, read by PyAV where it is installed."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from PIL import Image
 
-from ...errors import ImageUnreadableError, NoThumbnailError
+from ...background.cancel import CancelToken
+from ...errors import ImageUnreadableError, NoThumbnailError, VideoUnreadableError
 from ...pictures import check_size
 from .image import PictureStream, fitted
 
 # The reader is chosen by the first bytes: left to itself, FFmpeg would also follow playlists to other places.
 _QUICKTIME = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"))
 _MAX_PACKETS = 512
+_HEAD = 16
+_MAX_COUNTED = 256 << 20  # larger files are not read from end to end
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """``fps`` is the average number of frames a second, ``duration`` is in seconds."""
+
+    width: int
+    height: int
+    fps: float
+    frames: int
+    duration: float
 
 
 def container_of(head: bytes) -> str | None:
@@ -80,3 +96,40 @@ def _picture(frame: Any, res: int) -> Image.Image:
     picture = Image.fromarray(frame.reformat(width=width, height=height, format="rgba").to_ndarray())
     turned = getattr(frame, "rotation", 0)
     return picture.rotate(turned, expand=True) if turned % 90 == 0 else picture
+
+
+def video_facts(path: Path) -> VideoFacts:
+    """The figures of a file. Blocks: for worker threads. Raises VideoUnreadableError, and OSError of the file."""
+    av = pyav()
+    if av is None:
+        raise VideoUnreadableError("Figures of videos need PyAV (pip install av), which is not there.")
+    with PictureStream(path, CancelToken()) as stream:
+        container = container_of(stream.read(_HEAD))
+        stream.seek(0)
+        if container is None:
+            raise VideoUnreadableError("The file is no video of a kind that is known here.")
+        try:
+            with broken_as_unreadable(av), av.open(stream, format=container) as video:
+                return _facts(av, video, path.stat().st_size <= _MAX_COUNTED)
+        except ImageUnreadableError as error:
+            raise VideoUnreadableError(error.message) from error
+
+
+def _facts(av: Any, video: Any, may_count: bool) -> VideoFacts:
+    track = next(iter(video.streams.video), None)
+    if track is None:
+        raise VideoUnreadableError("The file has no video track.")
+    fps = float(track.average_rate or track.guessed_rate or 0)
+    duration = 0.0
+    if track.duration and track.time_base:
+        duration = float(track.duration * track.time_base)
+    elif video.duration:
+        duration = video.duration / av.time_base
+    frames = int(track.frames) or (_count(video, track) if may_count else round(duration * fps))
+    duration = duration or (frames / fps if fps else 0.0)
+    return VideoFacts(track.codec_context.width, track.codec_context.height, fps, frames, duration)
+
+
+def _count(video: Any, track: Any) -> int:
+    """The frames of a file that does not tell their number: each is a packet, none is decoded."""
+    return sum(1 for packet in video.demux(track) if packet.size)
