@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from typing import Any, Generic, TypeVar
 
 from . import advisories, store_guard
-from .assets.editing import Editing
 from .assets.host_uploads import HostUploads
 from .assets.index.indexer import Indexer
 from .assets.index.watcher import Follower
@@ -91,7 +90,6 @@ class Services:
     host_uploads = WhenOpen[HostUploads]()
     references = WhenOpen[References]()
     trash = WhenOpen[TrashBin]()
-    editing = WhenOpen[Editing]()
     portability = WhenOpen[Portability]()
     previews = WhenOpen[Previews]()
     jobs = WhenOpen[JobService]()
@@ -200,7 +198,6 @@ class Services:
         self.host_uploads = HostUploads(db, host)
         self.references = References(db, host)
         self.trash = TrashBin(db, host)
-        self.editing = Editing(db, host, self.trash)
         self.portability = Portability(db, host)
         cache = ThumbnailCache(host.data_directory() / _THUMBNAILS, config.thumbnail_cache_size)
         self.previews = Previews(db, host, cache)

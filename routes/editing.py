@@ -37,13 +37,13 @@ async def update_asset(call: Call[NoQuery]) -> AssetBody:
     )
     if change == AssetEdit():
         raise InvalidBodyError("Give at least one of name, mime_type, preview_id and user_metadata.")
-    return asset_body(await call.services.editing.update(call.path["id"], change, call.user))
+    return asset_body(await call.services.assets.update(call.path["id"], change, call.user))
 
 
 @endpoint()
 async def delete_asset(call: Call[NoQuery]) -> web.Response:
     """Delete an asset, so that it can be restored (deleteAsset)."""
-    await call.services.editing.delete(call.path["id"], call.user)
+    await call.services.trash.delete(call.path["id"], call.user)
     return web.Response(status=204)
 
 

@@ -56,7 +56,7 @@ class TagsBody(msgspec.Struct, frozen=True):
 async def add_tags(call: Call[NoQuery]) -> dict[str, Any]:
     """Give an asset tags (addAssetTags)."""
     body = await parse_body(TagsBody, call.request)
-    change = await call.services.editing.add_tags(call.path["id"], normalized(body.tags), call.user)
+    change = await call.services.assets.add_tags(call.path["id"], normalized(body.tags), call.user)
     return {"added": change.changed, "already_present": change.unchanged, "total_tags": change.total}
 
 
@@ -64,7 +64,7 @@ async def add_tags(call: Call[NoQuery]) -> dict[str, Any]:
 async def remove_tags(call: Call[NoQuery]) -> dict[str, Any]:
     """Take tags from an asset (removeAssetTags)."""
     body = await parse_body(TagsBody, call.request)
-    change = await call.services.editing.remove_tags(call.path["id"], normalized(body.tags), call.user)
+    change = await call.services.assets.remove_tags(call.path["id"], normalized(body.tags), call.user)
     return {"removed": change.changed, "not_present": change.unchanged, "total_tags": change.total}
 
 

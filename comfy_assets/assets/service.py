@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ..db import assets, contents, tags
-from ..db.connection import Database
+import msgspec
+
+from ..db import assets, contents, entries, files, tags
+from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
-from ..errors import AssetContentMissingError, AssetNotFoundError
+from ..errors import AssetContentMissingError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
 from ..fs.paths import extended
 from ..host.base import Host
 from ..ids import canonical_id, now_ms
-from ..models import Asset, AssetFilter, Page, PageRequest, TagCount, TagRequest
+from ..models import ZERO_ID, Asset, AssetEdit, AssetFilter, Page, PageRequest, TagCount, TagRequest
 from ..search.index import SearchIndex
 from ..store_guard import is_protected
 from .media.mime import guess_mime
 from .roots import Roots, absolute
+from .tag_rules import MAX_TAGS, refuse_reserved
 
 Filter = TypeVar("Filter", AssetFilter, TagRequest)
 
 _ACCESS_FLUSH_S = 2.0
 _MAX_DOCUMENTS = 8 << 20  # bytes of all texts of one asset: a small picture can hold many times as much, packed
+
+
+@dataclass(frozen=True)
+class TagChange:
+    """What changing tags came to: those that changed, those that were so already, and all afterwards."""
+
+    changed: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    total: tuple[str, ...]
 
 
 class AssetService:
@@ -71,10 +83,7 @@ class AssetService:
 
     async def get(self, asset_id: str, owner: str) -> Asset:
         """The asset. Raises AssetNotFoundError, also for what is no UUID."""
-        asset = await assets.get(self._db, parse_id(asset_id), owner)
-        if asset is None:
-            raise not_found(asset_id)
-        return asset
+        return await require_asset(self._db, asset_id, owner)
 
     async def documents(self, asset: Asset) -> dict[str, bytes | None]:
         """The large texts found in the asset's file, by key; None for those that are too large to be shown."""
@@ -131,6 +140,64 @@ class AssetService:
             async with self._db.transaction() as tx:
                 await assets.record_access(tx, times)
 
+    async def update(self, asset_id: str, change: AssetEdit, owner: str) -> Asset:
+        """Change what is given (updateAsset). Raises AssetNotFoundError, InvalidPreviewError.
+
+        The file keeps its name and place.
+        """
+        if change.preview_id == ZERO_ID:
+            raise InvalidPreviewError("The zero UUID names no asset.", details={"field": "preview_id"})
+        async with self._db.transaction() as tx:
+            asset = await require_asset(tx, asset_id, owner)
+            if change.preview_id is not None and await assets.get(tx, change.preview_id, owner) is None:
+                raise AssetNotFoundError("There is no such preview asset.", details={"field": "preview_id"})
+            await entries.edit(tx, asset.row_id, change, now_ms())
+            asset = await require_asset(tx, asset_id, owner)
+        self._host.emit("assets.changed", {"changed": 1})
+        return asset
+
+    async def add_tags(self, asset_id: str, wanted: tuple[str, ...], owner: str) -> TagChange:
+        """Give an asset normalized tags (addAssetTags).
+
+        Raises AssetNotFoundError, ReservedTagError, InvalidTagsError.
+        """
+        async with self._db.transaction() as tx:
+            asset = await require_asset(tx, asset_id, owner)
+            refuse_reserved(wanted, ())
+            present = _tags(asset)
+            new = tuple(tag for tag in wanted if tag not in present)
+            if new and len(present) + len(new) > MAX_TAGS:
+                raise InvalidTagsError(f"An asset has at most {MAX_TAGS} tags.", details={"field": "tags"})
+            return await self._retag(tx, asset, owner, new, wanted, add=new)
+
+    async def remove_tags(self, asset_id: str, unwanted: tuple[str, ...], owner: str) -> TagChange:
+        """Take tags from an asset (removeAssetTags). Raises AssetNotFoundError, ReservedTagError."""
+        async with self._db.transaction() as tx:
+            asset = await require_asset(tx, asset_id, owner)
+            refuse_reserved(unwanted, await _place_tags(tx, asset))
+            present = _tags(asset)
+            gone = tuple(tag for tag in unwanted if tag in present)
+            return await self._retag(tx, asset, owner, gone, unwanted, remove=gone)
+
+    async def _retag(
+        self,
+        tx: Transaction,
+        asset: Asset,
+        owner: str,
+        changed: tuple[str, ...],
+        asked: tuple[str, ...],
+        *,
+        add: Iterable[str] = (),
+        remove: Iterable[str] = (),
+    ) -> TagChange:
+        if changed:
+            await files.retag(tx, [asset.row_id], add=add, remove=remove)
+            await entries.touch(tx, asset.row_id, now_ms())
+            await tags.drop_unused_sets(tx)
+            asset = await require_asset(tx, asset.id, owner)
+            self._host.emit("assets.changed", {"changed": 1})
+        return TagChange(changed, tuple(tag for tag in asked if tag not in changed), tuple(_tags(asset)))
+
     async def close(self) -> None:
         """Write what is still in memory."""
         if self._flushing is not None:
@@ -151,6 +218,14 @@ def parse_id(text: str) -> str:
     return asset_id
 
 
+async def require_asset(db: Database | Transaction, asset_id: str, owner: str) -> Asset:
+    """Return the asset. Raises AssetNotFoundError, also for an id that is not a UUID."""
+    asset = await assets.get(db, parse_id(asset_id), owner)
+    if asset is None:
+        raise not_found(asset_id)
+    return asset
+
+
 def not_found(asset_id: str) -> AssetNotFoundError:
     """There is no such asset, or none that the user may know of."""
     return AssetNotFoundError("There is no such asset.", details={"id": asset_id})
@@ -158,3 +233,14 @@ def not_found(asset_id: str) -> AssetNotFoundError:
 
 def _content_missing(asset: Asset) -> AssetContentMissingError:
     return AssetContentMissingError("The asset's file is not there.", details={"id": asset.id})
+
+
+def _tags(asset: Asset) -> list[str]:
+    return msgspec.json.decode(asset.tags, type=list[str])
+
+
+async def _place_tags(tx: Transaction, asset: Asset) -> set[str]:
+    """Those of the asset's tags that follow from where its file lies."""
+    file = await entries.file_of(tx, asset.row_id)
+    former = msgspec.json.decode(file.categories, type=list[str]) if file else []
+    return tags.place_tags(_tags(asset), former)

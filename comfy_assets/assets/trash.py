@@ -4,32 +4,98 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from ..db import assets, entries, files, folders, references, tags, trash
 from ..db.connection import Database, Transaction
-from ..db.entries import FileRow
-from ..db.trash import Deleted
-from ..errors import StorageError
+from ..db.entries import FileRow, Use
+from ..db.trash import Deleted, TakenFile
+from ..errors import AssetInUseError, StorageError
 from ..fs import atomic
 from ..fs.atomic import run_blocking
 from ..fs.partial_file import LEFTOVER_AGE_S, remove_leftovers
 from ..fs.stat import file_stat
 from ..host.base import Host
-from ..models import Asset
+from ..ids import now_ms
+from ..models import UPLOADED, Asset
 from ..names import split_suffix
 from .index.insert import folder_row
 from .roots import Roots
-from .service import not_found, parse_id
-from .trash_moves import Returning, Taking, put_back
+from .service import not_found, parse_id, require_asset
+
+log = logging.getLogger("comfy_assets.library")
 
 T = TypeVar("T")
 
 FOLDER = "trash"
+
+
+class Taking:
+    """The file of an asset that is being deleted."""
+
+    def __init__(self, file: FileRow, trash: Path) -> None:
+        """Bring the file to the volume of the trash folder. Raises OSError."""
+        self._file = file
+        self._trash = trash
+        self._source = Path(file.folder) / file.name
+        self._stat = file_stat(self._source.stat())
+        self._held = atomic.stage(self._source, trash)
+        self._is_copy = self._held != self._source
+        self._is_taken = False
+
+    def take(self, asset_id: str, file: FileRow) -> TakenFile:
+        """Move the file into the trash. Raises OSError; StorageError when it is not what it was at first."""
+        if file != self._file or file_stat(self._source.stat()) != self._stat:
+            raise StorageError("The file has just been changed or moved.")
+        target = self._trash / asset_id / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self._is_copy:
+            self._source.unlink()
+            self._is_taken = True
+        atomic.move_no_replace(self._held, target)
+        self._held, self._is_taken = target, True
+        return TakenFile(f"{asset_id}/{file.name}", file.folder, file.name)
+
+    def undo(self) -> None:
+        """Have the file where it was, and there alone."""
+        if self._is_taken:
+            _put_back_file(self._held, self._source)
+        elif self._is_copy:
+            self._held.unlink(missing_ok=True)
+
+
+class Returning:
+    """The file of an asset that is being restored."""
+
+    def __init__(self, stored: Path, folder: Path) -> None:
+        """Bring the file to the volume of a folder, which is made if there is none. Raises OSError."""
+        self._stored = stored
+        self._held = atomic.stage(stored, folder)
+        self._is_copy = self._held != stored
+        self._folder = folder
+
+    def place(self, name: str, taken: Iterable[str]) -> Path:
+        """Put the file into the folder under this name, or a numbered one; answers where it is. Raises OSError."""
+        self._held = atomic.move_to_free_name(self._held, self._folder, name, taken)
+        return self._held
+
+    def undo(self) -> None:
+        """Have the file in the trash, and there alone. Raises OSError."""
+        if self._is_copy:
+            self._held.unlink(missing_ok=True)
+        elif self._held != self._stored:
+            atomic.move_no_replace(self._held, self._stored)
+
+    def finish(self) -> None:
+        """Leave nothing in the trash."""
+        if self._is_copy:
+            self._stored.unlink(missing_ok=True)
+        atomic.remove_if_empty(self._stored.parent)
 
 
 class TrashBin:
@@ -40,8 +106,25 @@ class TrashBin:
         self._host = host
         self._folder = host.data_directory() / FOLDER
 
+    async def delete(self, asset_id: str, owner: str) -> None:
+        """Delete an asset (deleteAsset); it can be restored. Raises AssetNotFoundError, AssetInUseError, StorageError.
+
+        The file of an upload goes to the trash, unless references need its content; any other file stays where it is.
+        """
+        async with self._db.transaction() as tx:
+            _, file = await _deletable(tx, asset_id, owner)
+        async with self._taking(file) as taking, self._db.transaction() as tx:
+            asset, file = await _deletable(tx, asset_id, owner)
+            taken = None
+            if taking is not None and file is not None:
+                taken = await run_blocking(partial(taking.take, asset.id, file))
+            await trash.hide(tx, asset.row_id, now_ms(), taken)
+            await references.settle(tx, await references.contents_of(tx, [asset.row_id]))
+            await tags.drop_unused_sets(tx)
+        self._host.emit("assets.changed", {"deleted": 1})
+
     @contextlib.asynccontextmanager
-    async def taking(self, file: FileRow | None) -> AsyncIterator[Taking | None]:
+    async def _taking(self, file: FileRow | None) -> AsyncIterator[Taking | None]:
         """The file of an asset that is deleted inside the block; back in its place if the block fails.
 
         A file that is gone already is no hindrance. Raises StorageError.
@@ -148,7 +231,7 @@ class TrashBin:
                 holder = await entries.holder_of(tx, stored.parent.name)
                 file = await entries.file_of(tx, holder.row_id) if holder is not None else None
             if file is not None and file.name == stored.name:
-                await asyncio.to_thread(put_back, stored, Path(file.folder) / file.name)
+                await asyncio.to_thread(_put_back_file, stored, Path(file.folder) / file.name)
 
 
 def _unless_gone(begin: Callable[[], T]) -> T | None:
@@ -170,3 +253,50 @@ def _folder_for(deleted: Deleted, roots: Roots) -> Path:
 def _remove(path: Path) -> None:
     path.unlink(missing_ok=True)
     atomic.remove_if_empty(path.parent)
+
+
+def _put_back_file(stored: Path, place: Path) -> None:
+    """Move a file out of the trash to its place; where that fails it is kept, and the log says so."""
+    try:
+        atomic.move_across_volumes(stored, place)
+    except OSError as error:
+        log.error("%s could not be put back; it is kept in the trash folder as %s (%s)", place.name, stored, error)
+    else:
+        atomic.remove_if_empty(stored.parent)
+
+
+async def _deletable(tx: Transaction, asset_id: str, owner: str) -> tuple[Asset, FileRow | None]:
+    """An asset that may be deleted, and the file that goes with it. Raises AssetNotFoundError, AssetInUseError."""
+    asset = await require_asset(tx, asset_id, owner)
+    await _refuse_if_used(tx, asset, owner)
+    return asset, await _file_to_take(tx, asset)
+
+
+async def _refuse_if_used(tx: Transaction, asset: Asset, owner: str) -> None:
+    used_by = [_shown(use, owner) for use in await entries.uses_of(tx, asset.row_id)]
+    if used_by:
+        raise AssetInUseError(
+            "The asset cannot be deleted: " + ", ".join(_words(use) for use in used_by) + " refers to it.",
+            details={"id": asset.id, "used_by": used_by},
+        )
+
+
+def _shown(use: Use, owner: str) -> dict[str, str]:
+    """A use as the owner may know of it: another's share id would let them read what was shared."""
+    if use.owner is not None and use.owner != owner:
+        return {"kind": use.kind, "owner": use.owner}
+    return {"kind": use.kind, "id": use.id, **({"name": use.name} if use.name is not None else {})}
+
+
+def _words(use: dict[str, str]) -> str:
+    return f"{use['kind']} {use['id']}" if "id" in use else f"a {use['kind']} of {use['owner']}"
+
+
+async def _file_to_take(tx: Transaction, asset: Asset) -> FileRow | None:
+    """The file that goes with a deleted asset: an upload's, if it is there and no reference lives by it alone."""
+    file = await entries.file_of(tx, asset.row_id)
+    if asset.origin != UPLOADED or file is None or file.missing:
+        return None
+    if file.content_id is not None and await references.need_file_of(tx, file.content_id, asset.row_id):
+        return None
+    return file

@@ -94,19 +94,19 @@ class Model:
 
     async def renamed(self, number: int, name: int) -> None:
         if asset := await self.some(number):
-            await self.services.editing.update(asset, AssetEdit(name=NAMES[name]), "")
+            await self.services.assets.update(asset, AssetEdit(name=NAMES[name]), "")
 
     async def tagged(self, number: int, tag: int) -> None:
         if asset := await self.some(number):
-            await self.services.editing.add_tags(asset, (TAGS[tag],), "")
+            await self.services.assets.add_tags(asset, (TAGS[tag],), "")
 
     async def untagged(self, number: int, tag: int) -> None:
         if asset := await self.some(number):
-            await self.services.editing.remove_tags(asset, (TAGS[tag],), "")
+            await self.services.assets.remove_tags(asset, (TAGS[tag],), "")
 
     async def deleted(self, number: int) -> None:
         if asset := await self.some(number):
-            await self.services.editing.delete(asset, "")
+            await self.services.trash.delete(asset, "")
 
     async def restored(self, number: int) -> None:
         if asset := await self.some(number, hidden=1):

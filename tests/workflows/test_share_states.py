@@ -157,7 +157,7 @@ class Model:
         users = {
             each.share for each in self.workflows if not each.is_deleted and each.snapshot and name in each.snapshot[2]
         }
-        deleting = self._services.editing.delete(self.assets[name], OWNER)
+        deleting = self._services.trash.delete(self.assets[name], OWNER)
         if users:
             with pytest.raises(AssetInUseError) as refusal:
                 await deleting
