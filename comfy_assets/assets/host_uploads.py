@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from ..db import arrivals, files, folders, owners
+from ..db import files, folders, owners
 from ..db.connection import Database
 from ..errors import OtherUsersFileError
 from ..host.base import Host
@@ -31,7 +31,7 @@ class HostUploads:
     async def begin(self, user: str, file: OutputFile, *, overwrites: bool) -> UploadMark:
         """Check that the user may replace the file. Raises OtherUsersFileError."""
         if overwrites and (located := await self._locate(file)) is not None:
-            owner = await arrivals.owner_at(self._db, located.folder, located.name)
+            owner = await files.owner_at(self._db, located.folder, located.name)
             if owner not in (None, "", user):
                 raise OtherUsersFileError("A file of another user has this name.", details={"field": "image"})
         return UploadMark(await files.last_id(self._db))
@@ -43,12 +43,12 @@ class HostUploads:
             return
         position = (located.folder, located.name)
         async with self._db.transaction() as tx:
-            known = (await arrivals.known(tx, [position])).get(position)
+            known = (await files.by_position(tx, [position])).get(position)
             if known is None:
                 folder_ids = await folders.add(tx, [folder_row(located.folder, located.place)])
                 folder_id = folder_ids[located.folder]
                 await add_new(tx, [NewFile(folder_id, located.name, located.place, located.stat)])
-                known = (await arrivals.known(tx, [position]))[position]
+                known = (await files.by_position(tx, [position]))[position]
             if known.id > mark.last_id:
                 await owners.give(tx, [known.id], user)
 

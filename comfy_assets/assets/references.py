@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from ..db import assets, entries
+from ..db import assets
+from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
-from ..db.entries import NewEntry
 from ..errors import AssetNotFoundError
 from ..host.base import Host
 from ..ids import new_ids, now_ms
@@ -67,7 +67,7 @@ async def add_reference(
 
     ``tags`` include those of the root and category, because no location implies them; see ``typed_tags``.
     """
-    entry = NewEntry(
+    entry = NewAsset(
         uuid=new_ids(1)[0],
         owner=owner,
         name=name,
@@ -77,7 +77,7 @@ async def add_reference(
         created_at=now_ms(),
         user_metadata=user_metadata,
     )
-    await entries.add(tx, entry, content.size, content)
+    await assets.add(tx, entry, content.size, content)
     asset = await assets.get(tx, entry.uuid, owner)
     if asset is None:
         raise LookupError("a new reference is not there")

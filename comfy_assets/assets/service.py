@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ..db import assets, contents, entries, files, tags
+from ..db import assets, contents, files, tags
 from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
 from ..errors import AssetContentMissingError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
@@ -151,7 +151,7 @@ class AssetService:
             asset = await require_asset(tx, asset_id, owner)
             if change.preview_id is not None and await assets.get(tx, change.preview_id, owner) is None:
                 raise AssetNotFoundError("There is no such preview asset.", details={"field": "preview_id"})
-            await entries.edit(tx, asset.row_id, change, now_ms())
+            await assets.edit(tx, asset.row_id, change, now_ms())
             asset = await require_asset(tx, asset_id, owner)
         self._host.emit("assets.changed", {"changed": 1})
         return asset
@@ -192,7 +192,7 @@ class AssetService:
     ) -> TagChange:
         if changed:
             await files.retag(tx, [asset.row_id], add=add, remove=remove)
-            await entries.touch(tx, asset.row_id, now_ms())
+            await assets.touch(tx, asset.row_id, now_ms())
             await tags.drop_unused_sets(tx)
             asset = await require_asset(tx, asset.id, owner)
             self._host.emit("assets.changed", {"changed": 1})
@@ -241,6 +241,6 @@ def _tags(asset: Asset) -> list[str]:
 
 async def _place_tags(tx: Transaction, asset: Asset) -> set[str]:
     """Those of the asset's tags that follow from where its file lies."""
-    file = await entries.file_of(tx, asset.row_id)
+    file = await assets.file_of(tx, asset.row_id)
     former = msgspec.json.decode(file.categories, type=list[str]) if file else []
     return tags.place_tags(_tags(asset), former)

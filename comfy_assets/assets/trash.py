@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ..db import assets, entries, files, folders, references, tags, trash
+from ..db import assets, files, folders, references, tags, trash
+from ..db.assets import AssetFile, AssetUse
 from ..db.connection import Database, Transaction
-from ..db.entries import FileRow, Use
 from ..db.trash import Deleted, TakenFile
 from ..errors import AssetInUseError, StorageError
 from ..fs import atomic
@@ -38,7 +38,7 @@ FOLDER = "trash"
 class Taking:
     """The file of an asset that is being deleted."""
 
-    def __init__(self, file: FileRow, trash: Path) -> None:
+    def __init__(self, file: AssetFile, trash: Path) -> None:
         """Bring the file to the volume of the trash folder. Raises OSError."""
         self._file = file
         self._trash = trash
@@ -48,7 +48,7 @@ class Taking:
         self._is_copy = self._held != self._source
         self._is_taken = False
 
-    def take(self, asset_id: str, file: FileRow) -> TakenFile:
+    def take(self, asset_id: str, file: AssetFile) -> TakenFile:
         """Move the file into the trash. Raises OSError; StorageError when it is not what it was at first."""
         if file != self._file or file_stat(self._source.stat()) != self._stat:
             raise StorageError("The file has just been changed or moved.")
@@ -124,7 +124,7 @@ class TrashBin:
         self._host.emit("assets.changed", {"deleted": 1})
 
     @contextlib.asynccontextmanager
-    async def _taking(self, file: FileRow | None) -> AsyncIterator[Taking | None]:
+    async def _taking(self, file: AssetFile | None) -> AsyncIterator[Taking | None]:
         """The file of an asset that is deleted inside the block; back in its place if the block fails.
 
         A file that is gone already is no hindrance. Raises StorageError.
@@ -197,7 +197,7 @@ class TrashBin:
             raise StorageError("The folder that the file came from is not part of the library.")
         stat = file_stat(await run_blocking(path.stat))
         former = await folders.categories_of(tx, deleted.folder or str(folder))
-        await entries.put_file(tx, deleted.row_id, folder_row(folder, place), path.name, stat)
+        await assets.put_file(tx, deleted.row_id, folder_row(folder, place), path.name, stat)
         await files.replace_place_tags(tx, [deleted.row_id], former, place.tags_of(path.name))
 
     async def empty(self, before: int | None = None) -> tuple[int, int]:
@@ -228,8 +228,8 @@ class TrashBin:
             if f"{stored.parent.name}/{stored.name}" in known:
                 continue
             async with self._db.transaction() as tx:
-                holder = await entries.holder_of(tx, stored.parent.name)
-                file = await entries.file_of(tx, holder.row_id) if holder is not None else None
+                holder = await assets.holder_of(tx, stored.parent.name)
+                file = await assets.file_of(tx, holder.row_id) if holder is not None else None
             if file is not None and file.name == stored.name:
                 await asyncio.to_thread(_put_back_file, stored, Path(file.folder) / file.name)
 
@@ -265,7 +265,7 @@ def _put_back_file(stored: Path, place: Path) -> None:
         atomic.remove_if_empty(stored.parent)
 
 
-async def _deletable(tx: Transaction, asset_id: str, owner: str) -> tuple[Asset, FileRow | None]:
+async def _deletable(tx: Transaction, asset_id: str, owner: str) -> tuple[Asset, AssetFile | None]:
     """An asset that may be deleted, and the file that goes with it. Raises AssetNotFoundError, AssetInUseError."""
     asset = await require_asset(tx, asset_id, owner)
     await _refuse_if_used(tx, asset, owner)
@@ -273,7 +273,7 @@ async def _deletable(tx: Transaction, asset_id: str, owner: str) -> tuple[Asset,
 
 
 async def _refuse_if_used(tx: Transaction, asset: Asset, owner: str) -> None:
-    used_by = [_shown(use, owner) for use in await entries.uses_of(tx, asset.row_id)]
+    used_by = [_shown(use, owner) for use in await assets.uses_of(tx, asset.row_id)]
     if used_by:
         raise AssetInUseError(
             "The asset cannot be deleted: " + ", ".join(_words(use) for use in used_by) + " refers to it.",
@@ -281,7 +281,7 @@ async def _refuse_if_used(tx: Transaction, asset: Asset, owner: str) -> None:
         )
 
 
-def _shown(use: Use, owner: str) -> dict[str, str]:
+def _shown(use: AssetUse, owner: str) -> dict[str, str]:
     """A use as the owner may know of it: another's share id would let them read what was shared."""
     if use.owner is not None and use.owner != owner:
         return {"kind": use.kind, "owner": use.owner}
@@ -292,9 +292,9 @@ def _words(use: dict[str, str]) -> str:
     return f"{use['kind']} {use['id']}" if "id" in use else f"a {use['kind']} of {use['owner']}"
 
 
-async def _file_to_take(tx: Transaction, asset: Asset) -> FileRow | None:
+async def _file_to_take(tx: Transaction, asset: Asset) -> AssetFile | None:
     """The file that goes with a deleted asset: an upload's, if it is there and no reference lives by it alone."""
-    file = await entries.file_of(tx, asset.row_id)
+    file = await assets.file_of(tx, asset.row_id)
     if asset.origin != UPLOADED or file is None or file.missing:
         return None
     if file.content_id is not None and await references.need_file_of(tx, file.content_id, asset.row_id):

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from ..db import assets, entries, files, references
+from ..db import assets, files, references
+from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
-from ..db.entries import NewEntry
 from ..db.moves import Move
 from ..errors import HashMismatchError, InvalidIdError, InvalidPreviewError, StorageError
 from ..fs import atomic
@@ -207,12 +207,12 @@ async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:
     """
     if wanted is None:
         return
-    holder = await entries.holder_of(tx, wanted)
+    holder = await assets.holder_of(tx, wanted)
     if holder is None:
         return
     if not holder.deleted or holder.owner != owner:
         raise InvalidIdError("This id cannot be used; choose another.", details={"field": "id"})
-    await entries.change_id(tx, holder.row_id, new_ids(1)[0])
+    await assets.change_id(tx, holder.row_id, new_ids(1)[0])
 
 
 async def _place(tx: Transaction, arrival: _Arrival) -> Path:
@@ -230,7 +230,7 @@ async def _register(
     stat = file_stat(await run_blocking(path.stat))
     complete = CompleteFile(path.parent, place, path.name, stat, arrival.facts)
     place_tags = place.tags_of(path.name)
-    bare = NewEntry(
+    bare = NewAsset(
         uuid=declared.id or new_ids(1)[0],
         owner=owner,
         name=path.name,
@@ -255,7 +255,7 @@ async def _register(
     return Created(asset, is_new=former is None)
 
 
-def _dressed(bare: NewEntry, declared: Declared, destination: Destination) -> NewEntry:
+def _dressed(bare: NewAsset, declared: Declared, destination: Destination) -> NewAsset:
     """The entry with what the client says of it."""
     return replace(
         bare,

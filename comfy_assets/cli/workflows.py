@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..db.workflow_trash import DeletedWorkflow
+from ..db.workflows import DeletedWorkflow
 from ..errors import ApiError
 from ..workflows import trash
 from .command import (

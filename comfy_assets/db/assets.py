@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 from msgspec.structs import replace
 
-from ..models import REFERENCE, Asset, AssetFilter, CursorKey, Location, Page, PageRequest, TagCount
-from . import tags
+from ..models import (
+    REFERENCE,
+    Asset,
+    AssetEdit,
+    AssetFilter,
+    CursorKey,
+    FileStat,
+    Location,
+    Page,
+    PageRequest,
+    TagCount,
+)
+from . import contents, folders, tags
 from .connection import Database, Transaction
 from .connection_pool import Row
+from .contents import Facts
+from .files import HASHED, NEW
+from .folders import FolderRow
 from .listing.counts import set_counts
 from .listing.filters import Found, Rows, select
 from .listing.pages import SORT_KEYS, ordering, page_of
+
+# Kinds of asset_uses. An asset that a version or a share uses cannot be deleted; those of deleted workflows keep none.
+WORKFLOW_USE, DELETED_WORKFLOW_USE = "workflow_version", "deleted_workflow_version"
+SHARE_USE, DELETED_SHARE_USE = "share", "deleted_share"
 
 _COLUMNS = """
     a.id, a.uuid, s.owner, a.name, a.mime_type, a.size, s.tags, a.created_at, a.updated_at, a.last_access_at,
@@ -184,3 +203,196 @@ def _asset(row: Row) -> Asset:
 
 def _location(row: Row) -> Location:
     return Location(row[0], row[1], row[2], row[3], row[4], bool(row[5]))
+
+
+async def set_jobs(tx: Transaction, jobs: Sequence[tuple[int, str]]) -> None:
+    """Say which jobs made files, by id."""
+    await tx.execute_many("UPDATE assets SET job_id = ?2 WHERE id = ?1", jobs)
+
+
+@dataclass(frozen=True)
+class NewAsset:
+    """An asset to be added. ``uuid`` is canonical; times are ms; ``user_metadata`` is a JSON object or None."""
+
+    uuid: str
+    owner: str
+    name: str
+    mime_type: str
+    tags: tuple[str, ...]
+    origin: int
+    created_at: int
+    user_metadata: str | None = None
+    job_id: str | None = None
+    preview_uuid: str | None = None
+
+
+@dataclass(frozen=True)
+class AssetFile:
+    """Where an asset's file lies; ``categories`` (a JSON array) claimed the folder when it was last scanned."""
+
+    folder: str
+    name: str
+    missing: bool
+    categories: str
+    content_id: int | None
+
+
+async def add(tx: Transaction, entry: NewAsset, size: int, facts: Facts | None) -> int:
+    """Add an asset without a file; answers its row id."""
+    set_id = await tags.intern(tx, entry.owner, entry.tags)
+    content_id = await contents.put(tx, facts) if facts is not None else None
+    await tx.execute(
+        "INSERT INTO assets (uuid, tag_set_id, content_id, name, name_key, mime_type, size, created_at, updated_at,"
+        " user_metadata, origin, job_id, preview_id)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11, (SELECT id FROM assets WHERE uuid = ?12))",
+        (
+            entry.uuid,
+            set_id,
+            content_id,
+            entry.name,
+            entry.name.casefold(),
+            entry.mime_type,
+            size,
+            entry.created_at,
+            entry.user_metadata,
+            entry.origin,
+            entry.job_id,
+            entry.preview_uuid,
+        ),
+    )
+    return int(await tx.fetch_value("SELECT last_insert_rowid()"))
+
+
+async def put_file(tx: Transaction, row_id: int, folder: FolderRow, name: str, stat: FileStat) -> None:
+    """Record where an asset's file lies. It is read later if the asset's content is not known."""
+    folder_id = (await folders.add(tx, [folder]))[folder.path]
+    await tx.execute(
+        "INSERT INTO files (id, folder_id, name, size, mtime_ns, inode, state)"
+        f" SELECT id, ?2, ?3, ?4, ?5, ?6, CASE WHEN content_id IS NULL THEN {NEW} ELSE {HASHED} END"
+        " FROM assets WHERE id = ?1",
+        (row_id, folder_id, name, *stat),
+    )
+
+
+async def file_of(tx: Transaction, row_id: int) -> AssetFile | None:
+    """The asset's own file."""
+    rows = await tx.fetch_all(
+        "SELECT d.path, f.name, f.missing, d.categories, a.content_id FROM files f"
+        " JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id WHERE f.id = ?",
+        (row_id,),
+    )
+    return AssetFile(rows[0][0], rows[0][1], bool(rows[0][2]), rows[0][3], rows[0][4]) if rows else None
+
+
+async def edit(tx: Transaction, row_id: int, change: AssetEdit, now: int) -> None:
+    """Change an asset at ``now`` (ms)."""
+    await tx.execute(
+        "UPDATE assets SET name = coalesce(?2, name), name_key = coalesce(?3, name_key),"
+        " mime_type = coalesce(?4, mime_type), user_metadata = coalesce(?5, user_metadata),"
+        " preview_id = coalesce((SELECT id FROM assets WHERE uuid = ?6), preview_id), updated_at = ?7 WHERE id = ?1",
+        (
+            row_id,
+            change.name,
+            change.name.casefold() if change.name is not None else None,
+            change.mime_type,
+            change.user_metadata,
+            change.preview_id,
+            now,
+        ),
+    )
+
+
+async def touch(tx: Transaction, row_id: int, now: int) -> None:
+    """Note that an asset was changed at ``now`` (ms)."""
+    await tx.execute("UPDATE assets SET updated_at = ? WHERE id = ?", (now, row_id))
+
+
+@dataclass(frozen=True)
+class AssetUse:
+    """What keeps an asset from being deleted. Of a share, also whose it is, and the name it was published under."""
+
+    kind: str
+    id: str
+    owner: str | None = None
+    name: str | None = None
+
+
+async def uses_of(tx: Transaction, row_id: int) -> list[AssetUse]:
+    """What keeps an asset from being deleted."""
+    rows = await tx.fetch_all(
+        "SELECT u.kind, u.used_by, w.owner, s.name FROM asset_uses u"
+        f" LEFT JOIN shares s ON s.share_id = u.used_by AND u.kind = '{SHARE_USE}'"
+        " LEFT JOIN workflows w ON w.id = s.workflow_id"
+        f" WHERE u.asset_id = ? AND u.kind NOT IN ('{DELETED_WORKFLOW_USE}', '{DELETED_SHARE_USE}') ORDER BY 1, 2",
+        (row_id,),
+    )
+    return [AssetUse(*row) for row in rows]
+
+
+@dataclass(frozen=True)
+class IdHolder:
+    """The asset that has an id, whoever's it is."""
+
+    row_id: int
+    owner: str
+    deleted: bool
+
+
+async def holder_of(tx: Transaction, uuid: str) -> IdHolder | None:
+    """Which asset, if any, has this id."""
+    rows = await tx.fetch_all(
+        "SELECT a.id, s.owner, s.hidden FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id WHERE a.uuid = ?", (uuid,)
+    )
+    return IdHolder(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
+
+
+async def change_id(tx: Transaction, row_id: int, uuid: str) -> None:
+    """Give an asset another id."""
+    await tx.execute("UPDATE assets SET uuid = ? WHERE id = ?", (uuid, row_id))
+
+
+_MAX_COPIES = 100  # enough to find one that can be used; a content in more files is an empty picture
+
+
+@dataclass(frozen=True)
+class ContentFile:
+    """A file as it was when its content was read. ``visible``: the user may know of the asset it belongs to."""
+
+    row_id: int
+    folder: str
+    name: str
+    size: int
+    mtime_ns: int
+    visible: bool
+
+
+async def content_is_known(db: Database, digest: bytes, owner: str) -> bool:
+    """Whether an asset of this content is public or the owner's, be there a file of it or not."""
+    rows = await db.fetch_all(
+        "SELECT 1 FROM contents c JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
+        f" WHERE c.hash = ? AND {tags.VISIBLE} LIMIT 1",
+        (digest, owner),
+    )
+    return bool(rows)
+
+
+async def files_of_content(db: Database, digest: bytes, owner: str) -> list[ContentFile]:
+    """The files that held this content when last looked at, those of visible assets first, oldest first."""
+    rows = await db.fetch_all(
+        f"SELECT a.id, d.path, f.name, f.size, f.mtime_ns, {tags.VISIBLE} AS visible FROM contents c"
+        " JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
+        " JOIN files f ON f.id = a.id JOIN folders d ON d.id = f.folder_id"
+        " WHERE c.hash = ? ORDER BY visible DESC, f.missing, a.id LIMIT ?",
+        (owner, digest, _MAX_COPIES),
+    )
+    return [ContentFile(row[0], row[1], row[2], row[3], row[4], bool(row[5])) for row in rows]
+
+
+async def files_of_asset(db: Database, row_id: int) -> list[ContentFile]:
+    """The asset's own file, if it has one."""
+    rows = await db.fetch_all(
+        "SELECT f.id, d.path, f.name, f.size, f.mtime_ns FROM files f JOIN folders d ON d.id = f.folder_id"
+        " WHERE f.id = ?",
+        (row_id,),
+    )
+    return [ContentFile(row[0], row[1], row[2], row[3], row[4], True) for row in rows]

@@ -16,14 +16,12 @@ import aiosqlite
 
 from .. import store_guard
 from ..errors import SearchUnavailableError, StoreBusyError, StoreError
-from . import migrate, recovery, search_tables
-from .connection_pool import Readers, Row
-from .log_guard import fold_log, open_guard
+from . import migrate, recovery
+from .connection_pool import BUSY_TIMEOUT_S, Readers, Row, StoreConnections, open_connections
 from .recovery import Mark
 from .result_cache import Memory
 from .sqlite_errors import READ_ONLY, as_busy
-from .store_connections import BUSY_TIMEOUT_S, StoreConnections, open_connections
-from .store_files import State
+from .store_files import State, fold_log, open_guard
 
 log = logging.getLogger("comfy_assets.db")
 
@@ -348,4 +346,4 @@ def _prepare(path: Path) -> bool:
         closing(open_guard(path)),
         closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)) as conn,
     ):
-        return search_tables.make(conn)
+        return migrate.create_search_tables(conn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -123,3 +123,17 @@ def _unpacked(rows: Sequence[Row], max_bytes: int | None) -> dict[str, bytes | N
         found[key] = text if len(text) <= left else None
         left -= len(text) if len(text) <= left else 0
     return found
+
+
+async def drop_unused_documents(tx: Transaction, ids: Iterable[int]) -> None:
+    """Remove those of the documents that nothing has any more."""
+    await tx.execute(
+        "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?1))"
+        " AND NOT EXISTS (SELECT 1 FROM job_records WHERE graph_id = documents.id)"
+        " AND NOT EXISTS (SELECT 1 FROM job_records WHERE workflow_id = documents.id)"
+        " AND NOT EXISTS (SELECT 1 FROM workflow_versions WHERE document_id = documents.id)"
+        " AND NOT EXISTS (SELECT 1 FROM shares WHERE document_id = documents.id)"
+        " AND id NOT IN (SELECT document_id FROM content_documents"
+        " WHERE document_id IN (SELECT value FROM json_each(?1)))",
+        (msgspec.json.encode(list(ids)).decode(),),
+    )

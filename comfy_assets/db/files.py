@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
-from ..models import MISSING_TAG, Pending
-from . import tags, trash
+from ..models import MISSING_TAG, FileStat, Pending
+from . import folders, tags, trash
 from .connection import Database, Transaction
 from .connection_pool import Row
+from .folders import FolderRow
 
 NEW, HASHED, CHANGED, UNREADABLE = range(4)
 
@@ -47,7 +48,7 @@ async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[
 
 
 @dataclass(frozen=True)
-class Known:
+class StoredStat:
     """A file as it was last looked at."""
 
     file_id: int
@@ -55,14 +56,14 @@ class Known:
     mtime_ns: int
 
 
-async def stat_at(tx: Transaction, folder: str, name: str) -> Known | None:
+async def stat_at(tx: Transaction, folder: str, name: str) -> StoredStat | None:
     """The file of this name in a folder."""
     rows = await tx.fetch_all(
         "SELECT f.id, f.size, f.mtime_ns FROM folders d JOIN files f ON f.folder_id = d.id"
         " WHERE d.path = ? AND f.name = ?",
         (folder, name),
     )
-    return Known(*rows[0]) if rows else None
+    return StoredStat(*rows[0]) if rows else None
 
 
 _NEW_FILES_TABLE = """
@@ -247,3 +248,164 @@ async def names_like(tx: Transaction, folder: str, stem: str) -> list[str]:
         (folder, stem, stem + "\U0010ffff"),
     )
     return [row[0] for row in rows]
+
+
+Position = tuple[str, str]  # a folder's path and a file's name
+
+
+class StoredFile(NamedTuple):
+    """A file that has a row. ``is_read``: its content is known; ``is_stale``: it has changed since that was so."""
+
+    id: int
+    stat: FileStat
+    missing: bool
+    is_read: bool
+    is_stale: bool
+    job_id: str | None
+
+
+async def by_position(db: Database | Transaction, positions: Sequence[Position]) -> dict[Position, StoredFile]:
+    """The rows of the files in these positions, for those that have one."""
+    rows = await db.fetch_all(
+        "SELECT d.path, f.name, f.id, f.size, f.mtime_ns, f.inode, f.missing, f.state, a.job_id FROM json_each(?) j"
+        " CROSS JOIN folders d ON d.path = json_extract(j.value, '$[0]')"
+        " JOIN files f ON f.folder_id = d.id AND f.name = json_extract(j.value, '$[1]') JOIN assets a ON a.id = f.id",
+        (msgspec.json.encode(positions).decode(),),
+    )
+    return {
+        (row[0], row[1]): StoredFile(
+            row[2], (row[3], row[4], row[5]), bool(row[6]), row[7] == HASHED, row[7] == CHANGED, row[8]
+        )
+        for row in rows
+    }
+
+
+async def owner_at(db: Database, folder: str, name: str) -> str | None:
+    """Return whose the file in this position is, deleted assets included; None where none is known."""
+    row = await db.fetch_one(
+        "SELECT s.owner FROM folders d JOIN files f ON f.folder_id = d.id JOIN assets a ON a.id = f.id"
+        " JOIN tag_sets s ON s.id = a.tag_set_id WHERE d.path = ? AND f.name = ?",
+        (folder, name),
+    )
+    return str(row[0]) if row else None
+
+
+@dataclass(frozen=True)
+class LastSeen:
+    """A folder that a scan listed, and of a file in it what it was when its content was hashed.
+
+    ``hash`` is the 32-byte blake3 digest of the file of this size and time; None when that is not known.
+    """
+
+    size: int | None
+    mtime_ns: int | None
+    hash: bytes | None
+
+
+async def last_seen(db: Database | Transaction, folder: str, name: str) -> LastSeen | None:
+    """What is known of the file of this name; None when no scan has ever listed the folder."""
+    rows = await db.fetch_all(
+        "SELECT f.size, f.mtime_ns, c.hash FROM folders d"
+        " LEFT JOIN files f ON f.folder_id = d.id AND f.name = ?2 LEFT JOIN assets a ON a.id = f.id"
+        " LEFT JOIN contents c ON c.id = a.content_id WHERE d.path = ?1",
+        (folder, name),
+    )
+    return LastSeen(*rows[0]) if rows else None
+
+
+Slot = tuple[int, str]  # a folder's id and a file's name
+
+
+async def vacate(tx: Transaction, ids: Sequence[int]) -> dict[int, Slot]:
+    """Take files out of their places, which others are about to take; answers the places by file."""
+    text = _ids(ids)
+    rows = await tx.fetch_all(
+        "SELECT id, folder_id, name FROM files WHERE id IN (SELECT value FROM json_each(?))", (text,)
+    )
+    # No file has a name with a slash in it.
+    await tx.execute("UPDATE files SET name = '/' || id WHERE id IN (SELECT value FROM json_each(?))", (text,))
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+async def occupy(tx: Transaction, taken: Mapping[int, tuple[Slot, FileStat]]) -> None:
+    """Put files (by id) into places that are free, where they look like this."""
+    await tx.execute_many(
+        "UPDATE files SET folder_id = ?2, name = ?3, size = ?4, mtime_ns = ?5, inode = ?6 WHERE id = ?1",
+        [(file_id, *place, *stat) for file_id, (place, stat) in taken.items()],
+    )
+    await mark_present(tx, list(taken))
+
+
+async def park(tx: Transaction, folder: FolderRow, names: Mapping[int, str]) -> int:
+    """Remember files, by id, that are gone and have no place any more, under their names in a folder that is not there.
+
+    Answers how many of them were not marked as missing yet.
+    """
+    folder_id = (await folders.add(tx, [folder]))[folder.path]
+    rows = await tx.fetch_all("SELECT name FROM files WHERE folder_id = ?", (folder_id,))
+    used = {row[0] for row in rows}
+    changes: list[tuple[int, int, str]] = []
+    for file_id, name in names.items():
+        free = name if name not in used else f"{file_id} {name}"
+        used.add(free)
+        changes.append((file_id, folder_id, free))
+    await tx.execute_many("UPDATE files SET folder_id = ?2, name = ?3 WHERE id = ?1", changes)
+    return await mark_missing(tx, list(names))
+
+
+class HashedFile(msgspec.Struct, frozen=True, gc=False):
+    """A file that is there, as it was when it was read. ``hash`` is the blake3 digest of what it held then."""
+
+    id: int
+    folder: str
+    name: str
+    size: int
+    mtime_ns: int
+    hash: bytes
+
+
+_HASHED_COLUMNS = "f.id, d.path, f.name, f.size, f.mtime_ns, c.hash"
+_HASHED_TABLES = """
+    files f JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id JOIN contents c ON c.id = a.content_id
+"""
+_IS_HASHED = f"f.missing = 0 AND f.state = {HASHED}"
+
+
+async def with_equal_content(db: Database) -> list[HashedFile]:
+    """Every file whose content lies in other files too, those of one content together; empty files are passed over."""
+    rows = await db.fetch_all(
+        f"SELECT {_HASHED_COLUMNS} FROM {_HASHED_TABLES} WHERE {_IS_HASHED} AND a.content_id IN"
+        " (SELECT a.content_id FROM assets a JOIN files f ON f.id = a.id"
+        f" WHERE {_IS_HASHED} AND f.size > 0 AND a.content_id IS NOT NULL GROUP BY a.content_id HAVING count(*) > 1)"
+        " ORDER BY a.content_id, d.path, f.name"
+    )
+    return [HashedFile(*row) for row in rows]
+
+
+async def hashed_page(db: Database, after_id: int, limit: int) -> list[HashedFile]:
+    """Files on record, by id."""
+    rows = await db.fetch_all(
+        f"SELECT {_HASHED_COLUMNS} FROM {_HASHED_TABLES} WHERE f.id > ? AND {_IS_HASHED} ORDER BY f.id LIMIT ?",
+        (after_id, limit),
+    )
+    return [HashedFile(*row) for row in rows]
+
+
+async def hashed_totals(db: Database) -> tuple[int, int]:
+    """How many files are on record, and their bytes."""
+    row = await db.fetch_one(f"SELECT count(*), coalesce(sum(f.size), 0) FROM {_HASHED_TABLES} WHERE {_IS_HASHED}")
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+async def update_stat(tx: Transaction, folder: str, name: str, before_mtime_ns: int, stat: FileStat) -> None:
+    """Note the new time and inode of a file whose content is as before, unless its row has changed meanwhile.
+
+    An inode of 0 stays: where scans see none, none is compared.
+    """
+    size, mtime_ns, inode = stat
+    await tx.execute(
+        "UPDATE files SET mtime_ns = ?, inode = CASE inode WHEN 0 THEN 0 ELSE ? END"
+        " WHERE folder_id = (SELECT id FROM folders WHERE path = ?)"
+        f" AND name = ? AND size = ? AND mtime_ns = ? AND state = {HASHED}",
+        (mtime_ns, inode, folder, name, size, before_mtime_ns),
+    )

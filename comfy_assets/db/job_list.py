@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..models import CursorKey, Job, JobFilter, JobPage, Page
-from . import hits, job_search, jobs
+from . import fulltext, job_search, jobs
 from .connection import Database
 from .connection_pool import Row
 
@@ -76,9 +76,9 @@ async def _count_found(db: Database, wanted: JobFilter, selection: _Selection, f
         rows = await db.fetch_all("SELECT coalesce(sum(n), 0) FROM job_counts")
         if rows[0][0] - passing <= _FEW:
             others = _ids_of(f"NOT (j.status IN ({_listed(wanted)}) AND {jobs.VISIBLE})")
-            return len(found) - found.count(await hits.fetch_ids(db, others, (wanted.owner,)))
+            return len(found) - found.count(await fulltext.fetch_ids(db, others, (wanted.owner,)))
     passing_ids = _ids_of(f"j.status IN ({_listed(wanted)}) AND {selection.where}")
-    return found.count(await hits.fetch_ids(db, passing_ids, selection.parameters))
+    return found.count(await fulltext.fetch_ids(db, passing_ids, selection.parameters))
 
 
 def _ids_of(condition: str) -> str:

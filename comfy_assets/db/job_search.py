@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..models import SearchWord
-from . import hits
+from . import fulltext
 from .connection import Database, Transaction
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ async def find(db: Database, words: Sequence[SearchWord]) -> IdSet:
     """The rows of the jobs that are indexed with all of the words; remembered until jobs come or go."""
     from .listing.bitmap import IdSet
 
-    match = " AND ".join(f"{hits.quoted(word.text)}{'' if word.is_whole else '*'}" for word in words)
+    match = " AND ".join(f"{fulltext.quoted(word.text)}{'' if word.is_whole else '*'}" for word in words)
     upto, count = (await db.fetch_all(f"SELECT {_UPTO}, (SELECT sum(n) FROM job_counts)"))[0]
     what = f"jobs {match} of {count}"
     packed = db.job_memory.get(what, upto)
@@ -84,7 +84,7 @@ async def find(db: Database, words: Sequence[SearchWord]) -> IdSet:
         return IdSet.unpacked(packed)
     sql = f"SELECT {_UPTO}, (SELECT group_concat(rowid) FROM job_words WHERE job_words MATCH ?)"
     now, ids = (await db.fetch_all(sql, (match,)))[0]
-    found = IdSet.of(await hits.parse(ids))
+    found = IdSet.of(await fulltext.parse(ids))
     if now == upto:
         db.job_memory.put(what, upto, found.packed())
     return found

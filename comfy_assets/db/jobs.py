@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ..models import CANCELLED, COMPLETED, FAILED, IN_PROGRESS, PENDING, Job, JobRecord
-from . import documents
+from . import contents
 from .connection import Database, Transaction
 from .connection_pool import Row
 from .contents import Document
@@ -347,4 +347,4 @@ async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
         (ids,),
     )
     await tx.execute("DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?))", (ids,))
-    await documents.drop_unused(tx, [row[0] for row in found])
+    await contents.drop_unused_documents(tx, [row[0] for row in found])

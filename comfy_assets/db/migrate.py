@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..errors import StoreTooNewError
 from ..store_guard import is_open_store_file
-from .log_guard import LOCK_TIMEOUT_S, close_guarded, connect_read_only
+from .store_files import LOCK_TIMEOUT_S, close_guarded, connect_read_only
 
 log = logging.getLogger("comfy_assets.db")
 
@@ -194,3 +194,43 @@ def _back_up(conn: sqlite3.Connection, path: Path, version: int) -> None:
     for old in backups[:-KEPT_BACKUPS]:
         old.unlink()
     log.info("The library store was backed up as %s before its migration.", target.name)
+
+
+# Which names have which three characters in a row, and where, so that what is longer is found without a look at the
+# names; words as the program makes them, each once an asset, apart by spaces, with what begins with any one or two
+# characters looked up as fast as a word; and which words there are.
+_SEARCH_TABLES = {
+    "search_names": "fts5(name, content = '', columnsize = 0, tokenize = 'trigram case_sensitive 1')",
+    "search_words": "fts5(words, content = '', columnsize = 0, detail = none, tokenize = 'ascii', prefix = '1 2')",
+    "search_terms": "fts5vocab('search_words', 'instance')",
+    "job_words": "fts5(words, content = '', columnsize = 0, detail = none, tokenize = 'ascii', prefix = '1 2')",
+}
+
+
+def create_search_tables(conn: sqlite3.Connection) -> bool:
+    """Make the tables unless they are there; answers whether this SQLite can use them, which needs 3.34 with FTS5."""
+    try:
+        # Where the tables were made by another SQLite, only their use shows that this one cannot.
+        conn.execute("CREATE VIRTUAL TABLE temp.search_probe USING fts5(a, tokenize = 'trigram')")
+        conn.execute("DROP TABLE temp.search_probe")
+    except sqlite3.OperationalError as error:
+        log.warning(
+            "This Python's SQLite %s cannot search by words (%s); the rest works. SQLite 3.34 or newer with FTS5 can.",
+            sqlite3.sqlite_version,
+            error,
+        )
+        return False
+    if conn.execute("SELECT 1 FROM sqlite_master WHERE name = 'job_words'").fetchone() is None:
+        _create_all(conn)
+    return True
+
+
+def _create_all(conn: sqlite3.Connection) -> None:
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        for name, module in _SEARCH_TABLES.items():
+            conn.execute(f"CREATE VIRTUAL TABLE IF NOT EXISTS {name} USING {module}")
+        conn.execute("COMMIT")
+    except BaseException:
+        conn.execute("ROLLBACK")
+        raise

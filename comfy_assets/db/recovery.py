@@ -14,8 +14,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .log_guard import LOCK_TIMEOUT_S, close_guarded, open_guard
-from .store_files import INDEX, LOG, State, StoreFiles
+from .store_files import INDEX, LOCK_TIMEOUT_S, LOG, State, StoreFiles, close_guarded, open_guard
 
 log = logging.getLogger("comfy_assets.db")
 

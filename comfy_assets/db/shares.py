@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from ..models import SharedAsset, Snapshot
-from . import documents
+from . import contents
+from .assets import DELETED_SHARE_USE, SHARE_USE
 from .connection import Database, Transaction
-
-USE, DELETED_USE = "share", "deleted_share"  # kinds of asset_uses; the second keeps no asset
 
 
 class NewShare(msgspec.Struct, frozen=True):
@@ -37,7 +36,7 @@ async def publish(tx: Transaction, new: NewShare, found: Sequence[tuple[int, Sha
         " SELECT ?1, ?2, ?3, document_id, ?4, ?5 FROM workflow_versions WHERE workflow_id = ?2 AND version = ?3",
         (share_id or new.share_id, new.workflow, new.version, new.name, new.at),
     )
-    await documents.drop_unused(tx, former)
+    await contents.drop_unused_documents(tx, former)
     row_id = int(await tx.fetch_value("SELECT id FROM shares WHERE workflow_id = ?", (new.workflow,)))
     await tx.execute_many(
         "INSERT INTO shared_assets (share_id, uuid, hash, name, size, mime_type, kind, category, path)"
@@ -45,7 +44,7 @@ async def publish(tx: Transaction, new: NewShare, found: Sequence[tuple[int, Sha
         [(row_id, *msgspec.structs.astuple(asset)) for _, asset in found],
     )
     await tx.execute_many(
-        f"INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by) VALUES (?, '{USE}', ?)",
+        f"INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by) VALUES (?, '{SHARE_USE}', ?)",
         [(asset_row, share_id or new.share_id) for asset_row, _ in found],
     )
     return share_id or new.share_id
@@ -59,13 +58,15 @@ async def id_of(db: Database | Transaction, workflow: int) -> str | None:
 
 async def withdraw(tx: Transaction, share_id: str) -> None:
     """Remove a share."""
-    await documents.drop_unused(tx, await _remove(tx, share_id))
+    await contents.drop_unused_documents(tx, await _remove(tx, share_id))
 
 
 async def _remove(tx: Transaction, share_id: str) -> set[int]:
     """Remove a share; answers the document that it had."""
     rows = await tx.fetch_all("SELECT document_id FROM shares WHERE share_id = ?", (share_id,))
-    await tx.execute(f"DELETE FROM asset_uses WHERE used_by = ? AND kind IN ('{USE}', '{DELETED_USE}')", (share_id,))
+    await tx.execute(
+        f"DELETE FROM asset_uses WHERE used_by = ? AND kind IN ('{SHARE_USE}', '{DELETED_SHARE_USE}')", (share_id,)
+    )
     await tx.execute("DELETE FROM shares WHERE share_id = ?", (share_id,))
     return {row[0] for row in rows}
 

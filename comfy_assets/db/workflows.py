@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
-from ..models import Workflow, WorkflowContent, WorkflowEdit, WorkflowVersion, WorkflowView
-from . import tags
+from ..models import (
+    Page,
+    Workflow,
+    WorkflowContent,
+    WorkflowEdit,
+    WorkflowFilter,
+    WorkflowPage,
+    WorkflowVersion,
+    WorkflowView,
+)
+from . import contents, shares, tags
+from .assets import DELETED_SHARE_USE, DELETED_WORKFLOW_USE, SHARE_USE, WORKFLOW_USE
 from .connection import Database, Transaction
 from .contents import Document
 from .job_links import PLACES, place
@@ -17,7 +28,6 @@ COLUMNS = (
     " w.forked_from_version_id, w.created_at, w.updated_at, w.path"
 )
 _VERSION_COLUMNS = "v.id, v.uuid, v.version, v.created_by, v.created_at"
-USE = "workflow_version"  # the kind of asset_uses
 
 
 class NewWorkflow(msgspec.Struct, frozen=True, gc=False):
@@ -112,8 +122,8 @@ async def copy_version(tx: Transaction, row_id: int, new: NewVersion, source: Wo
         (source.row_id, row_id),
     )
     await tx.execute(
-        f"INSERT INTO asset_uses (asset_id, kind, used_by) SELECT asset_id, '{USE}', ?1 FROM asset_uses"
-        f" WHERE used_by = ?2 AND kind = '{USE}'",
+        f"INSERT INTO asset_uses (asset_id, kind, used_by) SELECT asset_id, '{WORKFLOW_USE}', ?1 FROM asset_uses"
+        f" WHERE used_by = ?2 AND kind = '{WORKFLOW_USE}'",
         (new.id, source.id),
     )
 
@@ -121,7 +131,7 @@ async def copy_version(tx: Transaction, row_id: int, new: NewVersion, source: Wo
 async def link_files(tx: Transaction, version_id: str, owner: str, named: Iterable[tuple[str, str, str]]) -> None:
     """Note which assets that the owner can see a version names: by (kind of folder or "", path in it, name)."""
     await tx.execute_many(
-        f"INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by) SELECT a.id, '{USE}', ?6 FROM {PLACES}"
+        f"INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by) SELECT a.id, '{WORKFLOW_USE}', ?6 FROM {PLACES}"
         f" JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id"
         f" WHERE {tags.VISIBLE.replace('?', '?5')}",
         [(*place(*file), owner, version_id) for file in named],
@@ -133,7 +143,7 @@ async def link_references(
 ) -> None:
     """Note which assets that the owner can see a version names: by id, or by the hash of their content."""
     link = (
-        f"INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by) SELECT a.id, '{USE}', ?2 FROM assets a"
+        f"INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by) SELECT a.id, '{WORKFLOW_USE}', ?2 FROM assets a"
         f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE {tags.VISIBLE.replace('?', '?3')}"
     )
     await tx.execute_many(f"{link} AND a.uuid = ?1", [(asset_id, version_id, owner) for asset_id in ids])
@@ -224,7 +234,7 @@ async def body_of(db: Database, row_id: int, number: int | None, owner: str) -> 
     rows = await db.fetch_all(
         f"SELECT {_VERSION_COLUMNS}, d.body, (SELECT json_group_array(a.uuid) FROM asset_uses u"
         " JOIN assets a ON a.id = u.asset_id JOIN tag_sets s ON s.id = a.tag_set_id"
-        f" WHERE u.used_by = v.uuid AND u.kind = '{USE}' AND {tags.VISIBLE.replace('?', '?3')})"
+        f" WHERE u.used_by = v.uuid AND u.kind = '{WORKFLOW_USE}' AND {tags.VISIBLE.replace('?', '?3')})"
         " FROM workflows w JOIN workflow_versions v ON v.workflow_id = w.id JOIN documents d ON d.id = v.document_id"
         " WHERE w.id = ?1 AND w.owner = ?3 AND v.version = coalesce(?2, w.latest_version)",
         (row_id, number, owner),
@@ -234,3 +244,120 @@ async def body_of(db: Database, row_id: int, number: int | None, owner: str) -> 
     *version, body, asset_ids = rows[0]
     ids = sorted(msgspec.json.decode(asset_ids, type=list[str]))
     return WorkflowContent(WorkflowVersion(*version), b"", tuple(ids)), body
+
+
+class DeletedWorkflow(msgspec.Struct, frozen=True):
+    """A workflow that was deleted, and when (ms)."""
+
+    row_id: int
+    id: str
+    owner: str
+    name: str | None
+    latest_version: int
+    deleted_at: int
+
+
+async def hide(tx: Transaction, row_id: int, now: int) -> None:
+    """Delete a workflow at ``now`` (ms), so that it can come back. Its versions and its share keep no assets then."""
+    await tx.execute("UPDATE workflows SET deleted_at = ? WHERE id = ?", (now, row_id))
+    await _change_uses(tx, row_id, WORKFLOW_USE, DELETED_WORKFLOW_USE)
+    await shares.change_uses(tx, row_id, SHARE_USE, DELETED_SHARE_USE)
+
+
+async def show(tx: Transaction, row_id: int) -> None:
+    """Let a deleted workflow be there again."""
+    await tx.execute("UPDATE workflows SET deleted_at = NULL WHERE id = ?", (row_id,))
+    await _change_uses(tx, row_id, DELETED_WORKFLOW_USE, WORKFLOW_USE)
+    await shares.change_uses(tx, row_id, DELETED_SHARE_USE, SHARE_USE)
+
+
+async def _change_uses(tx: Transaction, row_id: int, kind: str, new_kind: str) -> None:
+    await tx.execute(
+        "UPDATE asset_uses SET kind = ?3"
+        " WHERE used_by IN (SELECT uuid FROM workflow_versions WHERE workflow_id = ?1) AND kind = ?2",
+        (row_id, kind, new_kind),
+    )
+
+
+async def deleted(db: Database | Transaction) -> list[DeletedWorkflow]:
+    """What was deleted, whoever's it is, the latest first."""
+    rows = await db.fetch_all(
+        "SELECT id, uuid, owner, name, latest_version, deleted_at FROM workflows WHERE deleted_at IS NOT NULL"
+        " ORDER BY deleted_at DESC, id DESC"
+    )
+    return [DeletedWorkflow(*row) for row in rows]
+
+
+async def get_deleted(tx: Transaction, workflow_id: str) -> DeletedWorkflow | None:
+    """The workflow, if it is deleted."""
+    rows = await tx.fetch_all(
+        "SELECT id, uuid, owner, name, latest_version, deleted_at FROM workflows"
+        " WHERE uuid = ? AND deleted_at IS NOT NULL",
+        (workflow_id,),
+    )
+    return DeletedWorkflow(*rows[0]) if rows else None
+
+
+async def rows_deleted_before(tx: Transaction, before: int, limit: int) -> list[int]:
+    """The rows of workflows that were deleted before a time (ms)."""
+    rows = await tx.fetch_all("SELECT id FROM workflows WHERE deleted_at < ? LIMIT ?", (before, limit))
+    return [row[0] for row in rows]
+
+
+async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
+    """Remove workflows for good, with their versions, their shares and the texts that nothing else has."""
+    ids = msgspec.json.encode(row_ids).decode()
+    versions = await tx.fetch_all(
+        "SELECT uuid, document_id FROM workflow_versions WHERE workflow_id IN (SELECT value FROM json_each(?))", (ids,)
+    )
+    await tx.execute_many(
+        f"DELETE FROM asset_uses WHERE used_by = ? AND kind IN ('{WORKFLOW_USE}', '{DELETED_WORKFLOW_USE}')",
+        [(version_id,) for version_id, _ in versions],
+    )
+    await shares.remove_of(tx, row_ids)
+    await tx.execute("DELETE FROM workflows WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    await contents.drop_unused_documents(tx, {document_id for _, document_id in versions})
+
+
+_SORT_KEYS = {"create_time": "created_at", "update_time": "updated_at", "name": "name_key"}
+
+
+async def list_page(db: Database, wanted: WorkflowFilter, page: WorkflowPage) -> Page[Workflow]:
+    """One page of the workflows that pass the filter, and how many pass in all."""
+    total = await _count(db, wanted)
+    if page.offset >= total:
+        return Page([], total, has_more=False)
+    where, parameters = _select(wanted)
+    key = _SORT_KEYS[page.sort]
+    # The page is found by an index alone; only its rows are looked up.
+    rows = await db.fetch_all(
+        f"SELECT {COLUMNS} FROM (SELECT w.id, w.{key} AS key FROM workflows w WHERE {where}"
+        f" ORDER BY w.{key} {page.order}, w.id {page.order} LIMIT {page.limit:d} OFFSET {page.offset:d}) k"
+        f" CROSS JOIN workflows w ON w.id = k.id ORDER BY k.key {page.order}, k.id {page.order}",
+        parameters,
+    )
+    return Page([Workflow(*row) for row in rows], total, has_more=page.offset + len(rows) < total)
+
+
+def _select(wanted: WorkflowFilter) -> tuple[str, list[Any]]:
+    conditions, parameters = ["w.owner = ? AND w.deleted_at IS NULL"], [wanted.owner]
+    if wanted.default_view is not None:
+        conditions.append("w.default_view = ?")
+        parameters.append(wanted.default_view)
+    if wanted.name_contains:
+        conditions.append("instr(w.name_key, ?)")
+        parameters.append(wanted.name_contains.casefold())
+    return " AND ".join(conditions), parameters
+
+
+async def _count(db: Database, wanted: WorkflowFilter) -> int:
+    if wanted.name_contains:
+        where, parameters = _select(wanted)
+        rows = await db.fetch_all(f"SELECT count(*) FROM workflows w WHERE {where}", parameters)
+    else:
+        rows = await db.fetch_all(
+            "SELECT coalesce(sum(n), 0) FROM workflow_counts"
+            " WHERE owner = ?1 AND default_view = coalesce(?2, default_view)",
+            (wanted.owner, wanted.default_view),
+        )
+    return int(rows[0][0])

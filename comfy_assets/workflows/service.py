@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from ..db import workflow_files, workflow_lists, workflow_trash, workflows
+from ..db import workflow_files, workflows
 from ..db.connection import Database, Transaction
 from ..db.workflows import NewVersion, NewWorkflow
 from ..errors import (
@@ -81,7 +81,7 @@ class WorkflowService:
 
     async def list(self, wanted: WorkflowFilter, page: WorkflowPage) -> Page[Workflow]:
         """One page of the workflows that pass the filter (listWorkflows)."""
-        return await workflow_lists.list_page(self._db, wanted, page)
+        return await workflows.list_page(self._db, wanted, page)
 
     async def get(self, workflow_id: str, owner: str) -> Workflow:
         """The workflow (getWorkflow). Raises WorkflowNotFoundError, or WorkflowForbiddenError for another user's."""
@@ -116,7 +116,7 @@ class WorkflowService:
         async with self._files.turn_for_request():  # a look that is on its way would take the file for a new one
             async with self._db.transaction() as tx:
                 workflow = await _own(tx, workflow_id, owner)
-                await workflow_trash.hide(tx, workflow.row_id, now_ms())
+                await workflows.hide(tx, workflow.row_id, now_ms())
                 await workflow_files.set_removal(tx, workflow.row_id, wanted=True)
             await self._files.remove(owner)
 

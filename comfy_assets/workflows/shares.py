@@ -17,9 +17,9 @@ from msgspec.structs import replace
 
 from ..assets.index.indexer import Indexer
 from ..assets.roots import Roots, absolute
-from ..db import assets, copies, shares, workflows
+from ..db import assets, shares, workflows
+from ..db.assets import ContentFile
 from ..db.connection import Database, Transaction
-from ..db.copies import Copy
 from ..db.shares import NewShare
 from ..errors import (
     AssetNotFoundError,
@@ -194,7 +194,7 @@ class Shares:
 
     async def _files_of(self, digests: Sequence[bytes], owner: str) -> dict[bytes, Path]:
         """For each content a file that is there and is as it was when it was read."""
-        found = {digest: await copies.of_content(self._db, digest, owner) for digest in set(digests)}
+        found = {digest: await assets.files_of_content(self._db, digest, owner) for digest in set(digests)}
         return await asyncio.to_thread(_first_there, found, self._host)
 
     async def _without_file(self, found: Sequence[Asset | SharedAsset], owner: str) -> list[str]:
@@ -267,7 +267,7 @@ def _unpacked(body: bytes, limit: int | None) -> bytes | None:
     return text if len(text) <= limit else None
 
 
-def _first_there(found: dict[bytes, list[Copy]], host: Host) -> dict[bytes, Path]:
+def _first_there(found: dict[bytes, list[ContentFile]], host: Host) -> dict[bytes, Path]:
     """The first of the files of each content that is in the library and as it was when it was read. Blocks."""
     roots = Roots(host.folders())
     there: dict[bytes, Path] = {}
@@ -278,7 +278,7 @@ def _first_there(found: dict[bytes, list[Copy]], host: Host) -> dict[bytes, Path
     return there
 
 
-def _unchanged(copy: Copy, roots: Roots) -> Path | None:
+def _unchanged(copy: ContentFile, roots: Roots) -> Path | None:
     path = extended_path(copy.folder, copy.name)
     if is_protected(path) or stat_as_recorded(path, copy.size, copy.mtime_ns) is None:
         return None

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from .. import json_limits, json_text
-from ..db import workflow_files, workflow_trash
+from ..db import workflow_files, workflows
 from ..db.connection import Database
 from ..db.workflow_files import FileRow
 from ..errors import InvalidBodyError, StoreBusyError
@@ -219,7 +219,7 @@ class WorkflowFiles:
         if rows:
             async with self._db.transaction() as tx:
                 for row in rows:
-                    await workflow_trash.hide(tx, row.row_id, now_ms())
+                    await workflows.hide(tx, row.row_id, now_ms())
 
     def _read(self, owner: str, folder: Folder, paths: Iterable[str]) -> list[Found]:
         """What is in the files that are workflows. Blocks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 
-from ..db import workflow_files, workflow_trash, workflows
+from ..db import workflow_files, workflows
 from ..db.connection import Transaction
 from ..db.workflow_files import FileRow
 from ..db.workflows import NewVersion, NewWorkflow
@@ -51,7 +51,7 @@ async def move(tx: Transaction, row_id: int, path: str) -> None:
         return
     other = await workflow_files.at(tx, row.owner, path)
     if other is not None:
-        await workflow_trash.hide(tx, other.row_id, now_ms())
+        await workflows.hide(tx, other.row_id, now_ms())
     await workflow_files.move(tx, row_id, path)
     if path != path_for(row.name, row.view, posixpath.dirname(path), ()):
         await _call_like_file(tx, row_id, path)
@@ -77,7 +77,7 @@ async def _brought_back(tx: Transaction, owner: str, found: Found) -> FileRow | 
     if row_id is None:
         return None
     await workflow_files.place(tx, row_id, found.path)
-    await workflow_trash.show(tx, row_id)
+    await workflows.show(tx, row_id)
     await _call_like_file(tx, row_id, found.path)
     return await workflow_files.of_row(tx, row_id)
 

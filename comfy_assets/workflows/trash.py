@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..db import workflow_files, workflow_trash, workflows
+from ..db import workflow_files, workflows
 from ..db.connection import Database
-from ..db.workflow_trash import DeletedWorkflow
+from ..db.workflows import DeletedWorkflow
 from ..errors import WorkflowNotFoundError
 from ..ids import canonical_id, now_ms
 from ..models import Workflow
@@ -16,7 +16,7 @@ _AT_ONCE = 100  # in a transaction, so that others can write in between
 
 async def deleted(db: Database) -> list[DeletedWorkflow]:
     """What was deleted, whoever's it is, the latest first."""
-    return await workflow_trash.entries(db)
+    return await workflows.deleted(db)
 
 
 async def restore(db: Database, workflow_id: str, owner: str | None = None) -> Workflow:
@@ -25,10 +25,10 @@ async def restore(db: Database, workflow_id: str, owner: str | None = None) -> W
     With an ``owner`` it must be theirs. Raises WorkflowNotFoundError where none is deleted.
     """
     async with db.transaction() as tx:
-        found = await workflow_trash.get(tx, canonical_id(workflow_id) or workflow_id)
+        found = await workflows.get_deleted(tx, canonical_id(workflow_id) or workflow_id)
         if found is not None and owner in (None, found.owner):
             await workflow_files.release(tx, found.row_id)
-            await workflow_trash.show(tx, found.row_id)
+            await workflows.show(tx, found.row_id)
             workflow = await workflows.get(tx, found.id)
             if workflow is not None:
                 return workflow
@@ -41,8 +41,8 @@ async def purge(db: Database, now: int | None = None) -> int:
     count = 0
     while True:
         async with db.transaction() as tx:
-            rows = await workflow_trash.rows_deleted(tx, before, _AT_ONCE)
-            await workflow_trash.remove(tx, rows)
+            rows = await workflows.rows_deleted_before(tx, before, _AT_ONCE)
+            await workflows.remove(tx, rows)
         count += len(rows)
         if len(rows) < _AT_ONCE:
             return count

@@ -20,7 +20,7 @@ checkout.load()
 from comfy_assets_node.comfy_assets.assets.maintenance import hardlinks, verify  # noqa: E402
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken  # noqa: E402
 from comfy_assets_node.comfy_assets.cli import main  # noqa: E402
-from comfy_assets_node.comfy_assets.db import recorded  # noqa: E402
+from comfy_assets_node.comfy_assets.db import files
 from comfy_assets_node.comfy_assets.fs import atomic  # noqa: E402
 from comfy_assets_node.comfy_assets.workflows.bundles import (  # noqa: E402
     importer,
@@ -37,7 +37,7 @@ MOMENTS: dict[str, tuple[Any, str, bool]] = {
     "copied": (hardlinks, "_copy", True),
     "dressed": (hardlinks, "_give_back", True),
     "replaced": (Path, "replace", True),
-    "restamping": (recorded, "restamp", False),
+    "restamping": (files, "update_stat", False),
     "bundle copied": (writer, "_copy", True),
     "bundle extracted": (importer.Import, "_accept", True),
     "bundle placed": (atomic, "place", True),

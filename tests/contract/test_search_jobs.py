@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.db import job_list, search_tables
+from comfy_assets_node.comfy_assets.db import job_list, migrate
 
 
 def graph(text: str, lora: str = "", seed: int = 1) -> dict[str, Any]:
@@ -161,7 +161,7 @@ async def test_words_made_by_older_rules_are_made_anew(
 def incapable(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Stores are opened by a SQLite that cannot search."""
     with monkeypatch.context() as patch:
-        patch.setattr(search_tables, "make", lambda conn: False)
+        patch.setattr(migrate, "create_search_tables", lambda conn: False)
         yield patch
 
 
@@ -175,7 +175,7 @@ async def test_without_full_text_search(
     assert await found(api_of(library), q="dragon") == {removed}
     await library.services.stop()
 
-    incapable.setattr(search_tables, "make", lambda conn: False)
+    incapable.setattr(migrate, "create_search_tables", lambda conn: False)
     library = await make_library()
     api = api_of(library)
     error = await api.get("/api/jobs", 501, q="dragon")

@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.db import search_tables
+from comfy_assets_node.comfy_assets.db import migrate
 
 LACKS = {"no FTS5": "no such module: fts5", "no trigrams": "no such tokenizer: trigram"}
 
@@ -28,8 +28,8 @@ class Lacking:
 @pytest.fixture(params=LACKS)
 def lacking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, stores are opened by such a SQLite."""
-    real = search_tables.make
-    monkeypatch.setattr(search_tables, "make", lambda conn: real(Lacking(conn, LACKS[request.param])))  # type: ignore[arg-type]
+    real = migrate.create_search_tables
+    monkeypatch.setattr(migrate, "create_search_tables", lambda conn: real(Lacking(conn, LACKS[request.param])))  # type: ignore[arg-type]
 
 
 async def test_the_library_works_without(
@@ -67,7 +67,7 @@ async def test_what_changed_meanwhile_is_found_later(
     await library.services.stop()
 
     with monkeypatch.context() as patch:
-        patch.setattr(search_tables, "make", lambda conn: False)
+        patch.setattr(migrate, "create_search_tables", lambda conn: False)
         library = await make_library()
         api = api_of(library)
         asset = await library.asset("red dragon.png")
@@ -85,8 +85,8 @@ async def test_what_changed_meanwhile_is_found_later(
 
 def test_the_tables_are_made_once(tmp_path: Any) -> None:
     with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as conn:
-        assert search_tables.make(conn)
+        assert migrate.create_search_tables(conn)
         before = conn.execute("SELECT name, sql FROM sqlite_master ORDER BY 1").fetchall()
-        assert search_tables.make(conn)
+        assert migrate.create_search_tables(conn)
         assert conn.execute("SELECT name, sql FROM sqlite_master ORDER BY 1").fetchall() == before
         assert not conn.in_transaction

@@ -11,9 +11,9 @@ from typing import Any
 
 import aiosqlite
 import pytest
-from comfy_assets_node.comfy_assets.db import store_connections
+from comfy_assets_node.comfy_assets.db import connection_pool
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
-from comfy_assets_node.comfy_assets.db.store_connections import READERS
+from comfy_assets_node.comfy_assets.db.connection_pool import READERS
 from comfy_assets_node.comfy_assets.errors import StoreError
 
 
@@ -205,13 +205,13 @@ async def test_closing_leaves_no_thread_and_an_empty_log(tmp_path: Path) -> None
 async def test_opening_that_fails_half_way_leaves_no_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    real, opened = store_connections._connect, []
+    real, opened = connection_pool._connect, []
 
     async def connect(path: Path, pragmas: Any) -> aiosqlite.Connection:
         opened.append(path)
         return await real(path, ("no such pragma at all",) if len(opened) > failing else pragmas)
 
-    monkeypatch.setattr(store_connections, "_connect", connect)
+    monkeypatch.setattr(connection_pool, "_connect", connect)
     with pytest.raises(StoreError):
         await Database.open(tmp_path / "library.db")
     assert len(opened) == failing + 1

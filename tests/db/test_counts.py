@@ -12,21 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.db import (
-    assets,
-    contents,
-    entries,
-    files,
-    folders,
-    migrate,
-    moves,
-    references,
-    tags,
-    trash,
-)
+from comfy_assets_node.comfy_assets.db import assets, contents, files, folders, migrate, moves, references, tags, trash
+from comfy_assets_node.comfy_assets.db.assets import NewAsset
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts, Hashed, Unreadable
-from comfy_assets_node.comfy_assets.db.entries import NewEntry
 from comfy_assets_node.comfy_assets.db.files import NewFiles
 from comfy_assets_node.comfy_assets.db.folders import FolderRow
 from comfy_assets_node.comfy_assets.db.moves import Move
@@ -75,9 +64,9 @@ class Model:
     async def uploaded(self, tx: Transaction, owner: str, folder: str, content: int) -> None:
         """A file with all that is known of it."""
         self.names += 1
-        row_id = await entries.add(tx, self._entry(owner, UPLOADED, (*PLACE[folder], "a")), 10, self._facts(content))
+        row_id = await assets.add(tx, self._entry(owner, UPLOADED, (*PLACE[folder], "a")), 10, self._facts(content))
         row = FolderRow(folder, PLACE[folder][0], folder, None, json.dumps(["loras"]), folder, None)
-        await entries.put_file(tx, row_id, row, f"{self.names}.png", (10, self.names, self.names))
+        await assets.put_file(tx, row_id, row, f"{self.names}.png", (10, self.names, self.names))
         self.tags[row_id], self.files[row_id] = {*PLACE[folder], "a"}, (folder, f"{self.names}.png")
         self.hashes[row_id], self.owners[row_id] = bytes([content]) * 32, owner
         await self.settled(tx)
@@ -85,12 +74,12 @@ class Model:
     async def referred(self, tx: Transaction, owner: str, content: int) -> None:
         """An asset without a file."""
         self.names += 1
-        row_id = await entries.add(tx, self._entry(owner, REFERENCE, ("b",)), 10, self._facts(content))
+        row_id = await assets.add(tx, self._entry(owner, REFERENCE, ("b",)), 10, self._facts(content))
         self.tags[row_id], self.hashes[row_id], self.owners[row_id] = {"b"}, bytes([content]) * 32, owner
         await self.settled(tx)
 
-    def _entry(self, owner: str, origin: int, place: tuple[str, ...]) -> NewEntry:
-        return NewEntry(new_ids(1)[0], owner, f"{self.names}.png", "image/png", place, origin, 7)
+    def _entry(self, owner: str, origin: int, place: tuple[str, ...]) -> NewAsset:
+        return NewAsset(new_ids(1)[0], owner, f"{self.names}.png", "image/png", place, origin, 7)
 
     @staticmethod
     def _facts(content: int) -> Facts:

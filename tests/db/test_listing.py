@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pytest
 from comfy_assets_node.comfy_assets.background.runner import TaskRunner
 from comfy_assets_node.comfy_assets.background.throttle import WorkGate
-from comfy_assets_node.comfy_assets.db import assets, folders, hits, tags
+from comfy_assets_node.comfy_assets.db import assets, folders, fulltext, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.folders import FolderRow
 from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
@@ -280,7 +280,7 @@ def test_every_asset_once_and_in_order(
         patch.setattr(listing_pages, "_LEAST_LOOK", 3)
         patch.setattr(listing_pages, "_MOST_LOOK", 8)
         patch.setattr(listing_pages, "_PATIENCE", 5)
-        patch.setattr(hits, "_MAX_COMPLETIONS", 1)
+        patch.setattr(fulltext, "_MAX_COMPLETIONS", 1)
         pages = store.run(by_cursor(store.db, wanted, first))
         offset_pages = store.run(by_offset(store.db, wanted, first))
     for found in (pages, offset_pages):

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from comfy_assets_node.comfy_assets.db.connection import Database
-from comfy_assets_node.comfy_assets.db.connection_pool import heavy, reading
-from comfy_assets_node.comfy_assets.db.store_connections import READERS
+from comfy_assets_node.comfy_assets.db.connection_pool import READERS, heavy, reading
 from comfy_assets_node.comfy_assets.errors import QueryTimeoutError
 
 ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"

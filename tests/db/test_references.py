@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.db import entries, references
+from comfy_assets_node.comfy_assets.db import assets, references
+from comfy_assets_node.comfy_assets.db.assets import NewAsset
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts
-from comfy_assets_node.comfy_assets.db.entries import NewEntry
 from comfy_assets_node.comfy_assets.ids import new_ids
 from comfy_assets_node.comfy_assets.models import REFERENCE
 
@@ -24,8 +24,8 @@ async def db(tmp_path: Path) -> AsyncIterator[Database]:
 
 async def refer(tx: Transaction, content: int, *tags: str) -> int:
     """A reference to content that is in no file."""
-    entry = NewEntry(new_ids(1)[0], "", f"{content}.png", "image/png", tags, REFERENCE, 7)
-    return await entries.add(tx, entry, 10, Facts(bytes([content]) * 32, 10, "{}"))
+    entry = NewAsset(new_ids(1)[0], "", f"{content}.png", "image/png", tags, REFERENCE, 7)
+    return await assets.add(tx, entry, 10, Facts(bytes([content]) * 32, 10, "{}"))
 
 
 async def tags_of(tx: Transaction) -> dict[str, list[str]]:

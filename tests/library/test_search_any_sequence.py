@@ -15,7 +15,7 @@ import pytest
 from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.comfy_assets.assets.upload_fields import Declared
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.db import contents, hits
+from comfy_assets_node.comfy_assets.db import contents, fulltext
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
@@ -221,5 +221,5 @@ async def check_index(db: Database) -> None:
 def test_any_sequence(batch: int, steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "_BATCH", batch)
-        patch.setattr(hits, "_MAX_COMPLETIONS", 1)
+        patch.setattr(fulltext, "_MAX_COMPLETIONS", 1)
         asyncio.run(run(Path(folder), steps))

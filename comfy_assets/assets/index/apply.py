@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import msgspec
 from blake3 import blake3
 
-from ...db import arrivals, files, folders, tags
-from ...db.arrivals import Position
+from ...db import files, folders, tags
 from ...db.connection import Transaction
 from ...db.connection_pool import Row
-from ...db.files import NewFiles
+from ...db.files import NewFiles, Position
 from ...db.folders import FolderRow
 from ...fs.stat import COARSE_TICK_NS
 from ...ids import new_ids, now_ms
@@ -174,7 +173,7 @@ async def _known_at(tx: Transaction, listings: Sequence[FolderListing]) -> _Know
     known: _Known = defaultdict(dict)
     positions = [(listing.path, name) for listing in listings for name in listing.only or ()]
     if positions:
-        for (folder, name), row in (await arrivals.known(tx, positions)).items():
+        for (folder, name), row in (await files.by_position(tx, positions)).items():
             known[folder][name] = KnownFile(row.id, row.stat, row.missing, name)
     return known
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from ...db import entries, files, tags
+from ...db import assets, files, tags
+from ...db.assets import NewAsset
 from ...db.connection import Transaction
 from ...db.contents import Facts
-from ...db.entries import NewEntry
 from ...db.files import NewFiles
 from ...db.folders import FolderRow
 from ...ids import new_ids, now_ms
@@ -56,10 +56,10 @@ async def add_new(tx: Transaction, found: Iterable[NewFile]) -> None:
         await files.insert_new(tx, new, now_ms())
 
 
-async def register(tx: Transaction, entry: NewEntry, file: CompleteFile) -> int:
+async def register(tx: Transaction, entry: NewAsset, file: CompleteFile) -> int:
     """Add the file as an asset; answers its row id. There must be no row yet for a file in that place."""
-    row_id = await entries.add(tx, entry, file.facts.size, file.facts)
-    await entries.put_file(tx, row_id, folder_row(file.folder, file.place), file.name, file.stat)
+    row_id = await assets.add(tx, entry, file.facts.size, file.facts)
+    await assets.put_file(tx, row_id, folder_row(file.folder, file.place), file.name, file.stat)
     return row_id
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...background.cancel import CancelToken, uninterrupted
 from ...background.throttle import WorkGate
-from ...db import arrivals, files, folders, moves, references, tags
+from ...db import files, folders, moves, references, tags
 from ...db.connection import Database, Transaction
 from ...db.folders import FolderRow
 from ...fs.paths import extended
@@ -266,7 +266,7 @@ class Scanner:
         gone = run.found.gone
         if not gone:
             return []
-        rows = await arrivals.known(tx, [(file.folder, file.name) for file in gone])
+        rows = await files.by_position(tx, [(file.folder, file.name) for file in gone])
         found: dict[str, list[tuple[int, str]]] = {}
         for file in gone:
             row = rows.get((file.folder, file.name))

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ...background.cancel import CancelToken, uninterrupted
-from ...db import files, recorded
+from ...db import files
+from ...db import files as files_
 from ...db.connection import Database
-from ...db.recorded import RecordedFile
+from ...db.files import HashedFile
 from ...fs.paths import extended_path
 from ...fs.stat import stat_as_recorded
 from ...models import FileStat
@@ -26,7 +27,7 @@ class Seen:
     """A file as the disk shows it: volume and inode of its bytes, how many names those have, and whether the
     file is itself a symbolic link to them."""
 
-    file: RecordedFile
+    file: HashedFile
     volume: int
     inode: int
     names: int
@@ -43,7 +44,7 @@ class Copy:
     volume: int
     mtime_ns: int
     pinned: bool
-    files: tuple[RecordedFile, ...]
+    files: tuple[HashedFile, ...]
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Duplicates:
 
     async def find(self) -> DuplicateReport:
         """Files that are on record with equal content and on the disk as recorded."""
-        candidates = await recorded.of_equal_content(self._db)
+        candidates = await files_.with_equal_content(self._db)
         groups, outdated = await uninterrupted(asyncio.to_thread(_groups, candidates, self._token), self._token)
         unread, _ = await files.pending_totals(self._db)
         return DuplicateReport(groups, outdated, unread)
@@ -152,7 +153,7 @@ class Duplicates:
         for file in copy.files:
             path = Path(file.folder, file.name)
 
-            def work(path: Path = path, file: RecordedFile = file) -> FileStat:
+            def work(path: Path = path, file: HashedFile = file) -> FileStat:
                 pause, count = self._token.check, self.progress.add_bytes
                 return replace_by_link(path, file.mtime_ns, original, log.note, pause, count)
 
@@ -199,7 +200,7 @@ class Duplicates:
         if stat is None:
             return False
         async with self._db.transaction() as tx:
-            await recorded.restamp(tx, str(path.parent), path.name, before_mtime_ns, stat)
+            await files_.update_stat(tx, str(path.parent), path.name, before_mtime_ns, stat)
         return True
 
     def status(self) -> dict[str, Any]:
@@ -215,11 +216,11 @@ def _size(surplus: Surplus) -> int:
     return surplus.copy.files[0].size
 
 
-def _original(file: RecordedFile) -> Original:
+def _original(file: HashedFile) -> Original:
     return Original(Path(file.folder, file.name), file.size, file.mtime_ns, file.hash)
 
 
-def _groups(candidates: list[RecordedFile], token: CancelToken) -> tuple[list[Group], int]:
+def _groups(candidates: list[HashedFile], token: CancelToken) -> tuple[list[Group], int]:
     """The groups among files that come sorted by content, and how many of the files are not as recorded."""
     found: list[Group] = []
     outdated = 0
@@ -234,7 +235,7 @@ def _groups(candidates: list[RecordedFile], token: CancelToken) -> tuple[list[Gr
     return in_order(found), outdated
 
 
-def _see(file: RecordedFile) -> Seen | None:
+def _see(file: HashedFile) -> Seen | None:
     """What the disk shows; None when that is not what is on record."""
     path = extended_path(file.folder, file.name)
     info = stat_as_recorded(path, file.size, file.mtime_ns)

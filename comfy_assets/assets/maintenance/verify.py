@@ -14,9 +14,9 @@ from typing import Any, Literal
 from blake3 import blake3
 
 from ...background.cancel import Cancelled, CancelToken, uninterrupted
-from ...db import recorded
+from ...db import files
 from ...db.connection import Database
-from ...db.recorded import RecordedFile
+from ...db.files import HashedFile
 from ...fs.paths import extended
 from ...fs.stat import matches_record
 from ...store_guard import check_found
@@ -82,10 +82,10 @@ class Verifier:
 
     async def run(self) -> VerifyReport:
         """Read all of them. Raises Cancelled; ``report`` then tells what was found until then."""
-        self.progress = HashProgress(*await recorded.totals(self._db))
+        self.progress = HashProgress(*await files.hashed_totals(self._db))
         after_id = 0
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="comfy-assets-verify") as pool:
-            while page := await recorded.page(self._db, after_id, _PAGE):
+            while page := await files.hashed_page(self._db, after_id, _PAGE):
                 after_id = page[-1].id
                 await uninterrupted(self._check_page(page, pool), self._token)
                 self._token.check()
@@ -96,14 +96,14 @@ class Verifier:
         """How far the run is, as JSON members."""
         return {**self.progress.as_dict(), "hashed": self.report.checked}
 
-    async def _check_page(self, page: Sequence[RecordedFile], pool: ThreadPoolExecutor) -> None:
+    async def _check_page(self, page: Sequence[HashedFile], pool: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         small = [file for file in page if file.size <= SMALL_FILE]
         slices = [small[start : start + _SLICE] for start in range(0, len(small), _SLICE)]
         await asyncio.gather(*(loop.run_in_executor(pool, self._check_slice, each) for each in slices))
         await loop.run_in_executor(pool, self._check_slice, [file for file in page if file.size > SMALL_FILE])
 
-    def _check_slice(self, slice_: Sequence[RecordedFile]) -> None:
+    def _check_slice(self, slice_: Sequence[HashedFile]) -> None:
         """Read files one after another; stops early when cancelled."""
         for file in slice_:
             try:
@@ -111,7 +111,7 @@ class Verifier:
             except Cancelled:
                 return
 
-    def _check(self, file: RecordedFile) -> Finding | None:
+    def _check(self, file: HashedFile) -> Finding | None:
         path = Path(file.folder, file.name)
         try:
             digest = self._read(Path(extended(str(path))), file)
@@ -123,7 +123,7 @@ class Verifier:
             return Finding(str(path), "changed", file.hash)
         return None if digest == file.hash else Finding(str(path), "damaged", file.hash, found=digest)
 
-    def _read(self, path: Path, file: RecordedFile) -> bytes | None:
+    def _read(self, path: Path, file: HashedFile) -> bytes | None:
         """The file's digest; None when it is, or while it is read becomes, another than is on record. Raises OSError.
 
         Hard links are read once. Files are not mapped into memory as for their first hash: a bad sector would be a

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from ...background.cancel import CancelToken
-from ...db import assets, sightings
+from ...db import assets, files
 from ...db.connection import Database
-from ...db.sightings import Sighting
+from ...db.files import LastSeen
 from ...errors import ApiError, FileMissingError, ImageUnreadableError
 from ...fs.stat import ChangedWhileReading
 from ...host.base import Host
@@ -115,7 +115,7 @@ class Previews:
             place, found = await self._by_hash(digest, owner)
         else:
             place, found = await asyncio.to_thread(self._by_name, wanted)
-        sighting = await sightings.at(self._db, str(place.folder), place.name)
+        sighting = await files.last_seen(self._db, str(place.folder), place.name)
         content = _content(sighting, found.stat)
         if (sighting is None and found.is_beyond_link) or (match is not None and content != digest):
             raise _missing()
@@ -204,7 +204,7 @@ class Previews:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _content(sighting: Sighting | None, stat: FileStat) -> bytes | None:
+def _content(sighting: LastSeen | None, stat: FileStat) -> bytes | None:
     """The hash of the file as it is now, where that is known."""
     if sighting is None or (sighting.size, sighting.mtime_ns) != stat[:2]:
         return None

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Literal, NamedTuple
 
-from ...db import files, moves, places
+from ...db import files, moves
 from ...db.connection import Transaction
 from ...db.moves import Candidate
 from ...ids import now_ms
@@ -81,7 +81,7 @@ async def leave(tx: Transaction, lost: Iterable[Candidate], roots: Roots) -> int
     for file in lost:
         by_folder.setdefault(Path(file.folder) / _NOWHERE, {})[file.id] = file.name
     for folder, names in by_folder.items():
-        missing += await places.leave(tx, folder_row(folder, _place(folder, roots)), names)
+        missing += await files.park(tx, folder_row(folder, _place(folder, roots)), names)
     return missing
 
 
@@ -95,9 +95,9 @@ def _place(folder: Path | str, roots: Roots) -> Place:
 async def _apply(tx: Transaction, plan: _Plan, marks: Marks, roots: Roots) -> int:
     """Carry the plan out; answers how many assets are missing that were not."""
     stats = plan.stats
-    free = await places.vacate(tx, [*plan.arrivals, *plan.new])
+    free = await files.vacate(tx, [*plan.arrivals, *plan.new])
     await carry_out(tx, partial(marks.plan, plan.found))
-    await places.take(tx, {file: (free[place], stats[place]) for place, file in plan.arrivals.items()})
+    await files.occupy(tx, {file: (free[place], stats[place]) for place, file in plan.arrivals.items()})
     await dress(tx, await asyncio.to_thread(marks.plan, plan.arrived_pairs()))
     await moves.read_again(tx, [file for place, file in plan.arrivals.items() if not stats[place][2]])
     await add_new(tx, [NewFile(*free[i], _place(plan.known[i].folder, roots), stats[i]) for i in plan.new])

@@ -6,9 +6,9 @@ import asyncio
 from functools import lru_cache
 from typing import NamedTuple
 
-from ...db import arrivals, moves
-from ...db.arrivals import Position
+from ...db import files, moves
 from ...db.connection import Transaction
+from ...db.files import Position
 from ...db.moves import Candidate, Move
 from ...models import FileStat
 from ..roots import Roots, present_names
@@ -34,7 +34,7 @@ async def take_along(tx: Transaction, origins: dict[Position, Origin], roots: Ro
     """Give the assets the places of the new files, which have rows by now; answers how many."""
     if not origins:
         return 0
-    rows = await arrivals.known(tx, list(origins))
+    rows = await files.by_position(tx, list(origins))
     moved = await relocate(tx, [Move(origins[position].id, row.id) for position, row in rows.items()], roots)
     await moves.read_again(tx, [origin.id for origin in origins.values() if not origin.is_sure])
     return moved

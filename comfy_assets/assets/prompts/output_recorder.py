@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ...background.cancel import Cancelled, CancelToken
-from ...db import arrivals, contents, files, folders, job_links, moves, owners, references
-from ...db.arrivals import Arrival, Position
+from ...db import assets, contents, files, folders, job_links, moves, owners, references
 from ...db.connection import Database, Transaction
 from ...db.contents import Hashed, Unreadable
+from ...db.files import Position, StoredFile
 from ...db.job_links import ShownAt
 from ...db.moves import Candidate
 from ...db.owners import Maker
@@ -221,7 +221,7 @@ class OutputIntake:
         folders, outputs, links = await asyncio.to_thread(self._locate, batch)
         if not outputs:
             return
-        known = await arrivals.known(self._db, [output.position for output in outputs])
+        known = await files.by_position(self._db, [output.position for output in outputs])
         outputs = [output for output in outputs if not _is_recorded(output, known.get(output.position))]
         outputs = await asyncio.to_thread(self._read, outputs, known, folders)
         await self._jobs_recorded()
@@ -256,7 +256,7 @@ class OutputIntake:
         return folders, list(found.values()), links
 
     def _read(
-        self, outputs: Sequence[_Output], known: dict[Position, Arrival], folders: OutputFolders
+        self, outputs: Sequence[_Output], known: dict[Position, StoredFile], folders: OutputFolders
     ) -> list[_Output]:
         """The outputs with what they contain, unless that is known; without those that have vanished."""
         done: list[_Output] = []
@@ -291,7 +291,7 @@ def _ignore(_: int) -> None:
     pass
 
 
-def _is_recorded(output: _Output, row: Arrival | None) -> bool:
+def _is_recorded(output: _Output, row: StoredFile | None) -> bool:
     """Whether nothing is to be added: an output that was there before, shown again by a later prompt."""
     if row is None or row.missing or row.job_id is None:
         return False
@@ -306,15 +306,15 @@ async def _record(
     ``makers`` are the users whose jobs these are, by job ids, where several users share the host.
     """
     positions = [output.position for output in outputs]
-    before = await arrivals.known(tx, positions)
+    before = await files.by_position(tx, positions)
     touched = await references.contents_of(tx, [row.id for row in before.values()])
     replaced = await _leave_replaced(tx, outputs, before, roots, makers)
     before = {position: row for position, row in before.items() if row.id not in replaced}
     await _insert(tx, [output for output in outputs if output.position not in before])
     await _update(tx, outputs, before)
-    after = await arrivals.known(tx, positions)
+    after = await files.by_position(tx, positions)
     jobs = _jobs(outputs, before, after)
-    await arrivals.set_jobs(tx, jobs)
+    await assets.set_jobs(tx, jobs)
     if private:
         await _give_to_makers(tx, outputs, before, dict(jobs), after, makers)
     moved = await _record_contents(tx, outputs, after, roots, touched)
@@ -324,9 +324,9 @@ async def _record(
 async def _give_to_makers(
     tx: Transaction,
     outputs: Sequence[_Output],
-    before: Mapping[Position, Arrival],
+    before: Mapping[Position, StoredFile],
     jobs: Mapping[int, str],
-    after: Mapping[Position, Arrival],
+    after: Mapping[Position, StoredFile],
     makers: Mapping[str, Maker],
 ) -> None:
     """Give the files that jobs have written to the users whose jobs these are.
@@ -349,7 +349,7 @@ async def _give_to_makers(
 async def _leave_replaced(
     tx: Transaction,
     outputs: Sequence[_Output],
-    before: dict[Position, Arrival],
+    before: dict[Position, StoredFile],
     roots: Roots,
     makers: Mapping[str, Maker],
 ) -> set[int]:
@@ -381,11 +381,11 @@ async def _leave_replaced(
     return {file.id for file in lost}
 
 
-def _is_written(row: Arrival, file: LocatedFile) -> bool:
+def _is_written(row: StoredFile, file: LocatedFile) -> bool:
     return row.stat[:2] != file.stat[:2]
 
 
-def _is_replaced(row: Arrival, file: LocatedFile) -> bool:
+def _is_replaced(row: StoredFile, file: LocatedFile) -> bool:
     return _is_written(row, file) and (row.missing or file.is_other_than(row.stat))
 
 
@@ -398,7 +398,7 @@ async def _insert(tx: Transaction, outputs: Sequence[_Output]) -> None:
     await add_new(tx, [NewFile(folder_ids[file.folder], file.name, file.place, file.stat) for file in located])
 
 
-async def _update(tx: Transaction, outputs: Sequence[_Output], before: dict[Position, Arrival]) -> None:
+async def _update(tx: Transaction, outputs: Sequence[_Output], before: dict[Position, StoredFile]) -> None:
     """Bring rows up to date with files that were written over, or that came back."""
     known = {os.path.join(*at): KnownFile(row.id, row.stat, row.missing) for at, row in before.items()}  # noqa: PTH118
     seen = {os.path.join(*o.position): o.located.stat for o in outputs if o.position in before}  # noqa: PTH118
@@ -412,7 +412,7 @@ async def _update(tx: Transaction, outputs: Sequence[_Output], before: dict[Posi
 
 
 def _jobs(
-    outputs: Sequence[_Output], before: dict[Position, Arrival], after: dict[Position, Arrival]
+    outputs: Sequence[_Output], before: dict[Position, StoredFile], after: dict[Position, StoredFile]
 ) -> list[tuple[int, str]]:
     """The jobs to note: of new files, of those written over, and of those whose job was not known."""
     jobs: list[tuple[int, str]] = []
@@ -425,7 +425,7 @@ def _jobs(
 
 
 async def _record_contents(
-    tx: Transaction, outputs: Sequence[_Output], rows: dict[Position, Arrival], roots: Roots, former: set[int]
+    tx: Transaction, outputs: Sequence[_Output], rows: dict[Position, StoredFile], roots: Roots, former: set[int]
 ) -> int:
     """Store what was read; answers how many of the files are those of older assets that had lost theirs.
 

@@ -15,9 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ...db import assets, copies
+from ...db import assets
+from ...db.assets import ContentFile
 from ...db.connection import Database
-from ...db.copies import Copy
 from ...fs.paths import extended, extended_path
 from ...fs.stat import stat_as_recorded
 from ...host.base import Folder, Host, HostFolders
@@ -49,7 +49,7 @@ class Resolution:
 class _Holders:
     """The files that may hold what a reference names. ``own`` is the row of the very asset it names."""
 
-    copies: Sequence[Copy]
+    copies: Sequence[ContentFile]
     own: int | None = None
 
 
@@ -76,14 +76,14 @@ class Portability:
     async def _holders(self, reference: Reference, owner: str) -> _Holders | None:
         """The files of what a reference names; None when there is no such asset for the user."""
         if reference.digest is not None:
-            if not await copies.is_known(self._db, reference.digest, owner):
+            if not await assets.content_is_known(self._db, reference.digest, owner):
                 return None
-            return _Holders(await copies.of_content(self._db, reference.digest, owner))
+            return _Holders(await assets.files_of_content(self._db, reference.digest, owner))
         asset = await assets.get(self._db, reference.asset_id or "", owner)
         if asset is None:
             return None
-        own = await copies.of_asset(self._db, asset.row_id)
-        others = await copies.of_content(self._db, asset.hash, owner) if asset.hash else []
+        own = await assets.files_of_asset(self._db, asset.row_id)
+        others = await assets.files_of_content(self._db, asset.hash, owner) if asset.hash else []
         return _Holders([*own, *(copy for copy in others if copy.row_id != asset.row_id)], asset.row_id)
 
     def _decide(self, uses: Sequence[Use], holders: dict[Reference, _Holders | None]) -> Resolution:
@@ -125,7 +125,7 @@ class _Disk:
         values = [value for copy, place in placed for value in self._values(copy, place)]
         return _Found(bool(placed), list(dict.fromkeys(values)))
 
-    def _values(self, copy: Copy, place: Place) -> Iterator[str]:
+    def _values(self, copy: ContentFile, place: Place) -> Iterator[str]:
         if place.kind == "models":
             yield from self._loader_values(Path(copy.folder) / copy.name, place)
             return
@@ -156,7 +156,7 @@ def _is_same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def _is_there(copy: Copy, *, is_own: bool) -> bool:
+def _is_there(copy: ContentFile, *, is_own: bool) -> bool:
     """Return whether the file exists and, unless it is the asset's own, is as it was when its content was read."""
     path = extended_path(copy.folder, copy.name)
     try:

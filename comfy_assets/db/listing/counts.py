@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from ...models import AssetFilter
-from .. import hits, tags
+from .. import fulltext, tags
 from ..connection import Database
 from .filters import BY_IDS, ROW_COST, Found, Rows, TagSet, select
 
@@ -44,7 +44,7 @@ async def _by_set(db: Database, found: Found, largest: TagSet) -> list[tuple[int
         " GROUP BY tag_set_id",
         (_json(others),),
     )
-    counts = [(set_id, found.ids.count(await hits.parse(text))) for set_id, text in rows]
+    counts = [(set_id, found.ids.count(await fulltext.parse(text))) for set_id, text in rows]
     return [*counts, (largest.id, found.total - sum(count for _, count in counts))]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from ...models import AssetFilter
-from .. import hits, tags
+from .. import fulltext, tags
 from ..connection import Database
 
 if TYPE_CHECKING:
@@ -62,14 +62,14 @@ async def select(db: Database, wanted: AssetFilter) -> Rows | Found:
     """Resolve a filter."""
     sets = await _tag_sets(db, wanted)
     needle = wanted.name_contains.casefold()
-    by_index = bool(needle) and await hits.are_names_indexed(db)
+    by_index = bool(needle) and await fulltext.are_names_indexed(db)
     if not (by_index or wanted.words):
         return _by_rows(wanted, sets)
     found: list[IdSet] = []
     if wanted.words:
-        found.append(await hits.of_words(db, wanted.words))
+        found.append(await fulltext.of_words(db, wanted.words))
     if needle:
-        found.append(await (hits.of_name if by_index else hits.of_any_name)(db, needle))
+        found.append(await (fulltext.of_name if by_index else fulltext.of_any_name)(db, needle))
     return await _narrowed(db, wanted, found, sets)
 
 
@@ -106,7 +106,7 @@ async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], s
     ids = await _with_tags(db, ids, passing, others)
     if wanted.hash is not None:
         sql = "SELECT group_concat(id) FROM assets WHERE content_id = (SELECT id FROM contents WHERE hash = ?)"
-        ids &= IdSet.of(await hits.fetch_ids(db, sql, (wanted.hash,)))
+        ids &= IdSet.of(await fulltext.fetch_ids(db, sql, (wanted.hash,)))
     if wanted.metadata:
         ids &= await _with_metadata(db, wanted, ids)
     return Found(ids, len(ids), passing, _count(sets))
@@ -121,10 +121,10 @@ async def _with_tags(db: Database, ids: IdSet, passing: Sequence[TagSet], others
         return ids
     if len(ids) * ROW_COST <= fewest:
         sql = f"SELECT group_concat(a.id) FROM {BY_IDS} WHERE a.tag_set_id IN (SELECT value FROM json_each(?))"
-        return IdSet.of(await hits.fetch_ids(db, sql, [_json(list(ids)), *_of_sets(passing)[1]]))
+        return IdSet.of(await fulltext.fetch_ids(db, sql, [_json(list(ids)), *_of_sets(passing)[1]]))
     if fewest == _count(others):
-        return ids.minus(await hits.fetch_ids(db, *_of_sets(others)))
-    return ids & IdSet.of(await hits.fetch_ids(db, *_of_sets(passing)))
+        return ids.minus(await fulltext.fetch_ids(db, *_of_sets(others)))
+    return ids & IdSet.of(await fulltext.fetch_ids(db, *_of_sets(passing)))
 
 
 def _count(sets: Iterable[TagSet]) -> int:
@@ -148,7 +148,7 @@ async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet) -> IdSet
     if len(ids) <= HANDED_OVER:
         source, parameters = BY_IDS, [_json(list(ids)), *parameters]
     sql = f"SELECT group_concat(a.id) FROM {source} WHERE {' AND '.join(where)}"
-    return IdSet.of(await hits.fetch_ids(db, sql, parameters))
+    return IdSet.of(await fulltext.fetch_ids(db, sql, parameters))
 
 
 # The assets whose ids are in the parameter, a JSON array; found by them, whatever is asked of them.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from math import isqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ...models import CursorKey, PageRequest
 from ..connection import Database
-from ..hits import parse
-from ..name_order import name_order
+from ..fulltext import INDEXED_UPTO, parse
 from .filters import BY_IDS, Found, Rows
+
+if TYPE_CHECKING:
+    from .bitmap import Ids
 
 # The expression each sort order goes by; all but the last have an index.
 SORT_KEYS = {
@@ -127,6 +129,33 @@ async def _by_last_access(db: Database, found: Found, page: PageRequest) -> list
         return [*latest[::-1][first:last], *never[::-1][behind].tolist()]
     behind = slice(max(0, first - never.size), max(0, last - never.size))
     return [*never[first:last].tolist(), *latest[behind]]
+
+
+_INDEX_STATE = (
+    "(SELECT version FROM search_state), NOT EXISTS (SELECT 1 FROM search_stale)"
+    f" AND NOT EXISTS (SELECT 1 FROM assets WHERE id > {INDEXED_UPTO})"
+)
+_NAME_ORDER = "order of names"
+
+
+async def name_order(db: Database) -> Ids | None:
+    """The ids of all assets, by name; None while some are not indexed as they are, for what is remembered may not hold.
+
+    A name that changes makes its asset such a one.
+    """
+    from .bitmap import order_of
+
+    version, is_settled = (await db.fetch_all(f"SELECT {_INDEX_STATE}"))[0]
+    packed = db.memory.get(_NAME_ORDER, version) if is_settled else None
+    if packed is None and is_settled:
+        # SQLite puts the ids together in the order in which the inner query, which the limit keeps apart, finds them.
+        inner = "SELECT id FROM assets ORDER BY name_key, id LIMIT -1"
+        rows = await db.fetch_all(f"SELECT {_INDEX_STATE}, (SELECT group_concat(id) FROM ({inner}))")
+        version, is_settled, text = rows[0]
+        packed = (await parse(text)).tobytes()
+        if is_settled:
+            db.memory.put(_NAME_ORDER, version, packed)
+    return order_of(packed) if packed is not None and is_settled else None
 
 
 def _json(value: object) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from blake3 import blake3
 
 from ...assets.roots import Roots
-from ...db import assets, copies, shares, workflows
+from ...db import assets, shares, workflows
 from ...db.connection import Database
 from ...errors import WorkflowNotFoundError
 from ...host.base import Host
@@ -71,7 +71,7 @@ async def _share(db: Database, share_id: str) -> Subject | None:
     )
     needed = []
     for asset in snapshot.assets:
-        there = await copies.of_content(db, asset.hash, snapshot.owner)
+        there = await assets.files_of_content(db, asset.hash, snapshot.owner)
         needed.append(Needed(asset, [Path(copy.folder, copy.name) for copy in there]))
     return Subject(said, text, needed, snapshot.owner)
 

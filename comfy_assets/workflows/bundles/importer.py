@@ -22,7 +22,7 @@ from ...assets.media.mime import admitted_type, check_suffix, guess_mime
 from ...assets.roots import Roots, is_ignored
 from ...assets.upload_fields import checked_name
 from ...background.cancel import CancelToken, uninterrupted
-from ...db import assets, workflow_lists, workflows
+from ...db import assets, workflows
 from ...db.connection import Database
 from ...db.contents import Facts
 from ...errors import ApiError, UnsupportedContentError
@@ -230,7 +230,7 @@ class Import:
         offset = 0
         while True:
             wanted, page = WorkflowFilter(owner, name or ""), WorkflowPage(limit=_PAGE, offset=offset)
-            listed = await workflow_lists.list_page(self._db, wanted, page)
+            listed = await workflows.list_page(self._db, wanted, page)
             for workflow in listed.items:
                 if workflow.name == name and await self._is_same(workflow, bundle.text):
                     return workflow, False

@@ -11,9 +11,9 @@ from pathlib import Path
 from ...assets.index.insert import CompleteFile, register
 from ...assets.roots import Roots
 from ...db import assets, contents, files, references
+from ...db.assets import NewAsset
 from ...db.connection import Database, Transaction
 from ...db.contents import Facts, Hashed
-from ...db.entries import NewEntry
 from ...errors import StorageError
 from ...fs import atomic
 from ...fs.paths import extended_path
@@ -122,7 +122,7 @@ async def _register(
         await contents.record(tx, [read])
         row_id = former.row_id
     else:
-        entry = NewEntry(
+        entry = NewAsset(
             uuid=new_ids(1)[0],
             owner=owner,
             name=delivery.title if path.name == delivery.name else path.name,
