@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
 from msgspec.structs import replace
 
 from ..models import (
@@ -29,6 +28,7 @@ from .folders import FolderRow
 from .listing.counts import set_counts
 from .listing.filters import Found, Rows, select
 from .listing.pages import SORT_KEYS, ordering, page_of
+from .sql import json_array
 
 # Kinds of asset_uses. An asset that a version or a share uses cannot be deleted; those of deleted workflows keep none.
 WORKFLOW_USE, DELETED_WORKFLOW_USE = "workflow_version", "deleted_workflow_version"
@@ -102,7 +102,7 @@ async def get_many(db: Database | Transaction, asset_ids: Sequence[str]) -> dict
     """Those of the assets that there are, whoever's they are, by id."""
     rows = await db.fetch_all(
         f"SELECT {_COLUMNS} FROM assets a {_JOINS} WHERE a.uuid IN (SELECT value FROM json_each(?))",
-        (msgspec.json.encode(asset_ids).decode(),),
+        (json_array(asset_ids),),
     )
     return {asset.id: asset for asset in await _complete(db, [_asset(row) for row in rows])}
 
@@ -151,7 +151,7 @@ async def _locations(db: Database | Transaction, ids: Sequence[str]) -> dict[str
     rows = await db.fetch_all(
         f"SELECT a.uuid, {_LOCATION} FROM assets a JOIN files f ON f.id = a.id JOIN folders d ON d.id = f.folder_id"
         " WHERE a.uuid IN (SELECT value FROM json_each(?))",
-        (msgspec.json.encode(ids).decode(),),
+        (json_array(ids),),
     )
     return {row[0]: _location(row[1:]) for row in rows}
 

@@ -12,6 +12,7 @@ from . import trash
 from .connection import Database, Transaction
 from .connection_pool import Row
 from .files import HASHED, UNREADABLE
+from .sql import json_array
 
 # Values made by the thousand while files are read are untracked by the garbage collector (``gc=False``; they hold
 # no cycles): in a process that has torch loaded, a full collection stops everything for a quarter of a second.
@@ -135,5 +136,5 @@ async def drop_unused_documents(tx: Transaction, ids: Iterable[int]) -> None:
         " AND NOT EXISTS (SELECT 1 FROM shares WHERE document_id = documents.id)"
         " AND id NOT IN (SELECT document_id FROM content_documents"
         " WHERE document_id IN (SELECT value FROM json_each(?1)))",
-        (msgspec.json.encode(list(ids)).decode(),),
+        (json_array(ids),),
     )

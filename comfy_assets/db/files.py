@@ -13,6 +13,7 @@ from . import folders, tags, trash
 from .connection import Database, Transaction
 from .connection_pool import Row
 from .folders import FolderRow
+from .sql import json_array
 
 NEW, HASHED, CHANGED, UNREADABLE = range(4)
 
@@ -29,21 +30,13 @@ class NewFiles(NamedTuple):
     files: str
 
 
-def _ids(values: Iterable[int]) -> str:
-    return msgspec.json.encode(list(values)).decode()
-
-
-def _texts(values: Iterable[str]) -> str:
-    return msgspec.json.encode(list(values)).decode()
-
-
 async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[Row]:
     """Rows ``(folder path, name, size, mtime_ns, inode, id, missing)`` of the files in these folders."""
     return await db.fetch_all(
         "SELECT d.path, f.name, f.size, f.mtime_ns, f.inode, f.id, f.missing"
         " FROM folders d JOIN files f ON f.folder_id = d.id"
         " WHERE d.path IN (SELECT value FROM json_each(?))",
-        (_texts(paths),),
+        (json_array(paths),),
     )
 
 
@@ -127,7 +120,7 @@ async def mark_changed(tx: Transaction, rows: Sequence[tuple[int, int, int, int]
         "UPDATE assets SET content_id = NULL, size = ?2, updated_at = ?3 WHERE id = ?1",
         [(row[0], row[1], now) for row in rows],
     )
-    await trash.reveal_rewritten(tx, _ids(row[0] for row in rows))
+    await trash.reveal_rewritten(tx, json_array(row[0] for row in rows))
 
 
 async def renumber(tx: Transaction, inodes: Sequence[tuple[int, int]]) -> None:
@@ -139,7 +132,7 @@ async def mark_present(tx: Transaction, ids: Sequence[int]) -> None:
     """Take the missing mark off files that are there again."""
     await tx.execute(
         "UPDATE files SET missing = 0 WHERE missing = 1 AND id IN (SELECT value FROM json_each(?))",
-        (_ids(ids),),
+        (json_array(ids),),
     )
     await retag(tx, ids, remove=(MISSING_TAG,))
 
@@ -148,7 +141,7 @@ async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
     """Mark files as missing; their assets keep everything and gain the tag. Answers how many were not yet."""
     changed = await tx.execute(
         "UPDATE files SET missing = 1 WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))",
-        (_ids(ids),),
+        (json_array(ids),),
     )
     await retag(tx, ids, add=(MISSING_TAG,))
     return changed
@@ -156,7 +149,7 @@ async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
 
 async def retag(tx: Transaction, ids: Sequence[int], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
     """Change the same tags on many assets: once for each tag set they have."""
-    wanted = _ids(ids)
+    wanted = json_array(ids)
     rows = await tx.fetch_all(
         "SELECT DISTINCT tag_set_id FROM assets WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
     )
@@ -170,7 +163,7 @@ async def replace_place_tags(
 ) -> None:
     """Replace the tags that files had by their place with those they have now; the users' tags stay."""
     wanted_set = set(wanted)
-    text = _ids(ids)
+    text = json_array(ids)
     rows = await tx.fetch_all(
         "SELECT DISTINCT s.id, s.tags FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
         " WHERE a.id IN (SELECT value FROM json_each(?))",
@@ -219,7 +212,7 @@ async def present_among(db: Database, ids: Sequence[int]) -> list[Pending]:
     rows = await db.fetch_all(
         "SELECT f.id, d.path, f.name, f.size, f.mtime_ns, f.state FROM files f JOIN folders d ON d.id = f.folder_id"
         " WHERE f.missing = 0 AND f.id IN (SELECT value FROM json_each(?))",
-        (_ids(ids),),
+        (json_array(ids),),
     )
     return [Pending(*row) for row in rows]
 
@@ -270,7 +263,7 @@ async def by_position(db: Database | Transaction, positions: Sequence[Position])
         "SELECT d.path, f.name, f.id, f.size, f.mtime_ns, f.inode, f.missing, f.state, a.job_id FROM json_each(?) j"
         " CROSS JOIN folders d ON d.path = json_extract(j.value, '$[0]')"
         " JOIN files f ON f.folder_id = d.id AND f.name = json_extract(j.value, '$[1]') JOIN assets a ON a.id = f.id",
-        (msgspec.json.encode(positions).decode(),),
+        (json_array(positions),),
     )
     return {
         (row[0], row[1]): StoredFile(
@@ -318,7 +311,7 @@ Slot = tuple[int, str]  # a folder's id and a file's name
 
 async def vacate(tx: Transaction, ids: Sequence[int]) -> dict[int, Slot]:
     """Take files out of their places, which others are about to take; answers the places by file."""
-    text = _ids(ids)
+    text = json_array(ids)
     rows = await tx.fetch_all(
         "SELECT id, folder_id, name FROM files WHERE id IN (SELECT value FROM json_each(?))", (text,)
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from .connection import Database, Transaction
+from .sql import json_array
 
 
 class FolderRow(msgspec.Struct, frozen=True):
@@ -21,10 +22,6 @@ class FolderRow(msgspec.Struct, frozen=True):
     fingerprint: bytes | None
 
 
-def _texts(values: Iterable[str]) -> str:
-    return msgspec.json.encode(list(values)).decode()
-
-
 def _described(rows: Iterable[FolderRow]) -> list[tuple[str | None, ...]]:
     """Their members but for the fingerprint, which a listing sets."""
     return [msgspec.structs.astuple(row)[:6] for row in rows]
@@ -35,7 +32,7 @@ async def known(db: Database | Transaction, only: Sequence[str] | None = None) -
     rows = await db.fetch_all(
         "SELECT path, kind, logical, loader_prefix, categories, place_key, fingerprint FROM folders"
         " WHERE ?1 IS NULL OR path IN (SELECT value FROM json_each(?1))",
-        (None if only is None else _texts(only),),
+        (None if only is None else json_array(only),),
     )
     return [FolderRow(*row) for row in rows]
 
@@ -72,7 +69,7 @@ async def add(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
 async def _ids(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
     found = await tx.fetch_all(
         "SELECT path, id FROM folders WHERE path IN (SELECT value FROM json_each(?))",
-        (_texts(r.path for r in rows),),
+        (json_array(r.path for r in rows),),
     )
     return dict(found)
 

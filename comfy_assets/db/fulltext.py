@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
 from ..models import SearchWord
 from .connection import Database, Transaction
+from .sql import json_array
 
 if TYPE_CHECKING:
     from .listing.bitmap import Ids, IdSet
@@ -87,7 +86,7 @@ async def stale(db: Database | Transaction, limit: int) -> list[Indexed]:
 async def present(db: Database | Transaction, ids: Iterable[int]) -> list[Indexed]:
     """Those of the assets with these ids that are not new, as they are now."""
     rows = await db.fetch_all(
-        f"{_CURRENT} WHERE a.id IN (SELECT value FROM json_each(?)) AND a.id <= {INDEXED_UPTO}", (_json(list(ids)),)
+        f"{_CURRENT} WHERE a.id IN (SELECT value FROM json_each(?)) AND a.id <= {INDEXED_UPTO}", (json_array(ids),)
     )
     return [Indexed(*row) for row in rows]
 
@@ -97,7 +96,7 @@ async def links(db: Database | Transaction, content_ids: Collection[int]) -> lis
     rows = await db.fetch_all(
         "SELECT content_id, key, document_id FROM content_documents"
         " WHERE content_id IN (SELECT value FROM json_each(?))",
-        (_json(list(content_ids)),),
+        (json_array(content_ids),),
     )
     return [Link(*row) for row in rows]
 
@@ -106,7 +105,7 @@ async def bodies(db: Database | Transaction, document_ids: Sequence[int]) -> dic
     """Compressed documents by id; those too large to be of use are left out."""
     rows = await db.fetch_all(
         "SELECT id, body FROM documents WHERE id IN (SELECT value FROM json_each(?)) AND length(body) <= ?",
-        (_json(document_ids), _MAX_BODY),
+        (json_array(document_ids), _MAX_BODY),
     )
     return dict(rows)
 
@@ -116,7 +115,7 @@ async def model_facts(db: Database | Transaction, content_ids: Collection[int]) 
     rows = await db.fetch_all(
         "SELECT id, metadata FROM contents WHERE id IN (SELECT value FROM json_each(?))"
         " AND instr(metadata, '\"header\"') > 0",
-        (_json(list(content_ids)),),
+        (json_array(content_ids),),
     )
     return dict(rows)
 
@@ -131,7 +130,7 @@ class Entry(NamedTuple):
 
 async def put(tx: Transaction, entries: Sequence[Entry]) -> None:
     """Put assets that are in neither into the indexes."""
-    text = _json(entries)
+    text = json_array(entries)
     await tx.execute(
         "INSERT INTO search_names (rowid, name)"
         " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
@@ -146,7 +145,7 @@ async def put(tx: Transaction, entries: Sequence[Entry]) -> None:
 
 async def take_out(tx: Transaction, entries: Sequence[Entry]) -> None:
     """Take assets out of the indexes; all words they are in with must be given, others may."""
-    text = _json(entries)
+    text = json_array(entries)
     await tx.execute(
         "INSERT INTO search_names (search_names, rowid, name)"
         " SELECT 'delete', json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
@@ -161,7 +160,7 @@ async def take_out(tx: Transaction, entries: Sequence[Entry]) -> None:
 
 async def settle(tx: Transaction, ids: Iterable[int], upto: int | None) -> None:
     """Note that these assets are indexed as they are, and that those up to an id are not new any more."""
-    await tx.execute("DELETE FROM search_stale WHERE asset_id IN (SELECT value FROM json_each(?))", (_json(list(ids)),))
+    await tx.execute("DELETE FROM search_stale WHERE asset_id IN (SELECT value FROM json_each(?))", (json_array(ids),))
     await tx.execute("UPDATE search_state SET version = version + 1, indexed_upto = coalesce(?, indexed_upto)", (upto,))
 
 
@@ -223,7 +222,7 @@ async def of_any_name(db: Database, needle: str) -> IdSet:
 
 async def of_words(db: Database, words: Sequence[SearchWord]) -> IdSet:
     """The assets that are indexed, as they are, with all of the words; deleted ones may be among them."""
-    what = f"words {_json(words)}"
+    what = f"words {json_array(words)}"
     return await _find(db, what, lambda is_last: _words(db, words, may_complete=not is_last), _NOTHING)
 
 
@@ -280,7 +279,7 @@ async def _words(db: Database, words: Sequence[SearchWord], *, may_complete: boo
     beginnings = [word.text for word in words if not word.is_whole and len(word.text) > _INDEXED_BEGINNING]
     terms: dict[str, list[str]] = {beginning: [] for beginning in beginnings if may_complete}
     version: int | None = None
-    for row in await db.fetch_all(_COMPLETIONS, (_json(list(terms)), _MAX_COMPLETIONS)) if terms else []:
+    for row in await db.fetch_all(_COMPLETIONS, (json_array(terms), _MAX_COMPLETIONS)) if terms else []:
         version = row[0]
         terms[row[1]] += [row[2]] if row[2] is not None else []
     if not all(terms.values()):
@@ -318,7 +317,3 @@ def _alternatives(word: SearchWord, terms: dict[str, list[str]]) -> str:
 
 def quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from ..models import CursorKey, Job, JobFilter, JobPage, Page
 from . import fulltext, job_search, jobs
 from .connection import Database
 from .connection_pool import Row
+from .sql import json_array
 
 if TYPE_CHECKING:
     from .listing.bitmap import IdSet
@@ -47,7 +46,7 @@ async def _page_of_found(db: Database, wanted: JobFilter, page: JobPage, found: 
     ids = await _walk(db, wanted, selection, page, found)
     rows = await db.fetch_all(
         f"SELECT {jobs.COLUMNS} FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value ORDER BY e.key",
-        (msgspec.json.encode(ids).decode(),),
+        (json_array(ids),),
     )
     return _page(rows, await _count_found(db, wanted, selection, found), page)
 
@@ -59,7 +58,7 @@ async def _page_of_few(
         "FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value"
         f" WHERE j.status IN ({_listed(wanted)}) AND {selection.where}"
     )
-    parameters = [msgspec.json.encode(found.ids.tolist()).decode(), *selection.parameters]
+    parameters = [json_array(found.ids.tolist()), *selection.parameters]
     total = (await db.fetch_all(f"SELECT count(*) {chosen}", parameters))[0][0]
     key, (after, place) = _SORT_KEYS[page.sort], _after(page)
     sql = (

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from ..models import SearchWord
 from . import fulltext
 from .connection import Database, Transaction
+from .sql import json_array
 
 if TYPE_CHECKING:
     from .listing.bitmap import IdSet
@@ -62,7 +61,7 @@ async def indexed_graphs(tx: Transaction, row_ids: Sequence[int]) -> list[tuple[
     rows = await tx.fetch_all(
         "SELECT r.job_id, d.body FROM job_records r JOIN documents d ON d.id = r.graph_id"
         f" WHERE r.job_id IN (SELECT value FROM json_each(?)) AND r.job_id <= {_UPTO}",
-        (msgspec.json.encode(row_ids).decode(),),
+        (json_array(row_ids),),
     )
     return [(row[0], row[1]) for row in rows]
 

@@ -12,6 +12,7 @@ from . import contents
 from .connection import Database, Transaction
 from .connection_pool import Row
 from .contents import Document
+from .sql import json_array
 
 COLUMNS = (
     "j.id, j.uuid, j.owner, j.status, j.number, j.workflow_id, j.workflow_version_id, j.created_at, j.started_at,"
@@ -106,7 +107,7 @@ async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
 
 async def stored_ids(db: Database | Transaction, job_ids: Iterable[str]) -> dict[str, StoredId]:
     """Return the jobs of the ids, also where their records were removed."""
-    ids = msgspec.json.encode(list(job_ids)).decode()
+    ids = json_array(job_ids)
     rows = await db.fetch_all(
         f"SELECT uuid, owner, id, run, created_at, seat, {_ACTIVE} FROM jobs"
         " WHERE uuid IN (SELECT value FROM json_each(?1))"
@@ -194,7 +195,7 @@ async def get(db: Database | Transaction, job_id: str) -> Job | None:
 
 async def get_many(db: Database | Transaction, job_ids: Iterable[str]) -> list[Job]:
     """Those of the jobs that there are, whoever's they are."""
-    ids = msgspec.json.encode(list(job_ids)).decode()
+    ids = json_array(job_ids)
     rows = await db.fetch_all(f"SELECT {COLUMNS} FROM jobs j WHERE j.uuid IN (SELECT value FROM json_each(?))", (ids,))
     return [Job(*row) for row in rows]
 
@@ -213,7 +214,7 @@ async def records_of(
     columns = _RECORD if with_graphs else _RECORD.replace("g.body, w.body", "NULL, NULL")
     rows = await db.fetch_all(
         f"SELECT {columns} FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value {_RECORD_JOINS} ORDER BY e.key",
-        (msgspec.json.encode(row_ids).decode(),),
+        (json_array(row_ids),),
     )
     return [_record(row) for row in rows]
 
@@ -234,7 +235,7 @@ async def seat_of(db: Database, row_id: int) -> int:
 
 async def active_of(tx: Transaction, others: Iterable[int]) -> list[JobRecord]:
     """The jobs that are not over, except those of other seats, in the order of execution."""
-    seats = msgspec.json.encode(list(others)).decode()
+    seats = json_array(others)
     rows = await tx.fetch_all(
         f"SELECT {_RECORD} FROM jobs j {_RECORD_JOINS} WHERE j.{_ACTIVE}"
         " AND j.seat NOT IN (SELECT value FROM json_each(?)) ORDER BY j.number, j.id",
@@ -334,7 +335,7 @@ async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
 
     Their ids and owners stay.
     """
-    ids = msgspec.json.encode(list(row_ids)).decode()
+    ids = json_array(row_ids)
     found = await tx.fetch_all(
         "SELECT graph_id FROM job_records WHERE job_id IN (SELECT value FROM json_each(?1)) UNION"
         " SELECT workflow_id FROM job_records WHERE job_id IN (SELECT value FROM json_each(?1))"

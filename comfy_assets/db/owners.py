@@ -10,6 +10,7 @@ import msgspec
 from ..models import REFERENCE
 from . import tags
 from .connection import Database, Transaction
+from .sql import json_array
 
 
 class Maker(NamedTuple):
@@ -23,14 +24,14 @@ async def makers(tx: Transaction, job_ids: Collection[str]) -> dict[str, Maker]:
     """Return who has these jobs, by their ids, for those that there are."""
     rows = await tx.fetch_all(
         "SELECT uuid, owner, coalesce(started_at, created_at) FROM jobs WHERE uuid IN (SELECT value FROM json_each(?))",
-        (msgspec.json.encode(list(job_ids)).decode(),),
+        (json_array(job_ids),),
     )
     return {row[0]: Maker(row[1], row[2]) for row in rows}
 
 
 async def give(tx: Transaction, asset_ids: Iterable[int], owner: str) -> None:
     """Make those of the assets that are public the owner's, with their tags."""
-    ids = msgspec.json.encode(list(asset_ids)).decode()
+    ids = json_array(asset_ids)
     sets = await tx.fetch_all(
         "SELECT DISTINCT s.id, s.tags, s.hidden FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
         " WHERE s.owner = '' AND a.id IN (SELECT value FROM json_each(?))",
@@ -74,7 +75,7 @@ class PublicOutput(NamedTuple):
 
 async def public_outputs(db: Database, users: Sequence[str], after: int, limit: int) -> list[PublicOutput]:
     """Return public assets that jobs of these users have made, by the rows of the jobs, from ``after`` on."""
-    named = msgspec.json.encode([user for user in users if user]).decode()
+    named = json_array([user for user in users if user])
     return [PublicOutput(*row) for row in await db.fetch_all(_PUBLIC_OUTPUTS, (after, named, limit))]
 
 
@@ -101,7 +102,7 @@ async def refer_to_others(tx: Transaction, job_ids: Collection[str], new_id: Cal
 
     Servers reuse the results of nodes whoever asked for them first.
     """
-    rows = await tx.fetch_all(_OTHERS_SHOWN, (msgspec.json.encode(list(job_ids)).decode(),))
+    rows = await tx.fetch_all(_OTHERS_SHOWN, (json_array(job_ids),))
     count = 0
     for job_row, job_id, owner, asset_row, content_id, text in rows:
         own = await tx.fetch_value(_OWN_OF_CONTENT, (content_id, owner))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import msgspec
-
 from ..models import MISSING_TAG, REFERENCE
 from . import files
 from .connection import Transaction
+from .sql import json_array
 
 
 async def need_file_of(tx: Transaction, content_id: int, row_id: int) -> bool:
@@ -27,7 +26,7 @@ async def contents_of(tx: Transaction, ids: Sequence[int]) -> set[int]:
     """The contents that these assets hold, as far as they have been read."""
     rows = await tx.fetch_all(
         "SELECT content_id FROM assets WHERE id IN (SELECT value FROM json_each(?)) AND content_id IS NOT NULL",
-        (msgspec.json.encode(ids).decode(),),
+        (json_array(ids),),
     )
     return {row[0] for row in rows}
 
@@ -43,7 +42,7 @@ async def settle(tx: Transaction, contents: Collection[int] | None = None) -> No
         " WHERE b.content_id = a.content_id AND f.missing = 0) AS present, a.tag_set_id IN (SELECT l.tag_set_id"
         " FROM tag_set_tags l JOIN tags t ON t.id = l.tag_id WHERE t.name = ?) AS marked FROM assets a"
         f" WHERE a.origin = {REFERENCE} AND a.content_id IS NOT NULL{chosen}) WHERE present = marked",
-        (MISSING_TAG,) if contents is None else (MISSING_TAG, msgspec.json.encode(sorted(contents)).decode()),
+        (MISSING_TAG,) if contents is None else (MISSING_TAG, json_array(sorted(contents))),
     )
     there = [row[0] for row in rows if row[1]]
     away = [row[0] for row in rows if not row[1]]

@@ -10,6 +10,7 @@ from ..models import SharedAsset, Snapshot
 from . import contents
 from .assets import DELETED_SHARE_USE, SHARE_USE
 from .connection import Database, Transaction
+from .sql import json_array
 
 
 class NewShare(msgspec.Struct, frozen=True):
@@ -75,7 +76,7 @@ async def remove_of(tx: Transaction, workflows: Sequence[int]) -> None:
     """Remove the shares of workflows, by row; the texts are left, which the workflows have."""
     rows = await tx.fetch_all(
         "SELECT share_id FROM shares WHERE workflow_id IN (SELECT value FROM json_each(?))",
-        (msgspec.json.encode(workflows).decode(),),
+        (json_array(workflows),),
     )
     for (share_id,) in rows:
         await _remove(tx, share_id)

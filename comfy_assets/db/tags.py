@@ -8,6 +8,7 @@ import msgspec
 
 from ..models import MISSING_TAG, MODEL_TYPE_PREFIX, AssetFilter, Page, TagCount, TagRequest
 from .connection import Database, Transaction
+from .sql import json_array
 
 ROOT_TAGS = ("models", "input", "output", "temp")
 # SQL that tells of a ``tag_sets s`` row whether a user (the parameter) may know of its assets.
@@ -40,7 +41,7 @@ def place_tags(present: Iterable[str], former_categories: Iterable[str]) -> set[
 async def intern(tx: Transaction, owner: str, tags: Iterable[str], *, hidden: bool = False) -> int:
     """The id of the tag set with exactly these tags, made if there is none; a hidden one is for deleted assets."""
     ordered = canonical(tags)
-    key = (owner, msgspec.json.encode(ordered).decode(), hidden)
+    key = (owner, json_array(ordered), hidden)
     found = await tx.fetch_value("SELECT id FROM tag_sets WHERE owner = ? AND tags = ? AND hidden = ?", key)
     if found is not None:
         return int(found)

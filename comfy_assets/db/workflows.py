@@ -22,6 +22,7 @@ from .assets import DELETED_SHARE_USE, DELETED_WORKFLOW_USE, SHARE_USE, WORKFLOW
 from .connection import Database, Transaction
 from .contents import Document
 from .job_links import PLACES, place
+from .sql import json_array
 
 COLUMNS = (
     "w.id, w.uuid, w.owner, w.name, w.description, w.default_view, w.latest_version, w.forked_from_id,"
@@ -306,7 +307,7 @@ async def rows_deleted_before(tx: Transaction, before: int, limit: int) -> list[
 
 async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
     """Remove workflows for good, with their versions, their shares and the texts that nothing else has."""
-    ids = msgspec.json.encode(row_ids).decode()
+    ids = json_array(row_ids)
     versions = await tx.fetch_all(
         "SELECT uuid, document_id FROM workflow_versions WHERE workflow_id IN (SELECT value FROM json_each(?))", (ids,)
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...background.cancel import CancelToken, uninterrupted
 from ...db import files
-from ...db import files as files_
+from ...db import files as file_rows
 from ...db.connection import Database
 from ...db.files import HashedFile
 from ...fs.paths import extended_path
@@ -124,7 +124,7 @@ class Duplicates:
 
     async def find(self) -> DuplicateReport:
         """Files that are on record with equal content and on the disk as recorded."""
-        candidates = await files_.with_equal_content(self._db)
+        candidates = await file_rows.with_equal_content(self._db)
         groups, outdated = await uninterrupted(asyncio.to_thread(_groups, candidates, self._token), self._token)
         unread, _ = await files.pending_totals(self._db)
         return DuplicateReport(groups, outdated, unread)
@@ -200,7 +200,7 @@ class Duplicates:
         if stat is None:
             return False
         async with self._db.transaction() as tx:
-            await files_.update_stat(tx, str(path.parent), path.name, before_mtime_ns, stat)
+            await file_rows.update_stat(tx, str(path.parent), path.name, before_mtime_ns, stat)
         return True
 
     def status(self) -> dict[str, Any]:

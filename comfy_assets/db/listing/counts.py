@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from ...models import AssetFilter
 from .. import fulltext, tags
 from ..connection import Database
+from ..sql import json_array
 from .filters import BY_IDS, ROW_COST, Found, Rows, TagSet, select
 
 
@@ -24,11 +23,11 @@ async def set_counts(db: Database, wanted: AssetFilter) -> tuple[str, list[Any]]
         return _by_row("assets a", "0"), []
     largest = max(selection.sets, key=lambda each: each.assets)
     if selection.total * ROW_COST <= sum(each.assets for each in selection.sets if each is not largest):
-        return _by_row(BY_IDS, "1"), [_json(list(selection.ids))]
+        return _by_row(BY_IDS, "1"), [json_array(selection.ids)]
     counts = await _by_set(db, selection, largest)
     return (
         "SELECT json_extract(value, '$[0]') AS set_id, json_extract(value, '$[1]') AS n FROM json_each(?)",
-        [_json(counts)],
+        [json_array(counts)],
     )
 
 
@@ -42,11 +41,7 @@ async def _by_set(db: Database, found: Found, largest: TagSet) -> list[tuple[int
     rows = await db.fetch_all(
         "SELECT tag_set_id, group_concat(id) FROM assets WHERE tag_set_id IN (SELECT value FROM json_each(?))"
         " GROUP BY tag_set_id",
-        (_json(others),),
+        (json_array(others),),
     )
     counts = [(set_id, found.ids.count(await fulltext.parse(text))) for set_id, text in rows]
     return [*counts, (largest.id, found.total - sum(count for _, count in counts))]
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
 from ...models import AssetFilter
 from .. import fulltext, tags
 from ..connection import Database
+from ..sql import json_array
 
 if TYPE_CHECKING:
     from .bitmap import IdSet
@@ -90,7 +89,7 @@ def _by_rows(wanted: AssetFilter, sets: Sequence[TagSet]) -> Rows:
         # The unary plus keeps SQLite from choosing the tag index where walking the sort index is cheaper.
         column = "a.tag_set_id" if candidates <= GATHER_LIMIT else "+a.tag_set_id"
         where.append(f"{column} IN (SELECT value FROM json_each(?))")
-        parameters.append(_json([each.id for each in passing]))
+        parameters.append(json_array([each.id for each in passing]))
     return Rows(" AND ".join(where) or "1", parameters, total)
 
 
@@ -121,7 +120,7 @@ async def _with_tags(db: Database, ids: IdSet, passing: Sequence[TagSet], others
         return ids
     if len(ids) * ROW_COST <= fewest:
         sql = f"SELECT group_concat(a.id) FROM {BY_IDS} WHERE a.tag_set_id IN (SELECT value FROM json_each(?))"
-        return IdSet.of(await fulltext.fetch_ids(db, sql, [_json(list(ids)), *_of_sets(passing)[1]]))
+        return IdSet.of(await fulltext.fetch_ids(db, sql, [json_array(ids), *_of_sets(passing)[1]]))
     if fewest == _count(others):
         return ids.minus(await fulltext.fetch_ids(db, *_of_sets(others)))
     return ids & IdSet.of(await fulltext.fetch_ids(db, *_of_sets(passing)))
@@ -135,7 +134,7 @@ def _of_sets(sets: Iterable[TagSet]) -> tuple[str, list[Any]]:
     """A query for the ids of the assets that have one of these tag sets."""
     return (
         "SELECT group_concat(id) FROM assets WHERE tag_set_id IN (SELECT value FROM json_each(?))",
-        [_json([each.id for each in sets])],
+        [json_array([each.id for each in sets])],
     )
 
 
@@ -146,7 +145,7 @@ async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet) -> IdSet
     where, parameters = _row_clauses(AssetFilter(wanted.owner, metadata=wanted.metadata))
     source = "assets a"
     if len(ids) <= HANDED_OVER:
-        source, parameters = BY_IDS, [_json(list(ids)), *parameters]
+        source, parameters = BY_IDS, [json_array(ids), *parameters]
     sql = f"SELECT group_concat(a.id) FROM {source} WHERE {' AND '.join(where)}"
     return IdSet.of(await fulltext.fetch_ids(db, sql, parameters))
 
@@ -181,7 +180,7 @@ _METADATA_FIELDS = (
 def _field_clause(key: str, value: Any) -> tuple[str, list[Any]]:
     """Return the condition for one field, which reads an asset's metadata once for values and once for null."""
     accepted = value if isinstance(value, list) else [value]
-    by_type = {
+    by_type: dict[str, list[Any]] = {
         "type = 'text' AND value": [item for item in accepted if isinstance(item, str)],
         "type": [str(item).lower() for item in accepted if isinstance(item, bool)],
         "type IN ('integer', 'real') AND value": [
@@ -193,7 +192,7 @@ def _field_clause(key: str, value: Any) -> tuple[str, list[Any]]:
     parameters: list[Any] = []
     if tests:
         alternatives.append(f"EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND ({' OR '.join(tests)}))")
-        parameters = [key, *(_json(items) for items in by_type.values() if items)]
+        parameters = [key, *(json_array(items) for items in by_type.values() if items)]
     if None in accepted:
         alternatives.append(f"NOT EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND type <> 'null')")
         parameters.append(key)
@@ -236,7 +235,7 @@ def _metadata_clause(wanted: Mapping[str, Any]) -> tuple[str, list[Any]]:
             else:
                 accepted.append((key, *_kind_and_value(item)))
     needed = len(wanted.keys() - set(optional))
-    return _METADATA_CONDITION, [_json(accepted), _json(optional), _json(list(wanted)), needed]
+    return _METADATA_CONDITION, [json_array(accepted), json_array(optional), json_array(wanted), needed]
 
 
 def _kind_and_value(item: Any) -> tuple[str, Any]:
@@ -244,7 +243,3 @@ def _kind_and_value(item: Any) -> tuple[str, Any]:
     if isinstance(item, bool):
         return str(item).lower(), int(item)
     return ("text" if isinstance(item, str) else "number"), item
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()

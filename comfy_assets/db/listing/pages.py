@@ -5,11 +5,10 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from ...models import CursorKey, PageRequest
 from ..connection import Database
 from ..fulltext import INDEXED_UPTO, parse
+from ..sql import json_array
 from .filters import BY_IDS, Found, Rows
 
 if TYPE_CHECKING:
@@ -41,10 +40,10 @@ async def page_of(db: Database, selection: Rows | Found, page: PageRequest) -> t
     if page.sort == "last_access_time" and page.after is None and selection.total > _LEAST_WALK:
         ids = await _by_last_access(db, selection, page)
     elif _is_gathered(selection, page):
-        return _query(BY_IDS, "1", [_json(list(selection.ids))], page)
+        return _query(BY_IDS, "1", [json_array(selection.ids)], page)
     else:
         ids = await _walk(db, selection, page)
-    return "SELECT value AS id FROM json_each(?)", [_json(ids)]
+    return "SELECT value AS id FROM json_each(?)", [json_array(ids)]
 
 
 def _is_gathered(found: Found, page: PageRequest) -> bool:
@@ -156,7 +155,3 @@ async def name_order(db: Database) -> Ids | None:
         if is_settled:
             db.memory.put(_NAME_ORDER, version, packed)
     return order_of(packed) if packed is not None and is_settled else None
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
