@@ -21,21 +21,32 @@ from .router import Passage
 
 log = logging.getLogger("comfy_assets.workflows")
 
-WAIT_S = 10.0  # the page's deed waits for ours no longer than this
+STORE_WAIT_S = 10.0  # how long a request of the page waits for the store to be opened
+WAIT_S = 60.0  # how long a request of the page waits for other changes of the user's workflow files
 
 
 async def changed(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-    """A file of the user is saved, moved or deleted, while nothing is written through the API.
+    """Pass on a request that saves, moves or deletes a workflow file, then store the change.
 
-    What goes wrong here is logged, and mended by the next look.
+    The user's files are locked meanwhile, so that nothing else replaces what the page writes before it is stored. If
+    the lock cannot be had, the request is refused with 503 and changes nothing. While there is no store, nothing else
+    writes the files: the request is passed on, and the next comparison with the files stores the change. Other errors
+    are logged.
     """
     if not any(_paths(request)):
         return await pass_on(request)
-    refused = await _received(request, {}, services)  # so that nobody waits for a slow client; the host finds it read
+    # Read now, so that nobody waits for a slow client while the files are locked; the host finds the body read.
+    refused = await _received(request, {}, services)
     if isinstance(refused, web.StreamResponse):
         return refused
+    user = await _user(request, {}, services)
+    if isinstance(user, web.StreamResponse):
+        return await pass_on(request)  # the host refuses an unknown user in its own way
     async with AsyncExitStack() as stack:
-        is_ours = await _has_turn(stack, services)
+        try:
+            is_ours = await _has_turn(stack, services, user)
+        except asyncio.TimeoutError:
+            return plain_text(503, "STORE_UNAVAILABLE", "The workflow files are in use; try again.", None)
         answer = await pass_on(request)
         if is_ours and 200 <= answer.status < 300:
             await _take_up(request, request.match_info, services)
@@ -47,15 +58,23 @@ def _paths(request: web.Request) -> list[str | None]:
     return [in_userdata(request.match_info[name]) for name in ("file", "dest") if name in request.match_info]
 
 
-async def _has_turn(stack: AsyncExitStack, services: Services) -> bool:
-    """Whether there was a turn with the files to be had soon; it lasts as long as the stack."""
+async def _has_turn(stack: AsyncExitStack, services: Services, user: str) -> bool:
+    """Lock the user's workflow files until the stack ends; return False if there is no store.
+
+    Raises TimeoutError if others keep the lock for too long.
+    """
     try:
-        await asyncio.wait_for(services.ready(), WAIT_S)
-        await stack.enter_async_context(services.workflow_files.turn(WAIT_S))
+        await asyncio.wait_for(services.ready(), STORE_WAIT_S)
     except (StoreUnavailableError, asyncio.TimeoutError) as error:
-        log.warning("A workflow file is changed while that cannot be taken up; the next look will: %r", error)
+        log.warning("A workflow file is changed while there is no store; the next look stores it: %r", error)
         return False
+    await stack.enter_async_context(services.workflow_files.turn(user, WAIT_S))
     return True
+
+
+@guarded(needs_store=False)
+async def _user(call: Call[NoQuery]) -> str:
+    return call.user
 
 
 @guarded(is_probe=True, failure=plain_text)

@@ -113,7 +113,7 @@ class WorkflowService:
     async def delete(self, workflow_id: str, owner: str) -> None:
         """Delete a workflow (deleteWorkflow); it can be brought back. Raises WorkflowNotFoundError."""
         await self._files.refresh((await _own(self._db, workflow_id, owner)).id)
-        async with self._files.turn_for_request():  # a look that is on its way would take the file for a new one
+        async with self._files.turn_for_request(owner):  # a look that is on its way would take the file for a new one
             async with self._db.transaction() as tx:
                 workflow = await _own(tx, workflow_id, owner)
                 await workflows.hide(tx, workflow.row_id, now_ms())

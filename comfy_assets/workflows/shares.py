@@ -185,7 +185,7 @@ class Shares:
         """The user's workflow at a path in their folder. Raises WorkflowNotFoundError."""
         path = in_userdata(file)
         if path is not None:
-            async with self._workflow_files.turn_for_request():
+            async with self._workflow_files.turn_for_request(owner):
                 await self._workflow_files.look_at(owner, path, may_be_gone=False)
         workflow = await workflows.by_path(self._db, owner, path) if path is not None else None
         if workflow is None:

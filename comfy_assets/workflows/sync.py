@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -36,7 +37,7 @@ _IN_TRANSACTION = 50
 
 
 class WorkflowFiles:
-    """The workflows folders of all users. One thing at a time is done to them, each in its ``turn``."""
+    """The workflows folders of all users. One thing at a time is done to each of them, in its ``turn``."""
 
     def __init__(self, db: Database, host: Host, limit: int) -> None:
         """``limit`` is how many bytes a workflow may have."""
@@ -44,7 +45,7 @@ class WorkflowFiles:
         self._host = host
         self._limit = limit
         self._writing = Writing(db, limit)
-        self._lock = asyncio.Lock()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # one per owner
         self._seen: dict[str, Listing] = {}
         self._away: set[str] = set()
         self._missed: dict[str, set[int]] = {}
@@ -52,20 +53,21 @@ class WorkflowFiles:
         self._looking_s = 0.0  # what it has taken so far to see what there is
 
     @asynccontextmanager
-    async def turn(self, wait_s: float | None = None) -> AsyncIterator[None]:
-        """Meanwhile nothing else is done to the files here. Raises TimeoutError when it is not our turn by then."""
-        await asyncio.wait_for(self._lock.acquire(), wait_s)
+    async def turn(self, owner: str, wait_s: float | None = None) -> AsyncIterator[None]:
+        """Lock an owner's files for the block. Raise TimeoutError if that takes longer than ``wait_s``."""
+        lock = self._locks[owner]
+        await asyncio.wait_for(lock.acquire(), wait_s)
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
     @asynccontextmanager
-    async def turn_for_request(self) -> AsyncIterator[None]:
+    async def turn_for_request(self, owner: str) -> AsyncIterator[None]:
         """A ``turn`` for a request that has changed nothing yet. Raise StoreBusyError if others take too long."""
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(self.turn(REQUEST_WAIT_S))
+                await stack.enter_async_context(self.turn(owner, REQUEST_WAIT_S))
             except asyncio.TimeoutError:
                 raise StoreBusyError("The workflow files are in use; try again.") from None
             yield
@@ -83,7 +85,7 @@ class WorkflowFiles:
         """
         before, has_more = self._looking_s, True
         while has_more:
-            async with self.turn():
+            async with self.turn(owner):
                 has_more = await self.look(owner)
         return self._looking_s - before
 
@@ -189,7 +191,7 @@ class WorkflowFiles:
             return False
         if stamp is None or is_same(stamp, row) or self._refused.get((row.owner, row.path)) == stamp:
             return False
-        async with self.turn_for_request():
+        async with self.turn_for_request(row.owner):
             await self._take_up(row.owner, self._folder(row.owner), Differences(changed=[row]))
         return True
 
@@ -257,13 +259,16 @@ class WorkflowFiles:
     async def write(self, row_id: int) -> None:
         """Have the file of a workflow hold its latest version. What fails is tried again with the next look."""
         async with AsyncExitStack() as stack:
-            if await self._has_turn(stack):
+            if await self._has_turn(stack, row_id):
                 await self._write(row_id)
 
-    async def _has_turn(self, stack: AsyncExitStack) -> bool:
+    async def _has_turn(self, stack: AsyncExitStack, row_id: int) -> bool:
         """Take a turn until the stack ends, if one is free soon. A request need not wait for the file to be written."""
+        row = await workflow_files.of_row(self._db, row_id)
+        if row is None:
+            return False
         try:
-            await stack.enter_async_context(self.turn_for_request())
+            await stack.enter_async_context(self.turn_for_request(row.owner))
         except StoreBusyError:
             log.warning("The file of a workflow is not written now, as other files are; the next look writes it.")
             return False
@@ -287,7 +292,7 @@ class WorkflowFiles:
     async def rename(self, row_id: int) -> None:
         """Have a workflow's file be called like it. What fails is tried again with the next look."""
         async with AsyncExitStack() as stack:
-            if await self._has_turn(stack):
+            if await self._has_turn(stack, row_id):
                 await self._rename(row_id)
 
     async def _rename(self, row_id: int) -> None:

@@ -123,10 +123,10 @@ class Model:
         """The page's request is taken up, or what a file manager did is looked for."""
         files = self.services.workflow_files
         if path is not None and new is not None:
-            async with files.turn():
+            async with files.turn(OWNER):
                 await files.moved(OWNER, path, new)
         elif path is not None:
-            async with files.turn():
+            async with files.turn(OWNER):
                 await files.look_at(OWNER, path)
         else:
             for _ in range(2):

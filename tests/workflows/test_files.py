@@ -448,7 +448,7 @@ async def test_what_the_page_does_while_a_version_is_written_stays_done(
     meeting = Meeting(monkeypatch, "write")
     await meeting.with_page(desk.save(workflow_id, 1, TWO), deed(desk))
     await desk.look()
-    assert desk.files() == sync
+    assert desk.files() == files
     assert {name: await desk.versions(each) for name, each in (await desk.listed()).items()} == versions
 
 
@@ -478,7 +478,7 @@ async def test_requests_wait_for_a_limited_time_while_the_files_are_in_use(desk:
     long_ago = time.time() - 60
     os.utime(desk.folder / "a.json", (long_ago, long_ago))  # a file that has just been written is read once more
     await desk.look()
-    async with desk.services.workflow_files.turn():
+    async with desk.services.workflow_files.turn("default"):
         await desk.save(workflow_id, 1, TWO)
         assert desk.files() == {"a.json": ONE}
         await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b"})
@@ -513,7 +513,7 @@ async def test_what_others_do_while_a_version_is_written_stays_done(
         patch.setattr("os.fsync", meanwhile)
         await desk.save(workflow_id, 1, TWO)
     await desk.look()
-    assert desk.files() == sync
+    assert desk.files() == files
     found = await desk.listed()
     assert {name: await desk.versions(each) for name, each in found.items()} == versions
     assert set(found.values()) <= {workflow_id}
@@ -548,12 +548,15 @@ async def test_a_name_that_another_workflow_is_about_to_have_is_not_taken(desk: 
     assert [await desk.versions(each) for each in (first, second)] == [[ONE], [TWO]]
 
 
-async def test_the_page_saves_also_while_the_files_are_held(desk: Any, monkeypatch: Any) -> None:
+async def test_the_page_saves_only_while_it_holds_the_files(desk: Any, monkeypatch: Any) -> None:
+    """Another change of the same file would replace what it saves before that is stored."""
     monkeypatch.setattr(userdata, "WAIT_S", 0.05)
-    async with desk.services.workflow_files.turn():
+    async with desk.services.workflow_files.turn("default"):
+        await desk.page_saves("a.json", ONE, 503)
+        await desk.send("POST", "/api/userdata/other.json", json={})  # no workflow, so it does not wait
+    assert desk.files() == {}
+    async with desk.services.workflow_files.turn("another user"):
         await desk.page_saves("a.json", ONE)
-    assert await desk.listed() == {}
-    await desk.look()
     assert set(await desk.listed()) == {"a"}
 
 
@@ -619,7 +622,7 @@ async def test_others_that_are_at_work_do_not_make_looks_rare(desk: Any, where: 
     """While clients save all the time, what was moved or deleted outside was seen after minutes."""
     sync = desk.services.workflow_files
     desk.writes("a.json", ONE)
-    async with sync.turn() if where == "the files" else desk.services.db.transaction():
+    async with sync.turn("default") if where == "the files" else desk.services.db.transaction():
         looking = asyncio.ensure_future(sync.look_through("default"))
         await asyncio.sleep(1)
         assert not looking.done()
