@@ -22,9 +22,8 @@ from .assets.service import AssetService
 from .assets.trash import TrashBin
 from .assets.uploads import Uploads
 from .background.runner import Task, TaskRunner
-from .background.service import TaskList
-from .background.stored_tasks import StoredTasks
-from .background.throttle import WorkGate
+from .background.service import TaskService, TaskStore
+from .background.throttle import Throttle
 from .config import Config
 from .db import tasks as task_rows
 from .db.connection import Database
@@ -81,7 +80,7 @@ class Services:
 
     db = WhenOpen[Database]()
     tasks = WhenOpen[TaskRunner]()
-    task_list = WhenOpen[TaskList]()
+    task_list = WhenOpen[TaskService]()
     search = WhenOpen[SearchIndex]()
     assets = WhenOpen[AssetService]()
     indexer = WhenOpen[Indexer]()
@@ -185,9 +184,9 @@ class Services:
     def _compose(self, db: Database) -> None:
         """Make the services, and note how they are ended, in the opposite order."""
         host, config = self.host, self.config
-        gate = WorkGate(host.is_executing)
-        self.tasks = TaskRunner(StoredTasks(db))
-        self.task_list = TaskList(db)
+        gate = Throttle(host.is_executing)
+        self.tasks = TaskRunner(TaskStore(db))
+        self.task_list = TaskService(db)
         self.search = SearchIndex(db, self.tasks, gate)
         self.assets = AssetService(db, host, self.search)
         is_private = host.is_multi_user() and not config.shared_outputs

@@ -1,4 +1,4 @@
-"""Cancellation that worker threads can see."""
+"""Cancellation of work in threads."""
 
 from __future__ import annotations
 
@@ -11,37 +11,40 @@ T = TypeVar("T")
 
 
 class Cancelled(Exception):
-    """Raised in a worker that has been asked to stop."""
+    """Raised in a worker after its token was cancelled."""
 
 
 class CancelToken:
-    """Set once, from any thread; workers look at it between pieces of work."""
+    """A flag that is set once, from any thread, and that workers check between pieces of work."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def cancel(self) -> None:
-        """Ask the work to stop."""
+        """Request that the work stops."""
         self._event.set()
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the work has been asked to stop."""
+        """Whether a stop has been requested."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise Cancelled if the work has been asked to stop."""
+        """Raise Cancelled if a stop has been requested."""
         if self._event.is_set():
             raise Cancelled
 
     def sleep(self, seconds: float) -> None:
-        """Wait, but raise Cancelled as soon as the work is asked to stop."""
+        """Wait; raise Cancelled as soon as a stop is requested."""
         if self._event.wait(seconds):
             raise Cancelled
 
 
 async def uninterrupted(work: Awaitable[T], token: CancelToken) -> T:
-    """Await the work to its end, also when cancelled; the token is set then, so that its threads come to one soon."""
+    """Await the work until it has ended, even when cancelled.
+
+    A cancellation sets the token, so that the threads of the work end soon, and is raised again afterwards.
+    """
     running = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(running)
@@ -49,5 +52,5 @@ async def uninterrupted(work: Awaitable[T], token: CancelToken) -> T:
         token.cancel()
         await asyncio.wait([running])
         if not running.cancelled():
-            running.exception()  # retrieved, so that asyncio does not warn of it
+            running.exception()  # mark it as retrieved: asyncio would log it otherwise
         raise

@@ -1,4 +1,4 @@
-"""One owner for all background work: each task is named, referenced, cancellable and has a row."""
+"""The owner of all background work: each task has a name, a reference, a cancel token and a row."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ CANCELLED = "Cancelled on request."
 
 
 class TaskJournal(Protocol):
-    """Where tasks are recorded."""
+    """The store of task rows."""
 
     async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str) -> None:
-        """The task begins."""
+        """Record that the task begins."""
 
     async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
-        """The task is this far."""
+        """Record the progress of the task."""
 
     async def finished(self, task_id: uuid.UUID, result: dict[str, Any], error: str | None) -> None:
-        """The task ended, with a message if it failed."""
+        """Record the end of the task, with a message if it failed."""
 
 
 class Task:
-    """A piece of work under way or ended. ``result`` is its progress, then its outcome.
+    """A piece of work, running or ended.
 
-    ``owner`` is the user who may see it, "" for everybody; ``failure`` is what the work raised, which is logged
-    unless somebody waits for it (``is_awaited``).
+    ``result`` is its progress while it runs, then its outcome. ``owner`` is the user who may see it, "" for all users.
+    ``failure`` is the exception raised by the work; it is logged unless a caller waits for it (``is_awaited``).
     """
 
     def __init__(self, name: str, payload: dict[str, Any], owner: str = "", *, is_awaited: bool = False) -> None:
@@ -56,12 +56,12 @@ class Task:
 
     @property
     def is_running(self) -> bool:
-        """Whether the work goes on."""
+        """Whether the work has not ended."""
         return self.status == "running"
 
 
 class TaskRunner:
-    """Runs at most one task of a name at a time. The latest of each name can be asked for."""
+    """Run at most one task of a name at a time, and remember the latest task of each name."""
 
     def __init__(self, journal: TaskJournal) -> None:
         self._journal = journal
@@ -70,11 +70,11 @@ class TaskRunner:
         self._closing = False
 
     def latest(self, name: str) -> Task | None:
-        """The running task of this name, else the one that ended last, else None."""
+        """Return the running task of this name, else the one that ended last, else None."""
         return self._latest.get(name)
 
     def start(self, name: str, work: Work, payload: dict[str, Any] | None = None) -> tuple[Task, bool]:
-        """Start the work unless a task of this name runs; answers that task, and whether it is a new one."""
+        """Start the work unless a task of this name runs; return the task, and whether it is new."""
         current = self._latest.get(name)
         if current is not None and current.is_running:
             return current, False
@@ -84,9 +84,9 @@ class TaskRunner:
         return task, True
 
     async def run(self, name: str, work: Work, payload: dict[str, Any] | None = None, owner: str = "") -> Task:
-        """Do the work to its end as a task of its own, beside others of the name, for whoever waits for it.
+        """Run the work as a task of its own, beside others of the name, and wait until it has ended.
 
-        Raises what the work raises, Cancelled included. Being cancelled ends the work too.
+        Raises any exception of the work, including Cancelled. Cancelling the call cancels the work.
         """
         task = Task(name, payload or {}, owner, is_awaited=True)
         running = self._begin(task, work)
@@ -109,7 +109,7 @@ class TaskRunner:
         return running
 
     def cancel(self, name: str) -> bool:
-        """Ask the running task of this name to stop; answers whether there was one."""
+        """Request that the running task of this name stops; return whether there is one."""
         task = self._latest.get(name)
         if task is None or not task.is_running:
             return False
@@ -117,13 +117,13 @@ class TaskRunner:
         return True
 
     def cancel_all(self) -> None:
-        """Ask everything to stop, and let nothing new begin. Safe from any thread."""
+        """Cancel all tasks, and every task that begins later. Safe from any thread."""
         self._closing = True
         for task in list(self._running):
             task.token.cancel()
 
     async def close(self) -> None:
-        """Stop everything and wait until it has stopped."""
+        """Cancel all tasks and wait until they have ended."""
         self.cancel_all()
         while self._running:
             await asyncio.wait(list(self._running.values()))
@@ -150,7 +150,7 @@ class TaskRunner:
             await self._finish(task)
 
     def _ended(self, task: Task) -> None:
-        """Called even for a task that was cancelled before it took its first step."""
+        # asyncio never runs the ``finally`` of a task that is cancelled before its first step; this callback does run.
         if task.is_running:
             task.token.cancel()
             task.status, task.error = "cancelled", CANCELLED
@@ -165,7 +165,7 @@ class TaskRunner:
             log.exception("The end of the task %s could not be recorded", task.name)
 
     async def _report(self, task: Task) -> None:
-        """Record the progress now and then, for whoever reads it from the store."""
+        """Record the progress once a second while it changes."""
         recorded: dict[str, Any] = {}
         while True:
             await asyncio.sleep(PROGRESS_INTERVAL_S)

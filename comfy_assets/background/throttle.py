@@ -1,4 +1,4 @@
-"""Make room for generation: background reading waits while prompts execute, yet is never starved."""
+"""Back-pressure: background reading waits while prompts execute, but is never starved."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .cancel import CancelToken
 
 PATIENCE_S = 30.0
 TURN_S = 1.5
-_POLL_S = 0.05
+_POLL_S = 0.05  # twenty looks a second cost nothing, and work goes on soon after the last prompt
 
 
-class WorkGate:
-    """Passed by every worker before each file and chunk.
+class Throttle:
+    """Pause background work while the server is busy. Workers call ``wait`` before each file and chunk.
 
-    While ``is_busy`` it blocks; after ``patience`` seconds of that it lets work pass for a ``turn``, then
-    blocks again. A queue that never empties thus slows background work to a twentieth, but does not stop it:
-    the moments between one prompt and the next do not make it wait anew, unless they are as long as a turn.
-    Whoever wants it to rest altogether can ``hold`` it.
+    ``wait`` blocks while ``is_busy`` returns true. After ``patience`` seconds it lets work pass for ``turn`` seconds,
+    then blocks again. A queue that never empties thus slows background work to a twentieth of its speed, but does not
+    stop it. Gaps between two prompts do not restart the patience unless they last a whole turn. ``hold`` stops all
+    work until ``release``.
     """
 
     def __init__(
@@ -45,24 +45,24 @@ class WorkGate:
 
     @property
     def is_closed(self) -> bool:
-        """Whether work is being held back now."""
+        """Whether work waits now."""
         return self._on_hold or (self._closed and self._is_busy())
 
     @property
     def is_on_hold(self) -> bool:
-        """Whether work is held back because somebody wants it so."""
+        """Whether work waits because of ``hold``."""
         return self._on_hold
 
     def hold(self) -> None:
-        """Hold all work back until it is released."""
+        """Stop all work until ``release`` is called."""
         self._on_hold = True
 
     def release(self) -> None:
-        """Let work go on, as far as prompts leave room for it."""
+        """Let work continue whenever no prompt executes."""
         self._on_hold = False
 
     def wait(self, token: CancelToken) -> None:
-        """Return when work may go on. Raises Cancelled."""
+        """Block until work may continue. Raises Cancelled."""
         while not self._may_pass():
             self._sleep(token, _POLL_S)
         token.check()
@@ -73,13 +73,14 @@ class WorkGate:
         with self._lock:
             now = self._clock()
             busy = self._is_busy()
-            self._closed = busy and now >= self._turn_ends and not self._takes_turn(now)
+            self._closed = busy and now >= self._turn_ends and not self._starts_turn(now)
             if not busy and self._free_since is None:
                 self._free_since = now
             return not self._closed
 
-    def _takes_turn(self, now: float) -> bool:
-        """Begin a turn if work has been held back for long enough."""
+    def _starts_turn(self, now: float) -> bool:
+        """Start a turn if work has waited for ``patience`` seconds."""
+        # A gap as long as a turn has let work through: the wait starts again from zero.
         if self._free_since is not None and now - self._free_since >= self._turn:
             self._held_since = None
         self._free_since = None

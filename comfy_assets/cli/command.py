@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from ..app import STORE_NAME
 from ..background.runner import TaskRunner
-from ..background.stored_tasks import StoredTasks
+from ..background.service import TaskStore
 from ..db.connection import Database
 from ..errors import StoreError
 from ..host.standalone import StandaloneHost
@@ -119,7 +119,7 @@ async def open_library(base: Path, extra: Sequence[ExtraFolder] = ()) -> AsyncIt
     if not path.exists():
         raise StoreError(f"{base} has no library yet; run comfy-assets scan or serve first.")
     db = await Database.open(path)
-    tasks = TaskRunner(StoredTasks(db))
+    tasks = TaskRunner(TaskStore(db))
     try:
         yield Library(host, db, tasks)
     finally:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from ..assets.index.indexer import HASH, SCAN
 from ..background.runner import Task, TaskRunner
-from ..background.throttle import WorkGate
+from ..background.throttle import Throttle
 from ..db import fulltext
 from ..db.connection import Database, Transaction
 from ..db.fulltext import Indexed
@@ -33,7 +33,7 @@ _PATIENCE_S = 15.0
 class SearchIndex:
     """Indexes what is new or has changed: every two seconds, as a task, and whenever all must be known."""
 
-    def __init__(self, db: Database, tasks: TaskRunner, gate: WorkGate) -> None:
+    def __init__(self, db: Database, tasks: TaskRunner, gate: Throttle) -> None:
         self._db = db
         self._tasks = tasks
         self._gate = gate

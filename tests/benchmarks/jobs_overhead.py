@@ -48,17 +48,21 @@ asyncio.run(host.serve("127.0.0.1", int(sys.argv[3])))
 class Server:
     """A server process on a base directory of its own."""
 
-    def __init__(self, base: Path, options: argparse.Namespace, *, with_project: bool) -> None:
+    def __init__(self, base: Path, options: argparse.Namespace, *, with_project: bool, is_linked: bool = False) -> None:
+        """Start it. ``is_linked`` puts a link to this checkout into a ComfyUI, instead of a copy."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        for name in ("input", "output", "temp", "user", "models", "custom_nodes"):
+        for name in ("input", "output", "temp", "user", "models/loras", "custom_nodes"):
             (base / name).mkdir(parents=True)
         self._log = (base / "server.log").open("wb")
         command = self._comfyui(base, options) if options.comfyui else self._standalone(base, with_project)
-        if options.comfyui and with_project:
+        pack = base / "custom_nodes" / "comfy-assets"
+        if options.comfyui and with_project and is_linked:
+            pack.symlink_to(ROOT, target_is_directory=True)
+        elif options.comfyui and with_project:
             ignored = shutil.ignore_patterns(".git", ".*_cache", "__pycache__", "tests", "build")
-            shutil.copytree(ROOT, base / "custom_nodes" / "comfy-assets", ignore=ignored)
+            shutil.copytree(ROOT, pack, ignore=ignored)
         self.process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, cwd=base)
         self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
@@ -85,8 +89,12 @@ class Server:
             else:
                 return self
 
-    def __exit__(self, *_: object) -> None:
+    def close_connection(self) -> None:
+        """Have the next request connect again."""
         self._connection.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close_connection()
         self.process.kill()
         self.process.wait()
         self._log.close()

@@ -17,7 +17,7 @@ from comfy_assets_node.comfy_assets.assets.index.insert import NewFile, add_new,
 from comfy_assets_node.comfy_assets.assets.index.scanner import Wanted
 from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, OutputFolders
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken
-from comfy_assets_node.comfy_assets.background.throttle import WorkGate
+from comfy_assets_node.comfy_assets.background.throttle import Throttle
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import folders
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
@@ -408,7 +408,7 @@ async def test_an_output_is_not_listed_before_its_job_has_ended(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither a scan nor the watcher may list a file whose owner is not known yet; older files do not wait."""
-    monkeypatch.setattr(WorkGate, "wait", lambda *_: None)  # scans get their turn while prompts are executed, too
+    monkeypatch.setattr(Throttle, "wait", lambda *_: None)  # scans get their turn while prompts are executed, too
     ann, bob = shared.ann, shared.bob
     shared.host.nodes.register("Early", Early)
     old, written = (shared.base / "output" / name for name in ("old.png", "early.png"))

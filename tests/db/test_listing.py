@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 from comfy_assets_node.comfy_assets.background.runner import TaskRunner
-from comfy_assets_node.comfy_assets.background.throttle import WorkGate
+from comfy_assets_node.comfy_assets.background.throttle import Throttle
 from comfy_assets_node.comfy_assets.db import assets, folders, fulltext, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.folders import FolderRow
@@ -132,7 +132,7 @@ class Store:
     async def _fill(self) -> None:
         async with self.db.transaction() as tx:
             await fill(tx)
-        await SearchIndex(self.db, TaskRunner(None), WorkGate(lambda: False)).catch_up()
+        await SearchIndex(self.db, TaskRunner(None), Throttle(lambda: False)).catch_up()
 
     def run(self, work: Awaitable[T]) -> T:
         return self.loop.run_until_complete(work)

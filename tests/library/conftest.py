@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.index import hash_run
-from comfy_assets_node.comfy_assets.background.throttle import WorkGate
+from comfy_assets_node.comfy_assets.background.throttle import Throttle
 from comfy_assets_node.comfy_assets.db import files
 
 TABLES = ("assets", "files", "folders", "tag_sets", "contents", "documents", "tag_set_tags", "tags")
@@ -58,13 +58,13 @@ def read_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def before_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], None]]]:
     """Functions that workers call before each folder, file and chunk, in their threads."""
     hooks: list[Callable[[], None]] = []
-    real = WorkGate.wait
+    real = Throttle.wait
 
-    def wait(self: WorkGate, token: Any) -> None:
+    def wait(self: Throttle, token: Any) -> None:
         for hook in list(hooks):
             hook()
         real(self, token)
 
-    monkeypatch.setattr(WorkGate, "wait", wait)
+    monkeypatch.setattr(Throttle, "wait", wait)
     yield hooks
     hooks.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
-from comfy_assets_node.comfy_assets.background.throttle import WorkGate
+from comfy_assets_node.comfy_assets.background.throttle import Throttle
 
 PATIENCE, TURN = 30.0, 1.5
 
@@ -26,8 +26,8 @@ class Clock:
             token.cancel()
         token.check()
 
-    def gate(self) -> WorkGate:
-        return WorkGate(self.is_busy, patience=PATIENCE, turn=TURN, clock=lambda: self.now, sleep=self.sleep)
+    def gate(self) -> Throttle:
+        return Throttle(self.is_busy, patience=PATIENCE, turn=TURN, clock=lambda: self.now, sleep=self.sleep)
 
 
 def _work(clock: Clock, until: float, step: float = 0.1) -> float:
@@ -58,7 +58,7 @@ def test_blocks_while_a_prompt_executes_and_goes_on_after() -> None:
 def test_tells_when_it_is_closed() -> None:
     clock = Clock([(0, 10)])
     seen: list[bool] = []
-    gate = WorkGate(
+    gate = Throttle(
         clock.is_busy,
         patience=PATIENCE,
         turn=TURN,

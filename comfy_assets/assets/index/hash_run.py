@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...background.cancel import Cancelled, CancelToken
-from ...background.throttle import WorkGate
+from ...background.throttle import Throttle
 from ...db import contents, files, moves, references, tags
 from ...db.connection import Database
 from ...db.contents import Hashed, Unreadable
@@ -86,7 +86,7 @@ class HashRun:
         self,
         db: Database,
         host: Host,
-        gate: WorkGate,
+        gate: Throttle,
         pool: ThreadPoolExecutor,
         token: CancelToken,
         *,

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...background.cancel import Cancelled, CancelToken
 from ...background.runner import Task, TaskRunner
-from ...background.throttle import WorkGate
+from ...background.throttle import Throttle
 from ...db import folders
 from ...db.connection import Database
 from ...host.base import Host
@@ -31,7 +31,7 @@ class Indexer:
         db: Database,
         host: Host,
         tasks: TaskRunner,
-        gate: WorkGate,
+        gate: Throttle,
         *,
         hash_files: bool,
         unrecorded_since: Callable[[], int | None] | None = None,
@@ -72,7 +72,7 @@ class Indexer:
 
         Somebody waits for it: it does not wait for prompts that are executed.
         """
-        gate = WorkGate(lambda: False)
+        gate = Throttle(lambda: False)
         run = HashRun(self._db, self._host, gate, self._pool, self._reading, is_followed=self.is_followed)
         await run.read(ids)
 

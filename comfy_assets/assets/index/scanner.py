@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from ...background.cancel import CancelToken, uninterrupted
-from ...background.throttle import WorkGate
+from ...background.throttle import Throttle
 from ...db import files, folders, moves, references, tags
 from ...db.connection import Database, Transaction
 from ...db.folders import FolderRow
@@ -71,7 +71,7 @@ class Scanner:
     """
 
     def __init__(
-        self, db: Database, host: Host, gate: WorkGate, unrecorded_since: Callable[[], int | None] | None = None
+        self, db: Database, host: Host, gate: Throttle, unrecorded_since: Callable[[], int | None] | None = None
     ) -> None:
         """Files in the output folder wait for the job that may have written them, and whose user's they then are.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ...background.cancel import CancelToken
 from ...background.runner import Task, TaskRunner
-from ...background.throttle import WorkGate
+from ...background.throttle import Throttle
 from ...host.base import Host
 from ..roots import Roots, is_ignored, root_of
 from .apply import ScanProgress
@@ -42,7 +42,7 @@ MOST_LINKS = 24  # that are watched: each takes a thread and one of the few watc
 class Follower:
     """Follows the disk, as one long task."""
 
-    def __init__(self, host: Host, tasks: TaskRunner, gate: WorkGate, indexer: Indexer) -> None:
+    def __init__(self, host: Host, tasks: TaskRunner, gate: Throttle, indexer: Indexer) -> None:
         self._host = host
         self._tasks = tasks
         self._gate = gate
@@ -71,7 +71,7 @@ class Follower:
 class _Following:
     """A run of the follower: what it has heard, and when to do what. Times are of ``time.monotonic``."""
 
-    def __init__(self, host: Host, gate: WorkGate, indexer: Indexer, watches: Watches, task: Task) -> None:
+    def __init__(self, host: Host, gate: Throttle, indexer: Indexer, watches: Watches, task: Task) -> None:
         self._host = host
         self._gate = gate
         self._indexer = indexer
