@@ -131,7 +131,7 @@ def split_suffix(name: str) -> tuple[str, str]:
 
 
 def numbered(name: str, number: int) -> str:
-    """``"a.png"`` -> ``"a (2).png"``, in the same room."""
+    """Insert a number before the suffix: ``"a.png"``, 1 -> ``"a (1).png"``. The result is at most 255 bytes long."""
     mark = f" ({number})"
     stem, suffix = split_suffix(shortened(name, MAX_PART_BYTES - len(mark)))
     return f"{stem}{mark}{suffix}"

@@ -39,15 +39,18 @@ def key_of(path: str) -> str:
 
 
 def path_for(name: str | None, view: WorkflowView, folder: str, taken: Collection[str]) -> str:
-    """A path in the folder for a workflow of this name; ``taken`` are keys of paths that are in use."""
+    """Return a free path in the folder for a workflow of this name; ``taken`` are the keys of paths in use.
+
+    A taken name gets a number from 1, as in ComfyUI's own uploads and in ``names.numbered``.
+    """
     suffix = _APP_SUFFIX if view == "app" else _SUFFIX
     given = (name or "").strip()
     while given.lower().endswith(_SUFFIX):
         given = given[: -len(_SUFFIX)]
     stem = safe_file_name(given or _NO_NAME, fallback=_NO_NAME)
-    number = 1
+    number = 0
     while True:
-        mark = f" ({number})" if number > 1 else ""
+        mark = f" ({number})" if number else ""
         room = MAX_PART_BYTES - len(mark) - len(suffix)
         part = stem.encode()[:room].decode(errors="ignore").rstrip(". ") if len(stem.encode()) > room else stem
         path = posixpath.join(folder, f"{part}{mark}{suffix}")

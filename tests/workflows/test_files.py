@@ -181,9 +181,9 @@ async def test_what_the_api_saves_is_in_the_file(desk: Any) -> None:
     await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"default_view": "app", "description": "x"})
     assert desk.files() == {"new name.app.json": TWO}
     fork = await desk.send("POST", f"/api/workflows/{workflow_id}/fork", 201, json={"source_version": 1})
-    assert desk.files() == {"new name.app.json": TWO, "new name (2).app.json": ONE}
+    assert desk.files() == {"new name.app.json": TWO, "new name (1).app.json": ONE}
     await desk.send("DELETE", f"/api/workflows/{workflow_id}", 204)
-    assert desk.files() == {"new name (2).app.json": ONE}
+    assert desk.files() == {"new name (1).app.json": ONE}
     await desk.look()
     assert await desk.only() == fork["id"]
 
@@ -222,7 +222,7 @@ NAMES = [
     ("portrait.json", "portrait.json"),
     ("Größe", "Größe.json"),
     (None, "Untitled.json"),
-    ("TAKEN", "TAKEN (2).json"),
+    ("TAKEN", "TAKEN (1).json"),
 ]
 
 
@@ -305,7 +305,7 @@ async def test_a_workflow_restored_through_the_api_has_its_file_at_once(open_des
     await ann.page_saves("a.json", {**TWO, "id": GRAPH_ID})
     await ann.as_user("bob").send("POST", f"/api/workflows/{workflow_id}/restore", 404)
     await ann.send("POST", f"/api/workflows/{workflow_id}/restore")
-    assert ann.files() == {"a.json": {**TWO, "id": GRAPH_ID}, "a (2).json": ONE}
+    assert ann.files() == {"a.json": {**TWO, "id": GRAPH_ID}, "a (1).json": ONE}
 
 
 async def test_a_restored_workflow_has_its_file_again(desk: Any) -> None:
@@ -317,7 +317,7 @@ async def test_a_restored_workflow_has_its_file_again(desk: Any) -> None:
     await trash.restore(desk.services.db, first)
     await trash.restore(desk.services.db, second)
     await desk.look()
-    assert desk.files() == {"a.json": ONE, "a (2).json": TWO}
+    assert desk.files() == {"a.json": ONE, "a (1).json": TWO}
 
 
 @pytest.mark.parametrize("edit", [False, True])
@@ -544,7 +544,7 @@ async def test_a_name_that_another_workflow_is_about_to_have_is_not_taken(desk: 
         second = await desk.create(TWO, name="b")
         await desk.send("PATCH", f"/api/workflows/{first}", json={"name": "b"})
     await desk.look()
-    assert desk.files() == {"b.json": TWO, "b (2).json": ONE}
+    assert desk.files() == {"b.json": TWO, "b (1).json": ONE}
     assert [await desk.versions(each) for each in (first, second)] == [[ONE], [TWO]]
 
 
