@@ -10,7 +10,7 @@ from blake3 import blake3
 from .. import json_limits
 from ..db.contents import Document
 from ..errors import InvalidBodyError, UnprocessableBodyError
-from .digest import graph_digest, graph_id
+from .document import graph_digest, graph_id
 from .graphs import Named, names_in
 
 _LEVEL = 6

@@ -14,7 +14,7 @@ from .. import json_text
 from ..db import workflow_jobs
 from ..db.connection import Database
 from ..db.workflow_jobs import Candidate, Named, UnlinkedJob
-from .digest import graph_digest, graph_id
+from .document import graph_digest, graph_id
 
 log = logging.getLogger("comfy_assets.workflows")
 

@@ -27,7 +27,7 @@ from .drafts import draft
 from .folder import Folder, Listing, Stamp
 from .paths import FOLDER, is_workflow
 from .sync_store import Found
-from .writing import Writing
+from .file_writer import Writing
 
 log = logging.getLogger("comfy_assets.workflows")
 

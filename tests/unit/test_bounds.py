@@ -15,7 +15,7 @@ from comfy_assets_node.comfy_assets import json_limits, json_steps
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import BodyTooLargeError, InvalidBodyError
 from comfy_assets_node.comfy_assets.json_limits import JsonLimits, Shape
-from comfy_assets_node.comfy_assets.workflows.digest import graph_digest
+from comfy_assets_node.comfy_assets.workflows.document import graph_digest
 from comfy_assets_node.routes import PASSAGES, ROUTES, _prompt_body, stock
 from comfy_assets_node.routes.openapi import OPERATIONS
 from comfy_assets_node.routes.openapi.document import _query_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.db.workflow_jobs import Candidate
-from comfy_assets_node.comfy_assets.workflows.digest import graph_digest, graph_id
+from comfy_assets_node.comfy_assets.workflows.document import graph_digest, graph_id
 from comfy_assets_node.comfy_assets.workflows.job_links import Graph, choose
 
 SAVED: dict[str, Any] = {
