@@ -41,12 +41,10 @@ from .jobs.service import JobService
 from .jobs.user_queue import UserQueue
 from .models import JobRecord
 from .search.index import SearchIndex
-from .workflows import trash as workflow_trash
-from .workflows.file_watch import FileWatch
 from .workflows.job_links import JobLinks
-from .workflows.service import WorkflowService
+from .workflows.service import WorkflowService, purge_workflows
 from .workflows.shares import Shares
-from .workflows.sync import WorkflowFiles
+from .workflows.sync import WorkflowSync
 
 log = logging.getLogger("comfy_assets")
 
@@ -94,8 +92,7 @@ class Services:
     jobs = WhenOpen[JobService]()
     user_history = WhenOpen[UserHistory]()
     outputs = WhenOpen[OutputIntake]()
-    workflow_files = WhenOpen[WorkflowFiles]()
-    workflow_watch = WhenOpen[FileWatch]()
+    workflow_sync = WhenOpen[WorkflowSync]()
     workflows = WhenOpen[WorkflowService]()
     job_links = WhenOpen[JobLinks]()
     shares = WhenOpen[Shares]()
@@ -210,11 +207,10 @@ class Services:
         )
         self.jobs = JobService(db, host, self._recorder, self.control, take_over=self._take_over)
         self.user_history = UserHistory(db, self._recorder)
-        self.workflow_files = WorkflowFiles(db, host, config.max_workflow_size)
-        self.workflow_watch = FileWatch(host, self.workflow_files)
-        self.workflows = WorkflowService(db, self.workflow_files)
+        self.workflow_sync = WorkflowSync(db, host, config.max_workflow_size)
+        self.workflows = WorkflowService(db, self.workflow_sync)
         self.job_links = JobLinks(db, jobs_recorded=self._recorder.write)
-        self.shares = Shares(db, host, self.indexer, self.workflow_files)
+        self.shares = Shares(db, host, self.indexer, self.workflow_sync)
 
         self._ends.push_async_callback(db.close)
         self._ends.push_async_callback(self.previews.close)
@@ -222,7 +218,7 @@ class Services:
         self._ends.callback(self.indexer.close)
         for working in (self._recorder, self.outputs, self.jobs, self.tasks, self.search, self.job_links):
             self._ends.push_async_callback(working.close)
-        self._ends.push_async_callback(self.workflow_watch.close)
+        self._ends.push_async_callback(self.workflow_sync.close)
         db.close_at_exit(before=self._stop_workers)
 
     def _stop_workers(self) -> None:
@@ -235,7 +231,7 @@ class Services:
     async def _recover(self) -> None:
         """Go on where the last server ended. What waited is put back last: it may be over before anything else is."""
         await task_rows.fail_interrupted(self.db)
-        await workflow_trash.purge(self.db)
+        await purge_workflows(self.db)
         await self.trash.recover()
         await self.uploads.remove_leftovers()
         if self._journal_problem is not None:
@@ -267,7 +263,7 @@ class Services:
         if not self._there:
             return
         self.search.start()
-        self.workflow_watch.start(follow=self.config.follow)
+        self.workflow_sync.start(follow=self.config.follow)
         self.job_links.start()
         if self.config.scan_on_start:
             self._keep_trying(lambda: self.indexer.start_scan()[0])

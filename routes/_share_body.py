@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from ..comfy_assets.assets.media.mime import has_thumbnail, is_previewable, is_safe_inline
 from ..comfy_assets.models import Asset, SharedAsset
-from ..comfy_assets.workflows.shares import Publication, Shared
+from ..comfy_assets.workflows.shares import Publication, VisibleShare
 from .asset_body import asset_body, utc_time
 
 _PREVIEW_RES = 512
@@ -51,7 +51,7 @@ class PublishedBody(msgspec.Struct, kw_only=True):
 
 def publish_info(publication: Publication) -> PublishInfo:
     """What is published of a workflow."""
-    shared = publication.shared
+    shared = publication.share
     if shared is None:
         return PublishInfo(workflow_id=publication.workflow_id)
     return PublishInfo(
@@ -62,7 +62,7 @@ def publish_info(publication: Publication) -> PublishInfo:
     )
 
 
-def published_body(shared: Shared) -> PublishedBody:
+def published_body(shared: VisibleShare) -> PublishedBody:
     """A share, with the workflow."""
     snapshot = shared.snapshot
     return PublishedBody(
@@ -75,7 +75,7 @@ def published_body(shared: Shared) -> PublishedBody:
     )
 
 
-def _assets(shared: Shared) -> list[AssetInfo]:
+def _assets(shared: VisibleShare) -> list[AssetInfo]:
     share_id = shared.snapshot.share_id
     return [_published(share_id, each, each.id in shared.in_library) for each in shared.snapshot.assets]
 

@@ -68,7 +68,7 @@ async def _has_turn(stack: AsyncExitStack, services: Services, user: str) -> boo
     except (StoreUnavailableError, asyncio.TimeoutError) as error:
         log.warning("A workflow file is changed while there is no store; the next look stores it: %r", error)
         return False
-    await stack.enter_async_context(services.workflow_files.turn(user, WAIT_S))
+    await stack.enter_async_context(services.workflow_sync.lock(user, WAIT_S))
     return True
 
 
@@ -85,13 +85,13 @@ async def _received(call: Call[NoQuery]) -> None:
 @guarded()
 async def _take_up(call: Call[NoQuery]) -> None:
     paths = _paths(call.request)
-    files = call.services.workflow_files
+    files = call.services.workflow_sync
     if len(paths) == 2 and paths[0] is not None and paths[1] is not None:
-        await files.moved(call.user, paths[0], paths[1])
+        await files.sync_move(call.user, paths[0], paths[1])
         return
     for path in paths:
         if path is not None:
-            await files.look_at(call.user, path)
+            await files.sync_file(call.user, path)
 
 
 PASSAGES = [

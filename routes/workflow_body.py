@@ -24,7 +24,7 @@ from ..comfy_assets.json_limits import JsonLimits
 from ..comfy_assets.json_text import members
 from ..comfy_assets.models import Workflow, WorkflowContent, WorkflowView
 from ..comfy_assets.workflows.paths import FOLDER
-from ..comfy_assets.workflows.service import Saved
+from ..comfy_assets.workflows.service import SavedVersion
 from . import request_body
 from .asset_body import utc_time
 from .params import Text, split_error
@@ -225,7 +225,7 @@ def _known(text: str | None) -> str | UnsetType:
     return UNSET if text is None else text
 
 
-def version_body(saved: Saved) -> VersionShown:
+def version_body(saved: SavedVersion) -> VersionShown:
     """The version as lists show it."""
     return VersionShown(
         id=saved.version.id,

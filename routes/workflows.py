@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from ..comfy_assets.errors import WorkflowVersionNotFoundError
 from ..comfy_assets.models import WorkflowEdit, WorkflowFilter, WorkflowPage, WorkflowSort, WorkflowView
-from ..comfy_assets.workflows.service import About
+from ..comfy_assets.workflows.service import WorkflowDetails
 from .context import Call, endpoint, json_response
 from .params import NoQuery, Offset, Text
 from .router import Route
@@ -69,7 +69,7 @@ async def create_workflow(call: Call[NoQuery]) -> web.Response:
     """Save a new workflow (createWorkflow)."""
     limit = call.services.config.max_workflow_size
     body = await read_body(CreateBody, call.request)
-    about = About(
+    about = WorkflowDetails(
         name=name_of(body),
         description=description_of(body),
         default_view=body.default_view,

@@ -18,7 +18,7 @@ from ..workflows.bundles.exporter import Export, Exported, Wanted
 from ..workflows.bundles.format import BundledAsset
 from ..workflows.bundles.importer import MAX_SIZE, Finding, Import, Imported, Outcome
 from ..workflows.service import WorkflowService
-from ..workflows.sync import WorkflowFiles
+from ..workflows.sync import WorkflowSync
 from .command import (
     PROBLEMS,
     Commands,
@@ -114,7 +114,7 @@ def _told(task: Task, progress: HashProgress) -> dict[str, Any]:
 
 
 def _service(library: Library) -> WorkflowService:
-    files = WorkflowFiles(library.db, library.host, Config.from_environment().max_workflow_size)
+    files = WorkflowSync(library.db, library.host, Config.from_environment().max_workflow_size)
     return WorkflowService(library.db, files)
 
 

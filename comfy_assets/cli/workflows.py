@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..db import workflows as workflow_rows
 from ..db.workflows import DeletedWorkflow
 from ..errors import ApiError
-from ..workflows import trash
+from ..workflows.service import TRASH_DAYS, restore_workflow
 from .command import (
     PROBLEMS,
     Commands,
@@ -51,13 +52,13 @@ def _list(options: argparse.Namespace) -> int:
     for entry in entries:
         versions = counted(entry.latest_version, "version")
         say(f"{entry.id}  {written_time(entry.deleted_at)}  {versions:>12}  {entry.name or _NO_NAME}")
-    say(f"{counted(len(entries), 'deleted workflow')}, kept for {trash.KEPT_DAYS} days")
+    say(f"{counted(len(entries), 'deleted workflow')}, kept for {TRASH_DAYS} days")
     return 0
 
 
 async def _entries(base: Path) -> Sequence[DeletedWorkflow]:
     async with open_library(base) as library:
-        return await trash.deleted(library.db)
+        return await workflow_rows.deleted(library.db)
 
 
 def _as_json(entry: DeletedWorkflow) -> dict[str, Any]:
@@ -83,7 +84,7 @@ async def _restore_all(base: Path, ids: Sequence[str]) -> int:
     async with open_library(base) as library:
         for workflow_id in ids:
             try:
-                workflow = await trash.restore(library.db, workflow_id)
+                workflow = await restore_workflow(library.db, workflow_id)
             except ApiError as error:
                 failed += 1
                 complain(f"{workflow_id}: {error.message}")

@@ -1,6 +1,6 @@
-"""What was done to workflows through the API, done to their files as well.
+"""Apply changes made through the API to workflow files.
 
-Files are others' too: nothing is written over, or removed, but what the store has.
+Others write to these files, too. So a file is replaced or removed only while it holds a text that the store has.
 """
 
 from __future__ import annotations
@@ -14,45 +14,45 @@ from collections.abc import Sequence
 from ..db import workflow_files
 from ..db.connection import Database
 from ..db.workflow_files import FileRow
-from .folder import Folder
+from .folder import WorkflowFolder
 from .paths import key_of, path_for
 
 log = logging.getLogger("comfy_assets.workflows")
 
 
-class Writing:
-    """Writes, renames and removes files, in a turn of the folder's. What fails is logged, and done another time."""
+class FileWriter:
+    """Writes, renames and removes files. Failures are logged; the caller, who holds the lock, tries again later."""
 
     def __init__(self, db: Database, limit: int) -> None:
-        """``limit`` is how many bytes a workflow may have."""
+        """``limit`` is the size in bytes that a workflow may have."""
         self._db = db
         self._limit = limit
 
-    async def write(self, folder: Folder, rows: Sequence[FileRow], known: Sequence[FileRow]) -> None:
-        """Have the files of workflows hold their latest versions; ``known`` are workflows of the folder's user."""
+    async def write(self, folder: WorkflowFolder, rows: Sequence[FileRow], known: Sequence[FileRow]) -> None:
+        """Write the latest versions of workflows into their files. ``known`` are all workflows of the folder."""
         taken: set[str] = set()
         if any(row.path is None for row in rows):
-            taken = await asyncio.to_thread(folder.names_in, "")
+            taken = await asyncio.to_thread(folder.keys_in, "")
             taken |= {key_of(row.path) for row in known if row.path is not None}
         for row in rows:
             try:
                 await self._write(folder, row, taken)
-            except FileExistsError:
+            except FileExistsError:  # an unknown file: it is imported, and this workflow gets another path
                 async with self._db.transaction() as tx:
                     await workflow_files.place(tx, row.row_id, None)
             except OSError as error:
                 log.warning("The workflow %s cannot be written to its file now: %s", row.id, error)
 
-    async def _write(self, folder: Folder, row: FileRow, taken: set[str]) -> None:
-        """Write the latest version into the file, unless that holds what nobody has taken up yet. Raises OSError."""
-        path = row.path if row.path is not None else await self._find_place(row, taken)
+    async def _write(self, folder: WorkflowFolder, row: FileRow, taken: set[str]) -> None:
+        """Write the latest version, unless the file holds a text that has not been imported yet. Raises OSError."""
+        path = row.path if row.path is not None else await self._assign_path(row, taken)
         if path is None:
             return
         held = await asyncio.to_thread(folder.read, path, self._limit)
         if row.version is not None and (held is None or held.hash not in (row.hash, row.held_hash)):
             return
         if held is not None and held.hash == row.hash:
-            stamp = held.stamp
+            stamp = held.stamp  # written before a crash, only not recorded
         else:
             text = zlib.decompress(await workflow_files.body_of(self._db, row.row_id, row.latest))
             replaces = row.held_hash if row.version is not None else None
@@ -65,8 +65,8 @@ class Writing:
             if now is not None and now.path == path:
                 await workflow_files.stamp(tx, row.row_id, *stamp, row.latest)
 
-    async def _find_place(self, row: FileRow, taken: set[str]) -> str | None:
-        """A free path for a workflow that has none, which is its from now on."""
+    async def _assign_path(self, row: FileRow, taken: set[str]) -> str | None:
+        """Give a workflow without a file a free path. None if it was deleted or got one meanwhile."""
         async with self._db.transaction() as tx:
             now = await workflow_files.of_row(tx, row.row_id)
             if now is None or now.path is not None:
@@ -79,16 +79,16 @@ class Writing:
             await workflow_files.place(tx, row.row_id, path)
             return path
 
-    async def rename(self, folder: Folder, row: FileRow) -> None:
-        """Have a workflow's file be called like it. One that cannot be renamed keeps its name until the next look."""
+    async def rename(self, folder: WorkflowFolder, row: FileRow) -> None:
+        """Rename a file after its workflow. If that fails, it keeps its name until the next synchronization."""
         if row.path is None:
             return
-        place = posixpath.dirname(row.path)
-        taken = await asyncio.to_thread(folder.names_in, place) - {key_of(row.path)}
-        path = path_for(row.name, row.view, place, taken)
+        parent = posixpath.dirname(row.path)
+        taken = await asyncio.to_thread(folder.keys_in, parent) - {key_of(row.path)}
+        path = path_for(row.name, row.view, parent, taken)
         while path != row.path and await workflow_files.at(self._db, row.owner, path):
             taken.add(key_of(path))
-            path = path_for(row.name, row.view, place, taken)
+            path = path_for(row.name, row.view, parent, taken)
         try:
             if row.version is not None and path != row.path:
                 await asyncio.to_thread(folder.rename, row.path, path)
@@ -98,19 +98,19 @@ class Writing:
         async with self._db.transaction() as tx:
             await workflow_files.move(tx, row.row_id, path)
 
-    async def remove(self, folder: Folder, rows: Sequence[FileRow]) -> list[FileRow]:
-        """Remove the files of deleted workflows; answers those whose files cannot be removed now."""
-        left: list[FileRow] = []
+    async def remove(self, folder: WorkflowFolder, rows: Sequence[FileRow]) -> list[FileRow]:
+        """Remove the files of deleted workflows, and return the rows of those that cannot be removed now."""
+        failed: list[FileRow] = []
         for row in rows:
             try:
                 await self._remove(folder, row)
             except OSError as error:
                 log.warning("The file %s cannot be removed now: %s", row.path, error)
-                left.append(row)
-        return left
+                failed.append(row)
+        return failed
 
-    async def _remove(self, folder: Folder, row: FileRow) -> None:
-        """Remove the file of a deleted workflow, unless it holds something else by now. Raises OSError."""
+    async def _remove(self, folder: WorkflowFolder, row: FileRow) -> None:
+        """Remove the file of a deleted workflow, unless it has another text by now. Raises OSError."""
         if row.path is not None and await workflow_files.at(self._db, row.owner, row.path) is None:
             held = await asyncio.to_thread(folder.read, row.path, self._limit)
             if held is not None and await workflow_files.has_text(self._db, row.row_id, held.hash):

@@ -1,4 +1,4 @@
-"""A user's workflows folder on disk. Everything here blocks."""
+"""Access to a user's workflows folder on disk. Everything here blocks."""
 
 from __future__ import annotations
 
@@ -17,68 +17,68 @@ from ..fs.stat import fresh_for_ns
 from ..store_guard import check_found
 from .paths import is_workflow, key_of
 
-UNSURE = -1
-_MAX_DEPTH = 32
+UNCERTAIN_MTIME = -1
+_MAX_DEPTH = 32  # of folders: a listing must end, and junctions on Windows, which are no symlinks, can form a cycle
 
 
-class Stamp(NamedTuple):
-    """Size in bytes, time of change in ns; UNSURE where the file may have changed since without a sign."""
+class FileStamp(NamedTuple):
+    """Size in bytes and time of the last change in ns, or UNCERTAIN_MTIME if a further change might not show."""
 
     size: int
     mtime_ns: int
 
 
-class Text(NamedTuple):
-    """What a file holds, the hash of it, and the file's stamp from before it was read."""
+class FileText(NamedTuple):
+    """The content of a file, its blake3 digest, and the stamp from before it was read."""
 
     content: bytes
     hash: bytes
-    stamp: Stamp
+    stamp: FileStamp
 
 
 @dataclass
-class Listing:
-    """The files that may be workflows, by path; and the folders that could not be looked into ("": all of it)."""
+class FolderListing:
+    """The files that may be workflows, by path, and the folders that could not be listed ("" is the whole folder)."""
 
-    files: dict[str, Stamp] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
+    files: dict[str, FileStamp] = field(default_factory=dict)
+    unlisted: list[str] = field(default_factory=list)
 
-    def knows(self, path: str) -> bool:
-        """Whether it would tell of a file at this path."""
-        return not any(folder == "" or path.startswith(f"{folder}/") for folder in self.unknown)
+    def covers(self, path: str) -> bool:
+        """Return whether the listing would contain a file at this path."""
+        return not any(folder == "" or path.startswith(f"{folder}/") for folder in self.unlisted)
 
 
-class Folder:
-    """The folder at ``root``, which may not be there."""
+class WorkflowFolder:
+    """The workflows folder at ``root``, which need not exist."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def exists(self) -> bool:
-        """Whether it is there."""
+        """Return whether the folder exists."""
         return self._root.is_dir()
 
-    def listing(self) -> Listing:
-        """List its content. Links are skipped, as they may lead out; folders that lie too deep are unknown."""
-        found = Listing()
+    def listing(self) -> FolderListing:
+        """List all files that may be workflows. Links are skipped because they may lead out of the folder."""
+        listing = FolderListing()
         waiting = [("", 0)]
         while waiting:
             folder, depth = waiting.pop()
             try:
                 with os.scandir(self._root / folder) as entries:
-                    below = self._take(folder, entries, found)
+                    below = self._add_files(folder, entries, listing)
             except OSError:
-                found.unknown.append(folder)
+                listing.unlisted.append(folder)
             else:
                 if depth < _MAX_DEPTH:
                     waiting += [(each, depth + 1) for each in below]
                 else:
-                    found.unknown += below
-        return found
+                    listing.unlisted += below
+        return listing
 
     @staticmethod
-    def _take(folder: str, entries: Iterable[os.DirEntry[str]], found: Listing) -> list[str]:
-        """Note a folder's files; answers the folders in it."""
+    def _add_files(folder: str, entries: Iterable[os.DirEntry[str]], listing: FolderListing) -> list[str]:
+        """Add the files of a folder to the listing, and return its subfolders."""
         below: list[str] = []
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
@@ -87,44 +87,44 @@ class Folder:
             if entry.is_dir(follow_symlinks=False):
                 below.append(path)
             elif is_workflow(entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError):  # removed since the folder was read
                     info = entry.stat(follow_symlinks=False)
-                    found.files[path] = Stamp(info.st_size, info.st_mtime_ns)
+                    listing.files[path] = FileStamp(info.st_size, info.st_mtime_ns)
         return below
 
-    def stamp(self, path: str) -> Stamp | None:
-        """The stamp of a file; None where there is none. Raises OSError where that cannot be told."""
+    def stamp(self, path: str) -> FileStamp | None:
+        """Return the stamp of a file, or None if there is none. Raises OSError if that cannot be found out."""
         try:
             info = os.stat(self._root / path, follow_symlinks=False)  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return Stamp(info.st_size, info.st_mtime_ns) if stat.S_ISREG(info.st_mode) else None
+        return FileStamp(info.st_size, info.st_mtime_ns) if stat.S_ISREG(info.st_mode) else None
 
-    def read(self, path: str, limit: int) -> Text | None:
-        """What a file holds; None where there is none, or it has more than ``limit`` bytes. Raises OSError."""
+    def read(self, path: str, limit: int) -> FileText | None:
+        """Read a file. None if there is none or it has more than ``limit`` bytes. Raises OSError."""
         before = self.stamp(path)
         if before is None or before.size > limit:
             return None
         check_found(str(self._root / path))
         content = (self._root / path).read_bytes()
         if self.stamp(path) != before or len(content) != before.size:
-            before = Stamp(len(content), UNSURE)
-        return Text(content, blake3(content).digest(), settled(before))
+            before = FileStamp(len(content), UNCERTAIN_MTIME)  # changed while it was read
+        return FileText(content, blake3(content).digest(), reliable(before))
 
-    def on_disk(self, path: str) -> str | None:
-        """The path as the folder has it, where the file system takes names of other case or form for it.
+    def actual_path(self, path: str) -> str | None:
+        """Return the path as it is spelled on disk, which may differ in case or Unicode normalization.
 
-        None where there is no such file, or a link leads to it.
+        None if there is no such file or it is behind a link.
         """
         found = ""
         for part in path.split("/"):
-            name = self._named(found, part)
+            name = self._actual_name(found, part)
             if name is None:
                 return None
             found = f"{found}/{name}" if found else name
         return found
 
-    def _named(self, folder: str, part: str) -> str | None:
+    def _actual_name(self, folder: str, part: str) -> str | None:
         try:
             names = os.listdir(self._root / folder)  # noqa: PTH208
             if part in names:
@@ -137,18 +137,18 @@ class Folder:
             return None
         return None
 
-    def names_in(self, folder: str) -> set[str]:
-        """Keys of the paths of what is in a folder, whatever it is."""
+    def keys_in(self, folder: str) -> set[str]:
+        """Return the keys of the paths of everything in a folder, files or not."""
         try:
             return {key_of(f"{folder}/{name}" if folder else name) for name in os.listdir(self._root / folder)}  # noqa: PTH208
         except OSError:
             return set()
 
-    def write(self, path: str, content: bytes, *, replaces: bytes | None) -> Stamp | None:
-        """Write a file, whole or not at all, in the place of the one whose text has the hash ``replaces``.
+    def write(self, path: str, content: bytes, *, replaces: bytes | None) -> FileStamp | None:
+        """Write a file atomically, replacing only a file whose content has the hash ``replaces``.
 
-        Answers None, and writes nothing, where that one is not there any more. Raises OSError: FileExistsError where
-        there is a file and none is to be replaced.
+        Returns the new stamp, or None if nothing was written because the content has changed. Raises OSError,
+        FileExistsError if there is a file although ``replaces`` is None.
         """
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,41 +161,42 @@ class Folder:
                 temporary.replace(target)
             else:
                 return None
-        return settled(Stamp(info.st_size, info.st_mtime_ns))
+        return reliable(FileStamp(info.st_size, info.st_mtime_ns))
 
-    def _holds(self, path: str, text: bytes) -> bool:
-        """Whether a file has the text of this hash, at this moment. Raises OSError."""
+    def _holds(self, path: str, digest: bytes) -> bool:
+        """Whether a file has the content with this hash right now. Raises OSError."""
         try:
             check_found(str(self._root / path))
-            return blake3((self._root / path).read_bytes()).digest() == text
+            return blake3((self._root / path).read_bytes()).digest() == digest
         except FileNotFoundError:
             return False
 
     def rename(self, path: str, new: str) -> None:
-        """Give a file another path. Raises OSError: FileExistsError where there is a file already."""
+        """Move a file within the folder. Raises OSError, FileExistsError if there is a file already."""
         source, target = self._root / path, self._root / new
-        if target.exists() and target.samefile(source):  # another case of the same name
+        if target.exists() and target.samefile(source):  # the same name in another case
             source.rename(target)
         else:
             atomic.move_no_replace(source, target)
 
-    def remove(self, path: str, text: bytes) -> None:
-        """Remove a file if it has the text of this hash. Raises OSError."""
-        if self._holds(path, text):
+    def remove(self, path: str, digest: bytes) -> None:
+        """Remove a file if its content has this hash. Raises OSError."""
+        if self._holds(path, digest):
             (self._root / path).unlink(missing_ok=True)
 
     def remove_leftovers(self, before: float) -> None:
-        """Remove what a killed server was writing, last written before this time (s since 1970)."""
+        """Remove incomplete files of a killed server, last written before this time (s since 1970)."""
         below = (Path(folder) for folder, _, _ in os.walk(self._root))
         partial_file.remove_leftovers(below, before)
 
 
-def settled(stamp: Stamp) -> Stamp:
-    """The stamp, unsure where the file has changed so lately that another change might not show."""
-    return Stamp(stamp.size, UNSURE) if fresh_for_ns(stamp.mtime_ns) else stamp
+def reliable(stamp: FileStamp) -> FileStamp:
+    """Return the stamp, with UNCERTAIN_MTIME if the file changed so recently that another change might not show."""
+    return FileStamp(stamp.size, UNCERTAIN_MTIME) if fresh_for_ns(stamp.mtime_ns) else stamp
 
 
 def _is_text(name: str) -> bool:
+    """Whether a file name is valid Unicode; on Linux any bytes can be a name."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,7 @@
-"""Finds of which workflow, and of which version of it, jobs are. Some time after they were submitted: it costs none."""
+"""Link jobs to the workflows and versions they were made from.
+
+It happens in the background some time after jobs were submitted, so that submitting does not become slower.
+"""
 
 from __future__ import annotations
 
@@ -18,43 +21,43 @@ from .document import graph_digest, graph_id
 
 log = logging.getLogger("comfy_assets.workflows")
 
-_LINK_S = 2.0
-_AT_ONCE = 500  # jobs of a workflow; of more that come within so short a time, the latest
-_MOST_KNOWN = 2000
+_INTERVAL_S = 2.0
+_MAX_JOBS = 500  # of one workflow in one round; if there are more, the latest of them
+_MAX_CACHED = 2000  # graphs whose digests are kept, as the same graph is often submitted again
 
 
-class Graph(NamedTuple):
-    """By what a graph is recognised."""
+class GraphIdentity(NamedTuple):
+    """The id in a graph and the digest of what is executed."""
 
     id: str | None
     digest: bytes
 
 
 class JobLinks:
-    """Ties jobs to workflows."""
+    """Links jobs to workflows."""
 
     def __init__(self, db: Database, *, jobs_recorded: Callable[[], Awaitable[None]]) -> None:
-        """``jobs_recorded`` waits until jobs are in the store that were submitted before."""
+        """``jobs_recorded`` waits until all jobs submitted so far are in the store."""
         self._db = db
         self._jobs_recorded = jobs_recorded
-        self._known: dict[bytes, Graph | None] = {}
-        self._linking: asyncio.Task[None] | None = None
+        self._graphs: dict[bytes, GraphIdentity | None] = {}
+        self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
     def start(self) -> None:
-        """Begin to look for new jobs and new versions."""
-        self._linking = asyncio.create_task(self._run(), name="comfy-assets workflows of jobs")
+        """Link new jobs, and earlier jobs of new versions, in the background."""
+        self._task = asyncio.create_task(self._run(), name="comfy-assets workflows of jobs")
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(_LINK_S)
+            await asyncio.sleep(_INTERVAL_S)
             try:
                 await self._complete()
             except sqlite3.Error as error:
-                log.error("Jobs could not be tied to workflows; that is tried again: %s", error)
+                log.error("Jobs could not be linked to workflows. Trying again later: %s", error)
 
     async def complete(self) -> None:
-        """Tie every job that was submitted to its workflow."""
+        """Link every job that was submitted so far."""
         await self._jobs_recorded()
         await self._complete()
 
@@ -74,47 +77,47 @@ class JobLinks:
                 await workflow_jobs.advance(tx, upto)
 
     async def _links(self, named: Named, after: int) -> list[tuple[int, str, str | None]]:
-        """Row, workflow and version of each job that names it."""
-        jobs = await workflow_jobs.unlinked(self._db, named, after, _AT_ONCE)
+        """Return the row, workflow and version of each job with this workflow id."""
+        jobs = await workflow_jobs.unlinked(self._db, named, after, _MAX_JOBS)
         found = await workflow_jobs.candidates(self._db, named) if jobs else []
         if not found:
             return []
-        await asyncio.to_thread(self._learn, jobs)
-        chosen = [(job.row_id, *choose(named.workflow_id, self._known[job.document_hash], found)) for job in jobs]
-        if len(self._known) > _MOST_KNOWN:
-            self._known = {}
+        await asyncio.to_thread(self._read_graphs, jobs)
+        chosen = [(job.row_id, *choose(named.workflow_id, self._graphs[job.document_hash], found)) for job in jobs]
+        if len(self._graphs) > _MAX_CACHED:
+            self._graphs = {}
         return chosen
 
-    def _learn(self, jobs: Sequence[UnlinkedJob]) -> None:
+    def _read_graphs(self, jobs: Sequence[UnlinkedJob]) -> None:
         for job in jobs:
-            if job.document_hash not in self._known:
-                self._known[job.document_hash] = _graph(job.body)
+            if job.document_hash not in self._graphs:
+                self._graphs[job.document_hash] = _identity(job.body)
 
     async def close(self) -> None:
-        """Look no more."""
-        if self._linking is not None:
-            self._linking.cancel()
+        """End what ``start`` began."""
+        if self._task is not None:
+            self._task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._linking
+                await self._task
 
 
-def choose(workflow_id: str, graph: Graph | None, found: Sequence[Candidate]) -> tuple[str, str | None]:
-    """The workflow, and the version if one is meant, of a job that names this id; ``found`` are all it may be.
+def choose(workflow_id: str, graph: GraphIdentity | None, found: Sequence[Candidate]) -> tuple[str, str | None]:
+    """Return the workflow of a job with this workflow id, and the version if one matches; ``found`` are the candidates.
 
-    An id that is not the one in the graph was sent by a client: the workflow is the one that it says.
+    Several workflows may have the same id in their graphs, so the digest decides, or else the order of the candidates.
     """
-    own = [each for each in found if each.workflow_id == workflow_id]
     if graph is None or graph.id != workflow_id:
-        found = own
+        # The id is not from the graph but was sent by an API client, who means exactly this workflow.
+        found = [each for each in found if each.workflow_id == workflow_id]
     for each in found:
         if graph is not None and each.graph_digest == graph.digest:
             return each.workflow_id, each.version_id
     return (found[0].workflow_id if found else workflow_id), None
 
 
-def _graph(body: bytes) -> Graph | None:
+def _identity(body: bytes) -> GraphIdentity | None:
     try:
         value = json_text.decode(zlib.decompress(body))
     except (ValueError, RecursionError):
         return None
-    return Graph(graph_id(value), graph_digest(value)) if isinstance(value, dict) else None
+    return GraphIdentity(graph_id(value), graph_digest(value)) if isinstance(value, dict) else None

@@ -1,5 +1,7 @@
-"""Where a workflow's file lies, and what its name says. Paths are those in the user's workflows folder, with forward
-slashes. Pure."""
+"""Map workflow names to file paths and back. Pure.
+
+Paths are relative to the user's workflows folder and have forward slashes.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +19,30 @@ _NO_NAME = "Untitled"
 
 
 def is_workflow(path: str) -> bool:
-    """Whether a file at this path may be a workflow: hidden files and folders are others' business."""
+    """Return whether a file at this path may be a workflow. Hidden files and folders belong to other programs."""
     return path.lower().endswith(_SUFFIX) and not any(part.startswith(".") for part in path.split("/"))
 
 
 def view_of(path: str) -> WorkflowView:
-    """The view that the page will open the file in."""
+    """Return the view in which the frontend opens the file."""
     return "app" if path.lower().endswith(_APP_SUFFIX) else "workflow"
 
 
 def name_of(path: str) -> str:
-    """The name of the workflow in a file."""
+    """Return the name of the workflow in a file."""
     name = posixpath.basename(path)
     stem = name[: -len(_APP_SUFFIX if view_of(path) == "app" else _SUFFIX)]
     return unicodedata.normalize("NFC", stem)
 
 
 def key_of(path: str) -> str:
-    """What is equal of two paths that some file system takes for one."""
+    """Return a key that is equal for two paths if any file system treats them as one."""
+    # Folding may decompose characters again, for example of Greek, so the result is composed once more.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
 def path_for(name: str | None, view: WorkflowView, folder: str, taken: Collection[str]) -> str:
-    """Return a free path in the folder for a workflow of this name; ``taken`` are the keys of paths in use.
+    """Return a path in the folder for a workflow of this name. ``taken`` holds keys of paths that are in use.
 
     A taken name gets a number from 1, as in ComfyUI's own uploads and in ``names.numbered``.
     """
@@ -52,6 +55,7 @@ def path_for(name: str | None, view: WorkflowView, folder: str, taken: Collectio
     while True:
         mark = f" ({number})" if number else ""
         room = MAX_PART_BYTES - len(mark) - len(suffix)
+        # Cutting may leave a space or dot at the end, which Windows would drop.
         part = stem.encode()[:room].decode(errors="ignore").rstrip(". ") if len(stem.encode()) > room else stem
         path = posixpath.join(folder, f"{part}{mark}{suffix}")
         if key_of(path) not in taken:
@@ -60,9 +64,9 @@ def path_for(name: str | None, view: WorkflowView, folder: str, taken: Collectio
 
 
 def in_userdata(file: str) -> str | None:
-    """The path in the workflows folder that a request for ``file`` of the user's data is about; None for others.
+    """Return the path in the workflows folder that a request for ``file`` in the user data is about, None for others.
 
-    Servers decode it once more where there is still something to decode, and take a backslash as the system does.
+    ComfyUI decodes it a second time if a percent sign is left. Backslashes count as separators, as they do on Windows.
     """
     if "%" in file:
         file = unquote(file)

@@ -1,4 +1,7 @@
-"""Saved workflows: made, changed, forked and deleted, each in one transaction, so that of two writers one is first."""
+"""Create, read, change, fork, delete and restore workflows.
+
+Each change is one transaction that checks the version it is based on, so that of two concurrent writers one fails.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +32,18 @@ from ..models import (
     WorkflowVersion,
     WorkflowView,
 )
-from . import sync_store, trash
-from .drafts import draft
-from .sync import WorkflowFiles
+from . import sync_store
+from .document import parse_workflow
+from .sync import WorkflowSync
+
+TRASH_DAYS = 30  # how long deleted workflows can be restored
+_DAY_MS = 86_400_000
+_PURGED_AT_ONCE = 100  # in one transaction, so that other writers get in between
 
 
 @dataclass(frozen=True)
-class About:
-    """What a client says of a new workflow. ``forked_from_…`` are ids, perhaps another server's."""
+class WorkflowDetails:
+    """Properties of a new workflow. ``forked_from_…`` are ids, possibly of another server."""
 
     name: str | None = None
     description: str | None = None
@@ -46,56 +53,56 @@ class About:
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A version, and the workflow that has it."""
+class SavedVersion:
+    """A version and its workflow."""
 
     workflow: Workflow
     version: WorkflowVersion
 
 
 class WorkflowService:
-    """Questions about workflows, and changes to them. Texts are JSON objects in UTF-8, kept letter by letter.
+    """The workflows of users. Texts are JSON objects in UTF-8, kept byte for byte.
 
-    What is asked for is as the workflow's file is, and what is changed is written to it.
+    Reading imports changes of the workflow's file first, and changes are written to the file.
     """
 
-    def __init__(self, db: Database, files: WorkflowFiles) -> None:
+    def __init__(self, db: Database, sync: WorkflowSync) -> None:
         self._db = db
-        self._files = files
+        self._sync = sync
 
-    async def create(self, about: About, text: bytes, owner: str) -> Workflow:
-        """A new workflow with its first version (createWorkflow). Raises UnprocessableBodyError."""
-        prepared = await asyncio.to_thread(draft, text)
+    async def create(self, details: WorkflowDetails, text: bytes, owner: str) -> Workflow:
+        """Create a workflow with its first version (createWorkflow). Raises UnprocessableBodyError."""
+        parsed = await asyncio.to_thread(parse_workflow, text)
         async with self._db.transaction() as tx:
             now = now_ms()
-            row_id, workflow_id = await _add(tx, about, owner, now)
-            await sync_store.add_version(tx, row_id, 1, owner, prepared, now)
+            row_id, workflow_id = await _add(tx, details, owner, now)
+            await sync_store.add_version(tx, row_id, 1, owner, parsed, now)
             made = await _existing(tx, workflow_id, owner)
-        await self._files.write(row_id)
+        await self._sync.write(row_id)
         return await self._with_path(made)
 
     async def _with_path(self, workflow: Workflow) -> Workflow:
-        """The workflow, with the path that its file has been given."""
+        """Return the workflow with the path of its file, which is known only after writing or renaming."""
         row = await workflow_files.of_row(self._db, workflow.row_id)
         return msgspec.structs.replace(workflow, path=None if row is None else row.path)
 
     async def list(self, wanted: WorkflowFilter, page: WorkflowPage) -> Page[Workflow]:
-        """One page of the workflows that pass the filter (listWorkflows)."""
+        """Return one page of the workflows that match the filter (listWorkflows)."""
         return await workflows.list_page(self._db, wanted, page)
 
     async def get(self, workflow_id: str, owner: str) -> Workflow:
-        """The workflow (getWorkflow). Raises WorkflowNotFoundError, or WorkflowForbiddenError for another user's."""
+        """Return a workflow (getWorkflow). Raises WorkflowNotFoundError, WorkflowForbiddenError for another user's."""
         return await self._current(workflow_id, owner)
 
     async def _current(self, workflow_id: str, owner: str) -> Workflow:
-        """The workflow, with what its file holds now."""
+        """Return the workflow after importing changes of its file."""
         workflow = await _existing(self._db, workflow_id, owner)
-        if await self._files.refresh(workflow.id):
+        if await self._sync.refresh(workflow.id):
             return await _existing(self._db, workflow_id, owner)
         return workflow
 
     async def update(self, workflow_id: str, change: WorkflowEdit, owner: str) -> Workflow:
-        """Change what is said of a workflow (updateWorkflow). Raises WorkflowNotFoundError."""
+        """Change the properties of a workflow (updateWorkflow). Raises WorkflowNotFoundError."""
         async with self._db.transaction() as tx:
             workflow = await _own(tx, workflow_id, owner)
             if change == WorkflowEdit():
@@ -106,30 +113,31 @@ class WorkflowService:
             if is_misnamed:
                 await workflow_files.misname(tx, changed.row_id)
         if is_misnamed:
-            await self._files.rename(changed.row_id)
+            await self._sync.rename(changed.row_id)
             return await self._with_path(changed)
         return changed
 
     async def delete(self, workflow_id: str, owner: str) -> None:
-        """Delete a workflow (deleteWorkflow); it can be brought back. Raises WorkflowNotFoundError."""
-        await self._files.refresh((await _own(self._db, workflow_id, owner)).id)
-        async with self._files.turn_for_request(owner):  # a look that is on its way would take the file for a new one
+        """Delete a workflow so that it can be restored (deleteWorkflow). Raises WorkflowNotFoundError."""
+        await self._sync.refresh((await _own(self._db, workflow_id, owner)).id)
+        # Without the lock, a running synchronization would import the file again as a new workflow.
+        async with self._sync.lock_for_request(owner):
             async with self._db.transaction() as tx:
                 workflow = await _own(tx, workflow_id, owner)
                 await workflows.hide(tx, workflow.row_id, now_ms())
                 await workflow_files.set_removal(tx, workflow.row_id, wanted=True)
-            await self._files.remove(owner)
+            await self._sync.remove_deleted(owner)
 
     async def restore(self, workflow_id: str, owner: str) -> Workflow:
-        """Bring a deleted workflow back, with its versions, its file and its share. Raises WorkflowNotFoundError."""
-        restored = await trash.restore(self._db, workflow_id, owner)
-        await self._files.write(restored.row_id)
+        """Restore a deleted workflow with its versions, file and share. Raises WorkflowNotFoundError."""
+        restored = await restore_workflow(self._db, workflow_id, owner)
+        await self._sync.write(restored.row_id)
         return await self._with_path(restored)
 
     async def content(self, workflow_id: str, owner: str, number: int | None = None) -> WorkflowContent:
-        """A version and its text (getWorkflowContent); None is the latest.
+        """Return a version with its text, the latest by default (getWorkflowContent).
 
-        Raises as ``get`` does, and WorkflowVersionNotFoundError.
+        Raises the errors of ``get``, and WorkflowVersionNotFoundError.
         """
         workflow = await self._current(workflow_id, owner)
         found = await workflows.body_of(self._db, workflow.row_id, number, owner)
@@ -138,33 +146,38 @@ class WorkflowService:
         content, body = found
         return replace(content, text=await asyncio.to_thread(zlib.decompress, body))
 
-    async def versions(self, workflow_id: str, owner: str, limit: int, offset: int) -> tuple[Workflow, Sequence[Saved]]:
-        """Versions of a workflow, the latest first. Raises as ``get`` does."""
+    async def versions(
+        self, workflow_id: str, owner: str, limit: int, offset: int
+    ) -> tuple[Workflow, Sequence[SavedVersion]]:
+        """Return versions of a workflow, the latest first. Raises the errors of ``get``."""
         workflow = await self._current(workflow_id, owner)
         found = await workflows.versions_of(self._db, workflow.row_id, limit, offset)
-        return workflow, [Saved(workflow, version) for version in found if version.number <= workflow.latest_version]
+        # A version may have been added since the workflow was read.
+        return workflow, [
+            SavedVersion(workflow, version) for version in found if version.number <= workflow.latest_version
+        ]
 
-    async def create_version(self, workflow_id: str, base: int, text: bytes, owner: str) -> Saved:
-        """A new version of a workflow whose latest is ``base`` (createWorkflowVersion).
+    async def create_version(self, workflow_id: str, base: int, text: bytes, owner: str) -> SavedVersion:
+        """Add a version to a workflow whose latest version is ``base`` (createWorkflowVersion).
 
-        Raises as ``get`` does, VersionConflictError when another is the latest, and UnprocessableBodyError.
+        Raises the errors of ``get``, VersionConflictError if the latest is another one, and UnprocessableBodyError.
         """
-        prepared = await asyncio.to_thread(draft, text)
+        parsed = await asyncio.to_thread(parse_workflow, text)
         await self._current(workflow_id, owner)
         async with self._db.transaction() as tx:
             workflow = await _existing(tx, workflow_id, owner)
             now = now_ms()
             if not await workflows.advance(tx, workflow.row_id, base, now):
                 raise _conflict(workflow, base)
-            await sync_store.add_version(tx, workflow.row_id, base + 1, owner, prepared, now)
+            await sync_store.add_version(tx, workflow.row_id, base + 1, owner, parsed, now)
             saved = await _saved(tx, workflow_id, owner)
-        await self._files.write(workflow.row_id)
+        await self._sync.write(workflow.row_id)
         return saved
 
     async def fork(self, workflow_id: str, number: int, name: str | None, owner: str) -> Workflow:
-        """A new workflow whose first version is a version of this one (forkWorkflow).
+        """Create a workflow whose first version is a version of this one (forkWorkflow).
 
-        Raises as ``get`` does, and WorkflowVersionNotFoundError.
+        Raises the errors of ``get``, and WorkflowVersionNotFoundError.
         """
         await self._current(workflow_id, owner)
         async with self._db.transaction() as tx:
@@ -172,7 +185,7 @@ class WorkflowService:
             version = await workflows.version_of(tx, source.row_id, number)
             if version is None:
                 raise _no_version(source, number)
-            about = About(
+            details = WorkflowDetails(
                 name if name is not None else source.name,
                 source.description,
                 source.default_view,
@@ -180,25 +193,54 @@ class WorkflowService:
                 version.id,
             )
             now = now_ms()
-            row_id, fork_id = await _add(tx, about, owner, now)
+            row_id, fork_id = await _add(tx, details, owner, now)
             first = NewVersion(new_ids(1)[0], 1, owner, now)
             await workflows.copy_version(tx, row_id, first, version)
             fork = await _existing(tx, fork_id, owner)
-        await self._files.write(row_id)
+        await self._sync.write(row_id)
         return await self._with_path(fork)
 
 
-async def _add(tx: Transaction, about: About, owner: str, now: int) -> tuple[int, str]:
-    """Add a workflow, which is to have a version 1, at ``now`` (ms); answers its row and its id."""
+async def restore_workflow(db: Database, workflow_id: str, owner: str | None = None) -> Workflow:
+    """Restore a deleted workflow in the store, with all its versions; the caller or a server writes its file.
+
+    With an ``owner`` it must be theirs. Raises WorkflowNotFoundError if there is no such deleted workflow.
+    """
+    async with db.transaction() as tx:
+        found = await workflows.get_deleted(tx, canonical_id(workflow_id) or workflow_id)
+        if found is not None and owner in (None, found.owner):
+            await workflow_files.release(tx, found.row_id)
+            await workflows.show(tx, found.row_id)
+            workflow = await workflows.get(tx, found.id)
+            if workflow is not None:
+                return workflow
+    raise WorkflowNotFoundError("There is no such deleted workflow.", details={"id": workflow_id})
+
+
+async def purge_workflows(db: Database, now: int | None = None) -> int:
+    """Remove workflows that were deleted more than ``TRASH_DAYS`` ago for good, and return their number."""
+    before = (now_ms() if now is None else now) - TRASH_DAYS * _DAY_MS
+    count = 0
+    while True:
+        async with db.transaction() as tx:
+            rows = await workflows.rows_deleted_before(tx, before, _PURGED_AT_ONCE)
+            await workflows.remove(tx, rows)
+        count += len(rows)
+        if len(rows) < _PURGED_AT_ONCE:
+            return count
+
+
+async def _add(tx: Transaction, details: WorkflowDetails, owner: str, now: int) -> tuple[int, str]:
+    """Add a workflow without versions, created at ``now`` (ms), and return its row and its id."""
     workflow_id = new_ids(1)[0]
     new = NewWorkflow(
         workflow_id,
         owner,
-        about.name,
-        about.description,
-        about.default_view,
-        about.forked_from_id,
-        about.forked_from_version_id,
+        details.name,
+        details.description,
+        details.default_view,
+        details.forked_from_id,
+        details.forked_from_version_id,
         now,
     )
     return await workflows.add(tx, new), workflow_id
@@ -214,19 +256,19 @@ async def _existing(db: Database | Transaction, workflow_id: str, owner: str) ->
 
 
 async def _own(db: Database | Transaction, workflow_id: str, owner: str) -> Workflow:
-    """The workflow; another user's is as good as none."""
+    """Return a workflow for a change. Raises WorkflowNotFoundError for another user's as well."""
     try:
         return await _existing(db, workflow_id, owner)
     except WorkflowForbiddenError:
         raise _not_found(workflow_id) from None
 
 
-async def _saved(tx: Transaction, workflow_id: str, owner: str) -> Saved:
+async def _saved(tx: Transaction, workflow_id: str, owner: str) -> SavedVersion:
     workflow = await _existing(tx, workflow_id, owner)
     version = await workflows.version_of(tx, workflow.row_id, workflow.latest_version)
     if version is None:
         raise LookupError("a new version is not there")
-    return Saved(workflow, version)
+    return SavedVersion(workflow, version)
 
 
 def _not_found(workflow_id: str) -> WorkflowNotFoundError:
@@ -248,7 +290,7 @@ def _conflict(workflow: Workflow, base: int) -> VersionConflictError:
 
 
 def _canonical(workflow_id: str) -> str:
-    """The id in canonical form; what is no UUID is no workflow's. Raises WorkflowNotFoundError."""
+    """Return the id in canonical form. Raises WorkflowNotFoundError if it is not a UUID, as no workflow has it."""
     canonical = canonical_id(workflow_id)
     if canonical is None:
         raise _not_found(workflow_id)

@@ -1,6 +1,6 @@
-"""Shares: workflows handed to others on this server, each as it was when it was published, with assets.
+"""Publish workflows with assets as shares for other users of this server.
 
-Whoever knows a share id may read what is shared under it: the workflow, and the contents of the assets.
+A share is a snapshot. Whoever knows its id may read the workflow and the contents of the assets in it.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from msgspec.structs import replace
 
 from ..assets.index.indexer import Indexer
+from ..assets.references import add_reference, typed_tags
 from ..assets.roots import Roots, absolute
 from ..db import assets, shares, workflows
 from ..db.assets import ContentFile
 from ..db.connection import Database, Transaction
+from ..db.contents import Facts
 from ..db.shares import NewShare
 from ..errors import (
+    AssetContentMissingError,
     AssetNotFoundError,
     InvalidBodyError,
     PublishedTooLargeError,
@@ -32,22 +35,20 @@ from ..errors import (
 )
 from ..fs.paths import extended_path
 from ..fs.stat import stat_as_recorded
-from ..host.base import Host
+from ..host.base import Folder, Host
 from ..ids import canonical_id, now_ms
 from ..models import Asset, SharedAsset, Snapshot, Workflow
 from ..store_guard import is_protected
 from .paths import in_userdata, name_of
-from .shared_files import as_shared
-from .sync import WorkflowFiles
-from .taking import content_gone, take
+from .sync import WorkflowSync
 
-MAX_ASSETS = 500
-_SHARE_ID_BYTES = 18
+MAX_ASSETS = 500  # of a share
+_SHARE_ID_BYTES = 18  # 144 random bits: the id is all that a reader needs to know
 
 
 @dataclass(frozen=True)
-class Shared:
-    """A share as a user sees it: ``in_library`` are the ids of those of its assets whose content they have."""
+class VisibleShare:
+    """A share as a user sees it. ``in_library`` holds the ids of the shared assets whose content the user has."""
 
     snapshot: Snapshot
     in_library: frozenset[str]
@@ -55,58 +56,59 @@ class Shared:
 
 @dataclass(frozen=True)
 class Publication:
-    """A workflow, and what is published of it."""
+    """A workflow and its share, if it is published."""
 
     workflow_id: str
-    shared: Shared | None
+    share: VisibleShare | None
 
 
 class Shares:
-    """Publishes workflows of users, and hands out what is published."""
+    """Publishes workflows, and gives access to published ones."""
 
-    def __init__(self, db: Database, host: Host, indexer: Indexer, files: WorkflowFiles) -> None:
+    def __init__(self, db: Database, host: Host, indexer: Indexer, sync: WorkflowSync) -> None:
         self._db = db
         self._host = host
         self._indexer = indexer
-        self._workflow_files = files
+        self._sync = sync
 
     async def snapshot(self, share_id: str) -> Snapshot:
-        """What is published under an id, whoever asks, with its text. Raises ShareNotFoundError."""
+        """Return a share with the text of its workflow, for any user. Raises ShareNotFoundError."""
         return await self._snapshot(share_id, None)
 
-    async def get(self, share_id: str, owner: str, limit: int) -> Shared:
-        """A share as a user sees it (getPublishedWorkflow).
+    async def get(self, share_id: str, owner: str, limit: int) -> VisibleShare:
+        """Return a share with the text of its workflow, as a user sees it (getPublishedWorkflow).
 
-        Raises ShareNotFoundError, and PublishedTooLargeError where the workflow has more than ``limit`` bytes.
+        Raises ShareNotFoundError, and PublishedTooLargeError if the workflow has more than ``limit`` bytes.
         """
-        return await self._seen(await self._snapshot(share_id, limit), owner)
+        return await self._visible(await self._snapshot(share_id, limit), owner)
 
     async def info(self, file: str, owner: str) -> Publication:
-        """What is published of the workflow in a file of the user's (getUserdataFilePublish).
+        """Return the share of the workflow in one of the user's files, if it is published (getUserdataFilePublish).
 
         Raises WorkflowNotFoundError.
         """
         workflow = await self._workflow_at(file, owner)
         share_id = await shares.id_of(self._db, workflow.row_id)
         found = await shares.get(self._db, share_id) if share_id is not None else None
-        return Publication(workflow.id, await self._seen(found[0], owner) if found is not None else None)
+        return Publication(workflow.id, await self._visible(found[0], owner) if found is not None else None)
 
     async def publish(self, file: str, asset_ids: Sequence[str], owner: str) -> Publication:
-        """Publish the latest version of the workflow in a file of the user's, and assets (postUserdataFilePublish).
+        """Publish the latest version of the workflow in one of the user's files, with assets (postUserdataFilePublish).
 
-        It takes the place of what was published of it before. Raises WorkflowNotFoundError, InvalidBodyError,
+        An earlier share of the workflow is replaced. Raises WorkflowNotFoundError, InvalidBodyError,
         UnknownAssetsError, UnshareableAssetsError.
         """
         workflow = await self._workflow_at(file, owner)
         ids = _checked(asset_ids, "asset_ids")
         await self._indexer.read_now([asset.row_id for asset in await _own_assets(self._db, ids, owner)])
-        away = await self._without_file(await _own_assets(self._db, ids, owner), owner)
-        if away:
-            raise _away(away)
+        # Hashing has just changed the rows, so they are read again.
+        absent = await self._without_file(await _own_assets(self._db, ids, owner), owner)
+        if absent:
+            raise _unshareable(absent)
         roots = Roots(await asyncio.to_thread(self._host.folders))
         async with self._db.transaction() as tx:
             workflow = await _latest(tx, workflow, file)
-            found = _as_shared(await _own_assets(tx, ids, owner), roots)
+            shared = _snapshots(await _own_assets(tx, ids, owner), roots)
             new = NewShare(
                 secrets.token_hex(_SHARE_ID_BYTES),
                 workflow.row_id,
@@ -114,14 +116,14 @@ class Shares:
                 workflow.name or _title(file),
                 now_ms(),
             )
-            share_id = await shares.publish(tx, new, found)
+            share_id = await shares.publish(tx, new, shared)
             published = await shares.get(tx, share_id)
         if published is None:
             raise LookupError("a new share is not there")
-        return Publication(workflow.id, await self._seen(published[0], owner))
+        return Publication(workflow.id, await self._visible(published[0], owner))
 
     async def withdraw(self, file: str, owner: str) -> None:
-        """Take back what is published of the workflow in a file of the user's: its share id is nobody's from now on.
+        """Withdraw the share of the workflow in one of the user's files. Its id becomes invalid for good.
 
         Raises WorkflowNotFoundError, ShareNotFoundError.
         """
@@ -133,35 +135,35 @@ class Shares:
             await shares.withdraw(tx, share_id)
 
     async def add_to_library(self, share_id: str, asset_ids: Sequence[str], owner: str) -> list[Asset]:
-        """Let a user have assets of a share; answers them as the library has them, in this order.
+        """Add assets of a share to a user's library, and return the user's assets in the given order.
 
-        What they have already is not added again. Raises ShareNotFoundError, InvalidBodyError, UnknownAssetsError,
-        and AssetContentMissingError; then nothing is added.
+        Content that the user can see already is not added again. Raises ShareNotFoundError, InvalidBodyError,
+        UnknownAssetsError and AssetContentMissingError, and then adds nothing.
         """
         ids = _checked(asset_ids, "published_asset_ids")
-        away = await self._without_file(_among(ids, (await _existing(self._db, share_id))[0]), owner)
-        if away:
-            raise content_gone(away)
+        absent = await self._without_file(_among(ids, (await _existing(self._db, share_id))[0]), owner)
+        if absent:
+            raise _content_missing(absent)
         roots = Roots(await asyncio.to_thread(self._host.folders))
         async with self._db.transaction() as tx:
-            taken = await take(tx, _among(ids, (await _existing(tx, share_id))[0]), owner, roots)
-        if taken.created:
-            self._host.emit("assets.changed", {"created": taken.created})
-        return taken.assets
+            found, created = await _add_references(tx, _among(ids, (await _existing(tx, share_id))[0]), owner, roots)
+        if created:
+            self._host.emit("assets.changed", {"created": created})
+        return found
 
     async def content(self, share_id: str, asset_id: str) -> tuple[SharedAsset, Path]:
-        """An asset of a share, and a file that holds what was published.
+        """Return an asset of a share, and a file with the published content.
 
-        Raises ShareNotFoundError, AssetNotFoundError, and AssetContentMissingError when there is no such file now.
+        Raises ShareNotFoundError, AssetNotFoundError, and AssetContentMissingError if there is no such file now.
         """
         snapshot, asset = await self.asset(share_id, asset_id)
         path = (await self._files_of([asset.hash], snapshot.owner)).get(asset.hash)
         if path is None:
-            raise content_gone([asset_id])
+            raise _content_missing([asset_id])
         return asset, path
 
     async def asset(self, share_id: str, asset_id: str) -> tuple[Snapshot, SharedAsset]:
-        """An asset of a share, and the share without its text. Raises ShareNotFoundError, AssetNotFoundError."""
+        """Return a share without its text, and one of its assets. Raises ShareNotFoundError, AssetNotFoundError."""
         snapshot, _ = await _existing(self._db, share_id)
         asset = next((each for each in snapshot.assets if each.id == asset_id), None)
         if asset is None:
@@ -177,34 +179,34 @@ class Shares:
             )
         return replace(snapshot, text=text)
 
-    async def _seen(self, snapshot: Snapshot, owner: str) -> Shared:
-        had = await assets.reachable(self._db, [asset.hash for asset in snapshot.assets], owner)
-        return Shared(snapshot, frozenset(asset.id for asset in snapshot.assets if asset.hash in had))
+    async def _visible(self, snapshot: Snapshot, owner: str) -> VisibleShare:
+        reachable = await assets.reachable(self._db, [asset.hash for asset in snapshot.assets], owner)
+        return VisibleShare(snapshot, frozenset(asset.id for asset in snapshot.assets if asset.hash in reachable))
 
     async def _workflow_at(self, file: str, owner: str) -> Workflow:
-        """The user's workflow at a path in their folder. Raises WorkflowNotFoundError."""
+        """Return the user's workflow at a path in their folder, as its file is now. Raises WorkflowNotFoundError."""
         path = in_userdata(file)
         if path is not None:
-            async with self._workflow_files.turn_for_request(owner):
-                await self._workflow_files.look_at(owner, path, may_be_gone=False)
+            async with self._sync.lock_for_request(owner):
+                await self._sync.sync_file(owner, path, may_be_gone=False)
         workflow = await workflows.by_path(self._db, owner, path) if path is not None else None
         if workflow is None:
             raise _no_workflow(file)
         return workflow
 
     async def _files_of(self, digests: Sequence[bytes], owner: str) -> dict[bytes, Path]:
-        """For each content a file that is there and is as it was when it was read."""
+        """Return a file for each content that still has one which is as it was when it was hashed."""
         found = {digest: await assets.files_of_content(self._db, digest, owner) for digest in set(digests)}
-        return await asyncio.to_thread(_first_there, found, self._host)
+        return await asyncio.to_thread(_unchanged_files, found, self._host)
 
     async def _without_file(self, found: Sequence[Asset | SharedAsset], owner: str) -> list[str]:
-        """The ids of those of the assets whose content is not known, or in no file that is there."""
-        there = await self._files_of([asset.hash for asset in found if asset.hash is not None], owner)
-        return [asset.id for asset in found if asset.hash not in there]
+        """Return the ids of the assets whose content is unknown or in no file now."""
+        files = await self._files_of([asset.hash for asset in found if asset.hash is not None], owner)
+        return [asset.id for asset in found if asset.hash not in files]
 
 
 async def _latest(tx: Transaction, workflow: Workflow, file: str) -> Workflow:
-    """The workflow as it is now. Raises WorkflowNotFoundError."""
+    """Return the current state of the workflow. Raises WorkflowNotFoundError."""
     found = await workflows.get(tx, workflow.id)
     if found is None:
         raise _no_workflow(file)
@@ -212,7 +214,7 @@ async def _latest(tx: Transaction, workflow: Workflow, file: str) -> Workflow:
 
 
 async def _own_assets(db: Database | Transaction, ids: Sequence[str], owner: str) -> list[Asset]:
-    """The assets, which the user must be able to see. Raises UnknownAssetsError."""
+    """Return the assets with these ids. Raises UnknownAssetsError if the user cannot see one of them."""
     found = [await assets.get(db, asset_id, owner) for asset_id in ids]
     unknown = [asset_id for asset_id, asset in zip(ids, found, strict=True) if asset is None]
     if unknown:
@@ -220,62 +222,126 @@ async def _own_assets(db: Database | Transaction, ids: Sequence[str], owner: str
     return [asset for asset in found if asset is not None]
 
 
-def _as_shared(found: Sequence[Asset], roots: Roots) -> list[tuple[int, SharedAsset]]:
-    """The assets, by row, as they are published. Raises UnshareableAssetsError."""
-    shared = [(asset, as_shared(asset, str(uuid.uuid4()), roots)) for asset in found]
-    away = [asset.id for asset, published in shared if published is None]
-    if away:
-        raise _away(away)
-    return [(asset.row_id, published) for asset, published in shared if published is not None]
+def _snapshots(found: Sequence[Asset], roots: Roots) -> list[tuple[int, SharedAsset]]:
+    """Return the snapshots of assets with the row ids of the assets. Raises UnshareableAssetsError."""
+    # Shared assets get ids of their own: the owner's ids would let readers probe the owner's library.
+    shared = [(asset, snapshot_of(asset, str(uuid.uuid4()), roots)) for asset in found]
+    absent = [asset.id for asset, snapshot in shared if snapshot is None]
+    if absent:
+        raise _unshareable(absent)
+    return [(asset.row_id, snapshot) for asset, snapshot in shared if snapshot is not None]
+
+
+def snapshot_of(asset: Asset, new_id: str, roots: Roots) -> SharedAsset | None:
+    """Return an asset as it is published, under a new id. None if its content is unknown or its file is missing."""
+    location = asset.location
+    if asset.hash is None or location is None or location.missing:
+        return None
+    place = roots.place(absolute(Path(location.folder)))
+    if place is None:
+        return None
+    category = _category(place.categories, location.name)
+    # The path is relative to the folder of the category, as loaders name the file, so that it has a meaning elsewhere.
+    if category is not None:
+        inside = PurePosixPath(*absolute(Path(location.folder)).relative_to(category.path).parts, location.name)
+    else:
+        inside = PurePosixPath(*PurePosixPath(place.logical).parts[1:], location.name)
+    name = category.category if category is not None else None
+    return SharedAsset(new_id, asset.hash, asset.name, asset.size, asset.mime_type, place.kind, name, str(inside))
+
+
+def _category(candidates: Sequence[Folder], name: str) -> Folder | None:
+    """Return the innermost category folder of a file, preferably one whose loaders accept its suffix."""
+    suffix = PurePosixPath(name).suffix.lower()
+
+    def rank(folder: Folder) -> tuple[bool, int]:
+        return not folder.extensions or suffix in folder.extensions, len(folder.path.parts)
+
+    return max(candidates, key=rank, default=None)
+
+
+async def _add_references(
+    tx: Transaction, shared: Sequence[SharedAsset], owner: str, roots: Roots
+) -> tuple[list[Asset], int]:
+    """Return an asset of the owner's for each shared one, and the number of those that had to be added.
+
+    Raises AssetContentMissingError if a content is in no file any more.
+    """
+    missing = [each.id for each in shared if await assets.stand_in(tx, each.hash) is None]
+    if missing:
+        raise _content_missing(missing)
+    found: list[Asset] = []
+    created = 0
+    for each in shared:
+        asset = await _visible_asset(tx, each.hash, owner)
+        if asset is None:
+            asset = await add_reference(
+                tx,
+                Facts(each.hash, each.size, "{}"),
+                owner,
+                name=each.name,
+                mime_type=each.mime_type,
+                tags=typed_tags((each.kind,), each.path, each.category, roots),
+            )
+            created += 1
+        found.append(asset)
+    return found, created
+
+
+async def _visible_asset(tx: Transaction, digest: bytes, owner: str) -> Asset | None:
+    """Return an asset of this content that the owner can see, preferably their own."""
+    own = await assets.of_content(tx, digest, owner, own=True)
+    found = own or await assets.of_content(tx, digest, owner, own=False)
+    return found[0] if found else None
 
 
 async def _existing(db: Database | Transaction, share_id: str) -> tuple[Snapshot, bytes]:
     found = await shares.get(db, share_id)
     if found is None:
-        raise ShareNotFoundError("There is no such share, or not any more.", details={"share_id": share_id})
+        raise ShareNotFoundError("There is no such share; it may have been withdrawn.", details={"share_id": share_id})
     return found
 
 
 def _among(ids: Sequence[str], snapshot: Snapshot) -> list[SharedAsset]:
-    """The assets of a share with these ids. Raises UnknownAssetsError."""
+    """Return the assets of a share with these ids. Raises UnknownAssetsError."""
     known = {asset.id: asset for asset in snapshot.assets}
     unknown = [asset_id for asset_id in ids if asset_id not in known]
     if unknown:
         raise UnknownAssetsError(
-            "The share has no such assets, or not any more: it may have been published again.",
+            "The share has no such assets; it may have been published again.",
             details={"field": "published_asset_ids", "ids": unknown},
         )
     return [known[asset_id] for asset_id in ids]
 
 
 def _checked(ids: Sequence[str], field: str) -> list[str]:
-    """The ids in canonical form, each once. Raises InvalidBodyError, UnknownAssetsError for what is no id."""
+    """Return the ids in canonical form without repetitions. Raises InvalidBodyError, UnknownAssetsError."""
     if len(ids) > MAX_ASSETS:
-        raise InvalidBodyError(f"At most {MAX_ASSETS} assets can be given.", details={"field": field})
+        raise InvalidBodyError(f"At most {MAX_ASSETS} assets are allowed.", details={"field": field})
     canonical = {asset_id: canonical_id(asset_id) for asset_id in ids}
     malformed = [asset_id for asset_id in ids if canonical[asset_id] is None]
     if malformed:
-        raise UnknownAssetsError("These are no ids of assets.", details={"field": field, "ids": malformed})
+        raise UnknownAssetsError("These are not ids of assets.", details={"field": field, "ids": malformed})
     return list(dict.fromkeys(asset_id for asset_id in canonical.values() if asset_id is not None))
 
 
 def _unpacked(body: bytes, limit: int | None) -> bytes | None:
-    """The text, or None where it has more than ``limit`` bytes. Blocks."""
+    """Decompress a text. None if it has more than ``limit`` bytes. Blocks."""
     if limit is None:
         return zlib.decompress(body)
     text = zlib.decompressobj().decompress(body, limit + 1)
     return text if len(text) <= limit else None
 
 
-def _first_there(found: dict[bytes, list[ContentFile]], host: Host) -> dict[bytes, Path]:
-    """The first of the files of each content that is in the library and as it was when it was read. Blocks."""
+def _unchanged_files(found: dict[bytes, list[ContentFile]], host: Host) -> dict[bytes, Path]:
+    """Return the first file of each content that is in the library and as it was when it was hashed. Blocks."""
     roots = Roots(host.folders())
-    there: dict[bytes, Path] = {}
+    files: dict[bytes, Path] = {}
     for digest, candidates in found.items():
         path = next((path for copy in candidates if (path := _unchanged(copy, roots)) is not None), None)
         if path is not None:
-            there[digest] = path
-    return there
+            files[digest] = path
+    return files
 
 
 def _unchanged(copy: ContentFile, roots: Roots) -> Path | None:
@@ -285,14 +351,18 @@ def _unchanged(copy: ContentFile, roots: Roots) -> Path | None:
     return path if roots.place(absolute(Path(copy.folder))) is not None else None
 
 
-def _away(asset_ids: list[str]) -> UnshareableAssetsError:
+def _unshareable(asset_ids: list[str]) -> UnshareableAssetsError:
     return UnshareableAssetsError(
-        "The files of these assets are not there, or cannot be read.", details={"field": "asset_ids", "ids": asset_ids}
+        "The files of these assets are missing or cannot be read.", details={"field": "asset_ids", "ids": asset_ids}
     )
 
 
+def _content_missing(asset_ids: list[str]) -> AssetContentMissingError:
+    return AssetContentMissingError("The files of these assets are missing.", details={"ids": asset_ids})
+
+
 def _title(file: str) -> str:
-    """The name that a workflow in a file has, where it was given none."""
+    """Return the name of the workflow in a file."""
     return name_of(in_userdata(file) or file)
 
 

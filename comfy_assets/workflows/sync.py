@@ -1,17 +1,20 @@
-"""Keeps users' workflows and the files in their workflows folders one and the same.
+"""Keep users' workflows and the files in their workflows folders in step, in both directions.
 
-The files are the truth: what is saved, renamed or deleted there, by the page or outside of it, is taken up; what is
-saved through the API is written there, after it is in the store, so that no version is lost whatever happens between.
+The files win: a file that was saved, renamed or deleted, by the frontend or outside of ComfyUI, is imported as it is.
+Changes made through the API go to the store first and to the file afterwards, so that a crash in between loses nothing:
+the next synchronization writes the file.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 
 from .. import json_limits, json_text
 from ..db import workflow_files, workflows
@@ -22,39 +25,136 @@ from ..fs.partial_file import LEFTOVER_AGE_S
 from ..host.base import Host
 from ..ids import now_ms
 from . import sync_store
-from .comparing import Differences, compare, find_moved, is_same
-from .drafts import draft
-from .folder import Folder, Listing, Stamp
+from .document import ParsedWorkflow, parse_workflow
+from .file_writer import FileWriter
+from .folder import UNCERTAIN_MTIME, FileStamp, FolderListing, WorkflowFolder
 from .paths import FOLDER, is_workflow
-from .sync_store import Found
-from .file_writer import Writing
+from .sync_store import WorkflowFile
 
 log = logging.getLogger("comfy_assets.workflows")
 
-REQUEST_WAIT_S = 10.0  # how long a request waits for its turn
-_AT_ONCE = 500  # files that are read or written before others get their turn
-_IN_TRANSACTION = 50
+REQUEST_WAIT_S = 10.0  # how long a request waits for the lock
+_INTERVAL_S = 2.0  # between two synchronizations of all folders
+_INTERVAL_SHARE = 50  # a slow disk is not read more than a fiftieth of the time
+_BATCH = 500  # files that are read or written before requests get a chance at the lock
+_TRANSACTION = 50  # files imported in one transaction, so that other writers get in between
 
 
-class WorkflowFiles:
-    """The workflows folders of all users. One thing at a time is done to each of them, in its ``turn``."""
+@dataclass
+class FolderChanges:
+    """Differences between the workflows of a user and the files in their folder.
+
+    ``changed``: workflows whose file differs from what was last seen. ``appeared``: paths of files without a workflow.
+    ``vanished``: workflows whose file is gone. ``unwritten``: workflows whose latest version is not in their file yet.
+    ``misnamed``: workflows whose file has yet to be renamed. ``is_unavailable``: the folder could not be read as it
+    should be, so that nothing can be concluded from it or written into it.
+    """
+
+    changed: list[FileRow] = field(default_factory=list)
+    appeared: list[str] = field(default_factory=list)
+    vanished: list[FileRow] = field(default_factory=list)
+    unwritten: list[FileRow] = field(default_factory=list)
+    misnamed: list[FileRow] = field(default_factory=list)
+    is_unavailable: bool = False
+
+
+def compare(rows: Iterable[FileRow], listing: FolderListing) -> FolderChanges:
+    """Compare the workflows of a user with a listing of their folder. No I/O."""
+    changes = FolderChanges()
+    paths: set[str] = set()
+    written_count = 0
+    for row in rows:
+        paths.add(row.path or "")
+        written_count += row.version is not None
+        stamp = listing.files.get(row.path) if row.path is not None else None
+        if stamp is not None and stamp != (row.size, row.mtime_ns):
+            changes.changed.append(row)
+        elif stamp is None and row.version is not None:
+            changes.vanished.append(row)
+        if row.version < row.latest if row.version is not None else stamp is None:
+            changes.unwritten.append(row)
+        if row.is_misnamed and (stamp is not None or row.version is None):
+            changes.misnamed.append(row)
+    changes.vanished = [row for row in changes.vanished if row.path is not None and listing.covers(row.path)]
+    # Files that were only seen too soon after a change come last: most of them have not changed again.
+    changes.changed.sort(
+        key=lambda row: row.mtime_ns == UNCERTAIN_MTIME and listing.files[str(row.path)].size == row.size
+    )
+    changes.appeared = [path for path in listing.files if path not in paths]
+    # A disk that is not mounted shows as an empty folder. One workflow may well have been deleted, all of them at once
+    # hardly.
+    changes.is_unavailable = bool(written_count) and not listing.covers("")
+    if changes.is_unavailable or (written_count > 1 and not listing.files):
+        changes.is_unavailable, changes.vanished, changes.unwritten, changes.misnamed = True, [], [], []
+    return changes
+
+
+def find_renamed(appeared: ParsedWorkflow, vanished: Sequence[FileRow]) -> FileRow | None:
+    """Return the workflow whose file vanished and has appeared under another path, if there is one.
+
+    The same text is the better evidence: workflows made from one template share the id in their graphs.
+    """
+    for row in vanished:
+        if appeared.document.hash in (row.hash, row.held_hash):
+            return row
+    for row in vanished:
+        if appeared.graph_id is not None and row.graph_id == appeared.graph_id:
+            return row
+    return None
+
+
+class WorkflowSync:
+    """Synchronizes the workflows folders of all users. Only the holder of a user's ``lock`` may touch their files."""
 
     def __init__(self, db: Database, host: Host, limit: int) -> None:
-        """``limit`` is how many bytes a workflow may have."""
+        """``limit`` is the size in bytes that a workflow may have."""
         self._db = db
         self._host = host
         self._limit = limit
-        self._writing = Writing(db, limit)
-        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # one per owner
-        self._seen: dict[str, Listing] = {}
-        self._away: set[str] = set()
-        self._missed: dict[str, set[int]] = {}
-        self._refused: dict[tuple[str, str], Stamp] = {}
-        self._looking_s = 0.0  # what it has taken so far to see what there is
+        self._writer = FileWriter(db, limit)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by owner
+        self._seen: dict[str, FolderListing] = {}  # listings without any difference from the store, by owner
+        self._unavailable: set[str] = set()  # owners
+        self._missing: dict[str, set[int]] = {}  # workflows whose file was missing once, by owner
+        self._invalid: dict[tuple[str, str], FileStamp] = {}  # files that are no workflows, by owner and path
+        self._listing_s = 0.0  # total time spent on reading folders
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, *, follow: bool) -> None:
+        """Synchronize all folders in the background: again and again with ``follow``, otherwise once."""
+        self._task = asyncio.create_task(self._run(follow=follow), name="comfy-assets workflow files")
+
+    async def close(self) -> None:
+        """End what ``start`` began."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _run(self, *, follow: bool) -> None:
+        cleaned: set[str] = set()
+        while True:
+            listing_s = 0.0
+            for owner in self._host.user_ids():
+                try:
+                    if owner not in cleaned:
+                        cleaned.add(owner)
+                        await self._remove_leftovers(owner)
+                    listing_s += await self.sync_all(owner)
+                except (OSError, sqlite3.Error, LookupError):
+                    log.exception("The workflow files of %s could not be synchronized. Trying again later.", owner)
+            if not follow:
+                return
+            await asyncio.sleep(max(_INTERVAL_S, _INTERVAL_SHARE * listing_s))
+
+    async def _remove_leftovers(self, owner: str) -> None:
+        """Remove incomplete files that a killed server left in an owner's folder."""
+        await asyncio.to_thread(self._folder(owner).remove_leftovers, time.time() - LEFTOVER_AGE_S)
 
     @asynccontextmanager
-    async def turn(self, owner: str, wait_s: float | None = None) -> AsyncIterator[None]:
-        """Lock an owner's files for the block. Raise TimeoutError if that takes longer than ``wait_s``."""
+    async def lock(self, owner: str, wait_s: float | None = None) -> AsyncIterator[None]:
+        """Hold the lock of an owner's files. Raises TimeoutError if it is not free within ``wait_s`` seconds."""
         lock = self._locks[owner]
         await asyncio.wait_for(lock.acquire(), wait_s)
         try:
@@ -63,125 +163,121 @@ class WorkflowFiles:
             lock.release()
 
     @asynccontextmanager
-    async def turn_for_request(self, owner: str) -> AsyncIterator[None]:
-        """A ``turn`` for a request that has changed nothing yet. Raise StoreBusyError if others take too long."""
+    async def lock_for_request(self, owner: str) -> AsyncIterator[None]:
+        """Hold the lock for a request that has not changed anything yet. Raises StoreBusyError if it stays taken."""
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(self.turn(owner, REQUEST_WAIT_S))
+                await stack.enter_async_context(self.lock(owner, REQUEST_WAIT_S))
             except asyncio.TimeoutError:
                 raise StoreBusyError("The workflow files are in use; try again.") from None
             yield
 
-    # What was done to files is taken up.
+    # From files to the store.
 
-    async def remove_leftovers(self, owner: str) -> None:
-        """Remove what a killed server was writing into an owner's folder."""
-        await asyncio.to_thread(self._folder(owner).remove_leftovers, time.time() - LEFTOVER_AGE_S)
+    async def sync_all(self, owner: str) -> float:
+        """Synchronize an owner's folder completely, and return how long reading the folder took (s).
 
-    async def look_through(self, owner: str) -> float:
-        """Look, in turns, until there is no more to do; answers how long it took to see what there is (s).
-
-        What it waits for others, at the files or at the store, says nothing of how costly it is to look.
+        Waiting for the lock or the store does not count: it says nothing about how expensive the folder is to read.
         """
-        before, has_more = self._looking_s, True
+        before, has_more = self._listing_s, True
         while has_more:
-            async with self.turn(owner):
-                has_more = await self.look(owner)
-        return self._looking_s - before
+            async with self.lock(owner):
+                has_more = await self.sync_once(owner)
+        return self._listing_s - before
 
-    async def look(self, owner: str, *, is_sure: bool = False) -> bool:
-        """Take up, within a turn, what was done to an owner's files, and write what is to be.
+    async def sync_once(self, owner: str, *, is_sure: bool = False) -> bool:
+        """Synchronize a batch of an owner's files, in both directions, and return whether more are left.
 
-        Answers whether there is more to do. A file that is not there is taken for deleted when it is missed for the
-        second time, or at once if ``is_sure``.
+        The caller holds the lock. A missing file counts as deleted when it is missing for the second time, as editors
+        may remove a file before they write it again; with ``is_sure`` at once.
         """
         folder = self._folder(owner)
-        to_remove = await self._remove_deleted(owner, folder)
+        undeletable = await self._remove_deleted(owner, folder)
         began = time.monotonic()
-        rows, found = await self._differences(owner, folder, to_remove)
-        self._looking_s += time.monotonic() - began
-        if found == Differences():
+        rows, changes = await self._find_changes(owner, folder, undeletable)
+        self._listing_s += time.monotonic() - began
+        if changes == FolderChanges():
             return False
-        vanished = await self._take_up(owner, folder, found)
-        await self._delete(vanished if is_sure else self._missed_again(owner, vanished))
-        await self._writing.write(folder, found.unwritten[:_AT_ONCE], rows)
-        for row in found.misnamed:
+        vanished = await self._import(owner, folder, changes)
+        await self._delete(vanished if is_sure else self._missing_twice(owner, vanished))
+        await self._writer.write(folder, changes.unwritten[:_BATCH], rows)
+        for row in changes.misnamed:
             await self._rename(row.row_id)
-        return len(found.appeared) + len(found.changed) > _AT_ONCE or len(found.unwritten) > _AT_ONCE
+        return len(changes.appeared) + len(changes.changed) > _BATCH or len(changes.unwritten) > _BATCH
 
-    async def _differences(
-        self, owner: str, folder: Folder, to_remove: Sequence[FileRow]
-    ) -> tuple[Sequence[FileRow], Differences]:
-        """The owner's workflows, and what is to be done; no workflows where nothing has changed since the last look."""
+    async def _find_changes(
+        self, owner: str, folder: WorkflowFolder, undeletable: Sequence[FileRow]
+    ) -> tuple[Sequence[FileRow], FolderChanges]:
+        """Return the owner's workflows and their changes; without reading the workflows where the listing is known."""
         listing = await asyncio.to_thread(folder.listing)
-        for row in to_remove:
-            listing.files.pop(str(row.path), None)
+        for row in undeletable:
+            listing.files.pop(str(row.path), None)  # or the deleted workflow would be imported as a new one
         if (
             listing == self._seen.get(owner)
-            and owner not in self._away
+            and owner not in self._unavailable
             and await workflow_files.is_at_rest(self._db, owner)
         ):
-            return [], Differences()
+            return [], FolderChanges()
         rows = await workflow_files.of_owner(self._db, owner)
-        found = self._without_refused(owner, compare(rows, listing), listing)
-        self._note_away(owner, is_away=found.is_away)
-        if found == Differences():
+        changes = self._without_invalid(owner, compare(rows, listing), listing)
+        self._set_unavailable(owner, changes.is_unavailable)
+        if changes == FolderChanges():
             self._seen[owner] = listing
-        return rows, found
+        return rows, changes
 
-    def _without_refused(self, owner: str, found: Differences, listing: Listing) -> Differences:
-        """The differences, without files that are no workflows and have not changed since that was seen."""
+    def _without_invalid(self, owner: str, changes: FolderChanges, listing: FolderListing) -> FolderChanges:
+        """Remove files that were found invalid and have not changed since."""
 
-        def is_refused(path: str | None) -> bool:
-            return path is not None and self._refused.get((owner, path)) == listing.files[path]
+        def is_invalid(path: str | None) -> bool:
+            return path is not None and self._invalid.get((owner, path)) == listing.files[path]
 
-        found.appeared = [path for path in found.appeared if not is_refused(path)]
-        found.changed = [row for row in found.changed if not is_refused(row.path)]
-        return found
+        changes.appeared = [path for path in changes.appeared if not is_invalid(path)]
+        changes.changed = [row for row in changes.changed if not is_invalid(row.path)]
+        return changes
 
-    def _note_away(self, owner: str, *, is_away: bool) -> None:
-        if is_away and owner not in self._away:
-            log.warning("The workflows folder of %s is away or empty: its workflows stay as they are.", owner)
-        (self._away.add if is_away else self._away.discard)(owner)
+    def _set_unavailable(self, owner: str, is_unavailable: bool) -> None:
+        if is_unavailable and owner not in self._unavailable:
+            log.warning("The workflows folder of %s is empty or cannot be read. Its workflows are kept.", owner)
+        (self._unavailable.add if is_unavailable else self._unavailable.discard)(owner)
 
-    async def look_at(self, owner: str, path: str, *, may_be_gone: bool = True) -> None:
-        """Take up, within a turn, what was done to the file at a path, as somebody else has it.
+    async def sync_file(self, owner: str, path: str, *, may_be_gone: bool = True) -> None:
+        """Import the file at a path as it is now. The caller holds the lock.
 
-        A file that is not there is taken for deleted only if it ``may_be_gone``: its disk may be away as well.
+        A missing file counts as deleted if it ``may_be_gone``; otherwise its disk may just not be available.
         """
         folder = self._folder(owner)
-        on_disk = await asyncio.to_thread(folder.on_disk, path)
-        row = await workflow_files.at(self._db, owner, on_disk or path)
-        found = Differences()
-        if on_disk is None:
-            found.vanished += [row] if row is not None and may_be_gone else []
+        actual = await asyncio.to_thread(folder.actual_path, path)
+        row = await workflow_files.at(self._db, owner, actual or path)
+        changes = FolderChanges()
+        if actual is None:
+            changes.vanished += [row] if row is not None and may_be_gone else []
         elif row is not None:
-            found.changed.append(row)
-        elif is_workflow(on_disk):
-            found.appeared.append(on_disk)
-        await self._delete(await self._take_up(owner, folder, found))
+            changes.changed.append(row)
+        elif is_workflow(actual):
+            changes.appeared.append(actual)
+        await self._delete(await self._import(owner, folder, changes))
 
-    async def moved(self, owner: str, path: str, new: str) -> None:
-        """Take up, within a turn, that the file, or the folder, at a path was given another.
+    async def sync_move(self, owner: str, path: str, new: str) -> None:
+        """Apply the move of a file or folder that has just happened on disk. The caller holds the lock.
 
-        Either may be no workflow's.
+        Either path may be outside the workflows or belong to no workflow.
         """
-        if not (path.lower().endswith(".json") or new.lower().endswith(".json")):
-            while await self.look(owner, is_sure=True):
+        if not (path.lower().endswith(".json") or new.lower().endswith(".json")):  # a folder
+            while await self.sync_once(owner, is_sure=True):
                 pass
             return
         folder = self._folder(owner)
         row = await workflow_files.at(self._db, owner, path)
-        on_disk = await asyncio.to_thread(folder.on_disk, new)
-        is_gone = await asyncio.to_thread(folder.on_disk, path) != path
-        if row is not None and on_disk is not None and is_workflow(on_disk) and is_gone:
+        actual = await asyncio.to_thread(folder.actual_path, new)
+        is_gone = await asyncio.to_thread(folder.actual_path, path) != path
+        if row is not None and actual is not None and is_workflow(actual) and is_gone:
             async with self._db.transaction() as tx:
-                await sync_store.move(tx, row.row_id, on_disk)
-        await self.look_at(owner, path)
-        await self.look_at(owner, new)
+                await sync_store.move_file(tx, row.row_id, actual)
+        await self.sync_file(owner, path)
+        await self.sync_file(owner, new)
 
     async def refresh(self, workflow_id: str) -> bool:
-        """Take up what was done to the file of a workflow; answers whether it showed that something was."""
+        """Import the file of a workflow if it has changed, and return whether it had."""
         row = await workflow_files.of_id(self._db, workflow_id)
         if row is None or row.path is None or row.version is None:
             return False
@@ -189,32 +285,33 @@ class WorkflowFiles:
             stamp = await asyncio.to_thread(self._folder(row.owner).stamp, row.path)
         except OSError:
             return False
-        if stamp is None or is_same(stamp, row) or self._refused.get((row.owner, row.path)) == stamp:
+        is_unchanged = stamp == (row.size, row.mtime_ns)
+        if stamp is None or is_unchanged or self._invalid.get((row.owner, row.path)) == stamp:
             return False
-        async with self.turn_for_request(row.owner):
-            await self._take_up(row.owner, self._folder(row.owner), Differences(changed=[row]))
+        async with self.lock_for_request(row.owner):
+            await self._import(row.owner, self._folder(row.owner), FolderChanges(changed=[row]))
         return True
 
-    async def _take_up(self, owner: str, folder: Folder, found: Differences) -> list[FileRow]:
-        """Take up what is in files that changed or appeared; answers the workflows whose files are nowhere."""
-        paths = [*found.appeared, *(str(row.path) for row in found.changed)][:_AT_ONCE]
-        texts = await asyncio.to_thread(self._read, owner, folder, paths)
-        vanished = list(found.vanished)
-        appeared = set(found.appeared)
-        for first in range(0, len(texts), _IN_TRANSACTION):
+    async def _import(self, owner: str, folder: WorkflowFolder, changes: FolderChanges) -> list[FileRow]:
+        """Import files that changed or appeared, and return the workflows whose files vanished without a new path."""
+        paths = [*changes.appeared, *(str(row.path) for row in changes.changed)][:_BATCH]
+        files = await asyncio.to_thread(self._read, owner, folder, paths)
+        vanished = list(changes.vanished)
+        appeared = set(changes.appeared)
+        for first in range(0, len(files), _TRANSACTION):
             async with self._db.transaction() as tx:
-                for text in texts[first : first + _IN_TRANSACTION]:
-                    row = find_moved(text.draft, vanished) if text.path in appeared else None
+                for file in files[first : first + _TRANSACTION]:
+                    row = find_renamed(file.parsed, vanished) if file.path in appeared else None
                     if row is not None:
                         vanished.remove(row)
-                        await sync_store.move(tx, row.row_id, text.path)
-                    await sync_store.take(tx, owner, text)
+                        await sync_store.move_file(tx, row.row_id, file.path)
+                    await sync_store.import_file(tx, owner, file)
         return vanished
 
-    def _missed_again(self, owner: str, vanished: Sequence[FileRow]) -> list[FileRow]:
-        """Those of the workflows whose files were not there when they were looked for last, either."""
-        before = self._missed.pop(owner, set())
-        self._missed[owner] = {row.row_id for row in vanished} - before
+    def _missing_twice(self, owner: str, vanished: Sequence[FileRow]) -> list[FileRow]:
+        """Return the workflows whose files were missing the last time as well."""
+        before = self._missing.pop(owner, set())
+        self._missing[owner] = {row.row_id for row in vanished} - before
         return [row for row in vanished if row.row_id in before]
 
     async def _delete(self, rows: Sequence[FileRow]) -> None:
@@ -223,54 +320,55 @@ class WorkflowFiles:
                 for row in rows:
                     await workflows.hide(tx, row.row_id, now_ms())
 
-    def _read(self, owner: str, folder: Folder, paths: Iterable[str]) -> list[Found]:
-        """What is in the files that are workflows. Blocks."""
-        found = []
+    def _read(self, owner: str, folder: WorkflowFolder, paths: Iterable[str]) -> list[WorkflowFile]:
+        """Read and parse files, without those that are no workflows. Blocks."""
+        files = []
         for path in paths:
             try:
                 text = folder.read(path, self._limit)
                 problem = f"it has more than {self._limit} bytes"
                 if text is not None:
+                    # Responses embed the text as it is, so it must be JSON that every client can read.
                     shape = json_limits.check(text.content, json_limits.LARGE)
                     json_text.members(text.content.decode(), shape.values)
-                    found.append(Found(path, draft(text.content), text.stamp))
-                    self._refused.pop((owner, path), None)
+                    files.append(WorkflowFile(path, parse_workflow(text.content), text.stamp))
+                    self._invalid.pop((owner, path), None)
                     continue
             except OSError as error:
                 log.info("The file %s cannot be read now: %s", path, error)
                 continue
             except (ValueError, RecursionError, InvalidBodyError) as error:
                 problem = str(error)
-            self._refuse(owner, folder, path, problem)
-        return found
+            self._mark_invalid(owner, folder, path, problem)
+        return files
 
-    def _refuse(self, owner: str, folder: Folder, path: str, problem: str) -> None:
-        """Leave a file alone until it changes."""
+    def _mark_invalid(self, owner: str, folder: WorkflowFolder, path: str, problem: str) -> None:
+        """Ignore a file until it changes."""
         try:
             stamp = folder.stamp(path)
         except OSError:
             return
-        if stamp is not None and self._refused.get((owner, path)) != stamp:
-            self._refused[owner, path] = stamp
-            log.warning("The file %s is left alone, it is no workflow: %s", path, problem)
+        if stamp is not None and self._invalid.get((owner, path)) != stamp:
+            self._invalid[owner, path] = stamp
+            log.warning("The file %s is ignored because it is not a workflow: %s", path, problem)
 
-    # What was done through the API is written.
+    # From the store to files.
 
     async def write(self, row_id: int) -> None:
-        """Have the file of a workflow hold its latest version. What fails is tried again with the next look."""
+        """Write the latest version of a workflow into its file. The next synchronization tries again if that fails."""
         async with AsyncExitStack() as stack:
-            if await self._has_turn(stack, row_id):
+            if await self._locked_soon(stack, row_id):
                 await self._write(row_id)
 
-    async def _has_turn(self, stack: AsyncExitStack, row_id: int) -> bool:
-        """Take a turn until the stack ends, if one is free soon. A request need not wait for the file to be written."""
+    async def _locked_soon(self, stack: AsyncExitStack, row_id: int) -> bool:
+        """Hold the owner's lock until the stack ends, if it becomes free soon. A request need not wait for its file."""
         row = await workflow_files.of_row(self._db, row_id)
         if row is None:
             return False
         try:
-            await stack.enter_async_context(self.turn_for_request(row.owner))
+            await stack.enter_async_context(self.lock_for_request(row.owner))
         except StoreBusyError:
-            log.warning("The file of a workflow is not written now, as other files are; the next look writes it.")
+            log.warning("The workflow files are in use. A change is written to its file by the next synchronization.")
             return False
         return True
 
@@ -279,37 +377,37 @@ class WorkflowFiles:
         if row is not None:
             folder = self._folder(row.owner)
             if await self._is_writable(row.owner, folder):
-                await self._writing.write(folder, [row], [])
+                await self._writer.write(folder, [row], [])
 
-    async def _is_writable(self, owner: str, folder: Folder) -> bool:
-        """Whether the folder is there, or was never."""
-        if owner in self._away:
+    async def _is_writable(self, owner: str, folder: WorkflowFolder) -> bool:
+        """Whether the folder exists, or never did; one that is gone may be a disk that is not mounted."""
+        if owner in self._unavailable:
             return False
         if await asyncio.to_thread(folder.exists):
             return True
         return not any(row.version is not None for row in await workflow_files.of_owner(self._db, owner))
 
     async def rename(self, row_id: int) -> None:
-        """Have a workflow's file be called like it. What fails is tried again with the next look."""
+        """Rename the file of a renamed workflow. The next synchronization tries again if that fails."""
         async with AsyncExitStack() as stack:
-            if await self._has_turn(stack, row_id):
+            if await self._locked_soon(stack, row_id):
                 await self._rename(row_id)
 
     async def _rename(self, row_id: int) -> None:
         row = await workflow_files.of_row(self._db, row_id)
         if row is not None and row.is_misnamed:
-            await self._writing.rename(self._folder(row.owner), row)
+            await self._writer.rename(self._folder(row.owner), row)
 
-    async def remove(self, owner: str) -> None:
-        """Remove, within a turn, the files of the owner's workflows that were deleted through the API."""
+    async def remove_deleted(self, owner: str) -> None:
+        """Remove the files of workflows that were deleted through the API. The caller holds the lock."""
         await self._remove_deleted(owner, self._folder(owner))
 
-    async def _remove_deleted(self, owner: str, folder: Folder) -> list[FileRow]:
-        """Remove the files of deleted workflows; answers those whose files cannot be removed now."""
+    async def _remove_deleted(self, owner: str, folder: WorkflowFolder) -> list[FileRow]:
+        """Remove the files of deleted workflows, and return the rows of those that cannot be removed now."""
         rows = await workflow_files.to_remove(self._db, owner)
-        if rows and (owner in self._away or not await asyncio.to_thread(folder.exists)):
+        if rows and (owner in self._unavailable or not await asyncio.to_thread(folder.exists)):
             return rows
-        return await self._writing.remove(folder, rows)
+        return await self._writer.remove(folder, rows)
 
-    def _folder(self, owner: str) -> Folder:
-        return Folder(self._host.user_directory(owner) / FOLDER)
+    def _folder(self, owner: str) -> WorkflowFolder:
+        return WorkflowFolder(self._host.user_directory(owner) / FOLDER)

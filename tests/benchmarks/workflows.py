@@ -29,7 +29,7 @@ from comfy_assets_node.comfy_assets.db import workflows  # noqa: E402
 from comfy_assets_node.comfy_assets.db.workflows import NewVersion, NewWorkflow  # noqa: E402
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost  # noqa: E402
 from comfy_assets_node.comfy_assets.ids import new_ids  # noqa: E402
-from comfy_assets_node.comfy_assets.workflows.drafts import draft  # noqa: E402
+from comfy_assets_node.comfy_assets.workflows.document import parse_workflow  # noqa: E402
 from jobs_lists import serving  # noqa: E402
 from library import fetch, timed  # noqa: E402
 
@@ -76,7 +76,7 @@ async def fill(base: Path, count: int) -> None:
                 row = await workflows.add(tx, NewWorkflow(workflow_id, OWNER, name, None, view, None, None, at))
                 version = NewVersion(version_id, 1, OWNER, at)
                 text = b'{"nodes": [], "number": %d}' % (number % 500)
-                await workflows.add_version(tx, row, version, draft(text).document)
+                await workflows.add_version(tx, row, version, parse_workflow(text).document)
     finally:
         await services.stop()
 

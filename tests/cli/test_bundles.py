@@ -28,8 +28,8 @@ from comfy_assets_node.comfy_assets.db.shares import NewShare
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import SharedAsset
-from comfy_assets_node.comfy_assets.workflows.service import About, WorkflowService
-from comfy_assets_node.comfy_assets.workflows.sync import WorkflowFiles
+from comfy_assets_node.comfy_assets.workflows.service import WorkflowDetails, WorkflowService
+from comfy_assets_node.comfy_assets.workflows.sync import WorkflowSync
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -124,11 +124,11 @@ class Place:
 
     def service(self, db: Database) -> WorkflowService:
         host = MemoryHost(self.store.parent, HostFolders((), (), self.path))
-        return WorkflowService(db, WorkflowFiles(db, host, MIB))
+        return WorkflowService(db, WorkflowSync(db, host, MIB))
 
     def save(self, text: bytes = TEXT, name: str | None = "portrait", description: str | None = None) -> str:
         """The id of a new workflow."""
-        about = About(name, description)
+        about = WorkflowDetails(name, description)
         return str(self.work(lambda db: self.service(db).create(about, text, "default")).id)
 
     def content(self, workflow_id: str) -> Any:

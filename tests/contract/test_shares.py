@@ -14,7 +14,7 @@ import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import ShareNotFoundError
-from comfy_assets_node.comfy_assets.workflows import trash
+from comfy_assets_node.comfy_assets.workflows.service import purge_workflows, restore_workflow
 from PIL import Image
 from yarl import URL
 
@@ -295,12 +295,12 @@ async def test_the_share_of_a_deleted_workflow(desk: Desk) -> None:
     await desk.api.send("DELETE", f"/api/workflows/{share['workflow_id']}", 204)
     assert (await desk.open(share["share_id"], 404))["code"] == "SHARE_NOT_FOUND"
     assert (await desk.api.error(desk.file, 404))["code"] == "WORKFLOW_NOT_FOUND"
-    await trash.restore(desk.library.services.db, share["workflow_id"])
+    await restore_workflow(desk.library.services.db, share["workflow_id"])
     assert without(await desk.open(share["share_id"]), "name", "workflow_json") == share
     await desk.api.send("DELETE", f"/api/assets/{model['id']}", 409)
     await desk.api.send("DELETE", f"/api/workflows/{share['workflow_id']}", 204)
     await desk.api.send("DELETE", f"/api/assets/{model['id']}", 204)
-    assert await trash.purge(desk.library.services.db, 1 << 50) == 1
+    assert await purge_workflows(desk.library.services.db, 1 << 50) == 1
     for table in ("shares", "shared_assets", "asset_uses", "workflows"):
         assert await desk.library.services.db.fetch_all(f"SELECT * FROM {table}") == [], table
 

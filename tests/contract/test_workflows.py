@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.workflows import trash
+from comfy_assets_node.comfy_assets.workflows.service import restore_workflow
 
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
 PAGE = {
@@ -484,7 +484,7 @@ async def test_an_asset_that_a_version_names_cannot_be_deleted(library: Any, api
     assert await uses(api, photo) == users
     await api.send("DELETE", f"{URL}/{made['id']}", 204)
     assert await uses(api, photo) == users[1:]
-    await trash.restore(library.services.db, made["id"])
+    await restore_workflow(library.services.db, made["id"])
     assert await uses(api, photo) == users
     await api.send("DELETE", f"{URL}/{made['id']}", 204)
     await api.send("DELETE", f"{URL}/{(await api.get(URL))['data'][0]['id']}", 204)

@@ -16,7 +16,7 @@ from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import WorkflowFilter, WorkflowPage
 from comfy_assets_node.comfy_assets.workflows.service import WorkflowService
-from comfy_assets_node.comfy_assets.workflows.sync import WorkflowFiles
+from comfy_assets_node.comfy_assets.workflows.sync import WorkflowSync
 
 KILLS = 6
 SEED = 5
@@ -49,7 +49,7 @@ async def assert_whole(base: Path, saved: list[tuple[str, int, int]]) -> None:
     host = MemoryHost(base / "user", HostFolders(()))
     try:
         assert await db.fetch_all("PRAGMA foreign_key_check") == []
-        files = WorkflowFiles(db, host, 20 << 20)
+        files = WorkflowSync(db, host, 20 << 20)
         service = WorkflowService(db, files)
         for workflow_id, workflow, number in saved:
             assert (await service.content(workflow_id, "ann", number)).text == text_of(workflow, number)
@@ -66,9 +66,9 @@ async def assert_whole(base: Path, saved: list[tuple[str, int, int]]) -> None:
         await db.close()
 
 
-async def assert_written(files: WorkflowFiles, service: WorkflowService, folder: Path) -> None:
+async def assert_written(files: WorkflowSync, service: WorkflowService, folder: Path) -> None:
     """A look brings every file up to date, and none is there that is no workflow's."""
-    await files.look_through("ann")
+    await files.sync_all("ann")
     page = await service.list(WorkflowFilter("ann"), WorkflowPage(limit=100))
     texts = sorted([(await service.content(found.id, "ann")).text for found in page.items])
     assert sorted(path.read_bytes() for path in folder.glob("[!.]*")) == texts

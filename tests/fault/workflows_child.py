@@ -17,10 +17,10 @@ def text_of(workflow: int, number: int) -> bytes:
 
 
 async def write(services: Any, workflow: int) -> None:
-    from comfy_assets_node.comfy_assets.workflows.service import About
+    from comfy_assets_node.comfy_assets.workflows.service import WorkflowDetails
 
     service = services.workflows
-    made = await service.create(About(f"workflow {workflow}"), text_of(workflow, 1), "ann")
+    made = await service.create(WorkflowDetails(f"workflow {workflow}"), text_of(workflow, 1), "ann")
     print("saved", made.id, workflow, 1, flush=True)
     number = 1
     while True:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.db.workflow_jobs import Candidate
 from comfy_assets_node.comfy_assets.workflows.document import graph_digest, graph_id
-from comfy_assets_node.comfy_assets.workflows.job_links import Graph, choose
+from comfy_assets_node.comfy_assets.workflows.job_links import GraphIdentity, choose
 
 SAVED: dict[str, Any] = {
     "id": "6b8f4ea0-0f2d-4c3e-9c55-5f1f1f1d4b01",
@@ -100,12 +100,12 @@ A1, A2, B1 = Candidate("a", "a1", b"1"), Candidate("a", "a2", b"2"), Candidate("
 @pytest.mark.parametrize(
     ("named", "graph", "found", "chosen"),
     [
-        ("a", Graph("a", b"1"), [A2, A1, B1], ("a", "a1")),
-        ("a", Graph("a", b"3"), [A2, A1, B1], ("b", "b1")),
-        ("a", Graph("a", b"9"), [A2, A1, B1], ("a", None)),
-        ("g", Graph("g", b"9"), [B1, A1], ("b", None)),
-        ("a", Graph("g", b"3"), [A2, A1, B1], ("a", None)),
-        ("a", Graph(None, b"2"), [A2, A1, B1], ("a", "a2")),
+        ("a", GraphIdentity("a", b"1"), [A2, A1, B1], ("a", "a1")),
+        ("a", GraphIdentity("a", b"3"), [A2, A1, B1], ("b", "b1")),
+        ("a", GraphIdentity("a", b"9"), [A2, A1, B1], ("a", None)),
+        ("g", GraphIdentity("g", b"9"), [B1, A1], ("b", None)),
+        ("a", GraphIdentity("g", b"3"), [A2, A1, B1], ("a", None)),
+        ("a", GraphIdentity(None, b"2"), [A2, A1, B1], ("a", "a2")),
         ("a", None, [A2, A1], ("a", None)),
         ("g", None, [A2, A1], ("g", None)),
     ],

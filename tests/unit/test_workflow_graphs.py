@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.jobs.graph_files import NamedFile
 from comfy_assets_node.comfy_assets.json_text import members
-from comfy_assets_node.comfy_assets.workflows.graphs import Named, names_in
+from comfy_assets_node.comfy_assets.workflows.document import WorkflowReferences, references_in
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,16 +41,16 @@ def widgets(*values: Any) -> dict[str, Any]:
     ],
 )
 def test_files(workflow: Any, files: set[NamedFile]) -> None:
-    assert names_in(workflow) == Named(files=frozenset(files))
+    assert references_in(workflow) == WorkflowReferences(files=frozenset(files))
 
 
 def test_references() -> None:
     workflow = widgets(f"asset:{ID}", f"blake3:{DIGEST.hex().upper()}", f"asset:{ID}0", "blake3:00", f" asset:{ID}")
-    assert names_in(workflow) == Named(asset_ids=frozenset({ID.lower()}), digests=frozenset({DIGEST}))
+    assert references_in(workflow) == WorkflowReferences(asset_ids=frozenset({ID.lower()}), digests=frozenset({DIGEST}))
 
 
 def test_no_more_than_a_thousand_names() -> None:
-    found = names_in(widgets(*(f"{number}.png" for number in range(5000))))
+    found = references_in(widgets(*(f"{number}.png" for number in range(5000))))
     assert len(found.files) == 1000
 
 
@@ -61,7 +61,7 @@ values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4) | st.dic
 
 @given(values)
 def test_whatever_a_workflow_holds(workflow: Any) -> None:
-    found = names_in(workflow)
+    found = references_in(workflow)
     assert PHOTO not in found.files or "photo.png" in json.dumps(workflow)
 
 

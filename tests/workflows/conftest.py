@@ -114,7 +114,7 @@ class Desk:
     async def look(self) -> None:
         """Have the server look until nothing is left to do: what is not there is missed twice."""
         for _ in range(2):
-            await self.services.workflow_files.look_through(self.user)
+            await self.services.workflow_sync.sync_all(self.user)
 
     # The API.
 

@@ -17,8 +17,7 @@ from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import WorkflowEdit, WorkflowFilter, WorkflowPage
 from comfy_assets_node.comfy_assets.plugin import attach
-from comfy_assets_node.comfy_assets.workflows import trash
-from comfy_assets_node.comfy_assets.workflows.service import About
+from comfy_assets_node.comfy_assets.workflows.service import WorkflowDetails, restore_workflow
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -121,16 +120,16 @@ class Model:
 
     async def look(self, path: str | None = None, new: str | None = None) -> None:
         """The page's request is taken up, or what a file manager did is looked for."""
-        files = self.services.workflow_files
+        files = self.services.workflow_sync
         if path is not None and new is not None:
-            async with files.turn(OWNER):
-                await files.moved(OWNER, path, new)
+            async with files.lock(OWNER):
+                await files.sync_move(OWNER, path, new)
         elif path is not None:
-            async with files.turn(OWNER):
-                await files.look_at(OWNER, path)
+            async with files.lock(OWNER):
+                await files.sync_file(OWNER, path)
         else:
             for _ in range(2):
-                await files.look_through(OWNER)
+                await files.sync_all(OWNER)
 
     async def save(self, by_page: bool, path: str, number: tuple[int, int]) -> None:
         file, text = self.folder / path, text_of(number)
@@ -188,7 +187,7 @@ class Model:
 
     async def create(self, name: str, number: tuple[int, int]) -> None:
         path = self.free(name, ".json", "")
-        made = await self.services.workflows.create(About(name), text_of(number), OWNER)
+        made = await self.services.workflows.create(WorkflowDetails(name), text_of(number), OWNER)
         self.workflows[made.id] = Expected(path, name, [text_of(number)])
 
     async def version(self, index: int, number: tuple[int, int], is_killed: bool) -> None:
@@ -198,7 +197,7 @@ class Model:
             return
         workflow_id, expected = picked
         if is_killed:
-            self.services.workflow_files.write = nothing
+            self.services.workflow_sync.write = nothing
         base = len(expected.versions)
         await self.services.workflows.create_version(workflow_id, base, text_of(number), OWNER)
         expected.versions.append(text_of(number))
@@ -241,7 +240,7 @@ class Model:
         if picked is None or not picked[1].deleted:
             return
         workflow_id, expected = picked
-        source = await trash.restore(self.services.db, workflow_id)
+        source = await restore_workflow(self.services.db, workflow_id)
         if expected.path in self.live:
             ending = ".app.json" if source.default_view == "app" else ".json"
             expected.path = self.free(expected.name, ending, "")

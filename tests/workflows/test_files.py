@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 import pytest
 from comfy_assets_node.comfy_assets.fs.atomic import temp_name
-from comfy_assets_node.comfy_assets.workflows import sync, trash
-from comfy_assets_node.comfy_assets.workflows.folder import Folder
+from comfy_assets_node.comfy_assets.workflows import sync
+from comfy_assets_node.comfy_assets.workflows.folder import WorkflowFolder
+from comfy_assets_node.comfy_assets.workflows.service import restore_workflow
 from comfy_assets_node.routes import userdata
 
 GRAPH_ID = "6b8f4ea0-0f2d-4c3e-9c55-5f1f1f1d4b01"
@@ -141,9 +142,9 @@ async def test_a_file_that_vanishes_is_deleted_only_when_it_is_missed_again(desk
     desk.writes("b.json", TWO)
     await desk.look()
     (desk.folder / "a.json").unlink()
-    await desk.services.workflow_files.look_through("default")
+    await desk.services.workflow_sync.sync_all("default")
     assert set(await desk.listed()) == {"a", "b"}
-    await desk.services.workflow_files.look_through("default")
+    await desk.services.workflow_sync.sync_all("default")
     assert set(await desk.listed()) == {"b"}
 
 
@@ -314,8 +315,8 @@ async def test_a_restored_workflow_has_its_file_again(desk: Any) -> None:
     second = await desk.create(TWO, name="a")
     await desk.send("DELETE", f"/api/workflows/{second}", 204)
     assert desk.files() == {}
-    await trash.restore(desk.services.db, first)
-    await trash.restore(desk.services.db, second)
+    await restore_workflow(desk.services.db, first)
+    await restore_workflow(desk.services.db, second)
     await desk.look()
     assert desk.files() == {"a.json": ONE, "a (1).json": TWO}
 
@@ -328,7 +329,7 @@ async def test_a_version_that_was_not_written_is_written_later(open_desk: Any, e
     async def killed(row_id: int) -> None:
         """A server that dies here has the version, and not yet the file."""
 
-    monkeypatch.setattr(desk.services.workflow_files, "write", killed)
+    monkeypatch.setattr(desk.services.workflow_sync, "write", killed)
     await desk.save(workflow_id, 1, TWO)
     assert desk.files() == {"a.json": ONE}
     await desk.services.stop()
@@ -348,7 +349,7 @@ async def test_a_file_that_cannot_be_removed_now_is_removed_later(desk: Any, mon
         raise PermissionError(13, "in use", path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Folder, "remove", held)
+        patch.setattr(WorkflowFolder, "remove", held)
         await desk.send("DELETE", f"/api/workflows/{workflow_id}", 204)
         await desk.look()
         assert (desk.files(), await desk.listed()) == ({"a.json": ONE}, {})
@@ -363,7 +364,7 @@ async def test_a_file_that_cannot_be_written_now_is_written_later(desk: Any, mon
         raise PermissionError(13, "in use", path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Folder, "write", held)
+        patch.setattr(WorkflowFolder, "write", held)
         assert (await desk.save(workflow_id, 1, TWO))["version"] == 2
         await desk.look()
         assert desk.files() == {"a.json": ONE}
@@ -387,7 +388,7 @@ async def test_what_goes_wrong_here_spoils_no_answer_of_the_host(desk: Any, monk
         raise RuntimeError("a mistake")
 
     with monkeypatch.context() as patch:
-        patch.setattr(desk.services.workflow_files, "look_at", fails)
+        patch.setattr(desk.services.workflow_sync, "sync_file", fails)
         await desk.page_saves("a.json", ONE)
     await desk.look()
     assert set(await desk.listed()) == {"a"}
@@ -407,14 +408,14 @@ class Meeting:
 
     def __init__(self, monkeypatch: Any, method: str) -> None:
         self._has_begun, self._may_go_on = threading.Event(), threading.Event()
-        original = getattr(Folder, method)
+        original = getattr(WorkflowFolder, method)
 
         def waits(folder: Any, *args: Any, **options: Any) -> Any:
             self._has_begun.set()
             assert self._may_go_on.wait(20)
             return original(folder, *args, **options)
 
-        monkeypatch.setattr(Folder, method, waits)
+        monkeypatch.setattr(WorkflowFolder, method, waits)
 
     async def with_page(self, deed: Awaitable[Any], page: Awaitable[Any]) -> None:
         """Begin the server's deed, and have the page do its own before that goes on."""
@@ -478,7 +479,7 @@ async def test_requests_wait_for_a_limited_time_while_the_files_are_in_use(desk:
     long_ago = time.time() - 60
     os.utime(desk.folder / "a.json", (long_ago, long_ago))  # a file that has just been written is read once more
     await desk.look()
-    async with desk.services.workflow_files.turn("default"):
+    async with desk.services.workflow_sync.lock("default"):
         await desk.save(workflow_id, 1, TWO)
         assert desk.files() == {"a.json": ONE}
         await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b"})
@@ -524,7 +525,7 @@ async def test_a_file_moved_while_its_newest_version_is_still_to_be_written_is_t
 ) -> None:
     workflow_id = await desk.create(ONE, name="a")
     with monkeypatch.context() as patch:
-        patch.setattr(desk.services.workflow_files, "write", lambda row_id: asyncio.sleep(0))
+        patch.setattr(desk.services.workflow_sync, "write", lambda row_id: asyncio.sleep(0))
         await desk.save(workflow_id, 1, TWO)
     (desk.folder / "a.json").rename(desk.folder / "b.json")
     await desk.look()
@@ -540,7 +541,7 @@ async def test_a_name_that_another_workflow_is_about_to_have_is_not_taken(desk: 
         raise PermissionError(13, "in use", path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Folder, "write", held)
+        patch.setattr(WorkflowFolder, "write", held)
         second = await desk.create(TWO, name="b")
         await desk.send("PATCH", f"/api/workflows/{first}", json={"name": "b"})
     await desk.look()
@@ -551,11 +552,11 @@ async def test_a_name_that_another_workflow_is_about_to_have_is_not_taken(desk: 
 async def test_the_page_saves_only_while_it_holds_the_files(desk: Any, monkeypatch: Any) -> None:
     """Another change of the same file would replace what it saves before that is stored."""
     monkeypatch.setattr(userdata, "WAIT_S", 0.05)
-    async with desk.services.workflow_files.turn("default"):
+    async with desk.services.workflow_sync.lock("default"):
         await desk.page_saves("a.json", ONE, 503)
         await desk.send("POST", "/api/userdata/other.json", json={})  # no workflow, so it does not wait
     assert desk.files() == {}
-    async with desk.services.workflow_files.turn("another user"):
+    async with desk.services.workflow_sync.lock("another user"):
         await desk.page_saves("a.json", ONE)
     assert set(await desk.listed()) == {"a"}
 
@@ -592,7 +593,7 @@ async def test_a_file_whose_renaming_was_cut_short_is_renamed_later(
     async def killed(row_id: int) -> None:
         """A server that dies here has the name, and perhaps the file has it, too."""
 
-    monkeypatch.setattr(desk.services.workflow_files, "rename", killed)
+    monkeypatch.setattr(desk.services.workflow_sync, "rename", killed)
     await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b/c"})
     await desk.services.stop()
     if is_file_renamed:
@@ -609,7 +610,7 @@ async def test_a_file_that_cannot_be_renamed_now_is_renamed_later(desk: Any, mon
         raise PermissionError(13, "in use", path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Folder, "rename", held)
+        patch.setattr(WorkflowFolder, "rename", held)
         await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b"})
         await desk.look()
         assert (desk.files(), await desk.listed()) == ({"a.json": ONE}, {"b": workflow_id})
@@ -620,10 +621,10 @@ async def test_a_file_that_cannot_be_renamed_now_is_renamed_later(desk: Any, mon
 @pytest.mark.parametrize("where", ["the files", "the store"])
 async def test_others_that_are_at_work_do_not_make_looks_rare(desk: Any, where: str) -> None:
     """While clients save all the time, what was moved or deleted outside was seen after minutes."""
-    sync = desk.services.workflow_files
+    sync = desk.services.workflow_sync
     desk.writes("a.json", ONE)
-    async with sync.turn("default") if where == "the files" else desk.services.db.transaction():
-        looking = asyncio.ensure_future(sync.look_through("default"))
+    async with sync.lock("default") if where == "the files" else desk.services.db.transaction():
+        looking = asyncio.ensure_future(sync.sync_all("default"))
         await asyncio.sleep(1)
         assert not looking.done()
     assert await looking < 1

@@ -16,8 +16,7 @@ from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import AssetFilter, PageRequest, WorkflowEdit
 from comfy_assets_node.comfy_assets.plugin import attach
-from comfy_assets_node.comfy_assets.workflows import trash
-from comfy_assets_node.comfy_assets.workflows.service import About
+from comfy_assets_node.comfy_assets.workflows.service import WorkflowDetails, restore_workflow
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -80,7 +79,7 @@ class Model:
         page = await self._services.assets.list(AssetFilter(OWNER), PageRequest())
         self.assets = {asset.name: asset.id for asset in page.items}
         for _ in range(2):
-            made = await self._services.workflows.create(About("one"), text_of(0), OWNER)
+            made = await self._services.workflows.create(WorkflowDetails("one"), text_of(0), OWNER)
             self.workflows.append(Expected(made.id))
 
     async def file(self, index: int) -> str:
@@ -148,8 +147,8 @@ class Model:
     async def restore(self, index: int) -> None:
         expected = self.workflows[index]
         if expected.is_deleted:
-            await trash.restore(self._services.db, expected.id)
-            await self._services.workflow_files.look_through(OWNER)
+            await restore_workflow(self._services.db, expected.id)
+            await self._services.workflow_sync.sync_all(OWNER)
             expected.is_deleted = False
 
     async def drop(self, name: str) -> None:

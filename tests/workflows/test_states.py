@@ -20,8 +20,7 @@ from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import Workflow, WorkflowEdit, WorkflowFilter, WorkflowPage
 from comfy_assets_node.comfy_assets.plugin import attach
-from comfy_assets_node.comfy_assets.workflows import trash
-from comfy_assets_node.comfy_assets.workflows.service import About
+from comfy_assets_node.comfy_assets.workflows.service import WorkflowDetails, purge_workflows, restore_workflow
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -93,7 +92,7 @@ class Model:
         expected.version_ids.append(first.version.id)
 
     async def create(self, owner: int, name: str, number: int, view: Any) -> None:
-        made = await self.service.create(About(name, None, view), text_of(number), OWNERS[owner])
+        made = await self.service.create(WorkflowDetails(name, None, view), text_of(number), OWNERS[owner])
         await self.note(made, Expected(OWNERS[owner], name, view, [text_of(number)]))
 
     async def save(self, index: int, number: int, beside: int) -> None:
@@ -180,7 +179,7 @@ class Model:
         if (picked := self.pick(index)) is None:
             return
         workflow_id, expected = picked
-        restoring = trash.restore(self._services.db, workflow_id)
+        restoring = restore_workflow(self._services.db, workflow_id)
         if expected.is_deleted:
             assert (await restoring).id == workflow_id
             expected.is_deleted = False
@@ -192,7 +191,7 @@ class Model:
         """Thirty days after the last deletion, or a moment before."""
         now = time.time_ns() // 1_000_000 + (31 if is_late else 29) * 86_400_000
         gone = [key for key, expected in self.workflows.items() if expected.is_deleted] if is_late else []
-        assert await trash.purge(self._services.db, now) == len(gone)
+        assert await purge_workflows(self._services.db, now) == len(gone)
         for key in gone:
             del self.workflows[key]
 

@@ -18,9 +18,9 @@ from ...errors import WorkflowNotFoundError
 from ...host.base import Host
 from ...ids import canonical_id, hash_text
 from ...models import MODEL_TYPE_PREFIX, Asset, Location, SharedAsset, Workflow
-from ..drafts import draft
+from ..document import parse_workflow
 from ..service import WorkflowService
-from ..shared_files import as_shared
+from ..shares import snapshot_of
 from .format import BundledWorkflow
 
 
@@ -80,7 +80,7 @@ async def _saved(db: Database, host: Host, service: WorkflowService, called: str
     """A workflow with the assets that its version was linked to, and those that its names mean now."""
     workflow = await _workflow(db, called)
     content = await service.content(workflow.id, workflow.owner, version)
-    named = (await asyncio.to_thread(draft, content.text)).named
+    named = (await asyncio.to_thread(parse_workflow, content.text)).references
     ids = {*content.asset_ids, *await workflows.assets_called(db, workflow.owner, named.files)}
     found = await assets.get_many(db, sorted(ids))
     roots = Roots(await asyncio.to_thread(host.folders))
@@ -113,7 +113,7 @@ def _needed(asset: Asset, roots: Roots) -> Needed:
     if location is None:
         return Needed(_told(asset, "", None, asset.name), ())
     there = msgspec.structs.replace(asset, hash=asset.hash or b"", location=_present(location))
-    told = as_shared(there, asset.id, roots) or _as_recorded(asset, location)
+    told = snapshot_of(there, asset.id, roots) or _as_recorded(asset, location)
     return Needed(told, [Path(location.folder, location.name)])
 
 

@@ -33,8 +33,8 @@ from ...host.base import Host
 from ...models import Location, Workflow, WorkflowFilter, WorkflowPage
 from ...names import UnsafeName, relative_parts
 from ...store_guard import is_protected
-from ..drafts import draft
-from ..service import About, WorkflowService
+from ..document import parse_workflow
+from ..service import WorkflowDetails, WorkflowService
 from . import reader
 from .format import BundledAsset, BundleRefused, is_code, is_unsafe
 from .installer import Delivery, deliver, make_folder
@@ -117,7 +117,7 @@ class Import:
 
     async def _check_workflow(self, bundle: Bundle) -> None:
         try:
-            await asyncio.to_thread(draft, bundle.text)
+            await asyncio.to_thread(parse_workflow, bundle.text)
         except ApiError as error:
             raise BundleRefused(f"its workflow is none: {error.message}") from error
 
@@ -237,14 +237,14 @@ class Import:
             if not listed.has_more:
                 break
             offset += _PAGE
-        about = About(name, said.description, said.default_view)
+        about = WorkflowDetails(name, said.description, said.default_view)
         return await self._service.create(about, bundle.text, owner), True
 
     async def _is_same(self, workflow: Workflow, text: bytes) -> bool:
         content = await self._service.content(workflow.id, workflow.owner)
         if content.text != text:
             return False
-        named = (await asyncio.to_thread(draft, text)).named
+        named = (await asyncio.to_thread(parse_workflow, text)).references
         async with self._db.transaction() as tx:
             await workflows.link_files(tx, content.version.id, workflow.owner, named.files)
             await workflows.link_references(tx, content.version.id, workflow.owner, named.asset_ids, named.digests)
