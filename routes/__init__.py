@@ -1,4 +1,4 @@
-"""HTTP: one module per noun, handlers that parse, call and answer."""
+"""HTTP: a module for each subject, whose handlers parse a request, call a service and return its result."""
 
 from __future__ import annotations
 
@@ -7,37 +7,27 @@ from aiohttp.typedefs import Middleware
 from ..comfy_assets.app import Services
 from . import (
     assets,
-    docs,
-    editing,
-    file_checks,
     files,
     history,
     host_uploads,
     jobs,
-    media,
     nodes,
-    picture_files,
     prompts,
     queue,
     router,
     server,
-    shared_queue,
     shares,
-    stock,
-    tags,
     tasks,
     uploads,
     userdata,
     users,
-    view_by_hash,
     workflows,
 )
+from .interceptors import Interceptor, with_plain_paths
 
 ROUTES: list[router.Route] = [
     *assets.ROUTES,
     *uploads.ROUTES,
-    *editing.ROUTES,
-    *tags.ROUTES,
     *files.ROUTES,
     *jobs.ROUTES,
     *queue.ROUTES,
@@ -47,26 +37,25 @@ ROUTES: list[router.Route] = [
     *nodes.ROUTES,
     *tasks.ROUTES,
     *users.ROUTES,
-    *media.ROUTES,
     *server.ROUTES,
 ]
-ROUTES += docs.routes_for(ROUTES)
-PASSAGES: list[router.Passage] = [
-    *view_by_hash.PASSAGES,
-    *prompts.PASSAGES,
-    # Files of the store are refused before anything opens them.
-    *file_checks.PASSAGES,
-    *picture_files.PASSAGES,
-    *history.PASSAGES,
-    *shared_queue.PASSAGES,
-    *userdata.PASSAGES,
-    *stock.PASSAGES,
-    *host_uploads.PASSAGES,
-    *server.PASSAGES,
-]
-PASSAGES = router.with_plain_paths(PASSAGES)
+ROUTES += server.description_routes(ROUTES)
+# All interceptors of a path stand in one module, which gives their order.
+INTERCEPTORS: list[Interceptor] = with_plain_paths(
+    [
+        *files.INTERCEPTORS,
+        *host_uploads.INTERCEPTORS,
+        *prompts.INTERCEPTORS,
+        *queue.INTERCEPTORS,
+        *history.INTERCEPTORS,
+        *nodes.INTERCEPTORS,
+        *userdata.INTERCEPTORS,
+        *users.INTERCEPTORS,
+        *server.INTERCEPTORS,
+    ]
+)
 
 
 def middleware(services: Services) -> Middleware:
-    """The middleware that answers every operation of the project, and through which prompts go to the host."""
-    return router.middleware(ROUTES, PASSAGES, services)
+    """Make the middleware that handles the project's operations and intercepts the host's."""
+    return router.middleware(ROUTES, INTERCEPTORS, services)

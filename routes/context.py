@@ -1,4 +1,4 @@
-"""From a function that answers a call to an aiohttp handler: parse, call, answer; and errors into JSON."""
+"""Turn a function of a RequestContext into an aiohttp handler: parse, call, encode; errors become JSON."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclass(frozen=True)
-class Call(Generic[Q]):
-    """One request: its checked query, path parameters, user, and what it is answered with."""
+class RequestContext(Generic[Q]):
+    """A request with its checked query, decoded path parameters and user ("" if anonymous)."""
 
     services: Services
     query: Q
@@ -35,35 +35,34 @@ class Call(Generic[Q]):
     request: web.Request
 
 
-Function = Callable[[Call[Any]], Awaitable[Any]]
+Function = Callable[[RequestContext[Any]], Awaitable[Any]]
 GuardedFunction = Callable[[web.Request, Mapping[str, str], Services], Awaitable[Any]]
+# Makes the error response of a status, a code, a message and details.
 Failure = Callable[[int, str, str, dict[str, Any] | None], web.Response]
 
 
 def endpoint(
     query: type[msgspec.Struct] = NoQuery,
     *,
-    is_probe: bool = False,
-    is_for_anybody: bool = False,
-    needs_store: bool = True,
+    requires_store: bool = True,
+    allow_anonymous: bool = False,
     failure: Failure | None = None,
 ) -> Callable[[Function], RequestHandler]:
-    """Make a handler of a function that takes a Call and answers a response, or a value to be sent as JSON.
+    """Make a handler of a function that returns a response, or a value to encode as JSON.
 
-    The handler never raises: whatever goes wrong is answered with ``failure``, or as JSON. A probe is
-    called as the user "", and does not wait for the store to be open. What is for anybody is called as the user
-    "" where the host knows no user of the request: browsers send no header along for pictures in a page. What needs no
-    store does not wait for it either.
+    The handler never raises: errors become responses of ``failure``, by default of ``error_response``.
+    ``allow_anonymous`` passes the user "" if the host does not know the request's user. Browsers, for example, send no
+    user header with the images of a page. Without ``requires_store`` the handler does not wait for the store to open.
     """
-    guard = guarded(query, is_probe=is_probe, is_for_anybody=is_for_anybody, needs_store=needs_store, failure=failure)
+    guard = guarded(query, requires_store=requires_store, allow_anonymous=allow_anonymous, failure=failure)
 
     def decorate(function: Function) -> RequestHandler:
         @functools.wraps(function)
-        async def answered(call: Call[Any]) -> web.StreamResponse:
-            answer = await function(call)
-            return answer if isinstance(answer, web.StreamResponse) else json_response(answer)
+        async def respond(call: RequestContext[Any]) -> web.StreamResponse:
+            result = await function(call)
+            return result if isinstance(result, web.StreamResponse) else json_response(result)
 
-        return guard(answered)
+        return guard(respond)
 
     return decorate
 
@@ -71,12 +70,11 @@ def endpoint(
 def guarded(
     query: type[msgspec.Struct] = NoQuery,
     *,
-    is_probe: bool = False,
-    is_for_anybody: bool = False,
-    needs_store: bool = True,
+    requires_store: bool = True,
+    allow_anonymous: bool = False,
     failure: Failure | None = None,
 ) -> Callable[[Function], GuardedFunction]:
-    """Like ``endpoint``, for a part of an answer: what the function answers is handed on, errors are responses."""
+    """Like ``endpoint``, for a step of a handler: return the function's result as it is, or an error response."""
     fail = failure or error_response
 
     def decorate(function: Function) -> GuardedFunction:
@@ -84,14 +82,15 @@ def guarded(
         async def handler(request: web.Request, path: Mapping[str, str], services: Services) -> Any:
             try:
                 check_headers(request)
-                user = "" if is_probe else _user_of(request, services, "" if is_for_anybody else None)
+                user = _user_of(request, services, allow_anonymous=allow_anonymous)
                 parsed = parse_query(query, request.query)
-                if needs_store and not is_probe:
+                if requires_store:
                     await services.ready()
-                return await function(Call(services, parsed, path, user, request))
+                return await function(RequestContext(services, parsed, path, user, request))
             except ApiError as error:
-                return fail(error.status, error.code, error.message, error.details)
+                return error_of(error, fail)
             except Exception:
+                # The path is logged as it was sent: decoded, it could forge lines of the log.
                 log.exception("%s %s failed", request.method, request.rel_url.raw_path)
                 return fail(500, "INTERNAL_ERROR", "Something went wrong; the server's log says what.", None)
 
@@ -100,23 +99,39 @@ def guarded(
     return decorate
 
 
-def _user_of(request: web.Request, services: Services, otherwise: str | None) -> str:
+def _user_of(request: web.Request, services: Services, *, allow_anonymous: bool) -> str:
     try:
         return services.host.user_of(request)
     except UnknownUserError:
-        if otherwise is not None:
-            return otherwise
+        if allow_anonymous:
+            return ""
         raise UnauthorizedError("The server does not know this user.") from None
 
 
 def json_response(value: Any, status: int = 200) -> web.Response:
-    """The value as a JSON response."""
+    """Encode the value as a JSON response."""
     return web.Response(body=_encoder.encode(value), status=status, content_type="application/json")
 
 
 def error_response(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> web.Response:
-    """An error as the contract's ErrorResponse."""
+    """Make the contract's ErrorResponse."""
     body: dict[str, Any] = {"code": code, "message": message}
     if details:
         body["details"] = details
     return json_response(body, status)
+
+
+def plain_text_error(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
+    """Make the error of an operation whose errors are plain text: the message alone."""
+    return web.Response(status=status, text=message)
+
+
+def prompt_error(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
+    """Make an error in the form in which ComfyUI rejects prompts."""
+    error = {"type": code.lower(), "message": message, "details": "", "extra_info": details or {}}
+    return json_response({"error": error, "node_errors": {}}, status)
+
+
+def error_of(error: ApiError, fail: Failure = error_response) -> web.Response:
+    """Make the response of an ApiError."""
+    return fail(error.status, error.code, error.message, error.details)

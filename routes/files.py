@@ -1,28 +1,48 @@
-"""Files of the host's folders over HTTP, as far as the host does not answer for them itself: thumbnails."""
+"""Files of the host's folders: ``/api/view`` with thumbnails and hashes, mask layers, facts of videos."""
 
 from __future__ import annotations
 
-from pathlib import PurePath
-from typing import Annotated, Any, Literal
+import asyncio
+import logging
+import re
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
+from ..comfy_assets.assets.media import view_path
 from ..comfy_assets.assets.media.thumbnail_service import Wanted
-from ..comfy_assets.errors import InvalidQueryError
+from ..comfy_assets.assets.roots import Roots
+from ..comfy_assets.errors import ApiError, FileMissingError, InvalidQueryError, StoreUnavailableError
+from ..comfy_assets.host.base import UnknownUserError
 from ..comfy_assets.models import Plane
-from ..comfy_assets.names import FileType
-from .context import Call, endpoint
-from .file_response import disposition, is_held
-from .params import Text, check_encoding
-from .router import Route
+from ..comfy_assets.names import FileType, split_annotation
+from .context import RequestContext, endpoint, error_response
+from .file_checks import PictureCheck, StoreFileCheck, decoded_views, request_folders, viewed_files
+from .file_response import content_response, disposition, is_held, make_inert
+from .interceptors import ErrorMapping, Interceptor
+from .params import NoQuery, Text, check_encoding
+from .router import Route, is_missing_at_host
 
+if TYPE_CHECKING:
+    from ..comfy_assets.assets.media.video import VideoFacts
+
+log = logging.getLogger("comfy_assets.http")
+
+_CLIPSPACE = "clipspace"
+# The mask editor saves up to four files with one time stamp.
+_LAYER = re.compile(r"clipspace-(?:painted-masked|painted|paint|mask)-([0-9]+(?:\.[0-9]+)?)\.png", re.ASCII)
+_LAYER_KINDS = ("mask", "paint", "painted", "painted_masked")
+_HASH = re.compile(r"blake3:([0-9a-f]{64})")
 _PLANES: dict[str | None, Plane] = {None: "flat", "rgb": "rgb", "a": "alpha", "alpha": "alpha"}
 
 
-class ViewFile(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of viewFile, as far as they say something about a thumbnail."""
+class ThumbnailQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Query of viewFile with ``res``; the host handles viewFile without it."""
 
     filename: Text = ""
     subfolder: Text = ""
@@ -31,33 +51,188 @@ class ViewFile(msgspec.Struct, frozen=True, kw_only=True):
     channel: Literal["rgb", "a", "alpha"] | None = None
 
 
-@endpoint(query=ViewFile, is_for_anybody=True)
-async def view_file(call: Call[ViewFile]) -> web.Response:
-    """A thumbnail of a picture or video (viewFile with ``res``)."""
+class MaskLayersQuery(msgspec.Struct, frozen=True):
+    """Query of getMaskLayers."""
+
+    filename: Text = ""
+
+
+class VideoQuery(msgspec.Struct, frozen=True):
+    """Query of getVhsQueryVideo. Without a type the file is searched among inputs, then among outputs."""
+
+    filename: Text = ""
+    subfolder: Text = ""
+    type: FileType | None = None
+
+
+@endpoint(query=ThumbnailQuery, allow_anonymous=True)
+async def view_file(call: RequestContext[ThumbnailQuery]) -> web.Response:
+    """Return a thumbnail of a picture or video (viewFile with ``res``)."""
     query = call.query
     check_encoding(call.request.rel_url.raw_query_string)
     if not query.filename:
         raise InvalidQueryError("filename is missing.", details={"field": "filename"})
     wanted = Wanted(query.type, query.subfolder, query.filename, query.res, _PLANES[query.channel])
-    return await thumbnail(call, wanted, call.user)
+    return await thumbnail_response(call, wanted, call.user)
 
 
-async def thumbnail(call: Call[Any], wanted: Wanted, owner: str) -> web.Response:
-    """The thumbnail of a file that the owner can see, unless the client has it."""
-    answer = await call.services.previews.get(wanted, owner, lambda key: is_held(call.request, _etag(key)))
-    headers = {"ETag": _etag(answer.key), "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
-    if answer.body is None:
+async def thumbnail_response(call: RequestContext[Any], wanted: Wanted, owner: str) -> web.Response:
+    """Return the thumbnail of a file that the owner can see, or 304 if the client has it."""
+    thumbnail = await call.services.previews.get(wanted, owner, lambda key: is_held(call.request, _etag(key)))
+    headers = {"ETag": _etag(thumbnail.key), "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+    if thumbnail.body is None:
         return web.Response(status=304, headers=headers)
-    headers["Content-Disposition"] = disposition("inline", f"{PurePath(answer.name).stem}.jpg")
-    return web.Response(body=answer.body, content_type="image/jpeg", headers=headers)
+    headers["Content-Disposition"] = disposition("inline", f"{PurePath(thumbnail.name).stem}.jpg")
+    return web.Response(body=thumbnail.body, content_type="image/jpeg", headers=headers)
 
 
 def _etag(key: str) -> str:
     return f'"{key}"'
 
 
-def _wants_thumbnail(request: web.Request, _: Services) -> bool:
+def _has_size(request: web.Request, _: Services) -> bool:
     return "res" in request.query
 
 
-ROUTES = [Route("GET", "/api/view", "viewFile", view_file, when=_wants_thumbnail)]
+async def view_by_hash(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Replace a hash in a request to ``/view`` by the file's name; send a file that the host has no name for."""
+    match = _HASH.fullmatch(request.query.get("filename", ""))
+    if match is None:
+        return await pass_on(request)
+    found = await _file_of_hash(request, bytes.fromhex(match[1]), services)
+    if found is None:
+        return await _view_unknown_hash(request, pass_on)
+    path, mime = found
+    named = await asyncio.to_thread(_request_name, path, request_folders(services.host))
+    if named is None:
+        return content_response(path, path.name, mime, is_inline=True)
+    return await pass_on(request.clone(rel_url=request.rel_url.update_query(named)))
+
+
+async def _file_of_hash(request: web.Request, digest: bytes, services: Services) -> tuple[Path, str] | None:
+    try:
+        await services.ready()
+        return await services.assets.file_of_hash(digest, services.host.user_of(request))
+    except (StoreUnavailableError, UnknownUserError):
+        return None
+
+
+def _request_name(path: Path, folders: dict[str, Path]) -> dict[str, str] | None:
+    """Return the query that names the file, or None for a file outside the folders that requests can name."""
+    for kind, root in folders.items():
+        if path.is_relative_to(root):
+            inside = path.relative_to(root)
+            subfolder = inside.parent.as_posix()
+            return {"filename": inside.name, "subfolder": "" if subfolder == "." else subfolder, "type": kind}
+    return None
+
+
+async def _view_unknown_hash(request: web.Request, pass_on: Handler) -> web.StreamResponse:
+    """Pass on a hash that is not in the store; return 404 if the host fails to read its own records."""
+    try:
+        return await pass_on(request)
+    except web.HTTPException:
+        raise
+    except Exception:
+        log.exception("The host could not look for a file by its hash")
+        return error_response(404, "FILE_NOT_FOUND", "There is no such file.")
+
+
+async def _check_view(call: RequestContext[NoQuery]) -> None:
+    """Raise FileMissingError if an unknown user asks for a file by its hash: such files belong to users."""
+    if not call.request.query.get("filename", "").startswith("blake3:"):
+        return
+    try:
+        call.services.host.user_of(call.request)
+    except UnknownUserError:
+        raise FileMissingError("There is no such file.") from None
+
+
+async def send_inert(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Change the headers of a user's file so that browsers run nothing in it.
+
+    Older hosts display SVG and HTML in the page's own origin.
+    """
+    response = await pass_on(request)
+    name = unquote(request.match_info.get("file", "")) or split_annotation(request.query.get("filename", ""))[0]
+    make_inert(response, PurePath(name.replace("\\", "/")).name)
+    return response
+
+
+def _not_found(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
+    """Make an error of getMaskLayers, which returns 404 for a name that cannot be a layer's."""
+    return error_response(404 if status == 400 else status, code, message, details)
+
+
+def _bad_request(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
+    """Make an error of getVhsQueryVideo, which returns 400 for a missing file."""
+    return error_response(400 if status == 404 else status, code, message, details)
+
+
+@endpoint(query=MaskLayersQuery, failure=_not_found)
+async def mask_layers(call: RequestContext[MaskLayersQuery]) -> dict[str, str]:
+    """List the files that the mask editor saved together with a file (getMaskLayers)."""
+    roots = Roots(call.services.host.folders())
+    return await asyncio.to_thread(_find_layers, roots, call.query.filename)
+
+
+def _find_layers(roots: Roots, filename: str) -> dict[str, str]:
+    """Return the names of the existing layers of the same time stamp as the named one, by kind. Blocks.
+
+    The name may have the folder and the suffix ``[input]`` that nodes use. Raise FileMissingError if the file does
+    not exist or is not a layer.
+    """
+    bare, annotated = split_annotation(filename)
+    name = bare.replace("\\", "/").removeprefix(f"{_CLIPSPACE}/")
+    match = _LAYER.fullmatch(name)
+    if match is None or annotated not in (None, "input") or not _layer_exists(roots, name):
+        raise FileMissingError("There is no such layer of a mask.")
+    layers = {kind: f"clipspace-{kind.replace('_', '-')}-{match[1]}.png" for kind in _LAYER_KINDS}
+    return {kind: layer for kind, layer in layers.items() if _layer_exists(roots, layer)}
+
+
+def _layer_exists(roots: Roots, name: str) -> bool:
+    try:
+        view_path.find(roots, view_path.named(roots, "input", _CLIPSPACE, name))
+    except ApiError:
+        return False
+    return True
+
+
+@endpoint(query=VideoQuery, failure=_bad_request)
+async def query_video(call: RequestContext[VideoQuery]) -> dict[str, Any]:
+    """Return a video's size, frame rate, length and number of frames (getVhsQueryVideo)."""
+    if not call.query.filename:
+        raise InvalidQueryError("filename is missing.", details={"field": "filename"})
+    facts = await asyncio.to_thread(_video_facts, Roots(call.services.host.folders()), call.query)
+    size = [facts.width, facts.height]
+    return {"source": {"size": size, "fps": facts.fps, "frames": facts.frames, "duration": facts.duration}}
+
+
+def _video_facts(roots: Roots, query: VideoQuery) -> VideoFacts:
+    from ..comfy_assets.assets.media.video import video_facts  # in the thread: it imports PyAV and Pillow
+
+    types: tuple[FileType, ...] = (query.type,) if query.type is not None else ("input", "output")
+    for file_type in types:
+        place = view_path.named(roots, file_type, query.subfolder, query.filename)
+        try:
+            view_path.find(roots, place)
+            return video_facts(place.path)
+        except (FileMissingError, OSError):
+            continue
+    raise FileMissingError("There is no such file.", details={"field": "filename"})
+
+
+ROUTES = [
+    Route("GET", "/api/view", "viewFile", view_file, when=_has_size),
+    Route("GET", "/api/files/mask-layers", "getMaskLayers", mask_layers),
+    Route("GET", "/api/vhs/queryvideo", "getVhsQueryVideo", query_video, when=is_missing_at_host),
+]
+INTERCEPTORS = [
+    # The hash comes first: the checks need the file's name.
+    Interceptor("GET", "/api/view", view_by_hash),
+    Interceptor("GET", "/api/view", StoreFileCheck(viewed_files)),
+    Interceptor("GET", "/api/view", PictureCheck(decoded_views)),
+    Interceptor("GET", "/api/view", ErrorMapping(_check_view, statuses={403: 400})),
+    Interceptor("GET", "/api/view", send_inert),
+]

@@ -1,8 +1,9 @@
-"""What was executed, over HTTP."""
+"""The history of jobs: the contract's operations, and the host's own, which keeps only what it ran since its start."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -11,16 +12,18 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.models import FINAL
-from .context import Call, endpoint, guarded, json_response
+from .context import RequestContext, endpoint, guarded, json_response
+from .interceptors import Interceptor, check_first, for_several_users
 from .job_body import history_detail, history_entry, stock_entry
 from .params import Ids, NoQuery, Offset, parse_body
-from .router import Passage, Route
+from .queue import check_ids
+from .router import Route
 
 _DEFAULT_ITEMS = 200
 _MAX_ITEMS = 10_000
 
 
-class History(msgspec.Struct, frozen=True):
+class HistoryQuery(msgspec.Struct, frozen=True):
     """Query of getHistory."""
 
     max_items: Annotated[int, msgspec.Meta(ge=0)] = _DEFAULT_ITEMS
@@ -34,91 +37,111 @@ class HistoryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delete: Ids = []
 
 
+class StockHistoryQuery(msgspec.Struct, frozen=True):
+    """Query of ``GET /history``. Without an offset the latest entries are returned."""
+
+    max_items: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    offset: Annotated[int, msgspec.Meta(ge=-1)] | None = None
+
+
 class StockHistoryBody(msgspec.Struct, frozen=True):
-    """Body of the server's own operation, which knows more members than we do."""
+    """Body of ``POST /history``; unlike ours it may have members unknown to us."""
 
     clear: bool = False
     delete: Ids = []
 
 
-@endpoint(query=History)
-async def get_history(call: Call[History]) -> dict[str, Any]:
-    """The jobs that are over, the latest first, without their graphs (getHistory)."""
+@endpoint(query=HistoryQuery)
+async def get_history(call: RequestContext[HistoryQuery]) -> dict[str, Any]:
+    """List finished jobs without their graphs, the latest first (getHistory)."""
     limit = min(call.query.max_items, _MAX_ITEMS)
     records = await call.services.jobs.history(call.user, limit, call.query.offset) if limit else []
+    # In a thread: each record is decompressed and decoded.
     entries = await asyncio.to_thread(lambda: [history_entry(record) for record in records])
     return {"history": entries}
 
 
 @endpoint()
-async def get_entry(call: Call[NoQuery]) -> dict[str, Any]:
-    """All there is of a job that is over; nothing as long as it is not (getHistoryForPrompt)."""
+async def get_entry(call: RequestContext[NoQuery]) -> dict[str, Any]:
+    """Return a finished job by its id, an empty object before it has finished (getHistoryForPrompt)."""
     record = await call.services.jobs.record(call.path["prompt_id"], call.user)
     return {record.job.id: history_detail(record)} if record.job.status in FINAL else {}
 
 
 @endpoint()
-async def manage_history(call: Call[NoQuery]) -> dict[str, Any]:
-    """Remove the records of jobs that are over, never their files (manageHistory)."""
+async def manage_history(call: RequestContext[NoQuery]) -> dict[str, Any]:
+    """Remove records of finished jobs, never their files (manageHistory)."""
     body = await parse_body(HistoryBody, call.request)
     return await _remove(call, body)
 
 
-async def _remove(call: Call[NoQuery], body: HistoryBody | StockHistoryBody) -> dict[str, Any]:
-    answer: dict[str, Any] = {}
+async def _remove(call: RequestContext[NoQuery], body: HistoryBody | StockHistoryBody) -> dict[str, Any]:
+    result: dict[str, Any] = {}
     if body.delete:
-        answer["deleted"] = await call.services.jobs.delete(body.delete, call.user)
+        result["deleted"] = await call.services.jobs.delete(body.delete, call.user)
     if body.clear:
         await call.services.jobs.clear(call.user)
-        answer["cleared"] = True
-    return answer
+        result["cleared"] = True
+    return result
 
 
-async def stock_history(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-    """The same through the server's own path: what it removes from its memory is removed here too."""
-    if services.host.is_multi_user():  # the server's own operation removes everybody's
+async def manage_stock_history(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Remove from the store the records that the host removes from its memory."""
+    if services.host.is_multi_user():  # the host would remove the records of all users
         return await _remove_own(request, {}, services)
-    answer = await pass_on(request)
-    if answer.status == 200:
-        await _remove_as_well(request, {}, services)
-    return answer
+    response = await pass_on(request)
+    if response.status == 200:
+        await _remove_too(request, {}, services)
+    return response
 
 
-@endpoint(is_for_anybody=True)
-async def _remove_own(call: Call[NoQuery]) -> web.Response:
+@endpoint(allow_anonymous=True)
+async def _remove_own(call: RequestContext[NoQuery]) -> web.Response:
     await _remove(call, await parse_body(StockHistoryBody, call.request))
     return web.Response()
 
 
 @guarded()
-async def _remove_as_well(call: Call[NoQuery]) -> None:
+async def _remove_too(call: RequestContext[NoQuery]) -> None:
     body = await parse_body(HistoryBody, call.request)
     await _remove(call, body)
 
 
-async def entry_of_earlier_run(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-    """Give jobs that are over, and that the server does not remember since its restart, in the server's own form."""
-    answer = await pass_on(request)
-    if not isinstance(answer, web.Response) or (answer.status, answer.body) != (200, b"{}"):
-        return answer
+async def stored_history_entry(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Return a finished job from the store, in the host's form, if the host has forgotten it since its restart."""
+    response = await pass_on(request)
+    if not isinstance(response, web.Response) or (response.status, response.body) != (200, b"{}"):
+        return response
     job_id = request.path.rsplit("/", 1)[-1]
-    if job_id in _in_queue(services):
-        return answer
+    if job_id in _queued_ids(services):
+        return response
     found = await _stored_entry(request, {"prompt_id": job_id}, services)
-    return found if isinstance(found, web.Response) and found.status == 200 else answer
+    return found if isinstance(found, web.Response) and found.status == 200 else response
 
 
-def _in_queue(services: Services) -> frozenset[str]:
+def _queued_ids(services: Services) -> frozenset[str]:
     queue = services.host.queue()
     return frozenset((*queue.running, *queue.pending))
 
 
 @guarded()
-async def _stored_entry(call: Call[NoQuery]) -> web.Response | None:
+async def _stored_entry(call: RequestContext[NoQuery]) -> web.Response | None:
     record = await call.services.jobs.stored(call.path["prompt_id"], call.user)
     if record is None or record.job.status not in FINAL:
         return None
     return await asyncio.to_thread(lambda: json_response({record.job.id: stock_entry(record)}))
+
+
+@endpoint(query=StockHistoryQuery, allow_anonymous=True)
+async def _stock_history(call: RequestContext[StockHistoryQuery]) -> Mapping[str, msgspec.Raw]:
+    limit = _MAX_ITEMS if call.query.max_items is None else min(call.query.max_items, _MAX_ITEMS)
+    offset = call.query.offset if call.query.offset is not None and call.query.offset >= 0 else None
+    return await call.services.user_history.page(call.user, limit, offset)
+
+
+@endpoint(allow_anonymous=True)
+async def _stock_history_entry(call: RequestContext[NoQuery]) -> Mapping[str, msgspec.Raw]:
+    return await call.services.user_history.single(call.user, call.request.path.rpartition("/")[2])
 
 
 ROUTES = [
@@ -126,7 +149,10 @@ ROUTES = [
     Route("GET", "/api/history_v2/{prompt_id}", "getHistoryForPrompt", get_entry),
     Route("POST", "/api/history", "manageHistory", manage_history),
 ]
-PASSAGES = [
-    Passage("POST", "/history", stock_history, media="json"),
-    Passage("GET", "/api/history/{prompt_id}", entry_of_earlier_run),
+INTERCEPTORS = [
+    Interceptor("GET", "/api/history", for_several_users(_stock_history)),
+    Interceptor("GET", "/api/history/{prompt_id}", stored_history_entry),
+    Interceptor("GET", "/api/history/{prompt_id}", for_several_users(_stock_history_entry)),
+    Interceptor("POST", "/history", manage_stock_history, media="json"),
+    Interceptor("POST", "/history", check_first(check_ids), media="json"),
 ]

@@ -1,10 +1,12 @@
-"""The host's own operations on files where several users share it: what a user sends is theirs."""
+"""The host's own uploads of pictures and masks: checked before, and assigned to the user who sent them."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import IO, Any, Literal
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -12,35 +14,95 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.host_uploads import UploadMark
 from ..comfy_assets.assets.prompts.outputs import output_file
-from ..comfy_assets.names import split_annotation
-from ._host_form import read_form
-from .context import Call, guarded, json_response
+from ..comfy_assets.config import Config
+from ..comfy_assets.errors import InvalidBodyError
+from ..comfy_assets.host.base import Host
+from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation
+from .context import RequestContext, guarded, json_response
+from .file_checks import PictureCheck, StoreFileCheck, mask_pictures, request_folders, uploaded_files
+from .forms import read_host_form
+from .interceptors import ErrorMapping, Interceptor
 from .params import NoQuery
-from .router import Passage
+from .request_body import STREAMED
 
-_TRUE = ("true", "1")
+_TRUE = ("true", "1")  # as hosts compare the field ``overwrite``
 
 
-async def user_upload(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-    """Refuse to replace another user's file, and make the file that the host writes the user's."""
+async def _check_image(call: RequestContext[NoQuery]) -> None:
+    form = await read_host_form(call.request)
+    image = form.get("image")
+    if not isinstance(image, web.FileField) or not image.filename:
+        raise _field_error("image", "must be a file with a name")
+    if form.get("type", "input") not in FILE_TYPES:
+        raise _field_error("type", "must be input, output or temp")
+    if not isinstance(form.get("subfolder", ""), str):
+        raise _field_error("subfolder", "must be text")
+    await asyncio.to_thread(_check_limits, image.file, call.services.config, "image")
+
+
+def _check_limits(picture: IO[bytes] | Path, config: Config, field: str) -> None:
+    """Raise ImageTooLargeError for a picture over a limit of the settings. Blocks."""
+    from ..comfy_assets.pictures import check_image  # in the thread: importing Pillow slows the server's start
+
+    check_image(picture, config, field)
+
+
+async def _check_mask(call: RequestContext[NoQuery]) -> None:
+    await _check_image(call)
+    text = (await read_host_form(call.request)).get("original_ref")
+    original = _original(text, call.services.host)
+    if not await asyncio.to_thread(original.is_file):
+        raise _field_error("original_ref", "names a picture that does not exist")
+    await asyncio.to_thread(_check_limits, original, call.services.config, "original_ref")
+
+
+def _original(text: Any, host: Host) -> Path:
+    """Return the picture that ``{"filename", "subfolder", "type"}`` names. Raise InvalidBodyError."""
+    try:
+        reference = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _field_error("original_ref", "must be a JSON object") from error
+    name = reference.get("filename") if isinstance(reference, dict) else None
+    if not isinstance(name, str) or not name:
+        raise _field_error("original_ref", "must name a file")
+    subfolder, file_type = reference.get("subfolder", ""), reference.get("type", "output")
+    bare, annotated = split_annotation(name)
+    root = request_folders(host).get(annotated or file_type) if isinstance(file_type, str) else None
+    if root is None or not isinstance(subfolder, str):
+        raise _field_error("original_ref", "must name a folder: input, output or temp")
+    try:
+        check_leads_nowhere(bare)
+        if subfolder:
+            check_leads_nowhere(subfolder)
+    except UnsafeName as error:
+        raise _field_error("original_ref", f"is refused: {error}") from error
+    return root / subfolder / bare
+
+
+def _field_error(name: str, reason: str) -> InvalidBodyError:
+    return InvalidBodyError(f"The field {name} {reason}.", details={"field": name})
+
+
+async def assign_upload(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Refuse to replace another user's file; assign the file that the host writes to the user."""
     if not services.host.is_multi_user():
         return await pass_on(request)
     mark = await _begin(request, {}, services)
     if isinstance(mark, web.StreamResponse):
         return mark
-    answer = await pass_on(request)
-    if answer.status == 200 and isinstance(answer, web.Response) and mark is not None:
-        await _claim(mark, answer)(request, {}, services)
-    return answer
+    response = await pass_on(request)
+    if response.status == 200 and isinstance(response, web.Response) and mark is not None:
+        await _claim(mark, response)(request, {}, services)
+    return response
 
 
-@guarded(is_for_anybody=True)
-async def _begin(call: Call[NoQuery]) -> UploadMark | None:
-    """The state before the upload; None where nothing is to be claimed after it."""
-    form = await read_form(call.request)
+@guarded(allow_anonymous=True)
+async def _begin(call: RequestContext[NoQuery]) -> UploadMark | None:
+    """Return the state before the upload, or None if nothing is to be assigned after it."""
+    form = await read_host_form(call.request)
     image = form.get("image")
     if not isinstance(image, web.FileField):
-        return None  # it is the host's to refuse
+        return None  # the host refuses it
     named = {"filename": image.filename, "subfolder": form.get("subfolder", ""), "type": form.get("type", "input")}
     file = output_file(named)
     if file is None:
@@ -49,48 +111,54 @@ async def _begin(call: Call[NoQuery]) -> UploadMark | None:
     return await call.services.host_uploads.begin(call.user, file, overwrites=overwrites)
 
 
-def _claim(mark: UploadMark, answer: web.Response) -> Any:
-    @guarded(is_for_anybody=True)
-    async def claim(call: Call[NoQuery]) -> None:
-        file = output_file(_told(answer))
+def _claim(mark: UploadMark, response: web.Response) -> Callable[..., Awaitable[Any]]:
+    @guarded(allow_anonymous=True)
+    async def claim(call: RequestContext[NoQuery]) -> None:
+        file = output_file(_stored_file(response))
         if file is not None and call.user:
             await call.services.host_uploads.claim(call.user, file, mark)
 
     return claim
 
 
-def _told(answer: web.Response) -> Mapping[str, Any] | None:
+def _stored_file(response: web.Response) -> Mapping[str, Any] | None:
     """Return the file that the host has stored, in the form in which nodes name files."""
     try:
-        told = json.loads(answer.text or "")
+        stored = json.loads(response.text or "")
     except ValueError:
         return None
-    if not isinstance(told, dict):
+    if not isinstance(stored, dict):
         return None
-    return {"filename": told.get("name"), "subfolder": told.get("subfolder"), "type": told.get("type")}
+    return {"filename": stored.get("name"), "subfolder": stored.get("subfolder"), "type": stored.get("type")}
 
 
 async def list_files(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-    """Leave out the names of files that are other users'."""
-    answer = await pass_on(request)
+    """Remove the names of other users' files from a list of the host."""
+    response = await pass_on(request)
     kind = request.path.rpartition("/")[2]
-    if not services.host.is_multi_user() or answer.status != 200 or kind not in ("input", "output"):
-        return answer
+    if not services.host.is_multi_user() or response.status != 200 or kind not in ("input", "output"):
+        return response
     hidden = await _names_of_others(request, {"kind": kind}, services)
-    if isinstance(hidden, web.StreamResponse) or not isinstance(answer, web.Response):
-        return hidden if isinstance(hidden, web.StreamResponse) else answer
-    return json_response([name for name in json.loads(answer.text or "[]") if split_annotation(name)[0] not in hidden])
+    if isinstance(hidden, web.StreamResponse) or not isinstance(response, web.Response):
+        return hidden if isinstance(hidden, web.StreamResponse) else response
+    names = json.loads(response.text or "[]")
+    return json_response([name for name in names if split_annotation(name)[0] not in hidden])
 
 
-@guarded(is_for_anybody=True)
-async def _names_of_others(call: Call[NoQuery]) -> set[str]:
-    return await call.services.host_uploads.names_of_others(
-        call.user, "input" if call.path["kind"] == "input" else "output"
-    )
+@guarded(allow_anonymous=True)
+async def _names_of_others(call: RequestContext[NoQuery]) -> set[str]:
+    kind: Literal["input", "output"] = "input" if call.path["kind"] == "input" else "output"
+    return await call.services.host_uploads.names_of_others(call.user, kind)
 
 
-PASSAGES = [
-    Passage("POST", "/api/upload/image", user_upload),
-    Passage("POST", "/api/upload/mask", user_upload),
-    Passage("GET", "/internal/files/{directory_type}", list_files),
+_STORE_CHECK = StoreFileCheck(uploaded_files, are_written=True)
+INTERCEPTORS = [
+    Interceptor("POST", "/api/upload/image", _STORE_CHECK),
+    Interceptor("POST", "/api/upload/image", ErrorMapping(_check_image), STREAMED),
+    Interceptor("POST", "/api/upload/image", assign_upload),
+    Interceptor("POST", "/api/upload/mask", _STORE_CHECK),
+    Interceptor("POST", "/api/upload/mask", PictureCheck(mask_pictures)),
+    Interceptor("POST", "/api/upload/mask", ErrorMapping(_check_mask), STREAMED),
+    Interceptor("POST", "/api/upload/mask", assign_upload),
+    Interceptor("GET", "/internal/files/{directory_type}", list_files),
 ]

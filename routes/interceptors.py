@@ -1,44 +1,116 @@
-"""Operations that stay the host's: a request it would stumble over is refused, and errors get the contract's shape."""
+"""Interceptors: what requests for the host's own operations pass through, and the mapping of the host's errors."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
-from .context import Call, Failure, error_response, guarded
+from ..comfy_assets.errors import UnsupportedContentError
+from .context import Failure, RequestContext, error_of, error_response, guarded
 from .params import NoQuery
+from .request_body import HOSTS_SMALL, BodyLimit, BodyType, body_limit, check_host_body_type
 
-Check = Callable[[Call[NoQuery]], Awaitable[None]]
+# Calls the host's handler (the second argument) and may change its response, or responds in its place.
+InterceptorHandler = Callable[[web.Request, Handler, Services], Awaitable[web.StreamResponse]]
+Check = Callable[[RequestContext[NoQuery]], Awaitable[None]]
 
-_CODES = {
-    400: ("INVALID_REQUEST", "The server cannot do what was asked."),
+_ERRORS = {
+    400: ("INVALID_REQUEST", "The server cannot process the request."),
     401: ("UNAUTHORIZED", "The server does not know this user."),
     403: ("FORBIDDEN", "The server does not allow this."),
     413: ("BODY_TOO_LARGE", "The body is too large."),
 }
-# Errors of the system for which a name is to blame that a client gave, not the state of the disk.
+# Errors of the operating system that are caused by a name from the client, not by the state of the disk.
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 _REFUSED = frozenset({errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP})
 
 
-def plain_text(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
-    """An error of an operation whose errors are text."""
-    return web.Response(status=status, text=message)
+@dataclass(frozen=True)
+class Interceptor:
+    """A handler in front of one of the host's paths, which has the form of ``Route.path``; GET includes HEAD.
+
+    Several interceptors of a path run in the order of the list. ``body`` and ``media`` bound what the host receives;
+    the first interceptor of a path that sets one decides for the whole path.
+    """
+
+    method: str
+    path: str
+    handler: InterceptorHandler
+    body: BodyLimit = HOSTS_SMALL
+    media: BodyType = "any"
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The request methods that are intercepted."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+
+async def intercept(
+    request: web.Request, interceptors: list[Interceptor], handler: Handler, services: Services
+) -> web.StreamResponse:
+    """Call the host's handler through these interceptors; refuse a body of a wrong type."""
+    media: BodyType = next((each.media for each in interceptors if each.media != "any"), "any")
+    try:
+        check_host_body_type(request, media)
+    except UnsupportedContentError as error:
+        return error_of(error)
+    for interceptor in reversed(interceptors):
+        handler = _wrap(interceptor, handler, services)
+    limit = next((each.body for each in interceptors if each.body is not HOSTS_SMALL), HOSTS_SMALL)
+    with body_limit(limit, services.config):
+        return await handler(request)
+
+
+def _wrap(interceptor: Interceptor, handler: Handler, services: Services) -> Handler:
+    async def wrapped(request: web.Request) -> web.StreamResponse:
+        return await interceptor.handler(request, handler, services)
+
+    return wrapped
+
+
+def with_plain_paths(interceptors: list[Interceptor]) -> list[Interceptor]:
+    """Add to each interceptor below ``/api`` one for the same path without it: hosts serve both."""
+    known = [(each.method, each.path, each.handler) for each in interceptors]
+    twins = [
+        replace(each, path=each.path.removeprefix("/api")) for each in interceptors if each.path.startswith("/api/")
+    ]
+    return [*interceptors, *(twin for twin in twins if (twin.method, twin.path, twin.handler) not in known)]
+
+
+def check_first(check: Check) -> InterceptorHandler:
+    """Make an interceptor's handler that refuses a request if the check raises ApiError, and changes nothing else."""
+    guard = guarded(requires_store=False, allow_anonymous=True)(check)
+
+    async def handler(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+        refusal: web.StreamResponse | None = await guard(request, {}, services)
+        # Compared with None: responses of old versions of aiohttp are falsy.
+        return await pass_on(request) if refusal is None else refusal
+
+    return handler
+
+
+def for_several_users(operation: Callable[..., Awaitable[web.StreamResponse]]) -> InterceptorHandler:
+    """Make an interceptor's handler that replaces the host's operation if several users share the host."""
+
+    async def handler(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+        return await (operation(request, {}, services) if services.host.is_multi_user() else pass_on(request))
+
+    return handler
 
 
 @dataclass(frozen=True)
-class Repair:
-    """The handler of a passage. ``check`` raises ApiError for a request that is not to reach the host.
+class ErrorMapping:
+    """An interceptor's handler that checks the request and gives the host's errors the form of the contract.
 
-    ``statuses`` are the host's that become others. Errors without a JSON body get one, or where ``fail`` writes text,
-    those without a body get words. ``thing`` is what there is none of where the status is 404.
+    ``check`` raises ApiError for a request that must not reach the host. ``fail`` makes error responses: JSON by
+    default. The host's JSON errors are kept as they are, and so is its text if ``fail`` is not the default.
+    ``statuses`` replaces statuses of the host; ``thing`` is what a 404 says is missing.
     """
 
     check: Check | None = None
@@ -48,61 +120,61 @@ class Repair:
 
     async def __call__(self, request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
         if self.check is not None:
-            refused = await guarded(is_probe=True, failure=self.fail)(self.check)(request, {}, services)
-            if refused is not None:
-                return refused  # type: ignore[no-any-return]
+            guard = guarded(requires_store=False, allow_anonymous=True, failure=self.fail)
+            refusal: web.StreamResponse | None = await guard(self.check)(request, {}, services)
+            if refusal is not None:
+                return refusal
         try:
-            return self._shaped(await pass_on(request))
+            return self._map(await pass_on(request))
         except web.HTTPException as error:
             if error.status < 400:
                 raise
-            return self.told(error.status)
-        except _faults() as error:
+            return self.response(error.status)
+        except _host_faults() as error:
             status = _status_of(error, request.method)
             if status is None:
                 raise
-            return self.told(status)
+            return self.response(status)
 
-    def _shaped(self, answer: web.StreamResponse) -> web.StreamResponse:
-        if answer.status < 400:
-            return answer
-        if answer.status in self.statuses:
-            return self.told(answer.status)
+    def _map(self, response: web.StreamResponse) -> web.StreamResponse:
+        if response.status < 400:
+            return response
+        if response.status in self.statuses:
+            return self.response(response.status)
         if self.fail is not error_response:
-            return self._worded(answer)
-        return answer if answer.content_type == "application/json" else self.told(answer.status)
+            return self._with_text(response)
+        return response if response.content_type == "application/json" else self.response(response.status)
 
-    def _worded(self, answer: web.StreamResponse) -> web.StreamResponse:
-        """An error of the host's that is text. One without any says its reason: the host may have one of its own."""
-        if isinstance(answer, web.Response) and not answer.body:
-            is_own = answer.reason != web.Response(status=answer.status).reason
-            answer.content_type = "text/plain"
-            answer.text = answer.reason if is_own else self._words(answer.status)[1]
-        return answer
+    def _with_text(self, response: web.StreamResponse) -> web.StreamResponse:
+        """Give an error without a body a text: the host's own reason phrase if it has one, or ours."""
+        if isinstance(response, web.Response) and not response.body:
+            is_own = response.reason != web.Response(status=response.status).reason
+            response.content_type = "text/plain"
+            response.text = response.reason if is_own else self._code_and_message(response.status)[1]
+        return response
 
-    def told(self, status: int) -> web.Response:
-        """The answer of an error of this status."""
+    def response(self, status: int) -> web.Response:
+        """Make the error response for a status of the host."""
         status = self.statuses.get(status, status)
-        return self.fail(status, *self._words(status), None)
+        return self.fail(status, *self._code_and_message(status), None)
 
-    def _words(self, status: int) -> tuple[str, str]:
-        """The code and the message of an error."""
+    def _code_and_message(self, status: int) -> tuple[str, str]:
         if status == 404:
             return "NOT_FOUND", f"There is no such {self.thing}."
         code = "INTERNAL_ERROR" if status >= 500 else "INVALID_REQUEST"
-        return _CODES.get(status, (code, f"The server answered {status} {web.Response(status=status).reason}."))
+        return _ERRORS.get(status, (code, f"The server returned {status} {web.Response(status=status).reason}."))
 
 
 @cache
-def _faults() -> tuple[type[Exception], ...]:
-    """What the host's handlers let through when they are given bad names or broken pictures."""
-    from PIL.Image import DecompressionBombError
+def _host_faults() -> tuple[type[Exception], ...]:
+    """Return the exceptions that hosts' handlers let through for bad names and broken pictures."""
+    from PIL.Image import DecompressionBombError  # on the first error: importing Pillow slows the server's start
 
     return (OSError, ValueError, SyntaxError, DecompressionBombError)
 
 
 def _status_of(error: Exception, method: str) -> int | None:
-    """The status of what a host's handler has raised; None when the client is not to blame."""
+    """Return the status for an exception of a host's handler, or None if the client is not to blame."""
     if isinstance(error, ConnectionError):
         return None
     number = error.errno if isinstance(error, OSError) else None  # Pillow's own errors have none

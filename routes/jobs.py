@@ -12,7 +12,7 @@ from ..comfy_assets.errors import InvalidBodyError, InvalidIdError, InvalidQuery
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import JOB_STATUSES, MEDIA, Job, JobFilter, JobPage, JobSort, Page
 from ..comfy_assets.search import words
-from .context import Call, endpoint
+from .context import RequestContext, endpoint
 from .job_body import (
     JobDetailBody,
     JobProgressBody,
@@ -59,7 +59,7 @@ class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @endpoint(query=ListJobs)
-async def list_jobs(call: Call[ListJobs]) -> dict[str, Any]:
+async def list_jobs(call: RequestContext[ListJobs]) -> dict[str, Any]:
     """One page of jobs (listJobs)."""
     page_request = _page_request(call.query)
     if call.query.workflow_id is not None:
@@ -77,33 +77,33 @@ async def list_jobs(call: Call[ListJobs]) -> dict[str, Any]:
 
 
 @endpoint()
-async def get_job(call: Call[NoQuery]) -> JobDetailBody:
+async def get_job(call: RequestContext[NoQuery]) -> JobDetailBody:
     """All there is of a job (getJobDetail)."""
     return job_detail(await call.services.jobs.record(call.path["job_id"], call.user))
 
 
 @endpoint()
-async def get_status(call: Call[NoQuery]) -> JobStatusBody:
+async def get_status(call: RequestContext[NoQuery]) -> JobStatusBody:
     """The state of a job (getJobStatus)."""
     return job_status(await call.services.jobs.get(call.path["job_id"], call.user))
 
 
 @endpoint()
-async def get_outputs(call: Call[NoQuery]) -> dict[str, Any]:
-    """The assets that a job has shown, and where (an extension)."""
+async def get_outputs(call: RequestContext[NoQuery]) -> dict[str, Any]:
+    """List the assets among a job's outputs, with the node that produced each (listJobAssets, an extension)."""
     outputs = await call.services.jobs.outputs(call.path["job_id"], call.user)
     return {"assets": [job_output(output) for output in outputs], "total": len(outputs)}
 
 
 @endpoint()
-async def get_progress(call: Call[NoQuery]) -> JobProgressBody:
+async def get_progress(call: RequestContext[NoQuery]) -> JobProgressBody:
     """How far the nodes of a job are that is executed (an extension)."""
     job_id = call.path["job_id"]
     return job_progress(job_id, await call.services.jobs.progress(job_id, call.user))
 
 
-@endpoint(needs_store=False)
-async def cancel_job(call: Call[NoQuery]) -> dict[str, bool]:
+@endpoint(requires_store=False)
+async def cancel_job(call: RequestContext[NoQuery]) -> dict[str, bool]:
     """Cancel a job (cancelJob)."""
     job_id = call.path["job_id"]
     try:
@@ -114,8 +114,8 @@ async def cancel_job(call: Call[NoQuery]) -> dict[str, bool]:
         raise
 
 
-@endpoint(needs_store=False)
-async def cancel_jobs(call: Call[NoQuery]) -> dict[str, Sequence[str]]:
+@endpoint(requires_store=False)
+async def cancel_jobs(call: RequestContext[NoQuery]) -> dict[str, Sequence[str]]:
     """Cancel several jobs, or none when one is unknown (cancelJobs)."""
     body = await parse_body(CancelBody, call.request)
     try:
@@ -130,7 +130,7 @@ async def cancel_jobs(call: Call[NoQuery]) -> dict[str, Sequence[str]]:
         raise
 
 
-async def _cancel(call: Call[NoQuery], job_ids: Sequence[str]) -> Sequence[str]:
+async def _cancel(call: RequestContext[NoQuery], job_ids: Sequence[str]) -> Sequence[str]:
     """Cancel jobs. Those in the queue are stopped whatever the store does."""
     held = [call.services.control.find(job_id, call.user) for job_id in job_ids]
     jobs = [job for job in held if job is not None]

@@ -173,12 +173,31 @@ async def parse_body(schema: type[Q], request: web.Request) -> Q:
         return msgspec.json.decode(raw or b"{}", type=schema)
 
     try:
-        return await request_body.work(decode, body)
+        return await request_body.decode(decode, body)
     except msgspec.ValidationError as error:
         message, field = split_error(error)
         raise InvalidBodyError(message, details={"field": field} if field else None) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidBodyError(f"The body is not valid JSON: {error}.") from error
+
+
+async def json_body(request: web.Request) -> Any:
+    """Return the body of one of the host's operations, as the host will decode it. Raise InvalidBodyError."""
+    limits = request_body.json_limits()
+    try:
+        return await request_body.decode(
+            lambda raw: json_limits.decode(raw, json_limits.check(raw, limits)), await request_body.read(request)
+        )
+    except (ValueError, RecursionError) as error:
+        raise InvalidBodyError("The body is not valid JSON.") from error
+
+
+async def object_body(request: web.Request) -> dict[str, Any]:
+    """Return the same, for a body that must be a JSON object. Raise InvalidBodyError."""
+    body = await json_body(request)
+    if not isinstance(body, dict):
+        raise InvalidBodyError("The body must be a JSON object.")
+    return body
 
 
 def check_user_metadata(value: Any) -> str:

@@ -1,25 +1,35 @@
-"""Submitted prompts on their way to the host: assets that they name give way to values its nodes understand."""
+"""Submitted prompts: checked, with references to assets resolved, and passed on to the host as the user's job."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from msgspec import UNSET, UnsetType
 
+from ..comfy_assets import json_limits
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.prompts.references import MARKS, OutputsAbove, Use, uses_in
 from ..comfy_assets.assets.prompts.resolver import Fault, Problem, Resolution, applied
-from ..comfy_assets.errors import InvalidBodyError, PromptIdTakenError
+from ..comfy_assets.errors import ApiError, InvalidBodyError, PromptIdTakenError
 from ..comfy_assets.host.base import Host, UnknownUserError
+from ..comfy_assets.host.prompt_problems import MAX_DEPTH
 from ..comfy_assets.jobs.recorder import Submission, submitting
+from ..comfy_assets.names import split_annotation
 from . import request_body
-from ._prompt_body import PROMPT, PromptBody, checked
-from .context import Call, guarded, json_response
-from .params import NoQuery
-from .router import Passage
+from .context import RequestContext, error_of, guarded, json_response, prompt_error
+from .file_checks import MAX_NAME_LENGTH, StoreFileCheck, request_folders
+from .interceptors import Interceptor
+from .params import Id, NoQuery, Text, split_error
+from .request_body import BodyLimit
 
 _FAULTS: dict[Fault, tuple[str, str]] = {
     "unknown": ("asset_not_found", "There is no such asset"),
@@ -29,11 +39,99 @@ _FAULTS: dict[Fault, tuple[str, str]] = {
 
 _MAX_REFERENCES = 1000
 _MAX_TOLD = 100  # of the references that cannot be used
+_MAX_NODES = 10_000
+Nodes = Annotated[dict[Text, Any], msgspec.Meta(max_length=_MAX_NODES)]
 
 
-def _failure(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
-    error = {"type": code.lower(), "message": message, "details": "", "extra_info": details or {}}
-    return json_response({"error": error, "node_errors": {}}, status)
+class PromptTooLargeError(ApiError):
+    """The body has more bytes than the server takes; ``details.max_bytes`` tells how many it does."""
+
+    status = 413
+    code = "PROMPT_TOO_LARGE"
+
+
+def _too_large(size: int) -> PromptTooLargeError:
+    message = f"The prompt is larger than {size} bytes. COMFY_ASSETS_MAX_PROMPT_MB and the server's own limit decide."
+    return PromptTooLargeError(message, details={"max_bytes": size})
+
+
+PROMPT = BodyLimit(
+    lambda config: config.max_prompt_size,
+    json=replace(json_limits.LARGE, depth=MAX_DEPTH),
+    error=_too_large,
+    is_hosts=True,
+)
+
+
+class PromptBody(msgspec.Struct, frozen=True):
+    """Body of executePrompt, as far as its members' types go; their values are the host's to check.
+
+    Where null is left out, hosts stumble over one; over a ``client_id`` that is no key of a dict they end altogether.
+    """
+
+    prompt: Nodes | UnsetType = UNSET
+    number: float | Text | UnsetType = UNSET
+    extra_data: Nodes | UnsetType = UNSET
+    prompt_id: Id | None = None
+    client_id: Text | float | bool | None = None
+    partial_execution_targets: Annotated[list[Text], msgspec.Meta(max_length=_MAX_NODES)] | None = None
+    workflow_id: Text | None = None
+    workflow_version_id: Text | None = None
+
+
+class _Node(msgspec.Struct, frozen=True):
+    """A node, as far as hosts stumble over it: a type must be a key of a dict."""
+
+    class_type: Text | float | bool | None = None
+    inputs: Nodes | UnsetType = UNSET
+
+
+def checked(raw: bytes) -> PromptBody:
+    """Return the body. Raise InvalidBodyError, naming the member that is malformed. Blocks.
+
+    Python's own notion of JSON, with NaN and infinities, is what hosts understand.
+    """
+    shape = json_limits.check(raw, PROMPT.json)
+    try:
+        value = json_limits.decode(raw, shape)
+    except (ValueError, RecursionError) as error:
+        raise InvalidBodyError(f"The body is not valid JSON: {error}.") from error
+    try:
+        body = msgspec.convert(value, PromptBody)
+    except msgspec.ValidationError as error:
+        raise _malformed(error, "") from error
+    if body.prompt is not UNSET:
+        for node_id, node in body.prompt.items():
+            try:
+                msgspec.convert(node, _Node)
+            except msgspec.ValidationError as error:
+                raise _malformed(error, f"prompt.{node_id}") from error
+    if body.number is not UNSET:
+        _check_number(body.number)
+    return msgspec.structs.replace(
+        body, workflow_id=_unicode(body.workflow_id), workflow_version_id=_unicode(body.workflow_version_id)
+    )
+
+
+def _unicode(text: str | None) -> str | None:
+    """Return the text without halves of character pairs, which the store does not take."""
+    return None if text is None else text.encode("utf-8", "replace").decode()
+
+
+def _check_number(number: float | str) -> None:
+    """Hosts take a text for the number that it says, and queue what is none."""
+    try:
+        is_one = math.isfinite(float(number))
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise InvalidBodyError("number: must be a finite number.", details={"field": "number"})
+
+
+def _malformed(error: msgspec.ValidationError, parent: str) -> InvalidBodyError:
+    message, name = split_error(error)
+    field = ".".join(part for part in (parent, name) if part)
+    return InvalidBodyError(f"{field or 'body'}: {message}.", details={"field": field} if field else None)
 
 
 async def submit(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
@@ -57,12 +155,12 @@ async def _under_its_id(
         async with services.claimed(str(body.prompt_id), owner):
             return await _with_assets(request, body, pass_on, services)
     except PromptIdTakenError as error:
-        return _failure(error.status, error.code, error.message, error.details)
+        return error_of(error, prompt_error)
 
 
-@guarded(is_probe=True, failure=_failure)
-async def _checked(call: Call[NoQuery]) -> PromptBody:
-    return await request_body.work(checked, await request_body.read(call.request))
+@guarded(requires_store=False, allow_anonymous=True, failure=prompt_error)
+async def _checked(call: RequestContext[NoQuery]) -> PromptBody:
+    return await request_body.decode(checked, await request_body.read(call.request))
 
 
 def _owner(request: web.Request, services: Services) -> str:
@@ -78,7 +176,7 @@ async def _with_assets(
 ) -> web.StreamResponse:
     """Pass a prompt on with the values of the assets it names, or refuse it, naming those that have none."""
     graph = {"prompt": body.prompt}
-    uses = await request_body.work(lambda raw: _uses_in(raw, graph), await request_body.read(request))
+    uses = await request_body.decode(lambda raw: _uses_in(raw, graph), await request_body.read(request))
     if not uses:
         return await pass_on(request)
     resolution = await _resolve(request, services, uses)
@@ -96,8 +194,8 @@ def _uses_in(raw: bytes, graph: object) -> Sequence[Use]:
 
 
 async def _resolve(request: web.Request, services: Services, uses: Sequence[Use]) -> Resolution | web.StreamResponse:
-    @guarded(failure=_failure)
-    async def resolve(call: Call[NoQuery]) -> Resolution:
+    @guarded(failure=prompt_error)
+    async def resolve(call: RequestContext[NoQuery]) -> Resolution:
         if len(uses) > _MAX_REFERENCES:
             raise InvalidBodyError(
                 f"A prompt can name at most {_MAX_REFERENCES} assets.", details={"max_references": _MAX_REFERENCES}
@@ -142,4 +240,39 @@ def _node_error(problem: Problem) -> dict[str, Any]:
     }
 
 
-PASSAGES = [Passage("POST", "/api/prompt", submit, PROMPT, media="json")]
+async def _files_in_prompt(request: web.Request, host: Host) -> list[Path]:
+    """Return the existing files that the prompt's nodes may open by name."""
+    raw = await request_body.read(request)
+    return await asyncio.to_thread(_existing_files, raw, [*request_folders(host).values()])
+
+
+def _existing_files(raw: bytes, folders: list[Path]) -> list[Path]:
+    try:
+        body = json_limits.decode(raw)
+    except (ValueError, RecursionError):
+        return []  # malformed: left to the host
+    prompt = body.get("prompt") if isinstance(body, dict) else None
+    found = []
+    for text in {each for each in _texts(prompt) if each and len(each) <= MAX_NAME_LENGTH and "\0" not in each}:
+        bare = split_annotation(text)[0]
+        found += [base / bare for base in folders if os.path.exists(os.path.join(base, bare))]  # noqa: PTH110, PTH118
+    return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in the prompt: each node decides for itself which of its inputs are names of files."""
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, dict):
+            pending += each.values()
+        elif isinstance(each, list):
+            pending += each
+
+
+INTERCEPTORS = [
+    Interceptor("POST", "/api/prompt", submit, PROMPT, media="json"),
+    Interceptor("POST", "/api/prompt", StoreFileCheck(_files_in_prompt, prompt_error)),
+]

@@ -1,4 +1,4 @@
-"""The execution queue over HTTP."""
+"""The execution queue: the contract's operations, and the host's own where several users share the queue."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from aiohttp import web
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.jobs.shown_queue import ShownPrompt
-from .context import Call, endpoint
-from .params import Id, Ids, NoQuery, parse_body
+from . import request_body
+from .context import RequestContext, endpoint
+from .interceptors import Interceptor, check_first, for_several_users
+from .params import Id, Ids, NoQuery, json_body, parse_body
 from .router import Route
 
 
@@ -34,55 +36,115 @@ class FreeBody(msgspec.Struct, frozen=True):
     free_memory: bool = False
 
 
-@endpoint(needs_store=False)
-async def get_queue(call: Call[NoQuery]) -> dict[str, Any]:
-    """What is executed and what waits (getQueueInfo)."""
+@endpoint(requires_store=False)
+async def get_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
+    """Return the running and the pending prompts, numbered from 1 (getQueueInfo)."""
     queue = await call.services.user_queue.show(call.user)
-    first_waiting = len(queue.running) + 1
+    first_pending = len(queue.running) + 1
     return {
         "queue_running": [_item(number, prompt) for number, prompt in enumerate(queue.running, 1)],
-        "queue_pending": [_item(number, prompt) for number, prompt in enumerate(queue.pending, first_waiting)],
+        "queue_pending": [_item(number, prompt) for number, prompt in enumerate(queue.pending, first_pending)],
     }
 
 
 def _item(number: int, prompt: ShownPrompt) -> list[Any]:
-    """A place in the line, id, graph, nodes to execute, and when it came as far as the server says."""
+    """Return a queue item: number, id, graph, output nodes, and the time of submission if the server keeps it."""
     times = {"create_time": prompt.created_at} if prompt.created_at is not None else {}
     return [number, prompt.prompt_id, prompt.graph, prompt.targets, times]
 
 
-@endpoint(needs_store=False)
-async def manage_queue(call: Call[NoQuery]) -> dict[str, Any]:
-    """Cancel jobs, or all that wait (manageQueue)."""
+@endpoint(requires_store=False)
+async def manage_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
+    """Cancel some or all pending jobs (manageQueue)."""
     body = await parse_body(QueueBody, call.request)
-    answer: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if body.delete:
-        answer["deleted"] = await call.services.control.cancel_known(body.delete, call.user)
+        result["deleted"] = await call.services.control.cancel_known(body.delete, call.user)
     if body.clear:
         await call.services.control.cancel_pending(call.user)
-        answer["cleared"] = True
-    return answer
+        result["cleared"] = True
+    return result
 
 
-@endpoint(needs_store=False)
-async def interrupt(call: Call[NoQuery]) -> web.Response:
-    """Cancel the job being executed, or else the next one (interruptJob)."""
+@endpoint(requires_store=False)
+async def interrupt(call: RequestContext[NoQuery]) -> web.Response:
+    """Cancel the running job, or else the next one (interruptJob)."""
     body = await parse_body(InterruptBody, call.request)
     await call.services.control.interrupt(call.user, body.prompt_id or None)
     return web.Response()
 
 
-@endpoint(needs_store=False)
-async def free_memory(call: Call[NoQuery]) -> web.Response:
-    """Free memory once the job being executed has ended (freeMemory)."""
+@endpoint(requires_store=False)
+async def free_memory(call: RequestContext[NoQuery]) -> web.Response:
+    """Free memory after the running job (freeMemory)."""
     body = await parse_body(FreeBody, call.request)
     call.services.control.free(unload_models=body.unload_models, free_memory=body.free_memory)
     return web.Response()
 
 
 def _lists_jobs(request: web.Request, services: Services) -> bool:
-    """The pages of older servers read the queue in the stock server's form."""
+    """Return False for older servers: their pages read the queue in the stock server's form."""
     return services.host.lists_jobs
+
+
+class StockQueueBody(msgspec.Struct, frozen=True):
+    """Body of ``POST /queue``."""
+
+    clear: bool = False
+    delete: list[str] = []
+
+
+class StockInterruptBody(msgspec.Struct, frozen=True):
+    """Body of ``POST /interrupt``."""
+
+    prompt_id: str | None = None
+
+
+class StockIdsBody(msgspec.Struct, frozen=True):
+    """Ids in the body of ``POST /queue`` or ``/history``, bounded because hosts look for each in a whole list."""
+
+    delete: Ids = []
+
+
+@endpoint(allow_anonymous=True, requires_store=False)
+async def _stock_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
+    queue = await call.services.user_queue.show(call.user)
+    return {
+        "queue_running": [_stock_item(prompt) for prompt in queue.running],
+        "queue_pending": [_stock_item(prompt) for prompt in queue.pending],
+    }
+
+
+def _stock_item(prompt: ShownPrompt) -> list[Any]:
+    return [prompt.number, prompt.prompt_id, prompt.graph, prompt.extra_data, prompt.targets]
+
+
+@endpoint(allow_anonymous=True, requires_store=False)
+async def _change_stock_queue(call: RequestContext[NoQuery]) -> web.Response:
+    body = await parse_body(StockQueueBody, call.request)
+    if body.clear:
+        await call.services.control.cancel_pending(call.user)
+    if body.delete:
+        await call.services.user_queue.drop(body.delete, call.user)
+    return web.Response()
+
+
+@endpoint(allow_anonymous=True, requires_store=False)
+async def _stock_interrupt(call: RequestContext[NoQuery]) -> web.Response:
+    body = await parse_body(StockInterruptBody, call.request)
+    await call.services.user_queue.interrupt(call.user, body.prompt_id or None)
+    return web.Response()
+
+
+async def check_ids(call: RequestContext[NoQuery]) -> None:
+    """Raise InvalidBodyError for a body with too many ids."""
+    await parse_body(StockIdsBody, call.request)
+
+
+async def _check_optional_json(call: RequestContext[NoQuery]) -> None:
+    """Raise InvalidBodyError for a body that is neither empty nor bounded JSON."""
+    if (await request_body.read(call.request)).strip():
+        await json_body(call.request)
 
 
 ROUTES = [
@@ -90,4 +152,13 @@ ROUTES = [
     Route("POST", "/api/queue", "manageQueue", manage_queue),
     Route("POST", "/api/interrupt", "interruptJob", interrupt),
     Route("POST", "/api/free", "freeMemory", free_memory),
+]
+# Operations of the host. Without /api the POST operations are always the host's; a GET reaches it on older servers.
+INTERCEPTORS = [
+    Interceptor("GET", "/api/queue", for_several_users(_stock_queue)),
+    Interceptor("POST", "/queue", for_several_users(_change_stock_queue)),
+    Interceptor("POST", "/queue", check_first(check_ids), media="json"),
+    Interceptor("POST", "/interrupt", for_several_users(_stock_interrupt)),
+    Interceptor("POST", "/interrupt", check_first(_check_optional_json), media="json"),
+    Interceptor("POST", "/free", check_first(_check_optional_json), media="json"),
 ]

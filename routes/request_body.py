@@ -1,4 +1,4 @@
-"""Bodies of requests, read up to the size that the operation declares: before and after they are decompressed."""
+"""Request bodies: their media type and size, checked before they are decompressed, and a reader with bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from aiohttp import hdrs, web
 
@@ -20,13 +20,19 @@ log = logging.getLogger("comfy_assets.http")
 
 T = TypeVar("T")
 
+# "json": JSON only; "any": the operation checks the type itself, or accepts every type.
+BodyType = Literal["json", "any"]
+
 MIB = 1 << 20
 _MAX_USER_FILE_SIZE = 32 * MIB
-_MAX_COMPRESSED = MIB  # larger bodies must come as they are
-_PLAIN = frozenset({"", "identity"})
-_INLINE = 64 << 10  # bytes that are worked on at once; more of them in a thread
-# What is left of a compressed body is read and dropped by us, with pauses: aiohttp decompresses it without any.
-_DRAINED = 64 * MIB
+# Operations with a larger limit refuse compressed bodies: decompressing one would hold up the event loop.
+_MAX_COMPRESSED = MIB
+_UNCOMPRESSED = frozenset({"", "identity"})
+# Types that a page of any origin can send without a preflight request (the Fetch standard's safelist).
+_SAFELISTED = frozenset({"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
+_INLINE_SIZE = 64 << 10  # bytes decoded on the event loop; more are decoded in a thread
+# The unread rest of a compressed body is dropped here with pauses, as aiohttp decompresses it without any.
+_MAX_DRAINED = 64 * MIB
 _DRAIN_S = 1.0
 
 
@@ -36,11 +42,11 @@ def _too_large(limit: int) -> ApiError:
 
 @dataclass(frozen=True)
 class BodyLimit:
-    """The largest body of an operation.
+    """The bounds of an operation's body.
 
-    ``size`` gives the number of bytes, ``json`` what a JSON body may hold, and ``error`` the error for a larger one.
-    A body that ``is_streamed`` is bounded by what reads it. ``is_hosts`` is one that the host reads after us, whose
-    own limit counts too.
+    ``size``: the number of bytes by the configuration. ``json``: the bounds of a JSON body. ``error``: makes the error
+    for a larger body. ``is_streamed``: the reader of the body checks the size. ``is_hosts``: the host reads the body
+    after us, so its own limit applies too.
     """
 
     size: Callable[[Config], int] = lambda _: MIB
@@ -57,36 +63,77 @@ USER_FILE = BodyLimit(lambda _: _MAX_USER_FILE_SIZE, is_hosts=True)
 
 
 @dataclass(frozen=True)
-class _Declared:
+class _CurrentLimit:
     limit: BodyLimit
     size: int
 
 
-_SMALL_ONE = _Declared(SMALL, MIB)
-_declared: ContextVar[_Declared] = ContextVar("comfy_assets_body", default=_SMALL_ONE)
+_DEFAULT = _CurrentLimit(SMALL, MIB)
+# A context variable, so that readers deep inside a handler need no reference to the route.
+_current: ContextVar[_CurrentLimit] = ContextVar("comfy_assets_body", default=_DEFAULT)
 
 
 @contextmanager
-def declared(limit: BodyLimit, config: Config) -> Iterator[None]:
-    """Let this limit count for the request that is handled in the block."""
-    token = _declared.set(_Declared(limit, limit.size(config)))
+def body_limit(limit: BodyLimit, config: Config) -> Iterator[None]:
+    """Apply this limit to the request that is handled in the block."""
+    token = _current.set(_CurrentLimit(limit, limit.size(config)))
     try:
         yield
     finally:
-        _declared.reset(token)
+        _current.reset(token)
 
 
 def json_limits() -> JsonLimits:
-    """Return what the JSON body of the current request may hold."""
-    return _declared.get().limit.json
+    """Return the bounds of a JSON body of the current request."""
+    return _current.get().limit.json
+
+
+def check_body_type(request: web.Request, body_type: BodyType) -> None:
+    """Raise UnsupportedContentError for a body of another type, or without one. An empty body needs no type."""
+    if body_type == "any" or not has_body(request) or request.method in ("GET", "HEAD"):
+        return
+    essence = _essence(request)
+    if essence != "application/json" and not (essence.startswith("application/") and essence.endswith("+json")):
+        raise _wrong_type(essence)
+
+
+def check_host_body_type(request: web.Request, body_type: BodyType) -> None:
+    """Raise UnsupportedContentError if a browser sends one of the host's operations a body that is not JSON.
+
+    Programs may send it JSON under any type: ComfyUI's own example scripts and ``curl -d`` call it a form. Browsers are
+    recognized by their headers. A script of another origin can send only the safelisted types without a preflight.
+    """
+    if body_type == "any" or not has_body(request) or request.method in ("GET", "HEAD"):
+        return
+    is_browser = hdrs.ORIGIN in request.headers or "Sec-Fetch-Site" in request.headers
+    essence = _essence(request)
+    if is_browser and essence in _SAFELISTED:
+        raise _wrong_type(essence)
+
+
+def has_body(request: web.Request) -> bool:
+    """Return whether the request has a body, even if it has already been read."""
+    return request.headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in request.headers
+
+
+def _essence(request: web.Request) -> str:
+    return request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+
+
+def _wrong_type(essence: str) -> UnsupportedContentError:
+    given = essence[:100] or "none"
+    return UnsupportedContentError(
+        f"The body must be sent as application/json; the Content-Type is {given}.",
+        details={"field": "Content-Type", "content_type": given},
+    )
 
 
 def check_headers(request: web.Request) -> None:
-    """Raise the operation's error for a body that is too large, or UnsupportedContentError for one that is compressed.
+    """Raise the operation's error for a body that is too large, UnsupportedContentError for a compressed large one.
 
-    Only what the headers say counts, so nothing has been read or decompressed yet.
+    Only the headers are checked, so nothing has been read or decompressed yet.
     """
-    limit = _declared.get().limit
+    limit = _current.get().limit
     if _is_compressed(request) and (limit.is_streamed or _size(request) > _MAX_COMPRESSED):
         raise UnsupportedContentError(
             "The body must be sent without a Content-Encoding.", details={"field": "Content-Encoding"}
@@ -97,14 +144,14 @@ def check_headers(request: web.Request) -> None:
 
 
 async def read(request: web.Request) -> bytes:
-    """Return the body. Raise the operation's error for one that is too large, InvalidBodyError for an unreadable one.
+    """Return the body. Raise the operation's error if it is too large, InvalidBodyError if it cannot be read.
 
-    aiohttp keeps what was read, so that a host finds it read.
+    The body is kept in the request, so that the host can read it again.
     """
     held: bytes | None = request._read_bytes
     if held is not None:
         if len(held) > _size(request):
-            raise _declared.get().limit.error(_size(request))
+            raise _current.get().limit.error(_size(request))
         return held
     check_headers(request)
     try:
@@ -118,35 +165,35 @@ async def read(request: web.Request) -> bytes:
 async def _read_up_to(request: web.Request, size: int) -> bytes:
     is_compressed = _is_compressed(request)
     body = bytearray()
-    # ``read`` of aiohttp would decompress as many bytes at once as the host's limit allows.
+    # Not ``request.read``: it would decompress as many bytes at once as the host's limit allows.
     while chunk := await request.content.readany():
         body += chunk
         if len(body) > size:
-            raise _declared.get().limit.error(size)
+            raise _current.get().limit.error(size)
         if is_compressed:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # let other requests run between two decompressed chunks
     return bytes(body)
 
 
 def _size(request: web.Request) -> int:
-    declared = _declared.get()
-    if declared.limit.is_hosts and request.client_max_size:
-        return min(declared.size, request.client_max_size)
-    return declared.size
+    current = _current.get()
+    if current.limit.is_hosts and request.client_max_size:  # 0 means that the host has no limit
+        return min(current.size, request.client_max_size)
+    return current.size
 
 
 def _is_compressed(request: web.Request) -> bool:
-    return request.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower() not in _PLAIN
+    return request.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower() not in _UNCOMPRESSED
 
 
 async def drain(request: web.Request) -> None:
-    """Drop what nobody has read of a compressed body, in small pieces; a large rest ends the connection."""
+    """Drop the unread rest of a compressed body in small pieces; close the connection if it is large or slow."""
     if not _is_compressed(request) or request.content.is_eof():
         return
     loop = asyncio.get_running_loop()
     end, dropped = loop.time() + _DRAIN_S, 0
     try:
-        while dropped < _DRAINED and (left := end - loop.time()) > 0:
+        while dropped < _MAX_DRAINED and (left := end - loop.time()) > 0:
             chunk = await asyncio.wait_for(request.content.readany(), left)
             if not chunk:
                 return
@@ -154,11 +201,12 @@ async def drain(request: web.Request) -> None:
             await asyncio.sleep(0)
     except (web.RequestPayloadError, OSError, asyncio.TimeoutError) as error:
         log.debug("The rest of a body was not read: %r", error)
-    request.content.set_exception(asyncio.TimeoutError())  # which has aiohttp close the connection, once it answered
+    # With an exception set, aiohttp closes the connection after the response instead of reading the rest.
+    request.content.set_exception(asyncio.TimeoutError())
 
 
-async def work(function: Callable[[bytes], T], body: bytes) -> T:
-    """Return what a function makes of a body; in a thread where the body is not small."""
-    if len(body) <= _INLINE:
+async def decode(function: Callable[[bytes], T], body: bytes) -> T:
+    """Return the function's result for a body; a large body is decoded in a thread."""
+    if len(body) <= _INLINE_SIZE:
         return function(body)
     return await asyncio.to_thread(function, body)

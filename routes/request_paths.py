@@ -1,16 +1,17 @@
-"""Paths of user files that aiohttp does not match: names with braces, and slashes that a proxy has decoded.
+"""Request paths as aiohttp matches them, and the paths of user files that it does not match.
 
-The pattern ``{file}`` of the hosts' routes takes one segment without braces. For any other name such a path leads to
-405, though the host's handler would take the name.
+The pattern ``{file}`` of the hosts' routes takes one segment without braces. A path to a file with braces in its name,
+or with slashes that a proxy has decoded, would end in 405 although the host's handler accepts the name.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -19,16 +20,31 @@ from yarl import URL
 from ..comfy_assets.app import Services
 from ..comfy_assets.host.base import UnknownUserError
 from ..comfy_assets.names import UnsafeName, check_leads_nowhere
-from ._media import has_body
-from ._paths import segment_value
+from .request_body import has_body
 
+# These stay encoded: an encoded slash is part of its segment and does not end it.
+_KEPT = re.compile(r"(%2f|%25)", re.IGNORECASE | re.ASCII)
 _PREFIXES = ("/api/userdata/", "/userdata/")
 _MOVE = "/move/"
 _PUBLISH = "/publish"
 
 
-def with_one_segment(path: str) -> str:
-    """The path of an operation on a user file of which a proxy has decoded the slashes, as our own routes match it."""
+def matched_path(url: URL) -> str:
+    """Return the path with everything decoded but slashes and percent signs, as aiohttp compares it with its routes.
+
+    Older versions of aiohttp compare the path as it was sent, and refuse what they do not find in another spelling.
+    """
+    parts = _KEPT.split(url.raw_path)
+    return "".join(part.upper() if i % 2 else unquote(part) for i, part in enumerate(parts))
+
+
+def segment_value(segment: str) -> str:
+    """Return the decoded value of a segment of a matched path."""
+    return segment.replace("%2F", "/").replace("%25", "%")
+
+
+def escape_published_file(path: str) -> str:
+    """Encode the slashes of the file name in a ``publish`` path, so that it is one segment again."""
     prefix = next((each for each in _PREFIXES if path.startswith(each)), None)
     name = path.removeprefix(prefix or "").removesuffix(_PUBLISH)
     if prefix is None or not path.endswith(_PUBLISH) or "/" not in name:
@@ -36,19 +52,22 @@ def with_one_segment(path: str) -> str:
     return f"{prefix}{name.replace('/', '%2F')}{_PUBLISH}"
 
 
-async def repaired(request: web.Request, path: str, handler: Handler, services: Services) -> tuple[str, Handler]:
-    """The path and the handler of the host's route for a user file that was not matched; else those given.
+async def find_user_file_route(
+    request: web.Request, path: str, handler: Handler, services: Services
+) -> tuple[str, Handler]:
+    """Return the path and handler of the host's route for a user file that aiohttp did not match.
 
-    The parameters of the route are put into the request's ``match_info``, where handlers look.
+    Return the arguments unchanged for every other request. The route's parameters are put into the request's
+    ``match_info``, where handlers look for them.
     """
     prefix = next((each for each in _PREFIXES if path.startswith(each)), None)
-    if prefix is None or not (_is_unmatched(request) or await _is_stored_in_folder(request, services)):
+    if prefix is None or not (is_unmatched(request) or await _is_stored_in_folder(request, services)):
         return path, handler
     names = await _names(request, path.removeprefix(prefix), services)
     if not all(names):
         return path, handler
     simple = URL(prefix + _MOVE.join("x" for _ in names), encoded=True)
-    # No clone of the request, as there can be none once a middleware of another pack has read the body.
+    # Not a clone of the request: aiohttp refuses one after another pack's middleware has read the body.
     asked = SimpleNamespace(method=request.method, rel_url=simple, headers=request.headers)
     match = await request.app.router.resolve(cast(web.Request, asked))
     if match.http_exception is not None or list(match) != ["file", "dest"][: len(names)]:
@@ -58,15 +77,16 @@ async def repaired(request: web.Request, path: str, handler: Handler, services: 
     return prefix + _MOVE.join(quote(name, safe="") for name in names), match.handler
 
 
-def _is_unmatched(request: web.Request) -> bool:
+def is_unmatched(request: web.Request) -> bool:
+    """Return whether the host has no route for the request. Its static files do not count: they match every path."""
     match = request.match_info
     return match.http_exception is not None or isinstance(match.route.resource, web.StaticResource)
 
 
 async def _is_stored_in_folder(request: web.Request, services: Services) -> bool:
-    """Return whether a file is stored as ``notes/move/a.txt``: its decoded path equals that of moving ``notes``.
+    """Return whether the request stores ``notes/move/a.txt``, whose decoded path also reads as a move of ``notes``.
 
-    Only storing has a body.
+    Only a request that stores a file has a body.
     """
     if "dest" not in request.match_info or not has_body(request):
         return False
@@ -75,13 +95,14 @@ async def _is_stored_in_folder(request: web.Request, services: Services) -> bool
 
 
 async def _names(request: web.Request, rest: str, services: Services) -> list[str]:
-    """The file, and for a move also where to. ``move`` may be the name of a folder as well."""
+    """Return the file, and for a move also the destination. A folder may be called ``move`` too."""
     if request.method != "POST" or _MOVE not in rest or has_body(request):
         return [segment_value(rest)]
-    places = [i for i in range(len(rest)) if rest.startswith(_MOVE, i)]
-    splits = [(segment_value(rest[:i]), segment_value(rest[i + len(_MOVE) :])) for i in places]
+    positions = [i for i in range(len(rest)) if rest.startswith(_MOVE, i)]
+    splits = [(segment_value(rest[:i]), segment_value(rest[i + len(_MOVE) :])) for i in positions]
     folder = _folder(request, services)
     if len(splits) > 1 and folder is not None:
+        # Several readings: the source must exist, so the first that names a file is meant.
         splits = await asyncio.to_thread(_with_files, folder, splits) or splits
     return list(splits[0])
 

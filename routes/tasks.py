@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 from ..comfy_assets.errors import InvalidQueryError
 from ..comfy_assets.models import TaskFilter, TaskPage, TaskRecord, TaskState
 from .asset_body import utc_time
-from .context import Call, endpoint, error_response
+from .context import RequestContext, endpoint, error_response
 from .params import NoQuery, Offset, Text
 from .router import Route
 
@@ -62,7 +62,7 @@ def _unprocessable(status: int, code: str, message: str, details: dict[str, Any]
 
 
 @endpoint(query=ListTasks, failure=_unprocessable)
-async def list_tasks(call: Call[ListTasks]) -> dict[str, Any]:
+async def list_tasks(call: RequestContext[ListTasks]) -> dict[str, Any]:
     """One page of the server's tasks, and of the user's own (listTasks)."""
     query = call.query
     after, before = _microseconds(query, "created_after"), _microseconds(query, "created_before")
@@ -80,7 +80,7 @@ async def list_tasks(call: Call[ListTasks]) -> dict[str, Any]:
 
 
 @endpoint()
-async def get_task(call: Call[NoQuery]) -> TaskBody:
+async def get_task(call: RequestContext[NoQuery]) -> TaskBody:
     """All there is of a task (getTask)."""
     return _body(await call.services.task_list.get(call.path["task_id"], call.user))
 

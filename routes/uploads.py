@@ -9,8 +9,8 @@ from ..comfy_assets.assets.media.mime import check_mime
 from ..comfy_assets.assets.tag_rules import normalized
 from ..comfy_assets.assets.upload_fields import Created, Declared, checked_name
 from .asset_body import AssetBody, asset_body
-from .context import Call, endpoint, json_response
-from .forms import received
+from .context import RequestContext, endpoint, json_response
+from .forms import receive_upload
 from .params import Members, NoQuery, Tags, Text, check_user_metadata, parse_body, parse_hash
 from .request_body import STREAMED
 from .router import Route
@@ -33,16 +33,16 @@ class AssetCreated(AssetBody, kw_only=True):
 
 
 @endpoint()
-async def create_asset(call: Call[NoQuery]) -> web.Response:
+async def create_asset(call: RequestContext[NoQuery]) -> web.Response:
     """Make an asset of an uploaded file (createAsset)."""
     uploads = call.services.uploads
     limit = call.services.config.max_upload_size or call.request.client_max_size
-    async with received(call.request, uploads, limit) as (draft, declared):
+    async with receive_upload(call.request, uploads, limit) as (draft, declared):
         return _answer(await uploads.complete(draft, declared, call.user))
 
 
 @endpoint()
-async def create_from_hash(call: Call[NoQuery]) -> web.Response:
+async def create_from_hash(call: RequestContext[NoQuery]) -> web.Response:
     """Make an asset of content that is there already (createAssetFromHash)."""
     body = await parse_body(FromHashBody, call.request)
     declared = Declared(

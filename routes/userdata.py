@@ -1,90 +1,119 @@
-"""What the page does to its workflow files passes through here on its way to the host, and is taken up."""
+"""The host's operations on files of the user: checked before, with workflow files imported into the store after."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from contextlib import AsyncExitStack
+from pathlib import Path
+from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.errors import StoreUnavailableError
+from ..comfy_assets.errors import FileMissingError, StoreUnavailableError
+from ..comfy_assets.host.base import Host, UnknownUserError
+from ..comfy_assets.names import UnsafeName, check_leads_nowhere
 from ..comfy_assets.workflows.paths import in_userdata
 from . import request_body
-from .context import Call, guarded
-from .interceptors import plain_text
+from .context import RequestContext, guarded, plain_text_error
+from .file_checks import StoreFileCheck
+from .files import send_inert
+from .interceptors import ErrorMapping, Interceptor
 from .params import NoQuery
 from .request_body import USER_FILE
-from .router import Passage
+from .users import check_user
 
 log = logging.getLogger("comfy_assets.workflows")
 
-STORE_WAIT_S = 10.0  # how long a request of the page waits for the store to be opened
-WAIT_S = 60.0  # how long a request of the page waits for other changes of the user's workflow files
+STORE_WAIT_S = 10.0  # the longest that a request of the page waits for the store to open
+LOCK_WAIT_S = 60.0  # the longest that it waits for other changes of the user's workflow files
 
 
-async def changed(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-    """Pass on a request that saves, moves or deletes a workflow file, then store the change.
+async def _user_files(request: web.Request, host: Host) -> list[Path]:
+    try:
+        folder = host.user_directory(host.user_of(request))
+    except UnknownUserError:
+        return []
+    names = [unquote(request.match_info[each]) for each in ("file", "dest") if each in request.match_info]
+    return [folder / name for name in names if "\0" not in name]
 
-    The user's files are locked meanwhile, so that nothing else replaces what the page writes before it is stored. If
-    the lock cannot be had, the request is refused with 503 and changes nothing. While there is no store, nothing else
+
+async def _check_user_file(call: RequestContext[NoQuery]) -> None:
+    """Raise FileMissingError for a folder: hosts notice it too late, and return 403 without a text."""
+    await check_user(call)
+    host, name = call.services.host, call.request.match_info.get("file", "")
+    name = unquote(name)  # hosts decode the segment a second time
+    try:
+        check_leads_nowhere(name)
+        is_folder = await asyncio.to_thread((host.user_directory(host.user_of(call.request)) / name).is_dir)
+    except (UnsafeName, OSError):
+        return  # not the name of a file: the host refuses it
+    if is_folder:
+        raise FileMissingError("There is no such file.")
+
+
+async def sync_workflow(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Let the host save, move or delete a workflow file, then store the change.
+
+    The user's files are locked meanwhile, so that nothing replaces what the page writes before it is stored. If the
+    lock is not available in time, the request is refused with 503 and changes nothing. Without a store nothing else
     writes the files: the request is passed on, and the next comparison with the files stores the change. Other errors
     are logged.
     """
-    if not any(_paths(request)):
+    if not any(_workflow_paths(request)):
         return await pass_on(request)
-    # Read now, so that nobody waits for a slow client while the files are locked; the host finds the body read.
-    refused = await _received(request, {}, services)
-    if isinstance(refused, web.StreamResponse):
-        return refused
-    user = await _user(request, {}, services)
+    # The body is read before the files are locked, so that nobody waits for a slow client. The host finds it read.
+    refusal = await _receive(request, {}, services)
+    if isinstance(refusal, web.StreamResponse):
+        return refusal
+    user = await _known_user(request, {}, services)
     if isinstance(user, web.StreamResponse):
         return await pass_on(request)  # the host refuses an unknown user in its own way
     async with AsyncExitStack() as stack:
         try:
-            is_ours = await _has_turn(stack, services, user)
+            is_locked = await _lock(stack, services, user)
         except asyncio.TimeoutError:
-            return plain_text(503, "STORE_UNAVAILABLE", "The workflow files are in use; try again.", None)
-        answer = await pass_on(request)
-        if is_ours and 200 <= answer.status < 300:
-            await _take_up(request, request.match_info, services)
-    return answer
+            return plain_text_error(503, "STORE_UNAVAILABLE", "The workflow files are in use; try again.", None)
+        response = await pass_on(request)
+        if is_locked and 200 <= response.status < 300:
+            await _import(request, request.match_info, services)
+    return response
 
 
-def _paths(request: web.Request) -> list[str | None]:
-    """The paths in the workflows folder that the request is about, None for others."""
+def _workflow_paths(request: web.Request) -> list[str | None]:
+    """Return the paths of the request's files in the workflows folder, None for files elsewhere."""
     return [in_userdata(request.match_info[name]) for name in ("file", "dest") if name in request.match_info]
 
 
-async def _has_turn(stack: AsyncExitStack, services: Services, user: str) -> bool:
+async def _lock(stack: AsyncExitStack, services: Services, user: str) -> bool:
     """Lock the user's workflow files until the stack ends; return False if there is no store.
 
-    Raises TimeoutError if others keep the lock for too long.
+    Raise TimeoutError if others keep the lock for too long.
     """
     try:
         await asyncio.wait_for(services.ready(), STORE_WAIT_S)
     except (StoreUnavailableError, asyncio.TimeoutError) as error:
-        log.warning("A workflow file is changed while there is no store; the next look stores it: %r", error)
+        log.warning("A workflow file changes while there is no store; the next comparison stores it: %r", error)
         return False
-    await stack.enter_async_context(services.workflow_sync.lock(user, WAIT_S))
+    await stack.enter_async_context(services.workflow_sync.lock(user, LOCK_WAIT_S))
     return True
 
 
-@guarded(needs_store=False)
-async def _user(call: Call[NoQuery]) -> str:
+@guarded(requires_store=False)
+async def _known_user(call: RequestContext[NoQuery]) -> str:
     return call.user
 
 
-@guarded(is_probe=True, failure=plain_text)
-async def _received(call: Call[NoQuery]) -> None:
+@guarded(requires_store=False, allow_anonymous=True, failure=plain_text_error)
+async def _receive(call: RequestContext[NoQuery]) -> None:
     await request_body.read(call.request)
 
 
 @guarded()
-async def _take_up(call: Call[NoQuery]) -> None:
-    paths = _paths(call.request)
+async def _import(call: RequestContext[NoQuery]) -> None:
+    paths = _workflow_paths(call.request)
     files = call.services.workflow_sync
     if len(paths) == 2 and paths[0] is not None and paths[1] is not None:
         await files.sync_move(call.user, paths[0], paths[1])
@@ -94,7 +123,23 @@ async def _take_up(call: Call[NoQuery]) -> None:
             await files.sync_file(call.user, path)
 
 
-PASSAGES = [
-    Passage(method, f"/api/userdata/{path}", changed, USER_FILE)
-    for method, path in (("POST", "{file}"), ("DELETE", "{file}"), ("POST", "{file}/move/{dest}"))
+_STORE_CHECK = StoreFileCheck(_user_files, plain_text_error)
+_ERRORS = ErrorMapping(check_user, fail=plain_text_error)
+_ONE = "/api/userdata/{file}"
+_MOVE = "/api/userdata/{file}/move/{dest}"
+INTERCEPTORS = [
+    Interceptor("GET", "/api/userdata", _ERRORS),
+    Interceptor("GET", "/api/v2/userdata", _ERRORS),
+    Interceptor("GET", _ONE, _STORE_CHECK),
+    Interceptor("GET", _ONE, ErrorMapping(_check_user_file, fail=plain_text_error)),
+    Interceptor("GET", _ONE, send_inert),
+    *(
+        interceptor
+        for method, path in (("POST", _ONE), ("DELETE", _ONE), ("POST", _MOVE))
+        for interceptor in (
+            Interceptor(method, path, _STORE_CHECK),
+            Interceptor(method, path, sync_workflow, USER_FILE),
+            Interceptor(method, path, _ERRORS),
+        )
+    ),
 ]

@@ -1,21 +1,31 @@
-"""Who asks, and what they have to say."""
+"""The request's user, their settings and their feedback."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
-from ..comfy_assets.errors import InvalidBodyError
-from ._credentials import without_credentials
-from .context import Call, endpoint, json_response
-from .params import Members, NoQuery, parse_body
+from ..comfy_assets.app import Services
+from ..comfy_assets.errors import InvalidBodyError, UnauthorizedError
+from ..comfy_assets.host.base import UnknownUserError
+from ..comfy_assets.jobs.redaction import Redaction
+from .context import RequestContext, endpoint, json_response
+from .interceptors import ErrorMapping, Interceptor
+from .params import Members, NoQuery, json_body, object_body, parse_body
 from .router import Route
 
+SETTINGS_FILE = "comfy.settings.json"
+
 _MAX_METADATA_BYTES = 64 << 10
+# Clients of the hosted service send its credentials along. They mean nothing here and must not be stored.
+_CREDENTIAL_HEADERS = ("X-API-Key", hdrs.AUTHORIZATION)
 
 
 class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,25 +38,97 @@ class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @endpoint()
-async def get_user(call: Call[NoQuery]) -> dict[str, Any]:
-    """The request's user (getUser); with one user that is the host's own name for them."""
+async def get_user(call: RequestContext[NoQuery]) -> dict[str, Any]:
+    """Return the request's user (getUser); a host for one user names them itself."""
     return {"id": call.user, "status": "active"}
 
 
 @endpoint()
-async def submit_feedback(call: Call[NoQuery]) -> web.Response:
-    """Write feedback down on this machine (submitFeedback)."""
+async def submit_feedback(call: RequestContext[NoQuery]) -> web.Response:
+    """Store feedback on this machine (submitFeedback)."""
     body = await parse_body(FeedbackBody, call.request)
     entry = msgspec.to_builtins(body)
     if len(msgspec.json.encode(body.metadata)) > _MAX_METADATA_BYTES:
         message = f"metadata takes more than {_MAX_METADATA_BYTES} bytes."
         raise InvalidBodyError(message, details={"field": "metadata"})
     about = {"time": datetime.now(timezone.utc), "user": call.user}
-    await asyncio.to_thread(call.services.feedback.append, {**about, **without_credentials(call.request, entry)})
+    await asyncio.to_thread(call.services.feedback.append, {**about, **_without_credentials(call.request, entry)})
     return json_response({}, 201)
 
 
+def _without_credentials(request: web.Request, value: Any) -> Any:
+    """Return the value without the request's credentials, in whichever text they are."""
+    redaction = Redaction()
+    redaction.learn("", _credentials_of(request))
+    return redaction.of("")(value)
+
+
+def _credentials_of(request: web.Request) -> list[str]:
+    headers = [text for name in _CREDENTIAL_HEADERS for text in request.headers.getall(name, [])]
+    tokens = [text.partition(" ")[2].strip() for text in headers]  # after the scheme, such as Bearer
+    return [text for text in (*headers, *tokens, *request.cookies.values()) if text]
+
+
+async def check_user(call: RequestContext[NoQuery]) -> None:
+    """Raise UnauthorizedError if the host does not know the request's user."""
+    try:
+        call.services.host.user_of(call.request)
+    except UnknownUserError:
+        raise UnauthorizedError("The server does not know this user.") from None
+
+
+async def _check_new_user(call: RequestContext[NoQuery]) -> None:
+    if not isinstance((await object_body(call.request)).get("username"), str):
+        raise InvalidBodyError("username must be a string.", details={"field": "username"})
+
+
+async def _check_settings(call: RequestContext[NoQuery]) -> None:
+    await check_user(call)
+    await object_body(call.request)
+
+
+async def _check_setting(call: RequestContext[NoQuery]) -> None:
+    await check_user(call)
+    await json_body(call.request)
+
+
+async def change_settings(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Change several settings; return all of them, as the contract requires, if the host returns nothing."""
+    response = await ErrorMapping(_check_settings)(request, pass_on, services)
+    if not _is_empty(response):
+        return response
+    file = services.host.user_directory(services.host.user_of(request)) / SETTINGS_FILE
+    return json_response(await asyncio.to_thread(_read_settings, file))
+
+
+async def change_setting(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Change one setting; return its value if the host returns nothing."""
+    response = await ErrorMapping(_check_setting)(request, pass_on, services)
+    return json_response({"value": await json_body(request)}) if _is_empty(response) else response
+
+
+def _is_empty(response: web.StreamResponse) -> bool:
+    return response.status == 200 and isinstance(response, web.Response) and not response.body
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    """Return the settings that the host has just written, or {} if another program has removed them since."""
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+_ERRORS = ErrorMapping(check_user)
 ROUTES = [
     Route("GET", "/api/user", "getUser", get_user),
     Route("POST", "/api/feedback", "submitFeedback", submit_feedback),
+]
+INTERCEPTORS = [
+    Interceptor("POST", "/api/users", ErrorMapping(_check_new_user), media="json"),
+    Interceptor("GET", "/api/settings", _ERRORS),
+    Interceptor("POST", "/api/settings", change_settings),
+    Interceptor("GET", "/api/settings/{id}", _ERRORS),
+    Interceptor("POST", "/api/settings/{id}", change_setting),
 ]

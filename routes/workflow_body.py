@@ -50,7 +50,7 @@ class CreateBody(msgspec.Struct, frozen=True, kw_only=True):
     forked_from_workflow_version_id: SourceId | UnsetType = UNSET
 
 
-class UpdateBody(msgspec.Struct, frozen=True, kw_only=True):
+class UpdateWorkflowBody(msgspec.Struct, frozen=True, kw_only=True):
     """Body of updateWorkflow."""
 
     name: Text | UnsetType = UNSET
@@ -77,7 +77,7 @@ async def read_body(schema: type[S], request: web.Request) -> S:
     limits = request_body.json_limits()
     try:
         raw = await request_body.read(request)
-        return await request_body.work(lambda text: _decoded(schema, text, limits), raw)
+        return await request_body.decode(lambda text: _decoded(schema, text, limits), raw)
     except BodyTooLargeError:
         raise
     except InvalidBodyError as error:
@@ -139,7 +139,7 @@ def _too_large(limit: int) -> WorkflowTooLargeError:
     )
 
 
-def name_of(body: CreateBody | UpdateBody | ForkBody) -> str | None:
+def name_of(body: CreateBody | UpdateWorkflowBody | ForkBody) -> str | None:
     """The name in a body, if there is one, as it is kept. Raises UnprocessableNameError."""
     if body.name is UNSET:
         return None
@@ -149,7 +149,7 @@ def name_of(body: CreateBody | UpdateBody | ForkBody) -> str | None:
         raise UnprocessableNameError(error.message, details=error.details) from error
 
 
-def description_of(body: CreateBody | UpdateBody) -> str | None:
+def description_of(body: CreateBody | UpdateWorkflowBody) -> str | None:
     """The description in a body, if there is one. Raises UnprocessableBodyError."""
     if body.description is UNSET:
         return None

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from ..comfy_assets.errors import WorkflowVersionNotFoundError
 from ..comfy_assets.models import WorkflowEdit, WorkflowFilter, WorkflowPage, WorkflowSort, WorkflowView
 from ..comfy_assets.workflows.service import WorkflowDetails
-from .context import Call, endpoint, json_response
+from .context import RequestContext, endpoint, json_response
 from .params import NoQuery, Offset, Text
 from .router import Route
 from .workflow_body import (
@@ -20,7 +20,7 @@ from .workflow_body import (
     ContentBody,
     CreateBody,
     ForkBody,
-    UpdateBody,
+    UpdateWorkflowBody,
     VersionBody,
     WorkflowBody,
     content_body,
@@ -56,7 +56,7 @@ class ListVersions(msgspec.Struct, frozen=True):
 
 
 @endpoint(query=ListWorkflows)
-async def list_workflows(call: Call[ListWorkflows]) -> dict[str, Any]:
+async def list_workflows(call: RequestContext[ListWorkflows]) -> dict[str, Any]:
     """One page of the user's workflows (listWorkflows)."""
     query = call.query
     wanted = WorkflowFilter(call.user, unicodedata.normalize("NFC", query.name), query.default_view)
@@ -65,7 +65,7 @@ async def list_workflows(call: Call[ListWorkflows]) -> dict[str, Any]:
 
 
 @endpoint()
-async def create_workflow(call: Call[NoQuery]) -> web.Response:
+async def create_workflow(call: RequestContext[NoQuery]) -> web.Response:
     """Save a new workflow (createWorkflow)."""
     limit = call.services.config.max_workflow_size
     body = await read_body(CreateBody, call.request)
@@ -81,41 +81,41 @@ async def create_workflow(call: Call[NoQuery]) -> web.Response:
 
 
 @endpoint()
-async def get_workflow(call: Call[NoQuery]) -> WorkflowBody:
+async def get_workflow(call: RequestContext[NoQuery]) -> WorkflowBody:
     """What is said of a workflow (getWorkflow)."""
     return workflow_body(await call.services.workflows.get(call.path["workflow_id"], call.user))
 
 
 @endpoint()
-async def update_workflow(call: Call[NoQuery]) -> WorkflowBody:
+async def update_workflow(call: RequestContext[NoQuery]) -> WorkflowBody:
     """Change a workflow's name, description or view (updateWorkflow)."""
-    body = await read_body(UpdateBody, call.request)
+    body = await read_body(UpdateWorkflowBody, call.request)
     view = None if body.default_view is UNSET else body.default_view
     change = WorkflowEdit(name_of(body), description_of(body), view)
     return workflow_body(await call.services.workflows.update(call.path["workflow_id"], change, call.user))
 
 
 @endpoint()
-async def delete_workflow(call: Call[NoQuery]) -> web.Response:
+async def delete_workflow(call: RequestContext[NoQuery]) -> web.Response:
     """Delete a workflow (deleteWorkflow)."""
     await call.services.workflows.delete(call.path["workflow_id"], call.user)
     return web.Response(status=204)
 
 
 @endpoint()
-async def restore_workflow(call: Call[NoQuery]) -> WorkflowBody:
+async def restore_workflow(call: RequestContext[NoQuery]) -> WorkflowBody:
     """Bring a deleted workflow back; an extension of ours."""
     return workflow_body(await call.services.workflows.restore(call.path["workflow_id"], call.user))
 
 
 @endpoint()
-async def get_content(call: Call[NoQuery]) -> ContentBody:
+async def get_content(call: RequestContext[NoQuery]) -> ContentBody:
     """The latest version of a workflow (getWorkflowContent)."""
     return content_body(await call.services.workflows.content(call.path["workflow_id"], call.user))
 
 
 @endpoint(query=ListVersions)
-async def list_versions(call: Call[ListVersions]) -> dict[str, Any]:
+async def list_versions(call: RequestContext[ListVersions]) -> dict[str, Any]:
     """One page of a workflow's versions, the latest first (an extension)."""
     limit, offset = call.query.limit, call.query.offset
     workflow, found = await call.services.workflows.versions(call.path["workflow_id"], call.user, limit, offset)
@@ -123,7 +123,7 @@ async def list_versions(call: Call[ListVersions]) -> dict[str, Any]:
 
 
 @endpoint()
-async def create_version(call: Call[NoQuery]) -> web.Response:
+async def create_version(call: RequestContext[NoQuery]) -> web.Response:
     """Save a new version of a workflow (createWorkflowVersion)."""
     limit = call.services.config.max_workflow_size
     body = await read_body(VersionBody, call.request)
@@ -134,7 +134,7 @@ async def create_version(call: Call[NoQuery]) -> web.Response:
 
 
 @endpoint()
-async def get_version(call: Call[NoQuery]) -> ContentBody:
+async def get_version(call: RequestContext[NoQuery]) -> ContentBody:
     """A version of a workflow (an extension)."""
     workflow_id, number = call.path["workflow_id"], call.path["version"]
     if not (number.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS):
@@ -144,7 +144,7 @@ async def get_version(call: Call[NoQuery]) -> ContentBody:
 
 
 @endpoint()
-async def fork_workflow(call: Call[NoQuery]) -> web.Response:
+async def fork_workflow(call: RequestContext[NoQuery]) -> web.Response:
     """Make a workflow of a version of another (forkWorkflow)."""
     body = await read_body(ForkBody, call.request)
     workflow_id, name = call.path["workflow_id"], name_of(body)

@@ -22,9 +22,7 @@ from ...comfy_assets.errors import (
     UnsupportedContentError,
 )
 from ..asset_body import AssetBody
-from ..assets import ListAssetsResponse, SeedBody
-from ..editing import UpdateBody
-from ..tags import TagsBody
+from ..assets import ListAssetsResponse, SeedBody, TagsBody, UpdateAssetBody
 from ..uploads import AssetCreated, FromHashBody
 from .operation import BYTES, FORM, Answer, Body, Operation
 from .schema import BINARY, Record, Words, array, flag, integer, mapping, members, number, text, time
@@ -80,7 +78,7 @@ _LIST = Words(
     },
 )
 _UPDATE = Words(
-    UpdateBody,
+    UpdateAssetBody,
     "UpdateAssetRequest",
     "What to change of an asset; at least one member.",
     {
@@ -271,7 +269,7 @@ OPERATIONS = [
         "Change an asset's name, type, preview or notes",
         {200: Answer("The asset as it is now.", AssetBody)},
         parameters=_ID,
-        body=Body(UpdateBody, example={"name": "Portrait, second try.png"}),
+        body=Body(UpdateAssetBody, example={"name": "Portrait, second try.png"}),
         errors=(InvalidNameError, InvalidPreviewError, AssetNotFoundError),
     ),
     Operation(

@@ -21,7 +21,7 @@ from ...comfy_assets.errors import (
     UnauthorizedError,
     UnsupportedContentError,
 )
-from ..context import Call
+from ..context import RequestContext
 from ..params import NoQuery
 from ..router import Route
 from .common import ERROR
@@ -125,7 +125,7 @@ def _said_of(route: Route, described: Mapping[str, Operation]) -> Operation:
 
 def _query_of(route: Route) -> type[msgspec.Struct]:
     """The struct of a route's query, which its handler's annotation names."""
-    hint = get_type_hints(inspect.unwrap(route.handler)).get("call", Call[NoQuery])
+    hint = get_type_hints(inspect.unwrap(route.handler)).get("call", RequestContext[NoQuery])
     query: type[msgspec.Struct] = get_args(hint)[0]
     return query
 

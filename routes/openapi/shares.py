@@ -15,8 +15,7 @@ from ...comfy_assets.errors import (
     WorkflowForbiddenError,
     WorkflowNotFoundError,
 )
-from .._share_body import AssetInfo, PublishedBody, PublishInfo
-from ..shares import ImportBody, PublishBody
+from ..shares import AssetInfo, ImportBody, PublishBody, PublishedBody, PublishInfo
 from .operation import Answer, Body, Operation
 from .schema import BINARY, Record, Words, array
 

@@ -16,7 +16,7 @@ from ..workflow_body import (
     CreateBody,
     ForkBody,
     ForkedFromBody,
-    UpdateBody,
+    UpdateWorkflowBody,
     VersionBody,
     VersionShown,
     WorkflowBody,
@@ -90,7 +90,7 @@ _CREATE = Words(
     },
 )
 _UPDATE = Words(
-    UpdateBody,
+    UpdateWorkflowBody,
     "UpdateWorkflowRequest",
     "What to change of a workflow.",
     {"name": "A new name.", "description": "A new description.", "default_view": _VIEW},
@@ -156,7 +156,7 @@ OPERATIONS = [
         "Workflows",
         "Change a workflow's name, description or view",
         {200: Answer("The workflow as it is now.", WorkflowBody)},
-        body=Body(UpdateBody, example={"name": "Landscape"}),
+        body=Body(UpdateWorkflowBody, example={"name": "Landscape"}),
         errors=(*_FOUND, *_READ, UnprocessableNameError),
     ),
     Operation(

@@ -159,7 +159,7 @@ async def test_requests_wait_for_a_store_that_is_still_opening(host_app: Any) ->
 async def test_a_probe_does_not_wait_long(host_app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from comfy_assets_node.routes import server
 
-    monkeypatch.setattr(server, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(server, "_STORE_TIMEOUT_S", 0.05)
     api, _ = await host_app(on_serving=False)
     await api.send("GET", "/health", 503)
 

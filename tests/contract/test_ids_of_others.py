@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.routes import PASSAGES, ROUTES
+from comfy_assets_node.routes import INTERCEPTORS, ROUTES
 from PIL import Image
 
 UUID = "00000000-0000-4000-8000-0000000000aa"
@@ -262,7 +262,7 @@ def test_every_operation_is_in_the_table() -> None:
     for operation, cases in CASES.items():
         paths = {route.path for route in ROUTES if route.operation == operation}
         assert cases and paths, operation
-    assert {path.path.removeprefix("/api").split("/")[1] for path in PASSAGES} == set(BY_THE_HOST)
+    assert {path.path.removeprefix("/api").split("/")[1] for path in INTERCEPTORS} == set(BY_THE_HOST)
 
 
 def png(red: int) -> bytes:

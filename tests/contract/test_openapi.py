@@ -17,8 +17,8 @@ import jsonschema
 import msgspec
 import pytest
 from comfy_assets_node.comfy_assets.app import Services
-from comfy_assets_node.routes import PASSAGES, ROUTES, openapi
-from comfy_assets_node.routes.context import Call
+from comfy_assets_node.routes import INTERCEPTORS, ROUTES, openapi
+from comfy_assets_node.routes.context import RequestContext
 from comfy_assets_node.routes.openapi import page
 from comfy_assets_node.routes.params import NoQuery
 from comfy_assets_node.routes.router import Route
@@ -73,7 +73,7 @@ OF_THE_SERVER_ALONE |= {("GET", "/internal/files/{directory_type}")}
 
 
 def test_what_passes_through_is_in_it() -> None:
-    through = {(passage.method, passage.path) for passage in PASSAGES} - OF_THE_SERVER_ALONE
+    through = {(interceptor.method, interceptor.path) for interceptor in INTERCEPTORS} - OF_THE_SERVER_ALONE
     documented = {(method, path) for method, path, _ in OPERATIONS.values()}
     plain = {(method, path) for method, path in through if not path.startswith(("/api/", "/internal/"))}
     of_plain = {(method, f"/api{path}") for method, path in plain} - {("GET", "/api/view_metadata/{folder_name}")}
@@ -89,7 +89,7 @@ def test_a_route_that_no_table_describes_is_refused() -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.operation)
 def test_the_query_is_that_of_the_endpoint(route: Route) -> None:
-    hint = get_type_hints(inspect.unwrap(route.handler)).get("call", Call[NoQuery])
+    hint = get_type_hints(inspect.unwrap(route.handler)).get("call", RequestContext[NoQuery])
     assert get_args(hint) == (query_of(route),)
     _, _, operation = OPERATIONS[route.operation]
     documented = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"}

@@ -1,4 +1,4 @@
-"""Every route and passage under every spelling of its path that leads aiohttp to the host's handler."""
+"""Every route and interceptor under every spelling of its path that leads aiohttp to the host's handler."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
-from comfy_assets_node.routes import PASSAGES, ROUTES, router
-from comfy_assets_node.routes._paths import matched_path
+from comfy_assets_node.routes import INTERCEPTORS, ROUTES, router
+from comfy_assets_node.routes.request_paths import matched_path
 from yarl import URL
 
 
@@ -40,36 +40,36 @@ async def world(aiohttp_client: Any, tmp_path: Path) -> Any:
 
     async def through(request: web.Request, pass_on: Any, *_: Any) -> web.StreamResponse:
         response = await pass_on(request)
-        response.headers["reached"] = "passage"
+        response.headers["reached"] = "interceptor"
         return response
 
     async def host(request: web.Request) -> web.Response:
         return web.Response(headers={"reached": "host"})
 
     routes = [replace(route, handler=of_ours, when=None) for route in ROUTES]
-    passages = [replace(passage, handler=through, media="any") for passage in PASSAGES]
+    interceptors = [replace(interceptor, handler=through, media="any") for interceptor in INTERCEPTORS]
     services = Services(MemoryHost(tmp_path, HostFolders(())), Config())
-    app = web.Application(middlewares=[router.middleware(routes, passages, services)])
-    for method, path in {(each.method, each.path) for each in (*ROUTES, *PASSAGES)}:
+    app = web.Application(middlewares=[router.middleware(routes, interceptors, services)])
+    for method, path in {(each.method, each.path) for each in (*ROUTES, *INTERCEPTORS)}:
         app.router.add_route(method, path, host)
     return await aiohttp_client(app)
 
 
 async def test_each_spelling_that_reaches_the_host_is_ours(world: Any) -> None:
-    for entry in (*ROUTES, *PASSAGES):
+    for entry in (*ROUTES, *INTERCEPTORS):
         is_route = isinstance(entry, router.Route)
         for spelling in spellings(entry.path):
             async with world.request(entry.method, URL(spelling, encoded=True)) as response:
                 reached = response.headers.get("reached")
                 if response.status == 404 and reached is None:
                     continue  # an aiohttp that compares paths as they were sent
-                assert reached in ("ours", "passage"), (entry.method, spelling, response.status)
+                assert reached in ("ours", "interceptor"), (entry.method, spelling, response.status)
                 assert reached == "ours" or not is_route, spelling
             assert matched_path(URL(spelling, encoded=True)).count("/") == entry.path.count("/")
 
 
 def test_each_passage_holds_without_api_as_well() -> None:
-    through = {(each.method, each.path) for each in PASSAGES}
+    through = {(each.method, each.path) for each in INTERCEPTORS}
     own = {(each.method, each.path) for each in ROUTES}
     for method, path in through:
         if path.startswith("/api/"):

@@ -103,23 +103,23 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     seen = Seen()
-    multipart, begin, discard = web.Request.multipart, drafts.Draft.__init__, drafts.Draft.discard
+    multipart, begin, discard = web.Request.multipart, drafts.PartialFile.__init__, drafts.PartialFile.discard
 
     async def noting_multipart(self: web.Request) -> Any:
         seen.forms.append(self)
         return await multipart(self)
 
-    def noting_begin(self: drafts.Draft, folder: Path) -> None:
+    def noting_begin(self: drafts.PartialFile, folder: Path) -> None:
         begin(self, folder)
         seen.files.append(self)
 
-    def noting_discard(self: drafts.Draft) -> None:
+    def noting_discard(self: drafts.PartialFile) -> None:
         discard(self)
         seen.discarded.append(self.size)
 
     monkeypatch.setattr(web.Request, "multipart", noting_multipart)
-    monkeypatch.setattr(drafts.Draft, "__init__", noting_begin)
-    monkeypatch.setattr(drafts.Draft, "discard", noting_discard)
+    monkeypatch.setattr(drafts.PartialFile, "__init__", noting_begin)
+    monkeypatch.setattr(drafts.PartialFile, "discard", noting_discard)
     return seen
 
 
@@ -186,7 +186,7 @@ async def test_a_large_file_cut_while_it_is_written_leaves_nothing(
 
 async def test_a_file_is_not_discarded_while_a_thread_writes_it(tmp_path: Path) -> None:
     """A request that is given up does not wait for its thread."""
-    draft = drafts.Draft(tmp_path)
+    draft = drafts.PartialFile(tmp_path)
     writing, go_on = threading.Event(), threading.Event()
 
     def blocks() -> Iterator[bytes]:
@@ -227,7 +227,7 @@ async def test_a_disk_that_is_full(library: Any, monkeypatch: pytest.MonkeyPatch
     def write(self: Any, blocks: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(drafts.Draft, "write", write)
+    monkeypatch.setattr(drafts.PartialFile, "write", write)
     async with library.client.post("/api/assets", data=form()) as response:
         assert response.status == 500
         error = await response.json()

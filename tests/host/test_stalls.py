@@ -27,11 +27,12 @@ import pytest
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.plugin import attach
-from comfy_assets_node.routes import PASSAGES, ROUTES
+from comfy_assets_node.routes import INTERCEPTORS, ROUTES
+from comfy_assets_node.routes.interceptors import Interceptor
 from comfy_assets_node.routes.openapi import OPERATIONS
 from comfy_assets_node.routes.openapi.document import _query_of
 from comfy_assets_node.routes.request_body import MIB
-from comfy_assets_node.routes.router import Passage, Route
+from comfy_assets_node.routes.router import Route
 from PIL import Image
 
 # Bodies of every kind are as large as they may be only if this is asked for; it takes some minutes.
@@ -163,7 +164,7 @@ def _form(name: str, file_name: str, content: bytes, **fields: str) -> tuple[byt
     return body, {"Content-Type": "multipart/form-data; boundary=B"}
 
 
-def _path(server: Server, entry: Route | Passage) -> str:
+def _path(server: Server, entry: Route | Interceptor) -> str:
     path = entry.path
     for name in path.replace("}", "{").split("{")[1::2]:
         if name in ("file", "dest"):
@@ -310,7 +311,7 @@ def _prompts(size: int) -> dict[str, bytes]:
     }
 
 
-def _bodies(entry: Route | Passage) -> dict[str, tuple[bytes, dict[str, str]]]:
+def _bodies(entry: Route | Interceptor) -> dict[str, tuple[bytes, dict[str, str]]]:
     """What an operation is sent, by what it is, with headers."""
     if entry.body.is_streamed:
         return _forms()
@@ -374,17 +375,17 @@ def _check(server: Server, method: str, path: str, requests: dict[str, tuple[Any
     assert faults == {}
 
 
-def _name(entry: Route | Passage) -> str:
+def _name(entry: Route | Interceptor) -> str:
     return f"{entry.method} {entry.path}"
 
 
-def _distinct_entries(wanted: Callable[[Route | Passage], bool]) -> list[Any]:
-    found = {_name(entry): entry for entry in (*PASSAGES, *ROUTES) if wanted(entry)}
+def _distinct_entries(wanted: Callable[[Route | Interceptor], bool]) -> list[Any]:
+    found = {_name(entry): entry for entry in (*INTERCEPTORS, *ROUTES) if wanted(entry)}
     return [pytest.param(entry, id=name) for name, entry in found.items()]
 
 
 @pytest.mark.parametrize("entry", _distinct_entries(lambda entry: entry.method not in ("GET", "HEAD")))
-def test_no_body_stalls_the_loop(server: Server, entry: Route | Passage) -> None:
+def test_no_body_stalls_the_loop(server: Server, entry: Route | Interceptor) -> None:
     requests = {name: ("", *request) for name, request in _bodies(entry).items()}
     _check(server, entry.method, _path(server, entry), requests)
 
@@ -398,7 +399,7 @@ def _values(hint: Any) -> list[str]:
     return found
 
 
-def _queries(server: Server, entry: Route | Passage) -> dict[str, tuple[Any, ...]]:
+def _queries(server: Server, entry: Route | Interceptor) -> dict[str, tuple[Any, ...]]:
     found = {"many": "a&" * (_QUERY // 2), "many values": "limit=1&" * (_QUERY // 8), "escapes": "%26" * (_QUERY // 3)}
     hints = get_type_hints(_query_of(entry), include_extras=True) if isinstance(entry, Route) else {}
     for name, hint in hints.items():
@@ -413,7 +414,7 @@ def _queries(server: Server, entry: Route | Passage) -> dict[str, tuple[Any, ...
 
 
 @pytest.mark.parametrize("entry", _distinct_entries(lambda entry: entry.method in ("GET", "HEAD")))
-def test_no_query_stalls_the_loop(server: Server, entry: Route | Passage) -> None:
+def test_no_query_stalls_the_loop(server: Server, entry: Route | Interceptor) -> None:
     _check(server, entry.method, _path(server, entry), _queries(server, entry))
 
 

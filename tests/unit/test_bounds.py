@@ -16,7 +16,7 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import BodyTooLargeError, InvalidBodyError
 from comfy_assets_node.comfy_assets.json_limits import JsonLimits, Shape
 from comfy_assets_node.comfy_assets.workflows.document import graph_digest
-from comfy_assets_node.routes import PASSAGES, ROUTES, _prompt_body, stock
+from comfy_assets_node.routes import INTERCEPTORS, ROUTES, prompts, queue
 from comfy_assets_node.routes.openapi import OPERATIONS
 from comfy_assets_node.routes.openapi.document import _query_of
 from comfy_assets_node.routes.request_body import MIB
@@ -30,7 +30,7 @@ def schemas() -> list[type[msgspec.Struct]]:
     bodies = [said[route.operation].body for route in ROUTES]
     found = [body.schema for body in bodies if body is not None]
     found += [_query_of(route) for route in ROUTES]
-    found += [_prompt_body.PromptBody, _prompt_body._Node, stock._IdsBody]
+    found += [prompts.PromptBody, prompts._Node, queue.StockIdsBody]
     return list(dict.fromkeys(each for each in found if isinstance(each, type) and issubclass(each, msgspec.Struct)))
 
 
@@ -82,10 +82,10 @@ def test_unbounded_fields_are_found() -> None:
 
 
 def test_every_operation_has_a_largest_body() -> None:
-    for entry in (*ROUTES, *PASSAGES):
+    for entry in (*ROUTES, *INTERCEPTORS):
         limit = entry.body
         assert limit.is_streamed or 0 < limit.size(Config()) <= MAX_BODY, entry.path
-    large = {entry.path for entry in (*ROUTES, *PASSAGES) if entry.body.size(Config()) > MIB}
+    large = {entry.path for entry in (*ROUTES, *INTERCEPTORS) if entry.body.size(Config()) > MIB}
     assert large == {
         "/api/prompt",
         "/prompt",
@@ -93,12 +93,12 @@ def test_every_operation_has_a_largest_body() -> None:
         "/api/workflows/{workflow_id}/versions",
         *(f"{prefix}/userdata/{path}" for prefix in ("", "/api") for path in ("{file}", "{file}/move/{dest}")),
     }
-    streamed = {entry.path for entry in (*ROUTES, *PASSAGES) if entry.body.is_streamed}
+    streamed = {entry.path for entry in (*ROUTES, *INTERCEPTORS) if entry.body.is_streamed}
     assert streamed == {
         "/api/assets",
         *(f"{prefix}/upload/{what}" for prefix in ("", "/api") for what in ("image", "mask")),
     }
-    assert _prompt_body.PROMPT.size(Config(max_prompt_size=5)) == 5
+    assert prompts.PROMPT.size(Config(max_prompt_size=5)) == 5
 
 
 def depth(value: Any) -> int:

@@ -551,7 +551,7 @@ async def test_a_name_that_another_workflow_is_about_to_have_is_not_taken(desk: 
 
 async def test_the_page_saves_only_while_it_holds_the_files(desk: Any, monkeypatch: Any) -> None:
     """Another change of the same file would replace what it saves before that is stored."""
-    monkeypatch.setattr(userdata, "WAIT_S", 0.05)
+    monkeypatch.setattr(userdata, "LOCK_WAIT_S", 0.05)
     async with desk.services.workflow_sync.lock("default"):
         await desk.page_saves("a.json", ONE, 503)
         await desk.send("POST", "/api/userdata/other.json", json={})  # no workflow, so it does not wait
