@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "comfy_assets_node"
@@ -121,6 +122,23 @@ def library_folders(base: Path) -> HostFolders:
     )
 
 
+async def _open_library(
+    base: Path,
+    make_client: Callable[..., Awaitable[TestClient[Any, Any]]],
+    config: Config | None = None,
+    users: frozenset[str] | None = None,
+) -> Library:
+    """Open the library below a base directory; whoever calls stops its services."""
+    for kind in ("models/checkpoints", "models/loras", "input", "output", "user"):
+        (base / kind).mkdir(parents=True, exist_ok=True)
+    host = MemoryHost(base / "user" / "__comfy_assets", library_folders(base), users)
+    services = attach(host, config or Config(scan_on_start=False))
+    assert host.plugin is not None
+    app = web.Application(middlewares=[host.plugin.middleware])
+    await host.plugin.on_serving()
+    return Library(base, host, services, await make_client(app))
+
+
 @pytest.fixture
 async def make_library(
     tmp_path: Path, aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]]
@@ -129,19 +147,30 @@ async def make_library(
     opened: list[Services] = []
 
     async def make(config: Config | None = None, users: frozenset[str] | None = None) -> Library:
-        for kind in ("models/checkpoints", "models/loras", "input", "output", "user"):
-            (tmp_path / kind).mkdir(parents=True, exist_ok=True)
-        host = MemoryHost(tmp_path / "user" / "__comfy_assets", library_folders(tmp_path), users)
-        services = attach(host, config or Config(scan_on_start=False))
-        assert host.plugin is not None
-        app = web.Application(middlewares=[host.plugin.middleware])
-        await host.plugin.on_serving()
-        opened.append(services)
-        return Library(tmp_path, host, services, await aiohttp_client(app))
+        library = await _open_library(tmp_path, aiohttp_client, config, users)
+        opened.append(library.services)
+        return library
 
     yield make
     for services in opened:
         await services.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_library(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Library]:
+    """A library that the tests of a module share, which run on the module's event loop and change nothing."""
+    base = tmp_path_factory.mktemp("shared") / "base"
+    clients: list[TestClient[Any, Any]] = []
+
+    async def make_client(app: web.Application) -> TestClient[Any, Any]:
+        clients.append(TestClient(TestServer(app)))
+        await clients[0].start_server()
+        return clients[0]
+
+    library = await _open_library(base, make_client)
+    yield library
+    await library.services.stop()
+    await clients[0].close()
 
 
 @pytest.fixture

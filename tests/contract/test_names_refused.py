@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiohttp import FormData
 from comfy_assets_node.routes import ROUTES, history, jobs, queue
 from PIL import Image
@@ -64,6 +65,15 @@ def upload(file_name: str, number: int, **fields: str) -> FormData:
 
 @pytest.fixture
 async def shelf(library: Any) -> Any:
+    return await furnished(library)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_shelf(module_library: Any) -> Any:
+    return await furnished(module_library)
+
+
+async def furnished(library: Any) -> Any:
     library.write("output/there.png", png(250))
     library.write("secret.png", png(251))
     await library.scan()
@@ -73,9 +83,10 @@ async def shelf(library: Any) -> Any:
 
 
 def everything(base: Path) -> set[tuple[str, int]]:
+    """The files below the base directory, and those beside it, with the time of each."""
     return {
         (str(path), path.stat().st_mtime_ns)
-        for path in base.rglob("*")
+        for path in (*base.rglob("*"), *base.parent.glob("*"))
         if path.is_file() and not path.name.startswith("library.db")
     }
 
@@ -205,8 +216,10 @@ TAKERS = [
 
 
 @pytest.mark.parametrize("taker", TAKERS, ids=lambda taker: f"{taker.operation} {taker.path}")
-async def test_what_takes_a_name_refuses_one_that_leads_out(shelf: Any, taker: Taker) -> None:
-    before, asset = everything(shelf.base.parent), await shelf.asset("there.png")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_takes_a_name_refuses_one_that_leads_out(shared_shelf: Any, taker: Taker) -> None:
+    shelf = shared_shelf
+    before, asset = everything(shelf.base), await shelf.asset("there.png")
     for name in LEADING_OUT:
         path = taker.path.format(name=encoded(name), asset=asset["id"], workflow=shelf.workflow)
         url = URL(path, encoded=True)
@@ -214,7 +227,7 @@ async def test_what_takes_a_name_refuses_one_that_leads_out(shelf: Any, taker: T
             assert response.status == taker.status, (name, await response.text())
             if taker.codes:
                 assert (await response.json())["code"] in taker.codes, name
-    assert everything(shelf.base.parent) == before
+    assert everything(shelf.base) == before
     assert await shelf.assets() == [asset]
     workflows = (await shelf.get("/api/workflows"))["data"]
     assert [(each["name"], each["latest_version"]) for each in workflows] == [("there", 1)]
@@ -233,14 +246,14 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
 
 
 async def test_a_file_that_is_called_so(shelf: Any) -> None:
-    before = everything(shelf.base.parent)
+    before = everything(shelf.base)
     for number, name in enumerate(LEADING_OUT):
         if set(name) & set("\0\\") or name.startswith("/"):
             continue  # cannot be said in a header, or is no such name any more once the header has been read
         async with shelf.client.post("/api/assets", data=upload(name, number)) as response:
             body = await response.json()
             assert (response.status, body["code"]) == (400, "INVALID_NAME"), (name, body)
-    assert everything(shelf.base.parent) == before
+    assert everything(shelf.base) == before
 
 
 async def test_what_is_left_of_an_absolute_name_stays_in_its_folder(shelf: Any) -> None:
@@ -264,11 +277,11 @@ async def test_names_that_are_made_safe(shelf: Any) -> None:
 
 
 async def test_tags_name_no_path(shelf: Any) -> None:
-    before = everything(shelf.base.parent)
+    before = everything(shelf.base)
     for name in ("../loras", "models/loras", "/etc", "C:\\"):
         async with shelf.client.post("/api/assets", data=upload("a.png", 1, tags=f'["models", "{name}"]')) as response:
             assert response.status == 400, name
-    assert everything(shelf.base.parent) == before
+    assert everything(shelf.base) == before
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
