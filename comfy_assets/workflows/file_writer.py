@@ -90,13 +90,17 @@ class FileWriter:
             taken.add(key_of(path))
             path = path_for(row.name, row.view, parent, taken)
         try:
-            if row.version is not None and path != row.path:
-                await asyncio.to_thread(folder.rename, row.path, path)
+            # The transaction begins before the file is renamed, so that an unusable store leaves the file as it is.
+            async with self._db.transaction() as tx:
+                await workflow_files.move(tx, row.row_id, path)
+                if row.version is not None and path != row.path:
+                    await asyncio.to_thread(folder.rename, row.path, path)
         except OSError as error:
             log.warning("The file %s cannot be renamed: %s", row.path, error)
-            return
-        async with self._db.transaction() as tx:
-            await workflow_files.move(tx, row.row_id, path)
+        except BaseException:
+            # The commit failed. Without its old name, the file would be imported as another workflow.
+            await asyncio.shield(asyncio.to_thread(_rename_back, folder, path, row.path))
+            raise
 
     async def remove(self, folder: WorkflowFolder, rows: Sequence[FileRow]) -> list[FileRow]:
         """Remove the files of deleted workflows, and return the rows of those that cannot be removed now."""
@@ -117,3 +121,13 @@ class FileWriter:
                 await asyncio.to_thread(folder.remove, row.path, held.hash)
         async with self._db.transaction() as tx:
             await workflow_files.set_removal(tx, row.row_id, wanted=False)
+
+
+def _rename_back(folder: WorkflowFolder, path: str, former: str) -> None:
+    """Undo a rename, unless it has not happened. Blocks."""
+    if path == former or folder.actual_path(former) is not None or folder.actual_path(path) is None:
+        return
+    try:
+        folder.rename(path, former)
+    except OSError as error:
+        log.warning("The file %s cannot get its name %s back: %s", path, former, error)

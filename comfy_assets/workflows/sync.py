@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -34,6 +34,7 @@ from .sync_store import WorkflowFile
 log = logging.getLogger("comfy_assets.workflows")
 
 REQUEST_WAIT_S = 10.0  # how long a request waits for the lock
+REFRESH_WAIT_S = 2.0  # how long a request that reads a workflow waits for the lock
 _INTERVAL_S = 2.0  # between two synchronizations of all folders
 _INTERVAL_SHARE = 50  # a slow disk is not read more than a fiftieth of the time
 _BATCH = 500  # files that are read or written before requests get a chance at the lock
@@ -288,8 +289,11 @@ class WorkflowSync:
         is_unchanged = stamp == (row.size, row.mtime_ns)
         if stamp is None or is_unchanged or self._invalid.get((row.owner, row.path)) == stamp:
             return False
-        async with self.lock_for_request(row.owner):
-            await self._import(row.owner, self._folder(row.owner), FolderChanges(changed=[row]))
+        try:
+            async with self.lock(row.owner, REFRESH_WAIT_S):
+                await self._import(row.owner, self._folder(row.owner), FolderChanges(changed=[row]))
+        except asyncio.TimeoutError:
+            return False  # the stored version is current enough; the next synchronization imports the file
         return True
 
     async def _import(self, owner: str, folder: WorkflowFolder, changes: FolderChanges) -> list[FileRow]:
@@ -356,21 +360,17 @@ class WorkflowSync:
 
     async def write(self, row_id: int) -> None:
         """Write the latest version of a workflow into its file. The next synchronization tries again if that fails."""
-        async with AsyncExitStack() as stack:
-            if await self._locked_soon(stack, row_id):
-                await self._write(row_id)
+        await self._apply_soon(row_id, self._write)
 
-    async def _locked_soon(self, stack: AsyncExitStack, row_id: int) -> bool:
-        """Hold the owner's lock until the stack ends, if it becomes free soon. A request need not wait for its file."""
-        row = await workflow_files.of_row(self._db, row_id)
-        if row is None:
-            return False
+    async def _apply_soon(self, row_id: int, apply: Callable[[int], Awaitable[None]]) -> None:
+        """Apply a change that the store already has to the file. If that fails, the request succeeds nevertheless."""
         try:
-            await stack.enter_async_context(self.lock_for_request(row.owner))
-        except StoreBusyError:
-            log.warning("The workflow files are in use. A change is written to its file by the next synchronization.")
-            return False
-        return True
+            row = await workflow_files.of_row(self._db, row_id)
+            if row is not None:
+                async with self.lock_for_request(row.owner):
+                    await apply(row_id)
+        except StoreBusyError as error:
+            log.warning("A change of a workflow is written to its file by the next synchronization: %s", error)
 
     async def _write(self, row_id: int) -> None:
         row = await workflow_files.of_row(self._db, row_id)
@@ -389,9 +389,7 @@ class WorkflowSync:
 
     async def rename(self, row_id: int) -> None:
         """Rename the file of a renamed workflow. The next synchronization tries again if that fails."""
-        async with AsyncExitStack() as stack:
-            if await self._locked_soon(stack, row_id):
-                await self._rename(row_id)
+        await self._apply_soon(row_id, self._rename)
 
     async def _rename(self, row_id: int) -> None:
         row = await workflow_files.of_row(self._db, row_id)

@@ -12,6 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from comfy_assets_node.comfy_assets.db import workflow_files
+from comfy_assets_node.comfy_assets.db.connection import Database
+from comfy_assets_node.comfy_assets.errors import StoreBusyError
 from comfy_assets_node.comfy_assets.fs.atomic import temp_name
 from comfy_assets_node.comfy_assets.workflows import sync
 from comfy_assets_node.comfy_assets.workflows.folder import WorkflowFolder
@@ -616,6 +619,41 @@ async def test_a_file_that_cannot_be_renamed_now_is_renamed_later(desk: Any, mon
         assert (desk.files(), await desk.listed()) == ({"a.json": ONE}, {"b": workflow_id})
     await desk.look()
     assert (desk.files(), await desk.listed()) == ({"b.json": ONE}, {"b": workflow_id})
+
+
+@pytest.mark.parametrize("step", ["move", "commit"])
+async def test_a_file_keeps_its_name_while_the_store_cannot_be_written(desk: Any, monkeypatch: Any, step: str) -> None:
+    """With the new name, which no workflow has, it would be imported as another workflow."""
+    workflow_id = await desk.create(ONE, name="a")
+    rename = WorkflowFolder.rename
+
+    async def fail(*_: Any) -> None:
+        raise StoreBusyError("The disk is full.")
+
+    def renamed(folder: Any, path: str, new: str) -> None:
+        rename(folder, path, new)
+        commit.setattr(Database, "_commit", fail)
+
+    with monkeypatch.context() as patch, monkeypatch.context() as commit:
+        if step == "move":
+            patch.setattr(workflow_files, "move", fail)
+        else:
+            patch.setattr(WorkflowFolder, "rename", renamed)
+        await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b"})
+    assert desk.files() == {"a.json": ONE}
+    await desk.page_saves("a.json", TWO)
+    await desk.look()
+    assert (desk.files(), await desk.listed()) == ({"b.json": TWO}, {"b": workflow_id})
+    assert await desk.versions(workflow_id) == [ONE, TWO]
+
+
+async def test_a_workflow_can_be_read_while_its_file_is_in_use(desk: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(sync, "REFRESH_WAIT_S", 0.05)
+    workflow_id = await desk.create(ONE, name="a")
+    desk.writes("a.json", TWO)
+    async with desk.services.workflow_sync.lock("default"):
+        assert await desk.versions(workflow_id) == [ONE]
+    assert await desk.versions(workflow_id) == [ONE, TWO]
 
 
 @pytest.mark.parametrize("where", ["the files", "the store"])
