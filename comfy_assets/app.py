@@ -14,13 +14,13 @@ from .assets.host_uploads import HostUploads
 from .assets.index.indexer import Indexer
 from .assets.index.watcher import Follower
 from .assets.media.thumbnail_cache import ThumbnailCache
-from .assets.media.thumbnail_service import Previews
-from .assets.prompts.output_recorder import OutputIntake
-from .assets.prompts.resolver import Portability
-from .assets.references import References
+from .assets.media.thumbnail_service import ThumbnailService
+from .assets.prompts.output_recorder import OutputRecorder
+from .assets.prompts.resolver import ReferenceResolver
+from .assets.references import ReferenceService
 from .assets.service import AssetService
-from .assets.trash import TrashBin
-from .assets.uploads import Uploads
+from .assets.trash import AssetTrash
+from .assets.uploads import UploadService
 from .background.runner import Task, TaskRunner
 from .background.service import TaskService, TaskStore
 from .background.throttle import Throttle
@@ -83,15 +83,15 @@ class Services:
     assets = WhenOpen[AssetService]()
     indexer = WhenOpen[Indexer]()
     follower = WhenOpen[Follower]()
-    uploads = WhenOpen[Uploads]()
+    uploads = WhenOpen[UploadService]()
     host_uploads = WhenOpen[HostUploads]()
-    references = WhenOpen[References]()
-    trash = WhenOpen[TrashBin]()
-    portability = WhenOpen[Portability]()
-    previews = WhenOpen[Previews]()
+    references = WhenOpen[ReferenceService]()
+    trash = WhenOpen[AssetTrash]()
+    reference_resolver = WhenOpen[ReferenceResolver]()
+    thumbnails = WhenOpen[ThumbnailService]()
     jobs = WhenOpen[JobService]()
     user_history = WhenOpen[UserHistory]()
-    outputs = WhenOpen[OutputIntake]()
+    outputs = WhenOpen[OutputRecorder]()
     workflow_sync = WhenOpen[WorkflowSync]()
     workflows = WhenOpen[WorkflowService]()
     job_links = WhenOpen[JobLinks]()
@@ -190,20 +190,20 @@ class Services:
         unrecorded = self._recorder.held.first_start if is_private else None
         self.indexer = Indexer(db, host, self.tasks, gate, hash_files=config.hash_files, unrecorded_since=unrecorded)
         self.follower = Follower(host, self.tasks, gate, self.indexer)
-        self.uploads = Uploads(db, host)
+        self.uploads = UploadService(db, host)
         self.host_uploads = HostUploads(db, host)
-        self.references = References(db, host)
-        self.trash = TrashBin(db, host)
-        self.portability = Portability(db, host)
+        self.references = ReferenceService(db, host)
+        self.trash = AssetTrash(db, host)
+        self.reference_resolver = ReferenceResolver(db, host)
         cache = ThumbnailCache(host.data_directory() / _THUMBNAILS, config.thumbnail_cache_size)
-        self.previews = Previews(db, host, cache)
-        self.outputs = OutputIntake(
+        self.thumbnails = ThumbnailService(db, host, cache)
+        self.outputs = OutputRecorder(
             db,
             host,
             read_files=config.hash_files,
             shared=config.shared_outputs,
             jobs_recorded=self._recorder.write,
-            settled=self._recorder.settled,
+            finished=self._recorder.settled,
         )
         self.jobs = JobService(db, host, self._recorder, self.control, take_over=self._take_over)
         self.user_history = UserHistory(db, self._recorder)
@@ -213,7 +213,7 @@ class Services:
         self.shares = Shares(db, host, self.indexer, self.workflow_sync)
 
         self._ends.push_async_callback(db.close)
-        self._ends.push_async_callback(self.previews.close)
+        self._ends.push_async_callback(self.thumbnails.close)
         self._ends.push_async_callback(self.assets.close)
         self._ends.callback(self.indexer.close)
         for working in (self._recorder, self.outputs, self.jobs, self.tasks, self.search, self.job_links):
@@ -225,7 +225,7 @@ class Services:
         """Have threads end what they do; called by any thread."""
         self.tasks.cancel_all()
         self.indexer.cancel_reading()
-        self.previews.cancel()
+        self.thumbnails.cancel()
         self.outputs.cancel()
 
     async def _recover(self) -> None:
@@ -241,7 +241,7 @@ class Services:
         self._recorder.open(self.db, self.outputs)
         await self._recorder.flush()
         for prompt in await recovery.unlinked(self.db):
-            self.outputs.take(prompt)
+            self.outputs.record(prompt)
         self.outputs.start()
         await self._put_back(waiting)
         self.jobs.start()  # which ends jobs that are not in the queue, as some are until now

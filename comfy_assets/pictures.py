@@ -56,7 +56,7 @@ BROKEN = (
 Convert = Callable[[Image.Image], Image.Image]
 
 
-class Memory:
+class ImageMemory:
     """Memory that pictures share. Whoever asks first is served first; what is larger than all of it is served alone."""
 
     def __init__(self, limit: int) -> None:
@@ -129,7 +129,7 @@ class Memory:
             self._changed.notify_all()
 
 
-memory = Memory(MEMORY)
+memory = ImageMemory(MEMORY)
 
 
 @contextmanager

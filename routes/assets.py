@@ -11,8 +11,8 @@ from msgspec import UNSET, UnsetType
 from ..comfy_assets import cursor
 from ..comfy_assets.assets.media.mime import check_mime
 from ..comfy_assets.assets.roots import Roots
-from ..comfy_assets.assets.tag_rules import normalized
-from ..comfy_assets.assets.upload_fields import checked_name
+from ..comfy_assets.assets.tag_rules import normalize_tags
+from ..comfy_assets.assets.upload_fields import normalize_name
 from ..comfy_assets.errors import InvalidBodyError, InvalidCursorError, InvalidHashError
 from ..comfy_assets.models import (
     Asset,
@@ -253,7 +253,7 @@ async def update_asset(call: RequestContext[NoQuery]) -> AssetBody:
     """Change an asset's name, type, preview or metadata (updateAsset); answers the whole asset."""
     body = await parse_body(UpdateAssetBody, call.request)
     change = AssetEdit(
-        name=checked_name(body.name) if body.name is not UNSET else None,
+        name=normalize_name(body.name) if body.name is not UNSET else None,
         mime_type=check_mime(body.mime_type) if body.mime_type is not UNSET else None,
         preview_id=parse_preview_id(body.preview_id) if body.preview_id is not UNSET else None,
         user_metadata=check_user_metadata(body.user_metadata) if body.user_metadata is not UNSET else None,
@@ -319,7 +319,7 @@ class TagsBody(msgspec.Struct, frozen=True):
 async def add_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
     """Give an asset tags (addAssetTags)."""
     body = await parse_body(TagsBody, call.request)
-    change = await call.services.assets.add_tags(call.path["id"], normalized(body.tags), call.user)
+    change = await call.services.assets.add_tags(call.path["id"], normalize_tags(body.tags), call.user)
     return {"added": change.changed, "already_present": change.unchanged, "total_tags": change.total}
 
 
@@ -327,7 +327,7 @@ async def add_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
 async def remove_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
     """Take tags from an asset (removeAssetTags)."""
     body = await parse_body(TagsBody, call.request)
-    change = await call.services.assets.remove_tags(call.path["id"], normalized(body.tags), call.user)
+    change = await call.services.assets.remove_tags(call.path["id"], normalize_tags(body.tags), call.user)
     return {"removed": change.changed, "not_present": change.unchanged, "total_tags": change.total}
 
 

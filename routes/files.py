@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.media import view_path
-from ..comfy_assets.assets.media.thumbnail_service import Wanted
+from ..comfy_assets.assets.media.thumbnail_service import ThumbnailRequest
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import ApiError, FileMissingError, InvalidQueryError, StoreUnavailableError
 from ..comfy_assets.host.base import UnknownUserError
@@ -72,13 +72,13 @@ async def view_file(call: RequestContext[ThumbnailQuery]) -> web.Response:
     check_encoding(call.request.rel_url.raw_query_string)
     if not query.filename:
         raise InvalidQueryError("filename is missing.", details={"field": "filename"})
-    wanted = Wanted(query.type, query.subfolder, query.filename, query.res, _PLANES[query.channel])
+    wanted = ThumbnailRequest(query.type, query.subfolder, query.filename, query.res, _PLANES[query.channel])
     return await thumbnail_response(call, wanted, call.user)
 
 
-async def thumbnail_response(call: RequestContext[Any], wanted: Wanted, owner: str) -> web.Response:
+async def thumbnail_response(call: RequestContext[Any], wanted: ThumbnailRequest, owner: str) -> web.Response:
     """Return the thumbnail of a file that the owner can see, or 304 if the client has it."""
-    thumbnail = await call.services.previews.get(wanted, owner, lambda key: is_held(call.request, _etag(key)))
+    thumbnail = await call.services.thumbnails.get(wanted, owner, lambda key: is_held(call.request, _etag(key)))
     headers = {"ETag": _etag(thumbnail.key), "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
     if thumbnail.body is None:
         return web.Response(status=304, headers=headers)
@@ -193,7 +193,7 @@ def _find_layers(roots: Roots, filename: str) -> dict[str, str]:
 
 def _layer_exists(roots: Roots, name: str) -> bool:
     try:
-        view_path.find(roots, view_path.named(roots, "input", _CLIPSPACE, name))
+        view_path.find(roots, view_path.parse(roots, "input", _CLIPSPACE, name))
     except ApiError:
         return False
     return True
@@ -214,7 +214,7 @@ def _video_facts(roots: Roots, query: VideoQuery) -> VideoFacts:
 
     types: tuple[FileType, ...] = (query.type,) if query.type is not None else ("input", "output")
     for file_type in types:
-        place = view_path.named(roots, file_type, query.subfolder, query.filename)
+        place = view_path.parse(roots, file_type, query.subfolder, query.filename)
         try:
             view_path.find(roots, place)
             return video_facts(place.path)

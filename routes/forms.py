@@ -21,9 +21,9 @@ from aiohttp.http import HttpProcessingError
 from multidict import MultiDict, MultiDictProxy
 
 from ..comfy_assets.assets.media.mime import check_mime
-from ..comfy_assets.assets.tag_rules import normalized
-from ..comfy_assets.assets.upload_fields import Declared, checked_name
-from ..comfy_assets.assets.uploads import Uploads
+from ..comfy_assets.assets.tag_rules import normalize_tags
+from ..comfy_assets.assets.upload_fields import UploadFields, normalize_name
+from ..comfy_assets.assets.uploads import UploadService
 from ..comfy_assets.errors import (
     BodyTooLargeError,
     FileTooLargeError,
@@ -63,8 +63,8 @@ _BROKEN_FORM = (
 
 @contextlib.asynccontextmanager
 async def receive_upload(
-    request: web.Request, uploads: Uploads, limit: int
-) -> AsyncIterator[tuple[PartialFile, Declared]]:
+    request: web.Request, uploads: UploadService, limit: int
+) -> AsyncIterator[tuple[PartialFile, UploadFields]]:
     """Receive a form with a file of at most ``limit`` bytes; yield the file and the form's fields.
 
     The file is removed at the end of the block unless it has become an asset. Raise ApiError for a malformed form.
@@ -87,13 +87,13 @@ async def receive_upload(
 
 
 class _UploadForm:
-    def __init__(self, uploads: Uploads, limit: int, stack: contextlib.AsyncExitStack) -> None:
+    def __init__(self, uploads: UploadService, limit: int, stack: contextlib.AsyncExitStack) -> None:
         self._uploads = uploads
         self._limit = limit
         self._stack = stack
         self._seen: set[str] = set()
         self.draft: PartialFile | None = None
-        self.declared = Declared()
+        self.declared = UploadFields()
 
     async def read(self, form: MultipartReader) -> None:
         for _ in range(_MAX_PARTS):
@@ -177,7 +177,7 @@ async def _field_text(part: BodyPartReader, name: str) -> str:
 
 def _tags(text: str) -> tuple[str, ...]:
     try:
-        return normalized(msgspec.json.decode(text, type=list[str]))
+        return normalize_tags(msgspec.json.decode(text, type=list[str]))
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidTagsError("tags must be a JSON array of strings.", details={"field": "tags"}) from error
 
@@ -210,7 +210,7 @@ def _id(text: str) -> str:
 
 _FIELDS: dict[str, Callable[[str], Any]] = {
     "tags": _tags,
-    "name": checked_name,
+    "name": normalize_name,
     "mime_type": check_mime,
     "user_metadata": _user_metadata,
     "hash": _hash,

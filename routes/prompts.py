@@ -17,8 +17,8 @@ from msgspec import UNSET, UnsetType
 
 from ..comfy_assets import json_limits
 from ..comfy_assets.app import Services
-from ..comfy_assets.assets.prompts.references import MARKS, OutputsAbove, Use, uses_in
-from ..comfy_assets.assets.prompts.resolver import Fault, Problem, Resolution, applied
+from ..comfy_assets.assets.prompts.references import MARKS, DependentOutputs, ReferenceUse, find_references
+from ..comfy_assets.assets.prompts.resolver import ReferenceFault, ReferenceResolution, UnresolvedReference, use_values
 from ..comfy_assets.errors import ApiError, InvalidBodyError, PromptIdTakenError
 from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.host.prompt_problems import MAX_DEPTH
@@ -31,7 +31,7 @@ from .interceptors import Interceptor
 from .params import Id, NoQuery, Text, split_error
 from .request_body import BodyLimit
 
-_FAULTS: dict[Fault, tuple[str, str]] = {
+_FAULTS: dict[ReferenceFault, tuple[str, str]] = {
     "unknown": ("asset_not_found", "There is no such asset"),
     "missing": ("asset_content_missing", "The asset's file is not there"),
     "not_loadable": ("asset_not_loadable", "The asset's file is in no folder that a node loads it from"),
@@ -184,32 +184,34 @@ async def _with_assets(
         return resolution
     if resolution.problems:
         return await asyncio.to_thread(_refusal, graph, resolution.problems, services.host)
-    with applied(resolution.values):
+    with use_values(resolution.values):
         return await pass_on(request)
 
 
-def _uses_in(raw: bytes, graph: object) -> Sequence[Use]:
+def _uses_in(raw: bytes, graph: object) -> Sequence[ReferenceUse]:
     """Return the references, one more than there may be at most."""
-    return uses_in(graph, _MAX_REFERENCES + 1) if any(mark in raw for mark in MARKS) else ()
+    return find_references(graph, _MAX_REFERENCES + 1) if any(mark in raw for mark in MARKS) else ()
 
 
-async def _resolve(request: web.Request, services: Services, uses: Sequence[Use]) -> Resolution | web.StreamResponse:
+async def _resolve(
+    request: web.Request, services: Services, uses: Sequence[ReferenceUse]
+) -> ReferenceResolution | web.StreamResponse:
     @guarded(failure=prompt_error)
-    async def resolve(call: RequestContext[NoQuery]) -> Resolution:
+    async def resolve(call: RequestContext[NoQuery]) -> ReferenceResolution:
         if len(uses) > _MAX_REFERENCES:
             raise InvalidBodyError(
                 f"A prompt can name at most {_MAX_REFERENCES} assets.", details={"max_references": _MAX_REFERENCES}
             )
-        return await call.services.portability.resolve(uses, call.user)
+        return await call.services.reference_resolver.resolve(uses, call.user)
 
-    outcome: Resolution | web.StreamResponse = await resolve(request, {}, services)
+    outcome: ReferenceResolution | web.StreamResponse = await resolve(request, {}, services)
     return outcome
 
 
-def _refusal(body: Any, problems: Sequence[Problem], host: Host) -> web.Response:
+def _refusal(body: Any, problems: Sequence[UnresolvedReference], host: Host) -> web.Response:
     """Return what the host returns for a prompt that does not pass its checks. Of many problems some are told."""
     node_errors: dict[str, dict[str, Any]] = {}
-    outputs_above = OutputsAbove(body, host.is_output_node)
+    outputs_above = DependentOutputs(body, host.is_output_node)
     for problem in problems[:_MAX_TOLD]:
         use = problem.use
         if use.node_id not in node_errors:
@@ -229,7 +231,7 @@ def _refusal(body: Any, problems: Sequence[Problem], host: Host) -> web.Response
     return json_response({"error": error, "node_errors": node_errors}, 400)
 
 
-def _node_error(problem: Problem) -> dict[str, Any]:
+def _node_error(problem: UnresolvedReference) -> dict[str, Any]:
     kind, message = _FAULTS[problem.fault]
     use = problem.use
     return {

@@ -10,7 +10,7 @@ from aiohttp import web
 from msgspec import Raw
 
 from ..comfy_assets.assets.media.mime import has_thumbnail, is_previewable, is_safe_inline
-from ..comfy_assets.assets.media.thumbnail_service import Wanted
+from ..comfy_assets.assets.media.thumbnail_service import ThumbnailRequest
 from ..comfy_assets.ids import hash_text
 from ..comfy_assets.models import Asset, SharedAsset
 from ..comfy_assets.workflows.shares import Publication, VisibleShare
@@ -182,7 +182,7 @@ async def get_content(call: RequestContext[SharedContent]) -> web.StreamResponse
     share_id, asset_id, shares = call.path["share_id"], call.path["asset_id"], call.services.shares
     if call.query.res is not None:
         snapshot, asset = await shares.asset(share_id, asset_id)
-        wanted = Wanted("input", "", hash_text(asset.hash), call.query.res, "flat")
+        wanted = ThumbnailRequest("input", "", hash_text(asset.hash), call.query.res, "flat")
         return await thumbnail_response(call, wanted, snapshot.owner)
     asset, path = await shares.content(share_id, asset_id)
     return content_response(path, asset.name, asset.mime_type, is_inline=call.query.disposition == "inline")

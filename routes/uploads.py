@@ -6,8 +6,8 @@ import msgspec
 from aiohttp import web
 
 from ..comfy_assets.assets.media.mime import check_mime
-from ..comfy_assets.assets.tag_rules import normalized
-from ..comfy_assets.assets.upload_fields import Created, Declared, checked_name
+from ..comfy_assets.assets.tag_rules import normalize_tags
+from ..comfy_assets.assets.upload_fields import CreatedAsset, UploadFields, normalize_name
 from .asset_body import AssetBody, asset_body
 from .context import RequestContext, endpoint, json_response
 from .forms import receive_upload
@@ -45,16 +45,16 @@ async def create_asset(call: RequestContext[NoQuery]) -> web.Response:
 async def create_from_hash(call: RequestContext[NoQuery]) -> web.Response:
     """Make an asset of content that is there already (createAssetFromHash)."""
     body = await parse_body(FromHashBody, call.request)
-    declared = Declared(
-        tags=normalized(body.tags),
-        name=checked_name(body.name) if body.name is not msgspec.UNSET else None,
+    declared = UploadFields(
+        tags=normalize_tags(body.tags),
+        name=normalize_name(body.name) if body.name is not msgspec.UNSET else None,
         mime_type=check_mime(body.mime_type) if body.mime_type is not msgspec.UNSET else None,
         user_metadata=check_user_metadata(body.user_metadata) if body.user_metadata is not msgspec.UNSET else None,
     )
     return _answer(await call.services.references.create(parse_hash(body.hash), declared, call.user))
 
 
-def _answer(created: Created) -> web.Response:
+def _answer(created: CreatedAsset) -> web.Response:
     members = msgspec.structs.asdict(asset_body(created.asset))
     return json_response(AssetCreated(**members, created_new=created.is_new), 201 if created.is_new else 200)
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
 from ..comfy_assets import json_limits
-from ..comfy_assets.assets.upload_fields import checked_name
+from ..comfy_assets.assets.upload_fields import normalize_name
 from ..comfy_assets.errors import (
     BodyTooLargeError,
     InvalidBodyError,
@@ -144,7 +144,7 @@ def name_of(body: CreateBody | UpdateWorkflowBody | ForkBody) -> str | None:
     if body.name is UNSET:
         return None
     try:
-        return checked_name(body.name)
+        return normalize_name(body.name)
     except InvalidNameError as error:
         raise UnprocessableNameError(error.message, details=error.details) from error
 

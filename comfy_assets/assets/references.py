@@ -15,17 +15,17 @@ from ..models import MODEL_TYPE_PREFIX, REFERENCE, Asset
 from ..names import split_suffix
 from .roots import Roots
 from .tag_rules import choose_destination
-from .upload_fields import Created, Declared
+from .upload_fields import CreatedAsset, UploadFields
 
 
-class References:
+class ReferenceService:
     """Creates references on request."""
 
     def __init__(self, db: Database, host: Host) -> None:
         self._db = db
         self._host = host
 
-    async def create(self, digest: bytes, declared: Declared, owner: str) -> Created:
+    async def create(self, digest: bytes, declared: UploadFields, owner: str) -> CreatedAsset:
         """Return an asset of the content with this blake3 digest (createAssetFromHash).
 
         An asset that the owner already has of that content is returned instead of a new one. Raises
@@ -38,7 +38,7 @@ class References:
                 raise AssetNotFoundError("There is no content with this hash.", details={"field": "hash"})
             own = await assets.of_content(tx, digest, owner, own=True)
             if own:
-                return Created(own[0], is_new=False)
+                return CreatedAsset(own[0], is_new=False)
             source = (await assets.of_content(tx, digest, owner, own=False))[0]
             asset = await add_reference(
                 tx,
@@ -50,7 +50,7 @@ class References:
                 user_metadata=declared.user_metadata,
             )
         self._host.emit("assets.changed", {"created": 1})
-        return Created(asset, is_new=True)
+        return CreatedAsset(asset, is_new=True)
 
 
 async def add_reference(

@@ -23,7 +23,7 @@ from ..search.index import SearchIndex
 from ..store_guard import is_protected
 from .media.mime import guess_mime
 from .roots import Roots, absolute
-from .tag_rules import MAX_TAGS, refuse_reserved
+from .tag_rules import MAX_TAGS, check_not_reserved
 
 Filter = TypeVar("Filter", AssetFilter, TagRequest)
 
@@ -163,7 +163,7 @@ class AssetService:
         """
         async with self._db.transaction() as tx:
             asset = await require_asset(tx, asset_id, owner)
-            refuse_reserved(wanted, ())
+            check_not_reserved(wanted, ())
             present = _tags(asset)
             new = tuple(tag for tag in wanted if tag not in present)
             if new and len(present) + len(new) > MAX_TAGS:
@@ -174,7 +174,7 @@ class AssetService:
         """Take tags from an asset (removeAssetTags). Raises AssetNotFoundError, ReservedTagError."""
         async with self._db.transaction() as tx:
             asset = await require_asset(tx, asset_id, owner)
-            refuse_reserved(unwanted, await _place_tags(tx, asset))
+            check_not_reserved(unwanted, await _place_tags(tx, asset))
             present = _tags(asset)
             gone = tuple(tag for tag in unwanted if tag in present)
             return await self._retag(tx, asset, owner, gone, unwanted, remove=gone)

@@ -20,7 +20,7 @@ _KINDS: dict[str, RootKind] = {"models": "models", "input": "input", "output": "
 
 
 @dataclass(frozen=True)
-class Destination:
+class UploadDestination:
     """Where a new file goes, and the tags it gets besides those of its place."""
 
     kind: RootKind
@@ -29,7 +29,7 @@ class Destination:
     user_tags: tuple[str, ...]
 
 
-def normalized(tags: Sequence[str], field: str = "tags") -> tuple[str, ...]:
+def normalize_tags(tags: Sequence[str], field: str = "tags") -> tuple[str, ...]:
     """The tags as they are stored: composed Unicode, no space around them, no repeats. Raises InvalidTagsError."""
     cleaned = tuple(dict.fromkeys(unicodedata.normalize("NFC", tag).strip() for tag in tags))
     if len(cleaned) > MAX_TAGS:
@@ -58,7 +58,7 @@ def is_reserved(tag: str) -> bool:
     return tag in ROOT_TAGS or tag == MISSING_TAG or tag.startswith(MODEL_TYPE_PREFIX)
 
 
-def refuse_reserved(tags: Iterable[str], place_tags: Iterable[str]) -> None:
+def check_not_reserved(tags: Iterable[str], place_tags: Iterable[str]) -> None:
     """Raise ReservedTagError if one of the tags is the library's own, or follows from the asset's place."""
     place = set(place_tags)
     refused = [tag for tag in tags if is_reserved(tag) or tag in place]
@@ -69,7 +69,7 @@ def refuse_reserved(tags: Iterable[str], place_tags: Iterable[str]) -> None:
         )
 
 
-def choose_destination(tags: Sequence[str], roots: Roots) -> Destination:
+def choose_destination(tags: Sequence[str], roots: Roots) -> UploadDestination:
     """The place that normalized tags choose: ``models`` and a category, ``input`` (also when none is named),
     ``output`` or ``temp``. Raises InvalidTagsError.
 
@@ -89,7 +89,7 @@ def choose_destination(tags: Sequence[str], roots: Roots) -> Destination:
     if folder is None:
         raise _unusable(f"This server has no folder for {kind}.")
     own = {kind, category, *typed}
-    return Destination(kind, category, folder, tuple(tag for tag in tags if tag not in own))
+    return UploadDestination(kind, category, folder, tuple(tag for tag in tags if tag not in own))
 
 
 def _category(tags: Sequence[str], roots: Roots) -> str:

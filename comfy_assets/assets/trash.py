@@ -35,7 +35,7 @@ T = TypeVar("T")
 FOLDER = "trash"
 
 
-class Taking:
+class TrashMove:
     """The file of an asset that is being deleted."""
 
     def __init__(self, file: AssetFile, trash: Path) -> None:
@@ -69,7 +69,7 @@ class Taking:
             self._held.unlink(missing_ok=True)
 
 
-class Returning:
+class RestoreMove:
     """The file of an asset that is being restored."""
 
     def __init__(self, stored: Path, folder: Path) -> None:
@@ -98,7 +98,7 @@ class Returning:
         atomic.remove_if_empty(self._stored.parent)
 
 
-class TrashBin:
+class AssetTrash:
     """Lists, restores and forgets what was deleted."""
 
     def __init__(self, db: Database, host: Host) -> None:
@@ -124,12 +124,14 @@ class TrashBin:
         self._host.emit("assets.changed", {"deleted": 1})
 
     @contextlib.asynccontextmanager
-    async def _taking(self, file: AssetFile | None) -> AsyncIterator[Taking | None]:
+    async def _taking(self, file: AssetFile | None) -> AsyncIterator[TrashMove | None]:
         """The file of an asset that is deleted inside the block; back in its place if the block fails.
 
         A file that is gone already is no hindrance. Raises StorageError.
         """
-        taking = None if file is None else await run_blocking(lambda: _unless_gone(lambda: Taking(file, self._folder)))
+        taking = (
+            None if file is None else await run_blocking(lambda: _unless_gone(lambda: TrashMove(file, self._folder)))
+        )
         if taking is None:
             yield None
             return
@@ -170,13 +172,13 @@ class TrashBin:
         return asset
 
     @contextlib.asynccontextmanager
-    async def _returning(self, deleted: Deleted, roots: Roots) -> AsyncIterator[Returning | None]:
+    async def _returning(self, deleted: Deleted, roots: Roots) -> AsyncIterator[RestoreMove | None]:
         """The file of an asset that is restored inside the block; back in the trash if the block fails."""
         if deleted.stored is None:
             yield None
             return
         stored, folder = self._folder / deleted.stored, _folder_for(deleted, roots)
-        returning = await run_blocking(lambda: _unless_gone(lambda: Returning(stored, folder)))
+        returning = await run_blocking(lambda: _unless_gone(lambda: RestoreMove(stored, folder)))
         if returning is None:
             yield None
             return
@@ -187,7 +189,7 @@ class TrashBin:
             raise
         await asyncio.to_thread(returning.finish)
 
-    async def _put_back(self, tx: Transaction, deleted: Deleted, roots: Roots, returning: Returning) -> None:
+    async def _put_back(self, tx: Transaction, deleted: Deleted, roots: Roots, returning: RestoreMove) -> None:
         folder = _folder_for(deleted, roots)
         name = deleted.file_name or Path(str(deleted.stored)).name
         taken = await files.names_like(tx, str(folder), split_suffix(name)[0])

@@ -16,7 +16,7 @@ _FALLBACK_NAME = "file"
 
 
 @dataclass(frozen=True)
-class Declared:
+class UploadFields:
     """What a client says of a new asset. ``tags`` are normalized; ``user_metadata`` is a JSON object.
 
     ``name`` is what the asset is to be called, ``file_name`` what the client's file is called; ``hash`` is an
@@ -34,14 +34,14 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Created:
+class CreatedAsset:
     """The asset a client asked for, and whether it is a new one."""
 
     asset: Asset
     is_new: bool
 
 
-def checked_name(name: str, field: str = "name") -> str:
+def normalize_name(name: str, field: str = "name") -> str:
     """A name for an asset, as it is shown and listed: composed Unicode without space around it.
 
     Raises InvalidNameError for one that is empty or too long, has control characters, or reads as a path that
@@ -59,7 +59,7 @@ def checked_name(name: str, field: str = "name") -> str:
     return composed
 
 
-def file_name_for(declared: Declared) -> str:
+def upload_file_name(declared: UploadFields) -> str:
     """What the file of an upload is to be called: as the asset is, with the suffix of the client's file.
 
     Raises InvalidNameError.

@@ -28,26 +28,26 @@ from ..models import UPLOADED, Asset
 from ..names import split_suffix
 from .index.content_reader import document
 from .index.insert import CompleteFile, register
-from .media.metadata import Extracted, extract_path
-from .media.mime import admitted_type, check_suffix
+from .media.metadata import FileMetadata, extract_path
+from .media.mime import check_suffix, resolve_mime
 from .moves.relocate import relocate
 from .roots import Roots, is_ignored
-from .tag_rules import Destination, choose_destination
-from .upload_fields import Created, Declared, file_name_for
+from .tag_rules import UploadDestination, choose_destination
+from .upload_fields import CreatedAsset, UploadFields, upload_file_name
 
 
 @dataclass(frozen=True)
-class _Arrival:
+class _ReceivedFile:
     """A file that has been received whole and may become an asset."""
 
-    destination: Destination
+    destination: UploadDestination
     draft: PartialFile
     name: str
     mime_type: str
     facts: Facts
 
 
-class Uploads:
+class UploadService:
     """Makes assets of the files that clients send."""
 
     def __init__(self, db: Database, host: Host) -> None:
@@ -68,7 +68,7 @@ class Uploads:
         finally:
             await asyncio.shield(asyncio.to_thread(draft.discard))
 
-    async def complete(self, draft: PartialFile, declared: Declared, owner: str) -> Created:
+    async def complete(self, draft: PartialFile, declared: UploadFields, owner: str) -> CreatedAsset:
         """Make an asset of a file that has been received whole.
 
         Content that the owner has already is not kept twice: the asset that is there is the answer. Raises
@@ -76,7 +76,7 @@ class Uploads:
         InvalidPreviewError, StorageError; then nothing has changed.
         """
         roots = await self._roots()
-        arrival = await _arrival(draft, declared, roots)
+        arrival = await _check_received(draft, declared, roots)
         created = await self._put(arrival, declared, owner, roots)
         if created.is_new:
             await run_blocking(lambda: atomic.fsync_folder(arrival.destination.folder))
@@ -91,14 +91,14 @@ class Uploads:
     async def _roots(self) -> Roots:
         return Roots(await asyncio.to_thread(self._host.folders))
 
-    async def _put(self, arrival: _Arrival, declared: Declared, owner: str, roots: Roots) -> Created:
+    async def _put(self, arrival: _ReceivedFile, declared: UploadFields, owner: str, roots: Roots) -> CreatedAsset:
         """Find or make the asset. The file is moved inside the transaction, so that no scan comes in between."""
         placed: list[Path] = []
         try:
             async with self._db.transaction() as tx:
-                found = await _existing(tx, arrival, declared, owner)
+                found = await _find_existing(tx, arrival, declared, owner)
                 if found is not None:
-                    return Created(found, is_new=False)
+                    return CreatedAsset(found, is_new=False)
                 await _check_preview(tx, declared, owner)
                 await _claim_id(tx, declared.id, owner)
                 placed.append(await _place(tx, arrival))
@@ -109,22 +109,22 @@ class Uploads:
             raise
 
 
-async def _arrival(draft: PartialFile, declared: Declared, roots: Roots) -> _Arrival:
+async def _check_received(draft: PartialFile, declared: UploadFields, roots: Roots) -> _ReceivedFile:
     """Check what was received. Afterwards the draft is on the volume of its destination."""
     destination = choose_destination(declared.tags, roots)
-    name = file_name_for(declared)
+    name = upload_file_name(declared)
     check_suffix(name, destination.category, roots.suffixes(destination.category))
     digest = await run_blocking(draft.finish)
     await _check_hash(draft, digest, declared)
     extracted = await run_blocking(lambda: extract_path(name, draft.path))
-    mime_type = admitted_type(name, declared.mime_type, extracted.mime_type)
+    mime_type = resolve_mime(name, declared.mime_type, extracted.mime_type)
     if is_ignored(name, draft.size):
         name += "_"  # a name that scans take for litter would be lost to the library
     await run_blocking(lambda: draft.move_to_volume(destination.folder))
-    return _Arrival(destination, draft, name, mime_type, _facts(digest, draft.size, extracted))
+    return _ReceivedFile(destination, draft, name, mime_type, _facts(digest, draft.size, extracted))
 
 
-async def _check_hash(draft: PartialFile, digest: bytes, declared: Declared) -> None:
+async def _check_hash(draft: PartialFile, digest: bytes, declared: UploadFields) -> None:
     if declared.hash is None:
         return
     algorithm, wanted = declared.hash
@@ -135,12 +135,12 @@ async def _check_hash(draft: PartialFile, digest: bytes, declared: Declared) -> 
         )
 
 
-def _facts(digest: bytes, size: int, extracted: Extracted) -> Facts:
+def _facts(digest: bytes, size: int, extracted: FileMetadata) -> Facts:
     documents = tuple(document(key, text) for key, text in extracted.documents.items())
     return Facts(digest, size, msgspec.json.encode(extracted.facts).decode(), documents)
 
 
-async def _existing(tx: Transaction, arrival: _Arrival, declared: Declared, owner: str) -> Asset | None:
+async def _find_existing(tx: Transaction, arrival: _ReceivedFile, declared: UploadFields, owner: str) -> Asset | None:
     """The asset that makes the upload superfluous: of the id wanted, or of the same content.
 
     That is one of the owner's own, or a public one in the place that the tags choose; and its file is there, whatever
@@ -194,7 +194,7 @@ def _is_gone(path: Path) -> bool:
     return False
 
 
-async def _check_preview(tx: Transaction, declared: Declared, owner: str) -> None:
+async def _check_preview(tx: Transaction, declared: UploadFields, owner: str) -> None:
     if declared.preview_id is not None and await assets.get(tx, declared.preview_id, owner) is None:
         raise InvalidPreviewError("There is no such preview asset.", details={"field": "preview_id"})
 
@@ -215,15 +215,15 @@ async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:
     await assets.change_id(tx, holder.row_id, new_ids(1)[0])
 
 
-async def _place(tx: Transaction, arrival: _Arrival) -> Path:
+async def _place(tx: Transaction, arrival: _ReceivedFile) -> Path:
     folder = arrival.destination.folder
     taken = await files.names_like(tx, str(folder), split_suffix(arrival.name)[0])
     return await run_blocking(lambda: atomic.move_to_free_name(arrival.draft.path, folder, arrival.name, taken))
 
 
 async def _register(
-    tx: Transaction, arrival: _Arrival, path: Path, declared: Declared, owner: str, roots: Roots
-) -> Created:
+    tx: Transaction, arrival: _ReceivedFile, path: Path, declared: UploadFields, owner: str, roots: Roots
+) -> CreatedAsset:
     place = roots.place(path.parent)
     if place is None:
         raise StorageError("The folder for new files is not part of the library.")
@@ -239,7 +239,7 @@ async def _register(
         origin=UPLOADED,
         created_at=now_ms(),
     )
-    former = await _lost(tx, arrival.facts.hash, owner, arrival.name)
+    former = await _find_missing(tx, arrival.facts.hash, owner, arrival.name)
     if former is not None:
         # The owner's asset that had lost this file takes it up again, with all that it has.
         row_id = await register(tx, bare, complete)
@@ -252,10 +252,10 @@ async def _register(
     asset = await assets.get(tx, bare.uuid if former is None else former.id, owner)
     if asset is None:
         raise LookupError("a new asset is not there")
-    return Created(asset, is_new=former is None)
+    return CreatedAsset(asset, is_new=former is None)
 
 
-def _dressed(bare: NewAsset, declared: Declared, destination: Destination) -> NewAsset:
+def _dressed(bare: NewAsset, declared: UploadFields, destination: UploadDestination) -> NewAsset:
     """The entry with what the client says of it."""
     return replace(
         bare,
@@ -266,7 +266,7 @@ def _dressed(bare: NewAsset, declared: Declared, destination: Destination) -> Ne
     )
 
 
-async def _lost(tx: Transaction, digest: bytes, owner: str, name: str) -> Asset | None:
+async def _find_missing(tx: Transaction, digest: bytes, owner: str, name: str) -> Asset | None:
     """An asset of the owner's with this content whose own file is missing, rather one whose file had this name."""
     own = await assets.of_content(tx, digest, owner, own=True)
     lost = [asset for asset in own if asset.origin == UPLOADED and not asset.is_present]

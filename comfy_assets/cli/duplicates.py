@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..assets.maintenance.duplicates import Copy, DuplicateReport, Duplicates, Group, Outcome
-from ..assets.maintenance.hardlinks import LinkedCopy, LogFailed, read_log
+from ..assets.maintenance.duplicates import DuplicateCopy, DuplicateGroup, DuplicateReport, Duplicates, LinkOutcome
+from ..assets.maintenance.hardlinks import LinkedCopy, LinkLogError, read_log
 from ..background.cancel import CancelToken
 from ..ids import hash_text
 from .command import (
@@ -93,7 +93,7 @@ async def _change(
         duplicates = Duplicates(library.db, library.host.data_directory(), CancelToken())
         try:
             await shown(work(duplicates), lambda: {"phase": "hashing", **duplicates.status()})
-        except LogFailed as error:
+        except LinkLogError as error:
             raise OSError(str(error)) from error
         finally:
             if options.json:
@@ -121,7 +121,7 @@ def _print_report(report: DuplicateReport) -> None:
         )
 
 
-def _marked(group: Group) -> Iterator[tuple[str, Copy]]:
+def _marked(group: DuplicateGroup) -> Iterator[tuple[str, DuplicateCopy]]:
     """The copies, each kept one followed by those that can be links to it."""
     for kept in group.kept:
         yield "keep", kept
@@ -138,7 +138,7 @@ def _report_as_json(report: DuplicateReport) -> dict[str, Any]:
     }
 
 
-def _group_as_json(group: Group) -> dict[str, Any]:
+def _group_as_json(group: DuplicateGroup) -> dict[str, Any]:
     return {
         "hash": hash_text(group.hash),
         "size": group.size,
@@ -147,7 +147,7 @@ def _group_as_json(group: Group) -> dict[str, Any]:
     }
 
 
-def _copy_as_json(copy: Copy, keep: bool) -> dict[str, Any]:
+def _copy_as_json(copy: DuplicateCopy, keep: bool) -> dict[str, Any]:
     return {
         "paths": [str(Path(file.folder, file.name)) for file in copy.files],
         "keep": keep,
@@ -155,7 +155,7 @@ def _copy_as_json(copy: Copy, keep: bool) -> dict[str, Any]:
     }
 
 
-def _print_outcome(verb: str, outcome: Outcome) -> None:
+def _print_outcome(verb: str, outcome: LinkOutcome) -> None:
     what = "link" if verb == "parted" else "copy"
     plural = "links" if verb == "parted" else "copies"
     freed = "taken" if verb == "parted" else "freed"
@@ -168,7 +168,7 @@ def _print_outcome(verb: str, outcome: Outcome) -> None:
         say(f"To undo: comfy-assets duplicates --undo {outcome.log}")
 
 
-def _outcome_as_json(verb: str, outcome: Outcome) -> dict[str, Any]:
+def _outcome_as_json(verb: str, outcome: LinkOutcome) -> dict[str, Any]:
     answer: dict[str, Any] = {
         verb: outcome.done,
         "bytes": outcome.bytes,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..assets.trash import TrashBin
+from ..assets.trash import AssetTrash
 from ..db.trash import Deleted
 from ..errors import ApiError
 from ..host.standalone.extra_paths import ExtraFolder
@@ -71,7 +71,7 @@ def _list(options: argparse.Namespace) -> int:
 
 async def _entries(base: Path) -> list[Deleted]:
     async with open_library(base) as library:
-        return await TrashBin(library.db, library.host).entries()
+        return await AssetTrash(library.db, library.host).entries()
 
 
 def _kept_bytes(entries: Sequence[Deleted]) -> int:
@@ -99,7 +99,7 @@ async def _restore_all(base: Path, extra: Sequence[ExtraFolder], ids: Sequence[s
     """Restore what can be; answers how many could not."""
     failed = 0
     async with open_library(base, extra) as library:
-        bin_ = TrashBin(library.db, library.host)
+        bin_ = AssetTrash(library.db, library.host)
         for asset_id in ids:
             try:
                 asset = await bin_.restore(asset_id)
@@ -126,4 +126,4 @@ def _empty(options: argparse.Namespace) -> int:
 
 async def _empty_now(base: Path, before: int | None) -> tuple[int, int]:
     async with open_library(base) as library:
-        return await TrashBin(library.db, library.host).empty(before)
+        return await AssetTrash(library.db, library.host).empty(before)

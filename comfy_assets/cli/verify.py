@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..assets.maintenance.verify import Finding, Verifier, VerifyReport
+from ..assets.maintenance.verify import Verifier, VerifyFinding, VerifyReport
 from ..background.cancel import CancelToken
 from ..ids import hash_text
 from .command import PROBLEMS, Commands, add_command, add_json, counted, existing_base, open_library, shown
@@ -57,7 +57,7 @@ def _print_report(report: VerifyReport) -> None:
     )
 
 
-def _by_weight(finding: Finding) -> tuple[int, str]:
+def _by_weight(finding: VerifyFinding) -> tuple[int, str]:
     return list(_WORDS).index(finding.problem), finding.path
 
 
@@ -70,7 +70,7 @@ def _as_json(report: VerifyReport) -> dict[str, Any]:
     }
 
 
-def _finding_as_json(finding: Finding) -> dict[str, Any]:
+def _finding_as_json(finding: VerifyFinding) -> dict[str, Any]:
     answer = {"path": finding.path, "problem": finding.problem, "recorded": hash_text(finding.recorded)}
     if finding.found is not None:
         answer["found"] = hash_text(finding.found)

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..assets.media.mime import guess_mime
-from ..assets.prompts.outputs import Slot, shown_items
+from ..assets.prompts.outputs import OutputSlot, shown_items
 from ..models import MEDIA
 
 MAX_TEXT = 1024  # characters of a text that is shown as a preview
@@ -33,7 +33,7 @@ class Summary:
     preview: dict[str, Any] | None
 
 
-def countable(outputs: Mapping[str, Any]) -> Iterator[tuple[Slot, Any]]:
+def countable(outputs: Mapping[str, Any]) -> Iterator[tuple[OutputSlot, Any]]:
     """What nodes have shown, without the mark that says that pictures move."""
     return ((slot, item) for slot, item in shown_items(outputs) if slot.key != "animated")
 
@@ -97,5 +97,5 @@ def _excerpt(text: object) -> dict[str, Any]:
     return {"content": whole} if len(whole) <= MAX_TEXT else {"content": whole[:MAX_TEXT], "truncated": True}
 
 
-def _preview(slot: Slot, item: Mapping[str, Any]) -> dict[str, Any]:
+def _preview(slot: OutputSlot, item: Mapping[str, Any]) -> dict[str, Any]:
     return {"mediaType": slot.key, **item, "nodeId": slot.node_id}

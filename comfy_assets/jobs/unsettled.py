@@ -19,10 +19,10 @@ HOLD_S = 5.0  # how long an end is held back at most
 class Taker(Protocol):
     """Takes files of jobs into the library; says through ``JobRecorder.settled`` when it has."""
 
-    def take(self, prompt: FinishedPrompt) -> None:
-        """Begin to take what the prompt has written. Safe from any thread; returns at once."""
+    def record(self, prompt: FinishedPrompt) -> None:
+        """Begin to record the files of the prompt. Safe from any thread; returns at once."""
 
-    def hurry(self) -> None:
+    def flush_soon(self) -> None:
         """Do not wait for more prompts to end. On the event loop."""
 
 
@@ -49,7 +49,7 @@ class Unsettled:
             return
         with self._lock:
             self._jobs[prompt.prompt_id] = (job_id, run, time.monotonic() + HOLD_S)
-        taker.take(prompt)
+        taker.record(prompt)
 
     def settle(self, prompt_ids: Iterable[str]) -> bool:
         """Hold back the ends of these jobs no more; whether any was."""
@@ -81,7 +81,7 @@ class Unsettled:
         wanted = set(self._jobs)
         if not wanted or self._taker is None:
             return
-        self._taker.hurry()
+        self._taker.flush_soon()
         deadline = time.monotonic() + WAIT_S
         while wanted & self._jobs.keys() and (left := deadline - time.monotonic()) > 0:
             changed = self._changed = self._changed or asyncio.Event()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.maintenance import duplicates
-from comfy_assets_node.comfy_assets.assets.maintenance.duplicates import Seen
+from comfy_assets_node.comfy_assets.assets.maintenance.duplicates import FileOnDisk
 
 BIG = b"b" * 5000
 
@@ -168,14 +168,14 @@ def test_table(base: Any) -> None:
 def test_copies_on_different_volumes_are_listed_but_free_nothing(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("models/loras/a.bin", "models/loras/b.bin", "output/c.bin", "output/d.bin"):
         base.write(name, BIG)
-    real = duplicates._see
+    real = duplicates._examine
 
-    def see(file: Any) -> Seen | None:
+    def see(file: Any) -> FileOnDisk | None:
         seen = real(file)
         assert seen is not None
-        return Seen(seen.file, int("loras" in file.folder), seen.inode, seen.names, seen.is_symlink)
+        return FileOnDisk(seen.file, int("loras" in file.folder), seen.inode, seen.names, seen.is_symlink)
 
-    monkeypatch.setattr(duplicates, "_see", see)
+    monkeypatch.setattr(duplicates, "_examine", see)
     [group] = base.scanned().run("duplicates", "--json").json["groups"]
     assert group["reclaimable"] == 10_000
     kept = [base.relative(copy["paths"][0]) for copy in group["copies"] if copy["keep"]]

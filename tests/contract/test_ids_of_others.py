@@ -310,7 +310,7 @@ class World:
         self.ids["job_workflow"] = UUID
         self.ids["completed"] = self.prompts.run(**owned)
         self.library.host.hooks.tell(_Finished(self.ids["completed"]))
-        await self.library.services.outputs.settled()
+        await self.library.services.outputs.drain()
         (output,) = (await self.ann.get("/api/assets", name_contains="made"))["assets"]
         self.ids["output"] = output["id"]
         self.ids["failed"] = self.prompts.submit(**owned)

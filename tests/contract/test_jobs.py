@@ -520,8 +520,8 @@ async def test_the_assets_of_a_job_and_the_jobs_of_an_asset(library: Any, api: A
     prompts.start()
     outputs = {"2": {"images": [{**FILE, "filename": "gone.png"}, FILE]}}
     prompts.finish(outputs)
-    library.services.outputs.take(finished(job_id, outputs))
-    await library.services.outputs.settled()
+    library.services.outputs.record(finished(job_id, outputs))
+    await library.services.outputs.drain()
     body = await api.get(f"/api/jobs/{job_id}/assets")
     (asset,) = body["assets"]
     assert (asset["name"], asset["node_id"], asset["output_key"], asset["output_index"]) == (

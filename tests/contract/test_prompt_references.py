@@ -14,7 +14,7 @@ import pytest
 from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 from blake3 import blake3
-from comfy_assets_node.comfy_assets.assets.prompts.resolver import Portability
+from comfy_assets_node.comfy_assets.assets.prompts.resolver import ReferenceResolver
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 
 NOBODYS_ID = "00000000-0000-7000-8000-000000000000"
@@ -139,7 +139,7 @@ MALFORMED = ["blake3:12ab", f"blake3:{'g' * 64}", "asset:none", f"asset:{NOBODYS
 
 
 async def test_what_is_no_reference_is_an_ordinary_string(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Portability, "resolve", None)
+    monkeypatch.setattr(ReferenceResolver, "resolve", None)
     for text in [*MALFORMED, "a text about blake3: and asset: things"]:
         assert await host.value(text) == text
 
@@ -391,7 +391,7 @@ async def test_a_failure_of_ours_is_answered_in_the_hosts_shape(
     async def fail(*_: Any) -> Any:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(Portability, "resolve", fail)
+    monkeypatch.setattr(ReferenceResolver, "resolve", fail)
     body = await host.submit(graph(file=by_hash(b"a")), 500)
     assert set(body) == {"error", "node_errors"}
     assert set(body["error"]) == {"type", "message", "details", "extra_info"}

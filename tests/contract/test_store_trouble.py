@@ -336,7 +336,7 @@ async def test_assets_that_cannot_be_taken_in_keep_no_job_from_its_end(
     async def fail(*_: Any) -> None:
         raise LookupError("a mistake")
 
-    monkeypatch.setattr(library.services.outputs, "_take_in", fail)
+    monkeypatch.setattr(library.services.outputs, "_record_batch", fail)
     library.write("output/made_00001_.png", png(1))
     job = prompts.run()
     assert (await api.get(f"/api/jobs/{job}"))["status"] == "completed"
@@ -350,7 +350,7 @@ async def test_an_end_that_is_held_back_is_in_the_journal(
     async def wait(*_: Any) -> None:
         await released.wait()
 
-    monkeypatch.setattr(library.services.outputs, "_take_in", wait)
+    monkeypatch.setattr(library.services.outputs, "_record_batch", wait)
     library.write("output/made_00001_.png", png(1))
     job = prompts.run()
     mine = library.services._recorder

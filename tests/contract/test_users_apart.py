@@ -98,7 +98,7 @@ class User:
         return {job["id"]: job["status"] for job in (await self.api.get("/api/jobs"))["jobs"]}
 
     async def outputs(self) -> list[str]:
-        await self.shared.services.outputs.settled()
+        await self.shared.services.outputs.drain()
         return sorted(await self.api.names(include_tags="output"))
 
 
@@ -354,7 +354,7 @@ async def test_others_hear_nothing_of_a_job_but_the_length_of_the_queue(
     else:
         await ann.api.send("POST", f"/api/jobs/{job_id}/cancel")
     await ann.state(job_id, end)
-    await shared.services.outputs.settled()
+    await shared.services.outputs.drain()
     messages = await heard(listener)
     assert {message["type"] for message in messages} <= {"status", "feature_flags", "assets.changed"}
     for message in messages:

@@ -250,7 +250,7 @@ async def test_encoded_names_that_lead_elsewhere(shelf: Any, api: Any, made: lis
 @pytest.mark.parametrize("windows", [False, True])
 def test_a_backslash_separates_subfolders_where_servers_tell_them_so(shelf: Any, windows: bool) -> None:
     def named(subfolder: str, filename: str = "blue.png") -> Path:
-        return view_path.named(Roots(shelf.host.folders()), "output", subfolder, filename, windows=windows).path
+        return view_path.parse(Roots(shelf.host.folders()), "output", subfolder, filename, windows=windows).path
 
     if windows:
         assert named("2026\\May") == shelf.base / "output/2026/May/blue.png"

@@ -410,8 +410,8 @@ async def test_uploads_and_outputs_are_entered_once(followed: Any) -> None:
     outputs = {"1": {"images": [{"filename": f"{n}.png", "subfolder": "", "type": "output"} for n in range(20)]}}
     for number in range(20):
         write(library.base, f"output/{number}.png", b"output %d" % number)
-    library.services.outputs.take(FinishedPrompt("job", outputs))
-    await library.services.outputs.settled()
+    library.services.outputs.record(FinishedPrompt("job", outputs))
+    await library.services.outputs.drain()
     before = await library.assets()
     assert len(before) == 40
     library.host.events.clear()

@@ -44,10 +44,10 @@ def shown(*names: str, kind: str = "output") -> dict[str, Any]:
 async def finish(library: Any, job_id: str, *names: str, kind: str = "output") -> None:
     """Let a prompt have written these files, and wait until they are recorded."""
     prompt = FinishedPrompt(job_id, {"9": shown(*names, kind=kind)})
-    worker = threading.Thread(target=library.services.outputs.take, args=(prompt,))
+    worker = threading.Thread(target=library.services.outputs.record, args=(prompt,))
     worker.start()
     await asyncio.to_thread(worker.join)
-    await library.services.outputs.settled()
+    await library.services.outputs.drain()
 
 
 @pytest.fixture(autouse=True)
@@ -159,8 +159,8 @@ async def test_an_output_shown_again_by_a_later_job_is_the_first_ones(
 async def test_of_prompts_that_end_together_the_first_made_the_output(library: Any, jobs: Any) -> None:
     library.write("output/a.png", png())
     for job_id in (JOB, OTHER_JOB):
-        library.services.outputs.take(FinishedPrompt(job_id, {"9": shown("a.png")}))
-    await library.services.outputs.settled()
+        library.services.outputs.record(FinishedPrompt(job_id, {"9": shown("a.png")}))
+    await library.services.outputs.drain()
     assert await jobs(library) == {"a.png": JOB}
 
 
@@ -254,8 +254,8 @@ async def test_many_prompts_are_recorded_together(library: Any, monkeypatch: pyt
     names = [f"{number:03}.png" for number in range(150)]
     for number, name in enumerate(names):
         library.write(f"output/{name}", png(number))
-        library.services.outputs.take(FinishedPrompt(f"job-{number}", {"9": shown(name)}))
-    await library.services.outputs.settled()
+        library.services.outputs.record(FinishedPrompt(f"job-{number}", {"9": shown(name)}))
+    await library.services.outputs.drain()
     assert batches == [64, 64, 22]
     assert await jobs(library) == {name: f"job-{number}" for number, name in enumerate(names)}
     assert sum(event.data["created"] for event in library.host.events) == 150
@@ -274,12 +274,12 @@ async def test_the_worker_is_not_held_up(library: Any, monkeypatch: pytest.Monke
     monkeypatch.setattr(output_recorder, "read_file", read_file)
     library.write("output/a.png", png(1))
     library.write("output/b.png", png(2))
-    library.services.outputs.take(FinishedPrompt(JOB, {"9": shown("a.png")}))
+    library.services.outputs.record(FinishedPrompt(JOB, {"9": shown("a.png")}))
     assert await asyncio.to_thread(reading.wait, 10)
-    library.services.outputs.take(FinishedPrompt(OTHER_JOB, {"9": shown("b.png")}))
+    library.services.outputs.record(FinishedPrompt(OTHER_JOB, {"9": shown("b.png")}))
     assert await library.assets() == []
     go_on.set()
-    await library.services.outputs.settled()
+    await library.services.outputs.drain()
     assert await jobs(library) == {"a.png": JOB, "b.png": OTHER_JOB}
 
 
@@ -374,9 +374,9 @@ async def test_an_orderly_stop_loses_no_job(make_library: Any, monkeypatch: pyte
     library = await make_library()
     library.write("output/a.png", png())
     outputs = library.services.outputs
-    outputs.take(FinishedPrompt(JOB, {"9": shown("a.png")}))
+    outputs.record(FinishedPrompt(JOB, {"9": shown("a.png")}))
     await asyncio.wait_for(library.services.stop(), 10)
-    outputs.take(FinishedPrompt(JOB, {"9": shown("a.png")}))  # nobody is there any more
+    outputs.record(FinishedPrompt(JOB, {"9": shown("a.png")}))  # nobody is there any more
     again = await make_library()
     assert await jobs(again) == {"a.png": JOB}
     await again.scan()

@@ -259,10 +259,10 @@ async def make(library: Any, job_id: str, name: str, content: bytes, number: int
     os.utime(draft, ns=(1, 1_700_000_000_123_456_700 + number * 1_000_000_000))
     draft.replace(path)
     prompt = FinishedPrompt(job_id, {"9": {"images": [{"filename": name, "subfolder": "", "type": "output"}]}})
-    worker = threading.Thread(target=library.services.outputs.take, args=(prompt,))
+    worker = threading.Thread(target=library.services.outputs.record, args=(prompt,))
     worker.start()
     await asyncio.to_thread(worker.join)
-    await library.services.outputs.settled()
+    await library.services.outputs.drain()
     return await at(library, f"output/{name}")
 
 

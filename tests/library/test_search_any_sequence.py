@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.app import Services
-from comfy_assets_node.comfy_assets.assets.upload_fields import Declared
+from comfy_assets_node.comfy_assets.assets.upload_fields import UploadFields
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import contents, fulltext
 from comfy_assets_node.comfy_assets.db.connection import Database
@@ -90,7 +90,7 @@ class Model:
         tags = ("input", TAGS[tag])
         async with self.services.uploads.draft(tags) as draft:
             draft.write([PICTURES[content]])
-            await self.services.uploads.complete(draft, Declared(tags, NAMES[name]), "")
+            await self.services.uploads.complete(draft, UploadFields(tags, NAMES[name]), "")
 
     async def renamed(self, number: int, name: int) -> None:
         if asset := await self.some(number):

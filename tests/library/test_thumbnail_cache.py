@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.media import thumbnail_service as previews_module
+from comfy_assets_node.comfy_assets.assets.media import thumbnail_service, view_path
 from comfy_assets_node.comfy_assets.assets.media.thumbnail_cache import ThumbnailCache
-from comfy_assets_node.comfy_assets.assets.media.thumbnail_service import Previews, Wanted
+from comfy_assets_node.comfy_assets.assets.media.thumbnail_service import ThumbnailRequest, ThumbnailService
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import ImageUnreadableError
@@ -276,8 +276,8 @@ def draw(library: Any, name: str, colour: Any = "red", size: tuple[int, int] = (
 
 async def show(library: Any, name: str, res: int = 64, plane: Any = "flat") -> Any:
     """The thumbnail of a file in output."""
-    wanted = Wanted("output", "", name, res, plane)
-    return await library.services.previews.get(wanted, "", lambda _: False)
+    wanted = ThumbnailRequest("output", "", name, res, plane)
+    return await library.services.thumbnails.get(wanted, "", lambda _: False)
 
 
 async def test_requests_at_the_same_time_share_the_work(library: Any, workshop: Workshop) -> None:
@@ -347,7 +347,7 @@ async def test_a_failure_is_forgotten_after_a_while(
     library: Any, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library.write("output/a.png", b"\x89PNG\r\n\x1a\n" + bytes(50))
-    monkeypatch.setattr(previews_module, "_FAILURE_S", 0)
+    monkeypatch.setattr(thumbnail_service, "_FAILURE_S", 0)
     for _ in range(3):
         with pytest.raises(ImageUnreadableError):
             await show(library, "a.png")
@@ -357,7 +357,7 @@ async def test_a_failure_is_forgotten_after_a_while(
 async def test_only_so_many_failures_are_remembered(
     library: Any, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(previews_module, "_MAX_FAILURES", 3)
+    monkeypatch.setattr(thumbnail_service, "_MAX_FAILURES", 3)
     for number in (0, 1, 2, 3, 3, 2, 1, 0):
         library.write(f"output/{number}.png", b"\x89PNG\r\n\x1a\n" + bytes(50))
         os.utime(library.base / f"output/{number}.png", (1000, 1000))
@@ -476,15 +476,15 @@ async def test_a_request_that_is_still_looking_is_given_up_too(
     """It would ask a store and threads that are gone by the time it has found its file."""
     draw(library, "a.png")
     looking, found = threading.Event(), threading.Event()
-    real = previews_module.viewing.named
+    real = view_path.parse
 
     def named(*arguments: Any) -> Any:
         looking.set()
         assert found.wait(WAIT_S)
         return real(*arguments)
 
-    monkeypatch.setattr(previews_module.viewing, "named", named)
-    service = library.services.previews
+    monkeypatch.setattr(view_path, "parse", named)
+    service = library.services.thumbnails
     request = asyncio.create_task(show(library, "a.png"))
     await asyncio.to_thread(looking.wait, WAIT_S)
     await asyncio.wait_for(library.services.stop(), WAIT_S / 2)
@@ -492,13 +492,13 @@ async def test_a_request_that_is_still_looking_is_given_up_too(
     await asyncio.wait([request])
     assert request.cancelled()
     with pytest.raises(asyncio.CancelledError):
-        await service.get(Wanted("output", "", "a.png", 64, "flat"), "", lambda _: False)
+        await service.get(ThumbnailRequest("output", "", "a.png", 64, "flat"), "", lambda _: False)
     assert workshop.made == []
 
 
 def test_a_service_without_requests_starts_no_thread_and_reads_nothing(tmp_path: Path) -> None:
     before = threading.active_count()
     cache = ThumbnailCache(tmp_path / "t", 1 << 20)
-    Previews(None, None, cache)  # type: ignore[arg-type]
+    ThumbnailService(None, None, cache)  # type: ignore[arg-type]
     assert threading.active_count() == before
     assert not (tmp_path / "t").exists()

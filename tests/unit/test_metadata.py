@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.media.metadata import Extracted, extract, extract_path
+from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract, extract_path
 
 
 def zip_of(*names: str) -> bytes:
@@ -25,15 +25,15 @@ class Trap:
         return pytest.fail, ("unpickled",)
 
 
-PICKLE = Extracted({"format": "pickle"}, {}, None)
-NOTHING = Extracted({}, {}, None)
+PICKLE = FileMetadata({"format": "pickle"}, {}, None)
+NOTHING = FileMetadata({}, {}, None)
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x07\0\0\0\x05\x08\x02\0\0\0\0\0\0\0\0\0\0\0IEND\0\0\0\0"
 
 
 @pytest.mark.parametrize(
     ("name", "data", "expected"),
     [
-        ("a.gguf", b"GGUF\x03\0\0\0", Extracted({"format": "gguf"}, {}, "application/gguf")),
+        ("a.gguf", b"GGUF\x03\0\0\0", FileMetadata({"format": "gguf"}, {}, "application/gguf")),
         ("a.ckpt", zip_of("archive/data.pkl", "archive/version"), PICKLE),
         ("a.pt", zip_of("model/data.pkl"), PICKLE),
         ("a.pth", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", PICKLE),
@@ -45,20 +45,20 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x07\0\0\0\x05\x08\x02\0\0\0\0\0\0\0\
         ("a.txt", b"text", NOTHING),
         ("a.png", b"", NOTHING),
         ("", b"", NOTHING),
-        ("a.jpg", PNG, Extracted({"format": "png", "width": 7, "height": 5}, {}, "image/png")),
+        ("a.jpg", PNG, FileMetadata({"format": "png", "width": 7, "height": 5}, {}, "image/png")),
         ("a.png", b"<html>", NOTHING),
         ("a.SFT", struct.pack("<Q", 2) + b"{}", None),
         ("a.Safetensors", struct.pack("<Q", 2) + b"{}", None),
     ],
 )
-def test_recognised(tmp_path: Path, name: str, data: bytes, expected: Extracted | None) -> None:
+def test_recognised(tmp_path: Path, name: str, data: bytes, expected: FileMetadata | None) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
     found = extract(name, data)
     assert extract_path(name, path) == found
     if expected is None:
         facts = {"format": "safetensors", "tensor_count": 0, "parameter_count": 0, "dtypes": {}}
-        expected = Extracted(facts, {}, "application/safetensors")
+        expected = FileMetadata(facts, {}, "application/safetensors")
     assert found == expected
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from comfy_assets_node.comfy_assets.assets.media.metadata import Extracted, extract, extract_path
+from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract, extract_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
@@ -30,14 +30,14 @@ A1111 = "a cat, 猫 🎨\nNegative prompt: dog\nSteps: 20, Sampler: Euler a"
 MAKE, MODEL, DESCRIPTION, EXIF_IFD, COMMENT = 0x010F, 0x0110, 0x010E, 0x8769, 0x9286
 
 
-def assert_bounded(found: Extracted) -> None:
+def assert_bounded(found: FileMetadata) -> None:
     assert len(msgspec.json.encode(found.facts)) <= 4096
     for document in found.documents.values():
         assert len(document) <= 16 * MIB
         json.loads(document.decode(), parse_constant=pytest.fail)
 
 
-def both(tmp_path: Path, data: bytes) -> Extracted:
+def both(tmp_path: Path, data: bytes) -> FileMetadata:
     """What is found, the same from memory and from disk."""
     path = tmp_path / "file"
     path.write_bytes(data)
@@ -47,7 +47,7 @@ def both(tmp_path: Path, data: bytes) -> Extracted:
     return found
 
 
-def documents(found: Extracted) -> dict[str, Any]:
+def documents(found: FileMetadata) -> dict[str, Any]:
     return {key: json.loads(text) for key, text in found.documents.items()}
 
 
@@ -122,7 +122,7 @@ def jpeg(*blocks: bytes, size: tuple[int, int] = (30, 20)) -> bytes:
 def test_size_and_type(tmp_path: Path, image_format: str) -> None:
     found = both(tmp_path, saved(image_format, (301, 207)))
     name = image_format.lower()
-    assert found == Extracted({"format": name, "width": 301, "height": 207}, {}, f"image/{name}")
+    assert found == FileMetadata({"format": name, "width": 301, "height": 207}, {}, f"image/{name}")
 
 
 @pytest.mark.parametrize(

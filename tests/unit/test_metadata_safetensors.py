@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 from comfy_assets_node.comfy_assets.assets.media import safetensors_metadata
-from comfy_assets_node.comfy_assets.assets.media.metadata import Extracted, extract, extract_path
+from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract, extract_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
@@ -27,14 +27,14 @@ def file_of(header: dict[str, Any] | bytes, data: int = 0, length: int | None = 
     return struct.pack("<Q", len(text) if length is None else length) + text + bytes(data)
 
 
-def assert_bounded(found: Extracted) -> None:
+def assert_bounded(found: FileMetadata) -> None:
     assert len(msgspec.json.encode(found.facts)) <= 4096
     for document in found.documents.values():
         assert len(document) <= 16 << 20
         json.loads(document.decode())
 
 
-def both(tmp_path: Path, data: bytes) -> Extracted:
+def both(tmp_path: Path, data: bytes) -> FileMetadata:
     """What is found, the same from memory and from disk."""
     path = tmp_path / NAME
     path.write_bytes(data)

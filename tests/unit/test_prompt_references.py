@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.prompts.references import (
-    OutputsAbove,
-    Reference,
+    AssetReference,
+    DependentOutputs,
+    find_references,
     parse_reference,
-    replace,
-    uses_in,
+    replace_references,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,10 +25,10 @@ ASSET = f"asset:{ID}"
 @pytest.mark.parametrize(
     ("text", "reference"),
     [
-        (HASH, Reference(digest=bytes.fromhex(HEX))),
-        (f"blake3:{HEX.upper()}", Reference(digest=bytes.fromhex(HEX))),
-        (ASSET, Reference(asset_id=ID)),
-        (f"asset:{ID.upper()}", Reference(asset_id=ID)),
+        (HASH, AssetReference(digest=bytes.fromhex(HEX))),
+        (f"blake3:{HEX.upper()}", AssetReference(digest=bytes.fromhex(HEX))),
+        (ASSET, AssetReference(asset_id=ID)),
+        (f"asset:{ID.upper()}", AssetReference(asset_id=ID)),
         (HASH[:-1], None),
         (HASH + "0", None),
         (HASH[:-1] + "g", None),
@@ -46,7 +46,7 @@ ASSET = f"asset:{ID}"
         ("", None),
     ],
 )
-def test_what_is_a_reference(text: str, reference: Reference | None) -> None:
+def test_what_is_a_reference(text: str, reference: AssetReference | None) -> None:
     assert parse_reference(text) == reference
 
 
@@ -80,17 +80,19 @@ def body(**inputs: Any) -> dict[str, Any]:
 )
 def test_which_values_are_replaced(value: Any, replaced: Any) -> None:
     submitted = body(image=copy.deepcopy(value), other="text")
-    uses = uses_in(submitted)
+    uses = find_references(submitted)
     assert [(use.node_id, use.class_type, use.input_name, use.text) for use in uses] == (
         [("1", "Some", "image", HASH)] if replaced is not None else []
     )
-    answer = replace(submitted, {("1", "image", HASH): "new"})
+    answer = replace_references(submitted, {("1", "image", HASH): "new"})
     assert answer == body(image=value if replaced is None else replaced, other="text")
 
 
 def test_a_reference_may_stand_for_different_values_in_different_inputs() -> None:
     submitted = body(image=HASH, model=HASH, kept=HASH)
-    answer = replace(submitted, {("1", "image", HASH): "a.png", ("1", "model", HASH): "b", ("2", "kept", HASH): "c"})
+    answer = replace_references(
+        submitted, {("1", "image", HASH): "a.png", ("1", "model", HASH): "b", ("2", "kept", HASH): "c"}
+    )
     assert answer["prompt"]["1"]["inputs"] == {"image": "a.png", "model": "b", "kept": HASH}
 
 
@@ -111,17 +113,17 @@ def test_a_reference_may_stand_for_different_values_in_different_inputs() -> Non
     ],
 )
 def test_what_is_no_prompt_has_no_references(odd: Any) -> None:
-    assert uses_in(odd) == []
+    assert find_references(odd) == []
     if isinstance(odd, dict):
-        assert replace(copy.deepcopy(odd), {}) == odd
+        assert replace_references(copy.deepcopy(odd), {}) == odd
 
 
 def test_a_node_without_a_proper_class_type_may_name_assets() -> None:
     for class_type in (None, 3, {"a": 1}):
         submitted = {"prompt": {"1": {"class_type": class_type, "inputs": {"image": ASSET}}}}
-        (use,) = uses_in(submitted)
-        assert (use.class_type, use.reference) == ("", Reference(asset_id=ID))
-        assert OutputsAbove(submitted, lambda _: True).of("1") in ([], ["1"])
+        (use,) = find_references(submitted)
+        assert (use.class_type, use.reference) == ("", AssetReference(asset_id=ID))
+        assert DependentOutputs(submitted, lambda _: True).of("1") in ([], ["1"])
 
 
 json_values = st.recursive(
@@ -136,10 +138,10 @@ json_values = st.recursive(
 @given(json_values, st.dictionaries(st.text(max_size=2), st.fixed_dictionaries({"inputs": json_values})))
 def test_without_values_nothing_changes_and_nothing_fails(rest: Any, graph: Any) -> None:
     for submitted in ({"prompt": graph, "rest": rest}, {"prompt": rest}):
-        uses = uses_in(submitted)
-        assert replace(copy.deepcopy(submitted), {}) == submitted
-        done = replace(copy.deepcopy(submitted), {(u.node_id, u.input_name, u.text): "new" for u in uses})
-        assert uses_in(done) == []
+        uses = find_references(submitted)
+        assert replace_references(copy.deepcopy(submitted), {}) == submitted
+        done = replace_references(copy.deepcopy(submitted), {(u.node_id, u.input_name, u.text): "new" for u in uses})
+        assert find_references(done) == []
 
 
 def test_the_outputs_that_depend_on_a_node() -> None:
@@ -151,7 +153,7 @@ def test_the_outputs_that_depend_on_a_node() -> None:
     graph["loop"] = {"class_type": "loop", "inputs": {"a": ["loop", 0], "b": ["nothing", 0]}}
 
     def above(node_id: str) -> list[str]:
-        return OutputsAbove({"prompt": graph}, lambda kind: kind in ("save", "show", "alone", "loop")).of(node_id)
+        return DependentOutputs({"prompt": graph}, lambda kind: kind in ("save", "show", "alone", "loop")).of(node_id)
 
     assert above("load") == ["save", "show"]
     assert above("save") == ["save", "show"]

@@ -22,7 +22,7 @@ from ...fs.paths import extended
 from ...fs.stat import ChangedWhileReading, fresh_for_ns, matches_record
 from ...models import Pending
 from ...store_guard import check, check_found
-from ..media.metadata import Extracted, extract, extract_path
+from ..media.metadata import FileMetadata, extract, extract_path
 
 SMALL_FILE = 4 << 20
 _SLICE = 64 << 20
@@ -67,7 +67,7 @@ def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
         return _digest_chunks(stream, size, pause, count)
 
 
-def _digest(stream: FileIO, file: Pending, path: Path, pause: Pause, count: Count) -> tuple[bytes, Extracted]:
+def _digest(stream: FileIO, file: Pending, path: Path, pause: Pause, count: Count) -> tuple[bytes, FileMetadata]:
     pause()
     if file.size <= SMALL_FILE:
         data = _read_all(stream, file.size)

@@ -19,11 +19,11 @@ from ...fs.paths import extended_path
 from ...fs.stat import stat_as_recorded
 from ...models import FileStat
 from ..index.hash_run import HashProgress
-from .hardlinks import LinkedCopy, LinkLog, Original, Refused, TooManyLinks, replace_by_link, separate
+from .hardlinks import KeptFile, LinkedCopy, LinkLog, LinkRefusedError, TooManyLinksError, replace_by_link, separate
 
 
 @dataclass(frozen=True)
-class Seen:
+class FileOnDisk:
     """A file as the disk shows it: volume and inode of its bytes, how many names those have, and whether the
     file is itself a symbolic link to them."""
 
@@ -35,7 +35,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Copy:
+class DuplicateCopy:
     """The same bytes once on the disk, under all the names the library knows, symbolic links last.
 
     ``pinned`` bytes have names that the library does not know as well, so that they stay whatever is done to these.
@@ -48,21 +48,21 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Surplus:
+class SurplusCopy:
     """A copy that can give way to another on the same volume."""
 
-    copy: Copy
-    kept: Copy
+    copy: DuplicateCopy
+    kept: DuplicateCopy
 
 
 @dataclass(frozen=True)
-class Group:
+class DuplicateGroup:
     """Copies of one content: those that stay, and those that can be replaced by links to one of them."""
 
     hash: bytes
     size: int
-    kept: tuple[Copy, ...]
-    surplus: tuple[Surplus, ...]
+    kept: tuple[DuplicateCopy, ...]
+    surplus: tuple[SurplusCopy, ...]
 
     @property
     def reclaimable(self) -> int:
@@ -75,23 +75,23 @@ class DuplicateReport:
     """The groups, those first of which most can be reclaimed. ``outdated`` files were left out because they are not
     as the library knows them, ``unread`` ones because their content is not known yet."""
 
-    groups: list[Group]
+    groups: list[DuplicateGroup]
     outdated: int
     unread: int
 
     @property
-    def surplus(self) -> list[Surplus]:
+    def surplus(self) -> list[SurplusCopy]:
         """The copies that can be replaced by links."""
-        return [each for group in self.groups for each in group.surplus]
+        return [each for group_copies in self.groups for each in group_copies.surplus]
 
     @property
     def reclaimable(self) -> int:
         """The bytes that replacing them would free."""
-        return sum(group.reclaimable for group in self.groups)
+        return sum(group_copies.reclaimable for group_copies in self.groups)
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedFile:
     """A file that was left as it is, and why."""
 
     path: str
@@ -99,7 +99,7 @@ class Skipped:
 
 
 @dataclass
-class Outcome:
+class LinkOutcome:
     """What became of copies or links: how many were dealt with, their bytes, and which files were left alone.
 
     ``unchanged`` links had been parted before.
@@ -108,7 +108,7 @@ class Outcome:
     done: int = 0
     bytes: int = 0
     unchanged: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
     log: Path | None = None
 
 
@@ -120,7 +120,7 @@ class Duplicates:
         self._log_folder = log_folder
         self._token = token
         self.progress = HashProgress(0, 0)
-        self.outcome = Outcome()
+        self.outcome = LinkOutcome()
 
     async def find(self) -> DuplicateReport:
         """Files that are on record with equal content and on the disk as recorded."""
@@ -129,7 +129,7 @@ class Duplicates:
         unread, _ = await files.pending_totals(self._db)
         return DuplicateReport(groups, outdated, unread)
 
-    async def link(self, surplus: Iterable[Surplus]) -> Outcome:
+    async def link(self, surplus: Iterable[SurplusCopy]) -> LinkOutcome:
         """Replace copies by links, each after its bytes were compared again. Raises LogFailed, Cancelled.
 
         What went wrong with single files is in the outcome, which can also be looked at meanwhile.
@@ -147,7 +147,7 @@ class Duplicates:
                 self.outcome.log = log.path
         return self.outcome
 
-    async def _replace(self, copy: Copy, original: Original, log: LinkLog) -> Original:
+    async def _replace(self, copy: DuplicateCopy, original: KeptFile, log: LinkLog) -> KeptFile:
         """Replace one copy under all its names; answers the original for the next one."""
         complete = True
         for file in copy.files:
@@ -159,9 +159,9 @@ class Duplicates:
 
             try:
                 await self._restamped(work, path, file.mtime_ns)
-            except TooManyLinks:
+            except TooManyLinksError:
                 return _original(file)
-            except (Refused, OSError) as error:
+            except (LinkRefusedError, OSError) as error:
                 self._skip(path, error)
                 complete = False
         self.progress.hashed += 1
@@ -170,7 +170,7 @@ class Duplicates:
             self.outcome.bytes += original.size
         return original
 
-    async def undo(self, entries: Sequence[LinkedCopy]) -> Outcome:
+    async def undo(self, entries: Sequence[LinkedCopy]) -> LinkOutcome:
         """Part what a log says was linked. Raises Cancelled; another run then goes on where this one ended."""
         self.progress = HashProgress(len(entries), sum(entry.size for entry in entries))
         for entry in entries:
@@ -187,7 +187,7 @@ class Duplicates:
         self.progress.hashed += 1
         try:
             parted = await self._restamped(work, path, entry.linked_mtime_ns)
-        except (Refused, OSError) as error:
+        except (LinkRefusedError, OSError) as error:
             self._skip(path, error)
         else:
             self.outcome.done += parted
@@ -209,67 +209,67 @@ class Duplicates:
 
     def _skip(self, path: Path, error: Exception) -> None:
         reason = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
-        self.outcome.skipped.append(Skipped(str(path), reason))
+        self.outcome.skipped.append(SkippedFile(str(path), reason))
 
 
-def _size(surplus: Surplus) -> int:
+def _size(surplus: SurplusCopy) -> int:
     return surplus.copy.files[0].size
 
 
-def _original(file: HashedFile) -> Original:
-    return Original(Path(file.folder, file.name), file.size, file.mtime_ns, file.hash)
+def _original(file: HashedFile) -> KeptFile:
+    return KeptFile(Path(file.folder, file.name), file.size, file.mtime_ns, file.hash)
 
 
-def _groups(candidates: list[HashedFile], token: CancelToken) -> tuple[list[Group], int]:
+def _groups(candidates: list[HashedFile], token: CancelToken) -> tuple[list[DuplicateGroup], int]:
     """The groups among files that come sorted by content, and how many of the files are not as recorded."""
-    found: list[Group] = []
+    found: list[DuplicateGroup] = []
     outdated = 0
     for _, same in groupby(candidates, key=lambda file: file.hash):
         token.check()
-        looked_at = [_see(file) for file in same]
+        looked_at = [_examine(file) for file in same]
         seen = [each for each in looked_at if each is not None]
         outdated += len(looked_at) - len(seen)
-        copies = group(seen)
+        copies = group_copies(seen)
         if copies is not None:
             found.append(copies)
-    return in_order(found), outdated
+    return sort_groups(found), outdated
 
 
-def _see(file: HashedFile) -> Seen | None:
+def _examine(file: HashedFile) -> FileOnDisk | None:
     """What the disk shows; None when that is not what is on record."""
     path = extended_path(file.folder, file.name)
     info = stat_as_recorded(path, file.size, file.mtime_ns)
-    return None if info is None else Seen(file, info.st_dev, info.st_ino, info.st_nlink, path.is_symlink())
+    return None if info is None else FileOnDisk(file, info.st_dev, info.st_ino, info.st_nlink, path.is_symlink())
 
 
-def group(seen: list[Seen]) -> Group | None:
+def group_copies(seen: list[FileOnDisk]) -> DuplicateGroup | None:
     """Sort files of equal content into copies; None when it lies on the disk only once."""
     copies = _copies(seen)
     if len(copies) < 2:
         return None
-    kept: list[Copy] = []
-    surplus: list[Surplus] = []
-    by_volume: dict[int, list[Copy]] = defaultdict(list)
+    kept: list[DuplicateCopy] = []
+    surplus: list[SurplusCopy] = []
+    by_volume: dict[int, list[DuplicateCopy]] = defaultdict(list)
     for copy in sorted(copies, key=_order_of_keeping):
         by_volume[copy.volume].append(copy)
     for first, *rest in by_volume.values():
         kept += [first, *(copy for copy in rest if copy.pinned)]
-        surplus += [Surplus(copy, first) for copy in rest if not copy.pinned]
-    return Group(seen[0].file.hash, seen[0].file.size, tuple(kept), tuple(surplus))
+        surplus += [SurplusCopy(copy, first) for copy in rest if not copy.pinned]
+    return DuplicateGroup(seen[0].file.hash, seen[0].file.size, tuple(kept), tuple(surplus))
 
 
-def in_order(groups: Iterable[Group]) -> list[Group]:
+def sort_groups(groups: Iterable[DuplicateGroup]) -> list[DuplicateGroup]:
     """Those first that links would free most bytes of, then by size and by path."""
     return sorted(groups, key=lambda g: (-g.reclaimable, -g.size, g.kept[0].files[0].folder, g.kept[0].files[0].name))
 
 
-def _order_of_keeping(copy: Copy) -> tuple[bool, int, str, str]:
+def _order_of_keeping(copy: DuplicateCopy) -> tuple[bool, int, str, str]:
     """First what cannot be freed, then what is oldest."""
     return not copy.pinned, copy.mtime_ns, copy.files[0].folder, copy.files[0].name
 
 
-def _copies(seen: list[Seen]) -> list[Copy]:
-    by_place: dict[tuple[int, int], list[Seen]] = defaultdict(list)
+def _copies(seen: list[FileOnDisk]) -> list[DuplicateCopy]:
+    by_place: dict[tuple[int, int], list[FileOnDisk]] = defaultdict(list)
     for number, each in enumerate(seen):
         # Where the file system tells no inode, each file has to be taken for bytes of its own.
         by_place[each.volume, each.inode or -number - 1].append(each)
@@ -278,5 +278,5 @@ def _copies(seen: list[Seen]) -> list[Copy]:
         same.sort(key=lambda each: (each.is_symlink, each.file.folder, each.file.name))
         real = sum(not each.is_symlink for each in same)
         files = tuple(each.file for each in same)
-        copies.append(Copy(volume, files[0].mtime_ns, same[0].names > real, files))
+        copies.append(DuplicateCopy(volume, files[0].mtime_ns, same[0].names > real, files))
     return copies

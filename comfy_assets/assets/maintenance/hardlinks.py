@@ -41,9 +41,9 @@ class LinkedCopy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     linked_inode: int
 
 
-Pause = Callable[[], None]
-Count = Callable[[int], None]
-Note = Callable[[LinkedCopy], None]
+CheckPause = Callable[[], None]
+CountBytes = Callable[[int], None]
+WriteLogEntry = Callable[[LinkedCopy], None]
 
 _BLOCK = 4 << 20
 # What was written a moment ago may be written to again.
@@ -51,15 +51,15 @@ REST_NS = 30_000_000_000
 _WINDOWS_TOO_MANY_LINKS = 1142
 
 
-class Refused(Exception):
+class LinkRefusedError(Exception):
     """The file was left as it is; the message says why."""
 
 
-class TooManyLinks(Exception):
+class TooManyLinksError(Exception):
     """The file system allows no further name for the bytes that were to be kept."""
 
 
-class Original:
+class KeptFile:
     """The file that stays, as it was when it was last found unchanged."""
 
     def __init__(self, path: Path, size: int, mtime_ns: int, digest: bytes) -> None:
@@ -75,12 +75,14 @@ class Original:
             self.path = self.path.resolve()  # a link to a link is not the same as a second name
         info = _look(self.path, self.size, self.mtime_ns, "the file to keep")
         if not self._settled:
-            _settle(self.path)
+            _fsync(self.path)
             self._settled = True
         return info
 
 
-def replace_by_link(path: Path, mtime_ns: int, original: Original, note: Note, pause: Pause, count: Count) -> FileStat:
+def replace_by_link(
+    path: Path, mtime_ns: int, original: KeptFile, note: WriteLogEntry, pause: CheckPause, count: CountBytes
+) -> FileStat:
     """Make ``path`` a second name of the original, after comparing their bytes; answers the stat it has now.
 
     ``mtime_ns`` is what is known of the copy. ``note`` puts on record what is about to be replaced. ``pause`` is
@@ -94,9 +96,9 @@ def replace_by_link(path: Path, mtime_ns: int, original: Original, note: Note, p
     before = _look(copy, original.size, mtime_ns, "the file")
     _check_pair(before, kept)
     if _compare(copy, before, original.path, kept, pause, count) != original.digest:
-        raise Refused("its bytes are not what is on record; comfy-assets verify tells more")
+        raise LinkRefusedError("its bytes are not what is on record; comfy-assets verify tells more")
     if _state(copy.lstat()) != _state(before):
-        raise Refused("it changed while it was compared")
+        raise LinkRefusedError("it changed while it was compared")
     note(
         LinkedCopy(
             str(path), original.size, original.digest.hex(), before.st_mtime_ns, stat.S_IMODE(before.st_mode),
@@ -107,26 +109,26 @@ def replace_by_link(path: Path, mtime_ns: int, original: Original, note: Note, p
     return file_stat(kept)
 
 
-def separate(entry: LinkedCopy, pause: Pause, count: Count) -> FileStat | None:
+def separate(entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> FileStat | None:
     """Undo an entry: the path gets bytes of its own with their former time and mode; answers its stat then.
 
     None when it is a file of its own already. Raises Refused, OSError; then the path is as it was.
     """
     path = Path(extended(entry.path))
     if is_protected(path):
-        raise Refused("it belongs to the library's store")
+        raise LinkRefusedError("it belongs to the library's store")
     path.with_name(temp_name(_key(path, "link"))).unlink(missing_ok=True)  # of a killed process
     before = path.lstat()
     if file_stat(before) != (entry.size, entry.linked_mtime_ns, entry.linked_inode):
         if file_stat(before)[:2] == (entry.size, entry.mtime_ns):
             return None
-        raise Refused("it changed after it was linked")
+        raise LinkRefusedError("it changed after it was linked")
     with temp_file(path, _key(path, "copy")) as temporary:
         _copy(path, temporary, entry, pause, count)
         _give_back(temporary, before, entry)
         after = file_stat(temporary.lstat())
         if _state(path.lstat()) != _state(before):
-            raise Refused("it changed while it was copied")
+            raise LinkRefusedError("it changed while it was copied")
         temporary.replace(path)
     return after
 
@@ -135,23 +137,23 @@ def _look(path: Path, size: int, mtime_ns: int, what: str) -> os.stat_result:
     """The stat of a regular file that is as it is known. Raises Refused, OSError."""
     info = path.lstat()
     if stat.S_ISLNK(info.st_mode):
-        raise Refused(f"{what} is a symbolic link")
+        raise LinkRefusedError(f"{what} is a symbolic link")
     if is_protected(path):
-        raise Refused(f"{what} belongs to the library's store")
+        raise LinkRefusedError(f"{what} belongs to the library's store")
     if not matches_record(info, size, mtime_ns):
-        raise Refused(f"{what} changed since it was read")
+        raise LinkRefusedError(f"{what} changed since it was read")
     if 0 <= time.time_ns() - info.st_mtime_ns < REST_NS:
-        raise Refused(f"{what} was written a moment ago")
+        raise LinkRefusedError(f"{what} was written a moment ago")
     return info
 
 
 def _check_pair(copy: os.stat_result, kept: os.stat_result) -> None:
     if not kept.st_ino or not copy.st_ino:
-        raise Refused("the file system does not tell files apart")
+        raise LinkRefusedError("the file system does not tell files apart")
     if copy.st_dev != kept.st_dev:
-        raise Refused("the files are on different volumes")
+        raise LinkRefusedError("the files are on different volumes")
     if (copy.st_uid, copy.st_gid) != (kept.st_uid, kept.st_gid):
-        raise Refused("the files belong to different users or groups")
+        raise LinkRefusedError("the files belong to different users or groups")
 
 
 def _same_bytes(one: os.stat_result, other: os.stat_result) -> bool:
@@ -164,26 +166,28 @@ def _state(info: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def _compare(
-    copy: Path, copy_info: os.stat_result, original: Path, kept: os.stat_result, pause: Pause, count: Count
+    copy: Path, copy_info: os.stat_result, original: Path, kept: os.stat_result, pause: CheckPause, count: CountBytes
 ) -> bytes:
     """The digest of the bytes that both files hold. Raises Refused when they differ, or change meanwhile."""
     with copy.open("rb") as one, original.open("rb") as other:
         for stream, info in ((one, copy_info), (other, kept)):
             if file_stat(os.fstat(stream.fileno())) != file_stat(info):
-                raise Refused("it changed while it was compared")
+                raise LinkRefusedError("it changed while it was compared")
         digest = _common_digest(one, other, pause, count)
     if _state(original.lstat()) != _state(kept):
-        raise Refused("the file to keep changed while it was compared")
+        raise LinkRefusedError("the file to keep changed while it was compared")
     return digest
 
 
-def _common_digest(one: BinaryIO, other: BinaryIO, pause: Pause, count: Count) -> bytes:
+def _common_digest(one: BinaryIO, other: BinaryIO, pause: CheckPause, count: CountBytes) -> bytes:
     digest = blake3(max_threads=blake3.AUTO)
     while True:
         pause()
         block = one.read(_BLOCK)
         if block != other.read(_BLOCK):
-            raise Refused("its bytes differ although they are on record as equal; comfy-assets verify tells more")
+            raise LinkRefusedError(
+                "its bytes differ although they are on record as equal; comfy-assets verify tells more"
+            )
         if not block:
             return digest.digest()
         digest.update(block)
@@ -192,21 +196,21 @@ def _common_digest(one: BinaryIO, other: BinaryIO, pause: Pause, count: Count) -
 
 def _put_link(original: Path, kept: os.stat_result, copy: Path, before: os.stat_result) -> None:
     if _state(original.lstat()) != _state(kept):  # asked here, as a new name changes the state too
-        raise Refused("the file to keep changed while it was being linked to")
+        raise LinkRefusedError("the file to keep changed while it was being linked to")
     with temp_file(copy, _key(copy, "link")) as temporary:
         try:
             temporary.hardlink_to(original)
         except OSError as error:
             if error.errno == errno.EMLINK or getattr(error, "winerror", None) == _WINDOWS_TOO_MANY_LINKS:
-                raise TooManyLinks from error
+                raise TooManyLinksError from error
             raise
         # The names may have been given to other bytes since.
         if file_stat(temporary.lstat()) != file_stat(kept) or _state(copy.lstat()) != _state(before):
-            raise Refused("it changed while it was being replaced")
+            raise LinkRefusedError("it changed while it was being replaced")
         temporary.replace(copy)
 
 
-def _copy(source: Path, target: Path, entry: LinkedCopy, pause: Pause, count: Count) -> None:
+def _copy(source: Path, target: Path, entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> None:
     """Write the bytes to a new file, complete on the disk. Raises Refused when they are not those of the entry."""
     digest = blake3(max_threads=blake3.AUTO)
     target.touch(mode=0o600, exist_ok=False)
@@ -222,7 +226,7 @@ def _copy(source: Path, target: Path, entry: LinkedCopy, pause: Pause, count: Co
         writing.flush()
         os.fsync(writing.fileno())
     if digest.hexdigest() != entry.hash:
-        raise Refused("its bytes are not those that were linked")
+        raise LinkRefusedError("its bytes are not those that were linked")
 
 
 def _give_back(path: Path, link: os.stat_result, entry: LinkedCopy) -> None:
@@ -239,13 +243,13 @@ def _key(path: Path, use: str) -> str:
     return f"{use}-{blake3(path.name.encode()).hexdigest(16)}"
 
 
-def _settle(path: Path) -> None:
+def _fsync(path: Path) -> None:
     """Have the bytes on the disk that others will depend on, where the system does so for one who only reads."""
     with path.open("rb") as stream:
         fsync_if_possible(stream.fileno())
 
 
-class LogFailed(Exception):
+class LinkLogError(Exception):
     """The log could not be written, so that nothing more may be replaced."""
 
 
@@ -278,7 +282,7 @@ class LinkLog:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(stream.fileno())
         except OSError as error:
-            raise LogFailed(f"The undo log cannot be written: {error}") from error
+            raise LinkLogError(f"The undo log cannot be written: {error}") from error
 
     def _create(self) -> BinaryIO:
         stamp = time.strftime("%Y%m%d-%H%M%S")

@@ -25,7 +25,7 @@ from ..index.hash_run import WORKERS, HashProgress
 
 # damaged: other bytes although size and time are as they were; changed: another size or time, so that a scan will
 # read the file anew; missing: not there; unreadable: the disk or the system refuses.
-Problem = Literal["damaged", "changed", "missing", "unreadable"]
+VerifyProblem = Literal["damaged", "changed", "missing", "unreadable"]
 
 _PAGE = 1024
 _SLICE = 48  # small files a worker takes at a time
@@ -33,11 +33,11 @@ _BLOCK = 4 << 20
 
 
 @dataclass(frozen=True)
-class Finding:
+class VerifyFinding:
     """A file that is not as on record. ``found`` is the digest of a damaged one, ``reason`` what the system says."""
 
     path: str
-    problem: Problem
+    problem: VerifyProblem
     recorded: bytes
     found: bytes | None = None
     reason: str | None = None
@@ -49,10 +49,10 @@ class VerifyReport:
 
     intact: int = 0
     complete: bool = False
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[VerifyFinding] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, finding: Finding | None) -> None:
+    def add(self, finding: VerifyFinding | None) -> None:
         """Count a file: intact when nothing was found."""
         with self._lock:
             if finding is None:
@@ -65,7 +65,7 @@ class VerifyReport:
         """How many files have been looked at."""
         return self.intact + len(self.findings)
 
-    def count(self, problem: Problem) -> int:
+    def count(self, problem: VerifyProblem) -> int:
         """How many files have this problem."""
         return sum(finding.problem == problem for finding in self.findings)
 
@@ -111,17 +111,17 @@ class Verifier:
             except Cancelled:
                 return
 
-    def _check(self, file: HashedFile) -> Finding | None:
+    def _check(self, file: HashedFile) -> VerifyFinding | None:
         path = Path(file.folder, file.name)
         try:
             digest = self._read(Path(extended(str(path))), file)
         except (FileNotFoundError, NotADirectoryError):
-            return Finding(str(path), "missing", file.hash)
+            return VerifyFinding(str(path), "missing", file.hash)
         except OSError as error:
-            return Finding(str(path), "unreadable", file.hash, reason=error.strerror or type(error).__name__)
+            return VerifyFinding(str(path), "unreadable", file.hash, reason=error.strerror or type(error).__name__)
         if digest is None:
-            return Finding(str(path), "changed", file.hash)
-        return None if digest == file.hash else Finding(str(path), "damaged", file.hash, found=digest)
+            return VerifyFinding(str(path), "changed", file.hash)
+        return None if digest == file.hash else VerifyFinding(str(path), "damaged", file.hash, found=digest)
 
     def _read(self, path: Path, file: HashedFile) -> bytes | None:
         """The file's digest; None when it is, or while it is read becomes, another than is on record. Raises OSError.

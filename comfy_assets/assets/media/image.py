@@ -25,11 +25,11 @@ _TURNS = {
 }
 
 
-class _Truncated(OSError):
+class _TruncatedError(OSError):
     """The file ends where there should be pixels."""
 
 
-class PictureStream(io.BufferedReader):
+class ImageStream(io.BufferedReader):
     """A file to read a picture from: reading raises Cancelled once the token is set.
 
     With ``is_strict`` the end of the file is an error, also where another pack has told Pillow to put up with it.
@@ -46,7 +46,7 @@ class PictureStream(io.BufferedReader):
         self._token.check()
         data = super().read(size)
         if self.is_strict and size is not None and len(data) < min(size, 8):
-            raise _Truncated("the file is truncated")
+            raise _TruncatedError("the file is truncated")
         return data
 
 

@@ -44,12 +44,12 @@ _MAX_REPAIRED = 4 << 20  # a text full of NaN costs a microsecond for each
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-class _TooLarge(Exception):
+class _TextTooLargeError(Exception):
     """A text has more than 16 MiB."""
 
 
 @dataclass
-class _Found:
+class _ImageContents:
     """What a reader has gathered; the texts are as they are in the file."""
 
     width: int = 0
@@ -72,7 +72,7 @@ def sniff_image(head: bytes) -> str | None:
 
 def read_image(image: str, read: Read, size: int, *, whole: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The facts and documents of an image; ``whole`` says that reading all of it costs nothing."""
-    found = _Found()
+    found = _ImageContents()
     try:
         _READERS[image](found, read, size, whole)
     except struct.error:
@@ -92,7 +92,7 @@ def read_image(image: str, read: Read, size: int, *, whole: bool) -> tuple[dict[
     return facts, documents
 
 
-def _read_png(found: _Found, read: Read, size: int, whole: bool) -> None:
+def _read_png(found: _ImageContents, read: Read, size: int, whole: bool) -> None:
     length, kind, width, height = struct.unpack(">I4sII", read(8, 16))
     if kind != b"IHDR" or length != 13:
         found.problems.append("The PNG file has no header.")
@@ -111,7 +111,7 @@ def _read_png(found: _Found, read: Read, size: int, whole: bool) -> None:
         _add_exif(found, read, [exif])
 
 
-def _png_chunks(read: Read, found: _Found, size: int, whole: bool) -> Iterator[tuple[bytes, int, int, bytes]]:
+def _png_chunks(read: Read, found: _ImageContents, size: int, whole: bool) -> Iterator[tuple[bytes, int, int, bytes]]:
     """Chunks that may be of use: kind, start, length, keyword; those behind the pixels only if ``whole``."""
     start = 33
     for _ in range(_MAX_CHUNKS):
@@ -133,13 +133,13 @@ def _png_chunks(read: Read, found: _Found, size: int, whole: bool) -> Iterator[t
     found.problems.append(_TRUNCATED)
 
 
-def _add_png_text(found: _Found, key: str, kind: bytes, read: Read, start: int, length: int) -> None:
+def _add_png_text(found: _ImageContents, key: str, kind: bytes, read: Read, start: int, length: int) -> None:
     """Take in a text whose chunk continues here behind the keyword."""
     try:
         if length > MAX_DOCUMENT + _SLACK:
-            raise _TooLarge
+            raise _TextTooLargeError
         found.texts[key] = _png_text(kind, read(start, length))
-    except _TooLarge:
+    except _TextTooLargeError:
         found.omitted.add(key)
     except zlib.error:
         found.problems.append(f"The embedded {key} is damaged.")
@@ -160,13 +160,13 @@ def _inflate(data: bytes) -> bytes:
     stream = zlib.decompressobj()
     text = stream.decompress(data, MAX_DOCUMENT + 1)
     if len(text) > MAX_DOCUMENT:
-        raise _TooLarge
+        raise _TextTooLargeError
     if not stream.eof:
         raise zlib.error("incomplete")
     return text
 
 
-def _read_jpeg(found: _Found, read: Read, size: int, whole: bool) -> None:
+def _read_jpeg(found: _ImageContents, read: Read, size: int, whole: bool) -> None:
     exif: list[tuple[int, int]] = []
     for marker, start, length in _jpeg_segments(read, found):
         if marker in _JPEG_FRAMES:
@@ -176,7 +176,7 @@ def _read_jpeg(found: _Found, read: Read, size: int, whole: bool) -> None:
     _add_exif(found, read, exif)
 
 
-def _jpeg_segments(read: Read, found: _Found) -> Iterator[tuple[int, int, int]]:
+def _jpeg_segments(read: Read, found: _ImageContents) -> Iterator[tuple[int, int, int]]:
     """The marker, start and length of each segment before the pixels."""
     start = 2
     for _ in range(_MAX_CHUNKS):
@@ -194,7 +194,7 @@ def _jpeg_segments(read: Read, found: _Found) -> Iterator[tuple[int, int, int]]:
         start += 2 + length
 
 
-def _read_webp(found: _Found, read: Read, size: int, whole: bool) -> None:
+def _read_webp(found: _ImageContents, read: Read, size: int, whole: bool) -> None:
     declared = 8 + int(struct.unpack("<I", read(4, 4))[0])
     kind, head = read(12, 4), read(20, 10)
     _set_webp_size(found, kind, head)
@@ -205,7 +205,7 @@ def _read_webp(found: _Found, read: Read, size: int, whole: bool) -> None:
         found.problems.append(_TRUNCATED)
 
 
-def _set_webp_size(found: _Found, kind: bytes, head: bytes) -> None:
+def _set_webp_size(found: _ImageContents, kind: bytes, head: bytes) -> None:
     if kind == b"VP8X":
         _, width, _, height, _ = struct.unpack("<IHBHB", head)
         found.width, found.height = 1 + (width | head[6] << 16), 1 + (height | head[9] << 16)
@@ -219,7 +219,7 @@ def _set_webp_size(found: _Found, kind: bytes, head: bytes) -> None:
         found.problems.append("The WebP file does not tell its size.")
 
 
-def _add_webp_exif(found: _Found, read: Read, end: int) -> None:
+def _add_webp_exif(found: _ImageContents, read: Read, end: int) -> None:
     start = 30
     for _ in range(_MAX_CHUNKS):
         if start + 8 > end:
@@ -231,11 +231,11 @@ def _add_webp_exif(found: _Found, read: Read, end: int) -> None:
         start += 8 + length + (length & 1)
 
 
-def _read_gif(found: _Found, read: Read, size: int, whole: bool) -> None:
+def _read_gif(found: _ImageContents, read: Read, size: int, whole: bool) -> None:
     found.width, found.height = struct.unpack("<HH", read(6, 4))
 
 
-_READERS: dict[str, Callable[[_Found, Read, int, bool], None]] = {
+_READERS: dict[str, Callable[[_ImageContents, Read, int, bool], None]] = {
     "png": _read_png,
     "jpeg": _read_jpeg,
     "webp": _read_webp,
@@ -243,7 +243,7 @@ _READERS: dict[str, Callable[[_Found, Read, int, bool], None]] = {
 }
 
 
-def _add_exif(found: _Found, read: Read, parts: list[tuple[int, int]]) -> None:
+def _add_exif(found: _ImageContents, read: Read, parts: list[tuple[int, int]]) -> None:
     """Take in the texts of an EXIF block; its parts are starts and lengths, several in a large JPEG."""
     if sum(length for _, length in parts) > MAX_DOCUMENT + _SLACK:
         found.problems.append("The EXIF block is too large to be read.")
@@ -257,7 +257,7 @@ def _add_exif(found: _Found, read: Read, parts: list[tuple[int, int]]) -> None:
         found.problems.append("The EXIF block is damaged.")
 
 
-def _add_exif_texts(found: _Found, block: bytes, order: str) -> None:
+def _add_exif_texts(found: _ImageContents, block: bytes, order: str) -> None:
     """ComfyUI and its packs write "prompt:{…}" and "workflow:{…}" to Make, Model, UserComment and others."""
     comment = None
     directories = [struct.unpack_from(order + "I", block, 4)[0]]
@@ -273,7 +273,7 @@ def _add_exif_texts(found: _Found, block: bytes, order: str) -> None:
         _add_user_comment(found, block[slice(*comment)])
 
 
-def _add_claim(found: _Found, text: bytes, start: int, end: int) -> bool:
+def _add_claim(found: _ImageContents, text: bytes, start: int, end: int) -> bool:
     """Take in a text like "prompt:{…}", unless one of its kind is known; answers whether it is like that."""
     claim = _CLAIM.match(text, start, end)
     if claim is None:
@@ -293,7 +293,7 @@ def _exif_entries(block: bytes, order: str, directory: int) -> Iterator[tuple[in
         yield tag, kind, entry + 8 if is_inline else value, length
 
 
-def _add_user_comment(found: _Found, comment: bytes) -> None:
+def _add_user_comment(found: _ImageContents, comment: bytes) -> None:
     try:
         text = _comment_text(comment)
     except UnicodeDecodeError:
@@ -317,7 +317,7 @@ def _comment_text(comment: bytes) -> bytes:
     return text if code in (b"ASCII\0\0\0", b"JIS\0\0\0\0\0", bytes(8)) else comment
 
 
-def _documents(found: _Found) -> dict[str, bytes]:
+def _documents(found: _ImageContents) -> dict[str, bytes]:
     """The texts as JSON; what is too large or wrong is left out and noted."""
     documents = {}
     for key, text in found.texts.items():

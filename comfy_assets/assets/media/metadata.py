@@ -24,7 +24,7 @@ _TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 @dataclass(frozen=True)
-class Extracted:
+class FileMetadata:
     """What was found in one file.
 
     ``facts`` encodes to at most 4 KiB of JSON. ``documents`` are JSON texts in UTF-8 by key: "prompt",
@@ -38,16 +38,16 @@ class Extracted:
     mime_type: str | None
 
 
-def extract(name: str, data: bytes) -> Extracted:
+def extract(name: str, data: bytes) -> FileMetadata:
     """What the file of this name and content tells; never raises."""
 
     def read(offset: int, length: int) -> bytes:
         return data[offset : offset + length]
 
-    return _extract(name, _Source(read, len(data), in_memory=True))
+    return _extract(name, _ByteSource(read, len(data), in_memory=True))
 
 
-def extract_path(name: str, path: Path) -> Extracted:
+def extract_path(name: str, path: Path) -> FileMetadata:
     """What a file on disk tells, read no further than needed; raises only OSError."""
     check_found(str(path))
     with path.open("rb") as stream:
@@ -56,26 +56,26 @@ def extract_path(name: str, path: Path) -> Extracted:
             stream.seek(offset)
             return stream.read(length)
 
-        return _extract(name, _Source(read, stream.seek(0, 2), in_memory=False))
+        return _extract(name, _ByteSource(read, stream.seek(0, 2), in_memory=False))
 
 
-class _Source(NamedTuple):
+class _ByteSource(NamedTuple):
     read: Callable[[int, int], bytes]
     size: int
     in_memory: bool
 
 
-def _extract(name: str, source: _Source) -> Extracted:
+def _extract(name: str, source: _ByteSource) -> FileMetadata:
     if name.lower().endswith(_SAFETENSORS_SUFFIXES):
         facts, documents = read_safetensors(source.read, source.size)
-        return Extracted(facts, documents, "application/safetensors" if "tensor_count" in facts else None)
+        return FileMetadata(facts, documents, "application/safetensors" if "tensor_count" in facts else None)
     head = source.read(0, _HEAD)
     image = sniff_image(head)
     if image is not None:
         facts, documents = read_image(image, source.read, source.size, whole=source.in_memory)
-        return Extracted(facts, documents, f"image/{image}")
+        return FileMetadata(facts, documents, f"image/{image}")
     if head.startswith(b"GGUF"):
-        return Extracted({"format": "gguf"}, {}, "application/gguf")
+        return FileMetadata({"format": "gguf"}, {}, "application/gguf")
     if _TORCH_ZIP.match(head) or head.startswith(_TORCH_LEGACY):
-        return Extracted({"format": "pickle"}, {}, None)
-    return Extracted({}, {}, None)
+        return FileMetadata({"format": "pickle"}, {}, None)
+    return FileMetadata({}, {}, None)

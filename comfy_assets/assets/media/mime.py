@@ -156,7 +156,7 @@ def check_suffix(name: str, category: str | None, accepted: frozenset[str]) -> N
         )
 
 
-def admitted_type(name: str, declared: str | None, found: str | None) -> str:
+def resolve_mime(name: str, declared: str | None, found: str | None) -> str:
     """The MIME type of a new file. Raises UnsupportedContentError when the content is of another kind than it says."""
     by_name = guess_mime(name)
     for claimed in (declared, by_name):

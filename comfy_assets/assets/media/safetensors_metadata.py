@@ -61,7 +61,7 @@ _BAD_TENSOR = "The header describes a tensor wrongly."
 Read = Callable[[int, int], bytes]
 
 
-class _MalformedHeader(ValueError):
+class _MalformedHeaderError(ValueError):
     """The header violates the format; the message is a sentence for users."""
 
 
@@ -101,7 +101,7 @@ def read_safetensors(read: Read, size: int) -> tuple[dict[str, Any], dict[str, b
         header = _read_header(read, size)
         summary = _summarise_at_once(header) or _summarise(header)
         documents = {} if summary.all_shown else _documents(summary, header)
-    except _MalformedHeader as error:
+    except _MalformedHeaderError as error:
         return {"format": "safetensors", "error": str(error)}, {}
     return _facts(summary, 8 + len(header) + summary.data_end, size, documents), documents
 
@@ -124,15 +124,17 @@ def _facts(summary: _HeaderSummary, declared: int, size: int, documents: dict[st
 
 def _read_header(read: Read, size: int) -> bytes:
     if size < 8:
-        raise _MalformedHeader("The file is empty." if size == 0 else "The file is truncated: it has no header.")
+        raise _MalformedHeaderError("The file is empty." if size == 0 else "The file is truncated: it has no header.")
     length = int.from_bytes(read(0, 8), "little")
     if length > MAX_HEADER:
-        raise _MalformedHeader("This is no safetensors file, or its header is larger than 32 MiB.")
+        raise _MalformedHeaderError("This is no safetensors file, or its header is larger than 32 MiB.")
     header = read(8, length) if length <= size - 8 else b""
     if len(header) < length:
-        raise _MalformedHeader(f"The file is truncated: {size:,} bytes do not hold its header of {length:,} bytes.")
+        raise _MalformedHeaderError(
+            f"The file is truncated: {size:,} bytes do not hold its header of {length:,} bytes."
+        )
     if not header.startswith(b"{"):
-        raise _MalformedHeader(_BAD_JSON)
+        raise _MalformedHeaderError(_BAD_JSON)
     return header
 
 
@@ -175,7 +177,7 @@ def _summarise(header: bytes) -> _HeaderSummary:
             end, separator = entry.end(), entry[3]
     padding = header[end:]  # writers align the tensors with spaces
     if padding and not padding.isspace():
-        raise _MalformedHeader(_BAD_JSON)
+        raise _MalformedHeaderError(_BAD_JSON)
     return summary
 
 
@@ -183,9 +185,9 @@ def _add_entry(summary: _HeaderSummary, names: set[bytes], name: bytes, entry: b
     try:
         tensor, name = _decode_tensor(entry), _plain(name)
     except (ValueError, msgspec.DecodeError, RecursionError):
-        raise _MalformedHeader(_BAD_TENSOR) from None
+        raise _MalformedHeaderError(_BAD_TENSOR) from None
     if name in names:
-        raise _MalformedHeader("The header names a tensor twice.")
+        raise _MalformedHeaderError("The header names a tensor twice.")
     names.add(name)
     _add_tensor(summary, tensor)
 
@@ -194,15 +196,15 @@ def _add_tensor(summary: _HeaderSummary, tensor: _Tensor) -> None:
     count, (begin, end) = prod(tensor.shape), tensor.data_offsets
     bits = _BITS.get(tensor.dtype)
     if begin > end or (bits is not None and count * bits != 8 * (end - begin)):
-        raise _MalformedHeader("The header's shapes and sizes contradict each other.")
+        raise _MalformedHeaderError("The header's shapes and sizes contradict each other.")
     summary.tensors += 1
     summary.parameters += count
     summary.data_end = max(summary.data_end, end)
     summary.dtypes[tensor.dtype] = of_dtype = summary.dtypes.get(tensor.dtype, 0) + 1
     if of_dtype == 1 and not _DTYPE.fullmatch(tensor.dtype):
-        raise _MalformedHeader(_BAD_TENSOR)
+        raise _MalformedHeaderError(_BAD_TENSOR)
     if summary.parameters > _MAX_NUMBER or len(summary.dtypes) > _MAX_DTYPES:
-        raise _MalformedHeader("The header describes more than any model has.")
+        raise _MalformedHeaderError("The header describes more than any model has.")
 
 
 def _plain(name: bytes) -> bytes:
@@ -216,7 +218,7 @@ def _add_metadata(summary: _HeaderSummary, text: bytes, start: int) -> int:
     """Read the ``__metadata__`` entry at ``start``; return its end. Raises _MalformedHeader."""
     opening = _METADATA.match(text, start, start + _PART)
     if opening is None or summary.metadata is not None:
-        raise _MalformedHeader(_BAD_JSON)
+        raise _MalformedHeaderError(_BAD_JSON)
     start = opening.end()
     empty = _EMPTY.match(text, start, start + _PART)
     end, separator = (empty.end(), b"}") if empty else (start + 1, b",")
@@ -225,7 +227,7 @@ def _add_metadata(summary: _HeaderSummary, text: bytes, start: int) -> int:
         key_end = _string_end(text, key_start)
         value_start = _skip(_COLON, text, key_end)
         if text[value_start : value_start + 1] != b'"':
-            raise _MalformedHeader("The header's __metadata__ holds something that is not text.")
+            raise _MalformedHeaderError("The header's __metadata__ holds something that is not text.")
         end = _string_end(text, value_start)
         if not _show(summary, text, (key_start, key_end), (value_start, end)):
             summary.all_shown = False
@@ -242,7 +244,7 @@ def _show(summary: _HeaderSummary, text: bytes, key: tuple[int, int], value: tup
     try:
         name, content = _decode_string(text[slice(*key)]), _decode_string(text[slice(*value)])
     except ValueError:
-        raise _MalformedHeader(_BAD_JSON) from None
+        raise _MalformedHeaderError(_BAD_JSON) from None
     if len(content) > _SHOWN_LENGTH:
         return False
     summary.shown[name] = content
@@ -260,7 +262,7 @@ def _documents(summary: _HeaderSummary, header: bytes) -> dict[str, bytes]:
         _check_json(text)
         text.decode()
     except (ValueError, msgspec.DecodeError):
-        raise _MalformedHeader(_BAD_JSON) from None
+        raise _MalformedHeaderError(_BAD_JSON) from None
     return {"header": text}
 
 
@@ -270,7 +272,7 @@ def _string_end(text: bytes, start: int) -> int:
     while True:
         part = _STRING_PART.match(text, end, end + _PART)
         if part is None or (part.end() == end and text[end : end + 1] != b'"'):
-            raise _MalformedHeader(_BAD_JSON)
+            raise _MalformedHeaderError(_BAD_JSON)
         end = part.end()
         if text[end : end + 1] == b'"':
             return end + 1
@@ -279,12 +281,12 @@ def _string_end(text: bytes, start: int) -> int:
 def _separator(text: bytes, start: int) -> tuple[int, bytes]:
     found = _SEPARATOR.match(text, start, start + _PART)
     if found is None:
-        raise _MalformedHeader(_BAD_JSON)
+        raise _MalformedHeaderError(_BAD_JSON)
     return found.end(), found[1]
 
 
 def _skip(pattern: re.Pattern[bytes], text: bytes, start: int) -> int:
     found = pattern.match(text, start, start + _PART)
     if found is None:
-        raise _MalformedHeader(_BAD_JSON)
+        raise _MalformedHeaderError(_BAD_JSON)
     return found.end()

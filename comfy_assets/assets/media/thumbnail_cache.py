@@ -25,7 +25,7 @@ _ABANDONED_S = 3600.0
 
 
 @dataclass
-class _Entry:
+class _CacheEntry:
     """``noted`` is the time (s since 1970) of the last use that its file tells of."""
 
     size: int
@@ -43,7 +43,7 @@ class ThumbnailCache:
         self._folder = folder
         self._limit = limit
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, _Entry] | None = None  # least recently used first
+        self._entries: OrderedDict[str, _CacheEntry] | None = None  # least recently used first
         self._total = 0
         self._has_failed = False
 
@@ -80,7 +80,7 @@ class ThumbnailCache:
         with self._lock:
             entries = self._known()
             former = entries.pop(key, None)
-            entries[key] = _Entry(len(data), time.time())
+            entries[key] = _CacheEntry(len(data), time.time())
             self._total += len(data) - (former.size if former else 0)
             self._make_room(entries)
 
@@ -111,16 +111,16 @@ class ThumbnailCache:
                 self._total -= entry.size
         _remove(self._path(key))
 
-    def _known(self) -> OrderedDict[str, _Entry]:
+    def _known(self) -> OrderedDict[str, _CacheEntry]:
         """What is kept; gathered from the disk when it is asked for the first time."""
         if self._entries is None:
-            found = sorted(_kept(self._folder), key=lambda item: item[1].noted)
+            found = sorted(_entries_on_disk(self._folder), key=lambda item: item[1].noted)
             self._entries = OrderedDict(found)
             self._total = sum(entry.size for _, entry in found)
             self._make_room(self._entries)
         return self._entries
 
-    def _make_room(self, entries: OrderedDict[str, _Entry]) -> None:
+    def _make_room(self, entries: OrderedDict[str, _CacheEntry]) -> None:
         for _ in range(len(entries)):
             if self._total <= self._limit:
                 return
@@ -146,16 +146,16 @@ def _seal(body: bytes) -> bytes:
     return blake3(body).digest(_SEAL_BYTES)
 
 
-def _kept(folder: Path) -> Iterator[tuple[str, _Entry]]:
+def _entries_on_disk(folder: Path) -> Iterator[tuple[str, _CacheEntry]]:
     """The entries on disk; what was left unfinished long ago is removed."""
-    for shelf in _listed(folder):
-        for file in _listed(shelf.path):
+    for shelf in _list_directory(folder):
+        for file in _list_directory(shelf.path):
             try:
                 info = file.stat(follow_symlinks=False)
             except OSError:
                 continue
             if file.name.endswith(_SUFFIX) and file.name.startswith(shelf.name):
-                yield file.name.removesuffix(_SUFFIX), _Entry(info.st_size, info.st_mtime)
+                yield file.name.removesuffix(_SUFFIX), _CacheEntry(info.st_size, info.st_mtime)
             elif _is_temporary(file.name) and time.time() - info.st_mtime > _ABANDONED_S:
                 _remove(Path(file.path))
 
@@ -164,7 +164,7 @@ def _is_temporary(name: str) -> bool:
     return is_temp_name(name) or name.endswith(_FORMER_TEMP_SUFFIX)
 
 
-def _listed(folder: Path | str) -> list[os.DirEntry[str]]:
+def _list_directory(folder: Path | str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)

@@ -26,7 +26,7 @@ from ...names import FileType
 from ..roots import Roots
 from . import view_path
 from .thumbnail_cache import ThumbnailCache
-from .view_path import Found, Named
+from .view_path import ViewedFile, ViewPath
 
 if TYPE_CHECKING:
     from .thumbnails import Thumbnailer
@@ -40,7 +40,7 @@ _HASH = re.compile(r"blake3:([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ThumbnailRequest:
     """A thumbnail as asked for. ``filename`` may also be ``blake3:`` and a hash, wherever the content lies."""
 
     file_type: FileType
@@ -51,17 +51,17 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Preview:
+class ThumbnailSource:
     """A thumbnail that can be made: of which file as it is now, and the key that stands for the result."""
 
     path: Path
     stat: FileStat
     key: str
-    wanted: Wanted
+    wanted: ThumbnailRequest
 
 
 @dataclass(frozen=True)
-class Answer:
+class Thumbnail:
     """A thumbnail, or None for the one that the asking client has; ``name`` is that of the file."""
 
     key: str
@@ -69,7 +69,7 @@ class Answer:
     body: bytes | None
 
 
-class Previews:
+class ThumbnailService:
     """Answers requests for thumbnails; two threads make them."""
 
     def __init__(self, db: Database, host: Host, cache: ThumbnailCache) -> None:
@@ -80,11 +80,11 @@ class Previews:
         self._thumbnailer: Thumbnailer | None = None
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="comfy-assets-thumbnails")
         self._slots = asyncio.Semaphore(_THREADS)
-        self._requests: set[asyncio.Task[Answer]] = set()
+        self._requests: set[asyncio.Task[Thumbnail]] = set()
         self._under_way: dict[str, asyncio.Task[bytes]] = {}
         self._failures: OrderedDict[str, tuple[float, ApiError]] = OrderedDict()
 
-    async def get(self, wanted: Wanted, owner: str, is_held: Callable[[str], bool]) -> Answer:
+    async def get(self, wanted: ThumbnailRequest, owner: str, is_held: Callable[[str], bool]) -> Thumbnail:
         """The thumbnail, unless ``is_held`` says of its key that the client has it.
 
         Raises InvalidNameError, FileMissingError, NoThumbnailError, ImageTooLargeError, ImageUnreadableError. Is
@@ -97,18 +97,18 @@ class Previews:
             request.cancel()
         return await request
 
-    async def _get(self, wanted: Wanted, owner: str, is_held: Callable[[str], bool]) -> Answer:
+    async def _get(self, wanted: ThumbnailRequest, owner: str, is_held: Callable[[str], bool]) -> Thumbnail:
         for _ in range(2):
             preview = await self._find(wanted, owner)
             if is_held(preview.key):
-                return Answer(preview.key, preview.path.name, None)
+                return Thumbnail(preview.key, preview.path.name, None)
             try:
-                return Answer(preview.key, preview.path.name, await self._body(preview))
+                return Thumbnail(preview.key, preview.path.name, await self._body(preview))
             except ChangedWhileReading:
                 continue
         raise ImageUnreadableError("The file is being written to.")
 
-    async def _find(self, wanted: Wanted, owner: str) -> Preview:
+    async def _find(self, wanted: ThumbnailRequest, owner: str) -> ThumbnailSource:
         match = _HASH.fullmatch(wanted.filename)
         if match is not None:
             digest = bytes.fromhex(match[1])
@@ -119,24 +119,24 @@ class Previews:
         content = _content(sighting, found.stat)
         if (sighting is None and found.is_beyond_link) or (match is not None and content != digest):
             raise _missing()
-        return Preview(place.path, found.stat, _key(wanted, place.path, found.stat, content), wanted)
+        return ThumbnailSource(place.path, found.stat, _key(wanted, place.path, found.stat, content), wanted)
 
-    def _by_name(self, wanted: Wanted) -> tuple[Named, Found]:
+    def _by_name(self, wanted: ThumbnailRequest) -> tuple[ViewPath, ViewedFile]:
         roots = Roots(self._host.folders())
-        place = view_path.named(roots, wanted.file_type, wanted.subfolder, wanted.filename)
+        place = view_path.parse(roots, wanted.file_type, wanted.subfolder, wanted.filename)
         return place, view_path.find(roots, place)
 
-    async def _by_hash(self, digest: bytes, owner: str) -> tuple[Named, Found]:
+    async def _by_hash(self, digest: bytes, owner: str) -> tuple[ViewPath, ViewedFile]:
         location = None
         if await assets.hash_exists(self._db, digest, owner):
             location = await assets.stand_in(self._db, digest)
         if location is None:
             raise _missing()
         folder = Path(location.folder)
-        place = Named(Path(folder.anchor), folder, location.name)
+        place = ViewPath(Path(folder.anchor), folder, location.name)
         return place, await asyncio.to_thread(lambda: view_path.find(Roots(self._host.folders()), place))
 
-    async def _body(self, preview: Preview) -> bytes:
+    async def _body(self, preview: ThumbnailSource) -> bytes:
         """The thumbnail; whoever asks for it while it is made gets the same one."""
         self._raise_remembered(preview.key)
         task = self._under_way.get(preview.key)
@@ -151,7 +151,7 @@ class Previews:
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not warn of it where nobody waits any more
 
-    async def _kept_or_made(self, preview: Preview) -> bytes:
+    async def _kept_or_made(self, preview: ThumbnailSource) -> bytes:
         kept = await asyncio.to_thread(self._cache.get, preview.key)
         if kept is not None:
             return kept
@@ -164,7 +164,7 @@ class Previews:
                 self._remember(preview.key, error)
                 raise
 
-    def _make(self, preview: Preview) -> bytes:
+    def _make(self, preview: ThumbnailSource) -> bytes:
         """Make the thumbnail and keep it; runs in a thread, where importing Pillow holds nobody up."""
         from .thumbnails import Thumbnailer
 
@@ -211,7 +211,7 @@ def _content(sighting: LastSeen | None, stat: FileStat) -> bytes | None:
     return sighting.hash
 
 
-def _key(wanted: Wanted, path: Path, stat: FileStat, content: bytes | None) -> str:
+def _key(wanted: ThumbnailRequest, path: Path, stat: FileStat, content: bytes | None) -> str:
     """What stands for a thumbnail: that of the content, or, until that is known, of the file as it is now."""
     source = content.hex() if content is not None else f"{path}|{stat}"
     text = f"{_VERSION}|{wanted.res}|{wanted.plane}|{source}"

@@ -18,7 +18,7 @@ from ...fs.stat import ChangedWhileReading, matches_record
 from ...models import FileStat, Plane
 from ...pictures import broken_as_unreadable, memory, open_picture
 from . import image
-from .image import PictureStream, fitted
+from .image import ImageStream, fitted
 from .video import container_of, first_frame
 
 _QUALITY = 85
@@ -39,13 +39,13 @@ class Thumbnailer:
         Raises ImageTooLargeError, ImageUnreadableError, NoThumbnailError; ChangedWhileReading when the file is not, or
         does not stay, what ``stat`` says; Cancelled, and OSError when the file cannot be opened.
         """
-        with PictureStream(extended(str(path)), self._token) as stream:
+        with ImageStream(extended(str(path)), self._token) as stream:
             _check_unchanged(stream, stat)
             picture, profile = self._picture(stream, stat[0], res, plane)
             _check_unchanged(stream, stat)
         return _encode(picture, profile)
 
-    def _picture(self, stream: PictureStream, size: int, res: int, plane: Plane) -> tuple[Image.Image, bytes]:
+    def _picture(self, stream: ImageStream, size: int, res: int, plane: Plane) -> tuple[Image.Image, bytes]:
         with broken_as_unreadable():
             source = open_picture(stream, size)
             if source is None:
@@ -59,12 +59,12 @@ def _memory_of(source: ImageFile.ImageFile, size: int) -> int:
     return source.width * source.height * _BYTES_A_PIXEL + size
 
 
-def _check_unchanged(stream: PictureStream, stat: FileStat) -> None:
+def _check_unchanged(stream: ImageStream, stat: FileStat) -> None:
     if not matches_record(os.fstat(stream.fileno()), *stat[:2]):
         raise ChangedWhileReading
 
 
-def _of_picture(source: ImageFile.ImageFile, stream: PictureStream, res: int, plane: Plane) -> Image.Image:
+def _of_picture(source: ImageFile.ImageFile, stream: ImageStream, res: int, plane: Plane) -> Image.Image:
     whole = source.size
     size = fitted(whole, res)
     source.draft(None, (2 * size[0], 2 * size[1]))  # JPEG can be decoded at an eighth of its size
@@ -78,7 +78,7 @@ def _of_picture(source: ImageFile.ImageFile, stream: PictureStream, res: int, pl
     return image.upright(_flattened(small), source)
 
 
-def _of_video(stream: PictureStream, res: int, plane: Plane) -> Image.Image:
+def _of_video(stream: ImageStream, res: int, plane: Plane) -> Image.Image:
     stream.seek(0)
     container = container_of(stream.read(_HEAD))
     if container is None:

@@ -15,7 +15,7 @@ from PIL import Image
 from ...background.cancel import CancelToken
 from ...errors import ImageUnreadableError, NoThumbnailError, VideoUnreadableError
 from ...pictures import check_size
-from .image import PictureStream, fitted
+from .image import ImageStream, fitted
 
 # The reader is chosen by the first bytes: left to itself, FFmpeg would also follow playlists to other places.
 _QUICKTIME = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"))
@@ -46,7 +46,7 @@ def container_of(head: bytes) -> str | None:
     return "ogg" if head.startswith(b"OggS") else None
 
 
-def first_frame(stream: PictureStream, container: str, res: int) -> Image.Image:
+def first_frame(stream: ImageStream, container: str, res: int) -> Image.Image:
     """The first frame in RGBA, inside ``res`` x ``res``.
 
     Raises NoThumbnailError where there is no PyAV or no video track, ImageUnreadableError, ImageTooLargeError.
@@ -103,7 +103,7 @@ def video_facts(path: Path) -> VideoFacts:
     av = pyav()
     if av is None:
         raise VideoUnreadableError("Figures of videos need PyAV (pip install av), which is not there.")
-    with PictureStream(path, CancelToken()) as stream:
+    with ImageStream(path, CancelToken()) as stream:
         container = container_of(stream.read(_HEAD))
         stream.seek(0)
         if container is None:

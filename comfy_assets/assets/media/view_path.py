@@ -18,7 +18,7 @@ from ..roots import Roots, absolute
 
 
 @dataclass(frozen=True)
-class Named:
+class ViewPath:
     """A file as a request names it: ``folder`` lies in ``base``, lexically; nothing of it need be there."""
 
     base: Path
@@ -32,14 +32,14 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Found:
+class ViewedFile:
     """A regular file that is there. ``is_beyond_link``: its folder is reached by a link that leaves the library."""
 
     stat: FileStat
     is_beyond_link: bool
 
 
-def named(roots: Roots, file_type: FileType, subfolder: str, filename: str, *, windows: bool = WINDOWS) -> Named:
+def parse(roots: Roots, file_type: FileType, subfolder: str, filename: str, *, windows: bool = WINDOWS) -> ViewPath:
     """The file of this name, which may end in ``[output]`` to mean another folder than that of the type.
 
     Raises InvalidNameError for anything that could lead elsewhere, FileMissingError where the server has no such
@@ -57,7 +57,7 @@ def named(roots: Roots, file_type: FileType, subfolder: str, filename: str, *, w
     base = roots.destination(annotated or file_type)
     if base is None:
         raise _missing()
-    return Named(base, base.joinpath(*parts, *further), name)
+    return ViewPath(base, base.joinpath(*parts, *further), name)
 
 
 def _refused(field: str, error: UnsafeName) -> InvalidNameError:
@@ -68,7 +68,7 @@ def _missing() -> FileMissingError:
     return FileMissingError("There is no such file.")
 
 
-def find(roots: Roots, wanted: Named) -> Found:
+def find(roots: Roots, wanted: ViewPath) -> ViewedFile:
     """Look for the file. Blocks: for worker threads.
 
     Raises FileMissingError, also for a file that is itself a link to a place outside the library.
@@ -81,10 +81,10 @@ def find(roots: Roots, wanted: Named) -> Found:
         raise _missing() from None
     if not stat.S_ISREG(info.st_mode) or store_guard.is_protected(wanted.path):
         raise _missing()
-    return Found(file_stat(info), _is_beyond_link(roots, wanted))
+    return ViewedFile(file_stat(info), _is_beyond_link(roots, wanted))
 
 
-def _is_beyond_link(roots: Roots, wanted: Named) -> bool:
+def _is_beyond_link(roots: Roots, wanted: ViewPath) -> bool:
     """Whether the folder leaves the library by a link.
 
     Raises FileMissingError if the file does so by itself, or if either leads to what is never part of the library.

@@ -37,7 +37,7 @@ from ..index.insert import NewFile, add_new, folder_row
 from ..moves.exchange import leave
 from ..moves.relocate import Marks, rejoin_by_content
 from ..roots import Roots
-from .outputs import LocatedFile, OutputFile, OutputFolders, Shown, shown_files
+from .outputs import LocatedFile, OutputFile, OutputFolders, ShownFile, shown_files
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -49,7 +49,7 @@ _MAX_WAITING = 20_000  # files; beyond them the next scan has to find what there
 
 
 @dataclass(frozen=True)
-class _Output:
+class _JobOutput:
     """A file that a job has written; ``reading`` is what came of reading it, if it was read."""
 
     job_id: str
@@ -62,7 +62,7 @@ class _Output:
         return self.located.folder, self.located.name
 
 
-class OutputIntake:
+class OutputRecorder:
     """Takes what executed prompts have written into the library."""
 
     def __init__(
@@ -73,38 +73,40 @@ class OutputIntake:
         read_files: bool,
         jobs_recorded: Callable[[], Awaitable[None]],
         shared: bool = False,
-        settled: Callable[[Iterable[str]], None] = lambda _: None,
+        finished: Callable[[Iterable[str]], None] = lambda _: None,
     ) -> None:
         """For the running event loop. Without ``read_files`` a later run has to read what is listed.
 
         Where several users share the host, what a job writes is its owner's, or everybody's if outputs are ``shared``.
         ``jobs_recorded`` waits until the prompts told of so far have their rows, to which outputs are linked;
-        ``settled`` is called with the ids of prompts of which nothing is left to be taken, or that failed.
+        ``finished`` is called with the ids of prompts of which nothing is left to be taken, or that failed.
         """
         self._db = db
         self._jobs_recorded = jobs_recorded
-        self._settled = settled
+        self._finished = finished
         self._left: Counter[str] = Counter()  # files of each prompt that are not done with
         self._host = host
         self._read_files = read_files
         self._is_private = host.is_multi_user() and not shared
-        self._giving: asyncio.Task[None] | None = None
+        self._assigning: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[str, Shown]] = deque()
+        self._waiting: deque[tuple[str, ShownFile]] = deque()
         self._is_awake = False
         self._token = CancelToken()
-        self._hurried = asyncio.Event()
+        self._flush_now = asyncio.Event()
         self._is_closed = False
-        self._draining: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to give what jobs have made in former runs to their owners, where it is not shared."""
         if self._is_private:
-            self._giving = self._loop.create_task(self._give_former(), name="comfy-assets owners of outputs")
-            self._giving.add_done_callback(_log_failure)
+            self._assigning = self._loop.create_task(
+                self._assign_former_outputs(), name="comfy-assets owners of outputs"
+            )
+            self._assigning.add_done_callback(_log_failure)
 
-    async def _give_former(self) -> None:
+    async def _assign_former_outputs(self) -> None:
         after = 0
         while found := await owners.public_outputs(self._db, self._host.user_ids(), after, _BATCH):
             async with self._db.transaction() as tx:
@@ -112,11 +114,11 @@ class OutputIntake:
                     await owners.give(tx, [output.row_id for output in found if output.owner == owner], owner)
             after = found[-1].job_row - 1  # its other outputs may not have been among these
 
-    def take(self, prompt: FinishedPrompt) -> None:
+    def record(self, prompt: FinishedPrompt) -> None:
         """Take what a prompt has written. Safe from any thread; returns at once."""
         found = shown_files(prompt.outputs)
         if not found or self._token.is_cancelled:
-            self._call(self._settled, [prompt.prompt_id])
+            self._call(self._finished, [prompt.prompt_id])
             return
         with self._lock:
             room = _MAX_WAITING - len(self._waiting)
@@ -132,15 +134,15 @@ class OutputIntake:
         with suppress(RuntimeError):  # the loop has been closed
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def hurry(self) -> None:
+    def flush_soon(self) -> None:
         """Do not wait for more prompts to finish."""
-        self._hurried.set()
+        self._flush_now.set()
 
-    async def settled(self) -> None:
+    async def drain(self) -> None:
         """Wait until all that was taken so far has been recorded."""
         await asyncio.sleep(0)  # what another thread has just asked for begins
-        while self._draining is not None and not self._draining.done():
-            await asyncio.wait([self._draining])
+        while self._running is not None and not self._running.done():
+            await asyncio.wait([self._running])
 
     def cancel(self) -> None:
         """Take nothing more, and read no further. Safe from any thread."""
@@ -149,18 +151,18 @@ class OutputIntake:
     async def close(self) -> None:
         """Record what has been taken, without reading it, and take nothing more."""
         self.cancel()
-        if self._giving is not None:
-            self._giving.cancel()
-            await asyncio.wait([self._giving])
-        self.hurry()
-        await self.settled()
+        if self._assigning is not None:
+            self._assigning.cancel()
+            await asyncio.wait([self._assigning])
+        self.flush_soon()
+        await self.drain()
         self._is_closed = True
 
     def _start(self) -> None:
         if self._is_closed:
             return
-        self._draining = self._loop.create_task(self._drain(), name="comfy-assets outputs")
-        self._draining.add_done_callback(self._ended)
+        self._running = self._loop.create_task(self._run(), name="comfy-assets outputs")
+        self._running.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or (error := task.exception()) is None:
@@ -171,24 +173,24 @@ class OutputIntake:
         if self._is_awake:
             self._start()
 
-    async def _drain(self) -> None:
+    async def _run(self) -> None:
         while True:
             with suppress(asyncio.TimeoutError):
                 pause = BUSY_S if self._host.is_executing() else IDLE_S
-                await asyncio.wait_for(self._hurried.wait(), pause)
+                await asyncio.wait_for(self._flush_now.wait(), pause)
             if not self._token.is_cancelled:
-                self._hurried.clear()
+                self._flush_now.clear()
             batch = self._next_batch()
             if not batch:
                 return
             try:
-                await self._take_in(batch)
+                await self._record_batch(batch)
             except StoreBusyError as error:
                 if self._token.is_cancelled:
                     self._done_with(batch)
                     raise
                 log.warning("Outputs could not be recorded; they are kept and tried again: %s", error)
-                self._put_back(batch)
+                self._requeue(batch)
                 await asyncio.sleep(_RETRY_S)
             except BaseException:
                 self._done_with(batch)
@@ -196,28 +198,28 @@ class OutputIntake:
             else:
                 self._done_with(batch)
 
-    def _done_with(self, batch: Iterable[tuple[str, Shown]]) -> None:
+    def _done_with(self, batch: Iterable[tuple[str, ShownFile]]) -> None:
         """Say of which prompts nothing is left to be taken."""
         with self._lock:
             self._left.subtract(Counter(prompt_id for prompt_id, _ in batch))
             done = [prompt_id for prompt_id, count in self._left.items() if count <= 0]
             for prompt_id in done:
                 del self._left[prompt_id]
-        self._settled(done)
+        self._finished(done)
 
-    def _put_back(self, batch: Sequence[tuple[str, Shown]]) -> None:
+    def _requeue(self, batch: Sequence[tuple[str, ShownFile]]) -> None:
         """Have these come first again."""
         with self._lock:
             self._waiting.extendleft(reversed(batch))
             self._is_awake = True
 
-    def _next_batch(self) -> list[tuple[str, Shown]]:
+    def _next_batch(self) -> list[tuple[str, ShownFile]]:
         with self._lock:
             count = min(_BATCH, len(self._waiting))
             self._is_awake = count > 0
             return [self._waiting.popleft() for _ in range(count)]
 
-    async def _take_in(self, batch: Sequence[tuple[str, Shown]]) -> None:
+    async def _record_batch(self, batch: Sequence[tuple[str, ShownFile]]) -> None:
         folders, outputs, links = await asyncio.to_thread(self._locate, batch)
         if not outputs:
             return
@@ -234,32 +236,32 @@ class OutputIntake:
         if outputs or created:
             self._host.emit("assets.changed", {"created": created} if created else {"changed": len(outputs)})
 
-    async def _record(self, tx: Transaction, outputs: Sequence[_Output], roots: Roots) -> int:
+    async def _record(self, tx: Transaction, outputs: Sequence[_JobOutput], roots: Roots) -> int:
         is_shared_host = self._host.is_multi_user()
         makers = await owners.makers(tx, {output.job_id for output in outputs}) if is_shared_host else {}
         return await _record(tx, outputs, roots, makers, private=self._is_private)
 
-    def _locate(self, batch: Iterable[tuple[str, Shown]]) -> tuple[OutputFolders, list[_Output], list[ShownAt]]:
+    def _locate(self, batch: Iterable[tuple[str, ShownFile]]) -> tuple[OutputFolders, list[_JobOutput], list[ShownAt]]:
         """The folders as they are now; those files that are there, each with the first job that named it; and where
         each of the jobs has shown them."""
         folders = OutputFolders(self._host.folders())
         located: dict[OutputFile, LocatedFile | None] = {}
-        found: dict[Position, _Output] = {}
+        found: dict[Position, _JobOutput] = {}
         links: list[ShownAt] = []
         for job_id, shown in batch:
             if shown.file not in located:
                 located[shown.file] = folders.locate(shown.file)
             if (file := located[shown.file]) is not None:
-                output, slot = _Output(job_id, shown.file, file), shown.slot
+                output, slot = _JobOutput(job_id, shown.file, file), shown.slot
                 found.setdefault(output.position, output)
                 links.append((job_id, slot.node_id, slot.key, slot.index, *output.position))
         return folders, list(found.values()), links
 
     def _read(
-        self, outputs: Sequence[_Output], known: dict[Position, StoredFile], folders: OutputFolders
-    ) -> list[_Output]:
+        self, outputs: Sequence[_JobOutput], known: dict[Position, StoredFile], folders: OutputFolders
+    ) -> list[_JobOutput]:
         """The outputs with what they contain, unless that is known; without those that have vanished."""
-        done: list[_Output] = []
+        done: list[_JobOutput] = []
         for output in outputs:
             row = known.get(output.position)
             if row is not None and row.is_read and row.stat[:2] == output.located.stat[:2]:
@@ -291,7 +293,7 @@ def _ignore(_: int) -> None:
     pass
 
 
-def _is_recorded(output: _Output, row: StoredFile | None) -> bool:
+def _is_recorded(output: _JobOutput, row: StoredFile | None) -> bool:
     """Whether nothing is to be added: an output that was there before, shown again by a later prompt."""
     if row is None or row.missing or row.job_id is None:
         return False
@@ -299,7 +301,7 @@ def _is_recorded(output: _Output, row: StoredFile | None) -> bool:
 
 
 async def _record(
-    tx: Transaction, outputs: Sequence[_Output], roots: Roots, makers: Mapping[str, Maker], *, private: bool
+    tx: Transaction, outputs: Sequence[_JobOutput], roots: Roots, makers: Mapping[str, Maker], *, private: bool
 ) -> int:
     """Make the store say what there is now; return the number of new assets.
 
@@ -308,7 +310,7 @@ async def _record(
     positions = [output.position for output in outputs]
     before = await files.by_position(tx, positions)
     touched = await references.contents_of(tx, [row.id for row in before.values()])
-    replaced = await _leave_replaced(tx, outputs, before, roots, makers)
+    replaced = await _detach_replaced(tx, outputs, before, roots, makers)
     before = {position: row for position, row in before.items() if row.id not in replaced}
     await _insert(tx, [output for output in outputs if output.position not in before])
     await _update(tx, outputs, before)
@@ -323,7 +325,7 @@ async def _record(
 
 async def _give_to_makers(
     tx: Transaction,
-    outputs: Sequence[_Output],
+    outputs: Sequence[_JobOutput],
     before: Mapping[Position, StoredFile],
     jobs: Mapping[int, str],
     after: Mapping[Position, StoredFile],
@@ -346,9 +348,9 @@ async def _give_to_makers(
         await owners.give(tx, row_ids, owner)
 
 
-async def _leave_replaced(
+async def _detach_replaced(
     tx: Transaction,
-    outputs: Sequence[_Output],
+    outputs: Sequence[_JobOutput],
     before: dict[Position, StoredFile],
     roots: Roots,
     makers: Mapping[str, Maker],
@@ -389,7 +391,7 @@ def _is_replaced(row: StoredFile, file: LocatedFile) -> bool:
     return _is_written(row, file) and (row.missing or file.is_other_than(row.stat))
 
 
-async def _insert(tx: Transaction, outputs: Sequence[_Output]) -> None:
+async def _insert(tx: Transaction, outputs: Sequence[_JobOutput]) -> None:
     rows = {o.located.folder: folder_row(o.located.folder, o.located.place) for o in outputs}
     if not rows:
         return
@@ -398,7 +400,7 @@ async def _insert(tx: Transaction, outputs: Sequence[_Output]) -> None:
     await add_new(tx, [NewFile(folder_ids[file.folder], file.name, file.place, file.stat) for file in located])
 
 
-async def _update(tx: Transaction, outputs: Sequence[_Output], before: dict[Position, StoredFile]) -> None:
+async def _update(tx: Transaction, outputs: Sequence[_JobOutput], before: dict[Position, StoredFile]) -> None:
     """Bring rows up to date with files that were written over, or that came back."""
     known = {os.path.join(*at): KnownFile(row.id, row.stat, row.missing) for at, row in before.items()}  # noqa: PTH118
     seen = {os.path.join(*o.position): o.located.stat for o in outputs if o.position in before}  # noqa: PTH118
@@ -412,7 +414,7 @@ async def _update(tx: Transaction, outputs: Sequence[_Output], before: dict[Posi
 
 
 def _jobs(
-    outputs: Sequence[_Output], before: dict[Position, StoredFile], after: dict[Position, StoredFile]
+    outputs: Sequence[_JobOutput], before: dict[Position, StoredFile], after: dict[Position, StoredFile]
 ) -> list[tuple[int, str]]:
     """The jobs to note: of new files, of those written over, and of those whose job was not known."""
     jobs: list[tuple[int, str]] = []
@@ -425,7 +427,7 @@ def _jobs(
 
 
 async def _record_contents(
-    tx: Transaction, outputs: Sequence[_Output], rows: dict[Position, StoredFile], roots: Roots, former: set[int]
+    tx: Transaction, outputs: Sequence[_JobOutput], rows: dict[Position, StoredFile], roots: Roots, former: set[int]
 ) -> int:
     """Store what was read; answers how many of the files are those of older assets that had lost theirs.
 

@@ -48,7 +48,7 @@ class LocatedFile:
 
 
 @dataclass(frozen=True)
-class Slot:
+class OutputSlot:
     """Where a node showed something: under a key of its choice, at a place from 0."""
 
     node_id: str
@@ -57,24 +57,24 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownFile:
     """A file that a node has shown."""
 
     file: OutputFile
-    slot: Slot
+    slot: OutputSlot
 
 
-def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[Slot, Any]]:
+def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[OutputSlot, Any]]:
     """Everything that nodes have shown, in order, whatever they call it: images, gifs, audio, 3d, and so on. Pure."""
     for node_id, shown in outputs.items():
         for key, items in shown.items() if isinstance(shown, Mapping) else ():
             for index, item in enumerate(items if isinstance(items, (list, tuple)) else ()):
-                yield Slot(str(node_id), str(key), index), item
+                yield OutputSlot(str(node_id), str(key), index), item
 
 
-def shown_files(outputs: Mapping[str, Any]) -> list[Shown]:
+def shown_files(outputs: Mapping[str, Any]) -> list[ShownFile]:
     """The files among what nodes have shown. Pure."""
-    return [Shown(file, slot) for slot, item in shown_items(outputs) if (file := output_file(item)) is not None]
+    return [ShownFile(file, slot) for slot, item in shown_items(outputs) if (file := output_file(item)) is not None]
 
 
 def output_file(item: object) -> OutputFile | None:

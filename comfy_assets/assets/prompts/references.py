@@ -24,7 +24,7 @@ _REFERENCE = re.compile(rf"blake3:({_HEX}{{64}})|asset:({_HEX}{{8}}(?:-{_HEX}{{4
 
 
 @dataclass(frozen=True)
-class Reference:
+class AssetReference:
     """What names an asset: its id in canonical form, or the blake3 digest of its content."""
 
     asset_id: str | None = None
@@ -32,30 +32,30 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Use:
+class ReferenceUse:
     """An input of a node whose value, or one of whose values, is the reference that ``text`` stands for."""
 
     node_id: str
     class_type: str
     input_name: str
     text: str
-    reference: Reference
+    reference: AssetReference
 
 
-Values = Mapping[tuple[str, str, str], str]  # (node id, input name, text of the reference) -> what replaces it
+ReferenceValues = Mapping[tuple[str, str, str], str]  # (node id, input name, text of the reference) -> what replaces it
 
 
-def parse_reference(text: str) -> Reference | None:
+def parse_reference(text: str) -> AssetReference | None:
     """The reference that a text is, or None."""
     match = _REFERENCE.fullmatch(text)
     if match is None:
         return None
-    return Reference(digest=bytes.fromhex(match[1])) if match[1] else Reference(asset_id=match[2].lower())
+    return AssetReference(digest=bytes.fromhex(match[1])) if match[1] else AssetReference(asset_id=match[2].lower())
 
 
-def uses_in(body: object, limit: int | None = None) -> list[Use]:
+def find_references(body: object, limit: int | None = None) -> list[ReferenceUse]:
     """Return the references in a submitted body, in the order of its nodes; ``limit`` of them at most."""
-    found: dict[Use, None] = {}
+    found: dict[ReferenceUse, None] = {}
     for use in _uses(body):
         found[use] = None
         if len(found) == limit:
@@ -63,17 +63,17 @@ def uses_in(body: object, limit: int | None = None) -> list[Use]:
     return list(found)
 
 
-def _uses(body: object) -> Iterator[Use]:
+def _uses(body: object) -> Iterator[ReferenceUse]:
     for node_id, node, inputs in _nodes(body):
         class_type = node.get("class_type")
         for name, value in inputs.items():
             for text in _texts(value):
                 if (reference := parse_reference(text)) is not None:
                     kind = class_type if isinstance(class_type, str) else ""
-                    yield Use(node_id, kind, name, text, reference)
+                    yield ReferenceUse(node_id, kind, name, text, reference)
 
 
-def replace(body: dict[str, Any], values: Values) -> dict[str, Any]:
+def replace_references(body: dict[str, Any], values: ReferenceValues) -> dict[str, Any]:
     """The body, changed in place: references give way to their values; what has none stays."""
     for node_id, _, inputs in _nodes(body):
         for name, value in inputs.items():
@@ -81,11 +81,11 @@ def replace(body: dict[str, Any], values: Values) -> dict[str, Any]:
     return body
 
 
-def _value_of(values: Values, node_id: str, input_name: str, text: str) -> str:
+def _value_of(values: ReferenceValues, node_id: str, input_name: str, text: str) -> str:
     return values.get((node_id, input_name, text), text)
 
 
-class OutputsAbove:
+class DependentOutputs:
     """The output nodes that depend on the nodes of a submitted body. The graph is read once, for all of them."""
 
     def __init__(self, body: object, is_output: Callable[[str], bool]) -> None:

@@ -22,31 +22,31 @@ from ...fs.paths import extended, extended_path
 from ...fs.stat import stat_as_recorded
 from ...host.base import Folder, Host, HostFolders
 from ..roots import Place, Roots, absolute
-from .references import Reference, Use, Values, replace
+from .references import AssetReference, ReferenceUse, ReferenceValues, replace_references
 
 _KIND_ORDER = {"input": 0, "models": 1, "output": 2, "temp": 3}
 
-Fault = Literal["unknown", "missing", "not_loadable"]
+ReferenceFault = Literal["unknown", "missing", "not_loadable"]
 
 
 @dataclass(frozen=True)
-class Problem:
+class UnresolvedReference:
     """A reference that nothing stands for: no such asset for this user, its file is away, or no loader gets at it."""
 
-    use: Use
-    fault: Fault
+    use: ReferenceUse
+    fault: ReferenceFault
 
 
 @dataclass(frozen=True)
-class Resolution:
+class ReferenceResolution:
     """What the references of a prompt stand for, and those that stand for nothing."""
 
-    values: Values
-    problems: Sequence[Problem]
+    values: ReferenceValues
+    problems: Sequence[UnresolvedReference]
 
 
 @dataclass(frozen=True)
-class _Holders:
+class _CandidateFiles:
     """The files that may hold what a reference names. ``own`` is the row of the very asset it names."""
 
     copies: Sequence[ContentFile]
@@ -54,62 +54,64 @@ class _Holders:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _LoadableValues:
     """Whether any of the files is there, and the values that stand for them, the preferred one first."""
 
     is_there: bool = False
     values: Sequence[str] = field(default_factory=list)
 
 
-class Portability:
+class ReferenceResolver:
     """Finds what references in prompts stand for."""
 
     def __init__(self, db: Database, host: Host) -> None:
         self._db = db
         self._host = host
 
-    async def resolve(self, uses: Sequence[Use], owner: str) -> Resolution:
+    async def resolve(self, uses: Sequence[ReferenceUse], owner: str) -> ReferenceResolution:
         """The value for each reference, as this user sees the library and as the disk is now."""
         holders = {reference: await self._holders(reference, owner) for reference in {use.reference for use in uses}}
         return await asyncio.to_thread(self._decide, uses, holders)
 
-    async def _holders(self, reference: Reference, owner: str) -> _Holders | None:
+    async def _holders(self, reference: AssetReference, owner: str) -> _CandidateFiles | None:
         """The files of what a reference names; None when there is no such asset for the user."""
         if reference.digest is not None:
             if not await assets.content_is_known(self._db, reference.digest, owner):
                 return None
-            return _Holders(await assets.files_of_content(self._db, reference.digest, owner))
+            return _CandidateFiles(await assets.files_of_content(self._db, reference.digest, owner))
         asset = await assets.get(self._db, reference.asset_id or "", owner)
         if asset is None:
             return None
         own = await assets.files_of_asset(self._db, asset.row_id)
         others = await assets.files_of_content(self._db, asset.hash, owner) if asset.hash else []
-        return _Holders([*own, *(copy for copy in others if copy.row_id != asset.row_id)], asset.row_id)
+        return _CandidateFiles([*own, *(copy for copy in others if copy.row_id != asset.row_id)], asset.row_id)
 
-    def _decide(self, uses: Sequence[Use], holders: dict[Reference, _Holders | None]) -> Resolution:
+    def _decide(
+        self, uses: Sequence[ReferenceUse], holders: dict[AssetReference, _CandidateFiles | None]
+    ) -> ReferenceResolution:
         """Blocks: looks at the files, and asks nodes for their choices."""
-        disk = _Disk(self._host.folders())
+        disk = _FileLookup(self._host.folders())
         found = {reference: disk.look(held) for reference, held in holders.items() if held is not None}
         values: dict[tuple[str, str, str], str] = {}
-        problems: list[Problem] = []
+        problems: list[UnresolvedReference] = []
         for use in uses:
             seen = found.get(use.reference)
             if seen is None:
-                problems.append(Problem(use, "unknown"))
+                problems.append(UnresolvedReference(use, "unknown"))
             elif not seen.values:
-                problems.append(Problem(use, "not_loadable" if seen.is_there else "missing"))
+                problems.append(UnresolvedReference(use, "not_loadable" if seen.is_there else "missing"))
             else:
                 values[use.node_id, use.input_name, use.text] = self._choose(use, seen.values)
-        return Resolution(values, problems)
+        return ReferenceResolution(values, problems)
 
-    def _choose(self, use: Use, values: Sequence[str]) -> str:
+    def _choose(self, use: ReferenceUse, values: Sequence[str]) -> str:
         if len(values) == 1:
             return values[0]
         offered = self._host.choices(use.class_type, use.input_name) or ()
         return next((value for value in values if value in offered), values[0])
 
 
-class _Disk:
+class _FileLookup:
     """Files as they are now, and what loaders call them. Blocks."""
 
     def __init__(self, folders: HostFolders) -> None:
@@ -117,13 +119,13 @@ class _Disk:
         roots = Roots(folders)
         self._place = lru_cache(maxsize=None)(lambda folder: roots.place(absolute(Path(folder))))
 
-    def look(self, holders: _Holders) -> _Found:
+    def look(self, holders: _CandidateFiles) -> _LoadableValues:
         """Which of the files are there, and what to call them."""
         there = [copy for copy in holders.copies if _is_there(copy, is_own=copy.row_id == holders.own)]
         placed = [(copy, place) for copy in there if (place := self._place(copy.folder)) is not None]
         placed.sort(key=lambda each: (each[0].row_id != holders.own, not each[0].visible, _KIND_ORDER[each[1].kind]))
         values = [value for copy, place in placed for value in self._values(copy, place)]
-        return _Found(bool(placed), list(dict.fromkeys(values)))
+        return _LoadableValues(bool(placed), list(dict.fromkeys(values)))
 
     def _values(self, copy: ContentFile, place: Place) -> Iterator[str]:
         if place.kind == "models":
@@ -165,11 +167,11 @@ def _is_there(copy: ContentFile, *, is_own: bool) -> bool:
         return False
 
 
-_values: ContextVar[Values | None] = ContextVar("comfy_assets_prompt_values", default=None)
+_values: ContextVar[ReferenceValues | None] = ContextVar("comfy_assets_prompt_values", default=None)
 
 
 @contextmanager
-def applied(values: Values) -> Iterator[None]:
+def use_values(values: ReferenceValues) -> Iterator[None]:
     """Let ``apply_values`` put these into the prompt that is submitted in the block."""
     token = _values.set(values)
     try:
@@ -181,4 +183,4 @@ def applied(values: Values) -> Iterator[None]:
 def apply_values(body: dict[str, Any]) -> dict[str, Any]:
     """A submitted body with the values of its request in place: what hosts are given as a rewrite."""
     values = _values.get()
-    return body if values is None else replace(body, values)
+    return body if values is None else replace_references(body, values)

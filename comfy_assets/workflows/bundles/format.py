@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from ...assets.upload_fields import MAX_NAME_LENGTH, checked_name
+from ...assets.upload_fields import MAX_NAME_LENGTH, normalize_name
 from ...errors import InvalidNameError
 from ...models import WorkflowView
 from ...names import UnsafeName, relative_parts
@@ -148,7 +148,7 @@ def check(manifest: Manifest) -> None:
     if "\0" in (workflow.description or ""):
         raise BundleRefused("the workflow's description has a NUL character")
     try:
-        checked_name(workflow.name if workflow.name is not None else "none")
+        normalize_name(workflow.name if workflow.name is not None else "none")
     except InvalidNameError as error:
         raise BundleRefused(f"the workflow cannot be taken: {error.message}") from error
     if len(manifest.assets) > MAX_ASSETS:
@@ -177,7 +177,7 @@ def _problems(asset: BundledAsset) -> Iterator[str]:
             yield "a hidden name"
         if asset.category is not None and len(relative_parts(asset.category)) != 1:
             yield "a category that is a path"
-        checked_name(asset.name)
+        normalize_name(asset.name)
     except (UnsafeName, InvalidNameError) as error:
         yield str(error)
     if asset.category is not None and asset.kind != "models":

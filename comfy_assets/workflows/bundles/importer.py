@@ -17,10 +17,10 @@ import msgspec
 
 from ...assets.index.content_reader import digest_of, document
 from ...assets.index.hash_run import HashProgress
-from ...assets.media.metadata import Extracted, extract_path
-from ...assets.media.mime import admitted_type, check_suffix, guess_mime
+from ...assets.media.metadata import FileMetadata, extract_path
+from ...assets.media.mime import check_suffix, guess_mime, resolve_mime
 from ...assets.roots import Roots, is_ignored
-from ...assets.upload_fields import checked_name
+from ...assets.upload_fields import normalize_name
 from ...background.cancel import CancelToken, uninterrupted
 from ...db import assets, workflows
 from ...db.connection import Database
@@ -226,7 +226,7 @@ class Import:
     async def _save(self, bundle: Bundle, owner: str) -> tuple[Workflow, bool]:
         """The user's workflow of this name and text: the one there is, linked to what is there now, or a new one."""
         said = bundle.manifest.workflow
-        name = checked_name(said.name) if said.name is not None else None
+        name = normalize_name(said.name) if said.name is not None else None
         offset = 0
         while True:
             wanted, page = WorkflowFilter(owner, name or ""), WorkflowPage(limit=_PAGE, offset=offset)
@@ -285,12 +285,12 @@ def _delivery(asset: BundledAsset, folder: Path, source: Path | None, content: P
     extracted = extract_path(name, content)
     mime_type = extracted.mime_type or guess_mime(name)
     if asset.kind == "models":
-        mime_type = admitted_type(name, None, extracted.mime_type)
+        mime_type = resolve_mime(name, None, extracted.mime_type)
     facts = _facts(asset, extracted)
-    return Delivery(source, folder.joinpath(*between), name, checked_name(asset.name), mime_type, facts)
+    return Delivery(source, folder.joinpath(*between), name, normalize_name(asset.name), mime_type, facts)
 
 
-def _facts(asset: BundledAsset, extracted: Extracted) -> Facts:
+def _facts(asset: BundledAsset, extracted: FileMetadata) -> Facts:
     documents = tuple(document(key, text) for key, text in extracted.documents.items())
     return Facts(asset.digest, asset.size, msgspec.json.encode(extracted.facts).decode(), documents)
 

@@ -19,7 +19,7 @@ from comfy_assets_node.comfy_assets import pictures
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError, ImageUnreadableError
 from comfy_assets_node.comfy_assets.host.standalone import picture_work, view
 from comfy_assets_node.comfy_assets.host.standalone.pixels import load_image
-from comfy_assets_node.comfy_assets.pictures import Memory
+from comfy_assets_node.comfy_assets.pictures import ImageMemory
 from PIL import Image
 
 EDGE = 13_300  # squared: more than is decoded
@@ -116,7 +116,7 @@ async def test_no_other_program_is_run(server: Any, tmp_path: Path, monkeypatch:
 
 async def test_pictures_wait_for_memory(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two that have no room together are worked on one after the other."""
-    monkeypatch.setattr(pictures, "memory", Memory(100 * 100 * 12))
+    monkeypatch.setattr(pictures, "memory", ImageMemory(100 * 100 * 12))
     (server.base / "input" / "a.png").write_bytes(encoded((80, 80), "RGB"))
     at_work, most = 0, 0
     lock = threading.Lock()
@@ -144,7 +144,7 @@ async def test_pictures_wait_for_memory(server: Any, monkeypatch: pytest.MonkeyP
 
 
 async def test_nobody_waits_for_ever(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "memory", memory := Memory(1000))
+    monkeypatch.setattr(pictures, "memory", memory := ImageMemory(1000))
     monkeypatch.setattr(picture_work, "PATIENCE_S", 0.1)
     (server.base / "input" / "a.png").write_bytes(encoded((80, 80), "RGB"))
     with memory.hold(1):
@@ -157,7 +157,7 @@ async def test_nobody_waits_for_ever(server: Any, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_memory_is_given_in_order() -> None:
-    memory, order = Memory(10), []
+    memory, order = ImageMemory(10), []
 
     async def take(name: str, amount: int) -> None:
         async with memory.reserve(amount, 5):

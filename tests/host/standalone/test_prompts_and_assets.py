@@ -57,7 +57,7 @@ async def taken(server: Any, services: Any, prompt_id: str) -> dict[str, Any]:
     while prompt_id not in services.told:  # the worker tells of it when it is in the history already
         await asyncio.sleep(0.005)
         assert time.monotonic() < deadline
-    await services.outputs.settled()
+    await services.outputs.drain()
     return entry
 
 
