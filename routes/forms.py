@@ -113,7 +113,7 @@ class _UploadForm:
         if name == "file":
             self.declared = replace(self.declared, file_name=client_name(part.filename or ""))
             # The tags before the file in the form choose the folder, and so the disk, that it is written to.
-            draft = await self._stack.enter_async_context(self._uploads.draft(self.declared.tags))
+            draft = await self._stack.enter_async_context(self._uploads.receive(self.declared.tags))
             await _receive(part, draft, self._limit)
             self.draft = draft
             return

@@ -1,4 +1,4 @@
-"""Files that the host's own operations store and list where several users share it: each user has their own."""
+"""Ownership of files that users upload with ComfyUI's own operations, such as ``/upload/image``, in multi-user mode."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from .roots import Roots
 
 @dataclass(frozen=True)
 class UploadMark:
-    """The state of the store before the host writes a file: rows with higher ids are new ones."""
+    """State of the database before the host writes a file: rows with higher ids are new."""
 
     last_id: int
 
 
 class HostUploads:
-    """Keeps users from replacing each other's files, and makes what they send theirs."""
+    """Prevents users from replacing each other's files, and assigns uploaded files to their users."""
 
     def __init__(self, db: Database, host: Host) -> None:
         self._db = db
         self._host = host
 
     async def begin(self, user: str, file: OutputFile, *, overwrites: bool) -> UploadMark:
-        """Check that the user may replace the file. Raises OtherUsersFileError."""
+        """Check that the user may write the file; return a mark for ``claim``. Raises OtherUsersFileError."""
         if overwrites and (located := await self._locate(file)) is not None:
             owner = await files.owner_at(self._db, located.folder, located.name)
             if owner not in (None, "", user):
@@ -37,7 +37,7 @@ class HostUploads:
         return UploadMark(await files.last_id(self._db))
 
     async def claim(self, user: str, file: OutputFile, mark: UploadMark) -> None:
-        """Make the file the user's, if the host has written it since ``begin`` and there was none of its name."""
+        """Assign the file to the user if it is new since ``begin``, which returned the mark."""
         located = await self._locate(file)
         if located is None:
             return
@@ -53,7 +53,7 @@ class HostUploads:
                 await owners.give(tx, [known.id], user)
 
     async def names_of_others(self, user: str, kind: OutputKind) -> set[str]:
-        """Return the names of the files right in the input or output folder that are other users'."""
+        """Return the names of other users' files at the top of the input or output folder."""
         root = await asyncio.to_thread(lambda: Roots(self._host.folders()).destination(kind))
         return await owners.names_of_others(self._db, str(root), user) if root is not None else set()
 

@@ -19,20 +19,20 @@ from .upload_fields import CreatedAsset, UploadFields
 
 
 class ReferenceService:
-    """Creates references on request."""
+    """Creates references for ``createAssetFromHash``."""
 
     def __init__(self, db: Database, host: Host) -> None:
         self._db = db
         self._host = host
 
-    async def create(self, digest: bytes, declared: UploadFields, owner: str) -> CreatedAsset:
+    async def create(self, digest: bytes, fields: UploadFields, owner: str) -> CreatedAsset:
         """Return an asset of the content with this blake3 digest (createAssetFromHash).
 
         An asset that the owner already has of that content is returned instead of a new one. Raises
         AssetNotFoundError if the owner can see no asset of the content, InvalidTagsError.
         """
         roots = Roots(await asyncio.to_thread(self._host.folders))
-        place = choose_destination(declared.tags, roots)
+        place = choose_destination(fields.tags, roots)
         async with self._db.transaction() as tx:
             if not await assets.hash_exists(tx, digest, owner):
                 raise AssetNotFoundError("There is no content with this hash.", details={"field": "hash"})
@@ -44,10 +44,10 @@ class ReferenceService:
                 tx,
                 Facts(digest, source.size, source.metadata or "{}"),
                 owner,
-                name=declared.name or source.name,
-                mime_type=declared.mime_type or source.mime_type,
-                tags=typed_tags(declared.tags, source.name, place.category, roots),
-                user_metadata=declared.user_metadata,
+                name=fields.name or source.name,
+                mime_type=fields.mime_type or source.mime_type,
+                tags=typed_tags(fields.tags, source.name, place.category, roots),
+                user_metadata=fields.user_metadata,
             )
         self._host.emit("assets.changed", {"created": 1})
         return CreatedAsset(asset, is_new=True)

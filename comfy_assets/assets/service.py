@@ -1,4 +1,4 @@
-"""The library as requests see it: listings, single assets, tags, contents on disk."""
+"""Asset operations of the API: list, read, edit and tag assets, and find their files."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from .tag_rules import MAX_TAGS, check_not_reserved
 
 Filter = TypeVar("Filter", AssetFilter, TagRequest)
 
-_ACCESS_FLUSH_S = 2.0
-_MAX_DOCUMENTS = 8 << 20  # bytes of all texts of one asset: a small picture can hold many times as much, packed
+_ACCESS_FLUSH_S = 2.0  # access times are collected this long, so that viewing a page of images is one write
+_MAX_DOCUMENTS = 8 << 20  # bytes of all texts of one asset; a small image can contain far more, compressed
 
 
 @dataclass(frozen=True)
 class TagChange:
-    """What changing tags came to: those that changed, those that were so already, and all afterwards."""
+    """Result of adding or removing tags: ``total`` lists all tags of the asset afterwards."""
 
     changed: tuple[str, ...]
     unchanged: tuple[str, ...]
@@ -41,7 +41,7 @@ class TagChange:
 
 
 class AssetService:
-    """Questions about assets. An asset that is neither public nor the asking user's does not exist for them."""
+    """Reads and edits assets. A user sees public assets and their own; any other asset does not exist for them."""
 
     def __init__(self, db: Database, host: Host, search: SearchIndex) -> None:
         self._db = db
@@ -51,52 +51,50 @@ class AssetService:
         self._flushing: asyncio.Task[None] | None = None
 
     async def list(self, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
-        """One page of the assets that pass the filter. Raises SearchUnavailableError, SearchNotReadyError."""
+        """Return one page of the matching assets. Raises SearchUnavailableError, SearchNotReadyError."""
         await self._prepare(wanted)
         with heavy(_is_expensive(wanted)):
-            return await assets.list_page(self._db, self._as_meant(wanted), page)
+            return await assets.list_page(self._db, self._include_public(wanted), page)
 
     async def histogram(self, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
-        """The tags of the assets that pass the filter, with counts, most frequent first.
+        """Return the tags of the matching assets with counts, most frequent first.
 
         Raises SearchUnavailableError, SearchNotReadyError.
         """
         await self._prepare(wanted)
         with heavy():
-            return await assets.histogram(self._db, self._as_meant(wanted), limit)
+            return await assets.histogram(self._db, self._include_public(wanted), limit)
 
     async def _prepare(self, wanted: AssetFilter) -> None:
-        """See to it that what has just been added or changed is found by its words."""
+        """Update the full-text index, so that a search finds assets that were just added or changed."""
         if wanted.words:
             await self._search.complete()
 
     async def list_tags(self, wanted: TagRequest) -> Page[TagCount]:
-        """The tags in use, with counts."""
-        return await tags.list_tags(self._db, self._as_meant(wanted))
+        """Return one page of the tags in use, with counts."""
+        return await tags.list_tags(self._db, self._include_public(wanted))
 
-    def _as_meant(self, wanted: Filter) -> Filter:
-        """The filter, or one that includes public assets where there is but one user: everything is theirs.
-
-        Pages ask for the models that are not public when they fill their model library.
-        """
+    def _include_public(self, wanted: Filter) -> Filter:
+        """Return the filter; on a server with one user, with public assets included."""
+        # The frontend asks for models that are not public. A single user owns those and the public ones.
         return wanted if self._host.is_multi_user() else replace(wanted, include_public=True)
 
     async def get(self, asset_id: str, owner: str) -> Asset:
-        """The asset. Raises AssetNotFoundError, also for what is no UUID."""
+        """Return the asset. Raises AssetNotFoundError, also for an id that is not a UUID."""
         return await require_asset(self._db, asset_id, owner)
 
     async def documents(self, asset: Asset) -> dict[str, bytes | None]:
-        """The large texts found in the asset's file, by key; None for those that are too large to be shown."""
+        """Return the documents embedded in the asset's file by key, with None for texts over the size limit."""
         return await contents.documents_of(self._db, asset.hash, _MAX_DOCUMENTS) if asset.hash else {}
 
     async def hash_exists(self, digest: bytes, owner: str) -> bool:
-        """Whether the user can reach this content."""
+        """Return whether the user can see an asset of this content."""
         return await assets.hash_exists(self._db, digest, owner)
 
     async def content(self, asset_id: str, owner: str) -> tuple[Asset, Path]:
-        """The asset and its file, or one of the same content, which is there and inside the library.
+        """Return the asset and the path of its file, or of another file with the same content.
 
-        Raises AssetNotFoundError, or AssetContentMissingError when the file is away.
+        Raises AssetNotFoundError, and AssetContentMissingError if no such file exists inside the library.
         """
         asset = await self.get(asset_id, owner)
         for location in (asset.location, await assets.stand_in(self._db, asset.hash) if asset.hash else None):
@@ -109,7 +107,7 @@ class AssetService:
         raise _content_missing(asset)
 
     async def file_of_hash(self, digest: bytes, owner: str) -> tuple[Path, str] | None:
-        """A file of this content that is there, and its media type; None where the owner sees no such asset."""
+        """Return a file with this content and its media type, or None if the owner sees no such asset or file."""
         if not await assets.hash_exists(self._db, digest, owner):
             return None
         location = await assets.stand_in(self._db, digest)
@@ -119,7 +117,7 @@ class AssetService:
         return path, guess_mime(path.name)
 
     def _is_servable(self, path: Path) -> bool:
-        """Whether the path is a readable file in a folder of the library as configured now."""
+        """Return whether the path is a readable file in a folder of the library as configured now."""
         if Roots(self._host.folders()).place(absolute(path.parent)) is None:
             return False
         found = Path(extended(str(path)))
@@ -199,19 +197,19 @@ class AssetService:
         return TagChange(changed, tuple(tag for tag in asked if tag not in changed), tuple(_tags(asset)))
 
     async def close(self) -> None:
-        """Write what is still in memory."""
+        """Write the access times that are still in memory."""
         if self._flushing is not None:
             self._flushing.cancel()
         await self._flush()
 
 
 def _is_expensive(wanted: AssetFilter) -> bool:
-    """Return whether the filter looks at many assets, one by one or in an index of words."""
+    """Return whether the filter scans assets or a full-text index instead of an ordinary index."""
     return bool(wanted.metadata or wanted.words or wanted.name_contains)
 
 
 def parse_id(text: str) -> str:
-    """An asset id in canonical form. Raises AssetNotFoundError: what is no UUID is no asset's id."""
+    """Return an asset id in canonical form. Raises AssetNotFoundError for a text that is not a UUID."""
     asset_id = canonical_id(text)
     if asset_id is None:
         raise not_found(text)
@@ -227,7 +225,7 @@ async def require_asset(db: Database | Transaction, asset_id: str, owner: str) -
 
 
 def not_found(asset_id: str) -> AssetNotFoundError:
-    """There is no such asset, or none that the user may know of."""
+    """Return the error for an asset that does not exist or that the user may not see."""
     return AssetNotFoundError("There is no such asset.", details={"id": asset_id})
 
 
@@ -240,7 +238,7 @@ def _tags(asset: Asset) -> list[str]:
 
 
 async def _place_tags(tx: Transaction, asset: Asset) -> set[str]:
-    """Those of the asset's tags that follow from where its file lies."""
+    """Return the tags that the asset has because of its file's location."""
     file = await assets.file_of(tx, asset.row_id)
     former = msgspec.json.decode(file.categories, type=list[str]) if file else []
     return tags.place_tags(_tags(asset), former)

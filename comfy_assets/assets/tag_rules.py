@@ -1,4 +1,4 @@
-"""Which tags users may give and take, and which place the tags of a new asset choose. Pure."""
+"""Rules for tags: their form, the reserved ones, and the folder that the tags of a new asset choose. No I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KINDS: dict[str, RootKind] = {"models": "models", "input": "input", "output": "
 
 @dataclass(frozen=True)
 class UploadDestination:
-    """Where a new file goes, and the tags it gets besides those of its place."""
+    """Folder for a new file, and the user's tags, which are kept in addition to the tags of the location."""
 
     kind: RootKind
     category: str | None
@@ -30,7 +30,7 @@ class UploadDestination:
 
 
 def normalize_tags(tags: Sequence[str], field: str = "tags") -> tuple[str, ...]:
-    """The tags as they are stored: composed Unicode, no space around them, no repeats. Raises InvalidTagsError."""
+    """Return the tags in stored form: NFC, trimmed, without duplicates. Raises InvalidTagsError."""
     cleaned = tuple(dict.fromkeys(unicodedata.normalize("NFC", tag).strip() for tag in tags))
     if len(cleaned) > MAX_TAGS:
         raise InvalidTagsError(f"An asset has at most {MAX_TAGS} tags.", details={"field": field})
@@ -54,37 +54,37 @@ def _problem(tag: str) -> str | None:
 
 
 def is_reserved(tag: str) -> bool:
-    """Whether a tag always says something that the library itself knows."""
+    """Return whether the library itself sets this tag, whatever the asset's location."""
     return tag in ROOT_TAGS or tag == MISSING_TAG or tag.startswith(MODEL_TYPE_PREFIX)
 
 
 def check_not_reserved(tags: Iterable[str], place_tags: Iterable[str]) -> None:
-    """Raise ReservedTagError if one of the tags is the library's own, or follows from the asset's place."""
+    """Raise ReservedTagError if the library sets one of the tags, in general or because of the asset's location."""
     place = set(place_tags)
     refused = [tag for tag in tags if is_reserved(tag) or tag in place]
     if refused:
         raise ReservedTagError(
-            "These tags follow from where the file lies and cannot be changed: " + ", ".join(refused) + ".",
+            "These tags follow from the file's location and cannot be changed: " + ", ".join(refused) + ".",
             details={"field": "tags", "tags": refused},
         )
 
 
 def choose_destination(tags: Sequence[str], roots: Roots) -> UploadDestination:
-    """The place that normalized tags choose: ``models`` and a category, ``input`` (also when none is named),
-    ``output`` or ``temp``. Raises InvalidTagsError.
+    """Return the destination that normalized tags choose. Raises InvalidTagsError.
 
-    ``model_type:`` tags, which answers carry, may name the category too.
+    The location is ``models`` with a category, ``input`` (the default), ``output`` or ``temp``. A ``model_type:`` tag
+    may name the category too, because clients send back the tags of a response.
     """
     if MISSING_TAG in tags:
-        raise _unusable(f"The tag {MISSING_TAG} is not for new assets.")
+        raise _unusable(f"A new asset cannot have the tag {MISSING_TAG}.")
     kinds = [_KINDS[tag] for tag in tags if tag in _KINDS]
     if len(kinds) > 1:
-        raise _unusable(f"An asset lies in one place; the tags name {', '.join(kinds)}.")
+        raise _unusable(f"An asset has one location; the tags name {', '.join(kinds)}.")
     kind = kinds[0] if kinds else _DEFAULT_KIND
     category = _category(tags, roots) if kind == "models" else None
     typed = [tag for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)]
     if typed and (kind != "models" or typed != [f"{MODEL_TYPE_PREFIX}{category}"]):
-        raise _unusable(f"The tag {typed[0]} does not fit the place.")
+        raise _unusable(f"The tag {typed[0]} contradicts the location.")
     folder = roots.destination(kind, category)
     if folder is None:
         raise _unusable(f"This server has no folder for {kind}.")

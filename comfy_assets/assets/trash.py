@@ -1,4 +1,8 @@
-"""The trash: the files of deleted uploads, kept until they are restored or the trash is emptied."""
+"""Deletion of assets: the trash keeps the files of deleted uploads until they are restored or the trash is emptied.
+
+Files change volumes by a copy. It is made before the transaction begins, so that no other write waits for it; inside
+the transaction the file is only renamed.
+"""
 
 from __future__ import annotations
 
@@ -36,70 +40,70 @@ FOLDER = "trash"
 
 
 class TrashMove:
-    """The file of an asset that is being deleted."""
+    """A file on its way into the trash. Blocks: for worker threads."""
 
     def __init__(self, file: AssetFile, trash: Path) -> None:
-        """Bring the file to the volume of the trash folder. Raises OSError."""
+        """Copy the file to the volume of the trash folder if it lies on another. Raises OSError."""
         self._file = file
         self._trash = trash
         self._source = Path(file.folder) / file.name
         self._stat = file_stat(self._source.stat())
-        self._held = atomic.stage(self._source, trash)
-        self._is_copy = self._held != self._source
-        self._is_taken = False
+        self._staged = atomic.stage(self._source, trash)
+        self._is_copy = self._staged != self._source
+        self._is_moved = False
 
-    def take(self, asset_id: str, file: AssetFile) -> TakenFile:
-        """Move the file into the trash. Raises OSError; StorageError when it is not what it was at first."""
+    def run(self, asset_id: str, file: AssetFile) -> TakenFile:
+        """Move the file into the trash. Raises OSError, and StorageError if it has changed since the start."""
         if file != self._file or file_stat(self._source.stat()) != self._stat:
             raise StorageError("The file has just been changed or moved.")
         target = self._trash / asset_id / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         if self._is_copy:
             self._source.unlink()
-            self._is_taken = True
-        atomic.move_no_replace(self._held, target)
-        self._held, self._is_taken = target, True
+            self._is_moved = True
+        atomic.move_no_replace(self._staged, target)
+        self._staged, self._is_moved = target, True
         return TakenFile(f"{asset_id}/{file.name}", file.folder, file.name)
 
     def undo(self) -> None:
-        """Have the file where it was, and there alone."""
-        if self._is_taken:
-            _put_back_file(self._held, self._source)
+        """Put the file back, and remove any copy of it from the trash."""
+        if self._is_moved:
+            _restore_file(self._staged, self._source)
         elif self._is_copy:
-            self._held.unlink(missing_ok=True)
+            self._staged.unlink(missing_ok=True)
 
 
 class RestoreMove:
-    """The file of an asset that is being restored."""
+    """A file on its way out of the trash. Blocks: for worker threads."""
 
     def __init__(self, stored: Path, folder: Path) -> None:
-        """Bring the file to the volume of a folder, which is made if there is none. Raises OSError."""
+        """Copy the file to the volume of the folder if it lies on another; create the folder. Raises OSError."""
         self._stored = stored
-        self._held = atomic.stage(stored, folder)
-        self._is_copy = self._held != stored
+        self._staged = atomic.stage(stored, folder)
+        self._is_copy = self._staged != stored
         self._folder = folder
 
     def place(self, name: str, taken: Iterable[str]) -> Path:
-        """Put the file into the folder under this name, or a numbered one; answers where it is. Raises OSError."""
-        self._held = atomic.move_to_free_name(self._held, self._folder, name, taken)
-        return self._held
+        """Move the file into the folder under this name, or a numbered one; return its path. Raises OSError."""
+        self._staged = atomic.move_to_free_name(self._staged, self._folder, name, taken)
+        return self._staged
 
     def undo(self) -> None:
-        """Have the file in the trash, and there alone. Raises OSError."""
+        """Leave the file in the trash, and remove any copy of it elsewhere. Raises OSError."""
         if self._is_copy:
-            self._held.unlink(missing_ok=True)
-        elif self._held != self._stored:
-            atomic.move_no_replace(self._held, self._stored)
+            self._staged.unlink(missing_ok=True)
+        elif self._staged != self._stored:
+            atomic.move_no_replace(self._staged, self._stored)
 
     def finish(self) -> None:
-        """Leave nothing in the trash."""
+        """Remove the file from the trash after it was copied."""
         if self._is_copy:
             self._stored.unlink(missing_ok=True)
         atomic.remove_if_empty(self._stored.parent)
 
 
 class AssetTrash:
-    """Lists, restores and forgets what was deleted."""
+    """Deletes assets, lists and restores deleted ones, and empties the trash."""
 
     def __init__(self, db: Database, host: Host) -> None:
         self._db = db
@@ -107,62 +111,62 @@ class AssetTrash:
         self._folder = host.data_directory() / FOLDER
 
     async def delete(self, asset_id: str, owner: str) -> None:
-        """Delete an asset (deleteAsset); it can be restored. Raises AssetNotFoundError, AssetInUseError, StorageError.
+        """Delete an asset so that it can be restored (deleteAsset).
 
-        The file of an upload goes to the trash, unless references need its content; any other file stays where it is.
+        The file of an upload moves to the trash unless references need its content. Any other file stays where it is.
+        Raises AssetNotFoundError, AssetInUseError, StorageError.
         """
         async with self._db.transaction() as tx:
             _, file = await _deletable(tx, asset_id, owner)
-        async with self._taking(file) as taking, self._db.transaction() as tx:
+        # A copy to another volume may take long, so the checks are repeated afterwards.
+        async with self._moving(file) as move, self._db.transaction() as tx:
             asset, file = await _deletable(tx, asset_id, owner)
             taken = None
-            if taking is not None and file is not None:
-                taken = await run_blocking(partial(taking.take, asset.id, file))
+            if move is not None and file is not None:
+                taken = await run_blocking(partial(move.run, asset.id, file))
             await trash.hide(tx, asset.row_id, now_ms(), taken)
             await references.settle(tx, await references.contents_of(tx, [asset.row_id]))
             await tags.drop_unused_sets(tx)
         self._host.emit("assets.changed", {"deleted": 1})
 
     @contextlib.asynccontextmanager
-    async def _taking(self, file: AssetFile | None) -> AsyncIterator[TrashMove | None]:
-        """The file of an asset that is deleted inside the block; back in its place if the block fails.
+    async def _moving(self, file: AssetFile | None) -> AsyncIterator[TrashMove | None]:
+        """Prepare the move of a deleted asset's file; undo it if the block fails.
 
-        A file that is gone already is no hindrance. Raises StorageError.
+        Yields None without a file, and if the file is gone already. Raises StorageError.
         """
-        taking = (
-            None if file is None else await run_blocking(lambda: _unless_gone(lambda: TrashMove(file, self._folder)))
-        )
-        if taking is None:
+        move = None if file is None else await run_blocking(lambda: _unless_gone(lambda: TrashMove(file, self._folder)))
+        if move is None:
             yield None
             return
         try:
-            yield taking
+            yield move
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(taking.undo))
+            await asyncio.shield(asyncio.to_thread(move.undo))
             raise
 
     async def entries(self) -> list[Deleted]:
-        """Every deleted asset, the latest first."""
+        """Return every deleted asset, the latest first."""
         return await trash.entries(self._db)
 
     async def restore(self, asset_id: str, owner: str | None = None) -> Asset:
-        """Bring a deleted asset back, with its file, which goes where it was, or beside what is there now.
+        """Restore a deleted asset and its file, under a numbered name if the former one is taken.
 
-        With an ``owner`` it must be theirs or everybody's. Raises AssetNotFoundError when no such deleted asset has
-        this id, StorageError.
+        With an ``owner`` the asset must be theirs or public. Raises AssetNotFoundError if there is no such deleted
+        asset, StorageError.
         """
         roots = Roots(await asyncio.to_thread(self._host.folders))
         deleted = await trash.find(self._db, parse_id(asset_id))
         if deleted is None or (owner is not None and deleted.owner not in ("", owner)):
             raise not_found(asset_id)
-        async with self._returning(deleted, roots) as returning, self._db.transaction() as tx:
+        async with self._restoring(deleted, roots) as move, self._db.transaction() as tx:
             if await trash.find(tx, deleted.id) != deleted:
-                raise not_found(asset_id)  # somebody else has restored it meanwhile
+                raise not_found(asset_id)  # another request restored it in between
             await trash.reveal(tx, deleted.row_id)
             if deleted.stored is not None:
-                if returning is None:
-                    raise StorageError("The file is not in the trash any more.")
-                await self._put_back(tx, deleted, roots, returning)
+                if move is None:
+                    raise StorageError("The file is no longer in the trash.")
+                await self._place(tx, deleted, roots, move)
             await references.settle(tx, await references.contents_of(tx, [deleted.row_id]))
             await tags.drop_unused_sets(tx)
             asset = await assets.get(tx, deleted.id, deleted.owner)
@@ -172,41 +176,41 @@ class AssetTrash:
         return asset
 
     @contextlib.asynccontextmanager
-    async def _returning(self, deleted: Deleted, roots: Roots) -> AsyncIterator[RestoreMove | None]:
-        """The file of an asset that is restored inside the block; back in the trash if the block fails."""
+    async def _restoring(self, deleted: Deleted, roots: Roots) -> AsyncIterator[RestoreMove | None]:
+        """Prepare the move of a restored asset's file; undo it if the block fails. Yields None without a file."""
         if deleted.stored is None:
             yield None
             return
-        stored, folder = self._folder / deleted.stored, _folder_for(deleted, roots)
-        returning = await run_blocking(lambda: _unless_gone(lambda: RestoreMove(stored, folder)))
-        if returning is None:
+        stored, folder = self._folder / deleted.stored, _restore_folder(deleted, roots)
+        move = await run_blocking(lambda: _unless_gone(lambda: RestoreMove(stored, folder)))
+        if move is None:
             yield None
             return
         try:
-            yield returning
+            yield move
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(returning.undo))
+            await asyncio.shield(asyncio.to_thread(move.undo))
             raise
-        await asyncio.to_thread(returning.finish)
+        await asyncio.to_thread(move.finish)
 
-    async def _put_back(self, tx: Transaction, deleted: Deleted, roots: Roots, returning: RestoreMove) -> None:
-        folder = _folder_for(deleted, roots)
+    async def _place(self, tx: Transaction, deleted: Deleted, roots: Roots, move: RestoreMove) -> None:
+        folder = _restore_folder(deleted, roots)
         name = deleted.file_name or Path(str(deleted.stored)).name
         taken = await files.names_like(tx, str(folder), split_suffix(name)[0])
-        path = await run_blocking(partial(returning.place, name, taken))
+        path = await run_blocking(partial(move.place, name, taken))
         place = roots.place(folder)
         if place is None:
-            raise StorageError("The folder that the file came from is not part of the library.")
+            raise StorageError("The former folder of the file is not part of the library.")
         stat = file_stat(await run_blocking(path.stat))
         former = await folders.categories_of(tx, deleted.folder or str(folder))
         await assets.put_file(tx, deleted.row_id, folder_row(folder, place), path.name, stat)
         await files.replace_place_tags(tx, [deleted.row_id], former, place.tags_of(path.name))
 
     async def empty(self, before: int | None = None) -> tuple[int, int]:
-        """Remove what was deleted, for good; answers how many assets and bytes.
+        """Remove deleted assets and their files permanently; return the numbers of assets and bytes.
 
-        ``before`` (ms) spares what was deleted later. A deleted asset whose file stayed in its place is kept: it is
-        what keeps that file from being listed again.
+        ``before`` (ms) limits this to assets deleted earlier. The row of a deleted asset whose file was not moved is
+        kept, because it prevents the next scan from listing the file again.
         """
         count = size = 0
         for deleted in await trash.forgettable(self._db):
@@ -223,7 +227,7 @@ class AssetTrash:
         return count, size
 
     async def recover(self) -> None:
-        """Put back what a killed server had taken from its place without noting that the asset is deleted."""
+        """Put back files that a killed server had moved without recording the deletion."""
         await asyncio.to_thread(remove_leftovers, [self._folder], time.time() - LEFTOVER_AGE_S)
         known = {deleted.stored for deleted in await trash.entries(self._db)}
         for stored in await asyncio.to_thread(lambda: list(self._folder.glob("*/*"))):
@@ -233,19 +237,19 @@ class AssetTrash:
                 holder = await assets.holder_of(tx, stored.parent.name)
                 file = await assets.file_of(tx, holder.row_id) if holder is not None else None
             if file is not None and file.name == stored.name:
-                await asyncio.to_thread(_put_back_file, stored, Path(file.folder) / file.name)
+                await asyncio.to_thread(_restore_file, stored, Path(file.folder) / file.name)
 
 
 def _unless_gone(begin: Callable[[], T]) -> T | None:
-    """What begins with a file, or None when the file is not there: somebody else may be quicker."""
+    """Call ``begin``; return None if its file is gone, because another program may remove it at any time."""
     try:
         return begin()
     except FileNotFoundError:
         return None
 
 
-def _folder_for(deleted: Deleted, roots: Roots) -> Path:
-    """The folder a file came from, or the input folder when that is not part of the library any more."""
+def _restore_folder(deleted: Deleted, roots: Roots) -> Path:
+    """Return the former folder of a file, or the input folder if it is no longer part of the library."""
     former = Path(deleted.folder or "")
     if deleted.folder is not None and roots.place(former) is not None:
         return former
@@ -257,21 +261,24 @@ def _remove(path: Path) -> None:
     atomic.remove_if_empty(path.parent)
 
 
-def _put_back_file(stored: Path, place: Path) -> None:
-    """Move a file out of the trash to its place; where that fails it is kept, and the log says so."""
+def _restore_file(stored: Path, place: Path) -> None:
+    """Move a file out of the trash. On failure the file stays there, and the log names it."""
     try:
         atomic.move_across_volumes(stored, place)
     except OSError as error:
-        log.error("%s could not be put back; it is kept in the trash folder as %s (%s)", place.name, stored, error)
+        log.error("%s could not be restored; it is kept in the trash folder as %s (%s)", place.name, stored, error)
     else:
         atomic.remove_if_empty(stored.parent)
 
 
 async def _deletable(tx: Transaction, asset_id: str, owner: str) -> tuple[Asset, AssetFile | None]:
-    """An asset that may be deleted, and the file that goes with it. Raises AssetNotFoundError, AssetInUseError."""
+    """Return an asset that may be deleted, and its file if it has to move to the trash.
+
+    Raises AssetNotFoundError, AssetInUseError.
+    """
     asset = await require_asset(tx, asset_id, owner)
     await _refuse_if_used(tx, asset, owner)
-    return asset, await _file_to_take(tx, asset)
+    return asset, await _file_to_move(tx, asset)
 
 
 async def _refuse_if_used(tx: Transaction, asset: Asset, owner: str) -> None:
@@ -284,7 +291,7 @@ async def _refuse_if_used(tx: Transaction, asset: Asset, owner: str) -> None:
 
 
 def _shown(use: AssetUse, owner: str) -> dict[str, str]:
-    """A use as the owner may know of it: another's share id would let them read what was shared."""
+    """Describe a use to the owner, without the id if it is another user's: a share's id grants access to it."""
     if use.owner is not None and use.owner != owner:
         return {"kind": use.kind, "owner": use.owner}
     return {"kind": use.kind, "id": use.id, **({"name": use.name} if use.name is not None else {})}
@@ -294,8 +301,8 @@ def _words(use: dict[str, str]) -> str:
     return f"{use['kind']} {use['id']}" if "id" in use else f"a {use['kind']} of {use['owner']}"
 
 
-async def _file_to_take(tx: Transaction, asset: Asset) -> AssetFile | None:
-    """The file that goes with a deleted asset: an upload's, if it is there and no reference lives by it alone."""
+async def _file_to_move(tx: Transaction, asset: Asset) -> AssetFile | None:
+    """Return the file of an upload, unless it is missing or the only one that a reference's content is in."""
     file = await assets.file_of(tx, asset.row_id)
     if asset.origin != UPLOADED or file is None or file.missing:
         return None

@@ -1,4 +1,4 @@
-"""What clients say of the assets they make."""
+"""Fields that clients send for new assets, and the rules for names."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _FALLBACK_NAME = "file"
 
 @dataclass(frozen=True)
 class UploadFields:
-    """What a client says of a new asset. ``tags`` are normalized; ``user_metadata`` is a JSON object.
+    """Checked fields of a request for a new asset.
 
-    ``name`` is what the asset is to be called, ``file_name`` what the client's file is called; ``hash`` is an
-    algorithm and a digest that the content must have; ids are canonical UUIDs.
+    ``tags`` are normalized, ``user_metadata`` is the text of a JSON object, ids are canonical UUIDs. ``name`` is the
+    asset's name, ``file_name`` that of the client's file. ``hash`` is an algorithm and the digest that the content
+    must have.
     """
 
     tags: tuple[str, ...] = ()
@@ -35,17 +36,16 @@ class UploadFields:
 
 @dataclass(frozen=True)
 class CreatedAsset:
-    """The asset a client asked for, and whether it is a new one."""
+    """An asset returned for a request to create one; ``is_new`` is False if it existed already."""
 
     asset: Asset
     is_new: bool
 
 
 def normalize_name(name: str, field: str = "name") -> str:
-    """A name for an asset, as it is shown and listed: composed Unicode without space around it.
+    """Return an asset's name in stored form: NFC, trimmed.
 
-    Raises InvalidNameError for one that is empty or too long, has control characters, or reads as a path that
-    leads to another folder.
+    Raises InvalidNameError if it is empty, too long, contains control characters, or is a path to another folder.
     """
     composed = unicodedata.normalize("NFC", name).strip()
     try:
@@ -59,17 +59,17 @@ def normalize_name(name: str, field: str = "name") -> str:
     return composed
 
 
-def upload_file_name(declared: UploadFields) -> str:
-    """What the file of an upload is to be called: as the asset is, with the suffix of the client's file.
+def upload_file_name(fields: UploadFields) -> str:
+    """Return the file name for an upload: the asset's name with the suffix of the client's file.
 
     Raises InvalidNameError.
     """
-    suffix = split_suffix(declared.file_name)[1]
-    name = declared.name if declared.name is not None else declared.file_name
+    suffix = split_suffix(fields.file_name)[1]
+    name = fields.name if fields.name is not None else fields.file_name
     if suffix and guess_mime(name) == DEFAULT_MIME and not name.lower().endswith(suffix.lower()):
         name += suffix
     try:
         return safe_file_name(name, fallback=_FALLBACK_NAME + suffix)
     except UnsafeName as error:
-        field = "file" if declared.name is None else "name"
+        field = "file" if fields.name is None else "name"
         raise InvalidNameError(f"The file's name is refused: {error}.", details={"field": field}) from error

@@ -1,4 +1,4 @@
-"""New assets of files that clients send."""
+"""Uploads: receive a file, check it, and create its asset."""
 
 from __future__ import annotations
 
@@ -38,100 +38,100 @@ from .upload_fields import CreatedAsset, UploadFields, upload_file_name
 
 @dataclass(frozen=True)
 class _ReceivedFile:
-    """A file that has been received whole and may become an asset."""
+    """A completely received and checked file, not yet an asset."""
 
     destination: UploadDestination
-    draft: PartialFile
+    file: PartialFile
     name: str
     mime_type: str
     facts: Facts
 
 
 class UploadService:
-    """Makes assets of the files that clients send."""
+    """Receives files and creates assets of them (createAsset)."""
 
     def __init__(self, db: Database, host: Host) -> None:
         self._db = db
         self._host = host
 
     @contextlib.asynccontextmanager
-    async def draft(self, tags: tuple[str, ...]) -> AsyncIterator[PartialFile]:
-        """A file to write into; gone at the end unless ``complete`` has put it in its place.
+    async def receive(self, tags: tuple[str, ...]) -> AsyncIterator[PartialFile]:
+        """Open a file to write the upload into. It is removed at the end unless ``complete`` moved it.
 
-        ``tags`` are those known so far; they let the file begin on the volume where it is to stay. Raises
-        InvalidTagsError, StorageError.
+        The ``tags`` received so far choose its folder: a file that begins on its final volume need not be copied.
+        Raises InvalidTagsError, StorageError.
         """
         folder = choose_destination(tags, await self._roots()).folder
-        draft = await run_blocking(lambda: PartialFile(folder))
+        file = await run_blocking(lambda: PartialFile(folder))
         try:
-            yield draft
+            yield file
         finally:
-            await asyncio.shield(asyncio.to_thread(draft.discard))
+            # Also when the client has gone and the request is cancelled.
+            await asyncio.shield(asyncio.to_thread(file.discard))
 
-    async def complete(self, draft: PartialFile, declared: UploadFields, owner: str) -> CreatedAsset:
-        """Make an asset of a file that has been received whole.
+    async def complete(self, file: PartialFile, fields: UploadFields, owner: str) -> CreatedAsset:
+        """Create an asset of a completely received file, or return the owner's asset of the same content.
 
-        Content that the owner has already is not kept twice: the asset that is there is the answer. Raises
-        InvalidTagsError, InvalidNameError, HashMismatchError, UnsupportedContentError, InvalidIdError,
-        InvalidPreviewError, StorageError; then nothing has changed.
+        Raises InvalidTagsError, InvalidNameError, HashMismatchError, UnsupportedContentError, InvalidIdError,
+        InvalidPreviewError, StorageError; nothing has changed then.
         """
         roots = await self._roots()
-        arrival = await _check_received(draft, declared, roots)
-        created = await self._put(arrival, declared, owner, roots)
+        received = await _check_received(file, fields, roots)
+        created = await self._put(received, fields, owner, roots)
         if created.is_new:
-            await run_blocking(lambda: atomic.fsync_folder(arrival.destination.folder))
+            await run_blocking(lambda: atomic.fsync_folder(received.destination.folder))
             self._host.emit("assets.changed", {"created": 1})
         return created
 
     async def remove_leftovers(self) -> None:
-        """Remove what uploads that were cut short by the end of a server have left behind."""
+        """Remove partial files of uploads that were interrupted by the end of a server."""
         folders = (await self._roots()).destinations()
         await asyncio.to_thread(remove_leftovers, folders, time.time() - LEFTOVER_AGE_S)
 
     async def _roots(self) -> Roots:
         return Roots(await asyncio.to_thread(self._host.folders))
 
-    async def _put(self, arrival: _ReceivedFile, declared: UploadFields, owner: str, roots: Roots) -> CreatedAsset:
-        """Find or make the asset. The file is moved inside the transaction, so that no scan comes in between."""
+    async def _put(self, received: _ReceivedFile, fields: UploadFields, owner: str, roots: Roots) -> CreatedAsset:
+        """Find or create the asset. The file is moved inside the transaction, so that no scan sees it without a row."""
         placed: list[Path] = []
         try:
             async with self._db.transaction() as tx:
-                found = await _find_existing(tx, arrival, declared, owner)
+                found = await _find_existing(tx, received, fields, owner)
                 if found is not None:
                     return CreatedAsset(found, is_new=False)
-                await _check_preview(tx, declared, owner)
-                await _claim_id(tx, declared.id, owner)
-                placed.append(await _place(tx, arrival))
-                return await _register(tx, arrival, placed[0], declared, owner, roots)
+                await _check_preview(tx, fields, owner)
+                await _claim_id(tx, fields.id, owner)
+                placed.append(await _place(tx, received))
+                return await _register(tx, received, placed[0], fields, owner, roots)
         except BaseException:
             for path in placed:
                 await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
             raise
 
 
-async def _check_received(draft: PartialFile, declared: UploadFields, roots: Roots) -> _ReceivedFile:
-    """Check what was received. Afterwards the draft is on the volume of its destination."""
-    destination = choose_destination(declared.tags, roots)
-    name = upload_file_name(declared)
+async def _check_received(file: PartialFile, fields: UploadFields, roots: Roots) -> _ReceivedFile:
+    """Check the received file and bring it to the volume of its destination."""
+    destination = choose_destination(fields.tags, roots)
+    name = upload_file_name(fields)
     check_suffix(name, destination.category, roots.suffixes(destination.category))
-    digest = await run_blocking(draft.finish)
-    await _check_hash(draft, digest, declared)
-    extracted = await run_blocking(lambda: extract_path(name, draft.path))
-    mime_type = resolve_mime(name, declared.mime_type, extracted.mime_type)
-    if is_ignored(name, draft.size):
-        name += "_"  # a name that scans take for litter would be lost to the library
-    await run_blocking(lambda: draft.move_to_volume(destination.folder))
-    return _ReceivedFile(destination, draft, name, mime_type, _facts(digest, draft.size, extracted))
+    digest = await run_blocking(file.finish)
+    await _check_hash(file, digest, fields)
+    extracted = await run_blocking(lambda: extract_path(name, file.path))
+    mime_type = resolve_mime(name, fields.mime_type, extracted.mime_type)
+    if is_ignored(name, file.size):
+        name += "_"  # scans ignore files of this name, so the asset would be marked missing
+    await run_blocking(lambda: file.move_to_volume(destination.folder))
+    return _ReceivedFile(destination, file, name, mime_type, _facts(digest, file.size, extracted))
 
 
-async def _check_hash(draft: PartialFile, digest: bytes, declared: UploadFields) -> None:
-    if declared.hash is None:
+async def _check_hash(file: PartialFile, digest: bytes, fields: UploadFields) -> None:
+    if fields.hash is None:
         return
-    algorithm, wanted = declared.hash
-    found = digest if algorithm == "blake3" else await run_blocking(draft.sha256)
+    algorithm, wanted = fields.hash
+    found = digest if algorithm == "blake3" else await run_blocking(file.sha256)
     if found != wanted:
         raise HashMismatchError(
-            f"The content's hash is {algorithm}:{found.hex()}, not the one declared.", details={"field": "hash"}
+            f"The content's hash is {algorithm}:{found.hex()}, not the declared one.", details={"field": "hash"}
         )
 
 
@@ -140,17 +140,17 @@ def _facts(digest: bytes, size: int, extracted: FileMetadata) -> Facts:
     return Facts(digest, size, msgspec.json.encode(extracted.facts).decode(), documents)
 
 
-async def _find_existing(tx: Transaction, arrival: _ReceivedFile, declared: UploadFields, owner: str) -> Asset | None:
-    """The asset that makes the upload superfluous: of the id wanted, or of the same content.
+async def _find_existing(tx: Transaction, received: _ReceivedFile, fields: UploadFields, owner: str) -> Asset | None:
+    """Return an existing asset to use instead of the upload: the one with the requested id, or of the same content.
 
-    That is one of the owner's own, or a public one in the place that the tags choose; and its file is there, whatever
-    was seen of it last: what was sent is not to be thrown away for a file that was removed a moment ago.
+    An asset of the same content counts if it is the owner's own, or public and in the location that the tags choose.
+    Its file is checked on the disk: the upload must not be discarded for a file that was removed a moment ago.
     """
-    if declared.id is not None:
-        found = await assets.get(tx, declared.id, owner)
+    if fields.id is not None:
+        found = await assets.get(tx, fields.id, owner)
         if found is not None:
             return found
-    digest, destination = arrival.facts.hash, arrival.destination
+    digest, destination = received.facts.hash, received.destination
     for asset in await assets.of_content(tx, digest, owner, own=True):
         if await _holds_now(tx, asset):
             return asset
@@ -194,16 +194,15 @@ def _is_gone(path: Path) -> bool:
     return False
 
 
-async def _check_preview(tx: Transaction, declared: UploadFields, owner: str) -> None:
-    if declared.preview_id is not None and await assets.get(tx, declared.preview_id, owner) is None:
+async def _check_preview(tx: Transaction, fields: UploadFields, owner: str) -> None:
+    if fields.preview_id is not None and await assets.get(tx, fields.preview_id, owner) is None:
         raise InvalidPreviewError("There is no such preview asset.", details={"field": "preview_id"})
 
 
 async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:
-    """Make sure that the id is free. Raises InvalidIdError.
+    """Free the requested id if a deleted asset of the owner has it. Raises InvalidIdError if it is taken otherwise.
 
-    A deleted asset of the same owner makes room: it can still be restored, under another id. Nobody else's does, as its
-    owner would look for it in vain.
+    The deleted asset gets another id, under which it can still be restored. Deleted assets of other users keep theirs.
     """
     if wanted is None:
         return
@@ -215,38 +214,38 @@ async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:
     await assets.change_id(tx, holder.row_id, new_ids(1)[0])
 
 
-async def _place(tx: Transaction, arrival: _ReceivedFile) -> Path:
-    folder = arrival.destination.folder
-    taken = await files.names_like(tx, str(folder), split_suffix(arrival.name)[0])
-    return await run_blocking(lambda: atomic.move_to_free_name(arrival.draft.path, folder, arrival.name, taken))
+async def _place(tx: Transaction, received: _ReceivedFile) -> Path:
+    folder = received.destination.folder
+    taken = await files.names_like(tx, str(folder), split_suffix(received.name)[0])
+    return await run_blocking(lambda: atomic.move_to_free_name(received.file.path, folder, received.name, taken))
 
 
 async def _register(
-    tx: Transaction, arrival: _ReceivedFile, path: Path, declared: UploadFields, owner: str, roots: Roots
+    tx: Transaction, received: _ReceivedFile, path: Path, fields: UploadFields, owner: str, roots: Roots
 ) -> CreatedAsset:
     place = roots.place(path.parent)
     if place is None:
         raise StorageError("The folder for new files is not part of the library.")
     stat = file_stat(await run_blocking(path.stat))
-    complete = CompleteFile(path.parent, place, path.name, stat, arrival.facts)
+    complete = CompleteFile(path.parent, place, path.name, stat, received.facts)
     place_tags = place.tags_of(path.name)
     bare = NewAsset(
-        uuid=declared.id or new_ids(1)[0],
+        uuid=fields.id or new_ids(1)[0],
         owner=owner,
         name=path.name,
-        mime_type=arrival.mime_type,
+        mime_type=received.mime_type,
         tags=place_tags,
         origin=UPLOADED,
         created_at=now_ms(),
     )
-    former = await _find_missing(tx, arrival.facts.hash, owner, arrival.name)
+    former = await _find_missing(tx, received.facts.hash, owner, received.name)
     if former is not None:
-        # The owner's asset that had lost this file takes it up again, with all that it has.
+        # The owner's asset lost a file of this content: it gets the new one and keeps its tags and metadata.
         row_id = await register(tx, bare, complete)
         touched = await references.contents_of(tx, [row_id])
         await relocate(tx, [Move(former.row_id, row_id)], roots)
     else:
-        row_id = await register(tx, _dressed(bare, declared, arrival.destination), complete)
+        row_id = await register(tx, _with_fields(bare, fields, received.destination), complete)
         touched = await references.contents_of(tx, [row_id])
     await references.settle(tx, touched)
     asset = await assets.get(tx, bare.uuid if former is None else former.id, owner)
@@ -255,19 +254,19 @@ async def _register(
     return CreatedAsset(asset, is_new=former is None)
 
 
-def _dressed(bare: NewAsset, declared: UploadFields, destination: UploadDestination) -> NewAsset:
-    """The entry with what the client says of it."""
+def _with_fields(bare: NewAsset, fields: UploadFields, destination: UploadDestination) -> NewAsset:
+    """Return the new asset with the fields that the client sent."""
     return replace(
         bare,
-        name=declared.name if declared.name is not None else bare.name,
+        name=fields.name if fields.name is not None else bare.name,
         tags=(*bare.tags, *destination.user_tags),
-        user_metadata=declared.user_metadata,
-        preview_uuid=declared.preview_id,
+        user_metadata=fields.user_metadata,
+        preview_uuid=fields.preview_id,
     )
 
 
 async def _find_missing(tx: Transaction, digest: bytes, owner: str, name: str) -> Asset | None:
-    """An asset of the owner's with this content whose own file is missing, rather one whose file had this name."""
+    """Return an upload of the owner with this content whose file is missing, preferably one of this file name."""
     own = await assets.of_content(tx, digest, owner, own=True)
     lost = [asset for asset in own if asset.origin == UPLOADED and not asset.is_present]
     named = (asset for asset in lost if asset.location is not None and asset.location.name == name)

@@ -88,7 +88,7 @@ class Model:
 
     async def uploaded(self, name: int, content: int, tag: int) -> None:
         tags = ("input", TAGS[tag])
-        async with self.services.uploads.draft(tags) as draft:
+        async with self.services.uploads.receive(tags) as draft:
             draft.write([PICTURES[content]])
             await self.services.uploads.complete(draft, UploadFields(tags, NAMES[name]), "")
 
