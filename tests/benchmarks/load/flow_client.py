@@ -134,6 +134,7 @@ class FlowClient(Client):
                 flow.name, flow.path = name, path
             raise
         if self.must(answer.status == 200 and answer.json["name"] == name, "a new name is answered", answer):
+            await self.ask.until(lambda: self._is_at(flow, path), f"the file of {flow.id} is not renamed to {path}")
             flow.name, flow.path = name, path
             await self._check_file(flow)
 
@@ -416,11 +417,9 @@ class FlowClient(Client):
         return bool(content.json["workflow_json"] == flow.versions[flow.latest])
 
     async def _check_file(self, flow: FlowNote) -> None:
+        """The file holds the latest version, or soon does: while others use the folder, it is written later."""
         what = f"the file {flow.path} of {flow.id} does not hold version {flow.latest}"
-        if self.may_be_late():
-            await self.ask.until(lambda: self._is_written(flow), what)
-        else:
-            self.must(await self._is_written(flow), what)
+        await self.ask.until(lambda: self._is_written(flow), what)
 
     async def _is_written(self, flow: FlowNote) -> bool:
         held = self._held(flow.path)
