@@ -1,4 +1,4 @@
-"""Still pictures, read while a token allows it, and made smaller without more memory than they need."""
+"""Still images: cancellable reading, and shrinking in bands of rows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ...background.cancel import CancelToken
 from ...pictures import BROKEN, Convert
 from ...store_guard import check_found
 
-_BAND_PIXELS = 1 << 20
-_ORIENTATION = 0x0112
+_BAND_PIXELS = 1 << 20  # converting this many holds up other threads for a few milliseconds
+_ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -26,13 +26,13 @@ _TURNS = {
 
 
 class _TruncatedError(OSError):
-    """The file ends where there should be pixels."""
+    """The file ends before all pixels were read."""
 
 
 class ImageStream(io.BufferedReader):
-    """A file to read a picture from: reading raises Cancelled once the token is set.
+    """A file to read an image from. Reading raises Cancelled once the token is set.
 
-    With ``is_strict`` the end of the file is an error, also where another pack has told Pillow to put up with it.
+    With ``is_strict`` the end of the file is an error, even if another pack has set ``LOAD_TRUNCATED_IMAGES``.
     """
 
     is_strict = False
@@ -45,21 +45,23 @@ class ImageStream(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         self._token.check()
         data = super().read(size)
+        # The last block of a file may be short; a block of almost nothing means that pixels are missing.
         if self.is_strict and size is not None and len(data) < min(size, 8):
             raise _TruncatedError("the file is truncated")
         return data
 
 
 def fitted(size: tuple[int, int], res: int) -> tuple[int, int]:
-    """The largest size of the same shape inside ``res`` x ``res``, at least one pixel each way; never a larger one."""
+    """Return the largest size of the same shape within ``res`` x ``res``, but not above the original size."""
     scale = min(1.0, res / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def shrunk(picture: Image.Image, size: tuple[int, int], convert: Convert) -> Image.Image:
-    """The picture after ``convert``, in this size or a smaller one of its own.
+    """Return the image after ``convert``, scaled to ``size``.
 
-    Converted and averaged in bands of rows, so that only what was decoded lies in memory as a whole.
+    It is converted and averaged in bands of rows, so that only the decoded image itself is in memory completely and
+    other threads run in between.
     """
     across = max(1, picture.width // (2 * size[0]))
     down = max(1, picture.height // (2 * size[1]))
@@ -76,19 +78,19 @@ def _averaged(picture: Image.Image, across: int, down: int, convert: Convert) ->
     small: Image.Image | None = None
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        # Unlike ``crop``, this asks nothing of ``Image.MAX_IMAGE_PIXELS``.
+        # Unlike ``crop``, this does not check ``Image.MAX_IMAGE_PIXELS``, which other packs change.
         band = picture.resize((width, bottom - top), Image.Resampling.NEAREST, box=(0, top, width, bottom))
         part = convert(band).reduce((across, down))
         if small is None:
             small = Image.new(part.mode, (math.ceil(width / across), math.ceil(height / down)))
         small.paste(part, (0, top // down))
     if small is None:
-        raise ValueError("a picture without pixels")
+        raise ValueError("an image without pixels")
     return small
 
 
 def to_plain(picture: Image.Image) -> Convert:
-    """What brings bands of the picture to one of the modes L, RGB and, where some of it is transparent, RGBA."""
+    """Return a function that converts bands of the image to mode L or RGB, or to RGBA if it has transparency."""
     mode = picture.mode
     if mode in ("I", "F") or mode.startswith("I;"):
         factor = 1 / 257 if mode.startswith("I;") else _to_bytes(float(picture.getextrema()[1]))  # type: ignore[arg-type]
@@ -99,7 +101,7 @@ def to_plain(picture: Image.Image) -> Convert:
 
 
 def _to_bytes(highest: float) -> float:
-    """What to multiply samples by whose range is only told by the highest of them: 1, 255, 65535 or any."""
+    """Return the factor from samples to bytes; the highest sample shows their range (1, 255, 65535 or any other)."""
     for ceiling in (1.0, 255.0, 65535.0):
         if highest <= ceiling:
             return 255.0 / ceiling
@@ -114,9 +116,9 @@ def _eight_bits(band: Image.Image, factor: float) -> Image.Image:
 
 
 def upright(picture: Image.Image, source: Image.Image) -> Image.Image:
-    """The picture turned as its source's EXIF data says; as it is where that cannot be read."""
+    """Return the image turned by the EXIF orientation of its source; unchanged if that cannot be read."""
     if source.format == "TIFF":
-        return picture  # Pillow has turned it while loading
+        return picture  # Pillow turns TIFF images while loading
     try:
         turn = _TURNS.get(source.getexif().get(_ORIENTATION, 1))
     except BROKEN:

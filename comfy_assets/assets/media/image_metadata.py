@@ -1,8 +1,9 @@
-"""What PNG, JPEG, WebP and GIF files tell without decoding a pixel: their size, and the saved workflow.
+"""Readers for PNG, JPEG, WebP and GIF files: the image size and the embedded workflow, without decoding a pixel.
 
-Readers of our own, because Pillow refuses large WebP images for their size, reads WebP files as a whole,
-finds text behind a PNG's pixels only by decoding them, and gives up on a damaged chunk along with all it
-knew. These walk the chunks, and read of the texts only those wanted, each once and at most 16 MiB of it.
+Pillow is not used for this. It rejects large WebP images, reads WebP files completely, finds text after the pixels of
+a PNG only by decoding them, and discards everything after a damaged chunk. For EXIF it prints warnings about damaged
+blocks instead of reporting them. These readers walk the chunks and read only the texts of ComfyUI and of other user
+interfaces, each once and at most 16 MiB of it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ MAX_DOCUMENT = 16 << 20
 
 Read = Callable[[int, int], bytes]
 
+# Limits for hostile files of many tiny parts.
 _MAX_CHUNKS = 10_000
 _MAX_TAGS = 256
-_SLACK = 4096  # what surrounds a text in its chunk: keyword, language, prefix
+_SLACK = 4096  # bytes around a text in its chunk: keyword, language, prefix
 _TRUNCATED = "The file is truncated."
 _KEYS = {b"prompt": "prompt", b"workflow": "workflow", b"parameters": "parameters"}
 
@@ -34,23 +36,23 @@ _EXIF_POINTER, _USER_COMMENT = 0x8769, 0x9286
 _EXIF_BYTES = frozenset((1, 2, 7, 129))  # value types that hold text: BYTE, ASCII, UNDEFINED, UTF-8
 _CLAIM = re.compile(rb"(prompt|workflow) ?:", re.IGNORECASE)
 
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15; the others are tables
 _JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
 
-_NAN = re.compile(rb"-?Infinity|NaN")
-_MAX_PARAMETERS = 2 << 20  # a few kilobytes in fact; JSON needs up to six bytes for one of them
-_MAX_REPAIRED = 4 << 20  # a text full of NaN costs a microsecond for each
+_NAN = re.compile(rb"-?Infinity|NaN")  # Python's json module writes them, but they are not JSON
+_MAX_PARAMETERS = 2 << 20  # usually a few kilobytes; escaped as JSON, a byte may take six
+_MAX_REPAIRED = 4 << 20  # each NaN in a text costs about a microsecond
 
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class _TextTooLargeError(Exception):
-    """A text has more than 16 MiB."""
+    """A text is larger than 16 MiB."""
 
 
 @dataclass
 class _ImageContents:
-    """What a reader has gathered; the texts are as they are in the file."""
+    """Results of a reader. The texts are still as they are in the file."""
 
     width: int = 0
     height: int = 0
@@ -60,7 +62,7 @@ class _ImageContents:
 
 
 def sniff_image(head: bytes) -> str | None:
-    """png, jpeg, webp or gif if a file starts like one."""
+    """Return png, jpeg, webp or gif if the first bytes of a file identify it."""
     if head.startswith(_PNG_MAGIC):
         return "png"
     if head.startswith(b"\xff\xd8\xff"):
@@ -71,7 +73,10 @@ def sniff_image(head: bytes) -> str | None:
 
 
 def read_image(image: str, read: Read, size: int, *, whole: bool) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """The facts and documents of an image; ``whole`` says that reading all of it costs nothing."""
+    """Return the facts and documents of an image.
+
+    With ``whole`` the complete file is in memory, so that texts after the pixels are read, too.
+    """
     found = _ImageContents()
     try:
         _READERS[image](found, read, size, whole)
@@ -112,10 +117,10 @@ def _read_png(found: _ImageContents, read: Read, size: int, whole: bool) -> None
 
 
 def _png_chunks(read: Read, found: _ImageContents, size: int, whole: bool) -> Iterator[tuple[bytes, int, int, bytes]]:
-    """Chunks that may be of use: kind, start, length, keyword; those behind the pixels only if ``whole``."""
+    """Yield kind, start, length and keyword of text and EXIF chunks; those after the pixels only if ``whole``."""
     start = 33
     for _ in range(_MAX_CHUNKS):
-        head = read(start, 19)  # length, kind, and the longest keyword wanted
+        head = read(start, 19)  # length, kind, and the longest keyword with its zero byte
         if len(head) < 8:
             break
         length, kind = struct.unpack_from(">I4s", head)
@@ -134,7 +139,7 @@ def _png_chunks(read: Read, found: _ImageContents, size: int, whole: bool) -> It
 
 
 def _add_png_text(found: _ImageContents, key: str, kind: bytes, read: Read, start: int, length: int) -> None:
-    """Take in a text whose chunk continues here behind the keyword."""
+    """Add the text of a chunk; ``start`` and ``length`` exclude the keyword."""
     try:
         if length > MAX_DOCUMENT + _SLACK:
             raise _TextTooLargeError
@@ -146,7 +151,7 @@ def _add_png_text(found: _ImageContents, key: str, kind: bytes, read: Read, star
 
 
 def _png_text(kind: bytes, body: bytes) -> bytes:
-    """The text in a chunk, the keyword left out; raises _TooLarge and zlib.error."""
+    """Return the text of a chunk without its keyword. Raises _TextTooLargeError, zlib.error."""
     if kind == b"zTXt":
         return _inflate(body[1:])
     if kind == b"iTXt":
@@ -177,7 +182,7 @@ def _read_jpeg(found: _ImageContents, read: Read, size: int, whole: bool) -> Non
 
 
 def _jpeg_segments(read: Read, found: _ImageContents) -> Iterator[tuple[int, int, int]]:
-    """The marker, start and length of each segment before the pixels."""
+    """Yield the marker, start and length of each segment before the pixels."""
     start = 2
     for _ in range(_MAX_CHUNKS):
         head = read(start, 4)
@@ -198,7 +203,7 @@ def _read_webp(found: _ImageContents, read: Read, size: int, whole: bool) -> Non
     declared = 8 + int(struct.unpack("<I", read(4, 4))[0])
     kind, head = read(12, 4), read(20, 10)
     _set_webp_size(found, kind, head)
-    # Only the extended format has a place for EXIF, and says in its head whether it is used.
+    # Only the extended format has an EXIF chunk; a bit of its header announces it.
     if kind == b"VP8X" and (whole or head[0] & 0x08):
         _add_webp_exif(found, read, min(size, declared))
     if declared > size:
@@ -244,7 +249,7 @@ _READERS: dict[str, Callable[[_ImageContents, Read, int, bool], None]] = {
 
 
 def _add_exif(found: _ImageContents, read: Read, parts: list[tuple[int, int]]) -> None:
-    """Take in the texts of an EXIF block; its parts are starts and lengths, several in a large JPEG."""
+    """Add the texts of an EXIF block. ``parts`` are starts and lengths; a large JPEG has several."""
     if sum(length for _, length in parts) > MAX_DOCUMENT + _SLACK:
         found.problems.append("The EXIF block is too large to be read.")
         return
@@ -258,10 +263,10 @@ def _add_exif(found: _ImageContents, read: Read, parts: list[tuple[int, int]]) -
 
 
 def _add_exif_texts(found: _ImageContents, block: bytes, order: str) -> None:
-    """ComfyUI and its packs write "prompt:{…}" and "workflow:{…}" to Make, Model, UserComment and others."""
+    """Add "prompt:{…}" and "workflow:{…}", which ComfyUI and its packs write to Make, Model and other text tags."""
     comment = None
     directories = [struct.unpack_from(order + "I", block, 4)[0]]
-    for directory in directories:  # the pointer to the second one is in the first
+    for directory in directories:  # the list grows: the first directory has the pointer to the second
         for tag, kind, start, length in _exif_entries(block, order, directory):
             if tag == _EXIF_POINTER and len(directories) == 1:
                 directories.append(struct.unpack_from(order + "I", block, start)[0])
@@ -274,7 +279,7 @@ def _add_exif_texts(found: _ImageContents, block: bytes, order: str) -> None:
 
 
 def _add_claim(found: _ImageContents, text: bytes, start: int, end: int) -> bool:
-    """Take in a text like "prompt:{…}", unless one of its kind is known; answers whether it is like that."""
+    """Add a text of the form "prompt:{…}", unless its key is known; return whether it has this form."""
     claim = _CLAIM.match(text, start, end)
     if claim is None:
         return False
@@ -285,11 +290,11 @@ def _add_claim(found: _ImageContents, text: bytes, start: int, end: int) -> bool
 
 
 def _exif_entries(block: bytes, order: str, directory: int) -> Iterator[tuple[int, int, int, int]]:
-    """The tag, type, start and length in bytes of each value of a directory; raises struct.error."""
+    """Yield the tag, type, start and length in bytes of each value of a directory. Raises struct.error."""
     count = min(struct.unpack_from(order + "H", block, directory)[0], _MAX_TAGS)
     for entry in range(directory + 2, directory + 2 + 12 * count, 12):
         tag, kind, length, value = struct.unpack_from(order + "HHII", block, entry)
-        is_inline = length <= 4 or kind not in _EXIF_BYTES
+        is_inline = length <= 4 or kind not in _EXIF_BYTES  # values of up to 4 bytes replace the pointer
         yield tag, kind, entry + 8 if is_inline else value, length
 
 
@@ -301,16 +306,16 @@ def _add_user_comment(found: _ImageContents, comment: bytes) -> None:
         return
     if _add_claim(found, text, 0, len(text)):
         return
-    # Cameras and phones have other uses for the field.
+    # Cameras and phones write other texts to this field.
     if text.startswith(b"{") or b"Steps: " in text:
         found.texts.setdefault("parameters", text)
 
 
 def _comment_text(comment: bytes) -> bytes:
-    """A UserComment as UTF-8, or as it is where it names no encoding; raises UnicodeDecodeError."""
+    """Return a UserComment as UTF-8, or unchanged if it names no encoding. Raises UnicodeDecodeError."""
     code, text = comment[:8], comment[8:]
     if code == b"UNICODE\0":
-        # UTF-16 in an order that is not told. Writers favour big-endian; zero bytes give the other one away.
+        # UTF-16 of unknown byte order. Most writers use big-endian; the position of zero bytes shows the other order.
         sample = text[:2048]
         order = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
         return text[: len(text) & ~1].decode(order).removeprefix("\ufeff").encode()
@@ -318,7 +323,7 @@ def _comment_text(comment: bytes) -> bytes:
 
 
 def _documents(found: _ImageContents) -> dict[str, bytes]:
-    """The texts as JSON; what is too large or wrong is left out and noted."""
+    """Return the texts as JSON. Texts that are too large or invalid are noted instead."""
     documents = {}
     for key, text in found.texts.items():
         text = _utf8(text.strip(b"\0 \t\r\n"))
@@ -334,7 +339,7 @@ def _documents(found: _ImageContents) -> dict[str, bytes]:
 
 
 def _json_object(text: bytes) -> bytes | None:
-    """The text if it is a JSON object, with null for NaN and infinities; else None."""
+    """Return the text if it is a JSON object, with null for NaN and infinities; None otherwise."""
     if not text.startswith(b"{"):
         return None
     if _is_json(text):
@@ -346,7 +351,7 @@ def _json_object(text: bytes) -> bytes | None:
 
 
 def _utf8(text: bytes) -> bytes:
-    """PNG's plain texts are Latin-1 by the standard and often UTF-8 in fact."""
+    """Return a text as UTF-8. By the standard, plain texts in a PNG are Latin-1, but many writers use UTF-8."""
     try:
         if not text.isascii():
             text.decode()
@@ -358,17 +363,18 @@ def _utf8(text: bytes) -> bytes:
 def _is_json(text: bytes) -> bool:
     try:
         _check_json(text)
-    except (ValueError, msgspec.DecodeError, RecursionError):  # only newer msgspec's are ValueErrors
+    except (ValueError, msgspec.DecodeError, RecursionError):  # DecodeError is a ValueError only in newer versions
         return False
     return True
 
 
 def _without_nan(text: bytes) -> bytes:
-    """Put null for each NaN and infinity that is not inside a string."""
+    """Replace each NaN and infinity outside strings by null."""
     parts: list[bytes] = []
     end, in_string = 0, False
     for match in _NAN.finditer(text):
         between = text[end : match.start()]
+        # An odd number of unescaped quotes since the last match means that a string begins or ends in between.
         quotes = between.replace(b"\\\\", b"").replace(b'\\"', b"").count(b'"')
         in_string ^= quotes % 2 == 1
         parts += between, match[0] if in_string else b"null"

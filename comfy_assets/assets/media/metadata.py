@@ -1,7 +1,8 @@
-"""What a file tells about itself: small facts for lists, and the documents it carries.
+"""Metadata of a file: small facts for lists, and the documents embedded in it.
 
-Pure and synchronous, for worker threads. Files may be hostile: no pixel is decoded, nothing is unpickled,
-memory is bounded, and bad content gives ``facts["error"]``, a short sentence, never an exception.
+For worker threads. Files may be hostile: no pixel is decoded, nothing is unpickled, memory is bounded, and bad content
+gives a short sentence in ``facts["error"]`` instead of an exception. A reader for another format is a function from
+``(read, size)`` to facts and documents, called in ``_extract``.
 """
 
 from __future__ import annotations
@@ -18,19 +19,18 @@ from .safetensors_metadata import read_safetensors
 
 _SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
 _HEAD = 256
-# The first entry of the zip file that torch.save writes; and what its older format starts with.
+# torch.save writes a zip file whose first entry is data.pkl; its older format begins with a pickled magic number.
 _TORCH_ZIP = re.compile(rb"PK\x03\x04.{26}[^/\x00-\x1f]{1,128}/data\.pkl", re.DOTALL)
 _TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 @dataclass(frozen=True)
 class FileMetadata:
-    """What was found in one file.
+    """Metadata of one file.
 
-    ``facts`` encodes to at most 4 KiB of JSON. ``documents`` are JSON texts in UTF-8 by key: "prompt",
-    "workflow" and "header" are objects, "parameters" (the text other user interfaces embed) is a string. Each
-    has at most 16 MiB; larger ones are only named in ``facts["omitted"]``. ``mime_type`` is None unless the
-    content tells it.
+    ``facts`` encodes to at most 4 KiB of JSON. ``documents`` are JSON texts in UTF-8 by key: "prompt", "workflow" and
+    "header" are objects, "parameters" (the text that other user interfaces embed) is a string. Each has at most
+    16 MiB; larger ones are only named in ``facts["omitted"]``. ``mime_type`` is None if the content does not show it.
     """
 
     facts: dict[str, Any]
@@ -39,7 +39,7 @@ class FileMetadata:
 
 
 def extract(name: str, data: bytes) -> FileMetadata:
-    """What the file of this name and content tells; never raises."""
+    """Return the metadata of a file with this name and content. Never raises."""
 
     def read(offset: int, length: int) -> bytes:
         return data[offset : offset + length]
@@ -48,7 +48,7 @@ def extract(name: str, data: bytes) -> FileMetadata:
 
 
 def extract_path(name: str, path: Path) -> FileMetadata:
-    """What a file on disk tells, read no further than needed; raises only OSError."""
+    """Return the metadata of a file on disk, reading no more of it than needed. Raises only OSError."""
     check_found(str(path))
     with path.open("rb") as stream:
 

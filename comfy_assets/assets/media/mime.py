@@ -1,4 +1,4 @@
-"""MIME types: by file name, as declared by clients, as found in content, and what browsers may do with them. Pure."""
+"""MIME types of files: by name, as declared by a client, by content, and which ones browsers may show. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from ...names import split_suffix
 
 DEFAULT_MIME = "application/octet-stream"
 
-# Model and YAML types are those ComfyUI registers, so that a library indexed by either reads the same.
+# ComfyUI registers the same types for models and YAML files. The module mimetypes is not used, because it reads the
+# registry on Windows and so depends on the programs that are installed.
 _BY_SUFFIX = {
     "safetensors": "application/safetensors",
     "sft": "application/safetensors",
@@ -86,10 +87,11 @@ _SHOWN_RASTER = frozenset(
 _SHOWN_VIDEO = frozenset({"video/mp4", "video/webm", "video/quicktime", "video/ogg"})
 _SHOWN_AUDIO = frozenset({"audio/wav", "audio/mpeg", "audio/flac", "audio/ogg", "audio/mp4", "audio/aac"})
 _PREVIEWABLE = _SHOWN_RASTER | _SHOWN_VIDEO | _SHOWN_AUDIO | {"image/svg+xml"}
-# Of which thumbnails are made on every server. AVIF depends on its Pillow, and browsers show that themselves.
+# Types with thumbnails on every server. Only some builds of Pillow read AVIF, and browsers show it without a thumbnail.
 _THUMBNAILED = frozenset(
     {"image/png", "image/apng", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff"}
 )
+# Types that cannot run scripts in a browser.
 _INERT = (
     _SHOWN_RASTER
     | _SHOWN_VIDEO
@@ -97,41 +99,41 @@ _INERT = (
     | {"image/tiff", "video/x-matroska", "video/x-msvideo", "text/plain", "application/json"}
 )
 
-# The types whose content is told by its first bytes.
+# Image types that the first bytes of a file identify.
 _SNIFFED_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 _SAFETENSORS = "application/safetensors"
 _MIME = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}(\s*;[\x20-\x7e]{0,128})?")
 
 
 def guess_mime(name: str) -> str:
-    """The type a file's suffix stands for; the same on every platform."""
+    """Return the type for a file's suffix; the same on every platform."""
     return _BY_SUFFIX.get(name.rpartition(".")[2].lower(), DEFAULT_MIME) if "." in name else DEFAULT_MIME
 
 
 def is_previewable(mime: str) -> bool:
-    """Whether browsers show this type as an image, a video or sound."""
+    """Return whether browsers show this type as an image, a video or sound."""
     return _essence(mime) in _PREVIEWABLE
 
 
 def is_picture(mime: str) -> bool:
-    """Whether this type is an image made of pixels that browsers show, themselves or as a thumbnail."""
+    """Return whether this is a raster image that browsers show, directly or as a thumbnail."""
     return _essence(mime) in _SHOWN_RASTER | _THUMBNAILED
 
 
 def has_thumbnail(mime: str) -> bool:
-    """Whether thumbnails are made of images of this type."""
+    """Return whether images of this type have thumbnails."""
     return _essence(mime) in _THUMBNAILED
 
 
 def is_safe_inline(mime: str) -> bool:
-    """Whether a browser can be given this type to show without running anything that is in it."""
+    """Return whether a browser can show this type without running any code in it."""
     return _essence(mime) in _INERT
 
 
 def may_run(mime: str) -> bool:
-    """Return whether a browser that shows this type could run something in it. True for a type that is not known.
+    """Return whether a browser that shows this type could run code in it. True for unknown types.
 
-    Hosts have other names for some media types than this module, so families decide; SVG is the one image with scripts.
+    Hosts use other names for some types, so whole families count as safe. SVG is the one image type with scripts.
     """
     essence = _essence(mime)
     is_passive = essence.startswith(("image/", "audio/", "video/")) and "xml" not in essence
@@ -139,25 +141,28 @@ def may_run(mime: str) -> bool:
 
 
 def check_mime(text: str) -> str:
-    """A declared MIME type in lower case. Raises InvalidBodyError when it is none."""
+    """Return a declared MIME type in lower case. Raises InvalidBodyError if it is malformed."""
     lowered = text.strip().lower()
     if not _MIME.fullmatch(lowered):
-        raise InvalidBodyError("mime_type looks like image/png.", details={"field": "mime_type"})
+        raise InvalidBodyError("mime_type must be a MIME type such as image/png.", details={"field": "mime_type"})
     return lowered
 
 
 def check_suffix(name: str, category: str | None, accepted: frozenset[str]) -> None:
-    """Raise UnsupportedContentError if the loaders of a category do not take files of this name."""
+    """Raise UnsupportedContentError if the loaders of the category do not accept the name's suffix."""
     suffix = split_suffix(name)[1].lower()
     if category is not None and accepted and suffix not in accepted:
         raise UnsupportedContentError(
-            f"{category} takes {', '.join(sorted(accepted))}, not {suffix or 'a name without a suffix'}.",
+            f"{category} accepts {', '.join(sorted(accepted))}, not {suffix or 'a name without a suffix'}.",
             details={"field": "file", "accepted": sorted(accepted)},
         )
 
 
 def resolve_mime(name: str, declared: str | None, found: str | None) -> str:
-    """The MIME type of a new file. Raises UnsupportedContentError when the content is of another kind than it says."""
+    """Return the MIME type of a new file; ``found`` is the type of its content, if known.
+
+    Raises UnsupportedContentError if the content contradicts the declared type or the name.
+    """
     by_name = guess_mime(name)
     for claimed in (declared, by_name):
         if claimed in _SNIFFED_IMAGES and found not in _SNIFFED_IMAGES:
@@ -172,7 +177,7 @@ def resolve_mime(name: str, declared: str | None, found: str | None) -> str:
 def _contradiction(claimed: str, found: str | None) -> UnsupportedContentError:
     seen = f"the content is {found}" if found else "the content is not"
     return UnsupportedContentError(
-        f"The file says that it is {claimed}, but {seen}.",
+        f"The file is declared or named as {claimed}, but {seen}.",
         details={"field": "file", "declared": claimed, "found": found or DEFAULT_MIME},
     )
 

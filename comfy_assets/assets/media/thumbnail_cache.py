@@ -1,4 +1,4 @@
-"""Thumbnails on disk: kept by key, within a bound, the least recently used ones removed first."""
+"""Cache of thumbnails on disk, limited in size; the least recently used ones are removed first."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ log = logging.getLogger("comfy_assets.library")
 
 _SUFFIX, _FORMER_TEMP_SUFFIX = ".jpg", ".tmp"
 _SEAL_BYTES = 16
-_NOTE_USE_S = 3600.0
-_ABANDONED_S = 3600.0
+_NOTE_USE_S = 3600.0  # a use is written to the modification time of its file at most this often
+_ABANDONED_S = 3600.0  # another server may still be writing a younger file
 
 
 @dataclass
 class _CacheEntry:
-    """``noted`` is the time (s since 1970) of the last use that its file tells of."""
+    """A cached file; ``noted`` is the last use recorded in its modification time (s since 1970)."""
 
     size: int
     noted: float
 
 
 class ThumbnailCache:
-    """Bodies by key, in files below ``folder``, of at most ``limit`` bytes in all; with 0 nothing is kept.
+    """Maps keys to JPEG bodies, in files below ``folder`` of at most ``limit`` bytes in total; 0 disables the cache.
 
-    Synchronous and safe to use from several threads. Nothing here raises OSError: what cannot be read is made again,
-    and what cannot be written is not kept.
+    Thread-safe; blocks. Never raises OSError: an unreadable file is a miss, and a failed write is only logged.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -48,7 +47,7 @@ class ThumbnailCache:
         self._has_failed = False
 
     def get(self, key: str) -> bytes | None:
-        """The body kept for the key, if there is one and it is whole."""
+        """Return the body for the key, or None if there is none or its file is damaged."""
         if not self._limit:
             return None
         with self._lock:
@@ -68,7 +67,7 @@ class ThumbnailCache:
         return body
 
     def put(self, key: str, body: bytes) -> None:
-        """Keep the body, and remove others where that is needed to stay within the limit."""
+        """Store the body, and remove others to stay within the limit."""
         data = body + _seal(body)
         if len(data) > self._limit:
             return
@@ -99,10 +98,10 @@ class ThumbnailCache:
                     raise
 
     def _tell(self, error: OSError) -> None:
-        """Log the first failure; the others would say the same, thousands of times."""
+        """Log the first failure only: a full disk would fill the log with thousands of equal lines."""
         if not self._has_failed:
             self._has_failed = True
-            log.warning("Thumbnails cannot be kept and will be made again and again: %s", error)
+            log.warning("Thumbnails cannot be cached and are made for each request: %s", error)
 
     def _forget(self, key: str) -> None:
         with self._lock:
@@ -112,7 +111,7 @@ class ThumbnailCache:
         _remove(self._path(key))
 
     def _known(self) -> OrderedDict[str, _CacheEntry]:
-        """What is kept; gathered from the disk when it is asked for the first time."""
+        """Return the entries, which are read from the disk on first use."""
         if self._entries is None:
             found = sorted(_entries_on_disk(self._folder), key=lambda item: item[1].noted)
             self._entries = OrderedDict(found)
@@ -128,11 +127,11 @@ class ThumbnailCache:
             if _remove(self._path(key)):
                 self._total -= entry.size
             else:
-                entries[key] = entry  # in use, as Windows sees it: later
+                entries[key] = entry  # Windows cannot remove a file that is being read; try again later
 
 
 def _read(path: Path) -> bytes | None:
-    """What was written there, if all of it is there."""
+    """Return the body in a file, or None if the file is incomplete."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -142,12 +141,12 @@ def _read(path: Path) -> bytes | None:
 
 
 def _seal(body: bytes) -> bytes:
-    """What tells that a file was written to its end."""
+    """Return the checksum at the end of a file, which shows that it was written completely."""
     return blake3(body).digest(_SEAL_BYTES)
 
 
 def _entries_on_disk(folder: Path) -> Iterator[tuple[str, _CacheEntry]]:
-    """The entries on disk; what was left unfinished long ago is removed."""
+    """Yield the entries on disk. Remove unfinished files of an earlier, killed server."""
     for shelf in _list_directory(folder):
         for file in _list_directory(shelf.path):
             try:
@@ -173,7 +172,7 @@ def _list_directory(folder: Path | str) -> list[os.DirEntry[str]]:
 
 
 def _remove(path: Path) -> bool:
-    """Whether the file is not there any more."""
+    """Remove a file; return whether it is gone."""
     try:
         path.unlink(missing_ok=True)
     except OSError:

@@ -1,4 +1,4 @@
-"""Thumbnails as requests ask for them: found, made once, kept, and not tried again for a while where they fail."""
+"""Thumbnail requests: find the file, return a cached thumbnail or make one; remember failures for a while."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from .view_path import ViewedFile, ViewPath
 if TYPE_CHECKING:
     from .thumbnails import Thumbnailer
 
-_VERSION = 1  # to be raised when thumbnails come out differently, so that those kept are made anew
+_VERSION = 1  # part of each key: raise it when thumbnails are made differently
 _THREADS = 2
 _KEY_CHARACTERS = 40
 _MAX_FAILURES = 2000
-_FAILURE_S = 300.0
+_FAILURE_S = 300.0  # a damaged file is not decoded again for each page that lists it
 _HASH = re.compile(r"blake3:([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
 class ThumbnailRequest:
-    """A thumbnail as asked for. ``filename`` may also be ``blake3:`` and a hash, wherever the content lies."""
+    """Parameters of a request. ``filename`` may be ``blake3:`` and a hash, which names content in any folder."""
 
     file_type: FileType
     subfolder: str
@@ -52,7 +52,7 @@ class ThumbnailRequest:
 
 @dataclass(frozen=True)
 class ThumbnailSource:
-    """A thumbnail that can be made: of which file as it is now, and the key that stands for the result."""
+    """A file to make a thumbnail of, in its current state, and the cache key of the result."""
 
     path: Path
     stat: FileStat
@@ -62,7 +62,7 @@ class ThumbnailSource:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A thumbnail, or None for the one that the asking client has; ``name`` is that of the file."""
+    """A thumbnail. ``body`` is None if the client has it already; ``name`` is the file's name."""
 
     key: str
     name: str
@@ -70,7 +70,7 @@ class Thumbnail:
 
 
 class ThumbnailService:
-    """Answers requests for thumbnails; two threads make them."""
+    """Returns thumbnails; two threads make them."""
 
     def __init__(self, db: Database, host: Host, cache: ThumbnailCache) -> None:
         self._db = db
@@ -85,10 +85,10 @@ class ThumbnailService:
         self._failures: OrderedDict[str, tuple[float, ApiError]] = OrderedDict()
 
     async def get(self, wanted: ThumbnailRequest, owner: str, is_held: Callable[[str], bool]) -> Thumbnail:
-        """The thumbnail, unless ``is_held`` says of its key that the client has it.
+        """Return the thumbnail, without its body if ``is_held`` returns True for its key.
 
-        Raises InvalidNameError, FileMissingError, NoThumbnailError, ImageTooLargeError, ImageUnreadableError. Is
-        cancelled when the service is closed, wherever it is: store and threads are gone afterwards.
+        Raises InvalidNameError, FileMissingError, NoThumbnailError, ImageTooLargeError, ImageUnreadableError. Closing
+        the service cancels the call, because the database and the threads are gone afterwards.
         """
         request = asyncio.create_task(self._get(wanted, owner, is_held), name="comfy-assets preview")
         self._requests.add(request)
@@ -98,7 +98,7 @@ class ThumbnailService:
         return await request
 
     async def _get(self, wanted: ThumbnailRequest, owner: str, is_held: Callable[[str], bool]) -> Thumbnail:
-        for _ in range(2):
+        for _ in range(2):  # a file that changed meanwhile has another key
             preview = await self._find(wanted, owner)
             if is_held(preview.key):
                 return Thumbnail(preview.key, preview.path.name, None)
@@ -106,7 +106,7 @@ class ThumbnailService:
                 return Thumbnail(preview.key, preview.path.name, await self._body(preview))
             except ChangedWhileReading:
                 continue
-        raise ImageUnreadableError("The file is being written to.")
+        raise ImageUnreadableError("The file is being written.")
 
     async def _find(self, wanted: ThumbnailRequest, owner: str) -> ThumbnailSource:
         match = _HASH.fullmatch(wanted.filename)
@@ -137,7 +137,7 @@ class ThumbnailService:
         return place, await asyncio.to_thread(lambda: view_path.find(Roots(self._host.folders()), place))
 
     async def _body(self, preview: ThumbnailSource) -> bytes:
-        """The thumbnail; whoever asks for it while it is made gets the same one."""
+        """Return the thumbnail. Concurrent requests for the same one share the work."""
         self._raise_remembered(preview.key)
         task = self._under_way.get(preview.key)
         if task is None:
@@ -149,7 +149,7 @@ class ThumbnailService:
     def _ended(self, key: str, task: asyncio.Task[bytes]) -> None:
         self._under_way.pop(key, None)
         if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not warn of it where nobody waits any more
+            task.exception()  # marks it as retrieved: asyncio would warn if all requests were cancelled
 
     async def _kept_or_made(self, preview: ThumbnailSource) -> bytes:
         kept = await asyncio.to_thread(self._cache.get, preview.key)
@@ -165,7 +165,7 @@ class ThumbnailService:
                 raise
 
     def _make(self, preview: ThumbnailSource) -> bytes:
-        """Make the thumbnail and keep it; runs in a thread, where importing Pillow holds nobody up."""
+        """Make and cache the thumbnail. Runs in a thread, where importing Pillow does not block the event loop."""
         from .thumbnails import Thumbnailer
 
         if self._thumbnailer is None:
@@ -191,11 +191,11 @@ class ThumbnailService:
         del self._failures[key]
 
     def cancel(self) -> None:
-        """Let the threads end, whatever they are at."""
+        """Make the threads stop as soon as possible."""
         self._token.cancel()
 
     async def close(self) -> None:
-        """Give up what is being made."""
+        """Cancel all requests and stop the threads."""
         self.cancel()
         tasks = [*self._requests, *self._under_way.values()]
         for task in tasks:
@@ -205,14 +205,14 @@ class ThumbnailService:
 
 
 def _content(sighting: LastSeen | None, stat: FileStat) -> bytes | None:
-    """The hash of the file as it is now, where that is known."""
+    """Return the hash of the file in its current state, if known."""
     if sighting is None or (sighting.size, sighting.mtime_ns) != stat[:2]:
         return None
     return sighting.hash
 
 
 def _key(wanted: ThumbnailRequest, path: Path, stat: FileStat, content: bytes | None) -> str:
-    """What stands for a thumbnail: that of the content, or, until that is known, of the file as it is now."""
+    """Return the cache key: of the content, or of path and state until the content is known."""
     source = content.hex() if content is not None else f"{path}|{stat}"
     text = f"{_VERSION}|{wanted.res}|{wanted.plane}|{source}"
     return blake3(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_CHARACTERS]

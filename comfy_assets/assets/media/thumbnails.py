@@ -1,6 +1,6 @@
-"""Make a thumbnail of a file: a JPEG picture of its colours or of its transparency.
+"""Thumbnails of images and videos: JPEG images of their colours or of their transparency.
 
-Synchronous; for worker threads. Files may be hostile: their size is looked at before they are decoded.
+For worker threads. Files may be hostile: their size is checked before they are decoded.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from .image import ImageStream, fitted
 from .video import container_of, first_frame
 
 _QUALITY = 85
-_BYTES_A_PIXEL = 8
-_MAX_PROFILE = 16 << 10
+_BYTES_A_PIXEL = 8  # memory for decoding: up to four channels, twice
+_MAX_PROFILE = 16 << 10  # larger colour profiles would outweigh the thumbnail
 _HEAD = 16
 
 
 class Thumbnailer:
-    """Makes thumbnails in several threads; setting the token ends the work."""
+    """Makes thumbnails; usable from several threads. Setting the token cancels them."""
 
     def __init__(self, token: CancelToken) -> None:
         self._token = token
 
     def make(self, path: Path, stat: FileStat, res: int, plane: Plane) -> bytes:
-        """The thumbnail, no larger than ``res`` x ``res`` and than the picture itself.
+        """Return the thumbnail, which fits ``res`` x ``res`` and is never larger than the image.
 
-        Raises ImageTooLargeError, ImageUnreadableError, NoThumbnailError; ChangedWhileReading when the file is not, or
-        does not stay, what ``stat`` says; Cancelled, and OSError when the file cannot be opened.
+        Raises ImageTooLargeError, ImageUnreadableError, NoThumbnailError, ChangedWhileReading if the file does not
+        match ``stat`` before or after, Cancelled, and OSError if it cannot be opened.
         """
         with ImageStream(extended(str(path)), self._token) as stream:
             _check_unchanged(stream, stat)
@@ -55,7 +55,7 @@ class Thumbnailer:
 
 
 def _memory_of(source: ImageFile.ImageFile, size: int) -> int:
-    """About how many bytes it takes to decode the picture; where the format wants it, the file lies in memory, too."""
+    """Estimate the bytes for decoding the image; some formats also keep the whole file in memory."""
     return source.width * source.height * _BYTES_A_PIXEL + size
 
 
@@ -67,12 +67,12 @@ def _check_unchanged(stream: ImageStream, stat: FileStat) -> None:
 def _of_picture(source: ImageFile.ImageFile, stream: ImageStream, res: int, plane: Plane) -> Image.Image:
     whole = source.size
     size = fitted(whole, res)
-    source.draft(None, (2 * size[0], 2 * size[1]))  # JPEG can be decoded at an eighth of its size
+    source.draft(None, (2 * size[0], 2 * size[1]))  # decodes a JPEG at down to an eighth of its size
     is_draft = source.size != whole
     stream.is_strict = True
     source.load()
     if not is_draft:
-        size = fitted(source.size, res)  # some Pillows turn TIFF files only now
+        size = fitted(source.size, res)  # some versions of Pillow turn a TIFF only while loading
     convert = image.to_plain(source)
     small = image.shrunk(source, size, lambda band: _plane_of(convert(band), plane))
     return image.upright(_flattened(small), source)
@@ -82,13 +82,13 @@ def _of_video(stream: ImageStream, res: int, plane: Plane) -> Image.Image:
     stream.seek(0)
     container = container_of(stream.read(_HEAD))
     if container is None:
-        raise NoThumbnailError("The file is neither a picture nor a video that thumbnails are made of.")
+        raise NoThumbnailError("The file is not an image or a video of a kind that has thumbnails.")
     stream.seek(0)
     return _flattened(_plane_of(first_frame(stream, container, res), plane))
 
 
 def _plane_of(picture: Image.Image, plane: Plane) -> Image.Image:
-    """What the plane shows of a picture in L, RGB or RGBA; in RGBA only where it has to be laid over white."""
+    """Return the plane of an image in mode L, RGB or RGBA. A result in RGBA has to be put on white."""
     if plane == "alpha":
         return picture.getchannel("A") if picture.mode == "RGBA" else Image.new("L", picture.size, 255)
     if plane == "rgb" and picture.mode == "RGBA":
@@ -105,7 +105,7 @@ def _flattened(picture: Image.Image) -> Image.Image:
 
 
 def _profile(source: Image.Image) -> bytes:
-    """The colour profile, where it describes RGB colours and is small beside a thumbnail."""
+    """Return the colour profile if it is for RGB and small."""
     profile = source.info.get("icc_profile") or b""
     return profile if profile[16:20] == b"RGB " and len(profile) <= _MAX_PROFILE else b""
 

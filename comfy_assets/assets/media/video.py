@@ -17,16 +17,17 @@ from ...errors import ImageUnreadableError, NoThumbnailError, VideoUnreadableErr
 from ...pictures import check_size
 from .image import ImageStream, fitted
 
-# The reader is chosen by the first bytes: left to itself, FFmpeg would also follow playlists to other places.
+# Atoms that a QuickTime or MP4 file may begin with. FFmpeg gets the container's name, because it would otherwise also
+# open playlists and follow them to other files and servers.
 _QUICKTIME = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"))
-_MAX_PACKETS = 512
+_MAX_PACKETS = 512  # a video whose first frame needs more is taken as damaged
 _HEAD = 16
 _MAX_COUNTED = 256 << 20  # larger files are not read from end to end
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """``fps`` is the average number of frames a second, ``duration`` is in seconds."""
+    """Properties of a video. ``fps`` is the average number of frames per second, ``duration`` is in seconds."""
 
     width: int
     height: int
@@ -36,7 +37,7 @@ class VideoFacts:
 
 
 def container_of(head: bytes) -> str | None:
-    """FFmpeg's name for the container that a file begins like."""
+    """Return FFmpeg's name of the container format for the first bytes of a file, or None."""
     if head[4:8] in _QUICKTIME:
         return "mov"
     if head.startswith(b"\x1aE\xdf\xa3"):
@@ -47,9 +48,9 @@ def container_of(head: bytes) -> str | None:
 
 
 def first_frame(stream: ImageStream, container: str, res: int) -> Image.Image:
-    """The first frame in RGBA, inside ``res`` x ``res``.
+    """Return the first frame in RGBA, scaled to fit ``res`` x ``res``.
 
-    Raises NoThumbnailError where there is no PyAV or no video track, ImageUnreadableError, ImageTooLargeError.
+    Raises NoThumbnailError without PyAV or a video track, ImageUnreadableError, ImageTooLargeError.
     """
     av = _pyav()
     with broken_as_unreadable(av), av.open(stream, format=container) as video:
@@ -67,7 +68,7 @@ def first_frame(stream: ImageStream, container: str, res: int) -> Image.Image:
 
 
 def pyav() -> ModuleType | None:
-    """PyAV, where the server has it."""
+    """Import PyAV; return None if it is not installed."""
     try:
         return importlib.import_module("av")
     except ImportError:
@@ -77,17 +78,17 @@ def pyav() -> ModuleType | None:
 def _pyav() -> ModuleType:
     av = pyav()
     if av is None:
-        raise NoThumbnailError("Thumbnails of videos need PyAV (pip install av), which is not there.")
+        raise NoThumbnailError("Thumbnails of videos need PyAV, which is not installed (pip install av).")
     return av
 
 
 @contextmanager
 def broken_as_unreadable(av: ModuleType) -> Iterator[None]:
-    """Raise ImageUnreadableError for whatever a broken video makes FFmpeg raise."""
+    """Turn the exceptions that FFmpeg raises for damaged videos into ImageUnreadableError."""
     try:
         yield
     except (av.FFmpegError, OSError, ValueError, EOFError) as error:
-        raise ImageUnreadableError("The video cannot be read. It is damaged, or of an unknown kind.") from error
+        raise ImageUnreadableError("The video cannot be read. It is damaged or of an unknown kind.") from error
 
 
 def _picture(frame: Any, res: int) -> Image.Image:
@@ -99,15 +100,15 @@ def _picture(frame: Any, res: int) -> Image.Image:
 
 
 def video_facts(path: Path) -> VideoFacts:
-    """The figures of a file. Blocks: for worker threads. Raises VideoUnreadableError, and OSError of the file."""
+    """Return the properties of a video file. Blocks: for worker threads. Raises VideoUnreadableError, OSError."""
     av = pyav()
     if av is None:
-        raise VideoUnreadableError("Figures of videos need PyAV (pip install av), which is not there.")
+        raise VideoUnreadableError("Properties of videos need PyAV, which is not installed (pip install av).")
     with ImageStream(path, CancelToken()) as stream:
         container = container_of(stream.read(_HEAD))
         stream.seek(0)
         if container is None:
-            raise VideoUnreadableError("The file is no video of a kind that is known here.")
+            raise VideoUnreadableError("The file is not a video of a supported kind.")
         try:
             with broken_as_unreadable(av), av.open(stream, format=container) as video:
                 return _facts(av, video, path.stat().st_size <= _MAX_COUNTED)
@@ -131,5 +132,5 @@ def _facts(av: Any, video: Any, may_count: bool) -> VideoFacts:
 
 
 def _count(video: Any, track: Any) -> int:
-    """The frames of a file that does not tell their number: each is a packet, none is decoded."""
+    """Count the frames of a file that does not state their number. Each is one packet; none is decoded."""
     return sum(1 for packet in video.demux(track) if packet.size)

@@ -1,4 +1,4 @@
-"""Which file a request to view one means: one in the folder named, and nowhere else."""
+"""Paths of ``/api/view`` and similar requests: parse them, and find the file without leaving the library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..roots import Roots, absolute
 
 @dataclass(frozen=True)
 class ViewPath:
-    """A file as a request names it: ``folder`` lies in ``base``, lexically; nothing of it need be there."""
+    """A file named by a request. ``folder`` lies lexically in ``base``; nothing of it need exist."""
 
     base: Path
     folder: Path
@@ -27,23 +27,23 @@ class ViewPath:
 
     @property
     def path(self) -> Path:
-        """Where the file lies, if it does."""
+        """The full path."""
         return self.folder / self.name
 
 
 @dataclass(frozen=True)
 class ViewedFile:
-    """A regular file that is there. ``is_beyond_link``: its folder is reached by a link that leaves the library."""
+    """An existing regular file. ``is_beyond_link``: a link on the way to its folder leaves the library."""
 
     stat: FileStat
     is_beyond_link: bool
 
 
 def parse(roots: Roots, file_type: FileType, subfolder: str, filename: str, *, windows: bool = WINDOWS) -> ViewPath:
-    """The file of this name, which may end in ``[output]`` to mean another folder than that of the type.
+    """Return the path for a request's parameters; a name ending in ``[output]`` or similar overrides the type.
 
-    Raises InvalidNameError for anything that could lead elsewhere, FileMissingError where the server has no such
-    folder. On Windows, where servers tell subfolders that way, a backslash separates folders.
+    On Windows a backslash separates folders, because servers there list subfolders that way. Raises InvalidNameError
+    for a path that could lead elsewhere, FileMissingError if the server has no folder of this type.
     """
     bare, annotated = split_annotation(filename)
     try:
@@ -69,9 +69,9 @@ def _missing() -> FileMissingError:
 
 
 def find(roots: Roots, wanted: ViewPath) -> ViewedFile:
-    """Look for the file. Blocks: for worker threads.
+    """Find the file. Blocks: for worker threads.
 
-    Raises FileMissingError, also for a file that is itself a link to a place outside the library.
+    Raises FileMissingError, also for a file that is itself a link out of the library.
     """
     if roots.place(wanted.folder) is None:
         raise _missing()
@@ -85,9 +85,9 @@ def find(roots: Roots, wanted: ViewPath) -> ViewedFile:
 
 
 def _is_beyond_link(roots: Roots, wanted: ViewPath) -> bool:
-    """Whether the folder leaves the library by a link.
+    """Return whether a link on the way to the folder leaves the library.
 
-    Raises FileMissingError if the file does so by itself, or if either leads to what is never part of the library.
+    Raises FileMissingError if the file itself is such a link, or if either leads into an excluded folder.
     """
     folder, file = _real(wanted.folder), _real(wanted.path)
     is_folder_linked = folder != _real(wanted.base) / wanted.folder.relative_to(wanted.base)
@@ -108,7 +108,7 @@ def _real(path: Path) -> Path:
 
 
 def _real_folders(folders: HostFolders) -> HostFolders:
-    """The folders where they really lie."""
+    """Return the folders with all links resolved."""
     return HostFolders(
         tuple(replace(folder, path=_real(absolute(folder.path))) for folder in folders.folders),
         tuple(_real(absolute(path)) for path in folders.excluded),
