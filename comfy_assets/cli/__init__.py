@@ -1,4 +1,4 @@
-"""The ``comfy-assets`` command; each group of subcommands is a module."""
+"""The ``comfy-assets`` command. Each module adds one command or group of commands."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .terminal import Parser, complain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; answers its exit status."""
+    """Run the command, and return its exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a console may not have a file name's letters
+            stream.reconfigure(errors="backslashreplace")  # a console may lack characters of a file name
     try:
         return int(options.run(options))
     except KeyboardInterrupt:
@@ -38,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="comfy-assets", description="A fast local library for ComfyUI.")
     parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument("--verbose", action="store_true", help="say more about what happens")
+    parser.add_argument("--verbose", action="store_true", help="print log messages")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (serve, library, jobs, duplicates, verify, trash, workflows, bundles):
-        group.add_to(commands)
+    for module in (serve, library, jobs, duplicates, verify, trash, workflows, bundles):
+        module.add_to(commands)
     return parser

@@ -1,4 +1,4 @@
-"""What the commands share: the base directory, the store, questions to the user, and how values are written."""
+"""Shared parts of the commands: options, the store, confirmations, and the formats of values."""
 
 from __future__ import annotations
 
@@ -18,65 +18,66 @@ from ..app import STORE_NAME
 from ..background.runner import TaskRunner
 from ..background.service import TaskStore
 from ..db.connection import Database
-from ..errors import StoreError
+from ..errors import ApiError, StoreError
 from ..host.standalone import StandaloneHost
 from ..host.standalone.extra_paths import FILE_NAME, ExtraFolder, read_extra_folders
-from .progress_bar import ProgressBar
-from .terminal import say
+from .terminal import ProgressBar, complain, say
 
 T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # not subscriptable at run time
 
-# Exit statuses besides 0 (done), 1 (failed, or declined) and 130 (Ctrl-C).
+# Exit statuses besides 0 (done), 1 (failed or declined) and 130 (Ctrl-C, as shells have it).
 USAGE, PROBLEMS = 2, 3
+UNNAMED = "(unnamed)"
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
-_MAX_LINES = 200
+_MAX_LINES = 200  # of a list on a terminal
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def add_group(commands: Commands, name: str, help_text: str) -> Commands:
+    """Add a command that consists of actions, and return the parsers to add them to."""
+    parser = commands.add_parser(name, help=help_text, description=help_text)
+    return parser.add_subparsers(required=True, metavar="ACTION")
 
 
 def add_command(
     commands: Commands, name: str, run: Callable[[argparse.Namespace], int], help_text: str, *, more: str = ""
 ) -> argparse.ArgumentParser:
-    """A subcommand on a base directory; ``more`` follows the help text in its own help."""
-    description = f"{help_text}. {more}" if more else help_text
+    """Add a command or action. ``more`` is printed after the help text by its --help."""
+    description = f"{help_text[0].upper()}{help_text[1:]}. {more}".rstrip()
     parser = commands.add_parser(name, help=help_text, description=description)
-    add_base_directory(parser)
     parser.set_defaults(run=run)
-    return parser
-
-
-def add_base_directory(parser: argparse.ArgumentParser) -> None:
-    """The option that every command takes."""
     parser.add_argument(
         "--base-directory",
         type=Path,
         metavar="D",
-        help="the folder with models, input, output and user (default: a folder of your own)",
+        help="the folder with models, input, output and user (default: a folder in your user profile)",
     )
+    return parser
 
 
 def add_extra_paths(parser: argparse.ArgumentParser) -> None:
-    """The option of commands that must know every folder of the library."""
+    """Add the option of commands that must know every folder of the library."""
     parser.add_argument(
         "--extra-model-paths-config",
         type=Path,
         metavar="FILE",
         action="append",
         default=[],
-        help="the file that ComfyUI is given with the option of this name; may be given several times."
-        f" {FILE_NAME} in the base directory is read anyhow",
+        help="a file that you pass to ComfyUI with the option of this name (can be repeated);"
+        f" {FILE_NAME} in the base directory is always read",
     )
 
 
 def extra_folders(options: argparse.Namespace, base: Path) -> list[ExtraFolder]:
-    """The model folders in other places. Raises OSError, ValueError for files that cannot be read."""
+    """Return the model folders outside the base directory. Raises OSError, ValueError for unreadable files."""
     own = base / FILE_NAME
     named: list[Path] = options.extra_model_paths_config
     return [folder for file in ([own] if own.is_file() else []) + named for folder in read_extra_folders(file)]
 
 
 def default_base_directory() -> Path:
-    """The per-user folder used when none is named: the platform's place for application data."""
+    """Return the base directory if none is given: the folder for application data of the platform."""
     if sys.platform == "win32":
         root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -87,21 +88,21 @@ def default_base_directory() -> Path:
 
 
 def base_directory(options: argparse.Namespace) -> Path:
-    """The folder chosen, which need not exist."""
+    """Return the base directory, which need not exist."""
     return Path(options.base_directory or default_base_directory()).absolute()
 
 
 def existing_base(options: argparse.Namespace) -> Path:
-    """The folder chosen. Raises OSError when there is none."""
+    """Return the base directory. Raises OSError if it does not exist."""
     base = base_directory(options)
     if not base.is_dir():
-        raise OSError(f"there is no folder {base}")
+        raise OSError(f"the folder {base} does not exist")
     return base
 
 
 @dataclass(frozen=True)
 class Library:
-    """An open store, without the services of a server around it; ``tasks`` records there what is done."""
+    """An open store without the services of a server. ``tasks`` records tasks in it."""
 
     host: StandaloneHost
     db: Database
@@ -110,14 +111,14 @@ class Library:
 
 @asynccontextmanager
 async def open_library(base: Path, extra: Sequence[ExtraFolder] = ()) -> AsyncIterator[Library]:
-    """Open the store that is there; ``extra`` are model folders in other places. Raises StoreError.
+    """Open the store of a base directory. ``extra`` are model folders elsewhere. Raises StoreError if there is none.
 
-    None of what a server does when it starts is done: one may be at work on the same store.
+    Does not recover or clean up as a server does when it starts, because a server may be using the same store.
     """
     host = StandaloneHost(base, extra_folders=extra)
     path = host.data_directory() / STORE_NAME
     if not path.exists():
-        raise StoreError(f"{base} has no library yet; run comfy-assets scan or serve first.")
+        raise StoreError(f"{base} has no library yet. Run comfy-assets scan or serve first.")
     db = await Database.open(path)
     tasks = TaskRunner(TaskStore(db))
     try:
@@ -127,8 +128,8 @@ async def open_library(base: Path, extra: Sequence[ExtraFolder] = ()) -> AsyncIt
         await db.close()
 
 
-async def shown(work: Awaitable[T], status: Callable[[], Mapping[str, Any]]) -> T:
-    """Await the work, with its progress on the terminal."""
+async def show_progress(work: Awaitable[T], status: Callable[[], Mapping[str, Any]]) -> T:
+    """Await the work while its progress is shown on the terminal."""
     running = asyncio.ensure_future(work)
     try:
         with ProgressBar(sys.stderr) as bar:
@@ -142,57 +143,69 @@ async def shown(work: Awaitable[T], status: Callable[[], Mapping[str, Any]]) -> 
         raise
 
 
+async def restore_each(ids: Iterable[str], restore: Callable[[str], Awaitable[str]]) -> int:
+    """Restore several items, print a line for each, and return the number of those that could not be restored."""
+    failed = 0
+    for item_id in ids:
+        try:
+            say(await restore(item_id))
+        except ApiError as error:
+            failed += 1
+            complain(f"{item_id}: {error.message}")
+    return failed
+
+
 class NotConfirmed(Exception):
-    """The user said no; or, when ``unasked``, could not be asked."""
+    """The user declined, or could not be asked because there is no terminal."""
 
-    def __init__(self, *, unasked: bool) -> None:
-        super().__init__("this needs --yes where nobody can be asked" if unasked else "nothing was changed")
-        self.status = USAGE if unasked else 1
+    def __init__(self, *, declined: bool) -> None:
+        super().__init__("nothing was changed" if declined else "--yes is required if there is no terminal")
+        self.status = 1 if declined else USAGE
 
 
-def require_someone_to_ask(options: argparse.Namespace) -> None:
-    """Raise NotConfirmed when there is neither --yes nor a terminal to ask on."""
-    if not options.yes and not (sys.stdin is not None and sys.stdin.isatty()):
-        raise NotConfirmed(unasked=True)
+def require_terminal_or_yes(options: argparse.Namespace) -> None:
+    """Raise NotConfirmed if there is neither --yes nor a terminal to ask on."""
+    if not options.yes and not (sys.stdin is not None and sys.stdin.isatty()):  # pythonw has no stdin
+        raise NotConfirmed(declined=False)
 
 
 def confirm(options: argparse.Namespace, question: str) -> None:
-    """Ask the question unless --yes was given. Raises NotConfirmed for any answer but yes."""
+    """Ask a question unless --yes was given. Raises NotConfirmed unless the reply is yes."""
     if options.yes:
         return
     say(f"{question} [y/N] ", to=sys.stderr, end="")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise NotConfirmed(unasked=False)
+        raise NotConfirmed(declined=True)
 
 
 def add_yes(parser: argparse.ArgumentParser) -> None:
-    """The option that spares the question."""
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    """Add the option that replaces the confirmation."""
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """The option for programs."""
-    parser.add_argument("--json", action="store_true", help="answer with one line of JSON")
+    """Add the option for machine-readable output."""
+    parser.add_argument("--json", action="store_true", help="print one line of JSON")
 
 
 def age_ms(text: str) -> int:
-    """Milliseconds of ``12h``, ``30d`` or ``8w``; for argparse."""
+    """Parse an age such as ``12h``, ``30d`` or ``8w`` into milliseconds, for argparse."""
     match = re.fullmatch(r"([0-9]{1,6})([hdw])", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text} is no age (12h, 30d, 8w)")
+        raise argparse.ArgumentTypeError(f"{text} is not an age (12h, 30d, 8w)")
     return int(match[1]) * _HOURS[match[2]] * 3_600_000
 
 
 def size(text: str) -> int:
-    """Bytes of ``500MB`` or ``20GB``; for argparse."""
+    """Parse a size such as ``500MB`` or ``20GB`` into bytes, for argparse."""
     match = re.fullmatch(r"([0-9]{1,9})([kMGT]?B)", text)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text} is no size (500MB, 20GB)")
+        raise argparse.ArgumentTypeError(f"{text} is not a size (500MB, 20GB)")
     return int(int(match[1]) * 1000 ** _UNITS.index(match[2]))
 
 
 def print_some(lines: Iterable[str]) -> None:
-    """Print the first lines, and how many there are beyond them."""
+    """Print the first lines and the number of the others."""
     rest = 0
     for number, line in enumerate(lines):
         if number < _MAX_LINES:
@@ -200,11 +213,11 @@ def print_some(lines: Iterable[str]) -> None:
         else:
             rest += 1
     if rest:
-        say(f"… and {counted(rest, 'more line')}; --json has all of them")
+        say(f"… and {counted(rest, 'more line')} (--json prints all)")
 
 
 def written_size(count: int) -> str:
-    """Bytes as people read them: ``6.46 GB``."""
+    """Format a number of bytes as in ``6.46 GB``."""
     value = float(count)
     for unit in _UNITS:
         if value < 999.5 or unit == _UNITS[-1]:
@@ -214,10 +227,10 @@ def written_size(count: int) -> str:
 
 
 def written_time(milliseconds: int) -> str:
-    """A time (ms since 1970) as people and programs read it: ``2026-11-24T12:00:00Z``."""
+    """Format a time (ms since 1970) as in ``2026-11-24T12:00:00Z``."""
     return datetime.fromtimestamp(milliseconds // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """``1 file``, ``2,000 files``."""
+    """Format a number with a noun, as in ``1 file`` or ``2,000 files``."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

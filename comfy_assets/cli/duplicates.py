@@ -1,4 +1,4 @@
-"""``comfy-assets duplicates``: what lies on the disk more than once, and links instead of copies."""
+"""``comfy-assets duplicates``: list files with equal content, and replace copies by hard links."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from .command import (
     counted,
     existing_base,
     open_library,
-    require_someone_to_ask,
-    shown,
+    require_terminal_or_yes,
+    show_progress,
     written_size,
     written_time,
 )
@@ -32,25 +32,25 @@ from .terminal import complain, say
 
 _MORE = (
     "With --link, copies on the same volume are replaced by hard links to the oldest of them, which frees their space"
-    " and removes no name. Beware: linked files are one file with several names. A program that writes into one of them"
-    " changes them all; one that saves a new file in its place does not."
+    " and keeps all names. Note that linked files are one file with several names: a program that writes into one of"
+    " them changes all of them; a program that saves a new file in its place does not."
 )
 
 
 def add_to(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(commands, "duplicates", _run, "list files of equal content", more=_MORE)
+    parser = add_command(commands, "duplicates", _run, "list files with equal content", more=_MORE)
     add_json(parser)
     action = parser.add_mutually_exclusive_group()
-    action.add_argument("--link", action="store_true", help="replace copies by hard links, after comparing the bytes")
-    action.add_argument("--undo", type=Path, metavar="LOG", help="turn the links of an earlier run into copies again")
+    action.add_argument("--link", action="store_true", help="replace copies by hard links after comparing them")
+    action.add_argument("--undo", type=Path, metavar="LOG", help="replace the links of an earlier run by copies")
     add_yes(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
     base = existing_base(options)
     if options.link or options.undo is not None:
-        require_someone_to_ask(options)
+        require_terminal_or_yes(options)
     if options.undo is not None:
         return _undo(base, options)
     report = asyncio.run(_find(base))
@@ -72,7 +72,7 @@ def _link(base: Path, report: DuplicateReport, options: argparse.Namespace) -> i
     surplus = report.surplus
     if surplus:
         copies, size = counted(len(surplus), "copy", "copies"), written_size(report.reclaimable)
-        complain("Linked files change together when a program writes into one of them.")
+        complain("A program that writes into one of the linked files changes all of them.")
         confirm(options, f"Replace {copies} by hard links and free {size}?")
     return asyncio.run(_change(base, options, "linked", lambda duplicates: duplicates.link(surplus)))
 
@@ -81,18 +81,18 @@ def _undo(base: Path, options: argparse.Namespace) -> int:
     entries: list[LinkedCopy] = read_log(options.undo)
     if entries:
         size = written_size(sum(entry.size for entry in entries))
-        confirm(options, f"Turn up to {counted(len(entries), 'link')} into copies again, which takes up to {size}?")
+        confirm(options, f"Replace up to {counted(len(entries), 'link')} by copies, which needs up to {size}?")
     return asyncio.run(_change(base, options, "parted", lambda duplicates: duplicates.undo(entries)))
 
 
 async def _change(
     base: Path, options: argparse.Namespace, verb: str, work: Callable[[Duplicates], Awaitable[object]]
 ) -> int:
-    """Do the work and tell its outcome, also when it is broken off."""
+    """Do the work and print its outcome, even if it is interrupted."""
     async with open_library(base) as library:
         duplicates = Duplicates(library.db, library.host.data_directory(), CancelToken())
         try:
-            await shown(work(duplicates), lambda: {"phase": "hashing", **duplicates.status()})
+            await show_progress(work(duplicates), lambda: {"phase": "hashing", **duplicates.status()})
         except LinkLogError as error:
             raise OSError(str(error)) from error
         finally:
@@ -113,16 +113,16 @@ def _print_report(report: DuplicateReport) -> None:
                 say(f"          {mark}  {Path(file.folder, file.name)}")
                 mark = "same"
     total, groups = written_size(report.reclaimable), counted(len(report.groups), "group")
-    say(f"{total} could be reclaimed from {counted(len(report.surplus), 'copy', 'copies')}, {groups} in all")
+    say(f"{total} can be freed by linking {counted(len(report.surplus), 'copy', 'copies')} in {groups}")
     if report.unread or report.outdated:
         say(
-            f"Not looked at: {counted(report.unread, 'file')} not read yet, {report.outdated:,} changed or gone since;"
-            " comfy-assets scan brings the library up to date"
+            f"Not compared: {counted(report.unread, 'file')} not hashed yet, {report.outdated:,} changed or removed."
+            " Run comfy-assets scan to update the library."
         )
 
 
 def _marked(group: DuplicateGroup) -> Iterator[tuple[str, DuplicateCopy]]:
-    """The copies, each kept one followed by those that can be links to it."""
+    """Yield the copies, each one to keep followed by those that can become links to it."""
     for kept in group.kept:
         yield "keep", kept
         yield from (("copy", each.copy) for each in group.surplus if each.kept == kept)
@@ -156,14 +156,15 @@ def _copy_as_json(copy: DuplicateCopy, keep: bool) -> dict[str, Any]:
 
 
 def _print_outcome(verb: str, outcome: LinkOutcome) -> None:
-    what = "link" if verb == "parted" else "copy"
-    plural = "links" if verb == "parted" else "copies"
-    freed = "taken" if verb == "parted" else "freed"
-    say(f"{counted(outcome.done, what, plural)} {verb}, {written_size(outcome.bytes)} {freed}")
+    size = written_size(outcome.bytes)
+    if verb == "parted":
+        say(f"{counted(outcome.done, 'link')} replaced by copies, {size} used")
+    else:
+        say(f"{counted(outcome.done, 'copy', 'copies')} replaced by links, {size} freed")
     if outcome.unchanged:
-        say(f"{counted(outcome.unchanged, 'file')} had bytes of their own already")
+        say(f"{counted(outcome.unchanged, 'file')} already separate")
     for skipped in outcome.skipped:
-        say(f"  left as it is: {skipped.path}: {skipped.reason}")
+        say(f"  skipped: {skipped.path}: {skipped.reason}")
     if outcome.log is not None:
         say(f"To undo: comfy-assets duplicates --undo {outcome.log}")
 

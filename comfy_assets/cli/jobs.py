@@ -1,4 +1,4 @@
-"""``comfy-assets jobs``: what was ever run, and removing old records of it."""
+"""``comfy-assets jobs``: list, show and delete records of jobs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from ..jobs.summary import as_file, countable
 from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page
 from .command import (
     Commands,
-    add_base_directory,
+    add_command,
+    add_group,
     add_json,
     add_yes,
     age_ms,
@@ -29,60 +30,51 @@ from .command import (
     counted,
     existing_base,
     open_library,
-    require_someone_to_ask,
+    require_terminal_or_yes,
     written_time,
 )
 from .terminal import say
 
-_LISTED = 20
+_DEFAULT_LIMIT = 20
 _MAX_JOBS = 1_000_000
 
 
 def add_to(commands: Commands) -> None:
     """Add the commands."""
-    help_text = "list what was run, show a job, or remove old records"
-    actions = commands.add_parser("jobs", help=help_text, description=help_text).add_subparsers(
-        required=True, metavar="ACTION"
+    actions = add_group(commands, "jobs", "list and show jobs, or delete old records")
+    list_ = add_command(actions, "list", _list, "list jobs, the latest first")
+    list_.add_argument(
+        "--status", action="append", choices=JOB_STATUSES, help="only jobs in this state (can be repeated)"
     )
-    listing = actions.add_parser("list", help="list jobs, the latest first")
-    listing.set_defaults(run=_list)
-    listing.add_argument("--status", action="append", choices=JOB_STATUSES, help="only such jobs (can be repeated)")
-    listing.add_argument(
-        "--limit", type=_positive, default=_LISTED, metavar="N", help="how many (default: %(default)s)"
+    list_.add_argument(
+        "--limit", type=_positive, default=_DEFAULT_LIMIT, metavar="N", help="how many jobs (default: %(default)s)"
     )
-    showing = actions.add_parser("show", help="tell all there is of a job")
-    showing.set_defaults(run=_show)
-    showing.add_argument("id", metavar="ID", help="an id as jobs list shows it")
-    showing.add_argument("--graph", action="store_true", help="only its graph, as it can be submitted again")
-    pruning = actions.add_parser(
-        "prune",
-        help="remove the records of old jobs, never their files",
-        description="Remove the records of jobs that are over, never their files.",
-    )
-    pruning.set_defaults(run=_prune, refuse=pruning.error)
-    pruning.add_argument("--older-than", type=age_ms, metavar="AGE", help="jobs that ended 12h, 90d or 8w ago")
-    pruning.add_argument("--keep", type=_number, metavar="N", help="spare the latest N, whatever their age")
-    add_yes(pruning)
-    for parser in (listing, showing):
+    show = add_command(actions, "show", _show, "print the details of a job")
+    show.add_argument("id", metavar="ID", help="an id from jobs list")
+    show.add_argument("--graph", action="store_true", help="only the graph, in the form in which it can be submitted")
+    prune = add_command(actions, "prune", _prune, "delete the records of finished jobs, but not their files")
+    prune.set_defaults(refuse=prune.error)
+    prune.add_argument("--older-than", type=age_ms, metavar="AGE", help="jobs that ended longer ago: 12h, 90d, 8w")
+    prune.add_argument("--keep", type=_number, metavar="N", help="keep the latest N jobs, whatever their age")
+    add_yes(prune)
+    for parser in (list_, show):
         add_json(parser)
-    for parser in (listing, showing, pruning):
-        add_base_directory(parser)
 
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) <= _MAX_JOBS):
-        raise argparse.ArgumentTypeError(f"{text} is no number up to {_MAX_JOBS:,}")
+        raise argparse.ArgumentTypeError(f"{text} is not a number up to {_MAX_JOBS:,}")
     return int(text)
 
 
 def _positive(text: str) -> int:
     if _number(text) == 0:
-        raise argparse.ArgumentTypeError("0 is too few")
+        raise argparse.ArgumentTypeError("must be at least 1")
     return int(text)
 
 
 def _list(options: argparse.Namespace) -> int:
-    page = asyncio.run(_newest(existing_base(options), options.status or JOB_STATUSES, options.limit))
+    page = asyncio.run(_latest(existing_base(options), options.status or JOB_STATUSES, options.limit))
     if options.json:
         say(json.dumps([_as_json(job) for job in page.items]))
         return 0
@@ -93,7 +85,7 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _newest(base: Path, statuses: Sequence[str], limit: int) -> Page[Job]:
+async def _latest(base: Path, statuses: Sequence[str], limit: int) -> Page[Job]:
     wanted = JobFilter(None, tuple(sorted({JOB_STATUSES.index(name) for name in statuses})))
     async with open_library(base) as library:
         return await job_list.list_page(library.db, wanted, JobPage(limit=limit))
@@ -104,7 +96,7 @@ def _duration(job: Job) -> str:
 
 
 def _as_json(job: Job) -> dict[str, Any]:
-    """What is known, with the names that the API has for it."""
+    """Return what is known of a job, with the names of the API."""
     entry = {
         "id": job.id,
         "status": JOB_STATUSES[job.status],
@@ -128,7 +120,7 @@ def _show(options: argparse.Namespace) -> int:
     elif options.json:
         say(json.dumps({**_as_json(record.job), "graph": graph, "outputs": outputs}))
     else:
-        say(*_told(record.job, graph, outputs))
+        say(*_details(record.job, graph, outputs))
     return 0
 
 
@@ -141,11 +133,11 @@ async def _record(base: Path, text: str) -> JobRecord:
 
 
 def _canonical(text: str) -> str:
-    """A UUID in canonical form; ids of other kinds, which older servers allow, as they are."""
+    """Return a UUID in canonical form; other ids, which older servers allow, as they are."""
     return canonical_id(text) or text
 
 
-def _told(job: Job, graph: Mapping[str, Any], outputs: Mapping[str, Any]) -> Iterator[str]:
+def _details(job: Job, graph: Mapping[str, Any], outputs: Mapping[str, Any]) -> Iterator[str]:
     yield f"id          {job.id}"
     yield f"status      {JOB_STATUSES[job.status]}"
     if job.workflow_id is not None:
@@ -166,15 +158,15 @@ def _told(job: Job, graph: Mapping[str, Any], outputs: Mapping[str, Any]) -> Ite
 
 def _prune(options: argparse.Namespace) -> int:
     if options.older_than is None and options.keep is None:
-        options.refuse("--older-than, --keep, or both are needed")
+        options.refuse("--older-than, --keep or both are required")
     base = existing_base(options)
-    require_someone_to_ask(options)
+    require_terminal_or_yes(options)
     before = None if options.older_than is None else now_ms() - options.older_than
     keep = options.keep or 0
     count = asyncio.run(_count(base, before, keep))
-    confirm(options, f"Remove the records of {counted(count, 'job')}?")
-    removed = asyncio.run(_prune_now(base, before, keep))
-    say(f"the records of {counted(removed, 'job')} removed, no files")
+    confirm(options, f"Delete the records of {counted(count, 'job')}?")
+    deleted = asyncio.run(_prune_now(base, before, keep))
+    say(f"{counted(deleted, 'job record')} deleted")
     return 0
 
 

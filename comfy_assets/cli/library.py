@@ -1,4 +1,4 @@
-"""``comfy-assets scan`` and ``status``: bring the library up to date, and say what it holds."""
+"""``comfy-assets scan`` and ``status``: update the library, and print what it contains."""
 
 from __future__ import annotations
 
@@ -31,17 +31,16 @@ from .command import (
     open_library,
     written_size,
 )
-from .progress_bar import ProgressBar
-from .terminal import complain, say
+from .terminal import ProgressBar, complain, say
 
 
 def add_to(commands: Commands) -> None:
     """Add the commands."""
-    scan = add_command(commands, "scan", _scan, "index and hash the library, then end")
+    scan = add_command(commands, "scan", _scan, "index and hash the files of the library, then exit")
     add_extra_paths(scan)
-    scan.add_argument("--no-hash", action="store_true", help="list the files without reading them")
-    scan.add_argument("--json", action="store_true", help="end with one line of JSON")
-    add_json(add_command(commands, "status", _status, "say what the library holds"))
+    scan.add_argument("--no-hash", action="store_true", help="index the files without reading them")
+    add_json(scan)
+    add_json(add_command(commands, "status", _status, "print what the library contains"))
 
 
 def _scan(options: argparse.Namespace) -> int:
@@ -95,8 +94,8 @@ async def _follow(work: asyncio.Event | asyncio.Task[None], indexer: Indexer, ba
 
 def _print_summary(summary: dict[str, object]) -> None:
     say(
-        f"{summary['files']} files listed in {summary['index_seconds']} s,"
-        f" read in {summary['hash_seconds']} s, {summary['errors']} problems"
+        f"{summary['files']} files indexed in {summary['index_seconds']} s,"
+        f" hashed in {summary['hash_seconds']} s, {summary['errors']} problems"
     )
     problems = summary["problems"]
     for problem in problems if isinstance(problems, list) else ():
@@ -112,11 +111,11 @@ def _status(options: argparse.Namespace) -> int:
         answer["store"],
         ", ".join(f"{name} {version}" for name, version in answer["versions"].items()),
         f"{answer['assets']} assets, {answer['missing']} missing,"
-        f" {answer['pending']} still to be read ({answer['pending_bytes']} bytes)",
+        f" {answer['pending']} not hashed yet ({written_size(answer['pending_bytes'])})",
     )
     if answer["deleted"]:
         deleted, kept = counted(answer["deleted"], "deleted asset"), written_size(answer["trash_bytes"])
-        say(f"{deleted} can be restored, {kept} of files kept in the trash")
+        say(f"{deleted} can be restored, with {kept} of files in the trash")
     for warning in answer["warnings"]:
         complain(f"warning: {warning}")
     return 0
@@ -140,6 +139,6 @@ async def _read_status(base: Path) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions that this command runs with; the server may run with others."""
+    """Return the versions of the packages of this command. A server may use others."""
     own = {"comfy-assets": VERSION, "Python": platform.python_version(), "SQLite": sqlite3.sqlite_version}
     return {**own, **advisories.versions()}

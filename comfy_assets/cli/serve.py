@@ -1,4 +1,4 @@
-"""``comfy-assets serve``: the standalone server."""
+"""``comfy-assets serve``: run the standalone server."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def add_to(commands: Commands) -> None:
     serve.add_argument(
         "--host",
         default="127.0.0.1",
-        help="the address to listen on, or several between commas (default: this machine only)",
+        help="the address to listen on, or several separated by commas (default: %(default)s, only this machine)",
     )
-    serve.add_argument("--port", type=_port, default=8188, help="the port (default 8188)")
+    serve.add_argument("--port", type=_port, default=8188, help="the port (default: %(default)s)")
     add_extra_paths(serve)
     serve.add_argument(
-        "--own-page", action="store_true", help="show this project's small page, also where ComfyUI's is installed"
+        "--own-page", action="store_true", help="serve the small built-in page even if ComfyUI's frontend is installed"
     )
-    serve.add_argument("--multi-user", action="store_true", help="keep users apart, as ComfyUI does")
+    serve.add_argument("--multi-user", action="store_true", help="separate users, like ComfyUI's option of this name")
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text} is no port (0 to 65535)")
+        raise argparse.ArgumentTypeError(f"{text} is not a port (0 to 65535)")
     return int(text)
 
 
@@ -42,7 +42,7 @@ def _serve(options: argparse.Namespace) -> int:
     base = base_directory(options)
     if options.base_directory is None and not base.exists():
         make_sample_library(base)
-        say(f"A small sample library was put into {base}; name your own with --base-directory.")
+        say(f"Created a small sample library in {base}. Use --base-directory for your own.")
     host = StandaloneHost(
         base,
         multi_user=options.multi_user,
@@ -52,7 +52,7 @@ def _serve(options: argparse.Namespace) -> int:
     attach(host)
 
     def ready(url: str) -> None:
-        say(f"Serving {base} on {url} (Ctrl-C ends)")
+        say(f"Serving {base} on {url} (press Ctrl-C to stop)")
 
     with suppress(KeyboardInterrupt):
         asyncio.run(host.serve(options.host, options.port, on_ready=ready))

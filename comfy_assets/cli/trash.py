@@ -1,4 +1,4 @@
-"""``comfy-assets trash``: what was deleted, bring it back, or remove it for good."""
+"""``comfy-assets trash``: list and restore deleted assets, or remove their files for good."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 from ..assets.trash import AssetTrash
 from ..db.trash import Deleted
-from ..errors import ApiError
 from ..host.standalone.extra_paths import ExtraFolder
 from ..ids import now_ms
 from .command import (
     PROBLEMS,
     Commands,
-    add_base_directory,
+    add_command,
     add_extra_paths,
+    add_group,
     add_json,
     add_yes,
     age_ms,
@@ -27,34 +27,24 @@ from .command import (
     existing_base,
     extra_folders,
     open_library,
-    require_someone_to_ask,
+    require_terminal_or_yes,
+    restore_each,
     written_size,
     written_time,
 )
-from .terminal import complain, say
+from .terminal import say
 
 
 def add_to(commands: Commands) -> None:
     """Add the commands."""
-    help_text = "list, restore or remove for good what was deleted"
-    actions = commands.add_parser("trash", help=help_text, description=help_text).add_subparsers(
-        required=True, metavar="ACTION"
-    )
-    listing = actions.add_parser("list", help="list what was deleted, the latest first")
-    listing.set_defaults(run=_list)
-    add_json(listing)
-    restoring = actions.add_parser("restore", help="bring deleted assets back, with their files")
-    restoring.set_defaults(run=_restore)
-    add_extra_paths(restoring)
-    restoring.add_argument("ids", nargs="+", metavar="ID", help="an id as trash list shows it")
-    emptying = actions.add_parser("empty", help="remove the files that are in the trash, for good")
-    emptying.set_defaults(run=_empty)
-    emptying.add_argument(
-        "--older-than", type=age_ms, metavar="AGE", help="spare what was deleted later: 12h, 30d or 8w ago"
-    )
-    add_yes(emptying)
-    for parser in (listing, restoring, emptying):
-        add_base_directory(parser)
+    actions = add_group(commands, "trash", "list and restore deleted assets, or empty the trash")
+    add_json(add_command(actions, "list", _list, "list deleted assets, the latest first"))
+    restore = add_command(actions, "restore", _restore, "restore deleted assets with their files")
+    restore.add_argument("ids", nargs="+", metavar="ID", help="an id from trash list")
+    add_extra_paths(restore)
+    empty = add_command(actions, "empty", _empty, "remove the files in the trash for good")
+    empty.add_argument("--older-than", type=age_ms, metavar="AGE", help="only assets deleted longer ago: 12h, 30d, 8w")
+    add_yes(empty)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -96,25 +86,20 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 async def _restore_all(base: Path, extra: Sequence[ExtraFolder], ids: Sequence[str]) -> int:
-    """Restore what can be; answers how many could not."""
-    failed = 0
     async with open_library(base, extra) as library:
         bin_ = AssetTrash(library.db, library.host)
-        for asset_id in ids:
-            try:
-                asset = await bin_.restore(asset_id)
-            except ApiError as error:
-                failed += 1
-                complain(f"{asset_id}: {error.message}")
-            else:
-                place = asset.location and Path(asset.location.folder, asset.location.name)
-                say(f"{asset.id}  {place or asset.name}")
-    return failed
+
+        async def restore(asset_id: str) -> str:
+            asset = await bin_.restore(asset_id)
+            path = asset.location and Path(asset.location.folder, asset.location.name)
+            return f"{asset.id}  {path or asset.name}"
+
+        return await restore_each(ids, restore)
 
 
 def _empty(options: argparse.Namespace) -> int:
     base = existing_base(options)
-    require_someone_to_ask(options)
+    require_terminal_or_yes(options)
     before = None if options.older_than is None else now_ms() - options.older_than
     chosen = [entry for entry in asyncio.run(_entries(base)) if before is None or entry.deleted_at < before]
     size = written_size(_kept_bytes(chosen))

@@ -1,4 +1,4 @@
-"""``comfy-assets verify``: whether the files still hold what they held."""
+"""``comfy-assets verify``: check that the files still have the content that was recorded."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 from ..assets.maintenance.verify import Verifier, VerifyFinding, VerifyReport
 from ..background.cancel import CancelToken
 from ..ids import hash_text
-from .command import PROBLEMS, Commands, add_command, add_json, counted, existing_base, open_library, shown
+from .command import PROBLEMS, Commands, add_command, add_json, counted, existing_base, open_library, show_progress
 from .terminal import say
 
 _MORE = (
-    "Reports damage (other bytes, although size and time are as they were), files that cannot be read, and those that"
-    " changed or vanished since the last scan. Nothing is changed. Ends with 0 only when nothing is damaged or"
-    " unreadable."
+    "Reports damaged files (other bytes with the same size and time), unreadable files, and files that were changed or"
+    " removed since the last scan. Nothing is changed. The exit status is 0 if no file is damaged or unreadable."
 )
-_WORDS = {"damaged": "DAMAGED", "unreadable": "UNREADABLE", "changed": "changed since", "missing": "missing"}
+# In the order in which they are printed.
+_LABELS = {"damaged": "DAMAGED", "unreadable": "UNREADABLE", "changed": "changed", "missing": "missing"}
 
 
 def add_to(commands: Commands) -> None:
@@ -36,7 +36,7 @@ async def _verify(base: Path, options: argparse.Namespace) -> VerifyReport:
     async with open_library(base) as library:
         verifier = Verifier(library.db, CancelToken())
         try:
-            await shown(verifier.run(), lambda: {"phase": "hashing", **verifier.status()})
+            await show_progress(verifier.run(), lambda: {"phase": "hashing", **verifier.status()})
         finally:
             if options.json:
                 say(json.dumps(_as_json(verifier.report)))
@@ -46,19 +46,19 @@ async def _verify(base: Path, options: argparse.Namespace) -> VerifyReport:
 
 
 def _print_report(report: VerifyReport) -> None:
-    for finding in sorted(report.findings, key=_by_weight):
+    for finding in sorted(report.findings, key=_by_severity):
         reason = f" ({finding.reason})" if finding.reason else ""
-        say(f"{_WORDS[finding.problem]:>13}  {finding.path}{reason}")
-    end = "" if report.complete else "; stopped before the end"
+        say(f"{_LABELS[finding.problem]:>13}  {finding.path}{reason}")
+    end = "" if report.complete else "; not all files were checked"
     say(
         f"{counted(report.intact, 'file')} intact, {report.count('damaged'):,} damaged,"
-        f" {report.count('unreadable'):,} unreadable, {report.count('changed'):,} changed since,"
+        f" {report.count('unreadable'):,} unreadable, {report.count('changed'):,} changed,"
         f" {report.count('missing'):,} missing{end}"
     )
 
 
-def _by_weight(finding: VerifyFinding) -> tuple[int, str]:
-    return list(_WORDS).index(finding.problem), finding.path
+def _by_severity(finding: VerifyFinding) -> tuple[int, str]:
+    return list(_LABELS).index(finding.problem), finding.path
 
 
 def _as_json(report: VerifyReport) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _as_json(report: VerifyReport) -> dict[str, Any]:
         "complete": report.complete,
         "intact": report.intact,
         **{problem: report.count(problem) for problem in ("damaged", "unreadable", "changed", "missing")},
-        "findings": [_finding_as_json(finding) for finding in sorted(report.findings, key=_by_weight)],
+        "findings": [_finding_as_json(finding) for finding in sorted(report.findings, key=_by_severity)],
     }
 
 

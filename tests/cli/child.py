@@ -39,7 +39,7 @@ MOMENTS: dict[str, tuple[Any, str, bool]] = {
     "replaced": (Path, "replace", True),
     "restamping": (files, "update_stat", False),
     "bundle copied": (writer, "_copy", True),
-    "bundle extracted": (importer.Import, "_accept", True),
+    "bundle extracted": (importer.BundleImporter, "_accept", True),
     "bundle placed": (atomic, "place", True),
     "bundle registered": (installer.references, "contents_of", False),
     "reading": (verify.Verifier, "_digest", True),

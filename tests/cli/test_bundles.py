@@ -259,7 +259,7 @@ def test_exports_and_imports_are_tasks(bundle: Path, giver: Place, taker: Place)
     bundle.write_bytes(b"no archive")
     assert "no archive" not in taker.refusal(bundle)
     assert tasks(taker)[1][:3] == ["default", "workflow_import", {"bundle": bundle.name}]
-    assert tasks(taker)[1][4].startswith("BundleRefused: ")
+    assert tasks(taker)[1][4].startswith("BundleError: ")
 
 
 Rebuild = Callable[[dict[str, Any], dict[str, bytes]], Any]
@@ -446,7 +446,7 @@ HOSTILE: dict[str, tuple[Rebuild, str]] = {
     "another workflow": (member("workflow.json", b"{}"), "not the one"),
     "a workflow that is a list": (workflow_of(b"[]"), "must be a JSON object"),
     "a workflow that is no JSON": (workflow_of(b"{"), "not valid JSON"),
-    "a workflow too deep": (workflow_of(b'{"a":' + b"[" * 200_000), "its workflow is none"),
+    "a workflow too deep": (workflow_of(b'{"a":' + b"[" * 200_000), "its workflow is invalid"),
     "a manifest that is no JSON": (member("manifest.json", b"\xff\xfe"), "cannot be read"),
     "a manifest too deep": (member("manifest.json", DEEP), "cannot be read"),
     "a manifest too large": (member("manifest.json", b" " * (16 << 20) + b"{}"), "larger than"),
@@ -556,7 +556,7 @@ def test_programs_are_no_models(bundle: Path, taker: Place, path: str, options: 
     changed = rebuilt(bundle, asset_with("models", path=path, category="classifiers"))
     report = taker.take(changed, *options, status=3)
     told = {each["kind"]: (each["outcome"], each.get("note")) for each in report["assets"]}
-    assert told["models"] == ("missing", "it is a program, which is no model")
+    assert told["models"] == ("missing", "it is a program, not a model")
     assert not list((taker.path / "models").rglob(Path(path).name))
 
 

@@ -194,14 +194,14 @@ def test_what_changed_since_the_scan_is_left_out(base: Any, change: Callable[[Pa
     change(base.path / "output/new.bin")
     ran = base.run("duplicates", "--json")
     assert (ran.json["groups"], ran.json["outdated"]) == ([], 1)
-    assert "1 changed or gone since" in base.run("duplicates").out
+    assert "1 changed or removed" in base.run("duplicates").out
 
 
 def test_what_was_not_read_yet_is_told(base: Any) -> None:
     two_copies(base)
     base.run("scan", "--no-hash")
     assert base.run("duplicates", "--json").json["unread"] == 3
-    assert "3 files not read yet" in base.run("duplicates").out
+    assert "3 files not hashed yet" in base.run("duplicates").out
 
 
 def test_deleted_assets_count_where_their_files_stay(base: Any) -> None:

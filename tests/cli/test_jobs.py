@@ -178,7 +178,7 @@ async def test_prune(jobs: Jobs, arguments: tuple[str, ...], left: list[int]) ->
     output = jobs.library.write("output/0.png")
     status, out, err = await jobs.run("prune", "--yes", *arguments)
     assert (status, err) == (0, "")
-    assert out.startswith(f"the records of {6 - len(left)} job")
+    assert out.startswith(f"{6 - len(left)} job record")
     assert await jobs.left() == [job_id(number) for number in left]
     assert output.exists()
     async with jobs.library.client.get("/api/jobs") as response:
@@ -194,7 +194,7 @@ async def test_prune_of_more_than_one_transaction(jobs: Jobs) -> None:
     for number in range(501):
         await jobs.add(number)
     _, out, _ = await jobs.run("prune", "--yes", "--keep", "0")
-    assert out == "the records of 501 jobs removed, no files\n"
+    assert out == "501 job records deleted\n"
     assert await jobs.left() == []
     assert await jobs.library.services.db.fetch_all("SELECT count(*) FROM documents") == [(0,)]
 
@@ -223,7 +223,7 @@ async def test_pruning_is_confirmed(
     ended, _, err = await jobs.run("prune", "--keep", "0", *arguments)
     assert ended == status
     assert (await jobs.left() == []) == is_pruned
-    assert ("Remove the records of 1 job? [y/N]" in err) == (answer is not None)
+    assert ("Delete the records of 1 job? [y/N]" in err) == (answer is not None)
 
 
 @pytest.mark.parametrize(

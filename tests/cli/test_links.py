@@ -151,12 +151,12 @@ def test_nothing_to_do_leaves_no_log(base: Any) -> None:
 def test_as_people_read_it(base: Any) -> None:
     make(base)
     ran = base.run("duplicates", "--link", "--yes")
-    assert ran.out.startswith("2 copies linked, 5.3 kB freed\nTo undo: comfy-assets duplicates --undo ")
-    assert "change together" in ran.err
+    assert ran.out.startswith("2 copies replaced by links, 5.3 kB freed\nTo undo: comfy-assets duplicates --undo ")
+    assert "changes all of them" in ran.err
     log = ran.out.split()[-1]
-    assert base.run("duplicates", "--undo", log, "--yes").out == "2 links parted, 5.3 kB taken\n"
+    assert base.run("duplicates", "--undo", log, "--yes").out == "2 links replaced by copies, 5.3 kB used\n"
     assert base.run("duplicates", "--undo", log, "--yes").out == (
-        "0 links parted, 0 B taken\n2 files had bytes of their own already\n"
+        "0 links replaced by copies, 0 B used\n2 files already separate\n"
     )
 
 
@@ -193,7 +193,7 @@ def test_confirmation(
     assert same_file(base, *NAMES) == (before != changes)
     assert ("[y/N]" in ran.err) == (answer is not None and not arguments)
     if status == 2:
-        assert (ran.out, ran.err) == ("", "comfy-assets: this needs --yes where nobody can be asked\n")
+        assert (ran.out, ran.err) == ("", "comfy-assets: --yes is required if there is no terminal\n")
 
 
 # What happens to the copy, or to the file to keep, at one moment of the work on them, and what is said of it.

@@ -86,7 +86,7 @@ async def test_list(deleting: Deleting) -> None:
     assert "record only" in lines[0] and "file in the trash" in lines[1]
     assert lines[2] == "2 deleted assets, 2 kB of files in the trash"
     _, out, _ = await deleting.run("status")
-    assert out.splitlines()[-1] == "2 deleted assets can be restored, 2 kB of files kept in the trash"
+    assert out.splitlines()[-1] == "2 deleted assets can be restored, with 2 kB of files in the trash"
     _, out, _ = await deleting.run("status", "--json")
     assert {key: json.loads(out)[key] for key in ("deleted", "trash_bytes")} == {"deleted": 2, "trash_bytes": 2000}
 

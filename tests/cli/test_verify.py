@@ -113,7 +113,7 @@ def test_what_is_said_of_damage(base: Any) -> None:
         }
     ]
     assert base.run("verify").out == (
-        f"      DAMAGED  {path}\n0 files intact, 1 damaged, 0 unreadable, 0 changed since, 0 missing\n"
+        f"      DAMAGED  {path}\n0 files intact, 1 damaged, 0 unreadable, 0 changed, 0 missing\n"
     )
 
 

@@ -59,7 +59,7 @@ async def test_deleted(saving: Saving) -> None:
     assert second == {"id": older, "name": "Größe", "owner": "default", "latest_version": 1}
     _, out, _ = await saving.run("workflows", "deleted")
     lines = out.splitlines()
-    assert lines[0].startswith(later) and lines[0].endswith("1 version  (without a name)")
+    assert lines[0].startswith(later) and lines[0].endswith("1 version  (unnamed)")
     assert lines[1].startswith(older) and lines[1].endswith("  Größe")
     assert lines[2:] == ["2 deleted workflows, kept for 30 days"]
 
@@ -82,6 +82,6 @@ async def test_a_server_that_starts_removes_what_was_deleted_long_ago(saving: Sa
     status, out, err = await saving.run("workflows", "restore", kept, gone)
     assert (status, out, err) == (
         3,
-        f"{kept}  (without a name)\n",
+        f"{kept}  (unnamed)\n",
         f"{gone}: There is no such deleted workflow.\n",
     )

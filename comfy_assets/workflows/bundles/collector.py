@@ -1,4 +1,4 @@
-"""What is to be handed over: a workflow or a share, found by what the user calls it, with the assets that it needs."""
+"""Collect what goes into a bundle: a workflow or share, found by id, name or path, and the assets that it needs."""
 
 from __future__ import annotations
 
@@ -25,41 +25,43 @@ from .format import BundledWorkflow
 
 
 @dataclass(frozen=True)
-class Needed:
-    """An asset that goes along; ``hash`` is empty where the content is not known. One of ``files`` should hold it."""
+class RequiredAsset:
+    """An asset of the workflow, and the files that may hold its content. Its hash is empty if it is not known."""
 
     asset: SharedAsset
     files: Sequence[Path]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The workflow as a manifest tells it, its text, what it needs, and whose it is."""
+class BundleContent:
+    """A workflow as the manifest describes it, its text, the assets that it needs, and its owner."""
 
     workflow: BundledWorkflow
     text: bytes
-    needed: Sequence[Needed]
+    required: Sequence[RequiredAsset]
     owner: str
 
 
-async def find(db: Database, host: Host, service: WorkflowService, called: str, version: int | None = None) -> Subject:
-    """What is meant by the id of a share or a workflow, a workflow's name, or the path of its file.
+async def collect(
+    db: Database, host: Host, service: WorkflowService, name: str, version: int | None = None
+) -> BundleContent:
+    """Collect a share or workflow. ``name`` is its id, the name of a workflow, or the path of its file.
 
-    Raises WorkflowNotFoundError, WorkflowVersionNotFoundError, and ValueError when several have the name.
+    Raises WorkflowNotFoundError, WorkflowVersionNotFoundError, and ValueError if several workflows have the name.
     """
-    share = await _share(db, called) if version is None else None
-    return share if share is not None else await _saved(db, host, service, called, version)
+    share = await _share(db, name) if version is None else None  # a share is one version for good
+    return share if share is not None else await _saved(db, host, service, name, version)
 
 
-async def _share(db: Database, share_id: str) -> Subject | None:
-    """A share, as it was published."""
+async def _share(db: Database, share_id: str) -> BundleContent | None:
+    """Return a share as it was published."""
     found = await shares.get(db, share_id)
     if found is None:
         return None
     snapshot, body = found
     text = await asyncio.to_thread(zlib.decompress, body)
     workflow = await workflows.get(db, snapshot.workflow_id)
-    said = BundledWorkflow(
+    description = BundledWorkflow(
         _hash_of(text),
         len(text),
         snapshot.name,
@@ -69,22 +71,22 @@ async def _share(db: Database, share_id: str) -> Subject | None:
         snapshot.version,
         snapshot.share_id,
     )
-    needed = []
+    required = []
     for asset in snapshot.assets:
-        there = await assets.files_of_content(db, asset.hash, snapshot.owner)
-        needed.append(Needed(asset, [Path(copy.folder, copy.name) for copy in there]))
-    return Subject(said, text, needed, snapshot.owner)
+        files = await assets.files_of_content(db, asset.hash, snapshot.owner)
+        required.append(RequiredAsset(asset, [Path(file.folder, file.name) for file in files]))
+    return BundleContent(description, text, required, snapshot.owner)
 
 
-async def _saved(db: Database, host: Host, service: WorkflowService, called: str, version: int | None) -> Subject:
-    """A workflow with the assets that its version was linked to, and those that its names mean now."""
-    workflow = await _workflow(db, called)
+async def _saved(db: Database, host: Host, service: WorkflowService, name: str, version: int | None) -> BundleContent:
+    """Return a workflow with the assets that the version was linked to, and those that its file names refer to now."""
+    workflow = await _workflow(db, name)
     content = await service.content(workflow.id, workflow.owner, version)
-    named = (await asyncio.to_thread(parse_workflow, content.text)).references
-    ids = {*content.asset_ids, *await workflows.assets_called(db, workflow.owner, named.files)}
+    references = (await asyncio.to_thread(parse_workflow, content.text)).references
+    ids = {*content.asset_ids, *await workflows.assets_called(db, workflow.owner, references.files)}
     found = await assets.get_many(db, sorted(ids))
     roots = Roots(await asyncio.to_thread(host.folders))
-    said = BundledWorkflow(
+    description = BundledWorkflow(
         _hash_of(content.text),
         len(content.text),
         workflow.name,
@@ -93,28 +95,31 @@ async def _saved(db: Database, host: Host, service: WorkflowService, called: str
         workflow.id,
         content.version.number,
     )
-    return Subject(said, content.text, [_needed(asset, roots) for asset in found.values()], workflow.owner)
+    return BundleContent(
+        description, content.text, [_required(asset, roots) for asset in found.values()], workflow.owner
+    )
 
 
-async def _workflow(db: Database, called: str) -> Workflow:
-    workflow_id = canonical_id(called)
+async def _workflow(db: Database, name: str) -> Workflow:
+    workflow_id = canonical_id(name)
     found = await workflows.get(db, workflow_id) if workflow_id is not None else None
-    matches = [found] if found is not None else await workflows.called(db, called)
+    matches = [found] if found is not None else await workflows.called(db, name)
     if not matches:
-        raise WorkflowNotFoundError(f"There is no share or workflow of the id, name or file {called}.")
+        raise WorkflowNotFoundError(f"There is no share or workflow with the id, name or file {name}.")
     if len(matches) > 1:
         ids = ", ".join(workflow.id for workflow in matches)
-        raise ValueError(f"several workflows are called {called}; say which by its id: {ids}")
+        raise ValueError(f"several workflows are named {name}; use the id of one of them: {ids}")
     return matches[0]
 
 
-def _needed(asset: Asset, roots: Roots) -> Needed:
+def _required(asset: Asset, roots: Roots) -> RequiredAsset:
     location = asset.location
     if location is None:
-        return Needed(_told(asset, "", None, asset.name), ())
-    there = msgspec.structs.replace(asset, hash=asset.hash or b"", location=_present(location))
-    told = snapshot_of(there, asset.id, roots) or _as_recorded(asset, location)
-    return Needed(told, [Path(location.folder, location.name)])
+        return RequiredAsset(_shared_asset(asset, "", None, asset.name), ())
+    # Missing and unread files are required as well: the export reports them, or reads them.
+    present = msgspec.structs.replace(asset, hash=asset.hash or b"", location=_present(location))
+    shared = snapshot_of(present, asset.id, roots) or _as_recorded(asset, location)
+    return RequiredAsset(shared, [Path(location.folder, location.name)])
 
 
 def _present(location: Location) -> Location:
@@ -122,15 +127,15 @@ def _present(location: Location) -> Location:
 
 
 def _as_recorded(asset: Asset, location: Location) -> SharedAsset:
-    """An asset in a folder that only its server knows, by what was noted when that scanned it."""
+    """Describe an asset in a folder that only the server knows, by what was recorded when it was scanned."""
     tags = msgspec.json.decode(asset.tags, type=list[str])
     categories = sorted(tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX))
     category = categories[0] if categories and location.loader_prefix is not None else None
     inside = location.loader_prefix if category else PurePosixPath(*PurePosixPath(location.logical).parts[1:])
-    return _told(asset, location.kind, category, str(PurePosixPath(inside or "", location.name)))
+    return _shared_asset(asset, location.kind, category, str(PurePosixPath(inside or "", location.name)))
 
 
-def _told(asset: Asset, kind: str, category: str | None, path: str) -> SharedAsset:
+def _shared_asset(asset: Asset, kind: str, category: str | None, path: str) -> SharedAsset:
     return SharedAsset(
         asset.id, asset.hash or b"", asset.name, asset.size, asset.mime_type, kind, category, path
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A share or workflow written into a bundle, with the bytes that are wanted, or not at all."""
+"""Export a workflow or share into a bundle."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ...fs.stat import ChangedWhileReading
 from ...ids import hash_text
 from ...models import SharedAsset
 from . import format, writer
-from .collector import Needed, Subject
-from .format import BundledAsset, BundleKind, BundleRefused, Manifest
-from .writer import Source
+from .collector import BundleContent, RequiredAsset
+from .format import BundledAsset, BundleError, BundleKind, Manifest
+from .writer import SourceFile
 
 _KINDS: dict[str, BundleKind] = {"models": "models", "input": "input", "output": "output", "temp": "temp"}
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """``models``: with the models' bytes; ``incomplete``: although files are away; ``force``: over what is there."""
+class ExportOptions:
+    """``models``: include model files. ``incomplete``: export even if files are missing. ``force``: replace a file."""
 
     models: bool = False
     incomplete: bool = False
@@ -34,92 +34,92 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What was written, and what should be in the bundle and is not."""
+class ExportResult:
+    """The manifest that was written, and a line for each asset that could not be included."""
 
     manifest: Manifest
     problems: Sequence[str]
 
 
 @dataclass
-class _Contents:
-    """What is to be written: assets by place, files by content, and the problems met."""
+class _ExportPlan:
+    """The assets to write by library path, the files to include by content, and problems."""
 
     entries: dict[str, BundledAsset] = field(default_factory=dict)
-    sources: dict[bytes, Source] = field(default_factory=dict)
+    sources: dict[bytes, SourceFile] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def manifest(self, subject: Subject) -> Manifest:
-        """The manifest of all this; bytes that are there for one asset are there for all of the same content."""
-        found = tuple(
+    def manifest(self, content: BundleContent) -> Manifest:
+        """Return the manifest. Bytes that are included for one asset serve all assets with the same content."""
+        entries = tuple(
             msgspec.structs.replace(entry, member=self.sources[entry.digest].member)
             if entry.digest in self.sources
             else entry
             for entry in self.entries.values()
         )
         made_by = f"comfy-assets {VERSION}"
-        return Manifest(format.FORMAT, format.FORMAT_VERSION, made_by, subject.workflow, found)
+        return Manifest(format.FORMAT, format.FORMAT_VERSION, made_by, content.workflow, entries)
 
 
-class Export:
-    """One hand-over. ``progress`` tells how far it is."""
+class BundleExporter:
+    """Writes one bundle. ``progress`` counts first the files that are read, then those that are written."""
 
     def __init__(self, token: CancelToken) -> None:
         self._token = token
         self.progress = HashProgress(0, 0)
 
-    async def run(self, subject: Subject, out: Path, wanted: Wanted) -> Exported:
+    async def run(self, content: BundleContent, out: Path, options: ExportOptions) -> ExportResult:
         """Write the bundle.
 
-        Raises FileExistsError, OSError, ChangedWhileReading, Cancelled, and BundleRefused for what cannot be handed
-        over; then there is no bundle.
+        Writes nothing if it raises FileExistsError, OSError, ChangedWhileReading, Cancelled, or BundleError for a
+        workflow that cannot be exported.
         """
-        return await uninterrupted(asyncio.to_thread(self._run, subject, out, wanted), self._token)
+        return await uninterrupted(asyncio.to_thread(self._run, content, out, options), self._token)
 
-    def _run(self, subject: Subject, out: Path, wanted: Wanted) -> Exported:
-        if not wanted.force and out.exists():
-            raise FileExistsError(f"{out} is there already; --force replaces it")
-        self.progress = HashProgress(len(subject.needed), sum(each.asset.size for each in subject.needed))
-        found = _Contents()
-        for needed in subject.needed:
-            self._add(needed, found, wanted)
-        if found.problems and not wanted.incomplete:
-            raise BundleRefused(f"nothing was written (--incomplete leaves these out): {'; '.join(found.problems)}")
-        manifest = found.manifest(subject)
-        format.check(manifest)
-        sources = list(found.sources.values())
+    def _run(self, content: BundleContent, out: Path, options: ExportOptions) -> ExportResult:
+        if not options.force and out.exists():
+            raise FileExistsError(f"{out} exists already; --force replaces it")
+        self.progress = HashProgress(len(content.required), sum(each.asset.size for each in content.required))
+        plan = _ExportPlan()
+        for required in content.required:
+            self._add(required, plan, options)
+        if plan.problems and not options.incomplete:
+            raise BundleError(f"nothing was written (--incomplete leaves these out): {'; '.join(plan.problems)}")
+        manifest = plan.manifest(content)
+        format.check_manifest(manifest)
+        sources = list(plan.sources.values())
         self.progress = HashProgress(len(sources), sum(source.size for source in sources))
-        writer.write(
-            out, manifest, subject.text, sources,
-            force=wanted.force, pause=self._token.check, count=self.progress.add_bytes,
+        writer.write_bundle(
+            out, manifest, content.text, sources,
+            force=options.force, pause=self._token.check, count=self.progress.add_bytes,
         )  # fmt: skip
-        return Exported(manifest, found.problems)
+        return ExportResult(manifest, plan.problems)
 
-    def _add(self, needed: Needed, found: _Contents, wanted: Wanted) -> None:
-        """Add an asset: with its bytes where they are wanted, and without where they are not or cannot be had."""
-        asset = needed.asset
-        with_bytes = asset.kind in ("input", "output") or (asset.kind == "models" and wanted.models)
+    def _add(self, required: RequiredAsset, plan: _ExportPlan, options: ExportOptions) -> None:
+        """Add an asset with its bytes, or without them if they are not to be included or cannot be read."""
+        asset = required.asset
+        with_bytes = asset.kind in ("input", "output") or (asset.kind == "models" and options.models)
         try:
-            source = self._source(needed) if with_bytes or not asset.hash else None
+            source = self._source(required) if with_bytes or not asset.hash else None
         except (OSError, ChangedWhileReading) as error:
-            found.problems.append(f"{asset.kind}/{asset.path}: {_reason(error)}")
+            plan.problems.append(f"{asset.kind}/{asset.path}: {_reason(error)}")
             source = None
         digest, size = (source.digest, source.size) if source is not None else (asset.hash, asset.size)
         if not digest:
             return
         try:
             entry = _entry(asset, digest, size)
-        except BundleRefused as error:
-            found.problems.append(f"{asset.path}: {error}")
+        except BundleError as error:
+            plan.problems.append(f"{asset.path}: {error}")
             return
-        found.entries.setdefault(entry.place.casefold(), entry)
+        plan.entries.setdefault(entry.library_path.casefold(), entry)
         if source is not None and with_bytes:
-            found.sources.setdefault(digest, source)
+            plan.sources.setdefault(digest, source)
 
-    def _source(self, needed: Needed) -> Source:
-        """A file with the content; that is read when nobody has before. Raises OSError, ChangedWhileReading."""
-        asset = needed.asset
-        for path in needed.files:
+    def _source(self, required: RequiredAsset) -> SourceFile:
+        """Return a file with the content, after hashing it if needed. Raises OSError, ChangedWhileReading."""
+        asset = required.asset
+        for path in required.files:
             try:
                 size = path.stat().st_size
             except OSError:
@@ -129,15 +129,15 @@ class Export:
                 digest = digest_of(path, size, self._token.check, self.progress.add_bytes)
             elif size != asset.size:
                 continue
-            return Source(path, format.member_of(digest), size, digest)
-        raise FileNotFoundError("its file is not there, or is not what it was when the library read it")
+            return SourceFile(path, format.member_of(digest), size, digest)
+        raise FileNotFoundError("its file is missing or is not what it was when the library read it")
 
 
 def _entry(asset: SharedAsset, digest: bytes, size: int) -> BundledAsset:
-    """Raises BundleRefused for a place that no bundle names."""
+    """Return the asset for the manifest. Raises BundleError if its path cannot be in a bundle."""
     kind = _KINDS.get(asset.kind)
     if kind is None:
-        raise BundleRefused("it is in no folder that others have")
+        raise BundleError("it is in a folder that only this server has")
     entry = BundledAsset(hash_text(digest), size, asset.name, kind, asset.path, asset.category)
     format.check_asset(entry)
     return entry

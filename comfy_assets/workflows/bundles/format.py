@@ -1,7 +1,7 @@
-"""What a bundle is: a zip of a workflow and the assets that it needs, and a manifest that says so. Pure.
+"""The format of bundles: zip archives of a workflow and the assets that it needs. Pure.
 
-``manifest.json`` is what this module reads and writes, ``workflow.json`` the workflow letter by letter, and
-``assets/<hash>`` the bytes of an asset. There is nothing else in a bundle.
+A bundle contains ``manifest.json``, which this module reads and writes, ``workflow.json``, the workflow byte for byte,
+``assets/<hash>`` for the bytes of each included asset, and nothing else.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MANIFEST, WORKFLOW = "manifest.json", "workflow.json"
 MAX_ASSETS = 10_000
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_TEXT = 10_000  # characters of a description
-_MAX_SIZE = (1 << 62) - 1
+_MAX_SIZE = (1 << 62) - 1  # bytes; far enough below 2**63 that a sum of sizes fits into an integer of SQLite
 _HASH = re.compile(r"blake3:[0-9a-f]{64}")
-# Files of pickles: whoever loads one may run what its maker put in.
+# Formats that contain Python pickles, or archives of them: loading such a file can run code from its author.
 UNSAFE_SUFFIXES = frozenset(
     {".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".pickle", ".joblib", ".npy", ".npz"}
     | {".dill", ".cpkl", ".sav", ".h5", ".hdf5", ".keras", ".mar", ".nemo", ".tar", ".zip", ".7z"}
 )
-# Programs and scripts, which are no models whoever they come from.
+# Programs, scripts and pages with scripts, which are never models.
 CODE_SUFFIXES = frozenset(
     {".py", ".pyc", ".pyo", ".pyw", ".pyd", ".pyi", ".pyx", ".pyz", ".egg", ".whl", ".ipynb"}
     | {".so", ".dll", ".dylib", ".exe", ".com", ".scr", ".msi", ".app", ".jar", ".class", ".wasm", ".cubin", ".ptx"}
@@ -43,12 +43,12 @@ CODE_SUFFIXES = frozenset(
 BundleKind = Literal["models", "input", "output", "temp"]
 
 
-class BundleRefused(ValueError):
-    """A file is no bundle, or one that is not taken; the message says why. Nothing was changed."""
+class BundleError(ValueError):
+    """A bundle cannot be read, imported or written, for the reason in the message. Nothing was changed."""
 
 
 class BundledWorkflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The workflow. ``hash`` and ``size`` are its text's; the ids are those of the library it comes from."""
+    """The workflow of a bundle. ``hash`` and ``size`` are of its text; the ids come from the library of its author."""
 
     hash: str
     size: int
@@ -63,8 +63,8 @@ class BundledWorkflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class BundledAsset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An asset that the workflow needs.
 
-    ``path`` is where its file lies in the folder of its kind, or of its model category, with forward slashes;
-    ``name`` what it is called. ``member`` is where the bytes are in the bundle, or None when they are not in it.
+    ``path`` is the path of its file in the folder of its kind or model category, with forward slashes; ``name`` is the
+    name of the asset. ``member`` is the name of the bytes in the bundle, None if they are not included.
     """
 
     hash: str
@@ -77,17 +77,17 @@ class BundledAsset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def digest(self) -> bytes:
-        """The blake3 digest of the content."""
+        """Return the blake3 digest of the content."""
         return bytes.fromhex(self.hash.removeprefix("blake3:"))
 
     @property
-    def place(self) -> str:
-        """Where it belongs, for people: ``models/loras/style/x.safetensors``."""
+    def library_path(self) -> str:
+        """Return where the file belongs in a library, as in ``models/loras/style/x.safetensors``."""
         return "/".join(part for part in (self.kind, self.category, self.path) if part)
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is in a bundle. ``made_by`` names the program and its version."""
+    """The content of a bundle. ``made_by`` is the program that wrote it, with its version."""
 
     format: str
     version: int
@@ -96,79 +96,82 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     assets: tuple[BundledAsset, ...]
 
 
-class _Head(msgspec.Struct, frozen=True):
+class _ManifestHeader(msgspec.Struct, frozen=True):
     format: str
     version: int
 
 
 def member_of(digest: bytes) -> str:
-    """Where the bytes of a content are in a bundle."""
+    """Return the name of the member that holds a content."""
     return f"assets/{digest.hex()}"
 
 
 def is_unsafe(asset: BundledAsset) -> bool:
-    """Whether loading the file may run what its maker put in."""
+    """Return whether loading the file can run code from its author."""
     return any(asset.path.lower().endswith(suffix) for suffix in UNSAFE_SUFFIXES)
 
 
 def is_code(asset: BundledAsset) -> bool:
-    """Return whether the file would be a program in a folder of models."""
-    name = asset.path.lower().rstrip(". ")
+    """Return whether the file would be a program in a models folder."""
+    name = asset.path.lower().rstrip(". ")  # Windows drops dots and spaces at the end
     return asset.kind == "models" and any(name.endswith(suffix) for suffix in CODE_SUFFIXES)
 
 
-def encoded(manifest: Manifest) -> bytes:
-    """The manifest as it is written."""
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the JSON text of a manifest."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1)
 
 
-def decoded(text: bytes) -> Manifest:
-    """The manifest, checked. Raises BundleRefused."""
+def decode_manifest(text: bytes) -> Manifest:
+    """Parse and check a manifest. Raises BundleError."""
     if len(text) > MAX_MANIFEST_BYTES:
-        raise BundleRefused("the manifest is too large")
+        raise BundleError("the manifest is too large")
     try:
-        head = msgspec.json.decode(text, type=_Head)
+        # The header comes first: a later version may have fields that this one does not know.
+        head = msgspec.json.decode(text, type=_ManifestHeader)
         if head.format != FORMAT:
-            raise BundleRefused("its manifest is of another format")
+            raise BundleError("its manifest has another format")
         if head.version != FORMAT_VERSION:
-            raise BundleRefused(f"it is of version {head.version} of the format; this program knows {FORMAT_VERSION}")
+            raise BundleError(
+                f"it has version {head.version} of the format; only version {FORMAT_VERSION} is supported"
+            )
         manifest = msgspec.json.decode(text, type=Manifest)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-        raise BundleRefused(f"its manifest cannot be read: {error}") from error
-    check(manifest)
+        raise BundleError(f"its manifest cannot be read: {error}") from error
+    check_manifest(manifest)
     return manifest
 
 
-def check(manifest: Manifest) -> None:
-    """Raise BundleRefused for what no bundle says, whatever is in it."""
+def check_manifest(manifest: Manifest) -> None:
+    """Check a manifest on its own, without the members of the bundle. Raises BundleError."""
     workflow = manifest.workflow
     _check_content(workflow.hash, workflow.size, "the workflow")
     if len(manifest.made_by) > MAX_NAME_LENGTH or len(workflow.description or "") > MAX_TEXT:
-        raise BundleRefused("a text in the manifest is too long")
+        raise BundleError("a text in the manifest is too long")
     if "\0" in (workflow.description or ""):
-        raise BundleRefused("the workflow's description has a NUL character")
+        raise BundleError("the workflow's description has a NUL character")
     try:
         normalize_name(workflow.name if workflow.name is not None else "none")
     except InvalidNameError as error:
-        raise BundleRefused(f"the workflow cannot be taken: {error.message}") from error
+        raise BundleError(f"the name of the workflow is invalid: {error.message}") from error
     if len(manifest.assets) > MAX_ASSETS:
-        raise BundleRefused(f"it names more than {MAX_ASSETS:,} assets")
-    places: set[str] = set()
+        raise BundleError(f"it names more than {MAX_ASSETS:,} assets")
+    paths: set[str] = set()
     contents: dict[str, tuple[int, str | None]] = {}
     for asset in manifest.assets:
         check_asset(asset)
-        if asset.place.casefold() in places:
-            raise BundleRefused(f"it names {asset.place} twice")
-        places.add(asset.place.casefold())
+        if asset.library_path.casefold() in paths:
+            raise BundleError(f"it names {asset.library_path} twice")
+        paths.add(asset.library_path.casefold())
         if contents.setdefault(asset.hash, (asset.size, asset.member)) != (asset.size, asset.member):
-            raise BundleRefused(f"it says different things of the content of {asset.place}")
+            raise BundleError(f"it contradicts itself about the content of {asset.library_path}")
 
 
 def check_asset(asset: BundledAsset) -> None:
-    """Raise BundleRefused for an asset that no bundle names."""
+    """Check an asset of a manifest. Raises BundleError."""
     if problem := next(_problems(asset), None):
-        raise BundleRefused(f"an asset cannot be taken: {problem}")
-    _check_content(asset.hash, asset.size, asset.place)
+        raise BundleError(f"an asset is invalid: {problem}")
+    _check_content(asset.hash, asset.size, asset.library_path)
 
 
 def _problems(asset: BundledAsset) -> Iterator[str]:
@@ -183,11 +186,11 @@ def _problems(asset: BundledAsset) -> Iterator[str]:
     if asset.category is not None and asset.kind != "models":
         yield "a category outside models"
     if asset.member is not None and asset.member != f"assets/{asset.hash.removeprefix('blake3:')}":
-        yield "its bytes are in the wrong place"
+        yield "its bytes are in the wrong place of the bundle"
 
 
 def _check_content(digest: str, size: int, what: str) -> None:
     if not _HASH.fullmatch(digest):
-        raise BundleRefused(f"{what} has no blake3 hash")
+        raise BundleError(f"{what} has no blake3 hash")
     if not 0 <= size <= _MAX_SIZE:
-        raise BundleRefused(f"{what} has an impossible size")
+        raise BundleError(f"{what} has an impossible size")

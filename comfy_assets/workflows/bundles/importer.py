@@ -1,4 +1,8 @@
-"""A bundle taken over: all of it verified, then what the library lacks put in its places, then the workflow saved."""
+"""Import bundles into the library.
+
+An import verifies the whole bundle first, then installs the files that the library does not have, then saves the
+workflow.
+"""
 
 from __future__ import annotations
 
@@ -36,49 +40,49 @@ from ...store_guard import is_protected
 from ..document import parse_workflow
 from ..service import WorkflowDetails, WorkflowService
 from . import reader
-from .format import BundledAsset, BundleRefused, is_code, is_unsafe
-from .installer import Delivery, deliver, make_folder
+from .format import BundledAsset, BundleError, is_code, is_unsafe
+from .installer import NewFile, create_folder, install
 from .reader import Bundle
 
-Outcome = Literal["have", "added", "missing"]
-MAX_SIZE = 100 * 10**9  # of all files of a bundle, unless the user says otherwise
-_ROOM_LEFT = 64 << 20  # on a disk, beyond what comes
-_PAGE = 100
+ImportOutcome = Literal["have", "added", "missing"]
+MAX_SIZE = 100 * 10**9  # bytes of all files of a bundle, unless the user sets another limit
+_RESERVE = 64 << 20  # bytes that stay free on a disk, for the store among others
+_PAGE = 100  # workflows read at once
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What became of an asset. ``found`` is where it is in the library; ``note`` what the user should know."""
+class AssetOutcome:
+    """The outcome for an asset of a bundle, the path of its file in the library, and a note for the user."""
 
     asset: BundledAsset
-    outcome: Outcome
-    found: str | None = None
+    outcome: ImportOutcome
+    path: str | None = None
     note: str | None = None
 
 
 @dataclass(frozen=True)
-class Imported:
-    """The workflow, whether it is a new one, and what became of each asset."""
+class ImportResult:
+    """The workflow, whether it was created, and the outcome for each asset."""
 
     workflow: Workflow
     is_new: bool
-    findings: Sequence[Finding]
+    outcomes: Sequence[AssetOutcome]
 
 
 @dataclass
-class _Plan:
-    """What was decided of the assets: those settled, and those to be taken, each with its folder."""
+class _ImportPlan:
+    """Outcomes known so far, and the assets to install with the folders of their paths; both by library path."""
 
-    findings: dict[str, Finding] = field(default_factory=dict)
-    wanted: dict[str, tuple[BundledAsset, Path]] = field(default_factory=dict)
+    outcomes: dict[str, AssetOutcome] = field(default_factory=dict)
+    to_install: dict[str, tuple[BundledAsset, Path]] = field(default_factory=dict)
 
-    def miss(self, asset: BundledAsset, note: str) -> None:
-        """Settle an asset that cannot be had."""
-        self.findings[asset.place] = Finding(asset, "missing", note=note)
+    def reject(self, asset: BundledAsset, note: str) -> None:
+        """Record that an asset is not imported."""
+        self.outcomes[asset.library_path] = AssetOutcome(asset, "missing", note=note)
 
 
-class Import:
-    """One bundle taken over for a user. ``progress`` tells how far it is."""
+class BundleImporter:
+    """Imports one bundle for a user. ``progress`` counts the files of the bundle."""
 
     def __init__(
         self,
@@ -89,7 +93,7 @@ class Import:
         max_workflow: int,
         max_size: int = MAX_SIZE,
     ) -> None:
-        """``max_workflow`` and ``max_size`` are how many bytes the workflow, and all files, may have."""
+        """``max_workflow`` and ``max_size`` limit the bytes of the workflow and of all files."""
         self._db = db
         self._host = host
         self._service = service
@@ -98,101 +102,101 @@ class Import:
         self._max_size = max_size
         self.progress = HashProgress(0, 0)
 
-    async def run(self, path: Path, owner: str, *, unsafe_models: bool = False) -> Imported:
-        """Take the bundle over. ``unsafe_models`` also takes files whose loading may run a stranger's program.
+    async def run(self, path: Path, owner: str, *, unsafe_models: bool = False) -> ImportResult:
+        """Import a bundle. With ``unsafe_models`` also model files that can run code when they are loaded.
 
-        Raises BundleRefused, StorageError, OSError; then nothing has changed.
+        Changes nothing if it raises BundleError, StorageError or OSError.
         """
         with ExitStack() as stack:
             bundle = await uninterrupted(
-                asyncio.to_thread(stack.enter_context, reader.opened(path, self._max_workflow, self._max_size)),
+                asyncio.to_thread(stack.enter_context, reader.open_bundle(path, self._max_workflow, self._max_size)),
                 self._token,
             )
             await self._check_workflow(bundle)
             roots = Roots(await asyncio.to_thread(self._host.folders))
             plan = await self._plan(bundle, roots, owner, unsafe_models=unsafe_models)
-            await self._take(bundle, plan, roots, owner)
+            await self._install(bundle, plan, roots, owner)
         workflow, is_new = await self._save(bundle, owner)
-        return Imported(workflow, is_new, [plan.findings[asset.place] for asset in bundle.manifest.assets])
+        return ImportResult(workflow, is_new, [plan.outcomes[asset.library_path] for asset in bundle.manifest.assets])
 
     async def _check_workflow(self, bundle: Bundle) -> None:
         try:
             await asyncio.to_thread(parse_workflow, bundle.text)
         except ApiError as error:
-            raise BundleRefused(f"its workflow is none: {error.message}") from error
+            raise BundleError(f"its workflow is invalid: {error.message}") from error
 
-    async def _plan(self, bundle: Bundle, roots: Roots, owner: str, *, unsafe_models: bool) -> _Plan:
-        """Decide what to take; nothing is written."""
-        plan = _Plan()
+    async def _plan(self, bundle: Bundle, roots: Roots, owner: str, *, unsafe_models: bool) -> _ImportPlan:
+        """Decide what to install. Writes nothing."""
+        plan = _ImportPlan()
         for asset in bundle.manifest.assets:
-            location = await self._had(asset, owner)
+            location = await self._find(asset, owner)
             if location is not None:
-                plan.findings[asset.place] = _had_as(asset, location, roots)
+                plan.outcomes[asset.library_path] = _found_at(asset, location)
                 continue
             try:
                 folder = await asyncio.to_thread(_folder_for, asset, roots)
             except (UnsafeName, UnsupportedContentError, ValueError) as error:
-                plan.miss(asset, getattr(error, "message", str(error)))
+                plan.reject(asset, getattr(error, "message", str(error)))
                 continue
             if asset.member is None:
-                plan.miss(asset, "not in the bundle")
+                plan.reject(asset, "not in the bundle")
             elif is_code(asset):
-                plan.miss(asset, "it is a program, which is no model")
+                plan.reject(asset, "it is a program, not a model")
             elif is_unsafe(asset) and not unsafe_models:
-                plan.miss(asset, "loading such a file can run a stranger's program; --unsafe-models takes it")
+                plan.reject(asset, "loading such a file can run code from its author; --unsafe-models imports it")
             else:
-                plan.wanted[asset.place] = (asset, folder)
+                plan.to_install[asset.library_path] = (asset, folder)
         return plan
 
-    async def _had(self, asset: BundledAsset, owner: str) -> Location | None:
-        """A file of the library with the content; in its own place, if there is one there."""
-        found = [
+    async def _find(self, asset: BundledAsset, owner: str) -> Location | None:
+        """Return a file of the library with the content, preferably at the path that the workflow uses."""
+        recorded = [
             each.location
             for own in (True, False)
             for each in await assets.of_content(self._db, asset.digest, owner, own=own)
             if each.location is not None and each.is_present
         ]
-        there = [place for place in found if await asyncio.to_thread(_is_there, place, asset.size)]
-        return next((place for place in there if _is_place_of(asset, place)), there[0] if there else None)
+        present = [each for each in recorded if await asyncio.to_thread(_is_there, each, asset.size)]
+        return next((each for each in present if _is_at_its_path(asset, each)), present[0] if present else None)
 
-    async def _take(self, bundle: Bundle, plan: _Plan, roots: Roots, owner: str) -> None:
-        """Verify every byte of the bundle, and put the files wanted in their places."""
+    async def _install(self, bundle: Bundle, plan: _ImportPlan, roots: Roots, owner: str) -> None:
+        """Verify every byte of the bundle, then install the planned files."""
         await asyncio.to_thread(remove_leftovers, roots.destinations(), time.time() - LEFTOVER_AGE_S)
-        with _Drafts() as drafts:
-            work = asyncio.to_thread(self._extract, bundle, plan, drafts)
-            deliveries = await uninterrupted(work, self._token)
-            work_of_deliveries = deliver(self._db, roots, [each for _, each in deliveries], owner)
-            paths = await uninterrupted(work_of_deliveries, self._token)
-            drafts.keep_folders()
+        with _PartialFiles() as partial:
+            extracting = asyncio.to_thread(self._extract, bundle, plan, partial)
+            new_files = await uninterrupted(extracting, self._token)
+            installing = install(self._db, roots, [each for _, each in new_files], owner)
+            paths = await uninterrupted(installing, self._token)
+            partial.keep_folders()
         if paths:
             self._host.emit("assets.changed", {"created": len(paths)})
-        for (asset, delivery), path in zip(deliveries, paths, strict=True):
+        for (asset, file), path in zip(new_files, paths, strict=True):
             await asyncio.to_thread(atomic.fsync_folder, path.parent)
             note = None
-            if path.name != delivery.name:
-                note = f"another file has its name: the workflow means {asset.path}, this one is {path.name}"
-            plan.findings[asset.place] = Finding(asset, "added", str(path), note)
+            if path.name != file.name:
+                note = f"the name is taken: the workflow uses {asset.path}, but this file is {path.name}"
+            plan.outcomes[asset.library_path] = AssetOutcome(asset, "added", str(path), note)
 
-    def _extract(self, bundle: Bundle, plan: _Plan, drafts: _Drafts) -> list[tuple[BundledAsset, Delivery]]:
-        """Read every member once; what is wanted is written beside its place under a hidden name."""
+    def _extract(self, bundle: Bundle, plan: _ImportPlan, partial: _PartialFiles) -> list[tuple[BundledAsset, NewFile]]:
+        """Read every member once, and write planned files into their folders under temporary names."""
         members = {asset.member: asset for asset in bundle.manifest.assets if asset.member is not None}
-        wanted: dict[str, list[tuple[BundledAsset, Path]]] = defaultdict(list)
-        for asset, folder in plan.wanted.values():
-            wanted[asset.hash].append((asset, folder))
-        _check_room([(folder, asset.size) for asset, folder in plan.wanted.values()])
+        planned: dict[str, list[tuple[BundledAsset, Path]]] = defaultdict(list)
+        for asset, folder in plan.to_install.values():
+            planned[asset.hash].append((asset, folder))
+        _check_free_space([(folder, asset.size) for asset, folder in plan.to_install.values()])
         self.progress = HashProgress(len(members), sum(asset.size for asset in members.values()))
-        deliveries: list[tuple[BundledAsset, Delivery]] = []
+        new_files: list[tuple[BundledAsset, NewFile]] = []
         for member, asset in members.items():
-            places = [each for each in wanted[asset.hash] if not self._adopt(*each, deliveries)]
-            written = [drafts.begin(folder) for _, folder in places]
+            missing = [each for each in planned[asset.hash] if not self._adopt(*each, new_files)]
+            written = [partial.create(folder) for _, folder in missing]
             self._read(bundle, member, asset, written)
-            for (each, folder), file in zip(places, written, strict=True):
-                self._accept(each, folder, file, plan, deliveries)
+            for (each, folder), file in zip(missing, written, strict=True):
+                self._accept(each, folder, file, plan, new_files)
             self.progress.hashed += 1
-        return deliveries
+        return new_files
 
-    def _adopt(self, asset: BundledAsset, folder: Path, deliveries: list[tuple[BundledAsset, Delivery]]) -> bool:
-        """Whether the very file is in its place already: put there by an import that was cut short, or by hand."""
+    def _adopt(self, asset: BundledAsset, folder: Path, new_files: list[tuple[BundledAsset, NewFile]]) -> bool:
+        """Use the file that is at the path already, from an interrupted import or copied by hand, if it is the same."""
         path = folder.joinpath(*relative_parts(asset.path))
         try:
             known = extended_path(path).stat().st_size == asset.size
@@ -200,94 +204,97 @@ class Import:
                 return False
         except OSError:
             return False
-        deliveries.append((asset, _delivery(asset, folder, None, path)))
+        new_files.append((asset, _new_file(asset, folder, None, path)))
         return True
 
     def _read(self, bundle: Bundle, member: str, asset: BundledAsset, written: Sequence[PartialFile]) -> None:
-        def take(block: bytes) -> None:
+        def write(block: bytes) -> None:
             self._token.check()
             for file in written:
                 file.write([block])
             self.progress.add_bytes(len(block))
 
-        found = bundle.read(member, asset.size, take)
+        found = bundle.read(member, asset.size, write)
         if found != asset.digest or any(file.finish() != asset.digest for file in written):
-            raise BundleRefused(f"the content of {asset.place} is not what its hash says")
+            raise BundleError(f"the content of {asset.library_path} is not what its hash says")
 
     def _accept(
-        self, asset: BundledAsset, folder: Path, file: PartialFile, plan: _Plan,
-        deliveries: list[tuple[BundledAsset, Delivery]],
+        self, asset: BundledAsset, folder: Path, file: PartialFile, plan: _ImportPlan,
+        new_files: list[tuple[BundledAsset, NewFile]],
     ) -> None:  # fmt: skip
         try:
-            deliveries.append((asset, _delivery(asset, folder, file.path, file.path)))
+            new_files.append((asset, _new_file(asset, folder, file.path, file.path)))
         except UnsupportedContentError as error:
-            plan.miss(asset, error.message)
+            plan.reject(asset, error.message)
 
     async def _save(self, bundle: Bundle, owner: str) -> tuple[Workflow, bool]:
-        """The user's workflow of this name and text: the one there is, linked to what is there now, or a new one."""
-        said = bundle.manifest.workflow
-        name = normalize_name(said.name) if said.name is not None else None
+        """Return the user's workflow with this name and text, and whether it had to be created."""
+        described = bundle.manifest.workflow
+        name = normalize_name(described.name) if described.name is not None else None
         offset = 0
         while True:
-            wanted, page = WorkflowFilter(owner, name or ""), WorkflowPage(limit=_PAGE, offset=offset)
-            listed = await workflows.list_page(self._db, wanted, page)
+            filter_, page = WorkflowFilter(owner, name or ""), WorkflowPage(limit=_PAGE, offset=offset)
+            listed = await workflows.list_page(self._db, filter_, page)
             for workflow in listed.items:
-                if workflow.name == name and await self._is_same(workflow, bundle.text):
+                if workflow.name == name and await self._link_same(workflow, bundle.text):
                     return workflow, False
             if not listed.has_more:
                 break
             offset += _PAGE
-        about = WorkflowDetails(name, said.description, said.default_view)
-        return await self._service.create(about, bundle.text, owner), True
+        details = WorkflowDetails(name, described.description, described.default_view)
+        return await self._service.create(details, bundle.text, owner), True
 
-    async def _is_same(self, workflow: Workflow, text: bytes) -> bool:
+    async def _link_same(self, workflow: Workflow, text: bytes) -> bool:
+        """Link the workflow to the assets of the bundle if it has this text, and return whether it has."""
         content = await self._service.content(workflow.id, workflow.owner)
         if content.text != text:
             return False
-        named = (await asyncio.to_thread(parse_workflow, text)).references
+        references = (await asyncio.to_thread(parse_workflow, text)).references
         async with self._db.transaction() as tx:
-            await workflows.link_files(tx, content.version.id, workflow.owner, named.files)
-            await workflows.link_references(tx, content.version.id, workflow.owner, named.asset_ids, named.digests)
+            await workflows.link_files(tx, content.version.id, workflow.owner, references.files)
+            await workflows.link_references(
+                tx, content.version.id, workflow.owner, references.asset_ids, references.digests
+            )
         return True
 
 
-class _Drafts:
-    """Files being written, and the folders made for them: gone at the end, except what has found its place."""
+class _PartialFiles:
+    """Partial files and the folders created for them. Removes what was not installed at the end."""
 
     def __init__(self) -> None:
-        self._drafts: list[PartialFile] = []
-        self._made: list[Path] = []
+        self._files: list[PartialFile] = []
+        self._created: list[Path] = []
 
-    def __enter__(self) -> _Drafts:
+    def __enter__(self) -> _PartialFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._drafts:
+        for file in self._files:
             file.discard()
-        for folder in reversed(self._made):
+        for folder in reversed(self._created):
             atomic.remove_if_empty(folder)
 
-    def begin(self, folder: Path) -> PartialFile:
-        """Begin a file in a folder, which is made if there is none. Raises OSError."""
-        self._made += make_folder(folder)
+    def create(self, folder: Path) -> PartialFile:
+        """Create a partial file in a folder, and the folder if needed. Raises OSError."""
+        self._created += create_folder(folder)
         file = PartialFile(folder)
-        self._drafts.append(file)
+        self._files.append(file)
         return file
 
     def keep_folders(self) -> None:
-        """Let the folders that were made stay, also those in which nothing is."""
-        self._made.clear()
+        """Keep the created folders, even empty ones."""
+        self._created.clear()
 
 
-def _delivery(asset: BundledAsset, folder: Path, source: Path | None, content: Path) -> Delivery:
-    """Raises UnsupportedContentError for a model that is not what its name says."""
+def _new_file(asset: BundledAsset, folder: Path, source: Path | None, content: Path) -> NewFile:
+    """Read the metadata of a file. Raises UnsupportedContentError for a model whose content contradicts its name."""
     *between, name = relative_parts(asset.path)
     extracted = extract_path(name, content)
     mime_type = extracted.mime_type or guess_mime(name)
     if asset.kind == "models":
         mime_type = resolve_mime(name, None, extracted.mime_type)
     facts = _facts(asset, extracted)
-    return Delivery(source, folder.joinpath(*between), name, normalize_name(asset.name), mime_type, facts)
+    return NewFile(source, folder.joinpath(*between), name, normalize_name(asset.name), mime_type, facts)
 
 
 def _facts(asset: BundledAsset, extracted: FileMetadata) -> Facts:
@@ -296,21 +303,21 @@ def _facts(asset: BundledAsset, extracted: FileMetadata) -> Facts:
 
 
 def _folder_for(asset: BundledAsset, roots: Roots) -> Path:
-    """The folder below which the asset's path is to be. Raises ValueError and UnsupportedContentError."""
+    """Return the folder that the path of the asset is relative to. Raises ValueError, UnsupportedContentError."""
     if asset.kind == "temp":
-        raise ValueError("it was a temporary file")
+        raise ValueError("it is a temporary file")
     if asset.kind == "models" and asset.category is None:
-        raise ValueError("it is in no category of models")
+        raise ValueError("it is in no model category")
     folder = roots.destination(asset.kind, asset.category)
     if folder is None:
         raise ValueError(f"there is no folder for {asset.category or asset.kind} here")
     parts = relative_parts(asset.path)
     check_suffix(parts[-1], asset.category, roots.suffixes(asset.category))
     if is_ignored(parts[-1], asset.size):
-        raise ValueError("its name is one of files that are no assets")
+        raise ValueError("files with such a name are not assets")
     place = roots.place(folder.joinpath(*parts[:-1]))
     if place is None or place.kind != asset.kind or (asset.category and asset.category not in place.category_names):
-        raise ValueError("its place belongs to something else here")
+        raise ValueError("its path belongs to something else here")
     if _leads_out(folder, folder.joinpath(*parts)):
         raise ValueError("a link leads out of the folder there")
     return folder
@@ -321,15 +328,15 @@ def _leads_out(folder: Path, path: Path) -> bool:
     return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)) or is_protected(path)
 
 
-def _had_as(asset: BundledAsset, location: Location, roots: Roots) -> Finding:
+def _found_at(asset: BundledAsset, location: Location) -> AssetOutcome:
     path = str(Path(location.folder, location.name))
-    if _is_place_of(asset, location):
-        return Finding(asset, "have", path)
-    return Finding(asset, "have", path, f"under another name than the workflow's {asset.path}")
+    if _is_at_its_path(asset, location):
+        return AssetOutcome(asset, "have", path)
+    return AssetOutcome(asset, "have", path, f"under another name than the workflow's {asset.path}")
 
 
-def _is_place_of(asset: BundledAsset, location: Location) -> bool:
-    """Whether the file is found by the name that the workflow has for it."""
+def _is_at_its_path(asset: BundledAsset, location: Location) -> bool:
+    """Whether a loader finds the file by the name that the workflow uses."""
     if location.kind != asset.kind:
         return False
     if asset.kind == "models":
@@ -346,15 +353,15 @@ def _is_there(location: Location, size: int) -> bool:
         return False
 
 
-def _check_room(wanted: Iterable[tuple[Path, int]]) -> None:
-    """Raise BundleRefused where a disk has no room for what would be written to it."""
+def _check_free_space(sizes: Iterable[tuple[Path, int]]) -> None:
+    """Check that the disks of folders have room for so many bytes. Raises BundleError."""
     needed: dict[int, int] = defaultdict(int)
     folders: dict[int, Path] = {}
-    for folder, size in wanted:
-        there = next(each for each in (folder, *folder.parents) if each.exists())
-        volume = there.stat().st_dev
+    for folder, size in sizes:
+        existing = next(each for each in (folder, *folder.parents) if each.exists())
+        volume = existing.stat().st_dev
         needed[volume] += size
-        folders[volume] = there
+        folders[volume] = existing
     for volume, size in needed.items():
-        if size + _ROOM_LEFT > shutil.disk_usage(folders[volume]).free:
-            raise BundleRefused(f"there is no room for {size:,} bytes at {folders[volume]}")
+        if size + _RESERVE > shutil.disk_usage(folders[volume]).free:
+            raise BundleError(f"there is no room for {size:,} bytes at {folders[volume]}")

@@ -1,4 +1,4 @@
-"""Files that come with the place where they belong: put there and registered all together, or none of them."""
+"""Install the files of a bundle: move them to their folders and register them, all of them or none."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from ...names import split_suffix
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """A complete file: where it is now, where it is to be, and all that is known of it.
+class NewFile:
+    """A complete file to install: its current path, its future folder and name, and the facts of its asset.
 
-    ``source`` is None for a file that is in its place already and that the library does not know.
+    ``source`` is None for a file that is at its destination already but not registered.
     """
 
     source: Path | None
@@ -38,22 +38,22 @@ class Delivery:
     facts: Facts
 
 
-async def deliver(db: Database, roots: Roots, deliveries: Sequence[Delivery], owner: str) -> list[Path]:
-    """Put the files in their places, or under free names beside them; answers where each is.
+async def install(db: Database, roots: Roots, new_files: Sequence[NewFile], owner: str) -> list[Path]:
+    """Install files, and return their paths. A file whose name is taken gets a free name in the same folder.
 
-    An asset that has lost this very file takes it up again. Raises StorageError, OSError; then nothing has changed.
+    An asset whose missing file this is gets it back. Changes nothing if it raises StorageError or OSError.
     """
     placed: list[Path] = []
     made: list[Path] = []
     try:
         async with db.transaction() as tx:
-            return [await _deliver(tx, roots, each, owner, (placed, made)) for each in deliveries]
+            return [await _install(tx, roots, each, owner, (placed, made)) for each in new_files]
     except BaseException:
-        await asyncio.shield(asyncio.to_thread(_take_back, placed, made))
+        await asyncio.shield(asyncio.to_thread(_remove, placed, made))
         raise
 
 
-def _take_back(placed: Sequence[Path], made: Sequence[Path]) -> None:
+def _remove(placed: Sequence[Path], made: Sequence[Path]) -> None:
     for path in placed:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -61,60 +61,58 @@ def _take_back(placed: Sequence[Path], made: Sequence[Path]) -> None:
         atomic.remove_if_empty(folder)
 
 
-async def _deliver(
-    tx: Transaction, roots: Roots, delivery: Delivery, owner: str, undo: tuple[list[Path], list[Path]]
+async def _install(
+    tx: Transaction, roots: Roots, file: NewFile, owner: str, undo: tuple[list[Path], list[Path]]
 ) -> Path:
     placed, made = undo
-    made += await asyncio.to_thread(make_folder, delivery.folder)
-    former = await _former(tx, delivery, owner)
-    path = delivery.folder / delivery.name
-    if delivery.source is not None:
-        source = await asyncio.to_thread(atomic.stage, delivery.source, delivery.folder)
-        placed.append(source)  # a copy, where a folder in the library is on another volume
-        path = await _put(tx, source, delivery, is_former=former is not None)
+    made += await asyncio.to_thread(create_folder, file.folder)
+    former = await _former(tx, file, owner)
+    path = file.folder / file.name
+    if file.source is not None:
+        source = await asyncio.to_thread(atomic.stage, file.source, file.folder)
+        placed.append(source)  # a copy if the folder is on another volume
+        path = await _move(tx, source, file, is_former=former is not None)
         placed.append(path)
     elif former is None and await _is_known(tx, path):
         return path
-    await _register(tx, roots, path, delivery, former if path.name == delivery.name else None, owner)
+    await _register(tx, roots, path, file, former if path.name == file.name else None, owner)
     return path
 
 
-def make_folder(folder: Path) -> list[Path]:
-    """Make a folder; answers which had to be made, the outermost first. Raises OSError."""
+def create_folder(folder: Path) -> list[Path]:
+    """Create a folder, and return the folders that had to be created, the outermost first. Raises OSError."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing[::-1]
 
 
-async def _former(tx: Transaction, delivery: Delivery, owner: str) -> Asset | None:
-    """The asset of this content whose file was in this very place and is missing."""
+async def _former(tx: Transaction, file: NewFile, owner: str) -> Asset | None:
+    """Return the asset of this content whose file at this very path is missing."""
     for own in (True, False):
-        for asset in await assets.of_content(tx, delivery.facts.hash, owner, own=own):
+        for asset in await assets.of_content(tx, file.facts.hash, owner, own=own):
             place = asset.location
-            if place and place.missing and (place.folder, place.name) == (str(delivery.folder), delivery.name):
+            if place and place.missing and (place.folder, place.name) == (str(file.folder), file.name):
                 return asset
     return None
 
 
-async def _put(tx: Transaction, source: Path, delivery: Delivery, *, is_former: bool) -> Path:
-    taken = await files.names_like(tx, str(delivery.folder), split_suffix(delivery.name)[0])
+async def _move(tx: Transaction, source: Path, file: NewFile, *, is_former: bool) -> Path:
+    taken = await files.names_like(tx, str(file.folder), split_suffix(file.name)[0])
     if is_former:
-        taken = [name for name in taken if name != delivery.name]
-    return await asyncio.to_thread(atomic.move_to_free_name, source, delivery.folder, delivery.name, taken)
+        taken = [name for name in taken if name != file.name]
+    return await asyncio.to_thread(atomic.move_to_free_name, source, file.folder, file.name, taken)
 
 
 async def _is_known(tx: Transaction, path: Path) -> bool:
     return any(row[1] == path.name for row in await files.known_files(tx, [str(path.parent)]))
 
 
-async def _register(
-    tx: Transaction, roots: Roots, path: Path, delivery: Delivery, former: Asset | None, owner: str
-) -> None:
+async def _register(tx: Transaction, roots: Roots, path: Path, file: NewFile, former: Asset | None, owner: str) -> None:
     place = roots.place(path.parent)
     if place is None:
         raise StorageError("The folder for a file is not part of the library.")
     stat = file_stat(await asyncio.to_thread(extended_path(path).stat))
-    facts = delivery.facts
+    facts = file.facts
     if former is not None:
         await files.mark_changed(tx, [(former.row_id, *stat)], now_ms())
         await files.mark_present(tx, [former.row_id])
@@ -125,8 +123,8 @@ async def _register(
         entry = NewAsset(
             uuid=new_ids(1)[0],
             owner=owner,
-            name=delivery.title if path.name == delivery.name else path.name,
-            mime_type=delivery.mime_type,
+            name=file.title if path.name == file.name else path.name,
+            mime_type=file.mime_type,
             tags=place.tags_of(path.name),
             origin=UPLOADED,
             created_at=now_ms(),

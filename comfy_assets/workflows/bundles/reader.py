@@ -1,4 +1,7 @@
-"""Read a stranger's bundle: everything is checked before a byte of it is written anywhere. Blocks: for threads."""
+"""Read bundles of strangers. Everything is checked before any of it is written to disk.
+
+Everything here blocks, so run it in threads.
+"""
 
 from __future__ import annotations
 
@@ -17,144 +20,144 @@ from blake3 import blake3
 
 from ...ids import hash_text
 from . import format
-from .format import MANIFEST, WORKFLOW, BundleRefused, Manifest
+from .format import MANIFEST, WORKFLOW, BundleError, Manifest
 
 _BLOCK = 1 << 20
-_MAX_DIRECTORY = 4 << 20  # what Python reads into memory to list the members
+_MAX_DIRECTORY = 4 << 20  # bytes of the central directory, which zipfile reads into memory as a whole
 _END, _LOCATOR, _END64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sLQL"), struct.Struct("<4sQ2H2L4Q")
-_LOCAL_HEADER = 30
-_FLAGS = 0x800 | 0x8 | 0x6  # UTF-8 names, sizes after the data, and how hard was compressed
+_LOCAL_HEADER = 30  # bytes in front of the name of each member
+_FLAGS = 0x800 | 0x8 | 0x6  # UTF-8 names, sizes after the data, compression level; not encryption
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
-# A text may be deflated a thousandfold; nothing of this size is in our bundles.
+# Deflate can shrink a small text a thousandfold. Larger files that shrink this much are taken for zip bombs.
 PLAIN_RATIO_BYTES = 64 << 20
 _MAX_RATIO = 100
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error)
 
-Take = Callable[[bytes], None]
+Consume = Callable[[bytes], None]
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An open bundle whose members are those of its manifest, and the workflow's text, whose hash is right."""
+    """An open bundle: its members match the manifest, and the text of the workflow matches its hash."""
 
     manifest: Manifest
     text: bytes
     _archive: zipfile.ZipFile
 
-    def read(self, member: str, size: int, take: Take) -> bytes:
-        """Hand over a member's bytes in blocks; answers their blake3 digest. Raises BundleRefused, OSError."""
+    def read(self, member: str, size: int, consume: Consume) -> bytes:
+        """Pass the bytes of a member on in blocks, and return their blake3 digest. Raises BundleError, OSError."""
         digest, total = blake3(), 0
         for block in _blocks(self._archive, member):
             total += len(block)
             if total > size:
-                break
+                break  # the size in the archive was a lie
             digest.update(block)
-            take(block)
+            consume(block)
         if total != size:
-            raise BundleRefused(f"{member} is not of the size that the manifest says")
+            raise BundleError(f"{member} is not of the size in the manifest")
         return digest.digest()
 
 
 @contextmanager
-def opened(path: Path, max_workflow: int, max_size: int) -> Iterator[Bundle]:
-    """Open a bundle whose files have at most ``max_size`` bytes in all.
+def open_bundle(path: Path, max_workflow: int, max_size: int) -> Iterator[Bundle]:
+    """Open a bundle with at most ``max_workflow`` bytes of workflow and ``max_size`` bytes of files in total.
 
-    Raises BundleRefused, OSError; then nothing has been written.
+    Raises BundleError, OSError. Writes nothing.
     """
     with path.open("rb") as stream:
         _check_end(stream)
         try:
             archive = zipfile.ZipFile(stream)
         except (*_DAMAGE, ValueError, UnicodeError) as error:
-            raise BundleRefused(f"it is no zip archive, or a damaged one ({error})") from error
+            raise BundleError(f"it is no zip archive or a damaged one ({error})") from error
         with archive:
             size = os.fstat(stream.fileno()).st_size
             members = _members(archive, size)
             _check_total(archive, size, max_size)
-            manifest = format.decoded(_whole(archive, members, MANIFEST, format.MAX_MANIFEST_BYTES))
+            manifest = format.decode_manifest(_whole(archive, members, MANIFEST, format.MAX_MANIFEST_BYTES))
             _check_members(manifest, members)
             yield Bundle(manifest, _workflow(archive, members, manifest, max_workflow), archive)
 
 
 def _check_end(stream: BinaryIO) -> None:
-    """Refuse an archive whose directory is too large to read, or that is not at the end of the file."""
+    """Check that the file ends with the directory of a zip archive, of limited size. Raises BundleError."""
     size = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, size - _END.size - _LOCATOR.size - _END64.size))
     tail = stream.read()
     if len(tail) < _END.size or not tail[-_END.size :].startswith(b"PK\5\6"):
-        raise BundleRefused("it is no zip archive, is cut short, or has something behind it")
+        raise BundleError("it is no zip archive, is cut short or has something behind it")
     directory = _END.unpack(tail[-_END.size :])[5]
-    before = tail[: -_END.size]
+    before = tail[: -_END.size]  # the zip64 records, which hold the true size where 32 bits are too few
     if len(before) == _LOCATOR.size + _END64.size and before[-_LOCATOR.size :].startswith(b"PK\6\7"):
         directory = _END64.unpack(before[: _END64.size])[8]
     if directory > _MAX_DIRECTORY:
-        raise BundleRefused("it has too many members")
+        raise BundleError("it has too many members")
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The members by name. Raises BundleRefused for any that a bundle does not have."""
+    """Return the members by name. Raises BundleError for one that does not belong into a bundle."""
     found: dict[str, zipfile.ZipInfo] = {}
     if len(archive.filelist) > format.MAX_ASSETS + 2:
-        raise BundleRefused("it has too many members")
+        raise BundleError("it has too many members")
     for info in archive.filelist:
         _check_member(info)
-        name = info.orig_filename
+        name = info.orig_filename  # as it is in the archive: zipfile cuts the other one at a NUL
         if name.casefold() in found:
-            raise BundleRefused(f"it has two members of the name {name!r}")
+            raise BundleError(f"it has two members named {name!r}")
         found[name.casefold()] = info
     _check_layout(archive, size)
     return {info.orig_filename: info for info in found.values()}
 
 
 def _check_total(archive: zipfile.ZipFile, size: int, max_size: int) -> None:
-    """Raise BundleRefused for more than is to be taken, or than files of this size in all unpack to."""
+    """Check the size of all unpacked members. Raises BundleError."""
     total = sum(info.file_size for info in archive.filelist)
     if total > max_size:
-        raise BundleRefused(f"its files have {total:,} bytes, more than the {max_size:,} of --max-size")
+        raise BundleError(f"its files have {total:,} bytes in total, more than --max-size allows ({max_size:,})")
     if total > PLAIN_RATIO_BYTES + _MAX_RATIO * size:
-        raise BundleRefused(f"its files would become more than {_MAX_RATIO} times as large")
+        raise BundleError(f"its files would become more than {_MAX_RATIO} times as large when unpacked")
 
 
 def _check_member(info: zipfile.ZipInfo) -> None:
     name = info.orig_filename
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG) or info.external_attr & 0x10 or name.endswith("/"):
-        raise BundleRefused(f"{name!r} is a link, a folder, or something else that is no file")
+        raise BundleError(f"{name!r} is a link, a folder or something else that is no file")
     if info.flag_bits & ~_FLAGS:
-        raise BundleRefused(f"{name!r} is encrypted, or packed in a way that is not taken")
+        raise BundleError(f"{name!r} is encrypted or uses a feature that is not supported")
     if info.compress_type not in _METHODS:
-        raise BundleRefused(f"{name!r} is compressed in a way that is not taken")
+        raise BundleError(f"{name!r} is compressed in a way that is not supported")
     if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
-        raise BundleRefused(f"{name!r} has two sizes")
+        raise BundleError(f"{name!r} has two sizes")
     if info.file_size > PLAIN_RATIO_BYTES and info.file_size > _MAX_RATIO * info.compress_size:
-        raise BundleRefused(f"{name!r} would become more than {_MAX_RATIO} times as large")
+        raise BundleError(f"{name!r} would become more than {_MAX_RATIO} times as large when unpacked")
     if info.volume:
-        raise BundleRefused("it is a part of an archive on several disks")
+        raise BundleError("it is one part of a split archive")
 
 
 def _check_layout(archive: zipfile.ZipFile, size: int) -> None:
-    """Members lie one after the other from the beginning: no bytes are in two of them, or in none."""
+    """Check that the members fill the archive one after the other. Overlapping ones could unpack to any size."""
     end = 0
     for info in sorted(archive.filelist, key=lambda each: each.header_offset):
         if info.header_offset < end or (end == 0 and info.header_offset):
-            raise BundleRefused("its members overlap, or something is in front of them")
+            raise BundleError("its members overlap or something is in front of them")
         end = info.header_offset + _LOCAL_HEADER + len(info.orig_filename) + info.compress_size
     if end > min(size, archive.start_dir):
-        raise BundleRefused("it is cut short")
+        raise BundleError("it is cut short")
 
 
 def _whole(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str, limit: int) -> bytes:
-    """A small member's bytes. Raises BundleRefused."""
+    """Return the bytes of a small member. Raises BundleError."""
     info = members.get(name)
     if info is None:
-        raise BundleRefused(f"it has no {name}")
+        raise BundleError(f"it has no {name}")
     if info.file_size > limit:
-        raise BundleRefused(f"{name} is larger than {limit:,} bytes")
+        raise BundleError(f"{name} is larger than {limit:,} bytes")
     text = bytearray()
     for block in _blocks(archive, name):
         text += block
         if len(text) > limit:
-            raise BundleRefused(f"{name} is larger than {limit:,} bytes")
+            raise BundleError(f"{name} is larger than {limit:,} bytes")
     return bytes(text)
 
 
@@ -164,19 +167,19 @@ def _blocks(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
             while block := stream.read(_BLOCK):
                 yield block
     except _DAMAGE as error:
-        raise BundleRefused(f"{name} is damaged ({error})") from error
+        raise BundleError(f"{name} is damaged ({error})") from error
 
 
 def _check_members(manifest: Manifest, members: dict[str, zipfile.ZipInfo]) -> None:
     sizes = {asset.member: asset.size for asset in manifest.assets if asset.member is not None}
     for name, size in sizes.items():
         if name not in members:
-            raise BundleRefused(f"the manifest names {name}, which is not there")
+            raise BundleError(f"the manifest names {name}, which is not there")
         if members[name].file_size != size:
-            raise BundleRefused(f"{name} is not of the size that the manifest says")
+            raise BundleError(f"{name} is not of the size in the manifest")
     for name in members:
         if name not in sizes and name not in (MANIFEST, WORKFLOW):
-            raise BundleRefused(f"it has a member {name!r} that the manifest does not name")
+            raise BundleError(f"it has a member {name!r} that the manifest does not name")
 
 
 def _workflow(
@@ -185,5 +188,5 @@ def _workflow(
     text = _whole(archive, members, WORKFLOW, max_workflow)
     said = manifest.workflow
     if len(text) != said.size or hash_text(blake3(text).digest()) != said.hash:
-        raise BundleRefused("the workflow is not the one that the manifest names")
+        raise BundleError("the workflow is not the one that the manifest names")
     return text

@@ -1,6 +1,6 @@
-"""Write a bundle: under a temporary name, every file hashed while it is copied, and in its place at the end alone.
+"""Write bundles. Each file is hashed while it is copied, and the bundle gets its name only when it is complete.
 
-Blocks: for threads.
+Everything here blocks, so run it in threads.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from ...fs.paths import extended
 from ...fs.stat import ChangedWhileReading, file_stat
 from ...names import split_suffix
 from ...store_guard import check
-from .format import MANIFEST, WORKFLOW, Manifest, encoded
+from .format import MANIFEST, WORKFLOW, Manifest, encode_manifest
 from .reader import PLAIN_RATIO_BYTES
 
 _BLOCK = 1 << 20
-_DATE = (1980, 1, 1, 0, 0, 0)  # equal bundles of equal contents
-_REGULAR = 0o100644 << 16
-# Worth the time; pictures, videos and weights are not made smaller.
+_DATE = (1980, 1, 1, 0, 0, 0)  # for all members, so that equal contents make equal bundles
+_REGULAR = 0o100644 << 16  # mode of a Unix file, in the upper half of the external attributes
+# Compressing other formats (images, videos, weights) takes time and hardly makes them smaller.
 _COMPRESSIBLE = frozenset({".bmp", ".csv", ".gltf", ".json", ".md", ".obj", ".svg", ".tif", ".tiff", ".txt", ".wav"})
 
 
 @dataclass(frozen=True)
-class Source:
-    """A file whose bytes go into the bundle: where they go, and what they must be."""
+class SourceFile:
+    """A file to include: its path, the name of its member, and the size and blake3 digest that it must have."""
 
     path: Path
     member: str
@@ -42,13 +42,20 @@ class Source:
     digest: bytes
 
 
-def write(
-    out: Path, manifest: Manifest, text: bytes, sources: Sequence[Source], *, force: bool, pause: Pause, count: Count
+def write_bundle(
+    out: Path,
+    manifest: Manifest,
+    text: bytes,
+    sources: Sequence[SourceFile],
+    *,
+    force: bool,
+    pause: Pause,
+    count: Count,
 ) -> None:
-    """Write the bundle; what is at ``out`` is replaced with ``force`` alone, and at the end.
+    """Write a bundle. An existing file is replaced only with ``force``, once the bundle is complete.
 
-    Raises FileExistsError, OSError, and ChangedWhileReading for a file that is not what the library knows; then
-    nothing is left.
+    Leaves nothing behind if it raises FileExistsError, OSError, or ChangedWhileReading for a file that differs from
+    what the library recorded.
     """
     remove_leftovers([out.parent], time.time() - LEFTOVER_AGE_S)
     with atomic.temp_file(out) as temporary:
@@ -61,10 +68,10 @@ def write(
 
 
 def _write_to(
-    stream: BinaryIO, manifest: Manifest, text: bytes, sources: Sequence[Source], pause: Pause, count: Count
+    stream: BinaryIO, manifest: Manifest, text: bytes, sources: Sequence[SourceFile], pause: Pause, count: Count
 ) -> None:
     with zipfile.ZipFile(stream, "w", allowZip64=True) as archive:
-        for name, content in ((MANIFEST, encoded(manifest)), (WORKFLOW, text)):
+        for name, content in ((MANIFEST, encode_manifest(manifest)), (WORKFLOW, text)):
             archive.writestr(_info(name, len(content), zipfile.ZIP_DEFLATED), content)
         for source in sources:
             _copy(archive, source, pause, count)
@@ -72,13 +79,15 @@ def _write_to(
 
 def _info(name: str, size: int, method: int) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, _DATE)
-    info.compress_type, info.file_size, info.external_attr, info.create_system = method, size, _REGULAR, 3
+    info.compress_type, info.file_size, info.external_attr = method, size, _REGULAR
+    info.create_system = 3  # Unix, also on Windows, so that the bundle is the same
     return info
 
 
-def _copy(archive: zipfile.ZipFile, source: Source, pause: Pause, count: Count) -> None:
-    small = source.size <= PLAIN_RATIO_BYTES
-    is_compressible = small and split_suffix(source.path.name)[1].lower() in _COMPRESSIBLE
+def _copy(archive: zipfile.ZipFile, source: SourceFile, pause: Pause, count: Count) -> None:
+    # A larger file might compress so well that readers take it for a zip bomb.
+    is_small = source.size <= PLAIN_RATIO_BYTES
+    is_compressible = is_small and split_suffix(source.path.name)[1].lower() in _COMPRESSIBLE
     info = _info(source.member, source.size, zipfile.ZIP_DEFLATED if is_compressible else zipfile.ZIP_STORED)
     digest, total = blake3(max_threads=blake3.AUTO), 0
     check(source.path)
@@ -94,4 +103,4 @@ def _copy(archive: zipfile.ZipFile, source: Source, pause: Pause, count: Count) 
                 count(len(block))
         after = file_stat(os.fstat(reading.fileno()))
     if after != before or total != source.size or digest.digest() != source.digest:
-        raise ChangedWhileReading(f"{source.path} is not what it was when the library read it; scan, and export again")
+        raise ChangedWhileReading(f"{source.path} is not what it was when the library read it; scan and export again")
