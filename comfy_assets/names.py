@@ -1,4 +1,7 @@
-"""Names that come from outside: checked, or made safe, so that they cannot lead outside a folder on any system."""
+"""Untrusted file names and relative paths: check them, or make them safe, for every operating system. No I/O.
+
+Most rules apply on every system, not only where they are needed: a library may later be moved to another system.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +17,24 @@ WINDOWS = os.name == "nt"
 MAX_PART_BYTES = 255
 MAX_NAME_CHARACTERS = 1024
 
+# Windows opens a device for these names, also with a suffix and for superscript digits.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-z]:", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ILLEGAL_ON_WINDOWS = re.compile(r'[<>:"|?*]')
 _UNSTORABLE = re.compile(r'[\x00-\x1f\x7f<>:"|?*/\\]')
-_MAX_SUFFIX_BYTES = 32
+_MAX_SUFFIX_BYTES = 32  # a longer text after the last dot is part of the name
 
 
 class UnsafeName(ValueError):
-    """A file or folder name that is not accepted; the message says why, without the name."""
+    """A rejected file or folder name. The message states the reason without repeating the name."""
 
 
 def relative_parts(name: str, *, windows: bool = WINDOWS) -> tuple[str, ...]:
-    """The parts of a relative path written with forward slashes. Raises UnsafeName.
+    """Return the parts of a relative path with forward slashes. Raises UnsafeName.
 
-    There is at least one part; none is ``.`` or ``..``, names a Windows device, or holds a character that
-    means something to a file system. ``windows`` adds what only Windows cannot store.
+    There is at least one part. None is ``.`` or ``..``, names a Windows device, or contains a character with a special
+    meaning. ``windows`` also rejects names that only Windows cannot store.
     """
     if len(name) > MAX_NAME_CHARACTERS:
         raise UnsafeName("the name is too long")
@@ -45,13 +49,13 @@ def relative_parts(name: str, *, windows: bool = WINDOWS) -> tuple[str, ...]:
 
 
 def folder_parts(name: str, *, windows: bool = WINDOWS) -> tuple[str, ...]:
-    """Like ``relative_parts``, for a subfolder: empty means the folder itself, a final slash is allowed."""
+    """Like ``relative_parts``, for a subfolder: it may be empty or end with a slash."""
     trimmed = name[:-1] if name.endswith("/") and name != "/" else name
     return relative_parts(trimmed, windows=windows) if trimmed else ()
 
 
 def split_annotation(name: str) -> tuple[str, FileType | None]:
-    """``"a.png [temp]"`` -> ``("a.png", "temp")``; a name without an annotation -> ``(name, None)``."""
+    """Split ComfyUI's folder annotation from a name: ``"a.png [temp]"`` -> ``("a.png", "temp")``, else None."""
     for file_type in FILE_TYPES:
         marker = f"[{file_type}]"
         if name.endswith(marker):
@@ -60,7 +64,7 @@ def split_annotation(name: str) -> tuple[str, FileType | None]:
 
 
 def file_name(name: str, *, windows: bool = WINDOWS) -> str:
-    """The name itself when it is a single part. Raises UnsafeName."""
+    """Return the name if it is a single part. Raises UnsafeName."""
     parts = relative_parts(name, windows=windows)
     if len(parts) != 1:
         raise UnsafeName("a file name must not contain a slash")
@@ -70,7 +74,7 @@ def file_name(name: str, *, windows: bool = WINDOWS) -> str:
 def _check_part(part: str, windows: bool) -> None:
     if not part.strip():
         raise UnsafeName("a name must not be empty")
-    if part.strip(" ") in (".", ".."):  # some systems pass over the spaces
+    if part.strip(" ") in (".", ".."):  # Windows ignores the spaces
         raise UnsafeName("a name must not step to another folder")
     if _CONTROL.search(part):
         raise UnsafeName("a name must not contain control characters")
@@ -90,11 +94,11 @@ def _encoded_length(part: str) -> int:
 
 
 def safe_file_name(name: str, *, fallback: str) -> str:
-    """A name for a new file that reads like ``name`` and that every system can store; ``fallback`` if nothing is left.
+    """Return a name for a new file, close to ``name``, that every system can store; ``fallback`` if nothing remains.
 
-    What cannot be stored is replaced by ``_``: separators, control characters, what Windows forbids. Devices get a
-    ``_`` in front, long names lose the end of their stem, Unicode is composed (NFC). Raises UnsafeName for a name
-    that leads to another folder: a path with ``..``, an absolute one, one with a drive, or one with a NUL character.
+    Separators, control characters and characters that Windows forbids become ``_``. Device names get a leading ``_``,
+    long names are cut before their suffix, Unicode is composed (NFC). Raises UnsafeName for a name that leads to
+    another folder (``..``, an absolute path, a drive) or contains a NUL character.
     """
     check_leads_nowhere(name)
     composed = unicodedata.normalize("NFC", name)
@@ -107,7 +111,7 @@ def safe_file_name(name: str, *, fallback: str) -> str:
 
 
 def check_leads_nowhere(name: str) -> None:
-    """Raise UnsafeName for a name that, taken as a path, leads to another folder, or that is not valid Unicode."""
+    """Raise UnsafeName for a name that leads to another folder as a path, or is not valid Unicode."""
     if "\0" in name:
         raise UnsafeName("a name must not contain a NUL character")
     if name.startswith(("/", "\\")) or _DRIVE.match(name):
@@ -118,14 +122,14 @@ def check_leads_nowhere(name: str) -> None:
 
 
 def shortened(name: str, limit: int) -> str:
-    """The name with its stem cut so that it takes at most ``limit`` bytes of UTF-8; its suffix stays."""
+    """Return the name with its stem cut to at most ``limit`` bytes of UTF-8 in total; the suffix stays."""
     stem, suffix = split_suffix(name)
     room = limit - len(suffix.encode())
     return stem.encode()[:room].decode(errors="ignore").rstrip(". ") + suffix
 
 
 def split_suffix(name: str) -> tuple[str, str]:
-    """``"a.b.png"`` -> ``("a.b", ".png")``; what is too long to be a suffix counts as part of the stem."""
+    """Split the suffix off: ``"a.b.png"`` -> ``("a.b", ".png")``. A very long suffix counts as part of the stem."""
     stem, dot, suffix = name.rpartition(".")
     return (stem, dot + suffix) if stem and suffix and len(suffix.encode()) <= _MAX_SUFFIX_BYTES else (name, "")
 

@@ -1,6 +1,6 @@
-"""Pictures of strangers, opened so that they do no harm: few formats, a limit of pixels, and one of memory for all.
+"""Safe opening of untrusted images: few formats, a limit of pixels, and one memory limit for all requests together.
 
-Pillow's guards are global and other packs change them, so the ones here stand on their own.
+Pillow's own limits are global, and other packs change them, so none of these functions depends on them.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from .errors import ImageTooLargeError, ImageUnreadableError
 from .store_guard import check
 
 MAX_PIXELS = 1 << 27  # 16384 x 8192
-# Of formats that Pillow decodes at once: all pixels lie in memory twice, and handing them over holds up every other
-# thread of the process, the server's own among them, for 1.4 ms a million pixels. 7680 x 4320 fits.
+# Pillow decodes WebP and AVIF at once: all pixels are in memory twice, and copying them blocks every other thread of
+# the process, the event loop's included, for 1.4 ms per million pixels. 7680 x 4320 fits.
 MAX_PIXELS_AT_ONCE = 1 << 25
 MAX_BYTES = 512 << 20
-MEMORY = 1 << 30  # bytes that the pictures of all requests may take together; a larger one is alone
+MEMORY = 1 << 30  # bytes for the images of all requests together; a larger image is decoded alone
 
-# Not those for which Pillow runs other programs (EPS), nor those that hold pictures of a size of their own (ICO).
+# Without EPS, for which Pillow runs other programs, and ICO, whose embedded images have sizes of their own.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _DECODED_AT_ONCE = ("WEBP", "AVIF")
 _PREFIX = 32
 _BAND_PIXELS = 1 << 20
-_TILE_WIDTH, _TILE_LENGTH = 322, 323
+_TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
 _POLL_S = 0.02
-# What readers of broken files raise, Pillow's own and those of the libraries under it.
+# Exceptions that Pillow and the libraries below it raise for damaged files.
 BROKEN = (
     OSError,
     SyntaxError,
@@ -57,7 +57,7 @@ Convert = Callable[[Image.Image], Image.Image]
 
 
 class ImageMemory:
-    """Memory that pictures share. Whoever asks first is served first; what is larger than all of it is served alone."""
+    """A memory limit shared by all images, granted first come, first served. A larger image waits to be alone."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -67,7 +67,7 @@ class ImageMemory:
 
     @contextmanager
     def hold(self, amount: int, check: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold so many bytes, waiting for them; for worker threads. ``check`` may raise to give up."""
+        """Wait for ``amount`` bytes and hold them; for worker threads. ``check`` may raise to stop waiting."""
         amount, ticket = min(amount, self._limit), self._queue()
         try:
             with self._changed:
@@ -84,7 +84,7 @@ class ImageMemory:
 
     @asynccontextmanager
     async def reserve(self, amount: int, patience_s: float) -> AsyncIterator[None]:
-        """The same for the event loop. Raises TimeoutError when the memory is not free within that time."""
+        """Like ``hold``, for the event loop. Raises TimeoutError if the memory is not free in time."""
         amount, ticket = min(amount, self._limit), self._queue()
         deadline = time.monotonic() + patience_s
         try:
@@ -134,20 +134,20 @@ memory = ImageMemory(MEMORY)
 
 @contextmanager
 def broken_as_unreadable() -> Iterator[None]:
-    """Raise ImageUnreadableError for whatever a broken file makes its reader raise, and ImageTooLargeError."""
+    """Turn the exceptions of readers of damaged files into ImageUnreadableError or ImageTooLargeError."""
     try:
         yield
     except (MemoryError, Image.DecompressionBombError) as error:
-        raise ImageTooLargeError("The picture is too large to be decoded.") from error
+        raise ImageTooLargeError("The image is too large to be decoded.") from error
     except BROKEN as error:
-        reason = "It is truncated." if "truncated" in str(error).lower() else "It is damaged, or not what it says."
-        raise ImageUnreadableError(f"The picture cannot be read. {reason}") from error
+        reason = "It is truncated." if "truncated" in str(error).lower() else "It is damaged or of another format."
+        raise ImageUnreadableError(f"The image cannot be read. {reason}") from error
 
 
 def open_picture(stream: IO[bytes], size: int) -> ImageFile.ImageFile | None:
-    """The picture in a file of so many bytes, with its header read; None for what is none of the formats.
+    """Open an image file of ``size`` bytes and read its header; return None for another format.
 
-    Not by way of ``Image.open``, which refuses by ``Image.MAX_IMAGE_PIXELS`` and warns of pictures half as large.
+    ``Image.open`` is not used, because it applies ``Image.MAX_IMAGE_PIXELS`` and warns about images half as large.
     """
     prefix = stream.read(_PREFIX)
     Image.init()
@@ -158,10 +158,10 @@ def open_picture(stream: IO[bytes], size: int) -> ImageFile.ImageFile | None:
         if accept is None or accept(prefix) is not True:
             continue
         if size > MAX_BYTES:
-            raise ImageTooLargeError("The file is too large for a picture.", details={"size": size})
+            raise ImageTooLargeError("The file is too large for an image.", details={"size": size})
         limit = MAX_PIXELS_AT_ONCE if name in _DECODED_AT_ONCE else MAX_PIXELS
         if name == "WEBP":
-            # Before Pillow makes room for all the pixels, which it does at once.
+            # Before Pillow opens the file, which allocates memory for all pixels.
             check_size(*_webp_size(prefix), limit)
         stream.seek(0)
         picture = factory(stream, "")
@@ -174,10 +174,10 @@ def open_picture(stream: IO[bytes], size: int) -> ImageFile.ImageFile | None:
 
 @contextmanager
 def opened(source: Path | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
-    """The picture in a file, for as long as it is worked on; a file that was open is left at its beginning.
+    """Open an image for the duration of the block; a stream is rewound at the end.
 
-    Raises ImageTooLargeError, and ImageUnreadableError for what is none of the formats or damaged, also while it is
-    worked on.
+    Raises ImageTooLargeError, and ImageUnreadableError for another format or a damaged file, also for exceptions
+    inside the block.
     """
     with ExitStack() as stack, broken_as_unreadable():
         if isinstance(source, Path):
@@ -190,12 +190,12 @@ def opened(source: Path | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
         stream.seek(0)
         picture = open_picture(stream, size)
         if picture is None:
-            raise ImageUnreadableError("The file is not a picture that can be read.")
+            raise ImageUnreadableError("The file is not an image of a supported format.")
         yield picture
 
 
 def _webp_size(head: bytes) -> tuple[int, int]:
-    """Width and height as the first chunk says; nothing for a head that is none, which Pillow then refuses."""
+    """Return width and height from the first chunk, or zeros for a malformed header, which Pillow rejects then."""
     kind, data = head[12:16], head[20:]
     if kind == b"VP8X" and len(data) >= 10:
         return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")
@@ -209,24 +209,24 @@ def _webp_size(head: bytes) -> tuple[int, int]:
 
 
 def _check_tiles(picture: ImageFile.ImageFile) -> None:
-    """Raise ImageTooLargeError for a TIFF whose tiles are too large, however small it is itself."""
+    """Raise ImageTooLargeError for a TIFF with large tiles: they are decoded completely even for a small image."""
     tags = getattr(picture, "tag_v2", {})
     check_size(int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_LENGTH, 0)))
 
 
 def check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
-    """Raise ImageTooLargeError for a picture of too many pixels."""
+    """Raise ImageTooLargeError for an image of too many pixels."""
     if width * height > limit:
         raise ImageTooLargeError(
-            f"The picture has {width} x {height} pixels, too many to be decoded.",
+            f"The image has {width} x {height} pixels, too many to be decoded.",
             details={"width": width, "height": height, "max_pixels": limit},
         )
 
 
 def in_bands(picture: Image.Image, mode: str, convert: Convert) -> Image.Image:
-    """The picture after ``convert``, which gives pictures of this mode.
+    """Return the image after ``convert``, which returns images of mode ``mode``.
 
-    Band by band, as converting holds up every other thread of the process.
+    It is converted in bands of rows, because each conversion blocks every other thread of the process.
     """
     width, height = picture.size
     rows = max(1, _BAND_PIXELS // width)
@@ -235,14 +235,17 @@ def in_bands(picture: Image.Image, mode: str, convert: Convert) -> Image.Image:
     whole = Image.new(mode, picture.size)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        # Unlike ``crop``, this asks nothing of ``Image.MAX_IMAGE_PIXELS``.
+        # Unlike ``crop``, this does not check ``Image.MAX_IMAGE_PIXELS``.
         band = picture.resize((width, bottom - top), Image.Resampling.NEAREST, box=(0, top, width, bottom))
         whole.paste(convert(band), (0, top))
     return whole
 
 
 def check_image(source: IO[bytes] | Path, config: Config, field: str) -> None:
-    """Raise ImageTooLargeError, which names the limit, for a file over one. What is no picture has no edges. Blocks."""
+    """Check an uploaded file against the limits in the settings. Blocks.
+
+    Raises ImageTooLargeError, whose details name the limit. Only the limit in bytes applies to other files.
+    """
     size = _byte_count(source)
     if config.max_image_size is not None and size > config.max_image_size:
         raise _limit_error(field, "max_bytes", config.max_image_size)
@@ -257,7 +260,7 @@ def check_image(source: IO[bytes] | Path, config: Config, field: str) -> None:
 
 def _limit_error(field: str, limit: str, value: int) -> ImageTooLargeError:
     details = {"field": field, limit: value}
-    return ImageTooLargeError("The picture is larger than this server takes.", details=details)
+    return ImageTooLargeError("The image is larger than this server accepts.", details=details)
 
 
 def _byte_count(source: IO[bytes] | Path) -> int:
@@ -269,13 +272,13 @@ def _byte_count(source: IO[bytes] | Path) -> int:
 
 
 def _edges(source: IO[bytes] | Path) -> tuple[int, int] | None:
-    """Width and height as the header says; None for what is no picture."""
+    """Return width and height from the header, or None if the file is not an image."""
     try:
         with Image.open(source) as image:
             width, height = image.size
             return int(width), int(height)
-    except Image.DecompressionBombError:  # so many pixels that Pillow will not even count them
-        raise ImageTooLargeError("The picture is too large to be read.") from None
+    except Image.DecompressionBombError:  # raised before the size can be read
+        raise ImageTooLargeError("The image is too large to be read.") from None
     except (OSError, ValueError, SyntaxError):
         return None
     finally:

@@ -536,7 +536,7 @@ def test_logs_as_they_may_be(base: Any, text: str, status: int, parted: int) -> 
     if status == 0:
         assert ran.json["parted"] == parted
     else:
-        assert "is no entry of an undo log" in ran.err
+        assert "is not an entry of an undo log" in ran.err
         assert same_file(base, *NAMES)
 
 

@@ -1,4 +1,4 @@
-"""Files of equal content: find them, let them share their bytes, and part them again."""
+"""Duplicate files: find them, replace copies by hard links, and undo that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 
 from ...background.cancel import CancelToken, uninterrupted
 from ...db import files
-from ...db import files as file_rows
 from ...db.connection import Database
 from ...db.files import HashedFile
 from ...fs.paths import extended_path
@@ -24,8 +23,7 @@ from .hardlinks import KeptFile, LinkedCopy, LinkLog, LinkRefusedError, TooManyL
 
 @dataclass(frozen=True)
 class FileOnDisk:
-    """A file as the disk shows it: volume and inode of its bytes, how many names those have, and whether the
-    file is itself a symbolic link to them."""
+    """A recorded file with its state on the disk: volume, inode, and the number of hard links of that inode."""
 
     file: HashedFile
     volume: int
@@ -36,9 +34,9 @@ class FileOnDisk:
 
 @dataclass(frozen=True)
 class DuplicateCopy:
-    """The same bytes once on the disk, under all the names the library knows, symbolic links last.
+    """One inode with all its names in the library, symbolic links last.
 
-    ``pinned`` bytes have names that the library does not know as well, so that they stay whatever is done to these.
+    A ``pinned`` inode also has names outside the library, so replacing its names by links would free nothing.
     """
 
     volume: int
@@ -49,7 +47,7 @@ class DuplicateCopy:
 
 @dataclass(frozen=True)
 class SurplusCopy:
-    """A copy that can give way to another on the same volume."""
+    """A copy that can be replaced by links to another one on the same volume."""
 
     copy: DuplicateCopy
     kept: DuplicateCopy
@@ -57,7 +55,7 @@ class SurplusCopy:
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Copies of one content: those that stay, and those that can be replaced by links to one of them."""
+    """Copies of one content: those to keep, and those that can be replaced by links to them."""
 
     hash: bytes
     size: int
@@ -66,14 +64,17 @@ class DuplicateGroup:
 
     @property
     def reclaimable(self) -> int:
-        """The bytes that links would free."""
+        """Bytes that links would free."""
         return self.size * len(self.surplus)
 
 
 @dataclass(frozen=True)
 class DuplicateReport:
-    """The groups, those first of which most can be reclaimed. ``outdated`` files were left out because they are not
-    as the library knows them, ``unread`` ones because their content is not known yet."""
+    """Groups of duplicates, the largest savings first.
+
+    ``outdated`` counts files that were left out because they changed since they were read, ``unread`` those whose
+    content is not known yet.
+    """
 
     groups: list[DuplicateGroup]
     outdated: int
@@ -81,18 +82,18 @@ class DuplicateReport:
 
     @property
     def surplus(self) -> list[SurplusCopy]:
-        """The copies that can be replaced by links."""
+        """All copies that can be replaced by links."""
         return [each for group_copies in self.groups for each in group_copies.surplus]
 
     @property
     def reclaimable(self) -> int:
-        """The bytes that replacing them would free."""
+        """Bytes that replacing them would free."""
         return sum(group_copies.reclaimable for group_copies in self.groups)
 
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """A file that was left as it is, and why."""
+    """A file that was not changed, and the reason."""
 
     path: str
     reason: str
@@ -100,9 +101,9 @@ class SkippedFile:
 
 @dataclass
 class LinkOutcome:
-    """What became of copies or links: how many were dealt with, their bytes, and which files were left alone.
+    """Result of linking copies or of undoing links; ``bytes`` is the total size of the ``done`` files.
 
-    ``unchanged`` links had been parted before.
+    ``unchanged`` counts links that had been undone before.
     """
 
     done: int = 0
@@ -113,7 +114,7 @@ class LinkOutcome:
 
 
 class Duplicates:
-    """Duplicates in a library; undo logs go to ``log_folder``. What can be looked at is what the store knows of."""
+    """Finds and links duplicates among the recorded files. Undo logs are written to ``log_folder``."""
 
     def __init__(self, db: Database, log_folder: Path, token: CancelToken) -> None:
         self._db = db
@@ -123,16 +124,16 @@ class Duplicates:
         self.outcome = LinkOutcome()
 
     async def find(self) -> DuplicateReport:
-        """Files that are on record with equal content and on the disk as recorded."""
-        candidates = await file_rows.with_equal_content(self._db)
+        """Find files with equal recorded content that are unchanged on the disk."""
+        candidates = await files.with_equal_content(self._db)
         groups, outdated = await uninterrupted(asyncio.to_thread(_groups, candidates, self._token), self._token)
         unread, _ = await files.pending_totals(self._db)
         return DuplicateReport(groups, outdated, unread)
 
     async def link(self, surplus: Iterable[SurplusCopy]) -> LinkOutcome:
-        """Replace copies by links, each after its bytes were compared again. Raises LogFailed, Cancelled.
+        """Replace copies by links, each after another comparison of its bytes. Raises LinkLogError, Cancelled.
 
-        What went wrong with single files is in the outcome, which can also be looked at meanwhile.
+        Errors of single files are in ``outcome``, which may also be read meanwhile.
         """
         chosen = list(surplus)
         self.progress = HashProgress(len(chosen), sum(_size(each) for each in chosen))
@@ -148,7 +149,7 @@ class Duplicates:
         return self.outcome
 
     async def _replace(self, copy: DuplicateCopy, original: KeptFile, log: LinkLog) -> KeptFile:
-        """Replace one copy under all its names; answers the original for the next one."""
+        """Replace one copy under all its names; return the file to link the next copy to."""
         complete = True
         for file in copy.files:
             path = Path(file.folder, file.name)
@@ -160,7 +161,7 @@ class Duplicates:
             try:
                 await self._restamped(work, path, file.mtime_ns)
             except TooManyLinksError:
-                return _original(file)
+                return _original(file)  # this copy stays, and the next ones are linked to it
             except (LinkRefusedError, OSError) as error:
                 self._skip(path, error)
                 complete = False
@@ -171,7 +172,7 @@ class Duplicates:
         return original
 
     async def undo(self, entries: Sequence[LinkedCopy]) -> LinkOutcome:
-        """Part what a log says was linked. Raises Cancelled; another run then goes on where this one ended."""
+        """Turn the links of a log into copies again. Raises Cancelled; another run continues from there."""
         self.progress = HashProgress(len(entries), sum(entry.size for entry in entries))
         for entry in entries:
             self._token.check()
@@ -195,16 +196,16 @@ class Duplicates:
             self.outcome.unchanged += not parted
 
     async def _restamped(self, work: Callable[[], FileStat | None], path: Path, before_mtime_ns: int) -> bool:
-        """Do the work in a thread, and note the stat that it answers; answers whether it did."""
+        """Do the work in a thread and record the stat that it returns; return False if it returned None."""
         stat = await asyncio.to_thread(work)
         if stat is None:
             return False
         async with self._db.transaction() as tx:
-            await file_rows.update_stat(tx, str(path.parent), path.name, before_mtime_ns, stat)
+            await files.update_stat(tx, str(path.parent), path.name, before_mtime_ns, stat)
         return True
 
     def status(self) -> dict[str, Any]:
-        """How far the work is, as JSON members."""
+        """Return the progress as JSON members."""
         return self.progress.as_dict()
 
     def _skip(self, path: Path, error: Exception) -> None:
@@ -221,7 +222,7 @@ def _original(file: HashedFile) -> KeptFile:
 
 
 def _groups(candidates: list[HashedFile], token: CancelToken) -> tuple[list[DuplicateGroup], int]:
-    """The groups among files that come sorted by content, and how many of the files are not as recorded."""
+    """Return the groups among files sorted by content, and the number of files that have changed."""
     found: list[DuplicateGroup] = []
     outdated = 0
     for _, same in groupby(candidates, key=lambda file: file.hash):
@@ -236,14 +237,14 @@ def _groups(candidates: list[HashedFile], token: CancelToken) -> tuple[list[Dupl
 
 
 def _examine(file: HashedFile) -> FileOnDisk | None:
-    """What the disk shows; None when that is not what is on record."""
+    """Return the file's state on the disk, or None if the file has changed."""
     path = extended_path(file.folder, file.name)
     info = stat_as_recorded(path, file.size, file.mtime_ns)
     return None if info is None else FileOnDisk(file, info.st_dev, info.st_ino, info.st_nlink, path.is_symlink())
 
 
 def group_copies(seen: list[FileOnDisk]) -> DuplicateGroup | None:
-    """Sort files of equal content into copies; None when it lies on the disk only once."""
+    """Sort files of equal content into copies to keep and to replace; return None for a single copy."""
     copies = _copies(seen)
     if len(copies) < 2:
         return None
@@ -259,19 +260,19 @@ def group_copies(seen: list[FileOnDisk]) -> DuplicateGroup | None:
 
 
 def sort_groups(groups: Iterable[DuplicateGroup]) -> list[DuplicateGroup]:
-    """Those first that links would free most bytes of, then by size and by path."""
+    """Sort groups by reclaimable bytes, then by size, both descending, then by path."""
     return sorted(groups, key=lambda g: (-g.reclaimable, -g.size, g.kept[0].files[0].folder, g.kept[0].files[0].name))
 
 
 def _order_of_keeping(copy: DuplicateCopy) -> tuple[bool, int, str, str]:
-    """First what cannot be freed, then what is oldest."""
+    """Return a sort key: pinned copies first, because they stay anyway, then the oldest."""
     return not copy.pinned, copy.mtime_ns, copy.files[0].folder, copy.files[0].name
 
 
 def _copies(seen: list[FileOnDisk]) -> list[DuplicateCopy]:
     by_place: dict[tuple[int, int], list[FileOnDisk]] = defaultdict(list)
     for number, each in enumerate(seen):
-        # Where the file system tells no inode, each file has to be taken for bytes of its own.
+        # Without inodes, as on some network drives, each file counts as a copy of its own.
         by_place[each.volume, each.inode or -number - 1].append(each)
     copies = []
     for (volume, _), same in by_place.items():

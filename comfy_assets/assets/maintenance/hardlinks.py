@@ -1,6 +1,6 @@
-"""Replace a copy by a hard link, and a link by a copy again, so that no moment loses a byte.
+"""Hard links instead of copies, with an undo log. A crash at any moment loses no data.
 
-Blocks: for worker threads. What a kill leaves behind are hidden names beside the file, cleared away the next time.
+Blocks: for worker threads. A killed process leaves hidden temporary files beside the copy, which the next run removes.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from ...store_guard import is_protected
 
 
 class LinkedCopy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A copy that was, or was about to be, replaced by a link to ``linked_to``.
+    """Entry of the undo log: a copy that was, or was about to be, replaced by a link to ``linked_to``.
 
-    ``hash`` (blake3, hexadecimal), ``mtime_ns`` and ``mode`` (permission bits) are those of the copy;
-    ``linked_mtime_ns`` and ``linked_inode`` are what the file shows since.
+    ``hash`` (blake3, hexadecimal), ``mtime_ns`` and ``mode`` (permission bits) describe the copy, ``linked_mtime_ns``
+    and ``linked_inode`` the link.
     """
 
     path: str
@@ -46,21 +46,21 @@ CountBytes = Callable[[int], None]
 WriteLogEntry = Callable[[LinkedCopy], None]
 
 _BLOCK = 4 << 20
-# What was written a moment ago may be written to again.
+# A file that was written a moment ago may still be in use by its writer.
 REST_NS = 30_000_000_000
 _WINDOWS_TOO_MANY_LINKS = 1142
 
 
 class LinkRefusedError(Exception):
-    """The file was left as it is; the message says why."""
+    """The file was not changed; the message states the reason."""
 
 
 class TooManyLinksError(Exception):
-    """The file system allows no further name for the bytes that were to be kept."""
+    """The file to keep has as many hard links as the file system allows."""
 
 
 class KeptFile:
-    """The file that stays, as it was when it was last found unchanged."""
+    """The file that copies are linked to, and its recorded state."""
 
     def __init__(self, path: Path, size: int, mtime_ns: int, digest: bytes) -> None:
         self.path = Path(extended(str(path)))
@@ -72,7 +72,7 @@ class KeptFile:
     def look(self) -> os.stat_result:
         """Its stat now. Raises Refused, OSError."""
         if self.path.is_symlink():
-            self.path = self.path.resolve()  # a link to a link is not the same as a second name
+            self.path = self.path.resolve()  # a hard link to a symbolic link would not share the content
         info = _look(self.path, self.size, self.mtime_ns, "the file to keep")
         if not self._settled:
             _fsync(self.path)
@@ -83,11 +83,11 @@ class KeptFile:
 def replace_by_link(
     path: Path, mtime_ns: int, original: KeptFile, note: WriteLogEntry, pause: CheckPause, count: CountBytes
 ) -> FileStat:
-    """Make ``path`` a second name of the original, after comparing their bytes; answers the stat it has now.
+    """Replace ``path`` by a hard link to the original after comparing their bytes; return the stat of the link.
 
-    ``mtime_ns`` is what is known of the copy. ``note`` puts on record what is about to be replaced. ``pause`` is
-    called before each block: it may raise to abandon the work. ``count`` is told of bytes compared. Raises Refused,
-    TooManyLinks, OSError, and what ``note`` raises; then the copy is as it was.
+    ``mtime_ns`` is the recorded time of the copy. ``note`` writes the entry of the undo log. ``pause`` is called before
+    each block and may raise to cancel; ``count`` gets the number of bytes compared. Raises LinkRefusedError,
+    TooManyLinksError, OSError, and the exceptions of ``note``; the copy is unchanged then.
     """
     copy = Path(extended(str(path)))
     kept = original.look()
@@ -110,9 +110,9 @@ def replace_by_link(
 
 
 def separate(entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> FileStat | None:
-    """Undo an entry: the path gets bytes of its own with their former time and mode; answers its stat then.
+    """Undo an entry: replace the link by a copy with its former time and mode; return the stat of the copy.
 
-    None when it is a file of its own already. Raises Refused, OSError; then the path is as it was.
+    Returns None if the path is a separate file already. Raises LinkRefusedError, OSError; the path is unchanged then.
     """
     path = Path(extended(entry.path))
     if is_protected(path):
@@ -134,7 +134,7 @@ def separate(entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> FileSta
 
 
 def _look(path: Path, size: int, mtime_ns: int, what: str) -> os.stat_result:
-    """The stat of a regular file that is as it is known. Raises Refused, OSError."""
+    """Return the stat of a regular file that matches its record. Raises LinkRefusedError, OSError."""
     info = path.lstat()
     if stat.S_ISLNK(info.st_mode):
         raise LinkRefusedError(f"{what} is a symbolic link")
@@ -161,14 +161,14 @@ def _same_bytes(one: os.stat_result, other: os.stat_result) -> bool:
 
 
 def _state(info: os.stat_result) -> tuple[int, int, int, int]:
-    """What differs once a file has been written to, or replaced, or its times have been set back."""
+    """Return values that change when a file is written, replaced, or has its modification time reset."""
     return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
 def _compare(
     copy: Path, copy_info: os.stat_result, original: Path, kept: os.stat_result, pause: CheckPause, count: CountBytes
 ) -> bytes:
-    """The digest of the bytes that both files hold. Raises Refused when they differ, or change meanwhile."""
+    """Return the digest of the content that both files have. Raises LinkRefusedError if they differ or change."""
     with copy.open("rb") as one, original.open("rb") as other:
         for stream, info in ((one, copy_info), (other, kept)):
             if file_stat(os.fstat(stream.fileno())) != file_stat(info):
@@ -211,7 +211,7 @@ def _put_link(original: Path, kept: os.stat_result, copy: Path, before: os.stat_
 
 
 def _copy(source: Path, target: Path, entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> None:
-    """Write the bytes to a new file, complete on the disk. Raises Refused when they are not those of the entry."""
+    """Copy to a new file and flush it to the disk. Raises LinkRefusedError if the content is not the entry's."""
     digest = blake3(max_threads=blake3.AUTO)
     target.touch(mode=0o600, exist_ok=False)
     with source.open("rb") as reading, target.open("r+b") as writing:
@@ -230,7 +230,7 @@ def _copy(source: Path, target: Path, entry: LinkedCopy, pause: CheckPause, coun
 
 
 def _give_back(path: Path, link: os.stat_result, entry: LinkedCopy) -> None:
-    """Set owner, time and mode as the copy had them; owner and group were those of the link."""
+    """Restore owner, time and mode of the copy. Only files of equal owner and group are ever linked."""
     made = path.lstat()
     if hasattr(os, "chown") and (made.st_uid, made.st_gid) != (link.st_uid, link.st_gid):
         os.chown(path, link.st_uid, link.st_gid)
@@ -250,11 +250,14 @@ def _fsync(path: Path) -> None:
 
 
 class LinkLogError(Exception):
-    """The log could not be written, so that nothing more may be replaced."""
+    """The undo log could not be written, so no further file may be replaced."""
 
 
 class LinkLog:
-    """Writes a log, whose file is made with the first entry. Blocks: for worker threads."""
+    """Writes the undo log: a JSON line for each copy, flushed to the disk before the copy is replaced.
+
+    The file is created with the first entry. Blocks: for worker threads.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -274,7 +277,7 @@ class LinkLog:
             self._stream.close()
 
     def note(self, entry: LinkedCopy) -> None:
-        """Add an entry; it is on the disk when this returns. Raises LogFailed."""
+        """Append an entry and flush it to the disk. Raises LinkLogError."""
         try:
             stream = self._stream or self._create()
             line = msgspec.json.encode(entry) + b"\n"
@@ -300,9 +303,9 @@ class LinkLog:
 
 
 def read_log(path: Path) -> list[LinkedCopy]:
-    """The entries of a log. Raises OSError, and ValueError for what is no log.
+    """Return the entries of an undo log. Raises OSError, and ValueError for another file.
 
-    A last line that was cut off stands for a copy that was not replaced.
+    An incomplete last line is ignored: its copy was not replaced.
     """
     entries: list[LinkedCopy] = []
     lines = path.read_bytes().split(b"\n")
@@ -310,5 +313,5 @@ def read_log(path: Path) -> list[LinkedCopy]:
         try:
             entries.append(msgspec.json.decode(line, type=LinkedCopy))
         except msgspec.MsgspecError as error:
-            raise ValueError(f"line {number} of {path} is no entry of an undo log: {error}") from error
+            raise ValueError(f"line {number} of {path} is not an entry of an undo log: {error}") from error
     return entries

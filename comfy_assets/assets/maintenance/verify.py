@@ -1,4 +1,4 @@
-"""Read every file on record again and tell which no longer hold what they held. Changes nothing."""
+"""Verification: read every recorded file again and report the ones whose content has changed. Changes nothing."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from ...store_guard import check_found
 from ..index.content_reader import SMALL_FILE
 from ..index.hash_run import WORKERS, HashProgress
 
-# damaged: other bytes although size and time are as they were; changed: another size or time, so that a scan will
-# read the file anew; missing: not there; unreadable: the disk or the system refuses.
+# damaged: other content with the same size and time; changed: another size or time, so that a scan will read the file
+# again; missing: not found; unreadable: the disk or the system reports an error.
 VerifyProblem = Literal["damaged", "changed", "missing", "unreadable"]
 
-_PAGE = 1024
-_SLICE = 48  # small files a worker takes at a time
+_PAGE = 1024  # rows per query
+_SLICE = 48  # small files that a worker reads per job
 _BLOCK = 4 << 20
 
 
 @dataclass(frozen=True)
 class VerifyFinding:
-    """A file that is not as on record. ``found`` is the digest of a damaged one, ``reason`` what the system says."""
+    """A file that does not match its record; ``found`` is the digest of a damaged file, ``reason`` a system error."""
 
     path: str
     problem: VerifyProblem
@@ -45,7 +45,7 @@ class VerifyFinding:
 
 @dataclass
 class VerifyReport:
-    """What has been found so far; ``intact`` files hold what they held. Threads add to it."""
+    """Results so far; ``intact`` counts unchanged files. Thread-safe."""
 
     intact: int = 0
     complete: bool = False
@@ -53,7 +53,7 @@ class VerifyReport:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, finding: VerifyFinding | None) -> None:
-        """Count a file: intact when nothing was found."""
+        """Add the result for one file; None means that it is intact."""
         with self._lock:
             if finding is None:
                 self.intact += 1
@@ -62,16 +62,16 @@ class VerifyReport:
 
     @property
     def checked(self) -> int:
-        """How many files have been looked at."""
+        """Number of files examined so far."""
         return self.intact + len(self.findings)
 
     def count(self, problem: VerifyProblem) -> int:
-        """How many files have this problem."""
+        """Return the number of files with this problem."""
         return sum(finding.problem == problem for finding in self.findings)
 
 
 class Verifier:
-    """One run over the files on record: small ones in parallel, large ones one by one with all threads on each."""
+    """One run over all recorded files: small ones in parallel, large ones one by one with several threads each."""
 
     def __init__(self, db: Database, token: CancelToken) -> None:
         self._db = db
@@ -81,7 +81,7 @@ class Verifier:
         self.report = VerifyReport()
 
     async def run(self) -> VerifyReport:
-        """Read all of them. Raises Cancelled; ``report`` then tells what was found until then."""
+        """Read all files. Raises Cancelled; ``report`` has the results until then."""
         self.progress = HashProgress(*await files.hashed_totals(self._db))
         after_id = 0
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="comfy-assets-verify") as pool:
@@ -93,7 +93,7 @@ class Verifier:
         return self.report
 
     def status(self) -> dict[str, Any]:
-        """How far the run is, as JSON members."""
+        """Return the progress as JSON members."""
         return {**self.progress.as_dict(), "hashed": self.report.checked}
 
     async def _check_page(self, page: Sequence[HashedFile], pool: ThreadPoolExecutor) -> None:
@@ -104,7 +104,7 @@ class Verifier:
         await loop.run_in_executor(pool, self._check_slice, [file for file in page if file.size > SMALL_FILE])
 
     def _check_slice(self, slice_: Sequence[HashedFile]) -> None:
-        """Read files one after another; stops early when cancelled."""
+        """Read files one after another until cancelled."""
         for file in slice_:
             try:
                 self.report.add(self._check(file))
@@ -124,10 +124,10 @@ class Verifier:
         return None if digest == file.hash else VerifyFinding(str(path), "damaged", file.hash, found=digest)
 
     def _read(self, path: Path, file: HashedFile) -> bytes | None:
-        """The file's digest; None when it is, or while it is read becomes, another than is on record. Raises OSError.
+        """Return the file's digest, or None if its size or time differs from the record. Raises OSError.
 
-        Hard links are read once. Files are not mapped into memory as for their first hash: a bad sector would be a
-        bus error instead of an OSError.
+        Hard links are read once. The file is not mapped into memory, unlike for its first hash, because a bad sector
+        would be a bus error instead of an OSError.
         """
         check_found(str(path))
         with path.open("rb", buffering=0) as stream:
@@ -148,7 +148,7 @@ class Verifier:
 
     def _digest(self, handle: int, size: int) -> bytes:
         if hasattr(os, "posix_fadvise"):
-            # What is asked for is the disk's bytes, not those that memory may still hold of them.
+            # Drop the page cache, so that the disk itself is read.
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         digest = blake3(max_threads=blake3.AUTO if size > SMALL_FILE else 1)
         self._token.check()

@@ -1,7 +1,8 @@
-"""Outputs of executed prompts become assets at once, with the job that made them, their hash and metadata.
+"""Recording of output files: files that a prompt wrote become assets at once, with their job, hash and metadata.
 
-Prompts are told of on the thread that executes them, which is not to be held up: what they wrote is put in a list, and
-a moment later the files of all that have finished meanwhile are read in a thread and recorded in one transaction.
+``OutputRecorder.record`` runs on the thread that executes prompts and must not delay it. It only queues the files. A
+moment later, a task reads the files of all prompts that finished meanwhile in a thread and records them in one
+transaction.
 """
 
 from __future__ import annotations
@@ -41,16 +42,16 @@ from .outputs import LocatedFile, OutputFile, OutputFolders, ShownFile, shown_fi
 
 log = logging.getLogger("comfy_assets.library")
 
-# How long to wait for more prompts to finish before recording what they wrote: while none is executed, and meanwhile.
+# Pause before recording, in which more prompts may finish: without and with a prompt in execution.
 IDLE_S, BUSY_S = 0.1, 0.5
-_BATCH = 500
-_RETRY_S = 0.5  # until outputs are recorded again that the store could not take
-_MAX_WAITING = 20_000  # files; beyond them the next scan has to find what there is
+_BATCH = 500  # files per transaction
+_RETRY_S = 0.5  # pause before a batch is tried again after the database was busy
+_MAX_WAITING = 20_000  # queued files; the next scan finds any others
 
 
 @dataclass(frozen=True)
 class _JobOutput:
-    """A file that a job has written; ``reading`` is what came of reading it, if it was read."""
+    """An output file of a job; ``reading`` is the result of reading it, if it was read."""
 
     job_id: str
     file: OutputFile
@@ -63,7 +64,7 @@ class _JobOutput:
 
 
 class OutputRecorder:
-    """Takes what executed prompts have written into the library."""
+    """Records the output files of executed prompts as assets."""
 
     def __init__(
         self,
@@ -75,16 +76,16 @@ class OutputRecorder:
         shared: bool = False,
         finished: Callable[[Iterable[str]], None] = lambda _: None,
     ) -> None:
-        """For the running event loop. Without ``read_files`` a later run has to read what is listed.
+        """Create a recorder for the running event loop. Without ``read_files``, a hash run reads the files later.
 
-        Where several users share the host, what a job writes is its owner's, or everybody's if outputs are ``shared``.
-        ``jobs_recorded`` waits until the prompts told of so far have their rows, to which outputs are linked;
-        ``finished`` is called with the ids of prompts of which nothing is left to be taken, or that failed.
+        In multi-user mode the outputs of a job belong to its owner, or are public if ``shared``. ``jobs_recorded``
+        waits until all jobs reported so far have rows, which outputs are linked to. ``finished`` is called with the
+        ids of prompts whose files are all recorded or have failed.
         """
         self._db = db
         self._jobs_recorded = jobs_recorded
         self._finished = finished
-        self._left: Counter[str] = Counter()  # files of each prompt that are not done with
+        self._left: Counter[str] = Counter()  # unrecorded files by prompt
         self._host = host
         self._read_files = read_files
         self._is_private = host.is_multi_user() and not shared
@@ -99,7 +100,7 @@ class OutputRecorder:
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to give what jobs have made in former runs to their owners, where it is not shared."""
+        """Assign public outputs of earlier runs to the owners of their jobs, unless outputs are shared."""
         if self._is_private:
             self._assigning = self._loop.create_task(
                 self._assign_former_outputs(), name="comfy-assets owners of outputs"
@@ -112,10 +113,10 @@ class OutputRecorder:
             async with self._db.transaction() as tx:
                 for owner in {output.owner for output in found}:
                     await owners.give(tx, [output.row_id for output in found if output.owner == owner], owner)
-            after = found[-1].job_row - 1  # its other outputs may not have been among these
+            after = found[-1].job_row - 1  # the batch may end between outputs of one job
 
     def record(self, prompt: FinishedPrompt) -> None:
-        """Take what a prompt has written. Safe from any thread; returns at once."""
+        """Queue the files of a prompt. Thread-safe; returns at once."""
         found = shown_files(prompt.outputs)
         if not found or self._token.is_cancelled:
             self._call(self._finished, [prompt.prompt_id])
@@ -126,7 +127,7 @@ class OutputRecorder:
             self._left[prompt.prompt_id] += len(found[:room])
             wake, self._is_awake = not self._is_awake, True
         if len(found) > room:
-            log.warning("Prompts finish faster than what they write can be recorded; the next scan will find the rest.")
+            log.warning("Prompts finish faster than their files can be recorded; the next scan will find the rest.")
         if wake:
             self._call(self._start)
 
@@ -135,21 +136,21 @@ class OutputRecorder:
             self._loop.call_soon_threadsafe(function, *arguments)
 
     def flush_soon(self) -> None:
-        """Do not wait for more prompts to finish."""
+        """Record queued files without the pause for further prompts."""
         self._flush_now.set()
 
     async def drain(self) -> None:
-        """Wait until all that was taken so far has been recorded."""
-        await asyncio.sleep(0)  # what another thread has just asked for begins
+        """Wait until all files queued so far are recorded."""
+        await asyncio.sleep(0)  # lets a start that another thread has just requested take place
         while self._running is not None and not self._running.done():
             await asyncio.wait([self._running])
 
     def cancel(self) -> None:
-        """Take nothing more, and read no further. Safe from any thread."""
+        """Accept no more files, and stop reading. Thread-safe."""
         self._token.cancel()
 
     async def close(self) -> None:
-        """Record what has been taken, without reading it, and take nothing more."""
+        """Record the queued files without reading them, and accept no more."""
         self.cancel()
         if self._assigning is not None:
             self._assigning.cancel()
@@ -199,7 +200,7 @@ class OutputRecorder:
                 self._done_with(batch)
 
     def _done_with(self, batch: Iterable[tuple[str, ShownFile]]) -> None:
-        """Say of which prompts nothing is left to be taken."""
+        """Report the prompts whose last files were in this batch."""
         with self._lock:
             self._left.subtract(Counter(prompt_id for prompt_id, _ in batch))
             done = [prompt_id for prompt_id, count in self._left.items() if count <= 0]
@@ -208,7 +209,7 @@ class OutputRecorder:
         self._finished(done)
 
     def _requeue(self, batch: Sequence[tuple[str, ShownFile]]) -> None:
-        """Have these come first again."""
+        """Put a batch back at the front of the queue."""
         with self._lock:
             self._waiting.extendleft(reversed(batch))
             self._is_awake = True
@@ -242,8 +243,7 @@ class OutputRecorder:
         return await _record(tx, outputs, roots, makers, private=self._is_private)
 
     def _locate(self, batch: Iterable[tuple[str, ShownFile]]) -> tuple[OutputFolders, list[_JobOutput], list[ShownAt]]:
-        """The folders as they are now; those files that are there, each with the first job that named it; and where
-        each of the jobs has shown them."""
+        """Return the current folders, the existing files, each with the first job that named it, and all job links."""
         folders = OutputFolders(self._host.folders())
         located: dict[OutputFile, LocatedFile | None] = {}
         found: dict[Position, _JobOutput] = {}
@@ -260,7 +260,7 @@ class OutputRecorder:
     def _read(
         self, outputs: Sequence[_JobOutput], known: dict[Position, StoredFile], folders: OutputFolders
     ) -> list[_JobOutput]:
-        """The outputs with what they contain, unless that is known; without those that have vanished."""
+        """Read the files whose content is not known yet. Return the outputs without those that have vanished."""
         done: list[_JobOutput] = []
         for output in outputs:
             row = known.get(output.position)
@@ -270,7 +270,7 @@ class OutputRecorder:
             reading = self._read_one(output.located) if self._read_files else None
             if reading is not None:
                 done.append(replace(output, reading=reading))
-            elif (located := folders.locate(output.file)) is not None:  # written to meanwhile, or not read at all
+            elif (located := folders.locate(output.file)) is not None:  # changed meanwhile, or reading is off
                 done.append(replace(output, located=located))
         return done
 
@@ -294,7 +294,7 @@ def _ignore(_: int) -> None:
 
 
 def _is_recorded(output: _JobOutput, row: StoredFile | None) -> bool:
-    """Whether nothing is to be added: an output that was there before, shown again by a later prompt."""
+    """Return whether a file needs no change: a later prompt has reported it again."""
     if row is None or row.missing or row.job_id is None:
         return False
     return row.is_read and row.stat[:2] == output.located.stat[:2]
@@ -303,9 +303,9 @@ def _is_recorded(output: _JobOutput, row: StoredFile | None) -> bool:
 async def _record(
     tx: Transaction, outputs: Sequence[_JobOutput], roots: Roots, makers: Mapping[str, Maker], *, private: bool
 ) -> int:
-    """Make the store say what there is now; return the number of new assets.
+    """Write the rows of the outputs; return the number of new assets.
 
-    ``makers`` are the users whose jobs these are, by job ids, where several users share the host.
+    ``makers`` are the owners of the jobs by job id, in multi-user mode.
     """
     positions = [output.position for output in outputs]
     before = await files.by_position(tx, positions)
@@ -331,9 +331,9 @@ async def _give_to_makers(
     after: Mapping[Position, StoredFile],
     makers: Mapping[str, Maker],
 ) -> None:
-    """Give the files that jobs have written to the users whose jobs these are.
+    """Assign written files to the owners of the jobs.
 
-    A file that was there before a job began is not of its making: the job has only shown it.
+    A file that is older than the job was only reported by it, not written, and keeps its owner.
     """
     given: dict[str, list[int]] = {}
     for output in outputs:
@@ -355,11 +355,11 @@ async def _detach_replaced(
     roots: Roots,
     makers: Mapping[str, Maker],
 ) -> set[int]:
-    """Let those assets be missing whose places surely have new files, unless nothing is lost with them; answers them.
+    """Mark assets missing whose file was replaced by another one; return the ids of their rows.
 
-    A name is used anew once its file is gone. What the asset has is that file's, which may only have moved: what
-    somebody has given it and, if it was known to be missing, its job. A user's asset never gets the file that another
-    user's job has written over its own.
+    Counters of save nodes reuse a name once its file is gone. The asset's tags, metadata and, if it was already
+    missing, its job belong to the former file, which may only have moved. Assets without any of these are simply
+    updated. An asset never gets a file that another user's job wrote over its own.
     """
     written = {
         row.id: o for o in outputs if (row := before.get(o.position)) is not None and _is_written(row, o.located)
@@ -401,7 +401,7 @@ async def _insert(tx: Transaction, outputs: Sequence[_JobOutput]) -> None:
 
 
 async def _update(tx: Transaction, outputs: Sequence[_JobOutput], before: dict[Position, StoredFile]) -> None:
-    """Bring rows up to date with files that were written over, or that came back."""
+    """Update the rows of files that were overwritten or that reappeared."""
     known = {os.path.join(*at): KnownFile(row.id, row.stat, row.missing) for at, row in before.items()}  # noqa: PTH118
     seen = {os.path.join(*o.position): o.located.stat for o in outputs if o.position in before}  # noqa: PTH118
     changes = reconcile(known, seen)
@@ -416,7 +416,7 @@ async def _update(tx: Transaction, outputs: Sequence[_JobOutput], before: dict[P
 def _jobs(
     outputs: Sequence[_JobOutput], before: dict[Position, StoredFile], after: dict[Position, StoredFile]
 ) -> list[tuple[int, str]]:
-    """The jobs to note: of new files, of those written over, and of those whose job was not known."""
+    """Return the jobs to store: for new and overwritten files, and for files without a job so far."""
     jobs: list[tuple[int, str]] = []
     for output in outputs:
         row = before.get(output.position)
@@ -429,9 +429,9 @@ def _jobs(
 async def _record_contents(
     tx: Transaction, outputs: Sequence[_JobOutput], rows: dict[Position, StoredFile], roots: Roots, former: set[int]
 ) -> int:
-    """Store what was read; answers how many of the files are those of older assets that had lost theirs.
+    """Store the results of reading; return how many files were matched with older assets whose files were missing.
 
-    ``former`` are the contents that the files held before.
+    ``former`` are the contents that the files had before.
     """
     hashed: list[Hashed] = []
     failures: list[Unreadable] = []

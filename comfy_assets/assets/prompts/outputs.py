@@ -1,4 +1,4 @@
-"""What executed prompts say they have written, and where that lies in the library."""
+"""Output files of executed prompts: find them in the nodes' results, and on the disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KINDS: Mapping[object, OutputKind] = {"input": "input", "output": "output"}
 
 @dataclass(frozen=True)
 class OutputFile:
-    """A file as nodes show it: a folder of the server, a path below it, and a name."""
+    """A file as nodes report it: a folder of the server, a path below it, and a name."""
 
     kind: OutputKind
     subfolder: str
@@ -32,7 +32,7 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class LocatedFile:
-    """A file that is there, in a folder of the library. ``birth_ns`` is when it was made, where systems tell it."""
+    """An existing file in a folder of the library. ``birth_ns`` is its creation time, if the system provides it."""
 
     folder: str
     place: Place
@@ -41,7 +41,7 @@ class LocatedFile:
     birth_ns: int | None = None
 
     def is_other_than(self, former: FileStat) -> bool:
-        """Whether this is surely not the file that looked like this, written over."""
+        """Return whether this is certainly another file than the former one, not the same one overwritten."""
         if self.stat[2] and former[2]:
             return self.stat[2] != former[2]
         return self.birth_ns is not None and self.birth_ns > former[1]
@@ -49,7 +49,7 @@ class LocatedFile:
 
 @dataclass(frozen=True)
 class OutputSlot:
-    """Where a node showed something: under a key of its choice, at a place from 0."""
+    """Position of an output: the node, the key that the node chose, and the zero-based index."""
 
     node_id: str
     key: str
@@ -58,14 +58,14 @@ class OutputSlot:
 
 @dataclass(frozen=True)
 class ShownFile:
-    """A file that a node has shown."""
+    """A file in the results of a node."""
 
     file: OutputFile
     slot: OutputSlot
 
 
 def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[OutputSlot, Any]]:
-    """Everything that nodes have shown, in order, whatever they call it: images, gifs, audio, 3d, and so on. Pure."""
+    """Yield all results of nodes in order, under any key: images, gifs, audio, 3d and so on."""
     for node_id, shown in outputs.items():
         for key, items in shown.items() if isinstance(shown, Mapping) else ():
             for index, item in enumerate(items if isinstance(items, (list, tuple)) else ()):
@@ -73,12 +73,12 @@ def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[OutputSlot, Any]]:
 
 
 def shown_files(outputs: Mapping[str, Any]) -> list[ShownFile]:
-    """The files among what nodes have shown. Pure."""
+    """Return the files among the results of nodes."""
     return [ShownFile(file, slot) for slot, item in shown_items(outputs) if (file := output_file(item)) is not None]
 
 
 def output_file(item: object) -> OutputFile | None:
-    """Return the file that a node, or a server, names; None for what names none in the input or output folder. Pure."""
+    """Return the file that a result names, or None if it names no file in the input or output folder."""
     if not isinstance(item, Mapping):
         return None
     kind, subfolder, name = item.get("type"), item.get("subfolder") or "", item.get("filename")
@@ -88,14 +88,14 @@ def output_file(item: object) -> OutputFile | None:
 
 
 class OutputFolders:
-    """Finds files where nodes say that they are. Blocks: for worker threads."""
+    """Finds the files that nodes report. Blocks: for worker threads."""
 
     def __init__(self, folders: HostFolders) -> None:
         self.roots = Roots(folders)
         self._folder = lru_cache(maxsize=None)(self._find_folder)
 
     def locate(self, file: OutputFile) -> LocatedFile | None:
-        """The file, if it is there and a scan would list it: not outside its folder, hidden, or litter."""
+        """Return the file if it exists and a scan would list it: inside its folder, not hidden, not ignored."""
         subfolder, name = os.path.split(os.path.join(file.subfolder, file.name))  # noqa: PTH118 - called for every file
         if not name or name.startswith("."):
             return None
@@ -105,14 +105,14 @@ class OutputFolders:
                 return None
             name.encode()
             info = os.stat(extended(os.path.join(folder[0], name)))  # noqa: PTH116, PTH118
-        except (OSError, ValueError):  # a name that the system refuses, or that is no Unicode
+        except (OSError, ValueError):  # ValueError: a NUL character, or not valid Unicode
             return None
         if not stat.S_ISREG(info.st_mode) or is_ignored(name, info.st_size):
             return None
         return LocatedFile(*folder, name, file_stat(info), birth_ns(info))
 
     def _find_folder(self, kind: OutputKind, subfolder: str) -> tuple[str, Place] | None:
-        """The path, as a scan spells it, and the place of a folder below the one for this kind of files."""
+        """Return the path, spelled as by a scan, and the place of a subfolder, or None outside the library."""
         root = self.roots.destination(kind)
         if root is None:
             return None
@@ -126,7 +126,7 @@ class OutputFolders:
 
 
 def _as_walked(root: Path, folder: Path) -> Path:
-    """The folder as a scan comes by it: as the disk spells it, and not through a link if it lies in the root itself."""
+    """Return the folder as a scan reaches it: in the disk's spelling, and without a link if it lies in the root."""
     try:
         return root / folder.resolve().relative_to(root.resolve())
     except (OSError, ValueError):

@@ -1,8 +1,8 @@
-"""Assets named in submitted prompts, in the place of file names: finding them, and putting other values there. Pure.
+"""References to assets in submitted prompts: find them, and replace them by file names. No I/O.
 
-A reference is an input's whole value: ``blake3:`` and a hash, or ``asset:`` and an id. Anything else, a longer text or
-a malformed hash for example, is an ordinary string. Links are never references; in other lists, which clients send as
-``{"__value__": […]}``, each item may be one.
+A reference is the whole value of an input: ``blake3:`` and a hash, or ``asset:`` and an id. Any other text, such as a
+longer one or a malformed hash, is an ordinary string. Links between nodes are never references. In other lists, which
+clients send as ``{"__value__": […]}``, each item may be one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from ...graph_nodes import prompt_nodes
 
-MARKS = (b"blake3:", b"asset:")  # a body without either holds no reference
+MARKS = (b"blake3:", b"asset:")  # a body without these bytes need not be decoded: it has no references
 _WRAPPED = "__value__"
 _MAX_REACHED, _MAX_OUTPUTS = 10_000, 1000
 _HEX = "[0-9a-fA-F]"
@@ -25,7 +25,7 @@ _REFERENCE = re.compile(rf"blake3:({_HEX}{{64}})|asset:({_HEX}{{8}}(?:-{_HEX}{{4
 
 @dataclass(frozen=True)
 class AssetReference:
-    """What names an asset: its id in canonical form, or the blake3 digest of its content."""
+    """The id of an asset in canonical form, or the blake3 digest of its content."""
 
     asset_id: str | None = None
     digest: bytes | None = None
@@ -33,7 +33,7 @@ class AssetReference:
 
 @dataclass(frozen=True)
 class ReferenceUse:
-    """An input of a node whose value, or one of whose values, is the reference that ``text`` stands for."""
+    """One occurrence of a reference in a prompt: the node, the input, and the text that was parsed."""
 
     node_id: str
     class_type: str
@@ -46,7 +46,7 @@ ReferenceValues = Mapping[tuple[str, str, str], str]  # (node id, input name, te
 
 
 def parse_reference(text: str) -> AssetReference | None:
-    """The reference that a text is, or None."""
+    """Return the reference in a text, or None for any other text."""
     match = _REFERENCE.fullmatch(text)
     if match is None:
         return None
@@ -54,7 +54,7 @@ def parse_reference(text: str) -> AssetReference | None:
 
 
 def find_references(body: object, limit: int | None = None) -> list[ReferenceUse]:
-    """Return the references in a submitted body, in the order of its nodes; ``limit`` of them at most."""
+    """Return the references in a submitted body, in the order of its nodes, at most ``limit`` of them."""
     found: dict[ReferenceUse, None] = {}
     for use in _uses(body):
         found[use] = None
@@ -74,7 +74,7 @@ def _uses(body: object) -> Iterator[ReferenceUse]:
 
 
 def replace_references(body: dict[str, Any], values: ReferenceValues) -> dict[str, Any]:
-    """The body, changed in place: references give way to their values; what has none stays."""
+    """Replace references in the body by their values, in place; references without a value stay. Return the body."""
     for node_id, _, inputs in _nodes(body):
         for name, value in inputs.items():
             inputs[name] = _replaced(value, partial(_value_of, values, node_id, name))
@@ -86,7 +86,7 @@ def _value_of(values: ReferenceValues, node_id: str, input_name: str, text: str)
 
 
 class DependentOutputs:
-    """The output nodes that depend on the nodes of a submitted body. The graph is read once, for all of them."""
+    """Finds the output nodes that depend on a node of a submitted body. The graph is read once."""
 
     def __init__(self, body: object, is_output: Callable[[str], bool]) -> None:
         self._users: dict[str, list[str]] = defaultdict(list)
@@ -101,9 +101,9 @@ class DependentOutputs:
                     self._users[value[0]].append(node_id)
 
     def of(self, node_id: str) -> list[str]:
-        """Return the outputs that depend on a node, itself included, in the order of the graph.
+        """Return the output nodes that depend on a node, itself included, in the order of the graph.
 
-        Of a node that more than 10,000 others depend on, some outputs may be left out.
+        The search ends after 10,000 dependent nodes, so some outputs of a huge graph may be missing.
         """
         reached, waiting = {node_id}, [node_id]
         while waiting and len(reached) < _MAX_REACHED:
@@ -140,7 +140,7 @@ def _replaced_inside(value: Any, new: Callable[[str], str]) -> Any:
 
 
 def _is_link(value: Any) -> bool:
-    """Whether the server takes a value for a node's id and the number of its output."""
+    """Return whether the server interprets a value as a link: a node's id and the number of its output."""
     if not isinstance(value, list) or len(value) != 2:
         return False
     return isinstance(value[0], str) and isinstance(value[1], (int, float))

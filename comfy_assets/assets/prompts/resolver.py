@@ -1,7 +1,7 @@
-"""Prompts that name assets instead of files: which value stands for an asset in an input of a node on this server.
+"""Resolution of asset references in prompts: the file name that a node's input needs on this server.
 
-Of several files with the content, one that the input offers is chosen; without such a choice the asset's own file,
-then one in the input folder, then models, outputs and temporary files.
+If several files have the content, one among the input's choices is preferred. Otherwise the order is: the asset's own
+file, the input folder, models, outputs, temporary files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ReferenceFault = Literal["unknown", "missing", "not_loadable"]
 
 @dataclass(frozen=True)
 class UnresolvedReference:
-    """A reference that nothing stands for: no such asset for this user, its file is away, or no loader gets at it."""
+    """A reference without a value: unknown to the user, its file missing, or in no folder that a loader reads."""
 
     use: ReferenceUse
     fault: ReferenceFault
@@ -39,7 +39,7 @@ class UnresolvedReference:
 
 @dataclass(frozen=True)
 class ReferenceResolution:
-    """What the references of a prompt stand for, and those that stand for nothing."""
+    """Values of the references in a prompt, and the references that have none."""
 
     values: ReferenceValues
     problems: Sequence[UnresolvedReference]
@@ -47,7 +47,7 @@ class ReferenceResolution:
 
 @dataclass(frozen=True)
 class _CandidateFiles:
-    """The files that may hold what a reference names. ``own`` is the row of the very asset it names."""
+    """Files with the content that a reference names. ``own`` is the row of the referenced asset itself."""
 
     copies: Sequence[ContentFile]
     own: int | None = None
@@ -55,26 +55,26 @@ class _CandidateFiles:
 
 @dataclass(frozen=True)
 class _LoadableValues:
-    """Whether any of the files is there, and the values that stand for them, the preferred one first."""
+    """Values for a reference, best first; ``is_there`` is False if none of its files exists."""
 
     is_there: bool = False
     values: Sequence[str] = field(default_factory=list)
 
 
 class ReferenceResolver:
-    """Finds what references in prompts stand for."""
+    """Resolves references in prompts to file names."""
 
     def __init__(self, db: Database, host: Host) -> None:
         self._db = db
         self._host = host
 
     async def resolve(self, uses: Sequence[ReferenceUse], owner: str) -> ReferenceResolution:
-        """The value for each reference, as this user sees the library and as the disk is now."""
+        """Return the value of each reference, for the assets that this user can see and the files that exist now."""
         holders = {reference: await self._holders(reference, owner) for reference in {use.reference for use in uses}}
         return await asyncio.to_thread(self._decide, uses, holders)
 
     async def _holders(self, reference: AssetReference, owner: str) -> _CandidateFiles | None:
-        """The files of what a reference names; None when there is no such asset for the user."""
+        """Return the files that a reference may stand for, or None if the user can see no such asset."""
         if reference.digest is not None:
             if not await assets.content_is_known(self._db, reference.digest, owner):
                 return None
@@ -89,7 +89,7 @@ class ReferenceResolver:
     def _decide(
         self, uses: Sequence[ReferenceUse], holders: dict[AssetReference, _CandidateFiles | None]
     ) -> ReferenceResolution:
-        """Blocks: looks at the files, and asks nodes for their choices."""
+        """Choose a value for each reference. Blocks: examines files, and reads the choices of nodes."""
         disk = _FileLookup(self._host.folders())
         found = {reference: disk.look(held) for reference, held in holders.items() if held is not None}
         values: dict[tuple[str, str, str], str] = {}
@@ -112,7 +112,7 @@ class ReferenceResolver:
 
 
 class _FileLookup:
-    """Files as they are now, and what loaders call them. Blocks."""
+    """Examines files on the disk and returns the names that loaders use for them. Blocks."""
 
     def __init__(self, folders: HostFolders) -> None:
         self._folders = folders.folders
@@ -120,7 +120,7 @@ class _FileLookup:
         self._place = lru_cache(maxsize=None)(lambda folder: roots.place(absolute(Path(folder))))
 
     def look(self, holders: _CandidateFiles) -> _LoadableValues:
-        """Which of the files are there, and what to call them."""
+        """Return the values for the files that exist."""
         there = [copy for copy in holders.copies if _is_there(copy, is_own=copy.row_id == holders.own)]
         placed = [(copy, place) for copy in there if (place := self._place(copy.folder)) is not None]
         placed.sort(key=lambda each: (each[0].row_id != holders.own, not each[0].visible, _KIND_ORDER[each[1].kind]))
@@ -136,9 +136,10 @@ class _FileLookup:
         yield name if place.kind == "input" else f"{name} [{place.kind}]"
 
     def _loader_values(self, path: Path, place: Place) -> Iterator[str]:
-        """The paths inside the categories, with this system's separators, those first whose loaders list the file.
+        """Yield the paths inside the file's categories, those whose loaders list its suffix first.
 
-        A loader opens the first file of a name that it finds: one that hides this one would be another model.
+        A loader opens the first file of this name in its folders, so a category in which another file comes first is
+        left out: it would load another model.
         """
         suffix = path.suffix.lower()
         for folder in sorted(place.categories, key=lambda f: bool(f.extensions) and suffix not in f.extensions):
@@ -172,7 +173,7 @@ _values: ContextVar[ReferenceValues | None] = ContextVar("comfy_assets_prompt_va
 
 @contextmanager
 def use_values(values: ReferenceValues) -> Iterator[None]:
-    """Let ``apply_values`` put these into the prompt that is submitted in the block."""
+    """Make ``apply_values`` insert these values into the prompt that is submitted in the block."""
     token = _values.set(values)
     try:
         yield
@@ -181,6 +182,6 @@ def use_values(values: ReferenceValues) -> Iterator[None]:
 
 
 def apply_values(body: dict[str, Any]) -> dict[str, Any]:
-    """A submitted body with the values of its request in place: what hosts are given as a rewrite."""
+    """Rewrite a submitted body with the values of the current request; registered with the host."""
     values = _values.get()
     return body if values is None else replace_references(body, values)
