@@ -1,10 +1,11 @@
-"""An asset as the contract shows it. What is unknown is left out, never null."""
+"""The contract's Asset. Unknown members are omitted, never null."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from typing import Annotated
 from urllib.parse import quote
 
 import msgspec
@@ -13,40 +14,60 @@ from msgspec import UNSET, Raw, UnsetType
 from ..comfy_assets.assets.media.mime import guess_mime, has_thumbnail, is_picture, is_previewable
 from ..comfy_assets.ids import hash_text
 from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Location
+from .params import ANY_OBJECT, HASH, HASH_PATTERN, doc
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _EMPTY = Raw(b"{}")
-_PREVIEW_RES = 512
+_PREVIEW_RES = 512  # longer side in pixels
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class AssetBody(msgspec.Struct):
-    """The contract's Asset, with ``loader_path`` (the name a loader node takes) in addition."""
+    """An entry of the library: a file, or a reference to content that is already there."""
 
-    id: str
-    name: str
-    display_name: str
-    size: int
-    mime_type: str
-    tags: Raw
-    user_metadata: Raw
-    created_at: datetime
-    updated_at: datetime
-    is_immutable: bool
-    hash: str | UnsetType = UNSET
-    metadata: Raw | UnsetType = UNSET
-    file_path: str | UnsetType = UNSET
-    loader_path: str | UnsetType = UNSET
-    preview_id: str | UnsetType = UNSET
-    preview_url: str | UnsetType = UNSET
-    job_id: str | UnsetType = UNSET
-    last_access_time: datetime | UnsetType = UNSET
+    id: Annotated[str, doc("A UUID, which stays the same when the file moves.", format="uuid")]
+    name: Annotated[str, doc("The displayed name: the file's own name unless it was changed.")]
+    display_name: Annotated[str, doc("The same as `name`.")]
+    size: Annotated[int, doc("Size of the content in bytes.", format="int64")]
+    mime_type: Annotated[str, doc("Media type of the content, such as `image/png`.")]
+    tags: Annotated[
+        Raw,
+        doc(
+            "The tags: root, category, model type, the user's own in alphabetical order, and `missing`.",
+            type="array",
+            items={"type": "string"},
+        ),
+    ]
+    user_metadata: Annotated[Raw, doc("Metadata that users have added.", **ANY_OBJECT)]
+    created_at: Annotated[datetime, doc("Time at which it was added to the library.")]
+    updated_at: Annotated[datetime, doc("Time of its last change.")]
+    is_immutable: Annotated[bool, doc("Whether it cannot be changed or deleted; false for files of the user.")]
+    hash: Annotated[str | UnsetType, doc(f"{HASH} Omitted until the file has been read.", pattern=HASH_PATTERN)] = UNSET
+    metadata: Annotated[
+        Raw | UnsetType,
+        doc(
+            "Metadata found in the file. Listings omit large texts; if they exceed 8 MiB together, `left_out` names "
+            "those that do not fit.",
+            **ANY_OBJECT,
+        ),
+    ] = UNSET
+    file_path: Annotated[
+        str | UnsetType,
+        doc("Location of the file, relative to the kind of its folder: `models/loras/a.safetensors`, `output/b.png`."),
+    ] = UNSET
+    loader_path: Annotated[str | UnsetType, doc("For a model: the name that loader nodes use.")] = UNSET
+    preview_id: Annotated[str | UnsetType, doc("The asset used as its preview: often itself.", format="uuid")] = UNSET
+    preview_url: Annotated[
+        str | UnsetType, doc("URL of a preview, relative to the server's root.", format="uri-reference")
+    ] = UNSET
+    job_id: Annotated[str | UnsetType, doc("The job that created it.", format="uuid")] = UNSET
+    last_access_time: Annotated[datetime | UnsetType, doc("Time at which its content was last requested.")] = UNSET
 
 
 def asset_body(asset: Asset, documents: Mapping[str, bytes | None] | None = None) -> AssetBody:
-    """The asset; with ``documents`` its metadata also holds the large texts found in the file.
+    """Make the body of an asset. With ``documents`` its metadata includes the large texts found in the file.
 
-    Those that are None are named in ``left_out`` instead.
+    A document that is None is only named, in ``left_out``.
     """
     body = AssetBody(
         id=asset.id,
@@ -92,7 +113,7 @@ def _put_location(body: AssetBody, asset: Asset, location: Location) -> None:
 
 
 def _put_preview(body: AssetBody, asset: Asset) -> None:
-    """The asset that a user chose as the preview, or else the asset itself as far as it is a picture."""
+    """Set the preview: the asset that a user chose, or else the asset itself if it is a picture."""
     if asset.preview_id is not None:
         body.preview_id = asset.preview_id
     elif is_picture(asset.mime_type):
@@ -107,9 +128,9 @@ def _put_preview(body: AssetBody, asset: Asset) -> None:
 
 
 def _preview_url(location: Location, mime: str, digest: bytes | None) -> str | None:
-    """Where a page finds a thumbnail of a picture, or a video or sound to play; None when there is no such thing.
+    """Return the URL of a thumbnail, or of a video or sound to play; None if there is neither.
 
-    Files of models have no type that viewFile knows: pictures beside them are found by their hash.
+    viewFile has no type for files of models, so the pictures beside them are named by their hash.
     """
     if location.missing:
         return None
@@ -129,5 +150,5 @@ def _view_url(location: Location) -> str:
 
 
 def utc_time(milliseconds: int) -> datetime:
-    """Milliseconds since 1970 as a time that is encoded with a Z."""
+    """Return the time of milliseconds since 1970, in UTC, which is encoded with a Z."""
     return _EPOCH + timedelta(milliseconds=milliseconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -19,7 +19,6 @@ from ..comfy_assets.models import (
     AssetEdit,
     AssetFilter,
     AssetSort,
-    Order,
     Page,
     PageRequest,
     TagOrder,
@@ -30,18 +29,22 @@ from .asset_body import AssetBody, asset_body, utc_time
 from .context import RequestContext, endpoint
 from .file_response import content_response
 from .params import (
+    After,
     FilterText,
     Ids,
     Members,
     NoQuery,
     Offset,
     PageLimit,
+    SearchText,
+    SortDirection,
     TagLimit,
     Tags,
     Text,
-    Words,
+    TextList,
     check_tags,
     check_user_metadata,
+    doc,
     parse_body,
     parse_hash,
     parse_metadata_filter,
@@ -55,52 +58,62 @@ _NO_CONTENT = b""  # a digest that no content has
 
 
 class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """The filters that listings and histograms share. ``q`` is ours, beyond the contract: words to be found."""
+    """The filters of listings and histograms. ``q``, a full-text search, is an extension."""
 
-    include_tags: Words = ()
-    exclude_tags: Words = ()
-    name_contains: Text = ""
-    q: Text = ""
-    metadata_filter: FilterText | None = None
-    include_public: bool = True
+    include_tags: Annotated[TextList, doc("Only assets that have all of these tags.")] = ()
+    exclude_tags: Annotated[TextList, doc("Only assets that have none of these tags.")] = ()
+    name_contains: Annotated[Text, doc("Only assets whose name contains this text; case does not matter.")] = ""
+    q: SearchText = ""
+    metadata_filter: Annotated[
+        FilterText | None,
+        doc("A JSON object: members of the metadata, each with the value, or a list of values, that it may have."),
+    ] = None
+    include_public: Annotated[bool, doc("Whether to include assets that belong to no user.")] = True
 
 
 class ListAssets(AssetQuery, frozen=True, kw_only=True):
-    """Parameters of listAssets."""
+    """Query of listAssets."""
 
     limit: PageLimit = 20
     offset: Offset = 0
-    sort: AssetSort = "created_at"
-    order: Order = "desc"
-    hash: Text | None = None
-    after: Text | None = None
+    sort: Annotated[AssetSort, doc("The field to sort by.")] = "created_at"
+    order: SortDirection = "desc"
+    hash: Annotated[Text | None, doc("Only assets with this content. A malformed hash matches nothing.")] = None
+    after: After | None = None
 
 
-class Histogram(AssetQuery, frozen=True, kw_only=True):
-    """Parameters of getAssetTagHistogram."""
+class TagHistogramQuery(AssetQuery, frozen=True, kw_only=True):
+    """Query of getAssetTagHistogram."""
 
     limit: TagLimit = 100
 
 
-class Content(msgspec.Struct, frozen=True):
-    """Parameters of getAssetContent."""
+class AssetContentQuery(msgspec.Struct, frozen=True):
+    """Query of getAssetContent."""
 
-    disposition: Literal["attachment", "inline"] = "attachment"
+    disposition: Annotated[
+        Literal["attachment", "inline"],
+        doc("Whether browsers save or display it. Content that can contain scripts is never displayed."),
+    ] = "attachment"
 
 
-class SeedBody(msgspec.Struct, frozen=True):
-    """Body of seedAssets: the roots or categories to scan, all when left out."""
+class SeedAssetsRequest(msgspec.Struct, frozen=True):
+    """Body of seedAssets: the folders to scan."""
 
-    roots: Ids | None = None
+    roots: Annotated[Ids | None, doc("`models`, `input`, `output`, or model categories; all folders if omitted.")] = (
+        None
+    )
 
 
 class ListAssetsResponse(msgspec.Struct, omit_defaults=True):
-    """The contract's page of assets."""
+    """A page of assets."""
 
-    assets: list[AssetBody]
-    total: int
-    has_more: bool
-    next_cursor: str | None = None
+    assets: Annotated[list[AssetBody], doc("The assets, in the requested order.")]
+    total: Annotated[int, doc("Number of assets that match the filters.")]
+    has_more: Annotated[bool, doc("Whether another page follows.")]
+    next_cursor: Annotated[
+        str | None, doc("The `after` of the next page; omitted on the last page and in orders without cursors.")
+    ] = None
 
 
 @endpoint(query=ListAssets)
@@ -114,8 +127,8 @@ async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
     )
 
 
-@endpoint(query=Histogram)
-async def tag_histogram(call: RequestContext[Histogram]) -> dict[str, Any]:
+@endpoint(query=TagHistogramQuery)
+async def tag_histogram(call: RequestContext[TagHistogramQuery]) -> dict[str, Any]:
     """The tags of the assets that pass the filters, with counts (getAssetTagHistogram)."""
     counts = await call.services.assets.histogram(_filter(call.query, call.user), call.query.limit)
     return {"tag_counts": {tag.name: tag.count for tag in counts}}
@@ -128,8 +141,8 @@ async def get_asset(call: RequestContext[NoQuery]) -> AssetBody:
     return asset_body(asset, await call.services.assets.documents(asset))
 
 
-@endpoint(query=Content)
-async def get_content(call: RequestContext[Content]) -> web.StreamResponse:
+@endpoint(query=AssetContentQuery)
+async def get_content(call: RequestContext[AssetContentQuery]) -> web.StreamResponse:
     """The asset's bytes, whole or in ranges (getAssetContent)."""
     asset, path = await call.services.assets.content(call.path["id"], call.user)
     return content_response(path, asset.name, asset.mime_type, is_inline=call.query.disposition == "inline")
@@ -145,7 +158,7 @@ async def check_hash(call: RequestContext[NoQuery]) -> web.Response:
 @endpoint()
 async def seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
     """Start a scan unless one runs (seedAssets)."""
-    body = await parse_body(SeedBody, call.request)
+    body = await parse_body(SeedAssetsRequest, call.request)
     task, started = call.services.indexer.start_scan(_scan_roots(call, body))
     return {"status": "started" if started else "already_running", "task_id": str(task.id)}
 
@@ -225,7 +238,7 @@ def _status(call: RequestContext[NoQuery]) -> dict[str, Any]:
     return status
 
 
-def _scan_roots(call: RequestContext[NoQuery], body: SeedBody) -> frozenset[str] | None:
+def _scan_roots(call: RequestContext[NoQuery], body: SeedAssetsRequest) -> frozenset[str] | None:
     if body.roots is None:
         return None
     names = Roots(call.services.host.folders()).names()
@@ -239,19 +252,21 @@ def _scan_roots(call: RequestContext[NoQuery], body: SeedBody) -> frozenset[str]
     return frozenset(known[root.strip("/")] for root in body.roots)
 
 
-class UpdateAssetBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of updateAsset: at least one member."""
+class UpdateAssetRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of updateAsset: the members to change, at least one."""
 
-    name: Text | UnsetType = UNSET
-    mime_type: Text | UnsetType = UNSET
-    preview_id: Text | UnsetType = UNSET
-    user_metadata: Members | UnsetType = UNSET
+    name: Annotated[Text | UnsetType, doc("A new name. The file keeps its own.")] = UNSET
+    mime_type: Annotated[Text | UnsetType, doc("Media type of the content, such as `image/png`.")] = UNSET
+    preview_id: Annotated[Text | UnsetType, doc("The asset to use as the preview.", format="uuid")] = UNSET
+    user_metadata: Annotated[
+        Members | UnsetType, doc("Replaces the metadata of the user: up to 64 KiB, 32 levels deep.")
+    ] = UNSET
 
 
 @endpoint()
 async def update_asset(call: RequestContext[NoQuery]) -> AssetBody:
     """Change an asset's name, type, preview or metadata (updateAsset); answers the whole asset."""
-    body = await parse_body(UpdateAssetBody, call.request)
+    body = await parse_body(UpdateAssetRequest, call.request)
     change = AssetEdit(
         name=normalize_name(body.name) if body.name is not UNSET else None,
         mime_type=check_mime(body.mime_type) if body.mime_type is not UNSET else None,
@@ -277,14 +292,14 @@ async def restore_asset(call: RequestContext[NoQuery]) -> AssetBody:
 
 
 class ListTags(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of listTags."""
+    """Query of listTags."""
 
-    prefix: Text = ""
+    prefix: Annotated[Text, doc("Only tags that begin with this text.")] = ""
     limit: TagLimit = 100
     offset: Offset = 0
-    order: TagOrder = "count_desc"
-    include_zero: bool = False
-    include_public: bool = True
+    order: Annotated[TagOrder, doc("By the number of assets, the highest first, or by name.")] = "count_desc"
+    include_zero: Annotated[bool, doc("Whether to include tags that no asset has any more.")] = False
+    include_public: Annotated[bool, doc("Whether to count assets that belong to no user.")] = True
 
 
 @endpoint(query=ListTags)
@@ -309,16 +324,16 @@ async def list_tags(call: RequestContext[ListTags]) -> dict[str, Any]:
     }
 
 
-class TagsBody(msgspec.Struct, frozen=True):
+class TagsRequest(msgspec.Struct, frozen=True):
     """Body of addAssetTags and removeAssetTags."""
 
-    tags: Tags
+    tags: Annotated[Tags, doc("At least one tag.")]
 
 
 @endpoint()
 async def add_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
     """Give an asset tags (addAssetTags)."""
-    body = await parse_body(TagsBody, call.request)
+    body = await parse_body(TagsRequest, call.request)
     change = await call.services.assets.add_tags(call.path["id"], normalize_tags(body.tags), call.user)
     return {"added": change.changed, "already_present": change.unchanged, "total_tags": change.total}
 
@@ -326,7 +341,7 @@ async def add_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
 @endpoint()
 async def remove_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
     """Take tags from an asset (removeAssetTags)."""
-    body = await parse_body(TagsBody, call.request)
+    body = await parse_body(TagsRequest, call.request)
     change = await call.services.assets.remove_tags(call.path["id"], normalize_tags(body.tags), call.user)
     return {"removed": change.changed, "not_present": change.unchanged, "total_tags": change.total}
 

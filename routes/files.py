@@ -25,7 +25,7 @@ from .context import RequestContext, endpoint, error_response
 from .file_checks import PictureCheck, StoreFileCheck, decoded_views, request_folders, viewed_files
 from .file_response import content_response, disposition, is_held, make_inert
 from .interceptors import ErrorMapping, Interceptor
-from .params import NoQuery, Text, check_encoding
+from .params import NoQuery, Text, check_encoding, doc
 from .router import Route, is_missing_at_host
 
 if TYPE_CHECKING:
@@ -47,22 +47,22 @@ class ThumbnailQuery(msgspec.Struct, frozen=True, kw_only=True):
     filename: Text = ""
     subfolder: Text = ""
     type: FileType = "output"
-    res: Annotated[int, msgspec.Meta(ge=64, le=1024)]
+    res: Annotated[int, msgspec.Meta(ge=64, le=1024)]  # longer side in pixels
     channel: Literal["rgb", "a", "alpha"] | None = None
 
 
 class MaskLayersQuery(msgspec.Struct, frozen=True):
     """Query of getMaskLayers."""
 
-    filename: Text = ""
+    filename: Annotated[Text, doc("The name of any of the files.")] = ""
 
 
 class VideoQuery(msgspec.Struct, frozen=True):
     """Query of getVhsQueryVideo. Without a type the file is searched among inputs, then among outputs."""
 
-    filename: Text = ""
-    subfolder: Text = ""
-    type: FileType | None = None
+    filename: Annotated[Text, doc("The video's name.")] = ""
+    subfolder: Annotated[Text, doc("The folder inside the folder of the type.")] = ""
+    type: Annotated[FileType | None, doc("The folder; if omitted, inputs are searched, then outputs.")] = None
 
 
 @endpoint(query=ThumbnailQuery, allow_anonymous=True)

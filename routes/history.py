@@ -15,7 +15,7 @@ from ..comfy_assets.models import FINAL
 from .context import RequestContext, endpoint, guarded, json_response
 from .interceptors import Interceptor, check_first, for_several_users
 from .job_body import history_detail, history_entry, stock_entry
-from .params import Ids, NoQuery, Offset, parse_body
+from .params import Ids, NoQuery, Offset, doc, parse_body
 from .queue import check_ids
 from .router import Route
 
@@ -26,15 +26,17 @@ _MAX_ITEMS = 10_000
 class HistoryQuery(msgspec.Struct, frozen=True):
     """Query of getHistory."""
 
-    max_items: Annotated[int, msgspec.Meta(ge=0)] = _DEFAULT_ITEMS
+    max_items: Annotated[int, msgspec.Meta(ge=0), doc("Maximum number of records; never more than 10,000.")] = (
+        _DEFAULT_ITEMS
+    )
     offset: Offset = 0
 
 
-class HistoryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of manageHistory."""
+class HistoryManageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of manageHistory: the records to remove."""
 
-    clear: bool = False
-    delete: Ids = []
+    clear: Annotated[bool, doc("Remove the records of all finished jobs of the user.")] = False
+    delete: Annotated[Ids, doc("Remove these records.")] = []
 
 
 class StockHistoryQuery(msgspec.Struct, frozen=True):
@@ -71,11 +73,11 @@ async def get_entry(call: RequestContext[NoQuery]) -> dict[str, Any]:
 @endpoint()
 async def manage_history(call: RequestContext[NoQuery]) -> dict[str, Any]:
     """Remove records of finished jobs, never their files (manageHistory)."""
-    body = await parse_body(HistoryBody, call.request)
+    body = await parse_body(HistoryManageRequest, call.request)
     return await _remove(call, body)
 
 
-async def _remove(call: RequestContext[NoQuery], body: HistoryBody | StockHistoryBody) -> dict[str, Any]:
+async def _remove(call: RequestContext[NoQuery], body: HistoryManageRequest | StockHistoryBody) -> dict[str, Any]:
     result: dict[str, Any] = {}
     if body.delete:
         result["deleted"] = await call.services.jobs.delete(body.delete, call.user)
@@ -103,7 +105,7 @@ async def _remove_own(call: RequestContext[NoQuery]) -> web.Response:
 
 @guarded()
 async def _remove_too(call: RequestContext[NoQuery]) -> None:
-    body = await parse_body(HistoryBody, call.request)
+    body = await parse_body(HistoryManageRequest, call.request)
     await _remove(call, body)
 
 

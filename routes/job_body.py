@@ -1,10 +1,10 @@
-"""Jobs as the contract shows them. What is unknown is left out, never null."""
+"""The contract's job bodies. Unknown members are omitted, never null."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -14,80 +14,99 @@ from ..comfy_assets.jobs.recovery import extra_data
 from ..comfy_assets.json_text import encode, read, strict
 from ..comfy_assets.models import COMPLETED, FAILED, FINAL, JOB_STATUSES, Job, JobOutput, JobRecord
 from .asset_body import AssetBody, asset_body, utc_time
+from .params import ANY_OBJECT, doc
 
-# The status of a job whose server tells none: one cancelled before it began, for instance.
-_UNTOLD = (
+ANY_JOB_ID = "The job's id: a UUID, or an id chosen by the client on servers that allow any."
+
+# Execution status of a job without one from the server, such as a job cancelled before it started: failed, completed.
+_DEFAULT_STATUS = (
     Raw(b'{"status_str":"error","completed":false,"messages":[]}'),
     Raw(b'{"status_str":"success","completed":true,"messages":[]}'),
 )
 
 
-class JobBody(msgspec.Struct, kw_only=True):
-    """The contract's JobEntry, with ``priority`` and ``previewable_outputs_count`` as the stock server tells them."""
+class JobEntry(msgspec.Struct, kw_only=True):
+    """A job in a list."""
 
-    id: str
-    status: str
-    create_time: int
-    priority: float
-    workflow_id: str | UnsetType = UNSET
-    execution_start_time: int | UnsetType = UNSET
-    execution_end_time: int | UnsetType = UNSET
-    execution_error: Raw | UnsetType = UNSET
-    outputs_count: int | UnsetType = UNSET
-    previewable_outputs_count: int | UnsetType = UNSET
-    preview_output: Raw | UnsetType = UNSET
-
-
-class JobDetailBody(JobBody, kw_only=True):
-    """The contract's JobDetailResponse."""
-
-    update_time: int
-    workflow: dict[str, Any]
-    workflow_version_id: str | UnsetType = UNSET
-    recording_problem: str | UnsetType = UNSET
-    outputs: Raw | UnsetType = UNSET
-    execution_status: Raw | UnsetType = UNSET
-    execution_meta: Raw | UnsetType = UNSET
+    id: Annotated[str, doc(ANY_JOB_ID)]
+    status: Annotated[str, doc("State of the job.", enum=list(JOB_STATUSES))]
+    create_time: Annotated[int, doc("Time of submission, in milliseconds.", format="int64")]
+    priority: Annotated[float, doc("Its position in the queue; jobs with smaller numbers run first.")]
+    workflow_id: Annotated[str | UnsetType, doc("The workflow that it was submitted from, if known.")] = UNSET
+    execution_start_time: Annotated[
+        int | UnsetType, doc("Start of its execution, once it has finished.", format="int64")
+    ] = UNSET
+    execution_end_time: Annotated[int | UnsetType, doc("End of its execution.", format="int64")] = UNSET
+    execution_error: Annotated[
+        Raw | UnsetType, doc("The reason of its failure.", allOf=[{"$ref": "#/components/schemas/ExecutionError"}])
+    ] = UNSET
+    outputs_count: Annotated[int | UnsetType, doc("Number of its outputs, once it has finished.")] = UNSET
+    previewable_outputs_count: Annotated[int | UnsetType, doc("Number of outputs with a preview.")] = UNSET
+    preview_output: Annotated[Raw | UnsetType, doc("The output that represents the job.", **ANY_OBJECT)] = UNSET
 
 
-class JobStatusBody(msgspec.Struct, kw_only=True):
-    """The contract's JobStatusResponse."""
+class JobDetailResponse(JobEntry, kw_only=True):
+    """A job with its graph and outputs."""
 
-    id: str
-    status: str
-    created_at: datetime
-    updated_at: datetime
-    last_state_update: datetime
-    error_message: str | UnsetType = UNSET
+    update_time: Annotated[int, doc("Time of its last change, in milliseconds.", format="int64")]
+    workflow: Annotated[
+        dict[str, Any], doc("The graph (`prompt`) and its additional data (`extra_data`), without credentials.")
+    ]
+    workflow_version_id: Annotated[str | UnsetType, doc("The version of the workflow.")] = UNSET
+    recording_problem: Annotated[
+        str | UnsetType, doc("The parts of the job that could not be recorded, and why; omitted if all were.")
+    ] = UNSET
+    outputs: Annotated[Raw | UnsetType, doc("The outputs, by node.", **ANY_OBJECT)] = UNSET
+    execution_status: Annotated[Raw | UnsetType, doc("Result and messages of the execution.", **ANY_OBJECT)] = UNSET
+    execution_meta: Annotated[Raw | UnsetType, doc("Information about the nodes with outputs.", **ANY_OBJECT)] = UNSET
 
 
-class JobOutputBody(AssetBody, kw_only=True):
-    """An asset, and where the job has shown it."""
+class JobStatusResponse(msgspec.Struct, kw_only=True):
+    """The state of a job."""
 
-    node_id: str
-    output_key: str
-    output_index: int
+    id: Annotated[str, doc(ANY_JOB_ID)]
+    status: Annotated[
+        str,
+        doc(
+            "State of the job; `error` if it has failed.",
+            enum=["pending", "in_progress", "completed", "error", "cancelled"],
+        ),
+    ]
+    created_at: Annotated[datetime, doc("Time of submission.")]
+    updated_at: Annotated[datetime, doc("Time of its last change.")]
+    last_state_update: Annotated[datetime, doc("Time of the last change of its state.")]
+    error_message: Annotated[str | UnsetType, doc("Error message of the node that failed.")] = UNSET
+
+
+class JobAsset(AssetBody, kw_only=True):
+    """An asset among the outputs of a job."""
+
+    node_id: Annotated[str, doc("The node that produced it.")]
+    output_key: Annotated[str, doc("The node's name for the list that it is in, such as `images`.")]
+    output_index: Annotated[int, doc("Its position in that list, from 0.")]
 
 
 class NodeProgressBody(msgspec.Struct, kw_only=True):
-    """How far a node is, with the members that the message ``progress_state`` has of it."""
+    """The progress of a node that has started."""
 
-    value: float
-    max: float
-    state: str
-    display_node_id: str
-
-
-class JobProgressBody(msgspec.Struct, kw_only=True):
-    """How far a job is, as the message ``progress_state`` tells it."""
-
-    prompt_id: str
-    nodes: dict[str, NodeProgressBody]
+    value: Annotated[float, doc("Steps done.")]
+    max: Annotated[float, doc("Steps in all.")]
+    state: Annotated[str, doc("State of the node.", enum=["running", "finished", "error"])]
+    display_node_id: Annotated[str, doc("The node of the submitted graph that it belongs to.")]
 
 
-def job_progress(job_id: str, nodes: Mapping[str, NodeProgress]) -> JobProgressBody:
-    """The progress of a job's nodes."""
-    return JobProgressBody(
+class JobProgress(msgspec.Struct, kw_only=True):
+    """The progress of a job, in the form of the websocket message `progress_state`."""
+
+    prompt_id: Annotated[str, doc(ANY_JOB_ID)]
+    nodes: Annotated[
+        dict[str, NodeProgressBody], doc("The nodes that have started, by id; empty unless the job is running.")
+    ]
+
+
+def job_progress(job_id: str, nodes: Mapping[str, NodeProgress]) -> JobProgress:
+    """Make the body of the progress of a job's nodes, by node id."""
+    return JobProgress(
         prompt_id=job_id,
         nodes={
             node_id: NodeProgressBody(
@@ -98,9 +117,9 @@ def job_progress(job_id: str, nodes: Mapping[str, NodeProgress]) -> JobProgressB
     )
 
 
-def job_body(job: Job) -> JobBody:
-    """The job as lists show it."""
-    return JobBody(**_entry(job))
+def job_body(job: Job) -> JobEntry:
+    """Make the body of a job in a list."""
+    return JobEntry(**_entry(job))
 
 
 def _entry(job: Job) -> dict[str, Any]:
@@ -131,10 +150,10 @@ def _ending(job: Job) -> dict[str, Any]:
     return ending
 
 
-def job_detail(record: JobRecord) -> JobDetailBody:
-    """All there is of the job."""
+def job_detail(record: JobRecord) -> JobDetailResponse:
+    """Make the body of a job with its graph and outputs."""
     job = record.job
-    body = JobDetailBody(
+    body = JobDetailResponse(
         **_entry(job),
         update_time=job.updated_at,
         workflow={"prompt": Raw(strict(record.graph)), "extra_data": _extra_data(record)},
@@ -154,18 +173,18 @@ def _extra_data(record: JobRecord, *, with_workflow: bool = True) -> Raw:
 
 
 def _parts(record: JobRecord) -> dict[str, Raw]:
-    """The outputs, meta and status of a job that is over, as far as they are known.
+    """Return the known parts of a finished job's result: outputs, meta and status.
 
-    There always is a status: clients that wait for a job look for it.
+    There is always a status: clients that wait for a job look for it.
     """
     parts = read(record.result, dict[str, Raw])
     known = {name: part for name, part in parts.items() if bytes(part) != b"null"}
-    return {"status": _UNTOLD[record.job.status == COMPLETED], **known}
+    return {"status": _DEFAULT_STATUS[record.job.status == COMPLETED], **known}
 
 
-def job_status(job: Job) -> JobStatusBody:
-    """The job's state alone."""
-    body = JobStatusBody(
+def job_status(job: Job) -> JobStatusResponse:
+    """Make the body of a job's state."""
+    body = JobStatusResponse(
         id=job.id,
         status="error" if job.status == FAILED else JOB_STATUSES[job.status],
         created_at=utc_time(job.created_at),
@@ -177,16 +196,14 @@ def job_status(job: Job) -> JobStatusBody:
     return body
 
 
-def job_output(output: JobOutput) -> JobOutputBody:
-    """An asset that a job has shown."""
+def job_output(output: JobOutput) -> JobAsset:
+    """Make the body of an asset among a job's outputs."""
     members = msgspec.structs.asdict(asset_body(output.asset))
-    return JobOutputBody(
-        **members, node_id=output.node_id, output_key=output.output_key, output_index=output.output_index
-    )
+    return JobAsset(**members, node_id=output.node_id, output_key=output.output_key, output_index=output.output_index)
 
 
 def history_entry(record: JobRecord) -> dict[str, Any]:
-    """The contract's HistoryEntry: without the graph in either form."""
+    """Make the contract's HistoryEntry, which has neither the prompt's graph nor the workflow's."""
     job = record.job
     entry: dict[str, Any] = {
         "prompt_id": job.id,
@@ -204,7 +221,7 @@ def history_entry(record: JobRecord) -> dict[str, Any]:
 
 
 def history_detail(record: JobRecord) -> dict[str, Any]:
-    """The contract's HistoryDetailEntry; of a failed job also why, in the form that Comfy's command line reads."""
+    """Make the contract's HistoryDetailEntry. ``error_message`` of a failed job has the form that comfy-cli reads."""
     failure = {} if record.job.error is None else {"error_message": record.job.error}
     return {
         "prompt": {
@@ -220,7 +237,7 @@ def history_detail(record: JobRecord) -> dict[str, Any]:
 
 
 def stock_entry(record: JobRecord) -> dict[str, Any]:
-    """Return a job that is over in the form of the server's own ``/history``."""
+    """Make the entry of a finished job in the server's own ``/history``."""
     job = record.job
     prompt = [job.number, job.id, Raw(strict(record.graph)), _extra_data(record), Raw(record.targets)]
     return {"prompt": prompt, "outputs": Raw(b"{}"), "meta": Raw(b"{}"), **_parts(record)}

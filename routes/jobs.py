@@ -14,20 +14,19 @@ from ..comfy_assets.models import JOB_STATUSES, MEDIA, Job, JobFilter, JobPage, 
 from ..comfy_assets.search import words
 from .context import RequestContext, endpoint
 from .job_body import (
-    JobDetailBody,
-    JobProgressBody,
-    JobStatusBody,
+    JobDetailResponse,
+    JobProgress,
+    JobStatusResponse,
     job_body,
     job_detail,
     job_output,
     job_progress,
     job_status,
 )
-from .params import Id, NoQuery, Offset, Text, Words, parse_body
+from .params import Id, JobLimit, NoQuery, Offset, SearchText, SortDirection, Text, doc, parse_body
 from .router import Route
 
-JobLimit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-# The contract's names, and those of the stock page.
+# The contract's names, and the names that the stock page uses.
 SortBy = Literal["create_time", "execution_time", "created_at", "execution_duration"]
 _SORTS: dict[str, JobSort] = {
     "create_time": "create_time",
@@ -38,24 +37,36 @@ _SORTS: dict[str, JobSort] = {
 
 
 class ListJobs(msgspec.Struct, frozen=True):
-    """Query of listJobs. Extensions are ``asset_id``, for jobs whose graph names that asset, and ``q``, for words."""
+    """Query of listJobs. ``asset_id`` and ``q`` are extensions."""
 
-    status: Words = ()
-    workflow_id: Id | None = None
-    output_type: Literal["image", "video", "audio", "3d"] | None = None
-    asset_id: Id | None = None
-    q: Text = ""
-    sort_by: SortBy = "create_time"
-    sort_order: Literal["asc", "desc"] = "desc"
-    after: Text | None = None
+    status: Annotated[
+        tuple[Annotated[Text, msgspec.Meta(extra_json_schema={"enum": list(JOB_STATUSES)})], ...],
+        msgspec.Meta(max_length=1000),
+        doc("Only jobs in one of these states."),
+    ] = ()
+    workflow_id: Annotated[Id | None, doc("Only jobs of this workflow.")] = None
+    output_type: Annotated[
+        Literal["image", "video", "audio", "3d"] | None, doc("Only jobs with an output of this kind.")
+    ] = None
+    asset_id: Annotated[Id | None, doc("Only jobs whose graph names this asset, or another with the same content.")] = (
+        None
+    )
+    q: SearchText = ""
+    sort_by: Annotated[SortBy, doc("The field to sort by; the last two are other names of the first two.")] = (
+        "create_time"
+    )
+    sort_order: SortDirection = "desc"
+    after: Annotated[Text | None, doc("The `next_cursor` of the previous page, for jobs sorted by creation time.")] = (
+        None
+    )
     offset: Offset = 0
     limit: JobLimit = 100
 
 
-class CancelBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of cancelJobs."""
+class JobsCancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of cancelJobs: the jobs to cancel."""
 
-    job_ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=100)]
+    job_ids: Annotated[list[Id], msgspec.Meta(min_length=1, max_length=100), doc("Up to 100 ids.")]
 
 
 @endpoint(query=ListJobs)
@@ -77,13 +88,13 @@ async def list_jobs(call: RequestContext[ListJobs]) -> dict[str, Any]:
 
 
 @endpoint()
-async def get_job(call: RequestContext[NoQuery]) -> JobDetailBody:
+async def get_job(call: RequestContext[NoQuery]) -> JobDetailResponse:
     """All there is of a job (getJobDetail)."""
     return job_detail(await call.services.jobs.record(call.path["job_id"], call.user))
 
 
 @endpoint()
-async def get_status(call: RequestContext[NoQuery]) -> JobStatusBody:
+async def get_status(call: RequestContext[NoQuery]) -> JobStatusResponse:
     """The state of a job (getJobStatus)."""
     return job_status(await call.services.jobs.get(call.path["job_id"], call.user))
 
@@ -96,7 +107,7 @@ async def get_outputs(call: RequestContext[NoQuery]) -> dict[str, Any]:
 
 
 @endpoint()
-async def get_progress(call: RequestContext[NoQuery]) -> JobProgressBody:
+async def get_progress(call: RequestContext[NoQuery]) -> JobProgress:
     """How far the nodes of a job are that is executed (an extension)."""
     job_id = call.path["job_id"]
     return job_progress(job_id, await call.services.jobs.progress(job_id, call.user))
@@ -117,7 +128,7 @@ async def cancel_job(call: RequestContext[NoQuery]) -> dict[str, bool]:
 @endpoint(requires_store=False)
 async def cancel_jobs(call: RequestContext[NoQuery]) -> dict[str, Sequence[str]]:
     """Cancel several jobs, or none when one is unknown (cancelJobs)."""
-    body = await parse_body(CancelBody, call.request)
+    body = await parse_body(JobsCancelRequest, call.request)
     try:
         return {"cancelled": await _cancel(call, body.job_ids)}
     except JobNotFoundError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
@@ -12,28 +12,28 @@ from ..comfy_assets.jobs.shown_queue import ShownPrompt
 from . import request_body
 from .context import RequestContext, endpoint
 from .interceptors import Interceptor, check_first, for_several_users
-from .params import Id, Ids, NoQuery, json_body, parse_body
+from .params import Id, Ids, NoQuery, doc, json_body, parse_body
 from .router import Route
 
 
-class QueueBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of manageQueue."""
+class QueueManageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of manageQueue: the jobs to cancel."""
 
-    clear: bool = False
-    delete: Ids = []
-
-
-class InterruptBody(msgspec.Struct, frozen=True):
-    """Body of interruptJob: none by the contract; the stock page may name the job it wants to end."""
-
-    prompt_id: Id | None = None
+    clear: Annotated[bool, doc("Cancel all pending jobs of the user.")] = False
+    delete: Annotated[Ids, doc("Cancel these jobs. The response omits unknown ids.")] = []
 
 
-class FreeBody(msgspec.Struct, frozen=True):
-    """Body of freeMemory."""
+class InterruptRequest(msgspec.Struct, frozen=True):
+    """Body of interruptJob: the job to cancel. The contract has no body; the stock page may send one."""
 
-    unload_models: bool = False
-    free_memory: bool = False
+    prompt_id: Annotated[Id | None, doc("Cancel this job, running or pending.")] = None
+
+
+class FreeMemoryRequest(msgspec.Struct, frozen=True):
+    """Body of freeMemory: what to free."""
+
+    unload_models: Annotated[bool, doc("Unload the models.")] = False
+    free_memory: Annotated[bool, doc("Drop the results that are cached for the next prompt.")] = False
 
 
 @endpoint(requires_store=False)
@@ -56,7 +56,7 @@ def _item(number: int, prompt: ShownPrompt) -> list[Any]:
 @endpoint(requires_store=False)
 async def manage_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
     """Cancel some or all pending jobs (manageQueue)."""
-    body = await parse_body(QueueBody, call.request)
+    body = await parse_body(QueueManageRequest, call.request)
     result: dict[str, Any] = {}
     if body.delete:
         result["deleted"] = await call.services.control.cancel_known(body.delete, call.user)
@@ -69,7 +69,7 @@ async def manage_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
 @endpoint(requires_store=False)
 async def interrupt(call: RequestContext[NoQuery]) -> web.Response:
     """Cancel the running job, or else the next one (interruptJob)."""
-    body = await parse_body(InterruptBody, call.request)
+    body = await parse_body(InterruptRequest, call.request)
     await call.services.control.interrupt(call.user, body.prompt_id or None)
     return web.Response()
 
@@ -77,7 +77,7 @@ async def interrupt(call: RequestContext[NoQuery]) -> web.Response:
 @endpoint(requires_store=False)
 async def free_memory(call: RequestContext[NoQuery]) -> web.Response:
     """Free memory after the running job (freeMemory)."""
-    body = await parse_body(FreeBody, call.request)
+    body = await parse_body(FreeMemoryRequest, call.request)
     call.services.control.free(unload_models=body.unload_models, free_memory=body.free_memory)
     return web.Response()
 

@@ -1,4 +1,4 @@
-"""Publishing workflows, and what is published, over HTTP."""
+"""Publication of workflows with their assets, and access to published ones."""
 
 from __future__ import annotations
 
@@ -18,52 +18,57 @@ from .asset_body import asset_body, utc_time
 from .context import RequestContext, endpoint
 from .file_response import content_response
 from .files import thumbnail_response
-from .params import Ids, NoQuery, Text, parse_body
+from .params import ANY_OBJECT, Ids, NoQuery, Text, doc, parse_body
 from .router import Route
 
-_PREVIEW_RES = 512
+_PREVIEW_RES = 512  # longer side in pixels
+_WORKFLOW_ID = doc("The workflow's id.")
+_SHARE_ID = doc("The id that it is published under; empty if it is not published.")
+_LISTED = doc("Whether others can find it without its id.")
+_PUBLISH_TIME = doc("Time of its last publication; null if it is not published.")
+_ASSETS = doc("The assets published with it, with `in_library` for the requesting user.")
 
 
 class AssetInfo(msgspec.Struct, kw_only=True):
-    """The contract's AssetInfo. Nothing here is provided by a platform: ``public`` is always false."""
+    """An asset of a published workflow, or its counterpart in the library."""
 
-    id: str
-    name: str
-    preview_url: str
-    storage_url: str
-    model: bool
-    public: bool = False
-    in_library: bool
-
-
-class PublishInfo(msgspec.Struct, kw_only=True):
-    """The contract's WorkflowPublishInfo. Never published: no assets, an empty share id, and null for the time."""
-
-    workflow_id: str
-    share_id: str = ""
-    listed: bool = False
-    publish_time: datetime | None = None
-    assets: list[AssetInfo] = []
+    id: Annotated[str, doc("Its id in the share, or in the library.")]
+    name: Annotated[str, doc("Its name.")]
+    preview_url: Annotated[str, doc("URL of a preview, relative to the server's root; empty if there is none.")]
+    storage_url: Annotated[str, doc("URL of its content, relative to the server's root.")]
+    model: Annotated[bool, doc("Whether it is a model.")]
+    public: Annotated[bool, doc("Whether a platform provides it: always false here.")] = False
+    in_library: Annotated[bool, doc("Whether the user has its content.")]
 
 
-class PublishedBody(msgspec.Struct, kw_only=True):
-    """The contract's PublishedWorkflowDetail."""
+class WorkflowPublishInfo(msgspec.Struct, kw_only=True):
+    """The publication of a workflow."""
 
-    share_id: str
-    workflow_id: str
-    name: str
-    listed: bool = False
-    publish_time: datetime
-    workflow_json: Raw
-    assets: list[AssetInfo]
+    workflow_id: Annotated[str, _WORKFLOW_ID]
+    share_id: Annotated[str, _SHARE_ID] = ""
+    listed: Annotated[bool, _LISTED] = False
+    publish_time: Annotated[datetime | None, _PUBLISH_TIME] = None
+    assets: Annotated[list[AssetInfo], _ASSETS] = []
 
 
-def publish_info(publication: Publication) -> PublishInfo:
-    """What is published of a workflow."""
+class PublishedWorkflowDetail(msgspec.Struct, kw_only=True):
+    """A published workflow."""
+
+    share_id: Annotated[str, _SHARE_ID]
+    workflow_id: Annotated[str, _WORKFLOW_ID]
+    name: Annotated[str, doc("Its name.")]
+    listed: Annotated[bool, _LISTED] = False
+    publish_time: Annotated[datetime, _PUBLISH_TIME]
+    workflow_json: Annotated[Raw, doc("The workflow at the time it was published.", **ANY_OBJECT)]
+    assets: Annotated[list[AssetInfo], _ASSETS]
+
+
+def publish_info(publication: Publication) -> WorkflowPublishInfo:
+    """Make the body of a workflow's publication."""
     shared = publication.share
     if shared is None:
-        return PublishInfo(workflow_id=publication.workflow_id)
-    return PublishInfo(
+        return WorkflowPublishInfo(workflow_id=publication.workflow_id)
+    return WorkflowPublishInfo(
         workflow_id=publication.workflow_id,
         share_id=shared.snapshot.share_id,
         publish_time=utc_time(shared.snapshot.published_at),
@@ -71,10 +76,10 @@ def publish_info(publication: Publication) -> PublishInfo:
     )
 
 
-def published_body(shared: VisibleShare) -> PublishedBody:
-    """A share, with the workflow."""
+def published_body(shared: VisibleShare) -> PublishedWorkflowDetail:
+    """Make the body of a share with its workflow."""
     snapshot = shared.snapshot
-    return PublishedBody(
+    return PublishedWorkflowDetail(
         share_id=snapshot.share_id,
         workflow_id=snapshot.workflow_id,
         name=snapshot.name,
@@ -102,14 +107,14 @@ def _published(share_id: str, asset: SharedAsset, in_library: bool) -> AssetInfo
 
 
 def _preview_url(url: str, mime: str) -> str:
-    """Where there is a thumbnail, or what a browser plays; nothing otherwise."""
+    """Return the URL of a thumbnail, or of a file that browsers play; "" if there is neither."""
     if has_thumbnail(mime):
         return f"{url}?res={_PREVIEW_RES}"
     return f"{url}?disposition=inline" if is_previewable(mime) and is_safe_inline(mime) else ""
 
 
 def library_asset(asset: Asset) -> AssetInfo:
-    """An asset of the user's library in the same form."""
+    """Make the AssetInfo of an asset of the user's library."""
     body = asset_body(asset)
     return AssetInfo(
         id=asset.id,
@@ -121,64 +126,72 @@ def library_asset(asset: Asset) -> AssetInfo:
     )
 
 
-class PublishBody(msgspec.Struct, frozen=True):
-    """Body of postUserdataFilePublish."""
+class PublishWorkflowAssetsRequest(msgspec.Struct, frozen=True):
+    """Body of postUserdataFilePublish: the assets to publish with the workflow."""
 
-    asset_ids: Ids
-
-
-class ImportBody(msgspec.Struct, frozen=True):
-    """Body of importPublishedAssets."""
-
-    published_asset_ids: Ids
-    share_id: Text
+    asset_ids: Annotated[Ids, doc("Assets of the library.")]
 
 
-class SharedContent(msgspec.Struct, frozen=True):
-    """Query of getPublishedAssetContent; ``res`` asks for a thumbnail of that size."""
+class ImportPublishedAssetsRequest(msgspec.Struct, frozen=True):
+    """Body of importPublishedAssets: the assets to import."""
 
-    disposition: Literal["attachment", "inline"] = "attachment"
-    res: Annotated[int, msgspec.Meta(ge=64, le=1024)] | None = None
+    published_asset_ids: Annotated[Ids, doc("Ids of assets in the share.")]
+    share_id: Annotated[Text, doc("The share.")]
+
+
+class SharedContentQuery(msgspec.Struct, frozen=True):
+    """Query of getPublishedAssetContent; ``res`` requests a thumbnail."""
+
+    disposition: Annotated[
+        Literal["attachment", "inline"],
+        doc("Whether browsers save or display it. Content that can contain scripts is never displayed."),
+    ] = "attachment"
+    res: Annotated[
+        Annotated[int, msgspec.Meta(ge=64, le=1024)] | None, doc("Longer side of a thumbnail, in pixels.")
+    ] = None
 
 
 @endpoint()
-async def get_publish(call: RequestContext[NoQuery]) -> PublishInfo:
-    """What is published of a workflow (getUserdataFilePublish)."""
+async def get_publish(call: RequestContext[NoQuery]) -> WorkflowPublishInfo:
+    """Return the publication of a workflow (getUserdataFilePublish)."""
     return publish_info(await call.services.shares.info(call.path["file"], call.user))
 
 
 @endpoint()
-async def publish(call: RequestContext[NoQuery]) -> PublishInfo:
+async def publish(call: RequestContext[NoQuery]) -> WorkflowPublishInfo:
     """Publish a workflow with assets (postUserdataFilePublish)."""
-    body = await parse_body(PublishBody, call.request)
+    body = await parse_body(PublishWorkflowAssetsRequest, call.request)
     return publish_info(await call.services.shares.publish(call.path["file"], body.asset_ids, call.user))
 
 
 @endpoint()
 async def withdraw(call: RequestContext[NoQuery]) -> web.Response:
-    """Take back what is published of a workflow (an extension)."""
+    """Withdraw the publication of a workflow (deleteUserdataFilePublish, an extension)."""
     await call.services.shares.withdraw(call.path["file"], call.user)
     return web.Response(status=204)
 
 
 @endpoint()
-async def get_published(call: RequestContext[NoQuery]) -> PublishedBody:
-    """A published workflow (getPublishedWorkflow)."""
+async def get_published(call: RequestContext[NoQuery]) -> PublishedWorkflowDetail:
+    """Return a published workflow (getPublishedWorkflow)."""
     limit = call.services.config.max_workflow_size
     return published_body(await call.services.shares.get(call.path["share_id"], call.user, limit))
 
 
 @endpoint()
 async def import_assets(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Add assets of a share to the user's library (called by pages; beyond the contract)."""
-    body = await parse_body(ImportBody, call.request)
+    """Add assets of a share to the user's library (importPublishedAssets, an extension that pages call)."""
+    body = await parse_body(ImportPublishedAssetsRequest, call.request)
     taken = await call.services.shares.add_to_library(body.share_id, body.published_asset_ids, call.user)
     return {"assets": [library_asset(asset) for asset in taken]}
 
 
-@endpoint(query=SharedContent, allow_anonymous=True)
-async def get_content(call: RequestContext[SharedContent]) -> web.StreamResponse:
-    """The bytes of a shared asset, or a thumbnail, for whoever knows the share id (an extension)."""
+@endpoint(query=SharedContentQuery, allow_anonymous=True)
+async def get_content(call: RequestContext[SharedContentQuery]) -> web.StreamResponse:
+    """Return the content or a thumbnail of a published asset (getPublishedAssetContent, an extension).
+
+    Knowledge of the share id is enough: no user is needed.
+    """
     share_id, asset_id, shares = call.path["share_id"], call.path["asset_id"], call.services.shares
     if call.query.res is not None:
         snapshot, asset = await shares.asset(share_id, asset_id)

@@ -1,11 +1,11 @@
-"""Background work over HTTP."""
+"""Background tasks: scans, hash runs, exports and the like."""
 
 from __future__ import annotations
 
 import re
 import uuid
 from datetime import datetime, timezone
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
@@ -15,7 +15,7 @@ from ..comfy_assets.errors import InvalidQueryError
 from ..comfy_assets.models import TaskFilter, TaskPage, TaskRecord, TaskState
 from .asset_body import utc_time
 from .context import RequestContext, endpoint, error_response
-from .params import NoQuery, Offset, Text
+from .params import ANY_OBJECT, NoQuery, Offset, ShortPageLimit, SortDirection, Text, doc
 from .router import Route
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -25,45 +25,47 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", r
 class ListTasks(msgspec.Struct, frozen=True):
     """Query of listTasks."""
 
-    task_name: Text | None = None
-    idempotency_key: Text | None = None
-    status: Annotated[tuple[TaskState, ...], msgspec.Meta(max_length=100)] = ()
-    created_after: Text | None = None
-    created_before: Text | None = None
-    sort_order: Literal["asc", "desc"] = "desc"
-    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 20
+    task_name: Annotated[Text | None, doc("Only tasks of this name.")] = None
+    idempotency_key: Annotated[Text | None, doc("Only tasks with this key.")] = None
+    status: Annotated[
+        tuple[TaskState, ...], msgspec.Meta(max_length=100), doc("Only tasks in one of these states.")
+    ] = ()
+    created_after: Annotated[Text | None, doc("Only tasks created after this time.", format="date-time")] = None
+    created_before: Annotated[Text | None, doc("Only tasks created before this time.", format="date-time")] = None
+    sort_order: SortDirection = "desc"
+    limit: ShortPageLimit = 20
     offset: Offset = 0
 
 
 class TaskEntry(msgspec.Struct):
-    """A task as lists show it."""
+    """A task in a list."""
 
-    id: str
-    task_name: str
-    status: TaskState
-    create_time: datetime
-    started_at: datetime | UnsetType
-    completed_at: datetime | UnsetType
+    id: Annotated[str, doc("The task's id.", format="uuid")]
+    task_name: Annotated[str, doc("Name of its kind.")]
+    status: Annotated[TaskState, doc("State of the task; `failed` includes cancelled tasks.")]
+    create_time: Annotated[datetime, doc("Time of the request.")]
+    started_at: Annotated[datetime | UnsetType, doc("Time of its start.")]
+    completed_at: Annotated[datetime | UnsetType, doc("Time of its end.")]
 
 
-class TaskBody(TaskEntry):
-    """All there is of a task. ``result`` is how far it is, or what came of it."""
+class TaskResponse(TaskEntry):
+    """A task with its progress or result."""
 
-    idempotency_key: str
-    payload: Raw
-    update_time: datetime
-    result: Raw | UnsetType
-    error_message: str | UnsetType
+    idempotency_key: Annotated[str, doc("Key that prevents a second task for the same work.")]
+    payload: Annotated[Raw, doc("Parameters of the request.", **ANY_OBJECT)]
+    update_time: Annotated[datetime, doc("Time of its last report of progress.")]
+    result: Annotated[Raw | UnsetType, doc("Its progress, or its result once it has finished.", **ANY_OBJECT)]
+    error_message: Annotated[str | UnsetType, doc("Reason of its failure.")]
 
 
 def _unprocessable(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
-    """Malformed filters are 422 here."""
+    """Make an error of listTasks, which returns 422 for malformed filters."""
     return error_response(422 if status == 400 else status, code, message, details)
 
 
 @endpoint(query=ListTasks, failure=_unprocessable)
 async def list_tasks(call: RequestContext[ListTasks]) -> dict[str, Any]:
-    """One page of the server's tasks, and of the user's own (listTasks)."""
+    """Return a page of the server's tasks and the user's own (listTasks)."""
     query = call.query
     after, before = _microseconds(query, "created_after"), _microseconds(query, "created_before")
     wanted = TaskFilter(
@@ -80,13 +82,13 @@ async def list_tasks(call: RequestContext[ListTasks]) -> dict[str, Any]:
 
 
 @endpoint()
-async def get_task(call: RequestContext[NoQuery]) -> TaskBody:
-    """All there is of a task (getTask)."""
+async def get_task(call: RequestContext[NoQuery]) -> TaskResponse:
+    """Return a task with its progress or result (getTask)."""
     return _body(await call.services.task_list.get(call.path["task_id"], call.user))
 
 
 def _microseconds(query: ListTasks, field: str) -> int | None:
-    """The time given, since 1970. Raises InvalidQueryError for what is no RFC 3339 time."""
+    """Return a time of the query in microseconds since 1970. Raise InvalidQueryError unless it is RFC 3339."""
     text: str | None = getattr(query, field)
     if text is None:
         return None
@@ -104,8 +106,8 @@ def _entry(task: TaskRecord) -> TaskEntry:
     return TaskEntry(**_members(task))
 
 
-def _body(task: TaskRecord) -> TaskBody:
-    return TaskBody(
+def _body(task: TaskRecord) -> TaskResponse:
+    return TaskResponse(
         **_members(task),
         idempotency_key=task.idempotency_key,
         payload=Raw(task.payload.encode()),

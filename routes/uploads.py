@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.assets.media.mime import check_mime
 from ..comfy_assets.assets.tag_rules import normalize_tags
@@ -11,25 +14,27 @@ from ..comfy_assets.assets.upload_fields import CreatedAsset, UploadFields, norm
 from .asset_body import AssetBody, asset_body
 from .context import RequestContext, endpoint, json_response
 from .forms import receive_upload
-from .params import Members, NoQuery, Tags, Text, check_user_metadata, parse_body, parse_hash
+from .params import HASH, HASH_PATTERN, Members, NoQuery, Tags, Text, check_user_metadata, doc, parse_body, parse_hash
 from .request_body import STREAMED
 from .router import Route
 
 
-class FromHashBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of createAssetFromHash."""
+class CreateAssetFromHashRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of createAssetFromHash: the content and the fields of the new asset."""
 
-    hash: Text
-    tags: Tags
-    name: Text | msgspec.UnsetType = msgspec.UNSET
-    mime_type: Text | msgspec.UnsetType = msgspec.UNSET
-    user_metadata: Members | msgspec.UnsetType = msgspec.UNSET
+    hash: Annotated[Text, doc(HASH, pattern=HASH_PATTERN)]
+    tags: Annotated[Tags, doc("Tags of the new asset.")]
+    name: Annotated[Text | UnsetType, doc("Its name; the name of the content's file if omitted.")] = UNSET
+    mime_type: Annotated[Text | UnsetType, doc("Media type of the content; determined from the file if omitted.")] = (
+        UNSET
+    )
+    user_metadata: Annotated[Members | UnsetType, doc("Metadata to add to it.")] = UNSET
 
 
 class AssetCreated(AssetBody, kw_only=True):
-    """The contract's AssetCreated: the asset, and whether it is a new one."""
+    """An asset, and whether it was created by this request."""
 
-    created_new: bool
+    created_new: Annotated[bool, doc("False if the user already had this content: the response is the existing asset.")]
 
 
 @endpoint()
@@ -44,12 +49,12 @@ async def create_asset(call: RequestContext[NoQuery]) -> web.Response:
 @endpoint()
 async def create_from_hash(call: RequestContext[NoQuery]) -> web.Response:
     """Make an asset of content that is there already (createAssetFromHash)."""
-    body = await parse_body(FromHashBody, call.request)
+    body = await parse_body(CreateAssetFromHashRequest, call.request)
     declared = UploadFields(
         tags=normalize_tags(body.tags),
-        name=normalize_name(body.name) if body.name is not msgspec.UNSET else None,
-        mime_type=check_mime(body.mime_type) if body.mime_type is not msgspec.UNSET else None,
-        user_metadata=check_user_metadata(body.user_metadata) if body.user_metadata is not msgspec.UNSET else None,
+        name=normalize_name(body.name) if body.name is not UNSET else None,
+        mime_type=check_mime(body.mime_type) if body.mime_type is not UNSET else None,
+        user_metadata=check_user_metadata(body.user_metadata) if body.user_metadata is not UNSET else None,
     )
     return _answer(await call.services.references.create(parse_hash(body.hash), declared, call.user))
 

@@ -18,7 +18,7 @@ from ..comfy_assets.host.base import UnknownUserError
 from ..comfy_assets.jobs.redaction import Redaction
 from .context import RequestContext, endpoint, json_response
 from .interceptors import ErrorMapping, Interceptor
-from .params import Members, NoQuery, json_body, object_body, parse_body
+from .params import Members, NoQuery, doc, json_body, object_body, parse_body
 from .router import Route
 
 SETTINGS_FILE = "comfy.settings.json"
@@ -28,13 +28,13 @@ _MAX_METADATA_BYTES = 64 << 10
 _CREDENTIAL_HEADERS = ("X-API-Key", hdrs.AUTHORIZATION)
 
 
-class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of submitFeedback."""
+class FeedbackRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of submitFeedback: feedback of a user."""
 
-    type: Literal["missing_nodes", "general", "missing_models"]
-    content: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
-    rating: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
-    metadata: Members = {}
+    type: Annotated[Literal["missing_nodes", "general", "missing_models"], doc("Subject of the feedback.")]
+    content: Annotated[str, msgspec.Meta(max_length=20_000), doc("The text.")] = ""
+    rating: Annotated[Annotated[int, msgspec.Meta(ge=1, le=5)] | None, doc("One to five stars.")] = None
+    metadata: Annotated[Members, doc("Additional data of the page: up to 64 KiB.")] = {}
 
 
 @endpoint()
@@ -46,7 +46,7 @@ async def get_user(call: RequestContext[NoQuery]) -> dict[str, Any]:
 @endpoint()
 async def submit_feedback(call: RequestContext[NoQuery]) -> web.Response:
     """Store feedback on this machine (submitFeedback)."""
-    body = await parse_body(FeedbackBody, call.request)
+    body = await parse_body(FeedbackRequest, call.request)
     entry = msgspec.to_builtins(body)
     if len(msgspec.json.encode(body.metadata)) > _MAX_METADATA_BYTES:
         message = f"metadata takes more than {_MAX_METADATA_BYTES} bytes."

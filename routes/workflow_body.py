@@ -1,4 +1,4 @@
-"""Workflows as clients send them, and as the contract shows them. What is unknown is left out, never null."""
+"""The contract's bodies of workflows, in requests and responses. Unknown members are omitted, never null."""
 
 from __future__ import annotations
 
@@ -27,53 +27,64 @@ from ..comfy_assets.workflows.paths import FOLDER
 from ..comfy_assets.workflows.service import SavedVersion
 from . import request_body
 from .asset_body import utc_time
-from .params import Text, split_error
+from .params import ANY_OBJECT, Text, doc, split_error
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-_SLACK = 1 << 20  # what a body may hold beside the workflow
+_SLACK = 1 << 20  # size of a body beside the workflow
 _INT64_MAX = 2**63 - 1
 
 Description = Annotated[str, msgspec.Meta(max_length=10_000)]
 SourceId = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$")]
 VersionNumber = Annotated[int, msgspec.Meta(ge=-_INT64_MAX, le=_INT64_MAX)]
 
-
-class CreateBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of createWorkflow. The source of a fork may be on another server."""
-
-    workflow_json: Raw
-    name: Text | UnsetType = UNSET
-    description: Description | UnsetType = UNSET
-    default_view: WorkflowView = "workflow"
-    forked_from_workflow_id: SourceId | UnsetType = UNSET
-    forked_from_workflow_version_id: SourceId | UnsetType = UNSET
+_GRAPH = doc("The workflow, as the page saves it.", **ANY_OBJECT)
+_VIEW = doc("The view that the page opens it in.", enum=["app", "workflow"])
+_NAME = doc("Its name.")
+_DESCRIPTION = doc("Its description.")
+_VERSION_ID = doc("The version's id.")
+_VERSION_NUMBER = doc("Its number, from 1.")
+_SAVED_BY = doc("The user who saved it.")
+_SAVED_AT = doc("Time at which it was saved.")
 
 
-class UpdateWorkflowBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of updateWorkflow."""
+class CreateWorkflowRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of createWorkflow: a workflow to save."""
 
-    name: Text | UnsetType = UNSET
-    description: Description | UnsetType = UNSET
-    default_view: WorkflowView | UnsetType = UNSET
-
-
-class VersionBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of createWorkflowVersion."""
-
-    base_version: VersionNumber
-    workflow_json: Raw
+    workflow_json: Annotated[Raw, _GRAPH]
+    name: Annotated[Text | UnsetType, _NAME] = UNSET
+    description: Annotated[Description | UnsetType, _DESCRIPTION] = UNSET
+    default_view: Annotated[WorkflowView, _VIEW] = "workflow"
+    forked_from_workflow_id: Annotated[
+        SourceId | UnsetType, doc("The workflow that it is a copy of, which may be on another server.")
+    ] = UNSET
+    forked_from_workflow_version_id: Annotated[SourceId | UnsetType, doc("The version that was copied.")] = UNSET
 
 
-class ForkBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of forkWorkflow."""
+class UpdateWorkflowRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of updateWorkflow: the members to change."""
 
-    source_version: VersionNumber
-    name: Text | UnsetType = UNSET
+    name: Annotated[Text | UnsetType, doc("A new name.")] = UNSET
+    description: Annotated[Description | UnsetType, doc("A new description.")] = UNSET
+    default_view: Annotated[WorkflowView | UnsetType, _VIEW] = UNSET
+
+
+class CreateWorkflowVersionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of createWorkflowVersion: a new version."""
+
+    base_version: Annotated[VersionNumber, doc("The version that was changed: it must be the latest.")]
+    workflow_json: Annotated[Raw, _GRAPH]
+
+
+class ForkWorkflowRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of forkWorkflow: the version to copy."""
+
+    source_version: Annotated[VersionNumber, doc("The version's number.")]
+    name: Annotated[Text | UnsetType, doc("Name of the copy; the name of the original if omitted.")] = UNSET
 
 
 async def read_body(schema: type[S], request: web.Request) -> S:
-    """Return the body. Raise UnprocessableBodyError, or what the operation declares for one that is too large."""
+    """Return the body. Raise UnprocessableBodyError, or the operation's error for a body that is too large."""
     limits = request_body.json_limits()
     try:
         raw = await request_body.read(request)
@@ -100,9 +111,10 @@ def _decoded(schema: type[S], raw: bytes, limits: JsonLimits) -> S:
 
 
 def _with_half_characters(schema: type[S], raw: bytes, values: int) -> S:
-    """The body, whose workflow may hold halves of character pairs, which pages cut in two and msgspec does not read.
+    """Decode a body whose workflow may contain unpaired surrogates: pages cut texts in the middle of a character.
 
-    Raises as msgspec does, ValueError and RecursionError.
+    msgspec refuses such text, so the workflow is cut out and kept as it is. Raise msgspec's errors, ValueError,
+    RecursionError.
     """
     texts = members(raw.decode(), values)
     workflow = texts.get("workflow_json")
@@ -110,13 +122,13 @@ def _with_half_characters(schema: type[S], raw: bytes, values: int) -> S:
         texts["workflow_json"] = "{}"
     rest = ",".join(f"{json.dumps(name)}:{text}" for name, text in texts.items())
     body = msgspec.json.decode(f"{{{rest}}}", type=schema)
-    if workflow is not None and isinstance(body, (CreateBody, VersionBody)):
+    if workflow is not None and isinstance(body, (CreateWorkflowRequest, CreateWorkflowVersionRequest)):
         return msgspec.structs.replace(body, workflow_json=Raw(workflow.encode()))
     return body
 
 
 def workflow_text(workflow: Raw, limit: int) -> bytes:
-    """The text of a workflow. Raises WorkflowTooLargeError."""
+    """Return the text of a workflow. Raise WorkflowTooLargeError."""
     text = bytes(workflow)
     if len(text) > limit:
         raise _too_large(limit)
@@ -134,13 +146,13 @@ WORKFLOW = request_body.BodyLimit(
 
 def _too_large(limit: int) -> WorkflowTooLargeError:
     return WorkflowTooLargeError(
-        f"The workflow is larger than the {limit} bytes this server takes.",
+        f"The workflow is larger than the {limit} bytes this server accepts.",
         details={"field": "workflow_json", "max_bytes": limit},
     )
 
 
-def name_of(body: CreateBody | UpdateWorkflowBody | ForkBody) -> str | None:
-    """The name in a body, if there is one, as it is kept. Raises UnprocessableNameError."""
+def name_of(body: CreateWorkflowRequest | UpdateWorkflowRequest | ForkWorkflowRequest) -> str | None:
+    """Return the name in a body in its stored form, None if there is none. Raise UnprocessableNameError."""
     if body.name is UNSET:
         return None
     try:
@@ -149,8 +161,8 @@ def name_of(body: CreateBody | UpdateWorkflowBody | ForkBody) -> str | None:
         raise UnprocessableNameError(error.message, details=error.details) from error
 
 
-def description_of(body: CreateBody | UpdateWorkflowBody) -> str | None:
-    """The description in a body, if there is one. Raises UnprocessableBodyError."""
+def description_of(body: CreateWorkflowRequest | UpdateWorkflowRequest) -> str | None:
+    """Return the description in a body, None if there is none. Raise UnprocessableBodyError."""
     if body.description is UNSET:
         return None
     if "\0" in body.description:
@@ -160,52 +172,54 @@ def description_of(body: CreateBody | UpdateWorkflowBody) -> str | None:
     return body.description
 
 
-class ForkedFromBody(msgspec.Struct):
-    """The contract's WorkflowForkedFrom."""
+class WorkflowForkedFrom(msgspec.Struct):
+    """The original of a copied workflow."""
 
-    workflow_id: str | UnsetType = UNSET
-    workflow_version_id: str | UnsetType = UNSET
-
-
-class WorkflowBody(msgspec.Struct, kw_only=True):
-    """The contract's WorkflowResponse; ``path``, an extension, is that of its file in the user's folder."""
-
-    id: str
-    latest_version: int
-    default_view: str
-    created_by: str
-    created_at: datetime
-    updated_at: datetime
-    name: Text | UnsetType = UNSET
-    description: str | UnsetType = UNSET
-    forked_from: ForkedFromBody | UnsetType = UNSET
-    path: str | UnsetType = UNSET
+    workflow_id: Annotated[str | UnsetType, doc("The original workflow.")] = UNSET
+    workflow_version_id: Annotated[str | UnsetType, doc("The version that was copied.")] = UNSET
 
 
-class VersionShown(msgspec.Struct, kw_only=True):
-    """The contract's WorkflowVersionResponse."""
+class WorkflowResponse(msgspec.Struct, kw_only=True):
+    """A saved workflow, without its content."""
 
-    id: str
-    version: int
-    latest_version: int
-    created_by: str
-    created_at: datetime
-
-
-class ContentBody(msgspec.Struct, kw_only=True):
-    """The contract's WorkflowVersionContentResponse."""
-
-    id: str
-    version: int
-    workflow_json: Raw
-    dependency_asset_ids: tuple[str, ...]
-    created_by: str
-    created_at: datetime
+    id: Annotated[str, doc("The workflow's id.")]
+    latest_version: Annotated[int, doc("Number of its latest version.")]
+    default_view: Annotated[str, _VIEW]
+    created_by: Annotated[str, doc("The user who owns it.")]
+    created_at: Annotated[datetime, doc("Time at which it was first saved.")]
+    updated_at: Annotated[datetime, doc("Time of its last change.")]
+    name: Annotated[Text | UnsetType, _NAME] = UNSET
+    description: Annotated[str | UnsetType, _DESCRIPTION] = UNSET
+    forked_from: Annotated[WorkflowForkedFrom | UnsetType, doc("The workflow that it is a copy of.")] = UNSET
+    path: Annotated[
+        str | UnsetType, doc("Its file in the user's folder, needed to publish it; omitted while it has none.")
+    ] = UNSET
 
 
-def workflow_body(workflow: Workflow) -> WorkflowBody:
-    """The workflow as it is shown."""
-    body = WorkflowBody(
+class WorkflowVersionResponse(msgspec.Struct, kw_only=True):
+    """A version of a workflow, without its content."""
+
+    id: Annotated[str, _VERSION_ID]
+    version: Annotated[int, _VERSION_NUMBER]
+    latest_version: Annotated[int, doc("Number of the latest version.")]
+    created_by: Annotated[str, _SAVED_BY]
+    created_at: Annotated[datetime, _SAVED_AT]
+
+
+class WorkflowVersionContentResponse(msgspec.Struct, kw_only=True):
+    """A version of a workflow with its content."""
+
+    id: Annotated[str, _VERSION_ID]
+    version: Annotated[int, _VERSION_NUMBER]
+    workflow_json: Annotated[Raw, _GRAPH]
+    dependency_asset_ids: Annotated[tuple[str, ...], doc("Assets of the library that it names.")]
+    created_by: Annotated[str, _SAVED_BY]
+    created_at: Annotated[datetime, _SAVED_AT]
+
+
+def workflow_body(workflow: Workflow) -> WorkflowResponse:
+    """Make the body of a workflow."""
+    body = WorkflowResponse(
         id=workflow.id,
         latest_version=workflow.latest_version,
         default_view=workflow.default_view,
@@ -217,7 +231,7 @@ def workflow_body(workflow: Workflow) -> WorkflowBody:
         path=UNSET if workflow.path is None else f"{FOLDER}/{workflow.path}",
     )
     if workflow.forked_from_id is not None or workflow.forked_from_version_id is not None:
-        body.forked_from = ForkedFromBody(_known(workflow.forked_from_id), _known(workflow.forked_from_version_id))
+        body.forked_from = WorkflowForkedFrom(_known(workflow.forked_from_id), _known(workflow.forked_from_version_id))
     return body
 
 
@@ -225,9 +239,9 @@ def _known(text: str | None) -> str | UnsetType:
     return UNSET if text is None else text
 
 
-def version_body(saved: SavedVersion) -> VersionShown:
-    """The version as lists show it."""
-    return VersionShown(
+def version_body(saved: SavedVersion) -> WorkflowVersionResponse:
+    """Make the body of a version in a list."""
+    return WorkflowVersionResponse(
         id=saved.version.id,
         version=saved.version.number,
         latest_version=saved.workflow.latest_version,
@@ -236,9 +250,9 @@ def version_body(saved: SavedVersion) -> VersionShown:
     )
 
 
-def content_body(content: WorkflowContent) -> ContentBody:
-    """The version with its text."""
-    return ContentBody(
+def content_body(content: WorkflowContent) -> WorkflowVersionContentResponse:
+    """Make the body of a version with its content."""
+    return WorkflowVersionContentResponse(
         id=content.version.id,
         version=content.version.number,
         workflow_json=Raw(content.text),
@@ -249,6 +263,6 @@ def content_body(content: WorkflowContent) -> ContentBody:
 
 
 def page_body(items: list[Any], total: int, limit: int, offset: int) -> dict[str, Any]:
-    """A page of a list as the contract shows it."""
+    """Make the body of a page of a list."""
     has_more = offset + len(items) < total and bool(items)
     return {"data": items, "pagination": {"offset": offset, "limit": limit, "total": total, "has_more": has_more}}

@@ -1,4 +1,4 @@
-"""The project's own OpenAPI document: what each operation is, in words, by noun; and the page that shows it."""
+"""The project's OpenAPI document: a table of operations for each subject, and the page that displays it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ OPERATIONS = [
     for operation in module.OPERATIONS
 ]
 HOST_OPERATIONS = [operation for module in (files, jobs, nodes, server, users) for operation in module.HOST_OPERATIONS]
-WORDS = [words for module in (assets, jobs, shares, tasks, users, workflows) for words in module.WORDS]
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
-    """The document of these routes, and of what the host answers beside them."""
-    return build(routes, OPERATIONS, HOST_OPERATIONS, WORDS)
+    """Build the document of these routes and of the host's operations."""
+    return build(routes, OPERATIONS, HOST_OPERATIONS, jobs.RECORDS)

@@ -1,4 +1,4 @@
-"""The library in words."""
+"""Descriptions of the operations on assets, tags and scans."""
 
 from __future__ import annotations
 
@@ -22,172 +22,107 @@ from ...comfy_assets.errors import (
     UnsupportedContentError,
 )
 from ..asset_body import AssetBody
-from ..assets import ListAssetsResponse, SeedBody, TagsBody, UpdateAssetBody
-from ..uploads import AssetCreated, FromHashBody
-from .operation import BYTES, FORM, Answer, Body, Operation
-from .schema import BINARY, Record, Words, array, flag, integer, mapping, members, number, text, time
-
-_HASH = "The blake3 hash of the content: `blake3:` and 64 hexadecimal digits."
-_TAGS = {"type": "array", "items": {"type": "string"}}
-_FREE = {"type": "object", "additionalProperties": True}
-
-ASSET = Words(
-    AssetBody,
-    "Asset",
-    "An entry of the library: a file, or a reference to content that is there already.",
-    {
-        "id": {"description": "A UUID, which stays the same when the file moves.", "format": "uuid"},
-        "name": "The name that is shown; a file's own name unless it was changed.",
-        "display_name": "The same as `name`.",
-        "size": {"description": "Bytes of the content.", "format": "int64"},
-        "mime_type": "The type of the content, such as `image/png`.",
-        "tags": {"description": "The tags, in alphabetical order.", **_TAGS},
-        "user_metadata": {"description": "What users have noted about it.", **_FREE},
-        "created_at": "When it came into the library.",
-        "updated_at": "When something of it was changed.",
-        "is_immutable": "Whether it cannot be changed or deleted; false for files of the user.",
-        "hash": {"description": f"{_HASH} Left out until the file was read.", "pattern": "^blake3:[0-9a-f]{64}$"},
-        "metadata": {
-            "description": "What was found in the file. Listings leave out large texts; where they are more than 8 MiB"
-            " together, `left_out` names those that do not fit.",
-            **_FREE,
-        },
-        "file_path": "Where the file lies, from the kind of its folder: `models/loras/a.safetensors`, `output/b.png`.",
-        "loader_path": "Of a model: the name that a loader node takes.",
-        "preview_id": {"description": "The asset that shows what this one is: often itself.", "format": "uuid"},
-        "preview_url": {"description": "Where a preview is, from the server's root.", "format": "uri-reference"},
-        "job_id": {"description": "The job that made it.", "format": "uuid"},
-        "last_access_time": "When its content was last asked for.",
-    },
+from ..assets import ListAssetsResponse, SeedAssetsRequest, TagsRequest, UpdateAssetRequest
+from ..params import HASH, HASH_PATTERN
+from ..uploads import AssetCreated, CreateAssetFromHashRequest
+from .schema import (
+    BINARY,
+    BYTES,
+    FORM,
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    array,
+    flag,
+    integer,
+    mapping,
+    members,
+    number,
+    text,
+    time,
 )
-_CREATED = Words(
-    AssetCreated,
-    "AssetCreated",
-    "An asset, and whether there is one more now.",
-    {"created_new": "False when the user had this content already: the answer is the asset there was."},
-)
-_LIST = Words(
-    ListAssetsResponse,
-    "ListAssetsResponse",
-    "A page of assets.",
-    {
-        "assets": "The assets, in the order asked for.",
-        "total": "How many assets pass the filters.",
-        "has_more": "Whether there is a page after this one.",
-        "next_cursor": "What to give as `after` for the next page; not on the last one, nor in orders without cursors.",
-    },
-)
-_UPDATE = Words(
-    UpdateAssetBody,
-    "UpdateAssetRequest",
-    "What to change of an asset; at least one member.",
-    {
-        "name": "A new name. The file keeps its own.",
-        "mime_type": "The type of the content, such as `image/png`.",
-        "preview_id": {"description": "The asset to be shown for this one.", "format": "uuid"},
-        "user_metadata": "Replaces what was noted before: up to 64 KiB, 32 levels deep.",
-    },
-)
-_FROM_HASH = Words(
-    FromHashBody,
-    "CreateAssetFromHashRequest",
-    "What to make an asset of.",
-    {
-        "hash": {"description": _HASH, "pattern": "^blake3:[0-9a-f]{64}$"},
-        "tags": "Tags of the new asset.",
-        "name": "Its name; that of the content's file when left out.",
-        "mime_type": "The type of the content; what the file tells when left out.",
-        "user_metadata": "What is to be noted about it.",
-    },
-)
-_TAGS_BODY = Words(TagsBody, "TagsRequest", "Tags to add or to take away.", {"tags": "At least one tag."})
-_SEED = Words(
-    SeedBody,
-    "SeedAssetsRequest",
-    "What to scan.",
-    {"roots": "`models`, `input`, `output`, or model categories; all when left out."},
-)
-WORDS = [ASSET, _CREATED, _LIST, _UPDATE, _FROM_HASH, _TAGS_BODY, _SEED]
 
 _HISTOGRAM = Record(
     "AssetTagHistogramResponse",
-    "How many assets carry each tag.",
+    "Number of assets with each tag.",
     {"tag_counts": mapping({"type": "integer"}, "Counts by tag, the largest first.")},
 )
-_TAG = Record("TagInfo", "A tag in use.", {"name": text("The tag."), "count": integer("How many assets carry it.")})
+_TAG = Record(
+    "TagInfo", "A tag in use.", {"name": text("The tag."), "count": integer("Number of assets with the tag.")}
+)
 _TAG_LIST = Record(
     "ListTagsResponse",
     "A page of tags.",
     {
-        "tags": array(_TAG, "The tags, in the order asked for."),
-        "total": integer("How many tags there are in all."),
-        "has_more": flag("Whether there is a page after this one."),
+        "tags": array(_TAG, "The tags, in the requested order."),
+        "total": integer("Number of tags."),
+        "has_more": flag("Whether another page follows."),
     },
 )
 _CHANGE = Record(
     "TagsModificationResponse",
-    "What became of an asset's tags.",
+    "The result of a change of an asset's tags.",
     {
-        "total_tags": array({"type": "string"}, "All tags of the asset now."),
-        "added": array({"type": "string"}, "Tags that were not there."),
-        "already_present": array({"type": "string"}, "Tags that were there already."),
-        "removed": array({"type": "string"}, "Tags that were taken away."),
-        "not_present": array({"type": "string"}, "Tags that were not there to be taken away."),
+        "total_tags": array({"type": "string"}, "All tags of the asset after the change."),
+        "added": array({"type": "string"}, "Added tags."),
+        "already_present": array({"type": "string"}, "Tags that the asset already had."),
+        "removed": array({"type": "string"}, "Removed tags."),
+        "not_present": array({"type": "string"}, "Tags that the asset did not have."),
     },
     optional=("added", "already_present", "removed", "not_present"),
 )
 _COUNTS = {
     "scanned": integer("Files seen."),
-    "total": integer("Files to be seen."),
+    "total": integer("Files to see."),
     "folders": integer("Folders seen."),
-    "created": integer("Files that were new."),
-    "changed": integer("Files that were not as they had been."),
-    "missing": integer("Files that were gone."),
-    "returned": integer("Files that were back."),
-    "moved": integer("Files that were found in another place."),
-    "problems": integer("Folders and files that could not be looked at."),
-    "hashed": integer("Files read."),
+    "created": integer("New files."),
+    "changed": integer("Changed files."),
+    "missing": integer("Missing files."),
+    "returned": integer("Files that are no longer missing."),
+    "moved": integer("Files found at another path."),
+    "problems": integer("Folders and files that could not be accessed."),
+    "hashed": integer("Files hashed."),
     "unreadable": integer("Files that could not be read."),
-    "bytes_hashed": integer("Bytes read."),
-    "bytes_total": integer("Bytes to be read."),
-    "bytes_per_second": integer("How fast."),
-    "errors": array(True, "The first of the problems."),
-    "error_message": text("Why it failed."),
-    "started_at": time("When it began."),
+    "bytes_hashed": integer("Bytes hashed."),
+    "bytes_total": integer("Bytes to hash."),
+    "bytes_per_second": integer("Speed of hashing."),
+    "errors": array(True, "The first problems."),
+    "error_message": text("Reason of the failure."),
+    "started_at": time("Time of its start."),
 }
 _PROGRESS = Record(
     "SeedStatus",
-    "How far the latest scan is, and the hash run that followed it.",
+    "The progress of the latest scan and of the hash run that follows it.",
     {
-        "status": text("`idle` when there was none yet.", enum=["idle", "running", "completed", "failed", "cancelled"]),
-        "phase": text("What is being done.", enum=["idle", "listing", "hashing"]),
-        "paused": flag("Whether it waits for prompts to be executed, or rests."),
-        "on_hold": flag("Whether upkeep was paused by hand."),
+        "status": text(
+            "State of the scan; `idle` if there was none yet.",
+            enum=["idle", "running", "completed", "failed", "cancelled"],
+        ),
+        "phase": text("The current phase.", enum=["idle", "listing", "hashing"]),
+        "paused": flag("Whether it waits for running prompts, or is paused."),
+        "on_hold": flag("Whether a user has paused background work."),
         **_COUNTS,
     },
     optional=("paused", *_COUNTS),
 )
 _FORM = members(
-    {"file": {**BINARY, "description": "The file, last in the form where its tags are to say its folder."}},
+    {"file": {**BINARY, "description": "The file. It must come last in the form if tags choose its folder."}},
     tags=text(
-        "A JSON array of tags: `input`, `output`, or `models` and a category tell the folder.",
+        "A JSON array of tags. `input`, `output`, or `models` with a category choose the folder.",
         contentMediaType="application/json",
     ),
-    name=text("The name to be shown; the file's own when left out."),
-    mime_type=text("The type of the content; the server guesses when left out."),
-    user_metadata=text("A JSON object to be noted about it.", contentMediaType="application/json"),
-    hash=text("What the content's hash should be: another is refused.", pattern="^(blake3|sha256):[0-9a-f]{64}$"),
-    id=text("The UUID the new asset is to have.", format="uuid"),
-    preview_id=text("The asset to be shown for this one.", format="uuid"),
+    name=text("The displayed name; the file's own if omitted."),
+    mime_type=text("Media type of the content; guessed by the server if omitted."),
+    user_metadata=text("A JSON object: metadata of the user.", contentMediaType="application/json"),
+    hash=text(
+        "The expected hash of the content; the upload is refused if it differs.",
+        pattern="^(blake3|sha256):[0-9a-f]{64}$",
+    ),
+    id=text("The UUID of the new asset.", format="uuid"),
+    preview_id=text("The asset to use as the preview.", format="uuid"),
 )
 
-_FILTERS = {
-    "include_tags": "Only assets that carry all of these tags.",
-    "exclude_tags": "Only assets that carry none of these tags.",
-    "name_contains": "Only assets whose name holds this text, in capitals or not.",
-    "metadata_filter": "A JSON object: fields of the metadata, and the value, or a list of values, each may have.",
-    "include_public": "Whether assets that belong to no user are among them.",
-}
 _SEARCH = (SearchUnavailableError, SearchNotReadyError)
 _ID = {"id": {"description": "The asset's id.", "format": "uuid"}}
 _STATUS = "status"
@@ -196,21 +131,15 @@ OPERATIONS = [
     Operation(
         "listAssets",
         "Assets",
-        "A page of the library",
-        {200: Answer("The page.", ListAssetsResponse)},
-        parameters={
-            **_FILTERS,
-            "sort": "What to sort by.",
-            "hash": "Only assets with this content. What is no hash finds nothing.",
-        },
+        "List assets",
+        {200: Response("The page.", ListAssetsResponse)},
         errors=(InvalidCursorError, *_SEARCH),
     ),
     Operation(
         "getAssetTagHistogram",
         "Assets",
-        "The tags of the assets that pass the filters, with counts",
-        {200: Answer("The counts.", _HISTOGRAM)},
-        parameters=_FILTERS,
+        "Count the tags of the assets that match the filters",
+        {200: Response("The counts.", _HISTOGRAM)},
         errors=_SEARCH,
     ),
     Operation(
@@ -218,11 +147,11 @@ OPERATIONS = [
         "Assets",
         "Upload a file",
         {
-            200: Answer("The user had this content: nothing was added.", AssetCreated),
-            201: Answer("The new asset.", AssetCreated),
+            200: Response("The existing asset: the user already had this content.", AssetCreated),
+            201: Response("The new asset.", AssetCreated),
         },
-        "The file is hashed while it is received. Without tags it becomes an input.",
-        body=Body(_FORM, FORM),
+        "The file is hashed while it is received. Without tags it is stored as an input.",
+        body=RequestBody(_FORM, FORM),
         errors=(
             InvalidBodyError,
             InvalidNameError,
@@ -239,156 +168,152 @@ OPERATIONS = [
     Operation(
         "createAssetFromHash",
         "Assets",
-        "Make an asset of content that is there",
+        "Create an asset from existing content",
         {
-            200: Answer("The user had this content: nothing was added.", AssetCreated),
-            201: Answer("The new asset.", AssetCreated),
+            200: Response("The existing asset: the user already had this content.", AssetCreated),
+            201: Response("The new asset.", AssetCreated),
         },
-        body=Body(FromHashBody, example={"hash": "blake3:" + "0" * 64, "tags": ["input"]}),
+        body=RequestBody(CreateAssetFromHashRequest, example={"hash": "blake3:" + "0" * 64, "tags": ["input"]}),
         errors=(InvalidNameError, InvalidTagsError, InvalidHashError, AssetNotFoundError),
     ),
     Operation(
         "checkAssetByHash",
         "Assets",
-        "Whether content is there",
-        {200: Answer("It is."), 404: Answer("It is not.")},
-        parameters={"hash": {"description": _HASH, "pattern": "^blake3:[0-9a-f]{64}$"}},
+        "Check whether content exists",
+        {200: Response("It exists."), 404: Response("It does not exist.")},
+        parameters={"hash": {"description": HASH, "pattern": HASH_PATTERN}},
         errors=(InvalidHashError,),
     ),
     Operation(
         "getAssetById",
         "Assets",
-        "An asset",
-        {200: Answer("The asset, with all metadata.", AssetBody)},
+        "Get an asset",
+        {200: Response("The asset, with all metadata.", AssetBody)},
         parameters=_ID,
         errors=(AssetNotFoundError,),
     ),
     Operation(
         "updateAsset",
         "Assets",
-        "Change an asset's name, type, preview or notes",
-        {200: Answer("The asset as it is now.", AssetBody)},
+        "Change an asset's name, type, preview or metadata",
+        {200: Response("The changed asset.", AssetBody)},
         parameters=_ID,
-        body=Body(UpdateAssetBody, example={"name": "Portrait, second try.png"}),
+        body=RequestBody(UpdateAssetRequest, example={"name": "Portrait, second try.png"}),
         errors=(InvalidNameError, InvalidPreviewError, AssetNotFoundError),
     ),
     Operation(
         "deleteAsset",
         "Assets",
         "Delete an asset",
-        {204: Answer("It is in the trash, and can be brought back from there.")},
-        "The file goes with the last asset that is made of it.",
+        {204: Response("It is in the trash and can be restored.")},
+        "The file is moved to the trash with the last asset that uses it.",
         parameters=_ID,
         errors=(AssetNotFoundError, AssetInUseError, StorageError),
     ),
     Operation(
         "restoreAsset",
         "Assets",
-        "Bring back a deleted asset",
-        {200: Answer("The asset as it is now.", AssetBody)},
-        "Its file goes where it was, or beside what is there now.",
+        "Restore a deleted asset",
+        {200: Response("The changed asset.", AssetBody)},
+        "Its file returns to its path, or to a new name if the path is taken.",
         parameters=_ID,
         errors=(AssetNotFoundError, StorageError),
     ),
     Operation(
         "getAssetContent",
         "Assets",
-        "An asset's bytes",
+        "Get an asset's content",
         {
-            200: Answer("The bytes.", BINARY, BYTES, {"Content-Disposition": "The name to save it under."}),
-            206: Answer("The part that the request's `Range` names.", BINARY, BYTES, {"Content-Range": "Which part."}),
-            304: Answer("What the client holds is still the same."),
-            412: Answer("It is not what the request's conditions want."),
-            416: Answer("There is no such part."),
+            200: Response("The bytes.", BINARY, BYTES, {"Content-Disposition": "The name to save it under."}),
+            206: Response(
+                "The part that the request's `Range` selects.", BINARY, BYTES, {"Content-Range": "The returned range."}
+            ),
+            304: Response("The client's copy is up to date."),
+            412: Response("A condition of the request is not met."),
+            416: Response("The requested range does not exist."),
         },
-        parameters={
-            **_ID,
-            "disposition": "Whether browsers save it or show it; what may hold scripts is never shown.",
-        },
+        parameters=_ID,
         errors=(AssetNotFoundError, AssetContentMissingError),
     ),
     Operation(
         "addAssetTags",
         "Assets",
-        "Give an asset tags",
-        {200: Answer("What was added.", _CHANGE)},
+        "Add tags to an asset",
+        {200: Response("The result.", _CHANGE)},
         parameters=_ID,
-        body=Body(TagsBody, example={"tags": ["portrait"]}),
+        body=RequestBody(TagsRequest, example={"tags": ["portrait"]}),
         errors=(InvalidTagsError, ReservedTagError, AssetNotFoundError),
     ),
     Operation(
         "removeAssetTags",
         "Assets",
-        "Take tags from an asset",
-        {200: Answer("What was taken away.", _CHANGE)},
+        "Remove tags from an asset",
+        {200: Response("The result.", _CHANGE)},
         parameters=_ID,
-        body=Body(TagsBody, example={"tags": ["portrait"]}),
+        body=RequestBody(TagsRequest, example={"tags": ["portrait"]}),
         errors=(InvalidTagsError, ReservedTagError, AssetNotFoundError),
     ),
     Operation(
         "listTags",
         "Tags",
-        "The tags in use",
-        {200: Answer("A page of them.", _TAG_LIST)},
-        parameters={
-            "prefix": "Only tags that begin with this text.",
-            "order": "The most used first, or by name.",
-            "include_zero": "Whether tags that no asset carries any more are among them.",
-            "include_public": "Whether assets that belong to no user are counted.",
-        },
+        "List tags",
+        {200: Response("The page.", _TAG_LIST)},
     ),
     Operation(
         "seedAssets",
         "Assets",
-        "Start a scan of the folders, unless one runs",
+        "Start a scan of the folders unless one is running",
         {
-            200: Answer(
-                "Whether it has begun.",
+            200: Response(
+                "The scan.",
                 members(
-                    {_STATUS: text("What happened.", enum=["started", "already_running"])},
+                    {_STATUS: text("Result.", enum=["started", "already_running"])},
                     task_id=text("The scan's task.", format="uuid"),
                 ),
             )
         },
-        body=Body(SeedBody, is_required=False, example={"roots": ["models"]}),
+        body=RequestBody(SeedAssetsRequest, is_required=False, example={"roots": ["models"]}),
     ),
     Operation(
         "getAssetSeedStatus",
         "Assets",
-        "How far the latest scan is",
-        {200: Answer("Its progress.", _PROGRESS)},
+        "Get the progress of the latest scan",
+        {200: Response("The progress.", _PROGRESS)},
     ),
     Operation(
         "pauseAssetSeed",
         "Assets",
-        "Let scans, hashing and following rest",
-        {200: Answer("How far they are.", _PROGRESS)},
-        "Until they are resumed, or the server starts anew.",
+        "Pause scans, hashing and watching",
+        {200: Response("The progress.", _PROGRESS)},
+        "They stay paused until they are resumed or the server restarts.",
     ),
     Operation(
         "resumeAssetSeed",
         "Assets",
-        "Let them go on",
-        {200: Answer("How far they are.", _PROGRESS)},
+        "Resume scans, hashing and watching",
+        {200: Response("The progress.", _PROGRESS)},
     ),
     Operation(
         "cancelAssetSeed",
         "Assets",
-        "Stop the scan that runs",
-        {200: Answer("Whether one ran.", members({_STATUS: text("What happened.", enum=["cancelling", "idle"])}))},
+        "Cancel the running scan",
+        {200: Response("Whether one was running.", members({_STATUS: text("Result.", enum=["cancelling", "idle"])}))},
     ),
     Operation(
         "pruneAssets",
         "Assets",
-        "Mark the assets whose files are gone",
+        "Mark the assets whose files no longer exist",
         {
-            200: Answer(
-                "How many were marked.",
+            200: Response(
+                "The result.",
                 members(
-                    {_STATUS: text("What happened.", enum=["completed"]), "marked": number("Assets marked as missing.")}
+                    {
+                        _STATUS: text("Result.", enum=["completed"]),
+                        "marked": number("Number of assets marked as missing."),
+                    }
                 ),
             )
         },
-        "None is deleted: a file that comes back is known again, with its tags.",
+        "No asset is deleted: a file that returns has its tags again.",
     ),
 ]

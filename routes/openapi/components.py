@@ -1,117 +1,124 @@
-"""Schemas of structs and records, each once, under the name that the document calls it."""
+"""Component schemas of structs and Records: each once, under its name in the document."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, get_args
+from collections.abc import Iterator
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from .schema import Record, Schema, Words
+from .schema import Record, Schema
 
 _TEMPLATE = "#/components/schemas/{name}"
 
 
 class Components:
-    """Gathers what schemas refer to while they are made."""
+    """Collects the schemas that other schemas refer to."""
 
-    def __init__(self, words: Iterable[Words]) -> None:
-        self._words = {each.struct: each for each in words}
-        self._names = {each.struct.__name__: each.name for each in self._words.values()}
+    def __init__(self) -> None:
         self.schemas: dict[str, Schema] = {}
+        self._owners: dict[str, object] = {}
 
-    def schema(self, shape: Any, *, is_answer: bool = False) -> Any:
-        """The JSON schema of a struct, of a Record, or of a schema that holds some.
+    def schema(self, shape: Any, *, is_response: bool = False) -> Any:
+        """Return the JSON schema of a struct, a Record, or a schema that contains some.
 
-        Members of a struct that have a default may be left out by those who send it; in an answer they are there.
+        A member with a default is optional in a request, but always present in a response.
         """
         if isinstance(shape, Record):
-            return self._record(shape, is_answer)
+            return self._record(shape, is_response)
         if isinstance(shape, dict):
-            return {key: self.schema(value, is_answer=is_answer) for key, value in shape.items()}
+            return {key: self.schema(value, is_response=is_response) for key, value in shape.items()}
         if isinstance(shape, list | tuple):
-            return [self.schema(item, is_answer=is_answer) for item in shape]
+            return [self.schema(item, is_response=is_response) for item in shape]
         if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
-            return self._struct(shape, is_answer)
+            return self._struct(shape, is_response)
         return shape
 
-    def whole(self, struct: type[msgspec.Struct]) -> Schema:
-        """The schema of a struct itself, without a component of its own."""
+    def inline(self, struct: type[msgspec.Struct]) -> Schema:
+        """Return the schema of a struct itself, without making it a component."""
         _, parts = msgspec.json.schema_components([struct], ref_template=_TEMPLATE)
-        schema: Schema = self._renamed(parts[struct.__name__], {})
-        return self._worded(schema, struct)
+        return _cleaned(parts[struct.__name__], {})
 
-    def _record(self, record: Record, is_answer: bool) -> Schema:
-        if record.name not in self.schemas:
-            self.schemas[record.name] = {}  # so that a record may hold its like
+    def _record(self, record: Record, is_response: bool) -> Schema:
+        if self._register(record.name, record):
             schema: Schema = {
                 "type": "object",
                 "description": record.description,
-                "properties": self.schema(dict(record.members), is_answer=is_answer),
+                "properties": self.schema(dict(record.members), is_response=is_response),
             }
             if required := [name for name in record.members if name not in record.optional]:
                 schema["required"] = required
             self.schemas[record.name] = schema
         return {"$ref": _TEMPLATE.format(name=record.name)}
 
-    def _struct(self, struct: type[msgspec.Struct], is_answer: bool) -> Schema:
-        name = self._name(struct)
-        if name not in self.schemas:
-            self.schemas[name] = {}
+    def _struct(self, struct: type[msgspec.Struct], is_response: bool) -> Schema:
+        name = component_name(struct)
+        if self._register(name, struct):
+            inner = [each for each in _structs_in(struct) if each is not struct]
+            for each in inner:
+                self._struct(each, is_response)
+            names = {each.__name__: component_name(each) for each in (struct, *inner)}
             _, parts = msgspec.json.schema_components([struct], ref_template=_TEMPLATE)
-            own = parts.pop(struct.__name__)
-            names = {**self._names, struct.__name__: name}
-            for part in self._known(parts):
-                self._struct(part, is_answer)
-            schema = self._worded(self._renamed(own, names), struct)
-            self.schemas[name] = _as_answered(schema, struct) if is_answer else schema
+            schema = _cleaned(parts[struct.__name__], names)
+            self.schemas[name] = _as_response(schema, struct) if is_response else schema
         return {"$ref": _TEMPLATE.format(name=name)}
 
-    def _known(self, parts: Iterable[str]) -> list[type[msgspec.Struct]]:
-        """The structs that another holds: each has to have words."""
-        by_name = {struct.__name__: struct for struct in self._words}
-        if unknown := [name for name in parts if name not in by_name]:
-            raise LookupError(f"these structs are not described: {', '.join(unknown)}")
-        return [by_name[name] for name in parts]
-
-    def _name(self, struct: type[msgspec.Struct]) -> str:
-        words = self._words.get(struct)
-        return words.name if words is not None else struct.__name__
-
-    def _renamed(self, node: Any, names: dict[str, str]) -> Any:
-        if isinstance(node, list):
-            return [self._renamed(item, names) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if "$ref" in node:
-            name = node["$ref"].rpartition("/")[2]
-            return {**node, "$ref": _TEMPLATE.format(name=names.get(name, name))}
-        return {key: self._renamed(value, names) for key, value in node.items()}
-
-    def _worded(self, schema: Schema, struct: type[msgspec.Struct]) -> Schema:
-        """The schema of an object with the words of its struct and of those it derives from."""
-        worded = {key: value for key, value in schema.items() if key != "title" and value != []}
-        properties = dict(worded.get("properties", {}))
-        for base in reversed(struct.__mro__):
-            words = self._words.get(base)
-            if words is None:
-                continue
-            if base is struct:
-                worded["description"] = words.description
-            for name, said in words.fields.items():
-                more = {"description": said} if isinstance(said, str) else self.schema(said)
-                properties[name] = {**properties[name], **more}
-        return {**worded, "properties": properties}
+    def _register(self, name: str, owner: object) -> bool:
+        """Return whether the component is new. Raise LookupError if another one has the name."""
+        if self._owners.setdefault(name, owner) is not owner:
+            raise LookupError(f"two schemas are called {name}")
+        is_new = name not in self.schemas
+        self.schemas.setdefault(name, {})  # before its members are visited: a schema may contain itself
+        return is_new
 
 
-def _as_answered(schema: Schema, struct: type[msgspec.Struct]) -> Schema:
-    """The schema of a struct in an answer, where what has a default is there, unless the struct leaves it out."""
+def component_name(struct: type[msgspec.Struct]) -> str:
+    """Return a struct's name in the document: its own, without a suffix ``Body`` that keeps names of classes apart."""
+    return struct.__name__.removesuffix("Body")
+
+
+def _structs_in(struct: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+    """Yield the structs that the fields of a struct refer to directly."""
+    pending = list(get_type_hints(struct).values())
+    while pending:
+        hint = pending.pop()
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            yield hint
+        else:
+            pending += get_args(hint)
+
+
+def _cleaned(schema: Schema, names: dict[str, str]) -> Schema:
+    """Return a schema of msgspec without titles and empty lists, and with the document's names of components."""
+    cleaned: Schema = {key: value for key, value in _renamed(schema, names).items() if key != "title" and value != []}
+    if "description" in cleaned:
+        cleaned["description"] = cleaned["description"].replace("``", "`")
+    return {**cleaned, "properties": cleaned.get("properties", {})}
+
+
+def _renamed(node: Any, names: dict[str, str]) -> Any:
+    if isinstance(node, list):
+        return [_renamed(item, names) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        name = node["$ref"].rpartition("/")[2]
+        return {**node, "$ref": _TEMPLATE.format(name=names.get(name, name))}
+    return {key: _renamed(value, names) for key, value in node.items()}
+
+
+def _as_response(schema: Schema, struct: type[msgspec.Struct]) -> Schema:
+    """Require every member that may not be unset, and remove defaults; ``omit_defaults`` structs stay as they are."""
     if struct.__struct_config__.omit_defaults:
         return schema
     fields = msgspec.structs.fields(struct)
-    always = [field.encode_name for field in fields if msgspec.UnsetType not in get_args(field.type)]
+    always = [field.encode_name for field in fields if not _may_be_unset(field.type)]
     properties = {
         name: {key: value for key, value in member.items() if key != "default"}
         for name, member in schema["properties"].items()
     }
     return {**schema, "properties": properties, **({"required": always} if always else {})}
+
+
+def _may_be_unset(hint: Any) -> bool:
+    return hint is msgspec.UnsetType or any(_may_be_unset(part) for part in get_args(hint))

@@ -1,4 +1,4 @@
-"""The OpenAPI document: the route table and the tables of this package, put together."""
+"""Build the OpenAPI document from the route table and the tables of this package."""
 
 from __future__ import annotations
 
@@ -24,83 +24,76 @@ from ...comfy_assets.errors import (
 from ..context import RequestContext
 from ..params import NoQuery
 from ..router import Route
-from .common import ERROR
 from .components import Components
-from .operation import JSON, Answer, Body, HostOperation, Operation
-from .schema import Schema, Words
+from .schema import ERROR, JSON, HostOperation, Operation, Record, RequestBody, Response, Schema
 
 _DESCRIPTION = """\
-The API of a hosted ComfyUI, answered on your own machine: a library of models, inputs and outputs, the jobs that made
-them, and workflows in versions.
+The API of a hosted ComfyUI on your own machine: a library of models, inputs and outputs, the jobs that created them,
+and workflows with versions.
 
-**Errors** are `{"code", "message", "details"}`: `code` is a stable word for programs, `message` a sentence for people;
-`details.field` names the parameter or member that was at fault. Answers in plain text, and those to submitted prompts,
-are marked where they occur.
+**Errors** are `{"code", "message", "details"}`: `code` is a stable code for programs, `message` a sentence for people;
+`details.field` names the parameter or member that caused the error. Errors in plain text, and the errors of submitted
+prompts, are described at their operations.
 
-**Who may ask**: a page of another origin is refused with 403 `ORIGIN_NOT_ALLOWED`, a request that gives the server a
-name that it does not have with 403 `HOST_NOT_ALLOWED`. A JSON body is sent as `application/json`: any other type is
-refused with 415 `UNSUPPORTED_MEDIA_TYPE`. Submitted prompts are held to that only if a browser sends them.
+**Access**: a page of another origin is refused with 403 `ORIGIN_NOT_ALLOWED`, a request under a host name that the
+server does not have with 403 `HOST_NOT_ALLOWED`. A JSON body is sent as `application/json`: any other type is refused
+with 415 `UNSUPPORTED_MEDIA_TYPE`. For submitted prompts this applies to browsers only.
 
-**Times** are RFC 3339 in UTC, those of jobs integer milliseconds since 1970. **What is unknown is left out**, never
-null, unless a field says so. **Users** are told by the header `comfy-user` on servers started for several; keys and
-tokens of the hosted service are taken and ignored.
+**Times** are RFC 3339 in UTC; times of jobs are integers, in milliseconds since 1970. **Unknown members are omitted**,
+never null, unless a description says so. **Users** are identified by the header `comfy-user` on servers started for
+several users; keys and tokens of the hosted service are accepted and ignored.
 """
 
 _TAGS = {
     "Assets": "The files of the library, with names, tags and metadata.",
-    "Tags": "The words by which assets are found.",
-    "Jobs": "Every prompt that was submitted, and what became of it.",
-    "Queue": "Submitting prompts; what is executed and what waits.",
-    "History": "What was executed.",
+    "Tags": "Labels of assets.",
+    "Jobs": "Submitted prompts, with their graphs and results.",
+    "Queue": "Submission of prompts; running and pending prompts.",
+    "History": "Finished prompts.",
     "Workflows": "Saved workflows, whose versions never change.",
-    "Sharing": "Published workflows, and taking over what they need.",
-    "Tasks": "Work in the background: scans, hash runs and the like.",
-    "Files": "Pictures and other files of the server's folders.",
+    "Sharing": "Publication of workflows, and import of the assets that they need.",
+    "Tasks": "Background tasks: scans, hash runs and the like.",
+    "Files": "Images and other files of the server's folders.",
     "Models": "The folders of models, as loader nodes see them.",
-    "Nodes": "What nodes there are, and what the page needs of node packs.",
-    "Users": "Who is asking, and files that are kept for the page.",
-    "Settings": "What the user has set in the page.",
-    "Server": "How the server is, and what it can do.",
+    "Nodes": "The installed nodes, and what the page needs of node packs.",
+    "Users": "The user of a request, and files that are kept for the page.",
+    "Settings": "The user's settings of the page.",
+    "Server": "State and features of the server.",
 }
 
 _COMMON_ERRORS: tuple[type[ApiError], ...] = (UnauthorizedError, StoreUnavailableError, StoreBusyError)
-_UNEXPECTED = "`INTERNAL_ERROR`: something went wrong; the server's log says what."
+_UNEXPECTED = "`INTERNAL_ERROR`: an unexpected error; the server's log has the details."
 _SECURITY: dict[str, Schema] = {
     "User": {"type": "apiKey", "in": "header", "name": "comfy-user", "description": "The id of a user of this server."},
-    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Taken and ignored."},
-    "Bearer": {"type": "http", "scheme": "bearer", "description": "Taken and ignored."},
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Accepted and ignored."},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "Accepted and ignored."},
 }
-# What is said of parameters that several operations have, unless an operation says otherwise.
-_PARAMETERS = {
-    "limit": "How many entries a page has at most.",
-    "offset": "How many entries to leave out at the beginning.",
-    "after": "The `next_cursor` of the page before; goes with the same filters and order.",
-    "order": "Whether small values come first or last.",
-    "sort_order": "Whether small values come first or last.",
-    "job_id": "The job's id, a UUID.",
-    "workflow_id": "The workflow's id.",
-    "q": "Words that must all be found, in any order; the beginning of a word is enough, quotes make it a whole one.",
-}
+# Path parameters that several operations have.
+_PARAMETERS = {"job_id": "The job's id, a UUID.", "workflow_id": "The workflow's id."}
 
 
 def build(
     routes: Sequence[Route],
     operations: Iterable[Operation],
-    of_hosts: Iterable[HostOperation],
-    words: Iterable[Words],
+    host_operations: Iterable[HostOperation],
+    records: Iterable[Record],
 ) -> dict[str, Any]:
-    """The document of these routes and of the host's operations. A route that no table describes raises LookupError."""
-    components = Components(words)
+    """Build the document of these routes and of the host's operations.
+
+    ``records`` are components that structs refer to by name. Raise LookupError for a route without a description.
+    """
+    components = Components()
+    components.schema(list(records), is_response=True)
     described = {operation.id: operation for operation in operations}
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        said = _said_of(route, described)
-        item = _Writer(components, said, route.path, said.query or _query_of(route))
-        paths.setdefault(route.path, {})[route.method.lower()] = item.own(route)
-    for host in of_hosts:
-        item = _Writer(components, host.operation, host.path, host.operation.query or NoQuery)
-        paths.setdefault(host.path, {}).setdefault(host.method.lower(), item.of_host(host.statuses))
-    used = {tag for item in paths.values() for operation in item.values() for tag in operation["tags"]}
+        operation = _description_of(route, described)
+        writer = _OperationWriter(components, operation, route.path, operation.query or _query_of(route))
+        paths.setdefault(route.path, {})[route.method.lower()] = writer.own(route)
+    for host in host_operations:
+        writer = _OperationWriter(components, host.operation, host.path, host.operation.query or NoQuery)
+        paths.setdefault(host.path, {}).setdefault(host.method.lower(), writer.of_host(host.statuses))
+    used = {tag for item in paths.values() for each in item.values() for tag in each["tags"]}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -111,54 +104,54 @@ def build(
         },
         "servers": [{"url": "/"}],
         "security": [{}, *({name: []} for name in _SECURITY)],
-        "tags": [{"name": name, "description": said} for name, said in _TAGS.items() if name in used],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items() if name in used],
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": dict(sorted(components.schemas.items())), "securitySchemes": _SECURITY},
     }
 
 
-def _said_of(route: Route, described: Mapping[str, Operation]) -> Operation:
+def _description_of(route: Route, described: Mapping[str, Operation]) -> Operation:
     if route.operation not in described:
-        raise LookupError(f"{route.operation} is not described: it belongs into a table of this package")
+        raise LookupError(f"{route.operation} is not described: add it to a table of this package")
     return described[route.operation]
 
 
 def _query_of(route: Route) -> type[msgspec.Struct]:
-    """The struct of a route's query, which its handler's annotation names."""
+    """Return the struct of a route's query, from the annotation of its handler."""
     hint = get_type_hints(inspect.unwrap(route.handler)).get("call", RequestContext[NoQuery])
     query: type[msgspec.Struct] = get_args(hint)[0]
     return query
 
 
-class _Writer:
-    """Writes one operation."""
+class _OperationWriter:
+    """Writes the description of one operation."""
 
-    def __init__(self, components: Components, said: Operation, path: str, query: type[msgspec.Struct]) -> None:
+    def __init__(self, components: Components, operation: Operation, path: str, query: type[msgspec.Struct]) -> None:
         self._components = components
-        self._said = said
+        self._operation = operation
         self._path = path
         self._query = query
 
     def own(self, route: Route) -> Schema:
-        """An operation that the project answers, or leaves to some hosts."""
-        return self._operation("project" if route.when is None else "either", self._own_errors(route))
+        """Describe an operation of the project, which some hosts may have too."""
+        return self._describe("project" if route.when is None else "either", self._own_errors(route))
 
     def of_host(self, statuses: Mapping[int, str]) -> Schema:
-        """An operation that the host answers."""
-        return self._operation("host", {status: ([], said) for status, said in statuses.items()})
+        """Describe an operation of the host."""
+        return self._describe("host", {status: ([], text) for status, text in statuses.items()})
 
-    def _operation(self, answered_by: str, errors: Mapping[int, tuple[list[type[ApiError]], str]]) -> Schema:
-        said = self._said
-        schema: Schema = {"operationId": said.id, "tags": [said.tag], "summary": said.summary}
-        if said.description:
-            schema["description"] = said.description
+    def _describe(self, answered_by: str, errors: Mapping[int, tuple[list[type[ApiError]], str]]) -> Schema:
+        operation = self._operation
+        schema: Schema = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
+        if operation.description:
+            schema["description"] = operation.description
         if parameters := [*self._path_parameters(), *self._query_parameters()]:
             schema["parameters"] = parameters
-        if said.body is not None:
-            schema["requestBody"] = self._body(said.body)
-        answers = {status: self._answer(answer) for status, answer in said.answers.items()}
-        refusals = {status: self._refusal(*error) for status, error in errors.items() if status not in answers}
-        schema["responses"] = {str(status): answer for status, answer in sorted({**answers, **refusals}.items())}
+        if operation.body is not None:
+            schema["requestBody"] = self._body(operation.body)
+        responses = {status: self._response(response) for status, response in operation.responses.items()}
+        refusals = {status: self._refusal(*error) for status, error in errors.items() if status not in responses}
+        schema["responses"] = {str(status): each for status, each in sorted({**responses, **refusals}.items())}
         schema["x-answered-by"] = answered_by
         return schema
 
@@ -169,9 +162,9 @@ class _Writer:
     def _query_parameters(self) -> Iterable[Schema]:
         if not self._query.__struct_fields__:
             return
-        schema = self._components.whole(self._query)
+        schema = self._components.inline(self._query)
         for name, kind in schema["properties"].items():
-            parameter = {"name": name, "in": "query", **self._parameter(name, _as_given(kind))}
+            parameter = {"name": name, "in": "query", **self._parameter(name, _of_parameter(kind))}
             if name in schema.get("required", ()):
                 parameter["required"] = True
             if kind.get("type") == "array":
@@ -179,50 +172,50 @@ class _Writer:
             yield parameter
 
     def _parameter(self, name: str, schema: Schema) -> Schema:
-        said = self._said.parameters.get(name) or _PARAMETERS.get(name)
-        if said is None:
-            raise LookupError(f"{self._said.id}: nothing is said of its parameter {name}")
-        if isinstance(said, str):
-            return {"description": said, "schema": schema}
-        more = dict(said)
+        description = self._operation.parameters.get(name) or schema.pop("description", None) or _PARAMETERS.get(name)
+        if description is None:
+            raise LookupError(f"{self._operation.id}: its parameter {name} has no description")
+        more = dict(description) if isinstance(description, dict) else {"description": description}
+        schema.pop("description", None)
         return {"description": more.pop("description"), "schema": {**schema, **more}}
 
-    def _body(self, body: Body) -> Schema:
+    def _body(self, body: RequestBody) -> Schema:
         content: Schema = {"schema": self._components.schema(body.schema)}
         if body.example is not None:
             content["example"] = body.example
         return {"required": body.is_required, "content": {body.media: content}}
 
-    def _answer(self, answer: Answer) -> Schema:
-        schema: Schema = {"description": answer.description}
-        if answer.schema is not None:
-            schema["content"] = {answer.media: {"schema": self._components.schema(answer.schema, is_answer=True)}}
-        if answer.headers:
+    def _response(self, response: Response) -> Schema:
+        schema: Schema = {"description": response.description}
+        if response.schema is not None:
+            content = self._components.schema(response.schema, is_response=True)
+            schema["content"] = {response.media: {"schema": content}}
+        if response.headers:
             schema["headers"] = {
-                name: {"description": said, "schema": {"type": "string"}} for name, said in answer.headers.items()
+                name: {"description": text, "schema": {"type": "string"}} for name, text in response.headers.items()
             }
         return schema
 
     def _own_errors(self, route: Route) -> dict[int, tuple[list[type[ApiError]], str]]:
-        errors = [*self._said.errors, *(() if self._said.is_open else _COMMON_ERRORS)]
+        errors = [*self._operation.errors, *(() if self._operation.is_open else _COMMON_ERRORS)]
         if self._query.__struct_fields__:
             errors.append(InvalidQueryError)
         errors += self._errors_of_body(route, errors)
         if route.media == "json" and route.method != "GET":
             errors.append(UnsupportedContentError)
-        if route.method in ("GET", "HEAD") and not self._said.is_open:
+        if route.method in ("GET", "HEAD") and not self._operation.is_open:
             errors.append(QueryTimeoutError)
         by_status: dict[int, tuple[list[type[ApiError]], str]] = {}
         for error in dict.fromkeys(errors):
-            status = self._said.statuses.get(error.status, error.status)
+            status = self._operation.statuses.get(error.status, error.status)
             by_status.setdefault(status, ([], ""))[0].append(error)
         known, _ = by_status.get(500, ([], ""))
         by_status[500] = (known, _UNEXPECTED)
         return by_status
 
     def _errors_of_body(self, route: Route, known: Sequence[type[ApiError]]) -> list[type[ApiError]]:
-        """Return the errors of every operation for a body that is malformed or too large."""
-        body = self._said.body
+        """Return the errors that every operation with a JSON body has."""
+        body = self._operation.body
         if body is None or body.media != JSON:
             return []
         errors: list[type[ApiError]] = [BodyTooLargeError]
@@ -231,24 +224,24 @@ class _Writer:
         return errors
 
     def _refusal(self, errors: Sequence[type[ApiError]], more: str) -> Schema:
-        said = [f"`{error.code}`: {_first_sentence(error)}" for error in errors]
-        schema = self._said.error_schema or ERROR
-        content: Schema = {"schema": self._components.schema(schema, is_answer=True)}
+        texts = [f"`{error.code}`: {_first_sentence(error)}" for error in errors]
+        schema = self._operation.error_schema or ERROR
+        content: Schema = {"schema": self._components.schema(schema, is_response=True)}
         if errors and schema is ERROR:
             content["example"] = {"code": errors[0].code, "message": _first_sentence(errors[0])}
         return {
-            "description": "\n\n".join([*said, *([more] if more else [])]),
-            "content": {self._said.error_media: content},
+            "description": "\n\n".join([*texts, *([more] if more else [])]),
+            "content": {self._operation.error_media: content},
         }
 
 
 def _reads_its_own(errors: Iterable[type[ApiError]]) -> bool:
-    """Whether an operation has a way of its own to refuse a body."""
+    """Return whether an operation refuses malformed bodies with an error of its own."""
     return any(issubclass(error, InvalidBodyError) for error in errors)
 
 
-def _as_given(schema: Schema) -> Schema:
-    """A parameter's schema: what is not given is neither null nor empty."""
+def _of_parameter(schema: Schema) -> Schema:
+    """Return a parameter's schema, without null and empty defaults: a parameter is omitted instead."""
     rest = {key: value for key, value in schema.items() if key != "default" or value not in (None, "", ())}
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) == 1:

@@ -1,4 +1,4 @@
-"""Files of the server's folders in words."""
+"""Descriptions of the operations on files of the server's folders."""
 
 from __future__ import annotations
 
@@ -14,83 +14,96 @@ from ...comfy_assets.errors import (
     NoThumbnailError,
     VideoUnreadableError,
 )
-from .operation import FORM, Answer, Body, HostOperation, Operation
-from .schema import BINARY, Record, array, integer, members, number, text
+from ..params import doc
+from .schema import (
+    BINARY,
+    FORM,
+    HostOperation,
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    array,
+    integer,
+    members,
+    number,
+    text,
+)
+
+_UNUSED = doc("Accepted and ignored, as on the stock server.")
 
 
 class ViewQuery(msgspec.Struct):
-    """Every parameter of viewFile, whoever answers it."""
+    """Query of viewFile, with the parameters of the project and of the host."""
 
-    filename: str
-    subfolder: str = ""
-    type: Literal["input", "output", "temp"] = "output"
-    res: Annotated[int, msgspec.Meta(ge=64, le=1024)] | None = None
-    channel: Literal["rgba", "rgb", "a", "alpha"] | None = None
-    preview: str | None = None
-    fullpath: str | None = None
-    format: str | None = None
-    frame_rate: int | None = None
-    workflow: str | None = None
-    timestamp: int | None = None
+    filename: Annotated[str, doc("The file's name, which may end in ` [input]` and the like, or the hash of an asset.")]
+    subfolder: Annotated[str, doc("The folder inside the folder of the type.")] = ""
+    type: Annotated[Literal["input", "output", "temp"], doc("The folder.")] = "output"
+    res: Annotated[
+        Annotated[int, msgspec.Meta(ge=64, le=1024)] | None, doc("Longer side of the thumbnail, in pixels.")
+    ] = None
+    channel: Annotated[
+        Literal["rgba", "rgb", "a", "alpha"] | None, doc("The colours without transparency, or the transparency alone.")
+    ] = None
+    preview: Annotated[
+        str | None, doc("Format and quality of a preview, such as `webp;90`, made by the server around the project.")
+    ] = None
+    fullpath: Annotated[str | None, _UNUSED] = None
+    format: Annotated[str | None, _UNUSED] = None
+    frame_rate: Annotated[int | None, _UNUSED] = None
+    workflow: Annotated[str | None, _UNUSED] = None
+    timestamp: Annotated[int | None, _UNUSED] = None
 
 
 _PLACE = Record(
     "UploadedFile",
-    "Where a file was put.",
+    "The location of an uploaded file.",
     {
-        "name": text("The file's name, which may differ from the one sent."),
-        "subfolder": text("The folder below that of the type."),
+        "name": text("The file's name, which may differ from the uploaded one."),
+        "subfolder": text("The folder inside the folder of the type."),
         "type": text("`input`, `output` or `temp`."),
     },
 )
 _LAYERS = Record(
     "MaskLayers",
-    "The files that the mask editor keeps of one mask. What is not there is left out.",
+    "The files that the mask editor saved for one mask. Missing files are omitted.",
     {
         "mask": text("The mask."),
-        "paint": text("What was painted."),
-        "painted": text("The picture with what was painted."),
-        "painted_masked": text("The same, with the mask."),
+        "paint": text("The painted strokes."),
+        "painted": text("The image with the painted strokes."),
+        "painted_masked": text("The same image with the mask."),
     },
     optional=("mask", "paint", "painted", "painted_masked"),
 )
 _VIDEO = Record(
     "VideoInfo",
-    "The figures of a video.",
+    "Facts of a video.",
     {
         "source": members(
             {
                 "size": array({"type": "integer"}, "Width and height.", minItems=2, maxItems=2),
-                "fps": number("Pictures a second."),
-                "frames": integer("Pictures in all."),
-                "duration": number("Seconds."),
+                "fps": number("Frames per second."),
+                "frames": integer("Number of frames."),
+                "duration": number("Duration in seconds."),
             },
-            "The figures.",
+            "The facts.",
         )
     },
 )
-_UNUSED = "Taken and ignored, as the stock server does."
 
 OPERATIONS = [
     Operation(
         "viewFile",
         "Files",
-        "A file, or a thumbnail of it",
+        "Get a file or its thumbnail",
         {
-            200: Answer("The file; with `res` a JPEG.", BINARY, "*/*", {"ETag": "With `res`: names this thumbnail."}),
-            206: Answer("The part that the request's `Range` names.", BINARY, "*/*"),
-            304: Answer("What the client holds is still the same."),
+            200: Response(
+                "The file; with `res` a JPEG.", BINARY, "*/*", {"ETag": "With `res`: entity tag of the thumbnail."}
+            ),
+            206: Response("The part that the request's `Range` selects.", BINARY, "*/*"),
+            304: Response("The client's copy is up to date."),
         },
-        "With `res` the project answers, otherwise the server around it.",
-        parameters={
-            "filename": "The file's name, which may end in ` [input]` and the like, or a hash of an asset.",
-            "subfolder": "The folder below that of the type.",
-            "type": "Which folder.",
-            "res": "The longer side of the thumbnail.",
-            "channel": "Colours whatever the transparency, or the transparency itself.",
-            "preview": "Format and quality of a preview, such as `webp;90`: the server around the project makes it.",
-            **dict.fromkeys(("fullpath", "format", "frame_rate", "workflow", "timestamp"), _UNUSED),
-        },
+        "The project handles requests with `res`; the server around it handles the others.",
         query=ViewQuery,
         errors=(InvalidNameError, FileMissingError, NoThumbnailError, ImageTooLargeError, ImageUnreadableError),
         is_open=True,
@@ -98,36 +111,30 @@ OPERATIONS = [
     Operation(
         "getMaskLayers",
         "Files",
-        "The files that the mask editor has saved together",
-        {200: Answer("Their names.", _LAYERS)},
-        parameters={"filename": "The name of any of them."},
+        "List the files that the mask editor saved together",
+        {200: Response("Their names.", _LAYERS)},
         errors=(FileMissingError,),
         statuses={400: 404},
     ),
     Operation(
         "getVhsQueryVideo",
         "Files",
-        "Size, length and speed of a video",
-        {200: Answer("The figures.", _VIDEO)},
-        "A node pack that answers this itself is left to.",
-        parameters={
-            "filename": "The video's name.",
-            "subfolder": "The folder below that of the type.",
-            "type": "Which folder; inputs, then outputs, when left out.",
-        },
+        "Get the size, duration and frame rate of a video",
+        {200: Response("The facts.", _VIDEO)},
+        "A node pack that has the operation keeps it.",
         errors=(InvalidNameError, FileMissingError, VideoUnreadableError),
         statuses={404: 400},
     ),
 ]
 
-_IMAGE = {**BINARY, "description": "The picture."}
+_IMAGE = {**BINARY, "description": "The image."}
 _OVERWRITE = text("`true` to replace a file of this name.", enum=["true", "false", "1", "0"])
 _STATUSES = {
-    400: "The form is malformed, the picture is larger than allowed, or its place is none that is written to.",
+    400: "The form is malformed, the image is too large, or its folder accepts no uploads.",
     401: "The server does not know this user.",
-    409: "`OTHER_USERS_FILE`: it would replace a file of another user.",
+    409: "`OTHER_USERS_FILE`: the upload would replace a file of another user.",
     413: "The form is too large.",
-    500: "Something went wrong; the server's log says what.",
+    500: "An unexpected error; the server's log has the details.",
 }
 HOST_OPERATIONS = [
     HostOperation(
@@ -136,14 +143,14 @@ HOST_OPERATIONS = [
         Operation(
             "uploadImage",
             "Files",
-            "Upload a picture to a folder",
-            {200: Answer("Where it is.", _PLACE)},
-            "A picture that is there already is not stored twice.",
-            body=Body(
+            "Upload an image",
+            {200: Response("The location.", _PLACE)},
+            "An image that already exists is not stored twice.",
+            body=RequestBody(
                 members(
                     {"image": _IMAGE},
-                    type=text("Which folder.", enum=["input", "output", "temp"], default="input"),
-                    subfolder=text("The folder below that."),
+                    type=text("The folder.", enum=["input", "output", "temp"], default="input"),
+                    subfolder=text("The folder inside that folder."),
                     overwrite=_OVERWRITE,
                 ),
                 FORM,
@@ -157,19 +164,19 @@ HOST_OPERATIONS = [
         Operation(
             "uploadMask",
             "Files",
-            "Upload a mask of a picture",
-            {200: Answer("Where it is.", _PLACE)},
-            "The mask becomes the transparency of the picture.",
-            body=Body(
+            "Upload a mask of an image",
+            {200: Response("The location.", _PLACE)},
+            "The mask becomes the alpha channel of the image.",
+            body=RequestBody(
                 members(
                     {
                         "image": _IMAGE,
                         "original_ref": text(
-                            "The picture it belongs to: a JSON object with `filename`, `subfolder` and `type`."
+                            "The masked image: a JSON object with `filename`, `subfolder` and `type`."
                         ),
                     },
-                    type=text("Which folder.", enum=["input", "output", "temp"], default="input"),
-                    subfolder=text("The folder below that."),
+                    type=text("The folder.", enum=["input", "output", "temp"], default="input"),
+                    subfolder=text("The folder inside that folder."),
                     overwrite=_OVERWRITE,
                 ),
                 FORM,

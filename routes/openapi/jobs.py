@@ -1,4 +1,4 @@
-"""Jobs, the queue and the history in words."""
+"""Descriptions of the operations on jobs, the queue and the history."""
 
 from __future__ import annotations
 
@@ -11,164 +11,59 @@ from ...comfy_assets.errors import (
     SearchNotReadyError,
     SearchUnavailableError,
 )
-from ...comfy_assets.models import JOB_STATUSES
-from ..history import HistoryBody
-from ..job_body import JobBody, JobDetailBody, JobOutputBody, JobProgressBody, JobStatusBody, NodeProgressBody
-from ..jobs import CancelBody
-from ..queue import FreeBody, InterruptBody, QueueBody
-from .common import PAGINATION
-from .operation import Answer, Body, HostOperation, Operation
-from .schema import Record, Words, array, flag, integer, mapping, members, number, text
+from ..history import HistoryManageRequest
+from ..job_body import ANY_JOB_ID, JobAsset, JobDetailResponse, JobEntry, JobProgress, JobStatusResponse
+from ..jobs import JobsCancelRequest
+from ..queue import FreeMemoryRequest, InterruptRequest, QueueManageRequest
+from .schema import (
+    PAGINATION,
+    HostOperation,
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    array,
+    flag,
+    integer,
+    mapping,
+    members,
+    number,
+    text,
+)
 
-_FREE = {"type": "object", "additionalProperties": True}
-_ANY_ID = "The job's id: a UUID, or what a client has chosen on a server that lets it choose freely."
-_JOB = {"job_id": {"description": _ANY_ID}}
+_JOB = {"job_id": {"description": ANY_JOB_ID}}
 
-_ERROR = Record(
+EXECUTION_ERROR = Record(
     "ExecutionError",
-    "Why a job failed.",
+    "The error that ended a job.",
     {
         "node_id": text("The node that failed."),
         "node_type": text("Its type."),
-        "exception_message": text("What it said."),
-        "exception_type": text("The kind of exception; `ServerStopped` when the server died meanwhile."),
-        "traceback": array({"type": "string"}, "Where it happened."),
-        "current_inputs": mapping(True, "The node's inputs at that time."),
-        "current_outputs": mapping(True, "What had been made by then."),
+        "exception_message": text("Message of the exception."),
+        "exception_type": text("Class of the exception; `ServerStopped` if the server ended during the job."),
+        "traceback": array({"type": "string"}, "Traceback of the exception."),
+        "current_inputs": mapping(True, "Inputs of the node."),
+        "current_outputs": mapping(True, "Outputs of the nodes before."),
     },
 )
-_ENTRY = Words(
-    JobBody,
-    "JobEntry",
-    "A job as lists show it.",
-    {
-        "id": _ANY_ID,
-        "status": {"description": "What has become of it.", "enum": list(JOB_STATUSES)},
-        "create_time": {"description": "When it was submitted, in milliseconds.", "format": "int64"},
-        "priority": "Its place in the queue; smaller ones come first.",
-        "workflow_id": "The workflow it came from, as far as that is known.",
-        "execution_start_time": {"description": "When it began, once it is over.", "format": "int64"},
-        "execution_end_time": {"description": "When it ended.", "format": "int64"},
-        "execution_error": {"description": "Why it failed.", "allOf": [_ERROR]},
-        "outputs_count": "How many things its nodes have shown, once it is over.",
-        "previewable_outputs_count": "How many of them can be looked at.",
-        "preview_output": {"description": "The one to show for the job.", **_FREE},
-    },
-)
-_DETAIL = Words(
-    JobDetailBody,
-    "JobDetailResponse",
-    "All there is of a job.",
-    {
-        "update_time": {"description": "When something of it last changed, in milliseconds.", "format": "int64"},
-        "workflow": "The graph (`prompt`) and what came with it (`extra_data`), without credentials.",
-        "workflow_version_id": "The version of the workflow.",
-        "recording_problem": "What of the job could not be recorded, and why; left out where everything was.",
-        "outputs": {"description": "What its nodes have shown, by node.", **_FREE},
-        "execution_status": {"description": "How it ended, and the messages on the way.", **_FREE},
-        "execution_meta": {"description": "What is said of the nodes that have shown something.", **_FREE},
-    },
-)
-_STATUS = Words(
-    JobStatusBody,
-    "JobStatusResponse",
-    "The state of a job.",
-    {
-        "id": _ANY_ID,
-        "status": {
-            "description": "What has become of it; a failed job is in `error`.",
-            "enum": ["pending", "in_progress", "completed", "error", "cancelled"],
-        },
-        "created_at": "When it was submitted.",
-        "updated_at": "When something of it last changed.",
-        "last_state_update": "When its state last changed.",
-        "error_message": "What the node said that failed.",
-    },
-)
-_OUTPUT = Words(
-    JobOutputBody,
-    "JobAsset",
-    "An asset, and where a job has shown it.",
-    {
-        "node_id": "The node that has shown it.",
-        "output_key": "What the node calls it, such as `images`.",
-        "output_index": "Its place among those.",
-    },
-)
-_NODE_PROGRESS = Words(
-    NodeProgressBody,
-    "NodeProgress",
-    "How far a node is that has been begun.",
-    {
-        "value": "How much of it is done.",
-        "max": "Of how much.",
-        "state": {"description": "What it does.", "enum": ["running", "finished", "error"]},
-        "display_node_id": "The node of the submitted graph that stands for it.",
-    },
-)
-_PROGRESS = Words(
-    JobProgressBody,
-    "JobProgress",
-    "How far a job is, as the message `progress_state` tells it.",
-    {
-        "prompt_id": _ANY_ID,
-        "nodes": "The nodes that have been begun, by their ids; none unless the job is being executed.",
-    },
-)
-_CANCEL = Words(
-    CancelBody,
-    "JobsCancelRequest",
-    "Jobs to cancel.",
-    {"job_ids": {"description": "Up to 100 ids.", "items": {"type": "string"}}},
-)
-_QUEUE_BODY = Words(
-    QueueBody,
-    "QueueManageRequest",
-    "Which jobs to cancel.",
-    {"clear": "All of the user that wait.", "delete": "These. Ids that are not known are left out of the answer."},
-)
-_HISTORY_BODY = Words(
-    HistoryBody,
-    "HistoryManageRequest",
-    "Which records to remove.",
-    {"clear": "All of the user's jobs that are over.", "delete": "These."},
-)
-_INTERRUPT = Words(
-    InterruptBody, "InterruptRequest", "Which job to cancel.", {"prompt_id": "This one, if it is executed or waits."}
-)
-_FREE_BODY = Words(
-    FreeBody,
-    "FreeMemoryRequest",
-    "What to free.",
-    {"unload_models": "Models that are loaded.", "free_memory": "Results that are kept for the next prompt."},
-)
-WORDS = [
-    _ENTRY,
-    _DETAIL,
-    _STATUS,
-    _OUTPUT,
-    _NODE_PROGRESS,
-    _PROGRESS,
-    _CANCEL,
-    _QUEUE_BODY,
-    _HISTORY_BODY,
-    _INTERRUPT,
-    _FREE_BODY,
-]
 
-_LIST = Record("JobsListResponse", "A page of jobs.", {"jobs": array(JobBody, "The jobs."), "pagination": PAGINATION})
+_LIST = Record("JobsListResponse", "A page of jobs.", {"jobs": array(JobEntry, "The jobs."), "pagination": PAGINATION})
 _ASSETS = Record(
     "JobAssetsResponse",
-    "What a job has made.",
-    {"assets": array(JobOutputBody, "The assets, in the order they were shown."), "total": integer("How many.")},
+    "The assets among a job's outputs.",
+    {"assets": array(JobAsset, "The assets, in the order of the outputs."), "total": integer("Number of assets.")},
 )
-_CANCELLED = Record("JobCancelResponse", "Whether a job was cancelled.", {"cancelled": flag("False when it was over.")})
+_CANCELLED = Record(
+    "JobCancelResponse", "The result of a cancellation.", {"cancelled": flag("False if the job had already finished.")}
+)
 _MANY_CANCELLED = Record(
-    "JobsCancelResponse", "What was cancelled.", {"cancelled": array({"type": "string"}, "Jobs that were not over.")}
+    "JobsCancelResponse",
+    "The cancelled jobs.",
+    {"cancelled": array({"type": "string"}, "The jobs that had not finished.")},
 )
-_PLACE = array(
+_PROMPT_ITEM = array(
     True,
-    "A place: number in line, id, graph, ids of the nodes to execute, and an object with `create_time`.",
+    "A prompt: number, id, graph, ids of the output nodes, and an object with `create_time`.",
     minItems=5,
     maxItems=5,
 )
@@ -176,82 +71,84 @@ _QUEUE = Record(
     "QueueInfo",
     "The queue.",
     {
-        "queue_running": array(_PLACE, "What is executed."),
-        "queue_pending": array(_PLACE, "What waits, the next first."),
+        "queue_running": array(_PROMPT_ITEM, "Running prompts."),
+        "queue_pending": array(_PROMPT_ITEM, "Pending prompts, the next first."),
     },
 )
 _QUEUE_CHANGED = Record(
     "QueueManageResponse",
-    "What was cancelled.",
+    "The cancelled jobs.",
     {
-        "deleted": array({"type": "string"}, "The jobs that were named and known."),
-        "cleared": flag("True when all were."),
+        "deleted": array({"type": "string"}, "The known jobs among the given ids."),
+        "cleared": flag("True if all were requested."),
     },
     optional=("deleted", "cleared"),
 )
 _HISTORY_ENTRY = Record(
     "HistoryEntry",
-    "What was executed, without the graph.",
+    "A finished job, without its graph.",
     {
         "prompt_id": text("The job's id."),
-        "create_time": integer("When it was submitted, in milliseconds.", format="int64"),
-        "workflow_id": text("The workflow it came from."),
+        "create_time": integer("Time of submission, in milliseconds.", format="int64"),
+        "workflow_id": text("The workflow that it was submitted from."),
         "prompt": members(
             {},
-            "What was submitted.",
-            priority=number("Its place in the queue."),
+            "The submitted prompt.",
+            priority=number("Its position in the queue."),
             prompt_id=text("The job's id."),
-            extra_data=mapping(True, "What came with it, without the page's graph."),
+            extra_data=mapping(True, "Its additional data, without the page's graph."),
         ),
-        "outputs": mapping(True, "What its nodes have shown, by node."),
-        "status": mapping(True, "How it ended."),
-        "meta": mapping(True, "What is said of the nodes that have shown something."),
+        "outputs": mapping(True, "Its outputs, by node."),
+        "status": mapping(True, "Result and messages of the execution."),
+        "meta": mapping(True, "Information about the nodes with outputs."),
     },
     optional=("create_time", "workflow_id", "prompt", "outputs", "status", "meta"),
 )
-_HISTORY = Record("HistoryResponse", "What was executed.", {"history": array(_HISTORY_ENTRY, "The latest first.")})
+_HISTORY = Record(
+    "HistoryResponse", "Finished jobs.", {"history": array(_HISTORY_ENTRY, "The jobs, the latest first.")}
+)
 _HISTORY_DETAIL = Record(
     "HistoryDetailEntry",
-    "All there is of what was executed.",
+    "A finished job with its graph.",
     {
         "prompt": members(
             {},
-            "What was submitted.",
-            priority=number("Its place in the queue."),
+            "The submitted prompt.",
+            priority=number("Its position in the queue."),
             prompt_id=text("The job's id."),
             prompt=mapping(True, "The graph."),
-            extra_data=mapping(True, "What came with it, without credentials."),
-            outputs_to_execute=array({"type": "string"}, "The nodes whose outputs were wanted."),
+            extra_data=mapping(True, "Its additional data, without credentials."),
+            outputs_to_execute=array({"type": "string"}, "The requested output nodes."),
         ),
-        "outputs": mapping(True, "What its nodes have shown, by node."),
-        "status": mapping(True, "How it ended."),
-        "meta": mapping(True, "What is said of the nodes that have shown something."),
-        "error_message": text("Of a failed job: the error as JSON text."),
+        "outputs": mapping(True, "Its outputs, by node."),
+        "status": mapping(True, "Result and messages of the execution."),
+        "meta": mapping(True, "Information about the nodes with outputs."),
+        "error_message": text("The error of a failed job, as JSON text."),
     },
     optional=("prompt", "outputs", "status", "meta", "error_message"),
 )
 _REMOVED = members(
     {},
-    "What was removed.",
-    deleted=array({"type": "string"}, "The records that were named and there."),
-    cleared=flag("True when all were."),
+    "The removed records.",
+    deleted=array({"type": "string"}, "The existing records among the given ids."),
+    cleared=flag("True if all were requested."),
 )
 _PROMPT = Record(
     "PromptRequest",
-    "What to execute.",
+    "A prompt to execute.",
     {
         "prompt": mapping(mapping(), "The graph: nodes by id, each with `class_type` and `inputs`."),
         "prompt_id": text(
-            "The id the job is to have, which no other job may have; the server chooses one when left out.",
+            "Id of the new job; no other job may have it. Chosen by the server if omitted.",
             format="uuid",
         ),
-        "number": number("Its place in the queue; the last one when left out."),
-        "front": flag("Whether it comes before all that wait."),
-        "extra_data": mapping(True, "What nodes and the page want to be kept with it."),
-        "client_id": text("The websocket client that is told of its progress."),
-        "partial_execution_targets": array({"type": "string"}, "Only what these nodes need."),
-        "workflow_id": text("The workflow it comes from; kept with the job."),
-        "workflow_version_id": text("The version of the workflow; kept with the job."),
+        "number": number("Its position in the queue; the last if omitted."),
+        "front": flag("Whether it runs before all pending prompts."),
+        "extra_data": mapping(True, "Additional data of nodes and of the page, stored with the job."),
+        "client_id": text("The websocket client that receives its progress."),
+        "partial_execution_targets": array({"type": "string"}, "Execute only these output nodes and what they need."),
+        "workflow_id": text("The workflow that it is submitted from; stored with the job."),
+        "workflow_version_id": text("The version of the workflow; stored with the job."),
     },
     optional=(
         "prompt_id", "number", "front", "extra_data", "client_id", "partial_execution_targets", "workflow_id",
@@ -260,85 +157,75 @@ _PROMPT = Record(
 )  # fmt: skip
 _ACCEPTED = Record(
     "PromptResponse",
-    "A prompt that was taken.",
+    "An accepted prompt.",
     {
         "prompt_id": text("The job's id.", format="uuid"),
-        "number": number("Its place in the queue."),
-        "node_errors": mapping(True, "Outputs that will not be made, and why, by node."),
+        "number": number("Its position in the queue."),
+        "node_errors": mapping(True, "Errors of outputs that will not be executed, by node."),
     },
 )
 PROMPT_ERROR = Record(
     "PromptErrorResponse",
-    "Why a prompt was refused, as ComfyUI tells it.",
+    "The reason for which a prompt was rejected, in ComfyUI's form.",
     {
         "error": {
-            "description": "What is wrong with the whole.",
+            "description": "Error of the whole prompt.",
             **members(
-                {"type": text("A word for programs."), "message": text("A sentence for people.")},
-                details=text("More of it."),
-                extra_info=mapping(True, "More of it, for programs."),
+                {"type": text("A code for programs."), "message": text("A sentence for people.")},
+                details=text("Details."),
+                extra_info=mapping(True, "Details for programs."),
             ),
         },
-        "node_errors": {"description": "What is wrong with each node, by id."},
+        "node_errors": {"description": "Errors of nodes, by id."},
     },
     optional=("error", "node_errors"),
 )
 _INFO = Record(
     "PromptInfo",
-    "How busy the server is.",
-    {"exec_info": members({"queue_remaining": integer("Prompts that are executed or wait.")}, "The figures.")},
+    "The length of the queue.",
+    {"exec_info": members({"queue_remaining": integer("Number of running and pending prompts.")}, "The length.")},
 )
 
 _OF_OTHERS = (JobNotFoundError, JobForbiddenError)
 
+RECORDS = [EXECUTION_ERROR]  # components that structs refer to by name
 OPERATIONS = [
     Operation(
         "listJobs",
         "Jobs",
-        "A page of jobs",
-        {200: Answer("The page.", _LIST)},
-        parameters={
-            "status": {
-                "description": "Only jobs in one of these states.",
-                "items": {"type": "string", "enum": list(JOB_STATUSES)},
-            },
-            "workflow_id": "Only jobs of this workflow.",
-            "output_type": "Only jobs that have made something of this kind.",
-            "asset_id": "Only jobs whose graph names this asset, or another with the same content.",
-            "sort_by": "What to sort by; the last two are other names of the first two.",
-            "after": "The `next_cursor` of the page before, where jobs are sorted by their time of creation.",
-        },
+        "List jobs",
+        {200: Response("The page.", _LIST)},
         errors=(InvalidCursorError, SearchUnavailableError, SearchNotReadyError),
     ),
     Operation(
         "getJobDetail",
         "Jobs",
-        "A job with its graph and outputs",
-        {200: Answer("The job.", JobDetailBody)},
+        "Get a job with its graph and outputs",
+        {200: Response("The job.", JobDetailResponse)},
         parameters=_JOB,
         errors=_OF_OTHERS,
     ),
     Operation(
         "getJobStatus",
         "Jobs",
-        "The state of a job",
-        {200: Answer("The state.", JobStatusBody)},
+        "Get the state of a job",
+        {200: Response("The state.", JobStatusResponse)},
         parameters=_JOB,
         errors=_OF_OTHERS,
     ),
     Operation(
         "listJobAssets",
         "Jobs",
-        "The assets that a job has made",
-        {200: Answer("The assets.", _ASSETS)},
+        "List the assets among a job's outputs",
+        {200: Response("The assets.", _ASSETS)},
         parameters=_JOB,
         errors=_OF_OTHERS,
     ),
     Operation(
         "getJobProgress",
         "Jobs",
-        "How far a job is that is executed",
-        {200: Answer("The progress.", JobProgressBody)},
+        "Get the progress of a running job",
+        {200: Response("The progress.", JobProgress)},
         parameters=_JOB,
         errors=_OF_OTHERS,
     ),
@@ -346,7 +233,7 @@ OPERATIONS = [
         "cancelJob",
         "Jobs",
         "Cancel a job",
-        {200: Answer("Whether it was.", _CANCELLED)},
+        {200: Response("The result.", _CANCELLED)},
         parameters=_JOB,
         errors=(InvalidIdError, JobNotFoundError, JobElsewhereError),
     ),
@@ -354,60 +241,59 @@ OPERATIONS = [
         "cancelJobs",
         "Jobs",
         "Cancel several jobs",
-        {200: Answer("Which were.", _MANY_CANCELLED)},
-        "None is cancelled when one is unknown, or in the queue of another server.",
-        body=Body(CancelBody, example={"job_ids": ["0b6a5ad4-0f0c-4c57-9b35-7c0c5f1d2a11"]}),
+        {200: Response("The cancelled jobs.", _MANY_CANCELLED)},
+        "No job is cancelled if one is unknown, or is in the queue of another server.",
+        body=RequestBody(JobsCancelRequest, example={"job_ids": ["0b6a5ad4-0f0c-4c57-9b35-7c0c5f1d2a11"]}),
         errors=(JobNotFoundError, JobElsewhereError),
     ),
     Operation(
         "manageQueue",
         "Queue",
-        "Cancel jobs, or all that wait",
-        {200: Answer("What was cancelled.", _QUEUE_CHANGED)},
-        body=Body(QueueBody, example={"clear": True}),
+        "Cancel some or all pending jobs",
+        {200: Response("The cancelled jobs.", _QUEUE_CHANGED)},
+        body=RequestBody(QueueManageRequest, example={"clear": True}),
     ),
     Operation(
         "interruptJob",
         "Queue",
-        "Cancel the job that is executed, or else the next",
-        {200: Answer("Done, or there was none.")},
-        body=Body(InterruptBody, is_required=False),
+        "Cancel the running job, or else the next one",
+        {200: Response("The job is cancelled, or there was none.")},
+        body=RequestBody(InterruptRequest, is_required=False),
     ),
     Operation(
         "freeMemory",
         "Queue",
-        "Free memory once the job that is executed has ended",
-        {200: Answer("It will be.")},
-        body=Body(FreeBody, is_required=False, example={"unload_models": True}),
+        "Free memory after the running job",
+        {200: Response("The request is accepted.")},
+        body=RequestBody(FreeMemoryRequest, is_required=False, example={"unload_models": True}),
     ),
     Operation(
         "getHistory",
         "History",
-        "What was executed, the latest first",
-        {200: Answer("The records.", _HISTORY)},
-        parameters={"max_items": "How many at most; never more than 10,000."},
+        "List finished jobs, the latest first",
+        {200: Response("The records.", _HISTORY)},
     ),
     Operation(
         "getHistoryForPrompt",
         "History",
-        "All there is of what was executed",
-        {200: Answer("The record by its id; an empty object as long as it is not over.", mapping(_HISTORY_DETAIL))},
+        "Get a finished job",
+        {200: Response("The job by its id; an empty object before it has finished.", mapping(_HISTORY_DETAIL))},
         parameters={"prompt_id": "The job's id."},
         errors=_OF_OTHERS,
     ),
     Operation(
         "manageHistory",
         "History",
-        "Remove records of jobs, never their files",
-        {200: Answer("What was removed.", _REMOVED)},
-        body=Body(HistoryBody, example={"delete": ["0b6a5ad4-0f0c-4c57-9b35-7c0c5f1d2a11"]}),
+        "Remove records of finished jobs, never their files",
+        {200: Response("The removed records.", _REMOVED)},
+        body=RequestBody(HistoryManageRequest, example={"delete": ["0b6a5ad4-0f0c-4c57-9b35-7c0c5f1d2a11"]}),
     ),
     Operation(
         "getQueueInfo",
         "Queue",
-        "What is executed and what waits",
-        {200: Answer("The queue.", _QUEUE)},
-        "Servers older than the page's list of jobs answer this themselves, in a form of their own.",
+        "Get the queue",
+        {200: Response("The queue.", _QUEUE)},
+        "Servers older than the page's list of jobs keep the operation, in a form of their own.",
     ),
 ]
 
@@ -419,10 +305,10 @@ HOST_OPERATIONS = [
             "executePrompt",
             "Queue",
             "Submit a prompt",
-            {200: Answer("It waits to be executed.", _ACCEPTED)},
-            "Inputs that name files may be an asset's id or hash, see `docs/portability.md`. The server around the "
-            "project checks the graph; what is malformed never reaches it.",
-            body=Body(
+            {200: Response("The prompt is in the queue.", _ACCEPTED)},
+            "Inputs that name files may be the id or hash of an asset, see `docs/portability.md`. The server around "
+            "the project validates the graph; malformed prompts never reach it.",
+            body=RequestBody(
                 _PROMPT,
                 example={
                     "prompt": {
@@ -437,17 +323,15 @@ HOST_OPERATIONS = [
             error_schema=PROMPT_ERROR,
         ),
         statuses={
-            400: "The body is malformed, its `prompt_id` is another job's, or the graph does not pass the checks.",
-            413: "The prompt has more bytes than the server takes.",
-            500: "Something went wrong; the server's log says what.",
-            503: "The server cannot take prompts now.",
+            400: "The body is malformed, its `prompt_id` belongs to another job, or the graph is invalid.",
+            413: "The prompt is larger than the server accepts.",
+            500: "An unexpected error; the server's log has the details.",
+            503: "The server accepts no prompts now.",
         },
     ),
     HostOperation(
         "GET",
         "/api/prompt",
-        Operation(
-            "getPromptInfo", "Queue", "How many prompts are executed or wait", {200: Answer("The number.", _INFO)}
-        ),
+        Operation("getPromptInfo", "Queue", "Get the length of the queue", {200: Response("The length.", _INFO)}),
     ),
 ]

@@ -1,40 +1,39 @@
-"""Nodes, models, and what the page needs of node packs, in words."""
+"""Descriptions of the operations on nodes, models and the files of node packs."""
 
 from __future__ import annotations
 
 from ...comfy_assets.errors import SubgraphNotFoundError
-from .operation import Answer, HostOperation, Operation
-from .schema import Record, array, flag, integer, mapping, members, nullable, text
+from .schema import HostOperation, Operation, Record, Response, array, flag, integer, mapping, members, nullable, text
 
-_BROKEN = {500: "Something went wrong; the server's log says what."}
+_BROKEN = {500: "An unexpected error; the server's log has the details."}
 _STRINGS = {"type": "string"}
 
 _NODE = Record(
     "NodeInfo",
-    "A node, as the page draws it. What packs leave open is null.",
+    "A node type. Values that a pack does not set are null.",
     {
-        "input": mapping(mapping(), "Its inputs: `required`, `optional` and `hidden`, by name."),
+        "input": mapping(mapping(), "Its inputs, in `required`, `optional` and `hidden`, by name."),
         "input_order": mapping(array(_STRINGS), "The names of its inputs in order."),
         "output": array(True, "The types of its outputs."),
         "output_is_list": array(nullable({"type": "boolean"}), "Which outputs are lists."),
         "output_name": array(nullable({"type": "string"}), "The names of its outputs."),
-        "output_tooltips": nullable(array(True, "What is said of its outputs.")),
+        "output_tooltips": nullable(array(True, "Tooltips of its outputs.")),
         "name": text("Its type, as graphs name it."),
-        "display_name": nullable(text("Its name, as people read it.")),
-        "description": nullable(text("What it does.")),
-        "python_module": nullable(text("Where it comes from.")),
-        "category": nullable(text("Its place in the menu.")),
-        "output_node": nullable(flag("Whether it is executed for its own sake.")),
-        "deprecated": nullable(flag("Whether another is to be used instead.")),
-        "experimental": nullable(flag("Whether it may change.")),
-        "api_node": nullable(flag("Whether it asks a service for its results.")),
+        "display_name": nullable(text("Its displayed name.")),
+        "description": nullable(text("Its description.")),
+        "python_module": nullable(text("The Python module that it is defined in.")),
+        "category": nullable(text("Its menu path.")),
+        "output_node": nullable(flag("Whether it is an output node.")),
+        "deprecated": nullable(flag("Whether it is deprecated.")),
+        "experimental": nullable(flag("Whether it is experimental.")),
+        "api_node": nullable(flag("Whether it calls an online service.")),
     },
     optional=(
         "input_order", "output_is_list", "output_name", "output_tooltips", "display_name", "description",
         "python_module", "category", "output_node", "deprecated", "experimental", "api_node",
     ),
 )  # fmt: skip
-_SOURCE = members({"node_pack": text("The pack that brings it.")}, "More of where it comes from.")
+_SOURCE = members({"node_pack": text("The node pack.")}, "Its origin.")
 _SUBGRAPH_INFO = Record(
     "GlobalSubgraphInfo",
     "A ready-made subgraph.",
@@ -42,13 +41,13 @@ _SUBGRAPH_INFO = Record(
         "source": text("`templates` or `custom_node`."),
         "name": text("Its name."),
         "info": _SOURCE,
-        "data": text("Empty here: the subgraph is asked for by its id."),
+        "data": text("Empty in lists: get the subgraph by its id."),
     },
     optional=("data",),
 )
 _SUBGRAPH = Record(
     "GlobalSubgraphData",
-    "A ready-made subgraph, whole.",
+    "A ready-made subgraph with its graph.",
     {
         "source": text("`templates` or `custom_node`."),
         "name": text("Its name."),
@@ -59,42 +58,42 @@ _SUBGRAPH = Record(
 _FOLDER = Record(
     "ModelFolder",
     "A category of models.",
-    {"name": text("The category."), "folders": array(_STRINGS, "Where its files lie.")},
+    {"name": text("The category."), "folders": array(_STRINGS, "Its folders.")},
 )
 _MODEL = Record(
     "ModelFile",
     "A file of a model.",
     {
-        "name": text("Its path below the folder."),
-        "pathIndex": integer("Which of the category's folders it lies in, from 0."),
+        "name": text("Its path inside the folder."),
+        "pathIndex": integer("Index of its folder among the category's folders, from 0."),
         "size": integer("Its size in bytes."),
-        "modified": {"type": "number", "description": "When it was last changed, in seconds since 1970."},
-        "created": {"type": "number", "description": "When it was made, in seconds since 1970."},
+        "modified": {"type": "number", "description": "Time of its last change, in seconds since 1970."},
+        "created": {"type": "number", "description": "Time of its creation, in seconds since 1970."},
     },
     optional=("size", "modified", "created"),
 )
 
-# Servers that have these answer them themselves.
+# Servers that have these operations keep them.
 OPERATIONS = [
     Operation(
         "getNodeReplacements",
         "Nodes",
-        "Which nodes take the place of others",
-        {200: Answer("Replacements by the type of the node that is replaced.", mapping())},
+        "List replacements of nodes",
+        {200: Response("Replacements by the replaced node type.", mapping())},
         is_open=True,
     ),
     Operation(
         "getGlobalSubgraphs",
         "Nodes",
-        "Ready-made subgraphs",
-        {200: Answer("Subgraphs by id.", mapping(_SUBGRAPH_INFO))},
+        "List ready-made subgraphs",
+        {200: Response("Subgraphs by id.", mapping(_SUBGRAPH_INFO))},
         is_open=True,
     ),
     Operation(
         "getGlobalSubgraph",
         "Nodes",
-        "A ready-made subgraph",
-        {200: Answer("The subgraph.", _SUBGRAPH)},
+        "Get a ready-made subgraph",
+        {200: Response("The subgraph.", _SUBGRAPH)},
         parameters={"id": "The subgraph's id."},
         errors=(SubgraphNotFoundError,),
         is_open=True,
@@ -105,7 +104,7 @@ HOST_OPERATIONS = [
     HostOperation(
         "GET",
         "/api/object_info",
-        Operation("getNodeInfo", "Nodes", "All nodes there are", {200: Answer("Nodes by type.", mapping(_NODE))}),
+        Operation("getNodeInfo", "Nodes", "List all node types", {200: Response("Nodes by type.", mapping(_NODE))}),
     ),
     HostOperation(
         "GET",
@@ -113,15 +112,15 @@ HOST_OPERATIONS = [
         Operation(
             "getExtensions",
             "Nodes",
-            "The scripts that node packs bring into the page",
-            {200: Answer("Their paths, from the server's root.", array(_STRINGS))},
+            "List the scripts that node packs add to the page",
+            {200: Response("Their URLs, relative to the server's root.", array(_STRINGS))},
         ),
     ),
     HostOperation(
         "GET",
         "/api/i18n",
         Operation(
-            "getI18n", "Nodes", "Translations that node packs bring", {200: Answer("Texts by language.", mapping())}
+            "getI18n", "Nodes", "Get the translations of node packs", {200: Response("Texts by language.", mapping())}
         ),
     ),
     HostOperation(
@@ -130,20 +129,25 @@ HOST_OPERATIONS = [
         Operation(
             "getWorkflowTemplates",
             "Nodes",
-            "Workflows that node packs bring as examples",
-            {200: Answer("Their names by pack.", mapping(array(_STRINGS)))},
+            "List the example workflows of node packs",
+            {200: Response("Their names by pack.", mapping(array(_STRINGS)))},
         ),
     ),
     HostOperation(
         "GET",
         "/api/embeddings",
-        Operation("getEmbeddings", "Models", "The embeddings on disk", {200: Answer("Their names.", array(_STRINGS))}),
+        Operation(
+            "getEmbeddings", "Models", "List the embeddings on disk", {200: Response("Their names.", array(_STRINGS))}
+        ),
     ),
     HostOperation(
         "GET",
         "/api/experiment/models",
         Operation(
-            "getModelFolders", "Models", "The categories of models", {200: Answer("The categories.", array(_FOLDER))}
+            "getModelFolders",
+            "Models",
+            "List the categories of models",
+            {200: Response("The categories.", array(_FOLDER))},
         ),
         _BROKEN,
     ),
@@ -153,8 +157,8 @@ HOST_OPERATIONS = [
         Operation(
             "getModelsInFolder",
             "Models",
-            "The models of a category",
-            {200: Answer("The files.", array(_MODEL))},
+            "List the models of a category",
+            {200: Response("The files.", array(_MODEL))},
             parameters={"folder": {"description": "The category.", "examples": ["loras"]}},
         ),
         {404: "There is no such category.", **_BROKEN},

@@ -1,4 +1,4 @@
-"""What bodies consist of, as the tables of this package say it: JSON schemas, and words for the structs of handlers."""
+"""The vocabulary of the tables in this package: operations with their bodies and responses, and JSON schemas."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from typing import Any
 
 import msgspec
 
+from ...comfy_assets.errors import ApiError
+
+JSON = "application/json"
+TEXT = "text/plain"
+BYTES = "application/octet-stream"
+FORM = "multipart/form-data"
+
 Schema = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """An object that becomes a component of its own. Every member is there unless it is ``optional``."""
+    """An object schema that becomes a component of the document. Members are required unless ``optional``."""
 
     name: str
     description: str
@@ -22,60 +29,103 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Words:
-    """What is said of a struct in the document: its name there, and a sentence for each field (those of its base too).
+class Response:
+    """The response of an operation with one status; it has no body without ``schema``.
 
-    A field whose type says less than is known of it, as that of ready-made JSON does, has a schema instead.
+    ``schema`` is a struct, a Record, a JSON schema, or a combination of them. ``headers`` gives a description of each.
     """
 
-    struct: type[msgspec.Struct]
-    name: str
     description: str
-    fields: Mapping[str, str | Schema] = field(default_factory=dict)
+    schema: Any = None
+    media: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RequestBody:
+    """The body of an operation's requests."""
+
+    schema: Any
+    media: str = JSON
+    is_required: bool = True
+    example: Any = None
+
+
+@dataclass(frozen=True)
+class Operation:
+    """The description of an operation.
+
+    Method, path and query of the project's own operations come from their routes, unless ``query`` is given.
+    ``parameters`` describes the parameters of the path, by a sentence or a schema; it also overrides the descriptions
+    in the query's struct. ``errors`` are those beyond the errors of every route, ``statuses`` replaces statuses of
+    errors. ``is_open`` marks an operation that needs no known user.
+    """
+
+    id: str
+    tag: str
+    summary: str
+    responses: Mapping[int, Response]
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    query: type[msgspec.Struct] | None = None
+    body: RequestBody | None = None
+    errors: tuple[type[ApiError], ...] = ()
+    statuses: Mapping[int, int] = field(default_factory=dict)
+    is_open: bool = False
+    error_media: str = JSON
+    error_schema: Any = None
+
+
+@dataclass(frozen=True)
+class HostOperation:
+    """An operation of the server around the project, or of the standalone host in its place.
+
+    ``statuses`` describes its error statuses.
+    """
+
+    method: str
+    path: str
+    operation: Operation
+    statuses: Mapping[int, str] = field(default_factory=dict)
 
 
 def text(description: str, **more: Any) -> Schema:
-    """A string."""
+    """Make the schema of a string."""
     return {"type": "string", "description": description, **more}
 
 
-def uuid(description: str) -> Schema:
-    """A UUID."""
-    return text(description, format="uuid")
-
-
 def time(description: str) -> Schema:
-    """A moment, as RFC 3339 has it, in UTC."""
+    """Make the schema of an RFC 3339 time in UTC."""
     return text(description, format="date-time")
 
 
 def integer(description: str, **more: Any) -> Schema:
-    """A whole number."""
+    """Make the schema of an integer."""
     return {"type": "integer", "description": description, **more}
 
 
 def number(description: str, **more: Any) -> Schema:
-    """A number."""
+    """Make the schema of a number."""
     return {"type": "number", "description": description, **more}
 
 
 def flag(description: str) -> Schema:
-    """True or false."""
+    """Make the schema of a boolean."""
     return {"type": "boolean", "description": description}
 
 
 def array(items: Any, description: str = "", **more: Any) -> Schema:
-    """A list of these."""
+    """Make the schema of a list."""
     return _described({"type": "array", "items": items, **more}, description)
 
 
 def mapping(values: Any = True, description: str = "", **more: Any) -> Schema:
-    """An object whose members have any names."""
+    """Make the schema of an object with arbitrary member names."""
     return _described({"type": "object", "additionalProperties": values, **more}, description)
 
 
 def members(required: Mapping[str, Any], description: str = "", **optional: Any) -> Schema:
-    """An object of few members, some of which may be left out."""
+    """Make the schema of an object with these members."""
     schema: Schema = {"type": "object", "properties": {**required, **optional}}
     if required:
         schema["required"] = list(required)
@@ -83,7 +133,7 @@ def members(required: Mapping[str, Any], description: str = "", **optional: Any)
 
 
 def nullable(schema: Schema) -> Schema:
-    """The same, or null."""
+    """Make the schema of the same value or null."""
     return {**schema, "type": [schema["type"], "null"]}
 
 
@@ -93,3 +143,26 @@ def _described(schema: Schema, description: str) -> Schema:
 
 BINARY: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
 PLAIN: Schema = {"type": "string"}
+
+PAGINATION = Record(
+    "PaginationInfo",
+    "The position of a page in its list.",
+    {
+        "offset": integer("Number of entries before the page.", minimum=0),
+        "limit": integer("Maximum number of entries on the page.", minimum=1),
+        "total": integer("Number of entries in the list.", minimum=0),
+        "has_more": flag("Whether another page follows."),
+        "next_cursor": text("The `after` of the next page, for lists with cursors."),
+    },
+    optional=("next_cursor",),
+)
+ERROR = Record(
+    "ErrorResponse",
+    "The reason for which a request failed.",
+    {
+        "code": text("A stable code for programs, in capital letters."),
+        "message": text("A sentence for people."),
+        "details": mapping(True, "Details for programs: the field, the ids, the limit."),
+    },
+    optional=("details",),
+)

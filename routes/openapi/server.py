@@ -1,70 +1,84 @@
-"""The server itself in words."""
+"""Descriptions of the operations on the server itself."""
 
 from __future__ import annotations
 
-from .operation import TEXT, Answer, Body, HostOperation, Operation
-from .schema import PLAIN, Record, array, flag, integer, mapping, members, number, text
+from .schema import (
+    PLAIN,
+    TEXT,
+    HostOperation,
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    array,
+    flag,
+    integer,
+    mapping,
+    members,
+    number,
+    text,
+)
 
 _STATS = Record(
     "SystemStatsResponse",
-    "The machine and what the server uses of it.",
+    "The machine, and the versions and resources of the server.",
     {
         "system": members(
             {
                 "os": text("The operating system."),
                 "python_version": text("The version of Python."),
-                "embedded_python": flag("Whether that came with the server."),
+                "embedded_python": flag("Whether the server brings its own Python."),
                 "comfyui_version": text("The version of ComfyUI."),
-                "pytorch_version": text("The version of PyTorch; `none` where there is none."),
-                "argv": array({"type": "string"}, "How the server was started."),
+                "pytorch_version": text("The version of PyTorch; `none` without it."),
+                "argv": array({"type": "string"}, "Command line of the server."),
                 "ram_total": number("Main memory in bytes."),
-                "ram_free": number("What is free of it."),
+                "ram_free": number("Free part of it in bytes."),
             },
-            "Versions, and main memory.",
+            "Versions and main memory.",
             comfyui_frontend_version=text("The version of the page."),
             workflow_templates_version=text("The version of the templates."),
-            cloud_version=text("Of the hosted service: its version."),
-            deploy_environment=text("Where the server runs."),
+            cloud_version=text("The version of the hosted service."),
+            deploy_environment=text("The environment that the server runs in."),
         ),
         "devices": array(
             members(
                 {"name": text("Its name."), "type": text("`cpu`, `cuda` and the like.")},
                 vram_total=number("Its memory in bytes."),
-                vram_free=number("What is free of it."),
+                vram_free=number("Free part of it in bytes."),
             ),
-            "What computes.",
+            "The devices that execute models.",
         ),
     },
 )
 _FEATURES = Record(
     "FeaturesResponse",
-    "What the server can do, by name; some have a value.",
+    "Features of the server by name; some have a value.",
     {
         "max_upload_size": integer("The largest body of an upload, in bytes."),
-        "supports_preview_metadata": flag("Whether previews tell which node they are of."),
+        "supports_preview_metadata": flag("Whether previews include the id of their node."),
         "open_to_network": flag("Whether the server listens beyond its own machine; it has no login."),
     },
     optional=("max_upload_size", "supports_preview_metadata", "open_to_network"),
 )
 _LOGS = Record(
     "LogsResponse",
-    "What the server has printed lately.",
+    "The latest log lines of the server.",
     {
-        "entries": array(members({"t": text("When."), "m": text("What.")}), "The lines, the oldest first."),
+        "entries": array(members({"t": text("Time."), "m": text("Text.")}), "The lines, the oldest first."),
         "size": members({"cols": integer("Columns."), "rows": integer("Rows.")}, "The size of the server's terminal."),
     },
 )
 _SUBSCRIPTION = members(
-    {"clientId": text("The websocket client."), "enabled": flag("Whether it is to be told.")},
+    {"clientId": text("The websocket client."), "enabled": flag("Whether to send it log lines.")},
 )
 
 OPERATIONS = [
     Operation(
         "getHealth",
         "Server",
-        "Whether the library answers",
-        {200: Answer("It does.", PLAIN, TEXT), 503: Answer("It does not.", PLAIN, TEXT)},
-        "For probes: no user is needed.",
+        "Check the health of the library",
+        {200: Response("It works.", PLAIN, TEXT), 503: Response("It does not work.", PLAIN, TEXT)},
+        "For health checks: no user is needed.",
         is_open=True,
         error_media=TEXT,
         error_schema=PLAIN,
@@ -72,20 +86,20 @@ OPERATIONS = [
     Operation(
         "getOpenApiDocument",
         "Server",
-        "This document",
+        "Get this document",
         {
-            200: Answer("The document.", mapping(), headers={"ETag": "Names this document."}),
-            304: Answer("What the client holds is still the same."),
+            200: Response("The document.", mapping(), headers={"ETag": "Entity tag of the document."}),
+            304: Response("The client's copy is up to date."),
         },
         is_open=True,
     ),
     Operation(
         "getApiPage",
         "Server",
-        "This document as a page",
+        "Get this document as a page",
         {
-            200: Answer("The page.", PLAIN, "text/html", {"ETag": "Names this page."}),
-            304: Answer("What the client holds is still the same."),
+            200: Response("The page.", PLAIN, "text/html", {"ETag": "Entity tag of the page."}),
+            304: Response("The client's copy is up to date."),
         },
         is_open=True,
     ),
@@ -96,7 +110,10 @@ HOST_OPERATIONS = [
         "GET",
         "/api/system_stats",
         Operation(
-            "getSystemStats", "Server", "The machine, and what is used of it", {200: Answer("The figures.", _STATS)}
+            "getSystemStats",
+            "Server",
+            "Get facts about the machine and the server",
+            {200: Response("The facts.", _STATS)},
         ),
         {401: "The server does not know this user."},
     ),
@@ -106,16 +123,14 @@ HOST_OPERATIONS = [
         Operation(
             "getFeatures",
             "Server",
-            "What the server can do",
-            {200: Answer("Features by name.", _FEATURES)},
+            "Get the features of the server",
+            {200: Response("Features by name.", _FEATURES)},
         ),
     ),
     HostOperation(
         "GET",
         "/internal/logs",
-        Operation(
-            "getInternalLogs", "Server", "What the server has printed, as text", {200: Answer("The text.", PLAIN)}
-        ),
+        Operation("getInternalLogs", "Server", "Get the log as text", {200: Response("The text.", PLAIN)}),
     ),
     HostOperation(
         "GET",
@@ -123,8 +138,8 @@ HOST_OPERATIONS = [
         Operation(
             "getInternalLogsRaw",
             "Server",
-            "What the server has printed, line by line",
-            {200: Answer("The lines.", _LOGS)},
+            "Get the log line by line",
+            {200: Response("The lines.", _LOGS)},
         ),
     ),
     HostOperation(
@@ -133,11 +148,11 @@ HOST_OPERATIONS = [
         Operation(
             "subscribeToLogs",
             "Server",
-            "Be told of what the server prints",
-            {200: Answer("It is so.")},
-            body=Body(_SUBSCRIPTION, example={"clientId": "c", "enabled": True}),
+            "Subscribe to the log, or unsubscribe",
+            {200: Response("The subscription is changed.")},
+            body=RequestBody(_SUBSCRIPTION, example={"clientId": "c", "enabled": True}),
         ),
-        {400: "The body is not of this form.", 413: "The body is too large."},
+        {400: "The body is malformed.", 413: "The body is too large."},
     ),
     HostOperation(
         "GET",
@@ -145,8 +160,8 @@ HOST_OPERATIONS = [
         Operation(
             "getInternalFolderPaths",
             "Server",
-            "The folders of each category",
-            {200: Answer("Paths by category.", mapping(array(True)))},
+            "List the folders of each category",
+            {200: Response("Paths by category.", mapping(array(True)))},
         ),
     ),
 ]

@@ -1,4 +1,4 @@
-"""Published workflows in words."""
+"""Descriptions of the operations on published workflows."""
 
 from __future__ import annotations
 
@@ -15,120 +15,73 @@ from ...comfy_assets.errors import (
     WorkflowForbiddenError,
     WorkflowNotFoundError,
 )
-from ..shares import AssetInfo, ImportBody, PublishBody, PublishedBody, PublishInfo
-from .operation import Answer, Body, Operation
-from .schema import BINARY, Record, Words, array
-
-_ASSET = Words(
+from ..shares import (
     AssetInfo,
-    "AssetInfo",
-    "An asset that a published workflow needs, or what became of it in the library.",
-    {
-        "id": "Its id in the share, or in the library.",
-        "name": "Its name.",
-        "preview_url": "Where a preview is, from the server's root; empty where there is none.",
-        "storage_url": "Where its bytes are, from the server's root.",
-        "model": "Whether it is a model.",
-        "public": "Whether a platform provides it: never here.",
-        "in_library": "Whether the caller has its content.",
-    },
+    ImportPublishedAssetsRequest,
+    PublishedWorkflowDetail,
+    PublishWorkflowAssetsRequest,
+    WorkflowPublishInfo,
 )
-_WORDS = {
-    "share_id": "The id it is published under; empty if it is not.",
-    "workflow_id": "The workflow's id.",
-    "listed": "Whether others find it without its id.",
-    "publish_time": "When it was last published; null if it is not.",
-    "assets": "What was published with it, as judged for the caller.",
-}
-_INFO = Words(PublishInfo, "WorkflowPublishInfo", "How a workflow is published.", _WORDS)
-_SHARE = Words(
-    PublishedBody,
-    "PublishedWorkflowDetail",
-    "A published workflow.",
-    {
-        **_WORDS,
-        "name": "Its name.",
-        "workflow_json": {
-            "description": "The workflow as it was when it was published.",
-            "type": "object",
-            "additionalProperties": True,
-        },
-    },
-)
-_PUBLISH = Words(
-    PublishBody,
-    "PublishWorkflowAssetsRequest",
-    "What to publish with a workflow.",
-    {"asset_ids": "Assets of the library."},
-)
-_IMPORT = Words(
-    ImportBody,
-    "ImportPublishedAssetsRequest",
-    "What to take over.",
-    {"published_asset_ids": "Ids of assets in the share.", "share_id": "The share."},
-)
-WORDS = [_ASSET, _INFO, _SHARE, _PUBLISH, _IMPORT]
+from .schema import BINARY, Operation, Record, RequestBody, Response, array
 
 _IMPORTED = Record(
-    "ImportPublishedAssetsResponse", "What was taken over.", {"assets": array(AssetInfo, "The assets of the library.")}
+    "ImportPublishedAssetsResponse", "The imported assets.", {"assets": array(AssetInfo, "The assets of the library.")}
 )
 
 _FILE = {"file": "The workflow's path among the user's files, such as `workflows%2Fportrait.json`."}
-_ID = {"share_id": "The id it is published under."}
+_ID = {"share_id": "The id that it is published under."}
 _OF_USER = (WorkflowNotFoundError, WorkflowForbiddenError)
 
 OPERATIONS = [
     Operation(
         "getUserdataFilePublish",
         "Sharing",
-        "How a workflow of the user's files is published",
-        {200: Answer("Whether and how.", PublishInfo)},
+        "Get the publication of a workflow",
+        {200: Response("The publication.", WorkflowPublishInfo)},
         parameters=_FILE,
         errors=_OF_USER,
     ),
     Operation(
         "postUserdataFilePublish",
         "Sharing",
-        "Publish a workflow of the user's files",
-        {200: Answer("How it is published now.", PublishInfo)},
-        "What is published never changes; publishing again puts another in its place, under the same id.",
+        "Publish a workflow",
+        {200: Response("The publication.", WorkflowPublishInfo)},
+        "A publication never changes; publishing again replaces it under the same id.",
         parameters=_FILE,
-        body=Body(PublishBody, example={"asset_ids": []}),
+        body=RequestBody(PublishWorkflowAssetsRequest, example={"asset_ids": []}),
         errors=(*_OF_USER, UnknownAssetsError, UnshareableAssetsError),
     ),
     Operation(
         "deleteUserdataFilePublish",
         "Sharing",
-        "Take back what is published of a workflow",
-        {204: Answer("It is not published any more.")},
+        "Withdraw the publication of a workflow",
+        {204: Response("It is no longer published.")},
         parameters=_FILE,
         errors=(*_OF_USER, ShareNotFoundError),
     ),
     Operation(
         "getPublishedWorkflow",
         "Sharing",
-        "A published workflow",
-        {200: Answer("The workflow, and what it needs.", PublishedBody)},
+        "Get a published workflow",
+        {200: Response("The workflow and its assets.", PublishedWorkflowDetail)},
         parameters=_ID,
         errors=(ShareNotFoundError, PublishedTooLargeError),
     ),
     Operation(
         "getPublishedAssetContent",
         "Sharing",
-        "The bytes of an asset of a share, or a thumbnail",
+        "Get the content of a published asset, or a thumbnail",
         {
-            200: Answer("The bytes; with `res` a JPEG.", BINARY, "*/*"),
-            206: Answer("The part that the request's `Range` names.", BINARY, "*/*"),
-            304: Answer("What the client holds is still the same."),
-            412: Answer("It is not what the request's conditions want."),
-            416: Answer("There is no such part."),
+            200: Response("The content; with `res` a JPEG.", BINARY, "*/*"),
+            206: Response("The part that the request's `Range` selects.", BINARY, "*/*"),
+            304: Response("The client's copy is up to date."),
+            412: Response("A condition of the request is not met."),
+            416: Response("The requested range does not exist."),
         },
-        "For whoever knows the share's id.",
+        "Knowledge of the share's id is enough: no user is needed.",
         parameters={
             **_ID,
             "asset_id": "The asset's id in the share.",
-            "disposition": "Whether browsers save it or show it; what may hold scripts is never shown.",
-            "res": "The longer side of a thumbnail.",
         },
         errors=(
             ShareNotFoundError,
@@ -143,10 +96,10 @@ OPERATIONS = [
     Operation(
         "importPublishedAssets",
         "Sharing",
-        "Take over what a published workflow needs",
-        {200: Answer("The assets, as they are in the library now.", _IMPORTED)},
-        "Content that the user has already is not stored twice.",
-        body=Body(ImportBody),
+        "Import the assets of a published workflow",
+        {200: Response("The assets of the library.", _IMPORTED)},
+        "Content that the user already has is not stored twice.",
+        body=RequestBody(ImportPublishedAssetsRequest),
         errors=(ShareNotFoundError, UnknownAssetsError, AssetContentMissingError),
     ),
 ]

@@ -1,116 +1,114 @@
-"""Users, what is kept for them, and their settings, in words."""
+"""Descriptions of the operations on users, their files and their settings."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from ..users import FeedbackBody
-from .common import ERROR
-from .operation import BYTES, JSON, TEXT, Answer, Body, HostOperation, Operation
-from .schema import BINARY, PLAIN, Record, Words, array, flag, integer, mapping, members, number, text
-
-_USER = Record("UserResponse", "Who is asking.", {"id": text("The user's id."), "status": text("`active`.")})
-_FEEDBACK = Words(
-    FeedbackBody,
-    "FeedbackRequest",
-    "What a user has to say.",
-    {
-        "type": "What about.",
-        "content": "The words.",
-        "rating": "One to five stars.",
-        "metadata": "What the page adds: up to 64 KiB.",
-    },
+from ..params import doc
+from ..users import FeedbackRequest
+from .schema import (
+    BINARY,
+    BYTES,
+    ERROR,
+    JSON,
+    PLAIN,
+    TEXT,
+    HostOperation,
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    array,
+    flag,
+    integer,
+    mapping,
+    members,
+    number,
+    text,
 )
-WORDS = [_FEEDBACK]
-_THANKS = Record("FeedbackResponse", "It was kept.", {})
+
+_USER = Record("UserResponse", "The user of the request.", {"id": text("The user's id."), "status": text("`active`.")})
+_THANKS = Record("FeedbackResponse", "An empty object.", {})
 
 OPERATIONS = [
-    Operation("getUser", "Users", "Who is asking", {200: Answer("The user.", _USER)}),
+    Operation("getUser", "Users", "Get the user of the request", {200: Response("The user.", _USER)}),
     Operation(
         "submitFeedback",
         "Users",
-        "Leave feedback",
-        {201: Answer("It was kept on this machine.", _THANKS)},
-        "Nothing is sent anywhere.",
-        body=Body(FeedbackBody, example={"type": "general", "content": "It works.", "rating": 5}),
+        "Submit feedback",
+        {201: Response("The feedback is stored on this machine.", _THANKS)},
+        "It is sent nowhere.",
+        body=RequestBody(FeedbackRequest, example={"type": "general", "content": "It works.", "rating": 5}),
     ),
 ]
 
 
-class ListFiles(msgspec.Struct):
+class ListUserFilesQuery(msgspec.Struct):
     """Query of getUserdata."""
 
-    dir: str
-    recurse: Literal["true", "false"] = "false"
-    full_info: Literal["true", "false"] = "false"
-    split: Literal["true", "false"] = "false"
+    dir: Annotated[str, doc("The folder, inside the user's folder.")]
+    recurse: Annotated[Literal["true", "false"], doc("Whether to include folders inside it.")] = "false"
+    full_info: Annotated[Literal["true", "false"], doc("Whether to include size and time.")] = "false"
+    split: Annotated[Literal["true", "false"], doc("Whether to split paths into their parts.")] = "false"
 
 
-class ListEntries(msgspec.Struct):
+class ListUserEntriesQuery(msgspec.Struct):
     """Query of listUserdataEntries."""
 
-    path: str = ""
+    path: Annotated[str, doc("The folder, inside the user's folder; all files if omitted.")] = ""
 
 
-class StoreFile(msgspec.Struct):
+class StoreUserFileQuery(msgspec.Struct):
     """Query of postUserdataFile and moveUserdataFile."""
 
-    overwrite: Literal["true", "false"] = "true"
-    full_info: Literal["true", "false"] = "false"
+    overwrite: Annotated[Literal["true", "false"], doc("Whether to replace a file of this name.")] = "true"
+    full_info: Annotated[Literal["true", "false"], doc("Whether the response includes size and time.")] = "false"
 
 
 _INFO = {
-    "path": text("The file's path below the folder asked for."),
+    "path": text("The file's path inside the requested folder."),
     "size": integer("Its size in bytes."),
-    "modified": integer("When it was last changed, in milliseconds since 1970.", format="int64"),
+    "modified": integer("Time of its last change, in milliseconds since 1970.", format="int64"),
 }
 _FILE = Record("UserDataResponseFull", "A file of the user.", _INFO, optional=tuple(_INFO))
 _ONE_OF_LIST = Record("GetUserDataResponseFullFile", "A file in a list.", _INFO, optional=tuple(_INFO))
 _FILES = {
-    "description": "Paths; with `full_info` size and time too; with `split` lists of a path and its parts.",
+    "description": "Paths; with `full_info` also size and time; with `split` lists of a path and its parts.",
     "anyOf": [
         array(_ONE_OF_LIST),
         array({"type": "string"}),
         array(array({"type": "string"})),
     ],
 }
-_STORED = {"description": "The path; with `full_info` size and time too.", "anyOf": [_FILE, {"type": "string"}]}
-_LISTING = {
-    "dir": "The folder, below the user's.",
-    "recurse": "Whether folders in it are listed too.",
-    "full_info": "Whether size and time are told.",
-    "split": "Whether paths are told in parts.",
+_STORED = {"description": "The path; with `full_info` also size and time.", "anyOf": [_FILE, {"type": "string"}]}
+_PATHS = {
+    "file": "The file's path inside the user's folder, with percent-encoded slashes.",
+    "dest": "The new path, in the same form.",
 }
-_STORING = {
-    "file": "The file's path below the user's folder, with its slashes percent-encoded.",
-    "dest": "The new path, likewise.",
-    "overwrite": "Whether a file of this name may be replaced.",
-    "full_info": "Whether the answer tells size and time.",
-}
-# ComfyUI itself sends no text along with most of these.
+# ComfyUI itself sends no text with most of these.
 _UNKNOWN_USER = {401: "The server does not know this user."}
-_BROKEN = {500: "Something went wrong."}
+_BROKEN = {500: "An unexpected error."}
 _NO_FILE = {404: "There is no such file."}
 _BAD_PATH = {400: "The path is missing, or leads out of the user's folder."}
 _OUTSIDE = {403: "The path leads out of the user's folder."}
 _PATH_ERRORS = _BAD_PATH | _UNKNOWN_USER | _OUTSIDE | _BROKEN
-_TAKEN = {409: "There is a file of this name, and `overwrite` is false."}
+_TAKEN = {409: "A file of this name exists, and `overwrite` is false."}
 _file_operation = partial(Operation, error_media=TEXT, error_schema=PLAIN)
 
-_VALUE = {"description": "The value: whatever the page keeps there."}
+_VALUE = {"description": "The value, of any type."}
 _ALL = mapping(True, "Values by their ids.")
-_MALFORMED = {400: "The body is no JSON of this kind.", 413: "The body is too large."}
+_MALFORMED = {400: "The body is malformed.", 413: "The body is too large."}
 _SETTING = {"id": "The setting's id, such as `Comfy.ColorPalette`."}
 _STORAGE = Record(
     "UsersInfo",
-    "How users are told apart.",
+    "How the server distinguishes users.",
     {
-        "storage": text("Where files of users are kept: `server`."),
-        "migrated": flag("On a server for one user: whether there is a folder for them."),
-        "users": mapping({"type": "string"}, "On a server for several: names by id."),
+        "storage": text("Where files of users are stored: `server`."),
+        "migrated": flag("On a server for one user: whether their folder exists."),
+        "users": mapping({"type": "string"}, "On a server for several users: names by id."),
     },
     optional=("migrated", "users"),
 )
@@ -121,10 +119,10 @@ _ENTRY = Record(
     {
         "name": text("Its name."),
         "path": text("Its path."),
-        "type": text("What it is.", enum=["file", "directory"]),
+        "type": text("Its type.", enum=["file", "directory"]),
         "size": integer("The size of a file in bytes."),
-        "modified": number("When it was last changed, in milliseconds since 1970."),
-        "created": number("When it was made, in milliseconds since 1970."),
+        "modified": number("Time of its last change, in milliseconds since 1970."),
+        "created": number("Time of its creation, in milliseconds since 1970."),
     },
     optional=("size", "modified", "created"),
 )
@@ -133,7 +131,9 @@ HOST_OPERATIONS = [
     HostOperation(
         "GET",
         "/api/users",
-        Operation("getUsersInfo", "Users", "How users are told apart", {200: Answer("How.", _STORAGE)}),
+        Operation(
+            "getUsersInfo", "Users", "Get how the server distinguishes users", {200: Response("The users.", _STORAGE)}
+        ),
         _UNKNOWN_USER,
     ),
     HostOperation(
@@ -142,12 +142,12 @@ HOST_OPERATIONS = [
         Operation(
             "addUser",
             "Users",
-            "Add a user, on a server for several",
-            {200: Answer("The user's id.", {"type": "string"})},
-            body=Body(members({"username": text("The user's name.")}), example={"username": "Ada"}),
+            "Add a user, on a server for several users",
+            {200: Response("The user's id.", {"type": "string"})},
+            body=RequestBody(members({"username": text("The user's name.")}), example={"username": "Ada"}),
             error_schema={"anyOf": [ERROR, members({"error": text("A sentence for people.")})]},
         ),
-        {400: "The name is missing, or taken.", 413: "The body is too large."},
+        {400: "The name is missing or taken.", 413: "The body is too large."},
     ),
     HostOperation(
         "GET",
@@ -155,10 +155,9 @@ HOST_OPERATIONS = [
         _file_operation(
             "listUserdataEntries",
             "Users",
-            "Files and folders of the user",
-            {200: Answer("What is below the folder.", array(_ENTRY))},
-            parameters={"path": "The folder, below the user's; all when left out."},
-            query=ListEntries,
+            "List files and folders of the user",
+            {200: Response("The content of the folder.", array(_ENTRY))},
+            query=ListUserEntriesQuery,
         ),
         _PATH_ERRORS | _NO_FILE,
     ),
@@ -168,10 +167,9 @@ HOST_OPERATIONS = [
         _file_operation(
             "getUserdata",
             "Users",
-            "The user's files",
-            {200: Answer("The files of the folder.", _FILES)},
-            parameters=_LISTING,
-            query=ListFiles,
+            "List the user's files",
+            {200: Response("The files of the folder.", _FILES)},
+            query=ListUserFilesQuery,
         ),
         _PATH_ERRORS | _NO_FILE,
     ),
@@ -181,9 +179,9 @@ HOST_OPERATIONS = [
         _file_operation(
             "getUserdataFile",
             "Users",
-            "A file of the user",
-            {200: Answer("Its bytes.", BINARY, BYTES)},
-            parameters=_STORING,
+            "Get a file of the user",
+            {200: Response("Its content.", BINARY, BYTES)},
+            parameters=_PATHS,
         ),
         _PATH_ERRORS | _NO_FILE,
     ),
@@ -194,11 +192,11 @@ HOST_OPERATIONS = [
             "postUserdataFile",
             "Users",
             "Store a file of the user",
-            {200: Answer("It is stored.", _STORED)},
-            "A file in `workflows/` is the workflow of that name: what is stored is its next version.",
-            parameters=_STORING,
-            query=StoreFile,
-            body=Body(BINARY, BYTES),
+            {200: Response("The file is stored.", _STORED)},
+            "A file in `workflows/` is the workflow of that name; its content becomes the next version.",
+            parameters=_PATHS,
+            query=StoreUserFileQuery,
+            body=RequestBody(BINARY, BYTES),
         ),
         _PATH_ERRORS | _TAKEN,
     ),
@@ -209,8 +207,8 @@ HOST_OPERATIONS = [
             "deleteUserdataFile",
             "Users",
             "Delete a file of the user",
-            {204: Answer("It is gone.")},
-            parameters=_STORING,
+            {204: Response("The file is deleted.")},
+            parameters=_PATHS,
         ),
         _PATH_ERRORS | _NO_FILE,
     ),
@@ -220,17 +218,17 @@ HOST_OPERATIONS = [
         _file_operation(
             "moveUserdataFile",
             "Users",
-            "Give a file of the user another path",
-            {200: Answer("It is moved.", _STORED)},
-            parameters=_STORING,
-            query=StoreFile,
+            "Move a file of the user",
+            {200: Response("The file is moved.", _STORED)},
+            parameters=_PATHS,
+            query=StoreUserFileQuery,
         ),
         _PATH_ERRORS | _NO_FILE | _TAKEN,
     ),
     HostOperation(
         "GET",
         "/api/settings",
-        Operation("getAllSettings", "Settings", "All settings", {200: Answer("The settings.", _ALL)}),
+        Operation("getAllSettings", "Settings", "Get all settings", {200: Response("The settings.", _ALL)}),
         _UNKNOWN_USER,
     ),
     HostOperation(
@@ -240,8 +238,8 @@ HOST_OPERATIONS = [
             "updateMultipleSettings",
             "Settings",
             "Change settings",
-            {200: Answer("All settings as they are now.", _ALL)},
-            body=Body(_ALL, JSON, example={"Comfy.ColorPalette": "dark"}),
+            {200: Response("All settings after the change.", _ALL)},
+            body=RequestBody(_ALL, JSON, example={"Comfy.ColorPalette": "dark"}),
         ),
         _MALFORMED | _UNKNOWN_USER,
     ),
@@ -251,8 +249,8 @@ HOST_OPERATIONS = [
         Operation(
             "getSettingById",
             "Settings",
-            "A setting",
-            {200: Answer("The bare value, as the page reads it; null when it was never set.", _VALUE)},
+            "Get a setting",
+            {200: Response("The value itself; null if it was never set.", _VALUE)},
             parameters=_SETTING,
         ),
         _UNKNOWN_USER,
@@ -264,9 +262,9 @@ HOST_OPERATIONS = [
             "updateSettingById",
             "Settings",
             "Change a setting",
-            {200: Answer("What is stored.", members({"value": _VALUE}))},
+            {200: Response("The stored value.", members({"value": _VALUE}))},
             parameters=_SETTING,
-            body=Body(_VALUE, JSON, example="dark"),
+            body=RequestBody(_VALUE, JSON, example="dark"),
         ),
         _MALFORMED | _UNKNOWN_USER,
     ),

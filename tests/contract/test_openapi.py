@@ -18,8 +18,11 @@ import msgspec
 import pytest
 from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.routes import INTERCEPTORS, ROUTES, openapi
+from comfy_assets_node.routes.asset_body import AssetBody
 from comfy_assets_node.routes.context import RequestContext
 from comfy_assets_node.routes.openapi import page
+from comfy_assets_node.routes.openapi.components import Components
+from comfy_assets_node.routes.openapi.schema import Record
 from comfy_assets_node.routes.params import NoQuery
 from comfy_assets_node.routes.router import Route
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -102,7 +105,7 @@ def test_the_answer_is_that_of_the_handler(route: Route) -> None:
     if not (isinstance(answer, type) and issubclass(answer, msgspec.Struct)):
         return
     said = next(operation for operation in openapi.OPERATIONS if operation.id == route.operation)
-    assert {each.schema for status, each in said.answers.items() if status < 300} == {answer}
+    assert {each.schema for status, each in said.responses.items() if status < 300} == {answer}
 
 
 def schemas(node: Any) -> Any:
@@ -129,14 +132,17 @@ def test_everything_is_said_in_words() -> None:
             name for name, member in schema["properties"].items() if member.keys().isdisjoint(("description", "$ref"))
         ]
         assert missing == [], schema
+    assert [name for name, schema in DOCUMENT["components"]["schemas"].items() if not schema.get("description")] == []
     assert {tag["name"] for tag in DOCUMENT["tags"]} == {
         tag for *_, each in OPERATIONS.values() for tag in each["tags"]
     }
 
 
 def test_names_of_schemas_are_unique_and_tell_no_module() -> None:
-    structs = [words.name for words in openapi.WORDS]
-    assert len(set(structs)) == len(structs)
+    components = Components()
+    components.schema(Record("Asset", "A record.", {}))
+    with pytest.raises(LookupError, match="two schemas are called Asset"):
+        components.schema(AssetBody)
     assert all(re.fullmatch(r"[A-Z]\w+", name) for name in DOCUMENT["components"]["schemas"])
     assert openapi.document(ROUTES) == DOCUMENT
 
