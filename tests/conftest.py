@@ -38,11 +38,19 @@ from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders  # noqa: E402
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost  # noqa: E402
 from comfy_assets_node.comfy_assets.plugin import attach  # noqa: E402
-from support.contract import ORIGINAL  # noqa: E402
+
+
+def pytest_configure() -> None:
+    # Imported here, as programs that the tests start import this module as well and need neither.
+    from support import examples
+
+    examples.use_profile()
 
 
 def pytest_report_header() -> str:
     """Name what responses are checked against, so that a run that lacks the original says so."""
+    from support.contract import ORIGINAL
+
     return f"contract: its facts and {ORIGINAL}" if ORIGINAL else "contract: its facts (COMFY_ASSETS_CONTRACT is unset)"
 
 

@@ -33,6 +33,7 @@ from comfy_assets_node.comfy_assets.workflows.sync import WorkflowSync
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.examples import examples
 
 CHILD = Path(__file__).with_name("child.py")
 MIB = 1 << 20
@@ -719,7 +720,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     return folder, out.read_bytes()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25, 60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(flips=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(1, 255)), min_size=1, max_size=3))
 def test_flipped_bytes_are_refused_or_make_no_difference(
     libraries: tuple[Path, bytes], flips: list[tuple[int, int]], capsys: pytest.CaptureFixture[str]

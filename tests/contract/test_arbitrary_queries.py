@@ -10,6 +10,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 from yarl import URL
 
 FILTERS = ["include_tags", "exclude_tags", "name_contains", "q", "metadata_filter", "include_public", "limit"]
@@ -19,7 +20,7 @@ PARAMETERS = {
     "/api/tags": ["prefix", "limit", "offset", "order", "include_zero", "include_public"],
 }
 bounded = settings(
-    max_examples=100,
+    max_examples=examples(40, 100),
     deadline=None,
     derandomize=True,
     database=None,

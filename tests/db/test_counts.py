@@ -23,6 +23,7 @@ from comfy_assets_node.comfy_assets.ids import new_ids
 from comfy_assets_node.comfy_assets.models import REFERENCE, UPLOADED, AssetFilter, TagRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 FOLDERS = ("/one", "/two")
 PLACE = {"/one": ("models", "loras", "model_type:loras"), "/two": ("output",)}
@@ -277,7 +278,7 @@ async def run(path: Path, steps: list[tuple[Any, ...]]) -> None:
         await db.close()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(80, 300), deadline=None)
 @given(steps=st.lists(operations, max_size=10))
 def test_any_sequence(template: Path, steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory(dir=template.parent) as folder:

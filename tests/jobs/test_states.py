@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 SUCCESS = {"status_str": "success", "completed": True, "messages": []}
 FAILURE = {"status_str": "error", "completed": False, "messages": [["execution_error", {"exception_message": "no"}]]}
@@ -191,7 +192,7 @@ def S(text: str) -> list[Any]:
     return [(name, given_with[name]) if name in given_with else (name,) for name in names]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20, 60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(step, max_size=25))
 @example(S("submit, start, die after a write, submit, start, finish, die after a write"))
 @example(S("submit, submit, start, look, finish, start, die in a write, start, finish, look"))

@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from support.examples import examples
 
 NAMES = ["red dragon.png", "Größe_01.png", "dragonfly.png", "日本 01.png"]
 TAGS = ["red", "book 01", "größe"]
@@ -216,7 +217,7 @@ async def check_index(db: Database) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 500])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(10, 25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(operations, min_size=3, max_size=12))
 def test_any_sequence(batch: int, steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

@@ -26,6 +26,7 @@ from comfy_assets_node.comfy_assets.pictures import MAX_PIXELS, MAX_PIXELS_AT_ON
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, features
+from support.examples import examples
 
 Make = Callable[..., Image.Image]
 
@@ -452,7 +453,9 @@ SAMPLES = {
     st.booleans(),
 )
 @settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(150, 400),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_a_damaged_picture_never_breaks_more_than_itself(
     make: Make, kind: str, changes: list[tuple[int, int]], in_head: bool

@@ -20,6 +20,7 @@ from comfy_assets_node.comfy_assets.plugin import attach
 from comfy_assets_node.comfy_assets.workflows.service import WorkflowDetails, restore_workflow
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 OWNER = "default"
 IDS = (None, str(uuid.UUID(int=1)), str(uuid.UUID(int=2)), "no uuid")
@@ -290,7 +291,7 @@ async def follow(steps: list[Any]) -> None:
             await model.end()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 @given(st.lists(step, max_size=20))
 @example([("create", "a", (0, 0)), ("version", 0, (1, 0), True), ("delete", 0), ("restore", 0)])
 @example([("save", True, "a.json", (0, 1)), ("move", False, "a.json", "b.json"), ("remove", True, "b.json")])

@@ -19,6 +19,7 @@ from comfy_assets_node.comfy_assets.plugin import attach
 from comfy_assets_node.comfy_assets.workflows.service import WorkflowDetails, restore_workflow
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 OWNER = "default"
 FILES = ("a.bin", "b.bin", "c.bin")
@@ -198,7 +199,7 @@ async def follow(steps: list[Any]) -> None:
             await model.end()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(12, 30), deadline=None)
 @given(st.lists(step, max_size=20))
 @example([("publish", 0, {"a.bin"}), ("delete", 0), ("drop", "a.bin"), ("restore", 0), ("drop", "a.bin")])
 @example([("publish", 0, {"a.bin"}), ("save", 0, 1), ("publish", 0, {"b.bin"}), ("drop", "a.bin"), ("withdraw", 0)])

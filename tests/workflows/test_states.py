@@ -23,6 +23,7 @@ from comfy_assets_node.comfy_assets.plugin import attach
 from comfy_assets_node.comfy_assets.workflows.service import WorkflowDetails, purge_workflows, restore_workflow
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 OWNERS = ("ann", "bob")
 VIEWS = ("workflow", "app")
@@ -251,7 +252,7 @@ async def follow(steps: list[Any]) -> None:
             await model.end()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(20, 50), deadline=None)
 @given(st.lists(step, max_size=25))
 @example(
     [("create", 0, "alpha", 0, "app"), ("save", 0, 1, 0), ("fork", 0, 1), ("delete", 0), ("fork", 0, 1), ("look",)]

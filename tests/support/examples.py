@@ -1,0 +1,20 @@
+"""The number of inputs that generated tests try: few in the default run, many if ``COMFY_ASSETS_THOROUGH`` is set."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+IS_THOROUGH = bool(os.environ.get("COMFY_ASSETS_THOROUGH"))
+
+
+def use_profile() -> None:
+    """Set no time limit for single examples: on a busy machine it fails, and says nothing."""
+    settings.register_profile("project", deadline=None)
+    settings.load_profile("project")
+
+
+def examples(few: int, thorough: int) -> int:
+    """Return how many examples a test that is slow for each of them tries."""
+    return thorough if IS_THOROUGH else few
