@@ -89,11 +89,11 @@ class PictureCheck:
 
 def _measure(picture: Path | IO[bytes]) -> None:
     """Raise ImageTooLargeError, ImageUnreadableError. A missing file is left to the host."""
-    from ..comfy_assets.pictures import opened  # in the thread: importing Pillow slows the server's start
+    from ..comfy_assets.image_limits import open_untrusted  # in the thread: importing Pillow slows the server's start
 
     if isinstance(picture, Path) and not picture.is_file():
         return
-    with opened(picture):
+    with open_untrusted(picture):
         pass
 
 

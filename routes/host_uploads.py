@@ -42,9 +42,9 @@ async def _check_image(call: RequestContext[NoQuery]) -> None:
 
 def _check_limits(picture: IO[bytes] | Path, config: Config, field: str) -> None:
     """Raise ImageTooLargeError for a picture over a limit of the settings. Blocks."""
-    from ..comfy_assets.pictures import check_image  # in the thread: importing Pillow slows the server's start
+    from ..comfy_assets.image_limits import check_upload  # in the thread: importing Pillow slows the server's start
 
-    check_image(picture, config, field)
+    check_upload(picture, config, field)
 
 
 async def _check_mask(call: RequestContext[NoQuery]) -> None:

@@ -135,7 +135,7 @@ class AssetTrash:
 
         Yields None without a file, and if the file is gone already. Raises StorageError.
         """
-        move = None if file is None else await run_blocking(lambda: _unless_gone(lambda: TrashMove(file, self._folder)))
+        move = None if file is None else await run_blocking(lambda: _if_present(lambda: TrashMove(file, self._folder)))
         if move is None:
             yield None
             return
@@ -182,7 +182,7 @@ class AssetTrash:
             yield None
             return
         stored, folder = self._folder / deleted.stored, _restore_folder(deleted, roots)
-        move = await run_blocking(lambda: _unless_gone(lambda: RestoreMove(stored, folder)))
+        move = await run_blocking(lambda: _if_present(lambda: RestoreMove(stored, folder)))
         if move is None:
             yield None
             return
@@ -240,7 +240,7 @@ class AssetTrash:
                 await asyncio.to_thread(_restore_file, stored, Path(file.folder) / file.name)
 
 
-def _unless_gone(begin: Callable[[], T]) -> T | None:
+def _if_present(begin: Callable[[], T]) -> T | None:
     """Call ``begin``; return None if its file is gone, because another program may remove it at any time."""
     try:
         return begin()
@@ -282,22 +282,22 @@ async def _deletable(tx: Transaction, asset_id: str, owner: str) -> tuple[Asset,
 
 
 async def _refuse_if_used(tx: Transaction, asset: Asset, owner: str) -> None:
-    used_by = [_shown(use, owner) for use in await assets.uses_of(tx, asset.row_id)]
+    used_by = [_describe_use(use, owner) for use in await assets.uses_of(tx, asset.row_id)]
     if used_by:
         raise AssetInUseError(
-            "The asset cannot be deleted: " + ", ".join(_words(use) for use in used_by) + " refers to it.",
+            "The asset cannot be deleted: " + ", ".join(_use_text(use) for use in used_by) + " refers to it.",
             details={"id": asset.id, "used_by": used_by},
         )
 
 
-def _shown(use: AssetUse, owner: str) -> dict[str, str]:
+def _describe_use(use: AssetUse, owner: str) -> dict[str, str]:
     """Describe a use to the owner, without the id if it is another user's: a share's id grants access to it."""
     if use.owner is not None and use.owner != owner:
         return {"kind": use.kind, "owner": use.owner}
     return {"kind": use.kind, "id": use.id, **({"name": use.name} if use.name is not None else {})}
 
 
-def _words(use: dict[str, str]) -> str:
+def _use_text(use: dict[str, str]) -> str:
     return f"{use['kind']} {use['id']}" if "id" in use else f"a {use['kind']} of {use['owner']}"
 
 

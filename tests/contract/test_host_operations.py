@@ -12,7 +12,7 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
-from comfy_assets_node.comfy_assets.pictures import check_image
+from comfy_assets_node.comfy_assets.image_limits import check_upload
 from comfy_assets_node.comfy_assets.plugin import attach
 from PIL import Image
 
@@ -133,10 +133,10 @@ def test_limits_of_pictures() -> None:
     ]
     for file, config, limit in table:
         if limit is None:
-            check_image(file, config, "image")
+            check_upload(file, config, "image")
             assert file.tell() == 0
             continue
         with pytest.raises(ImageTooLargeError) as refused:
-            check_image(file, config, "image")
+            check_upload(file, config, "image")
         assert refused.value.details is not None and refused.value.details.keys() == {"field", limit}
         assert refused.value.status == 400

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comfy_assets_node.comfy_assets import pictures
+from comfy_assets_node.comfy_assets import image_limits
 from comfy_assets_node.comfy_assets.assets.media import image as raster
-from comfy_assets_node.comfy_assets.assets.media.image import fitted
+from comfy_assets_node.comfy_assets.assets.media.image import fit_size
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError, ImageUnreadableError, NoThumbnailError
 from comfy_assets_node.comfy_assets.fs.stat import ChangedWhileReading, file_stat
-from comfy_assets_node.comfy_assets.pictures import MAX_PIXELS, MAX_PIXELS_AT_ONCE
+from comfy_assets_node.comfy_assets.image_limits import MAX_PIXELS, MAX_PIXELS_AT_ONCE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, features
@@ -121,7 +121,7 @@ READABLE = [
 def test_what_is_readable(make: Make, kind: str, image: Callable[[], Image.Image], options: dict[str, Any]) -> None:
     source = image()
     thumbnail = make(saved(source, kind, **options))
-    assert thumbnail.size == fitted(source.size, 64)
+    assert thumbnail.size == fit_size(source.size, 64)
     is_gray = source.mode in ("L", "1", "I", "F", "I;16")
     assert thumbnail.mode == ("L" if is_gray and kind != "GIF" else "RGB")
     if source.mode in ("I", "F", "I;16", "LAB"):
@@ -153,7 +153,7 @@ def test_samples_that_are_no_numbers(make: Make) -> None:
     st.integers(64, 1024),
 )
 def test_it_fits_and_is_never_enlarged(size: tuple[int, int], res: int) -> None:
-    width, height = fitted(size, res)
+    width, height = fit_size(size, res)
     assert 1 <= width <= min(res, size[0]) and 1 <= height <= min(res, size[1])
     assert max(width, height) == min(res, max(size))
     assert abs(width - size[0] * max(width, height) / max(size)) <= 1
@@ -393,7 +393,7 @@ def test_formats_that_are_decoded_at_once_have_a_limit_of_their_own(make: Make) 
 
 
 def test_a_file_of_too_many_bytes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MAX_BYTES", 1000)
+    monkeypatch.setattr(image_limits, "MAX_BYTES", 1000)
     with pytest.raises(ImageTooLargeError):
         make(saved(colours(), "BMP"))
 
@@ -504,13 +504,13 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
     path = tmp_path / "a.png"
     path.write_bytes(saved(colours(), "PNG"))
     stat = file_stat(os.stat(path))
-    real = raster.shrunk
+    real = raster.shrink
 
     def meanwhile(*arguments: Any) -> Image.Image:
         os.utime(path, (1, 1))
         return real(*arguments)
 
-    monkeypatch.setattr(raster, "shrunk", meanwhile)
+    monkeypatch.setattr(raster, "shrink", meanwhile)
     with pytest.raises(ChangedWhileReading):
         Thumbnailer(CancelToken()).make(path, stat, 64, "flat")
 

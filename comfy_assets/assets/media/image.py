@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ...background.cancel import CancelToken
-from ...pictures import BROKEN, Convert
+from ...image_limits import READER_ERRORS, Convert
 from ...store_guard import check_found
 
 _BAND_PIXELS = 1 << 20  # converting this many holds up other threads for a few milliseconds
@@ -51,13 +51,13 @@ class ImageStream(io.BufferedReader):
         return data
 
 
-def fitted(size: tuple[int, int], res: int) -> tuple[int, int]:
+def fit_size(size: tuple[int, int], res: int) -> tuple[int, int]:
     """Return the largest size of the same shape within ``res`` x ``res``, but not above the original size."""
     scale = min(1.0, res / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def shrunk(picture: Image.Image, size: tuple[int, int], convert: Convert) -> Image.Image:
+def shrink(picture: Image.Image, size: tuple[int, int], convert: Convert) -> Image.Image:
     """Return the image after ``convert``, scaled to ``size``.
 
     It is converted and averaged in bands of rows, so that only the decoded image itself is in memory completely and
@@ -65,11 +65,11 @@ def shrunk(picture: Image.Image, size: tuple[int, int], convert: Convert) -> Ima
     """
     across = max(1, picture.width // (2 * size[0]))
     down = max(1, picture.height // (2 * size[1]))
-    small = _averaged(picture, across, down, convert)
+    small = _reduce_in_bands(picture, across, down, convert)
     return small.resize(size, Image.Resampling.LANCZOS) if small.size != size else small
 
 
-def _averaged(picture: Image.Image, across: int, down: int, convert: Convert) -> Image.Image:
+def _reduce_in_bands(picture: Image.Image, across: int, down: int, convert: Convert) -> Image.Image:
     width, height = picture.size
     rows = max(1, _BAND_PIXELS // (width * down)) * down
     if rows >= height:
@@ -89,18 +89,18 @@ def _averaged(picture: Image.Image, across: int, down: int, convert: Convert) ->
     return small
 
 
-def to_plain(picture: Image.Image) -> Convert:
+def plain_converter(picture: Image.Image) -> Convert:
     """Return a function that converts bands of the image to mode L or RGB, or to RGBA if it has transparency."""
     mode = picture.mode
     if mode in ("I", "F") or mode.startswith("I;"):
-        factor = 1 / 257 if mode.startswith("I;") else _to_bytes(float(picture.getextrema()[1]))  # type: ignore[arg-type]
-        return lambda band: _eight_bits(band, factor)
+        factor = 1 / 257 if mode.startswith("I;") else _byte_factor(float(picture.getextrema()[1]))  # type: ignore[arg-type]
+        return lambda band: _to_bytes(band, factor)
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         return lambda band: band.convert("RGBA")
     return lambda band: band.convert("L" if mode in ("L", "1") else "RGB")
 
 
-def _to_bytes(highest: float) -> float:
+def _byte_factor(highest: float) -> float:
     """Return the factor from samples to bytes; the highest sample shows their range (1, 255, 65535 or any other)."""
     for ceiling in (1.0, 255.0, 65535.0):
         if highest <= ceiling:
@@ -108,19 +108,19 @@ def _to_bytes(highest: float) -> float:
     return 255.0 / highest if math.isfinite(highest) else 1.0
 
 
-def _eight_bits(band: Image.Image, factor: float) -> Image.Image:
+def _to_bytes(band: Image.Image, factor: float) -> Image.Image:
     import numpy as np
 
     samples = np.nan_to_num(np.asarray(band).astype(np.float32) * factor, nan=0.0, posinf=255.0, neginf=0.0)
     return Image.fromarray(np.clip(samples, 0, 255).astype(np.uint8))
 
 
-def upright(picture: Image.Image, source: Image.Image) -> Image.Image:
+def apply_orientation(picture: Image.Image, source: Image.Image) -> Image.Image:
     """Return the image turned by the EXIF orientation of its source; unchanged if that cannot be read."""
     if source.format == "TIFF":
         return picture  # Pillow turns TIFF images while loading
     try:
         turn = _TURNS.get(source.getexif().get(_ORIENTATION, 1))
-    except BROKEN:
+    except READER_ERRORS:
         return picture
     return picture.transpose(turn) if turn is not None else picture

@@ -19,7 +19,7 @@ from ...fs.atomic import is_temp_name, temp_file
 log = logging.getLogger("comfy_assets.library")
 
 _SUFFIX, _FORMER_TEMP_SUFFIX = ".jpg", ".tmp"
-_SEAL_BYTES = 16
+_CHECKSUM_BYTES = 16
 _NOTE_USE_S = 3600.0  # a use is written to the modification time of its file at most this often
 _ABANDONED_S = 3600.0  # another server may still be writing a younger file
 
@@ -68,7 +68,7 @@ class ThumbnailCache:
 
     def put(self, key: str, body: bytes) -> None:
         """Store the body, and remove others to stay within the limit."""
-        data = body + _seal(body)
+        data = body + _checksum(body)
         if len(data) > self._limit:
             return
         try:
@@ -136,13 +136,13 @@ def _read(path: Path) -> bytes | None:
         data = path.read_bytes()
     except OSError:
         return None
-    body, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
-    return body if body and seal == _seal(body) else None
+    body, seal = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    return body if body and seal == _checksum(body) else None
 
 
-def _seal(body: bytes) -> bytes:
+def _checksum(body: bytes) -> bytes:
     """Return the checksum at the end of a file, which shows that it was written completely."""
-    return blake3(body).digest(_SEAL_BYTES)
+    return blake3(body).digest(_CHECKSUM_BYTES)
 
 
 def _entries_on_disk(folder: Path) -> Iterator[tuple[str, _CacheEntry]]:

@@ -15,10 +15,10 @@ from ...background.cancel import CancelToken
 from ...errors import NoThumbnailError
 from ...fs.paths import extended
 from ...fs.stat import ChangedWhileReading, matches_record
+from ...image_limits import image_memory, map_reader_errors, open_image
 from ...models import FileStat, Plane
-from ...pictures import broken_as_unreadable, memory, open_picture
 from . import image
-from .image import ImageStream, fitted
+from .image import ImageStream, fit_size
 from .video import container_of, first_frame
 
 _QUALITY = 85
@@ -46,11 +46,11 @@ class Thumbnailer:
         return _encode(picture, profile)
 
     def _picture(self, stream: ImageStream, size: int, res: int, plane: Plane) -> tuple[Image.Image, bytes]:
-        with broken_as_unreadable():
-            source = open_picture(stream, size)
+        with map_reader_errors():
+            source = open_image(stream, size)
             if source is None:
                 return _of_video(stream, res, plane), b""
-            with memory.hold(_memory_of(source, size), self._token.check):
+            with image_memory.hold(_memory_of(source, size), self._token.check):
                 return _of_picture(source, stream, res, plane), _profile(source)
 
 
@@ -66,16 +66,16 @@ def _check_unchanged(stream: ImageStream, stat: FileStat) -> None:
 
 def _of_picture(source: ImageFile.ImageFile, stream: ImageStream, res: int, plane: Plane) -> Image.Image:
     whole = source.size
-    size = fitted(whole, res)
+    size = fit_size(whole, res)
     source.draft(None, (2 * size[0], 2 * size[1]))  # decodes a JPEG at down to an eighth of its size
     is_draft = source.size != whole
     stream.is_strict = True
     source.load()
     if not is_draft:
-        size = fitted(source.size, res)  # some versions of Pillow turn a TIFF only while loading
-    convert = image.to_plain(source)
-    small = image.shrunk(source, size, lambda band: _plane_of(convert(band), plane))
-    return image.upright(_flattened(small), source)
+        size = fit_size(source.size, res)  # some versions of Pillow turn a TIFF only while loading
+    convert = image.plain_converter(source)
+    small = image.shrink(source, size, lambda band: _plane_of(convert(band), plane))
+    return image.apply_orientation(_on_white(small), source)
 
 
 def _of_video(stream: ImageStream, res: int, plane: Plane) -> Image.Image:
@@ -84,7 +84,7 @@ def _of_video(stream: ImageStream, res: int, plane: Plane) -> Image.Image:
     if container is None:
         raise NoThumbnailError("The file is not an image or a video of a kind that has thumbnails.")
     stream.seek(0)
-    return _flattened(_plane_of(first_frame(stream, container, res), plane))
+    return _on_white(_plane_of(first_frame(stream, container, res), plane))
 
 
 def _plane_of(picture: Image.Image, plane: Plane) -> Image.Image:
@@ -96,7 +96,7 @@ def _plane_of(picture: Image.Image, plane: Plane) -> Image.Image:
     return picture
 
 
-def _flattened(picture: Image.Image) -> Image.Image:
+def _on_white(picture: Image.Image) -> Image.Image:
     if picture.mode != "RGBA":
         return picture
     flat = Image.new("RGB", picture.size, "white")

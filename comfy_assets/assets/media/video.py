@@ -14,8 +14,8 @@ from PIL import Image
 
 from ...background.cancel import CancelToken
 from ...errors import ImageUnreadableError, NoThumbnailError, VideoUnreadableError
-from ...pictures import check_size
-from .image import ImageStream, fitted
+from ...image_limits import check_size
+from .image import ImageStream, fit_size
 
 # Atoms that a QuickTime or MP4 file may begin with. FFmpeg gets the container's name, because it would otherwise also
 # open playlists and follow them to other files and servers.
@@ -53,7 +53,7 @@ def first_frame(stream: ImageStream, container: str, res: int) -> Image.Image:
     Raises NoThumbnailError without PyAV or a video track, ImageUnreadableError, ImageTooLargeError.
     """
     av = _pyav()
-    with broken_as_unreadable(av), av.open(stream, format=container) as video:
+    with map_ffmpeg_errors(av), av.open(stream, format=container) as video:
         track = next(iter(video.streams.video), None)
         if track is None:
             raise NoThumbnailError("The file has no video track.")
@@ -83,7 +83,7 @@ def _pyav() -> ModuleType:
 
 
 @contextmanager
-def broken_as_unreadable(av: ModuleType) -> Iterator[None]:
+def map_ffmpeg_errors(av: ModuleType) -> Iterator[None]:
     """Turn the exceptions that FFmpeg raises for damaged videos into ImageUnreadableError."""
     try:
         yield
@@ -93,7 +93,7 @@ def broken_as_unreadable(av: ModuleType) -> Iterator[None]:
 
 def _picture(frame: Any, res: int) -> Image.Image:
     check_size(frame.width, frame.height)
-    width, height = fitted((frame.width, frame.height), res)
+    width, height = fit_size((frame.width, frame.height), res)
     picture = Image.fromarray(frame.reformat(width=width, height=height, format="rgba").to_ndarray())
     turned = getattr(frame, "rotation", 0)
     return picture.rotate(turned, expand=True) if turned % 90 == 0 else picture
@@ -110,7 +110,7 @@ def video_facts(path: Path) -> VideoFacts:
         if container is None:
             raise VideoUnreadableError("The file is not a video of a supported kind.")
         try:
-            with broken_as_unreadable(av), av.open(stream, format=container) as video:
+            with map_ffmpeg_errors(av), av.open(stream, format=container) as video:
                 return _facts(av, video, path.stat().st_size <= _MAX_COUNTED)
         except ImageUnreadableError as error:
             raise VideoUnreadableError(error.message) from error

@@ -49,18 +49,18 @@ def parse(roots: Roots, file_type: FileType, subfolder: str, filename: str, *, w
     try:
         parts = folder_parts(subfolder.replace("\\", "/") if windows else subfolder, windows=windows)
     except UnsafeName as error:
-        raise _refused("subfolder", error) from error
+        raise _invalid_name("subfolder", error) from error
     try:
         *further, name = relative_parts(bare, windows=windows)
     except UnsafeName as error:
-        raise _refused("filename", error) from error
+        raise _invalid_name("filename", error) from error
     base = roots.destination(annotated or file_type)
     if base is None:
         raise _missing()
     return ViewPath(base, base.joinpath(*parts, *further), name)
 
 
-def _refused(field: str, error: UnsafeName) -> InvalidNameError:
+def _invalid_name(field: str, error: UnsafeName) -> InvalidNameError:
     return InvalidNameError(f"{field} is refused: {error}.", details={"field": field})
 
 

@@ -77,7 +77,7 @@ def replace_references(body: dict[str, Any], values: ReferenceValues) -> dict[st
     """Replace references in the body by their values, in place; references without a value stay. Return the body."""
     for node_id, _, inputs in _nodes(body):
         for name, value in inputs.items():
-            inputs[name] = _replaced(value, partial(_value_of, values, node_id, name))
+            inputs[name] = _replace_in_value(value, partial(_value_of, values, node_id, name))
     return body
 
 
@@ -125,15 +125,15 @@ def _texts(value: Any) -> Iterator[str]:
         yield from (item for item in inner if isinstance(item, str))
 
 
-def _replaced(value: Any, new: Callable[[str], str]) -> Any:
+def _replace_in_value(value: Any, new: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return new(value)
     if isinstance(value, dict) and _WRAPPED in value:
-        return {**value, _WRAPPED: _replaced_inside(value[_WRAPPED], new)}
-    return _replaced_inside(value, new)
+        return {**value, _WRAPPED: _replace_in_list(value[_WRAPPED], new)}
+    return _replace_in_list(value, new)
 
 
-def _replaced_inside(value: Any, new: Callable[[str], str]) -> Any:
+def _replace_in_list(value: Any, new: Callable[[str], str]) -> Any:
     if isinstance(value, list) and not _is_link(value):
         return [new(item) if isinstance(item, str) else item for item in value]
     return new(value) if isinstance(value, str) else value

@@ -38,18 +38,18 @@ def masked(original: Path, mask: IO[bytes]) -> IO[bytes]:
     """
     from PIL.PngImagePlugin import PngInfo
 
-    from ...pictures import in_bands, opened
+    from ...image_limits import convert_in_bands, open_untrusted
 
     result = io.BytesIO()
-    with opened(original) as picture, opened(mask) as drawn:
+    with open_untrusted(original) as picture, open_untrusted(mask) as drawn:
         if picture.size != drawn.size:
             raise Refusal("The sizes of the mask and the original differ.")
         picture.load()
         texts = PngInfo()
         for name, text in getattr(picture, "text", {}).items():
             texts.add_text(name, text)
-        opaque = in_bands(picture, "RGBA", lambda band: band.convert("RGBA"))
+        opaque = convert_in_bands(picture, "RGBA", lambda band: band.convert("RGBA"))
         drawn.load()
-        opaque.putalpha(in_bands(drawn, "L", lambda band: band.convert("RGBA").getchannel("A")))
+        opaque.putalpha(convert_in_bands(drawn, "L", lambda band: band.convert("RGBA").getchannel("A")))
         opaque.save(result, "PNG", compress_level=COMPRESSION, pnginfo=texts)
     return result

@@ -28,12 +28,12 @@ def refused() -> Iterator[None]:
 
 async def work_on(sources: list[Path | IO[bytes]], work: Callable[[], T]) -> T:
     """Do work in a thread once there is memory for these pictures. Raises Refusal."""
-    from ...pictures import memory
+    from ...image_limits import image_memory
 
     with refused():
         amount = await asyncio.to_thread(lambda: sum(map(_memory_of, sources)))
         try:
-            async with memory.reserve(amount, PATIENCE_S):
+            async with image_memory.reserve(amount, PATIENCE_S):
                 return await asyncio.to_thread(work)
         except TimeoutError as error:
             raise BusyError("The server is busy with other pictures; try again.") from error
@@ -41,7 +41,7 @@ async def work_on(sources: list[Path | IO[bytes]], work: Callable[[], T]) -> T:
 
 def _memory_of(source: Path | IO[bytes]) -> int:
     """About how many bytes the work takes. Raises ImageTooLargeError, ImageUnreadableError."""
-    from ...pictures import opened
+    from ...image_limits import open_untrusted
 
-    with opened(source) as picture:
+    with open_untrusted(source) as picture:
         return picture.width * picture.height * _BYTES_A_PIXEL

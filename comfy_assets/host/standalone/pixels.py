@@ -26,12 +26,12 @@ def load_image(path: Path, check: Callable[[], None] = lambda: None) -> tuple[Fl
     size differs from the first are left out. ``check`` may raise to give up. Raises ImageUnreadableError, and
     ImageTooLargeError for frames that have too many pixels together.
     """
-    from ...pictures import check_size, memory, opened
+    from ...image_limits import check_size, image_memory, open_untrusted
 
-    with opened(path) as file:
+    with open_untrusted(path) as file:
         count = int(getattr(file, "n_frames", 1))
         check_size(file.width, file.height * count)
-        with memory.hold(file.width * file.height * count * _BYTES_A_PIXEL, check):
+        with image_memory.hold(file.width * file.height * count * _BYTES_A_PIXEL, check):
             return _frames(file, check)
 
 

@@ -107,9 +107,9 @@ async def _picture(path: Path, encode: Encode) -> web.Response:
 
 
 def _encode_file(path: Path, encode: Encode) -> tuple[bytes, str]:
-    from ...pictures import opened
+    from ...image_limits import open_untrusted
 
-    with opened(path) as image:
+    with open_untrusted(path) as image:
         image.load()
         return encode(image)
 
@@ -132,18 +132,18 @@ def _alpha_of(image: Image) -> Image:
     """A black picture with the transparency of this one; opaque when it has none."""
     from PIL import Image
 
-    from ...pictures import in_bands
+    from ...image_limits import convert_in_bands
 
-    alpha = in_bands(image, "L", lambda band: band.convert("RGBA").getchannel("A"))
+    alpha = convert_in_bands(image, "L", lambda band: band.convert("RGBA").getchannel("A"))
     black = Image.new("RGBA", image.size)
     black.putalpha(alpha)
     return black
 
 
 def _in_mode(image: Image, mode: str) -> Image:
-    from ...pictures import in_bands
+    from ...image_limits import convert_in_bands
 
-    return in_bands(image, mode, lambda band: band.convert(mode))
+    return convert_in_bands(image, mode, lambda band: band.convert(mode))
 
 
 def _png(image: Image) -> tuple[bytes, str]:

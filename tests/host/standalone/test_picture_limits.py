@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.comfy_assets import pictures
+from comfy_assets_node.comfy_assets import image_limits
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError, ImageUnreadableError
 from comfy_assets_node.comfy_assets.host.standalone import picture_work, view
 from comfy_assets_node.comfy_assets.host.standalone.pixels import load_image
-from comfy_assets_node.comfy_assets.pictures import ImageMemory
+from comfy_assets_node.comfy_assets.image_limits import ImageMemory
 from PIL import Image
 
 EDGE = 13_300  # squared: more than is decoded
@@ -116,7 +116,7 @@ async def test_no_other_program_is_run(server: Any, tmp_path: Path, monkeypatch:
 
 async def test_pictures_wait_for_memory(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two that have no room together are worked on one after the other."""
-    monkeypatch.setattr(pictures, "memory", ImageMemory(100 * 100 * 12))
+    monkeypatch.setattr(image_limits, "image_memory", ImageMemory(100 * 100 * 12))
     (server.base / "input" / "a.png").write_bytes(encoded((80, 80), "RGB"))
     at_work, most = 0, 0
     lock = threading.Lock()
@@ -144,7 +144,7 @@ async def test_pictures_wait_for_memory(server: Any, monkeypatch: pytest.MonkeyP
 
 
 async def test_nobody_waits_for_ever(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "memory", memory := ImageMemory(1000))
+    monkeypatch.setattr(image_limits, "image_memory", memory := ImageMemory(1000))
     monkeypatch.setattr(picture_work, "PATIENCE_S", 0.1)
     (server.base / "input" / "a.png").write_bytes(encoded((80, 80), "RGB"))
     with memory.hold(1):
@@ -190,8 +190,8 @@ def many_frames(tmp_path: Path, count: int) -> Path:
 def test_frames_count_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = many_frames(tmp_path, 8)
     assert load_image(path)[0].shape == (8, 50, 50, 3)
-    original: Callable[..., None] = pictures.check_size
-    monkeypatch.setattr(pictures, "check_size", lambda w, h, limit=0: original(w, h, 50 * 50 * 7))
+    original: Callable[..., None] = image_limits.check_size
+    monkeypatch.setattr(image_limits, "check_size", lambda w, h, limit=0: original(w, h, 50 * 50 * 7))
     with pytest.raises(ImageTooLargeError):
         load_image(path)
 
@@ -210,8 +210,8 @@ def test_bands_make_no_difference(mode: str, monkeypatch: pytest.MonkeyPatch) ->
         Image.linear_gradient("L").convert("RGB").convert(mode) if mode != "I;16" else Image.new(mode, (256, 256), 9)
     )
     wanted = picture.convert("RGBA")
-    monkeypatch.setattr(pictures, "_BAND_PIXELS", 1000)
-    made = pictures.in_bands(picture, "RGBA", lambda band: band.convert("RGBA"))
+    monkeypatch.setattr(image_limits, "_BAND_PIXELS", 1000)
+    made = image_limits.convert_in_bands(picture, "RGBA", lambda band: band.convert("RGBA"))
     assert (made.size, made.tobytes()) == (wanted.size, wanted.tobytes())
 
 
@@ -220,15 +220,15 @@ def test_sizes_of_all_formats_are_limited(tmp_path: Path, kind: str, monkeypatch
     path = tmp_path / "x"
     name, _, lossless = kind.partition("-")
     path.write_bytes(encoded((64, 64), "RGB", name.upper(), **({"lossless": True} if lossless else {})))
-    with pictures.opened(path) as picture:
+    with image_limits.open_untrusted(path) as picture:
         assert picture.size == (64, 64)
-    real = pictures.check_size
-    monkeypatch.setattr(pictures, "check_size", lambda w, h, limit=0: real(w, h, 64 * 64 - 1))
-    with pytest.raises(ImageTooLargeError), pictures.opened(path):
+    real = image_limits.check_size
+    monkeypatch.setattr(image_limits, "check_size", lambda w, h, limit=0: real(w, h, 64 * 64 - 1))
+    with pytest.raises(ImageTooLargeError), image_limits.open_untrusted(path):
         pass
 
 
 def test_a_format_that_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(ICON)
-    with pytest.raises(ImageUnreadableError), pictures.opened(tmp_path / "x.png"):
+    with pytest.raises(ImageUnreadableError), image_limits.open_untrusted(tmp_path / "x.png"):
         pass

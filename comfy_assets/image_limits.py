@@ -38,7 +38,7 @@ _BAND_PIXELS = 1 << 20
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
 _POLL_S = 0.02
 # Exceptions that Pillow and the libraries below it raise for damaged files.
-BROKEN = (
+READER_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -129,22 +129,22 @@ class ImageMemory:
             self._changed.notify_all()
 
 
-memory = ImageMemory(MEMORY)
+image_memory = ImageMemory(MEMORY)
 
 
 @contextmanager
-def broken_as_unreadable() -> Iterator[None]:
+def map_reader_errors() -> Iterator[None]:
     """Turn the exceptions of readers of damaged files into ImageUnreadableError or ImageTooLargeError."""
     try:
         yield
     except (MemoryError, Image.DecompressionBombError) as error:
         raise ImageTooLargeError("The image is too large to be decoded.") from error
-    except BROKEN as error:
+    except READER_ERRORS as error:
         reason = "It is truncated." if "truncated" in str(error).lower() else "It is damaged or of another format."
         raise ImageUnreadableError(f"The image cannot be read. {reason}") from error
 
 
-def open_picture(stream: IO[bytes], size: int) -> ImageFile.ImageFile | None:
+def open_image(stream: IO[bytes], size: int) -> ImageFile.ImageFile | None:
     """Open an image file of ``size`` bytes and read its header; return None for another format.
 
     ``Image.open`` is not used, because it applies ``Image.MAX_IMAGE_PIXELS`` and warns about images half as large.
@@ -173,13 +173,13 @@ def open_picture(stream: IO[bytes], size: int) -> ImageFile.ImageFile | None:
 
 
 @contextmanager
-def opened(source: Path | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
+def open_untrusted(source: Path | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
     """Open an image for the duration of the block; a stream is rewound at the end.
 
     Raises ImageTooLargeError, and ImageUnreadableError for another format or a damaged file, also for exceptions
     inside the block.
     """
-    with ExitStack() as stack, broken_as_unreadable():
+    with ExitStack() as stack, map_reader_errors():
         if isinstance(source, Path):
             check(source)
             stream: IO[bytes] = stack.enter_context(source.open("rb"))
@@ -188,7 +188,7 @@ def opened(source: Path | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
             stack.callback(stream.seek, 0)
         size = stream.seek(0, os.SEEK_END)
         stream.seek(0)
-        picture = open_picture(stream, size)
+        picture = open_image(stream, size)
         if picture is None:
             raise ImageUnreadableError("The file is not an image of a supported format.")
         yield picture
@@ -223,7 +223,7 @@ def check_size(width: int, height: int, limit: int = MAX_PIXELS) -> None:
         )
 
 
-def in_bands(picture: Image.Image, mode: str, convert: Convert) -> Image.Image:
+def convert_in_bands(picture: Image.Image, mode: str, convert: Convert) -> Image.Image:
     """Return the image after ``convert``, which returns images of mode ``mode``.
 
     It is converted in bands of rows, because each conversion blocks every other thread of the process.
@@ -241,7 +241,7 @@ def in_bands(picture: Image.Image, mode: str, convert: Convert) -> Image.Image:
     return whole
 
 
-def check_image(source: IO[bytes] | Path, config: Config, field: str) -> None:
+def check_upload(source: IO[bytes] | Path, config: Config, field: str) -> None:
     """Check an uploaded file against the limits in the settings. Blocks.
 
     Raises ImageTooLargeError, whose details name the limit. Only the limit in bytes applies to other files.
