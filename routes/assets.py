@@ -1,4 +1,4 @@
-"""The library over HTTP: listing, looking at and reading assets, and keeping the index up to date."""
+"""The library: lists, content and changes of assets, tags, and scans of the folders."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from .router import Route
 
 _CURSOR_SORTS = ("created_at", "updated_at", "name", "size")
 _ROOT_KINDS = {"models", "input", "output"}
-_NO_CONTENT = b""  # a digest that no content has
+_NO_CONTENT = b""  # the digest of no content
 
 
 class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +118,7 @@ class ListAssetsResponse(msgspec.Struct, omit_defaults=True):
 
 @endpoint(query=ListAssets)
 async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
-    """A page of the library (listAssets)."""
+    """Return a page of assets (listAssets)."""
     query = call.query
     wanted = _filter(query, call.user, _digest(query.hash))
     page = await call.services.assets.list(wanted, _page_request(query))
@@ -129,35 +129,35 @@ async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
 
 @endpoint(query=TagHistogramQuery)
 async def tag_histogram(call: RequestContext[TagHistogramQuery]) -> dict[str, Any]:
-    """The tags of the assets that pass the filters, with counts (getAssetTagHistogram)."""
+    """Count the tags of the assets that match the filters (getAssetTagHistogram)."""
     counts = await call.services.assets.histogram(_filter(call.query, call.user), call.query.limit)
     return {"tag_counts": {tag.name: tag.count for tag in counts}}
 
 
 @endpoint()
 async def get_asset(call: RequestContext[NoQuery]) -> AssetBody:
-    """One asset, with the large metadata that listings leave out (getAssetById)."""
+    """Return an asset with the large metadata that listings omit (getAssetById)."""
     asset = await call.services.assets.get(call.path["id"], call.user)
     return asset_body(asset, await call.services.assets.documents(asset))
 
 
 @endpoint(query=AssetContentQuery)
 async def get_content(call: RequestContext[AssetContentQuery]) -> web.StreamResponse:
-    """The asset's bytes, whole or in ranges (getAssetContent)."""
+    """Return the asset's content, whole or a range of it (getAssetContent)."""
     asset, path = await call.services.assets.content(call.path["id"], call.user)
     return content_response(path, asset.name, asset.mime_type, is_inline=call.query.disposition == "inline")
 
 
 @endpoint()
 async def check_hash(call: RequestContext[NoQuery]) -> web.Response:
-    """Whether content with this hash can be reached (checkAssetByHash)."""
+    """Return whether the user can access content with this hash (checkAssetByHash)."""
     exists = await call.services.assets.hash_exists(parse_hash(call.path["hash"]), call.user)
     return web.Response(status=200 if exists else 404)
 
 
 @endpoint()
 async def seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Start a scan unless one runs (seedAssets)."""
+    """Start a scan unless one is running (seedAssets)."""
     body = await parse_body(SeedAssetsRequest, call.request)
     task, started = call.services.indexer.start_scan(_scan_roots(call, body))
     return {"status": "started" if started else "already_running", "task_id": str(task.id)}
@@ -165,33 +165,33 @@ async def seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
 
 @endpoint()
 async def seed_status(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """How far the latest scan is (getAssetSeedStatus)."""
+    """Return the progress of the latest scan (getAssetSeedStatus)."""
     return _status(call)
 
 
 @endpoint()
 async def pause_seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Let scans, hashing and following rest (an extension); answers how far they are."""
+    """Pause scans, hashing and watching; return their progress (pauseAssetSeed, an extension)."""
     call.services.indexer.pause()
     return _status(call)
 
 
 @endpoint()
 async def resume_seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Let them go on (an extension); answers how far they are."""
+    """Resume scans, hashing and watching; return their progress (resumeAssetSeed, an extension)."""
     call.services.indexer.resume()
     return _status(call)
 
 
 @endpoint()
 async def cancel_seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Stop the scan and hash run under way (cancelAssetSeed)."""
+    """Cancel the running scan and hash run (cancelAssetSeed)."""
     return {"status": "cancelling" if call.services.indexer.cancel() else "idle"}
 
 
 @endpoint()
 async def prune(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Mark the assets whose files are no longer there (pruneAssets)."""
+    """Mark the assets whose files no longer exist (pruneAssets)."""
     return {"status": "completed", "marked": await call.services.indexer.prune()}
 
 
@@ -209,7 +209,7 @@ def _filter(query: AssetQuery, user: str, digest: bytes | None = None) -> AssetF
 
 
 def _digest(text: str | None) -> bytes | None:
-    """The digest to filter by. The stock frontend also sends file names here: no content has those."""
+    """Return the digest to filter by. The stock frontend also sends file names, which match no content."""
     try:
         return parse_hash(text) if text else None
     except InvalidHashError:
@@ -265,7 +265,7 @@ class UpdateAssetRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 @endpoint()
 async def update_asset(call: RequestContext[NoQuery]) -> AssetBody:
-    """Change an asset's name, type, preview or metadata (updateAsset); answers the whole asset."""
+    """Change an asset's name, type, preview or metadata; return the whole asset (updateAsset)."""
     body = await parse_body(UpdateAssetRequest, call.request)
     change = AssetEdit(
         name=normalize_name(body.name) if body.name is not UNSET else None,
@@ -280,14 +280,14 @@ async def update_asset(call: RequestContext[NoQuery]) -> AssetBody:
 
 @endpoint()
 async def delete_asset(call: RequestContext[NoQuery]) -> web.Response:
-    """Delete an asset, so that it can be restored (deleteAsset)."""
+    """Move an asset to the trash (deleteAsset)."""
     await call.services.trash.delete(call.path["id"], call.user)
     return web.Response(status=204)
 
 
 @endpoint()
 async def restore_asset(call: RequestContext[NoQuery]) -> AssetBody:
-    """Bring back an asset that was deleted (an extension); answers it as it is then."""
+    """Restore a deleted asset and return it (restoreAsset, an extension)."""
     return asset_body(await call.services.trash.restore(call.path["id"], call.user))
 
 
@@ -304,7 +304,7 @@ class ListTags(msgspec.Struct, frozen=True, kw_only=True):
 
 @endpoint(query=ListTags)
 async def list_tags(call: RequestContext[ListTags]) -> dict[str, Any]:
-    """The tags in use, with the number of assets that carry each (listTags)."""
+    """Return a page of tags with the number of assets of each (listTags)."""
     query = call.query
     page = await call.services.assets.list_tags(
         TagRequest(
@@ -332,7 +332,7 @@ class TagsRequest(msgspec.Struct, frozen=True):
 
 @endpoint()
 async def add_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Give an asset tags (addAssetTags)."""
+    """Add tags to an asset (addAssetTags)."""
     body = await parse_body(TagsRequest, call.request)
     change = await call.services.assets.add_tags(call.path["id"], normalize_tags(body.tags), call.user)
     return {"added": change.changed, "already_present": change.unchanged, "total_tags": change.total}
@@ -340,7 +340,7 @@ async def add_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
 
 @endpoint()
 async def remove_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Take tags from an asset (removeAssetTags)."""
+    """Remove tags from an asset (removeAssetTags)."""
     body = await parse_body(TagsRequest, call.request)
     change = await call.services.assets.remove_tags(call.path["id"], normalize_tags(body.tags), call.user)
     return {"removed": change.changed, "not_present": change.unchanged, "total_tags": change.total}

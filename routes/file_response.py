@@ -1,4 +1,4 @@
-"""Send a file: what HTTP asks of it beyond aiohttp's own FileResponse."""
+"""Responses with the content of a file, stricter than aiohttp's own FileResponse."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 class ContentResponse(web.FileResponse):
-    """The bytes of a file: never those of a compressed neighbour, and a part only of what is still the same.
+    """The content of a file, never of a compressed neighbour. ``If-Range`` is compared by entity tag.
 
-    A Range that is malformed, names several parts, or comes with another method than GET is ignored.
+    A Range is ignored if it is malformed, has several parts, or comes with a method other than GET.
     """
 
     def __init__(self, path: Path, headers: dict[str, str]) -> None:
@@ -31,7 +31,7 @@ class ContentResponse(web.FileResponse):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         headers = CIMultiDict((name, text) for name, text in request.headers.items() if _is_unicode(text))
-        # aiohttp would send model.json.gz, if there is one, to a browser that asks for model.json.
+        # With this header aiohttp would send model.json.gz, if it exists, in place of model.json.
         headers.popall(hdrs.ACCEPT_ENCODING, None)
         if not await self._is_part_wanted(request):
             headers.popall(hdrs.RANGE, None)
@@ -42,12 +42,12 @@ class ContentResponse(web.FileResponse):
             return False
         condition = request.headers.get(hdrs.IF_RANGE, "")
         if '"' not in condition:
-            return True  # none, or a date, which aiohttp compares
+            return True  # no condition, or a date, which aiohttp compares
         return condition == await asyncio.to_thread(_etag, self._file)
 
 
 def content_response(path: Path, name: str, mime: str, *, is_inline: bool) -> ContentResponse:
-    """A file as it is sent to browsers: shown by them only where nothing in it can run."""
+    """Make the response of a file. Browsers display it only if nothing in it can run."""
     inline = is_inline and is_safe_inline(mime)
     headers = {
         "Content-Type": mime if inline else DEFAULT_MIME,
@@ -59,41 +59,41 @@ def content_response(path: Path, name: str, mime: str, *, is_inline: bool) -> Co
 
 
 def make_inert(response: web.StreamResponse, name: str) -> None:
-    """Change the headers of a host's response with a file, so that browsers run nothing that is in it.
+    """Change the headers of a host's response with a file, so that browsers run nothing in it.
 
-    Style sheets stay what they are: the page has one of the user's.
+    The user's style sheet keeps its type: the page loads it.
     """
     if response.prepared or response.status not in (200, 206):
         return
     headers = response.headers
     headers["X-Content-Type-Options"] = "nosniff"
     if hdrs.CONTENT_TYPE not in headers and isinstance(response, web.FileResponse):
-        headers[hdrs.CONTENT_TYPE] = guess_mime(name)  # aiohttp would ask the system, which may say anything
+        headers[hdrs.CONTENT_TYPE] = guess_mime(name)  # aiohttp would use the system's types, which differ
     if may_run(headers.get(hdrs.CONTENT_TYPE, "")) and name != STYLE_SHEET:
         headers[hdrs.CONTENT_TYPE] = DEFAULT_MIME
         headers[hdrs.CONTENT_DISPOSITION] = disposition("attachment", name or "file")
 
 
 def is_one_range(text: str) -> bool:
-    """Whether a Range header asks for one part, with its ends in order."""
+    """Return whether a Range header requests one range with its ends in order."""
     match = _ONE_RANGE.fullmatch(text)
     return match is not None and (not match[2] or int(match[1]) <= int(match[2]))
 
 
 def disposition(kind: str, name: str) -> str:
-    """A Content-Disposition value with the name in ASCII and in full (RFC 6266)."""
+    """Make a Content-Disposition value with the name in ASCII and in full (RFC 6266)."""
     plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in name)
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def is_held(request: web.BaseRequest, etag: str) -> bool:
-    """Whether the client has what bears this entity tag (with its quotes), as If-None-Match tells (RFC 9110)."""
+    """Return whether If-None-Match contains this entity tag, which includes its quotes (RFC 9110)."""
     held = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, []))
     return held.strip() == "*" or etag in _ENTITY_TAG.findall(held)
 
 
 def _etag(path: Path) -> str | None:
-    """The entity tag aiohttp gives the file, or None when the file is not there."""
+    """Return the entity tag that aiohttp gives the file, None for a missing file."""
     try:
         stat = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Jobs over HTTP."""
+"""Jobs: lists, details, outputs, progress and cancellation."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class JobsCancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 @endpoint(query=ListJobs)
 async def list_jobs(call: RequestContext[ListJobs]) -> dict[str, Any]:
-    """One page of jobs (listJobs)."""
+    """Return a page of jobs (listJobs)."""
     page_request = _page_request(call.query)
     if call.query.workflow_id is not None:
         await call.services.job_links.complete()
@@ -89,13 +89,13 @@ async def list_jobs(call: RequestContext[ListJobs]) -> dict[str, Any]:
 
 @endpoint()
 async def get_job(call: RequestContext[NoQuery]) -> JobDetailResponse:
-    """All there is of a job (getJobDetail)."""
+    """Return a job with its graph and outputs (getJobDetail)."""
     return job_detail(await call.services.jobs.record(call.path["job_id"], call.user))
 
 
 @endpoint()
 async def get_status(call: RequestContext[NoQuery]) -> JobStatusResponse:
-    """The state of a job (getJobStatus)."""
+    """Return the state of a job (getJobStatus)."""
     return job_status(await call.services.jobs.get(call.path["job_id"], call.user))
 
 
@@ -108,7 +108,7 @@ async def get_outputs(call: RequestContext[NoQuery]) -> dict[str, Any]:
 
 @endpoint()
 async def get_progress(call: RequestContext[NoQuery]) -> JobProgress:
-    """How far the nodes of a job are that is executed (an extension)."""
+    """Return the progress of a running job's nodes (getJobProgress, an extension)."""
     job_id = call.path["job_id"]
     return job_progress(job_id, await call.services.jobs.progress(job_id, call.user))
 
@@ -120,14 +120,17 @@ async def cancel_job(call: RequestContext[NoQuery]) -> dict[str, bool]:
     try:
         return {"cancelled": bool(await _cancel(call, [job_id]))}
     except JobNotFoundError:
-        if not is_uuid(job_id):  # as the contract has it; older servers let clients choose ids of any kind
-            raise InvalidIdError("There is no such job, and its id is no UUID.", details={"field": "job_id"}) from None
+        # The contract requires a UUID, but older servers let clients choose any id: only unknown ids are refused.
+        if not is_uuid(job_id):
+            raise InvalidIdError(
+                "There is no such job, and its id is not a UUID.", details={"field": "job_id"}
+            ) from None
         raise
 
 
 @endpoint(requires_store=False)
 async def cancel_jobs(call: RequestContext[NoQuery]) -> dict[str, Sequence[str]]:
-    """Cancel several jobs, or none when one is unknown (cancelJobs)."""
+    """Cancel several jobs, or none of them if one is unknown (cancelJobs)."""
     body = await parse_body(JobsCancelRequest, call.request)
     try:
         return {"cancelled": await _cancel(call, body.job_ids)}
@@ -136,13 +139,13 @@ async def cancel_jobs(call: RequestContext[NoQuery]) -> dict[str, Sequence[str]]
         unknown = details.get("ids") or [details.get("id", "")]
         wrong = [job_id for job_id in unknown if not is_uuid(job_id)]
         if wrong:
-            message = "There are no such jobs, and their ids are no UUIDs."
+            message = "There are no such jobs, and their ids are not UUIDs."
             raise InvalidBodyError(message, details={"field": "job_ids", "ids": wrong}) from None
         raise
 
 
 async def _cancel(call: RequestContext[NoQuery], job_ids: Sequence[str]) -> Sequence[str]:
-    """Cancel jobs. Those in the queue are stopped whatever the store does."""
+    """Cancel jobs. Queued jobs can be cancelled while the store is unavailable."""
     held = [call.services.control.find(job_id, call.user) for job_id in job_ids]
     jobs = [job for job in held if job is not None]
     if len(jobs) == len(job_ids):
@@ -159,7 +162,7 @@ def is_uuid(text: str) -> bool:
 def _filter(query: ListJobs, user: str) -> JobFilter:
     unknown = [name for name in query.status if name not in JOB_STATUSES]
     if unknown:
-        message = f"status must be of {', '.join(JOB_STATUSES)}."
+        message = f"status must be one of {', '.join(JOB_STATUSES)}."
         raise InvalidQueryError(message, details={"field": "status", "unknown": unknown})
     statuses = query.status or JOB_STATUSES
     return JobFilter(
@@ -173,7 +176,7 @@ def _filter(query: ListJobs, user: str) -> JobFilter:
 
 
 def _page_request(query: ListJobs) -> JobPage:
-    """Only the time of creation has cursors: with another order ``after`` is ignored, as the contract has it."""
+    """Return the requested page. Only the creation time has cursors; other orders ignore ``after``, by the contract."""
     sort = _SORTS[query.sort_by]
     if query.after is None or sort != "create_time":
         return JobPage(sort, query.sort_order, query.limit, query.offset)

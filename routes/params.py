@@ -1,4 +1,4 @@
-"""Query parameters: from the multi-dict of a request to a checked msgspec struct."""
+"""Queries and JSON bodies, decoded into msgspec structs with bounds; the types of their fields."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ HASH_PATTERN = "^blake3:[0-9a-f]{64}$"
 
 
 class NoQuery(msgspec.Struct, frozen=True):
-    """An operation without query parameters."""
+    """Query of an operation without parameters."""
 
 
 def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
-    """The parameters as the schema wants them; unknown ones are ignored.
+    """Return the parameters as the struct of the schema. Unknown parameters are ignored.
 
-    A tuple takes repeated or comma-separated values, anything else the last value given. Raises
-    InvalidQueryError naming the field.
+    A tuple receives repeated or comma-separated values, any other type the last value. Raise InvalidQueryError with
+    the field's name.
     """
     raw: dict[str, Any] = {}
     for name, is_list in _fields(schema) if query else ():
@@ -81,13 +81,13 @@ def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
         return msgspec.convert(raw, schema, strict=False)
     except msgspec.ValidationError as error:
         message, field = split_error(error)
-        reason = message.removesuffix(", got `str`")  # which every parameter is
+        reason = message.removesuffix(", got `str`")  # every parameter is a string
         raise InvalidQueryError(f"{field}: {reason}.", details={"field": field}) from error
 
 
 @cache
 def _fields(schema: type[msgspec.Struct]) -> tuple[tuple[str, bool], ...]:
-    """The names of a schema's fields, and whether each takes several values."""
+    """Return the names of a schema's fields, each with True if it accepts several values."""
     hints = get_type_hints(schema, include_extras=True)
     return tuple((name, get_origin(_bare(hint)) is tuple) for name, hint in hints.items())
 
@@ -97,7 +97,7 @@ def _bare(hint: Any) -> Any:
 
 
 def check_encoding(raw_query: str) -> None:
-    """Raise InvalidQueryError for a parameter whose bytes are not valid UTF-8: aiohttp takes them for plain text."""
+    """Raise InvalidQueryError for a parameter that is not valid UTF-8: aiohttp leaves its percent signs undecoded."""
     for part in raw_query.split("&"):
         name, _, value = part.partition("=")
         try:
@@ -122,21 +122,21 @@ def _split(values: list[str]) -> list[str]:
 
 
 def split_error(error: msgspec.ValidationError) -> tuple[str, str]:
-    """The message without its path, and the field's name."""
+    """Return an error's message without the path, and the path of the field."""
     text = str(error)
     match = _FIELD.search(text)
     return (text[: match.start()], match[1]) if match else (text, "")
 
 
 def check_tags(field: str, tags: tuple[str, ...]) -> tuple[str, ...]:
-    """The tags, if they are not too many for one query."""
+    """Return the tags. Raise InvalidQueryError if they are too many for one query."""
     if len(tags) > _MAX_TAGS:
         raise InvalidQueryError(f"At most {_MAX_TAGS} tags can be given.", details={"field": field})
     return tags
 
 
 def parse_metadata_filter(text: str | None) -> dict[str, Any]:
-    """A JSON object of fields and the values, or lists of values, they may have."""
+    """Return the filter: for each field the value, or the list of values, that it may have. Raise InvalidQueryError."""
     if not text:
         return {}
     try:
@@ -169,7 +169,7 @@ def _bad_filter(reason: str) -> InvalidQueryError:
 
 
 def parse_hash(text: str) -> bytes:
-    """The digest in ``blake3:<64 hex digits>``. Raises InvalidHashError."""
+    """Return the digest of ``blake3:<64 hex digits>``. Raise InvalidHashError."""
     match = _HASH.fullmatch(text)
     if match is None:
         raise InvalidHashError("A hash looks like blake3: and 64 hexadecimal digits.", details={"field": "hash"})
@@ -177,7 +177,7 @@ def parse_hash(text: str) -> bytes:
 
 
 def parse_preview_id(text: str) -> str:
-    """The id of an asset that is to be a preview, in canonical form. Raises InvalidPreviewError for what is no UUID."""
+    """Return the id of a preview asset in canonical form. Raise InvalidPreviewError if it is not a UUID."""
     preview_id = canonical_id(text)
     if preview_id is None:
         raise InvalidPreviewError("preview_id must be a UUID.", details={"field": "preview_id"})
@@ -185,7 +185,7 @@ def parse_preview_id(text: str) -> str:
 
 
 async def parse_body(schema: type[Q], request: web.Request) -> Q:
-    """A JSON body as the schema wants it; an empty one is an empty object. Raises InvalidBodyError."""
+    """Return the JSON body as the struct of the schema; an empty body is an empty object. Raise InvalidBodyError."""
     body, limits = await request_body.read(request), request_body.json_limits()
 
     def decode(raw: bytes) -> Q:
@@ -221,13 +221,13 @@ async def object_body(request: web.Request) -> dict[str, Any]:
 
 
 def check_user_metadata(value: Any) -> str:
-    """User metadata as it is stored: a JSON object of bounded size and depth. Raises InvalidBodyError."""
+    """Return user metadata as JSON text. Raise InvalidBodyError unless it is an object of bounded size and depth."""
     if not isinstance(value, dict):
         raise _bad_metadata("must be a JSON object")
     try:
         text = msgspec.json.encode(value)
     except (OverflowError, msgspec.MsgspecError) as error:
-        raise _bad_metadata("holds a number that is too large") from error
+        raise _bad_metadata("contains a number that is too large") from error
     if json_limits.shape_of(text).depth > _MAX_USER_METADATA_DEPTH:
         raise _bad_metadata(f"is nested more than {_MAX_USER_METADATA_DEPTH} deep")
     if len(text) > _MAX_USER_METADATA_BYTES:

@@ -38,20 +38,20 @@ _FAULTS: dict[ReferenceFault, tuple[str, str]] = {
 }
 
 _MAX_REFERENCES = 1000
-_MAX_TOLD = 100  # of the references that cannot be used
+_MAX_REPORTED = 100  # unusable references in one error
 _MAX_NODES = 10_000
 Nodes = Annotated[dict[Text, Any], msgspec.Meta(max_length=_MAX_NODES)]
 
 
 class PromptTooLargeError(ApiError):
-    """The body has more bytes than the server takes; ``details.max_bytes`` tells how many it does."""
+    """The body is larger than the server accepts; ``details.max_bytes`` is the limit."""
 
     status = 413
     code = "PROMPT_TOO_LARGE"
 
 
 def _too_large(size: int) -> PromptTooLargeError:
-    message = f"The prompt is larger than {size} bytes. COMFY_ASSETS_MAX_PROMPT_MB and the server's own limit decide."
+    message = f"The prompt is larger than {size} bytes. COMFY_ASSETS_MAX_PROMPT_MB and the server's own limit apply."
     return PromptTooLargeError(message, details={"max_bytes": size})
 
 
@@ -64,9 +64,9 @@ PROMPT = BodyLimit(
 
 
 class PromptBody(msgspec.Struct, frozen=True):
-    """Body of executePrompt, as far as its members' types go; their values are the host's to check.
+    """Body of executePrompt. Only the types of its members are checked; the host checks their values.
 
-    Where null is left out, hosts stumble over one; over a ``client_id`` that is no key of a dict they end altogether.
+    Null is accepted only where hosts accept it. A ``client_id`` that cannot be the key of a dict would end the host.
     """
 
     prompt: Nodes | UnsetType = UNSET
@@ -80,16 +80,16 @@ class PromptBody(msgspec.Struct, frozen=True):
 
 
 class _Node(msgspec.Struct, frozen=True):
-    """A node, as far as hosts stumble over it: a type must be a key of a dict."""
+    """The members of a node that hosts use unchecked: its type is looked up in a dict."""
 
     class_type: Text | float | bool | None = None
     inputs: Nodes | UnsetType = UNSET
 
 
-def checked(raw: bytes) -> PromptBody:
-    """Return the body. Raise InvalidBodyError, naming the member that is malformed. Blocks.
+def parse_prompt(raw: bytes) -> PromptBody:
+    """Return the body. Raise InvalidBodyError with the name of the malformed member. Blocks.
 
-    Python's own notion of JSON, with NaN and infinities, is what hosts understand.
+    Like hosts, it decodes Python's extensions of JSON, NaN and infinities.
     """
     shape = json_limits.check(raw, PROMPT.json)
     try:
@@ -114,17 +114,17 @@ def checked(raw: bytes) -> PromptBody:
 
 
 def _unicode(text: str | None) -> str | None:
-    """Return the text without halves of character pairs, which the store does not take."""
+    """Return the text without unpaired surrogates, which the store refuses."""
     return None if text is None else text.encode("utf-8", "replace").decode()
 
 
 def _check_number(number: float | str) -> None:
-    """Hosts take a text for the number that it says, and queue what is none."""
+    """Raise InvalidBodyError for NaN, infinities and texts that are not numbers: hosts would queue them."""
     try:
-        is_one = math.isfinite(float(number))
+        is_finite = math.isfinite(float(number))
     except ValueError:
-        is_one = False
-    if not is_one:
+        is_finite = False
+    if not is_finite:
         raise InvalidBodyError("number: must be a finite number.", details={"field": "number"})
 
 
@@ -135,22 +135,22 @@ def _malformed(error: msgspec.ValidationError, parent: str) -> InvalidBodyError:
 
 
 async def submit(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-    """Pass a prompt on, as this user's job and with the values of the assets it names; or refuse it."""
-    body = await _checked(request, {}, services)
+    """Pass a prompt on as the user's job, with its references to assets resolved; refuse it if it is malformed."""
+    body = await _parse(request, {}, services)
     if isinstance(body, web.StreamResponse):
         return body
-    await services.started()  # what was in the queue when the server stopped comes before what is submitted now
+    await services.started()  # prompts of the queue before a restart are submitted first
     submission = Submission(_owner(request, services), body.workflow_id, body.workflow_version_id)
     with submitting(submission):
         if body.prompt_id is None:
             return await _with_assets(request, body, pass_on, services)
-        return await _under_its_id(request, body, pass_on, services, submission.owner)
+        return await _with_chosen_id(request, body, pass_on, services, submission.owner)
 
 
-async def _under_its_id(
+async def _with_chosen_id(
     request: web.Request, body: PromptBody, pass_on: Handler, services: Services, owner: str
 ) -> web.StreamResponse:
-    """Pass a prompt on under the id that the client has chosen, or refuse it: another job has the id."""
+    """Pass a prompt on under the id that the client chose; refuse it if another job has the id."""
     try:
         async with services.claimed(str(body.prompt_id), owner):
             return await _with_assets(request, body, pass_on, services)
@@ -159,12 +159,12 @@ async def _under_its_id(
 
 
 @guarded(requires_store=False, allow_anonymous=True, failure=prompt_error)
-async def _checked(call: RequestContext[NoQuery]) -> PromptBody:
-    return await request_body.decode(checked, await request_body.read(call.request))
+async def _parse(call: RequestContext[NoQuery]) -> PromptBody:
+    return await request_body.decode(parse_prompt, await request_body.read(call.request))
 
 
 def _owner(request: web.Request, services: Services) -> str:
-    """The user whose job it is; everybody's where the host knows no user of the request, which it lets submit."""
+    """Return the job's owner. The host accepts prompts of users that it does not know: their jobs belong to all."""
     try:
         return services.host.user_of(request)
     except UnknownUserError:
@@ -174,9 +174,9 @@ def _owner(request: web.Request, services: Services) -> str:
 async def _with_assets(
     request: web.Request, body: PromptBody, pass_on: Handler, services: Services
 ) -> web.StreamResponse:
-    """Pass a prompt on with the values of the assets it names, or refuse it, naming those that have none."""
+    """Pass a prompt on with its references resolved; refuse it with the references that cannot be resolved."""
     graph = {"prompt": body.prompt}
-    uses = await request_body.decode(lambda raw: _uses_in(raw, graph), await request_body.read(request))
+    uses = await request_body.decode(lambda raw: _references_in(raw, graph), await request_body.read(request))
     if not uses:
         return await pass_on(request)
     resolution = await _resolve(request, services, uses)
@@ -188,8 +188,8 @@ async def _with_assets(
         return await pass_on(request)
 
 
-def _uses_in(raw: bytes, graph: object) -> Sequence[ReferenceUse]:
-    """Return the references, one more than there may be at most."""
+def _references_in(raw: bytes, graph: object) -> Sequence[ReferenceUse]:
+    """Return the references in a prompt, at most one more than allowed."""
     return find_references(graph, _MAX_REFERENCES + 1) if any(mark in raw for mark in MARKS) else ()
 
 
@@ -209,15 +209,15 @@ async def _resolve(
 
 
 def _refusal(body: Any, problems: Sequence[UnresolvedReference], host: Host) -> web.Response:
-    """Return what the host returns for a prompt that does not pass its checks. Of many problems some are told."""
+    """Make the host's response to an invalid prompt, with the first of the problems."""
     node_errors: dict[str, dict[str, Any]] = {}
-    outputs_above = DependentOutputs(body, host.is_output_node)
-    for problem in problems[:_MAX_TOLD]:
+    dependent_outputs = DependentOutputs(body, host.is_output_node)
+    for problem in problems[:_MAX_REPORTED]:
         use = problem.use
         if use.node_id not in node_errors:
             node_errors[use.node_id] = {
                 "errors": [],
-                "dependent_outputs": outputs_above.of(use.node_id),
+                "dependent_outputs": dependent_outputs.of(use.node_id),
                 "class_type": use.class_type,
             }
         node_errors[use.node_id]["errors"].append(_node_error(problem))

@@ -24,7 +24,7 @@ from .params import NoQuery, object_body
 from .router import Route, is_missing_at_host
 
 if TYPE_CHECKING:
-    from .openapi.page import Page
+    from .openapi.page import DocsPage
 
 _STORE_TIMEOUT_S = 2.0  # shorter than the timeout of common health checks
 
@@ -108,7 +108,7 @@ def description_routes(others: Sequence[Route]) -> list[Route]:
     return own
 
 
-def _page() -> Page:
+def _page() -> DocsPage:
     from .openapi import page
 
     return page.read()

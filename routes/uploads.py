@@ -1,4 +1,4 @@
-"""New assets over HTTP."""
+"""New assets: uploaded files, and references to existing content."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class AssetCreated(AssetBody, kw_only=True):
 
 @endpoint()
 async def create_asset(call: RequestContext[NoQuery]) -> web.Response:
-    """Make an asset of an uploaded file (createAsset)."""
+    """Create an asset from an uploaded file (createAsset)."""
     uploads = call.services.uploads
     limit = call.services.config.max_upload_size or call.request.client_max_size
     async with receive_upload(call.request, uploads, limit) as (draft, declared):
-        return _answer(await uploads.complete(draft, declared, call.user))
+        return _created_response(await uploads.complete(draft, declared, call.user))
 
 
 @endpoint()
 async def create_from_hash(call: RequestContext[NoQuery]) -> web.Response:
-    """Make an asset of content that is there already (createAssetFromHash)."""
+    """Create an asset from existing content (createAssetFromHash)."""
     body = await parse_body(CreateAssetFromHashRequest, call.request)
     declared = UploadFields(
         tags=normalize_tags(body.tags),
@@ -56,10 +56,10 @@ async def create_from_hash(call: RequestContext[NoQuery]) -> web.Response:
         mime_type=check_mime(body.mime_type) if body.mime_type is not UNSET else None,
         user_metadata=check_user_metadata(body.user_metadata) if body.user_metadata is not UNSET else None,
     )
-    return _answer(await call.services.references.create(parse_hash(body.hash), declared, call.user))
+    return _created_response(await call.services.references.create(parse_hash(body.hash), declared, call.user))
 
 
-def _answer(created: CreatedAsset) -> web.Response:
+def _created_response(created: CreatedAsset) -> web.Response:
     members = msgspec.structs.asdict(asset_body(created.asset))
     return json_response(AssetCreated(**members, created_new=created.is_new), 201 if created.is_new else 200)
 

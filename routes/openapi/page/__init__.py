@@ -1,4 +1,4 @@
-"""The page that shows the document: one file, so that it needs nothing but what it comes with."""
+"""The page that displays the document: a single file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from importlib import resources
 
 
 @dataclass(frozen=True)
-class Page:
-    """The page, and what a browser may load and run for it (a Content-Security-Policy)."""
+class DocsPage:
+    """The page and its Content-Security-Policy."""
 
     html: bytes
     policy: str
 
 
 @cache
-def read() -> Page:
-    """The page with its style and script in place."""
+def read() -> DocsPage:
+    """Return the page with its style and script inserted."""
     parts = resources.files(__package__)
     markup, style, script = (parts.joinpath(f"docs.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     html = markup.replace("/* docs.css */", style).replace("/* docs.js */", script)
@@ -34,7 +34,7 @@ def read() -> Page:
             f"script-src '{_digest(script)}'",
         ]
     )
-    return Page(html.encode(), policy)
+    return DocsPage(html.encode(), policy)
 
 
 def _digest(text: str) -> str:
