@@ -40,11 +40,11 @@ class HostUploads:
         """Assign the file to the user if it is new since ``begin``, which returned the mark."""
         located = await self._locate(file)
         if located is None:
-            return
+            return  # the host refused the upload, or stored it outside the library
         position = (located.folder, located.name)
         async with self._db.transaction() as tx:
             known = (await files.by_position(tx, [position])).get(position)
-            if known is None:
+            if known is None:  # otherwise the watcher was faster
                 folder_ids = await folders.add(tx, [folder_row(located.folder, located.place)])
                 folder_id = folder_ids[located.folder]
                 await add_new(tx, [NewFile(folder_id, located.name, located.place, located.stat)])

@@ -36,6 +36,7 @@ class ReferenceService:
         async with self._db.transaction() as tx:
             if not await assets.hash_exists(tx, digest, owner):
                 raise AssetNotFoundError("There is no content with this hash.", details={"field": "hash"})
+            # Creating the same reference twice returns the same asset, so that clients may repeat a request.
             own = await assets.of_content(tx, digest, owner, own=True)
             if own:
                 return CreatedAsset(own[0], is_new=False)

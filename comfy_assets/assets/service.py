@@ -50,34 +50,34 @@ class AssetService:
         self._accessed: dict[int, int] = {}
         self._flushing: asyncio.Task[None] | None = None
 
-    async def list(self, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
+    async def list(self, query: AssetFilter, page: PageRequest) -> Page[Asset]:
         """Return one page of the matching assets. Raises SearchUnavailableError, SearchNotReadyError."""
-        await self._prepare(wanted)
-        with heavy(_is_expensive(wanted)):
-            return await assets.list_page(self._db, self._include_public(wanted), page)
+        await self._prepare(query)
+        with heavy(_is_expensive(query)):
+            return await assets.list_page(self._db, self._include_public(query), page)
 
-    async def histogram(self, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
+    async def histogram(self, query: AssetFilter, limit: int) -> Sequence[TagCount]:
         """Return the tags of the matching assets with counts, most frequent first.
 
         Raises SearchUnavailableError, SearchNotReadyError.
         """
-        await self._prepare(wanted)
+        await self._prepare(query)
         with heavy():
-            return await assets.histogram(self._db, self._include_public(wanted), limit)
+            return await assets.histogram(self._db, self._include_public(query), limit)
 
-    async def _prepare(self, wanted: AssetFilter) -> None:
+    async def _prepare(self, query: AssetFilter) -> None:
         """Update the full-text index, so that a search finds assets that were just added or changed."""
-        if wanted.words:
+        if query.words:
             await self._search.complete()
 
-    async def list_tags(self, wanted: TagRequest) -> Page[TagCount]:
+    async def list_tags(self, query: TagRequest) -> Page[TagCount]:
         """Return one page of the tags in use, with counts."""
-        return await tags.list_tags(self._db, self._include_public(wanted))
+        return await tags.list_tags(self._db, self._include_public(query))
 
-    def _include_public(self, wanted: Filter) -> Filter:
+    def _include_public(self, query: Filter) -> Filter:
         """Return the filter; on a server with one user, with public assets included."""
         # The frontend asks for models that are not public. A single user owns those and the public ones.
-        return wanted if self._host.is_multi_user() else replace(wanted, include_public=True)
+        return query if self._host.is_multi_user() else replace(query, include_public=True)
 
     async def get(self, asset_id: str, owner: str) -> Asset:
         """Return the asset. Raises AssetNotFoundError, also for an id that is not a UUID."""
@@ -118,6 +118,7 @@ class AssetService:
 
     def _is_servable(self, path: Path) -> bool:
         """Return whether the path is a readable file in a folder of the library as configured now."""
+        # The folders may have been reconfigured since the file was recorded.
         if Roots(self._host.folders()).place(absolute(path.parent)) is None:
             return False
         found = Path(extended(str(path)))
@@ -139,9 +140,9 @@ class AssetService:
                 await assets.record_access(tx, times)
 
     async def update(self, asset_id: str, change: AssetEdit, owner: str) -> Asset:
-        """Change what is given (updateAsset). Raises AssetNotFoundError, InvalidPreviewError.
+        """Change the given fields of an asset (updateAsset). Raises AssetNotFoundError, InvalidPreviewError.
 
-        The file keeps its name and place.
+        The file keeps its name and folder.
         """
         if change.preview_id == ZERO_ID:
             raise InvalidPreviewError("The zero UUID names no asset.", details={"field": "preview_id"})
@@ -150,32 +151,32 @@ class AssetService:
             if change.preview_id is not None and await assets.get(tx, change.preview_id, owner) is None:
                 raise AssetNotFoundError("There is no such preview asset.", details={"field": "preview_id"})
             await assets.edit(tx, asset.row_id, change, now_ms())
-            asset = await require_asset(tx, asset_id, owner)
+            asset = await require_asset(tx, asset_id, owner)  # with the changes
         self._host.emit("assets.changed", {"changed": 1})
         return asset
 
-    async def add_tags(self, asset_id: str, wanted: tuple[str, ...], owner: str) -> TagChange:
-        """Give an asset normalized tags (addAssetTags).
+    async def add_tags(self, asset_id: str, requested: tuple[str, ...], owner: str) -> TagChange:
+        """Add normalized tags to an asset (addAssetTags).
 
         Raises AssetNotFoundError, ReservedTagError, InvalidTagsError.
         """
         async with self._db.transaction() as tx:
             asset = await require_asset(tx, asset_id, owner)
-            check_not_reserved(wanted, ())
+            check_not_reserved(requested, ())
             present = _tags(asset)
-            new = tuple(tag for tag in wanted if tag not in present)
+            new = tuple(tag for tag in requested if tag not in present)
             if new and len(present) + len(new) > MAX_TAGS:
                 raise InvalidTagsError(f"An asset has at most {MAX_TAGS} tags.", details={"field": "tags"})
-            return await self._retag(tx, asset, owner, new, wanted, add=new)
+            return await self._retag(tx, asset, owner, new, requested, add=new)
 
-    async def remove_tags(self, asset_id: str, unwanted: tuple[str, ...], owner: str) -> TagChange:
-        """Take tags from an asset (removeAssetTags). Raises AssetNotFoundError, ReservedTagError."""
+    async def remove_tags(self, asset_id: str, requested: tuple[str, ...], owner: str) -> TagChange:
+        """Remove tags from an asset (removeAssetTags). Raises AssetNotFoundError, ReservedTagError."""
         async with self._db.transaction() as tx:
             asset = await require_asset(tx, asset_id, owner)
-            check_not_reserved(unwanted, await _place_tags(tx, asset))
+            check_not_reserved(requested, await _place_tags(tx, asset))
             present = _tags(asset)
-            gone = tuple(tag for tag in unwanted if tag in present)
-            return await self._retag(tx, asset, owner, gone, unwanted, remove=gone)
+            gone = tuple(tag for tag in requested if tag in present)
+            return await self._retag(tx, asset, owner, gone, requested, remove=gone)
 
     async def _retag(
         self,
@@ -183,7 +184,7 @@ class AssetService:
         asset: Asset,
         owner: str,
         changed: tuple[str, ...],
-        asked: tuple[str, ...],
+        requested: tuple[str, ...],
         *,
         add: Iterable[str] = (),
         remove: Iterable[str] = (),
@@ -194,7 +195,7 @@ class AssetService:
             await tags.drop_unused_sets(tx)
             asset = await require_asset(tx, asset.id, owner)
             self._host.emit("assets.changed", {"changed": 1})
-        return TagChange(changed, tuple(tag for tag in asked if tag not in changed), tuple(_tags(asset)))
+        return TagChange(changed, tuple(tag for tag in requested if tag not in changed), tuple(_tags(asset)))
 
     async def close(self) -> None:
         """Write the access times that are still in memory."""
@@ -203,9 +204,9 @@ class AssetService:
         await self._flush()
 
 
-def _is_expensive(wanted: AssetFilter) -> bool:
+def _is_expensive(query: AssetFilter) -> bool:
     """Return whether the filter scans assets or a full-text index instead of an ordinary index."""
-    return bool(wanted.metadata or wanted.words or wanted.name_contains)
+    return bool(query.metadata or query.words or query.name_contains)
 
 
 def parse_id(text: str) -> str:

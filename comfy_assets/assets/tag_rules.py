@@ -48,6 +48,7 @@ def _problem(tag: str) -> str | None:
         return f"has at most {MAX_TAG_LENGTH} characters"
     if "," in tag:
         return "must not contain a comma, which separates tags in queries"
+    # Control characters, lone surrogates, and the separators of lines and paragraphs.
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in tag):
         return "must not contain control characters"
     return None
@@ -88,7 +89,7 @@ def choose_destination(tags: Sequence[str], roots: Roots) -> UploadDestination:
     folder = roots.destination(kind, category)
     if folder is None:
         raise _unusable(f"This server has no folder for {kind}.")
-    own = {kind, category, *typed}
+    own = {kind, category, *typed}  # the location implies these
     return UploadDestination(kind, category, folder, tuple(tag for tag in tags if tag not in own))
 
 

@@ -54,6 +54,7 @@ class TrashMove:
 
     def run(self, asset_id: str, file: AssetFile) -> TakenFile:
         """Move the file into the trash. Raises OSError, and StorageError if it has changed since the start."""
+        # The copy may have taken long: deleting a file that changed since would lose the new content.
         if file != self._file or file_stat(self._source.stat()) != self._stat:
             raise StorageError("The file has just been changed or moved.")
         target = self._trash / asset_id / file.name
@@ -141,7 +142,7 @@ class AssetTrash:
             return
         try:
             yield move
-        except BaseException:
+        except BaseException:  # also a cancelled request
             await asyncio.shield(asyncio.to_thread(move.undo))
             raise
 
@@ -217,6 +218,7 @@ class AssetTrash:
             if before is not None and deleted.deleted_at >= before:
                 continue
             if deleted.stored is not None:
+                # The file goes first: after a crash in between, the row can still be removed.
                 await run_blocking(partial(_remove, self._folder / deleted.stored))
                 size += deleted.size
             async with self._db.transaction() as tx:
@@ -233,6 +235,7 @@ class AssetTrash:
         for stored in await asyncio.to_thread(lambda: list(self._folder.glob("*/*"))):
             if f"{stored.parent.name}/{stored.name}" in known:
                 continue
+            # The folder is named by the asset's id; see TrashMove.run.
             async with self._db.transaction() as tx:
                 holder = await assets.holder_of(tx, stored.parent.name)
                 file = await assets.file_of(tx, holder.row_id) if holder is not None else None

@@ -66,6 +66,7 @@ def upload_file_name(fields: UploadFields) -> str:
     """
     suffix = split_suffix(fields.file_name)[1]
     name = fields.name if fields.name is not None else fields.file_name
+    # Clients often send a title without a suffix, but loaders and browsers select files by it.
     if suffix and guess_mime(name) == DEFAULT_MIME and not name.lower().endswith(suffix.lower()):
         name += suffix
     try:

@@ -79,6 +79,7 @@ class UploadService:
         received = await _check_received(file, fields, roots)
         created = await self._put(received, fields, owner, roots)
         if created.is_new:
+            # The content is flushed already; this makes its name survive a power failure.
             await run_blocking(lambda: atomic.fsync_folder(received.destination.folder))
             self._host.emit("assets.changed", {"created": 1})
         return created
@@ -104,6 +105,7 @@ class UploadService:
                 placed.append(await _place(tx, received))
                 return await _register(tx, received, placed[0], fields, owner, roots)
         except BaseException:
+            # The transaction was rolled back, so a file in its final place would be scanned as another asset.
             for path in placed:
                 await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
             raise

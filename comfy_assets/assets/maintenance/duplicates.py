@@ -139,6 +139,7 @@ class Duplicates:
         self.progress = HashProgress(len(chosen), sum(_size(each) for each in chosen))
         with LinkLog(self._log_folder) as log:
             try:
+                # Copies of one content come one after another and are linked to the same file.
                 for kept, group_ in groupby(chosen, key=lambda each: each.kept):
                     original = _original(kept.files[0])
                     for each in group_:

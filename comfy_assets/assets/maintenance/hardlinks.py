@@ -92,7 +92,7 @@ def replace_by_link(
     copy = Path(extended(str(path)))
     kept = original.look()
     if _same_bytes(copy.stat(), kept):
-        return file_stat(kept)
+        return file_stat(kept)  # linked already, for example by another program
     before = _look(copy, original.size, mtime_ns, "the file")
     _check_pair(before, kept)
     if _compare(copy, before, original.path, kept, pause, count) != original.digest:
@@ -152,6 +152,7 @@ def _check_pair(copy: os.stat_result, kept: os.stat_result) -> None:
         raise LinkRefusedError("the file system does not tell files apart")
     if copy.st_dev != kept.st_dev:
         raise LinkRefusedError("the files are on different volumes")
+    # A link shares owner, group and permissions with the kept file.
     if (copy.st_uid, copy.st_gid) != (kept.st_uid, kept.st_gid):
         raise LinkRefusedError("the files belong to different users or groups")
 

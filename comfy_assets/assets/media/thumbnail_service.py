@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .thumbnails import Thumbnailer
 
 _VERSION = 1  # part of each key: raise it when thumbnails are made differently
-_THREADS = 2
+_THREADS = 2  # more would compete with generation for the processor
 _KEY_CHARACTERS = 40
 _MAX_FAILURES = 2000
 _FAILURE_S = 300.0  # a damaged file is not decoded again for each page that lists it
@@ -57,7 +57,7 @@ class ThumbnailSource:
     path: Path
     stat: FileStat
     key: str
-    wanted: ThumbnailRequest
+    request: ThumbnailRequest
 
 
 @dataclass(frozen=True)
@@ -81,49 +81,49 @@ class ThumbnailService:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="comfy-assets-thumbnails")
         self._slots = asyncio.Semaphore(_THREADS)
         self._requests: set[asyncio.Task[Thumbnail]] = set()
-        self._under_way: dict[str, asyncio.Task[bytes]] = {}
+        self._in_progress: dict[str, asyncio.Task[bytes]] = {}
         self._failures: OrderedDict[str, tuple[float, ApiError]] = OrderedDict()
 
-    async def get(self, wanted: ThumbnailRequest, owner: str, is_held: Callable[[str], bool]) -> Thumbnail:
+    async def get(self, request: ThumbnailRequest, owner: str, is_held: Callable[[str], bool]) -> Thumbnail:
         """Return the thumbnail, without its body if ``is_held`` returns True for its key.
 
         Raises InvalidNameError, FileMissingError, NoThumbnailError, ImageTooLargeError, ImageUnreadableError. Closing
         the service cancels the call, because the database and the threads are gone afterwards.
         """
-        request = asyncio.create_task(self._get(wanted, owner, is_held), name="comfy-assets preview")
-        self._requests.add(request)
-        request.add_done_callback(self._requests.discard)
+        task = asyncio.create_task(self._get(request, owner, is_held), name="comfy-assets thumbnail request")
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
         if self._token.is_cancelled:
-            request.cancel()
-        return await request
+            task.cancel()
+        return await task
 
-    async def _get(self, wanted: ThumbnailRequest, owner: str, is_held: Callable[[str], bool]) -> Thumbnail:
+    async def _get(self, request: ThumbnailRequest, owner: str, is_held: Callable[[str], bool]) -> Thumbnail:
         for _ in range(2):  # a file that changed meanwhile has another key
-            preview = await self._find(wanted, owner)
-            if is_held(preview.key):
-                return Thumbnail(preview.key, preview.path.name, None)
+            source = await self._find(request, owner)
+            if is_held(source.key):
+                return Thumbnail(source.key, source.path.name, None)
             try:
-                return Thumbnail(preview.key, preview.path.name, await self._body(preview))
+                return Thumbnail(source.key, source.path.name, await self._body(source))
             except ChangedWhileReading:
                 continue
         raise ImageUnreadableError("The file is being written.")
 
-    async def _find(self, wanted: ThumbnailRequest, owner: str) -> ThumbnailSource:
-        match = _HASH.fullmatch(wanted.filename)
+    async def _find(self, request: ThumbnailRequest, owner: str) -> ThumbnailSource:
+        match = _HASH.fullmatch(request.filename)
         if match is not None:
             digest = bytes.fromhex(match[1])
             place, found = await self._by_hash(digest, owner)
         else:
-            place, found = await asyncio.to_thread(self._by_name, wanted)
+            place, found = await asyncio.to_thread(self._by_name, request)
         sighting = await files.last_seen(self._db, str(place.folder), place.name)
         content = _content(sighting, found.stat)
         if (sighting is None and found.is_beyond_link) or (match is not None and content != digest):
             raise _missing()
-        return ThumbnailSource(place.path, found.stat, _key(wanted, place.path, found.stat, content), wanted)
+        return ThumbnailSource(place.path, found.stat, _key(request, place.path, found.stat, content), request)
 
-    def _by_name(self, wanted: ThumbnailRequest) -> tuple[ViewPath, ViewedFile]:
+    def _by_name(self, request: ThumbnailRequest) -> tuple[ViewPath, ViewedFile]:
         roots = Roots(self._host.folders())
-        place = view_path.parse(roots, wanted.file_type, wanted.subfolder, wanted.filename)
+        place = view_path.parse(roots, request.file_type, request.subfolder, request.filename)
         return place, view_path.find(roots, place)
 
     async def _by_hash(self, digest: bytes, owner: str) -> tuple[ViewPath, ViewedFile]:
@@ -136,53 +136,53 @@ class ThumbnailService:
         place = ViewPath(Path(folder.anchor), folder, location.name)
         return place, await asyncio.to_thread(lambda: view_path.find(Roots(self._host.folders()), place))
 
-    async def _body(self, preview: ThumbnailSource) -> bytes:
+    async def _body(self, source: ThumbnailSource) -> bytes:
         """Return the thumbnail. Concurrent requests for the same one share the work."""
-        self._raise_remembered(preview.key)
-        task = self._under_way.get(preview.key)
+        self._raise_recent_failure(source.key)
+        task = self._in_progress.get(source.key)
         if task is None:
-            task = asyncio.create_task(self._kept_or_made(preview), name=f"comfy-assets thumbnail {preview.key}")
-            self._under_way[preview.key] = task
-            task.add_done_callback(lambda done: self._ended(preview.key, done))
+            task = asyncio.create_task(self._cached_or_made(source), name=f"comfy-assets thumbnail {source.key}")
+            self._in_progress[source.key] = task
+            task.add_done_callback(lambda done: self._ended(source.key, done))
         return await asyncio.shield(task)
 
     def _ended(self, key: str, task: asyncio.Task[bytes]) -> None:
-        self._under_way.pop(key, None)
+        self._in_progress.pop(key, None)
         if not task.cancelled():
             task.exception()  # marks it as retrieved: asyncio would warn if all requests were cancelled
 
-    async def _kept_or_made(self, preview: ThumbnailSource) -> bytes:
-        kept = await asyncio.to_thread(self._cache.get, preview.key)
-        if kept is not None:
-            return kept
+    async def _cached_or_made(self, source: ThumbnailSource) -> bytes:
+        cached = await asyncio.to_thread(self._cache.get, source.key)
+        if cached is not None:
+            return cached
         async with self._slots:
             try:
-                return await asyncio.get_running_loop().run_in_executor(self._pool, self._make, preview)
+                return await asyncio.get_running_loop().run_in_executor(self._pool, self._make, source)
             except FileMissingError:
                 raise
             except ApiError as error:
-                self._remember(preview.key, error)
+                self._add_failure(source.key, error)
                 raise
 
-    def _make(self, preview: ThumbnailSource) -> bytes:
+    def _make(self, source: ThumbnailSource) -> bytes:
         """Make and cache the thumbnail. Runs in a thread, where importing Pillow does not block the event loop."""
         from .thumbnails import Thumbnailer
 
         if self._thumbnailer is None:
             self._thumbnailer = Thumbnailer(self._token)
         try:
-            body = self._thumbnailer.make(preview.path, preview.stat, preview.wanted.res, preview.wanted.plane)
+            body = self._thumbnailer.make(source.path, source.stat, source.request.res, source.request.plane)
         except OSError as error:
             raise _missing() from error
-        self._cache.put(preview.key, body)
+        self._cache.put(source.key, body)
         return body
 
-    def _remember(self, key: str, error: ApiError) -> None:
+    def _add_failure(self, key: str, error: ApiError) -> None:
         self._failures[key] = time.monotonic(), error
         if len(self._failures) > _MAX_FAILURES:
             self._failures.popitem(last=False)
 
-    def _raise_remembered(self, key: str) -> None:
+    def _raise_recent_failure(self, key: str) -> None:
         since, error = self._failures.get(key, (0.0, None))
         if error is None:
             return
@@ -197,7 +197,7 @@ class ThumbnailService:
     async def close(self) -> None:
         """Cancel all requests and stop the threads."""
         self.cancel()
-        tasks = [*self._requests, *self._under_way.values()]
+        tasks = [*self._requests, *self._in_progress.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -211,10 +211,10 @@ def _content(sighting: LastSeen | None, stat: FileStat) -> bytes | None:
     return sighting.hash
 
 
-def _key(wanted: ThumbnailRequest, path: Path, stat: FileStat, content: bytes | None) -> str:
+def _key(request: ThumbnailRequest, path: Path, stat: FileStat, content: bytes | None) -> str:
     """Return the cache key: of the content, or of path and state until the content is known."""
     source = content.hex() if content is not None else f"{path}|{stat}"
-    text = f"{_VERSION}|{wanted.res}|{wanted.plane}|{source}"
+    text = f"{_VERSION}|{request.res}|{request.plane}|{source}"
     return blake3(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_CHARACTERS]
 
 

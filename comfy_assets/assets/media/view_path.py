@@ -54,6 +54,7 @@ def parse(roots: Roots, file_type: FileType, subfolder: str, filename: str, *, w
         *further, name = relative_parts(bare, windows=windows)
     except UnsafeName as error:
         raise _invalid_name("filename", error) from error
+    # As in ComfyUI's nodes, the annotation in the name wins over the parameter.
     base = roots.destination(annotated or file_type)
     if base is None:
         raise _missing()
@@ -79,6 +80,7 @@ def find(roots: Roots, wanted: ViewPath) -> ViewedFile:
         info = os.stat(extended(str(wanted.path)))  # noqa: PTH116
     except (OSError, ValueError):
         raise _missing() from None
+    # Reading a pipe or a device would block the thread forever.
     if not stat.S_ISREG(info.st_mode) or store_guard.is_protected(wanted.path):
         raise _missing()
     return ViewedFile(file_stat(info), _is_beyond_link(roots, wanted))
@@ -94,6 +96,7 @@ def _is_beyond_link(roots: Roots, wanted: ViewPath) -> bool:
     is_file_linked = file != folder / wanted.name
     if not is_folder_linked and not is_file_linked:
         return False
+    # Users link folders of other disks into the library, so a link to another folder of the library is no exit.
     library = Roots(_real_folders(roots.folders))
     if is_file_linked and library.place(file.parent) is None:
         raise _missing()

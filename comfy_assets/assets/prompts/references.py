@@ -86,7 +86,7 @@ def _value_of(values: ReferenceValues, node_id: str, input_name: str, text: str)
 
 
 class DependentOutputs:
-    """Finds the output nodes that depend on a node of a submitted body. The graph is read once."""
+    """Finds the output nodes that depend on a node, for ``dependent_outputs`` in node errors. Reads the graph once."""
 
     def __init__(self, body: object, is_output: Callable[[str], bool]) -> None:
         self._users: dict[str, list[str]] = defaultdict(list)

@@ -84,6 +84,7 @@ class ReferenceResolver:
             return None
         own = await assets.files_of_asset(self._db, asset.row_id)
         others = await assets.files_of_content(self._db, asset.hash, owner) if asset.hash else []
+        # The asset's own file counts even if it has changed since it was hashed.
         return _CandidateFiles([*own, *(copy for copy in others if copy.row_id != asset.row_id)], asset.row_id)
 
     def _decide(
@@ -107,6 +108,7 @@ class ReferenceResolver:
     def _choose(self, use: ReferenceUse, values: Sequence[str]) -> str:
         if len(values) == 1:
             return values[0]
+        # Asking a node for its choices may list folders, so it is done only if there is something to choose.
         offered = self._host.choices(use.class_type, use.input_name) or ()
         return next((value for value in values if value in offered), values[0])
 
@@ -168,6 +170,7 @@ def _is_there(copy: ContentFile, *, is_own: bool) -> bool:
         return False
 
 
+# Hosts rewrite a prompt while they handle its request, in the same task, so a context variable connects both.
 _values: ContextVar[ReferenceValues | None] = ContextVar("comfy_assets_prompt_values", default=None)
 
 
