@@ -1,4 +1,4 @@
-"""A small library to look at on the first run: pictures with workflows inside, and tiny stand-ins for models."""
+"""Create a small library for the first run: images with embedded graphs, and tiny placeholders for models."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SIZE = 256
 
 
 def make_sample_library(base: Path) -> None:
-    """Write the sample library below ``base``. Files that exist are left as they are."""
+    """Write the sample library below ``base``. Existing files are kept."""
     for name, title in _MODELS:
         _write(base / "models" / name, _model_bytes(title))
     for name, colour in _PICTURES:
         _write_picture(base / "output" / "samples" / f"{name}.png", name, colour)
     _write(
         base / "README.txt",
-        b"A sample library made by comfy-assets. The models are headers without weights; put your own beside them.\n",
+        b"A sample library created by comfy-assets. The models have no weights. Put your own files beside them.\n",
     )
 
 
@@ -30,19 +30,19 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _model_bytes(base_model: str) -> bytes:
-    """A valid safetensors file of one 4 x 4 tensor."""
+    """Return a valid safetensors file with one 4 x 4 tensor."""
     header = {
         "__metadata__": {"ss_base_model_version": base_model, "modelspec.title": "A sample without weights"},
         "weight": {"dtype": "F16", "shape": [4, 4], "data_offsets": [0, 32]},
     }
     text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-len(text) % 8)  # the format aligns tensors to 8 bytes
     return struct.pack("<Q", len(text)) + text + bytes(32)
 
 
 def _write_picture(path: Path, name: str, colour: tuple[int, int, int]) -> None:
-    """A gradient, with the graph that would paint its colour embedded the way SaveImage does."""
-    from PIL import Image, PngImagePlugin
+    """Write a gradient with an embedded graph that would paint its colour, as SaveImage embeds it."""
+    from PIL import Image, PngImagePlugin  # here, because most runs do not need it
 
     if path.exists():
         return

@@ -50,7 +50,7 @@ def add_to(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     base = existing_base(options)
     if options.link or options.undo is not None:
-        require_terminal_or_yes(options)
+        require_terminal_or_yes(options)  # before the search, which can take long
     if options.undo is not None:
         return _undo(base, options)
     report = asyncio.run(_find(base))

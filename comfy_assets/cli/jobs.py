@@ -163,6 +163,7 @@ def _prune(options: argparse.Namespace) -> int:
     require_terminal_or_yes(options)
     before = None if options.older_than is None else now_ms() - options.older_than
     keep = options.keep or 0
+    # The store is closed while the user decides, and counted again when records are deleted.
     count = asyncio.run(_count(base, before, keep))
     confirm(options, f"Delete the records of {counted(count, 'job')}?")
     deleted = asyncio.run(_prune_now(base, before, keep))

@@ -58,7 +58,7 @@ def _scan(options: argparse.Namespace) -> int:
 
 async def _run_scan(host: StandaloneHost, hash_files: bool, bar: ProgressBar) -> dict[str, object]:
     services = Services(host, Config(scan_on_start=False, hash_files=hash_files))
-    await services.start(recover=False)
+    await services.start(recover=False)  # a server may be running on the same library
     if services.problem:
         raise StoreError(services.problem)
     try:

@@ -40,6 +40,7 @@ def _port(text: str) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     base = base_directory(options)
+    # Never into a folder that the user has chosen, or has used before.
     if options.base_directory is None and not base.exists():
         make_sample_library(base)
         say(f"Created a small sample library in {base}. Use --base-directory for your own.")

@@ -119,6 +119,7 @@ class WorkflowService:
 
     async def delete(self, workflow_id: str, owner: str) -> None:
         """Delete a workflow so that it can be restored (deleteWorkflow). Raises WorkflowNotFoundError."""
+        # An edit that is not imported yet would make the file differ from all versions, and so keep it.
         await self._sync.refresh((await _own(self._db, workflow_id, owner)).id)
         # Without the lock, a running synchronization would import the file again as a new workflow.
         async with self._sync.lock_for_request(owner):
@@ -194,6 +195,7 @@ class WorkflowService:
             )
             now = now_ms()
             row_id, fork_id = await _add(tx, details, owner, now)
+            # A copy of the row only: both versions share one stored text.
             first = NewVersion(new_ids(1)[0], 1, owner, now)
             await workflows.copy_version(tx, row_id, first, version)
             fork = await _existing(tx, fork_id, owner)

@@ -141,6 +141,7 @@ class Shares:
         UnknownAssetsError and AssetContentMissingError, and then adds nothing.
         """
         ids = _checked(asset_ids, "published_asset_ids")
+        # Checked before the transaction, which must not wait for a disk.
         absent = await self._without_file(_among(ids, (await _existing(self._db, share_id))[0]), owner)
         if absent:
             raise _content_missing(absent)
@@ -329,6 +330,7 @@ def _unpacked(body: bytes, limit: int | None) -> bytes | None:
     """Decompress a text. None if it has more than ``limit`` bytes. Blocks."""
     if limit is None:
         return zlib.decompress(body)
+    # One byte more than the limit is enough to know, however large the text is.
     text = zlib.decompressobj().decompress(body, limit + 1)
     return text if len(text) <= limit else None
 

@@ -83,6 +83,7 @@ async def _saved(db: Database, host: Host, service: WorkflowService, name: str, 
     workflow = await _workflow(db, name)
     content = await service.content(workflow.id, workflow.owner, version)
     references = (await asyncio.to_thread(parse_workflow, content.text)).references
+    # Files may have been added since the version was saved, and linked ones renamed.
     ids = {*content.asset_ids, *await workflows.assets_called(db, workflow.owner, references.files)}
     found = await assets.get_many(db, sorted(ids))
     roots = Roots(await asyncio.to_thread(host.folders))

@@ -98,12 +98,14 @@ class BundleExporter:
     def _add(self, required: RequiredAsset, plan: _ExportPlan, options: ExportOptions) -> None:
         """Add an asset with its bytes, or without them if they are not to be included or cannot be read."""
         asset = required.asset
+        # Temporary files are recreated by running the workflow. Models are large and often published elsewhere.
         with_bytes = asset.kind in ("input", "output") or (asset.kind == "models" and options.models)
         try:
             source = self._source(required) if with_bytes or not asset.hash else None
         except (OSError, ChangedWhileReading) as error:
             plan.problems.append(f"{asset.kind}/{asset.path}: {_reason(error)}")
             source = None
+        # The manifest identifies assets by their hashes: one that has no hash and cannot be read is left out.
         digest, size = (source.digest, source.size) if source is not None else (asset.hash, asset.size)
         if not digest:
             return
@@ -128,7 +130,7 @@ class BundleExporter:
             if not digest:
                 digest = digest_of(path, size, self._token.check, self.progress.add_bytes)
             elif size != asset.size:
-                continue
+                continue  # another copy may be unchanged; the writer verifies the hash
             return SourceFile(path, format.member_of(digest), size, digest)
         raise FileNotFoundError("its file is missing or is not what it was when the library read it")
 

@@ -107,7 +107,7 @@ class BundleImporter:
 
         Changes nothing if it raises BundleError, StorageError or OSError.
         """
-        with ExitStack() as stack:
+        with ExitStack() as stack:  # a with statement would open the bundle on the event loop
             bundle = await uninterrupted(
                 asyncio.to_thread(stack.enter_context, reader.open_bundle(path, self._max_workflow, self._max_size)),
                 self._token,
@@ -116,6 +116,7 @@ class BundleImporter:
             roots = Roots(await asyncio.to_thread(self._host.folders))
             plan = await self._plan(bundle, roots, owner, unsafe_models=unsafe_models)
             await self._install(bundle, plan, roots, owner)
+        # Saved last, so that the workflow is linked to the assets that have just been installed.
         workflow, is_new = await self._save(bundle, owner)
         return ImportResult(workflow, is_new, [plan.outcomes[asset.library_path] for asset in bundle.manifest.assets])
 
@@ -128,6 +129,7 @@ class BundleImporter:
     async def _plan(self, bundle: Bundle, roots: Roots, owner: str, *, unsafe_models: bool) -> _ImportPlan:
         """Decide what to install. Writes nothing."""
         plan = _ImportPlan()
+        # Every asset gets an outcome; a reason of this library comes before the ones of the bundle.
         for asset in bundle.manifest.assets:
             location = await self._find(asset, owner)
             if location is not None:
@@ -156,6 +158,7 @@ class BundleImporter:
             for each in await assets.of_content(self._db, asset.digest, owner, own=own)
             if each.location is not None and each.is_present
         ]
+        # The record may be outdated. Hashing each file again would take too long, so only its size is compared.
         present = [each for each in recorded if await asyncio.to_thread(_is_there, each, asset.size)]
         return next((each for each in present if _is_at_its_path(asset, each)), present[0] if present else None)
 
@@ -171,6 +174,7 @@ class BundleImporter:
         if paths:
             self._host.emit("assets.changed", {"created": len(paths)})
         for (asset, file), path in zip(new_files, paths, strict=True):
+            # Otherwise a power failure could undo the rename, although its record is on disk.
             await asyncio.to_thread(atomic.fsync_folder, path.parent)
             note = None
             if path.name != file.name:
@@ -179,6 +183,8 @@ class BundleImporter:
 
     def _extract(self, bundle: Bundle, plan: _ImportPlan, partial: _PartialFiles) -> list[tuple[BundledAsset, NewFile]]:
         """Read every member once, and write planned files into their folders under temporary names."""
+        # Unwanted members are read as well, because the bundle is accepted or rejected as a whole. Assets with the same
+        # content share a member.
         members = {asset.member: asset for asset in bundle.manifest.assets if asset.member is not None}
         planned: dict[str, list[tuple[BundledAsset, Path]]] = defaultdict(list)
         for asset, folder in plan.to_install.values():

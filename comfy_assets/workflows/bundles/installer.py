@@ -46,9 +46,11 @@ async def install(db: Database, roots: Roots, new_files: Sequence[NewFile], owne
     placed: list[Path] = []
     made: list[Path] = []
     try:
+        # Files are moved within the transaction, so that no scan can register one of them in between.
         async with db.transaction() as tx:
             return [await _install(tx, roots, each, owner, (placed, made)) for each in new_files]
     except BaseException:
+        # Shielded, as a second Ctrl-C would otherwise leave files without records.
         await asyncio.shield(asyncio.to_thread(_remove, placed, made))
         raise
 
@@ -72,7 +74,7 @@ async def _install(
         source = await asyncio.to_thread(atomic.stage, file.source, file.folder)
         placed.append(source)  # a copy if the folder is on another volume
         path = await _move(tx, source, file, is_former=former is not None)
-        placed.append(path)
+        placed.append(path)  # renamed from the one above, which is then missing
     elif former is None and await _is_known(tx, path):
         return path
     await _register(tx, roots, path, file, former if path.name == file.name else None, owner)
@@ -87,7 +89,7 @@ def create_folder(folder: Path) -> list[Path]:
 
 
 async def _former(tx: Transaction, file: NewFile, owner: str) -> Asset | None:
-    """Return the asset of this content whose file at this very path is missing."""
+    """Return the asset of this content with a missing file at the same path, preferably one of the owner."""
     for own in (True, False):
         for asset in await assets.of_content(tx, file.facts.hash, owner, own=own):
             place = asset.location
@@ -97,6 +99,7 @@ async def _former(tx: Transaction, file: NewFile, owner: str) -> Asset | None:
 
 
 async def _move(tx: Transaction, source: Path, file: NewFile, *, is_former: bool) -> Path:
+    # Names of missing files stay taken: another file under such a name would be mistaken for the missing one.
     taken = await files.names_like(tx, str(file.folder), split_suffix(file.name)[0])
     if is_former:
         taken = [name for name in taken if name != file.name]
@@ -123,6 +126,7 @@ async def _register(tx: Transaction, roots: Roots, path: Path, file: NewFile, fo
         entry = NewAsset(
             uuid=new_ids(1)[0],
             owner=owner,
+            # The title of the bundle would hide that the file has another name than the workflow uses.
             name=file.title if path.name == file.name else path.name,
             mime_type=file.mime_type,
             tags=place.tags_of(path.name),
