@@ -11,7 +11,7 @@ from io import TextIOWrapper
 
 from .. import VERSION
 from ..errors import ApiError, StoreError
-from . import bundles, duplicates, jobs, library, serve, trash, verify, workflows
+from . import bundles, duplicates, jobs, library, serve, trash, workflows
 from .command import NotConfirmed
 from .terminal import Parser, complain
 
@@ -40,6 +40,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--verbose", action="store_true", help="print log messages")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (serve, library, jobs, duplicates, verify, trash, workflows, bundles):
+    for module in (serve, library, jobs, duplicates, trash, workflows, bundles):
         module.add_to(commands)
     return parser

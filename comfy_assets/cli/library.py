@@ -1,4 +1,4 @@
-"""``comfy-assets scan`` and ``status``: update the library, and print what it contains."""
+"""``comfy-assets scan``, ``status`` and ``verify``: update, describe and check the library."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from typing import Any
 from .. import VERSION, advisories
 from ..app import STORE_NAME, Services
 from ..assets.index.indexer import Indexer
+from ..assets.maintenance.verify import Verifier, VerifyFinding, VerifyReport
+from ..background.cancel import CancelToken
 from ..config import Config
 from ..db import assets, files, trash
 from ..errors import StoreError
 from ..host.standalone import StandaloneHost
+from ..ids import hash_text
 from .command import (
     PROBLEMS,
     Commands,
@@ -29,9 +32,17 @@ from .command import (
     existing_base,
     extra_folders,
     open_library,
+    show_progress,
     written_size,
 )
 from .terminal import ProgressBar, complain, say
+
+_VERIFY_MORE = (
+    "Reports damaged files (other bytes with the same size and time), unreadable files, and files that were changed or"
+    " removed since the last scan. Nothing is changed. The exit status is 0 if no file is damaged or unreadable."
+)
+# In the order in which they are printed.
+_LABELS = {"damaged": "DAMAGED", "unreadable": "UNREADABLE", "changed": "changed", "missing": "missing"}
 
 
 def add_to(commands: Commands) -> None:
@@ -41,6 +52,7 @@ def add_to(commands: Commands) -> None:
     scan.add_argument("--no-hash", action="store_true", help="index the files without reading them")
     add_json(scan)
     add_json(add_command(commands, "status", _status, "print what the library contains"))
+    add_json(add_command(commands, "verify", _verify, "read every file again and compare its hash", more=_VERIFY_MORE))
 
 
 def _scan(options: argparse.Namespace) -> int:
@@ -142,3 +154,55 @@ def _versions() -> dict[str, str]:
     """Return the versions of the packages of this command. A server may use others."""
     own = {"comfy-assets": VERSION, "Python": platform.python_version(), "SQLite": sqlite3.sqlite_version}
     return {**own, **advisories.versions()}
+
+
+def _verify(options: argparse.Namespace) -> int:
+    report = asyncio.run(_run_verify(existing_base(options), options))
+    return PROBLEMS if report.count("damaged") or report.count("unreadable") else 0
+
+
+async def _run_verify(base: Path, options: argparse.Namespace) -> VerifyReport:
+    async with open_library(base) as library:
+        verifier = Verifier(library.db, CancelToken())
+        try:
+            await show_progress(verifier.run(), lambda: {"phase": "hashing", **verifier.status()})
+        finally:
+            if options.json:
+                say(json.dumps(_report_as_json(verifier.report)))
+            else:
+                _print_findings(verifier.report)
+        return verifier.report
+
+
+def _print_findings(report: VerifyReport) -> None:
+    for finding in sorted(report.findings, key=_by_severity):
+        reason = f" ({finding.reason})" if finding.reason else ""
+        say(f"{_LABELS[finding.problem]:>13}  {finding.path}{reason}")
+    end = "" if report.complete else "; not all files were checked"
+    say(
+        f"{counted(report.intact, 'file')} intact, {report.count('damaged'):,} damaged,"
+        f" {report.count('unreadable'):,} unreadable, {report.count('changed'):,} changed,"
+        f" {report.count('missing'):,} missing{end}"
+    )
+
+
+def _by_severity(finding: VerifyFinding) -> tuple[int, str]:
+    return list(_LABELS).index(finding.problem), finding.path
+
+
+def _report_as_json(report: VerifyReport) -> dict[str, Any]:
+    return {
+        "complete": report.complete,
+        "intact": report.intact,
+        **{problem: report.count(problem) for problem in ("damaged", "unreadable", "changed", "missing")},
+        "findings": [_finding_as_json(finding) for finding in sorted(report.findings, key=_by_severity)],
+    }
+
+
+def _finding_as_json(finding: VerifyFinding) -> dict[str, Any]:
+    answer = {"path": finding.path, "problem": finding.problem, "recorded": hash_text(finding.recorded)}
+    if finding.found is not None:
+        answer["found"] = hash_text(finding.found)
+    if finding.reason is not None:
+        answer["reason"] = finding.reason
+    return answer
