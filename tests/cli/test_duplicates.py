@@ -1,4 +1,4 @@
-"""``comfy-assets duplicates``: which files are listed as what."""
+"""``comfy-assets duplicates``: the listed groups, copies and links."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def linked_and_a_copy(base: Any) -> None:
 
 
 def with_a_name_elsewhere(base: Any) -> None:
-    """Freeing what has a further name outside the library frees nothing: it is kept though it is younger."""
+    """A copy with a name outside the library is kept although it is younger, because linking it frees nothing."""
     base.write("output/old.bin", BIG, days_old=2)
     base.write("elsewhere/cache.bin", BIG, days_old=1)
     hard_link(base, "models/loras/new.bin", "elsewhere/cache.bin")
@@ -205,7 +205,7 @@ def test_what_was_not_read_yet_is_told(base: Any) -> None:
 
 
 def test_deleted_assets_count_where_their_files_stay(base: Any) -> None:
-    """Listing files is about the disk: a record that a user deleted frees no byte."""
+    """The list describes the disk: deleting an asset's record frees nothing."""
     two_copies(base)
     base.scanned()
     base.query("UPDATE tag_sets SET hidden = 1")

@@ -1,4 +1,4 @@
-"""``comfy-assets duplicates --link`` and ``--undo``: bytes are shared and parted again, and never lost."""
+"""``comfy-assets duplicates --link`` and ``--undo``: copies become links and copies again, and no byte is lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make(base: Any) -> None:
 
 
 def look(base: Any, name: str) -> tuple[bytes, int, int, bool]:
-    """Content, time, mode, and whether the bytes have another name."""
+    """Return content, time, mode, and whether there is another hard link."""
     path = base.path / name
     info = path.stat()
     return path.read_bytes(), info.st_mtime_ns, stat.S_IMODE(info.st_mode), info.st_nlink > 1
@@ -39,7 +39,7 @@ def same_file(base: Any, *names: str) -> bool:
 
 
 def rows_are_true(base: Any) -> None:
-    """Every row of a file that is on record says what the disk says, so that no scan reads the file again."""
+    """Check that every row matches the disk, so that no scan reads a file again."""
     for folder, name, size, mtime_ns, inode in base.query(
         "SELECT d.path, f.name, f.size, f.mtime_ns, f.inode FROM files f JOIN folders d ON d.id = f.folder_id"
         " WHERE f.state = 1 AND f.missing = 0"
@@ -62,7 +62,7 @@ def undo(base: Any, log: str, status: int = 0) -> dict[str, Any]:
 
 @pytest.fixture
 def read_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of files that scans read from now on."""
+    """Collect the names of files that scans read from now on."""
     names: list[str] = []
     real = hash_run.read_file
 
@@ -322,13 +322,13 @@ LOST = (appended, removed)
 
 
 def contents(base: Any) -> dict[str, bytes | None]:
-    """What the files hold, None for folders."""
+    """Return the content of files, None for folders."""
     files = (path for kind in ("models/loras", "output") for path in (base.path / kind).iterdir())
     return {base.relative(str(path)): path.read_bytes() if path.is_file() else None for path in files}
 
 
 def test_equal_damage_on_both_sides_is_noticed(base: Any) -> None:
-    """The bytes are those of each other, but not what is on record: an undo could not vouch for them."""
+    """Both files have the same new content, which is not recorded: an undo could not verify it."""
     make(base)
     for name in NAMES:
         rewritten(base.path / name)
@@ -541,7 +541,7 @@ def test_logs_as_they_may_be(base: Any, text: str, status: int, parted: int) -> 
 
 
 def test_a_log_cannot_touch_what_was_never_linked(base: Any) -> None:
-    """A log is a file like any other: what it says is checked against the disk."""
+    """A log is an untrusted file: its entries are checked against the disk."""
     make(base)
     log = Path(link(base)["log"])
     victim = base.write("input/victim.bin", b"v" * 5000, days_old=5)

@@ -1,4 +1,4 @@
-"""``comfy-assets verify``: what became of files since they were read."""
+"""``comfy-assets verify``: files that changed, vanished or were damaged since they were read."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_hard_links_are_read_once_and_all_reported(base: Any, monkeypatch: pytes
 
 
 def test_pages_and_slices(base: Any) -> None:
-    """More files than are looked at in one go; each is counted once."""
+    """More files than one page; each is counted once."""
     for number in range(1100):
         base.write(f"output/{number % 9}/{number}.bin", b"%d" % number)
     base.write("output/large.bin", LARGE)

@@ -1,4 +1,4 @@
-"""getAssetContent: bytes, dispositions, ranges, conditions, and files that are not there or not ours."""
+"""getAssetContent: bytes, dispositions, ranges, conditions, missing files and files outside the library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZE = len(BYTES)
 
 @pytest.fixture
 async def put(library: Any) -> Any:
-    """Put a file into the library; answers the path of its content."""
+    """Put a file into the library; return the path of its content."""
 
     async def put(relative: str = "output/a.png", content: bytes = BYTES) -> str:
         library.write(relative, content)

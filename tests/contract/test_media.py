@@ -1,4 +1,4 @@
-"""getMaskLayers and getVhsQueryVideo: which files they speak of, and what they refuse."""
+"""getMaskLayers and getVhsQueryVideo: results and refused parameters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def test_layers_by_any_of_them(library: Any, api: Any) -> None:
 
 
 async def test_layers_of_an_older_editor(library: Any, api: Any) -> None:
-    """It saved the mask alone, and its stamps had fractions."""
+    """It saved the mask only, with fractions in its time stamps."""
     library.write("input/clipspace/clipspace-mask-12345.7.png")
     library.write(f"input/clipspace/{LAYERS['paint']}")
     assert await api.get(MASK_LAYERS, filename="clipspace-mask-12345.7.png") == {"mask": "clipspace-mask-12345.7.png"}
@@ -137,7 +137,7 @@ async def _another_packs(_: web.Request) -> web.Response:
 async def test_another_pack_that_answers_is_left_to(
     make_library: Any, aiohttp_client: Any, api_of: Any, tmp_path: Path, has_route: bool
 ) -> None:
-    """A page's files at the root, which ComfyUI serves for every path that nothing else does, are no answer."""
+    """The page that ComfyUI serves for every unknown path does not count as a response."""
     library = await make_library()
     app = web.Application(middlewares=[library.host.plugin.middleware])
     if has_route:

@@ -1,4 +1,4 @@
-"""Prompts that name assets: what the host gets to see, and what a client is told of those that cannot be used."""
+"""Prompts with references to assets: the prompt that the host gets, and the errors for unresolved references."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATHS = ["/api/prompt", "/prompt"]
 
 
 def by_hash(content: bytes) -> str:
-    """What names this content."""
+    """Return the reference to this content."""
     return f"blake3:{blake3(content).hexdigest()}"
 
 
@@ -33,7 +33,7 @@ def graph(**references: str) -> dict[str, Any]:
 
 @dataclass
 class Host:
-    """The library, and a server that answers a prompt with the graph it would check."""
+    """A library, and a server that returns the graph that it would validate."""
 
     library: Any
     client: Any
@@ -42,18 +42,18 @@ class Host:
     async def submit(
         self, prompt: Any, status: int = 200, path: str = PATHS[0], user: str | None = None, **more: Any
     ) -> Any:
-        """The answer to a prompt."""
+        """Return the response to a prompt."""
         headers = {"comfy-user": user} if user else {}
         async with self.client.post(path, json={"prompt": prompt, **more}, headers=headers) as response:
             assert response.status == status, await response.text()
             return await response.json()
 
     async def value(self, reference: str, **options: Any) -> Any:
-        """What a loader's input is given for a reference."""
+        """Return the value that a loader's input gets for a reference."""
         return (await self.submit(graph(file=reference), **options))["1"]["inputs"]["file"]
 
     async def fault(self, reference: str, **options: Any) -> str:
-        """The type of the error for a reference; nothing reaches the host."""
+        """Return the type of the error for a reference; nothing reaches the host."""
         received = len(self.received)
         body = await self.submit(graph(file=reference), 400, **options)
         assert len(self.received) == received

@@ -1,4 +1,4 @@
-"""Uploads that are cut, that come fifty at once, that a full disk or a failing store ends: nothing stays behind."""
+"""Interrupted and concurrent uploads, a full disk, a failing database: no file stays behind."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def files(base: Path) -> set[str]:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    """Wait until the server has noticed and tidied up."""
+    """Wait until the server has noticed it and cleaned up."""
     deadline = time.monotonic() + 10
     while not is_so():
         assert time.monotonic() < deadline
@@ -185,7 +185,7 @@ async def test_a_large_file_cut_while_it_is_written_leaves_nothing(
 
 
 async def test_a_file_is_not_discarded_while_a_thread_writes_it(tmp_path: Path) -> None:
-    """A request that is given up does not wait for its thread."""
+    """A cancelled request does not wait for its thread."""
     draft = drafts.PartialFile(tmp_path)
     writing, go_on = threading.Event(), threading.Event()
 
@@ -206,7 +206,7 @@ async def test_a_file_is_not_discarded_while_a_thread_writes_it(tmp_path: Path) 
 
 
 async def test_a_form_that_ends_at_any_byte_leaves_nothing(library: Any) -> None:
-    """The length is right, but the form is not whole: an answer, and no file."""
+    """The length is right, but the form is incomplete: an error response, and no file."""
 
     async def send(end: int) -> int:
         reader, writer = await asyncio.open_connection(library.client.host, library.client.port)

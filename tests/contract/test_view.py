@@ -1,4 +1,4 @@
-"""viewFile with ``res``: thumbnails over HTTP; what names no file, or one elsewhere; and what is left to the host."""
+"""viewFile with ``res``: thumbnails over HTTP, refused names, and requests left to the host."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def is_colour(body: bytes, *colour: int) -> bool:
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files thumbnails are made of from now on."""
+    """Collect the names of the files that thumbnails are made of from now on."""
     names: list[str] = []
     real = Thumbnailer.make
 

@@ -1,4 +1,4 @@
-"""Deleted assets: what stays, what comes back, and what a scan makes of it."""
+"""Deleted assets: their files, restoring, and later scans."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ async def test_a_record_deleted_before_its_file_was_read(make_library: Any) -> N
 
 
 async def test_a_file_of_unknown_content_is_read_after_it_was_restored(make_library: Any) -> None:
-    """It was written over, and deleted before it was read again."""
+    """A file that was overwritten, and whose asset was deleted before it was read again."""
     library = await make_library()
     asset = await upload(library)
     await library.services.stop()
@@ -244,7 +244,7 @@ async def test_an_asset_that_is_in_use_cannot_be_deleted(library: Any, annotate:
 
 
 async def test_a_reference_keeps_the_file_that_it_lives_by(library: Any) -> None:
-    """Whose upload is deleted: the content stays for those who refer to it."""
+    """A deleted upload leaves its content to references of other users."""
     asset = await scanned(library, "output/one.bin")
     reference = await refer(library, SCANNED, "output", "kept")
     (library.base / "output/one.bin").unlink()
@@ -360,7 +360,7 @@ async def test_an_upload_whose_file_is_gone_can_be_deleted(library: Any) -> None
 
 @pytest.fixture
 async def two_volumes(library: Any, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """The trash is on another volume. What is copied, and whether the store could be written meanwhile."""
+    """With the trash on another volume, record the copies, and whether the database could be written meanwhile."""
     copies: list[bool] = []
     copy = atomic.copy_to_volume
     loop = asyncio.get_running_loop()
@@ -468,7 +468,7 @@ async def test_a_server_killed_between_file_and_store_puts_the_file_back(make_li
 
 @pytest.mark.parametrize("is_seen", [True, False])
 async def test_the_file_of_an_upload_that_was_lost_is_taken_up_again(library: Any, is_seen: bool) -> None:
-    """What is sent is kept also where nobody has noticed yet that the file is gone."""
+    """The uploaded file is kept even if the loss of the existing file was not noticed yet."""
     asset = await upload(library, user_metadata=json.dumps({"stars": 4}), tags='["input", "mine"]')
     (library.base / asset["file_path"]).unlink()
     if is_seen:
@@ -506,7 +506,7 @@ async def test_scanned_content_whose_file_has_just_gone_is_kept_when_it_is_sent(
 async def test_a_file_that_is_put_into_a_folder_does_not_hide_that_others_want_other_tags(
     library: Any, how: str
 ) -> None:
-    """The folder has got another category since it was scanned: the next scan must still see that."""
+    """The folder got another category after its scan; the next scan must still notice that."""
     library.write("models/loras/old.safetensors", safetensors_bytes(fill=1))
     await library.scan()
     deleted = await upload(library, safetensors_bytes(fill=2), "del.safetensors", tags='["models", "loras"]')

@@ -1,4 +1,4 @@
-"""What executed prompts have written is in the library a moment later, with its job, hash and metadata."""
+"""Output files of executed prompts become assets with their job, hash and metadata."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JOB, OTHER_JOB = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-822
 
 
 def png(color: int = 0, text: str | None = '{"1": {"class_type": "EmptyImage"}}') -> bytes:
-    """A small picture with a prompt in it."""
+    """A small image with an embedded prompt."""
     info = PngInfo()
     if text is not None:
         info.add_text("prompt", text)
@@ -36,13 +36,13 @@ def png(color: int = 0, text: str | None = '{"1": {"class_type": "EmptyImage"}}'
 
 
 def shown(*names: str, kind: str = "output") -> dict[str, Any]:
-    """What a node shows that has written files, given by paths below the folder."""
+    """The result of a node that wrote files, given by paths below the folder."""
     images = [{"filename": Path(n).name, "subfolder": str(Path(n).parent.as_posix()), "type": kind} for n in names]
     return {"images": images}
 
 
 async def finish(library: Any, job_id: str, *names: str, kind: str = "output") -> None:
-    """Let a prompt have written these files, and wait until they are recorded."""
+    """Report these files as the outputs of a prompt, and wait until they are recorded."""
     prompt = FinishedPrompt(job_id, {"9": shown(*names, kind=kind)})
     worker = threading.Thread(target=library.services.outputs.record, args=(prompt,))
     worker.start()
@@ -95,7 +95,7 @@ async def test_a_scan_afterwards_finds_nothing_new(library: Any, snapshot: Any, 
 
 
 async def test_what_is_taken_in_is_what_a_scan_would_have_made_of_it(make_library: Any) -> None:
-    """But for ids, jobs, and the order of rows."""
+    """Compare without ids, jobs and the order of rows."""
     columns = "a.name, a.name_key, a.mime_type, a.size, a.created_at, a.updated_at, a.origin, s.owner, s.tags, c.hash"
     query = (
         f"SELECT {columns}, c.metadata, d.path, d.kind, d.logical, d.loader_prefix, d.categories, d.place_key, f.size,"
@@ -403,7 +403,7 @@ async def test_references_to_content_that_was_missing_are_whole_again(library: A
 
 
 async def test_references_to_content_that_was_written_over_are_missing(library: Any) -> None:
-    """Until a file holds it again."""
+    """The asset stays missing until a file has its content again."""
     library.write("output/a.png", png(1))
     await finish(library, JOB, "a.png")
     body = {"hash": f"blake3:{blake3(png(1)).hexdigest()}", "tags": ["output", "mine"]}

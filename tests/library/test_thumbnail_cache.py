@@ -1,4 +1,4 @@
-"""Thumbnails that are kept: within a bound, across restarts, whole or not at all; and made once, by two threads."""
+"""The thumbnail cache: size limit, restarts, damaged files; and thumbnails made once, by two threads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def key(number: int) -> str:
 
 
 def stored(folder: Path) -> dict[str, Path]:
-    """The files below the folder by name, those of other kinds included."""
+    """Return all files below the folder by name."""
     return {path.name: path for path in folder.rglob("*") if path.is_file()}
 
 
@@ -63,7 +63,7 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
 
 
 def test_what_was_used_is_remembered_across_a_restart(tmp_path: Path) -> None:
-    """Use is noted in the file's time, at most once an hour."""
+    """The last use is written to the file's modification time, at most once an hour."""
     cache = ThumbnailCache(tmp_path, 1 << 20)
     for number in range(4):
         cache.put(key(number), bytes(100))
@@ -221,7 +221,7 @@ def test_the_bound_holds_after_any_steps(tmp_path_factory: Any, steps: list[tupl
 
 
 class Workshop:
-    """Watches what is made: how often, by how many threads at once; ``hold`` makes it wait for ``release``."""
+    """Counts the thumbnails made and the threads at work; after ``hold`` they wait for ``release``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[str] = []
@@ -255,7 +255,7 @@ class Workshop:
         self._open.set()
 
     async def wait(self, count: int = 1) -> None:
-        """Until so many more have been begun."""
+        """Wait until this many more have been started."""
         for _ in range(count):
             assert await asyncio.to_thread(self.started.acquire, timeout=WAIT_S)
 
@@ -275,7 +275,7 @@ def draw(library: Any, name: str, colour: Any = "red", size: tuple[int, int] = (
 
 
 async def show(library: Any, name: str, res: int = 64, plane: Any = "flat") -> Any:
-    """The thumbnail of a file in output."""
+    """Request the thumbnail of a file in the output folder."""
     wanted = ThumbnailRequest("output", "", name, res, plane)
     return await library.services.thumbnails.get(wanted, "", lambda _: False)
 
@@ -473,7 +473,7 @@ async def test_stopping_waits_for_no_picture(library: Any, workshop: Workshop) -
 async def test_a_request_that_is_still_looking_is_given_up_too(
     library: Any, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would ask a store and threads that are gone by the time it has found its file."""
+    """Otherwise it would use the database and threads after they are gone."""
     draw(library, "a.png")
     looking, found = threading.Event(), threading.Event()
     real = view_path.parse

@@ -1,4 +1,4 @@
-"""Which kind of file is recognised, from memory and from disk."""
+"""Recognition of file formats, from memory and from disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What images tell: their size and the workflows saved with them, and what hostile ones cannot do."""
+"""Image metadata: sizes, embedded workflows, damaged and hostile files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def assert_bounded(found: FileMetadata) -> None:
 
 
 def both(tmp_path: Path, data: bytes) -> FileMetadata:
-    """What is found, the same from memory and from disk."""
+    """Extract from memory and from disk, and compare."""
     path = tmp_path / "file"
     path.write_bytes(data)
     found = extract("file", data)
@@ -82,7 +82,7 @@ def itxt(key: bytes, value: bytes, compressed: bool = False) -> bytes:
 
 
 def exif(main: dict[int, bytes], sub: dict[int, bytes] | None = None, order: str = "<") -> bytes:
-    """A TIFF block with text values in its first directory and in the one that EXIF adds."""
+    """A TIFF block with text values in its first directory and in the EXIF directory."""
 
     def directory(values: dict[int, bytes], start: int, extra: list[bytes]) -> bytes:
         count = len(values) + len(extra)
@@ -370,7 +370,7 @@ def bomb() -> bytes:
 
 
 def overlapping() -> bytes:
-    """Very many tags, each of which claims to be the same 15 MiB."""
+    """Many tags that all point to the same 15 MiB."""
     count = 60_000
     head = b"II*\0" + struct.pack("<IH", 8, count)
     start = 10 + 12 * count

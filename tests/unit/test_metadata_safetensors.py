@@ -1,4 +1,4 @@
-"""What a safetensors header tells, and what a hostile one cannot do."""
+"""Safetensors headers: facts, documents, damaged and hostile files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def assert_bounded(found: FileMetadata) -> None:
 
 
 def both(tmp_path: Path, data: bytes) -> FileMetadata:
-    """What is found, the same from memory and from disk."""
+    """Extract from memory and from disk, and compare."""
     path = tmp_path / NAME
     path.write_bytes(data)
     found = extract(NAME, data)

@@ -1,4 +1,4 @@
-"""MIME types by suffix, and what browsers may do with them."""
+"""MIME types by suffix, and types that browsers may show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names from outside, and the names that saved pictures get."""
+"""Untrusted names, and the names of saved images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What prompts say they have written, and where that is found."""
+"""Output files in the results of nodes, and their location on the disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 
 
 def shown(name: Any = "a.png", subfolder: Any = "", kind: Any = "output", **more: Any) -> dict[str, Any]:
-    """A file as a node shows it."""
+    """A file in the results of a node."""
     return {"filename": name, "subfolder": subfolder, "type": kind, **more}
 
 

@@ -1,4 +1,4 @@
-"""Which strings of a prompt name assets, and that nothing else of it is ever touched."""
+"""References to assets in prompts; all other values stay unchanged."""
 
 from __future__ import annotations
 

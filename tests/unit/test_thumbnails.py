@@ -33,7 +33,7 @@ Make = Callable[..., Image.Image]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """The thumbnail of a file of these bytes, decoded."""
+    """Make the thumbnail of a file with these bytes, and decode it."""
 
     def make(data: bytes, res: int = 64, plane: Any = "flat", token: CancelToken | None = None) -> Image.Image:
         path = tmp_path / "picture"
@@ -47,7 +47,7 @@ def make(tmp_path: Path) -> Make:
 
 
 def colours(width: int = 300, height: int = 200) -> Image.Image:
-    """Red to the left, green to the right, brighter downwards: any turn or loss shows."""
+    """Red on the left, green on the right, brighter downwards, so that any turn is visible."""
     across = np.linspace(0, 255, width)[None, :].repeat(height, 0)
     down = np.linspace(0, 255, height)[:, None].repeat(width, 1)
     return Image.fromarray(np.dstack([255 - across, across, down]).astype(np.uint8))
@@ -61,7 +61,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def difference(image: Image.Image, other: Image.Image) -> float:
-    """The mean difference of samples (0 to 255) of the other brought to this one's mode and size."""
+    """Return the mean difference of samples (0 to 255), after conversion to the same mode and size."""
     wanted = np.asarray(other.convert(image.mode).resize(image.size, Image.Resampling.LANCZOS), np.int32)
     return float(np.abs(np.asarray(image, np.int32) - wanted).mean())
 
@@ -178,7 +178,7 @@ def test_sizes(make: Make, size: tuple[int, int], res: int, expected: tuple[int,
 
 
 def half_transparent() -> Image.Image:
-    """Opaque red to the left, blue of which nothing is seen to the right."""
+    """Opaque red on the left, fully transparent blue on the right."""
     image = Image.new("RGBA", (200, 100), (255, 0, 0, 255))
     image.paste((0, 0, 255, 0), (100, 0, 200, 100))
     return image
@@ -297,7 +297,7 @@ def test_a_small_colour_profile_is_kept(make: Make) -> None:
 
 
 def png_of(width: int, height: int, pixels: bytes = b"") -> bytes:
-    """A PNG file of any size that its header tells, whatever pixels there are."""
+    """A PNG file whose header declares any size, without as many pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -523,7 +523,7 @@ def test_work_ends_when_it_is_cancelled(make: Make) -> None:
 
 
 def video(kind: str, codec: str, size: tuple[int, int] = (320, 180), rotation: int = 0, frames: int = 5) -> bytes:
-    """A video whose first frame is a picture of colours and whose others are black."""
+    """A video with colours in its first frame and black frames after it."""
     av = pytest.importorskip("av")
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=kind) as container:
