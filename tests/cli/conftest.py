@@ -1,4 +1,4 @@
-"""A base directory with real files, and the command run on it."""
+"""A base directory with real files, and a way to run the command on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAY_NS = 86_400 * 10**9
 
 @dataclass(frozen=True)
 class Ran:
-    """How a run of the command ended."""
+    """The result of a run of the command."""
 
     status: int
     out: str
@@ -29,13 +29,13 @@ class Ran:
 
     @property
     def json(self) -> Any:
-        """The last line of what it wrote."""
+        """Parse the last line of the output."""
         return json.loads(self.out.splitlines()[-1])
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the store says of a file."""
+    """The record of a file in the store."""
 
     size: int
     mtime_ns: int
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass
 class Base:
-    """A base directory, and the command run on it."""
+    """A base directory, and a way to run the command on it."""
 
     path: Path
     capture: pytest.CaptureFixture[str]
@@ -75,13 +75,13 @@ class Base:
         return Ran(status, *self.capture.readouterr())
 
     def scanned(self) -> Base:
-        """The same after a scan that met no problem."""
+        """Scan without problems, and return the base directory."""
         assert self.run("scan").status == 0
         return self
 
     @property
     def store(self) -> Path:
-        """The library's file."""
+        """Return the path of the store."""
         return self.path / "user" / "__comfy_assets" / "library.db"
 
     def query(self, sql: str, *parameters: Any) -> list[Any]:
@@ -90,7 +90,7 @@ class Base:
             return conn.execute(sql, parameters).fetchall()
 
     def row(self, relative: str) -> Row:
-        """What the store says of a file."""
+        """The record of a file in the store."""
         path = self.path / relative
         found = self.query(
             "SELECT f.size, f.mtime_ns, f.inode, f.state, f.missing, c.hash FROM files f"
@@ -108,7 +108,7 @@ class Base:
         return {table: self.query(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
 
     def relative(self, path: str) -> str:
-        """A path as the tests name files."""
+        """Return a path as the tests name files."""
         return Path(path).relative_to(self.path).as_posix()
 
     def hidden(self) -> list[str]:

@@ -71,7 +71,7 @@ def hash_of(content: bytes) -> str:
 
 
 class Place:
-    """A base directory with a library, and the command run on it."""
+    """A base directory with a library, and a way to run the command on it."""
 
     def __init__(self, path: Path, capture: pytest.CaptureFixture[str] | None) -> None:
         self.path = path
@@ -100,7 +100,7 @@ class Place:
         return json.loads(out)
 
     def refusal(self, bundle: Path, *options: str) -> str:
-        """Import what is refused; the reason, when nothing has changed."""
+        """Import a bundle that is rejected, check that nothing has changed, and return the reason."""
         before = self.state()
         status, out, err = self.run("import", bundle, *options)
         assert (status, out) == (1, "")
@@ -128,7 +128,7 @@ class Place:
         return WorkflowService(db, WorkflowSync(db, host, MIB))
 
     def save(self, text: bytes = TEXT, name: str | None = "portrait", description: str | None = None) -> str:
-        """The id of a new workflow."""
+        """Save a workflow, and return its id."""
         about = WorkflowDetails(name, description)
         return str(self.work(lambda db: self.service(db).create(about, text, "default")).id)
 
@@ -158,7 +158,7 @@ class Place:
 
 
 def filled(path: Path, capture: pytest.CaptureFixture[str] | None) -> Place:
-    """A library with all that the workflow needs."""
+    """A library with all assets that the workflow needs."""
     place = Place(path, capture)
     for relative, content in FILES.items():
         place.write(relative, content)
@@ -167,7 +167,7 @@ def filled(path: Path, capture: pytest.CaptureFixture[str] | None) -> Place:
 
 @pytest.fixture
 def giver(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
-    """A library with all that the workflow needs."""
+    """A library with all assets that the workflow needs."""
     return filled(tmp_path / "giver", capsys)
 
 
@@ -197,13 +197,13 @@ def bundle(exported: bytes, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def never_changed(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """An empty library for tests that end with it as it was."""
+    """An empty library for tests that leave it unchanged."""
     return Place(tmp_path_factory.mktemp("empty") / "taker", None).scanned()
 
 
 @pytest.fixture
 def untouched(never_changed: Place, capsys: pytest.CaptureFixture[str]) -> Place:
-    """An empty library in which nothing may change."""
+    """An empty library that must not change."""
     never_changed.capture = capsys
     return never_changed
 
@@ -239,7 +239,7 @@ def test_a_workflow_is_the_same_in_another_library(bundle: Path, taker: Place) -
 
 
 def tasks(place: Place) -> list[Any]:
-    """The tasks that commands on bundles were: the owner, name, payload, outcome and error of each."""
+    """Return owner, name, payload, result and error of each task of a bundle command."""
     columns = "owner, name, payload, result, error_message"
     rows = place.rows(f"SELECT {columns} FROM tasks WHERE name LIKE 'workflow%' AND status <> 'running' ORDER BY rowid")
     return [
@@ -267,7 +267,7 @@ Rebuild = Callable[[dict[str, Any], dict[str, bytes]], Any]
 
 
 def rebuilt(bundle: Path, change: Rebuild) -> Path:
-    """The bundle after a change to its manifest and members. ``change`` may answer further entries, or finish."""
+    """Rewrite the bundle after a change to its manifest and members."""
     with zipfile.ZipFile(bundle) as archive:
         members = {info.filename: archive.read(info) for info in archive.infolist()}
     manifest = json.loads(members.pop("manifest.json"))
@@ -286,12 +286,12 @@ def rebuilt(bundle: Path, change: Rebuild) -> Path:
 
 
 def asset(manifest: dict[str, Any], kind: str = "input") -> dict[str, Any]:
-    """The asset of a kind in a manifest."""
+    """Return the asset of a kind in a manifest."""
     return next(each for each in manifest["assets"] if each["kind"] == kind)
 
 
 def asset_with(kind: str = "input", **members: Any) -> Rebuild:
-    """An asset of which something else is said."""
+    """Change members of an asset."""
     return lambda manifest, _: asset(manifest, kind).update(members)
 
 
@@ -308,7 +308,7 @@ def path_of(path: str) -> Rebuild:
 
 
 def extra(name: str, content: bytes = b"x", mode: int = 0, method: int = zipfile.ZIP_STORED) -> Rebuild:
-    """One more member."""
+    """Add a member."""
 
     def change(manifest: dict[str, Any], members: dict[str, bytes]) -> Any:
         info = zipfile.ZipInfo(name)
@@ -319,7 +319,7 @@ def extra(name: str, content: bytes = b"x", mode: int = 0, method: int = zipfile
 
 
 def in_another_form(mode: int = 0, method: int = zipfile.ZIP_STORED, name: str | None = None) -> Rebuild:
-    """The picture under its own name, as another sort of member."""
+    """Store the image as another kind of member."""
 
     def change(manifest: dict[str, Any], members: dict[str, bytes]) -> Any:
         member = asset(manifest)["member"]
@@ -329,7 +329,7 @@ def in_another_form(mode: int = 0, method: int = zipfile.ZIP_STORED, name: str |
 
 
 def member(name: str, content: bytes | None) -> Rebuild:
-    """A member with other content, or none."""
+    """Replace the content of a member, or remove it."""
 
     def change(manifest: dict[str, Any], members: dict[str, bytes]) -> None:
         if content is None:
@@ -474,13 +474,13 @@ def encrypted(content: bytes) -> bytes:
 
 
 def overlapping(content: bytes) -> bytes:
-    """The last member's record points to the first one's data."""
+    """Let the record of the last member point to the data of the first one."""
     at = content.rindex(b"PK\1\2")
     return content[: at + 42] + bytes(4) + content[at + 46 :]
 
 
 def endless(content: bytes) -> bytes:
-    """The end says that the directory is enormous."""
+    """Let the end record declare an enormous directory."""
     return content[:-10] + struct.pack("<L", 1 << 30) + content[-6:]
 
 
@@ -553,7 +553,7 @@ def test_models_that_can_run_programs(bundle: Path, taker: Place, path: str, opt
 @pytest.mark.parametrize("path", ["run.py", "a/RUN.PYC", "lib.so", "x.DLL", "a.sh", "page.html", "nb.ipynb", "x.js"])
 @pytest.mark.parametrize("options", [(), ("--unsafe-models",)])
 def test_programs_are_no_models(bundle: Path, taker: Place, path: str, options: Any) -> None:
-    """Also in a category whose files may have any suffix."""
+    """Not even in a category that accepts any suffix."""
     changed = rebuilt(bundle, asset_with("models", path=path, category="classifiers"))
     report = taker.take(changed, *options, status=3)
     told = {each["kind"]: (each["outcome"], each.get("note")) for each in report["assets"]}
@@ -623,7 +623,7 @@ def test_the_size_of_all_files_is_limited(bundle: Path, untouched: Place) -> Non
 
 
 def test_few_lines_are_printed_of_many_assets(bundle: Path, taker: Place) -> None:
-    """What is missing is told first."""
+    """Missing assets are printed first."""
 
     def change(manifest: Any, members: dict[str, bytes]) -> None:
         for number in range(1000):
@@ -703,7 +703,7 @@ def test_exports_that_fail_leave_nothing(giver: Place, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
-    """A folder, and a bundle of one small picture."""
+    """Return a folder, and a bundle of one small image."""
     folder = tmp_path_factory.mktemp("fuzz")
     base = folder / "giver"
     (base / "input").mkdir(parents=True)
@@ -800,7 +800,7 @@ def test_a_share_is_handed_over_as_it_was_published(giver: Place, taker: Place, 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is told in other units")
 def test_a_large_file_is_never_in_memory(taker: Place, giver: Place, tmp_path: Path) -> None:
-    """A file of 200 MB, mostly holes, written and read within less than a tenth of that."""
+    """A sparse file of 200 MB is written and read with less than a tenth of that in memory."""
     with (giver.path / "input/long.mp4").open("wb") as stream:
         stream.truncate(200_000_000)
     giver.save(b'{"nodes": [{"widgets_values": ["long.mp4"]}]}', "film")
@@ -816,7 +816,7 @@ def test_a_large_file_is_never_in_memory(taker: Place, giver: Place, tmp_path: P
     fault = str(CHILD.parents[1] / "fault")
 
     def peak(place: Place, *arguments: str) -> int:
-        """The most memory a run of the command took, in kB."""
+        """Return the peak memory of a run of the command, in kB."""
         command = [sys.executable, "-c", script, fault, "-", *arguments, "--base-directory", str(place.path)]
         return int(subprocess.run(command, capture_output=True, check=True, timeout=120).stdout.split()[-1])
 
@@ -827,7 +827,7 @@ def test_a_large_file_is_never_in_memory(taker: Place, giver: Place, tmp_path: P
 
 
 async def test_beside_a_server_that_is_scanning(library: Any, bundle: Path) -> None:
-    """What is imported is in the server's lists once, whatever it was doing meanwhile."""
+    """Imported assets are listed once by the server, whatever it was doing meanwhile."""
     arguments = ["import", str(bundle), "--base-directory", str(library.base)]
     running = asyncio.create_task(asyncio.to_thread(main, arguments))
     while not running.done():

@@ -1,4 +1,4 @@
-"""Model folders in other places: what the commands make of extra_model_paths.yaml."""
+"""Model folders elsewhere: extra_model_paths.yaml on the command line."""
 
 from __future__ import annotations
 

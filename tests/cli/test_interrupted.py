@@ -128,7 +128,7 @@ def test_killed_while_undoing(base: Any, start: Start, moment: str) -> None:
     [("comparing", 0), ("compared", 1), ("noted", 1), ("replaced", 1)],
 )
 def test_ctrl_c_while_linking(base: Any, start: Start, moment: str, linked: int) -> None:
-    """What is begun is brought to an end and told; nothing else is begun."""
+    """The current replacement is completed and reported, and no other is started."""
     make(base)
     child = start(moment, "wait", "duplicates", "--link", "--yes", "--json")
     assert child.stdout is not None
@@ -161,7 +161,7 @@ def test_ctrl_c_while_verifying(base: Any, start: Start) -> None:
 
 
 async def test_beside_a_server(make_library: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """A server that scans and answers meanwhile sees the same assets, and reads nothing again."""
+    """A server that is scanning sees the same assets and does not read any file again."""
     server = await make_library()
     for number in range(60):
         path = server.write(f"output/{number % 7}/{number}.bin", b"%d" % (number % 20) * 900)
@@ -194,7 +194,7 @@ async def test_beside_a_server(make_library: Callable[..., Any], capsys: pytest.
 
 
 def test_tasks_of_a_server_are_left_alone(base: Any) -> None:
-    """A command is no server that starts: what is running may belong to one that runs."""
+    """A command does not recover like a starting server: running tasks may belong to a running server."""
     make(base)
     base.query(
         "INSERT INTO tasks (id, name, idempotency_key, status, payload, created_at, updated_at)"

@@ -30,12 +30,12 @@ ERROR = {
 
 
 def job_id(number: int) -> str:
-    """The same id for the same number."""
+    """Return the same id for the same number."""
     return str(uuid.UUID(int=number, version=4))
 
 
 class Jobs:
-    """A library whose store has jobs, and the command run beside its server."""
+    """A library with jobs, and a way to run the command beside its server."""
 
     def __init__(self, library: Any, capture: pytest.CaptureFixture[str]) -> None:
         self.library = library
@@ -72,7 +72,7 @@ class Jobs:
         return status, *self.capture.readouterr()
 
     async def left(self) -> list[str]:
-        """The ids in the store, the latest first."""
+        """Return the ids in the store, the latest first."""
         rows = await self.library.services.db.fetch_all("SELECT uuid FROM jobs ORDER BY created_at DESC")
         return [row[0] for row in rows]
 

@@ -27,7 +27,7 @@ JOB = "00000000-0000-4000-8000-000000000001"
 
 
 class Fixture:
-    """A library whose files, workflows and jobs have such names, and the command run beside its server."""
+    """A library whose files, workflows and jobs have such names, and a way to run the command beside its server."""
 
     def __init__(self, library: Any, capture: pytest.CaptureFixture[str]) -> None:
         self.library = library
@@ -63,7 +63,7 @@ class Fixture:
             await store.write(tx, store.prepare(events, seat=99))
 
     async def save(self, graph: Any, name: str = CODES) -> str:
-        """The id of a workflow of such a name."""
+        """Save a workflow with such a name, and return its id."""
         body = {"name": name, "workflow_json": graph}
         async with self.library.client.post("/api/workflows", json=body) as response:
             if response.status != 201:  # such names are refused: put it where they may have come from elsewhere

@@ -1,4 +1,4 @@
-"""``comfy-assets trash``, and what ``status`` says of it."""
+"""``comfy-assets trash``, and the lines of ``status`` about it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DAY_MS = 86_400_000
 
 
 class Deleting:
-    """A library in which things are deleted over HTTP, and the command run beside it."""
+    """A library whose assets are deleted over HTTP, and a way to run the command beside it."""
 
     def __init__(self, library: Any, capture: pytest.CaptureFixture[str]) -> None:
         self.library = library
         self.capture = capture
 
     async def upload(self, name: str, content: bytes) -> str:
-        """The id of a new asset."""
+        """Upload a file, and return the id of its asset."""
         form = FormData()
         form.add_field("tags", '["input"]')
         form.add_field("file", content, filename=name, content_type="application/octet-stream")
@@ -49,13 +49,13 @@ class Deleting:
         return status, *self.capture.readouterr()
 
     async def listed(self) -> list[dict[str, Any]]:
-        """What is deleted."""
+        """List deleted assets."""
         status, out, _ = await self.run("trash", "list", "--json")
         assert status == 0
         return list(json.loads(out))
 
     def files(self) -> list[str]:
-        """What lies in the input folder and in the trash."""
+        """Return the files in the input folder and in the trash."""
         folders = (self.library.base / "input", self.library.base / "user/__comfy_assets/trash")
         return sorted(path.name for folder in folders for path in folder.rglob("*") if path.is_file())
 

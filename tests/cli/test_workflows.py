@@ -14,14 +14,14 @@ DAY_MS = 86_400_000
 
 
 class Saving:
-    """A library in which workflows are saved and deleted over HTTP, and the command run beside it."""
+    """A library whose workflows are saved and deleted over HTTP, and a way to run the command beside it."""
 
     def __init__(self, library: Any, capture: pytest.CaptureFixture[str]) -> None:
         self.library = library
         self.capture = capture
 
     async def deleted(self, days_ago: int = 0, **members: Any) -> str:
-        """The id of a workflow that was saved, and deleted that many days ago."""
+        """Save a workflow that was deleted some days ago, and return its id."""
         async with self.library.client.post("/api/workflows", json={"workflow_json": {}, **members}) as response:
             workflow_id = str((await response.json())["id"])
         async with self.library.client.delete(f"/api/workflows/{workflow_id}") as response:
@@ -39,7 +39,7 @@ class Saving:
         return status, *self.capture.readouterr()
 
     async def ids(self) -> set[str]:
-        """The workflows that are there."""
+        """Return the ids of existing workflows."""
         return {each["id"] for each in (await self.library.get("/api/workflows"))["data"]}
 
 

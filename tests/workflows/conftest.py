@@ -1,4 +1,4 @@
-"""A server that keeps users' files as ComfyUI does, with the project in front of it."""
+"""A server that stores user files like ComfyUI, with the project in front of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ URL = "/api/workflows"
 
 
 def userdata_routes(host: MemoryHost) -> web.RouteTableDef:
-    """What the stock server does with users' files."""
+    """Return the routes of the stock server for user files."""
     routes = web.RouteTableDef()
 
     def place(request: web.Request, part: str = "file") -> Path:
@@ -68,7 +68,7 @@ def userdata_routes(host: MemoryHost) -> web.RouteTableDef:
 
 
 def graph(text: str = "", **members: Any) -> dict[str, Any]:
-    """A workflow that the page might save."""
+    """Return a workflow as the page saves it."""
     return {"nodes": [{"id": 1, "type": "Note", "mode": 0, "widgets_values": [text]}], "links": [], **members}
 
 
@@ -112,7 +112,7 @@ class Desk:
         return file
 
     async def look(self) -> None:
-        """Have the server look until nothing is left to do: what is not there is missed twice."""
+        """Synchronize until nothing is left to do. Twice, because a file must be missing twice to count as deleted."""
         for _ in range(2):
             await self.services.workflow_sync.sync_all(self.user)
 
@@ -129,25 +129,25 @@ class Desk:
         return await self.send("GET", f"{URL}/{workflow_id}", status)
 
     async def versions(self, workflow_id: str) -> list[Any]:
-        """The workflow's versions, the first first."""
+        """Return the workflow's versions, the oldest first."""
         count = (await self.get(workflow_id))["latest_version"]
         url = f"{URL}/{workflow_id}/versions"
         return [(await self.send("GET", f"{url}/{n}"))["workflow_json"] for n in range(1, count + 1)]
 
     async def listed(self) -> dict[str, str]:
-        """Names of the workflows that are listed, and their ids."""
+        """Return the ids of the listed workflows by name."""
         found = (await self.send("GET", URL, params={"limit": "100"}))["data"]
         assert len({each["name"] for each in found}) == len(found)
         return {each["name"]: each["id"] for each in found}
 
     async def only(self) -> str:
-        """The id of the only workflow."""
+        """Return the id of the only workflow."""
         found = (await self.send("GET", URL))["data"]
         assert len(found) == 1, found
         return str(found[0]["id"])
 
     def files(self) -> dict[str, Any]:
-        """What the folder's files hold, hidden ones and all."""
+        """Return the contents of all files in the folder, including hidden ones."""
         found = {}
         for path in self.folder.rglob("*"):
             if path.is_file():
@@ -172,7 +172,7 @@ def _value(text: bytes) -> Any:
 
 @pytest.fixture
 async def open_desk(tmp_path: Path, aiohttp_client: Any) -> AsyncIterator[Callable[..., Any]]:
-    """Opens desks over one folder; call again after ``services.stop()`` to open the same one anew."""
+    """Open desks over one folder; call it again after ``services.stop()`` to reopen the folder."""
     opened = []
 
     async def open_one(users: frozenset[str] | None = None, **settings: Any) -> Desk:
@@ -192,5 +192,5 @@ async def open_desk(tmp_path: Path, aiohttp_client: Any) -> AsyncIterator[Callab
 
 @pytest.fixture
 async def desk(open_desk: Callable[..., Any]) -> Desk:
-    """One user's. The server looks at the folder when it is asked to."""
+    """The desk of one user. The server synchronizes the folder only on request."""
     return await open_desk()

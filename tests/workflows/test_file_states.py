@@ -56,7 +56,7 @@ def id_in(text: bytes) -> str | None:
 
 
 class Expected:
-    """A workflow as it should be; ``deleted`` counts deletions, the later the higher."""
+    """The expected state of a workflow; ``deleted`` numbers the deletions in their order."""
 
     def __init__(self, path: str, name: str, versions: list[bytes]) -> None:
         self.path, self.name, self.versions = path, name, versions
@@ -72,7 +72,7 @@ def name_in(path: str) -> str:
 
 
 class Model:
-    """What should be; and services over a folder, with what is."""
+    """The expected state, and services over a folder with the actual state."""
 
     def __init__(self, base: Path) -> None:
         self._base = base
@@ -120,7 +120,7 @@ class Model:
             number += 1
 
     async def look(self, path: str | None = None, new: str | None = None) -> None:
-        """The page's request is taken up, or what a file manager did is looked for."""
+        """Synchronize after a request of the page, or after changes by a file manager."""
         files = self.services.workflow_sync
         if path is not None and new is not None:
             async with files.lock(OWNER):
@@ -156,7 +156,7 @@ class Model:
             there.versions.append(text)
 
     def again(self, path: str, own: str | None, text: bytes) -> Expected | None:
-        """The deleted workflow that a file is again."""
+        """Return the deleted workflow that a file restores."""
         if own is not None and any(each.own == own for each in self.live.values()):
             return None
         buried = [each for each in self.workflows.values() if each.deleted and each.own == own]

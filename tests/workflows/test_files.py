@@ -1,4 +1,4 @@
-"""A user's workflow files and the workflows of the API are the same, whoever changes them."""
+"""Workflow files and workflows of the API stay the same, whoever changes them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_renaming_in_the_page_keeps_id_and_versions(desk: Any) -> None:
 
 @pytest.mark.parametrize("depth", [31, 32, 33, 34, 60])
 async def test_files_in_deep_folders_stay(desk: Any, depth: int) -> None:
-    """Below some depth files are not looked for; so those that are known are not taken for deleted."""
+    """Files below some depth are not listed, so known ones there must not count as deleted."""
     path = "d/" * depth + "deep.json"
     await desk.page_saves(path, ONE)
     await desk.page_saves("other.json", TWO)
@@ -109,7 +109,7 @@ async def test_what_the_page_deletes_comes_back_when_it_is_saved_again(
 
 
 async def test_another_graph_in_the_place_of_a_deleted_one_is_another_workflow(desk: Any) -> None:
-    """The page overwrites so: it deletes what is there and saves what has another id."""
+    """This is how the page overwrites: it deletes the old file and saves one with another id."""
     await desk.page_saves("a.json", {**ONE, "id": GRAPH_ID})
     await desk.page_deletes("a.json")
     await desk.page_saves("a.json", {**ONE, "id": GRAPH_ID.replace("6", "7")})
@@ -330,7 +330,7 @@ async def test_a_version_that_was_not_written_is_written_later(open_desk: Any, e
     workflow_id = await desk.create(ONE, name="a")
 
     async def killed(row_id: int) -> None:
-        """A server that dies here has the version, and not yet the file."""
+        """A server that dies here has stored the version but not written the file."""
 
     monkeypatch.setattr(desk.services.workflow_sync, "write", killed)
     await desk.save(workflow_id, 1, TWO)
@@ -345,7 +345,7 @@ async def test_a_version_that_was_not_written_is_written_later(open_desk: Any, e
 
 
 async def test_a_file_that_cannot_be_removed_now_is_removed_later(desk: Any, monkeypatch: Any) -> None:
-    """Windows holds what is open."""
+    """Windows does not replace open files."""
     workflow_id = await desk.create(ONE, name="a")
 
     def held(folder: Any, path: str, text: bytes) -> None:
@@ -407,7 +407,7 @@ async def test_a_server_that_starts_looks_at_the_files(open_desk: Any) -> None:
 
 
 class Meeting:
-    """Holds back, in its thread, what the server does to a file, until it is released."""
+    """Holds back an operation of the server on a file, in its thread, until it is released."""
 
     def __init__(self, monkeypatch: Any, method: str) -> None:
         self._has_begun, self._may_go_on = threading.Event(), threading.Event()
@@ -476,7 +476,7 @@ async def test_a_workflow_that_is_deleted_while_files_are_looked_at_stays_delete
 
 
 async def test_requests_wait_for_a_limited_time_while_the_files_are_in_use(desk: Any, monkeypatch: Any) -> None:
-    """A saved version is in the store at once, and in the file with the next look. Deleting is refused."""
+    """A saved version is in the store at once, and in the file after the next synchronization. Deleting is refused."""
     monkeypatch.setattr(sync, "REQUEST_WAIT_S", 0.05)
     workflow_id = await desk.create(ONE, name="a")
     long_ago = time.time() - 60
@@ -505,7 +505,7 @@ OUTSIDE_DEEDS = [
 async def test_what_others_do_while_a_version_is_written_stays_done(
     desk: Any, monkeypatch: Any, deed: Any, files: Any, versions: Any
 ) -> None:
-    """The file is looked at once more when the new one is complete, which takes its time."""
+    """The file is checked again when the new one is complete, because writing takes time."""
     workflow_id = await desk.create(ONE, name="a")
     fsync = os.fsync
 
@@ -553,7 +553,7 @@ async def test_a_name_that_another_workflow_is_about_to_have_is_not_taken(desk: 
 
 
 async def test_the_page_saves_only_while_it_holds_the_files(desk: Any, monkeypatch: Any) -> None:
-    """Another change of the same file would replace what it saves before that is stored."""
+    """Another change of the same file could replace the saved text before it is stored."""
     monkeypatch.setattr(userdata, "LOCK_WAIT_S", 0.05)
     async with desk.services.workflow_sync.lock("default"):
         await desk.page_saves("a.json", ONE, 503)
@@ -594,7 +594,7 @@ async def test_a_file_whose_renaming_was_cut_short_is_renamed_later(
     workflow_id = await desk.create(ONE, name="a")
 
     async def killed(row_id: int) -> None:
-        """A server that dies here has the name, and perhaps the file has it, too."""
+        """A server that dies here has stored the name and perhaps renamed the file."""
 
     monkeypatch.setattr(desk.services.workflow_sync, "rename", killed)
     await desk.send("PATCH", f"/api/workflows/{workflow_id}", json={"name": "b/c"})
@@ -658,7 +658,7 @@ async def test_a_workflow_can_be_read_while_its_file_is_in_use(desk: Any, monkey
 
 @pytest.mark.parametrize("where", ["the files", "the store"])
 async def test_others_that_are_at_work_do_not_make_looks_rare(desk: Any, where: str) -> None:
-    """While clients save all the time, what was moved or deleted outside was seen after minutes."""
+    """While clients kept saving, moves and deletions by other programs were noticed only after minutes."""
     sync = desk.services.workflow_sync
     desk.writes("a.json", ONE)
     async with sync.lock("default") if where == "the files" else desk.services.db.transaction():

@@ -24,7 +24,7 @@ def submit(desk: Any, workflow: Any, **submission: Any) -> str:
 
 
 async def job(desk: Any, job_id: str) -> tuple[str | None, str | None]:
-    """The workflow and the version of a job."""
+    """Return the workflow and version of a job."""
     await desk.services.job_links.complete()
     found = await desk.services.jobs.get(job_id, "default")
     return found.workflow_id, found.workflow_version_id

@@ -1,4 +1,4 @@
-"""Whatever is published, withdrawn, changed and deleted, in whatever order: shares are what a plain model says."""
+"""Any sequence of publishing, withdrawing, changing and deleting leaves the shares of a plain model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def text_of(number: int) -> bytes:
 
 @dataclass
 class Expected:
-    """A workflow; ``share`` is its share id and ``snapshot`` the text, name and files that it was published with."""
+    """The expected state of a workflow; ``snapshot`` is the published text, name and files."""
 
     id: str
     name: str = "one"
@@ -56,7 +56,7 @@ class Expected:
 
 
 class Model:
-    """Two workflows and three files; what should be of them, and services with what is."""
+    """Two workflows and three files: the expected state, and services with the actual state."""
 
     def __init__(self, base: Path) -> None:
         self._base = base
@@ -84,7 +84,7 @@ class Model:
             self.workflows.append(Expected(made.id))
 
     async def file(self, index: int) -> str:
-        """Where a workflow's file is; or was, if it is deleted."""
+        """Return the path of a workflow's file, or its former path if it was deleted."""
         expected = self.workflows[index]
         rows = await self._services.db.fetch_all(
             "SELECT path FROM workflows WHERE uuid = ? AND deleted_at IS NULL", (expected.id,)

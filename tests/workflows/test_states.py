@@ -1,4 +1,4 @@
-"""Whatever is done to workflows, in whatever order: there is what a plain model says, and no version changes."""
+"""Any sequence of operations on workflows has the result of a plain model, and no version ever changes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def text_of(number: int) -> bytes:
 
 
 class Expected:
-    """A workflow as it should be; ``versions`` are their texts."""
+    """The expected state of a workflow; ``versions`` are texts."""
 
     def __init__(self, owner: str, name: str, view: str, versions: list[bytes], source: Any = None) -> None:
         self.owner, self.name, self.view, self.versions, self.source = owner, name, view, versions, source
@@ -61,7 +61,7 @@ class Expected:
 
 
 class Model:
-    """What should be; and services, with what is."""
+    """The expected state, and services with the actual state."""
 
     def __init__(self, base: Path) -> None:
         self._base = base
