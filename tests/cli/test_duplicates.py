@@ -162,7 +162,7 @@ def test_table(base: Any) -> None:
         ["copy", str(base.path / "input/b.bin")],
         ["same", str(base.path / "output/a.bin")],
     ]
-    assert lines[4:] == ["5 kB could be reclaimed from 1 copy, 1 group in all"]
+    assert lines[4:] == ["5 kB can be freed by linking 1 copy in 1 group"]
 
 
 def test_copies_on_different_volumes_are_listed_but_free_nothing(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
