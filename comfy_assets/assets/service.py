@@ -11,9 +11,10 @@ from typing import TypeVar
 
 import msgspec
 
-from ..db import assets, contents, files, tags
+from ..db import assets, contents, tags
 from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
+from ..db.listing import counts
 from ..errors import AssetContentMissingError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
 from ..fs.paths import extended
 from ..host.base import Host
@@ -63,7 +64,7 @@ class AssetService:
         """
         await self._prepare(query)
         with heavy():
-            return await assets.histogram(self._db, self._include_public(query), limit)
+            return await counts.histogram(self._db, self._include_public(query), limit)
 
     async def _prepare(self, query: AssetFilter) -> None:
         """Update the full-text index, so that a search finds assets that were just added or changed."""
@@ -72,7 +73,7 @@ class AssetService:
 
     async def list_tags(self, query: TagRequest) -> Page[TagCount]:
         """Return one page of the tags in use, with counts."""
-        return await tags.list_tags(self._db, self._include_public(query))
+        return await counts.list_tags(self._db, self._include_public(query))
 
     def _include_public(self, query: Filter) -> Filter:
         """Return the filter; on a server with one user, with public assets included."""
@@ -190,7 +191,7 @@ class AssetService:
         remove: Iterable[str] = (),
     ) -> TagChange:
         if changed:
-            await files.retag(tx, [asset.row_id], add=add, remove=remove)
+            await tags.retag(tx, [asset.row_id], add=add, remove=remove)
             await assets.touch(tx, asset.row_id, now_ms())
             await tags.drop_unused_sets(tx)
             asset = await require_asset(tx, asset.id, owner)

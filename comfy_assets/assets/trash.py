@@ -205,7 +205,7 @@ class AssetTrash:
         stat = file_stat(await run_blocking(path.stat))
         former = await folders.categories_of(tx, deleted.folder or str(folder))
         await assets.put_file(tx, deleted.row_id, folder_row(folder, place), path.name, stat)
-        await files.replace_place_tags(tx, [deleted.row_id], former, place.tags_of(path.name))
+        await tags.replace_place_tags(tx, [deleted.row_id], former, place.tags_of(path.name))
 
     async def empty(self, before: int | None = None) -> tuple[int, int]:
         """Remove deleted assets and their files permanently; return the numbers of assets and bytes.

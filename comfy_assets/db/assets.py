@@ -17,7 +17,6 @@ from ..models import (
     Location,
     Page,
     PageRequest,
-    TagCount,
 )
 from . import contents, folders, tags
 from .connection import Database, Transaction
@@ -25,7 +24,6 @@ from .connection_pool import Row
 from .contents import Facts
 from .files import HASHED, NEW
 from .folders import FolderRow
-from .listing.counts import set_counts
 from .listing.filters import Found, Rows, select
 from .listing.pages import SORT_KEYS, ordering, page_of
 from .sql import json_array
@@ -34,10 +32,10 @@ from .sql import json_array
 WORKFLOW_USE, DELETED_WORKFLOW_USE = "workflow_version", "deleted_workflow_version"
 SHARE_USE, DELETED_SHARE_USE = "share", "deleted_share"
 
-_COLUMNS = """
+_COLUMNS = f"""
     a.id, a.uuid, s.owner, a.name, a.mime_type, a.size, s.tags, a.created_at, a.updated_at, a.last_access_at,
     c.hash, c.metadata, a.user_metadata, a.job_id, a.origin, p.uuid,
-    d.path, f.name, d.kind, d.logical, d.loader_prefix, f.missing
+    d.path, f.name, d.kind, d.logical, d.loader_prefix, f.missing, s.missing, {tags.USER_TAGS}
 """
 _JOINS = """
     JOIN tag_sets s ON s.id = a.tag_set_id
@@ -63,7 +61,7 @@ async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Pag
 async def _total(db: Database, selection: Rows | Found) -> int:
     if selection.total is not None:
         return selection.total
-    row = await db.fetch_one(f"SELECT count(*) FROM assets a WHERE {selection.where}", selection.parameters)
+    row = await db.fetch_one(f"SELECT count(*) FROM {selection.source} WHERE {selection.where}", selection.parameters)
     return int(row[0]) if row else 0
 
 
@@ -75,18 +73,6 @@ async def _page_rows(db: Database, selection: Rows | Found, page: PageRequest) -
         f" {ordering(page)}",
         parameters,
     )
-
-
-async def histogram(db: Database, wanted: AssetFilter, limit: int) -> list[TagCount]:
-    """How many of the assets that pass the filter carry each tag, most frequent first."""
-    counts, parameters = await set_counts(db, wanted)
-    rows = await db.fetch_all(
-        f"WITH counts AS ({counts}) SELECT t.name, sum(counts.n) AS total FROM counts"
-        " JOIN tag_set_tags l ON l.tag_set_id = counts.set_id JOIN tags t ON t.id = l.tag_id"
-        " WHERE counts.n > 0 GROUP BY t.id ORDER BY total DESC, t.name LIMIT ?",
-        [*parameters, limit],
-    )
-    return [TagCount(name, count) for name, count in rows]
 
 
 async def get(db: Database | Transaction, asset_id: str, owner: str) -> Asset | None:
@@ -195,8 +181,9 @@ async def record_access(tx: Transaction, times: dict[int, int]) -> None:
 
 def _asset(row: Row) -> Asset:
     location = _location(row[16:22]) if row[16] is not None else None
+    all_tags = tags.combined(row[6], row[23], missing=bool(row[22]))
     return Asset(
-        row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9],
+        row[0], row[1], row[2], row[3], row[4], row[5], all_tags, row[7], row[8], row[9],
         row[10], row[11], row[12], row[13], row[14], row[15], location,
     )  # fmt: skip
 
@@ -239,7 +226,8 @@ class AssetFile:
 
 async def add(tx: Transaction, entry: NewAsset, size: int, facts: Facts | None) -> int:
     """Add an asset without a file; answers its row id."""
-    set_id = await tags.intern(tx, entry.owner, entry.tags)
+    place, user = tags.split(entry.tags)
+    set_id = await tags.intern(tx, entry.owner, place)
     content_id = await contents.put(tx, facts) if facts is not None else None
     await tx.execute(
         "INSERT INTO assets (uuid, tag_set_id, content_id, name, name_key, mime_type, size, created_at, updated_at,"
@@ -260,7 +248,9 @@ async def add(tx: Transaction, entry: NewAsset, size: int, facts: Facts | None) 
             entry.preview_uuid,
         ),
     )
-    return int(await tx.fetch_value("SELECT last_insert_rowid()"))
+    row_id = int(await tx.fetch_value("SELECT last_insert_rowid()"))
+    await tags.retag(tx, [row_id], add=user)
+    return row_id
 
 
 async def put_file(tx: Transaction, row_id: int, folder: FolderRow, name: str, stat: FileStat) -> None:

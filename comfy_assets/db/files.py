@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
-from ..models import MISSING_TAG, FileStat, Pending
+from ..models import FileStat, Pending
 from . import folders, tags, trash
 from .connection import Database, Transaction
 from .connection_pool import Row
@@ -129,58 +129,22 @@ async def renumber(tx: Transaction, inodes: Sequence[tuple[int, int]]) -> None:
 
 
 async def mark_present(tx: Transaction, ids: Sequence[int]) -> None:
-    """Take the missing mark off files that are there again."""
+    """Mark files as there again."""
     await tx.execute(
         "UPDATE files SET missing = 0 WHERE missing = 1 AND id IN (SELECT value FROM json_each(?))",
         (json_array(ids),),
     )
-    await retag(tx, ids, remove=(MISSING_TAG,))
+    await tags.set_missing(tx, ids, missing=False)
 
 
 async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
-    """Mark files as missing; their assets keep everything and gain the tag. Answers how many were not yet."""
+    """Mark files as missing; their assets keep everything. Return how many were not marked yet."""
     changed = await tx.execute(
         "UPDATE files SET missing = 1 WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))",
         (json_array(ids),),
     )
-    await retag(tx, ids, add=(MISSING_TAG,))
+    await tags.set_missing(tx, ids, missing=True)
     return changed
-
-
-async def retag(tx: Transaction, ids: Sequence[int], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
-    """Change the same tags on many assets: once for each tag set they have."""
-    wanted = json_array(ids)
-    rows = await tx.fetch_all(
-        "SELECT DISTINCT tag_set_id FROM assets WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
-    )
-    for (set_id,) in rows:
-        target = await tags.with_tag_changes(tx, set_id, add, remove)
-        await _move_to_set(tx, wanted, set_id, target)
-
-
-async def replace_place_tags(
-    tx: Transaction, ids: Sequence[int], former_categories: Iterable[str], wanted: Iterable[str]
-) -> None:
-    """Replace the tags that files had by their place with those they have now; the users' tags stay."""
-    wanted_set = set(wanted)
-    text = json_array(ids)
-    rows = await tx.fetch_all(
-        "SELECT DISTINCT s.id, s.tags FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
-        " WHERE a.id IN (SELECT value FROM json_each(?))",
-        (text,),
-    )
-    for set_id, present in rows:
-        former = tags.place_tags(msgspec.json.decode(present, type=list[str]), former_categories)
-        target = await tags.with_tag_changes(tx, set_id, wanted_set, former - wanted_set)
-        await _move_to_set(tx, text, set_id, target)
-
-
-async def _move_to_set(tx: Transaction, ids: str, source: int, target: int) -> None:
-    if target != source:
-        await tx.execute(
-            "UPDATE assets SET tag_set_id = ? WHERE +tag_set_id = ? AND id IN (SELECT value FROM json_each(?))",
-            (target, source, ids),
-        )
 
 
 async def missing_count(db: Database | Transaction) -> int:

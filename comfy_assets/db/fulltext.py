@@ -66,8 +66,8 @@ async def start_over(tx: Transaction, rules: str) -> None:
 
 
 _CURRENT = """
-    SELECT a.id, a.name_key, CASE s.hidden WHEN 0 THEN s.tags END, a.content_id
-    FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id
+    SELECT a.id, a.name_key, CASE s.hidden WHEN 0 THEN l.tags END, a.content_id
+    FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id JOIN asset_tag_lists l ON l.id = a.id
 """
 
 

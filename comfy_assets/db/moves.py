@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..models import MISSING_TAG, SCANNED, FileStat
-from . import files
+from ..models import SCANNED, FileStat
+from . import tags
 from .connection import Transaction
 from .files import CHANGED, HASHED, NEW
 
@@ -63,11 +63,12 @@ class Candidate(NamedTuple):
 
 _COLUMNS = """
     f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, a.mime_type, s.owner, a.name,
-    a.user_metadata, s.tags, d.categories, a.preview_id, a.job_id IS NOT NULL,
+    a.user_metadata, l.tags, d.categories, a.preview_id, a.job_id IS NOT NULL,
     EXISTS (SELECT 1 FROM asset_uses u WHERE u.asset_id = a.id), f.missing
 """
 _JOINED = """
     JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id
+    JOIN asset_tag_lists l ON l.id = a.id
 """
 
 
@@ -255,7 +256,7 @@ async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
         "UPDATE assets SET content_id = coalesce(?2, content_id) WHERE id = ?1",
         ((old_of[row[0]], row[7]) for row in rows),
     )
-    await files.retag(tx, list(old_of.values()), remove=(MISSING_TAG,))
+    await tags.set_missing(tx, old_of.values(), missing=False)
 
 
 async def set_types(tx: Transaction, types: Sequence[tuple[int, str]]) -> None:

@@ -31,18 +31,7 @@ async def makers(tx: Transaction, job_ids: Collection[str]) -> dict[str, Maker]:
 
 async def give(tx: Transaction, asset_ids: Iterable[int], owner: str) -> None:
     """Make those of the assets that are public the owner's, with their tags."""
-    ids = json_array(asset_ids)
-    sets = await tx.fetch_all(
-        "SELECT DISTINCT s.id, s.tags, s.hidden FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
-        " WHERE s.owner = '' AND a.id IN (SELECT value FROM json_each(?))",
-        (ids,),
-    )
-    for set_id, text, hidden in sets:
-        own = await tags.intern(tx, owner, msgspec.json.decode(text, type=list[str]), hidden=bool(hidden))
-        await tx.execute(
-            "UPDATE assets SET tag_set_id = ? WHERE +tag_set_id = ? AND id IN (SELECT value FROM json_each(?))",
-            (own, set_id, ids),
-        )
+    await tags.move_assets(tx, asset_ids, lambda s: s if s.owner else s._replace(owner=owner))
 
 
 # Outputs of these users' jobs that are public, unless a workflow or a share of somebody else needs them.

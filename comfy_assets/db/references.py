@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ..models import MISSING_TAG, REFERENCE
-from . import files
+from ..models import REFERENCE
+from . import tags
 from .connection import Transaction
 from .sql import json_array
 
@@ -39,14 +39,10 @@ async def settle(tx: Transaction, contents: Collection[int] | None = None) -> No
     chosen = "" if contents is None else " AND a.content_id IN (SELECT value FROM json_each(?))"
     rows = await tx.fetch_all(
         "SELECT id, present FROM (SELECT a.id AS id, EXISTS (SELECT 1 FROM assets b JOIN files f ON f.id = b.id"
-        " WHERE b.content_id = a.content_id AND f.missing = 0) AS present, a.tag_set_id IN (SELECT l.tag_set_id"
-        " FROM tag_set_tags l JOIN tags t ON t.id = l.tag_id WHERE t.name = ?) AS marked FROM assets a"
+        " WHERE b.content_id = a.content_id AND f.missing = 0) AS present, s.missing AS marked"
+        " FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
         f" WHERE a.origin = {REFERENCE} AND a.content_id IS NOT NULL{chosen}) WHERE present = marked",
-        (MISSING_TAG,) if contents is None else (MISSING_TAG, json_array(sorted(contents))),
+        () if contents is None else (json_array(sorted(contents)),),
     )
-    there = [row[0] for row in rows if row[1]]
-    away = [row[0] for row in rows if not row[1]]
-    if there:
-        await files.retag(tx, there, remove=(MISSING_TAG,))
-    if away:
-        await files.retag(tx, away, add=(MISSING_TAG,))
+    await tags.set_missing(tx, [row[0] for row in rows if row[1]], missing=False)
+    await tags.set_missing(tx, [row[0] for row in rows if not row[1]], missing=True)

@@ -1,24 +1,48 @@
-"""Tags and the interned combinations of owner and tags that assets point to."""
+"""Tags: the interned sets of what folders give, and the plain join table of what users give.
+
+A *tag set* combines an owner with the tags of a place (root, categories, model types) and two flags: ``hidden`` for
+deleted assets, ``missing`` for assets without content. The number of sets is bounded by the numbers of folders and
+owners, so filters are decided on sets, and triggers keep a count of assets for each. Users' tags are rows of
+``asset_tags``; for them triggers keep ``tag_counts`` (by set) and ``tag_totals`` (by owner). No asset has a tag twice,
+by its set and as a user's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import msgspec
 
-from ..models import MISSING_TAG, MODEL_TYPE_PREFIX, AssetFilter, Page, TagCount, TagRequest
-from .connection import Database, Transaction
+from ..models import MISSING_TAG, MODEL_TYPE_PREFIX
+from .connection import Transaction
 from .sql import json_array
 
 ROOT_TAGS = ("models", "input", "output", "temp")
 # SQL that tells of a ``tag_sets s`` row whether a user (the parameter) may know of its assets.
 VISIBLE = "s.owner IN ('', ?) AND s.hidden = 0"
+# SQL for the tags that users gave to an asset ``a``, as a JSON array; null for most assets, which have none.
+USER_TAGS = """
+    CASE WHEN EXISTS (SELECT 1 FROM asset_tags WHERE asset_id = a.id) THEN (
+        SELECT json_group_array(t.name) FROM asset_tags u JOIN tags t ON t.id = u.tag_id WHERE u.asset_id = a.id
+    ) END
+"""
+_decode = msgspec.json.Decoder(list[str]).decode
+
+
+class TagSet(NamedTuple):
+    """What assets have in common: whose they are, the tags of their place, whether they are deleted or missing."""
+
+    owner: str
+    tags: tuple[str, ...]
+    hidden: bool = False
+    missing: bool = False
 
 
 def canonical(tags: Iterable[str]) -> tuple[str, ...]:
-    """Tags without repeats in the order responses show: root, category, model_type, the user's, missing."""
+    """Sort tags as responses show them, without repeats: root, category, model_type, the user's, missing."""
     unique = set(tags)
-    categories = {t.removeprefix(MODEL_TYPE_PREFIX) for t in unique if t.startswith(MODEL_TYPE_PREFIX)}
+    categories = _categories(unique)
 
     def rank(tag: str) -> tuple[int, str]:
         if tag in ROOT_TAGS:
@@ -32,93 +56,161 @@ def canonical(tags: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(unique, key=rank))
 
 
+def _categories(tags: Iterable[str]) -> set[str]:
+    """Return the categories that model types among the tags name."""
+    return {tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)}
+
+
 def place_tags(present: Iterable[str], former_categories: Iterable[str]) -> set[str]:
-    """Those of an asset's tags that came from its place rather than from a user."""
+    """Return those of an asset's tags that came from its place rather than from a user."""
     former = set(former_categories)
     return {t for t in present if t in ROOT_TAGS or t.startswith(MODEL_TYPE_PREFIX) or t in former}
 
 
-async def intern(tx: Transaction, owner: str, tags: Iterable[str], *, hidden: bool = False) -> int:
-    """The id of the tag set with exactly these tags, made if there is none; a hidden one is for deleted assets."""
+def split(tags: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split the tags of an asset into those that a place gives (root, categories with a model type) and the users'."""
     ordered = canonical(tags)
-    key = (owner, json_array(ordered), hidden)
-    found = await tx.fetch_value("SELECT id FROM tag_sets WHERE owner = ? AND tags = ? AND hidden = ?", key)
+    categories = _categories(ordered)
+    place = tuple(t for t in ordered if t in ROOT_TAGS or t in categories or t.startswith(MODEL_TYPE_PREFIX))
+    return place, tuple(t for t in ordered if t not in place and t != MISSING_TAG)
+
+
+def combined(place: str, user: str | None, *, missing: bool) -> str:
+    """Combine the tags of a place and of users (JSON arrays) to all tags of an asset, in canonical order."""
+    if user is None and not missing:
+        return place
+    found = [*_decode(place), *(_decode(user) if user is not None else ()), *((MISSING_TAG,) if missing else ())]
+    return json_array(canonical(found))
+
+
+async def intern(
+    tx: Transaction, owner: str, tags: Iterable[str], *, hidden: bool = False, missing: bool = False
+) -> int:
+    """Return the id of the tag set with exactly these tags of a place; add it if there is none."""
+    ordered = canonical(tags)
+    key = (owner, json_array(ordered), hidden, missing)
+    found = await tx.fetch_value(
+        "SELECT id FROM tag_sets WHERE owner = ? AND tags = ? AND hidden = ? AND missing = ?", key
+    )
     if found is not None:
         return int(found)
-    await tx.execute("INSERT INTO tag_sets (owner, tags, hidden) VALUES (?, ?, ?)", key)
+    await tx.execute("INSERT INTO tag_sets (owner, tags, hidden, missing) VALUES (?, ?, ?, ?)", key)
     set_id = int(await tx.fetch_value("SELECT last_insert_rowid()"))
-    await tx.execute_many("INSERT OR IGNORE INTO tags (name) VALUES (?)", [(tag,) for tag in ordered])
-    await tx.execute_many(
-        "INSERT INTO tag_set_tags (tag_id, tag_set_id) SELECT id, ? FROM tags WHERE name = ?",
-        [(set_id, tag) for tag in ordered],
+    linked = json_array((*ordered, MISSING_TAG) if missing else ordered)
+    await tx.execute("INSERT OR IGNORE INTO tags (name) SELECT value FROM json_each(?)", (linked,))
+    await tx.execute(
+        "INSERT INTO tag_set_tags (tag_id, tag_set_id) SELECT id, ?1 FROM tags"
+        " WHERE name IN (SELECT value FROM json_each(?2))",
+        (set_id, linked),
+    )
+    # They are in use again.
+    await tx.execute(
+        "DELETE FROM tag_totals WHERE owner = '' AND n = 0 AND name IN (SELECT value FROM json_each(?))", (linked,)
     )
     return set_id
 
 
-async def with_tag_changes(tx: Transaction, set_id: int, add: Iterable[str], remove: Iterable[str]) -> int:
-    """The id of the tag set that differs from ``set_id`` by these tags."""
-    rows = await tx.fetch_all("SELECT owner, tags, hidden FROM tag_sets WHERE id = ?", (set_id,))
-    owner, text, hidden = rows[0]
-    tags = (set(msgspec.json.decode(text, type=list[str])) - set(remove)) | set(add)
-    return await intern(tx, owner, tags, hidden=bool(hidden))
+async def move_assets(tx: Transaction, ids: Iterable[int], change: Callable[[TagSet], TagSet]) -> None:
+    """Give assets the tag sets that differ from theirs as ``change`` says: once for each set they have."""
+    rows = await tx.fetch_all(
+        "SELECT s.id, s.owner, s.tags, s.hidden, s.missing, o.ids FROM ("
+        " SELECT tag_set_id, json_group_array(id) AS ids FROM assets"
+        " WHERE id IN (SELECT value FROM json_each(?)) GROUP BY 1"
+        ") o JOIN tag_sets s ON s.id = o.tag_set_id",
+        (json_array(ids),),
+    )
+    for set_id, owner, text, hidden, missing, members in rows:
+        present = TagSet(owner, tuple(_decode(text)), bool(hidden), bool(missing))
+        target = change(present)
+        if target == present:
+            continue
+        new_id = await intern(tx, target.owner, target.tags, hidden=target.hidden, missing=target.missing)
+        if new_id != set_id:
+            await tx.execute(
+                "UPDATE assets SET tag_set_id = ? WHERE id IN (SELECT value FROM json_each(?))", (new_id, members)
+            )
+
+
+async def retag(tx: Transaction, ids: Iterable[int], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
+    """Change the same tags on many assets; what is in both is added. Those of the place can be removed, too."""
+    chosen, added = json_array(ids), set(add)
+    removed = set(remove) - added
+    if removed:
+        await _remove_user_tags(tx, chosen, removed)
+        await move_assets(
+            tx, _numbers(chosen), lambda s: s._replace(tags=tuple(tag for tag in s.tags if tag not in removed))
+        )
+    if added and chosen != "[]":
+        await tx.execute("INSERT OR IGNORE INTO tags (name) SELECT value FROM json_each(?)", (json_array(added),))
+        await tx.execute(
+            "INSERT OR IGNORE INTO asset_tags (asset_id, tag_id, created_at)"
+            " SELECT a.id, t.id, a.created_at FROM json_each(?1) i CROSS JOIN assets a ON a.id = i.value"
+            " CROSS JOIN tags t ON t.name IN (SELECT value FROM json_each(?2)) WHERE NOT EXISTS"
+            " (SELECT 1 FROM tag_set_tags WHERE tag_id = t.id AND tag_set_id = a.tag_set_id)",
+            (chosen, json_array(added)),
+        )
+
+
+async def replace_place_tags(
+    tx: Transaction, ids: Iterable[int], former_categories: Iterable[str], wanted: Iterable[str]
+) -> None:
+    """Replace the tags that files had by their place with those they have now; the users' tags stay."""
+    chosen, place, former = json_array(ids), set(wanted), set(former_categories)
+    kept: dict[str, list[int]] = {}
+    for set_tags, members in await _members_of_sets(tx, chosen):
+        for tag in set(set_tags) - place_tags(set_tags, former) - place:
+            kept.setdefault(tag, []).extend(members)
+    # A category is among the users' tags where no model type names it.
+    await _remove_user_tags(tx, chosen, place | former)
+    await move_assets(tx, _numbers(chosen), lambda s: s._replace(tags=canonical(place)))
+    for tag, members in kept.items():
+        await retag(tx, members, add=(tag,))
+
+
+async def _members_of_sets(tx: Transaction, ids: str) -> list[tuple[list[str], list[int]]]:
+    """Return the tags of the sets that assets have, each with those of the assets."""
+    rows = await tx.fetch_all(
+        "SELECT s.tags, json_group_array(a.id) FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        " WHERE a.id IN (SELECT value FROM json_each(?)) GROUP BY s.id",
+        (ids,),
+    )
+    return [(_decode(text), _numbers(members)) for text, members in rows]
+
+
+async def _remove_user_tags(tx: Transaction, ids: str, names: set[str]) -> None:
+    await tx.execute(
+        "DELETE FROM asset_tags WHERE asset_id IN (SELECT value FROM json_each(?))"
+        " AND tag_id IN (SELECT id FROM tags WHERE name IN (SELECT value FROM json_each(?)))",
+        (ids, json_array(names)),
+    )
+
+
+def _numbers(text: str) -> list[int]:
+    return msgspec.json.decode(text, type=list[int])
+
+
+async def set_missing(tx: Transaction, ids: Iterable[int], *, missing: bool) -> None:
+    """Mark assets as missing, or as there again."""
+    await move_assets(tx, ids, lambda s: s._replace(missing=missing))
 
 
 async def drop_unused_sets(tx: Transaction) -> None:
-    """Forget the combinations no asset has any more.
+    """Remove the sets that no asset has any more.
 
-    The tags themselves stay known, save those that a user's own assets had and nobody's have now: others must not
-    learn of them.
+    Their tags stay known, except those that a user's own assets had and nobody's have now: others must not learn of
+    them.
     """
-    private = await tx.fetch_all(
-        "SELECT DISTINCT l.tag_id FROM tag_sets s JOIN tag_set_tags l ON l.tag_set_id = s.id"
-        " WHERE s.asset_count = 0 AND s.owner <> ''"
+    rows = await tx.fetch_all(
+        "SELECT l.tag_id, max(s.owner <> '') FROM tag_sets s JOIN tag_set_tags l ON l.tag_set_id = s.id"
+        " WHERE s.asset_count = 0 GROUP BY 1"
     )
     await tx.execute("DELETE FROM tag_sets WHERE asset_count = 0")
-    await tx.execute_many(
-        "DELETE FROM tags WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM tag_set_tags WHERE tag_id = ?1)", private
+    unused = (
+        "id IN (SELECT value FROM json_each(?)) AND NOT EXISTS (SELECT 1 FROM tag_set_tags WHERE tag_id = tags.id)"
+        " AND NOT EXISTS (SELECT 1 FROM asset_tags WHERE tag_id = tags.id)"
     )
-
-
-def set_condition(wanted: AssetFilter) -> tuple[str, list[object]]:
-    """SQL that tells of a ``tag_sets s`` row whether its assets pass the owner and tag filters."""
-    clauses = [VISIBLE if wanted.include_public else "s.owner = ? AND s.hidden = 0"]
-    parameters: list[object] = [wanted.owner]
-    member = "s.id {} (SELECT l.tag_set_id FROM tag_set_tags l JOIN tags t ON t.id = l.tag_id WHERE t.name = ?)"
-    for tag in wanted.include_tags:
-        clauses.append(member.format("IN"))
-        parameters.append(tag)
-    for tag in wanted.exclude_tags:
-        clauses.append(member.format("NOT IN"))
-        parameters.append(tag)
-    return " AND ".join(clauses), parameters
-
-
-async def list_tags(db: Database, wanted: TagRequest) -> Page[TagCount]:
-    """Tags with the number of assets that carry them. A tag of another owner's alone is never told of."""
-    visible, parameters = set_condition(AssetFilter(wanted.owner, wanted.include_public))
-    known = (
-        "EXISTS (SELECT 1 FROM tag_set_tags l JOIN tag_sets s ON s.id = l.tag_set_id"
-        f" WHERE l.tag_id = t.id AND {visible})"
-        " OR NOT EXISTS (SELECT 1 FROM tag_set_tags WHERE tag_id = t.id)"
+    await tx.execute(f"DELETE FROM tags WHERE {unused}", (json_array(row[0] for row in rows if row[1]),))
+    await tx.execute(
+        f"INSERT OR IGNORE INTO tag_totals (owner, name, n) SELECT '', name, 0 FROM tags WHERE {unused}",
+        (json_array(row[0] for row in rows if not row[1]),),
     )
-    counted = (
-        f"SELECT t.name AS name, coalesce((SELECT sum(s.asset_count) FROM tag_set_tags l"
-        f" JOIN tag_sets s ON s.id = l.tag_set_id WHERE l.tag_id = t.id AND {visible}), 0) AS n"
-        f" FROM tags t WHERE substr(t.name, 1, ?) = ? AND ({known})"
-    )
-    ordering = "name" if wanted.order == "name_asc" else "n DESC, name"
-    bound = [*parameters, len(wanted.prefix), wanted.prefix, *parameters, wanted.include_zero]
-    rows = await db.fetch_all(
-        f"WITH counted AS ({counted}), listed AS (SELECT * FROM counted WHERE n > 0 OR ?)"
-        f" SELECT name, n, (SELECT count(*) FROM listed) FROM listed ORDER BY {ordering} LIMIT ? OFFSET ?",
-        [*bound, wanted.limit + 1, wanted.offset],
-    )
-    # A page beyond the end has no row that tells the total.
-    total = rows[0][2] if rows else await _count_tags(db, counted, bound)
-    items = [TagCount(name, count) for name, count, _ in rows[: wanted.limit]]
-    return Page(items, total, has_more=len(rows) > wanted.limit)
-
-
-async def _count_tags(db: Database, counted: str, bound: list[object]) -> int:
-    row = await db.fetch_one(f"SELECT count(*) FROM ({counted}) WHERE n > 0 OR ?", bound)
-    return int(row[0]) if row else 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
-
 from . import tags
 from .connection import Database, Transaction
 
@@ -53,12 +51,7 @@ async def reveal(tx: Transaction, row_id: int) -> None:
 
 
 async def _set_hidden(tx: Transaction, row_id: int, *, hidden: bool) -> None:
-    rows = await tx.fetch_all(
-        "SELECT s.owner, s.tags FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id WHERE a.id = ?", (row_id,)
-    )
-    owner, text = rows[0]
-    target = await tags.intern(tx, owner, msgspec.json.decode(text, type=list[str]), hidden=hidden)
-    await tx.execute("UPDATE assets SET tag_set_id = ? WHERE id = ?", (target, row_id))
+    await tags.move_assets(tx, [row_id], lambda s: s._replace(hidden=hidden))
 
 
 async def reveal_changed(tx: Transaction) -> None:

@@ -251,14 +251,16 @@ async def _add(db: Database, batch: list[_Row]) -> None:
     async with db.transaction() as tx:
         folder_ids = await folders.put(tx, [_folder(path) for path in {row.folder for row in batch}])
         new: list[NewFiles] = []
-        for (folder, suffix, tag), members in groups.items():
-            set_id = await tags.intern(tx, "", [*_place_tags(folder), *([tag] if tag else [])])
+        for (folder, suffix, _), members in groups.items():
+            set_id = await tags.intern(tx, "", _place_tags(folder))
             mime = {".png": "image/png", ".jpg": "image/jpeg", ".safetensors": "application/safetensors"}[suffix]
             listed = [(row.name, row.size, row.mtime_ns, 0, asset_id) for row, asset_id in members]
             new.append(NewFiles(folder_ids[f"/library/{folder}"], set_id, mime, json.dumps(listed)))
         first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets")) + 1
         await files.insert_new(tx, new, 10**15)
         ordered = [row for members in groups.values() for row, _ in members]
+        for tag in {row.user_tag for row in ordered if row.user_tag}:
+            await tags.retag(tx, [n for n, row in enumerate(ordered, first) if row.user_tag == tag], add=[tag])
         await contents.record(
             tx,
             [

@@ -79,7 +79,10 @@ def test_a_file_that_is_not_there(base: Any) -> None:
 
 
 def listed(base: Any) -> dict[str, list[str]]:
-    rows = base.query("SELECT a.name, s.tags FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id")
+    rows = base.query(
+        "SELECT a.name, l.tags FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        " JOIN asset_tag_lists l ON l.id = a.id"
+    )
     return {name: json.loads(tags) for name, tags in rows}
 
 

@@ -210,9 +210,13 @@ class Hand:
     async def belongs(self, name: str, owner: str, *names: str) -> None:
         """Let the asset belong to the owner ("" for all), with these tags."""
         async with self.library.services.db.transaction() as tx:
-            tag_set = await tag_rows.intern(tx, owner, names)
+            place, given = tag_rows.split(names)
+            tag_set = await tag_rows.intern(tx, owner, place)
             sql = "UPDATE assets SET tag_set_id = ? WHERE name = ?"
             assert await tx.execute(sql, (tag_set, name)) == 1, name
+            [(row_id,)] = await tx.fetch_all("SELECT id FROM assets WHERE name = ?", (name,))
+            await tx.execute("DELETE FROM asset_tags WHERE asset_id = ?", (row_id,))
+            await tag_rows.retag(tx, [row_id], add=given)
 
     async def created(self, name: str, milliseconds: int) -> None:
         """Set when the asset was made."""

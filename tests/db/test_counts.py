@@ -18,6 +18,7 @@ from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts, Hashed, Unreadable
 from comfy_assets_node.comfy_assets.db.files import NewFiles
 from comfy_assets_node.comfy_assets.db.folders import FolderRow
+from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
 from comfy_assets_node.comfy_assets.db.moves import Move
 from comfy_assets_node.comfy_assets.ids import new_ids
 from comfy_assets_node.comfy_assets.models import REFERENCE, UPLOADED, AssetFilter, TagRequest
@@ -27,6 +28,24 @@ from support.examples import examples
 
 FOLDERS = ("/one", "/two")
 PLACE = {"/one": ("models", "loras", "model_type:loras"), "/two": ("output",)}
+
+
+# Each table of counts, and what it must hold.
+RECOUNTS = {
+    "(SELECT id, asset_count FROM tag_sets)": "SELECT id, (SELECT count(*) FROM assets WHERE tag_set_id = s.id)"
+    " FROM tag_sets s",
+    "tag_counts": "SELECT u.tag_id, a.tag_set_id, count(*) FROM asset_tags u JOIN assets a ON a.id = u.asset_id"
+    " GROUP BY 1, 2",
+    "(SELECT * FROM tag_totals WHERE n > 0)": "SELECT s.owner, t.name, count(*) FROM asset_tags u"
+    " JOIN assets a ON a.id = u.asset_id JOIN tag_sets s ON s.id = a.tag_set_id JOIN tags t ON t.id = u.tag_id"
+    " WHERE s.hidden = 0 GROUP BY 1, 2",
+    "(SELECT owner, name FROM tag_totals WHERE n = 0)": "SELECT '', name FROM tags t"
+    " WHERE NOT EXISTS (SELECT 1 FROM asset_tags WHERE tag_id = t.id)"
+    " AND NOT EXISTS (SELECT 1 FROM tag_set_tags WHERE tag_id = t.id)",
+    "(SELECT asset_id, tag_id FROM asset_tags)": "SELECT u.asset_id, u.tag_id FROM asset_tags u"
+    " JOIN assets a ON a.id = u.asset_id WHERE u.created_at = a.created_at AND NOT EXISTS"
+    " (SELECT 1 FROM tag_set_tags WHERE tag_id = u.tag_id AND tag_set_id = a.tag_set_id)",
+}
 
 
 class Model:
@@ -157,11 +176,11 @@ class Model:
 
     async def tagged(self, tx: Transaction, ids: list[int], add: set[str], remove: set[str]) -> None:
         for i in ids:
-            await files.retag(tx, [i], add=add, remove=remove)
+            await tags.retag(tx, [i], add=add, remove=remove)
             self.tags[i] = (self.tags[i] - remove) | add
 
     async def replaced(self, tx: Transaction, ids: list[int], wanted: set[str]) -> None:
-        await files.replace_place_tags(tx, ids, ["loras"], wanted)
+        await tags.replace_place_tags(tx, ids, ["loras"], wanted)
         for i in ids:
             former = {t for t in self.tags[i] if t in (*tags.ROOT_TAGS, "loras") or t.startswith("model_type:")}
             self.tags[i] = (self.tags[i] - former) | wanted
@@ -193,8 +212,9 @@ class Model:
 
     async def check(self) -> None:
         rows = await self.db.fetch_all(
-            "SELECT a.id, s.tags, f.missing, d.path, f.name, f.state, c.hash, s.owner, s.hidden FROM assets a"
-            " JOIN tag_sets s ON s.id = a.tag_set_id LEFT JOIN files f ON f.id = a.id"
+            "SELECT a.id, l.tags, f.missing, d.path, f.name, f.state, c.hash, s.owner, s.hidden FROM assets a"
+            " JOIN tag_sets s ON s.id = a.tag_set_id"
+            " JOIN asset_tag_lists l ON l.id = a.id LEFT JOIN files f ON f.id = a.id"
             " LEFT JOIN folders d ON d.id = f.folder_id LEFT JOIN contents c ON c.id = a.content_id"
         )
         assert {row[0]: set(json.loads(row[1])) for row in rows} == self.tags
@@ -203,20 +223,22 @@ class Model:
         assert {row[0]: row[7] for row in rows} == self.owners
         assert {row[0] for row in rows if row[8]} == set(self.hidden)
         for row in rows:
-            assert json.loads(row[1]) == list(tags.canonical(json.loads(row[1])))
             if row[3]:
                 assert bool(row[2]) == ("missing" in json.loads(row[1]))
                 assert (row[5] == files.HASHED) == (row[6] is not None)
-        counts = await self.db.fetch_all("SELECT owner, tags, hidden, asset_count FROM tag_sets")
-        recount = Counter((self.owners[i], tags.canonical(t), i in self.hidden) for i, t in self.tags.items())
-        kept = {(owner, tuple(json.loads(text)), bool(hidden)): n for owner, text, hidden, n in counts if n}
-        assert Counter(kept) == recount
+        uuids = [uuid for (uuid,) in await self.db.fetch_all("SELECT uuid FROM assets")]
+        for asset in (await assets.get_many(self.db, uuids)).values():
+            assert json.loads(asset.tags) == list(tags.canonical(self.tags[asset.row_id]))
+        for table in RECOUNTS:
+            assert await self.db.fetch_all(f"SELECT * FROM {table} ORDER BY 1, 2") == await self.db.fetch_all(
+                f"{RECOUNTS[table]} ORDER BY 1, 2"
+            ), table
         assert await assets.count(self.db) == len(self.tags) - len(self.hidden)
         for owner in ("anna", "nobody"):
             wanted = Counter(t for ts in self.visible(owner) for t in ts)
-            listed = await tags.list_tags(self.db, TagRequest(owner, order="name_asc", limit=100))
+            listed = await listing_counts.list_tags(self.db, TagRequest(owner, order="name_asc", limit=100))
             assert {t.name: t.count for t in listed.items} == wanted
-            told = await assets.histogram(self.db, AssetFilter(owner), 100)
+            told = await listing_counts.histogram(self.db, AssetFilter(owner), 100)
             assert {t.name: t.count for t in told} == wanted
         assert await self.db.fetch_all("PRAGMA foreign_key_check") == []
 
@@ -290,12 +312,14 @@ async def test_a_tag_of_a_users_own_is_forgotten_with_its_last_asset(tmp_path: P
     """Nobody else learns of it; public tags stay known."""
     db = await Database.open(tmp_path / "library.db")
     async with db.transaction() as tx:
-        await tags.intern(tx, "anna", ["secret", "shared", "gone"])
-        await tags.intern(tx, "", ["shared", "public"])
-        kept = await tags.intern(tx, "ben", ["gone"])
-        await tx.execute("UPDATE tag_sets SET asset_count = 1 WHERE id = ?", (kept,))
+        rows = []
+        for owner, names in (("anna", ("secret", "shared", "gone")), ("", ("shared", "public")), ("ben", ("gone",))):
+            asset = NewAsset(new_ids(1)[0], owner, "a.png", "image/png", names, UPLOADED, 7)
+            rows.append(await assets.add(tx, asset, 10, None))
+        for row_id in (rows[1], rows[0]):
+            await tags.retag(tx, [row_id], remove=("secret", "shared", "gone", "public"))
         await tags.drop_unused_sets(tx)
-    page = await tags.list_tags(
+    page = await listing_counts.list_tags(
         db, TagRequest("clara", include_public=True, prefix="", include_zero=True, order="name_asc", limit=9, offset=0)
     )
     known = await db.fetch_all("SELECT name FROM tags ORDER BY name")

@@ -104,7 +104,7 @@ async def fill(tx: Transaction) -> None:
             (
                 row.id,
                 f"id-{row.id}",
-                await tags.intern(tx, row.owner, row.tags),
+                await tags.intern(tx, row.owner, tags.split(row.tags)[0], missing="missing" in row.tags),
                 row.hash,
                 row.name,
                 row.name.casefold(),
@@ -115,6 +115,7 @@ async def fill(tx: Transaction) -> None:
                 None if row.user_facts is None else json.dumps(row.user_facts),
             ),
         )
+        await tags.retag(tx, [row.id], add=tags.split(row.tags)[1])
         await tx.execute(
             "INSERT INTO files (id, folder_id, name, size, mtime_ns, inode) VALUES (?1, ?2, ?1, 0, 0, 0)",
             (row.id, folder_id),
@@ -300,7 +301,7 @@ def test_histogram_counts_what_a_listing_shows(store: Store, wanted: AssetFilter
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listing_counts, "ROW_COST", cost)
         patch.setattr(listing_filters, "ROW_COST", cost)
-        found = store.run(assets.histogram(store.db, wanted, limit))
+        found = store.run(listing_counts.histogram(store.db, wanted, limit))
     assert [(t.name, t.count) for t in found] == ordered[:limit]
 
 
@@ -329,7 +330,7 @@ def test_tags_in_use(
     names = [(name, count) for name, count in counts.items() if name.startswith(prefix)]
     names.sort(key=lambda item: item[0] if order == "name_asc" else (-item[1], item[0]))
     page = store.run(
-        tags.list_tags(
+        listing_counts.list_tags(
             store.db,
             TagRequest(
                 owner,

@@ -29,7 +29,10 @@ async def refer(tx: Transaction, content: int, *tags: str) -> int:
 
 
 async def tags_of(tx: Transaction) -> dict[str, list[str]]:
-    rows = await tx.fetch_all("SELECT a.name, s.tags FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id")
+    rows = await tx.fetch_all(
+        "SELECT a.name, l.tags FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        " JOIN asset_tag_lists l ON l.id = a.id"
+    )
     return {name: json.loads(tags) for name, tags in rows}
 
 

@@ -113,8 +113,9 @@ def assert_true(base: Path) -> list[tuple[str, int, bool]]:
         ).fetchall()
         assert all(kept == real for kept, real in counts)
         rows = conn.execute(
-            "SELECT d.path, f.name, f.size, f.mtime_ns, f.state, f.missing, a.size, s.tags, c.hash"
-            " FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id JOIN files f ON f.id = a.id"
+            "SELECT d.path, f.name, f.size, f.mtime_ns, f.state, f.missing, a.size, l.tags, c.hash"
+            " FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+            " JOIN asset_tag_lists l ON l.id = a.id JOIN files f ON f.id = a.id"
             " JOIN folders d ON d.id = f.folder_id LEFT JOIN contents c ON c.id = a.content_id"
         ).fetchall()
         assert len(rows) == conn.execute("SELECT count(*) FROM assets").fetchone()[0]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.assets.index import hash_run
 from comfy_assets_node.comfy_assets.background.throttle import Throttle
-from comfy_assets_node.comfy_assets.db import files
+from comfy_assets_node.comfy_assets.db import tags as tag_rows
 
-TABLES = ("assets", "files", "folders", "tag_sets", "contents", "documents", "tag_set_tags", "tags")
+TABLES = ("assets", "files", "folders", "tag_sets", "contents", "documents", "tag_set_tags", "tags", "asset_tags")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def annotate() -> Callable[..., Any]:
         db = library.services.db
         async with db.transaction() as tx:
             row_id = await tx.fetch_value("SELECT id FROM assets WHERE name = ?", (name,))
-            await files.retag(tx, [row_id], add=tags)
+            await tag_rows.retag(tx, [row_id], add=tags)
             await tx.execute("UPDATE assets SET user_metadata = ? WHERE id = ?", (metadata, row_id))
             return str(await tx.fetch_value("SELECT uuid FROM assets WHERE id = ?", (row_id,)))
 

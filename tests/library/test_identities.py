@@ -19,7 +19,7 @@ from comfy_assets_node.comfy_assets.assets.index import debounce, hash_run, scan
 from comfy_assets_node.comfy_assets.assets.index.scanner import Wanted
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.db import files
+from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from hypothesis import HealthCheck, given, settings
@@ -100,7 +100,7 @@ class Shelf:
                     "SELECT f.id FROM files f JOIN folders d ON d.id = f.folder_id WHERE d.logical = ? AND f.name = ?",
                     (folder, name),
                 )
-                await files.retag(tx, [row_id], add=(f"at {path}",))
+                await tag_rows.retag(tx, [row_id], add=(f"at {path}",))
                 await tx.execute(
                     "UPDATE assets SET user_metadata = json_object('at', ?) WHERE id = ?", (f"at {path}", row_id)
                 )
@@ -108,9 +108,9 @@ class Shelf:
     async def rows(self) -> list[tuple[str, str, bool, list[str], str | None]]:
         """Of each asset: path below the roots, id, whether it is missing, tags, and the user's metadata."""
         rows = await self.services.db.fetch_all(
-            "SELECT d.logical || '/' || f.name, a.uuid, f.missing, s.tags, a.user_metadata ->> '$.at' FROM files f"
+            "SELECT d.logical || '/' || f.name, a.uuid, f.missing, l.tags, a.user_metadata ->> '$.at' FROM files f"
             " JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id"
-            " JOIN tag_sets s ON s.id = a.tag_set_id ORDER BY 1, f.missing"
+            " JOIN tag_sets s ON s.id = a.tag_set_id JOIN asset_tag_lists l ON l.id = a.id ORDER BY 1, f.missing"
         )
         return [(path, uuid, bool(missing), msgspec.json.decode(tags), at) for path, uuid, missing, tags, at in rows]
 

@@ -210,8 +210,8 @@ async def test_uploads_of_several_users_that_move_stay_theirs(make_library: Any)
         copied(library.base / "output" / name, library.base / "output/moved" / name)
     await library.scan()
     rows = await library.services.db.fetch_all(
-        "SELECT f.name, a.uuid, s.owner, s.tags FROM files f JOIN assets a ON a.id = f.id"
-        " JOIN tag_sets s ON s.id = a.tag_set_id WHERE f.missing = 0"
+        "SELECT f.name, a.uuid, s.owner, l.tags FROM files f JOIN assets a ON a.id = f.id"
+        " JOIN tag_sets s ON s.id = a.tag_set_id JOIN asset_tag_lists l ON l.id = a.id WHERE f.missing = 0"
     )
     assert {row[0]: row[1] for row in rows} == ids
     assert {tuple(row[2:]) for row in rows} == {

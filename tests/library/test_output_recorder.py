@@ -96,10 +96,12 @@ async def test_a_scan_afterwards_finds_nothing_new(library: Any, snapshot: Any, 
 
 async def test_what_is_taken_in_is_what_a_scan_would_have_made_of_it(make_library: Any) -> None:
     """Compare without ids, jobs and the order of rows."""
-    columns = "a.name, a.name_key, a.mime_type, a.size, a.created_at, a.updated_at, a.origin, s.owner, s.tags, c.hash"
+    columns = "a.name, a.name_key, a.mime_type, a.size, a.created_at, a.updated_at, a.origin, s.owner, l.tags, c.hash"
     query = (
         f"SELECT {columns}, c.metadata, d.path, d.kind, d.logical, d.loader_prefix, d.categories, d.place_key, f.size,"
         " f.mtime_ns, f.inode, f.state, f.missing FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        " JOIN asset_tag_lists l ON l.id = a.id"
+        " JOIN asset_tag_lists l ON l.id = a.id"
         " JOIN contents c ON c.id = a.content_id JOIN files f ON f.id = a.id JOIN folders d ON d.id = f.folder_id"
         " ORDER BY d.path, f.name"
     )

@@ -144,7 +144,8 @@ class Model:
 async def naive(db: Database) -> dict[str, tuple[list[str], set[str]]]:
     """The tags and words of every asset that is not deleted, by id."""
     rows = await db.fetch_all(
-        "SELECT a.uuid, a.name, s.tags, c.hash, c.metadata FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        "SELECT a.uuid, a.name, l.tags, c.hash, c.metadata FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        " JOIN asset_tag_lists l ON l.id = a.id"
         " LEFT JOIN contents c ON c.id = a.content_id WHERE s.hidden = 0"
     )
     found = {}

@@ -305,4 +305,4 @@ async def _retag(tx: Transaction, work: Sequence[FolderWork], rows: list[Row]) -
         if (item := claimed.get(path)) is not None:
             alike[item.former or (), item.place.tags_of(name)].append(file_id)
     for (former, wanted), ids in alike.items():
-        await files.replace_place_tags(tx, ids, former, wanted)
+        await tags.replace_place_tags(tx, ids, former, wanted)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...db import files, moves, tags
+from ...db import moves, tags
 from ...db.connection import Database, Transaction
 from ...db.moves import Candidate, Move
 from ...models import MISSING_TAG
@@ -112,7 +112,7 @@ async def carry_out(tx: Transaction, make_plan: Callable[[], Plan]) -> int:
 async def dress(tx: Transaction, plan: Plan) -> None:
     """Give assets the tags, names and types that their files' new places ask for."""
     for (former, derived), ids in plan.alike.items():
-        await files.replace_place_tags(tx, ids, msgspec.json.decode(former, type=list[str]), derived)
+        await tags.replace_place_tags(tx, ids, msgspec.json.decode(former, type=list[str]), derived)
     await moves.rename_assets(tx, plan.names)
     await moves.set_types(tx, plan.types)
 

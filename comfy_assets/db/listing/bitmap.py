@@ -84,6 +84,12 @@ class IdSet:
         """How many of these ids, all different, are in the set."""
         return int(np.count_nonzero(self._has(ids)))
 
+    def count_by(self, keys: Ids, ids: Ids) -> list[tuple[int, int]]:
+        """Count those of the ids that are in the set for each key; ``keys`` has one (0 or more) for each id."""
+        counts = np.bincount(keys[self._has(ids)])
+        found = np.flatnonzero(counts)
+        return list(zip(found.tolist(), counts[found].tolist(), strict=True))
+
     def _has(self, ids: Ids) -> NDArray[np.bool_]:
         if not self._bits.size:
             return np.zeros(ids.size, dtype=np.bool_)

@@ -1,47 +1,217 @@
-"""How many of the assets that pass a filter have each tag set: what histograms of tags are made of."""
+"""Counts of tags: of all assets that a user can see, and of those that pass a filter."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from ...models import AssetFilter
-from .. import fulltext, tags
+from ...models import AssetFilter, Page, TagCount, TagRequest
+from .. import fulltext
 from ..connection import Database
 from ..sql import json_array
-from .filters import BY_IDS, ROW_COST, Found, Rows, TagSet, select
+from .filters import BY_IDS, ROW_COST, FilteredSet, Found, Rows, filtered_sets, rows_of, select, visible_condition
+
+if TYPE_CHECKING:
+    from .bitmap import IdSet
+
+_Counts = list[tuple[int, int]]  # ids of tag sets or tags, and numbers of assets
+
+# The tags of places that a user can see. There are few, so they are grouped for every request.
+_PLACE = """
+    place AS (
+        SELECT t.name AS name, sum(s.asset_count) AS n FROM tag_sets s JOIN tag_set_tags l ON l.tag_set_id = s.id
+        JOIN tags t ON t.id = l.tag_id WHERE {visible} AND {has_prefix} GROUP BY t.id
+    )
+"""
+_HAS_PREFIX = "name >= :prefix AND name < :prefix || char(1114111)"
 
 
-async def set_counts(db: Database, wanted: AssetFilter) -> tuple[str, list[Any]]:
-    """A query for the tag sets (``set_id``) of the assets that pass, and how many have each (``n``)."""
-    if not (wanted.name_contains or wanted.words or wanted.metadata or wanted.hash):
-        condition, parameters = tags.set_condition(wanted)
-        return f"SELECT s.id AS set_id, s.asset_count AS n FROM tag_sets s WHERE {condition}", parameters
-    selection = await select(db, wanted)
-    if isinstance(selection, Rows):
-        return _by_row("assets a", selection.where), selection.parameters
-    if not selection.total:
-        return _by_row("assets a", "0"), []
-    largest = max(selection.sets, key=lambda each: each.assets)
-    if selection.total * ROW_COST <= sum(each.assets for each in selection.sets if each is not largest):
-        return _by_row(BY_IDS, "1"), [json_array(selection.ids)]
-    counts = await _by_set(db, selection, largest)
-    return (
-        "SELECT json_extract(value, '$[0]') AS set_id, json_extract(value, '$[1]') AS n FROM json_each(?)",
-        [json_array(counts)],
+async def list_tags(db: Database, wanted: TagRequest) -> Page[TagCount]:
+    """List tags with the number of assets that carry them. Tags that only other owners' assets carry are left out."""
+    filter_ = AssetFilter(wanted.owner, wanted.include_public)
+    place = _PLACE.format(
+        visible=visible_condition(filter_).replace("?", ":owner"),
+        has_prefix=_HAS_PREFIX.replace("name", "t.name") if wanted.prefix else "1",
+    )
+    single = await _has_one_source(db, wanted)
+    with_counts = (_of_one_owner if single else _of_two_owners)(wanted)
+    ordering = "name" if wanted.order == "name_asc" else "n DESC, name"
+    rows = await db.fetch_all(
+        f"WITH {place}, {with_counts} SELECT name, n, (SELECT n FROM total) FROM listed WHERE n > 0 OR :zero"
+        f" ORDER BY {ordering} LIMIT :limit OFFSET :offset",
+        _bound(wanted),
+    )
+    # A page beyond the end has no row that tells the total.
+    total = (
+        rows[0][2]
+        if rows
+        else (await db.fetch_all(f"WITH {place}, {with_counts} SELECT n FROM total", _bound(wanted)))[0][0]
+    )
+    items = [TagCount(name, count) for name, count, _ in rows[: wanted.limit]]
+    return Page(items, total, has_more=len(rows) > wanted.limit)
+
+
+def _bound(wanted: TagRequest) -> dict[str, Any]:
+    return {
+        "owner": wanted.owner,
+        "prefix": wanted.prefix,
+        "zero": wanted.include_zero,
+        "limit": wanted.limit + 1,
+        "offset": wanted.offset,
+        "reach": wanted.offset + wanted.limit + 1,
+    }
+
+
+async def _has_one_source(db: Database, wanted: TagRequest) -> bool:
+    """Whether public assets alone have tags of users that are to be listed."""
+    if not wanted.owner or not wanted.include_public:
+        return not wanted.owner
+    return not await db.fetch_all("SELECT 1 FROM tag_totals WHERE owner = ? LIMIT 1", (wanted.owner,))
+
+
+def _of_one_owner(wanted: TagRequest) -> str:
+    """Read the users' tags in the order of an index, and only as many as are asked for: there may be very many."""
+    chosen = f"owner = '' AND (n > 0 OR :zero) AND {_HAS_PREFIX if wanted.prefix else '1'}"
+    ordering = "name" if wanted.order == "name_asc" else "n DESC, name"
+    return f"""
+        summed AS (
+            SELECT name, n + coalesce((SELECT n FROM tag_totals WHERE owner = '' AND name = place.name), 0) AS n
+            FROM place
+        ), listed AS (
+            SELECT name, n FROM summed UNION ALL SELECT name, n FROM (
+                SELECT name, n FROM tag_totals WHERE {chosen} AND name NOT IN (SELECT name FROM place)
+                ORDER BY {ordering} LIMIT :reach
+            )
+        ), total AS (
+            SELECT (SELECT count(*) FROM summed WHERE n > 0 OR :zero)
+                + (SELECT count(*) FROM tag_totals WHERE {chosen})
+                - (SELECT count(*) FROM place p JOIN tag_totals u ON u.owner = '' AND u.name = p.name) AS n
+        )
+    """
+
+
+def _of_two_owners(wanted: TagRequest) -> str:
+    """Group the users' tags of everybody and of one owner. A tag without assets is known to all."""
+    public = "n > 0 OR :zero" if wanted.include_public else "n = 0 AND :zero"
+    prefix = _HAS_PREFIX if wanted.prefix else "1"
+    return f"""
+        listed AS (
+            SELECT name, sum(n) AS n FROM (
+                SELECT name, n FROM place
+                UNION ALL SELECT name, n FROM tag_totals WHERE owner = :owner AND {prefix}
+                UNION ALL SELECT name, n FROM tag_totals WHERE owner = '' AND ({public}) AND {prefix}
+            ) GROUP BY name
+        ), total AS (SELECT count(*) AS n FROM listed WHERE n > 0 OR :zero)
+    """
+
+
+async def histogram(db: Database, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
+    """Count, for each tag, the assets that carry it and pass the filter; the most frequent tags first."""
+    if wanted.name_contains or wanted.words or wanted.metadata or wanted.hash:
+        return await _of_selection(db, await select(db, wanted), limit)
+    if not wanted.include_tags and not wanted.exclude_tags:
+        request = TagRequest(wanted.owner, include_public=wanted.include_public, limit=limit)
+        return (await list_tags(db, request)).items
+    sets = await filtered_sets(db, wanted)
+    passing = [each for each in sets if each.passes]
+    if not any(each.needs or each.forbids for each in passing):
+        return await _of_sets(db, passing, limit)
+    return await _of_tag(db, passing, limit) or await _of_selection(db, rows_of(wanted, sets), limit)
+
+
+async def _of_sets(db: Database, passing: Sequence[FilteredSet], limit: int) -> list[TagCount]:
+    """The histogram of all assets of tag sets, from the counts that triggers keep."""
+    rows = await db.fetch_all(
+        "WITH passing AS (SELECT value AS id FROM json_each(?)) SELECT t.name, sum(g.n) AS total FROM ("
+        " SELECT l.tag_id, s.asset_count AS n FROM passing p JOIN tag_sets s ON s.id = p.id"
+        " JOIN tag_set_tags l ON l.tag_set_id = s.id UNION ALL"
+        " SELECT tag_id, n FROM tag_counts WHERE tag_set_id IN (SELECT id FROM passing)"
+        ") g JOIN tags t ON t.id = g.tag_id GROUP BY g.tag_id ORDER BY total DESC, t.name LIMIT ?",
+        (json_array(each.id for each in passing), limit),
+    )
+    return [TagCount(name, count) for name, count in rows]
+
+
+async def _of_tag(db: Database, passing: Sequence[FilteredSet], limit: int) -> list[TagCount] | None:
+    """The histogram of all assets with one user's tag; None where the filter asks for more than the tag."""
+    [needs, *others] = {each.needs for each in passing}
+    if others or len(needs) != 1 or any(each.forbids for each in passing):
+        return None
+    [name] = needs
+    rows = await db.fetch_all(
+        "SELECT sum(c.n) FROM tag_counts c JOIN tags t ON t.id = c.tag_id WHERE t.name = ?", (name,)
+    )
+    if rows[0][0] != sum(each.passing or 0 for each in passing):
+        return None  # some of the tag's assets are in sets that do not pass
+    together = await db.fetch_all(
+        "SELECT o.tag_id, count(*) FROM asset_tags u CROSS JOIN asset_tags o ON o.asset_id = u.asset_id"
+        " WHERE u.tag_id = (SELECT id FROM tags WHERE name = ?) GROUP BY 1",
+        (name,),
+    )
+    return await _named(db, [(each.id, each.passing or 0) for each in passing], together, limit)
+
+
+async def _of_selection(db: Database, selection: Rows | Found, limit: int) -> list[TagCount]:
+    from .bitmap import IdSet
+
+    if isinstance(selection, Found):
+        ids = selection.ids
+    else:
+        sql = f"SELECT group_concat(a.id) FROM {selection.source} WHERE {selection.where}"
+        ids = IdSet.of(await fulltext.fetch_ids(db, sql, selection.parameters))
+    total = len(ids)
+    if not total:
+        return []
+    return await _named(
+        db, await _count_sets(db, ids, total, selection.sets), await _count_user_tags(db, ids, total), limit
     )
 
 
-def _by_row(source: str, where: str) -> str:
-    return f"SELECT a.tag_set_id AS set_id, count(*) AS n FROM {source} WHERE {where} GROUP BY 1"
+async def _count_sets(db: Database, ids: IdSet, total: int, sets: Sequence[FilteredSet]) -> _Counts:
+    """How many of the assets have each of the tag sets: row by row if they are few, else by the sets' own assets.
 
-
-async def _by_set(db: Database, found: Found, largest: TagSet) -> list[tuple[int, int]]:
-    """The same from the sets' own assets. Those of the largest, often most of the library, are what is left."""
-    others = [each.id for each in found.sets if each is not largest]
+    Those of the largest set, often most of the library, are the remainder.
+    """
+    largest = max(sets, key=lambda each: each.assets)
+    others = [each for each in sets if each is not largest]
+    if total * ROW_COST <= sum(each.assets for each in others):
+        rows = await db.fetch_all(
+            f"SELECT a.tag_set_id, count(*) FROM {BY_IDS} GROUP BY 1",
+            (json_array(ids),),
+        )
+        return [(set_id, count) for set_id, count in rows]
     rows = await db.fetch_all(
         "SELECT tag_set_id, group_concat(id) FROM assets WHERE tag_set_id IN (SELECT value FROM json_each(?))"
         " GROUP BY tag_set_id",
-        (json_array(others),),
+        (json_array(each.id for each in others),),
     )
-    counts = [(set_id, found.ids.count(await fulltext.parse(text))) for set_id, text in rows]
-    return [*counts, (largest.id, found.total - sum(count for _, count in counts))]
+    counts = [(set_id, ids.count(await fulltext.parse(text))) for set_id, text in rows]
+    return [*counts, (largest.id, total - sum(count for _, count in counts))]
+
+
+async def _count_user_tags(db: Database, ids: IdSet, total: int) -> _Counts:
+    """How many of the assets have each tag of a user."""
+    [(tagged,)] = await db.fetch_all("SELECT coalesce(sum(n), 0) FROM tag_counts")
+    if total * ROW_COST <= tagged:
+        rows = await db.fetch_all(
+            "SELECT u.tag_id, count(*) FROM json_each(?) i CROSS JOIN asset_tags u ON u.asset_id = i.value GROUP BY 1",
+            (json_array(ids),),
+        )
+        return [(tag_id, count) for tag_id, count in rows]
+    [(tag_ids, asset_ids)] = await db.fetch_all(
+        "SELECT group_concat(tag_id), group_concat(asset_id) FROM asset_tags INDEXED BY asset_tags_by_tag"
+    )
+    return ids.count_by(await fulltext.parse(tag_ids), await fulltext.parse(asset_ids))
+
+
+async def _named(db: Database, by_set: _Counts, by_tag: _Counts, limit: int) -> list[TagCount]:
+    """Add up the counts of tag sets and of users' tags by the names of the tags."""
+    rows = await db.fetch_all(
+        "SELECT t.name, sum(g.n) AS total FROM ("
+        " SELECT l.tag_id, json_extract(value, '$[1]') AS n FROM json_each(?)"
+        " JOIN tag_set_tags l ON l.tag_set_id = json_extract(value, '$[0]') UNION ALL"
+        " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)"
+        ") g JOIN tags t ON t.id = g.tag_id WHERE g.n > 0 GROUP BY g.tag_id ORDER BY total DESC, t.name LIMIT ?",
+        (json_array(by_set), json_array(by_tag), limit),
+    )
+    return [TagCount(name, count) for name, count in rows]

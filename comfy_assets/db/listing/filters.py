@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...models import AssetFilter
 from .. import fulltext, tags
 from ..connection import Database
+from ..connection_pool import Row
 from ..sql import json_array
 
 if TYPE_CHECKING:
@@ -27,21 +28,35 @@ _FEW_FIELDS = 3
 ROW_COST = 15  # how many ids can be told apart while SQLite looks at one asset's row
 
 
-class TagSet(NamedTuple):
-    """A combination of owner and tags that assets have, how many, and whether they pass the filter."""
+class FilteredSet(NamedTuple):
+    """A tag set that assets have, and whether they pass the filter by owner and tags.
+
+    They do if users gave them all tags in ``needs`` and none in ``forbids``. ``passing`` is how many do, or None where
+    only counting could tell.
+    """
 
     id: int
     assets: int
     passes: bool
+    needs: frozenset[str] = frozenset()
+    forbids: frozenset[str] = frozenset()
+    passing: int | None = None
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The assets ``a`` for which ``where`` holds; ``total`` is how many, where that is known."""
+    """The assets ``a`` of ``source`` for which ``where`` holds; ``total`` is how many, where that is known.
+
+    ``sets`` are the tag sets that pass. If the source begins with the rows ``u`` of one tag in ``asset_tags``,
+    ``tag_assets`` is about how many assets have that tag.
+    """
 
     where: str
     parameters: list[Any]
     total: int | None
+    sets: list[FilteredSet]
+    source: str = "assets a"
+    tag_assets: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,17 +68,17 @@ class Found:
 
     ids: IdSet
     total: int
-    sets: list[TagSet]
+    sets: list[FilteredSet]
     library: int
 
 
 async def select(db: Database, wanted: AssetFilter) -> Rows | Found:
     """Resolve a filter."""
-    sets = await _tag_sets(db, wanted)
+    sets = await filtered_sets(db, wanted)
     needle = wanted.name_contains.casefold()
     by_index = bool(needle) and await fulltext.are_names_indexed(db)
     if not (by_index or wanted.words):
-        return _by_rows(wanted, sets)
+        return rows_of(wanted, sets)
     found: list[IdSet] = []
     if wanted.words:
         found.append(await fulltext.of_words(db, wanted.words))
@@ -72,28 +87,111 @@ async def select(db: Database, wanted: AssetFilter) -> Rows | Found:
     return await _narrowed(db, wanted, found, sets)
 
 
-async def _tag_sets(db: Database, wanted: AssetFilter) -> list[TagSet]:
-    condition, parameters = tags.set_condition(wanted)
+def visible_condition(wanted: AssetFilter) -> str:
+    """SQL for the ``tag_sets s`` rows whose assets the filter's owner (the parameter) is to see."""
+    return tags.VISIBLE if wanted.include_public else "s.owner = ? AND s.hidden = 0"
+
+
+async def filtered_sets(db: Database, wanted: AssetFilter) -> list[FilteredSet]:
+    """Test each tag set that assets have."""
+    names = [*wanted.include_tags, *wanted.exclude_tags]
+    # Of each tag: whether it is of the set, and how many of the set's assets have it from a user.
+    of_tag = "tag_set_id = s.id AND tag_id = (SELECT id FROM tags WHERE name = ?)"
+    facts = f", EXISTS (SELECT 1 FROM tag_set_tags WHERE {of_tag}), (SELECT n FROM tag_counts WHERE {of_tag})"
     rows = await db.fetch_all(
-        f"SELECT s.id, s.asset_count, {condition} FROM tag_sets s WHERE s.asset_count > 0", parameters
+        f"SELECT s.id, s.asset_count, {visible_condition(wanted)}{facts * len(names)}"
+        " FROM tag_sets s WHERE s.asset_count > 0",
+        [wanted.owner, *(name for name in names for _ in range(2))],
     )
-    return [TagSet(row[0], row[1], bool(row[2])) for row in rows]
+    return [_filtered_set(row, wanted) for row in rows]
 
 
-def _by_rows(wanted: AssetFilter, sets: Sequence[TagSet]) -> Rows:
-    passing = [each for each in sets if each.passes]
-    candidates = sum(each.assets for each in passing)
+def _filtered_set(row: Row, wanted: AssetFilter) -> FilteredSet:
+    set_id, assets, visible, *facts = row
+    names = [*wanted.include_tags, *wanted.exclude_tags]
+    by_name = {name: (bool(facts[2 * at]), facts[2 * at + 1] or 0) for at, name in enumerate(names)}
+    needs = frozenset(name for name in wanted.include_tags if not by_name[name][0])
+    forbids = frozenset(name for name in wanted.exclude_tags if by_name[name][1])
+    if (
+        not visible
+        or any(by_name[name][0] for name in wanted.exclude_tags)
+        or not all(by_name[name][1] for name in needs)
+        or needs & forbids
+    ):
+        return FilteredSet(set_id, assets, passes=False)
+    passing: int | None = None
+    if not needs and not forbids:
+        passing = assets
+    elif len(needs) + len(forbids) == 1:
+        passing = by_name[next(iter(needs))][1] if needs else assets - by_name[next(iter(forbids))][1]
+    return FilteredSet(set_id, assets, passing != 0, needs, forbids, passing)
+
+
+# The assets with a tag of users, by the index of the tag; and the same by way of the assets, in whatever order.
+BY_TAG = "asset_tags u CROSS JOIN assets a ON a.id = u.asset_id"
+BY_ASSET = "assets a CROSS JOIN asset_tags u ON u.asset_id = a.id"
+
+# How users' tags narrow the assets of a set: those they need, and those they must not have.
+_Demand = tuple[frozenset[str], frozenset[str]]
+
+
+def _by_demand(sets: Iterable[FilteredSet]) -> dict[_Demand, list[FilteredSet]]:
+    """Group the passing sets by what their assets need besides; in most filters that is the same for all."""
+    groups: dict[_Demand, list[FilteredSet]] = {}
+    for each in sets:
+        if each.passes:
+            groups.setdefault((each.needs, each.forbids), []).append(each)
+    return groups
+
+
+def rows_of(wanted: AssetFilter, sets: Sequence[FilteredSet]) -> Rows:
+    """Say by a condition on their rows which assets pass."""
+    groups = _by_demand(sets)
     where, parameters = _row_clauses(wanted)
-    total = None if where else candidates
-    if len(passing) < len(sets):
-        # The unary plus keeps SQLite from choosing the tag index where walking the sort index is cheaper.
-        column = "a.tag_set_id" if candidates <= GATHER_LIMIT else "+a.tag_set_id"
-        where.append(f"{column} IN (SELECT value FROM json_each(?))")
-        parameters.append(json_array([each.id for each in passing]))
-    return Rows(" AND ".join(where) or "1", parameters, total)
+    passing = [each for each in sets if each.passes]
+    counts = [each.passing for each in passing]
+    known = [count for count in counts if count is not None]
+    total = sum(known) if len(known) == len(counts) and not where else None
+    if len(groups) == 1:
+        [((needs, forbids), members)] = groups.items()
+        if needs:
+            return _rows_of_tag(needs, forbids, members, Rows(" AND ".join(where), parameters, total, passing))
+    every = sum(len(members) for members in groups.values()) == len(sets)
+    candidates = sum(each.assets for members in groups.values() for each in members)
+    # The unary plus keeps SQLite from choosing the tag index where walking the sort index is cheaper.
+    column = "a.tag_set_id" if candidates <= GATHER_LIMIT else "+a.tag_set_id"
+    alternatives: list[str] = []
+    bound: list[Any] = []
+    for (needs, forbids), members in groups.items():
+        clauses, values = _demand_clauses(needs, forbids)
+        if not every or len(groups) > 1:
+            clauses.insert(0, f"{column} IN (SELECT value FROM json_each(?))")
+            values.insert(0, json_array(each.id for each in members))
+        alternatives.append(" AND ".join(clauses) or "1")
+        bound += values
+    where.append(f"({' OR '.join(alternatives) or '0'})")
+    return Rows(" AND ".join(where), [*parameters, *bound], total, passing)
 
 
-async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], sets: Sequence[TagSet]) -> Found:
+def _rows_of_tag(needs: frozenset[str], forbids: frozenset[str], members: Sequence[FilteredSet], rest: Rows) -> Rows:
+    """The same, by way of one of the users' tags."""
+    [first, *others] = sorted(needs)
+    clauses, values = _demand_clauses(frozenset(others), forbids)
+    # All sets of one owner and more: whether an asset's set is one of these is asked last.
+    where = ["u.tag_id = (SELECT id FROM tags WHERE name = ?)", *([rest.where] if rest.where else []), *clauses]
+    where.append("+a.tag_set_id IN (SELECT value FROM json_each(?))")
+    parameters = [first, *rest.parameters, *values, json_array(each.id for each in members)]
+    tag_assets = sum(each.passing if each.passing is not None else each.assets for each in members)
+    return Rows(" AND ".join(where), parameters, rest.total, rest.sets, BY_TAG, tag_assets)
+
+
+def _demand_clauses(needs: Iterable[str], forbids: Iterable[str]) -> tuple[list[str], list[Any]]:
+    test = "EXISTS (SELECT 1 FROM asset_tags WHERE asset_id = a.id AND tag_id = (SELECT id FROM tags WHERE name = ?))"
+    needed, forbidden = sorted(needs), sorted(forbids)
+    return [test] * len(needed) + [f"NOT {test}"] * len(forbidden), [*needed, *forbidden]
+
+
+async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], sets: Sequence[FilteredSet]) -> Found:
     """Of what all searches have found, what passes the other filters too."""
     from .bitmap import IdSet
 
@@ -101,8 +199,7 @@ async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], s
     for other in found[1:]:
         ids &= other
     passing = [each for each in sets if each.passes]
-    others = [each for each in sets if not each.passes]
-    ids = await _with_tags(db, ids, passing, others)
+    ids = await _with_tags(db, ids, sets)
     if wanted.hash is not None:
         sql = "SELECT group_concat(id) FROM assets WHERE content_id = (SELECT id FROM contents WHERE hash = ?)"
         ids &= IdSet.of(await fulltext.fetch_ids(db, sql, (wanted.hash,)))
@@ -111,30 +208,50 @@ async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], s
     return Found(ids, len(ids), passing, _count(sets))
 
 
-async def _with_tags(db: Database, ids: IdSet, passing: Sequence[TagSet], others: Sequence[TagSet]) -> IdSet:
-    """Those of the assets that have one of the passing tag sets; by way of the fewest assets."""
+async def _with_tags(db: Database, ids: IdSet, sets: Sequence[FilteredSet]) -> IdSet:
+    """Those of the assets whose tag set passes, and which have the users' tags that it asks for besides."""
     from .bitmap import IdSet
 
-    fewest = min(_count(passing), _count(others))
+    groups = _by_demand(sets)
+    result = IdSet.of(await fulltext.parse(None))
+    for (needs, forbids), members in groups.items():
+        chosen = {each.id for each in members}
+        part = await _of_sets(db, ids, members, [each for each in sets if each.id not in chosen])
+        for name in needs:
+            part &= IdSet.of(await fulltext.fetch_ids(db, _OF_TAG, (name,)))
+        for name in forbids:
+            part = part.minus(await fulltext.fetch_ids(db, _OF_TAG, (name,)))
+        result = part if len(groups) == 1 else result.plus(part.ids)
+    return result
+
+
+_OF_TAG = "SELECT group_concat(asset_id) FROM asset_tags WHERE tag_id = (SELECT id FROM tags WHERE name = ?)"
+
+
+async def _of_sets(db: Database, ids: IdSet, chosen: Sequence[FilteredSet], others: Sequence[FilteredSet]) -> IdSet:
+    """Those of the assets that have one of the chosen tag sets; by way of the fewest assets."""
+    from .bitmap import IdSet
+
+    fewest = min(_count(chosen), _count(others))
     if not others:
         return ids
     if len(ids) * ROW_COST <= fewest:
         sql = f"SELECT group_concat(a.id) FROM {BY_IDS} WHERE a.tag_set_id IN (SELECT value FROM json_each(?))"
-        return IdSet.of(await fulltext.fetch_ids(db, sql, [json_array(ids), *_of_sets(passing)[1]]))
+        return IdSet.of(await fulltext.fetch_ids(db, sql, [json_array(ids), json_array(each.id for each in chosen)]))
     if fewest == _count(others):
-        return ids.minus(await fulltext.fetch_ids(db, *_of_sets(others)))
-    return ids & IdSet.of(await fulltext.fetch_ids(db, *_of_sets(passing)))
+        return ids.minus(await fulltext.fetch_ids(db, *_ids_of_sets(others)))
+    return ids & IdSet.of(await fulltext.fetch_ids(db, *_ids_of_sets(chosen)))
 
 
-def _count(sets: Iterable[TagSet]) -> int:
+def _count(sets: Iterable[FilteredSet]) -> int:
     return sum(each.assets for each in sets)
 
 
-def _of_sets(sets: Iterable[TagSet]) -> tuple[str, list[Any]]:
+def _ids_of_sets(sets: Iterable[FilteredSet]) -> tuple[str, list[Any]]:
     """A query for the ids of the assets that have one of these tag sets."""
     return (
         "SELECT group_concat(id) FROM assets WHERE tag_set_id IN (SELECT value FROM json_each(?))",
-        [json_array([each.id for each in sets])],
+        [json_array(each.id for each in sets)],
     )
 
 

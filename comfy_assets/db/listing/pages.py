@@ -9,7 +9,7 @@ from ...models import CursorKey, PageRequest
 from ..connection import Database
 from ..fulltext import INDEXED_UPTO, parse
 from ..sql import json_array
-from .filters import BY_IDS, Found, Rows
+from .filters import BY_ASSET, BY_IDS, GATHER_LIMIT, Found, Rows
 
 if TYPE_CHECKING:
     from .bitmap import Ids
@@ -36,11 +36,11 @@ def ordering(page: PageRequest) -> str:
 async def page_of(db: Database, selection: Rows | Found, page: PageRequest) -> tuple[str, list[Any]]:
     """A query for the ids of the page's assets and of the one behind them, if there is one."""
     if isinstance(selection, Rows):
-        return _query("assets a", selection.where, selection.parameters, page)
+        return _query(selection, page)
     if page.sort == "last_access_time" and page.after is None and selection.total > _LEAST_WALK:
         ids = await _by_last_access(db, selection, page)
     elif _is_gathered(selection, page):
-        return _query(BY_IDS, "1", [json_array(selection.ids)], page)
+        return _query(Rows("1", [json_array(selection.ids)], selection.total, selection.sets, BY_IDS), page)
     else:
         ids = await _walk(db, selection, page)
     return "SELECT value AS id FROM json_each(?)", [json_array(ids)]
@@ -56,17 +56,28 @@ def _reach(page: PageRequest) -> int:
     return page.limit + 1 + (page.offset if page.after is None else 0)
 
 
-def _query(source: str, where: str, parameters: list[Any], page: PageRequest) -> tuple[str, list[Any]]:
-    condition, bound = _behind(page, page.after)
-    sql = f"SELECT a.id FROM {source} WHERE {where}{condition} {ordering(page)} LIMIT ? OFFSET ?"
-    return sql, [*parameters, *bound, page.limit + 1, page.offset if page.after is None else 0]
+def _query(rows: Rows, page: PageRequest) -> tuple[str, list[Any]]:
+    source, keys = rows.source, (SORT_KEYS[page.sort], "a.id")
+    if rows.tag_assets is not None:
+        if page.sort == "created_at":
+            keys = ("u.created_at", "u.asset_id")  # the order of the tag's own index
+        elif rows.tag_assets > GATHER_LIMIT:
+            source = BY_ASSET
+    condition, bound = _behind(page, page.after, keys)
+    direction = page.order.upper()
+    sql = (
+        f"SELECT a.id FROM {source} WHERE {rows.where}{condition}"
+        f" ORDER BY {keys[0]} {direction}, {keys[1]} {direction} LIMIT ? OFFSET ?"
+    )
+    return sql, [*rows.parameters, *bound, page.limit + 1, page.offset if page.after is None else 0]
 
 
-def _behind(page: PageRequest, after: CursorKey | None) -> tuple[str, list[Any]]:
+def _behind(page: PageRequest, after: CursorKey | None, keys: tuple[str, str] | None = None) -> tuple[str, list[Any]]:
     if after is None:
         return "", []
+    key, row_id = keys or (SORT_KEYS[page.sort], "a.id")
     sign = "<" if page.order == "desc" else ">"
-    return f" AND ({SORT_KEYS[page.sort]}, a.id) {sign} (?, ?)", [after.value, after.row_id]
+    return f" AND ({key}, {row_id}) {sign} (?, ?)", [after.value, after.row_id]
 
 
 async def _walk(db: Database, found: Found, page: PageRequest) -> list[int]:

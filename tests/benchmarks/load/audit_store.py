@@ -72,8 +72,9 @@ def _itself(db: sqlite3.Connection) -> list[str]:
 def _library(db: sqlite3.Connection, base: Path) -> list[str]:
     """Each file has one row, hashed as it is; a row without a file has its mark."""
     rows = db.execute(
-        "SELECT d.path, f.name, f.size, f.state, f.missing, s.tags, c.hash FROM files f JOIN assets a ON a.id = f.id"
+        "SELECT d.path, f.name, f.size, f.state, f.missing, l.tags, c.hash FROM files f JOIN assets a ON a.id = f.id"
         " JOIN folders d ON d.id = f.folder_id JOIN tag_sets s ON s.id = a.tag_set_id"
+        " JOIN asset_tag_lists l ON l.id = a.id"
         " LEFT JOIN contents c ON c.id = a.content_id"
     ).fetchall()
     there = {Path(folder, name): rest for folder, name, *rest in rows}
