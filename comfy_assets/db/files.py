@@ -16,6 +16,8 @@ from .folders import FolderRow
 from .sql import json_array
 
 NEW, HASHED, CHANGED, UNREADABLE = range(4)
+# Files that one transaction may mark or move: a few tens of milliseconds, for which other writers wait.
+BATCH = 500
 
 
 class NewFiles(NamedTuple):
@@ -145,6 +147,15 @@ async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
     )
     await tags.set_missing(tx, ids, missing=True)
     return changed
+
+
+async def mark_missing_in_batches(db: Database, ids: Sequence[int]) -> int:
+    """Mark files as missing, in transactions that other writers get in between."""
+    marked = 0
+    for first in range(0, len(ids), BATCH):
+        async with db.transaction() as tx:
+            marked += await mark_missing(tx, ids[first : first + BATCH])
+    return marked
 
 
 async def missing_count(db: Database | Transaction) -> int:
