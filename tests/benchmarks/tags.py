@@ -1,9 +1,9 @@
 """Measure libraries in which people tag much: ``python tests/benchmarks/tags.py [--assets N]``.
 
-Every asset gets a tag of its own, as an automatic tagger would give, and half of them a common one. Requests are timed
-in this process, without HTTP. Each figure is the least of several, because other work on the machine can only add to it.
-Then files go missing while another task writes all the time: its longest wait is measured. Exits with status 1 if a goal
-is missed.
+Every asset gets a tag of its own, as an automatic tagger would give, and half of them a common one. Requests are
+timed in this process, without HTTP. Each figure is the least of several, because other work on the machine can only
+add to it. Then files go missing while another task writes all the time: its longest wait is measured. Exits with
+status 1 if a goal is missed.
 """
 
 from __future__ import annotations
