@@ -182,7 +182,7 @@ class Services:
         """Make the services, and note how they are ended, in the opposite order."""
         host, config = self.host, self.config
         gate = Throttle(host.is_executing)
-        self.tasks = TaskRunner(TaskStore(db))
+        self.tasks = TaskRunner(TaskStore(db, self._recorder.seat))
         self.task_list = TaskService(db)
         self.search = SearchIndex(db, self.tasks, gate)
         self.assets = AssetService(db, host, self.search)
@@ -230,7 +230,7 @@ class Services:
 
     async def _recover(self) -> None:
         """Go on where the last server ended. What waited is put back last: it may be over before anything else is."""
-        await task_rows.fail_interrupted(self.db)
+        await task_rows.fail_interrupted(self.db, self._recorder.seats_at_work())
         await purge_workflows(self.db)
         await self.trash.recover()
         await self.uploads.remove_leftovers()
@@ -252,6 +252,7 @@ class Services:
 
     async def _take_over(self, seats: set[int]) -> None:
         """Go on where other servers have ended."""
+        await task_rows.fail_tasks_of(self.db, seats)
         waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue, seats=seats)
         await self._put_back(waiting)
 

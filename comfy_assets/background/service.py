@@ -14,15 +14,16 @@ _KEPT = 100  # rows of each name: a scan at every start and every hash run would
 
 
 class TaskStore:
-    """Write the tasks of a runner to the store. Implements ``TaskJournal``."""
+    """Write the tasks of a runner to the store, as those of this server (``instance``). Implements ``TaskJournal``."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, instance: int = 0) -> None:
         self._db = db
+        self._instance = instance
 
     async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str) -> None:
         """Add a row for a task that begins, and remove the oldest rows of its name."""
         await tasks.keep_newest(self._db, name, _KEPT)
-        await tasks.create(self._db, task_id, name, payload, owner)
+        await tasks.create(self._db, task_id, name, payload, owner, self._instance)
 
     async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
         """Store the progress of a task."""

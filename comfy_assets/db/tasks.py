@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from ..ids import now_ms
 from ..models import Page, TaskFilter, TaskPage, TaskRecord
 from .connection import Database
+from .sql import json_array
 
 STOPPED = "The server stopped before the task was finished."
 _COLUMNS = (
@@ -18,15 +20,17 @@ _COLUMNS = (
 )
 
 
-async def create(db: Database, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str = "") -> None:
-    """Add a task that is about to run; one of the owner "" is everybody's to see."""
+async def create(
+    db: Database, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str = "", instance: int = 0
+) -> None:
+    """Add a task that this server (``instance``) is about to run. All users may see one of the owner ""."""
     now = now_ms()
     async with db.transaction() as tx:
         await tx.execute(
             "INSERT INTO tasks"
-            " (id, owner, name, idempotency_key, status, payload, created_at, updated_at, started_at)"
-            " VALUES (?, ?, ?, ?, 'running', ?, ?, ?, ?)",
-            (task_id.bytes, owner, name, str(task_id), _json(payload), now, now, now),
+            " (id, owner, name, idempotency_key, status, payload, created_at, updated_at, started_at, instance)"
+            " VALUES (?, ?, ?, ?, 'running', ?, ?, ?, ?, ?)",
+            (task_id.bytes, owner, name, str(task_id), _json(payload), now, now, now, instance),
         )
 
 
@@ -49,15 +53,32 @@ async def finish(db: Database, task_id: uuid.UUID, result: dict[str, Any], error
         )
 
 
-async def fail_interrupted(db: Database) -> None:
-    """Close the tasks that a process which is no more left running."""
+async def fail_interrupted(db: Database, running: Collection[int] = ()) -> None:
+    """Mark the tasks of servers that have ended as failed. ``running`` are the instances of other servers that run."""
     now = now_ms()
     async with db.transaction() as tx:
         await tx.execute(
-            "UPDATE tasks SET status = 'failed', error_message = ?, updated_at = ?, completed_at = ?"
-            " WHERE status IN ('created', 'running')",
-            (STOPPED, now, now),
+            "UPDATE tasks SET status = 'failed', error_message = ?1, updated_at = ?2, completed_at = ?2"
+            " WHERE status IN ('created', 'running') AND instance NOT IN (SELECT value FROM json_each(?3))",
+            (STOPPED, now, json_array(running)),
         )
+
+
+async def fail_tasks_of(db: Database, instances: Collection[int]) -> None:
+    """Mark the tasks that servers left running when they ended, while this one runs, as failed."""
+    now = now_ms()
+    async with db.transaction() as tx:
+        await tx.execute(
+            "UPDATE tasks SET status = 'failed', error_message = ?1, updated_at = ?2, completed_at = ?2"
+            " WHERE status IN ('created', 'running') AND instance IN (SELECT value FROM json_each(?3))",
+            (STOPPED, now, json_array(instances)),
+        )
+
+
+async def running_instances(db: Database) -> set[int]:
+    """Return the servers that have tasks which have not ended."""
+    rows = await db.fetch_all("SELECT DISTINCT instance FROM tasks WHERE status IN ('created', 'running')")
+    return {row[0] for row in rows}
 
 
 async def keep_newest(db: Database, name: str, count: int) -> None:

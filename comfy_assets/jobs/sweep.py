@@ -7,7 +7,7 @@ import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 
-from ..db import jobs
+from ..db import jobs, tasks
 from ..db.connection import Database
 from ..db.jobs import ActiveJob
 from ..host.execution import ExecutionQueue
@@ -51,12 +51,13 @@ class Sweep:
         """Look once."""
         await self._recorder.write()
         active = await jobs.active(self._db)
-        others = {job.seat for job in active} - {0, self._recorder.seat}  # 0: a server that has no journal
+        others = {job.seat for job in active} | await tasks.running_instances(self._db)
+        others -= {0, self._recorder.seat}  # 0: a server that has no journal
         if others:
             await asyncio.to_thread(self._recorder.take_over)
             ended = others - self._recorder.seats_at_work()
             if ended:
-                log.info("A server that shared this library has ended; its jobs are put in order.")
+                log.info("A server that shared this library has ended; its jobs and tasks are put in order.")
                 await self._take_over(ended)
                 active = await jobs.active(self._db)
         gone = self._not_held([job for job in active if job.seat == self._recorder.seat])

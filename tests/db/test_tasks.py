@@ -48,6 +48,17 @@ async def test_what_another_process_left_running(db: Database) -> None:
     assert (await row(db, done))[1::3] == ("completed", None)
 
 
+async def test_tasks_of_servers_that_run_are_left_alone(db: Database) -> None:
+    ids = {instance: uuid.uuid4() for instance in (0, 1, 2, 3)}
+    for instance, task_id in ids.items():
+        await tasks.create(db, task_id, "scan", {}, instance=instance)
+    assert await tasks.running_instances(db) == {0, 1, 2, 3}
+    await tasks.fail_interrupted(db, {2, 3})
+    assert [(await row(db, ids[at]))[1] for at in ids] == ["failed", "failed", "running", "running"]
+    await tasks.fail_tasks_of(db, {3})
+    assert [(await row(db, ids[at]))[1] for at in ids] == ["failed", "failed", "running", "failed"]
+
+
 async def test_only_the_newest_are_kept(db: Database) -> None:
     ids = [uuid.uuid4() for _ in range(6)]
     for number, task_id in enumerate(ids):

@@ -14,6 +14,7 @@ from .filters import BY_IDS, ROW_COST, FilteredSet, Found, Rows, filtered_sets, 
 if TYPE_CHECKING:
     from .bitmap import IdSet
 
+_MAX_INTEGER = (1 << 63) - 1  # of SQLite; an offset may be as large
 _Counts = list[tuple[int, int]]  # ids of tag sets or tags, and numbers of assets
 
 # The tags of places that a user can see. There are few, so they are grouped for every request.
@@ -58,7 +59,7 @@ def _bound(wanted: TagRequest) -> dict[str, Any]:
         "zero": wanted.include_zero,
         "limit": wanted.limit + 1,
         "offset": wanted.offset,
-        "reach": wanted.offset + wanted.limit + 1,
+        "reach": min(wanted.offset + wanted.limit + 1, _MAX_INTEGER),
     }
 
 
