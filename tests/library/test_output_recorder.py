@@ -101,7 +101,6 @@ async def test_what_is_taken_in_is_what_a_scan_would_have_made_of_it(make_librar
         f"SELECT {columns}, c.metadata, d.path, d.kind, d.logical, d.loader_prefix, d.categories, d.place_key, f.size,"
         " f.mtime_ns, f.inode, f.state, f.missing FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
         " JOIN asset_tag_lists l ON l.id = a.id"
-        " JOIN asset_tag_lists l ON l.id = a.id"
         " JOIN contents c ON c.id = a.content_id JOIN files f ON f.id = a.id JOIN folders d ON d.id = f.folder_id"
         " ORDER BY d.path, f.name"
     )
