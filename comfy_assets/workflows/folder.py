@@ -37,7 +37,7 @@ class FileText(NamedTuple):
 
 
 @dataclass
-class FolderListing:
+class WorkflowListing:
     """The files that may be workflows, by path, and the folders that could not be listed ("" is the whole folder)."""
 
     files: dict[str, FileStamp] = field(default_factory=dict)
@@ -58,9 +58,9 @@ class WorkflowFolder:
         """Return whether the folder exists."""
         return self._root.is_dir()
 
-    def listing(self) -> FolderListing:
+    def listing(self) -> WorkflowListing:
         """List all files that may be workflows. Links are skipped because they may lead out of the folder."""
-        listing = FolderListing()
+        listing = WorkflowListing()
         waiting = [("", 0)]
         while waiting:
             folder, depth = waiting.pop()
@@ -77,7 +77,7 @@ class WorkflowFolder:
         return listing
 
     @staticmethod
-    def _add_files(folder: str, entries: Iterable[os.DirEntry[str]], listing: FolderListing) -> list[str]:
+    def _add_files(folder: str, entries: Iterable[os.DirEntry[str]], listing: WorkflowListing) -> list[str]:
         """Add the files of a folder to the listing, and return its subfolders."""
         below: list[str] = []
         for entry in entries:

@@ -27,7 +27,7 @@ from ..ids import now_ms
 from . import sync_store
 from .document import ParsedWorkflow, parse_workflow
 from .file_writer import FileWriter
-from .folder import UNCERTAIN_MTIME, FileStamp, FolderListing, WorkflowFolder
+from .folder import UNCERTAIN_MTIME, FileStamp, WorkflowFolder, WorkflowListing
 from .paths import FOLDER, is_workflow
 from .sync_store import WorkflowFile
 
@@ -59,7 +59,7 @@ class FolderChanges:
     is_unavailable: bool = False
 
 
-def compare(rows: Iterable[FileRow], listing: FolderListing) -> FolderChanges:
+def compare(rows: Iterable[FileRow], listing: WorkflowListing) -> FolderChanges:
     """Compare the workflows of a user with a listing of their folder. No I/O."""
     changes = FolderChanges()
     paths: set[str] = set()
@@ -114,7 +114,7 @@ class WorkflowSync:
         self._limit = limit
         self._writer = FileWriter(db, limit)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # by owner
-        self._seen: dict[str, FolderListing] = {}  # listings without any difference from the store, by owner
+        self._seen: dict[str, WorkflowListing] = {}  # listings without any difference from the store, by owner
         self._unavailable: set[str] = set()  # owners
         self._missing: dict[str, set[int]] = {}  # workflows whose file was missing once, by owner
         self._invalid: dict[tuple[str, str], FileStamp] = {}  # files that are no workflows, by owner and path
@@ -226,7 +226,7 @@ class WorkflowSync:
             self._seen[owner] = listing
         return rows, changes
 
-    def _without_invalid(self, owner: str, changes: FolderChanges, listing: FolderListing) -> FolderChanges:
+    def _without_invalid(self, owner: str, changes: FolderChanges, listing: WorkflowListing) -> FolderChanges:
         """Remove files that were found invalid and have not changed since."""
 
         def is_invalid(path: str | None) -> bool:

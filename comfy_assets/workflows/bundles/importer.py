@@ -41,7 +41,7 @@ from ..document import parse_workflow
 from ..service import WorkflowDetails, WorkflowService
 from . import reader
 from .format import BundledAsset, BundleError, is_code, is_unsafe
-from .installer import NewFile, create_folder, install
+from .installer import BundleFile, create_folder, install
 from .reader import Bundle
 
 ImportOutcome = Literal["have", "added", "missing"]
@@ -167,13 +167,13 @@ class BundleImporter:
         await asyncio.to_thread(remove_leftovers, roots.destinations(), time.time() - LEFTOVER_AGE_S)
         with _PartialFiles() as partial:
             extracting = asyncio.to_thread(self._extract, bundle, plan, partial)
-            new_files = await uninterrupted(extracting, self._token)
-            installing = install(self._db, roots, [each for _, each in new_files], owner)
+            bundle_files = await uninterrupted(extracting, self._token)
+            installing = install(self._db, roots, [each for _, each in bundle_files], owner)
             paths = await uninterrupted(installing, self._token)
             partial.keep_folders()
         if paths:
             self._host.emit("assets.changed", {"created": len(paths)})
-        for (asset, file), path in zip(new_files, paths, strict=True):
+        for (asset, file), path in zip(bundle_files, paths, strict=True):
             # Otherwise a power failure could undo the rename, although its record is on disk.
             await asyncio.to_thread(atomic.fsync_folder, path.parent)
             note = None
@@ -181,7 +181,9 @@ class BundleImporter:
                 note = f"the name is taken: the workflow uses {asset.path}, but this file is {path.name}"
             plan.outcomes[asset.library_path] = AssetOutcome(asset, "added", str(path), note)
 
-    def _extract(self, bundle: Bundle, plan: _ImportPlan, partial: _PartialFiles) -> list[tuple[BundledAsset, NewFile]]:
+    def _extract(
+        self, bundle: Bundle, plan: _ImportPlan, partial: _PartialFiles
+    ) -> list[tuple[BundledAsset, BundleFile]]:
         """Read every member once, and write planned files into their folders under temporary names."""
         # Unwanted members are read as well, because the bundle is accepted or rejected as a whole. Assets with the same
         # content share a member.
@@ -191,17 +193,17 @@ class BundleImporter:
             planned[asset.hash].append((asset, folder))
         _check_free_space([(folder, asset.size) for asset, folder in plan.to_install.values()])
         self.progress = HashProgress(len(members), sum(asset.size for asset in members.values()))
-        new_files: list[tuple[BundledAsset, NewFile]] = []
+        bundle_files: list[tuple[BundledAsset, BundleFile]] = []
         for member, asset in members.items():
-            missing = [each for each in planned[asset.hash] if not self._adopt(*each, new_files)]
+            missing = [each for each in planned[asset.hash] if not self._adopt(*each, bundle_files)]
             written = [partial.create(folder) for _, folder in missing]
             self._read(bundle, member, asset, written)
             for (each, folder), file in zip(missing, written, strict=True):
-                self._accept(each, folder, file, plan, new_files)
+                self._accept(each, folder, file, plan, bundle_files)
             self.progress.hashed += 1
-        return new_files
+        return bundle_files
 
-    def _adopt(self, asset: BundledAsset, folder: Path, new_files: list[tuple[BundledAsset, NewFile]]) -> bool:
+    def _adopt(self, asset: BundledAsset, folder: Path, bundle_files: list[tuple[BundledAsset, BundleFile]]) -> bool:
         """Use the file that is at the path already, from an interrupted import or copied by hand, if it is the same."""
         path = folder.joinpath(*relative_parts(asset.path))
         try:
@@ -210,7 +212,7 @@ class BundleImporter:
                 return False
         except OSError:
             return False
-        new_files.append((asset, _new_file(asset, folder, None, path)))
+        bundle_files.append((asset, _bundle_file(asset, folder, None, path)))
         return True
 
     def _read(self, bundle: Bundle, member: str, asset: BundledAsset, written: Sequence[PartialFile]) -> None:
@@ -226,10 +228,10 @@ class BundleImporter:
 
     def _accept(
         self, asset: BundledAsset, folder: Path, file: PartialFile, plan: _ImportPlan,
-        new_files: list[tuple[BundledAsset, NewFile]],
+        bundle_files: list[tuple[BundledAsset, BundleFile]],
     ) -> None:  # fmt: skip
         try:
-            new_files.append((asset, _new_file(asset, folder, file.path, file.path)))
+            bundle_files.append((asset, _bundle_file(asset, folder, file.path, file.path)))
         except UnsupportedContentError as error:
             plan.reject(asset, error.message)
 
@@ -292,7 +294,7 @@ class _PartialFiles:
         self._created.clear()
 
 
-def _new_file(asset: BundledAsset, folder: Path, source: Path | None, content: Path) -> NewFile:
+def _bundle_file(asset: BundledAsset, folder: Path, source: Path | None, content: Path) -> BundleFile:
     """Read the metadata of a file. Raises UnsupportedContentError for a model whose content contradicts its name."""
     *between, name = relative_parts(asset.path)
     extracted = extract_path(name, content)
@@ -300,7 +302,7 @@ def _new_file(asset: BundledAsset, folder: Path, source: Path | None, content: P
     if asset.kind == "models":
         mime_type = resolve_mime(name, None, extracted.mime_type)
     facts = _facts(asset, extracted)
-    return NewFile(source, folder.joinpath(*between), name, normalize_name(asset.name), mime_type, facts)
+    return BundleFile(source, folder.joinpath(*between), name, normalize_name(asset.name), mime_type, facts)
 
 
 def _facts(asset: BundledAsset, extracted: FileMetadata) -> Facts:

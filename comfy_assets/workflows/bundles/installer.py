@@ -24,7 +24,7 @@ from ...names import split_suffix
 
 
 @dataclass(frozen=True)
-class NewFile:
+class BundleFile:
     """A complete file to install: its current path, its future folder and name, and the facts of its asset.
 
     ``source`` is None for a file that is at its destination already but not registered.
@@ -38,7 +38,7 @@ class NewFile:
     facts: Facts
 
 
-async def install(db: Database, roots: Roots, new_files: Sequence[NewFile], owner: str) -> list[Path]:
+async def install(db: Database, roots: Roots, bundle_files: Sequence[BundleFile], owner: str) -> list[Path]:
     """Install files, and return their paths. A file whose name is taken gets a free name in the same folder.
 
     An asset whose missing file this is gets it back. Changes nothing if it raises StorageError or OSError.
@@ -48,7 +48,7 @@ async def install(db: Database, roots: Roots, new_files: Sequence[NewFile], owne
     try:
         # Files are moved within the transaction, so that no scan can register one of them in between.
         async with db.transaction() as tx:
-            return [await _install(tx, roots, each, owner, (placed, made)) for each in new_files]
+            return [await _install(tx, roots, each, owner, (placed, made)) for each in bundle_files]
     except BaseException:
         # Shielded, as a second Ctrl-C would otherwise leave files without records.
         await asyncio.shield(asyncio.to_thread(_remove, placed, made))
@@ -64,7 +64,7 @@ def _remove(placed: Sequence[Path], made: Sequence[Path]) -> None:
 
 
 async def _install(
-    tx: Transaction, roots: Roots, file: NewFile, owner: str, undo: tuple[list[Path], list[Path]]
+    tx: Transaction, roots: Roots, file: BundleFile, owner: str, undo: tuple[list[Path], list[Path]]
 ) -> Path:
     placed, made = undo
     made += await asyncio.to_thread(create_folder, file.folder)
@@ -88,7 +88,7 @@ def create_folder(folder: Path) -> list[Path]:
     return missing[::-1]
 
 
-async def _former(tx: Transaction, file: NewFile, owner: str) -> Asset | None:
+async def _former(tx: Transaction, file: BundleFile, owner: str) -> Asset | None:
     """Return the asset of this content with a missing file at the same path, preferably one of the owner."""
     for own in (True, False):
         for asset in await assets.of_content(tx, file.facts.hash, owner, own=own):
@@ -98,7 +98,7 @@ async def _former(tx: Transaction, file: NewFile, owner: str) -> Asset | None:
     return None
 
 
-async def _move(tx: Transaction, source: Path, file: NewFile, *, is_former: bool) -> Path:
+async def _move(tx: Transaction, source: Path, file: BundleFile, *, is_former: bool) -> Path:
     # Names of missing files stay taken: another file under such a name would be mistaken for the missing one.
     taken = await files.names_like(tx, str(file.folder), split_suffix(file.name)[0])
     if is_former:
@@ -110,7 +110,9 @@ async def _is_known(tx: Transaction, path: Path) -> bool:
     return any(row[1] == path.name for row in await files.known_files(tx, [str(path.parent)]))
 
 
-async def _register(tx: Transaction, roots: Roots, path: Path, file: NewFile, former: Asset | None, owner: str) -> None:
+async def _register(
+    tx: Transaction, roots: Roots, path: Path, file: BundleFile, former: Asset | None, owner: str
+) -> None:
     place = roots.place(path.parent)
     if place is None:
         raise StorageError("The folder for a file is not part of the library.")
