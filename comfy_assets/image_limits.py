@@ -233,12 +233,18 @@ def convert_in_bands(picture: Image.Image, mode: str, convert: Convert) -> Image
     if rows >= height:
         return convert(picture)
     whole = Image.new(mode, picture.size)
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        # Unlike ``crop``, this does not check ``Image.MAX_IMAGE_PIXELS``.
-        band = picture.resize((width, bottom - top), Image.Resampling.NEAREST, box=(0, top, width, bottom))
+    for top, band in bands(picture, rows):
         whole.paste(convert(band), (0, top))
     return whole
+
+
+def bands(picture: Image.Image, rows: int) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the image in bands of ``rows`` rows, each with its first row's number."""
+    width, height = picture.size
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        # Unlike ``crop``, this does not check ``Image.MAX_IMAGE_PIXELS``, which other packs change.
+        yield top, picture.resize((width, bottom - top), Image.Resampling.NEAREST, box=(0, top, width, bottom))
 
 
 def check_upload(source: IO[bytes] | Path, config: Config, field: str) -> None:

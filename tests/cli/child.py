@@ -32,15 +32,15 @@ from comfy_assets_node.comfy_assets.workflows.bundles import (  # noqa: E402
 MOMENTS: dict[str, tuple[Any, str, bool]] = {
     "comparing": (hardlinks, "_common_digest", False),
     "compared": (hardlinks, "_common_digest", True),
-    "noted": (hardlinks, "_put_link", False),
+    "noted": (hardlinks, "_swap_in_link", False),
     "linked": (Path, "hardlink_to", True),
     "copied": (hardlinks, "_copy", True),
-    "dressed": (hardlinks, "_give_back", True),
+    "dressed": (hardlinks, "_restore_attributes", True),
     "replaced": (Path, "replace", True),
     "restamping": (files, "update_stat", False),
     "bundle copied": (writer, "_copy", True),
     "bundle extracted": (importer.BundleImporter, "_accept", True),
-    "bundle placed": (atomic, "place", True),
+    "bundle placed": (atomic, "move_to_free_name", True),
     "bundle registered": (installer.references, "contents_of", False),
     "reading": (verify.Verifier, "_digest", True),
 }

@@ -243,16 +243,16 @@ def made_a_folder(path: Path) -> None:
 
 COPY, KEPT = "output/copy.bin", "models/loras/kept.bin"
 CHANGES = [
-    ("before", COPY, rewritten, "differ although they are on record as equal"),
+    ("before", COPY, rewritten, "differs although it was recorded as equal"),
     ("before", COPY, appended, "the file changed since it was read"),
-    ("before", COPY, replaced, "differ although they are on record as equal"),
+    ("before", COPY, replaced, "differs although it was recorded as equal"),
     ("before", COPY, touched_just_now, "the file changed since it was read"),
     ("before", COPY, removed, "No such file"),
     ("before", COPY, made_a_symlink, "the file is a symbolic link"),
     ("before", COPY, made_a_folder, "the file changed since it was read"),
-    ("before", KEPT, rewritten, "differ although they are on record as equal"),
+    ("before", KEPT, rewritten, "differs although it was recorded as equal"),
     ("before", KEPT, appended, "the file to keep changed since it was read"),
-    ("before", KEPT, replaced, "differ although they are on record as equal"),
+    ("before", KEPT, replaced, "differs although it was recorded as equal"),
     ("before", KEPT, removed, "No such file"),
     ("before", KEPT, made_a_folder, "the file to keep changed since it was read"),
     ("compared", COPY, rewritten, "it changed while it was compared"),
@@ -290,7 +290,7 @@ def test_what_changes_meanwhile_is_left_alone(
     at = {
         "before": (duplicates, "replace_by_link"),
         "compared": (hardlinks, "_common_digest"),
-        "noted": (hardlinks, "_put_link"),
+        "noted": (hardlinks, "_swap_in_link"),
     }
     module, function = at[moment]
     real = getattr(module, function)
@@ -333,7 +333,7 @@ def test_equal_damage_on_both_sides_is_noticed(base: Any) -> None:
     for name in NAMES:
         rewritten(base.path / name)
     linked = link(base, status=3)
-    assert "not what is on record" in linked["skipped"][0]["reason"]
+    assert "not the recorded one" in linked["skipped"][0]["reason"]
     assert not same_file(base, *NAMES)
 
 
@@ -444,7 +444,7 @@ def test_without_a_log_nothing_is_replaced(base: Any, monkeypatch: pytest.Monkey
 
 # What happens to a linked copy before it is parted again, and what is said of it.
 PARTINGS = [
-    (rewritten, "its bytes are not those that were linked"),
+    (rewritten, "its content is not the one that was linked"),
     (appended, "it changed after it was linked"),
     (touched_just_now, "it changed after it was linked"),
     (removed, "No such file"),
@@ -470,14 +470,14 @@ def test_undo_leaves_alone_what_changed(base: Any, change: Callable[[Path], None
 def test_undo_leaves_alone_what_is_written_while_it_copies(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     make(base)
     log = link(base)["log"]
-    real = hardlinks._give_back
+    real = hardlinks._restore_attributes
 
-    def give_back(path: Path, *rest: Any) -> None:
+    def restore_attributes(path: Path, *rest: Any) -> None:
         real(path, *rest)
         if rest[1].path == str(base.path / COPY):
             appended(base.path / COPY)
 
-    monkeypatch.setattr(hardlinks, "_give_back", give_back)
+    monkeypatch.setattr(hardlinks, "_restore_attributes", restore_attributes)
     assert undo(base, log, status=3)["skipped"] == [
         {"path": str(base.path / COPY), "reason": "it changed while it was copied"}
     ]

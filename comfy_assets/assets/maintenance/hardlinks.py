@@ -67,16 +67,16 @@ class KeptFile:
         self.size = size
         self.mtime_ns = mtime_ns
         self.digest = digest
-        self._settled = False
+        self._is_flushed = False
 
-    def look(self) -> os.stat_result:
-        """Its stat now. Raises Refused, OSError."""
+    def check(self) -> os.stat_result:
+        """Return its stat if it is unchanged. The first call flushes it. Raises LinkRefusedError, OSError."""
         if self.path.is_symlink():
             self.path = self.path.resolve()  # a hard link to a symbolic link would not share the content
-        info = _look(self.path, self.size, self.mtime_ns, "the file to keep")
-        if not self._settled:
+        info = _checked_stat(self.path, self.size, self.mtime_ns, "the file to keep")
+        if not self._is_flushed:
             _fsync(self.path)
-            self._settled = True
+            self._is_flushed = True
         return info
 
 
@@ -90,13 +90,13 @@ def replace_by_link(
     TooManyLinksError, OSError, and the exceptions of ``note``; the copy is unchanged then.
     """
     copy = Path(extended(str(path)))
-    kept = original.look()
+    kept = original.check()
     if _same_bytes(copy.stat(), kept):
         return file_stat(kept)  # linked already, for example by another program
-    before = _look(copy, original.size, mtime_ns, "the file")
+    before = _checked_stat(copy, original.size, mtime_ns, "the file")
     _check_pair(before, kept)
     if _compare(copy, before, original.path, kept, pause, count) != original.digest:
-        raise LinkRefusedError("its bytes are not what is on record; comfy-assets verify tells more")
+        raise LinkRefusedError("its content is not the recorded one; see comfy-assets verify")
     if _state(copy.lstat()) != _state(before):
         raise LinkRefusedError("it changed while it was compared")
     note(
@@ -105,7 +105,7 @@ def replace_by_link(
             str(original.path), *file_stat(kept)[1:],
         )
     )  # fmt: skip
-    _put_link(original.path, kept, copy, before)
+    _swap_in_link(original.path, kept, copy, before)
     return file_stat(kept)
 
 
@@ -125,7 +125,7 @@ def separate(entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> FileSta
         raise LinkRefusedError("it changed after it was linked")
     with temp_file(path, _key(path, "copy")) as temporary:
         _copy(path, temporary, entry, pause, count)
-        _give_back(temporary, before, entry)
+        _restore_attributes(temporary, before, entry)
         after = file_stat(temporary.lstat())
         if _state(path.lstat()) != _state(before):
             raise LinkRefusedError("it changed while it was copied")
@@ -133,7 +133,7 @@ def separate(entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> FileSta
     return after
 
 
-def _look(path: Path, size: int, mtime_ns: int, what: str) -> os.stat_result:
+def _checked_stat(path: Path, size: int, mtime_ns: int, what: str) -> os.stat_result:
     """Return the stat of a regular file that matches its record. Raises LinkRefusedError, OSError."""
     info = path.lstat()
     if stat.S_ISLNK(info.st_mode):
@@ -186,16 +186,14 @@ def _common_digest(one: BinaryIO, other: BinaryIO, pause: CheckPause, count: Cou
         pause()
         block = one.read(_BLOCK)
         if block != other.read(_BLOCK):
-            raise LinkRefusedError(
-                "its bytes differ although they are on record as equal; comfy-assets verify tells more"
-            )
+            raise LinkRefusedError("its content differs although it was recorded as equal; see comfy-assets verify")
         if not block:
             return digest.digest()
         digest.update(block)
         count(len(block))
 
 
-def _put_link(original: Path, kept: os.stat_result, copy: Path, before: os.stat_result) -> None:
+def _swap_in_link(original: Path, kept: os.stat_result, copy: Path, before: os.stat_result) -> None:
     if _state(original.lstat()) != _state(kept):  # asked here, as a new name changes the state too
         raise LinkRefusedError("the file to keep changed while it was being linked to")
     with temp_file(copy, _key(copy, "link")) as temporary:
@@ -227,10 +225,10 @@ def _copy(source: Path, target: Path, entry: LinkedCopy, pause: CheckPause, coun
         writing.flush()
         os.fsync(writing.fileno())
     if digest.hexdigest() != entry.hash:
-        raise LinkRefusedError("its bytes are not those that were linked")
+        raise LinkRefusedError("its content is not the one that was linked")
 
 
-def _give_back(path: Path, link: os.stat_result, entry: LinkedCopy) -> None:
+def _restore_attributes(path: Path, link: os.stat_result, entry: LinkedCopy) -> None:
     """Restore owner, time and mode of the copy. Only files of equal owner and group are ever linked."""
     made = path.lstat()
     if hasattr(os, "chown") and (made.st_uid, made.st_gid) != (link.st_uid, link.st_gid):

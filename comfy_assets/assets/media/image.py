@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ...background.cancel import CancelToken
-from ...image_limits import READER_ERRORS, Convert
+from ...image_limits import READER_ERRORS, Convert, bands
 from ...store_guard import check_found
 
 _BAND_PIXELS = 1 << 20  # converting this many holds up other threads for a few milliseconds
@@ -76,10 +76,7 @@ def _reduce_in_bands(picture: Image.Image, across: int, down: int, convert: Conv
         whole = convert(picture)
         return whole.reduce((across, down)) if across > 1 or down > 1 else whole
     small: Image.Image | None = None
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        # Unlike ``crop``, this does not check ``Image.MAX_IMAGE_PIXELS``, which other packs change.
-        band = picture.resize((width, bottom - top), Image.Resampling.NEAREST, box=(0, top, width, bottom))
+    for top, band in bands(picture, rows):
         part = convert(band).reduce((across, down))
         if small is None:
             small = Image.new(part.mode, (math.ceil(width / across), math.ceil(height / down)))

@@ -221,7 +221,7 @@ def _set_webp_size(found: _ImageContents, kind: bytes, head: bytes) -> None:
         width, height = struct.unpack_from("<HH", head, 6)
         found.width, found.height = width & 0x3FFF, height & 0x3FFF
     else:
-        found.problems.append("The WebP file does not tell its size.")
+        found.problems.append("The WebP file does not state its size.")
 
 
 def _add_webp_exif(found: _ImageContents, read: Read, end: int) -> None:

@@ -70,10 +70,12 @@ class ReferenceResolver:
 
     async def resolve(self, uses: Sequence[ReferenceUse], owner: str) -> ReferenceResolution:
         """Return the value of each reference, for the assets that this user can see and the files that exist now."""
-        holders = {reference: await self._holders(reference, owner) for reference in {use.reference for use in uses}}
-        return await asyncio.to_thread(self._decide, uses, holders)
+        candidates = {
+            reference: await self._candidates(reference, owner) for reference in {use.reference for use in uses}
+        }
+        return await asyncio.to_thread(self._decide, uses, candidates)
 
-    async def _holders(self, reference: AssetReference, owner: str) -> _CandidateFiles | None:
+    async def _candidates(self, reference: AssetReference, owner: str) -> _CandidateFiles | None:
         """Return the files that a reference may stand for, or None if the user can see no such asset."""
         if reference.digest is not None:
             if not await assets.content_is_known(self._db, reference.digest, owner):
@@ -88,21 +90,21 @@ class ReferenceResolver:
         return _CandidateFiles([*own, *(copy for copy in others if copy.row_id != asset.row_id)], asset.row_id)
 
     def _decide(
-        self, uses: Sequence[ReferenceUse], holders: dict[AssetReference, _CandidateFiles | None]
+        self, uses: Sequence[ReferenceUse], candidates: dict[AssetReference, _CandidateFiles | None]
     ) -> ReferenceResolution:
         """Choose a value for each reference. Blocks: examines files, and reads the choices of nodes."""
-        disk = _FileLookup(self._host.folders())
-        found = {reference: disk.look(held) for reference, held in holders.items() if held is not None}
+        lookup = _FileLookup(self._host.folders())
+        found = {reference: lookup.values_for(files) for reference, files in candidates.items() if files is not None}
         values: dict[tuple[str, str, str], str] = {}
         problems: list[UnresolvedReference] = []
         for use in uses:
-            seen = found.get(use.reference)
-            if seen is None:
+            loadable = found.get(use.reference)
+            if loadable is None:
                 problems.append(UnresolvedReference(use, "unknown"))
-            elif not seen.values:
-                problems.append(UnresolvedReference(use, "not_loadable" if seen.is_there else "missing"))
+            elif not loadable.values:
+                problems.append(UnresolvedReference(use, "not_loadable" if loadable.is_there else "missing"))
             else:
-                values[use.node_id, use.input_name, use.text] = self._choose(use, seen.values)
+                values[use.node_id, use.input_name, use.text] = self._choose(use, loadable.values)
         return ReferenceResolution(values, problems)
 
     def _choose(self, use: ReferenceUse, values: Sequence[str]) -> str:
@@ -121,11 +123,11 @@ class _FileLookup:
         roots = Roots(folders)
         self._place = lru_cache(maxsize=None)(lambda folder: roots.place(absolute(Path(folder))))
 
-    def look(self, holders: _CandidateFiles) -> _LoadableValues:
+    def values_for(self, candidates: _CandidateFiles) -> _LoadableValues:
         """Return the values for the files that exist."""
-        there = [copy for copy in holders.copies if _is_there(copy, is_own=copy.row_id == holders.own)]
+        there = [copy for copy in candidates.copies if _is_there(copy, is_own=copy.row_id == candidates.own)]
         placed = [(copy, place) for copy in there if (place := self._place(copy.folder)) is not None]
-        placed.sort(key=lambda each: (each[0].row_id != holders.own, not each[0].visible, _KIND_ORDER[each[1].kind]))
+        placed.sort(key=lambda each: (each[0].row_id != candidates.own, not each[0].visible, _KIND_ORDER[each[1].kind]))
         values = [value for copy, place in placed for value in self._values(copy, place)]
         return _LoadableValues(bool(placed), list(dict.fromkeys(values)))
 
