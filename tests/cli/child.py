@@ -28,7 +28,7 @@ from comfy_assets_node.comfy_assets.workflows.bundles import (  # noqa: E402
     writer,
 )
 
-# The moments: what is called there, and whether it is done before the halt.
+# Moments: the function that is called, and whether it runs before the halt.
 MOMENTS: dict[str, tuple[Any, str, bool]] = {
     "comparing": (hardlinks, "_common_digest", False),
     "compared": (hardlinks, "_common_digest", True),
@@ -76,7 +76,7 @@ def remember(self: CancelToken, real: Callable[[CancelToken], None] = CancelToke
 
 
 CancelToken.__init__ = remember  # type: ignore[method-assign]
-# A shell that starts tests in the background has them ignore Ctrl-C.
+# Tests that a shell starts in the background ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 owner, name, after = MOMENTS[moment]
 setattr(owner, name, halting(getattr(owner, name), after))

@@ -274,7 +274,7 @@ def rebuilt(bundle: Path, change: Rebuild) -> Path:
     more = change(manifest, members)
     target = bundle.with_name("changed.zip")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # two members of one name
+        warnings.simplefilter("ignore")  # two members with one name
         with zipfile.ZipFile(target, "w") as archive:
             if "manifest.json" not in members:
                 archive.writestr("manifest.json", json.dumps(manifest))

@@ -88,7 +88,7 @@ def several_groups(base: Any) -> None:
         base.write(name, b"t" * 3000)
 
 
-# Each group: the copies by their names, the one to keep first, and the bytes that links would free.
+# Each group: the names of the copies, the one to keep first, and the bytes that links would free.
 LAYOUTS: list[tuple[Callable[[Any], None], list[tuple[list[list[str]], int]]]] = [
     (two_copies, [([["models/loras/old.bin"], ["output/new.bin"]], 5000)]),
     (of_one_age, [([["input/c.bin"], ["output/a.bin"], ["output/b.bin"]], 10_000)]),

@@ -141,9 +141,9 @@ def test_ctrl_c_while_linking(base: Any, start: Start, moment: str, linked: int)
     assert sum(links) == linked
     assert base.hidden() == []
     told = json.loads(output)
-    if sys.version_info >= (3, 11):  # earlier ones do not wait for what is begun
+    if sys.version_info >= (3, 11):  # earlier versions do not wait for running work
         assert (told["linked"], told["log"] is not None) == (linked, bool(linked))
-        # Noted with the link: no scan reads the file again.
+        # Recorded together with the link, so no scan reads the file again.
         assert all((base.path / n).stat().st_mtime_ns == base.row(n).mtime_ns for n in CONTENTS)
 
 

@@ -157,7 +157,7 @@ async def test_show_of_an_unknown_job(jobs: Jobs, unknown: str) -> None:
     assert await jobs.run("show", unknown) == (1, "", "comfy-assets: There is no such job.\n")
 
 
-# Days ago -> end; the numbers that stay, the latest first. Those that wait or run stay whatever their age.
+# Days ago -> end; the numbers of jobs that stay, the latest first. Waiting and running jobs always stay.
 PRUNED = [
     (("--older-than", "90d"), [5, 4, 3, 2]),
     (("--older-than", "12h"), [5, 4]),
@@ -183,7 +183,7 @@ async def test_prune(jobs: Jobs, arguments: tuple[str, ...], left: list[int]) ->
     assert output.exists()
     async with jobs.library.client.get("/api/jobs") as response:
         answer = await response.json()
-    assert [entry["id"] for entry in answer["jobs"]] == []  # they are other users'
+    assert [entry["id"] for entry in answer["jobs"]] == []  # they belong to other users
     documents = await jobs.library.services.db.fetch_all("SELECT count(*) FROM documents")
     assert documents == [(1,)]
     recorded = await jobs.library.services.db.fetch_all("SELECT result FROM tasks WHERE name = 'job_prune'")

@@ -196,7 +196,7 @@ def test_confirmation(
         assert (ran.out, ran.err) == ("", "comfy-assets: --yes is required if there is no terminal\n")
 
 
-# What happens to the copy, or to the file to keep, at one moment of the work on them, and what is said of it.
+# Moment, file (the copy or the one to keep), what happens to it, and the reason that is reported.
 def rewritten(path: Path) -> None:
     """Other bytes of the same length; the time is set back."""
     info = path.stat()
@@ -312,7 +312,7 @@ def test_what_changes_meanwhile_is_left_alone(
     assert same_file(base, "output/x.bin", "output/y.bin")
     assert {n: c for n, c in contents(base).items() if n in after} == after
     assert base.hidden() == []
-    # The log may name the copy; undoing touches nothing that is not as it left it.
+    # The log may contain the copy. Undoing changes only files that are as linking left them.
     undone = undo(base, linked["log"], status=3 if moment == "noted" and name == COPY and change in LOST else 0)
     assert undone["parted"] == 1
     assert {n: c for n, c in contents(base).items() if n in after} == after
@@ -442,7 +442,7 @@ def test_without_a_log_nothing_is_replaced(base: Any, monkeypatch: pytest.Monkey
     assert base.hidden() == []
 
 
-# What happens to a linked copy before it is parted again, and what is said of it.
+# What happens to a linked copy before the undo, and the reason that is reported.
 PARTINGS = [
     (rewritten, "its content is not the one that was linked"),
     (appended, "it changed after it was linked"),

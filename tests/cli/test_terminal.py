@@ -22,7 +22,7 @@ from comfy_assets_node.comfy_assets.logs import escaped
 from comfy_assets_node.comfy_assets.models import FAILED
 
 CODES = "\x1b]0;PWNED\x07\x1b[31m\x9b2J\u202etxt"
-NAME = CODES if os.name == "nt" else f"a{CODES}\r\nb"  # of files that are on the disk already
+NAME = CODES if os.name == "nt" else f"a{CODES}\r\nb"  # of existing files
 JOB = "00000000-0000-4000-8000-000000000001"
 
 
@@ -66,7 +66,7 @@ class Fixture:
         """Save a workflow with such a name, and return its id."""
         body = {"name": name, "workflow_json": graph}
         async with self.library.client.post("/api/workflows", json=body) as response:
-            if response.status != 201:  # such names are refused: put it where they may have come from elsewhere
+            if response.status != 201:  # such names are refused, but may be in a store from elsewhere
                 body["name"] = "renamed"
                 async with self.library.client.post("/api/workflows", json=body) as again:
                     workflow_id = str((await again.json())["id"])
@@ -102,7 +102,7 @@ def commands(parser: argparse.ArgumentParser, *above: str) -> Iterator[str]:
             yield from commands(below, *above, name)
 
 
-# The command: its arguments, and whether it has names to print.
+# Arguments of a command, and whether it prints names.
 RUNS: dict[str, list[tuple[list[str], bool]]] = {
     "serve": [(["--extra-model-paths-config", CODES], True)],
     "scan": [([], False), (["--extra-model-paths-config", CODES], True)],

@@ -64,7 +64,7 @@ def untouched(path: Path) -> None:
     pass
 
 
-# What was done, what is reported, and the exit status.
+# What happens to the file, the reported problem, and the exit status.
 FATES: list[tuple[Callable[[Path], None], str | None, int]] = [
     (untouched, None, 0),
     (restored, None, 0),

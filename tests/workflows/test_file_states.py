@@ -174,7 +174,7 @@ class Model:
             if there is not None:
                 self.bury(there)
             moved.path, moved.name = new, name_in(new)
-        else:  # outside, a file that holds something else is an edit of that
+        else:  # another program's write to a changed file is an edit of that file
             self.bury(moved)
             await self.saved(new, moved.versions[-1])
 

@@ -88,7 +88,7 @@ async def test_what_is_moved_onto_another_replaces_it(desk: Any) -> None:
         ("a.json", {**THREE, "id": GRAPH_ID}, 3),
         ("other.json", {**TWO, "id": GRAPH_ID}, 2),
         ("other.json", {**ONE, "id": GRAPH_ID}, 3),
-        ("other.json", {**THREE, "id": GRAPH_ID}, None),  # made of the same template, perhaps
+        ("other.json", {**THREE, "id": GRAPH_ID}, None),  # perhaps made from the same template
         ("other.json", TWO, None),
         ("a.json", TWO, None),
     ],
@@ -121,7 +121,7 @@ async def test_edits_outside_are_versions(desk: Any) -> None:
     await desk.look()
     workflow_id = (await desk.listed())["a"]
     desk.writes("sub/deep/a.json", TWO)
-    assert await desk.versions(workflow_id) == [ONE, TWO], "without a look: it is asked for"
+    assert await desk.versions(workflow_id) == [ONE, TWO], "imported when it is read, without a synchronization"
     desk.writes("sub/deep/a.json", THREE)
     await desk.look()
     assert (await desk.get(workflow_id))["latest_version"] == 3
@@ -480,7 +480,7 @@ async def test_requests_wait_for_a_limited_time_while_the_files_are_in_use(desk:
     monkeypatch.setattr(sync, "REQUEST_WAIT_S", 0.05)
     workflow_id = await desk.create(ONE, name="a")
     long_ago = time.time() - 60
-    os.utime(desk.folder / "a.json", (long_ago, long_ago))  # a file that has just been written is read once more
+    os.utime(desk.folder / "a.json", (long_ago, long_ago))  # the stamp of a file that was just written is uncertain
     await desk.look()
     async with desk.services.workflow_sync.lock("default"):
         await desk.save(workflow_id, 1, TWO)
@@ -557,7 +557,7 @@ async def test_the_page_saves_only_while_it_holds_the_files(desk: Any, monkeypat
     monkeypatch.setattr(userdata, "LOCK_WAIT_S", 0.05)
     async with desk.services.workflow_sync.lock("default"):
         await desk.page_saves("a.json", ONE, 503)
-        await desk.send("POST", "/api/userdata/other.json", json={})  # no workflow, so it does not wait
+        await desk.send("POST", "/api/userdata/other.json", json={})  # not a workflow, so it does not wait
     assert desk.files() == {}
     async with desk.services.workflow_sync.lock("another user"):
         await desk.page_saves("a.json", ONE)

@@ -63,7 +63,7 @@ class Model:
         self._services: Any = None
         self.workflows: list[Expected] = []
         self.assets: dict[str, str] = {}
-        self.ended: set[str] = set()  # share ids that are nobody's any more
+        self.ended: set[str] = set()  # share ids that were withdrawn
 
     async def begin(self) -> None:
         folders = HostFolders((Folder("input", self._base / "input"),), (self._base / "user",), None)

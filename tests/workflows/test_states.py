@@ -29,7 +29,7 @@ OWNERS = ("ann", "bob")
 VIEWS = ("workflow", "app")
 
 which = st.integers(0, 7)
-text = st.integers(0, 3)  # few, so that texts come again
+text = st.integers(0, 3)  # few, so that texts repeat
 name = st.sampled_from(["alpha", "Alpha 2", "ÄRGER", "straße"])
 step = st.one_of(
     st.tuples(st.just("create"), st.integers(0, 1), name, text, st.sampled_from(VIEWS)),
