@@ -232,7 +232,7 @@ def not_found(asset_id: str) -> AssetNotFoundError:
 
 
 def _content_missing(asset: Asset) -> AssetContentMissingError:
-    return AssetContentMissingError("The asset's file is not there.", details={"id": asset.id})
+    return AssetContentMissingError("The asset's file is missing.", details={"id": asset.id})
 
 
 def _tags(asset: Asset) -> list[str]:

@@ -127,7 +127,7 @@ def _read_header(read: Read, size: int) -> bytes:
         raise _MalformedHeaderError("The file is empty." if size == 0 else "The file is truncated: it has no header.")
     length = int.from_bytes(read(0, 8), "little")
     if length > MAX_HEADER:
-        raise _MalformedHeaderError("This is no safetensors file, or its header is larger than 32 MiB.")
+        raise _MalformedHeaderError("This is not a safetensors file, or its header is larger than 32 MiB.")
     header = read(8, length) if length <= size - 8 else b""
     if len(header) < length:
         raise _MalformedHeaderError(
