@@ -26,17 +26,42 @@ from .files import HASHED, NEW
 from .folders import FolderRow
 from .listing.filters import Found, Rows, select
 from .listing.pages import SORT_KEYS, ordering, page_of
-from .sql import json_array
+from .sql import Columns, insert_into, json_array
 
 # Kinds of asset_uses. An asset that a version or a share uses cannot be deleted; those of deleted workflows keep none.
 WORKFLOW_USE, DELETED_WORKFLOW_USE = "workflow_version", "deleted_workflow_version"
 SHARE_USE, DELETED_SHARE_USE = "share", "deleted_share"
 
-_COLUMNS = f"""
-    a.id, a.uuid, s.owner, a.name, a.mime_type, a.size, s.tags, a.created_at, a.updated_at, a.last_access_at,
-    c.hash, c.metadata, a.user_metadata, a.job_id, a.origin, p.uuid,
-    d.path, f.name, d.kind, d.logical, d.loader_prefix, f.missing, s.missing, {tags.USER_TAGS}
-"""
+# The columns of assets that are fields of ``Asset``.
+_FIELDS = {
+    "row_id": "a.id",
+    "id": "a.uuid",
+    "owner": "s.owner",
+    "name": "a.name",
+    "mime_type": "a.mime_type",
+    "size": "a.size",
+    "created_at": "a.created_at",
+    "updated_at": "a.updated_at",
+    "last_access_at": "a.last_access_at",
+    "hash": "c.hash",
+    "metadata": "c.metadata",
+    "user_metadata": "a.user_metadata",
+    "job_id": "a.job_id",
+    "origin": "a.origin",
+    "preview_id": "p.uuid",
+}
+# The columns that its tags are made of; the names are those of the parameters of ``tags.combined``.
+_TAGS = {"place": "s.tags", "user": tags.USER_TAGS, "missing": "s.missing"}
+_LOCATION = Columns(
+    Location,
+    folder="d.path",
+    name="f.name",
+    kind="d.kind",
+    logical="d.logical",
+    loader_prefix="d.loader_prefix",
+    missing="f.missing",
+)
+_COLUMNS = ", ".join((*_FIELDS.values(), *_TAGS.values(), _LOCATION.sql))
 _JOINS = """
     JOIN tag_sets s ON s.id = a.tag_set_id
     LEFT JOIN contents c ON c.id = a.content_id
@@ -44,7 +69,6 @@ _JOINS = """
     LEFT JOIN folders d ON d.id = f.folder_id
     LEFT JOIN assets p ON p.id = a.preview_id
 """
-_LOCATION = "d.path, f.name, d.kind, d.logical, d.loader_prefix, f.missing"
 
 
 async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
@@ -125,7 +149,8 @@ async def stand_in(db: Database | Transaction, digest: bytes) -> Location | None
 
 async def _stand_ins(db: Database | Transaction, digests: Sequence[bytes]) -> dict[bytes, Location]:
     rows = await db.fetch_all(
-        f"SELECT c.hash, {_LOCATION} FROM contents c JOIN assets b ON b.content_id = c.id JOIN files f ON f.id = b.id"
+        f"SELECT c.hash, {_LOCATION.sql} FROM contents c JOIN assets b ON b.content_id = c.id"
+        " JOIN files f ON f.id = b.id"
         f" JOIN folders d ON d.id = f.folder_id WHERE c.hash IN ({', '.join('?' * len(digests))}) AND f.missing = 0"
         " ORDER BY b.id DESC",
         digests,
@@ -135,7 +160,7 @@ async def _stand_ins(db: Database | Transaction, digests: Sequence[bytes]) -> di
 
 async def _locations(db: Database | Transaction, ids: Sequence[str]) -> dict[str, Location]:
     rows = await db.fetch_all(
-        f"SELECT a.uuid, {_LOCATION} FROM assets a JOIN files f ON f.id = a.id JOIN folders d ON d.id = f.folder_id"
+        f"SELECT a.uuid, {_LOCATION.sql} FROM assets a JOIN files f ON f.id = a.id JOIN folders d ON d.id = f.folder_id"
         " WHERE a.uuid IN (SELECT value FROM json_each(?))",
         (json_array(ids),),
     )
@@ -180,16 +205,16 @@ async def record_access(tx: Transaction, times: dict[int, int]) -> None:
 
 
 def _asset(row: Row) -> Asset:
-    location = _location(row[16:22]) if row[16] is not None else None
-    all_tags = tags.combined(row[6], row[23], missing=bool(row[22]))
-    return Asset(
-        row[0], row[1], row[2], row[3], row[4], row[5], all_tags, row[7], row[8], row[9],
-        row[10], row[11], row[12], row[13], row[14], row[15], location,
-    )  # fmt: skip
+    own = dict(zip(_FIELDS, row, strict=False))
+    place, user, missing = row[len(_FIELDS) : len(_FIELDS) + len(_TAGS)]
+    where = row[len(_FIELDS) + len(_TAGS) :]
+    location = _location(where) if where[0] is not None else None
+    return Asset(**own, tags=tags.combined(place, user, missing=bool(missing)), location=location)
 
 
 def _location(row: Row) -> Location:
-    return Location(row[0], row[1], row[2], row[3], row[4], bool(row[5]))
+    found = _LOCATION.read(row)
+    return replace(found, missing=bool(found.missing))
 
 
 async def set_jobs(tx: Transaction, jobs: Sequence[tuple[int, str]]) -> None:
@@ -229,25 +254,23 @@ async def add(tx: Transaction, entry: NewAsset, size: int, facts: Facts | None) 
     place, user = tags.split(entry.tags)
     set_id = await tags.intern(tx, entry.owner, place)
     content_id = await contents.put(tx, facts) if facts is not None else None
-    await tx.execute(
-        "INSERT INTO assets (uuid, tag_set_id, content_id, name, name_key, mime_type, size, created_at, updated_at,"
-        " user_metadata, origin, job_id, preview_id)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11, (SELECT id FROM assets WHERE uuid = ?12))",
-        (
-            entry.uuid,
-            set_id,
-            content_id,
-            entry.name,
-            entry.name.casefold(),
-            entry.mime_type,
-            size,
-            entry.created_at,
-            entry.user_metadata,
-            entry.origin,
-            entry.job_id,
-            entry.preview_uuid,
-        ),
-    )
+    preview = "SELECT id FROM assets WHERE uuid = ?"
+    values = {
+        "uuid": entry.uuid,
+        "tag_set_id": set_id,
+        "content_id": content_id,
+        "name": entry.name,
+        "name_key": entry.name.casefold(),
+        "mime_type": entry.mime_type,
+        "size": size,
+        "created_at": entry.created_at,
+        "updated_at": entry.created_at,
+        "user_metadata": entry.user_metadata,
+        "origin": entry.origin,
+        "job_id": entry.job_id,
+        "preview_id": await tx.fetch_value(preview, (entry.preview_uuid,)) if entry.preview_uuid is not None else None,
+    }
+    await tx.execute(*insert_into("assets", values))
     row_id = int(await tx.fetch_value("SELECT last_insert_rowid()"))
     await tags.retag(tx, [row_id], add=user)
     return row_id
@@ -275,20 +298,18 @@ async def file_of(tx: Transaction, row_id: int) -> AssetFile | None:
 
 
 async def edit(tx: Transaction, row_id: int, change: AssetEdit, now: int) -> None:
-    """Change an asset at ``now`` (ms)."""
+    """Change an asset at ``now`` (ms). Members that are None stay as they are."""
+    values = {
+        "name": change.name,
+        "name_key": change.name.casefold() if change.name is not None else None,
+        "mime_type": change.mime_type,
+        "user_metadata": change.user_metadata,
+    }
+    changes = "".join(f"{name} = coalesce(?, {name}), " for name in values)
     await tx.execute(
-        "UPDATE assets SET name = coalesce(?2, name), name_key = coalesce(?3, name_key),"
-        " mime_type = coalesce(?4, mime_type), user_metadata = coalesce(?5, user_metadata),"
-        " preview_id = coalesce((SELECT id FROM assets WHERE uuid = ?6), preview_id), updated_at = ?7 WHERE id = ?1",
-        (
-            row_id,
-            change.name,
-            change.name.casefold() if change.name is not None else None,
-            change.mime_type,
-            change.user_metadata,
-            change.preview_id,
-            now,
-        ),
+        f"UPDATE assets SET {changes} preview_id = coalesce((SELECT id FROM assets WHERE uuid = ?), preview_id),"
+        " updated_at = ? WHERE id = ?",
+        (*values.values(), change.preview_id, now, row_id),
     )
 
 

@@ -9,7 +9,7 @@ from ..models import CursorKey, Job, JobFilter, JobPage, Page
 from . import fulltext, job_search, jobs
 from .connection import Database
 from .connection_pool import Row
-from .sql import json_array
+from .sql import after_key, json_array, order_by
 
 if TYPE_CHECKING:
     from .listing.bitmap import IdSet
@@ -45,7 +45,7 @@ async def _page_of_found(db: Database, wanted: JobFilter, page: JobPage, found: 
         return await _page_of_few(db, wanted, page, selection, found)
     ids = await _walk(db, wanted, selection, page, found)
     rows = await db.fetch_all(
-        f"SELECT {jobs.COLUMNS} FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value ORDER BY e.key",
+        f"SELECT {jobs.COLUMNS.sql} FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value ORDER BY e.key",
         (json_array(ids),),
     )
     return _page(rows, await _count_found(db, wanted, selection, found), page)
@@ -62,7 +62,7 @@ async def _page_of_few(
     total = (await db.fetch_all(f"SELECT count(*) {chosen}", parameters))[0][0]
     key, (after, place) = _SORT_KEYS[page.sort], _after(page)
     sql = (
-        f"SELECT {jobs.COLUMNS} {chosen}{after} ORDER BY j.{key} {page.order}, j.id {page.order}"
+        f"SELECT {jobs.COLUMNS.sql} {chosen}{after} {order_by(f'j.{key}', 'j.id', page.order)}"
         f" LIMIT {page.limit + 1:d} OFFSET {page.offset:d}"
     )
     return _page(await db.fetch_all(sql, [*parameters, *place]), total, page)
@@ -102,7 +102,7 @@ async def _walk(db: Database, wanted: JobFilter, selection: _Selection, page: Jo
 
 
 def _page(rows: list[Row], total: int, page: JobPage) -> Page[Job]:
-    items = [Job(*row) for row in rows[: page.limit]]
+    items = jobs.COLUMNS.read_all(rows[: page.limit])
     has_more = len(rows) > page.limit
     return Page(items, total, has_more, _key(items[-1], page) if has_more else None)
 
@@ -150,8 +150,8 @@ def _page_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tupl
     """The rows of a page, and one more, which tells whether there is another."""
     keys, parameters = _keys_query(wanted, selection, page)
     sql = (
-        f"SELECT {jobs.COLUMNS} FROM ({keys}) k CROSS JOIN jobs j ON j.id = k.id"
-        f" ORDER BY k.key {page.order}, k.id {page.order}"
+        f"SELECT {jobs.COLUMNS.sql} FROM ({keys}) k CROSS JOIN jobs j ON j.id = k.id"
+        f" {order_by('k.key', 'k.id', page.order)}"
     )
     return sql, parameters
 
@@ -163,17 +163,14 @@ def _keys_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tupl
     where, parameters = f"{selection.where}{after}", [*selection.parameters, *place]
     walks = [
         f"SELECT * FROM (SELECT j.id, j.{key} AS key FROM jobs j WHERE j.status = {status:d} AND {where}"
-        f" ORDER BY j.{key} {page.order}, j.id {page.order} LIMIT {reach:d})"
+        f" {order_by(f'j.{key}', 'j.id', page.order)} LIMIT {reach:d})"
         for status in wanted.statuses
     ]
-    order = f"ORDER BY key {page.order}, id {page.order}"
+    order = order_by("key", "id", page.order)
     sql = f"{' UNION ALL '.join(walks)} {order} LIMIT {page.limit + 1:d} OFFSET {page.offset:d}"
     return sql, parameters * len(walks)
 
 
 def _after(page: JobPage) -> tuple[str, list[Any]]:
     """The condition that begins the page behind its cursor, if it has one, and its parameters."""
-    if page.after is None:
-        return "", []
-    sign = "<" if page.order == "desc" else ">"
-    return f" AND (j.{_SORT_KEYS[page.sort]}, j.id) {sign} (?, ?)", [page.after.value, page.after.row_id]
+    return after_key(f"j.{_SORT_KEYS[page.sort]}", "j.id", page.order, page.after)

@@ -12,12 +12,27 @@ from . import contents
 from .connection import Database, Transaction
 from .connection_pool import Row
 from .contents import Document
-from .sql import json_array
+from .sql import Columns, json_array
 
-COLUMNS = (
-    "j.id, j.uuid, j.owner, j.status, j.number, j.workflow_id, j.workflow_version_id, j.created_at, j.started_at,"
-    " j.finished_at, j.updated_at, j.duration, j.outputs_count, j.previewable_count, j.preview,"
-    f" CASE WHEN j.status = {FAILED} THEN (SELECT error FROM job_records WHERE job_id = j.id) END"
+COLUMNS = Columns(
+    Job,
+    row_id="j.id",
+    id="j.uuid",
+    owner="j.owner",
+    status="j.status",
+    number="j.number",
+    workflow_id="j.workflow_id",
+    workflow_version_id="j.workflow_version_id",
+    created_at="j.created_at",
+    started_at="j.started_at",
+    finished_at="j.finished_at",
+    updated_at="j.updated_at",
+    duration="j.duration",
+    outputs_count="j.outputs_count",
+    previewable_count="j.previewable_count",
+    preview="j.preview",
+    # Few jobs fail, and lists show nothing else of a record: only their records are read.
+    error=f"CASE WHEN j.status = {FAILED} THEN (SELECT error FROM job_records WHERE job_id = j.id) END",
 )
 VISIBLE = "j.owner IN ('', ?)"
 _ACTIVE = f"status IN ({PENDING}, {IN_PROGRESS})"
@@ -189,18 +204,20 @@ async def end(tx: Transaction, ended: Sequence[EndedJob]) -> None:
 
 async def get(db: Database | Transaction, job_id: str) -> Job | None:
     """The job, whoever's it is."""
-    rows = await db.fetch_all(f"SELECT {COLUMNS} FROM jobs j WHERE j.uuid = ?", (job_id,))
-    return Job(*rows[0]) if rows else None
+    rows = await db.fetch_all(f"SELECT {COLUMNS.sql} FROM jobs j WHERE j.uuid = ?", (job_id,))
+    return COLUMNS.read(rows[0]) if rows else None
 
 
 async def get_many(db: Database | Transaction, job_ids: Iterable[str]) -> list[Job]:
     """Those of the jobs that there are, whoever's they are."""
     ids = json_array(job_ids)
-    rows = await db.fetch_all(f"SELECT {COLUMNS} FROM jobs j WHERE j.uuid IN (SELECT value FROM json_each(?))", (ids,))
-    return [Job(*row) for row in rows]
+    rows = await db.fetch_all(
+        f"SELECT {COLUMNS.sql} FROM jobs j WHERE j.uuid IN (SELECT value FROM json_each(?))", (ids,)
+    )
+    return COLUMNS.read_all(rows)
 
 
-_RECORD = f"{COLUMNS}, g.body, w.body, r.extra_data, r.targets, r.shown, r.result, r.problem, j.run"
+_RECORD = f"{COLUMNS.sql}, g.body, w.body, r.extra_data, r.targets, r.shown, r.result, r.problem, j.run"
 _RECORD_JOINS = (
     "JOIN job_records r ON r.job_id = j.id JOIN documents g ON g.id = r.graph_id"
     " LEFT JOIN documents w ON w.id = r.workflow_id"
@@ -285,7 +302,7 @@ async def executed_as(db: Database, owner: str, job_id: str) -> list[int]:
 def _record(row: Row) -> JobRecord:
     graph, workflow, extra_data, targets, shown, result, problem, run = row[-8:]
     return JobRecord(
-        job=Job(*row[:-8]),
+        job=COLUMNS.read(row),
         graph=zlib.decompress(graph) if graph is not None else b"{}",
         workflow=zlib.decompress(workflow) if workflow is not None else None,
         extra_data=extra_data.encode(),

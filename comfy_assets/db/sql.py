@@ -1,11 +1,16 @@
-"""Parameters of SQL statements."""
+"""Building blocks of SQL statements: parameters, columns by field name, keyset pages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from ..models import CursorKey, Order
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 def json_array(values: Iterable[Any]) -> str:
@@ -14,3 +19,45 @@ def json_array(values: Iterable[Any]) -> str:
     One text parameter serves any number of values, so the statement stays the same and prepared.
     """
     return msgspec.json.encode(list(values)).decode()
+
+
+class Columns(Generic[T]):
+    """The SQL expression of each field of a struct, by the field's name.
+
+    Raises TypeError, when the module is imported, for a field without an expression and for an unknown one.
+    """
+
+    def __init__(self, kind: type[T], /, **expressions: str) -> None:
+        fields = kind.__struct_fields__
+        if set(fields) != expressions.keys():
+            raise TypeError(f"{kind.__name__}: the columns differ from the fields: {set(fields) ^ expressions.keys()}")
+        self._kind = kind
+        self._count = len(fields)
+        self.sql = ", ".join(expressions[name] for name in fields)
+
+    def read(self, row: Sequence[Any]) -> T:
+        """Make the struct of a row that begins with ``sql``."""
+        return self._kind(*row[: self._count])
+
+    def read_all(self, rows: Iterable[Sequence[Any]]) -> list[T]:
+        """Make the structs of rows."""
+        return [self.read(row) for row in rows]
+
+
+def insert_into(table: str, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """Return the statement that inserts a row, and its parameters."""
+    names = ", ".join(values)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(values))})", [*values.values()]
+
+
+def order_by(key: str, row_id: str, order: Order) -> str:
+    """Return the clause that sorts by a key, with the row id as tie-break."""
+    return f"ORDER BY {key} {order.upper()}, {row_id} {order.upper()}"
+
+
+def after_key(key: str, row_id: str, order: Order, after: CursorKey | None) -> tuple[str, list[Any]]:
+    """Return the condition, to be appended to others, that starts a page behind a row in this order; and parameters."""
+    if after is None:
+        return "", []
+    sign = "<" if order == "desc" else ">"
+    return f" AND ({key}, {row_id}) {sign} (?, ?)", [after.value, after.row_id]

@@ -11,13 +11,10 @@ import msgspec
 from ..ids import now_ms
 from ..models import Page, TaskFilter, TaskPage, TaskRecord
 from .connection import Database
-from .sql import json_array
+from .sql import Columns, json_array, order_by
 
 STOPPED = "The server stopped before the task was finished."
-_COLUMNS = (
-    "id, name, idempotency_key, status, payload, result, error_message, created_at, updated_at, started_at,"
-    " completed_at"
-)
+_COLUMNS = Columns(TaskRecord, **{name: name for name in TaskRecord.__struct_fields__})
 
 
 async def create(
@@ -98,17 +95,19 @@ async def list_page(db: Database, wanted: TaskFilter, page: TaskPage) -> Page[Ta
     if page.offset >= total:
         return Page([], total, has_more=False)
     rows = await db.fetch_all(
-        f"SELECT {_COLUMNS} FROM tasks WHERE {where} ORDER BY created_at {page.order}, id {page.order}"
+        f"SELECT {_COLUMNS.sql} FROM tasks WHERE {where} {order_by('created_at', 'id', page.order)}"
         f" LIMIT {page.limit:d} OFFSET {page.offset:d}",
         parameters,
     )
-    return Page([TaskRecord(*row) for row in rows], total, has_more=page.offset + len(rows) < total)
+    return Page(_COLUMNS.read_all(rows), total, has_more=page.offset + len(rows) < total)
 
 
 async def get(db: Database, task_id: uuid.UUID, owner: str) -> TaskRecord | None:
     """The task, if it is this owner's or everybody's."""
-    row = await db.fetch_one(f"SELECT {_COLUMNS} FROM tasks WHERE id = ? AND owner IN ('', ?)", (task_id.bytes, owner))
-    return TaskRecord(*row) if row is not None else None
+    row = await db.fetch_one(
+        f"SELECT {_COLUMNS.sql} FROM tasks WHERE id = ? AND owner IN ('', ?)", (task_id.bytes, owner)
+    )
+    return _COLUMNS.read(row) if row is not None else None
 
 
 def _select(wanted: TaskFilter) -> tuple[str, list[Any]]:

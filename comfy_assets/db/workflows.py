@@ -22,13 +22,31 @@ from .assets import DELETED_SHARE_USE, DELETED_WORKFLOW_USE, SHARE_USE, WORKFLOW
 from .connection import Database, Transaction
 from .contents import Document
 from .job_links import PLACES, place
-from .sql import json_array
+from .sql import Columns, json_array, order_by
 
-COLUMNS = (
-    "w.id, w.uuid, w.owner, w.name, w.description, w.default_view, w.latest_version, w.forked_from_id,"
-    " w.forked_from_version_id, w.created_at, w.updated_at, w.path"
+COLUMNS = Columns(
+    Workflow,
+    row_id="w.id",
+    id="w.uuid",
+    owner="w.owner",
+    name="w.name",
+    description="w.description",
+    default_view="w.default_view",
+    latest_version="w.latest_version",
+    forked_from_id="w.forked_from_id",
+    forked_from_version_id="w.forked_from_version_id",
+    created_at="w.created_at",
+    updated_at="w.updated_at",
+    path="w.path",
 )
-_VERSION_COLUMNS = "v.id, v.uuid, v.version, v.created_by, v.created_at"
+_VERSION_COLUMNS = Columns(
+    WorkflowVersion,
+    row_id="v.id",
+    id="v.uuid",
+    number="v.version",
+    created_by="v.created_by",
+    created_at="v.created_at",
+)
 
 
 class NewWorkflow(msgspec.Struct, frozen=True, gc=False):
@@ -155,27 +173,28 @@ async def link_references(
 async def get(db: Database | Transaction, workflow_id: str) -> Workflow | None:
     """The workflow, whoever's it is, unless it is deleted."""
     rows = await db.fetch_all(
-        f"SELECT {COLUMNS} FROM workflows w WHERE w.uuid = ? AND w.deleted_at IS NULL", (workflow_id,)
+        f"SELECT {COLUMNS.sql} FROM workflows w WHERE w.uuid = ? AND w.deleted_at IS NULL", (workflow_id,)
     )
-    return Workflow(*rows[0]) if rows else None
+    return COLUMNS.read(rows[0]) if rows else None
 
 
 async def by_path(db: Database | Transaction, owner: str, path: str) -> Workflow | None:
     """The user's workflow whose file is at a path in their workflows folder, unless it is deleted."""
     rows = await db.fetch_all(
-        f"SELECT {COLUMNS} FROM workflows w WHERE w.owner = ? AND w.path = ? AND w.deleted_at IS NULL", (owner, path)
+        f"SELECT {COLUMNS.sql} FROM workflows w WHERE w.owner = ? AND w.path = ? AND w.deleted_at IS NULL",
+        (owner, path),
     )
-    return Workflow(*rows[0]) if rows else None
+    return COLUMNS.read(rows[0]) if rows else None
 
 
 async def called(db: Database, text: str) -> list[Workflow]:
     """All users' workflows of this name, whatever its case, or whose file is at this path, unless deleted."""
     rows = await db.fetch_all(
-        f"SELECT {COLUMNS} FROM workflows w WHERE (w.name_key = ?1 OR w.path = ?2) AND w.deleted_at IS NULL"
+        f"SELECT {COLUMNS.sql} FROM workflows w WHERE (w.name_key = ?1 OR w.path = ?2) AND w.deleted_at IS NULL"
         " ORDER BY w.id LIMIT 10",
         (text.casefold(), text),
     )
-    return [Workflow(*row) for row in rows]
+    return COLUMNS.read_all(rows)
 
 
 async def assets_called(db: Database, owner: str, named: Iterable[tuple[str, str, str]]) -> list[str]:
@@ -211,20 +230,20 @@ async def edit(tx: Transaction, row_id: int, change: WorkflowEdit, now: int) -> 
 async def version_of(db: Database | Transaction, row_id: int, number: int) -> WorkflowVersion | None:
     """The version of this number of a workflow."""
     rows = await db.fetch_all(
-        f"SELECT {_VERSION_COLUMNS} FROM workflow_versions v WHERE v.workflow_id = ? AND v.version = ?",
+        f"SELECT {_VERSION_COLUMNS.sql} FROM workflow_versions v WHERE v.workflow_id = ? AND v.version = ?",
         (row_id, number),
     )
-    return WorkflowVersion(*rows[0]) if rows else None
+    return _VERSION_COLUMNS.read(rows[0]) if rows else None
 
 
 async def versions_of(db: Database, row_id: int, limit: int, offset: int) -> Sequence[WorkflowVersion]:
     """Versions of a workflow, the latest first."""
     rows = await db.fetch_all(
-        f"SELECT {_VERSION_COLUMNS} FROM workflow_versions v WHERE v.workflow_id = ?"
+        f"SELECT {_VERSION_COLUMNS.sql} FROM workflow_versions v WHERE v.workflow_id = ?"
         " ORDER BY v.version DESC LIMIT ? OFFSET ?",
         (row_id, limit, offset),
     )
-    return [WorkflowVersion(*row) for row in rows]
+    return _VERSION_COLUMNS.read_all(rows)
 
 
 async def body_of(db: Database, row_id: int, number: int | None, owner: str) -> tuple[WorkflowContent, bytes] | None:
@@ -233,7 +252,7 @@ async def body_of(db: Database, row_id: int, number: int | None, owner: str) -> 
     The assets are those that the owner can see.
     """
     rows = await db.fetch_all(
-        f"SELECT {_VERSION_COLUMNS}, d.body, (SELECT json_group_array(a.uuid) FROM asset_uses u"
+        f"SELECT {_VERSION_COLUMNS.sql}, d.body, (SELECT json_group_array(a.uuid) FROM asset_uses u"
         " JOIN assets a ON a.id = u.asset_id JOIN tag_sets s ON s.id = a.tag_set_id"
         f" WHERE u.used_by = v.uuid AND u.kind = '{WORKFLOW_USE}' AND {tags.VISIBLE.replace('?', '?3')})"
         " FROM workflows w JOIN workflow_versions v ON v.workflow_id = w.id JOIN documents d ON d.id = v.document_id"
@@ -242,9 +261,9 @@ async def body_of(db: Database, row_id: int, number: int | None, owner: str) -> 
     )
     if not rows:
         return None
-    *version, body, asset_ids = rows[0]
+    *_, body, asset_ids = rows[0]
     ids = sorted(msgspec.json.decode(asset_ids, type=list[str]))
-    return WorkflowContent(WorkflowVersion(*version), b"", tuple(ids)), body
+    return WorkflowContent(_VERSION_COLUMNS.read(rows[0]), b"", tuple(ids)), body
 
 
 class DeletedWorkflow(msgspec.Struct, frozen=True):
@@ -332,12 +351,12 @@ async def list_page(db: Database, wanted: WorkflowFilter, page: WorkflowPage) ->
     key = _SORT_KEYS[page.sort]
     # The page is found by an index alone; only its rows are looked up.
     rows = await db.fetch_all(
-        f"SELECT {COLUMNS} FROM (SELECT w.id, w.{key} AS key FROM workflows w WHERE {where}"
-        f" ORDER BY w.{key} {page.order}, w.id {page.order} LIMIT {page.limit:d} OFFSET {page.offset:d}) k"
-        f" CROSS JOIN workflows w ON w.id = k.id ORDER BY k.key {page.order}, k.id {page.order}",
+        f"SELECT {COLUMNS.sql} FROM (SELECT w.id, w.{key} AS key FROM workflows w WHERE {where}"
+        f" {order_by(f'w.{key}', 'w.id', page.order)} LIMIT {page.limit:d} OFFSET {page.offset:d}) k"
+        f" CROSS JOIN workflows w ON w.id = k.id {order_by('k.key', 'k.id', page.order)}",
         parameters,
     )
-    return Page([Workflow(*row) for row in rows], total, has_more=page.offset + len(rows) < total)
+    return Page(COLUMNS.read_all(rows), total, has_more=page.offset + len(rows) < total)
 
 
 def _select(wanted: WorkflowFilter) -> tuple[str, list[Any]]:

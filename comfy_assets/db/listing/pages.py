@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...models import CursorKey, PageRequest
 from ..connection import Database
 from ..fulltext import INDEXED_UPTO, parse
-from ..sql import json_array
+from ..sql import after_key, json_array, order_by
 from .filters import BY_ASSET, BY_IDS, GATHER_LIMIT, Found, Rows
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ _LEAST_WALK = 1000  # fewer are gathered whatever the page
 
 def ordering(page: PageRequest) -> str:
     """The order of a page's rows."""
-    direction = page.order.upper()
-    return f"ORDER BY {SORT_KEYS[page.sort]} {direction}, a.id {direction}"
+    return order_by(SORT_KEYS[page.sort], "a.id", page.order)
 
 
 async def page_of(db: Database, selection: Rows | Found, page: PageRequest) -> tuple[str, list[Any]]:
@@ -63,21 +62,9 @@ def _query(rows: Rows, page: PageRequest) -> tuple[str, list[Any]]:
             keys = ("u.created_at", "u.asset_id")  # the order of the tag's own index
         elif rows.tag_assets > GATHER_LIMIT:
             source = BY_ASSET
-    condition, bound = _behind(page, page.after, keys)
-    direction = page.order.upper()
-    sql = (
-        f"SELECT a.id FROM {source} WHERE {rows.where}{condition}"
-        f" ORDER BY {keys[0]} {direction}, {keys[1]} {direction} LIMIT ? OFFSET ?"
-    )
+    condition, bound = after_key(*keys, page.order, page.after)
+    sql = f"SELECT a.id FROM {source} WHERE {rows.where}{condition} {order_by(*keys, page.order)} LIMIT ? OFFSET ?"
     return sql, [*rows.parameters, *bound, page.limit + 1, page.offset if page.after is None else 0]
-
-
-def _behind(page: PageRequest, after: CursorKey | None, keys: tuple[str, str] | None = None) -> tuple[str, list[Any]]:
-    if after is None:
-        return "", []
-    key, row_id = keys or (SORT_KEYS[page.sort], "a.id")
-    sign = "<" if page.order == "desc" else ">"
-    return f" AND ({key}, {row_id}) {sign} (?, ?)", [after.value, after.row_id]
 
 
 async def _walk(db: Database, found: Found, page: PageRequest) -> list[int]:
@@ -90,7 +77,7 @@ async def _walk(db: Database, found: Found, page: PageRequest) -> list[int]:
     looked = 0
     look = max(_LEAST_LOOK, min(3 * reach * found.library // (2 * found.total), _MOST_LOOK))
     while len(passing) < reach:
-        condition, bound = _behind(page, after)
+        condition, bound = after_key(SORT_KEYS[page.sort], "a.id", page.order, after)
         inner = f"SELECT a.id, {SORT_KEYS[page.sort]} AS key FROM assets a WHERE 1{condition} {ordering(page)}"
         # SQLite puts the ids together in the order in which the inner query, which it cannot dissolve, finds them.
         rows = await db.fetch_all(
