@@ -318,8 +318,14 @@ class JobRecorder:
             events, told = list(self._waiting), self._told
             later = self._unsettled.held_back(events)
             upto = self._rotate(later)
+        # What was shown before an end is part of it: it need not be written even where the end has to wait.
+        ended = {(event.id, event.run) for event in events if isinstance(event, Ended) and not event.is_presumed}
         kept = {id(event) for event in later}
-        ready = [event for event in events if id(event) not in kept]
+        ready = [
+            event
+            for event in events
+            if id(event) not in kept and not (isinstance(event, Shown) and (event.id, event.run) in ended)
+        ]
         try:
             await store.record(db, ready, self.seat, PATIENCE_S)
         except StoreBusyError as error:

@@ -25,7 +25,11 @@ from .summary import summarize
 
 log = logging.getLogger("comfy_assets.jobs")
 
+_decode_graph = msgspec.json.Decoder(dict[str, Any]).decode
+
 _LEVEL = 6
+_SHORT = 512  # bytes
+_SHORT_WINDOW, _SHORT_MEMORY = 10, 4  # a window of 1 KB, a table of 4 KB
 NOTHING = '{"outputs":{},"meta":{},"status":null}'  # the result of a job of which only the end is known
 
 
@@ -70,7 +74,7 @@ def _put(step: Step, event: JobEvent, seat: int) -> None:
     match event:
         case Submitted():
             step.added.append(_new_job(event, seat))
-            graph = json_text.read(json_text.strict(event.graph.encode()), dict[str, Any])
+            graph = _graph(event.graph.encode())
             step.named += [(event.id, event.run, file) for file in named_files(graph)]
         case Started():
             step.started.append((event.id, event.run, event.at))
@@ -82,6 +86,14 @@ def _put(step: Step, event: JobEvent, seat: int) -> None:
             step.dropped.append((event.id, event.run, event.at, event.is_presumed))
         case Ended():
             step.ended.append(ended_job(event))
+
+
+def _graph(text: bytes) -> dict[str, Any]:
+    try:
+        graph: dict[str, Any] = _decode_graph(text)
+    except (msgspec.MsgspecError, RecursionError):  # NaN, half characters or depth
+        return json_text.read(json_text.strict(text), dict[str, Any])
+    return graph
 
 
 def _new_job(event: Submitted, seat: int) -> NewJob:
@@ -104,7 +116,16 @@ def _new_job(event: Submitted, seat: int) -> NewJob:
 
 def _document(text: str) -> Document:
     body = text.encode()
-    return Document("", blake3(body).digest(), zlib.compress(body, _LEVEL))
+    return Document("", blake3(body).digest(), _compressed(body))
+
+
+def _compressed(body: bytes) -> bytes:
+    """Return the text as zlib compresses it, to be read by any zlib."""
+    if len(body) > _SHORT:
+        return zlib.compress(body, _LEVEL)
+    # zlib clears its 64 KB table for every text, which takes longer than to compress a short one: a small one will do.
+    compressor = zlib.compressobj(_LEVEL, wbits=_SHORT_WINDOW, memLevel=_SHORT_MEMORY)
+    return compressor.compress(body) + compressor.flush()
 
 
 def ended_job(event: Ended) -> EndedJob:
@@ -117,7 +138,7 @@ def ended_job(event: Ended) -> EndedJob:
         run=event.run,
         at=event.at,
         status=event.status,
-        result=zlib.compress(event.result.encode(), _LEVEL),
+        result=_compressed(event.result.encode()),
         error=event.error,
         outputs_count=summary.count,
         previewable_count=summary.previewable,

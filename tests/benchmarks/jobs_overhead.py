@@ -54,16 +54,20 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         for name in ("input", "output", "temp", "user", "models/loras", "custom_nodes"):
-            (base / name).mkdir(parents=True)
+            (base / name).mkdir(parents=True, exist_ok=True)
         self._log = (base / "server.log").open("wb")
         command = self._comfyui(base, options) if options.comfyui else self._standalone(base, with_project)
         pack = base / "custom_nodes" / "comfy-assets"
         if options.comfyui and with_project and is_linked:
+            pack.unlink(missing_ok=True)
             pack.symlink_to(ROOT, target_is_directory=True)
         elif options.comfyui and with_project:
             ignored = shutil.ignore_patterns(".git", ".*_cache", "__pycache__", "tests", "build")
             shutil.copytree(ROOT, pack, ignore=ignored)
-        self.process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, cwd=base)
+        # Users' servers find byte code from their last start: so do these, in a folder that goes with the benchmark.
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(base.parent / "bytecode")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, cwd=base, env=environment)
         self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def _comfyui(self, base: Path, options: argparse.Namespace) -> list[str]:

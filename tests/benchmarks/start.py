@@ -33,7 +33,7 @@ class StartTimes(NamedTuple):
 
 
 def start_once(base: Path, options: argparse.Namespace, *, with_project: bool) -> StartTimes:
-    """Start a server on a new base directory, and stop it once it answers."""
+    """Start a server on a base directory, and stop it once it answers."""
     started = time.perf_counter()
     server = Server(base, options, with_project=with_project, is_linked=True)
     try:
@@ -69,7 +69,9 @@ def main() -> int:
         for number in range(options.rounds + 1):
             order = (True, False) if number % 2 else (False, True)
             times = {
-                with_project: start_once(Path(scratch) / f"{number}-{with_project}", options, with_project=with_project)
+                with_project: start_once(
+                    Path(scratch) / ("with" if with_project else "without"), options, with_project=with_project
+                )
                 for with_project in order
             }
             pairs.append((times[True], times[False]))
