@@ -32,13 +32,12 @@ from .errors import StoreError, StoreUnavailableError
 from .feedback import FeedbackFile
 from .host.base import Host
 from .jobs import recovery
-from .jobs.control import QueueControl
-from .jobs.history import UserHistory
+from .jobs.history import UserHistory, fill_history
 from .jobs.journal import Journal
 from .jobs.prompt_ids import PromptIds
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService
-from .jobs.user_queue import UserQueue
+from .jobs.user_queue import QueueControl, UserQueue
 from .models import JobRecord
 from .search.index import SearchIndex
 from .workflows.job_links import JobLinks
@@ -187,7 +186,7 @@ class Services:
         self.search = SearchIndex(db, self.tasks, gate)
         self.assets = AssetService(db, host, self.search)
         is_private = host.is_multi_user() and not config.shared_outputs
-        unrecorded = self._recorder.held.first_start if is_private else None
+        unrecorded = self._recorder.live.first_start if is_private else None
         self.indexer = Indexer(db, host, self.tasks, gate, hash_files=config.hash_files, unrecorded_since=unrecorded)
         self.follower = Follower(host, self.tasks, gate, self.indexer)
         self.uploads = UploadService(db, host)
@@ -203,7 +202,7 @@ class Services:
             read_files=config.hash_files,
             shared=config.shared_outputs,
             jobs_recorded=self._recorder.write,
-            finished=self._recorder.settled,
+            finished=self._recorder.files_recorded,
         )
         self.jobs = JobService(db, host, self._recorder, self.control, take_over=self._take_over)
         self.user_history = UserHistory(db, self._recorder)
@@ -230,14 +229,14 @@ class Services:
 
     async def _recover(self) -> None:
         """Go on where the last server ended. What waited is put back last: it may be over before anything else is."""
-        await task_rows.fail_interrupted(self.db, self._recorder.seats_at_work())
+        await task_rows.fail_interrupted(self.db, self._recorder.running_seats())
         await purge_workflows(self.db)
         await self.trash.recover()
         await self.uploads.remove_leftovers()
         if self._journal_problem is not None:
             log.warning("Jobs are not safe from a crash, their journal cannot be opened: %s", self._journal_problem)
         waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue)
-        await recovery.fill_history(self.db, self.host.execution)
+        await fill_history(self.db, self.host.execution)
         self._recorder.open(self.db, self.outputs)
         await self._recorder.flush()
         for prompt in await recovery.unlinked(self.db):

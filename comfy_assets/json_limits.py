@@ -1,7 +1,7 @@
-"""Bounds of JSON texts from outside: the number of values, and the depth, are counted before anything is decoded.
+"""Limits of JSON texts from outside: values and depth are counted before anything is decoded.
 
-Every step handles a window of the text, so that no call holds the interpreter lock for more than a few milliseconds.
-The functions block as long as the text needs; large texts belong into a thread.
+Each step handles a window of the text, so that no call holds the interpreter lock for more than a few milliseconds.
+The functions block as long as the text needs: call them in a thread for large texts.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from . import json_steps
 from .errors import BodyTooLargeError, InvalidBodyError
+from .json_text import are_many, decode_in_steps
 
 _WINDOW = 64 << 10
 _STRUCTURE = b'"[]{},'
@@ -25,9 +25,9 @@ _STEPS = tuple({ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}.get(byte, 
 
 @dataclass(frozen=True)
 class JsonLimits:
-    """The largest number of values in a text, of lists and objects among them, and of those around one value.
+    """The largest numbers of values, of lists and objects, of nesting levels, and of escapes in a text.
 
-    ``escapes`` is how many backslashes there may be: the decoders are slow with them.
+    Escapes are counted because decoders are slow with them.
     """
 
     values: int = 50_000
@@ -37,8 +37,8 @@ class JsonLimits:
 
 
 @dataclass(frozen=True)
-class Shape:
-    """The number of values in a text, the depth of the deepest, and the number of lists and objects."""
+class JsonShape:
+    """The numbers of values, nesting levels, and lists and objects in a text."""
 
     values: int
     depth: int
@@ -46,18 +46,18 @@ class Shape:
 
     @property
     def is_large(self) -> bool:
-        """Return whether work on the values is to be done in steps."""
-        return json_steps.are_many(self.values)
+        """Return whether the values must be processed in steps."""
+        return are_many(self.values)
 
 
 DEFAULT_LIMITS = JsonLimits()
 LARGE = JsonLimits(values=300_000, containers=80_000)  # of prompts and workflows
 
 
-def shape_of(text: bytes, limits: JsonLimits | None = None) -> Shape:
-    """Return the shape of a JSON text. Raise as ``check`` does as soon as a limit is passed.
+def shape_of(text: bytes, limits: JsonLimits | None = None) -> JsonShape:
+    """Return the shape of a JSON text. Raises as ``check`` does as soon as a limit is exceeded.
 
-    A text that is malformed has some shape, too: it is for the decoder to refuse.
+    A malformed text has some shape as well; the decoder rejects it later.
     """
     values, containers, depth, deepest = 1, 0, 0, 0
     for window in _outside_strings(_as_utf8(text), limits):
@@ -67,24 +67,24 @@ def shape_of(text: bytes, limits: JsonLimits | None = None) -> Shape:
         deepest = max(deepest, max(accumulate(map(_STEPS.__getitem__, window), initial=depth)))
         depth += sum(map(_STEPS.__getitem__, window))
         if limits is not None:
-            _check(Shape(values, deepest, containers), limits)
-    return Shape(values, deepest, containers)
+            _check(JsonShape(values, deepest, containers), limits)
+    return JsonShape(values, deepest, containers)
 
 
 def _as_utf8(text: bytes) -> bytes:
-    """Return the text in UTF-8: Python's own decoder, which hosts use, takes UTF-16 and UTF-32 as well."""
+    """Return the text in UTF-8. Hosts decode with Python's ``json``, which accepts UTF-16 and UTF-32 as well."""
     encoding = json.detect_encoding(text)
     if encoding.startswith("utf-8"):
         return text
     return text.decode(encoding, "replace").encode("utf-8", "replace")
 
 
-def check(text: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Shape:
-    """Return the shape. Raise BodyTooLargeError for too many values, InvalidBodyError for a text that is too deep."""
+def check(text: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> JsonShape:
+    """Return the shape. Raises BodyTooLargeError for too many values, InvalidBodyError for too many levels."""
     return shape_of(text, limits)
 
 
-def _check(shape: Shape, limits: JsonLimits) -> None:
+def _check(shape: JsonShape, limits: JsonLimits) -> None:
     if shape.depth > limits.depth:
         message = f"The body must not be nested more than {limits.depth} levels deep."
         raise InvalidBodyError(message, details={"max_depth": limits.depth})
@@ -99,16 +99,16 @@ def _too_many(things: str, limit: int) -> BodyTooLargeError:
 
 
 def _outside_strings(text: bytes, limits: JsonLimits | None) -> Iterator[bytes]:
-    """Yield the brackets and commas of a text that are not in its strings, window by window.
+    """Yield the brackets and commas outside the strings of a text, window by window.
 
-    With limits, raise BodyTooLargeError for too many escapes, InvalidBodyError for a number or a space that is longer
-    than a window.
+    With limits, raises BodyTooLargeError for too many escapes, and InvalidBodyError for a number or white space that is
+    longer than a window.
     """
     is_inside, is_escaped, escapes = False, False, 0
     for start in range(0, len(text), _WINDOW):
         window = text[start : start + _WINDOW]
         if is_escaped:
-            window = window[1:]
+            window = window[1:]  # its first character is escaped by the last one of the window before
         escapes += window.count(b"\\")
         if limits is not None and escapes > limits.escapes:
             raise _too_many("escapes", limits.escapes)
@@ -118,20 +118,20 @@ def _outside_strings(text: bytes, limits: JsonLimits | None) -> Iterator[bytes]:
             bare = bare.replace(b"\\\\", b"").replace(b'\\"', b"")
         parts = bare.translate(None, _REST).split(b'"')
         if limits is not None and parts == [b""] and not is_inside and len(bare) >= _WINDOW - 1:
-            raise InvalidBodyError("The body has a number that is too long, or too much space.")
+            raise InvalidBodyError("The body has a number that is too long, or too much white space.")
         yield b"".join(parts[is_inside::2])
         is_inside ^= len(parts) % 2 == 0
 
 
-def decode(text: bytes, shape: Shape | None = None) -> Any:
-    """Return the value of a JSON text. Raise ValueError, msgspec.DecodeError or RecursionError for a malformed one.
+def decode(text: bytes, shape: JsonShape | None = None) -> Any:
+    """Decode a JSON text as Python's ``json`` does, with lone surrogates; NaN and infinities become None.
 
-    Python's notion of JSON counts, with halves of character pairs; NaN and infinities become None.
+    Raises ValueError, msgspec.DecodeError or RecursionError for a malformed text.
     """
     values = (shape or shape_of(text)).values
-    if not json_steps.are_many(values):
+    if not are_many(values):
         try:
             return msgspec.json.decode(text)
         except msgspec.DecodeError:
             pass
-    return json_steps.decode(text, values, json.JSONDecoder(parse_constant=lambda _: None))
+    return decode_in_steps(text, values, json.JSONDecoder(parse_constant=lambda _: None))

@@ -1,8 +1,11 @@
-"""JSON texts of what servers and nodes hand over, which may hold more than JSON knows: NaN, half of a character pair,
-keys that are no texts, objects of all kinds, values inside themselves. Pure.
+"""JSON of values from nodes and clients, which may hold more than JSON knows: NaN, lone surrogates, keys that are no
+strings, objects of any class, values that contain themselves. No I/O.
 
-Nothing here raises for a value that a node has made, and what is written is never nested deeper than ``MAX_DEPTH``, so
-that SQLite and every client can read it.
+No encoder here raises for a node's value, and no text it writes is nested deeper than ``MAX_DEPTH``, so that SQLite and
+every client can read it.
+
+Large texts are read and written in steps. The decoders and encoders in C hold the interpreter lock from the beginning
+of a text to its end; those of the standard library in Python let the event loop run in between, but are slower.
 """
 
 from __future__ import annotations
@@ -13,18 +16,20 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from json import scanner
+from json.encoder import encode_basestring_ascii
 from typing import Any, TypeVar
 
 import msgspec
 
-from . import json_steps
-
 T = TypeVar("T")
 
 MAX_DEPTH = 200
-_MAX_VALUES = 2_000_000  # of a value that msgspec does not take
-_MAX_TEXT = 1 << 20  # characters of an object that is no text
-_MAX_BITS = 1024  # of an integer; Python refuses to write much longer ones
+_MAX_VALUES = 2_000_000  # in a value that msgspec cannot encode
+_MAX_TEXT = 1 << 20  # characters of an object's ``str``, which may print a whole tensor
+_MAX_BITS = 1024  # of an integer; Python raises for much longer ones (sys.int_info.str_digits_check_threshold)
+_DECODED_AT_ONCE = 20_000  # values; decoding them takes a few milliseconds
+_TEXT_AT_ONCE = 256 << 10  # characters
 _TOO_DEEP = "[nested too deep]"
 _CIRCULAR = "[contains itself]"
 _TOO_MANY = "[left out]"
@@ -35,7 +40,7 @@ _NOTES = {
 }
 _UNREADABLE = "objects that cannot be turned into text were left out"
 
-FOREIGN = (Exception, SystemExit)  # what the code of a value that is not ours may raise
+FOREIGN = (Exception, SystemExit)  # raised by the code of values that are not ours
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
@@ -46,35 +51,34 @@ _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """A value as JSON; ``notes`` say what of it is left out."""
+class EncodedValue:
+    """A value as JSON. ``notes`` name the parts that are left out."""
 
     text: str
     notes: tuple[str, ...] = ()
 
 
 def encode(value: object) -> str:
-    """The value as JSON that every reader understands: what has no place in JSON becomes null or a text."""
-    return record(value).text
+    """Encode a value as strict JSON. Parts that JSON cannot express become null or a string."""
+    return encode_value(value).text
 
 
-def record(value: object) -> Recorded:
-    """The same, and what is left out."""
+def encode_value(value: object) -> EncodedValue:
+    """Encode a value as ``encode`` does, and note which parts are left out."""
     try:
         text = _encoder.encode(value)
-    except FOREIGN:  # half characters, values in themselves, whatever an object's own code raises
-        return _Writer().write(value)
-    return _Writer().write(value) if is_deeper(text, MAX_DEPTH) else Recorded(text.decode())
+    except FOREIGN:  # lone surrogates, cycles, exceptions of the object's own code
+        return _ValueWriter().write(value)
+    return _ValueWriter().write(value) if is_deeper(text, MAX_DEPTH) else EncodedValue(text.decode())
 
 
-def as_in_pictures(value: Mapping[str, Any]) -> str:
-    """Return the value letter by letter as ComfyUI embeds it in the pictures it saves; NaN and half characters stay.
+def as_in_images(value: Mapping[str, Any]) -> str:
+    """Return the same text that ComfyUI embeds in saved images, with NaN and lone surrogates.
 
-    A value that ComfyUI could not embed is written as ``encode`` does. In a thread it is written in steps, which let
-    the event loop run in between.
+    A value that ComfyUI could not embed is encoded as ``encode`` does. A thread encodes in steps.
     """
     try:
-        return json.dumps(value, default=str) if _is_on_loop() else json_steps.dumps(value)
+        return json.dumps(value, default=str) if _is_on_loop() else dumps_in_steps(value)
     except FOREIGN:
         return encode(value)
 
@@ -88,12 +92,12 @@ def _is_on_loop() -> bool:
 
 
 def clean(text: str) -> str:
-    """The text with a question mark for each half of a character pair."""
+    """Replace each lone surrogate by a question mark."""
     return text.encode("utf-8", "replace").decode()
 
 
 def strict(text: bytes) -> bytes:
-    """The text if every reader understands it, else what comes closest to it."""
+    """Return the text if it is strict JSON, else the strict JSON text that comes closest."""
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
     except RecursionError:
@@ -107,7 +111,7 @@ def strict(text: bytes) -> bytes:
 
 
 def decode(text: bytes) -> Any:
-    """The value of a text that Python has written, as it was."""
+    """Decode a text that Python's ``json`` has written, with NaN and lone surrogates."""
     try:
         return msgspec.json.decode(text)
     except msgspec.MsgspecError:
@@ -115,7 +119,7 @@ def decode(text: bytes) -> Any:
 
 
 def read(text: str | bytes, kind: type[T]) -> T:
-    """The value of a JSON text that was stored. What is nested too deep to be read gives way to a short text."""
+    """Decode a stored JSON text. Parts that are nested too deeply to be decoded become a short string."""
     raw = text.encode() if isinstance(text, str) else text
     try:
         return msgspec.json.decode(raw, type=kind)
@@ -124,7 +128,7 @@ def read(text: str | bytes, kind: type[T]) -> T:
 
 
 def shallow(text: bytes) -> bytes:
-    """The JSON text with a short text in the place of everything that is nested more than ``MAX_DEPTH`` deep."""
+    """Replace every part of a JSON text that is nested deeper than ``MAX_DEPTH`` by a short string."""
     parts: list[bytes] = []
     depth = copied = 0
     for token in _tokens.finditer(text):
@@ -142,7 +146,7 @@ def shallow(text: bytes) -> bytes:
 
 
 def is_deeper(text: bytes, levels: int) -> bool:
-    """Return whether a JSON text is nested more than so many levels deep."""
+    """Return whether a JSON text is nested deeper than ``levels``."""
     if text.count(b"[") + text.count(b"{") <= levels:
         return False
     brackets = _strings.sub(b"", text).translate(_AS_SQUARE, _NOT_BRACKETS)
@@ -157,13 +161,13 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def members(text: str, values: int = 0) -> dict[str, str]:
-    """Return the members of a JSON object, each as its own text. Halves of character pairs may be in it, as escapes.
+    """Return the members of a JSON object, each as its own text, with escaped lone surrogates as they are.
 
-    ``values`` is how many values it has: a text of many is read in steps. Raise ValueError and RecursionError for what
-    is no JSON object.
+    ``values`` is the number of values in it: a large text is read in steps. Raises ValueError and RecursionError if the
+    text is no JSON object.
     """
-    decoder = json_steps.prepared(json.JSONDecoder(parse_constant=_refuse), values)
-    # Beyond this everything is where it belongs.
+    decoder = stepwise(json.JSONDecoder(parse_constant=_refuse), values)
+    # After this check the text is known to be well-formed: the loop below needs none of its own.
     if not text.lstrip(" \t\n\r").startswith("{") or not isinstance(decoder.decode(text), dict):
         raise ValueError("it is not an object")
     found: dict[str, str] = {}
@@ -185,12 +189,12 @@ def _after_space(text: str, at: int) -> int:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 @dataclass
 class _Container:
-    """An object or array that is being written: the rest of its members, each with the text before it."""
+    """An object or array that is being written: its remaining members, each with the text before it."""
 
     members: Iterator[tuple[str, object]]
     end: str
@@ -198,8 +202,8 @@ class _Container:
 
 
 @dataclass
-class _Writer:
-    """Writes any value as JSON without recursion, so that neither depth nor a cycle can end it."""
+class _ValueWriter:
+    """Encode any value as JSON without recursion, so that neither depth nor a cycle can stop it."""
 
     _out: list[str] = field(default_factory=list)
     _notes: dict[str, None] = field(default_factory=dict)
@@ -207,7 +211,7 @@ class _Writer:
     _above: set[int] = field(default_factory=set)
     _room: int = _MAX_VALUES
 
-    def write(self, value: object) -> Recorded:
+    def write(self, value: object) -> EncodedValue:
         self._open.append(_Container(iter([("", value)]), ""))
         while self._open:
             innermost = self._open[-1]
@@ -219,10 +223,10 @@ class _Writer:
                 self._out.append(innermost.end)
                 self._above.discard(innermost.identity)
                 self._open.pop()
-        return Recorded("".join(self._out), tuple(self._notes))
+        return EncodedValue("".join(self._out), tuple(self._notes))
 
     def _write_one(self, item: object) -> bool:
-        """Write the item, or begin with it; whether it is a container that has been opened."""
+        """Write a scalar, or open a container; return whether a container was opened."""
         self._room -= 1
         try:
             container = self._opened(item)
@@ -242,7 +246,7 @@ class _Writer:
         return True
 
     def _mark_in_place_of(self, item: object) -> str | None:
-        """The text that stands for a container that is not written."""
+        """Return the string that replaces a container, None if it is written."""
         if id(item) in self._above:
             return _CIRCULAR
         if len(self._open) > MAX_DEPTH:
@@ -266,7 +270,7 @@ class _Writer:
         return text
 
     def _opened(self, item: object) -> _Container | None:
-        """The item as a container of JSON, or None where it is none."""
+        """Return the item as a JSON container, or None if it is a scalar."""
         if isinstance(item, Mapping):
             named = {self._name(key): value for key, value in item.items()}
             marked = [(f"{json.dumps(name)}:", value) for name, value in named.items()]
@@ -280,7 +284,7 @@ class _Writer:
 
 
 def text_of(item: object) -> str | None:
-    """Return ``str`` of the item as valid Unicode; None where it raises."""
+    """Return ``str`` of the item as valid Unicode; None if it raises."""
     try:
         return clean(str.__str__(item) if isinstance(item, str) else str(item)[:_MAX_TEXT])
     except FOREIGN:
@@ -289,3 +293,57 @@ def text_of(item: object) -> str | None:
 
 def _separated(members: list[tuple[str, object]]) -> Iterator[tuple[str, object]]:
     return ((f",{before}" if index else before, value) for index, (before, value) in enumerate(members))
+
+
+def decode_in_steps(text: bytes, values: int, decoder: json.JSONDecoder) -> Any:
+    """Decode a text with this many values. Raises ValueError and RecursionError."""
+    return stepwise(decoder, values).decode(text.decode(json.detect_encoding(text), "surrogatepass"))
+
+
+def stepwise(decoder: json.JSONDecoder, values: int) -> json.JSONDecoder:
+    """Return the decoder, which decodes in steps from now on if ``values`` is large."""
+    if are_many(values):
+        vars(decoder)["scan_once"] = vars(scanner)["py_make_scanner"](decoder)
+    return decoder
+
+
+def are_many(values: int) -> bool:
+    """Return whether this number of values must be decoded in steps."""
+    return values > _DECODED_AT_ONCE
+
+
+def dumps_in_steps(value: Mapping[str, Any]) -> str:
+    """Return the text of ``json.dumps(value, default=str)``."""
+    return "".join(_steps(value))
+
+
+def encoded_pieces(value: Mapping[str, Any]) -> list[bytes]:
+    """Return the text of ``dumps_in_steps`` in UTF-8, in pieces of some 256 KB."""
+    found, held, size = [], [], 0
+    for step in _steps(value):
+        held.append(step)
+        size += len(step)
+        if size >= _TEXT_AT_ONCE:
+            found.append("".join(held).encode())
+            held, size = [], 0
+    return [*found, "".join(held).encode()]
+
+
+def _steps(value: Mapping[str, Any]) -> Iterator[str]:
+    # json.dumps always takes the encoder in C. This one has no public name; its arguments have not changed since 2.7.
+    encoder: Any = json.encoder
+    steps: Any = encoder._make_iterencode(
+        {}, str, _encoded_text, None, _encoded_float, ": ", ", ", False, False, _one_shot=False
+    )
+    yield from steps(value, 0)
+
+
+def _encoded_text(text: str) -> str:
+    if len(text) <= _TEXT_AT_ONCE:
+        return encode_basestring_ascii(text)
+    pieces = (text[at : at + _TEXT_AT_ONCE] for at in range(0, len(text), _TEXT_AT_ONCE))
+    return f'"{"".join([encode_basestring_ascii(piece)[1:-1] for piece in pieces])}"'
+
+
+def _encoded_float(number: float) -> str:
+    return json.dumps(float(number))

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ..comfy_assets.host.execution import NodeProgress
-from ..comfy_assets.jobs.recovery import extra_data
+from ..comfy_assets.jobs.store import extra_data
 from ..comfy_assets.json_text import encode, read, strict
 from ..comfy_assets.models import COMPLETED, FAILED, FINAL, JOB_STATUSES, Job, JobOutput, JobRecord
 from .asset_body import AssetBody, asset_body, utc_time

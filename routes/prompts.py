@@ -22,7 +22,7 @@ from ..comfy_assets.assets.prompts.resolver import ReferenceFault, ReferenceReso
 from ..comfy_assets.errors import ApiError, InvalidBodyError, PromptIdTakenError
 from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.host.prompt_problems import MAX_DEPTH
-from ..comfy_assets.jobs.recorder import Submission, submitting
+from ..comfy_assets.jobs.submission import JobSubmission, submitting
 from ..comfy_assets.names import split_annotation
 from . import request_body
 from .context import RequestContext, error_of, guarded, json_response, prompt_error
@@ -140,7 +140,7 @@ async def submit(request: web.Request, pass_on: Handler, services: Services) -> 
     if isinstance(body, web.StreamResponse):
         return body
     await services.started()  # prompts of the queue before a restart are submitted first
-    submission = Submission(_owner(request, services), body.workflow_id, body.workflow_version_id)
+    submission = JobSubmission(_owner(request, services), body.workflow_id, body.workflow_version_id)
     with submitting(submission):
         if body.prompt_id is None:
             return await _with_assets(request, body, pass_on, services)

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.jobs.shown_queue import ShownPrompt
+from ..comfy_assets.jobs.user_queue import ShownPrompt
 from . import request_body
 from .context import RequestContext, endpoint
 from .interceptors import Interceptor, check_first, for_several_users

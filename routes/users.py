@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import InvalidBodyError, UnauthorizedError
 from ..comfy_assets.host.base import UnknownUserError
-from ..comfy_assets.jobs.redaction import Redaction
+from ..comfy_assets.jobs.redaction import PromptRedaction
 from .context import RequestContext, endpoint, json_response
 from .interceptors import ErrorMapping, Interceptor
 from .params import Members, NoQuery, doc, json_body, object_body, parse_body
@@ -58,8 +58,8 @@ async def submit_feedback(call: RequestContext[NoQuery]) -> web.Response:
 
 def _without_credentials(request: web.Request, value: Any) -> Any:
     """Return the value without the request's credentials, in whichever text they are."""
-    redaction = Redaction()
-    redaction.learn("", _credentials_of(request))
+    redaction = PromptRedaction()
+    redaction.add("", _credentials_of(request))
     return redaction.of("")(value)
 
 

@@ -35,7 +35,7 @@ sys.path.append(str(ROOT / "tests"))  # for the package `support`; the tests' ow
 from comfy_assets_node.comfy_assets import log_limits  # noqa: E402
 from comfy_assets_node.comfy_assets.app import Services  # noqa: E402
 from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders  # noqa: E402
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder  # noqa: E402
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost  # noqa: E402
 from comfy_assets_node.comfy_assets.plugin import attach  # noqa: E402
 
@@ -119,11 +119,11 @@ def library_folders(base: Path) -> HostFolders:
     """The folders of a small library."""
     return HostFolders(
         (
-            Folder("models", base / "models"),
-            Folder("models", base / "models" / "checkpoints", "checkpoints", SAFETENSORS),
-            Folder("models", base / "models" / "loras", "loras", SAFETENSORS),
-            Folder("input", base / "input"),
-            Folder("output", base / "output"),
+            LibraryFolder("models", base / "models"),
+            LibraryFolder("models", base / "models" / "checkpoints", "checkpoints", SAFETENSORS),
+            LibraryFolder("models", base / "models" / "loras", "loras", SAFETENSORS),
+            LibraryFolder("input", base / "input"),
+            LibraryFolder("output", base / "output"),
         ),
         (base / "user", base / "temp"),
         base / "temp",

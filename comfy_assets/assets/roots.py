@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..fs.stat import file_names, is_definitely_gone
-from ..host.base import Folder, HostFolders, RootKind
+from ..host.base import HostFolders, LibraryFolder, RootKind
 from ..models import MODEL_TYPE_PREFIX
 
 # Program code, not models, although servers list them among the categories.
@@ -32,7 +32,7 @@ class Place:
     kind: RootKind
     logical: str
     loader_prefix: str | None
-    categories: tuple[Folder, ...] = ()
+    categories: tuple[LibraryFolder, ...] = ()
 
     @property
     def category_names(self) -> list[str]:
@@ -64,11 +64,11 @@ class Roots:
     def __init__(self, folders: HostFolders) -> None:
         self.folders = folders
         self._folders = [
-            Folder(f.kind, absolute(f.path), f.category, f.extensions)
+            LibraryFolder(f.kind, absolute(f.path), f.category, f.extensions)
             for f in folders.folders
             if f.category not in _NOT_MODELS
         ]
-        self._at: dict[Path, list[Folder]] = defaultdict(list)
+        self._at: dict[Path, list[LibraryFolder]] = defaultdict(list)
         for folder in self._folders:
             self._at[folder.path].append(folder)
         self.temp = absolute(folders.temp) if folders.temp is not None else None
@@ -184,7 +184,7 @@ def _join(root: str, relative: Path) -> str:
     return str(PurePosixPath(root, *relative.parts))
 
 
-def _models_logical(path: Path, models: list[Folder]) -> str:
+def _models_logical(path: Path, models: list[LibraryFolder]) -> str:
     """Below the models directory as it lies there; elsewhere (extra model paths) below its category."""
     plain = [f for f in models if f.category is None]
     if plain:
@@ -193,7 +193,7 @@ def _models_logical(path: Path, models: list[Folder]) -> str:
     return _join(f"models/{nearest.category}", path.relative_to(nearest.path))
 
 
-def _loader_prefix(path: Path, categories: tuple[Folder, ...]) -> str | None:
+def _loader_prefix(path: Path, categories: tuple[LibraryFolder, ...]) -> str | None:
     if not categories:
         return None
     nearest = max(categories, key=lambda f: len(f.path.parts))

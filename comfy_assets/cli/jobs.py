@@ -16,7 +16,7 @@ from ..db import job_list
 from ..db import jobs as job_rows
 from ..errors import JobNotFoundError
 from ..ids import canonical_id, now_ms
-from ..jobs import retention
+from ..jobs import service
 from ..jobs.summary import as_file, countable
 from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page
 from .command import (
@@ -173,14 +173,14 @@ def _prune(options: argparse.Namespace) -> int:
 
 async def _count(base: Path, before: int | None, keep: int) -> int:
     async with open_library(base) as library:
-        return await retention.count_to_prune(library.db, before, keep)
+        return await service.count_to_prune(library.db, before, keep)
 
 
 async def _prune_now(base: Path, before: int | None, keep: int) -> int:
     async with open_library(base) as library:
 
         async def work(task: Task) -> None:
-            task.result = {"removed": await retention.prune(library.db, before, keep)}
+            task.result = {"removed": await service.prune(library.db, before, keep)}
 
         task = await library.tasks.run("job_prune", work, {"before": before, "keep": keep})
         return int(task.result["removed"])

@@ -76,6 +76,7 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
     targets: str
     run: int = 0
     problem: str | None = None
+    started_at: int | None = None  # when it began, if it did so before it was added
 
 
 class EndedJob(msgspec.Struct, frozen=True, gc=False):
@@ -105,9 +106,14 @@ async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
     await tx.execute_many("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(bodies.items()))
     await tx.execute_many(
         "INSERT INTO jobs"
-        " (uuid, owner, status, number, seat, workflow_id, workflow_version_id, created_at, updated_at, run)"
-        f" VALUES (?1, ?2, {PENDING}, ?3, ?4, ?5, ?6, ?7, ?7, ?8)",
-        [(j.id, j.owner, j.number, j.seat, j.workflow_id, j.workflow_version_id, j.at, j.run) for j in jobs],
+        " (uuid, owner, status, number, seat, workflow_id, workflow_version_id, created_at, updated_at, run,"
+        " started_at)"
+        f" VALUES (?1, ?2, CASE WHEN ?9 IS NULL THEN {PENDING} ELSE {IN_PROGRESS} END, ?3, ?4, ?5, ?6, ?7,"
+        " max(?7, coalesce(?9, 0)), ?8, max(?7, ?9))",
+        [
+            (j.id, j.owner, j.number, j.seat, j.workflow_id, j.workflow_version_id, j.at, j.run, j.started_at)
+            for j in jobs
+        ],
     )
     await tx.execute_many(
         "INSERT INTO job_records (job_id, graph_id, workflow_id, extra_data, targets, problem) VALUES ("

@@ -90,7 +90,7 @@ def _is_loopback(listening: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Origin:
+class PageOrigin:
     """The origin of a page, with the port that its scheme implies where none was given."""
 
     scheme: str
@@ -99,13 +99,13 @@ class Origin:
 
 
 @lru_cache(maxsize=256)
-def parse_origin(text: str) -> Origin | None:
+def parse_origin(text: str) -> PageOrigin | None:
     """The origin in an ``Origin`` header; None for ``null`` and for what is no web page."""
     match = _ORIGIN.fullmatch(text.strip().lower())
     authority = parse_authority(match[2]) if match is not None else None
     if match is None or authority is None:
         return None
-    return Origin(match[1], authority.host, authority.port or _DEFAULT_PORTS[match[1]])
+    return PageOrigin(match[1], authority.host, authority.port or _DEFAULT_PORTS[match[1]])
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class AllowedHost:
         """Return whether a host is meant. ``*.example.com`` means names below example.com."""
         return fnmatch.fnmatchcase(host, self.name)
 
-    def is_origin(self, origin: Origin) -> bool:
+    def is_origin(self, origin: PageOrigin) -> bool:
         """Return whether a page of this origin is a page of this server. Patterns name other servers as well."""
         if "*" in self.name or origin.host != self.name:
             return False
@@ -167,7 +167,7 @@ class AccessRules:
 
 
 @dataclass(frozen=True)
-class Request:
+class AccessRequest:
     """The input of the rules: the method, the scheme of the connection, and the headers by lower-case name."""
 
     method: str
@@ -214,7 +214,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Redirect:
+class HostRedirect:
     """A request that is to be sent again to this authority."""
 
     authority: str
@@ -223,7 +223,7 @@ class Redirect:
 Refusal: TypeAlias = HostNotAllowedError | OriginNotAllowedError
 
 
-def judge(rules: AccessRules, request: Request) -> Refusal | Redirect | None:
+def judge(rules: AccessRules, request: AccessRequest) -> Refusal | HostRedirect | None:
     """Decide on a request: None where it is accepted."""
     if rules.is_open:
         return None
@@ -240,7 +240,7 @@ def judge(rules: AccessRules, request: Request) -> Refusal | Redirect | None:
     return _redirect(request, authority)
 
 
-def _is_foreign(rules: AccessRules, request: Request, authority: Authority | None) -> bool:
+def _is_foreign(rules: AccessRules, request: AccessRequest, authority: Authority | None) -> bool:
     """Return whether a page of another origin has caused the request."""
     origins = request.headers.get("origin", ())
     if origins:
@@ -258,13 +258,15 @@ def _is_foreign(rules: AccessRules, request: Request, authority: Authority | Non
     return not (rules.frame_ancestors and request.is_frame)
 
 
-def _referring_origin(request: Request) -> str | None:
+def _referring_origin(request: AccessRequest) -> str | None:
     """The origin in ``Referer``, which browsers send with pictures and the like, where they send no ``Origin``."""
     match = re.match(r"https?://[^/?#]+", (request.get("referer") or "").lower())
     return match[0] if match is not None else None
 
 
-def _is_own_origin(rules: AccessRules, request: Request, origin: Origin | None, authority: Authority | None) -> bool:
+def _is_own_origin(
+    rules: AccessRules, request: AccessRequest, origin: PageOrigin | None, authority: Authority | None
+) -> bool:
     """Return whether the page comes from this server.
 
     A proxy may have replaced ``Host``; then it tells the former in X-Forwarded-Host. A page of another origin cannot
@@ -279,14 +281,14 @@ def _is_own_origin(rules: AccessRules, request: Request, origin: Origin | None, 
     return any(allowed.is_origin(origin) for allowed in rules.allowed_hosts)
 
 
-def _is_same(origin: Origin, authority: Authority) -> bool:
+def _is_same(origin: PageOrigin, authority: Authority) -> bool:
     """Return whether host and port agree. A missing port is that of the scheme, which may end at a proxy."""
     if origin.host != authority.host:
         return False
     return origin.port == (authority.port or _DEFAULT_PORTS[origin.scheme])
 
 
-def _is_proven(request: Request, authority: Authority) -> bool:
+def _is_proven(request: AccessRequest, authority: Authority) -> bool:
     """Return whether the browser proves that a name is this server's: that it was reached by a secure connection.
 
     A page that binds its name to this server is loaded over plain HTTP, as it has no certificate that a proxy of this
@@ -302,14 +304,14 @@ def _is_proven(request: Request, authority: Authority) -> bool:
     return parsed is not None and parsed.scheme == "https" and _is_same(parsed, authority)
 
 
-def _redirect(request: Request, authority: Authority) -> Redirect | None:
+def _redirect(request: AccessRequest, authority: Authority) -> HostRedirect | None:
     """Where a browser is to ask again if it asks 0.0.0.0, [::] or a mapped address: to these it does not tell, for
     pictures, frames and links, which page asks. To the loopback address it does."""
     if authority.loopback is None or request.method not in ("GET", "HEAD"):
         return None
     if request.get("origin") is not None or request.has_fetch_metadata or not request.is_from_browser:
         return None
-    return Redirect(authority.loopback if authority.port is None else f"{authority.loopback}:{authority.port}")
+    return HostRedirect(authority.loopback if authority.port is None else f"{authority.loopback}:{authority.port}")
 
 
 def _unknown_host(host: str) -> HostNotAllowedError:
@@ -320,7 +322,7 @@ def _unknown_host(host: str) -> HostNotAllowedError:
     return HostNotAllowedError(message, details={"host": host[:200], "setting": SETTING})
 
 
-def _foreign_origin(request: Request) -> OriginNotAllowedError:
+def _foreign_origin(request: AccessRequest) -> OriginNotAllowedError:
     origin = (request.get("origin") or request.get("sec-fetch-site") or "")[:200]
     message = (
         "Requests that a page of another origin causes are not accepted. A reverse proxy must pass on the Host header, "

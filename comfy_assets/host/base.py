@@ -25,7 +25,7 @@ class UnknownUserError(Exception):
 
 
 @dataclass(frozen=True)
-class Folder:
+class LibraryFolder:
     """A folder whose files belong to the library.
 
     ``category`` is the loader category of a models folder ("loras"), or None for the models directory itself
@@ -48,7 +48,7 @@ class HostFolders:
     upload into it.
     """
 
-    folders: tuple[Folder, ...]
+    folders: tuple[LibraryFolder, ...]
     excluded: tuple[Path, ...] = ()
     temp: Path | None = None
 

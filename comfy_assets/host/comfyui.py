@@ -16,9 +16,9 @@ from typing import Any
 from aiohttp import web
 
 from .base import (
-    Folder,
     HostFolders,
     HostInfo,
+    LibraryFolder,
     Network,
     Plugin,
     PromptListener,
@@ -27,7 +27,7 @@ from .base import (
     UnknownUserError,
 )
 from .comfyui_queue import ComfyUIQueue
-from .comfyui_validation import PromptChecks
+from .comfyui_validation import PromptValidator
 from .guard import protect
 from .listeners import PromptHooks
 from .nodes import declared_choices
@@ -60,7 +60,7 @@ class ComfyUIHost:
             lambda: progress.global_progress_registry,
             self._hooks.tell,
             room,
-            PromptChecks(
+            PromptValidator(
                 lambda: nodes.NODE_CLASS_MAPPINGS,
                 lambda *arguments: execution.validate_prompt(*arguments),
                 self._replace_nodes,
@@ -84,9 +84,9 @@ class ComfyUIHost:
     def folders(self) -> HostFolders:
         paths = self._folder_paths
         folders = [
-            Folder("input", Path(paths.get_input_directory())),
-            Folder("output", Path(paths.get_output_directory())),
-            Folder("models", Path(paths.models_dir)),
+            LibraryFolder("input", Path(paths.get_input_directory())),
+            LibraryFolder("output", Path(paths.get_output_directory())),
+            LibraryFolder("models", Path(paths.models_dir)),
         ]
         temp = Path(paths.get_temp_directory())
         excluded = [Path(paths.get_user_directory()), temp]
@@ -95,7 +95,7 @@ class ComfyUIHost:
                 excluded.extend(Path(base) for base in bases)
                 continue
             suffixes = frozenset(str(suffix).lower() for suffix in extensions)
-            folders.extend(Folder("models", Path(base), category, suffixes) for base in bases)
+            folders.extend(LibraryFolder("models", Path(base), category, suffixes) for base in bases)
         return HostFolders(tuple(folders), tuple(excluded), temp)
 
     def data_directory(self) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..credentials import CREDENTIALS, REDACTED, texts_in
 from .base import PromptListener, QueueSnapshot
-from .comfyui_states import Graph, Ledger, Running
+from .comfyui_states import Graph, PromptStates, RunningPrompt
 from .execution import (
     FinishedPrompt,
     NodeProgress,
@@ -27,7 +27,7 @@ from .execution import (
     number_after,
 )
 from .listeners import QueueListeners
-from .prompt_problems import CheckPrompts, Problem, depth_problem, failed
+from .prompt_problems import CheckPrompts, PromptProblem, depth_problem, failed_prompt
 
 log = logging.getLogger("comfy_assets")
 
@@ -65,7 +65,7 @@ class ComfyUIQueue:
         self._history_room = history_room
         self._check = check
         self._listeners = QueueListeners()
-        self._ledger = Ledger()
+        self._states = PromptStates()
         self._is_wrapped = False
         self._replaced: set[str] = set()  # methods that another pack had replaced before
         self._own: dict[str, Callable[..., Any]] = {}  # the methods of the queue as they are wrapped here
@@ -114,11 +114,11 @@ class ComfyUIQueue:
 
     def _put_of(self, put: Callable[..., Any]) -> Callable[..., Any]:
         def put_and_tell(*args: Any, **kwargs: Any) -> Any:
-            if self._ledger.is_entering(_id_of(args[0] if args else kwargs.get("item"))):
+            if self._states.is_entering(_id_of(args[0] if args else kwargs.get("item"))):
                 return put(*args, **kwargs)  # it has been told, or is one of an earlier run
             args, kwargs = self._with_free_id(args, kwargs)
             prompt = _submitted(args[0] if args else kwargs.get("item"))
-            if prompt is None or not self._ledger.enter(prompt.prompt_id, prompt.graph):
+            if prompt is None or not self._states.enter(prompt.prompt_id, prompt.graph):
                 return put(*args, **kwargs)
             self._listeners.submitted(prompt)
             return self._put(prompt.prompt_id, lambda: put(*args, **kwargs))
@@ -131,10 +131,10 @@ class ComfyUIQueue:
             return put()
         except BaseException:
             if prompt_id not in self._present():
-                self._listeners.dropped(self._ledger.leave([prompt_id]))
+                self._listeners.dropped(self._states.leave([prompt_id]))
             raise
         finally:
-            if self._ledger.entered(prompt_id):
+            if self._states.entered(prompt_id):
                 self._tell_dropped()
 
     def _with_free_id(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -158,22 +158,22 @@ class ComfyUIQueue:
             problem = each.problem or self._put_back(each.prompt)
             if problem is not None:
                 log.error("The job %s cannot return to the queue: %s", each.prompt.prompt_id, problem.message)
-                self._listeners.finished(failed(each.prompt.prompt_id, problem))
+                self._listeners.finished(failed_prompt(each.prompt.prompt_id, problem))
                 refused.append(each.prompt.prompt_id)
         return refused
 
-    def _put_back(self, prompt: SubmittedPrompt) -> Problem | None:
+    def _put_back(self, prompt: SubmittedPrompt) -> PromptProblem | None:
         """Put a prompt into the queue without telling of it; return why that failed."""
-        self._ledger.enter(prompt.prompt_id, prompt.graph)
+        self._states.enter(prompt.prompt_id, prompt.graph)
         try:
             self._queue.put(self._item(prompt))
         except Exception as error:  # code of other packs
             if prompt.prompt_id in self._present():
                 log.exception("A pack failed when the job %s returned to the queue", prompt.prompt_id)
             else:
-                self._ledger.leave([prompt.prompt_id])
+                self._states.leave([prompt.prompt_id])
                 return _unreadable(error, prompt.graph)
-        if self._ledger.entered(prompt.prompt_id):
+        if self._states.entered(prompt.prompt_id):
             self._tell_dropped()
         return None
 
@@ -189,12 +189,12 @@ class ComfyUIQueue:
             pause = _FIRST_PAUSE_S
             while True:
                 self._end_left_over()
-                before = self._ledger.started_here()
+                before = self._states.started_here()
                 try:
                     taken = get(*args, **kwargs)
                 except Exception as error:  # the thread that executes prompts would end of it
                     log.exception("The server could not take a prompt from its queue")
-                    if not self._end_unreadable(error, self._ledger.started_here() - before):
+                    if not self._end_unreadable(error, self._states.started_here() - before):
                         time.sleep(pause)
                         pause = min(2 * pause, _LONGEST_PAUSE_S)
                     continue
@@ -211,7 +211,7 @@ class ComfyUIQueue:
         except (TypeError, ValueError, LookupError):
             log.exception("A prompt that is about to be executed could not be recognized")
             return
-        if self._ledger.start(item_id, prompt_id):
+        if self._states.start(item_id, prompt_id):
             self._listeners.started(prompt_id)
 
     def _end_unreadable(self, error: Exception, started: Iterable[int]) -> bool:
@@ -219,14 +219,14 @@ class ComfyUIQueue:
 
         ``started`` are those that one of our functions has given to another pack's, which failed.
         """
-        found = self._ledger.missing(self._present())
-        suspects = self._ledger.unknown(self._held())
+        found = self._states.missing(self._present())
+        suspects = self._states.unknown(self._held())
         if suspects:
             time.sleep(_SETTLE_S)  # another worker may be about to start with it
-        ended = [item_id for item_id in started if self._ledger.end(item_id) is not None]
-        found.update(self._let_go_of([*self._ledger.unknown(suspects), *ended]))
+        ended = [item_id for item_id in started if self._states.end(item_id) is not None]
+        found.update(self._let_go_of([*self._states.unknown(suspects), *ended]))
         for prompt_id, graph in found.items():
-            self._listeners.finished(failed(prompt_id, _unreadable(error, graph)))
+            self._listeners.finished(failed_prompt(prompt_id, _unreadable(error, graph)))
         if found:
             self._announce_quietly()
         return bool(found)
@@ -260,13 +260,13 @@ class ComfyUIQueue:
 
     def _finished(self, item_id: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FinishedPrompt | None:
         """Return the prompt that a call of ``task_done`` is about, unless its end has been told already."""
-        if self._ledger.is_over(item_id):
+        if self._states.is_over(item_id):
             return None
         with self._queue.mutex:
             finished = _finished(self._queue, args, kwargs)
-        if finished is None or self._ledger.end(item_id) is None:
+        if finished is None or self._states.end(item_id) is None:
             return None
-        self._ledger.leave([finished.prompt_id])  # unless a pack took it from the queue past our ``get``, it has left
+        self._states.leave([finished.prompt_id])  # unless a pack took it from the queue past our ``get``, it has left
         return finished
 
     def _let_go(self, item_id: Any) -> None:
@@ -278,14 +278,14 @@ class ComfyUIQueue:
     def _end_left_over(self) -> None:
         """Tell the end of prompts that nobody has reported: a pack may have replaced ``task_done``."""
         is_worker = threading.current_thread().name.endswith(_WORKER) and not self._is_outermost("task_done")
-        for item_id in self._ledger.left_over(self._held(), is_worker=is_worker):
-            running = self._ledger.end(item_id)
+        for item_id in self._states.left_over(self._held(), is_worker=is_worker):
+            running = self._states.end(item_id)
             if running is not None:
                 finished = self._as_far_as_known(running)
                 self._listeners.finished(finished)
                 self._after(finished)
 
-    def _as_far_as_known(self, running: Running) -> FinishedPrompt:
+    def _as_far_as_known(self, running: RunningPrompt) -> FinishedPrompt:
         with self._queue.mutex:
             entry = _mapping(self._queue.history.get(running.prompt_id))
         outputs = _mapping(entry.get("outputs")) or dict(running.shown)
@@ -307,7 +307,7 @@ class ComfyUIQueue:
 
     def _tell_dropped(self) -> None:
         """Tell of prompts that neither wait nor are executed any more."""
-        self._listeners.dropped(list(self._ledger.missing(self._present())))
+        self._listeners.dropped(list(self._states.missing(self._present())))
 
     def cancel(self, prompt_id: str) -> bool:
         return bool(self.cancel_many([prompt_id]))
@@ -335,7 +335,7 @@ class ComfyUIQueue:
             # In order it is a heap as well, whose items need not be compared beyond their ids.
             self._queue.queue[:] = sorted((item for item in items if _id_of(item) not in gone), key=_place)
         running = set(self._running_ids())
-        left = self._ledger.leave(prompt_id for prompt_id in wanted if prompt_id in gone)
+        left = self._states.leave(prompt_id for prompt_id in wanted if prompt_id in gone)
         self._listeners.dropped([prompt_id for prompt_id in left if prompt_id not in running])
         self._announce_quietly()
         return gone
@@ -354,7 +354,7 @@ class ComfyUIQueue:
         """
         with self._queue.mutex:
             held = [key for key, item in self._queue.currently_running.items() if _id_of(item) == prompt_id]
-        if not self._ledger.begin_interrupt(held):
+        if not self._states.begin_interrupt(held):
             return False
         self._listeners.interrupting(prompt_id)
         thread = threading.Thread(target=self._interrupt_and_let_end, name="comfy-assets interrupt", daemon=True)
@@ -368,7 +368,7 @@ class ComfyUIQueue:
         except Exception:  # code of other packs
             log.exception("The prompt being executed could not be interrupted")
         finally:
-            self._ledger.end_interrupt()
+            self._states.end_interrupt()
 
     # What the server sends.
 
@@ -390,12 +390,12 @@ class ComfyUIQueue:
         if not isinstance(data, Mapping) or not isinstance(data.get("output"), Mapping):
             return
         prompt_id, node_id = str(data.get("prompt_id")), str(data.get("node"))
-        for running in self._ledger.running(prompt_id):
+        for running in self._states.running(prompt_id):
             running.shown[node_id] = data["output"]
         self._listeners.shown(prompt_id, node_id, data["output"])
 
     def _note_failure(self, event: str, data: Mapping[str, Any]) -> None:
-        for running in self._ledger.running(str(data.get("prompt_id"))):
+        for running in self._states.running(str(data.get("prompt_id"))):
             running.failure = (event, data)
 
     # What the queue holds.
@@ -415,7 +415,7 @@ class ComfyUIQueue:
         """The prompts being executed, without those whose end has been told."""
         with self._queue.mutex:
             running = list(self._queue.currently_running.items())
-        return [item for item_id, item in running if not self._ledger.is_over(item_id)]
+        return [item for item_id, item in running if not self._states.is_over(item_id)]
 
     def _running_ids(self) -> list[str]:
         return [_id_of(item) for item in self._running_items()]
@@ -423,7 +423,7 @@ class ComfyUIQueue:
     def is_executing(self) -> bool:
         """Return whether a prompt is executed or waits. Takes no lock of the server: this is asked for every file."""
         queue = self._queue
-        return bool(queue.queue) or any(not self._ledger.is_over(key) for key in list(queue.currently_running))
+        return bool(queue.queue) or any(not self._states.is_over(key) for key in list(queue.currently_running))
 
     def snapshot(self) -> QueueSnapshot:
         """The ids of the prompts that are executed, and of those that wait, next first."""
@@ -572,7 +572,7 @@ def _method_of(target: Any, name: str) -> Callable[..., Any]:
     return call
 
 
-def _unreadable(error: Exception, graph: Graph) -> Problem:
+def _unreadable(error: Exception, graph: Graph) -> PromptProblem:
     """Return why a prompt could not be taken from the queue, or put into it."""
     message = f"The server could not take the prompt from its queue. {type(error).__name__}: {error}"
-    return depth_problem(graph) or Problem(_UNREADABLE, message)
+    return depth_problem(graph) or PromptProblem(_UNREADABLE, message)

@@ -19,7 +19,7 @@ Graph = Mapping[str, Any]
 
 
 @dataclass
-class Running:
+class RunningPrompt:
     """A prompt being executed, and what is known of it in case that nobody reports its end."""
 
     prompt_id: str
@@ -28,14 +28,14 @@ class Running:
     failure: tuple[str, Mapping[str, Any]] | None = None
 
 
-class Ledger:
+class PromptStates:
     """Thread-safe. Item ids are the server's numbers for prompts being executed."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._entering: dict[str, tuple[Graph, int]] = {}
         self._waiting: dict[str, Graph] = {}
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, RunningPrompt] = {}
         self._over: dict[int, None] = {}  # the latest, oldest first
         self._interrupts = 0
         self._removals = 0
@@ -89,7 +89,7 @@ class Ledger:
                 return False
             self._forget(prompt_id)
             self._over.pop(item_id, None)
-            self._running[item_id] = Running(prompt_id, threading.get_ident())
+            self._running[item_id] = RunningPrompt(prompt_id, threading.get_ident())
             return True
 
     def started_here(self) -> set[int]:
@@ -98,14 +98,14 @@ class Ledger:
         with self._changed:
             return {item_id for item_id, running in self._running.items() if running.thread == thread}
 
-    def end(self, item_id: int) -> Running | None:
+    def end(self, item_id: int) -> RunningPrompt | None:
         """Note that the prompt ends, after any interrupt of it; return None if that was noted before."""
         with self._changed:
             if item_id in self._over:
                 return None
             self._over[item_id] = None
             self._changed.wait_for(lambda: self._interrupts == 0, _INTERRUPT_S)
-            return self._running.pop(item_id, None) or Running("")
+            return self._running.pop(item_id, None) or RunningPrompt("")
 
     def is_over(self, item_id: int) -> bool:
         """Return whether the end of the prompt is noted, though the server may still hold it."""
@@ -126,7 +126,7 @@ class Ledger:
             self._interrupts -= 1
             self._changed.notify_all()
 
-    def running(self, prompt_id: str) -> list[Running]:
+    def running(self, prompt_id: str) -> list[RunningPrompt]:
         """The running prompts with this id, to which notes can be added."""
         with self._changed:
             return [each for each in self._running.values() if each.prompt_id == prompt_id]

@@ -23,7 +23,7 @@ Validate = Callable[..., Any]
 Replace = Callable[[MutableMapping[str, Any]], object]
 
 
-class PromptChecks:
+class PromptValidator:
     """Checks prompts for problems that the server would refuse a new prompt for.
 
     ``validate`` is the server's ``validate_prompt`` and ``replace`` puts renamed node types in the place of old ones.

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from .access import AccessRules, Redirect, Refusal, Request, judge
+from .access import AccessRequest, AccessRules, HostRedirect, Refusal, judge
 
 log = logging.getLogger("comfy_assets.access")
 
@@ -39,7 +39,7 @@ def guard(rules: AccessRules) -> Middleware:
         verdict = judge(rules, _facts(request))
         if verdict is None:
             return await handler(request)
-        if isinstance(verdict, Redirect):
+        if isinstance(verdict, HostRedirect):
             return _redirect(request, verdict)
         refusals.tell(request, verdict)
         return _refuse(verdict)
@@ -66,11 +66,11 @@ class RefusalLog:
         log.warning("Refused %s %s: %s, %s (%d more before)", request.method, path, code, refusal.details, more)
 
 
-def _facts(request: web.Request) -> Request:
+def _facts(request: web.Request) -> AccessRequest:
     headers: dict[str, list[str]] = {}
     for name, value in request.headers.items():
         headers.setdefault(name.lower(), []).append(value)
-    return Request(request.method, request.scheme, headers)
+    return AccessRequest(request.method, request.scheme, headers)
 
 
 def _refuse(refusal: Refusal) -> web.Response:
@@ -79,7 +79,7 @@ def _refuse(refusal: Refusal) -> web.Response:
     return web.json_response(body, status=refusal.status)
 
 
-def _redirect(request: web.Request, redirect: Redirect) -> web.Response:
+def _redirect(request: web.Request, redirect: HostRedirect) -> web.Response:
     location = f"{request.scheme}://{redirect.authority}{request.rel_url.raw_path_qs}"
     return web.Response(status=307, headers={"Location": location, "Cache-Control": "no-store"})
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .execution import FinishedPrompt, NodeProgress, QueueListener, QueueListing, SubmittedPrompt
 from .listeners import QueueListeners
-from .prompt_problems import depth_problem, failed, type_problem
+from .prompt_problems import depth_problem, failed_prompt, type_problem
 
 
 class MemoryQueue:
@@ -108,7 +108,7 @@ class MemoryQueue:
             if problem is None:
                 self._insert(prompt)
             else:
-                self._listeners.finished(failed(prompt.prompt_id, problem))
+                self._listeners.finished(failed_prompt(prompt.prompt_id, problem))
                 refused.append(prompt.prompt_id)
         return refused
 

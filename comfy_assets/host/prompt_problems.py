@@ -19,7 +19,7 @@ _MAX_NODES = 10
 
 
 @dataclass(frozen=True)
-class Problem:
+class PromptProblem:
     """A reason why a prompt cannot be executed: ``kind`` is for programs, and the node is the one at fault if known."""
 
     kind: str
@@ -33,7 +33,7 @@ class CheckedPrompt:
     """A prompt with those of its outputs that can be executed, or with the problem of one that has none."""
 
     prompt: SubmittedPrompt
-    problem: Problem | None = None
+    problem: PromptProblem | None = None
 
 
 CheckPrompts = Callable[[Sequence[SubmittedPrompt]], list[CheckedPrompt]]
@@ -44,7 +44,7 @@ def unchecked(prompts: Sequence[SubmittedPrompt]) -> list[CheckedPrompt]:
     return [CheckedPrompt(prompt) for prompt in prompts]
 
 
-def failed(prompt_id: str, problem: Problem) -> FinishedPrompt:
+def failed_prompt(prompt_id: str, problem: PromptProblem) -> FinishedPrompt:
     """Return the end of a prompt that was never executed, in the form in which servers report a node's error."""
     data = {
         "prompt_id": prompt_id,
@@ -81,23 +81,23 @@ def _children(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, Mapping) else value
 
 
-def depth_problem(graph: Any, extra_data: object = None) -> Problem | None:
+def depth_problem(graph: Any, extra_data: object = None) -> PromptProblem | None:
     """Return the problem of a prompt that is nested too deeply to be copied, or that is no graph at all."""
     if not isinstance(graph, Mapping):
-        return Problem(INVALID, "The prompt must be an object of nodes by their ids.")
+        return PromptProblem(INVALID, "The prompt must be an object of nodes by their ids.")
     for node_id, node in graph.items():
         if is_deeper(node, MAX_DEPTH - 1):
-            return Problem(
+            return PromptProblem(
                 TOO_DEEP,
                 f"{_named(node_id, node)} is nested more than {MAX_DEPTH} levels deep.",
                 *_id_and_type(node_id, node),
             )
     if is_deeper(extra_data, MAX_DEPTH):
-        return Problem(TOO_DEEP, f"The prompt's extra_data is nested more than {MAX_DEPTH} levels deep.")
+        return PromptProblem(TOO_DEEP, f"The prompt's extra_data is nested more than {MAX_DEPTH} levels deep.")
     return None
 
 
-def type_problem(graph: Mapping[str, Any], is_known: Callable[[str], bool]) -> Problem | None:
+def type_problem(graph: Mapping[str, Any], is_known: Callable[[str], bool]) -> PromptProblem | None:
     """Return the problem of a prompt with a node of a type that the server does not have."""
     for node_id, node in graph.items():
         class_type = node.get("class_type") if isinstance(node, Mapping) else None
@@ -106,7 +106,7 @@ def type_problem(graph: Mapping[str, Any], is_known: Callable[[str], bool]) -> P
                 f"{_named(node_id, node)}: the server has no node of this type."
                 " The node pack that provides it is missing or could not be loaded."
             )
-            return Problem(MISSING_NODE_TYPE, message, *_id_and_type(node_id, node))
+            return PromptProblem(MISSING_NODE_TYPE, message, *_id_and_type(node_id, node))
     return None
 
 
@@ -120,7 +120,7 @@ def _id_and_type(node_id: object, node: object) -> tuple[str, str]:
     return str(node_id), class_type if isinstance(class_type, str) else ""
 
 
-def refusal(error: object, node_errors: object, graph: Mapping[str, Any]) -> Problem:
+def refusal(error: object, node_errors: object, graph: Mapping[str, Any]) -> PromptProblem:
     """Return the problem that a server's answer to a new prompt tells, with the first node at fault."""
     summary = error if isinstance(error, Mapping) else {}
     faults = (
@@ -134,7 +134,7 @@ def refusal(error: object, node_errors: object, graph: Mapping[str, Any]) -> Pro
     node_id = faults[0][0] if faults else str((info if isinstance(info, Mapping) else {}).get("node_id") or "")
     node = graph.get(node_id)
     node_type = node.get("class_type") if isinstance(node, Mapping) else ""
-    return Problem(INVALID, "\n".join(lines)[:_MAX_MESSAGE], node_id, str(node_type or ""))
+    return PromptProblem(INVALID, "\n".join(lines)[:_MAX_MESSAGE], node_id, str(node_type or ""))
 
 
 def _line(node_id: str, entry: Any) -> str:

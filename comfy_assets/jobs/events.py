@@ -1,7 +1,10 @@
-"""Events of jobs on their way to the store. Times are integer milliseconds since 1970, UTC.
+"""Events of jobs, as the journal holds them and the store receives them.
 
-``run`` tells apart executions that were given the same id; it is 0 in journals of versions that did not know it.
-``problem`` says what of an event could not be recorded, and why.
+Times are integer milliseconds since 1970, UTC. ``run`` distinguishes executions of the same id; it is 0 in journals of
+versions that had no runs. ``problem`` names the part of an event that could not be recorded, and the reason.
+
+A journal may be read by a later version after a crash: members are only ever added at the end, with a default, and tags
+stay as they are.
 """
 
 from __future__ import annotations
@@ -11,18 +14,18 @@ from typing import TypeAlias
 import msgspec
 
 
-class _Event(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
+class _Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Something that happened to the job ``id``."""
 
     id: str
 
 
-class Submitted(_Event, frozen=True):
+class JobSubmitted(_Event, frozen=True, tag="Submitted"):
     """The job entered the queue.
 
-    ``graph`` and ``workflow`` (the page's own form of it, if it sent one) are JSON texts as ComfyUI writes them into
-    pictures, so that both are stored once; ``extra_data`` is the rest of what came along, ``outputs`` the nodes to
-    execute, as JSON.
+    ``graph`` and ``workflow`` (the page's form of it, if one was sent) are JSON texts exactly as ComfyUI embeds them in
+    images, so that both share one stored document. ``extra_data`` is the rest of the extra data, ``outputs`` the array
+    of nodes to execute.
     """
 
     at: int
@@ -38,33 +41,33 @@ class Submitted(_Event, frozen=True):
     problem: str | None = None
 
 
-class Started(_Event, frozen=True):
-    """The job began to be executed."""
+class JobStarted(_Event, frozen=True, tag="Started"):
+    """The execution of the job began."""
 
     at: int
     run: int = 0
 
 
-class Shown(_Event, frozen=True):
-    """A node has shown something: ``outputs`` is a JSON object of one member, the node's id."""
+class OutputShown(_Event, frozen=True, tag="Shown"):
+    """A node has shown output: ``outputs`` is a JSON object with the node's id as its only member."""
 
     at: int
     outputs: str
     run: int = 0
 
 
-class Interrupted(_Event, frozen=True):
-    """The job was asked to stop while it was executed."""
+class JobInterrupted(_Event, frozen=True, tag="Interrupted"):
+    """A running job was asked to stop."""
 
     at: int
     run: int = 0
 
 
-class Ended(_Event, frozen=True):
-    """The job was executed. ``status`` is one of models.COMPLETED, FAILED, CANCELLED.
+class JobEnded(_Event, frozen=True, tag="Ended"):
+    """The execution of the job ended. ``status`` is one of models.COMPLETED, FAILED, CANCELLED.
 
-    ``result`` is a JSON object of the ``outputs``, ``meta`` and ``status`` that the server's history shows; ``error``
-    the contract's ExecutionError as JSON. ``is_presumed`` says that nobody told the end: the job was in no queue.
+    ``result`` is a JSON object of ``outputs``, ``meta`` and ``status`` as in ``/history``; ``error`` is the contract's
+    ExecutionError as JSON. ``is_presumed`` marks an end that was never reported: the job had left the queue.
     """
 
     at: int
@@ -76,22 +79,22 @@ class Ended(_Event, frozen=True):
     is_presumed: bool = False
 
 
-class Dropped(_Event, frozen=True):
-    """The job was taken out of the queue before it began, or (``is_presumed``) is in it no more."""
+class JobDropped(_Event, frozen=True, tag="Dropped"):
+    """The job left the queue before it began; with ``is_presumed`` nobody reported that."""
 
     at: int
     run: int = 0
     is_presumed: bool = False
 
 
-JobEvent: TypeAlias = "Submitted | Started | Shown | Interrupted | Ended | Dropped"
+JobEvent: TypeAlias = "JobSubmitted | JobStarted | OutputShown | JobInterrupted | JobEnded | JobDropped"
 
-_decoder = msgspec.json.Decoder(Submitted | Started | Shown | Interrupted | Ended | Dropped)
+_decoder = msgspec.json.Decoder(JobSubmitted | JobStarted | OutputShown | JobInterrupted | JobEnded | JobDropped)
 encode = msgspec.json.Encoder().encode
 
 
 def decode(line: bytes) -> JobEvent | None:
-    """The event of a line; None for one that was not written to its end."""
+    """Return the event of a line; None for a line that was cut off."""
     try:
         event: JobEvent = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

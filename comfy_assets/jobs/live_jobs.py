@@ -1,4 +1,4 @@
-"""The prompts that this server's queue holds, and whose they are: what has to be known of them without the store."""
+"""Prompts in this server's queue and their owners, known without the store."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..ids import canonical_id
 
 
 @dataclass
-class HeldJob:
-    """A prompt from before it enters the queue until its end is in the store.
+class LiveJob:
+    """A prompt, from just before it enters the queue until its end is stored.
 
-    ``job_id`` is its id in the store, which takes no halves of character pairs. ``is_over`` is true once it is in the
-    queue no more.
+    ``job_id`` is its id in the store, which cannot hold lone surrogates. ``is_over`` becomes true when it leaves the
+    queue.
     """
 
     prompt_id: str
@@ -29,35 +29,36 @@ class HeldJob:
     def __post_init__(self) -> None:
         self.job_id = self.prompt_id.encode("utf-8", "backslashreplace").decode()
 
-    def is_within_reach(self, owner: str) -> bool:
+    def is_accessible(self, owner: str) -> bool:
         """Return whether this user may see and change it."""
         return self.owner in ("", owner)
 
 
-class HeldJobs:
-    """The prompts by their ids. Safe from any thread."""
+class LiveJobs:
+    """The prompts by id. Safe from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: dict[str, HeldJob] = {}
-        self._prompt_ids: dict[str, str] = {}  # by the ids in the store, where those differ
+        self._jobs: dict[str, LiveJob] = {}
+        self._prompt_ids: dict[str, str] = {}  # by id in the store, where the two differ
         self._reserved: set[str] = set()
 
-    def add(self, prompt_id: str, owner: str, run: int | None = None) -> HeldJob:
-        """Note that a prompt is about to enter the queue. Without a run it gets a new one."""
-        job = HeldJob(prompt_id, owner, run if run is not None else secrets.randbits(62) | 1)
+    def add(self, prompt_id: str, owner: str, run: int | None = None) -> LiveJob:
+        """Add a prompt that is about to enter the queue; it gets a new run if none is given."""
+        # 0 means no run, and SQLite's integers have 63 bits.
+        job = LiveJob(prompt_id, owner, run if run is not None else secrets.randbits(62) | 1)
         with self._lock:
             self._jobs[prompt_id] = job
             if job.job_id != prompt_id:
                 self._prompt_ids[job.job_id] = prompt_id
         return job
 
-    def get(self, prompt_id: str) -> HeldJob | None:
-        """The prompt, as the queue spells its id."""
+    def get(self, prompt_id: str) -> LiveJob | None:
+        """Return the prompt with this id, exactly as the queue spells it."""
         return self._jobs.get(prompt_id)
 
-    def find(self, job_id: str) -> HeldJob | None:
-        """The job, as a client spells its id: as it is, or else as a UUID in another spelling."""
+    def find(self, job_id: str) -> LiveJob | None:
+        """Return the prompt with this id, or with the same UUID in canonical spelling."""
         with self._lock:
             for each in spellings(job_id):
                 job = self._jobs.get(self._prompt_ids.get(each, each))
@@ -66,30 +67,30 @@ class HeldJobs:
         return None
 
     def is_active(self, prompt_id: str) -> bool:
-        """Return whether the queue holds a prompt of this id."""
+        """Return whether the queue holds a prompt with this id."""
         job = self._jobs.get(prompt_id)
         return job is not None and not job.is_over
 
     def start(self, prompt_id: str, at: int) -> None:
-        """Note that the prompt is being executed since ``at`` (ms since 1970)."""
+        """Mark a prompt whose execution begins at ``at`` (ms since 1970)."""
         job = self._jobs.get(prompt_id)
         if job is not None:
             job.started_at = at
 
     def first_start(self) -> int | None:
-        """Return when the first of the jobs started whose end, and with it their files, may not be in the store yet."""
+        """Return the earliest start (ms) of the jobs whose end, and therefore whose files, may not be stored yet."""
         with self._lock:
             return min((job.started_at for job in self._jobs.values() if job.started_at is not None), default=None)
 
     def end(self, prompt_id: str) -> None:
-        """Note that the prompt has left the queue."""
+        """Mark a prompt that has left the queue."""
         job = self._jobs.get(prompt_id)
         if job is not None:
             job.is_over = True
             job.is_interrupted = False
 
     def forget(self, ended: Iterable[tuple[str, int]]) -> None:
-        """Forget those of the jobs (ids in the store and runs) that are over."""
+        """Remove jobs (ids in the store and runs) unless a prompt with the same id has entered the queue since."""
         with self._lock:
             for job_id, run in ended:
                 prompt_id = self._prompt_ids.get(job_id, job_id)
@@ -99,7 +100,7 @@ class HeldJobs:
                     self._prompt_ids.pop(job_id, None)
 
     def reserve(self, prompt_id: str) -> bool:
-        """Keep the id for a prompt that is being submitted; False if it is taken."""
+        """Reserve an id while its prompt is submitted; return False if it is in use."""
         with self._lock:
             job = self._jobs.get(prompt_id)
             if prompt_id in self._reserved or (job is not None and not job.is_over):
@@ -108,12 +109,12 @@ class HeldJobs:
             return True
 
     def release(self, prompt_id: str) -> None:
-        """Undo ``reserve``."""
+        """Cancel a reservation."""
         with self._lock:
             self._reserved.discard(prompt_id)
 
 
 def spellings(job_id: str) -> tuple[str, ...]:
-    """The id as it is, and as a UUID in canonical form if that is another text."""
+    """Return the id as given and, if it is a UUID in another spelling, its canonical form."""
     canonical = canonical_id(job_id)
     return (job_id,) if canonical in (None, job_id) else (job_id, canonical)

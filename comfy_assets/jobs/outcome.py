@@ -1,38 +1,52 @@
-"""How a prompt ended, from the messages that the server keeps of its execution. Pure."""
+"""The outcome of a prompt, from the server's account of its execution: completed, failed or cancelled. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .. import json_text
+from ..assets.prompts.outputs import shown_files
 from ..host.execution import FinishedPrompt
+from ..ids import now_ms
+from ..json_text import FOREIGN, EncodedValue
+from ..models import CANCELLED, COMPLETED, FAILED
+from . import store
+from .events import JobEnded
 
-_MAX_VALUES = 64 << 10  # characters of JSON that the inputs at the time of an error may have
+_MAX_RESULT = 64 << 20  # characters of JSON
+_MAX_VALUES = 64 << 10  # characters of JSON; the inputs of a failed node may hold whole images
 _TEXTS = ("node_id", "node_type", "exception_message", "exception_type")
+_NOT_REPORTED = {
+    "exception_type": "EndNotReported",
+    "exception_message": "The job left the queue, but its end was not reported.",
+}
+
+Redact = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Whether the prompt was interrupted, or the contract's ExecutionError if it failed otherwise."""
+class PromptFailure:
+    """The reason why a prompt did not complete: an interrupt, or the contract's ExecutionError; neither if it did."""
 
     was_interrupted: bool = False
     error: Mapping[str, Any] | None = None
 
 
-def failure_of(prompt: FinishedPrompt) -> Failure:
-    """What kept the prompt from its end, if something did."""
+def failure_of(prompt: FinishedPrompt) -> PromptFailure:
+    """Return the failure that the server's messages report."""
     status = prompt.status or {}
     if status.get("status_str") != "error":
-        return Failure()
+        return PromptFailure()
     error: Mapping[str, Any] = {}
     for event, data in _messages(status):
         if event == "execution_interrupted":
-            return Failure(was_interrupted=True)
+            return PromptFailure(was_interrupted=True)
         if event == "execution_error":
             error = data
-    return Failure(error=execution_error(error))
+    return PromptFailure(error=execution_error(error))
 
 
 def _messages(status: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -44,14 +58,14 @@ def _messages(status: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def execution_error(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The contract's ExecutionError of an ``execution_error`` message; what is not told is empty."""
+    """Return the contract's ExecutionError of an ``execution_error`` message. Unreported members are empty."""
     lines = data.get("traceback")
     error: dict[str, Any] = {name: _text(data.get(name)) for name in _TEXTS}
     error["traceback"] = [_text(line) for line in lines] if isinstance(lines, (list, tuple)) else []
     error["current_inputs"] = _values(data.get("current_inputs"))
     error["current_outputs"] = _values(data.get("current_outputs"))
     if not error["exception_message"]:
-        error["exception_message"] = "The server's log tells what went wrong."
+        error["exception_message"] = "No reason was reported; see the server's log."
         error["exception_type"] = error["exception_type"] or "UnknownError"
     return error
 
@@ -60,14 +74,83 @@ def _text(value: object) -> str:
     return "" if value is None else json_text.text_of(value) or ""
 
 
-def stopped(message: str) -> dict[str, Any]:
-    """The ExecutionError of a job that the end of the server cut short."""
-    return execution_error({"exception_type": "ServerStopped", "exception_message": message})
-
-
 def _values(values: object) -> Mapping[str, Any]:
-    """The values by name. Servers that tell the names of nodes instead of their outputs tell no values."""
+    """Return values by name. Some servers report a list of node ids instead of outputs: these have no values."""
     if not isinstance(values, Mapping):
         return {}
     size = len(json_text.encode(values))
     return values if size <= _MAX_VALUES else {}
+
+
+def server_stopped(message: str) -> dict[str, Any]:
+    """Return the ExecutionError of a job that was running when the server stopped."""
+    return execution_error({"exception_type": "ServerStopped", "exception_message": message})
+
+
+def job_ended(prompt: FinishedPrompt, redact: Redact, *, was_interrupted: bool) -> JobEnded:
+    """Return the end of an executed prompt. Raises any exception of the output values' own code."""
+    status, error_data = _outcome(prompt, was_interrupted=was_interrupted)
+    parts = {"outputs": prompt.outputs, "meta": prompt.meta, "status": prompt.status}
+    encoded = encode_redacted(parts, redact)
+    result, problem = encoded.text, _problem(encoded.notes)
+    if len(result) > _MAX_RESULT:
+        problem = f"The outputs could not be recorded: they take {len(result):,} characters."
+        result = store.EMPTY_RESULT
+    error = None
+    if status == FAILED and error_data is not None:
+        # Member by member, since redaction must see the values and not JSON texts inside of JSON texts.
+        texts = [
+            f"{json_text.encode(name)}:{encode_redacted(value, redact).text}" for name, value in error_data.items()
+        ]
+        error = f"{{{','.join(texts)}}}"
+    return JobEnded(prompt.prompt_id, now_ms(), status, result, error, problem=problem)
+
+
+def job_ended_without_outputs(prompt: FinishedPrompt, reason: BaseException, *, was_interrupted: bool) -> JobEnded:
+    """Return the end of a prompt whose outputs cannot be encoded in any form."""
+    try:
+        status, _ = _outcome(prompt, was_interrupted=was_interrupted)
+    except FOREIGN:  # not even the server's messages can be read
+        status = CANCELLED if was_interrupted else FAILED
+    error = json_text.encode(execution_error({})) if status == FAILED else None
+    problem = f"The outputs could not be recorded: {type(reason).__name__}."
+    return JobEnded(prompt.prompt_id, now_ms(), status, store.EMPTY_RESULT, error, problem=problem)
+
+
+def presumed_end(job_id: str, run: int, *, was_interrupted: bool) -> JobEnded:
+    """Return the end of a job that left the queue without a report."""
+    if was_interrupted:
+        return JobEnded(job_id, now_ms(), CANCELLED, store.EMPTY_RESULT, run=run, is_presumed=True)
+    error = json_text.encode(execution_error(_NOT_REPORTED))
+    return JobEnded(job_id, now_ms(), FAILED, store.EMPTY_RESULT, error, run=run, is_presumed=True)
+
+
+def has_files(outputs: Mapping[str, Any]) -> bool:
+    """Return whether the outputs of a prompt include files that the library records."""
+    try:
+        return bool(shown_files(outputs))
+    except FOREIGN:
+        return False
+
+
+def encode_redacted(value: Any, redact: Redact) -> EncodedValue:
+    """Encode a value as JSON without credentials.
+
+    A value that cannot be copied without them is encoded first: then every part of it is a text or a container.
+    """
+    try:
+        return json_text.encode_value(redact(value))
+    except FOREIGN:
+        plain = json_text.encode_value(value)
+        return EncodedValue(json_text.encode(redact(json.loads(plain.text))), plain.notes)
+
+
+def _outcome(prompt: FinishedPrompt, *, was_interrupted: bool) -> tuple[int, Mapping[str, Any] | None]:
+    failure = failure_of(prompt)
+    if was_interrupted or failure.was_interrupted:
+        return CANCELLED, None
+    return (FAILED, failure.error) if failure.error is not None else (COMPLETED, None)
+
+
+def _problem(notes: tuple[str, ...]) -> str | None:
+    return f"Of the outputs {'; '.join(notes)}." if notes else None

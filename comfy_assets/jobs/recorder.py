@@ -1,27 +1,22 @@
-"""Takes note of what happens to prompts: told by the execution queue on any thread, it never holds anybody up.
+"""Recorder of jobs: the queue reports events on any thread, and the recorder never blocks it.
 
-Each event is appended to the journal, which survives the process, and a moment later all that came meanwhile is written
-to the store in one transaction. Whoever reads the store has what was told before written first (``flush``), so that no
-reader sees less than the queue has told.
+Each event is appended to the journal, which survives the process. All events of half a second are then written to the
+store in one transaction. Readers of the store call ``flush`` first, so that they see every reported event.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import sqlite3
-import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
 
 import msgspec
 
-from .. import json_text
 from ..credentials import take_out
 from ..db.connection import Database
 from ..db.jobs import ActiveJob
@@ -31,225 +26,265 @@ from ..ids import now_ms
 from ..json_text import FOREIGN
 from ..models import JobRecord
 from . import store
-from .endings import ended, ended_without_outputs, presumed_end, recorded
-from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted, encode
+from .events import JobDropped, JobEnded, JobEvent, JobInterrupted, JobStarted, JobSubmitted, OutputShown, encode
 from .journal import Journal
-from .live_jobs import HeldJob, HeldJobs
-from .redaction import Redaction
-from .unsettled import Taker, Unsettled
+from .live_jobs import LiveJob, LiveJobs
+from .outcome import encode_redacted, has_files, job_ended, job_ended_without_outputs, presumed_end
+from .redaction import PromptRedaction
+from .submission import JobSubmission, current_submission, submitted_event
 
 log = logging.getLogger("comfy_assets.jobs")
 
-FLUSH_S = 0.5  # how long events wait for others to be written along with
-PATIENCE_S = 0.7  # how long to wait for another process that holds the store: somebody wants to see a list
-_MAX_WAITING = 20_000  # events that are kept in memory while the store cannot be written to
-_MAX_SHOWN = 4 << 20  # characters of what a node has shown while the job goes on
+FLUSH_S = 0.5  # delay of a write, so that a burst of events shares a transaction
+PATIENCE_S = 0.7  # wait for another process that locks the store; a request may be waiting for its list
+FILES_WAIT_S = 1.0  # wait of a request for the files of ended jobs
+FILES_HOLD_S = 5.0  # longest delay of an end whose files are being recorded
+_MAX_WAITING = 20_000  # events kept in memory while the store cannot be written; the journal has them all
+_MAX_SHOWN = 4 << 20  # characters of one node's output; a larger one is only recorded at the end of the job
 
 
-@dataclass(frozen=True)
-class Submission:
-    """What a request says of the prompt it submits, beyond the prompt."""
+class FileRecorder(Protocol):
+    """Records the files of ended jobs as assets, then calls ``JobRecorder.files_recorded``."""
 
-    owner: str = ""
-    workflow_id: str | None = None
-    workflow_version_id: str | None = None
+    def record(self, prompt: FinishedPrompt) -> None:
+        """Begin to record the files of the prompt. Safe from any thread; returns at once."""
 
-
-_NOBODYS = Submission()
-_submission: ContextVar[Submission] = ContextVar("comfy_assets_submission", default=_NOBODYS)
+    def flush_soon(self) -> None:
+        """Do not wait for more prompts to end. On the event loop."""
 
 
-@contextmanager
-def submitting(submission: Submission) -> Iterator[None]:
-    """Let prompts that enter the queue within the block be this submission's."""
-    token = _submission.set(submission)
-    try:
-        yield
-    finally:
-        _submission.reset(token)
+class DeferredEnds:
+    """Ends of jobs that are written after the jobs' files are assets, so that clients find the assets of an ended job.
+
+    Jobs are added on any thread; all else happens on the event loop.
+    """
+
+    def __init__(self) -> None:
+        self._files: FileRecorder | None = None
+        self._lock = threading.Lock()
+        self._jobs: dict[str, tuple[str, int, float]] = {}  # by prompt id: id in the store, run, deadline
+        self._changed: asyncio.Event | None = None
+
+    def open(self, files: FileRecorder | None) -> None:
+        """Begin to defer the ends of jobs with files."""
+        self._files = files
+
+    def __bool__(self) -> bool:
+        return bool(self._jobs)
+
+    def add(self, prompt: FinishedPrompt, job_id: str, run: int) -> None:
+        """Start to record the files of an ended job, and defer its end; do nothing if it has no files."""
+        files = self._files
+        if files is None or not has_files(prompt.outputs):
+            return
+        with self._lock:
+            self._jobs[prompt.prompt_id] = (job_id, run, time.monotonic() + FILES_HOLD_S)
+        files.record(prompt)
+
+    def release(self, prompt_ids: Iterable[str]) -> bool:
+        """Defer the ends of these jobs no longer; return whether any was deferred."""
+        with self._lock:
+            found = [prompt_id for prompt_id in prompt_ids if self._jobs.pop(prompt_id, None) is not None]
+        if found and self._changed is not None:
+            self._changed.set()
+        return bool(found)
+
+    def clear(self) -> None:
+        """Defer nothing any more."""
+        self._files = None
+        self.release(list(self._jobs))
+
+    def deferred(self, events: Sequence[JobEvent]) -> list[JobEvent]:
+        """Return the events that are deferred ends."""
+        with self._lock:
+            jobs = {job[:2] for job in self._jobs.values()}
+        if not jobs:
+            return []
+        return [event for event in events if isinstance(event, JobEnded) and (event.id, event.run) in jobs]
+
+    def overdue(self) -> list[str]:
+        """Return the prompt ids of the jobs whose deadline has passed."""
+        now = time.monotonic()
+        with self._lock:
+            return [prompt_id for prompt_id, (_, _, until) in self._jobs.items() if until < now]
+
+    async def wait(self) -> None:
+        """Wait until the files of all jobs that have ended by now are recorded, but at most ``FILES_WAIT_S``."""
+        wanted = set(self._jobs)
+        if not wanted or self._files is None:
+            return
+        self._files.flush_soon()
+        deadline = time.monotonic() + FILES_WAIT_S
+        while wanted & self._jobs.keys() and (left := deadline - time.monotonic()) > 0:
+            changed = self._changed = self._changed or asyncio.Event()
+            changed.clear()
+            try:
+                await asyncio.wait_for(changed.wait(), left)
+            except asyncio.TimeoutError:
+                return
 
 
 class JobRecorder:
     """Implements ``QueueListener`` over the journal and, once it is open, the store."""
 
     def __init__(self, journal: Journal | None) -> None:
-        """Without a journal a killed process loses the events of the last moment."""
-        self.held = HeldJobs()
+        """Without a journal, the events of the last half second are lost with the process."""
+        self.live = LiveJobs()
         self._journal = journal
         self._lock = threading.Lock()
         self._waiting: list[JobEvent] = []
-        self._told = self._written = 0
-        self._redaction = Redaction()
-        self._unsettled = Unsettled()
+        self._reported = self._written = 0  # numbers of changes; equal when the store is up to date
+        self._redaction = PromptRedaction()
+        self._ends = DeferredEnds()
         self._db: Database | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writing: asyncio.Task[None] | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._is_awake = False
-        self._is_full = False  # the journal holds events that the memory does not
+        self._is_full = False  # the journal has events that memory has not: its files must stay
         self._is_closed = False
-        self.trouble: StoreBusyError | None = None  # why what was told is not in the store
+        self.trouble: StoreBusyError | None = None  # the reason why reported events are not stored
 
     @property
     def seat(self) -> int:
-        """The number of this server among those that share the store."""
+        """The number of this server among the servers that share the store; 0 without a journal."""
         return self._journal.seat if self._journal is not None else 0
 
     def take_over(self) -> set[int]:
-        """Take the seats of servers that have ended meanwhile, and that this one looks after; return them."""
+        """Claim the seats of servers that have ended meanwhile; return them."""
         with self._lock:
             return self._journal.take_over() if self._journal is not None else set()
 
-    def seats_at_work(self) -> set[int]:
-        """The seats of other servers that are at work now."""
+    def running_seats(self) -> set[int]:
+        """Return the seats of other servers that run now."""
         with self._lock:
             return self._journal.other_seats if self._journal is not None else set()
 
-    # What the queue tells.
+    # Events of the queue: see ``QueueListener``.
 
     def is_free(self, prompt_id: str) -> bool:
-        return not self.held.is_active(prompt_id)
+        return not self.live.is_active(prompt_id)
 
     def submitted(self, prompt: SubmittedPrompt) -> None:
-        submission = _submission.get()
-        self._redaction.learn(prompt.prompt_id, prompt.secrets)
-        job = self.held.add(prompt.prompt_id, submission.owner)
+        submission = current_submission()
+        self._redaction.add(prompt.prompt_id, prompt.secrets)
+        job = self.live.add(prompt.prompt_id, submission.owner)
         event: JobEvent
         try:
             event = self._submitted(prompt, submission, job)
         except FOREIGN as error:
             log.exception("What was submitted as %s could not be recorded", job.job_id)
-            bare = Submitted(job.job_id, now_ms(), job.owner, 0.0, "{}", None, "{}", "[]", run=job.run)
+            bare = JobSubmitted(job.job_id, now_ms(), job.owner, 0.0, "{}", None, "{}", "[]", run=job.run)
             event = store.without_content(bare, f"{type(error).__name__}.") or bare
-        self._hand_over(event)
+        self._report(event)
 
-    def _submitted(self, prompt: SubmittedPrompt, submission: Submission, job: HeldJob) -> Submitted:
+    def _submitted(self, prompt: SubmittedPrompt, submission: JobSubmission, job: LiveJob) -> JobSubmitted:
         extra_data, credentials = take_out(prompt.extra_data)
-        self._redaction.learn(prompt.prompt_id, prompt.secrets | credentials)
-        extra = dict(extra_data)
-        pnginfo = extra.get("extra_pnginfo")
-        workflow = pnginfo.get("workflow") if isinstance(pnginfo, Mapping) else None
-        if isinstance(workflow, Mapping) and isinstance(pnginfo, Mapping):
-            extra["extra_pnginfo"] = {key: value for key, value in pnginfo.items() if key != "workflow"}
-        else:
-            workflow = None
-        own_id = workflow.get("id") if workflow is not None else None
+        self._redaction.add(prompt.prompt_id, prompt.secrets | credentials)
         redact = self._redaction.of(prompt.prompt_id)
-        return Submitted(
-            id=job.job_id,
-            at=_created_at(prompt.extra_data),
-            owner=submission.owner,
-            number=_place(prompt.number),
-            graph=json_text.as_in_pictures(redact(prompt.graph)),
-            workflow=json_text.as_in_pictures(redact(workflow)) if workflow is not None else None,
-            extra_data=recorded(extra, redact).text,
-            outputs=json_text.encode(list(prompt.outputs)),
-            workflow_id=submission.workflow_id or (json_text.clean(own_id) if isinstance(own_id, str) else None),
-            workflow_version_id=submission.workflow_version_id,
-            run=job.run,
-        )
+        return submitted_event(prompt, extra_data, submission, job, redact)
 
     def restored(self, jobs: Iterable[JobRecord]) -> None:
-        """Know of jobs of an earlier run that are about to be put back into the queue."""
+        """Add jobs of an earlier run that are about to return to the queue."""
         for record in jobs:
-            self.held.add(record.job.id, record.job.owner, record.run)
+            self.live.add(record.job.id, record.job.owner, record.run)
 
     def started(self, prompt_id: str) -> None:
-        job_id, run = self._known(prompt_id)
+        job_id, run = self._stored_key(prompt_id)
         now = now_ms()
-        self.held.start(prompt_id, now)
-        self._hand_over(Started(job_id, now, run))
+        self.live.start(prompt_id, now)
+        self._report(JobStarted(job_id, now, run))
 
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
-        job_id, run = self._known(prompt_id)
-        text = recorded({node_id: output}, self._redaction.of(prompt_id)).text
-        if len(text) <= _MAX_SHOWN:  # what is larger comes with the end
-            self._hand_over(Shown(job_id, now_ms(), text, run))
+        job_id, run = self._stored_key(prompt_id)
+        text = encode_redacted({node_id: output}, self._redaction.of(prompt_id)).text
+        if len(text) <= _MAX_SHOWN:
+            self._report(OutputShown(job_id, now_ms(), text, run))
 
     def redactor_of(self, prompt_id: str) -> Callable[[Any], Any]:
-        """Return a function that copies a value without the credentials of a prompt that is not over."""
+        """Return a function that copies a value without the credentials of a prompt in the queue."""
         return self._redaction.of(prompt_id)
 
     def interrupting(self, prompt_id: str) -> None:
-        job = self.held.get(prompt_id) or self.held.add(prompt_id, "", 0)
+        job = self.live.get(prompt_id) or self.live.add(prompt_id, "", 0)
         if not job.is_interrupted:
             job.is_interrupted = True
-            self._hand_over(Interrupted(job.job_id, now_ms(), job.run))
+            self._report(JobInterrupted(job.job_id, now_ms(), job.run))
 
     def finished(self, prompt: FinishedPrompt) -> None:
-        job_id, run = self._known(prompt.prompt_id)
-        self._unsettled.add(prompt, job_id, run)
+        job_id, run = self._stored_key(prompt.prompt_id)
+        self._ends.add(prompt, job_id, run)
         was_interrupted = self.is_interrupted(prompt.prompt_id)
         try:
-            end = ended(prompt, self._redaction.of(prompt.prompt_id), was_interrupted=was_interrupted)
+            end = job_ended(prompt, self._redaction.of(prompt.prompt_id), was_interrupted=was_interrupted)
         except FOREIGN as error:
             log.exception("The outputs of the job %s could not be recorded", job_id)
-            end = ended_without_outputs(prompt, error, was_interrupted=was_interrupted)
-        self._hand_over(msgspec.structs.replace(end, id=job_id, run=run))
-        self._forget(prompt.prompt_id)
+            end = job_ended_without_outputs(prompt, error, was_interrupted=was_interrupted)
+        self._report(msgspec.structs.replace(end, id=job_id, run=run))
+        self._left_queue(prompt.prompt_id)
 
     def dropped(self, prompt_ids: Sequence[str]) -> None:
         now = now_ms()
         for prompt_id in prompt_ids:
-            job_id, run = self._known(prompt_id)
-            self._hand_over(Dropped(job_id, now, run))
-            self._forget(prompt_id)
+            job_id, run = self._stored_key(prompt_id)
+            self._report(JobDropped(job_id, now, run))
+            self._left_queue(prompt_id)
 
     def presume_ended(self, jobs: Iterable[ActiveJob]) -> None:
-        """End jobs that are in no queue any more, though nobody told it. Their own ends count if they are told yet."""
+        """End jobs that left the queue without a report. A report that comes later replaces the presumed end."""
         for job in jobs:
-            held = self.held.find(job.id)
-            is_held = held is not None and held.run == job.run
-            was_interrupted = job.is_interrupted or (is_held and held is not None and held.is_interrupted)
+            live = self.live.find(job.id)
+            is_same_run = live is not None and live.run == job.run
+            was_interrupted = job.is_interrupted or (is_same_run and live is not None and live.is_interrupted)
             if job.is_running:
-                self._hand_over(presumed_end(job.id, job.run, was_interrupted=was_interrupted))
+                self._report(presumed_end(job.id, job.run, was_interrupted=was_interrupted))
             else:
-                self._hand_over(Dropped(job.id, now_ms(), job.run, is_presumed=True))
-            if is_held and held is not None:
-                self.held.end(held.prompt_id)
+                self._report(JobDropped(job.id, now_ms(), job.run, is_presumed=True))
+            if is_same_run and live is not None:
+                self.live.end(live.prompt_id)
 
     def job_id_of(self, prompt_id: str) -> str:
-        """The id in the store of a prompt in the queue."""
-        return self._known(prompt_id)[0]
+        """Return the id in the store of a prompt in the queue."""
+        return self._stored_key(prompt_id)[0]
 
-    def _known(self, prompt_id: str) -> tuple[str, int]:
-        """The id of the job in the store, and its run."""
-        job = self.held.get(prompt_id) or HeldJob(prompt_id, "", 0)
+    def _stored_key(self, prompt_id: str) -> tuple[str, int]:
+        """Return the id and the run that identify the job in the store."""
+        job = self.live.get(prompt_id) or LiveJob(prompt_id, "", 0)
         return job.job_id, job.run
 
-    def _forget(self, prompt_id: str) -> None:
-        self.held.end(prompt_id)
+    def _left_queue(self, prompt_id: str) -> None:
+        self.live.end(prompt_id)
         self._redaction.forget(prompt_id)
 
     def is_interrupted(self, prompt_id: str) -> bool:
-        """Whether the prompt being executed has been asked to stop."""
-        job = self.held.get(prompt_id)
+        """Return whether a running prompt has been asked to stop."""
+        job = self.live.get(prompt_id)
         return job is not None and job.is_interrupted
 
-    def is_end_told(self, job_id: str, run: int) -> bool:
-        """Return whether the end of the job is known, though it may not be in the store yet."""
-        job = self.held.find(job_id)
+    def has_ended(self, job_id: str, run: int) -> bool:
+        """Return whether the end of the job was reported, though it may not be stored yet."""
+        job = self.live.find(job_id)
         return job is not None and job.run == run and job.is_over
 
-    # On its way into the store.
+    # Writing to the store.
 
-    def _hand_over(self, event: JobEvent) -> None:
+    def _report(self, event: JobEvent) -> None:
         line = encode(event)
         with self._lock:
             if self._is_closed:
                 return
-            self._told += 1
+            self._reported += 1
             if len(self._waiting) < _MAX_WAITING:
                 self._waiting.append(event)
             elif not self._is_full:
                 self._is_full = True
-                log.error("The store takes no jobs: what happens to them is seen when the server starts anew.")
+                log.error("The store accepts no jobs: further events are only stored at the next start of the server.")
             if self._journal is not None:
                 self._journal.append(line)
         self._wake()
 
     def _wake(self) -> None:
-        """Have what waits written a moment later. Safe from any thread."""
+        """Schedule a write unless one is scheduled. Safe from any thread."""
         with self._lock:
             loop = self._loop
             wake, self._is_awake = loop is not None and not self._is_awake, True
@@ -257,26 +292,26 @@ class JobRecorder:
             with suppress(RuntimeError):  # the loop has been closed
                 loop.call_soon_threadsafe(self._start_flushing)
 
-    def open(self, db: Database, taker: Taker | None = None) -> None:
+    def open(self, db: Database, files: FileRecorder | None = None) -> None:
         """Begin to write to the store, on the running event loop.
 
-        The ends of jobs whose files the ``taker`` takes into the library are written after that.
+        The end of a job with files is written after ``files`` has recorded them.
         """
         with self._lock:
             self._db, self._loop = db, asyncio.get_running_loop()
             self._is_awake = True
-        self._unsettled.open(taker)
+        self._ends.open(files)
         self._start_flushing()
 
-    def settled(self, prompt_ids: Iterable[str]) -> None:
-        """Let the ends of jobs be written: their files are in the library, or cannot be. On the event loop."""
-        if self._unsettled.settle(prompt_ids):
+    def files_recorded(self, prompt_ids: Iterable[str]) -> None:
+        """Write the ends of these jobs: their files are assets now, or cannot be. On the event loop."""
+        if self._ends.release(prompt_ids):
             with self._lock:
-                self._told += 1
+                self._reported += 1
             self._wake()
 
     def give_up(self) -> None:
-        """There is no store: keep nothing in memory any more."""
+        """Keep nothing in memory: there is no store."""
         with self._lock:
             self._is_closed = True
             self._waiting = []
@@ -288,59 +323,52 @@ class JobRecorder:
         await asyncio.sleep(FLUSH_S)
         with self._lock:
             self._is_awake = False
-        self.settled(self._unsettled.overdue())
+        self.files_recorded(self._ends.overdue())
         try:
             await self.write()
         except sqlite3.Error as error:
             log.error("Jobs could not be written to the store; they are kept and tried again: %s", error)
         else:
-            if not self._unsettled:
+            if not self._ends:
                 return
         await asyncio.sleep(FLUSH_S)
         self._wake()
 
     async def flush(self) -> None:
-        """Have everything in the store that was told until now. Raises StoreBusyError when that cannot be had soon."""
-        await self._unsettled.wait()
+        """Write every event reported until now. Raises StoreBusyError if the store cannot be written soon."""
+        await self._ends.wait()
         await self.write()
 
     async def write(self) -> None:
-        """The same but for the ends of jobs whose files are being taken into the library."""
-        told = self._told
-        while self._written < told and self._db is not None:
+        """Write every event reported until now, except deferred ends. Raises as ``flush`` does."""
+        reported = self._reported
+        while self._written < reported and self._db is not None:
             if self._writing is None or self._writing.done():
                 self._writing = asyncio.create_task(self._write(self._db), name="comfy-assets jobs being written")
                 self._writing.add_done_callback(_retrieve)
-            await asyncio.shield(self._writing)  # whoever waits for it shares its failure
+            await asyncio.shield(self._writing)  # a cancelled request must not cancel the write of all others
 
     async def _write(self, db: Database) -> None:
         with self._lock:
-            events, told = list(self._waiting), self._told
-            later = self._unsettled.held_back(events)
+            events, reported = list(self._waiting), self._reported
+            later = self._ends.deferred(events)
             upto = self._rotate(later)
-        # What was shown before an end is part of it: it need not be written even where the end has to wait.
-        ended = {(event.id, event.run) for event in events if isinstance(event, Ended) and not event.is_presumed}
-        kept = {id(event) for event in later}
-        ready = [
-            event
-            for event in events
-            if id(event) not in kept and not (isinstance(event, Shown) and (event.id, event.run) in ended)
-        ]
         try:
-            await store.record(db, ready, self.seat, PATIENCE_S)
+            await store.record(db, _to_write(events, later), self.seat, PATIENCE_S)
         except StoreBusyError as error:
             self.trouble = error
             raise
         self.trouble = None
         with self._lock:
             self._waiting[: len(events)] = later
-            self._written = told
+            self._written = reported
             if self._journal is not None and not self._is_full:
                 self._journal.drop(upto)
-        self.held.forget((event.id, event.run) for event in ready if _is_last(event))
+        deferred = set(map(id, later))
+        self.live.forget((event.id, event.run) for event in events if _is_final(event) and id(event) not in deferred)
 
     def _rotate(self, later: Iterable[JobEvent]) -> int:
-        """Begin another file of the journal with what is to be written later; return the number of the last one."""
+        """Begin a new journal file with the deferred events; return the number of the last file."""
         if self._journal is None:
             return 0
         upto = self._journal.rotate()
@@ -349,11 +377,11 @@ class JobRecorder:
         return upto
 
     async def close(self) -> None:
-        """Write what there is and take note of nothing more."""
+        """Write what is in memory; ignore all later events."""
         with self._lock:
-            self._is_awake = True  # nobody is to be woken any more
-            self._told += 1
-        self._unsettled.clear()
+            self._is_awake = True  # schedule no further writes
+            self._reported += 1
+        self._ends.clear()
         if self._flushing is not None:
             self._flushing.cancel()
         with suppress(sqlite3.Error):
@@ -365,31 +393,26 @@ class JobRecorder:
                 self._journal = None
 
 
+def _to_write(events: Sequence[JobEvent], later: Sequence[JobEvent]) -> list[JobEvent]:
+    """Return the events without deferred ones.
+
+    The outputs that a node has shown are left out once the end of the job was reported, which contains them.
+    """
+    deferred = set(map(id, later))
+    ended = {(event.id, event.run) for event in events if isinstance(event, JobEnded) and not event.is_presumed}
+    return [
+        event
+        for event in events
+        if id(event) not in deferred and not (isinstance(event, OutputShown) and (event.id, event.run) in ended)
+    ]
+
+
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """Take note of a failure that nobody waits for any more; it is met again."""
+    """Mark a failure as retrieved, which asyncio would log otherwise. The next write meets it again."""
     if not task.cancelled():
         task.exception()
 
 
-def _is_last(event: JobEvent) -> bool:
-    """Return whether nothing is going to be told of the job any more."""
-    return isinstance(event, (Ended, Dropped)) and not event.is_presumed
-
-
-def _created_at(extra_data: Mapping[str, Any]) -> int:
-    """When the server says that the prompt came; older ones do not."""
-    at = extra_data.get("create_time")
-    return at if isinstance(at, int) and not isinstance(at, bool) and 0 < at < 1 << 48 else now_ms()
-
-
-def _place(number: object) -> float:
-    """A place in the queue that JSON and the store know: the very first or last for what is infinite."""
-    try:
-        place = float(number)  # type: ignore[arg-type]
-    except OverflowError:
-        return sys.float_info.max if number > 0 else -sys.float_info.max  # type: ignore[operator]
-    except (TypeError, ValueError):
-        return 0.0
-    if math.isnan(place):
-        return 0.0
-    return max(-sys.float_info.max, min(place, sys.float_info.max))
+def _is_final(event: JobEvent) -> bool:
+    """Return whether no further event of the job can follow."""
+    return isinstance(event, (JobEnded, JobDropped)) and not event.is_presumed

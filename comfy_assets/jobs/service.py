@@ -1,7 +1,6 @@
-"""Jobs as requests see them: lists, single ones, and what can be done to them.
+"""Jobs for requests: lists, single jobs, and changes to them.
 
-Before anything is read, what the execution queue has told is written to the store, so that a request sees every job in
-the state it has reached.
+Every read writes the queue's reported events to the store first, so that a request sees the current state of each job.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from ..ids import canonical_id
 from ..models import FINAL, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
 from ..search.job_index import JobSearch
 from . import store
-from .control import QueueControl
-from .live_jobs import HeldJob, spellings
+from .live_jobs import LiveJob, spellings
 from .recorder import JobRecorder
-from .sweep import Sweep
+from .recovery import LostJobMonitor
+from .user_queue import QueueControl
 
 log = logging.getLogger("comfy_assets.jobs")
 
 _INDEX_S = 2.0
-_DELETED_AT_ONCE = 500
+_DELETE_BATCH = 500  # jobs removed in a transaction, so that other writers get in between
 
 
 class JobService:
-    """Questions about jobs, and changes to them. A job that is neither the user's nor everybody's is out of reach."""
+    """Read and change jobs. A job of another user is out of reach; jobs without an owner belong to all users."""
 
     def __init__(
         self,
@@ -45,7 +44,7 @@ class JobService:
         *,
         take_over: Callable[[set[int]], Awaitable[None]],
     ) -> None:
-        """For the running event loop. ``take_over`` goes on with the jobs of servers (seats) that have ended."""
+        """Use the running event loop. ``take_over`` adopts the jobs of servers (seats) that have ended."""
         self._db = db
         self._host = host
         self._queue = host.execution
@@ -56,21 +55,21 @@ class JobService:
         self._background: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begin to look after jobs that no queue holds any more though nobody told so, and to index new ones."""
-        sweep = Sweep(self._db, self._queue, self._recorder, self._take_over)
-        self._spawn(sweep.run(), "comfy-assets queue sweep")
+        """Start the background tasks: find jobs that left the queue without a report, and index new jobs."""
+        monitor = LostJobMonitor(self._db, self._queue, self._recorder, self._take_over)
+        self._spawn(monitor.run(), "comfy-assets lost jobs")
         if self._db.can_search:
             self._spawn(self._index(), "comfy-assets job search index")
 
     async def list(self, wanted: JobFilter, page: JobPage) -> Page[Job]:
-        """One page of the jobs that pass the filter. Raises SearchUnavailableError."""
+        """Return one page of the jobs that match the filter. Raises SearchUnavailableError."""
         await self._recorder.flush()
         if wanted.words:
             await self._search.complete()
         return await job_list.list_page(self._db, wanted, page)
 
     async def get(self, job_id: str, owner: str) -> Job:
-        """The job. Raises JobNotFoundError, or JobForbiddenError for another user's."""
+        """Return the job. Raises JobNotFoundError, or JobForbiddenError for a job of another user."""
         await self._recorder.flush()
         job = (await self._find([job_id])).get(job_id)
         if job is None:
@@ -80,14 +79,14 @@ class JobService:
         return job
 
     async def record(self, job_id: str, owner: str) -> JobRecord:
-        """All there is of the job. Raises as ``get`` does."""
+        """Return the job with its graph and outputs. Raises as ``get`` does."""
         job = await self.get(job_id, owner)
         for record in await jobs.records_of(self._db, [job.row_id]):
             return record
         raise JobNotFoundError("There is no such job.", details={"id": job_id})  # it was removed between the two
 
     async def stored(self, job_id: str, owner: str) -> JobRecord | None:
-        """Return what the store holds of the job, without what happened to it just now; None for another user's."""
+        """Return the job as stored, without events that are not written yet; None for a job of another user."""
         job = (await self._find([job_id])).get(job_id)
         if job is None or job.owner not in ("", owner):
             return None
@@ -95,51 +94,51 @@ class JobService:
         return records[0] if records else None
 
     async def outputs(self, job_id: str, owner: str) -> Sequence[JobOutput]:
-        """The assets that the job has shown. Raises as ``get`` does."""
+        """Return the output assets of the job. Raises as ``get`` does."""
         job = await self.get(job_id, owner)
         return await job_links.outputs_of(self._db, job.row_id, owner)
 
     async def progress(self, job_id: str, owner: str) -> Mapping[str, NodeProgress]:
-        """How far the job's nodes are, by their ids, while it is executed; else none. Raises as ``get`` does."""
+        """Return the progress of the nodes by id; empty unless the job is running. Raises as ``get`` does."""
         job = await self.get(job_id, owner)
         return self._queue.progress(job.id)
 
     async def history(self, owner: str, limit: int, offset: int) -> Sequence[JobRecord]:
-        """The records of jobs that are over, the latest first, without their graphs."""
+        """Return ended jobs without their graphs, the latest first."""
         page = await self.list(JobFilter(owner, tuple(sorted(FINAL))), JobPage(limit=limit, offset=offset))
         return await jobs.records_of(self._db, [job.row_id for job in page.items], with_graphs=False)
 
     async def cancel(self, job_id: str, owner: str) -> bool:
-        """Cancel the job; False when it was over already, or on its way. Raises as ``cancel_many`` does."""
+        """Cancel the job; return False if it had ended or been cancelled before. Raises as ``cancel_many`` does."""
         return bool(await self.cancel_many([job_id], owner))
 
     async def cancel_many(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
-        """Cancel the jobs, or none if one of them cannot be; return the ids of those that were not over.
+        """Cancel the jobs, or none if one of them cannot be; return the ids of those that had not ended.
 
-        Raises JobNotFoundError and JobElsewhereError. Jobs that this server's queue holds need nothing of the store.
+        Raises JobNotFoundError and JobElsewhereError. The store is not read for jobs in this server's queue.
         """
-        held = {job_id: self._control.find(job_id, owner) for job_id in dict.fromkeys(job_ids)}
-        others = [job_id for job_id, job in held.items() if job is None]
+        queued = {job_id: self._control.find(job_id, owner) for job_id in dict.fromkeys(job_ids)}
+        others = [job_id for job_id, job in queued.items() if job is None]
         if others:
             await self._check_others(others, owner, is_single=len(job_ids) == 1)
-        live: dict[str, HeldJob] = {job.prompt_id: job for job in held.values() if job is not None}
+        live: dict[str, LiveJob] = {job.prompt_id: job for job in queued.values() if job is not None}
         return await self._control.cancel(live.values())
 
     async def _check_others(self, job_ids: Sequence[str], owner: str, *, is_single: bool) -> None:
-        """Raise for jobs that are unknown, or in the queue of another server. The store has all that is not held."""
+        """Raise for jobs that are unknown, or in the queue of another server. All jobs not in our queue are stored."""
         found = {job_id: job for job_id, job in (await self._find(job_ids)).items() if job.owner in ("", owner)}
         unknown = [job_id for job_id in job_ids if job_id not in found]
         if unknown:
             details = {"id": unknown[0]} if is_single else {"ids": unknown}
             raise JobNotFoundError("There is no such job.", details=details)
-        at_work = self._recorder.seats_at_work()
+        running = self._recorder.running_seats()
         for job_id, job in found.items():
-            if job.status not in FINAL and await jobs.seat_of(self._db, job.row_id) in at_work:
-                message = "The job is in the queue of another server that shares this library: cancel it there."
+            if job.status not in FINAL and await jobs.seat_of(self._db, job.row_id) in running:
+                message = "The job is in the queue of another server that shares this library. Cancel it there."
                 raise JobElsewhereError(message, details={"id": job_id})
 
     async def _find(self, job_ids: Iterable[str]) -> Mapping[str, Job]:
-        """Return the jobs that exist, by the ids as they were given; see ``spellings``."""
+        """Return the jobs that exist, by id as it was given. See ``spellings``."""
         wanted = {job_id: spellings(job_id) for job_id in job_ids}
         rows = await jobs.get_many(self._db, dict.fromkeys(each for ids in wanted.values() for each in ids))
         known = {job.id: job for job in rows}
@@ -150,7 +149,7 @@ class JobService:
         }
 
     async def delete(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
-        """Remove the records of those of the jobs that are over, never their files; answers them."""
+        """Remove the records of those of the jobs that have ended, never their files; return their ids."""
         await self._recorder.flush()
         found = {job.row_id: job for job in (await self._find(job_ids)).values() if job.owner in ("", owner)}
         over = [job for job in found.values() if job.status in FINAL]
@@ -163,22 +162,22 @@ class JobService:
         return ids
 
     async def clear(self, owner: str) -> int:
-        """Remove the records of all of the user's jobs that are over, never their files; answers how many."""
+        """Remove the records of all ended jobs of the user, never their files; return their number."""
         await self._recorder.flush()
         count = 0
         while True:
             async with self._db.transaction() as tx:
-                rows = await jobs.rows_over(tx, owner, _DELETED_AT_ONCE)
+                rows = await jobs.rows_over(tx, owner, _DELETE_BATCH)
                 await store.remove(tx, [row_id for row_id, _ in rows])
             count += len(rows)
             await in_daemon_thread(self._queue.forget, [job_id for _, job_id in rows])
-            if len(rows) < _DELETED_AT_ONCE:
+            if len(rows) < _DELETE_BATCH:
                 break
         self._queue.announce()
         return count
 
     async def _index(self) -> None:
-        """Index new jobs while nothing is executed; a search does not wait for that."""
+        """Index new jobs while no prompt runs. A search indexes the rest itself and does not wait for this."""
         while True:
             await asyncio.sleep(_INDEX_S)
             if self._host.is_executing():
@@ -186,7 +185,7 @@ class JobService:
             try:
                 await self._search.complete()
             except sqlite3.Error as error:
-                log.warning("Jobs could not be indexed; that is tried again: %s", error)
+                log.warning("Jobs could not be indexed; the next attempt follows: %s", error)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -199,12 +198,33 @@ class JobService:
             log.error("%s failed", task.get_name(), exc_info=error)
 
     async def close(self) -> None:
-        """End background work."""
+        """Cancel background tasks and wait for them."""
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
 
+async def count_to_prune(db: Database, before: int | None, keep: int) -> int:
+    """Return the number of jobs that ``prune`` would remove."""
+    return len(await jobs.rows_to_prune(db, before, keep))
+
+
+async def prune(db: Database, before: int | None, keep: int) -> int:
+    """Remove the records of jobs that ended before a time (ms; None: all ended jobs), never their files.
+
+    The ``keep`` latest ended jobs stay, whatever their age. Return the number of removed records. Jobs are kept for
+    ever unless a user calls this.
+    """
+    count = 0
+    while True:
+        async with db.transaction() as tx:
+            rows = await jobs.rows_to_prune(tx, before, keep, _DELETE_BATCH)
+            await store.remove(tx, rows)
+        count += len(rows)
+        if len(rows) < _DELETE_BATCH:
+            return count
+
+
 def is_job_id(text: str) -> bool:
-    """Whether the text is a UUID."""
+    """Return whether the text is a UUID."""
     return canonical_id(text) is not None

@@ -1,4 +1,4 @@
-"""Events brought into the form of the store: prepared in a thread, written in one transaction."""
+"""Job events written to the store: converted to rows in a thread, written in one transaction."""
 
 from __future__ import annotations
 
@@ -18,27 +18,37 @@ from ..db.connection import Database, Transaction
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob, StoredId
 from ..db.sqlite_errors import is_unfit
+from ..host.execution import SubmittedPrompt
+from ..models import JobRecord
 from ..search import job_index
-from .events import Dropped, Ended, Interrupted, JobEvent, Shown, Started, Submitted
+from .events import (
+    JobDropped,
+    JobEnded,
+    JobEvent,
+    JobInterrupted,
+    JobStarted,
+    JobSubmitted,
+    OutputShown,
+)
 from .graph_files import NamedFile, named_files
 from .summary import summarize
 
 log = logging.getLogger("comfy_assets.jobs")
 
+EMPTY_RESULT = '{"outputs":{},"meta":{},"status":null}'  # of a job of which only the end is known
 _decode_graph = msgspec.json.Decoder(dict[str, Any]).decode
 
 _LEVEL = 6
 _SHORT = 512  # bytes
 _SHORT_WINDOW, _SHORT_MEMORY = 10, 4  # a window of 1 KB, a table of 4 KB
-NOTHING = '{"outputs":{},"meta":{},"status":null}'  # the result of a job of which only the end is known
 
 
 @dataclass
-class Step:
-    """Rows to be written, kind by kind. No job begins twice in it, so the order of kinds is the order of things."""
+class EventRows:
+    """Rows to write, by kind of event. No job is submitted twice in it, so kinds can be written one after another."""
 
-    added: list[NewJob] = field(default_factory=list)
-    named: list[tuple[str, int, NamedFile]] = field(default_factory=list)
+    submitted: list[NewJob] = field(default_factory=list)
+    files: list[tuple[str, int, NamedFile]] = field(default_factory=list)
     started: list[tuple[str, int, int]] = field(default_factory=list)
     shown: list[tuple[str, int, int, str]] = field(default_factory=list)
     interrupted: list[tuple[str, int]] = field(default_factory=list)
@@ -46,57 +56,59 @@ class Step:
     ended: list[EndedJob] = field(default_factory=list)
 
 
-def prepare(events: Sequence[JobEvent], seat: int) -> list[Step]:
-    """The events as rows. Blocks for as long as it takes to compress them."""
-    steps = [Step()]
-    begun: set[str] = set()
+def rows_of(events: Sequence[JobEvent], seat: int) -> list[EventRows]:
+    """Convert events to rows. Blocks while it compresses texts."""
+    groups = [EventRows()]
+    submitted: set[str] = set()
     for event in events:
-        if isinstance(event, Submitted):
-            if event.id in begun:  # a client uses an id again
-                steps.append(Step())
-                begun.clear()
-            begun.add(event.id)
-        _put(steps[-1], event, seat)
-    for step in steps:
-        _begin_and_end_at_once(step)
-    return steps
+        if isinstance(event, JobSubmitted):
+            if event.id in submitted:  # a client reuses an id: the rows of the second job go into another group
+                groups.append(EventRows())
+                submitted.clear()
+            submitted.add(event.id)
+        _add_rows(groups[-1], event, seat)
+    for rows in groups:
+        _merge_starts(rows)
+    return groups
 
 
-def _begin_and_end_at_once(step: Step) -> None:
-    """Have jobs that both begin and end in a step change their state once."""
-    started_at = {(job_id, run): at for job_id, run, at in step.started}
-    with_start = msgspec.structs.replace
-    step.ended = [with_start(job, started_at=started_at.pop((job.id, job.run), None)) for job in step.ended]
-    step.started = [(job_id, run, at) for (job_id, run), at in started_at.items()]
+def _merge_starts(rows: EventRows) -> None:
+    """Move start times into the rows of the same jobs that are added or ended: one statement less for each."""
+    started_at = {(job_id, run): at for job_id, run, at in rows.started}
+    replace = msgspec.structs.replace
+    rows.ended = [replace(job, started_at=started_at.pop((job.id, job.run), None)) for job in rows.ended]
+    if started_at:
+        rows.submitted = [replace(job, started_at=started_at.pop((job.id, job.run), None)) for job in rows.submitted]
+    rows.started = [(job_id, run, at) for (job_id, run), at in started_at.items()]
 
 
-def _put(step: Step, event: JobEvent, seat: int) -> None:
+def _add_rows(rows: EventRows, event: JobEvent, seat: int) -> None:
     match event:
-        case Submitted():
-            step.added.append(_new_job(event, seat))
-            graph = _graph(event.graph.encode())
-            step.named += [(event.id, event.run, file) for file in named_files(graph)]
-        case Started():
-            step.started.append((event.id, event.run, event.at))
-        case Shown():
-            step.shown.append((event.id, event.run, event.at, event.outputs))
-        case Interrupted():
-            step.interrupted.append((event.id, event.run))
-        case Dropped():
-            step.dropped.append((event.id, event.run, event.at, event.is_presumed))
-        case Ended():
-            step.ended.append(ended_job(event))
+        case JobSubmitted():
+            rows.submitted.append(_new_job(event, seat))
+            graph = _graph_of(event.graph.encode())
+            rows.files += [(event.id, event.run, file) for file in named_files(graph)]
+        case JobStarted():
+            rows.started.append((event.id, event.run, event.at))
+        case OutputShown():
+            rows.shown.append((event.id, event.run, event.at, event.outputs))
+        case JobInterrupted():
+            rows.interrupted.append((event.id, event.run))
+        case JobDropped():
+            rows.dropped.append((event.id, event.run, event.at, event.is_presumed))
+        case JobEnded():
+            rows.ended.append(ended_job(event))
 
 
-def _graph(text: bytes) -> dict[str, Any]:
+def _graph_of(text: bytes) -> dict[str, Any]:
     try:
         graph: dict[str, Any] = _decode_graph(text)
-    except (msgspec.MsgspecError, RecursionError):  # NaN, half characters or depth
+    except (msgspec.MsgspecError, RecursionError):  # NaN, lone surrogates, or nested too deeply
         return json_text.read(json_text.strict(text), dict[str, Any])
     return graph
 
 
-def _new_job(event: Submitted, seat: int) -> NewJob:
+def _new_job(event: JobSubmitted, seat: int) -> NewJob:
     return NewJob(
         id=event.id,
         owner=event.owner,
@@ -120,16 +132,16 @@ def _document(text: str) -> Document:
 
 
 def _compressed(body: bytes) -> bytes:
-    """Return the text as zlib compresses it, to be read by any zlib."""
+    """Compress a text with zlib. Any zlib can read the result."""
     if len(body) > _SHORT:
         return zlib.compress(body, _LEVEL)
-    # zlib clears its 64 KB table for every text, which takes longer than to compress a short one: a small one will do.
+    # By default zlib clears a table of 64 KB for each text, which takes longer than compressing a short one.
     compressor = zlib.compressobj(_LEVEL, wbits=_SHORT_WINDOW, memLevel=_SHORT_MEMORY)
     return compressor.compress(body) + compressor.flush()
 
 
-def ended_job(event: Ended) -> EndedJob:
-    """The end of a job, with what its outputs come to."""
+def ended_job(event: JobEnded) -> EndedJob:
+    """Return the row of a job's end, with a summary of its outputs."""
     result = json_text.read(event.result, dict[str, Any])
     summary = summarize(result.get("outputs") or {})
     preview = None if summary.preview is None else msgspec.json.encode(summary.preview).decode()
@@ -150,25 +162,32 @@ def ended_job(event: Ended) -> EndedJob:
 
 
 async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
-    """Remove jobs, from the index of their words too."""
+    """Remove jobs and their entries in the full-text index."""
     if row_ids:
         await job_index.take_out(tx, row_ids)
         await jobs.delete(tx, row_ids)
 
 
-async def _add(tx: Transaction, added: Sequence[NewJob]) -> None:
-    """Add jobs that are not in the store yet. One takes the place of an older job of the same id and the same user."""
-    stored = await jobs.stored_ids(tx, [job.id for job in added])
-    new = [job for each in added if (job := _allowed(each, stored.get(each.id))) is not None]
+async def _add(tx: Transaction, submitted: Sequence[NewJob]) -> None:
+    """Add jobs that are not stored yet. A job replaces an older one of the same id and user."""
+    stored = await jobs.stored_ids(tx, [job.id for job in submitted])
+    new, started = [], []
+    for each in submitted:
+        job = _accepted(each, stored.get(each.id))
+        if job is not None:
+            new.append(job)
+        elif each.started_at is not None:  # stored before it began: an earlier server wrote only its submission
+            started.append((each.id, each.run, each.started_at))
     replaced = [row_id for job in new if job.id in stored and (row_id := stored[job.id].row_id) is not None]
     await remove(tx, replaced)
     await jobs.add(tx, new)
+    await jobs.start(tx, started)
 
 
-def _allowed(job: NewJob, stored: StoredId | None) -> NewJob | None:
-    """The job as it is to be added, or None: it is there already, or its id is that of another user's job.
+def _accepted(job: NewJob, stored: StoredId | None) -> NewJob | None:
+    """Return the job to add; None if it is stored already, or if its id belongs to another user's job.
 
-    What a node pack submits is of no user: under the id of somebody's job it goes on as that user's.
+    Prompts that node packs submit have no user. One that reuses the id of a user's job becomes that user's.
     """
     if stored is None:
         return job
@@ -185,16 +204,16 @@ def _allowed(job: NewJob, stored: StoredId | None) -> NewJob | None:
 
 
 async def record(db: Database, events: Sequence[JobEvent], seat: int, patience_s: float | None = None) -> None:
-    """Write the events: together, or without those that the store does not take.
+    """Write events in one transaction; if the store rejects some, write all others.
 
-    Raises what the store raises while it takes none at all.
+    Raises sqlite3.Error if the store accepts no writes at all.
     """
     if not events:
         return
     try:
-        steps = await asyncio.to_thread(prepare, events, seat)
+        groups = await asyncio.to_thread(rows_of, events, seat)
         async with db.transaction(patience_s) as tx:
-            await write(tx, steps)
+            await write(tx, groups)
     except Exception as error:
         if not is_unfit(error):
             raise
@@ -202,43 +221,62 @@ async def record(db: Database, events: Sequence[JobEvent], seat: int, patience_s
 
 
 async def _record_in_parts(db: Database, events: Sequence[JobEvent], seat: int, error: Exception) -> None:
-    """Write each half of events of which one or several are unfit; of a single one as much as the store takes."""
+    """Find events that the store rejects by halving; write a rejected event without its content."""
     if len(events) > 1:
         half = len(events) // 2
         for part in (events[:half], events[half:]):
             await record(db, part, seat)
         return
-    log.error("Something that happened to the job %s cannot be recorded: %s", events[0].id, error)
+    log.error("An event of the job %s cannot be recorded: %s", events[0].id, error)
     rest = without_content(events[0], f"The store does not take it: {error}.")
     if rest is not None and rest != events[0]:
         await record(db, [rest], seat)
 
 
 def without_content(event: JobEvent, problem: str) -> JobEvent | None:
-    """The event without what nodes and clients have put into it, as a last resort; None where nothing is left."""
+    """Return the event without the values of nodes and clients, as a last resort; None if nothing would be left."""
     replace = msgspec.structs.replace
-    if isinstance(event, Submitted):
+    if isinstance(event, JobSubmitted):
         return replace(
             event, graph="{}", workflow=None, extra_data="{}", outputs="[]", workflow_id=None, workflow_version_id=None,
             problem=f"What was submitted could not be recorded. {problem}",
         )  # fmt: skip
-    if isinstance(event, Ended):
-        return replace(event, result=NOTHING, problem=f"The outputs could not be recorded. {problem}")
+    if isinstance(event, JobEnded):
+        return replace(event, result=EMPTY_RESULT, problem=f"The outputs could not be recorded. {problem}")
     return None
 
 
-async def write(tx: Transaction, steps: Sequence[Step]) -> None:
-    """Write the rows."""
-    for step in steps:
+async def write(tx: Transaction, groups: Sequence[EventRows]) -> None:
+    """Write rows, group after group, in the order in which events happen to a job."""
+    for rows in groups:
         writes: list[tuple[Callable[[Transaction, Any], Awaitable[None]], list[Any]]] = [
-            (_add, step.added),
-            (job_links.link_inputs, step.named),
-            (jobs.start, step.started),
-            (jobs.show, step.shown),
-            (jobs.interrupt, step.interrupted),
-            (jobs.drop, step.dropped),
-            (jobs.end, step.ended),
+            (_add, rows.submitted),
+            (job_links.link_inputs, rows.files),
+            (jobs.start, rows.started),
+            (jobs.show, rows.shown),
+            (jobs.interrupt, rows.interrupted),
+            (jobs.drop, rows.dropped),
+            (jobs.end, rows.ended),
         ]
-        for write_rows, rows in writes:
-            if rows:
-                await write_rows(tx, rows)
+        for write_rows, values in writes:
+            if values:
+                await write_rows(tx, values)
+
+
+def submitted_prompt(record: JobRecord) -> SubmittedPrompt:
+    """Return a stored prompt as it was submitted, without its credentials, which are not stored."""
+    return SubmittedPrompt(
+        number=record.job.number,
+        prompt_id=record.job.id,
+        graph=json_text.decode(record.graph),
+        extra_data=extra_data(record),
+        outputs=msgspec.json.decode(record.targets),
+    )
+
+
+def extra_data(record: JobRecord, *, with_workflow: bool = True) -> dict[str, Any]:
+    """Return the extra data of a stored prompt, with the page's workflow in its place unless it is not wanted."""
+    extra = json_text.read(record.extra_data, dict[str, Any])
+    if record.workflow is not None and with_workflow:
+        extra["extra_pnginfo"] = {"workflow": json_text.decode(record.workflow), **extra.get("extra_pnginfo", {})}
+    return extra

@@ -1,17 +1,114 @@
-"""The sessions of clients that want to hear how their prompts go."""
+"""Submissions: the owner and workflow of a request, and the event that records the prompt."""
 
 from __future__ import annotations
 
+import math
+import sys
 import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
+
+from .. import json_text
+from ..host.execution import SubmittedPrompt
+from ..ids import now_ms
+from .events import JobSubmitted
+from .live_jobs import LiveJob
+from .outcome import encode_redacted
+
+
+@dataclass(frozen=True)
+class JobSubmission:
+    """Facts about a submitted prompt that only the request knows."""
+
+    owner: str = ""
+    workflow_id: str | None = None
+    workflow_version_id: str | None = None
+
+
+_WITHOUT_REQUEST = JobSubmission()  # of prompts that node packs put into the queue themselves
+_current: ContextVar[JobSubmission] = ContextVar("comfy_assets_submission", default=_WITHOUT_REQUEST)
+
+
+@contextmanager
+def submitting(submission: JobSubmission) -> Iterator[None]:
+    """Assign the submission to all prompts that enter the queue within the block."""
+    token = _current.set(submission)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_submission() -> JobSubmission:
+    """Return the submission of the request that runs in this context."""
+    return _current.get()
 
 
 def with_session(body: dict[str, Any]) -> dict[str, Any]:
-    """Give a submitted body that names no session one of its own.
+    """Add a random ``client_id`` to a submitted body that has none.
 
-    Servers send the progress and the previews of a prompt without a session to every open page, whoever's it is.
+    Without one, servers send the prompt's progress and previews to every open page, including those of other users.
     """
     extra = body.get("extra_data")
     if body.get("client_id") or (isinstance(extra, dict) and extra.get("client_id")):
         return body
     return {**body, "client_id": uuid.uuid4().hex}
+
+
+def submitted_event(
+    prompt: SubmittedPrompt,
+    extra_data: Mapping[str, Any],
+    submission: JobSubmission,
+    job: LiveJob,
+    redact: Callable[[Any], Any],
+) -> JobSubmitted:
+    """Return the event of a prompt. ``extra_data`` is the prompt's without credentials.
+
+    The page's workflow is taken out of it, so that it can be stored once with all jobs that share it.
+    """
+    extra, workflow = _split_workflow(extra_data)
+    own_id = workflow.get("id") if workflow is not None else None
+    return JobSubmitted(
+        id=job.job_id,
+        at=_created_at(prompt.extra_data),
+        owner=submission.owner,
+        number=_queue_number(prompt.number),
+        graph=json_text.as_in_images(redact(prompt.graph)),
+        workflow=json_text.as_in_images(redact(workflow)) if workflow is not None else None,
+        extra_data=encode_redacted(extra, redact).text,
+        outputs=json_text.encode(list(prompt.outputs)),
+        workflow_id=submission.workflow_id or (json_text.clean(own_id) if isinstance(own_id, str) else None),
+        workflow_version_id=submission.workflow_version_id,
+        run=job.run,
+    )
+
+
+def _split_workflow(extra_data: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    pnginfo = extra_data.get("extra_pnginfo")
+    workflow = pnginfo.get("workflow") if isinstance(pnginfo, Mapping) else None
+    if not isinstance(workflow, Mapping) or not isinstance(pnginfo, Mapping):
+        return extra_data, None
+    rest = {key: value for key, value in pnginfo.items() if key != "workflow"}
+    return {**extra_data, "extra_pnginfo": rest}, workflow
+
+
+def _created_at(extra_data: Mapping[str, Any]) -> int:
+    """Return the server's own time of the submission (ms); older servers report none."""
+    at = extra_data.get("create_time")
+    return at if isinstance(at, int) and not isinstance(at, bool) and 0 < at < 1 << 48 else now_ms()
+
+
+def _queue_number(number: object) -> float:
+    """Return the queue number as a finite float: JSON and SQLite know no infinities, which clients may send."""
+    try:
+        place = float(number)  # type: ignore[arg-type]
+    except OverflowError:
+        return sys.float_info.max if number > 0 else -sys.float_info.max  # type: ignore[operator]
+    except (TypeError, ValueError):
+        return 0.0
+    if math.isnan(place):
+        return 0.0
+    return max(-sys.float_info.max, min(place, sys.float_info.max))

@@ -1,7 +1,7 @@
-"""What a job's outputs come to in a list: how many there are, of what kinds, and which one to show. Pure.
+"""Summary of a job's outputs for lists: their number, their kinds, and a preview. No I/O.
 
-Nodes show lists of files under keys of their choice ("images", "gifs", "audio"), and texts under "text". What is
-counted and preferred is what the stock server counts and prefers.
+Nodes return lists of files under keys of their choice ("images", "gifs", "audio"), and texts under "text". Counts and
+preview follow the rules of ComfyUI's own ``/api/jobs``.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ MAX_TEXT = 1024  # characters of a text that is shown as a preview
 _3D_SUFFIXES = frozenset({".obj", ".fbx", ".gltf", ".glb", ".usdz"})
 _TEXT_SUFFIXES = frozenset({".txt", ".md", ".json"})
 _SHOWN_KEYS = {"images": "image", "video": "video", "audio": "audio", "3d": "3d", "text": ""}
-# What is preferred as the preview, best first.
+# Ranks of previews, best first.
 _SAVED, _TEMPORARY, _TEXT_FILE, _TEXT, _NOTHING = range(5)
 
 
 @dataclass(frozen=True)
-class Summary:
-    """``media`` holds bits of models.MEDIA; ``preview`` is an item with its nodeId and mediaType, or None."""
+class OutputSummary:
+    """Counts, ``media`` as bits of models.MEDIA, and ``preview``: an item with its nodeId and mediaType, or None."""
 
     count: int
     previewable: int
@@ -33,12 +33,12 @@ class Summary:
 
 
 def countable(outputs: Mapping[str, Any]) -> Iterator[tuple[OutputSlot, Any]]:
-    """What nodes have shown, without the mark that says that pictures move."""
+    """Yield the output items. "animated" is left out: it is a flag of the images, not an output."""
     return ((slot, item) for slot, item in shown_items(outputs) if slot.key != "animated")
 
 
 def as_file(item: object) -> Mapping[str, Any] | None:
-    """The item as a file's description; nodes may name the files of 3D models only."""
+    """Return the item as a description of a file; None if it is none. Nodes return 3D models as bare names."""
     if isinstance(item, Mapping):
         return item
     if isinstance(item, str) and _suffix(item) in _3D_SUFFIXES:
@@ -46,8 +46,8 @@ def as_file(item: object) -> Mapping[str, Any] | None:
     return None
 
 
-def summarize(outputs: Mapping[str, Any]) -> Summary:
-    """Count what there is, and choose what to show of it."""
+def summarize(outputs: Mapping[str, Any]) -> OutputSummary:
+    """Count the files among the outputs, and choose a preview."""
     count = previewable = media = 0
     rank, preview = _NOTHING, None
     for slot, item in countable(outputs):
@@ -59,7 +59,7 @@ def summarize(outputs: Mapping[str, Any]) -> Summary:
         better = _TEXT if file is None and slot.key == "text" and item is not None else _rank(slot.key, file)
         if better < rank:
             rank, preview = better, _preview(slot, file if file is not None else _excerpt(item))
-    return Summary(count, previewable, media, preview)
+    return OutputSummary(count, previewable, media, preview)
 
 
 def _rank(key: str, file: Mapping[str, Any] | None) -> int:
@@ -75,7 +75,7 @@ def _rank(key: str, file: Mapping[str, Any] | None) -> int:
 
 
 def _kind(key: str, file: Mapping[str, Any]) -> str:
-    """What kind of medium a file is: by its name, else by what the node says of it."""
+    """Return the kind of medium of a file: from its suffix, else its declared format, else its key."""
     name = file.get("filename")
     if _suffix(name) in _3D_SUFFIXES:
         return "3d"
@@ -88,9 +88,10 @@ def _kind(key: str, file: Mapping[str, Any]) -> str:
 
 
 def _suffix(name: object) -> str:
-    """Return the suffix of a file's name as ``PurePosixPath`` has it, but at a tenth of the time."""
+    """Return the lower-case suffix of a file name, empty if it has none."""
     if not isinstance(name, str):
         return ""
+    # As PurePosixPath has it, which takes ten times as long: this is called for each output of each job.
     last = name.rstrip("/").rpartition("/")[2]
     dot = last.rfind(".")
     return last[dot:].lower() if 0 < dot < len(last) - 1 else ""

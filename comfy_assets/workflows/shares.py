@@ -35,7 +35,7 @@ from ..errors import (
 )
 from ..fs.paths import extended_path
 from ..fs.stat import stat_as_recorded
-from ..host.base import Folder, Host
+from ..host.base import Host, LibraryFolder
 from ..ids import canonical_id, now_ms
 from ..models import Asset, SharedAsset, Snapshot, Workflow
 from ..store_guard import is_protected
@@ -251,11 +251,11 @@ def snapshot_of(asset: Asset, new_id: str, roots: Roots) -> SharedAsset | None:
     return SharedAsset(new_id, asset.hash, asset.name, asset.size, asset.mime_type, place.kind, name, str(inside))
 
 
-def _category(candidates: Sequence[Folder], name: str) -> Folder | None:
+def _category(candidates: Sequence[LibraryFolder], name: str) -> LibraryFolder | None:
     """Return the innermost category folder of a file, preferably one whose loaders accept its suffix."""
     suffix = PurePosixPath(name).suffix.lower()
 
-    def rank(folder: Folder) -> tuple[bool, int]:
+    def rank(folder: LibraryFolder) -> tuple[bool, int]:
         return not folder.extensions or suffix in folder.extensions, len(folder.path.parts)
 
     return max(candidates, key=rank, default=None)

@@ -12,7 +12,7 @@ from typing import Any
 
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.jobs import store
-from comfy_assets_node.comfy_assets.jobs.events import Dropped, Ended, JobEvent, Started, Submitted
+from comfy_assets_node.comfy_assets.jobs.events import JobDropped, JobEnded, JobEvent, JobStarted, JobSubmitted
 from comfy_assets_node.comfy_assets.models import CANCELLED, COMPLETED, FAILED
 
 MODELS = {"checkpoints": 8, "loras": 40, "vae": 2}
@@ -81,7 +81,7 @@ def _job(draw: random.Random, number: int, *, is_active: bool) -> Iterator[JobEv
     at = FIRST_AT + number * 60_000 + draw.randrange(50_000)
     graph, workflow = _graph(draw)
     workflow["id"] = str(uuid.UUID(int=number % WORKFLOWS, version=4))
-    yield Submitted(
+    yield JobSubmitted(
         job_id, at, "", float(number), json.dumps(graph), json.dumps(workflow), '{"client_id":"page"}', '["18","19"]',
         workflow_id=workflow["id"],
     )  # fmt: skip
@@ -89,16 +89,16 @@ def _job(draw: random.Random, number: int, *, is_active: bool) -> Iterator[JobEv
     if is_active:
         return
     if chance < 0.03:
-        yield Dropped(job_id, at + 500)
+        yield JobDropped(job_id, at + 500)
         return
-    yield Started(job_id, at + 20)
+    yield JobStarted(job_id, at + 20)
     ended = at + draw.randrange(2_000, 40_000)
     if chance < 0.85 + 0.03:
-        yield Ended(job_id, ended, COMPLETED, _result(number, job_id, at, "success"))
+        yield JobEnded(job_id, ended, COMPLETED, _result(number, job_id, at, "success"))
     elif chance < 0.96:
-        yield Ended(job_id, ended, FAILED, _result(number, job_id, at, "error"), _error(draw))
+        yield JobEnded(job_id, ended, FAILED, _result(number, job_id, at, "error"), _error(draw))
     else:
-        yield Ended(job_id, ended, CANCELLED, _result(number, job_id, at, "error"))
+        yield JobEnded(job_id, ended, CANCELLED, _result(number, job_id, at, "error"))
 
 
 def _graph(draw: random.Random) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -23,7 +23,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 import conftest  # noqa: E402, F401 - loads the checkout under its package name
 from comfy_assets_node.comfy_assets.app import Services  # noqa: E402
 from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders  # noqa: E402
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder  # noqa: E402
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost  # noqa: E402
 from library import StallWatch  # noqa: E402
 
@@ -106,7 +106,7 @@ def write(base: Path, contents: list[bytes], part: int) -> None:
 
 def folders_of(base: Path) -> HostFolders:
     """An output folder alone."""
-    return HostFolders((Folder("output", base / "output"),))
+    return HostFolders((LibraryFolder("output", base / "output"),))
 
 
 async def scan(services: Services) -> tuple[float, float]:

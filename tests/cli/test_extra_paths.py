@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.cli import main
-from comfy_assets_node.comfy_assets.host.base import Folder
+from comfy_assets_node.comfy_assets.host.base import LibraryFolder
 from comfy_assets_node.comfy_assets.host.standalone.extra_paths import ExtraFolder, read_extra_folders
 
 FILE = "extra_model_paths.yaml"
@@ -131,7 +131,7 @@ async def test_a_model_is_restored_to_where_it_was(
     """The server knows the folder from its own configuration, the command from the file."""
     from dataclasses import replace
 
-    folder = Folder("models", drive, "vae", frozenset({".safetensors"}))
+    folder = LibraryFolder("models", drive, "vae", frozenset({".safetensors"}))
     library.host.current_folders = replace(
         library.host.current_folders, folders=(*library.host.current_folders.folders, folder)
     )

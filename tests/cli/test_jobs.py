@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.cli import main
 from comfy_assets_node.comfy_assets.jobs import store
-from comfy_assets_node.comfy_assets.jobs.events import Dropped, Ended, JobEvent, Started, Submitted
+from comfy_assets_node.comfy_assets.jobs.events import JobDropped, JobEnded, JobEvent, JobStarted, JobSubmitted
 from comfy_assets_node.comfy_assets.models import CANCELLED, COMPLETED, FAILED
 
 DAY_MS = 86_400_000
@@ -46,20 +46,20 @@ class Jobs:
         """Put a job into the store that came so long ago, each a second after the one before."""
         name, at = job_id(number), self.now - int(days_ago * DAY_MS) + number * 1000
         events: list[JobEvent] = [
-            Submitted(name, at, f"user {number}", float(number), GRAPH, None, "{}", '["1"]', workflow_id=WORKFLOW_ID)
+            JobSubmitted(name, at, f"user {number}", float(number), GRAPH, None, "{}", '["1"]', workflow_id=WORKFLOW_ID)
         ]
         file = {"filename": f"{number}.png", "subfolder": "", "type": "output"}
         result = json.dumps({"outputs": {"1": {"images": [file]}}, "meta": {}, "status": None})
         if end in ("completed", "failed", "cancelled", "in_progress"):
-            events.append(Started(name, at + 10))
+            events.append(JobStarted(name, at + 10))
         if end == "completed":
-            events.append(Ended(name, at + 1510, COMPLETED, result))
+            events.append(JobEnded(name, at + 1510, COMPLETED, result))
         elif end == "failed":
-            events.append(Ended(name, at + 20, FAILED, '{"outputs": {}}', json.dumps(ERROR)))
+            events.append(JobEnded(name, at + 20, FAILED, '{"outputs": {}}', json.dumps(ERROR)))
         elif end == "cancelled":
-            events.append(Ended(name, at + 20, CANCELLED, '{"outputs": {}}'))
+            events.append(JobEnded(name, at + 20, CANCELLED, '{"outputs": {}}'))
         elif end == "dropped":
-            events.append(Dropped(name, at + 20))
+            events.append(JobDropped(name, at + 20))
         async with self.library.services.db.transaction() as tx:
             await store.write(tx, store.prepare(events, seat=99))
         return name

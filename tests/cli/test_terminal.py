@@ -17,7 +17,7 @@ import pytest
 from comfy_assets_node.comfy_assets import cli
 from comfy_assets_node.comfy_assets.cli import main
 from comfy_assets_node.comfy_assets.jobs import store
-from comfy_assets_node.comfy_assets.jobs.events import Ended, JobEvent, Submitted
+from comfy_assets_node.comfy_assets.jobs.events import JobEnded, JobEvent, JobSubmitted
 from comfy_assets_node.comfy_assets.logs import escaped
 from comfy_assets_node.comfy_assets.models import FAILED
 
@@ -56,8 +56,10 @@ class Fixture:
         self.asset = asset["id"]
         error = {"node_id": "1", "node_type": NAME, "exception_message": NAME, "exception_type": NAME, "traceback": []}
         events: list[JobEvent] = [
-            Submitted(JOB, 1, "default", 1.0, json.dumps({"1": {"class_type": NAME, "inputs": {}}}), None, "{}", "[]"),
-            Ended(JOB, 2, FAILED, '{"outputs": {}}', json.dumps(error)),
+            JobSubmitted(
+                JOB, 1, "default", 1.0, json.dumps({"1": {"class_type": NAME, "inputs": {}}}), None, "{}", "[]"
+            ),
+            JobEnded(JOB, 2, FAILED, '{"outputs": {}}', json.dumps(error)),
         ]
         async with self.library.services.db.transaction() as tx:
             await store.write(tx, store.prepare(events, seat=99))

@@ -17,7 +17,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
-from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
+from comfy_assets_node.comfy_assets.jobs.submission import JobSubmission, submitting
 from comfy_assets_node.routes import ROUTES, openapi
 from support.contract import Contract, contracts
 
@@ -270,7 +270,7 @@ class Prompts:
         number = next(self._numbers)
         extra = {"create_time": FIRST_CREATED + number * 1000, **more.get("extra", {})}
         prompt_id = more.get("prompt_id") or f"00000000-0000-4000-8000-{number:012d}"
-        submission = Submission(owner, more.get("workflow_id"), more.get("workflow_version_id"))
+        submission = JobSubmission(owner, more.get("workflow_id"), more.get("workflow_version_id"))
         secrets = frozenset(more.get("secrets", ()))
         with submitting(submission):
             self.queue.submit(

@@ -15,7 +15,7 @@ from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.prompts.resolver import ReferenceResolver
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 
 NOBODYS_ID = "00000000-0000-7000-8000-000000000000"
 PATHS = ["/api/prompt", "/prompt"]
@@ -295,7 +295,7 @@ async def test_the_same_reference_in_two_inputs_of_different_loaders(host: Any) 
 async def test_a_folder_of_several_categories_has_a_value_for_each(host: Any) -> None:
     loras = host.library.base / "models" / "loras"
     kept = host.library.host.current_folders
-    nested = Folder("models", loras / "style", "styles", frozenset({".txt"}))
+    nested = LibraryFolder("models", loras / "style", "styles", frozenset({".txt"}))
     host.library.host.current_folders = HostFolders((nested, *kept.folders), kept.excluded, kept.temp)
     host.library.write("models/loras/style/ink.safetensors", b"ink")
     await host.library.scan()
@@ -309,7 +309,7 @@ async def test_a_folder_of_several_categories_has_a_value_for_each(host: Any) ->
 async def test_a_model_hidden_by_another_of_its_name_is_not_mistaken_for_it(host: Any) -> None:
     extra = host.library.base / "extra"
     kept = host.library.host.current_folders
-    more = Folder("models", extra, "loras", frozenset({".safetensors"}))
+    more = LibraryFolder("models", extra, "loras", frozenset({".safetensors"}))
     host.library.host.current_folders = HostFolders((*kept.folders, more), kept.excluded, kept.temp)
     host.library.write("models/loras/a.safetensors", b"first")
     host.library.write("extra/a.safetensors", b"second")

@@ -23,7 +23,7 @@ from comfy_assets_node.comfy_assets.db import folders
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run
 from comfy_assets_node.comfy_assets.host.standalone.queue import QueuedPrompt
-from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
+from comfy_assets_node.comfy_assets.jobs.submission import JobSubmission, submitting
 from comfy_assets_node.comfy_assets.plugin import attach
 from held_node import Hold
 
@@ -219,7 +219,7 @@ async def test_clearing_many_beside_anothers_holds_nobody_up(shared: Shared, que
     mine: dict[str, list[str]] = {ann.name: [], bob.name: []}
     for number in range(1000):
         for user in (ann, bob):
-            with submitting(Submission(user.name)):
+            with submitting(JobSubmission(user.name)):
                 prompt_id = str(uuid.uuid4())
                 prompt = QueuedPrompt(number + 1, prompt_id, graph("x"), {}, ("2",))
                 shared.host.execution.put(prompt)

@@ -23,15 +23,15 @@ def services(base: Path) -> Any:
     load()
     from comfy_assets_node.comfy_assets.app import Services
     from comfy_assets_node.comfy_assets.config import Config
-    from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+    from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
     from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 
     folders = HostFolders(
         (
-            Folder("models", base / "models"),
-            Folder("models", base / "models" / "loras", "loras", frozenset({".safetensors"})),
-            Folder("input", base / "input"),
-            Folder("output", base / "output"),
+            LibraryFolder("models", base / "models"),
+            LibraryFolder("models", base / "models" / "loras", "loras", frozenset({".safetensors"})),
+            LibraryFolder("input", base / "input"),
+            LibraryFolder("output", base / "output"),
         )
     )
     return Services(MemoryHost(base / "user", folders), Config(scan_on_start=False))

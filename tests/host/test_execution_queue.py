@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.credentials import REDACTED
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
-from comfy_assets_node.comfy_assets.host.comfyui_validation import PromptChecks
+from comfy_assets_node.comfy_assets.host.comfyui_validation import PromptValidator
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodeProgress, SubmittedPrompt
 from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
@@ -205,7 +205,7 @@ class ComfyUIDriver(Driver):
         self.interrupts: list[int] = []
         self.told_after: list[tuple[str, list[str]]] = []
         self.registry: Registry | None = None
-        self.check = PromptChecks(
+        self.check = PromptValidator(
             lambda: NODES, lambda _, graph, outputs: (True, None, outputs, {}), lambda graph: None
         )
         self.queue = ComfyUIQueue(

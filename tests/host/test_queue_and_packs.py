@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.host import comfyui_states
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
-from comfy_assets_node.comfy_assets.host.comfyui_validation import PromptChecks
+from comfy_assets_node.comfy_assets.host.comfyui_validation import PromptValidator
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, SubmittedPrompt
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue, OldQueue
 
@@ -82,7 +82,7 @@ class Bench:
         self.flag = threading.Event()  # the server's interrupt flag
         self.interrupt: Callable[[], None] = self.flag.set
         self.execute: Callable[[Any], Mapping[str, Any]] = lambda item: {"2": SHOWN}
-        self.check = PromptChecks(lambda: NODES, self.validate, lambda graph: None)
+        self.check = PromptValidator(lambda: NODES, self.validate, lambda graph: None)
         self.queue = ComfyUIQueue(
             self.server,
             lambda: self.interrupt(),
@@ -741,7 +741,7 @@ def test_the_servers_own_check_decides(
     async def check_later(prompt_id: str, graph: Any, outputs: Any) -> Any:
         return check(prompt_id, graph, outputs)
 
-    bench.check = PromptChecks(lambda: NODES, check_later if is_async else check, lambda graph: None)
+    bench.check = PromptValidator(lambda: NODES, check_later if is_async else check, lambda graph: None)
     bench.watch()
     graph = {"1": {"class_type": "Known", "inputs": {"list": ["a", "b", "c"], "pair": [1, 2], "link": ["2", 0]}}}
     prompts = [SubmittedPrompt(0, name, graph, {}, ("2", "9")) for name in (*answers, "broken")]
@@ -781,7 +781,7 @@ def test_a_check_that_hangs_delays_the_start_for_a_moment_only(make_bench: MakeB
             release.wait(WAIT_S)
         return True, None, outputs, {}
 
-    bench.check = PromptChecks(lambda: NODES, check, lambda graph: None, budget_s=0.3)
+    bench.check = PromptValidator(lambda: NODES, check, lambda graph: None, budget_s=0.3)
     bench.watch()
     gone = {"5": {"class_type": "Gone", "inputs": {}}}
     prompts = [bench.restored("a"), bench.restored("hangs"), bench.restored("b"), bench.restored("gone", graph=gone)]
@@ -804,7 +804,7 @@ def test_a_node_type_that_has_a_new_name_is_replaced(make_bench: MakeBench) -> N
         else:
             raise LookupError("a pack's own fault")
 
-    bench.check = PromptChecks(lambda: NODES, bench.validate, replace)
+    bench.check = PromptValidator(lambda: NODES, bench.validate, replace)
     bench.watch()
     old = {"1": {"class_type": "Old", "inputs": {"width": 1}}}
     assert bench.queue.restore([bench.restored("a", graph=old), bench.restored("b", graph={**old, "new": {}})]) == ["b"]

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
 from comfy_assets_node.comfy_assets.host.prompt_problems import unchecked
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
-from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
+from comfy_assets_node.comfy_assets.jobs.submission import JobSubmission, submitting
 from comfy_assets_node.comfy_assets.plugin import attach
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue
 
@@ -30,7 +30,7 @@ class ComfyUI:
         self.server = FakeServer(NewQueue)
         self.native = self.server.prompt_queue
         self.interrupt: Callable[[], object] = lambda: None
-        folders = HostFolders((Folder("output", base / "output"),), (base / "user",))
+        folders = HostFolders((LibraryFolder("output", base / "output"),), (base / "user",))
         self.host = MemoryHost(base / "user" / "__comfy_assets", folders, users)
         self.host.execution = ComfyUIQueue(  # type: ignore[assignment]
             self.server, lambda: self.interrupt(), lambda: None, lambda prompt: None, 0, unchecked
@@ -48,7 +48,7 @@ class ComfyUI:
 
     def submit(self, number: int, owner: str = "") -> str:
         prompt_id = f"00000000-0000-4000-8000-{number:012}"
-        with submitting(Submission(owner)):
+        with submitting(JobSubmission(owner)):
             self.native.put((number, prompt_id, GRAPH, {}, ["2"], {}))
         return prompt_id
 

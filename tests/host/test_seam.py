@@ -17,9 +17,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from aiohttp.typedefs import Handler, Middleware
 from comfy_assets_node.comfy_assets.host.base import (
-    Folder,
     Host,
     HostFolders,
+    LibraryFolder,
     QueueSnapshot,
     UnknownUserError,
 )
@@ -39,10 +39,10 @@ def memory(base: Path, multi_user: bool) -> Host:
     """The host for tests."""
     folders = HostFolders(
         (
-            Folder("models", base / "models"),
-            Folder("models", base / "models" / "loras", "loras", frozenset({".safetensors"})),
-            Folder("input", base / "input"),
-            Folder("output", base / "output"),
+            LibraryFolder("models", base / "models"),
+            LibraryFolder("models", base / "models" / "loras", "loras", frozenset({".safetensors"})),
+            LibraryFolder("input", base / "input"),
+            LibraryFolder("output", base / "output"),
         ),
         (base / "user",),
     )
@@ -67,7 +67,7 @@ HOSTS = pytest.mark.parametrize("make", [memory, standalone])
 def test_folders_name_the_three_roots_and_categories(make: MakeHost, tmp_path: Path) -> None:
     folders = make(tmp_path, False).folders()
     assert {f.kind for f in folders.folders} == {"models", "input", "output"}
-    assert Folder("models", tmp_path / "models") in folders.folders
+    assert LibraryFolder("models", tmp_path / "models") in folders.folders
     (loras,) = [f for f in folders.folders if f.category == "loras"]
     assert ".safetensors" in loras.extensions
 

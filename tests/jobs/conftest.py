@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import JOB_STATUSES, JobFilter, JobPage
@@ -39,7 +39,7 @@ class Seat:
 
     def __init__(self, base: Path, *, restore: bool = True, is_known: Callable[[str], bool] | None = None) -> None:
         (base / "output").mkdir(parents=True, exist_ok=True)
-        folders = HostFolders((Folder("output", base / "output"),), (base / "user",))
+        folders = HostFolders((LibraryFolder("output", base / "output"),), (base / "user",))
         self.data = base / "user" / "__comfy_assets"
         self.host = MemoryHost(self.data, folders)
         self.queue = self.host.execution

@@ -67,7 +67,7 @@ async def test_a_restored_job_lacks_what_was_not_kept(library: Any, make_library
 
 def test_a_large_prompt_is_looked_through_in_the_time_it_takes_to_write_it_down() -> None:
     from comfy_assets_node.comfy_assets.credentials import take_out
-    from comfy_assets_node.comfy_assets.json_text import as_in_pictures
+    from comfy_assets_node.comfy_assets.json_text import as_in_images
 
     node = {
         "id": 1,
@@ -87,5 +87,5 @@ def test_a_large_prompt_is_looked_through_in_the_time_it_takes_to_write_it_down(
             best = min(best, time.perf_counter() - began)
         return best
 
-    assert len(as_in_pictures(workflow)) > 1 << 20
-    assert seconds(lambda: take_out(extra)) < 5 * seconds(lambda: as_in_pictures(workflow))
+    assert len(as_in_images(workflow)) > 1 << 20
+    assert seconds(lambda: take_out(extra)) < 5 * seconds(lambda: as_in_images(workflow))

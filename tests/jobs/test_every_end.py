@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from comfy_assets_node.comfy_assets.db import jobs as job_rows
 from comfy_assets_node.comfy_assets.db.connection import Database
-from comfy_assets_node.comfy_assets.jobs import events, store, sweep
+from comfy_assets_node.comfy_assets.jobs import events, recovery, store
 from comfy_assets_node.comfy_assets.models import JOB_STATUSES
 
 A, B, C, D = (f"00000000-0000-4000-8000-{number:012d}" for number in range(4))
@@ -48,7 +48,7 @@ ODD = {"cyclic": cyclic(), "deep": deep(3000), "rude": Rude(), "rude key": {Rude
 @pytest.mark.parametrize("has_secret", [False, True])
 async def test_odd_outputs_do_not_keep_a_job_from_its_end(open_seat: Any, odd: str, has_secret: bool) -> None:
     seat = await open_seat()
-    seat.recorder._redaction.learn(A, ["a-secret-text"] if has_secret else [])
+    seat.recorder._redaction.add(A, ["a-secret-text"] if has_secret else [])
     seat.submit(A, 0)
     seat.submit(B, 1)
     seat.queue.start()
@@ -102,15 +102,15 @@ async def test_outputs_that_are_too_large_are_left_out_and_told_of(
 
 def bad_shown(run: int) -> events.JobEvent:
     """What SQLite refuses: it reads no JSON that is nested so deep."""
-    return events.Shown(A, 1, '{"2":' + "[" * 5000 + "]" * 5000 + "}", run)
+    return events.OutputShown(A, 1, '{"2":' + "[" * 5000 + "]" * 5000 + "}", run)
 
 
 def bad_submission(run: int) -> events.JobEvent:
-    return events.Submitted(D, 1, "", 0.0, "[not a graph", None, "{}", "[]", run=5)
+    return events.JobSubmitted(D, 1, "", 0.0, "[not a graph", None, "{}", "[]", run=5)
 
 
 def bad_end(run: int) -> events.JobEvent:
-    return events.Ended(A, 1, 2, "not JSON", run=run)
+    return events.JobEnded(A, 1, 2, "not JSON", run=run)
 
 
 @pytest.mark.parametrize("bad", [bad_shown, bad_submission, bad_end])
@@ -120,12 +120,12 @@ async def test_an_event_that_the_store_refuses_holds_up_no_other(open_seat: Any,
     seat.submit(A, 0)
     seat.queue.start()
     await seat.states()
-    run = seat.recorder.held.get(A).run
+    run = seat.recorder.live.get(A).run
     if first:
-        seat.recorder._hand_over(bad(run))
+        seat.recorder._report(bad(run))
     seat.submit(B, 1)
     if not first:
-        seat.recorder._hand_over(bad(run))
+        seat.recorder._report(bad(run))
     states = await seat.states()
     assert states[B] == "pending"
     if bad is bad_end:
@@ -145,7 +145,7 @@ async def test_an_event_that_the_store_refuses_does_not_hold_up_the_next_start(o
     seat = await open_seat()
     seat.submit(A, 0)
     seat.queue.start()
-    seat.recorder._hand_over(bad(seat.recorder.held.get(A).run))
+    seat.recorder._report(bad(seat.recorder.live.get(A).run))
     seat.submit(B, 1)
     await seat.die()
     again = await open_seat()
@@ -191,11 +191,11 @@ class _no_limit:
 
 
 @pytest.fixture
-def quick_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "SWEEP_S", 0.05)
+def quick_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "CHECK_S", 0.05)
 
 
-@pytest.mark.usefixtures("quick_sweep")
+@pytest.mark.usefixtures("quick_checks")
 @pytest.mark.parametrize(("is_interrupted", "state"), [(False, "failed"), (True, "cancelled")])
 async def test_a_running_job_that_no_queue_holds_ends(open_seat: Any, is_interrupted: bool, state: str) -> None:
     seat = await open_seat()
@@ -216,10 +216,10 @@ async def test_a_running_job_that_no_queue_holds_ends(open_seat: Any, is_interru
         assert error["exception_type"] == "EndNotReported" and error["exception_message"]
 
 
-@pytest.mark.usefixtures("quick_sweep")
+@pytest.mark.usefixtures("quick_checks")
 async def test_an_end_that_is_told_late_counts(open_seat: Any) -> None:
     seat = await open_seat()
-    seat.recorder._redaction.learn(A, ["a-secret-text"])
+    seat.recorder._redaction.add(A, ["a-secret-text"])
     seat.submit(A, 0)
     running = seat.queue.start()
     await seat.states()
@@ -244,9 +244,9 @@ async def test_a_job_that_is_held_is_never_presumed_to_be_over(open_seat: Any) -
     seat.submit(A, 0)
     seat.submit(B, 1)
     seat.queue.start()
-    look = sweep.Sweep(seat.services.db, seat.queue, seat.recorder, seat.services._take_over)
+    monitor = recovery.LostJobMonitor(seat.services.db, seat.queue, seat.recorder, seat.services._take_over)
     for _ in range(4):
-        await look.look()
+        await monitor.check()
     assert await seat.states() == {A: "in_progress", B: "pending"}
 
 
@@ -254,20 +254,20 @@ async def test_a_job_is_missed_twice_before_it_ends(open_seat: Any) -> None:
     seat = await open_seat()
     seat.submit(A, 0)
     running = seat.queue.start()
-    look = sweep.Sweep(seat.services.db, seat.queue, seat.recorder, seat.services._take_over)
+    monitor = recovery.LostJobMonitor(seat.services.db, seat.queue, seat.recorder, seat.services._take_over)
     for _ in range(3):  # missed every other time
         seat.queue.running = None
-        await look.look()
+        await monitor.check()
         seat.queue.running = running
-        await look.look()
+        await monitor.check()
     assert await seat.states() == {A: "in_progress"}
     seat.queue.running = None
-    await look.look()
-    await look.look()
+    await monitor.check()
+    await monitor.check()
     assert await seat.states() == {A: "failed"}
 
 
-@pytest.mark.usefixtures("quick_sweep")
+@pytest.mark.usefixtures("quick_checks")
 async def test_jobs_of_a_server_that_dies_are_taken_over_by_one_at_work(open_seat: Any) -> None:
     first, second = await open_seat(), await open_seat()
     second.submit(A, 0)
@@ -320,18 +320,18 @@ async def test_two_runs_of_one_id_share_nothing(open_seat: Any) -> None:
     seat = await open_seat()
     seat.submit(A, 0)
     seat.queue.start()
-    first = seat.recorder.held.get(A).run
+    first = seat.recorder.live.get(A).run
     seat.end()
     seat.submit(A, 0)
-    assert seat.recorder.held.get(A).run != first
+    assert seat.recorder.live.get(A).run != first
     for late in (
-        events.Started(A, 1, first),
-        events.Shown(A, 2, '{"9":{"text":["first"]}}', first),
-        events.Interrupted(A, 3, first),
-        events.Dropped(A, 4, first),
-        events.Ended(A, 5, 3, store.NOTHING, run=first),
+        events.JobStarted(A, 1, first),
+        events.OutputShown(A, 2, '{"9":{"text":["first"]}}', first),
+        events.JobInterrupted(A, 3, first),
+        events.JobDropped(A, 4, first),
+        events.JobEnded(A, 5, 3, store.EMPTY_RESULT, run=first),
     ):
-        seat.recorder._hand_over(late)
+        seat.recorder._report(late)
         assert await seat.states() == {A: "pending"}
     seat.queue.start()
     seat.end(outputs={})
@@ -400,14 +400,16 @@ async def test_no_user_takes_over_another_users_record(
     """However the event has come into being: requests for it are refused before."""
     db = await Database.open(tmp_path / "library.db")
     try:
-        first = events.Submitted(A, 1, old, 0.0, '{"1": {"inputs": {"image": "a.png"}}}', None, "{}", "[]", run=1)
-        await store.record(db, [first, events.Ended(A, 2, 2, store.NOTHING, run=1)], 1)
+        first = events.JobSubmitted(A, 1, old, 0.0, '{"1": {"inputs": {"image": "a.png"}}}', None, "{}", "[]", run=1)
+        await store.record(db, [first, events.JobEnded(A, 2, 2, store.EMPTY_RESULT, run=1)], 1)
         if is_removed:
             (row,) = await db.fetch_all("SELECT id FROM jobs")
             async with db.transaction() as tx:
                 await store.remove(tx, [row[0]])
-        second = events.Submitted(A, 3, new, 0.0, "{}", None, "{}", "[]", run=2)
-        await store.record(db, [second, events.Started(A, 4, 2), events.Ended(A, 5, 3, store.NOTHING, run=2)], 1)
+        second = events.JobSubmitted(A, 3, new, 0.0, "{}", None, "{}", "[]", run=2)
+        await store.record(
+            db, [second, events.JobStarted(A, 4, 2), events.JobEnded(A, 5, 3, store.EMPTY_RESULT, run=2)], 1
+        )
         rows = await db.fetch_all("SELECT owner, run, status FROM jobs")
         if is_replaced:
             assert rows == [(owner, 2, 3)]

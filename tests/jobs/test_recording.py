@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
-from comfy_assets_node.comfy_assets.jobs.redaction import Redaction
+from comfy_assets_node.comfy_assets.jobs.redaction import PromptRedaction
 from support.stored_texts import stored_texts, texts_in
 
 HIDDEN = "[REDACTED]"
@@ -135,8 +135,8 @@ async def test_secrets_reach_neither_disk_nor_log(
 
 
 def test_redaction_leaves_all_but_texts_alone() -> None:
-    redaction = Redaction()
-    redaction.learn("a", ["1234", "abc"])
+    redaction = PromptRedaction()
+    redaction.add("a", ["1234", "abc"])
     value = {"n": 1234, "f": 1234.5, "none": None, "yes": True, "x1234y": ["1234", ("abc",)]}
     redact = redaction.of("a")
     assert redact(value) == {"n": 1234, "f": 1234.5, "none": None, "yes": True, f"x{HIDDEN}y": [HIDDEN, ["abc"]]}

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.errors import JobElsewhereError
 from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
-from comfy_assets_node.comfy_assets.jobs import journal, recorder, store, sweep
-from comfy_assets_node.comfy_assets.jobs.events import Dropped, Started, Submitted, encode
+from comfy_assets_node.comfy_assets.jobs import journal, recorder, recovery, store
+from comfy_assets_node.comfy_assets.jobs.events import JobDropped, JobStarted, JobSubmitted, encode
 
 FAILURE = {"status_str": "error", "completed": False, "messages": [["execution_error", {"exception_message": "no"}]]}
 
@@ -29,8 +29,8 @@ def job_id(number: int) -> str:
 A, B, C, D, E, F = map(job_id, range(6))
 
 
-def submission(at: int, name: str = A) -> Submitted:
-    return Submitted(name, at, "", 0.0, '{"2": {"class_type": "X", "inputs": {}}}', None, "{}", '["2"]')
+def submission(at: int, name: str = A) -> JobSubmitted:
+    return JobSubmitted(name, at, "", 0.0, '{"2": {"class_type": "X", "inputs": {}}}', None, "{}", '["2"]')
 
 
 def journals(data: Path) -> list[str]:
@@ -281,11 +281,11 @@ async def test_events_that_are_in_the_store_already_change_nothing(open_seat: An
 @pytest.mark.parametrize(
     ("events", "state"),
     [
-        ([submission(9), Started(A, 9), Dropped(A, 9)], "completed"),
-        ([submission(10), Started(A, 10)], "completed"),
+        ([submission(9), JobStarted(A, 9), JobDropped(A, 9)], "completed"),
+        ([submission(10), JobStarted(A, 10)], "completed"),
         ([submission(11)], "pending"),
-        ([submission(11), Started(A, 11)], "failed"),
-        ([submission(9), Started(A, 9), submission(10), submission(11), Dropped(A, 11)], "cancelled"),
+        ([submission(11), JobStarted(A, 11)], "failed"),
+        ([submission(9), JobStarted(A, 9), submission(10), submission(11), JobDropped(A, 11)], "cancelled"),
     ],
 )
 async def test_events_of_an_id_that_was_used_again(open_seat: Any, events: list[Any], state: str) -> None:
@@ -331,7 +331,7 @@ async def test_a_journal_that_cannot_be_written_is_told_of_once(
 
 
 async def test_jobs_that_vanish_from_the_queue_are_cancelled(open_seat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "SWEEP_S", 0.02)
+    monkeypatch.setattr(recovery, "CHECK_S", 0.02)
     seat = await open_seat()
     seat.submit(A, 0)
     seat.submit(B, 1)
@@ -445,7 +445,7 @@ async def test_a_waiting_job_that_cannot_be_read_or_executed_fails_and_the_rest_
 
 async def test_jobs_that_return_slowly_are_not_taken_for_lost(open_seat: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs that are in no queue end after a while; those that are on their way back into it do not."""
-    monkeypatch.setattr(sweep, "SWEEP_S", 0.02)
+    monkeypatch.setattr(recovery, "CHECK_S", 0.02)
     first = await open_seat()
     for number, job_id in enumerate((A, B)):
         first.submit(job_id, number)

@@ -132,7 +132,7 @@ async def _read(library: Any, name: str) -> Any:
 async def test_a_changed_file(followed: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is written over in place shows in no folder's time: where nobody tells of it, a sweep finds it."""
     if "polled" in request.node.callspec.id:
-        monkeypatch.setattr(watcher, "SWEEP_S", 0.5)
+        monkeypatch.setattr(watcher, "CHECK_S", 0.5)
     library = await followed()
     write(library.base, "output/a.png", b"a")
     await until(lambda: _read(library, "a.png"))

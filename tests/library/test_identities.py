@@ -20,7 +20,7 @@ from comfy_assets_node.comfy_assets.assets.index.scanner import Wanted
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -33,10 +33,10 @@ def folders_of(base: Path) -> HostFolders:
     """Models, input and output below ``base``."""
     return HostFolders(
         (
-            Folder("models", base / "models"),
-            Folder("models", base / "models" / "loras", "loras", frozenset({".safetensors"})),
-            Folder("input", base / "input"),
-            Folder("output", base / "output"),
+            LibraryFolder("models", base / "models"),
+            LibraryFolder("models", base / "models" / "loras", "loras", frozenset({".safetensors"})),
+            LibraryFolder("input", base / "input"),
+            LibraryFolder("output", base / "output"),
         )
     )
 

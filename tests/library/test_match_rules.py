@@ -12,7 +12,7 @@ import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.assets.index import scanner
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 
 TIME_NS = 1_600_000_000_123_456_700
 
@@ -41,8 +41,8 @@ class TestEqualContents:
         usual = library.host.current_folders
 
         def folders_on(drive: str, loras: str, vae: str) -> HostFolders:
-            found = (Folder("models", library.base / drive / loras, "loras"),)
-            found += (Folder("models", library.base / drive / vae, "vae"),)
+            found = (LibraryFolder("models", library.base / drive / loras, "loras"),)
+            found += (LibraryFolder("models", library.base / drive / vae, "vae"),)
             return HostFolders(found, usual.excluded)
 
         library.host.current_folders = folders_on("one", "first", "second")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.assets.index import scanner
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 
 LORA = "models/loras/style.safetensors"
 
@@ -102,7 +102,7 @@ async def test_the_folder_moved_and_the_configuration_with_it(library: Any, anno
     old, new = library.base / "drive1", library.base / "drive2"
 
     def configured(path: Path, category: str) -> HostFolders:
-        return HostFolders((*usual.folders, Folder("models", path, category)), usual.excluded)
+        return HostFolders((*usual.folders, LibraryFolder("models", path, category)), usual.excluded)
 
     library.host.current_folders = configured(old, "style_models")
     library.write("drive1/a.safetensors")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
 
@@ -182,7 +182,9 @@ async def test_a_file_nobody_could_look_at_is_gone_later(library: Any, monkeypat
 async def test_a_hidden_category_folder_that_is_away(library: Any) -> None:
     hidden = library.base / "models/.shared/loras"
     usual = library.host.current_folders
-    library.host.current_folders = HostFolders((*usual.folders, Folder("models", hidden, "loras")), usual.excluded)
+    library.host.current_folders = HostFolders(
+        (*usual.folders, LibraryFolder("models", hidden, "loras")), usual.excluded
+    )
     library.write("models/.shared/loras/a.safetensors")
     await library.scan()
     assert (await library.asset("a.safetensors"))["loader_path"] == "a.safetensors"

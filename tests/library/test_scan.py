@@ -12,7 +12,7 @@ import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.index import apply, scanner
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 
 LORA = "models/loras/style.safetensors"
 
@@ -215,7 +215,7 @@ async def test_a_partial_scan_looks_at_nothing_else(library: Any, snapshot: Call
     assert {a["name"] for a in await library.assets(include_tags="input")} == {"b.png", "new.png"}
 
 
-def with_folder(library: Any, *extra: Folder) -> HostFolders:
+def with_folder(library: Any, *extra: LibraryFolder) -> HostFolders:
     now = library.host.current_folders
     return HostFolders((*now.folders, *extra), now.excluded)
 
@@ -228,7 +228,7 @@ async def test_a_folder_that_another_category_claims_later(library: Any, annotat
     extensions = frozenset({".safetensors"})
     usual = library.host.current_folders
     library.host.current_folders = with_folder(
-        library, Folder("models", library.base / "models/style", "style_models", extensions)
+        library, LibraryFolder("models", library.base / "models/style", "style_models", extensions)
     )
     await library.scan()
     asset = await library.asset("a.safetensors")
@@ -249,7 +249,7 @@ async def test_a_category_that_accepts_other_suffixes_than_before(library: Any) 
     await library.scan()
     library.host.current_folders = HostFolders(
         tuple(
-            Folder(f.kind, f.path, f.category, f.extensions | {".gguf"} if f.category else f.extensions)
+            LibraryFolder(f.kind, f.path, f.category, f.extensions | {".gguf"} if f.category else f.extensions)
             for f in library.host.current_folders.folders
         )
     )
@@ -262,7 +262,9 @@ async def test_a_missing_file_is_tagged_anew_too(library: Any) -> None:
     library.write("models/style/b.safetensors", b"b")
     await library.scan()
     (library.base / "models/style/a.safetensors").unlink()
-    library.host.current_folders = with_folder(library, Folder("models", library.base / "models/style", "style_models"))
+    library.host.current_folders = with_folder(
+        library, LibraryFolder("models", library.base / "models/style", "style_models")
+    )
     await library.scan()
     assert (await library.asset("a.safetensors"))["tags"] == [
         "models", "style_models", "model_type:style_models", "missing",
@@ -275,7 +277,7 @@ async def test_a_folder_that_leaves_the_configuration(
     extra = library.base / "elsewhere"
     library.write("elsewhere/sub/a.safetensors")
     usual = library.host.current_folders
-    more = with_folder(library, Folder("models", extra, "loras"))
+    more = with_folder(library, LibraryFolder("models", extra, "loras"))
     library.host.current_folders = more
     await library.scan()
     assert (await library.asset("a.safetensors"))["file_path"] == "models/loras/sub/a.safetensors"
@@ -406,9 +408,9 @@ async def test_pages_are_told(library: Any) -> None:
 async def test_categories_share_a_folder_and_folders_nest(library: Any) -> None:
     library.host.current_folders = with_folder(
         library,
-        Folder("models", library.base / "models/loras", "lora_models", frozenset({".bin"})),
-        Folder("models", library.base / "models/loras/inner", "inner"),
-        Folder("output", library.base / "models/loras/results"),
+        LibraryFolder("models", library.base / "models/loras", "lora_models", frozenset({".bin"})),
+        LibraryFolder("models", library.base / "models/loras/inner", "inner"),
+        LibraryFolder("output", library.base / "models/loras/results"),
     )
     library.write("models/loras/a.safetensors", b"1")
     library.write("models/loras/b.bin", b"2")

@@ -17,7 +17,7 @@ from comfy_assets_node.comfy_assets.assets.upload_fields import UploadFields
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import contents, fulltext
 from comfy_assets_node.comfy_assets.db.connection import Database
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import AssetEdit, AssetFilter, PageRequest
 from comfy_assets_node.comfy_assets.search import index
@@ -186,7 +186,7 @@ operations = st.one_of(
 async def run(base: Path, steps: list[tuple[Any, ...]]) -> None:
     for kind in ("input", "output", "user"):
         (base / kind).mkdir()
-    folders = HostFolders((Folder("input", base / "input"), Folder("output", base / "output")))
+    folders = HostFolders((LibraryFolder("input", base / "input"), LibraryFolder("output", base / "output")))
     services = Services(MemoryHost(base / "user", folders), Config(scan_on_start=False))
     await services.start()
     try:

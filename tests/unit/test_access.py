@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from comfy_assets_node.comfy_assets.errors import ApiError
 from comfy_assets_node.comfy_assets.host.access import (
+    AccessRequest,
     AccessRules,
-    Redirect,
-    Request,
+    HostRedirect,
     is_beyond_this_machine,
     judge,
     parse_allowed_host,
@@ -24,11 +24,11 @@ HTTPS = {"X-Forwarded-Proto": "https"}
 
 def asked(headers: dict[str, str], method: str = "GET", scheme: str = "http", rules: AccessRules = RULES) -> object:
     """The verdict in short: None, the code of a refusal, or where to go."""
-    verdict = judge(rules, Request(method, scheme, {name.lower(): [value] for name, value in headers.items()}))
+    verdict = judge(rules, AccessRequest(method, scheme, {name.lower(): [value] for name, value in headers.items()}))
     if isinstance(verdict, ApiError):
         assert verdict.message and "COMFY_ASSETS_ALLOWED_HOSTS" in verdict.message
         return verdict.code
-    return verdict.authority if isinstance(verdict, Redirect) else None
+    return verdict.authority if isinstance(verdict, HostRedirect) else None
 
 
 HOSTS = ["127.0.0.1:8188", "localhost:8188", "0.0.0.0:8188", "[::]:8188", "[::1]:8188", "[::ffff:7f00:1]:8188"]
@@ -111,7 +111,7 @@ def test_two_hosts_or_origins_are_refused() -> None:
     for twice in ("host", "origin"):
         headers = {"host": ["127.0.0.1:1"], "origin": ["http://127.0.0.1:1"]}
         headers[twice] = [*headers[twice], "http://evil.example" if twice == "origin" else "evil.example"]
-        assert judge(RULES, Request("GET", "http", headers)) is not None
+        assert judge(RULES, AccessRequest("GET", "http", headers)) is not None
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "anything"])

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 import pytest
-from comfy_assets_node.comfy_assets import json_limits, json_steps
+from comfy_assets_node.comfy_assets import json_limits, json_text
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import BodyTooLargeError, InvalidBodyError
-from comfy_assets_node.comfy_assets.json_limits import JsonLimits, Shape
+from comfy_assets_node.comfy_assets.json_limits import JsonLimits, JsonShape
 from comfy_assets_node.comfy_assets.workflows.document import graph_digest
 from comfy_assets_node.routes import INTERCEPTORS, ROUTES, prompts, queue
 from comfy_assets_node.routes.openapi import OPERATIONS
@@ -137,7 +137,7 @@ def test_the_shape_is_that_of_the_value(window: int, monkeypatch: pytest.MonkeyP
     for _ in range(200):
         value = any_value(chance)
         for text in (json.dumps(value), json.dumps(value, indent=1, ensure_ascii=False)):
-            shape = Shape(values(value) + 1, depth(value), containers(value))
+            shape = JsonShape(values(value) + 1, depth(value), containers(value))
             assert json_limits.shape_of(text.encode()) == shape, text
 
 
@@ -165,10 +165,10 @@ def test_a_text_over_a_limit_is_refused() -> None:
 def test_what_is_encoded_in_steps_is_encoded_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(6)
     for step in (1, 3, 1 << 18):
-        monkeypatch.setattr(json_steps, "_TEXT_AT_ONCE", step)
+        monkeypatch.setattr(json_text, "_TEXT_AT_ONCE", step)
         for _ in range(100):
             value = {"a": any_value(chance), "b": ["\U0001f600\ud83d", math.nan, -math.inf, 1e300, object]}
-            assert json_steps.dumps(value) == json.dumps(value, default=str)
+            assert json_text.dumps_in_steps(value) == json.dumps(value, default=str)
 
 
 def test_a_large_workflow_has_the_digest_of_a_small_one() -> None:
@@ -183,9 +183,13 @@ def test_what_is_decoded_in_steps_is_decoded_alike(monkeypatch: pytest.MonkeyPat
     chance = random.Random(5)
     for _ in range(200):
         text = json.dumps(any_value(chance)).encode()
-        assert json_limits.decode(text, Shape(1, 1)) == json_limits.decode(text, Shape(10**9, 1)) == json.loads(text)
+        assert (
+            json_limits.decode(text, JsonShape(1, 1))
+            == json_limits.decode(text, JsonShape(10**9, 1))
+            == json.loads(text)
+        )
     assert json_limits.decode(b'{"a": NaN, "b": -Infinity, "c": "\\ud83d"}') == {"a": None, "b": None, "c": "\ud83d"}
     for broken in (b"", b"{", b'{"a"}', b"\xff", b"[1,]", b'"\n"', b"[1] 2"):
-        for shape in (Shape(1, 1), Shape(10**9, 1)):
+        for shape in (JsonShape(1, 1), JsonShape(10**9, 1)):
             with pytest.raises(ValueError):
                 json_limits.decode(broken, shape)

@@ -107,7 +107,7 @@ def test_what_is_not_too_deep_is_kept_whole() -> None:
 
 @pytest.mark.parametrize("name", ["cyclic list", "deep mapping", "rude key", "huge number", "odd keys"])
 def test_graphs_can_always_be_written(name: str) -> None:
-    json.loads(json_text.as_in_pictures({"1": VALUES[name]}))
+    json.loads(json_text.as_in_images({"1": VALUES[name]}))
 
 
 @pytest.mark.parametrize("levels", [10, 199, 200, 201, 986, 50_000])

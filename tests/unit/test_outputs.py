@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, OutputFolders, shown_files
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 
 
 def shown(name: Any = "a.png", subfolder: Any = "", kind: Any = "output", **more: Any) -> dict[str, Any]:
@@ -53,7 +53,9 @@ def base(tmp_path: Path) -> Path:
 def folders(base: Path) -> OutputFolders:
     """The folders of a server."""
     return OutputFolders(
-        HostFolders((Folder("input", base / "input"), Folder("output", base / "output")), (base / "output/taken",))
+        HostFolders(
+            (LibraryFolder("input", base / "input"), LibraryFolder("output", base / "output")), (base / "output/taken",)
+        )
     )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.host.prompt_problems import (
     MAX_DEPTH,
-    Problem,
+    PromptProblem,
     as_sent,
     depth_problem,
-    failed,
+    failed_prompt,
     is_deeper,
     refusal,
 )
@@ -90,7 +90,7 @@ def test_a_graph_as_a_client_sends_it() -> None:
 
 
 def test_the_end_of_a_refused_prompt() -> None:
-    end = failed("a", Problem("MissingNodeType", "Node 5 (Gone): …", "5", "Gone"))
+    end = failed_prompt("a", PromptProblem("MissingNodeType", "Node 5 (Gone): …", "5", "Gone"))
     error = failure_of(end).error
     assert error == {
         "node_id": "5",

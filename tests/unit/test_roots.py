@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.roots import Roots, root_of
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 
 BASE = Path("/base").absolute()
 EXTRA = Path("/drive/sd").absolute()
@@ -14,18 +14,18 @@ ST = frozenset({".safetensors", ".ckpt"})
 
 FOLDERS = HostFolders(
     (
-        Folder("models", BASE / "models"),
-        Folder("models", BASE / "models" / "checkpoints", "checkpoints", ST),
-        Folder("models", BASE / "models" / "loras", "loras", ST),
-        Folder("models", BASE / "models" / "loras" / "lycoris", "lycoris", frozenset({".pt"})),
-        Folder("models", BASE / "models" / "unet", "diffusion_models", ST),
-        Folder("models", BASE / "models" / "unet", "unet_gguf", frozenset({".gguf"})),
-        Folder("models", BASE / "models" / "configs", "configs"),
-        Folder("models", EXTRA / "Stable-diffusion", "checkpoints", ST),
-        Folder("models", BASE / "custom_nodes", "custom_nodes"),
-        Folder("input", BASE / "input"),
-        Folder("output", BASE / "output"),
-        Folder("models", BASE / "output" / "loras", "loras", ST),
+        LibraryFolder("models", BASE / "models"),
+        LibraryFolder("models", BASE / "models" / "checkpoints", "checkpoints", ST),
+        LibraryFolder("models", BASE / "models" / "loras", "loras", ST),
+        LibraryFolder("models", BASE / "models" / "loras" / "lycoris", "lycoris", frozenset({".pt"})),
+        LibraryFolder("models", BASE / "models" / "unet", "diffusion_models", ST),
+        LibraryFolder("models", BASE / "models" / "unet", "unet_gguf", frozenset({".gguf"})),
+        LibraryFolder("models", BASE / "models" / "configs", "configs"),
+        LibraryFolder("models", EXTRA / "Stable-diffusion", "checkpoints", ST),
+        LibraryFolder("models", BASE / "custom_nodes", "custom_nodes"),
+        LibraryFolder("input", BASE / "input"),
+        LibraryFolder("output", BASE / "output"),
+        LibraryFolder("models", BASE / "output" / "loras", "loras", ST),
     ),
     (BASE / "user", BASE / "models" / "code"),
 )
@@ -132,7 +132,7 @@ def test_walk_roots_are_outermost(roots: Roots, only: set[str] | None, expected:
 
 def test_a_folder_below_a_hidden_one_is_walked_on_its_own() -> None:
     hidden = BASE / "models" / ".shared" / "loras"
-    roots = Roots(HostFolders((Folder("models", BASE / "models"), Folder("models", hidden, "loras"))))
+    roots = Roots(HostFolders((LibraryFolder("models", BASE / "models"), LibraryFolder("models", hidden, "loras"))))
     walked = roots.walk_roots()
     assert walked == [BASE / "models", hidden]
     assert root_of(str(hidden / "x"), walked) == hidden
@@ -141,7 +141,7 @@ def test_a_folder_below_a_hidden_one_is_walked_on_its_own() -> None:
 
 
 def test_excluded_folders_are_no_roots() -> None:
-    folders = (Folder("output", BASE / "user" / "out"), Folder("input", BASE))
+    folders = (LibraryFolder("output", BASE / "user" / "out"), LibraryFolder("input", BASE))
     roots = Roots(HostFolders(folders, (BASE / "user",)))
     assert roots.walk_roots() == [BASE]
     assert roots.is_excluded(BASE / "user" / "out" / "x")
@@ -149,7 +149,7 @@ def test_excluded_folders_are_no_roots() -> None:
 
 
 def test_paths_are_made_absolute_and_plain() -> None:
-    roots = Roots(HostFolders((Folder("input", Path("some") / ".." / "input"),)))
+    roots = Roots(HostFolders((LibraryFolder("input", Path("some") / ".." / "input"),)))
     assert roots.walk_roots() == [Path("input").absolute()]
 
 
@@ -161,19 +161,19 @@ def test_names_for_restricting_a_scan(roots: Roots) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        (Folder("models", BASE / "models" / "loras", "loras", frozenset({".pt"})),),
-        (Folder("models", BASE / "models" / "loras", "lora_models", ST),),
-        (Folder("models", BASE / "models", "loras", ST),),
-        (Folder("input", BASE / "models" / "loras"),),
+        (LibraryFolder("models", BASE / "models" / "loras", "loras", frozenset({".pt"})),),
+        (LibraryFolder("models", BASE / "models" / "loras", "lora_models", ST),),
+        (LibraryFolder("models", BASE / "models", "loras", ST),),
+        (LibraryFolder("input", BASE / "models" / "loras"),),
         (
-            Folder("models", BASE / "models" / "loras", "loras", ST),
-            Folder("models", BASE / "models" / "loras", "more", ST),
+            LibraryFolder("models", BASE / "models" / "loras", "loras", ST),
+            LibraryFolder("models", BASE / "models" / "loras", "more", ST),
         ),
     ],
 )
-def test_the_key_tells_places_apart(other: tuple[Folder, ...]) -> None:
+def test_the_key_tells_places_apart(other: tuple[LibraryFolder, ...]) -> None:
     folder = BASE / "models" / "loras" / "x"
-    usual = Roots(HostFolders((Folder("models", BASE / "models" / "loras", "loras", ST),))).place(folder)
+    usual = Roots(HostFolders((LibraryFolder("models", BASE / "models" / "loras", "loras", ST),))).place(folder)
     changed = Roots(HostFolders(other)).place(folder)
     assert usual is not None and changed is not None
     assert usual.key != changed.key

@@ -6,7 +6,7 @@ import uuid
 from typing import Any
 
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
-from comfy_assets_node.comfy_assets.jobs.recorder import Submission, submitting
+from comfy_assets_node.comfy_assets.jobs.submission import JobSubmission, submitting
 
 GRAPH_ID = "6b8f4ea0-0f2d-4c3e-9c55-5f1f1f1d4b01"
 
@@ -18,7 +18,7 @@ def graph(text: str, **members: Any) -> dict[str, Any]:
 def submit(desk: Any, workflow: Any, **submission: Any) -> str:
     prompt_id = str(uuid.uuid4())
     extra = {"extra_pnginfo": {"workflow": workflow}} if workflow is not None else {}
-    with submitting(Submission(**{"owner": "default", **submission})):
+    with submitting(JobSubmission(**{"owner": "default", **submission})):
         desk.host.execution.submit(SubmittedPrompt(1.0, prompt_id, {"1": {"class_type": "A", "inputs": {}}}, extra, ()))
     return prompt_id
 

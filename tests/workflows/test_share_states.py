@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import AssetInUseError, ShareNotFoundError, WorkflowNotFoundError
-from comfy_assets_node.comfy_assets.host.base import Folder, HostFolders
+from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import AssetFilter, PageRequest, WorkflowEdit
 from comfy_assets_node.comfy_assets.plugin import attach
@@ -66,7 +66,7 @@ class Model:
         self.ended: set[str] = set()  # share ids that were withdrawn
 
     async def begin(self) -> None:
-        folders = HostFolders((Folder("input", self._base / "input"),), (self._base / "user",), None)
+        folders = HostFolders((LibraryFolder("input", self._base / "input"),), (self._base / "user",), None)
         self._services = attach(MemoryHost(self._base / "user", folders, None), Config(scan_on_start=False))
         await self._services.start()
 

@@ -32,7 +32,7 @@ log = logging.getLogger("comfy_assets.library")
 FOLLOW = "asset_follow"
 TICK_S = 0.25
 POLL_S, POLL_SHARE = 2.0, 50  # folders are looked at this often, or after so many times what that takes
-SWEEP_S, SWEEP_SHARE = 60.0, 100  # files likewise
+CHECK_S, SWEEP_SHARE = 60.0, 100  # files likewise
 LONGEST_SWEEP_S = 3600.0
 REST_SHARE, LONGEST_REST_S = 10, 10.0  # looks take a tenth of the time at most
 RETRY_S = 30.0
@@ -82,7 +82,7 @@ class _Following:
         self._settling = Settling()
         self._wanted = Wanted()
         self._poll_at = 0.0
-        self._sweep_at = time.monotonic() + SWEEP_S
+        self._sweep_at = time.monotonic() + CHECK_S
         self._look_at = 0.0
 
     async def run(self) -> None:
@@ -184,7 +184,7 @@ class _Following:
         await self._tell(progress)
         now = self._rest(began)
         self._watches.retry()
-        self._sweep_at = now + min(max(SWEEP_S, SWEEP_SHARE * (now - began)), LONGEST_SWEEP_S)
+        self._sweep_at = now + min(max(CHECK_S, SWEEP_SHARE * (now - began)), LONGEST_SWEEP_S)
 
     def _hear_again(self, paths: list[str]) -> None:
         for path in paths:

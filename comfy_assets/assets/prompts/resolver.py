@@ -20,7 +20,7 @@ from ...db.assets import ContentFile
 from ...db.connection import Database
 from ...fs.paths import extended, extended_path
 from ...fs.stat import stat_as_recorded
-from ...host.base import Folder, Host, HostFolders
+from ...host.base import Host, HostFolders, LibraryFolder
 from ..roots import Place, Roots, absolute
 from .references import AssetReference, ReferenceUse, ReferenceValues, replace_references
 
@@ -151,7 +151,7 @@ class _FileLookup:
             if (first := self._first(folder, inside)) is not None and _is_same_file(first, path):
                 yield str(inside)
 
-    def _first(self, category: Folder, inside: Path) -> Path | None:
+    def _first(self, category: LibraryFolder, inside: Path) -> Path | None:
         candidates = (absolute(f.path) / inside for f in self._folders if f.category == category.category)
         return next((path for path in candidates if Path(extended(str(path))).is_file()), None)
 

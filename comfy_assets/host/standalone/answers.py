@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ... import json_limits, json_steps
+from ... import json_limits, json_text
 
 _PARSED_AT_ONCE = 64 << 10  # bytes; more are read in a thread
 _CODES = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "BODY_TOO_LARGE"}
@@ -49,7 +49,7 @@ async def _parsed(raw: bytes) -> Any:
 def _parse(raw: bytes) -> Any:
     decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
     try:
-        return json_steps.decode(raw, json_limits.shape_of(raw).values, decoder)
+        return json_text.decode_in_steps(raw, json_limits.shape_of(raw).values, decoder)
     except (ValueError, RecursionError) as error:
         raise Refusal("The request's body is not valid JSON.") from error
 
@@ -67,7 +67,7 @@ def json_answer(data: object, status: int = 200) -> web.Response:
 
 async def large_answer(data: Mapping[str, Any]) -> web.Response:
     """Return a JSON response that may be large: it is made in a thread, in steps, and sent in pieces."""
-    pieces = await asyncio.to_thread(json_steps.pieces, data)
+    pieces = await asyncio.to_thread(json_text.encoded_pieces, data)
     body = pieces[0] if len(pieces) == 1 else _in_pieces(pieces)
     return web.Response(body=body, content_type="application/json", charset="utf-8")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...names import FileType, UnsafeName, relative_parts, split_annotation
 from ...store_guard import is_protected
-from ..base import Folder, HostFolders
+from ..base import HostFolders, LibraryFolder
 from .extra_paths import ExtraFolder
 
 DATA_DIRECTORY = "__comfy_assets"
@@ -85,16 +85,16 @@ class BaseFolders:
     def library(self) -> HostFolders:
         """What belongs to the library, and what inside the base directory does not."""
         categories = tuple(
-            Folder("models", path, category, extensions)
+            LibraryFolder("models", path, category, extensions)
             for category, (paths, extensions) in self._models.items()
             for path in paths
         )
         return HostFolders(
             folders=(
-                Folder("models", self.models),
+                LibraryFolder("models", self.models),
                 *categories,
-                Folder("input", self.input),
-                Folder("output", self.output),
+                LibraryFolder("input", self.input),
+                LibraryFolder("output", self.output),
             ),
             excluded=(self.user, self.temp, *self._code),
             temp=self.temp,

@@ -21,7 +21,7 @@ from ..execution import (
     number_after,
 )
 from ..listeners import QueueListeners
-from ..prompt_problems import CheckPrompts, failed, unchecked
+from ..prompt_problems import CheckPrompts, failed_prompt, unchecked
 
 MAX_HISTORY = 10_000
 
@@ -239,7 +239,7 @@ class PromptQueue:
             self._ready.notify()
         refused = [(each.prompt.prompt_id, each.problem) for each in checked if each.problem is not None]
         for prompt_id, problem in refused:
-            self._listeners.finished(failed(prompt_id, problem))
+            self._listeners.finished(failed_prompt(prompt_id, problem))
         self._on_change()
         return [prompt_id for prompt_id, _ in refused]
 
