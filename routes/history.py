@@ -115,15 +115,10 @@ async def stored_history_entry(request: web.Request, pass_on: Handler, services:
     if not isinstance(response, web.Response) or (response.status, response.body) != (200, b"{}"):
         return response
     job_id = request.path.rsplit("/", 1)[-1]
-    if job_id in _queued_ids(services):
+    if services.control.is_queued(job_id):
         return response
     found = await _stored_entry(request, {"prompt_id": job_id}, services)
     return found if isinstance(found, web.Response) and found.status == 200 else response
-
-
-def _queued_ids(services: Services) -> frozenset[str]:
-    queue = services.host.queue()
-    return frozenset((*queue.running, *queue.pending))
 
 
 @guarded()

@@ -19,6 +19,8 @@ from .execution import ExecutionQueue, FinishedPrompt
 
 RootKind = Literal["models", "input", "output", "temp"]
 
+_CHOICE = "COMBO"  # the type of an input with a list of values
+
 
 class UnknownUserError(Exception):
     """The request names no user of this host (multi-user mode)."""
@@ -54,22 +56,6 @@ class HostFolders:
 
 
 @dataclass(frozen=True)
-class QueueSnapshot:
-    """Prompt ids in the execution queue: those being executed, and those waiting, next first."""
-
-    running: tuple[str, ...] = ()
-    pending: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class HostInfo:
-    """What kind of server this is: ``name`` is "comfyui", "standalone" or "memory"."""
-
-    name: str
-    version: str
-
-
-@dataclass(frozen=True)
 class Network:
     """The addresses that the server listens on, and the origins whose pages its own options admit, ``*`` for all."""
 
@@ -98,9 +84,6 @@ class Plugin:
 class Host(Protocol):
     """The server the library lives in. Methods may be called from any thread unless they take a request."""
 
-    def info(self) -> HostInfo:
-        """The kind and version of the server."""
-
     def network(self) -> Network:
         """Where the server listens, as far as that is known now, and which other origins it admits."""
 
@@ -124,9 +107,6 @@ class Host(Protocol):
 
     def is_multi_user(self) -> bool:
         """Whether users are told apart; else ``user_of`` answers the same for everybody."""
-
-    def queue(self) -> QueueSnapshot:
-        """What the execution queue holds at this moment."""
 
     @property
     def execution(self) -> ExecutionQueue:
@@ -167,3 +147,17 @@ class EmittedEvent:
 
     type: str
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def declared_choices(input_types: Mapping[str, Any], input_name: str) -> Sequence[Any] | None:
+    """The values that an input offers: ``([a, b], …)`` or ``("COMBO", {"options": [a, b]})``; None for all others."""
+    for group in ("required", "optional"):
+        declared = (input_types.get(group) or {}).get(input_name)
+        if isinstance(declared, (list, tuple)) and declared:
+            return _choices(declared[0], declared[1] if len(declared) > 1 else {})
+    return None
+
+
+def _choices(kind: object, options: object) -> Sequence[Any] | None:
+    found = options.get("options") if kind == _CHOICE and isinstance(options, Mapping) else kind
+    return found if isinstance(found, (list, tuple)) else None

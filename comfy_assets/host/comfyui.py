@@ -10,27 +10,24 @@ import importlib
 import logging
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from aiohttp import web
 
 from .base import (
     HostFolders,
-    HostInfo,
     LibraryFolder,
     Network,
     Plugin,
     PromptListener,
-    QueueSnapshot,
     RewritePrompt,
     UnknownUserError,
+    declared_choices,
 )
 from .comfyui_queue import ComfyUIQueue
 from .comfyui_validation import PromptValidator
 from .guard import protect
 from .listeners import PromptHooks
-from .nodes import declared_choices
 
 log = logging.getLogger("comfy_assets")
 
@@ -72,9 +69,6 @@ class ComfyUIHost:
         manager = getattr(self._server, "node_replace_manager", None)
         if manager is not None:
             manager.apply_replacements(graph)
-
-    def info(self) -> HostInfo:
-        return HostInfo("comfyui", _version())
 
     def network(self) -> Network:
         listening = tuple(address.strip() for address in str(self._arguments.listen).split(","))
@@ -118,9 +112,6 @@ class ComfyUIHost:
 
     def is_multi_user(self) -> bool:
         return bool(self._arguments.multi_user)
-
-    def queue(self) -> QueueSnapshot:
-        return self.execution.snapshot()
 
     def is_executing(self) -> bool:
         return self.execution.is_executing()
@@ -179,14 +170,6 @@ class ComfyUIHost:
             await asyncio.sleep(_LISTENING_POLL_S)
         self.execution.wrap_worker()  # all packs are loaded by now
         await plugin.on_serving()
-
-
-def _version() -> str:
-    try:
-        module: ModuleType = importlib.import_module("comfyui_version")
-    except ImportError:
-        return "unknown"
-    return str(getattr(module, "__version__", "unknown"))
 
 
 def claim() -> bool:

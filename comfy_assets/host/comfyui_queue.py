@@ -7,7 +7,6 @@ or wait for the server's event loop, which takes that lock to answer requests.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import threading
 import time
@@ -15,8 +14,17 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..credentials import CREDENTIALS, REDACTED, texts_in
-from .base import PromptListener, QueueSnapshot
+from .base import PromptListener
+from .comfyui_items import (
+    as_mapping,
+    finished_prompt,
+    id_of,
+    item_of,
+    order_of,
+    progress_of,
+    prompt_of,
+    prompts_in,
+)
 from .comfyui_states import Graph, PromptStates, RunningPrompt
 from .execution import (
     FinishedPrompt,
@@ -31,7 +39,6 @@ from .prompt_problems import CheckPrompts, PromptProblem, depth_problem, failed_
 
 log = logging.getLogger("comfy_assets")
 
-_PENDING = "pending"  # what the server says of nodes that wait
 _ENDS = ("execution_error", "execution_interrupted")  # messages that a prompt did not come to its end
 _WORKER = "(prompt_worker)"  # Python names a thread after its function
 _UNREADABLE = "PromptUnreadable"
@@ -114,10 +121,10 @@ class ComfyUIQueue:
 
     def _put_of(self, put: Callable[..., Any]) -> Callable[..., Any]:
         def put_and_tell(*args: Any, **kwargs: Any) -> Any:
-            if self._states.is_entering(_id_of(args[0] if args else kwargs.get("item"))):
+            if self._states.is_entering(id_of(args[0] if args else kwargs.get("item"))):
                 return put(*args, **kwargs)  # it has been told, or is one of an earlier run
             args, kwargs = self._with_free_id(args, kwargs)
-            prompt = _submitted(args[0] if args else kwargs.get("item"))
+            prompt = prompt_of(args[0] if args else kwargs.get("item"))
             if prompt is None or not self._states.enter(prompt.prompt_id, prompt.graph):
                 return put(*args, **kwargs)
             self._listeners.submitted(prompt)
@@ -143,7 +150,7 @@ class ComfyUIQueue:
         Requests are refused before; this is what another pack does. Two prompts of one id cannot be told apart.
         """
         item = args[0] if args else kwargs.get("item")
-        if not isinstance(item, tuple) or len(item) < 2 or self._listeners.is_free(_id_of(item)):
+        if not isinstance(item, tuple) or len(item) < 2 or self._listeners.is_free(id_of(item)):
             return args, kwargs
         item = (item[0], str(uuid.uuid4()), *item[2:])
         log.warning("A prompt came with the id of one that is in the queue. It is executed as %s.", item[1])
@@ -166,7 +173,7 @@ class ComfyUIQueue:
         """Put a prompt into the queue without telling of it; return why that failed."""
         self._states.enter(prompt.prompt_id, prompt.graph)
         try:
-            self._queue.put(self._item(prompt))
+            self._queue.put(item_of(prompt, self._queue))
         except Exception as error:  # code of other packs
             if prompt.prompt_id in self._present():
                 log.exception("A pack failed when the job %s returned to the queue", prompt.prompt_id)
@@ -176,11 +183,6 @@ class ComfyUIQueue:
         if self._states.entered(prompt.prompt_id):
             self._tell_dropped()
         return None
-
-    def _item(self, prompt: SubmittedPrompt) -> tuple[Any, ...]:
-        extra = {key: value for key, value in prompt.extra_data.items() if value != REDACTED}
-        item = (prompt.number, prompt.prompt_id, dict(prompt.graph), extra, list(prompt.outputs))
-        return (*item, {}) if _has_sensitive_part(self._queue) else item
 
     # To the worker.
 
@@ -207,7 +209,7 @@ class ComfyUIQueue:
     def _start(self, taken: Any) -> None:
         try:
             item, item_id = taken
-            prompt_id = _id_of(item)
+            prompt_id = id_of(item)
         except (TypeError, ValueError, LookupError):
             log.exception("A prompt that is about to be executed could not be recognized")
             return
@@ -236,7 +238,7 @@ class ComfyUIQueue:
         with self._queue.mutex:
             running = self._queue.currently_running
             gone = [running.pop(item_id) for item_id in item_ids if item_id in running]
-        return {prompt.prompt_id: prompt.graph for prompt in _all_submitted(gone)}
+        return {prompt.prompt_id: prompt.graph for prompt in prompts_in(gone)}
 
     # To the end.
 
@@ -263,7 +265,7 @@ class ComfyUIQueue:
         if self._states.is_over(item_id):
             return None
         with self._queue.mutex:
-            finished = _finished(self._queue, args, kwargs)
+            finished = finished_prompt(self._queue, args, kwargs)
         if finished is None or self._states.end(item_id) is None:
             return None
         self._states.leave([finished.prompt_id])  # unless a pack took it from the queue past our ``get``, it has left
@@ -287,12 +289,12 @@ class ComfyUIQueue:
 
     def _as_far_as_known(self, running: RunningPrompt) -> FinishedPrompt:
         with self._queue.mutex:
-            entry = _mapping(self._queue.history.get(running.prompt_id))
-        outputs = _mapping(entry.get("outputs")) or dict(running.shown)
+            entry = as_mapping(self._queue.history.get(running.prompt_id))
+        outputs = as_mapping(entry.get("outputs")) or dict(running.shown)
         status = entry.get("status")
         if not isinstance(status, Mapping) and running.failure is not None:
             status = {"status_str": "error", "completed": False, "messages": [running.failure]}
-        return FinishedPrompt(running.prompt_id, outputs, _mapping(entry.get("meta")), status)
+        return FinishedPrompt(running.prompt_id, outputs, as_mapping(entry.get("meta")), status)
 
     # Out of the queue.
 
@@ -329,11 +331,11 @@ class ComfyUIQueue:
             return {prompt_id for prompt_id in wanted if self._delete_all(prompt_id)}
         with self._queue.mutex:
             items = list(self._queue.queue)
-            gone = {_id_of(item) for item in items} & wanted.keys()
+            gone = {id_of(item) for item in items} & wanted.keys()
             if not gone:
                 return gone
             # In order it is a heap as well, whose items need not be compared beyond their ids.
-            self._queue.queue[:] = sorted((item for item in items if _id_of(item) not in gone), key=_place)
+            self._queue.queue[:] = sorted((item for item in items if id_of(item) not in gone), key=order_of)
         running = set(self._running_ids())
         left = self._states.leave(prompt_id for prompt_id in wanted if prompt_id in gone)
         self._listeners.dropped([prompt_id for prompt_id in left if prompt_id not in running])
@@ -343,7 +345,7 @@ class ComfyUIQueue:
     def _delete_all(self, prompt_id: str) -> bool:
         """Remove every item of the prompt with the server's own method."""
         count = 0
-        while self._queue.delete_queue_item(lambda item: _id_of(item) == prompt_id):
+        while self._queue.delete_queue_item(lambda item: id_of(item) == prompt_id):
             count += 1
         return count > 0
 
@@ -353,7 +355,7 @@ class ComfyUIQueue:
         Its end is held up meanwhile, so the interrupt cannot hit the prompt after it.
         """
         with self._queue.mutex:
-            held = [key for key, item in self._queue.currently_running.items() if _id_of(item) == prompt_id]
+            held = [key for key, item in self._queue.currently_running.items() if id_of(item) == prompt_id]
         if not self._states.begin_interrupt(held):
             return False
         self._listeners.interrupting(prompt_id)
@@ -404,7 +406,7 @@ class ComfyUIQueue:
         """The ids of the prompts that wait or are executed."""
         with self._queue.mutex:
             items = (*self._queue.queue, *self._queue.currently_running.values())
-        return {_id_of(item) for item in items}
+        return {id_of(item) for item in items}
 
     def _held(self) -> set[Any]:
         """The server's numbers of the prompts that it executes."""
@@ -418,30 +420,26 @@ class ComfyUIQueue:
         return [item for item_id, item in running if not self._states.is_over(item_id)]
 
     def _running_ids(self) -> list[str]:
-        return [_id_of(item) for item in self._running_items()]
+        return [id_of(item) for item in self._running_items()]
 
     def is_executing(self) -> bool:
         """Return whether a prompt is executed or waits. Takes no lock of the server: this is asked for every file."""
         queue = self._queue
         return bool(queue.queue) or any(not self._states.is_over(key) for key in list(queue.currently_running))
 
-    def snapshot(self) -> QueueSnapshot:
-        """The ids of the prompts that are executed, and of those that wait, next first."""
-        return QueueSnapshot(tuple(self._running_ids()), tuple(_id_of(item) for item in self._waiting_items()))
-
     def _waiting_items(self) -> list[Any]:
         with self._queue.mutex:
             items = list(self._queue.queue)
-        return sorted(items, key=_place)
+        return sorted(items, key=order_of)
 
     def listing(self) -> QueueListing:
-        return QueueListing(_all_submitted(self._running_items()), _all_submitted(self._waiting_items()))
+        return QueueListing(prompts_in(self._running_items()), prompts_in(self._waiting_items()))
 
     def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
         registry = self._registry()  # read once: the next prompt gets another
         if registry is None or registry.prompt_id != prompt_id or prompt_id not in self._running_ids():
             return {}
-        return _begun(registry)
+        return progress_of(registry)
 
     # What else the server offers.
 
@@ -473,88 +471,6 @@ class ComfyUIQueue:
             self.announce()
         except Exception:  # code of other packs
             log.exception("Open pages could not be told that the queue has changed")
-
-
-def _id_of(item: Any) -> str:
-    """The id of a queue item; empty for what is none, as only a foreign pack would put it there."""
-    try:
-        return str(item[1])
-    except (TypeError, LookupError):
-        return ""
-
-
-def _place(item: Any) -> tuple[Any, str]:
-    """The order in which the server executes items."""
-    return item[0], str(item[1])
-
-
-def _all_submitted(items: Iterable[Any]) -> list[SubmittedPrompt]:
-    return [prompt for prompt in map(_submitted, items) if prompt is not None]
-
-
-def _submitted(item: Any) -> SubmittedPrompt | None:
-    """The prompt of a queue item: (number, id, graph, extra data, outputs), and on newer servers credentials."""
-    try:
-        number, prompt_id, graph, extra_data, outputs, *rest = item
-        apart = rest[0] if rest and isinstance(rest[0], Mapping) else {}
-        kept_with = {key: extra_data[key] for key in CREDENTIALS if key in extra_data}
-        credentials = {**kept_with, **apart}
-        return SubmittedPrompt(
-            number=number,
-            prompt_id=str(prompt_id),
-            graph=graph,
-            extra_data={**extra_data, **dict.fromkeys(credentials, REDACTED)},
-            outputs=outputs,
-            secrets=frozenset(filter(None, texts_in(credentials))) if credentials else frozenset(),
-        )
-    except (TypeError, ValueError):
-        log.exception("A prompt in the queue could not be recognized")
-        return None
-
-
-def _finished(queue: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FinishedPrompt | None:
-    """The prompt that a call of ``task_done(item_id, history_result, status, …)`` is about, while the queue runs it."""
-    try:
-        item_id = args[0] if args else kwargs["item_id"]
-        result = args[1] if len(args) > 1 else kwargs["history_result"]
-        status = args[2] if len(args) > 2 else kwargs.get("status")
-        prompt_id = _id_of(queue.currently_running[item_id])
-        return FinishedPrompt(
-            prompt_id,
-            _mapping(result.get("outputs")),
-            _mapping(result.get("meta")),
-            None if status is None else status._asdict(),
-        )
-    except (AttributeError, LookupError, TypeError):
-        log.exception("A finished prompt could not be recognized")
-        return None
-
-
-def _begun(registry: Any) -> dict[str, NodeProgress]:
-    """The nodes that do not wait any more. Another thread goes on meanwhile."""
-    begun = {}
-    for node_id, node in list(registry.nodes.items()):
-        state = node["state"].value
-        if state != _PENDING:
-            shown_as = registry.dynprompt.get_display_node_id(node_id)
-            begun[str(node_id)] = NodeProgress(node["value"], node["max"], state, str(shown_as))
-    return begun
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    """What is no mapping, as only a foreign pack would hand it over, tells nothing."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def _has_sensitive_part(queue: Any) -> bool:
-    """Return whether items have a sixth part, for credentials: servers that do take it off in ``task_done``.
-
-    A pack may hide the method's own parameters behind ``*args``. Then items are given the part: servers that do not
-    know it pass over it, while the others end when it is not there.
-    """
-    parameters = inspect.signature(type(queue).task_done).parameters.values()
-    is_hidden = any(each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in parameters)
-    return is_hidden or any(each.name == "process_item" for each in parameters)
 
 
 def _method_of(target: Any, name: str) -> Callable[..., Any]:

@@ -213,7 +213,7 @@ async def test_what_is_removed_through_the_servers_own_path_is_removed(
 async def test_the_servers_own_history_is_filled_at_start(
     make_library: Callable[..., Any], prompts_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
+    from comfy_assets_node.comfy_assets.host.testing import MemoryQueue
 
     library = await make_library()
     prompts = prompts_of(library)

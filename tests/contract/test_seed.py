@@ -8,7 +8,6 @@ import uuid
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.host.base import QueueSnapshot
 
 STATUS = "/api/assets/seed/status"
 
@@ -164,7 +163,7 @@ async def test_a_body_that_cannot_be_unpacked(library: Any, api: Any) -> None:
 
 
 async def test_one_scan_at_a_time(shelf: Any, api: Any) -> None:
-    shelf.host.current_queue = QueueSnapshot(running=("a prompt",))  # which holds the scan up
+    shelf.host.is_busy = True  # which holds the scan up
     first = await seed(api)
     second = await seed(api, {"roots": ["input"]})
     assert (first["status"], second["status"]) == ("started", "already_running")
@@ -172,17 +171,17 @@ async def test_one_scan_at_a_time(shelf: Any, api: Any) -> None:
     status = await api.get(STATUS)
     assert status["status"] == "running"
     assert status["phase"] == "listing"
-    shelf.host.current_queue = QueueSnapshot()
+    shelf.host.is_busy = False
     assert (await finished(shelf, api))["status"] == "completed"
     assert len(await api.names()) == 5
 
 
 async def test_a_scan_that_is_held_up_says_so(shelf: Any, api: Any) -> None:
-    shelf.host.current_queue = QueueSnapshot(running=("a prompt",))
+    shelf.host.is_busy = True
     await seed(api)
     while not (await api.get(STATUS))["paused"]:
         await asyncio.sleep(0.01)
-    shelf.host.current_queue = QueueSnapshot()
+    shelf.host.is_busy = False
     assert (await finished(shelf, api))["paused"] is False
 
 
@@ -222,14 +221,14 @@ async def test_nothing_to_cancel(library: Any, api: Any) -> None:
 
 
 async def test_a_scan_is_cancelled(shelf: Any, api: Any) -> None:
-    shelf.host.current_queue = QueueSnapshot(running=("a prompt",))
+    shelf.host.is_busy = True
     await seed(api)
     assert (await api.send("POST", "/api/assets/seed/cancel")).json == {"status": "cancelling"}
     status = await finished(shelf, api)
     assert status["status"] == "cancelled"
     assert status["phase"] == "idle"
     assert "assets.seed.cancelled" in [event.type for event in shelf.host.events]
-    shelf.host.current_queue = QueueSnapshot()
+    shelf.host.is_busy = False
     assert (await seed(api))["status"] == "started"
     assert (await finished(shelf, api))["status"] == "completed"
     assert len(await api.names()) == 5
@@ -241,7 +240,7 @@ async def test_a_hash_run_is_cancelled_and_taken_up_again(shelf: Any, api: Any) 
     def emit(event: str, data: Any) -> None:
         real_emit(event, data)
         if event == "assets.seed.fast_complete":  # the scan is over, the hash run about to begin
-            shelf.host.current_queue = QueueSnapshot(running=("a prompt",))
+            shelf.host.is_busy = True
 
     shelf.host.emit = emit
     await seed(api)
@@ -251,7 +250,7 @@ async def test_a_hash_run_is_cancelled_and_taken_up_again(shelf: Any, api: Any) 
     assert (await api.send("POST", "/api/assets/seed/cancel")).json == {"status": "cancelling"}
     assert (await finished(shelf, api))["status"] == "cancelled"
     shelf.host.emit = real_emit
-    shelf.host.current_queue = QueueSnapshot()
+    shelf.host.is_busy = False
     await seed(api)
     assert (await finished(shelf, api))["status"] == "completed"
     assert all("hash" in asset for asset in await shelf.assets())

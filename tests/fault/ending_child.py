@@ -20,7 +20,6 @@ base, ending, activity = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 services = checkout.services(base)
 
 from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
-from comfy_assets_node.comfy_assets.host.base import QueueSnapshot  # noqa: E402
 
 
 def slow_scandir(path: Any, real: Any = os.scandir) -> Any:
@@ -31,7 +30,7 @@ def slow_scandir(path: Any, real: Any = os.scandir) -> Any:
 def emit(event: str, data: Any) -> None:
     """Have a prompt executed from the moment that files are to be hashed."""
     if event == "assets.seed.fast_complete":
-        services.host.current_queue = QueueSnapshot(running=("prompt",))
+        services.host.is_busy = True
 
 
 async def begin() -> None:

@@ -19,12 +19,12 @@ from comfy_assets_node.comfy_assets.credentials import REDACTED
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
 from comfy_assets_node.comfy_assets.host.comfyui_validation import PromptValidator
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodeProgress, SubmittedPrompt
-from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
 from comfy_assets_node.comfy_assets.host.standalone.image_nodes import register_image_nodes
 from comfy_assets_node.comfy_assets.host.standalone.nodes import NodeRegistry
 from comfy_assets_node.comfy_assets.host.standalone.queue import Outcome, PromptQueue, QueuedPrompt, RunningPrompt
 from comfy_assets_node.comfy_assets.host.standalone.validation import checks_of
+from comfy_assets_node.comfy_assets.host.testing import MemoryQueue
 from comfy_assets_node.comfy_assets.jobs.outcome import failure_of
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue, OldQueue
 

@@ -15,6 +15,7 @@ from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
 from comfy_assets_node.comfy_assets.host.comfyui_validation import PromptValidator
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, SubmittedPrompt
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue, OldQueue
+from support.queue_ids import queue_ids
 
 GRAPH = {"1": {"class_type": "Known", "inputs": {"width": 1}}, "2": {"class_type": "Save", "inputs": {}}}
 SHOWN = {"images": [{"filename": "a.png", "subfolder": "", "type": "output"}]}
@@ -155,7 +156,7 @@ class Bench:
 
         def use() -> None:
             self.queue.listing()
-            self.queue.snapshot()
+            queue_ids(self.queue)
             self.queue.progress("any")
             with self.native.mutex:
                 self.server.queue_updated()
@@ -333,7 +334,7 @@ def test_a_slow_task_done_holds_nobody_up(make_bench: MakeBench, kind: type[OldQ
         bench.submit("c")
         assert not bench.queue.cancel("a")
         assert bench.queue.cancel("c")
-        assert bench.queue.snapshot().running == ()
+        assert queue_ids(bench.queue).running == ()
         assert bench.listener.of("a") == ["submitted", "started", "finished"]
         assert not bench.flag.is_set()
     finally:
@@ -363,7 +364,7 @@ def test_other_slow_methods_hold_nobody_up(make_bench: MakeBench, name: str, pla
         release.set()
     caller.join(WAIT_S)
     assert not caller.is_alive()
-    assert bench.queue.snapshot().pending == (("early too", "early") if name == "put" else ())
+    assert queue_ids(bench.queue).pending == (("early too", "early") if name == "put" else ())
 
 
 def test_an_interrupt_that_is_held_up_is_answered_and_hits_no_other_prompt(make_bench: MakeBench) -> None:
@@ -388,7 +389,7 @@ def test_an_interrupt_that_is_held_up_is_answered_and_hits_no_other_prompt(make_
     bench.submit("a", 0)
     bench.submit("b", 1)
     bench.start()
-    bench.until(lambda: bench.queue.snapshot().running == ("a",))
+    bench.until(lambda: queue_ids(bench.queue).running == ("a",))
     started = time.monotonic()
     assert bench.queue.cancel("a")
     assert time.monotonic() - started < 1
@@ -429,7 +430,7 @@ def test_no_interrupt_hits_another_prompt(make_bench: MakeBench) -> None:
 
     def cancel() -> None:
         while not over.is_set():
-            for prompt_id in bench.queue.snapshot().running:
+            for prompt_id in queue_ids(bench.queue).running:
                 if prompt_id in wanted:
                     told.setdefault(prompt_id, []).append(bench.queue.cancel(prompt_id))
 
@@ -490,7 +491,7 @@ def test_a_task_done_that_does_not_call_ours(
     if place == "object after":  # in the other places we still hear of how it ended
         assert bench.listener.results["c"].meta == ({"kept": 1} if keeps_history else {})
         assert (bench.listener.results["b"].status or {})["messages"][0][1]["exception_message"] == "it broke"
-    assert bench.queue.snapshot().running == () and not bench.queue.is_executing()
+    assert queue_ids(bench.queue).running == () and not bench.queue.is_executing()
     assert not bench.queue.cancel("c")
     assert not bench.flag.is_set()
 
@@ -550,7 +551,7 @@ def test_a_prompt_that_the_server_holds_for_ever_stays_over(
     bench.start()
     bench.until_over(*ids)
     bench.until(lambda: len(bench.native.currently_running) == 1)
-    assert bench.queue.snapshot().running == ()
+    assert queue_ids(bench.queue).running == ()
     assert not bench.queue.cancel("p0") and not bench.flag.is_set()
 
 
@@ -563,10 +564,10 @@ def test_prompts_that_a_pack_executes_side_by_side_are_over_when_they_leave(make
         bench.submit(prompt_id, number)
     taken = [bench.native.get() for _ in range(3)]
     assert bench.native.get(timeout=0.01) is None
-    assert bench.queue.snapshot().running == ("a", "b", "c")
+    assert queue_ids(bench.queue).running == ("a", "b", "c")
     bench.native.currently_running.pop(taken[1][1])
     assert bench.native.get(timeout=0.01) is None
-    assert bench.queue.snapshot().running == ("a", "c")
+    assert queue_ids(bench.queue).running == ("a", "c")
     assert [told for told in bench.listener.told if told[0] == "finished"] == [("finished", "b")]
 
 
@@ -660,12 +661,12 @@ def test_thousands_are_cancelled_in_one_step(make_bench: MakeBench) -> None:
     taken = time.perf_counter() - started
     assert bench.server.sent == ["status"]
     assert bench.listener.told == [("dropped", prompt_id) for prompt_id in anns]
-    assert bench.queue.snapshot().pending == tuple(f"bob {number}" for number in range(0, 5000, 2))
+    assert queue_ids(bench.queue).pending == tuple(f"bob {number}" for number in range(0, 5000, 2))
     assert taken < 0.5, taken
     bench.start()
     bench.until(lambda: len(bench.listener.results) > 10)
     assert list(bench.listener.results)[:3] == ["bob 0", "bob 2", "bob 4"]
-    bench.queue.cancel_many(bench.queue.snapshot().pending)
+    bench.queue.cancel_many(queue_ids(bench.queue).pending)
 
 
 def test_a_cancelled_id_that_waits_twice_is_gone(make_bench: MakeBench) -> None:
@@ -675,14 +676,14 @@ def test_a_cancelled_id_that_waits_twice_is_gone(make_bench: MakeBench) -> None:
     bench.execute = lambda item: {"released": {"text": [str(release.wait(WAIT_S))]}}
     bench.submit("a", 0)
     bench.start()
-    bench.until(lambda: bench.queue.snapshot().running == ("a",))
+    bench.until(lambda: queue_ids(bench.queue).running == ("a",))
     for number, prompt_id in enumerate("abcb"):
         bench.submit(prompt_id, number + 1)
     assert bench.queue.cancel_many(["b"]) == ["b"]
-    assert bench.queue.snapshot().pending == ("a", "c")
+    assert queue_ids(bench.queue).pending == ("a", "c")
     assert bench.listener.of("b").count("dropped") == 1
     assert bench.queue.cancel("a")  # the one that runs, and the one that waits
-    assert (bench.queue.snapshot().pending, bench.flag.is_set()) == (("c",), True)
+    assert (queue_ids(bench.queue).pending, bench.flag.is_set()) == (("c",), True)
     assert "dropped" not in bench.listener.of("a")
     release.set()
     bench.until_over("a", "c")
@@ -703,7 +704,7 @@ def test_restored_prompts_that_cannot_be_executed_fail(make_bench: MakeBench, ki
     refused = ["gone", "deep", *(f"odd {number}" for number in range(len(odd)))]
     assert bench.queue.restore([*prompts, bench.restored("b", 4)]) == refused
     assert bench.listener.told == [("finished", prompt_id) for prompt_id in refused]
-    assert bench.queue.snapshot().pending == ("a", "b")
+    assert queue_ids(bench.queue).pending == ("a", "b")
     error = bench.listener.error("gone")
     assert (error["node_id"], error["node_type"], error["exception_type"]) == ("5", "Gone", "MissingNodeType")
     assert "Node 5 (Gone)" in error["exception_message"]
@@ -790,7 +791,7 @@ def test_a_check_that_hangs_delays_the_start_for_a_moment_only(make_bench: MakeB
         assert bench.queue.restore(prompts) == ["gone"]
         assert bench.queue.restore([bench.restored("c")]) == []
         assert time.monotonic() - started < 5
-        assert bench.queue.snapshot().pending == ("a", "b", "c", "hangs")
+        assert queue_ids(bench.queue).pending == ("a", "b", "c", "hangs")
     finally:
         release.set()
 
@@ -845,6 +846,6 @@ def test_thousands_of_prompts_return_quickly(make_bench: MakeBench) -> None:
     started = time.monotonic()
     assert bench.queue.restore([bench.restored(prompt_id, float(prompt_id)) for prompt_id in ids]) == []
     assert time.monotonic() - started < 8
-    assert bench.queue.snapshot().pending == tuple(ids)
+    assert queue_ids(bench.queue).pending == tuple(ids)
     assert bench.listener.told == []
     assert bench.server.number == 5000

@@ -20,12 +20,12 @@ from comfy_assets_node.comfy_assets.host.base import (
     Host,
     HostFolders,
     LibraryFolder,
-    QueueSnapshot,
     UnknownUserError,
 )
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
+from support.queue_ids import QueueIds, queue_ids
 
 GRAPH = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 2, "batch_size": 1, "color": 255}},
@@ -105,7 +105,7 @@ def test_users(make: MakeHost, tmp_path: Path, multi_user: bool, header: str | N
 @HOSTS
 def test_an_idle_queue_is_empty(make: MakeHost, tmp_path: Path) -> None:
     host = make(tmp_path, False)
-    assert host.queue() == QueueSnapshot()
+    assert queue_ids(host.execution) == QueueIds()
     assert not host.is_executing()
 
 
@@ -116,13 +116,6 @@ def test_events_may_be_sent_from_any_thread(make: MakeHost, tmp_path: Path) -> N
     sender.start()
     sender.join(5)
     assert not sender.is_alive()
-
-
-@HOSTS
-def test_the_kind_of_host_is_named(make: MakeHost, tmp_path: Path) -> None:
-    info = make(tmp_path, False).info()
-    assert info.name in ("memory", "standalone")
-    assert info.version
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.errors import JobElsewhereError
-from comfy_assets_node.comfy_assets.host.memory_queue import MemoryQueue
+from comfy_assets_node.comfy_assets.host.testing import MemoryQueue
 from comfy_assets_node.comfy_assets.jobs import journal, recorder, recovery, store
 from comfy_assets_node.comfy_assets.jobs.events import JobDropped, JobStarted, JobSubmitted, encode
 

@@ -21,7 +21,7 @@ from comfy_assets_node.comfy_assets import app
 from comfy_assets_node.comfy_assets.assets.index import debounce, hash_run, watcher
 from comfy_assets_node.comfy_assets.assets.index.directory_cache import Differences, FolderStamps
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.host.base import FinishedPrompt, QueueSnapshot
+from comfy_assets_node.comfy_assets.host.base import FinishedPrompt
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
 
@@ -424,11 +424,11 @@ async def test_uploads_and_outputs_are_entered_once(followed: Any) -> None:
 
 async def test_nothing_is_done_while_a_prompt_executes(followed: Any) -> None:
     library = await followed()
-    library.host.current_queue = QueueSnapshot(running=("p",))
+    library.host.is_busy = True
     write(library.base, "output/a.png")
     await asyncio.sleep(1)
     assert await library.assets() == []
-    library.host.current_queue = QueueSnapshot()
+    library.host.is_busy = False
     await until(lambda: _has(library, "output/a.png"))
 
 

@@ -13,7 +13,6 @@ import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.index import content_reader, hash_run, scanner
 from comfy_assets_node.comfy_assets.db import files as file_rows
-from comfy_assets_node.comfy_assets.host.base import QueueSnapshot
 from comfy_assets_node.comfy_assets.models import Pending
 
 OLD_NS = 1_600_000_000_123_456_789
@@ -180,7 +179,7 @@ async def test_it_waits_while_a_prompt_executes_and_goes_on_after(library: Any) 
     library.write("output/a.bin", b"a")
 
     def execute() -> None:
-        library.host.current_queue = QueueSnapshot(running=("prompt",))
+        library.host.is_busy = True
 
     at_hashing(library, execute)
     task, _ = library.services.indexer.start_scan()
@@ -189,7 +188,7 @@ async def test_it_waits_while_a_prompt_executes_and_goes_on_after(library: Any) 
     status = library.services.indexer.status()
     assert (status["status"], status["phase"], status["hashed"]) == ("running", "hashing", 0)
     assert (await library.asset("a.bin")).get("hash") is None
-    library.host.current_queue = QueueSnapshot()
+    library.host.is_busy = False
     await library.services.indexer.finish()
     status = library.services.indexer.status()
     assert (status["status"], status["paused"]) == ("completed", False)
@@ -200,7 +199,7 @@ async def test_cancel_while_it_waits(library: Any) -> None:
     library.write("output/a.bin", b"a")
 
     def execute() -> None:
-        library.host.current_queue = QueueSnapshot(running=("prompt",))
+        library.host.is_busy = True
 
     at_hashing(library, execute)
     task, _ = library.services.indexer.start_scan()

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.host.base import QueueSnapshot
 from comfy_assets_node.comfy_assets.search import asset_text, index
 from comfy_assets_node.comfy_assets.search.index import SEARCH
 
@@ -82,7 +81,7 @@ async def test_the_background_waits_while_prompts_execute_and_searches_do_not(
     make_library: Any, at_short_intervals: None
 ) -> None:
     library = await make_library()
-    library.host.current_queue = QueueSnapshot(running=("prompt",))
+    library.host.is_busy = True
     async with library.services.db.transaction() as tx:  # as if a scan had found one
         await tx.execute("INSERT INTO tag_sets (owner, tags) VALUES ('', '[\"output\"]')")
         await tx.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.host.nodes import declared_choices
+from comfy_assets_node.comfy_assets.host.base import declared_choices
 
 NAMES = ["a", "b"]
 

@@ -13,14 +13,12 @@ from typing import Any
 
 from aiohttp import web
 
-from ... import VERSION
 from ...log_limits import SERVER_LOGGERS, limit_repeats
 from ...logs import escape_records
 from ..access import AccessRules
-from ..base import HostFolders, HostInfo, Network, Plugin, PromptListener, QueueSnapshot, RewritePrompt
+from ..base import HostFolders, Network, Plugin, PromptListener, RewritePrompt, declared_choices
 from ..guard import protect
 from ..listeners import PromptHooks
-from ..nodes import declared_choices
 from .connections import ConnectionLimits, Connections
 from .executor import Executor
 from .extra_paths import ExtraFolder
@@ -80,9 +78,6 @@ class StandaloneHost:
         self._connections = Connections(connection_limits)
         self._listening: tuple[str, ...] = ()
 
-    def info(self) -> HostInfo:
-        return HostInfo("standalone", VERSION)
-
     def network(self) -> Network:
         return Network(self._listening)
 
@@ -106,9 +101,6 @@ class StandaloneHost:
 
     def is_multi_user(self) -> bool:
         return self._users.multi_user
-
-    def queue(self) -> QueueSnapshot:
-        return self._queue.snapshot()
 
     def is_executing(self) -> bool:
         return self._queue.busy()

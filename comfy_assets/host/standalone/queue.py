@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...credentials import REDACTED, rebuilt, redactor
-from ..base import QueueSnapshot
 from ..execution import (
     FinishedPrompt,
     NodeProgress,
@@ -287,13 +286,6 @@ class PromptQueue:
         with self._ready:
             running = [] if self._running is None else [self._running.prompt]
             return running, [entry[2] for entry in sorted(self._waiting, key=lambda entry: entry[:2])]
-
-    def snapshot(self) -> QueueSnapshot:
-        running, waiting = self.prompts()
-        return QueueSnapshot(
-            running=tuple(prompt.prompt_id for prompt in running),
-            pending=tuple(prompt.prompt_id for prompt in waiting),
-        )
 
     def remaining(self) -> int:
         """How many prompts are not finished."""

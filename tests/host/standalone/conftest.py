@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run
 from PIL import Image
+from support.queue_ids import queue_ids
 
 WAIT_S = 10.0
 
@@ -83,7 +84,7 @@ class Standalone:
 
     async def running(self, prompt_id: str) -> None:
         async def is_running() -> bool:
-            return prompt_id in self.host.queue().running
+            return prompt_id in queue_ids(self.host.execution).running
 
         await eventually(is_running)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.queue_ids import queue_ids
 
 GREY = {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 2, "batch_size": 1, "color": 0x808080}}
 
@@ -182,7 +183,7 @@ async def test_interrupt_stops_the_running_prompt_only(server: Any, named: bool)
     await server.running(held)
     assert server.host.is_executing()
     assert await server.post("/interrupt", {"prompt_id": next_one}) == (200, None)
-    assert server.host.queue().running == (held,)
+    assert queue_ids(server.host.execution).running == (held,)
     if named:
         assert await server.post("/api/interrupt", {"prompt_id": held}) == (200, None)
     else:

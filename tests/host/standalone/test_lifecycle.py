@@ -16,8 +16,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from comfy_assets_node.comfy_assets.host.base import Host, HostInfo, Plugin, QueueSnapshot
+from comfy_assets_node.comfy_assets.host.base import Host, Plugin
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
+from support.queue_ids import QueueIds, queue_ids
 
 ROOT = Path(__file__).parents[3]
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
@@ -66,8 +67,7 @@ def workers() -> list[threading.Thread]:
 
 def test_it_is_a_host(tmp_path: Path) -> None:
     host: Host = StandaloneHost(tmp_path)
-    assert host.info() == HostInfo("standalone", host.info().version)
-    assert host.queue() == QueueSnapshot() and host.is_executing() is False
+    assert queue_ids(host.execution) == QueueIds() and host.is_executing() is False
     assert host.data_directory() == tmp_path / "user" / "__comfy_assets"
     host.emit("nobody", {"hears": "this"})
     assert list(tmp_path.iterdir()) == [], "nothing is written before the server starts"
@@ -138,7 +138,7 @@ async def test_stopping_ends_pages_prompts_and_threads_at_once(server: Any) -> N
     await server.client.server.close()
     assert time.monotonic() - began < 1
     assert workers() == []
-    assert server.host.queue() == QueueSnapshot((), (waiting,))
+    assert queue_ids(server.host.execution) == QueueIds((), (waiting,))
     message = await page.receive(timeout=5)
     while message.type == aiohttp.WSMsgType.TEXT:
         message = await page.receive(timeout=5)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.host.standalone import queue as queue_module
 from comfy_assets_node.comfy_assets.host.standalone.queue import Outcome, PromptQueue, QueuedPrompt
+from support.queue_ids import QueueIds, queue_ids
 
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
 HELD = {
@@ -33,8 +34,8 @@ async def test_order_front_and_number(server: Any) -> None:
     last = await server.submit(QUICK, number=1000)
     between = await server.submit(QUICK, number=1.5)
     expected = [very_first, first, a, between, b, last]
-    assert server.host.queue().running == (held,)
-    assert list(server.host.queue().pending) == expected
+    assert queue_ids(server.host.execution).running == (held,)
+    assert list(queue_ids(server.host.execution).pending) == expected
     listed = await server.json("/queue")
     assert [item[1] for item in listed["queue_running"]] == [held]
     assert [item[1] for item in listed["queue_pending"]] == expected
@@ -51,11 +52,11 @@ async def test_delete_and_clear(server: Any) -> None:
     held = await hold(server)
     a, b, c = [await server.submit(QUICK) for _ in range(3)]
     assert await server.post("/queue", {"delete": [a, held, "unknown"]}) == (200, None)
-    assert server.host.queue().pending == (b, c)
+    assert queue_ids(server.host.execution).pending == (b, c)
     assert await server.post("/api/queue", {"clear": False}) == (200, None)
-    assert server.host.queue().pending == (b, c)
+    assert queue_ids(server.host.execution).pending == (b, c)
     assert await server.post("/queue", {"clear": True}) == (200, None)
-    assert server.host.queue() == queue_module.QueueSnapshot((held,), ())
+    assert queue_ids(server.host.execution) == QueueIds((held,), ())
     server.release()
     await server.finished(held)
     assert list(await server.json("/history")) == [held]
@@ -137,4 +138,4 @@ def test_every_change_is_told_and_a_closed_queue_gives_nothing() -> None:
     queue.put(prompt("c"))
     queue.close()
     assert queue.take(lambda: None) is None
-    assert queue.snapshot().pending == ("c",)
+    assert queue_ids(queue).pending == ("c",)
