@@ -1,9 +1,13 @@
-"""Rules that decide which requests a server accepts, against pages of other origins. No input or output happens here.
+"""Access rules: which requests a server accepts, as a defence against pages of other origins. No I/O.
 
-Three attacks are stopped. A page of another origin sends requests to this server: the browser adds ``Origin`` or
-``Sec-Fetch-Site``, which scripts cannot set. A page binds its own name to the address of this server (DNS rebinding):
-then both headers agree with the page, and only ``Host`` tells, which is a name that is not this server's. And a
-browser sends neither header to addresses such as 0.0.0.0: those requests are redirected to the loopback address.
+Three attacks are stopped.
+
+1. A page of another origin sends requests to this server. The browser adds ``Origin`` or ``Sec-Fetch-Site``, which
+   scripts cannot set.
+2. A page binds its own domain to the address of this server (DNS rebinding). Both headers then agree with the page;
+   only ``Host`` differs, which is not a name of this server.
+3. A page requests 0.0.0.0 or a similar address, to which browsers send neither header. Those requests are redirected to
+   the loopback address.
 """
 
 from __future__ import annotations
@@ -28,9 +32,9 @@ _OWN_SITES = frozenset({"same-origin", "none"})
 
 @dataclass(frozen=True)
 class Authority:
-    """A host and a port. An IPv4-mapped IPv6 address is written as IPv4, ``port`` is None where none was given.
+    """A host and a port. An IPv4-mapped IPv6 address is written as IPv4; ``port`` is None if it was not given.
 
-    ``loopback`` is the loopback address that an unspecified or mapped address stands for, None for all others.
+    ``loopback`` is the loopback address that an unspecified or mapped address reaches, None for all others.
     """
 
     host: str
@@ -39,13 +43,13 @@ class Authority:
 
     @property
     def is_address(self) -> bool:
-        """Return whether the host is an IP address."""
+        """Whether the host is an IP address."""
         return _address(self.host) is not None
 
 
 @lru_cache(maxsize=256)
 def parse_authority(text: str) -> Authority | None:
-    """The authority in a ``Host`` header, None where it is malformed."""
+    """Parse a ``Host`` header; return None if it is malformed."""
     match = _AUTHORITY.fullmatch(text.strip().lower())
     if match is None:
         return None
@@ -91,7 +95,7 @@ def _is_loopback(listening: str) -> bool:
 
 @dataclass(frozen=True)
 class PageOrigin:
-    """The origin of a page, with the port that its scheme implies where none was given."""
+    """The origin of a page, with the default port of its scheme if none was given."""
 
     scheme: str
     host: str
@@ -100,7 +104,7 @@ class PageOrigin:
 
 @lru_cache(maxsize=256)
 def parse_origin(text: str) -> PageOrigin | None:
-    """The origin in an ``Origin`` header; None for ``null`` and for what is no web page."""
+    """Parse an ``Origin`` header; return None for ``null`` and for origins that are no web pages."""
     match = _ORIGIN.fullmatch(text.strip().lower())
     authority = parse_authority(match[2]) if match is not None else None
     if match is None or authority is None:
@@ -116,21 +120,21 @@ class AllowedHost:
     port: int | None = None
 
     def fits(self, host: str) -> bool:
-        """Return whether a host is meant. ``*.example.com`` means names below example.com."""
+        """Return whether the entry matches a host. ``*.example.com`` matches names below example.com."""
         return fnmatch.fnmatchcase(host, self.name)
 
     def is_origin(self, origin: PageOrigin) -> bool:
-        """Return whether a page of this origin is a page of this server. Patterns name other servers as well."""
+        """Return whether this origin is the server itself. Patterns do not count: they match other servers as well."""
         if "*" in self.name or origin.host != self.name:
             return False
         return origin.port == (self.port or _DEFAULT_PORTS[origin.scheme])
 
 
 def parse_allowed_host(text: str) -> AllowedHost:
-    """An entry of the setting. Raises ValueError."""
+    """Parse an entry of the setting. Raises ValueError."""
     authority = parse_authority(text.replace("*", "x"))
     if authority is None:
-        raise ValueError(f"{text!r} is no host name")
+        raise ValueError(f"{text!r} is not a host name")
     if "*" not in text:
         return AllowedHost(authority.host, authority.port)
     return AllowedHost(text.strip().lower().partition(":")[0], authority.port)
@@ -140,8 +144,8 @@ def parse_allowed_host(text: str) -> AllowedHost:
 class AccessRules:
     """The rules of a server. ``own_names`` are the names of this machine; names may be added later.
 
-    ``allowed_hosts`` come from the setting. ``origins`` are pages of other origins that may use the server, with ``*``
-    for all. ``frame_ancestors`` are the origins that may show pages of this server in a frame, beside this server.
+    ``allowed_hosts`` come from the setting. ``origins`` are other origins whose pages may use the server, ``*`` for
+    all. ``frame_ancestors`` are other origins that may show pages of this server in a frame.
     """
 
     is_checked: bool = True
@@ -152,13 +156,13 @@ class AccessRules:
 
     @property
     def is_open(self) -> bool:
-        """Return whether nothing is checked."""
+        """Whether every request is accepted."""
         return not self.is_checked or "*" in self.origins
 
     def is_own_host(self, authority: Authority) -> bool:
         """Return whether a ``Host`` header names this server.
 
-        Addresses and names without a dot cannot be bound by others: public DNS has no such names.
+        Others cannot bind IP addresses, nor names without a dot: public DNS has no such names.
         """
         host = authority.host
         if authority.is_address or "." not in host or host.endswith(".localhost") or host in self.own_names:
@@ -168,24 +172,24 @@ class AccessRules:
 
 @dataclass(frozen=True)
 class AccessRequest:
-    """The input of the rules: the method, the scheme of the connection, and the headers by lower-case name."""
+    """A request: the method, the scheme of the connection, and the headers by lower-case name."""
 
     method: str
     scheme: str
     headers: Mapping[str, Sequence[str]]
 
     def get(self, name: str) -> str | None:
-        """The first value of a header."""
+        """Return the first value of a header."""
         return next(iter(self.headers.get(name, ())), None)
 
     def first_of_list(self, name: str) -> str | None:
-        """The first entry of a header that each proxy on the way adds to."""
+        """Return the first entry of a header to which each proxy appends."""
         value = self.get(name)
         return value if value is None else value.partition(",")[0].strip()
 
     @property
     def is_secure(self) -> bool:
-        """Return whether the client's connection is encrypted, here or at a proxy in front of the server."""
+        """Whether the client's connection is encrypted, here or at a proxy in front of the server."""
         return self.scheme == "https" or (self.first_of_list("x-forwarded-proto") or "").lower() == "https"
 
     @property
@@ -194,12 +198,12 @@ class AccessRequest:
 
     @property
     def is_navigation(self) -> bool:
-        """Return whether the user opens a page: what it shows is out of reach for the page that had the link."""
+        """Whether the user opens a page. The page with the link cannot read the page it leads to."""
         return self._is_navigation_of("document")
 
     @property
     def is_frame(self) -> bool:
-        """Return whether a page loads this server in a frame. ``frame-ancestors`` tells the browser which pages may."""
+        """Whether a page shows this server in a frame. The browser enforces ``frame-ancestors`` for those."""
         return self._is_navigation_of("iframe", "frame")
 
     def _is_navigation_of(self, *destinations: str) -> bool:
@@ -208,14 +212,14 @@ class AccessRequest:
 
     @property
     def is_from_browser(self) -> bool:
-        """Return whether it looks like a browser's. Pages of other origins cannot change these headers."""
+        """Whether a browser seems to have sent it. Pages of other origins cannot change these headers."""
         agent, accepted = self.get("user-agent") or "", self.get("accept") or ""
         return "mozilla/" in agent.lower() or "text/html" in accepted.lower()
 
 
 @dataclass(frozen=True)
 class HostRedirect:
-    """A request that is to be sent again to this authority."""
+    """A redirection to the same path at this authority."""
 
     authority: str
 
@@ -224,7 +228,7 @@ Refusal: TypeAlias = HostNotAllowedError | OriginNotAllowedError
 
 
 def judge(rules: AccessRules, request: AccessRequest) -> Refusal | HostRedirect | None:
-    """Decide on a request: None where it is accepted."""
+    """Return the refusal or redirection of a request, None if it is accepted."""
     if rules.is_open:
         return None
     hosts = request.headers.get("host", ())
@@ -233,7 +237,7 @@ def judge(rules: AccessRules, request: AccessRequest) -> Refusal | HostRedirect 
         return _unknown_host(", ".join(hosts))
     if _is_foreign(rules, request, authority):
         return _foreign_origin(request)
-    if authority is None:  # HTTP/1.0, which no browser speaks
+    if authority is None:  # HTTP/1.0, which no browser uses
         return None
     if not rules.is_own_host(authority) and not _is_proven(request, authority):
         return _unknown_host(hosts[0])
@@ -241,7 +245,7 @@ def judge(rules: AccessRules, request: AccessRequest) -> Refusal | HostRedirect 
 
 
 def _is_foreign(rules: AccessRules, request: AccessRequest, authority: Authority | None) -> bool:
-    """Return whether a page of another origin has caused the request."""
+    """Return whether a page of another origin caused the request."""
     origins = request.headers.get("origin", ())
     if origins:
         if len(set(origins)) > 1:
@@ -259,7 +263,7 @@ def _is_foreign(rules: AccessRules, request: AccessRequest, authority: Authority
 
 
 def _referring_origin(request: AccessRequest) -> str | None:
-    """The origin in ``Referer``, which browsers send with pictures and the like, where they send no ``Origin``."""
+    """Return the origin in ``Referer``. Browsers send no ``Origin`` with images and the like."""
     match = re.match(r"https?://[^/?#]+", (request.get("referer") or "").lower())
     return match[0] if match is not None else None
 
@@ -269,8 +273,8 @@ def _is_own_origin(
 ) -> bool:
     """Return whether the page comes from this server.
 
-    A proxy may have replaced ``Host``; then it tells the former in X-Forwarded-Host. A page of another origin cannot
-    send that header: the browser would ask first, and be refused.
+    A proxy may have replaced ``Host`` and moved it to X-Forwarded-Host. A page of another origin cannot send that
+    header: the browser would send a preflight request first, which is refused.
     """
     if origin is None:
         return False
@@ -282,18 +286,18 @@ def _is_own_origin(
 
 
 def _is_same(origin: PageOrigin, authority: Authority) -> bool:
-    """Return whether host and port agree. A missing port is that of the scheme, which may end at a proxy."""
+    """Return whether host and port are equal. A missing port is the scheme's, as HTTPS may end at a proxy."""
     if origin.host != authority.host:
         return False
     return origin.port == (authority.port or _DEFAULT_PORTS[origin.scheme])
 
 
 def _is_proven(request: AccessRequest, authority: Authority) -> bool:
-    """Return whether the browser proves that a name is this server's: that it was reached by a secure connection.
+    """Return whether the request's headers prove that the name belongs to this server.
 
-    A page that binds its name to this server is loaded over plain HTTP, as it has no certificate that a proxy of this
-    server would show. Browsers send no Sec-Fetch headers to such addresses, its Origin begins with http://, and its
-    scripts can set neither. A websocket has an Origin, but not in every browser Sec-Fetch headers.
+    A page that rebinds its name to this server is loaded over plain HTTP: a proxy in front of this server has no
+    certificate for that name. Browsers send no Sec-Fetch headers to such addresses, the page's Origin begins with
+    http://, and scripts can set neither. A websocket has an Origin, but not in every browser Sec-Fetch headers.
     """
     if not request.is_secure:
         return False
@@ -305,8 +309,10 @@ def _is_proven(request: AccessRequest, authority: Authority) -> bool:
 
 
 def _redirect(request: AccessRequest, authority: Authority) -> HostRedirect | None:
-    """Where a browser is to ask again if it asks 0.0.0.0, [::] or a mapped address: to these it does not tell, for
-    pictures, frames and links, which page asks. To the loopback address it does."""
+    """Return the redirection of a browser that uses 0.0.0.0, [::] or a mapped address to the loopback address.
+
+    To the former, browsers send no headers that name the page behind images, frames and links; to the latter they do.
+    """
     if authority.loopback is None or request.method not in ("GET", "HEAD"):
         return None
     if request.get("origin") is not None or request.has_fetch_metadata or not request.is_from_browser:
@@ -316,7 +322,7 @@ def _redirect(request: AccessRequest, authority: Authority) -> HostRedirect | No
 
 def _unknown_host(host: str) -> HostNotAllowedError:
     message = (
-        f"This server is not known under the name {host[:200]!r}. If it is yours, add it to the environment variable "
+        f"This server does not accept the host name {host[:200]!r}. If it is yours, add it to the environment variable "
         f"{SETTING} and restart the server."
     )
     return HostNotAllowedError(message, details={"host": host[:200], "setting": SETTING})
@@ -325,7 +331,7 @@ def _unknown_host(host: str) -> HostNotAllowedError:
 def _foreign_origin(request: AccessRequest) -> OriginNotAllowedError:
     origin = (request.get("origin") or request.get("sec-fetch-site") or "")[:200]
     message = (
-        "Requests that a page of another origin causes are not accepted. A reverse proxy must pass on the Host header, "
-        f"or its name belongs into the environment variable {SETTING}."
+        "Requests from pages of other origins are not accepted. If a reverse proxy is in use, it must pass on the Host "
+        f"header, or its name must be in the environment variable {SETTING}."
     )
     return OriginNotAllowedError(message, details={"origin": origin, "setting": SETTING})

@@ -1,7 +1,7 @@
-"""What the services need from the server around them.
+"""The interface to the server around us.
 
-Two production hosts implement ``Host``: ``comfyui.ComfyUIHost`` (the pack dropped into a ComfyUI) and
-``standalone.StandaloneHost`` (our own small server). ``memory.MemoryHost`` is for tests.
+``comfyui.ComfyUIHost`` (the pack in ComfyUI) and ``standalone.StandaloneHost`` (a server of our own) implement ``Host``
+in production, ``testing.MemoryHost`` in tests.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _CHOICE = "COMBO"  # the type of an input with a list of values
 
 
 class UnknownUserError(Exception):
-    """The request names no user of this host (multi-user mode)."""
+    """The request names no known user (in multi-user mode)."""
 
 
 @dataclass(frozen=True)
 class LibraryFolder:
-    """A folder whose files belong to the library.
+    """A folder of the library.
 
-    ``category`` is the loader category of a models folder ("loras"), or None for the models directory itself
-    and for input and output. ``extensions`` are the lower-case suffixes (".safetensors") the category's loaders
-    accept; an empty set means any.
+    ``category`` is the loader category of a models folder ("loras"); None for the models directory itself, input and
+    output. ``extensions`` are the lower-case suffixes (".safetensors") that the category's loaders accept; an empty set
+    means any.
     """
 
     kind: RootKind
@@ -43,11 +43,10 @@ class LibraryFolder:
 
 @dataclass(frozen=True)
 class HostFolders:
-    """The library's folders, and the folders inside them that are not part of it.
+    """The folders of the library, and the folders excluded from it.
 
-    ``excluded`` are subtrees that are never indexed even if a library folder contains them: the user directory
-    (our own store is there), temporary files, and program code. ``temp`` is never indexed either, but a user may
-    upload into it.
+    ``excluded`` subtrees are never indexed, even inside a library folder: the user directory (with our own store),
+    temporary files, and program code. ``temp`` is never indexed either, but users may upload into it.
     """
 
     folders: tuple[LibraryFolder, ...]
@@ -57,7 +56,7 @@ class HostFolders:
 
 @dataclass(frozen=True)
 class Network:
-    """The addresses that the server listens on, and the origins whose pages its own options admit, ``*`` for all."""
+    """The addresses that the server listens on, and the origins that its own options allow, ``*`` for all."""
 
     listening: tuple[str, ...] = ()
     origins: frozenset[str] = frozenset()
@@ -69,10 +68,10 @@ PromptListener = Callable[[FinishedPrompt], None]
 
 @dataclass(frozen=True)
 class Plugin:
-    """What a host runs for us: a middleware in front of its routes, and what to do around serving.
+    """Our part of a host: a middleware in front of its routes, access rules, and callbacks.
 
-    ``on_serving`` is awaited once, as a background task, after the server has begun to accept connections;
-    ``on_stop`` when it stops in an orderly way. ``access`` decides which requests the server accepts.
+    ``on_serving`` is awaited once, as a background task, after the server has begun to accept connections; ``on_stop``
+    when it shuts down in order. ``access`` decides which requests the server accepts.
     """
 
     middleware: Middleware
@@ -82,75 +81,75 @@ class Plugin:
 
 
 class Host(Protocol):
-    """The server the library lives in. Methods may be called from any thread unless they take a request."""
+    """The server around us. Methods may be called from any thread unless they have a request as an argument."""
 
     def network(self) -> Network:
-        """Where the server listens, as far as that is known now, and which other origins it admits."""
+        """Return the server's addresses, as far as they are known yet, and the origins it allows."""
 
     def folders(self) -> HostFolders:
-        """The library's folders as configured now; categories may share folders and folders may nest."""
+        """Return the folders as configured now. Categories may share folders, and folders may be nested."""
 
     def data_directory(self) -> Path:
-        """Where the store and caches are kept: a folder of ours under the host's user directory."""
+        """Return our folder for the store and caches, under the host's user directory."""
 
     def user_directory(self, user: str) -> Path:
-        """Where the user's own files are, workflows and settings among them; it may not exist yet."""
+        """Return the folder of the user's workflows and settings. It may not exist yet."""
 
     def pack_folders(self) -> Sequence[Path]:
-        """The folders in which node packs are installed."""
+        """Return the folders in which node packs are installed."""
 
     def user_ids(self) -> Sequence[str]:
-        """The ids of all users that there are."""
+        """Return the ids of all users."""
 
     def user_of(self, request: web.Request) -> str:
-        """The id of the request's user. Raises UnknownUserError when the host knows no such user."""
+        """Return the id of the request's user. Raises UnknownUserError."""
 
     def is_multi_user(self) -> bool:
-        """Whether users are told apart; else ``user_of`` answers the same for everybody."""
+        """Return whether there are several users; else ``user_of`` returns the same id for every request."""
 
     @property
     def execution(self) -> ExecutionQueue:
-        """The execution queue: what is told of prompts, and what can be done to them."""
+        """The execution queue."""
 
     @property
     def lists_jobs(self) -> bool:
-        """Whether the server itself, and so its page, knows ``/api/jobs``."""
+        """Whether the server itself, and therefore its page, knows ``/api/jobs``."""
 
     def is_executing(self) -> bool:
-        """Whether a prompt is being executed at this moment. Cheap: asked for every file and chunk hashed."""
+        """Return whether a prompt is running. Must be cheap: called for every file and every chunk."""
 
     def on_prompt(self, rewrite: RewritePrompt) -> None:
-        """Have every submitted body pass through ``rewrite`` before it is checked, in the task of its request."""
+        """Pass every submitted body through ``rewrite`` before it is validated, in the task of its request."""
 
     def on_finished(self, listener: PromptListener) -> None:
-        """Tell ``listener`` of every prompt that has been executed, on the worker's thread: it must be quick.
+        """Call ``listener`` for every executed prompt, on the worker's thread: it must return quickly.
 
-        It is told once the prompt is in the history. What it raises is logged and disturbs nobody.
+        It is called once the prompt is in the server's history. Its exceptions are logged.
         """
 
     def choices(self, class_type: str, input_name: str) -> Sequence[Any] | None:
-        """The values that an input of a node offers now; None when it is no choice. May look at the disk."""
+        """Return the values of a node's combo input; None for any other input. May read folders."""
 
     def is_output_node(self, class_type: str) -> bool:
-        """Whether nodes of this kind are executed for their own sake."""
+        """Return whether nodes of this type are output nodes."""
 
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         """Send a websocket message ``{"type": event, "data": data}`` to every open page."""
 
     def attach(self, plugin: Plugin) -> None:
-        """Put the plugin into the server. Called once, before the server starts."""
+        """Add the plugin to the server. Called once, before the server starts."""
 
 
 @dataclass(frozen=True)
 class EmittedEvent:
-    """A message sent to pages, as the in-memory host keeps it."""
+    """A message sent to pages, as ``testing.MemoryHost`` keeps it."""
 
     type: str
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def declared_choices(input_types: Mapping[str, Any], input_name: str) -> Sequence[Any] | None:
-    """The values that an input offers: ``([a, b], …)`` or ``("COMBO", {"options": [a, b]})``; None for all others."""
+    """Return the values of a combo input: ``([a, b], …)`` or ``("COMBO", {"options": [a, b]})``; None for others."""
     for group in ("required", "optional"):
         declared = (input_types.get(group) or {}).get(input_name)
         if isinstance(declared, (list, tuple)) and declared:

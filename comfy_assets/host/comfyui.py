@@ -1,6 +1,6 @@
-"""The ComfyUI host: the pack dropped into ``custom_nodes``.
+"""The ComfyUI host: the pack in ``custom_nodes``.
 
-The only module that imports ComfyUI's own. Tried on ComfyUI 0.3.64, 0.8.0, 0.18.1, 0.29.0 and 0.33.0.
+The only module that imports modules of ComfyUI. Tested with ComfyUI 0.3.64, 0.8.0, 0.18.1, 0.29.0 and 0.33.0.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .listeners import PromptHooks
 
 log = logging.getLogger("comfy_assets")
 
-DATA_FOLDER = "__comfy_assets"  # user folders whose names begin with __ are out of the userdata API's reach
+DATA_FOLDER = "__comfy_assets"  # ComfyUI's userdata routes refuse user folders whose names begin with __
 _CLAIM = "comfy_assets_attached"
 _CODE_CATEGORY = "custom_nodes"
 _LISTENING_POLL_S = 0.05
@@ -53,9 +53,9 @@ class ComfyUIHost:
         progress = importlib.import_module("comfy_execution.progress")
         self.execution = ComfyUIQueue(
             self._server,
-            lambda: nodes.interrupt_processing(),  # looked up when it is called: packs may replace it
+            lambda: nodes.interrupt_processing(),  # looked up at each call: packs may replace it
             lambda: progress.global_progress_registry,
-            self._hooks.tell,
+            self._hooks.notify,
             room,
             PromptValidator(
                 lambda: nodes.NODE_CLASS_MAPPINGS,
@@ -65,7 +65,7 @@ class ComfyUIHost:
         )
 
     def _replace_nodes(self, graph: MutableMapping[str, Any]) -> None:
-        """Put renamed node types in the place of old ones, on servers that know of such."""
+        """Replace renamed node types, on servers that have replacements."""
         manager = getattr(self._server, "node_replace_manager", None)
         if manager is not None:
             manager.apply_replacements(graph)
@@ -129,8 +129,8 @@ class ComfyUIHost:
             return None
         try:
             return declared_choices(node.INPUT_TYPES(), input_name)
-        except Exception:  # the node is foreign code
-            log.exception("The inputs of %s could not be learnt", class_type)
+        except Exception:  # code of a node pack
+            log.exception("INPUT_TYPES of %s failed", class_type)
             return None
 
     def is_output_node(self, class_type: str) -> bool:
@@ -164,16 +164,16 @@ class ComfyUIHost:
             log.error("comfy-assets could not start; ComfyUI goes on without it.", exc_info=error)
 
     async def _when_listening(self, plugin: Plugin) -> None:
-        """Begin when the server has its port, so that nothing of ours delays the first answer."""
+        """Start when the server has its port, so that none of our work delays the first response."""
         deadline = asyncio.get_running_loop().time() + _LISTENING_TIMEOUT_S
-        while not hasattr(self._server, "port") and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - no event tells of it
+        while not hasattr(self._server, "port") and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - the server offers no event
             await asyncio.sleep(_LISTENING_POLL_S)
-        self.execution.wrap_worker()  # all packs are loaded by now
+        self.execution.wrap_worker()  # now around the wrappers of packs that were loaded after this one
         await plugin.on_serving()
 
 
 def claim() -> bool:
-    """Whether this is the first copy of the pack in the server; a second one leaves everything to the first."""
+    """Return whether this is the first copy of the pack in the server; mark the server as claimed."""
     server = importlib.import_module("server").PromptServer.instance
     if getattr(server, _CLAIM, False):
         log.warning("comfy-assets is installed twice; this copy stays idle. Remove one from custom_nodes.")

@@ -1,8 +1,9 @@
-"""ComfyUI's execution queue, watched by wrapping its methods in a chain with whatever else wraps them.
+"""ComfyUI's execution queue, observed by wrapping its methods in a chain with other packs' wrappers.
 
-The methods' signatures have grown over time and other packs wrap or replace them, so arguments are passed on as they
-come. A method that another pack may have wrapped is never called with the queue's lock held: such a wrapper may sleep,
-or wait for the server's event loop, which takes that lock to answer requests.
+Signatures have grown over time and other packs wrap or replace the methods, so arguments are passed on unchanged.
+``comfyui_items`` has the shapes of items and arguments. A method that another pack may have wrapped is never called
+with the queue's lock held: such a wrapper may sleep, or wait for the server's event loop, which needs that lock to
+handle requests.
 """
 
 from __future__ import annotations
@@ -39,20 +40,20 @@ from .prompt_problems import CheckPrompts, PromptProblem, depth_problem, failed_
 
 log = logging.getLogger("comfy_assets")
 
-_ENDS = ("execution_error", "execution_interrupted")  # messages that a prompt did not come to its end
+_ENDS = ("execution_error", "execution_interrupted")  # messages of prompts that do not complete
 _WORKER = "(prompt_worker)"  # Python names a thread after its function
 _UNREADABLE = "PromptUnreadable"
-_INTERRUPT_S = 0.5  # how long a request waits for an interrupt that another pack holds up
-_SETTLE_S = 0.05
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0  # between attempts to take a prompt from a queue that gives none
+_INTERRUPT_S = 0.5  # longest wait of a request for an interrupt that hangs in another pack
+_WORKER_S = 0.05  # for another worker to mark the prompt that it has just taken
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0  # between attempts at a queue whose ``get`` raises
 
 
 class ComfyUIQueue:
     """Implements ``ExecutionQueue`` over a ``PromptServer`` and its ``PromptQueue``.
 
-    ``interrupt`` asks the prompt being executed to stop; ``registry`` returns the server's ``ProgressRegistry`` of the
-    latest prompt, or None; ``history_room`` is how much of the server's history its page reads; ``finished`` is told
-    of prompts once they are in that history; ``check`` finds prompts that the server cannot execute.
+    ``interrupt`` interrupts the running prompt. ``registry`` returns the ``ProgressRegistry`` of the latest prompt, or
+    None. ``history_room`` is the number of prompts that the server's page reads from its history. ``finished`` is
+    called for prompts once they are in that history. ``check`` finds prompts that the server cannot execute.
     """
 
     def __init__(
@@ -74,15 +75,15 @@ class ComfyUIQueue:
         self._listeners = QueueListeners()
         self._states = PromptStates()
         self._is_wrapped = False
-        self._replaced: set[str] = set()  # methods that another pack had replaced before
-        self._own: dict[str, Callable[..., Any]] = {}  # the methods of the queue as they are wrapped here
+        self._replaced: set[str] = set()  # methods that another pack had wrapped or replaced before us
+        self._own: dict[str, Callable[..., Any]] = {}  # our wrappers by method
 
     def watch(self, listener: QueueListener) -> None:
         self._listeners.add(listener)
         self.wrap()
 
     def wrap(self) -> None:
-        """Begin to hear of what happens; a second call does nothing."""
+        """Wrap the methods; a second call does nothing."""
         if self._is_wrapped:
             return
         self._is_wrapped = True
@@ -93,9 +94,9 @@ class ComfyUIQueue:
         self._server.send_sync = self._send_sync_of(_method_of(self._server, "send_sync"))
 
     def wrap_worker(self) -> None:
-        """Wrap the worker's methods, also around what other packs have put around ours, or in their place, since then.
+        """Wrap the worker's methods, again if other packs have wrapped or replaced them since.
 
-        What passes several of our functions is told once.
+        A call that passes several of our wrappers is reported once: see ``PromptStates``.
         """
         self._wrap("get", self._get_of)
         self._wrap("task_done", self._task_done_of)
@@ -108,21 +109,21 @@ class ComfyUIQueue:
         self._own[name] = vars(self._queue)[name] = wrapper(_method_of(self._queue, name))
 
     def _is_outermost(self, name: str) -> bool:
-        """Return whether no other pack has wrapped or replaced the queue's method since."""
+        """Return whether no other pack has wrapped or replaced our wrapper."""
         return self._own.get(name) is vars(self._queue).get(name)
 
     def _is_watched_by_others(self, name: str) -> bool:
-        """Return whether other packs have wrapped or replaced the queue's method, on the object or on its class."""
+        """Return whether another pack has wrapped or replaced the method, on the object or on its class."""
         kind = type(self._queue)
         module = getattr(getattr(kind, name), "__globals__", {}).get("__name__")
         return name in self._replaced or not self._is_outermost(name) or module != kind.__module__
 
-    # Into the queue.
+    # put: into the queue.
 
     def _put_of(self, put: Callable[..., Any]) -> Callable[..., Any]:
-        def put_and_tell(*args: Any, **kwargs: Any) -> Any:
+        def put_and_report(*args: Any, **kwargs: Any) -> Any:
             if self._states.is_entering(id_of(args[0] if args else kwargs.get("item"))):
-                return put(*args, **kwargs)  # it has been told, or is one of an earlier run
+                return put(*args, **kwargs)  # reported by an outer wrapper of ours, or restored from an earlier run
             args, kwargs = self._with_free_id(args, kwargs)
             prompt = prompt_of(args[0] if args else kwargs.get("item"))
             if prompt is None or not self._states.enter(prompt.prompt_id, prompt.graph):
@@ -130,10 +131,10 @@ class ComfyUIQueue:
             self._listeners.submitted(prompt)
             return self._put(prompt.prompt_id, lambda: put(*args, **kwargs))
 
-        return put_and_tell
+        return put_and_report
 
     def _put(self, prompt_id: str, put: Callable[[], Any]) -> Any:
-        """Put a prompt that the ledger knows to be entering; what does not get in is told as dropped."""
+        """Call ``put`` for a prompt marked as entering; report it as dropped if it does not get in."""
         try:
             return put()
         except BaseException:
@@ -142,18 +143,19 @@ class ComfyUIQueue:
             raise
         finally:
             if self._states.entered(prompt_id):
-                self._tell_dropped()
+                self._report_dropped()
 
     def _with_free_id(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of ``put`` with another id for a prompt whose id is that of one in the queue.
+        """Return the arguments of ``put``, with a new id if the queue has a prompt with the same id.
 
-        Requests are refused before; this is what another pack does. Two prompts of one id cannot be told apart.
+        Two prompts with one id could not be distinguished. Requests with such an id are rejected earlier: this one
+        comes from another pack.
         """
         item = args[0] if args else kwargs.get("item")
         if not isinstance(item, tuple) or len(item) < 2 or self._listeners.is_free(id_of(item)):
             return args, kwargs
         item = (item[0], str(uuid.uuid4()), *item[2:])
-        log.warning("A prompt came with the id of one that is in the queue. It is executed as %s.", item[1])
+        log.warning("A prompt was submitted with the id of another one in the queue. It gets the id %s.", item[1])
         return ((item, *args[1:]), kwargs) if args else (args, {**kwargs, "item": item})
 
     def restore(self, prompts: Iterable[SubmittedPrompt]) -> list[str]:
@@ -170,7 +172,7 @@ class ComfyUIQueue:
         return refused
 
     def _put_back(self, prompt: SubmittedPrompt) -> PromptProblem | None:
-        """Put a prompt into the queue without telling of it; return why that failed."""
+        """Put a prompt into the queue without reporting it; return the problem if that fails."""
         self._states.enter(prompt.prompt_id, prompt.graph)
         try:
             self._queue.put(item_of(prompt, self._queue))
@@ -181,20 +183,20 @@ class ComfyUIQueue:
                 self._states.leave([prompt.prompt_id])
                 return _unreadable(error, prompt.graph)
         if self._states.entered(prompt.prompt_id):
-            self._tell_dropped()
+            self._report_dropped()
         return None
 
-    # To the worker.
+    # get: to the worker.
 
     def _get_of(self, get: Callable[..., Any]) -> Callable[..., Any]:
-        def get_and_tell(*args: Any, **kwargs: Any) -> Any:
+        def get_and_report(*args: Any, **kwargs: Any) -> Any:
             pause = _FIRST_PAUSE_S
             while True:
-                self._end_left_over()
+                self._end_unreported()
                 before = self._states.started_here()
                 try:
                     taken = get(*args, **kwargs)
-                except Exception as error:  # the thread that executes prompts would end of it
+                except Exception as error:  # it would end the thread that executes prompts
                     log.exception("The server could not take a prompt from its queue")
                     if not self._end_unreadable(error, self._states.started_here() - before):
                         time.sleep(pause)
@@ -204,90 +206,90 @@ class ComfyUIQueue:
                     self._start(taken)
                 return taken
 
-        return get_and_tell
+        return get_and_report
 
     def _start(self, taken: Any) -> None:
         try:
             item, item_id = taken
             prompt_id = id_of(item)
         except (TypeError, ValueError, LookupError):
-            log.exception("A prompt that is about to be executed could not be recognized")
+            log.exception("The result of the queue's get is malformed")
             return
         if self._states.start(item_id, prompt_id):
             self._listeners.started(prompt_id)
 
     def _end_unreadable(self, error: Exception, started: Iterable[int]) -> bool:
-        """End the prompt that was being taken when the queue raised an error; return whether there was one.
+        """End the prompt at which ``get`` raised an error; return whether there was one.
 
-        ``started`` are those that one of our functions has given to another pack's, which failed.
+        ``started`` are prompts that an inner wrapper of ours has marked before another pack's wrapper failed.
         """
         found = self._states.missing(self._present())
         suspects = self._states.unknown(self._held())
         if suspects:
-            time.sleep(_SETTLE_S)  # another worker may be about to start with it
+            time.sleep(_WORKER_S)
         ended = [item_id for item_id in started if self._states.end(item_id) is not None]
-        found.update(self._let_go_of([*self._states.unknown(suspects), *ended]))
+        found.update(self._remove_running([*self._states.unknown(suspects), *ended]))
         for prompt_id, graph in found.items():
             self._listeners.finished(failed_prompt(prompt_id, _unreadable(error, graph)))
         if found:
             self._announce_quietly()
         return bool(found)
 
-    def _let_go_of(self, item_ids: Iterable[int]) -> dict[str, Graph]:
-        """Remove prompts from those being executed; return them."""
+    def _remove_running(self, item_ids: Iterable[int]) -> dict[str, Graph]:
+        """Remove running prompts from the server's list; return their graphs by id."""
         with self._queue.mutex:
             running = self._queue.currently_running
             gone = [running.pop(item_id) for item_id in item_ids if item_id in running]
         return {prompt.prompt_id: prompt.graph for prompt in prompts_in(gone)}
 
-    # To the end.
+    # task_done: the end.
 
     def _task_done_of(self, task_done: Callable[..., Any]) -> Callable[..., Any]:
-        def task_done_and_tell(*args: Any, **kwargs: Any) -> Any:
+        def task_done_and_report(*args: Any, **kwargs: Any) -> Any:
             item_id = args[0] if args else kwargs.get("item_id")
             finished = self._finished(item_id, args, kwargs)
             if finished is not None:
                 self._listeners.finished(finished)
-            answer = None
+            result = None
             try:
-                answer = task_done(*args, **kwargs)
-            except Exception:  # the thread that executes prompts would end of it
+                result = task_done(*args, **kwargs)
+            except Exception:  # it would end the thread that executes prompts
                 log.exception("The server, or a pack, failed at the end of a prompt")
-                self._let_go(item_id)
+                self._forget_running(item_id)
             if finished is not None:
                 self._after(finished)
-            return answer
+            return result
 
-        return task_done_and_tell
+        return task_done_and_report
 
     def _finished(self, item_id: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FinishedPrompt | None:
-        """Return the prompt that a call of ``task_done`` is about, unless its end has been told already."""
+        """Return the prompt that a call of ``task_done`` ends, unless its end was reported before."""
         if self._states.is_over(item_id):
             return None
         with self._queue.mutex:
             finished = finished_prompt(self._queue, args, kwargs)
         if finished is None or self._states.end(item_id) is None:
             return None
-        self._states.leave([finished.prompt_id])  # unless a pack took it from the queue past our ``get``, it has left
+        self._states.leave([finished.prompt_id])  # a pack may have called the class's own ``get``, past our wrapper
         return finished
 
-    def _let_go(self, item_id: Any) -> None:
+    def _forget_running(self, item_id: Any) -> None:
         with self._queue.mutex:
             item = self._queue.currently_running.pop(item_id, None)
         if item is not None:
             self._announce_quietly()
 
-    def _end_left_over(self) -> None:
-        """Tell the end of prompts that nobody has reported: a pack may have replaced ``task_done``."""
+    def _end_unreported(self) -> None:
+        """Report the end of prompts that ended without a report: a pack may have replaced ``task_done``."""
         is_worker = threading.current_thread().name.endswith(_WORKER) and not self._is_outermost("task_done")
         for item_id in self._states.left_over(self._held(), is_worker=is_worker):
             running = self._states.end(item_id)
             if running is not None:
-                finished = self._as_far_as_known(running)
+                finished = self._finished_as_seen(running)
                 self._listeners.finished(finished)
                 self._after(finished)
 
-    def _as_far_as_known(self, running: RunningPrompt) -> FinishedPrompt:
+    def _finished_as_seen(self, running: RunningPrompt) -> FinishedPrompt:
         with self._queue.mutex:
             entry = as_mapping(self._queue.history.get(running.prompt_id))
         outputs = as_mapping(entry.get("outputs")) or dict(running.shown)
@@ -296,19 +298,19 @@ class ComfyUIQueue:
             status = {"status_str": "error", "completed": False, "messages": [running.failure]}
         return FinishedPrompt(running.prompt_id, outputs, as_mapping(entry.get("meta")), status)
 
-    # Out of the queue.
+    # Removal and interrupts.
 
     def _removing(self, remove: Callable[..., Any]) -> Callable[..., Any]:
-        def remove_and_tell(*args: Any, **kwargs: Any) -> Any:
+        def remove_and_report(*args: Any, **kwargs: Any) -> Any:
             try:
                 return remove(*args, **kwargs)
             finally:
-                self._tell_dropped()
+                self._report_dropped()
 
-        return remove_and_tell
+        return remove_and_report
 
-    def _tell_dropped(self) -> None:
-        """Tell of prompts that neither wait nor are executed any more."""
+    def _report_dropped(self) -> None:
+        """Report prompts that are no longer in the queue as dropped."""
         self._listeners.dropped(list(self._states.missing(self._present())))
 
     def cancel(self, prompt_id: str) -> bool:
@@ -316,17 +318,17 @@ class ComfyUIQueue:
 
     def cancel_many(self, prompt_ids: Iterable[str]) -> list[str]:
         wanted = dict.fromkeys(prompt_ids)
-        found = self._take_out(wanted)  # first: what begins in the meantime is executed by now
+        found = self._remove_waiting(wanted)  # first: prompts that begin meanwhile are found running below
         found |= {prompt_id for prompt_id in self._running_ids() if prompt_id in wanted and self._stop(prompt_id)}
         return [prompt_id for prompt_id in wanted if prompt_id in found]
 
     def drop_many(self, prompt_ids: Iterable[str]) -> list[str]:
         wanted = dict.fromkeys(prompt_ids)
-        found = self._take_out(wanted)
+        found = self._remove_waiting(wanted)
         return [prompt_id for prompt_id in wanted if prompt_id in found]
 
-    def _take_out(self, wanted: Mapping[str, None]) -> set[str]:
-        """Remove the prompts that wait; return which were there."""
+    def _remove_waiting(self, wanted: Mapping[str, None]) -> set[str]:
+        """Remove those of the prompts that wait; return their ids."""
         if self._is_watched_by_others("delete_queue_item"):
             return {prompt_id for prompt_id in wanted if self._delete_all(prompt_id)}
         with self._queue.mutex:
@@ -334,7 +336,7 @@ class ComfyUIQueue:
             gone = {id_of(item) for item in items} & wanted.keys()
             if not gone:
                 return gone
-            # In order it is a heap as well, whose items need not be compared beyond their ids.
+            # A sorted list is a valid heap. The key avoids comparing graphs, which raises TypeError.
             self._queue.queue[:] = sorted((item for item in items if id_of(item) not in gone), key=order_of)
         running = set(self._running_ids())
         left = self._states.leave(prompt_id for prompt_id in wanted if prompt_id in gone)
@@ -350,9 +352,9 @@ class ComfyUIQueue:
         return count > 0
 
     def _stop(self, prompt_id: str) -> bool:
-        """Interrupt the prompt if it is being executed.
+        """Interrupt the prompt if it is running; return whether it was.
 
-        Its end is held up meanwhile, so the interrupt cannot hit the prompt after it.
+        Its end is delayed meanwhile, so that the interrupt cannot hit the next prompt.
         """
         with self._queue.mutex:
             held = [key for key, item in self._queue.currently_running.items() if id_of(item) == prompt_id]
@@ -368,27 +370,27 @@ class ComfyUIQueue:
         try:
             self._interrupt()
         except Exception:  # code of other packs
-            log.exception("The prompt being executed could not be interrupted")
+            log.exception("The running prompt could not be interrupted")
         finally:
             self._states.end_interrupt()
 
-    # What the server sends.
+    # send_sync: messages to pages.
 
     def _send_sync_of(self, send_sync: Callable[..., Any]) -> Callable[..., Any]:
-        def send_sync_and_look(*args: Any, **kwargs: Any) -> Any:
+        def send_sync_and_report(*args: Any, **kwargs: Any) -> Any:
             answer = send_sync(*args, **kwargs)
             event = args[0] if args else kwargs.get("event")
             data = args[1] if len(args) > 1 else kwargs.get("data")
             if event == "executed":
-                self._look(data)
+                self._report_output(data)
             elif event in _ENDS and isinstance(data, Mapping):
                 self._note_failure(event, data)
             return answer
 
-        return send_sync_and_look
+        return send_sync_and_report
 
-    def _look(self, data: Any) -> None:
-        """Take note of what a node has shown, if that is what a message says."""
+    def _report_output(self, data: Any) -> None:
+        """Report the output of a node, if the message has one."""
         if not isinstance(data, Mapping) or not isinstance(data.get("output"), Mapping):
             return
         prompt_id, node_id = str(data.get("prompt_id")), str(data.get("node"))
@@ -400,21 +402,21 @@ class ComfyUIQueue:
         for running in self._states.running(str(data.get("prompt_id"))):
             running.failure = (event, data)
 
-    # What the queue holds.
+    # The content of the queue.
 
     def _present(self) -> set[str]:
-        """The ids of the prompts that wait or are executed."""
+        """Return the ids of waiting and running prompts."""
         with self._queue.mutex:
             items = (*self._queue.queue, *self._queue.currently_running.values())
         return {id_of(item) for item in items}
 
     def _held(self) -> set[Any]:
-        """The server's numbers of the prompts that it executes."""
+        """Return the item ids of running prompts."""
         with self._queue.mutex:
             return set(self._queue.currently_running)
 
     def _running_items(self) -> list[Any]:
-        """The prompts being executed, without those whose end has been told."""
+        """Return the items of running prompts whose end was not reported yet."""
         with self._queue.mutex:
             running = list(self._queue.currently_running.items())
         return [item for item_id, item in running if not self._states.is_over(item_id)]
@@ -423,7 +425,7 @@ class ComfyUIQueue:
         return [id_of(item) for item in self._running_items()]
 
     def is_executing(self) -> bool:
-        """Return whether a prompt is executed or waits. Takes no lock of the server: this is asked for every file."""
+        """Return whether a prompt runs or waits. Takes no lock of the server: this is called for every file."""
         queue = self._queue
         return bool(queue.queue) or any(not self._states.is_over(key) for key in list(queue.currently_running))
 
@@ -436,12 +438,12 @@ class ComfyUIQueue:
         return QueueListing(prompts_in(self._running_items()), prompts_in(self._waiting_items()))
 
     def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
-        registry = self._registry()  # read once: the next prompt gets another
+        registry = self._registry()  # read once: the next prompt replaces it
         if registry is None or registry.prompt_id != prompt_id or prompt_id not in self._running_ids():
             return {}
         return progress_of(registry)
 
-    # What else the server offers.
+    # History, memory, pages.
 
     def history_room(self) -> int:
         return self._history_room
@@ -470,13 +472,13 @@ class ComfyUIQueue:
         try:
             self.announce()
         except Exception:  # code of other packs
-            log.exception("Open pages could not be told that the queue has changed")
+            log.exception("Open pages could not be notified that the queue has changed")
 
 
 def _method_of(target: Any, name: str) -> Callable[..., Any]:
-    """Return the method to call after ours: what another pack has put on the object, or else the class's own.
+    """Return the method that our wrapper calls: the object's own attribute, or else the class's method.
 
-    The latter is looked up when it is called: packs that are loaded later may replace it on the class.
+    The class's method is looked up at each call: packs that are loaded later may replace it on the class.
     """
     if name in vars(target):
         found: Callable[..., Any] = vars(target)[name]
@@ -489,6 +491,6 @@ def _method_of(target: Any, name: str) -> Callable[..., Any]:
 
 
 def _unreadable(error: Exception, graph: Graph) -> PromptProblem:
-    """Return why a prompt could not be taken from the queue, or put into it."""
+    """Return the problem of a prompt that could not be moved into or out of the queue."""
     message = f"The server could not take the prompt from its queue. {type(error).__name__}: {error}"
     return depth_problem(graph) or PromptProblem(_UNREADABLE, message)

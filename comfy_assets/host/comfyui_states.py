@@ -1,8 +1,8 @@
-"""A record of what listeners have been told of the prompts in ComfyUI's queue.
+"""States of the prompts in ComfyUI's queue, as reported to listeners.
 
-Other packs wrap and replace the queue's methods, so the same change of a prompt may be seen in several places or only
-afterwards. The ledger makes sure that each start and each end is told once, and that no prompt is interrupted once it
-has begun to end. Its methods never call other code, so its lock is never held for long.
+Other packs wrap and replace the queue's methods, so a change of a prompt may be seen several times, or only afterwards.
+The states ensure that each start and each end is reported once, and that a prompt is not interrupted after it has begun
+to end. No method calls code of others, so the lock is never held for long.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_INTERRUPT_S = 5.0  # how long the end of a prompt waits for an interrupt that another pack holds up
-_REMEMBERED = 1000  # ended prompts
+_INTERRUPT_S = 5.0  # longest delay of a prompt's end by an interrupt that hangs in another pack
+_REMEMBERED = 1000  # ended prompts, whose end another wrapper may report again
 
 Graph = Mapping[str, Any]
 
 
 @dataclass
 class RunningPrompt:
-    """A prompt being executed, and what is known of it in case that nobody reports its end."""
+    """A running prompt, with its outputs and failure in case its end is never reported."""
 
     prompt_id: str
     thread: int = 0
@@ -29,7 +29,7 @@ class RunningPrompt:
 
 
 class PromptStates:
-    """Thread-safe. Item ids are the server's numbers for prompts being executed."""
+    """The states of all prompts. Thread-safe. Item ids are the server's numbers of running prompts."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -41,7 +41,7 @@ class PromptStates:
         self._removals = 0
 
     def enter(self, prompt_id: str, graph: Graph) -> bool:
-        """Note that a prompt is about to enter the queue; return False if that is noted already."""
+        """Mark a prompt that is about to enter the queue; return False if it is marked already."""
         with self._changed:
             if prompt_id in self._entering:
                 return False
@@ -54,16 +54,16 @@ class PromptStates:
             return prompt_id in self._entering
 
     def entered(self, prompt_id: str) -> bool:
-        """Note that the prompt has entered the queue; return whether prompts were removed in the meantime."""
+        """Mark the prompt as waiting; return whether prompts were removed in the meantime."""
         with self._changed:
             if prompt_id not in self._entering:
-                return False  # it has been started or removed since
+                return False  # a worker has started it, or it was removed, before ``put`` returned
             graph, removals = self._entering.pop(prompt_id)
             self._waiting[prompt_id] = graph
             return removals != self._removals
 
     def leave(self, prompt_ids: Iterable[str]) -> list[str]:
-        """Note that prompts left the queue before they began; return those of which that was not known."""
+        """Mark prompts that left the queue before they began; return those that were not marked yet."""
         with self._changed:
             self._removals += 1
             return [prompt_id for prompt_id in dict.fromkeys(prompt_ids) if self._forget(prompt_id)]
@@ -73,7 +73,7 @@ class PromptStates:
         return self._waiting.pop(prompt_id, None) is not None or was_entering
 
     def missing(self, present: Collection[str]) -> dict[str, Graph]:
-        """Note that prompts which are not present have left the queue; return them."""
+        """Mark all prompts that are not in ``present`` as gone; return them."""
         with self._changed:
             self._removals += 1
             gone = {prompt_id: graph for prompt_id, graph in self._waiting.items() if prompt_id not in present}
@@ -82,7 +82,7 @@ class PromptStates:
             return gone
 
     def start(self, item_id: int, prompt_id: str) -> bool:
-        """Note that the current thread is about to execute the prompt; return False if that is noted already."""
+        """Mark the prompt as running in the current thread; return False if it is marked already."""
         with self._changed:
             running = self._running.get(item_id)
             if running is not None and running.prompt_id == prompt_id:
@@ -93,13 +93,13 @@ class PromptStates:
             return True
 
     def started_here(self) -> set[int]:
-        """The prompts that are being executed since the current thread took them."""
+        """Return the item ids of the prompts that the current thread has started."""
         thread = threading.get_ident()
         with self._changed:
             return {item_id for item_id, running in self._running.items() if running.thread == thread}
 
     def end(self, item_id: int) -> RunningPrompt | None:
-        """Note that the prompt ends, after any interrupt of it; return None if that was noted before."""
+        """Mark the prompt as ended, after any pending interrupt of it; return None if it has ended before."""
         with self._changed:
             if item_id in self._over:
                 return None
@@ -108,12 +108,12 @@ class PromptStates:
             return self._running.pop(item_id, None) or RunningPrompt("")
 
     def is_over(self, item_id: int) -> bool:
-        """Return whether the end of the prompt is noted, though the server may still hold it."""
+        """Return whether the prompt is marked as ended, even if the server still lists it."""
         with self._changed:
             return item_id in self._over
 
     def begin_interrupt(self, item_ids: Iterable[int]) -> bool:
-        """Hold the end of the prompts until ``end_interrupt``; return False if all of them are over."""
+        """Delay the end of the prompts until ``end_interrupt``; return False if all have ended."""
         with self._changed:
             if all(item_id in self._over for item_id in item_ids):
                 return False
@@ -121,20 +121,21 @@ class PromptStates:
             return True
 
     def end_interrupt(self) -> None:
-        """Let prompts end again."""
+        """Stop delaying ends."""
         with self._changed:
             self._interrupts -= 1
             self._changed.notify_all()
 
     def running(self, prompt_id: str) -> list[RunningPrompt]:
-        """The running prompts with this id, to which notes can be added."""
+        """Return the running prompts with this id, to be updated by the caller."""
         with self._changed:
             return [each for each in self._running.values() if each.prompt_id == prompt_id]
 
     def left_over(self, held: Collection[int], *, is_worker: bool) -> list[int]:
-        """The running prompts that must have ended, since the server does not hold them any more.
+        """Return the item ids of running prompts that must have ended.
 
-        The server's worker executes one prompt after another: when it asks for the next, its last one has ended.
+        Those are prompts that the server no longer lists, and with ``is_worker`` all that the current thread has
+        started: the server's worker executes one prompt after another, and is about to get the next.
         """
         thread = threading.get_ident()
         with self._changed:
@@ -146,7 +147,7 @@ class PromptStates:
             ]
 
     def _forget_ended(self, held: Collection[int]) -> None:
-        """Keep the latest ends, and those of prompts that the server still holds."""
+        """Forget old ends, except those of prompts that the server still lists."""
         if len(self._over) > 2 * _REMEMBERED:
             older = list(self._over)[:-_REMEMBERED]
             for item_id in older:
@@ -154,6 +155,6 @@ class PromptStates:
                     del self._over[item_id]
 
     def unknown(self, held: Iterable[int]) -> list[int]:
-        """Return the item ids that never started and did not end."""
+        """Return the item ids that neither started nor ended."""
         with self._changed:
             return [item_id for item_id in held if item_id not in self._running and item_id not in self._over]

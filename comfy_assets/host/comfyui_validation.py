@@ -1,4 +1,4 @@
-"""Checks of prompts that return to ComfyUI's queue: the same that the server makes of new ones."""
+"""Validation of prompts that return to ComfyUI's queue, as the server validates new ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .prompt_problems import CheckedPrompt, as_sent, depth_problem, refusal, typ
 
 log = logging.getLogger("comfy_assets")
 
-_BUDGET_S = 3.0
+_BUDGET_S = 3.0  # for all prompts of a start; a queue of hundreds must not delay it
 
 NodeTypes = Callable[[], Mapping[str, Any]]
 Validate = Callable[..., Any]
@@ -24,11 +24,11 @@ Replace = Callable[[MutableMapping[str, Any]], object]
 
 
 class PromptValidator:
-    """Checks prompts for problems that the server would refuse a new prompt for.
+    """Find problems for which the server would reject a new prompt.
 
-    ``validate`` is the server's ``validate_prompt`` and ``replace`` puts renamed node types in the place of old ones.
-    Both run code of node packs, so they run in a thread of their own, for a few seconds in all. Depth and node types,
-    which decide whether the server survives the prompt, are checked for every prompt.
+    ``validate`` is the server's ``validate_prompt``; ``replace`` replaces renamed node types. Both run code of node
+    packs, so they run in a thread of their own, for a few seconds in all. Depth and node types, which can crash the
+    server, are checked for every prompt.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class PromptValidator:
         return [verdicts.get(each.prompt.prompt_id, each) if each.problem is None else each for each in checked]
 
     def _fundamentals(self, prompt: SubmittedPrompt) -> CheckedPrompt:
-        """Check what the server would not survive."""
+        """Check for problems that would crash the server's worker."""
         problem = depth_problem(prompt.graph, prompt.extra_data)
         if problem is None and (problem := type_problem(prompt.graph, self._is_known)) is not None:
             prompt = self._with_replacements(prompt)
@@ -67,7 +67,7 @@ class PromptValidator:
         return replace(prompt, graph=graph)
 
     def _validated(self, prompts: Sequence[SubmittedPrompt]) -> dict[str, CheckedPrompt]:
-        """Return what the server's own check says, as far as the time suffices."""
+        """Return the results of the server's own validation, for as many prompts as there is time for."""
         if not prompts or self._left_s <= 0:
             return {}
         verdicts: dict[str, CheckedPrompt] = {}
@@ -76,15 +76,15 @@ class PromptValidator:
         thread = threading.Thread(
             target=lambda: asyncio.run(self._validate_until(deadline, prompts, verdicts)),
             name="comfy-assets prompt checks",
-            daemon=True,  # code of a node pack that never returns must not keep the process from its end
+            daemon=True,  # a node pack that never returns must not keep the process alive
         )
         thread.start()
         thread.join(self._left_s)
         self._left_s = 0.0 if thread.is_alive() else self._left_s - (time.monotonic() - started)
-        found = dict(verdicts)  # an abandoned thread may still add to it
+        found = dict(verdicts)  # a copy: an abandoned thread may still add to it
         if len(found) < len(prompts):
             log.warning(
-                "%d jobs return to the queue unchecked, but for their node types: checking takes too long.",
+                "%d jobs return to the queue with only their node types checked: validation takes too long.",
                 len(prompts) - len(found),
             )
         return found
@@ -97,8 +97,8 @@ class PromptValidator:
                 return
             try:
                 verdicts[prompt.prompt_id] = await self._verdict(prompt)
-            except Exception:  # a check that does not work says nothing about the prompt
-                log.exception("The job %s could not be checked; it returns to the queue", prompt.prompt_id)
+            except Exception:  # code of node packs; its failure says nothing about the prompt
+                log.exception("The job %s could not be validated; it returns to the queue", prompt.prompt_id)
                 verdicts[prompt.prompt_id] = CheckedPrompt(prompt)
 
     async def _verdict(self, prompt: SubmittedPrompt) -> CheckedPrompt:

@@ -1,4 +1,4 @@
-"""The execution queue as the services see it: prompts on their way, what is told of them, what can be done to them."""
+"""The interface of the execution queue: prompts, the events that listeners receive, and operations on the queue."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-_LAST_NUMBER = 1 << 53  # no server counts as far; a client may ask for a place beyond
+_LAST_NUMBER = 1 << 53  # clients may choose larger numbers, which a counter in a float could not follow
 
 
 @dataclass(frozen=True)
 class SubmittedPrompt:
-    """A prompt that has passed the server's checks. What it holds is the server's own: not to be changed.
+    """A prompt that the server has validated. Its values are the server's own objects and must not be changed.
 
-    The smallest ``number`` is executed first. ``outputs`` are the nodes to be executed for their own sake.
-    ``secrets`` are credentials that the server itself knows as such, never to be written down; ``extra_data`` names
-    these but does not tell them. It may hold others: see ``credentials.take_out``.
+    The smallest ``number`` is executed first. ``outputs`` are the ids of the output nodes to execute. ``secrets`` are
+    credentials that the server itself declares as such; in ``extra_data`` they are redacted. Other credentials may
+    still be in there: see ``credentials.take_out``.
     """
 
     number: float
@@ -29,11 +29,11 @@ class SubmittedPrompt:
 
 @dataclass(frozen=True)
 class FinishedPrompt:
-    """A prompt that was executed, to its end or until it failed or was interrupted.
+    """A prompt whose execution has completed, failed or been interrupted.
 
-    ``outputs`` maps node ids to what the nodes have shown, ``meta`` to what they are, as ``/history`` tells it;
-    ``status`` is ``{"status_str", "completed", "messages"}``, or None when the server does not say. They are the
-    server's own: not to be changed.
+    ``outputs`` and ``meta`` map node ids to the nodes' outputs and descriptions, as in ``/history``. ``status`` is
+    ``{"status_str", "completed", "messages"}``, or None if the server reports none. All are the server's own objects
+    and must not be changed.
     """
 
     prompt_id: str
@@ -44,9 +44,9 @@ class FinishedPrompt:
 
 @dataclass(frozen=True)
 class NodeProgress:
-    """How far a node is that has been begun: ``value`` of ``max``, and "running", "finished" or "error".
+    """Progress of a node that has begun: ``value`` of ``max``; ``state`` is "running", "finished" or "error".
 
-    ``display_node_id`` is the node of the submitted graph that stands for it, where it was made while executing.
+    ``display_node_id`` is the node of the submitted graph that shows the progress, for nodes created by an expansion.
     """
 
     value: float
@@ -56,41 +56,41 @@ class NodeProgress:
 
 
 def number_after(numbers: Iterable[float]) -> int:
-    """The whole number after all of these places in a queue, but for those at its very end; at least 0."""
+    """Return the next integer after these queue numbers, at least 0. Numbers beyond any counter are ignored."""
     return max((math.floor(number) + 1 for number in numbers if abs(number) < _LAST_NUMBER), default=0)
 
 
 class QueueListener(Protocol):
-    """Is told of every prompt, on whatever thread it happens: it must be quick.
+    """Receives the events of every prompt, on the thread in which they happen: it must return quickly.
 
-    A prompt is submitted before it can start, and finished or dropped once. What a listener raises is logged.
+    A prompt is submitted before it can start, and is finished or dropped exactly once. Exceptions are logged.
     """
 
     def is_free(self, prompt_id: str) -> bool:
-        """Return whether a prompt may enter the queue under this id: none that is in it has the same."""
+        """Return whether no prompt in the queue has this id."""
 
     def submitted(self, prompt: SubmittedPrompt) -> None:
-        """The prompt is about to enter the queue."""
+        """Called before the prompt enters the queue."""
 
     def started(self, prompt_id: str) -> None:
-        """The prompt is about to be executed."""
+        """Called before the prompt is executed."""
 
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
-        """A node of the prompt being executed has shown this. Servers tell it only where a page listens."""
+        """Called when a node of the running prompt has output. Servers report it only if a page is connected."""
 
     def interrupting(self, prompt_id: str) -> None:
-        """The prompt being executed has been asked to stop."""
+        """Called before the running prompt is interrupted."""
 
     def finished(self, prompt: FinishedPrompt) -> None:
-        """The prompt has been executed, and is about to leave the queue."""
+        """Called after the execution, before the prompt leaves the queue."""
 
     def dropped(self, prompt_ids: Sequence[str]) -> None:
-        """Prompts that were waiting have been taken out of the queue."""
+        """Called after waiting prompts were removed from the queue."""
 
 
 @dataclass(frozen=True)
 class QueueListing:
-    """The prompts being executed, and those that wait, next first."""
+    """The running prompts, and the waiting ones, next first."""
 
     running: Sequence[SubmittedPrompt] = ()
     pending: Sequence[SubmittedPrompt] = ()
@@ -99,46 +99,46 @@ class QueueListing:
 class ExecutionQueue(Protocol):
     """The queue. Methods may be called from any thread.
 
-    Those that change the queue may run code of node packs, which takes its time: they are not for an event loop.
+    Methods that change the queue may run code of node packs and block: never call them on an event loop.
     """
 
     def watch(self, listener: QueueListener) -> None:
-        """Tell the listener of everything that happens from now on."""
+        """Report all events from now on to the listener."""
 
     def listing(self) -> QueueListing:
-        """What the queue holds at this moment."""
+        """Return the prompts in the queue."""
 
     def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
-        """How far the nodes of the prompt being executed are, by their ids; of any other prompt there are none."""
+        """Return the progress of the running prompt's nodes by id; empty for any other prompt."""
 
     def cancel(self, prompt_id: str) -> bool:
-        """Drop the prompt if it waits, interrupt it if it is being executed; return whether it was either."""
+        """Remove a waiting prompt, or interrupt a running one; return whether it was in the queue."""
 
     def cancel_many(self, prompt_ids: Iterable[str]) -> list[str]:
-        """Cancel the prompts, those that wait in one step; return those that were there."""
+        """Cancel prompts, all waiting ones in one step; return the ids of those that were in the queue."""
 
     def drop_many(self, prompt_ids: Iterable[str]) -> list[str]:
-        """Drop those of the prompts that wait, in one step; return them."""
+        """Remove those of the prompts that wait, in one step; return their ids."""
 
     def restore(self, prompts: Iterable[SubmittedPrompt]) -> list[str]:
-        """Put prompts of an earlier run back, under their ids and numbers; return the ids of those refused.
+        """Put prompts of an earlier run back, with their ids and numbers; return the ids of rejected ones.
 
-        Each is checked like a new one. Listeners are told that a refused prompt has finished, with an error that names
-        the node at fault; of the others they are told nothing. Prompts that are submitted later without a number of
-        their own come after them.
+        Each is validated like a new one. For a rejected prompt, listeners receive ``finished`` with an error that names
+        the node at fault; for all others they receive nothing. Prompts submitted later come after them, unless the
+        client chooses their number.
         """
 
     def history_room(self) -> int:
-        """How many finished prompts of earlier runs the server's own history should be given; 0 if nobody reads it."""
+        """Return how many prompts of earlier runs the server's own history should get; 0 if its page reads none."""
 
     def remember(self, history: Mapping[str, Mapping[str, Any]]) -> None:
-        """Put finished prompts of earlier runs, oldest first and as ``/history`` shows them, before its own."""
+        """Add finished prompts of earlier runs to the server's history, oldest first, in the form of ``/history``."""
 
     def forget(self, prompt_ids: Iterable[str] | None) -> None:
         """Remove finished prompts from the server's own history; None: all of them."""
 
     def free(self, *, unload_models: bool, free_memory: bool) -> None:
-        """Ask for memory to be freed when the prompt being executed has ended."""
+        """Free memory when the running prompt has ended."""
 
     def announce(self) -> None:
-        """Have open pages fetch their lists of jobs anew."""
+        """Notify open pages that the queue has changed, so that they reload it."""

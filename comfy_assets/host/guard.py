@@ -1,4 +1,4 @@
-"""The rules of access in front of an aiohttp application, and the headers that go with every response."""
+"""The access rules as a middleware of an aiohttp application, and the security headers of every response."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RESOURCE_POLICY = "Cross-Origin-Resource-Policy"
 
 
 def protect(app: web.Application, rules: AccessRules) -> None:
-    """Put the rules in front of everything the application does, whoever has added it."""
+    """Apply the rules before all other middlewares and routes, whoever has added them."""
     app.middlewares.insert(0, guard(rules))
 
     async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
@@ -31,7 +31,7 @@ def protect(app: web.Application, rules: AccessRules) -> None:
 
 
 def guard(rules: AccessRules) -> Middleware:
-    """The middleware that refuses, or redirects, requests that the rules do not accept."""
+    """Return a middleware that refuses or redirects requests according to the rules."""
     refusals = RefusalLog()
 
     @web.middleware
@@ -41,27 +41,27 @@ def guard(rules: AccessRules) -> Middleware:
             return await handler(request)
         if isinstance(verdict, HostRedirect):
             return _redirect(request, verdict)
-        refusals.tell(request, verdict)
+        refusals.log(request, verdict)
         return _refuse(verdict)
 
     return comfy_assets_guard
 
 
 class RefusalLog:
-    """Logs refusals, at most one of each code in ten seconds: a page may send thousands of requests."""
+    """Log refusals, at most one of each code in ten seconds: a page may send thousands of requests."""
 
     def __init__(self) -> None:
         self._next: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
+        self._skipped: dict[str, int] = {}
 
-    def tell(self, request: web.Request, refusal: Refusal) -> None:
-        """Log a refusal, with the number of those that were left out before."""
+    def log(self, request: web.Request, refusal: Refusal) -> None:
+        """Log a refusal with the number of skipped ones before it, or skip it."""
         code, now = refusal.code, time.monotonic()
         if now < self._next.get(code, now):
-            self._unsaid[code] = self._unsaid.get(code, 0) + 1
+            self._skipped[code] = self._skipped.get(code, 0) + 1
             return
         self._next[code] = now + LOG_INTERVAL_S
-        more = self._unsaid.pop(code, 0)
+        more = self._skipped.pop(code, 0)
         path = request.rel_url.raw_path[:200]
         log.warning("Refused %s %s: %s, %s (%d more before)", request.method, path, code, refusal.details, more)
 
@@ -74,7 +74,7 @@ def _facts(request: web.Request) -> AccessRequest:
 
 
 def _refuse(refusal: Refusal) -> web.Response:
-    """The contract's error; ``error`` is where ComfyUI's own clients look."""
+    """Return the contract's error body; ComfyUI's own clients read ``error``."""
     body = {"code": refusal.code, "message": refusal.message, "details": refusal.details, "error": refusal.message}
     return web.json_response(body, status=refusal.status)
 
@@ -85,26 +85,24 @@ def _redirect(request: web.Request, redirect: HostRedirect) -> web.Response:
 
 
 def _add_headers(rules: AccessRules, response: web.StreamResponse) -> None:
-    if response.status == 101:
+    if response.status == 101:  # a websocket: its headers are sent already
         return
-    # Browsers then refuse to give pictures and scripts to pages of other origins.
+    # Makes browsers withhold images and scripts from pages of other origins.
     if not rules.is_open and not rules.origins:
         response.headers.setdefault(_RESOURCE_POLICY, "same-origin")
     _add_frame_policy(rules, response)
 
 
 def _add_frame_policy(rules: AccessRules, response: web.StreamResponse) -> None:
-    """Say who may show the response in a frame, unless another policy says so already.
-
-    The directive follows from no other one, so that adding it to a policy makes it stricter.
-    """
+    """Restrict the origins that may show the response in a frame, unless another policy does so already."""
     ancestors = ["'self'", *rules.frame_ancestors, *rules.origins]
     if "*" in ancestors or not rules.is_checked:
         return
     headers = response.headers
     policies = headers.popall(_POLICY, [])
-    is_said = any("frame-ancestors" in policy.lower() for policy in policies)
-    if not is_said:
+    has_directive = any("frame-ancestors" in policy.lower() for policy in policies)
+    if not has_directive:
+        # No other directive implies this one, so adding it only makes a policy stricter.
         directive = f"frame-ancestors {' '.join(ancestors)}"
         last = policies.pop() if policies else ""
         policies.append(f"{last.rstrip().rstrip(';')}; {directive}" if last.strip() else directive)
@@ -115,9 +113,9 @@ def _add_frame_policy(rules: AccessRules, response: web.StreamResponse) -> None:
 
 
 def names_of_this_machine(listening: Iterable[str]) -> set[str]:
-    """Its own host name, which is known at once, and the names listened on; a thread looks for the full name.
+    """Return the host name and the names listened on; a thread adds the full name later.
 
-    The full name may take a name server seconds to find.
+    Looking up the full name may take a name server several seconds.
     """
     own = socket.gethostname().lower()
     names = {"localhost", own, f"{own.partition('.')[0]}.local", *(name.strip().lower() for name in listening)}

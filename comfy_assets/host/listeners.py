@@ -1,4 +1,4 @@
-"""Functions that are called as prompts come and go. Whatever they raise is logged: it must not disturb the server."""
+"""Callbacks for prompts. Their exceptions are logged and never reach the server."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ log = logging.getLogger("comfy_assets")
 
 
 class PromptHooks:
-    """The rewrites and listeners of a host."""
+    """The rewrites of submitted prompts, and the listeners for executed ones."""
 
     def __init__(self) -> None:
         self.rewrites: list[RewritePrompt] = []
         self.listeners: list[PromptListener] = []
 
     def rewrite(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A submitted body as the rewrites make it; one that fails is passed over."""
+        """Return a submitted body after all rewrites. A rewrite that raises is skipped."""
         for rewrite in self.rewrites:
             try:
                 body = rewrite(body)
@@ -28,14 +28,14 @@ class PromptHooks:
                 log.exception("A submitted prompt could not be rewritten")
         return body
 
-    def tell(self, prompt: FinishedPrompt) -> None:
-        """Tell the listeners of an executed prompt."""
+    def notify(self, prompt: FinishedPrompt) -> None:
+        """Call the listeners for an executed prompt."""
         for listener in self.listeners:
             _call(listener, prompt)
 
 
 class QueueListeners:
-    """Tells every listener; itself a ``QueueListener`` that never raises."""
+    """Forward every event to all listeners. Implements ``QueueListener`` and never raises."""
 
     def __init__(self) -> None:
         self._listeners: list[QueueListener] = []
@@ -47,7 +47,7 @@ class QueueListeners:
         try:
             return all(listener.is_free(prompt_id) for listener in self._listeners)
         except Exception:
-            log.exception("Whether a prompt's id is in use could not be learnt")
+            log.exception("A listener failed to check a prompt id")
             return True
 
     def submitted(self, prompt: SubmittedPrompt) -> None:
@@ -79,4 +79,4 @@ def _call(listener: Callable[..., object], *arguments: object) -> None:
     try:
         listener(*arguments)
     except Exception:
-        log.exception("What happened to a prompt could not be taken note of")
+        log.exception("An event of a prompt could not be recorded")

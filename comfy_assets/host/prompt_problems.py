@@ -1,4 +1,4 @@
-"""Reasons why a server cannot execute a prompt, found without executing anything. Pure."""
+"""Reasons why a server cannot execute a prompt, found without executing it. No I/O."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ MAX_DEPTH = 100
 MISSING_NODE_TYPE = "MissingNodeType"
 TOO_DEEP = "PromptTooDeep"
 INVALID = "InvalidPrompt"
-_MAX_MESSAGE = 4000  # characters
+_MAX_MESSAGE = 4000  # characters: a node may list thousands of allowed values
 _MAX_NODES = 10
 
 
 @dataclass(frozen=True)
 class PromptProblem:
-    """A reason why a prompt cannot be executed: ``kind`` is for programs, and the node is the one at fault if known."""
+    """A reason why a prompt cannot be executed: ``kind`` is for programs; the node is the one at fault, if known."""
 
     kind: str
     message: str
@@ -30,7 +30,7 @@ class PromptProblem:
 
 @dataclass(frozen=True)
 class CheckedPrompt:
-    """A prompt with those of its outputs that can be executed, or with the problem of one that has none."""
+    """A prompt with its executable outputs, or with its problem if it has none."""
 
     prompt: SubmittedPrompt
     problem: PromptProblem | None = None
@@ -40,12 +40,12 @@ CheckPrompts = Callable[[Sequence[SubmittedPrompt]], list[CheckedPrompt]]
 
 
 def unchecked(prompts: Sequence[SubmittedPrompt]) -> list[CheckedPrompt]:
-    """Return the prompts without looking for problems."""
+    """Return the prompts without checking them."""
     return [CheckedPrompt(prompt) for prompt in prompts]
 
 
 def failed_prompt(prompt_id: str, problem: PromptProblem) -> FinishedPrompt:
-    """Return the end of a prompt that was never executed, in the form in which servers report a node's error."""
+    """Return the end of a prompt that was never executed, in the form of a node's error."""
     data = {
         "prompt_id": prompt_id,
         "node_id": problem.node_id,
@@ -62,10 +62,10 @@ def failed_prompt(prompt_id: str, problem: PromptProblem) -> FinishedPrompt:
 
 
 def is_deeper(value: object, limit: int) -> bool:
-    """Return whether objects and lists are nested in the value more than ``limit`` levels deep."""
+    """Return whether objects and lists are nested deeper than ``limit`` levels."""
     level = [value] if _is_container(value) else []
     for _ in range(limit):
-        # By identity: what is in a level many times, as in a cycle, is looked at once.
+        # By identity: a value that occurs many times in a level, or in itself, is visited once.
         children = {id(child): child for each in level for child in _children(each) if _is_container(child)}
         level = list(children.values())
         if not level:
@@ -82,7 +82,7 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def depth_problem(graph: Any, extra_data: object = None) -> PromptProblem | None:
-    """Return the problem of a prompt that is nested too deeply to be copied, or that is no graph at all."""
+    """Return the problem of a graph that is nested too deeply to be copied, or is no graph at all."""
     if not isinstance(graph, Mapping):
         return PromptProblem(INVALID, "The prompt must be an object of nodes by their ids.")
     for node_id, node in graph.items():
@@ -98,7 +98,7 @@ def depth_problem(graph: Any, extra_data: object = None) -> PromptProblem | None
 
 
 def type_problem(graph: Mapping[str, Any], is_known: Callable[[str], bool]) -> PromptProblem | None:
-    """Return the problem of a prompt with a node of a type that the server does not have."""
+    """Return the problem of a graph with an unknown node type."""
     for node_id, node in graph.items():
         class_type = node.get("class_type") if isinstance(node, Mapping) else None
         if not isinstance(class_type, str) or not is_known(class_type):
@@ -121,7 +121,7 @@ def _id_and_type(node_id: object, node: object) -> tuple[str, str]:
 
 
 def refusal(error: object, node_errors: object, graph: Mapping[str, Any]) -> PromptProblem:
-    """Return the problem that a server's answer to a new prompt tells, with the first node at fault."""
+    """Return the problem that the server's validation reports, with the first node at fault."""
     summary = error if isinstance(error, Mapping) else {}
     faults = (
         [(str(node_id), entry) for node_id, entry in node_errors.items()] if isinstance(node_errors, Mapping) else []
@@ -145,10 +145,10 @@ def _line(node_id: str, entry: Any) -> str:
 
 
 def as_sent(graph: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the graph as a client sends it: a list that is no link is wrapped as ``{"__value__": [...]}``.
+    """Return the graph as a client sends it, with lists that are no links wrapped as ``{"__value__": [...]}``.
 
-    Servers unwrap such lists when they check a prompt, and would refuse the result in a second check. The nodes and
-    their inputs are copied, since a check changes them.
+    Servers unwrap such lists during validation, and would reject the result in a second one. Nodes and inputs are
+    copied, since validation changes them.
     """
     return {node_id: _node_as_sent(node) for node_id, node in graph.items()}
 

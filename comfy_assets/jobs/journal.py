@@ -1,8 +1,13 @@
-"""Events that are not in the store yet, kept in files so that a killed process loses none of them.
+"""Journal: events that are not in the store yet, kept in files so that a killed process loses none of them.
 
-Appending is one small write to the operating system, which survives the death of the process (not that of the
-machine). Several servers may share a data folder: each holds a *seat*, a number with a locked file, and writes files of
-its own. The system frees the lock of a process that dies, so that the next server finds what it left.
+Appending is one small write to the operating system, which survives the death of the process, though not a crash of the
+machine. SQLite's own write-ahead log does not serve here, for three reasons. Events are reported by the thread that
+executes prompts, which would have to wait for the single writer of the database: a scan may hold it for 100 ms, another
+process for longer. A transaction for each event costs many times an append. And events must be kept while there
+is no database to write to: before it is open, while its disk is full, and while it is locked or damaged.
+
+Several servers may share a data folder. Each holds a *seat*, a number with a locked file, and writes files of its own.
+The system frees the lock of a process that dies, so that the next server finds the events that it left.
 """
 
 from __future__ import annotations
@@ -21,28 +26,28 @@ from filelock import FileLock, Timeout
 log = logging.getLogger("comfy_assets.jobs")
 
 _LOG_NAME = re.compile(r"(\d+)-(\d+)\.log")
-_RESERVED = 1 << 20  # bytes that are kept for events of a moment in which the disk is full
+_RESERVED = 1 << 20  # bytes: some thousand events, for the time in which the disk is full
 _LOCK_NAME = re.compile(r"(\d+)\.lock")
 
 
 class Journal:
-    """The files of one server. Not thread-safe: its user has a lock anyway."""
+    """The files of one server. Not thread-safe: the recorder holds a lock anyway."""
 
     def __init__(self, folder: Path) -> None:
-        """Take a seat in the folder. Raises OSError when it cannot be written to."""
+        """Claim a seat in the folder. Raises OSError if the folder cannot be written to."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._locks: dict[int, FileLock] = {}
-        self.seat = next(seat for seat in count(1) if self._take(seat))
+        self.seat = next(seat for seat in count(1) if self._claim(seat))
         for seat in _numbers(folder, _LOCK_NAME) - {self.seat}:
-            self._take(seat)  # of a server that has ended: it is ours to look after
+            self._claim(seat)  # fails for running servers; the seats of ended ones are recovered by this server
         self._number = self._first = max((number for _, number, _ in self._files()), default=0) + 1
         self._file: FileIO | None = None
         self._is_broken = False
-        self._reserve = Reserve(folder / f"{self.seat}.reserve")
+        self._reserve = ReservedSpace(folder / f"{self.seat}.reserve")
         self._reserve.set_aside()
 
-    def _take(self, seat: int) -> bool:
+    def _claim(self, seat: int) -> bool:
         lock = FileLock(self._folder / f"{seat}.lock", thread_local=False)
         try:
             lock.acquire(timeout=0)
@@ -53,28 +58,28 @@ class Journal:
 
     @property
     def other_seats(self) -> set[int]:
-        """The seats of servers that are at work now."""
+        """The seats of other servers that run now."""
         return _numbers(self._folder, _LOCK_NAME) - self._locks.keys()
 
     def take_over(self) -> set[int]:
-        """Take the seats of servers that have ended since this one began; return them."""
-        return {seat for seat in self.other_seats if self._take(seat)}
+        """Claim the seats of servers that have ended since this one began; return them."""
+        return {seat for seat in self.other_seats if self._claim(seat)}
 
     def left_behind(self) -> list[bytes]:
-        """The events, in order, that ended servers wrote and did not bring into the store."""
+        """Return the lines, in order, of events that ended servers have not stored."""
         return [line for path in self._left_behind() for line in path.read_bytes().rstrip(b"\0").split(b"\n") if line]
 
     def drop_left_behind(self) -> None:
-        """Remove what ended servers left: it is in the store."""
+        """Remove the files of ended servers, whose events are stored now."""
         _remove(self._left_behind())
 
     def _left_behind(self) -> list[Path]:
         return [path for seat, number, path in self._files() if seat != self.seat or number < self._first]
 
     def append(self, event: bytes) -> None:
-        """Write an event, on a full disk into the space that is set aside.
+        """Append an event; on a full disk, use the reserved space.
 
-        What cannot be written at all is still handed over in memory: the problem is logged once.
+        An event that cannot be written at all is only in memory. That is logged once.
         """
         line = event + b"\n"
         if self._reserve.is_in_use:
@@ -84,9 +89,9 @@ class Journal:
         try:
             self._write(line)
         except OSError as error:
-            self.rotate()  # so that a line cut short takes no other with it
+            self.rotate()  # the line may be cut short: the next one must not follow it on the same line
             if not self._reserve.write(line, self._path()):
-                self._tell(error)
+                self._warn(error)
 
     def _write(self, line: bytes) -> None:
         if self._file is None:
@@ -97,13 +102,13 @@ class Journal:
     def _path(self) -> Path:
         return self._folder / f"{self.seat}-{self._number}.log"
 
-    def _tell(self, error: OSError) -> None:
+    def _warn(self, error: OSError) -> None:
         if not self._is_broken:
-            log.warning("Jobs are not safe from a crash, their journal cannot be written: %s", error)
+            log.warning("Jobs are not safe from a crash: their journal cannot be written: %s", error)
         self._is_broken = True
 
     def rotate(self) -> int:
-        """Write what comes now to another file; answers the number of the last one."""
+        """Begin a new file; return the number of the last one."""
         is_reserve = self._reserve.close()
         if self._file is not None:
             self._file.close()
@@ -114,30 +119,30 @@ class Journal:
         return self._number - 1
 
     def drop(self, upto: int) -> None:
-        """Remove this server's files up to this number: their events are in the store."""
+        """Remove this server's files up to this number, whose events are stored now."""
         _remove(path for seat, number, path in self._files() if seat == self.seat and number <= upto)
         self._is_broken = self._is_broken and not self._reserve.set_aside()
         if not self._reserve.is_in_use:
             self._reserve.set_aside()
 
     def close(self) -> None:
-        """Give up the seat."""
+        """Release the seat."""
         self.rotate()
         self._reserve.give_back()
         for lock in self._locks.values():
             lock.release()
 
     def _files(self) -> list[tuple[int, int, Path]]:
-        """Seat, number and path of the files that are ours, in order."""
+        """Return seat, number and path of all files of claimed seats, in order."""
         found = ((match, path) for path in self._folder.iterdir() if (match := _LOG_NAME.fullmatch(path.name)))
         files = ((int(match[1]), int(match[2]), path) for match, path in found)
         return sorted(entry for entry in files if entry[0] in self._locks)
 
 
-class Reserve:
-    """A file that keeps some space of the disk, to be written into when there is no other.
+class ReservedSpace:
+    """A file of zeros that reserves disk space, to be overwritten when the disk is full.
 
-    Writing over what is there takes no space on most file systems. Not thread-safe.
+    Overwriting takes no new space on most file systems. Not thread-safe.
     """
 
     def __init__(self, path: Path) -> None:
@@ -147,16 +152,16 @@ class Reserve:
 
     @property
     def is_there(self) -> bool:
-        """Return whether the space is set aside, and not in use."""
+        """Whether the space is reserved and not in use."""
         return self._room > 0 and self._file is None
 
     @property
     def is_in_use(self) -> bool:
-        """Return whether the space is being written into."""
+        """Whether events are written into the space."""
         return self._file is not None
 
     def set_aside(self) -> bool:
-        """Keep the space; False when there is none."""
+        """Reserve the space; return False if the disk has none."""
         if self.is_there:
             return True
         try:
@@ -168,7 +173,7 @@ class Reserve:
         return True
 
     def write(self, line: bytes, to: Path) -> bool:
-        """Write a line into the space, which becomes the file of this name; False when it has no room left."""
+        """Write a line into the space, renamed to the path at first; return False if there is no room left."""
         if len(line) > self._room:
             return False
         try:
@@ -182,7 +187,7 @@ class Reserve:
         return written == len(line)
 
     def close(self) -> bool:
-        """End the file that the space has become; False when it has become none."""
+        """Close the file that the space has become; return False if it was not in use."""
         if self._file is None:
             return False
         self._file.close()
@@ -190,7 +195,7 @@ class Reserve:
         return True
 
     def give_back(self) -> None:
-        """Keep no space any more."""
+        """Remove the reserved space."""
         self.close()
         _remove([self._path])
         self._room = 0
@@ -198,7 +203,7 @@ class Reserve:
 
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
-        with suppress(OSError):  # on Windows somebody may have it open; its events can be read twice
+        with suppress(OSError):  # Windows removes no open file; reading its events a second time does no harm
             path.unlink()
 
 

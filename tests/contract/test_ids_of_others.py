@@ -309,7 +309,7 @@ class World:
         owned = {"owner": "ann", "workflow_id": UUID}
         self.ids["job_workflow"] = UUID
         self.ids["completed"] = self.prompts.run(**owned)
-        self.library.host.hooks.tell(_Finished(self.ids["completed"]))
+        self.library.host.hooks.notify(_Finished(self.ids["completed"]))
         await self.library.services.outputs.drain()
         (output,) = (await self.ann.get("/api/assets", name_contains="made"))["assets"]
         self.ids["output"] = output["id"]

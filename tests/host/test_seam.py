@@ -135,7 +135,7 @@ async def serving(host: Host, *middlewares: Middleware) -> AsyncIterator[TestCli
 async def _take(host: MemoryHost, request: web.Request) -> web.Response:
     body = host.hooks.rewrite(await request.json())
     outputs = {"2": {"images": [{"filename": "made_00001_.png", "subfolder": "", "type": "output"}]}}
-    worker = threading.Thread(target=host.hooks.tell, args=(FinishedPrompt(body["prompt_id"], outputs),))
+    worker = threading.Thread(target=host.hooks.notify, args=(FinishedPrompt(body["prompt_id"], outputs),))
     worker.start()
     return web.json_response({"prompt_id": body["prompt_id"]})
 

@@ -71,7 +71,7 @@ class StandaloneHost:
         self.features: dict[str, Any] = default_features()
         self._executor = Executor(self.nodes, self._send)
         self._hooks = PromptHooks()
-        self._worker = Worker(self._queue, self._executor, self._hub.send, self._hooks.tell)
+        self._worker = Worker(self._queue, self._executor, self._hub.send, self._hooks.notify)
         self._plugin: Plugin | None = None
         self._plugin_task: asyncio.Task[None] | None = None
         self._built = False
