@@ -1,4 +1,4 @@
-"""A local library that speaks the hosted ComfyUI API."""
+"""A local library with the hosted ComfyUI API."""
 
 from .logs import escape_records
 

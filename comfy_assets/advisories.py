@@ -1,4 +1,7 @@
-"""Installed packages with published vulnerabilities. ComfyUI decides on the versions, so they are only told."""
+"""Warnings about installed packages with published vulnerabilities.
+
+ComfyUI decides on the installed versions: the pack warns about them and does not require newer ones.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 
-# Of each package the versions that fix a vulnerability, the oldest first, and one of those that each of them fixes.
+# By package: versions that fix vulnerabilities, oldest first, each with one CVE that it fixes.
 _FIXES: Mapping[str, tuple[tuple[str, str], ...]] = {
     "aiohttp": (
         ("3.12.14", "CVE-2025-53643"),
@@ -32,12 +35,12 @@ _FIXES: Mapping[str, tuple[tuple[str, str], ...]] = {
 
 
 def warnings(version_of: Callable[[str], str] = metadata.version) -> list[str]:
-    """A sentence for each package whose installed version has known vulnerabilities. Reads files: blocks."""
+    """Return a sentence for each package with known vulnerabilities. Blocks: reads files."""
     return [sentence for name, fixes in _FIXES.items() if (sentence := _warning(name, fixes, version_of)) is not None]
 
 
 def versions(version_of: Callable[[str], str] = metadata.version) -> dict[str, str]:
-    """The installed versions of these packages."""
+    """Return the installed versions of these packages."""
     return dict(_installed(version_of))
 
 
@@ -53,16 +56,16 @@ def _warning(name: str, fixes: tuple[tuple[str, str], ...], version_of: Callable
     installed = versions(version_of).get(name)
     if installed is None:
         return None
-    open_ones = [cve for fixed, cve in fixes if _numbers(installed) < _numbers(fixed)]
-    if not open_ones:
+    unfixed = [cve for fixed, cve in fixes if _numbers(installed) < _numbers(fixed)]
+    if not unfixed:
         return None
     return (
-        f"{name} {installed} has known vulnerabilities ({', '.join(open_ones)});"
+        f"{name} {installed} has known vulnerabilities ({', '.join(unfixed)});"
         f' update it with: pip install --upgrade "{name}>={fixes[-1][0]}"'
     )
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """The release numbers of a version: ``3.14.0rc1`` counts as 3.14.0."""
+    """Return the release numbers of a version; ``3.14.0rc1`` counts as 3.14.0."""
     match = re.match(r"\d+(?:\.\d+)*", version)
     return tuple(map(int, match[0].split("."))) if match else ()

@@ -1,4 +1,4 @@
-"""The composition root: put the services together over a host and a store."""
+"""The composition root: create the services over a host and a store, start and stop them."""
 
 from __future__ import annotations
 
@@ -55,46 +55,46 @@ _JOURNAL = "queue"
 _TRY_AGAIN_S = 5.0
 
 
-class WhenOpen(Generic[T]):
-    """A service that is there while the store is open; who asks for it otherwise gets StoreUnavailableError."""
+class StoreService(Generic[T]):
+    """A service that exists while the store is open; reading it otherwise raises StoreUnavailableError."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
     def __get__(self, services: Services, owner: type) -> T:
         try:
-            found: T = services._there[self._name]
+            found: T = services._available[self._name]
         except KeyError:
             raise StoreUnavailableError("The library store is not available; the server's log says why.") from None
         return found
 
     def __set__(self, services: Services, service: T) -> None:
-        services._there[self._name] = service
+        services._available[self._name] = service
 
 
 class Services:
-    """Everything requests are answered with. Opens in the background; ``ready`` waits for that."""
+    """All services that requests use. They open in the background; ``ready`` waits for that."""
 
-    db = WhenOpen[Database]()
-    tasks = WhenOpen[TaskRunner]()
-    task_list = WhenOpen[TaskService]()
-    search = WhenOpen[SearchIndex]()
-    assets = WhenOpen[AssetService]()
-    indexer = WhenOpen[Indexer]()
-    follower = WhenOpen[Follower]()
-    uploads = WhenOpen[UploadService]()
-    host_uploads = WhenOpen[HostUploads]()
-    references = WhenOpen[ReferenceService]()
-    trash = WhenOpen[AssetTrash]()
-    reference_resolver = WhenOpen[ReferenceResolver]()
-    thumbnails = WhenOpen[ThumbnailService]()
-    jobs = WhenOpen[JobService]()
-    user_history = WhenOpen[UserHistory]()
-    outputs = WhenOpen[OutputRecorder]()
-    workflow_sync = WhenOpen[WorkflowSync]()
-    workflows = WhenOpen[WorkflowService]()
-    job_links = WhenOpen[JobLinks]()
-    shares = WhenOpen[Shares]()
+    db = StoreService[Database]()
+    tasks = StoreService[TaskRunner]()
+    task_list = StoreService[TaskService]()
+    search = StoreService[SearchIndex]()
+    assets = StoreService[AssetService]()
+    indexer = StoreService[Indexer]()
+    follower = StoreService[Follower]()
+    uploads = StoreService[UploadService]()
+    host_uploads = StoreService[HostUploads]()
+    references = StoreService[ReferenceService]()
+    trash = StoreService[AssetTrash]()
+    reference_resolver = StoreService[ReferenceResolver]()
+    thumbnails = StoreService[ThumbnailService]()
+    jobs = StoreService[JobService]()
+    user_history = StoreService[UserHistory]()
+    outputs = StoreService[OutputRecorder]()
+    workflow_sync = StoreService[WorkflowSync]()
+    workflows = StoreService[WorkflowService]()
+    job_links = StoreService[JobLinks]()
+    shares = StoreService[Shares]()
 
     def __init__(self, host: Host, config: Config) -> None:
         self.host = host
@@ -104,7 +104,7 @@ class Services:
         self._opened = asyncio.Event()
         self._problem: str | None = None
         self._ends = AsyncExitStack()
-        self._there: dict[str, Any] = {}
+        self._available: dict[str, Any] = {}
         self._journal: Journal | None = None
         self._journal_problem: str | None = None
         self._recorder = JobRecorder(None)
@@ -113,10 +113,10 @@ class Services:
         self.prompt_ids = PromptIds(self._recorder)
 
     def watch_queue(self) -> None:
-        """Take note of every prompt from now on, also while the store is not open yet."""
+        """Record every prompt from now on, even while the store is not open yet."""
         try:
             self._journal = Journal(self.host.data_directory() / _JOURNAL)
-        except OSError as error:  # most likely there will be no store either: that is told when it is opened
+        except OSError as error:  # the store is likely to fail as well, so this is only logged once that has opened
             self._journal_problem = str(error)
         self._recorder = JobRecorder(self._journal)
         self.control = QueueControl(self.host.execution, self._recorder)
@@ -126,16 +126,16 @@ class Services:
 
     @property
     def problem(self) -> str | None:
-        """Why the store could not be opened or cannot be used any more, or None."""
-        db: Database | None = self._there.get("db")
+        """The reason why the store could not be opened or can no longer be used, or None."""
+        db: Database | None = self._available.get("db")
         return self._problem or (db.problem if db is not None else None)
 
     def claimed(self, prompt_id: str, owner: str) -> AbstractAsyncContextManager[None]:
-        """Keep an id for a prompt that is submitted within the block. Raises PromptIdTakenError."""
-        return self.prompt_ids.claimed(prompt_id, owner, self._there.get("db"))
+        """Reserve an id for a prompt that is submitted within the block. Raises PromptIdTakenError."""
+        return self.prompt_ids.claimed(prompt_id, owner, self._available.get("db"))
 
     async def check_store(self) -> None:
-        """Raise StoreUnavailableError unless the store can be read and, as far as is known, written."""
+        """Raise StoreUnavailableError unless the store can be read and the last write succeeded."""
         await self.ready()
         await self.db.fetch_one("SELECT 1")
         if self._recorder.trouble is not None:
@@ -144,22 +144,22 @@ class Services:
             await self.db.probe()
 
     async def ready(self) -> None:
-        """Wait until the store is open. Raises StoreUnavailableError when it could not be opened."""
+        """Wait until the store is open. Raises StoreUnavailableError if it could not be opened."""
         await self.started()
         _ = self.db
 
     def reading(self, is_gone: Callable[[], bool]) -> AbstractContextManager[None]:
-        """Have the queries of the current task stopped when the client is gone, or after the time of the settings."""
+        """Stop the queries of the current task when the client has disconnected, or after the configured time."""
         return reading(is_gone, self.config.query_timeout)
 
     async def started(self) -> None:
-        """Wait until the store is open, or could not be opened."""
+        """Wait until the attempt to open the store has ended."""
         await self._opened.wait()
 
     async def start(self, *, recover: bool = True) -> None:
-        """Open the store; a failure is kept and logged, and every request that needs the store is told of it.
+        """Open the store. A failure is logged, and every request that needs the store fails with it.
 
-        ``recover`` puts in order what a killed server left, which is not for commands: a server may be at work.
+        ``recover`` repairs the state that a killed server left. Commands must not do so: a server may be running.
         """
         try:
             self.db = await Database.open(self.host.data_directory() / STORE_NAME)
@@ -178,7 +178,7 @@ class Services:
                 log.warning(warning)
 
     def _compose(self, db: Database) -> None:
-        """Make the services, and note how they are ended, in the opposite order."""
+        """Create the services, and register their ends, which run in reverse order."""
         host, config = self.host, self.config
         gate = Throttle(host.is_executing)
         self.tasks = TaskRunner(TaskStore(db, self._recorder.seat))
@@ -221,20 +221,20 @@ class Services:
         db.close_at_exit(before=self._stop_workers)
 
     def _stop_workers(self) -> None:
-        """Have threads end what they do; called by any thread."""
+        """Cancel the work of all threads. Safe from any thread."""
         self.tasks.cancel_all()
         self.indexer.cancel_reading()
         self.thumbnails.cancel()
         self.outputs.cancel()
 
     async def _recover(self) -> None:
-        """Go on where the last server ended. What waited is put back last: it may be over before anything else is."""
+        """Repair the state that ended servers left. Waiting jobs return to the queue last: they start at once."""
         await task_rows.fail_interrupted(self.db, self._recorder.running_seats())
         await purge_workflows(self.db)
         await self.trash.recover()
         await self.uploads.remove_leftovers()
         if self._journal_problem is not None:
-            log.warning("Jobs are not safe from a crash, their journal cannot be opened: %s", self._journal_problem)
+            log.warning("Jobs are not safe from a crash: their journal cannot be opened: %s", self._journal_problem)
         waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue)
         await fill_history(self.db, self.host.execution)
         self._recorder.open(self.db, self.outputs)
@@ -243,24 +243,24 @@ class Services:
             self.outputs.record(prompt)
         self.outputs.start()
         await self._put_back(waiting)
-        self.jobs.start()  # which ends jobs that are not in the queue, as some are until now
+        self.jobs.start()  # only now: its monitor ends jobs that are not in the queue
 
     async def _put_back(self, waiting: Sequence[JobRecord]) -> None:
         self._recorder.restored(waiting)
         await recovery.put_back(waiting, self.host.execution, self._recorder.finished)
 
     async def _take_over(self, seats: set[int]) -> None:
-        """Go on where other servers have ended."""
+        """Adopt the jobs and tasks of other servers that have ended."""
         await task_rows.fail_tasks_of(self.db, seats)
         waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue, seats=seats)
         await self._put_back(waiting)
 
     async def start_indexing(self) -> None:
-        """Begin to index for search; and the first scan, then to follow the disk, if the configuration wants it.
+        """Start the full-text index, the first scan and the watcher, as configured.
 
-        Nothing begins where the store could not be opened.
+        Do nothing if the store could not be opened.
         """
-        if not self._there:
+        if not self._available:
             return
         self.search.start()
         self.workflow_sync.start(follow=self.config.follow)
@@ -271,17 +271,17 @@ class Services:
                 self._keep_trying(self.follower.start)
 
     def _keep_trying(self, start: Callable[[], Task]) -> None:
-        """Start a task, and start it again as long as it fails because the store cannot be used."""
+        """Start a task, and restart it while it fails because the store is not usable."""
         trying = asyncio.create_task(_try_again(start(), start), name="comfy-assets tasks of the start")
         self._ends.callback(trying.cancel)
 
     async def stop(self) -> None:
-        """End background work, write what is in memory, and close the store."""
+        """Stop background work, write pending events, and close the store."""
         await self._ends.aclose()
         await self.control.close()
         await self._recorder.close()
-        self._there.clear()
-        if self._problem is None:  # a server whose store could not be opened goes on
+        self._available.clear()
+        if self._problem is None:  # else the server continues without a store, whose files stay protected
             store_guard.release(self.host.data_directory())
 
 

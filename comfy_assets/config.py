@@ -1,4 +1,4 @@
-"""What a user can set, read from environment variables; everything has a default that suits most."""
+"""Settings, read from environment variables. Every setting has a default."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 
 @dataclass(frozen=True)
 class Config:
-    """``scan_on_start`` indexes the library when the server is up; ``hash_files`` reads what was indexed.
+    """All settings; sizes are bytes, and None means no limit of ours.
 
-    ``follow`` keeps the index in step with the disk once the library has been indexed.
+    ``scan_on_start`` indexes the library at the start, ``hash_files`` hashes the indexed files, and ``follow`` keeps
+    the index up to date afterwards. ``max_upload_size``, ``max_prompt_size`` and ``max_workflow_size`` limit uploads,
+    submitted prompts and saved workflows. ``max_image_size``, ``max_image_edge`` (pixels) and ``max_image_pixels``
+    limit images and masks uploaded by pages. ``thumbnail_cache_size`` is the size of the thumbnails on disk.
+    ``restore_queue`` puts jobs that waited when the server stopped back into the queue. ``query_timeout`` limits each
+    query of a request that only reads, in seconds. ``shared_outputs`` shows the outputs of jobs to all users; otherwise
+    they belong to the owners of the jobs in multi-user mode.
 
-    ``max_upload_size`` is in bytes; None leaves it to the server around us. ``thumbnail_cache_size`` is how many
-    bytes of thumbnails are kept on disk. ``restore_queue`` puts jobs that waited when the server stopped back into its
-    queue; ``max_prompt_size`` is how many bytes a submitted prompt may have;
-    ``max_workflow_size`` how many a saved workflow may. ``max_image_size`` (bytes), ``max_image_edge`` (pixels) and
-    ``max_image_pixels`` limit the pictures and masks that pages upload; None is no limit. ``query_timeout`` is how
-    many seconds a query of a request that only reads may take.
-    ``shared_outputs`` lets every user see what jobs have made; else, in multi-user mode, it is their owners'.
-
-    ``check_origin`` refuses requests that pages of other origins cause. ``allowed_hosts`` are further names of the
-    server, ``frame_ancestors`` origins that may show its pages in a frame.
+    ``check_origin`` refuses requests from pages of other origins. ``allowed_hosts`` are additional names of the server;
+    ``frame_ancestors`` are origins that may show its pages in a frame.
     """
 
     scan_on_start: bool = True
@@ -51,7 +49,7 @@ class Config:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
-        """Read the variables named ``COMFY_ASSETS_…``. Raises ValueError that names a malformed one."""
+        """Read the variables ``COMFY_ASSETS_…``. Raises ValueError, which names the malformed variable."""
         cache_size = _mebibytes(environment, "COMFY_ASSETS_THUMBNAIL_CACHE_MB", least=0)
         workflow_size = _mebibytes(environment, "COMFY_ASSETS_MAX_WORKFLOW_MB")
         return cls(

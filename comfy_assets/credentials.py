@@ -1,6 +1,6 @@
-"""Credentials that come with prompts: the names they go by, and how they are taken out of what is kept or shown. Pure.
+"""Credentials in prompts: detection by name, and removal from values that are stored or shown. No I/O.
 
-Nothing here recurses: a value may be as deep as its sender likes, and may contain itself.
+Nothing here recurses: a value may be nested to any depth, and may contain itself.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-REDACTED = "[REDACTED]"  # stands for a credential that a client has sent along
+REDACTED = "[REDACTED]"  # replaces a credential
 
-# Members of a prompt's extra data that are credentials on every server, whatever they hold.
+# Members of a prompt's extra data that ComfyUI itself treats as credentials.
 CREDENTIALS = ("auth_token_comfy_org", "api_key_comfy_org")
 
-# Names of members that hold credentials, in lower case and of letters alone: whole names, and ends of names. A bare
-# "token" at the end of a name is none: tokenizers have an "eos_token".
+# Names of members with credentials, in lower case and without other characters than letters: whole names, and ends of
+# names. A name that only ends in "token" is none: tokenizers have an "eos_token".
 _NAMES = frozenset({"token", "auth", "pwd", "jwt", "cookie", "cookies", "sessionid", "hfkey", "falkey"})
 _ENDINGS = (
     *("apikey", "apitoken", "apisecret", "accesskey", "accesskeyid", "secretkey", "privatekey", "signingkey"),
@@ -26,19 +26,19 @@ _ENDINGS = (
     *("githubtoken", "hftoken", "huggingfacetoken", "civitaitoken", "replicatetoken", "openaikey", "civitaikey"),
     *("authkey", "authorization", "bearer", "credential", "passphrase", "password", "passwd", "secret"),
 )
-_OWNERS = "comfyorg"  # follows the names above: api_key_comfy_org
+_OWNERS = "comfyorg"  # a suffix of the names above, as in api_key_comfy_org
 _NOT_LETTERS = re.compile(r"[\W\d_]+")
-_MAX_NAME = 200
+_MAX_NAME = 200  # characters; a longer name is data
 _PAIRS = (("name", "value"), ("key", "value"))  # {"name": "Authorization", "value": "..."}
 _SCHEMES = ("bearer ", "basic ", "token ")  # of an Authorization header
-_SCALARS = frozenset({str, int, float, bool, type(None)})  # hold nothing more
-_MIN_LENGTH = 4  # shorter credentials are in every text
-_MIN_WORD_LENGTH = 8  # the same for words, if only the name of the member tells that they are secret
+_SCALARS = frozenset({str, int, float, bool, type(None)})  # contain no other values
+_MIN_LENGTH = 4  # shorter texts occur everywhere
+_MIN_WORD_LENGTH = 8  # the same for words, if only the member's name marks them as secret
 
 
 @lru_cache(maxsize=4096)
 def is_credential(name: object) -> bool:
-    """Return whether a member of this name holds a credential."""
+    """Return whether a member with this name holds a credential."""
     if not isinstance(name, str) or len(name) > _MAX_NAME:
         return False
     plain = _NOT_LETTERS.sub("", name).lower().removesuffix(_OWNERS)
@@ -46,7 +46,7 @@ def is_credential(name: object) -> bool:
 
 
 def texts_in(value: object) -> Iterator[str]:
-    """The texts that a value is, or holds however deep."""
+    """Yield all texts in a value, at any depth."""
     if isinstance(value, str):
         yield value
     for container in _containers(value):
@@ -54,7 +54,7 @@ def texts_in(value: object) -> Iterator[str]:
 
 
 def _containers(value: object) -> Iterator[Mapping[Any, Any] | Sequence[Any]]:
-    """The mappings and lists that a value is, or holds however deep, each once."""
+    """Yield all mappings and lists in a value, at any depth, each once."""
     waiting, seen = [value], set[int]()
     while waiting:
         item = waiting.pop()
@@ -69,10 +69,10 @@ def _items(container: Mapping[Any, Any] | Sequence[Any]) -> Iterable[Any]:
 
 
 def take_out(extra_data: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozenset[str]]:
-    """The extra data of a prompt with its credentials redacted at any depth, and these, for ``redactor``.
+    """Return a prompt's extra data with credentials redacted at any depth, and the credentials for ``redactor``.
 
-    The same object is returned if it holds none. Numbers, booleans and empty texts are no credentials. Short words are
-    redacted where they are, but not looked for elsewhere: they may well be there for another reason.
+    Without credentials the same object is returned. Numbers, booleans and empty texts are no credentials. Short words
+    are redacted in their member, but not returned: elsewhere they may be ordinary words.
     """
     found = {text for value in _credentials_in(extra_data) for text in texts_in(value) if text and text != REDACTED}
     if not found:
@@ -83,7 +83,7 @@ def take_out(extra_data: Mapping[str, Any]) -> tuple[Mapping[str, Any], frozense
 
 
 def _credentials_in(value: object) -> Iterator[Any]:
-    """The values of the members that hold credentials."""
+    """Yield the values of members that hold credentials."""
     names = _names_in(value)
     suspects = {name for name in names if is_credential(name)} | ({"value"} & names)
     for container in _containers(value) if suspects else ():
@@ -93,7 +93,8 @@ def _credentials_in(value: object) -> Iterator[Any]:
 
 
 def _names_in(value: object) -> set[Any]:
-    """The names of all members. Nearly all prompts hold no credentials, and a submission waits for this to be known."""
+    """Return the names of all members."""
+    # Written for speed: a submission waits for it, and nearly all prompts have no credentials.
     names, seen = set[Any](), set[int]()
     waiting: list[Any] = [value]
     while waiting:
@@ -114,14 +115,14 @@ def _names_in(value: object) -> set[Any]:
 
 
 def _secret_halves(container: Mapping[Any, Any]) -> Iterator[str]:
-    """The members that hold a credential because another one names it."""
+    """Yield the members that hold a credential because a sibling names it: ``{"name": "token", "value": …}``."""
     for name, value in _PAIRS:
         if value in container and is_credential(container.get(name) if isinstance(container.get(name), str) else None):
             yield value
 
 
 def redactor(secrets: Iterable[str]) -> Callable[[str], str] | None:
-    """A function that takes the secrets, however they are quoted, out of a text; None where there are none to find."""
+    """Return a function that redacts the secrets in a text, also quoted ones; None if there are no secrets."""
     spellings = {spelling for secret in secrets if len(secret) >= _MIN_LENGTH for spelling in _spellings(secret)}
     if not spellings:
         return None
@@ -136,19 +137,17 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str] | None:
 
 
 def _spellings(secret: str) -> tuple[str, ...]:
-    """The secret, and how a text may quote it: as JSON, as Python, in an address."""
+    """Return the secret, and its quoted forms in JSON, in Python, and in a URL."""
     quoted = (json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(secret))
     return (secret, *(text[1:-1] for text in quoted), quote(secret, safe="", errors="replace"))
 
 
 def rebuilt(value: Any, change: Callable[[str], str], *, redacts_names: bool = False) -> Any:
-    """A copy of a value in which every text is changed, names of members too.
+    """Return a copy of a value in which every text is changed, including names of members.
 
-    With ``redacts_names`` the texts of members that hold credentials become REDACTED. Raises what the ``str`` of an
-    object raises.
-
-    Tuples become lists, and objects that JSON does not know texts. What the value holds twice, or itself, the copy
-    does.
+    With ``redacts_names``, the texts of members that hold credentials become REDACTED. Tuples become lists, and objects
+    of other classes become texts. A value that occurs twice, or in itself, does so in the copy as well. Raises any
+    exception of an object's ``str``.
     """
     result: list[Any] = [None]
     waiting: list[tuple[Any, Any, Any, bool]] = [(result, 0, value, False)]
@@ -181,7 +180,7 @@ def _hidden_members(item: Mapping[Any, Any] | Sequence[Any]) -> Container[Any]:
 
 
 def _begun(item: Any, change: Callable[[str], str]) -> dict[Any, Any] | list[Any]:
-    """The copy of a container before its members are: they have their order already."""
+    """Return the copy of a container with None for each member, so that their order is fixed."""
     if isinstance(item, Mapping):
         return {_changed(name, change): None for name in item}
     return [None] * len(item)

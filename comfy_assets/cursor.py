@@ -23,13 +23,13 @@ class _Token(msgspec.Struct, array_like=True, frozen=True):
 
 
 def encode(key: CursorKey, sort: str, order: str) -> str:
-    """The cursor for the rows after ``key`` in this sort order."""
+    """Return the cursor for the rows after ``key`` in this sort order."""
     raw = msgspec.json.encode(_Token(_VERSION, sort, order, key.value, key.row_id))
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
 
 
 def decode(text: str, sort: str, order: str) -> CursorKey:
-    """The key inside a cursor. Raises InvalidCursorError when it is none, or of another sort order."""
+    """Return the key in a cursor. Raises InvalidCursorError if it is malformed or of another sort order."""
     token = _parse(text)
     if (token.sort, token.order) != (sort, order):
         raise InvalidCursorError(

@@ -1,4 +1,4 @@
-"""Errors that cross layers. Each carries what a client needs: a status, a code, a message, details."""
+"""Errors that cross layers, each with an HTTP status, a code, a message and details for the client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class ApiError(Exception):
-    """A request that cannot be answered as asked; becomes ``{code, message, details?}``.
+    """A request that fails; the response body is ``{code, message, details?}``.
 
     ``code`` is a stable UPPER_SNAKE word for programs, ``message`` a sentence for people.
     """
@@ -28,90 +28,90 @@ class InvalidQueryError(ApiError):
 
 
 class InvalidBodyError(ApiError):
-    """The request body is malformed; ``details.field`` names the offending member where there is one."""
+    """The request body is malformed; ``details.field`` names the member at fault, if there is one."""
 
     code = "INVALID_BODY"
 
 
 class BodyTooLargeError(InvalidBodyError):
-    """The request body is larger than the server takes; ``details`` has the limit: ``max_bytes`` or ``max_values``."""
+    """The request body is too large; ``details`` has the limit: ``max_bytes`` or ``max_values``."""
 
     status = 413
     code = "BODY_TOO_LARGE"
 
 
 class InvalidCursorError(ApiError):
-    """``after`` is no cursor of this listing."""
+    """``after`` is not a cursor of this list."""
 
     code = "INVALID_CURSOR"
 
 
 class InvalidHashError(ApiError):
-    """Not a ``blake3:`` hash."""
+    """The text is not a ``blake3:`` hash."""
 
     code = "INVALID_HASH"
 
 
 class InvalidNameError(ApiError):
-    """A name that leads to another folder or cannot be shown; ``details.field`` tells where it was given."""
+    """The name leads to another folder or has unprintable characters; ``details.field`` names the member."""
 
     code = "INVALID_NAME"
 
 
 class InvalidTagsError(ApiError):
-    """Tags that no asset can have, or that name no place, or several."""
+    """The tags are malformed, or name no location or several."""
 
     code = "INVALID_TAGS"
 
 
 class ReservedTagError(ApiError):
-    """A tag that follows from where a file lies, so that no user can add or remove it; ``details.tags`` names it."""
+    """A tag is derived from the file's location and cannot be added or removed; ``details.tags`` names it."""
 
     status = 422
     code = "RESERVED_TAG"
 
 
 class InvalidIdError(ApiError):
-    """An id that cannot be given to a new asset."""
+    """The id cannot be used for a new asset."""
 
     code = "INVALID_ID"
 
 
 class InvalidPreviewError(ApiError):
-    """An asset that cannot be a preview."""
+    """The asset cannot be a preview."""
 
     code = "INVALID_PREVIEW_ID"
 
 
 class HashMismatchError(ApiError):
-    """The content received is not what its declared hash says."""
+    """The content does not have the declared hash."""
 
     code = "HASH_MISMATCH"
 
 
 class FileTooLargeError(ApiError):
-    """A file is larger than the server is configured to take; ``details.max_bytes`` tells how much that is."""
+    """The file is larger than the configured limit, ``details.max_bytes``."""
 
     status = 413
     code = "FILE_TOO_LARGE"
 
 
 class UnsupportedContentError(ApiError):
-    """The content is not of the type that its name, its declared type or its place wants."""
+    """The content does not match the type of its name, its declared type or its location."""
 
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
 class OtherUsersFileError(ApiError):
-    """An upload would replace the file of another user's asset."""
+    """The upload would replace the file of another user's asset."""
 
     status = 409
     code = "OTHER_USERS_FILE"
 
 
 class AssetInUseError(ApiError):
-    """Something else needs the asset; ``details.used_by`` lists what."""
+    """The asset is in use; ``details.used_by`` lists its users."""
 
     status = 409
     code = "ASSET_IN_USE"
@@ -125,228 +125,228 @@ class StorageError(ApiError):
 
 
 class HostNotAllowedError(ApiError):
-    """The server is asked by a name that it does not have; ``details.setting`` is where names are added."""
+    """The Host header names another server; ``details.setting`` is the setting with additional names."""
 
     status = 403
     code = "HOST_NOT_ALLOWED"
 
 
 class OriginNotAllowedError(ApiError):
-    """A page of another origin has caused the request; ``details.origin`` is what the browser says of it."""
+    """The request comes from a page of another origin: ``details.origin``, as the browser reports it."""
 
     status = 403
     code = "ORIGIN_NOT_ALLOWED"
 
 
 class UnauthorizedError(ApiError):
-    """The host does not know the request's user."""
+    """The request's user does not exist."""
 
     status = 401
     code = "UNAUTHORIZED"
 
 
 class AssetNotFoundError(ApiError):
-    """No such asset for this user."""
+    """The asset does not exist or belongs to another user."""
 
     status = 404
     code = "ASSET_NOT_FOUND"
 
 
 class AssetContentMissingError(ApiError):
-    """The asset is known but its file is not there now."""
+    """The asset exists, but its file is missing."""
 
     status = 404
     code = "ASSET_CONTENT_MISSING"
 
 
 class FileMissingError(ApiError):
-    """There is no such file that may be shown."""
+    """The file does not exist or must not be shown."""
 
     status = 404
     code = "FILE_NOT_FOUND"
 
 
 class SubgraphNotFoundError(ApiError):
-    """No pack brings along such a subgraph; ``details.id`` tells which."""
+    """No node pack contains the subgraph ``details.id``."""
 
     status = 404
     code = "SUBGRAPH_NOT_FOUND"
 
 
 class NoThumbnailError(ApiError):
-    """A file of a kind that no thumbnail can be made of here."""
+    """This server cannot make a thumbnail of the file."""
 
     code = "NO_THUMBNAIL"
 
 
 class ImageTooLargeError(ApiError):
-    """A picture that would take too much memory to decode."""
+    """The image would take too much memory to decode."""
 
     code = "IMAGE_TOO_LARGE"
 
 
 class BusyError(ApiError):
-    """The server has no memory free for a picture; the same request may succeed a moment later."""
+    """The memory for decoding images is in use; the same request may succeed a moment later."""
 
     status = 503
     code = "BUSY"
 
 
 class ImageUnreadableError(ApiError):
-    """A picture or video that is truncated or damaged."""
+    """The image or video is truncated or damaged."""
 
     code = "IMAGE_UNREADABLE"
 
 
 class JobNotFoundError(ApiError):
-    """No such job for this user; ``details.id``, or ``details.ids``, tells which."""
+    """The job does not exist or belongs to another user; ``details.id`` or ``details.ids`` names it."""
 
     status = 404
     code = "JOB_NOT_FOUND"
 
 
 class JobForbiddenError(ApiError):
-    """The job is another user's."""
+    """The job belongs to another user."""
 
     status = 403
     code = "JOB_FORBIDDEN"
 
 
 class JobElsewhereError(ApiError):
-    """The job is in the queue of another server that shares this library; ``details.id`` tells which job."""
+    """The job ``details.id`` is in the queue of another server that shares this library."""
 
     status = 409
     code = "JOB_ELSEWHERE"
 
 
 class PromptIdTakenError(ApiError):
-    """A ``prompt_id`` that another job has, or that no job can have; ``details.field`` names the member."""
+    """The ``prompt_id`` is in use or malformed; ``details.field`` names the member."""
 
     code = "PROMPT_ID_IN_USE"
 
 
 class TaskNotFoundError(ApiError):
-    """No such task for this user; ``details.id`` tells which."""
+    """The task ``details.id`` does not exist or belongs to another user."""
 
     status = 404
     code = "TASK_NOT_FOUND"
 
 
 class VideoUnreadableError(ApiError):
-    """No figures of a video: the file is none, it is damaged, or the server lacks what reads it."""
+    """The file is not a video, is damaged, or this server has no decoder for it."""
 
     code = "VIDEO_UNREADABLE"
 
 
 class UnprocessableBodyError(InvalidBodyError):
-    """A malformed body, in operations of which the contract has it so."""
+    """The body is malformed. Some operations of the contract return 422 for this."""
 
     status = 422
 
 
 class UnprocessableNameError(InvalidNameError):
-    """A name that is refused, in operations of which the contract has it so."""
+    """The name is refused. Some operations of the contract return 422 for this."""
 
     status = 422
 
 
 class WorkflowTooLargeError(ApiError):
-    """A workflow has more bytes than the server is configured to take; ``details.max_bytes`` tells how many it does."""
+    """The workflow is larger than the configured limit, ``details.max_bytes``."""
 
     status = 422
     code = "WORKFLOW_TOO_LARGE"
 
 
 class WorkflowNotFoundError(ApiError):
-    """No such workflow for this user; ``details.id`` tells which."""
+    """The workflow ``details.id`` does not exist or belongs to another user."""
 
     status = 404
     code = "WORKFLOW_NOT_FOUND"
 
 
 class WorkflowVersionNotFoundError(ApiError):
-    """The workflow has no such version; ``details`` tell which, and the latest."""
+    """The workflow has no such version; ``details`` has the requested and the latest one."""
 
     status = 404
     code = "WORKFLOW_VERSION_NOT_FOUND"
 
 
 class WorkflowForbiddenError(ApiError):
-    """The workflow is another user's."""
+    """The workflow belongs to another user."""
 
     status = 403
     code = "WORKFLOW_FORBIDDEN"
 
 
 class PublishedTooLargeError(WorkflowTooLargeError):
-    """A published workflow has more bytes than the server is configured to take now."""
+    """The published workflow is larger than the limit configured now."""
 
     status = 413
 
 
 class ShareNotFoundError(ApiError):
-    """Nothing is published there, or not any more."""
+    """The share does not exist, or is no longer published."""
 
     status = 404
     code = "SHARE_NOT_FOUND"
 
 
 class UnknownAssetsError(ApiError):
-    """A request names assets that there are not, or not for this user; ``details.ids`` tells which."""
+    """The assets ``details.ids`` do not exist or belong to another user."""
 
     code = "UNKNOWN_ASSETS"
 
 
 class UnshareableAssetsError(ApiError):
-    """Assets whose files are away cannot be published; ``details.ids`` tells which."""
+    """The assets ``details.ids`` cannot be published because their files are missing."""
 
     code = "ASSET_NOT_SHAREABLE"
 
 
 class VersionConflictError(ApiError):
-    """A change is based on another version than the latest; ``details`` tell both."""
+    """The change is based on an outdated version; ``details`` has that one and the latest."""
 
     status = 409
     code = "VERSION_CONFLICT"
 
 
 class SearchUnavailableError(ApiError):
-    """This server cannot search by words; the message says what it lacks."""
+    """This server has no full-text search; the message names the missing feature."""
 
     status = 501
     code = "SEARCH_UNAVAILABLE"
 
 
 class SearchNotReadyError(ApiError):
-    """So much is yet to be indexed that an answer would take too long; ``details`` tells how far that is."""
+    """The full-text index is not ready yet; ``details`` has its progress."""
 
     status = 503
     code = "SEARCH_NOT_READY"
 
 
 class QueryTimeoutError(ApiError):
-    """The store needs too long for what was asked: ask for less, or raise the limit."""
+    """The query took longer than the configured limit. Request less, or raise the limit."""
 
     status = 503
     code = "QUERY_TIMEOUT"
 
 
 class StoreUnavailableError(ApiError):
-    """The store could not be opened, so nothing that needs it can be answered."""
+    """The store could not be opened. Every request that needs it fails."""
 
     status = 500
     code = "STORE_UNAVAILABLE"
 
 
 class StoreBusyError(StoreUnavailableError, sqlite3.OperationalError):
-    """The store cannot be read or written at the moment: it is locked, or its disk is full or fails."""
+    """The store cannot be read or written now: it is locked, or its disk is full or fails."""
 
     status = 503
-    is_passing = False  # whether another process only has to let go of it
+    is_passing = False  # whether it is only locked by another process
 
 
 class StoreError(Exception):
-    """The store cannot be opened; the message says why and what to do."""
+    """The store cannot be opened; the message has the reason and the remedy."""
 
 
 class StoreTooNewError(StoreError):

@@ -1,4 +1,4 @@
-"""What users say of the server: kept in a file of its own, one JSON object a line. Nothing leaves the machine."""
+"""Feedback of users, appended to a local file with one JSON object a line. Nothing is sent anywhere."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import msgspec
 from .errors import StorageError
 
 NAME = "feedback.jsonl"
-_MAX_BYTES = 8 << 20  # of a file; when it is full it becomes the older of two
+_MAX_BYTES = 8 << 20  # of the file; a full one replaces the file of older feedback
 
 
 class FeedbackFile:
-    """Appends to the file, whoever of this process does."""
+    """The file of this process. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._lock = threading.Lock()
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write the entry down. Blocks: for worker threads. Raises StorageError."""
+        """Append an entry. Blocks: call it in a worker thread. Raises StorageError."""
         line = msgspec.json.encode(entry) + b"\n"
         try:
             with self._lock:

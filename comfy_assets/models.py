@@ -12,14 +12,14 @@ T = TypeVar("T")
 AssetSort = Literal["name", "created_at", "updated_at", "size", "last_access_time"]
 TagOrder = Literal["count_desc", "name_asc"]
 Order = Literal["asc", "desc"]
-# What a thumbnail shows: colours over white, colours whatever the transparency, or the transparency itself.
+# The channels in a thumbnail: colours over white, colours without transparency, or the transparency itself.
 Plane = Literal["flat", "rgb", "alpha"]
 
-FileStat = tuple[int, int, int]  # size in bytes, mtime in ns, inode (0 where the file system tells none)
+FileStat = tuple[int, int, int]  # size in bytes, mtime in ns, inode (0 if the file system has none)
 
-ZERO_ID = "00000000-0000-0000-0000-000000000000"  # no asset's
+ZERO_ID = "00000000-0000-0000-0000-000000000000"  # never the id of an asset
 
-# Where an asset came from: a scan, an upload, or a reference to content that was there already.
+# The origin of an asset: a scan, an upload, or a reference to existing content.
 SCANNED, UPLOADED, REFERENCE = range(3)
 
 MISSING_TAG = "missing"
@@ -27,7 +27,7 @@ MODEL_TYPE_PREFIX = "model_type:"
 
 
 class Location(msgspec.Struct, frozen=True):
-    """Where an asset's file lies. ``folder`` is absolute; ``logical`` is its place under the namespace root."""
+    """The location of an asset's file. ``folder`` is absolute; ``logical`` is the path below the namespace root."""
 
     folder: str
     name: str
@@ -38,12 +38,12 @@ class Location(msgspec.Struct, frozen=True):
 
 
 class Asset(msgspec.Struct, frozen=True):
-    """One entry of the library.
+    """An entry of the library.
 
-    ``id`` is a UUID in canonical form; ``tags`` and ``metadata`` are JSON text as stored (an array, an object);
-    ``hash`` is the 32-byte blake3 digest, or None until the file has been hashed; ``row_id`` breaks ties in every
-    sort order. ``location`` is where the content lies: in the asset's own file, or for an asset without one in a
-    file of the same content. ``preview`` is where the asset lies that a user chose as the preview (``preview_id``).
+    ``id`` is a UUID in canonical form; ``tags`` and ``metadata`` are JSON texts as stored (an array, an object).
+    ``hash`` is the 32-byte blake3 digest, or None until the file has been hashed. ``row_id`` breaks ties in every sort
+    order. ``location`` is the asset's own file, or a file of the same content if it has none. ``preview`` is the
+    location of the asset that a user chose as the preview (``preview_id``).
     """
 
     row_id: int
@@ -67,13 +67,13 @@ class Asset(msgspec.Struct, frozen=True):
 
     @property
     def is_present(self) -> bool:
-        """Whether the content is in a file that was not missing when it was last checked."""
+        """Whether the file with the content was there at the last check."""
         return self.location is not None and not self.location.missing
 
 
 @dataclass(frozen=True)
 class AssetEdit:
-    """The members of an asset to change; None leaves one as it is. ``user_metadata`` is a JSON object."""
+    """New values of an asset's members; None keeps the old one. ``user_metadata`` is a JSON object."""
 
     name: str | None = None
     mime_type: str | None = None
@@ -83,14 +83,14 @@ class AssetEdit:
 
 @dataclass(frozen=True)
 class CursorKey:
-    """The place after which a page begins: the last row's sort value and row id."""
+    """The sort value and row id of the row before a page."""
 
     value: int | str
     row_id: int
 
 
 class SearchWord(NamedTuple):
-    """A word to be found (see ``words.words_of``): at the beginning of one, or ``is_whole``."""
+    """A search word (see ``words.words_of``): a prefix, or a whole word with ``is_whole``."""
 
     text: str
     is_whole: bool
@@ -98,9 +98,9 @@ class SearchWord(NamedTuple):
 
 @dataclass(frozen=True)
 class AssetFilter:
-    """Which assets a request is about. ``metadata`` maps a field to a value or to a list of accepted values.
+    """The filter of a list of assets. ``metadata`` maps a field to a value or to a list of accepted values.
 
-    All of ``words`` must be found in an asset's name, its tags, or what the graph in its file says.
+    All ``words`` must occur in the asset's name, its tags, or the texts of the graph in its file.
     """
 
     owner: str
@@ -115,7 +115,7 @@ class AssetFilter:
 
 @dataclass(frozen=True)
 class PageRequest:
-    """A part of a listing: by cursor when ``after`` is given, else by ``offset``."""
+    """A page of a list of assets: after a cursor if ``after`` is given, else from ``offset``."""
 
     sort: AssetSort = "created_at"
     order: Order = "desc"
@@ -126,7 +126,7 @@ class PageRequest:
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """A part of a listing. ``total`` counts the whole of it; ``next_key`` is None on the last page."""
+    """A page of a list. ``total`` is the length of the whole list; ``next_key`` is None on the last page."""
 
     items: list[T]
     total: int
@@ -136,7 +136,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True)
 class TagRequest:
-    """Which tags a listing is about, and which part of it; ``prefix`` is literal text."""
+    """The filter and page of a list of tags; ``prefix`` is literal text."""
 
     owner: str
     include_public: bool = True
@@ -149,14 +149,14 @@ class TagRequest:
 
 @dataclass(frozen=True)
 class TagCount:
-    """A tag, and how many of the assets in question carry it."""
+    """A tag and the number of its assets."""
 
     name: str
     count: int
 
 
 class Pending(msgspec.Struct, frozen=True, gc=False):
-    """A file whose content must be read: never hashed, or changed since. ``path`` is its folder's."""
+    """A file to hash: a new or changed one. ``path`` is the path of its folder."""
 
     id: int
     path: str
@@ -166,7 +166,7 @@ class Pending(msgspec.Struct, frozen=True, gc=False):
     state: int
 
 
-# What becomes of a job, in this order; the last three are final.
+# The states of a job, in this order; the last three are final.
 PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED = range(5)
 JOB_STATUSES = ("pending", "in_progress", "completed", "failed", "cancelled")
 FINAL = frozenset({COMPLETED, FAILED, CANCELLED})
@@ -176,7 +176,7 @@ MEDIA = {"image": 1, "video": 2, "audio": 4, "3d": 8}  # kinds of outputs, as th
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A prompt, as lists show it. ``preview`` and ``error`` are JSON objects; ``duration`` is in milliseconds."""
+    """A job in a list. ``preview`` and ``error`` are JSON objects; ``duration`` is in milliseconds."""
 
     row_id: int
     id: str
@@ -197,11 +197,11 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class JobRecord(msgspec.Struct, frozen=True):
-    """All there is of a job.
+    """A job with its prompt and outputs.
 
-    ``graph``, ``workflow`` (the page's own form of it), ``extra_data`` (without that) and ``result`` (an object of
-    outputs, meta and status) are JSON objects, ``targets`` (the nodes to execute) a JSON array. ``problem`` says what
-    could not be recorded, and why; ``run`` tells this execution from others of the same id.
+    ``graph``, ``workflow`` (the page's form of it), ``extra_data`` (without the workflow) and ``result`` (outputs, meta
+    and status) are JSON objects, ``targets`` (the nodes to execute) a JSON array. ``problem`` names the part that could
+    not be recorded, and the reason; ``run`` distinguishes executions with the same id.
     """
 
     job: Job
@@ -215,7 +215,7 @@ class JobRecord(msgspec.Struct, frozen=True):
 
 
 class JobOutput(msgspec.Struct, frozen=True):
-    """An asset that a job has shown: which node did, under which key, and the how manieth of that it is, from 0."""
+    """An output asset of a job, with its node id, output key and zero-based index."""
 
     asset: Asset
     node_id: str
@@ -225,9 +225,9 @@ class JobOutput(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs a request is about: an owner's and everybody's, or all for None.
+    """The filter of a list of jobs: those of ``owner`` and those without an owner, or all if it is None.
 
-    ``asset_id`` wants those whose graph names the asset's content, ``words`` those whose graph says all of these.
+    ``asset_id`` selects jobs whose graph uses the asset's content, ``words`` jobs whose graph contains all of them.
     """
 
     owner: str | None
@@ -240,7 +240,7 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class JobPage:
-    """A part of a list of jobs: by cursor when ``after`` is given, else by ``offset``."""
+    """A page of a list of jobs: after a cursor if ``after`` is given, else from ``offset``."""
 
     sort: JobSort = "create_time"
     order: Order = "desc"
@@ -254,9 +254,9 @@ WorkflowSort = Literal["create_time", "update_time", "name"]
 
 
 class Workflow(msgspec.Struct, frozen=True):
-    """A saved workflow, without what it consists of. ``forked_from_…`` are the ids of what it was made of.
+    """A saved workflow, without its content. ``forked_from_…`` are the ids of the workflow and version it copies.
 
-    ``path`` is that of its file in the owner's folder of workflows; None while it has none.
+    ``path`` is the path of its file in the owner's folder of workflows; None without a file.
     """
 
     row_id: int
@@ -274,7 +274,7 @@ class Workflow(msgspec.Struct, frozen=True):
 
 
 class WorkflowVersion(msgspec.Struct, frozen=True):
-    """A state of a workflow that was saved: ``number`` counts from 1."""
+    """A saved version of a workflow; ``number`` counts from 1."""
 
     row_id: int
     id: str
@@ -285,7 +285,7 @@ class WorkflowVersion(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class WorkflowContent:
-    """A version, its text as it was saved, and the ids of the assets that it names."""
+    """A version with its text as saved, and the ids of the assets it uses."""
 
     version: WorkflowVersion
     text: bytes
@@ -294,7 +294,7 @@ class WorkflowContent:
 
 @dataclass(frozen=True)
 class WorkflowEdit:
-    """The members of a workflow to change; None leaves one as it is."""
+    """New values of a workflow's members; None keeps the old one."""
 
     name: str | None = None
     description: str | None = None
@@ -303,7 +303,7 @@ class WorkflowEdit:
 
 @dataclass(frozen=True)
 class WorkflowFilter:
-    """Which workflows a request is about."""
+    """The filter of a list of workflows."""
 
     owner: str
     name_contains: str = ""
@@ -312,7 +312,7 @@ class WorkflowFilter:
 
 @dataclass(frozen=True)
 class WorkflowPage:
-    """A part of a list of workflows."""
+    """A page of a list of workflows."""
 
     sort: WorkflowSort = "create_time"
     order: Order = "desc"
@@ -321,11 +321,11 @@ class WorkflowPage:
 
 
 class SharedAsset(msgspec.Struct, frozen=True):
-    """An asset as it was when it was published. ``id`` is a UUID that it has in the share alone.
+    """A published asset, as it was when it was published. ``id`` is a UUID of this share only.
 
-    ``hash`` is the 32-byte blake3 digest. ``kind`` is the kind of folder that it lay in (models, input, output or
-    temp), ``category`` that of a model; ``path`` leads from the category's folder, or else from that of the kind, to
-    the file: "style/ink.safetensors", with forward slashes.
+    ``hash`` is the 32-byte blake3 digest. ``kind`` is the kind of its folder (models, input, output or temp),
+    ``category`` the category of a model. ``path`` is relative to the category's folder, or else to the folder of the
+    kind, with forward slashes: "style/ink.safetensors".
     """
 
     id: str
@@ -338,8 +338,8 @@ class SharedAsset(msgspec.Struct, frozen=True):
     path: str
 
 
-class Snapshot(msgspec.Struct, frozen=True):
-    """What is published under a share id: a version of a workflow, its text as it was saved, and assets."""
+class PublishedWorkflow(msgspec.Struct, frozen=True):
+    """The content of a share: a version of a workflow with its text as saved, and its assets."""
 
     share_id: str
     owner: str
@@ -355,7 +355,7 @@ TaskState = Literal["created", "running", "completed", "failed"]
 
 
 class TaskRecord(msgspec.Struct, frozen=True):
-    """A piece of background work as it is recorded. ``payload`` and ``result`` are JSON objects."""
+    """A background task in the store. ``payload`` and ``result`` are JSON objects."""
 
     id: bytes
     name: str
@@ -372,7 +372,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class TaskFilter:
-    """Which tasks a request is about: an owner's and everybody's. ``since`` and ``until`` are both inclusive."""
+    """The filter of a list of tasks: those of ``owner`` and those without one. ``since`` and ``until`` are inclusive."""
 
     owner: str
     name: str | None = None
@@ -384,7 +384,7 @@ class TaskFilter:
 
 @dataclass(frozen=True)
 class TaskPage:
-    """A part of a list of tasks, in the order in which they began."""
+    """A page of a list of tasks, in the order in which they began."""
 
     order: Order = "desc"
     limit: int = 20

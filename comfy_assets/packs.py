@@ -1,4 +1,4 @@
-"""What node packs bring along beside their nodes: example workflows, translations and blueprints of subgraphs."""
+"""Files of node packs besides their nodes: example workflows, translations and subgraph blueprints."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 log = logging.getLogger("comfy_assets.packs")
 
-# The folders of a pack whose files are example workflows; the first is the one to use today.
+# The folders of a pack that may hold example workflows. Packs used several names before the first became standard.
 TEMPLATE_FOLDERS = ("example_workflows", "example", "examples", "workflow", "workflows")
 _TRANSLATION_FILES = ("nodeDefs.json", "commands.json", "settings.json")
 
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A subgraph that can be used like a node: the file, its name, and the pack that it comes from."""
+    """A subgraph of a node pack that can be used like a node."""
 
     path: Path
     name: str
@@ -27,23 +27,23 @@ class Blueprint:
 
     @property
     def id(self) -> str:
-        """The id that ComfyUI gives it."""
+        """The id that ComfyUI computes for it."""
         return hashlib.sha256(f"custom_node{self.path.as_posix()}".encode()).hexdigest()
 
     def read(self) -> str | None:
-        """The graph as it is in the file; None when that cannot be read."""
+        """Return the text of the file; None if it cannot be read."""
         try:
             return self.path.read_text(encoding="utf-8")
         except (OSError, ValueError):
             return None
 
     def describe(self) -> dict[str, Any]:
-        """What a list says of it."""
+        """Return its entry in a list of blueprints."""
         return {"source": "custom_node", "name": self.name, "info": {"node_pack": self.node_pack}}
 
 
 def templates(folders: Iterable[Path]) -> dict[str, list[str]]:
-    """The names of the example workflows of each pack that has any."""
+    """Return the names of the example workflows by pack, without packs that have none."""
     found: dict[str, list[str]] = {}
     for pack in _packs(folders):
         names = [path.stem for folder in TEMPLATE_FOLDERS for path in sorted((pack / folder).glob("*.json"))]
@@ -53,7 +53,7 @@ def templates(folders: Iterable[Path]) -> dict[str, list[str]]:
 
 
 def template_file(folders: Iterable[Path], pack_name: str, parts: Sequence[str]) -> Path | None:
-    """A file among the example workflows of a pack; None when there is none. ``parts`` must have been checked."""
+    """Return a file in the example folders of a pack, None if there is none. ``parts`` must be validated names."""
     for pack in _packs(folders):
         if pack.name == pack_name:
             paths = (pack.joinpath(folder, *parts) for folder in TEMPLATE_FOLDERS)
@@ -62,7 +62,7 @@ def template_file(folders: Iterable[Path], pack_name: str, parts: Sequence[str])
 
 
 def blueprints(folders: Iterable[Path]) -> dict[str, Blueprint]:
-    """The subgraphs of all packs by id."""
+    """Return the subgraphs of all packs by id."""
     found = (
         Blueprint(path, path.stem, f"custom_nodes.{pack.name}")
         for pack in _packs(folders)
@@ -72,9 +72,9 @@ def blueprints(folders: Iterable[Path]) -> dict[str, Blueprint]:
 
 
 def translations(folders: Iterable[Path], more_packs: Iterable[Path] = ()) -> dict[str, Any]:
-    """The texts of all packs by language; where two packs name the same text, the later pack's stays.
+    """Return the translations of all packs by language. If two packs have the same key, the later one wins.
 
-    ``more_packs`` lie in other places than these folders.
+    ``more_packs`` are folders of packs outside ``folders``.
     """
     found: dict[str, Any] = {}
     for pack in (*_packs(folders), *more_packs):
@@ -98,7 +98,7 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A file of texts; one that cannot be used is as good as none."""
+    """Return the texts in a file; none if it is missing or malformed."""
     try:
         texts = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Put the services into a host: what the root package does in ComfyUI, and ``comfy-assets serve`` without it."""
+"""Attach the services and routes to a host: for the root package in ComfyUI, and for ``comfy-assets serve``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ log = logging.getLogger("comfy_assets")
 
 
 def attach(host: Host, config: Config | None = None) -> Services:
-    """Attach the project to a host; answers the services, which open once the host serves."""
+    """Attach the project to a host; return the services, which open once the host accepts connections."""
     limit_repeats()
     services = Services(host, config or Config.from_environment())
 
     async def on_serving() -> None:
-        _warn_of_network(host)
+        _warn_about_network(host)
         await services.start()
         await services.start_indexing()
 
@@ -46,18 +46,18 @@ def _access(host: Host, config: Config) -> AccessRules:
     )
 
 
-def _warn_of_network(host: Host) -> None:
+def _warn_about_network(host: Host) -> None:
     listening = host.network().listening
     if is_beyond_this_machine(listening):
         log.warning(
-            "The server listens on %s and has no login: everybody who can reach this machine can read the library, "
+            "The server listens on %s and has no login: everyone who can reach this machine can read the library, "
             "run prompts and delete files. Listen on 127.0.0.1, or put a proxy with a login in front.",
             ", ".join(listening),
         )
 
 
 def attach_to_comfyui() -> Services | None:
-    """Attach to the ComfyUI that is importing us; None when another copy of the pack already has."""
+    """Attach to the ComfyUI that imports this package; return None if another copy of the pack is attached already."""
     from .host.comfyui import ComfyUIHost, claim
 
     return attach(ComfyUIHost()) if claim() else None

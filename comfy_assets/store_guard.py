@@ -1,8 +1,8 @@
-"""The files of the store, which nothing but SQLite may open.
+"""Protection of the store's files, which only SQLite may open.
 
-On POSIX systems a process that opens and closes a file loses every lock that it has on it, however the file was named.
-SQLite in other processes then takes the store for closed and removes its write-ahead log. So every path that comes
-from outside is checked here before it is opened; ``is_open_store_file`` is the cheap check for files that a scan found.
+On POSIX systems, a process that opens and closes a file loses all its locks on that file, whatever name it used. SQLite
+in other processes then assumes that the store is closed and removes its write-ahead log. Therefore every path from
+outside is checked here before it is opened. ``is_open_store_file`` is the cheap check for files that a scan has found.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class StoreFileError(PermissionError):
 
 
 def protect(folder: Path) -> None:
-    """Protect a folder and all below it until ``release`` is called as often."""
+    """Protect a folder with all its contents until ``release`` has been called as often."""
     with _lock:
         _folders[str(folder)] += 1
 
 
 def release(folder: Path) -> None:
-    """End what one call of ``protect`` began."""
+    """Undo one call of ``protect``."""
     with _lock:
         _folders[str(folder)] -= 1
         if _folders[str(folder)] <= 0:
@@ -43,13 +43,13 @@ def release(folder: Path) -> None:
 
 
 def add_open_files(identities: Iterable[Identity]) -> None:
-    """Note the files that SQLite has open in this process."""
+    """Add files that SQLite opens in this process."""
     with _lock:
         _open_files.update(identities)
 
 
 def remove_open_files(identities: Iterable[Identity]) -> None:
-    """Forget files that were noted."""
+    """Remove files that SQLite has closed."""
     with _lock:
         _open_files.subtract(identities)
         for identity in [each for each, count in _open_files.items() if count <= 0]:
@@ -57,23 +57,23 @@ def remove_open_files(identities: Iterable[Identity]) -> None:
 
 
 def identity_of(info: os.stat_result) -> Identity | None:
-    """Device and inode; None where the file system has no inodes."""
+    """Return device and inode; None if the file system has no inodes."""
     return (info.st_dev, info.st_ino) if info.st_ino else None
 
 
 def is_open_store_file(info: os.stat_result) -> bool:
-    """Return whether this is a file that SQLite has open in this process."""
+    """Return whether SQLite has this file open in this process."""
     return identity_of(info) in _open_files
 
 
 def check(path: Path | str) -> None:
-    """Raise StoreFileError for a path that leads into a protected folder, or to a hard link of a store file. Blocks."""
+    """Raise StoreFileError for a path into a protected folder, or to a hard link of a store file. Blocks."""
     if is_protected(path):
         raise StoreFileError
 
 
 def check_found(path: str) -> None:
-    """Raise StoreFileError for a file of a scan that SQLite has open. Cheaper than ``check``. Blocks."""
+    """Raise StoreFileError for a scanned file that SQLite has open. Cheaper than ``check``. Blocks."""
     try:
         info = os.stat(path)  # noqa: PTH116 - called for every file
     except (OSError, ValueError):
@@ -85,7 +85,7 @@ def check_found(path: str) -> None:
 def is_protected(path: Path | str) -> bool:
     """Return whether a path leads into a protected folder, or to a hard link of a store file. Blocks.
 
-    Links, junctions and names in another case are resolved, for paths of which only a part exists as well.
+    Links, junctions and names in another case are resolved, even if only a part of the path exists.
     """
     try:
         real = Path(os.path.realpath(path))
@@ -110,7 +110,7 @@ def _identity_at(path: Path | str) -> Identity | None:
 
 
 def _is_linked(path: Path, folders: Iterable[str]) -> bool:
-    """Return whether a file is a further name of a database, or of a side file or copy of one, in the folders."""
+    """Return whether a file is a hard link of a database, its side files or its backups in the folders."""
     try:
         info = path.stat()
     except (OSError, ValueError):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..models import SharedAsset, Snapshot
+from ..models import PublishedWorkflow, SharedAsset
 from . import contents
 from .assets import DELETED_SHARE_USE, SHARE_USE
 from .connection import Database, Transaction
@@ -91,7 +91,7 @@ async def change_uses(tx: Transaction, workflow: int, kind: str, new_kind: str) 
     )
 
 
-async def get(db: Database | Transaction, share_id: str) -> tuple[Snapshot, bytes] | None:
+async def get(db: Database | Transaction, share_id: str) -> tuple[PublishedWorkflow, bytes] | None:
     """What is published under an id, still without its text; and that, compressed. None of a deleted workflow."""
     rows = await db.fetch_all(
         "SELECT s.share_id, w.owner, w.uuid, s.version, s.name, s.published_at, d.body,"
@@ -106,7 +106,7 @@ async def get(db: Database | Transaction, share_id: str) -> tuple[Snapshot, byte
     share, owner, workflow_id, version, name, at, body, text = rows[0]
     found = sorted(msgspec.json.decode(text, type=list[tuple[int, str, str, str, int, str, str, str | None, str]]))
     published = tuple(_asset(row) for row in found)
-    return Snapshot(share, owner, workflow_id, version, name, at, b"", published), body
+    return PublishedWorkflow(share, owner, workflow_id, version, name, at, b"", published), body
 
 
 def _asset(row: tuple[int, str, str, str, int, str, str, str | None, str]) -> SharedAsset:

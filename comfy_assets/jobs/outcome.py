@@ -65,7 +65,7 @@ def execution_error(data: Mapping[str, Any]) -> dict[str, Any]:
     error["current_inputs"] = _values(data.get("current_inputs"))
     error["current_outputs"] = _values(data.get("current_outputs"))
     if not error["exception_message"]:
-        error["exception_message"] = "No reason was reported; see the server's log."
+        error["exception_message"] = "The server's log tells what went wrong."
         error["exception_type"] = error["exception_type"] or "UnknownError"
     return error
 

@@ -16,7 +16,7 @@ import msgspec
 
 from .. import json_text
 from ..daemon_thread import in_daemon_thread
-from ..db import jobs
+from ..db import jobs, tasks
 from ..db.connection import Database, Transaction
 from ..db.jobs import ActiveJob, StoredId
 from ..host.execution import ExecutionQueue, FinishedPrompt, SubmittedPrompt
@@ -208,15 +208,13 @@ class LostJobMonitor:
         """Check once."""
         await self._recorder.write()
         active = await jobs.active(self._db)
-        others = {job.seat for job in active} - {
-            0,
-            self._recorder.seat,
-        }  # 0 is a server without a journal, whose end cannot be seen
+        others = {job.seat for job in active} | await tasks.running_instances(self._db)
+        others -= {0, self._recorder.seat}  # 0 is a server without a journal, whose end cannot be seen
         if others:
             await asyncio.to_thread(self._recorder.take_over)
             ended = others - self._recorder.running_seats()
             if ended:
-                log.info("A server that shared this library has ended; its jobs are adopted.")
+                log.info("A server that shared this library has ended; its jobs and tasks are adopted.")
                 await self._take_over(ended)
                 active = await jobs.active(self._db)
         gone = self._not_queued([job for job in active if job.seat == self._recorder.seat])

@@ -37,7 +37,7 @@ from ..fs.paths import extended_path
 from ..fs.stat import stat_as_recorded
 from ..host.base import Host, LibraryFolder
 from ..ids import canonical_id, now_ms
-from ..models import Asset, SharedAsset, Snapshot, Workflow
+from ..models import Asset, PublishedWorkflow, SharedAsset, Workflow
 from ..store_guard import is_protected
 from .paths import in_userdata, name_of
 from .sync import WorkflowSync
@@ -50,7 +50,7 @@ _SHARE_ID_BYTES = 18  # 144 random bits: the id is all that a reader needs to kn
 class VisibleShare:
     """A share as a user sees it. ``in_library`` holds the ids of the shared assets whose content the user has."""
 
-    snapshot: Snapshot
+    snapshot: PublishedWorkflow
     in_library: frozenset[str]
 
 
@@ -71,7 +71,7 @@ class Shares:
         self._indexer = indexer
         self._sync = sync
 
-    async def snapshot(self, share_id: str) -> Snapshot:
+    async def snapshot(self, share_id: str) -> PublishedWorkflow:
         """Return a share with the text of its workflow, for any user. Raises ShareNotFoundError."""
         return await self._snapshot(share_id, None)
 
@@ -163,7 +163,7 @@ class Shares:
             raise _content_missing([asset_id])
         return asset, path
 
-    async def asset(self, share_id: str, asset_id: str) -> tuple[Snapshot, SharedAsset]:
+    async def asset(self, share_id: str, asset_id: str) -> tuple[PublishedWorkflow, SharedAsset]:
         """Return a share without its text, and one of its assets. Raises ShareNotFoundError, AssetNotFoundError."""
         snapshot, _ = await _existing(self._db, share_id)
         asset = next((each for each in snapshot.assets if each.id == asset_id), None)
@@ -171,7 +171,7 @@ class Shares:
             raise AssetNotFoundError("The share has no such asset.", details={"id": asset_id})
         return snapshot, asset
 
-    async def _snapshot(self, share_id: str, limit: int | None) -> Snapshot:
+    async def _snapshot(self, share_id: str, limit: int | None) -> PublishedWorkflow:
         snapshot, body = await _existing(self._db, share_id)
         text = await asyncio.to_thread(_unpacked, body, limit)
         if text is None:
@@ -180,7 +180,7 @@ class Shares:
             )
         return replace(snapshot, text=text)
 
-    async def _visible(self, snapshot: Snapshot, owner: str) -> VisibleShare:
+    async def _visible(self, snapshot: PublishedWorkflow, owner: str) -> VisibleShare:
         reachable = await assets.reachable(self._db, [asset.hash for asset in snapshot.assets], owner)
         return VisibleShare(snapshot, frozenset(asset.id for asset in snapshot.assets if asset.hash in reachable))
 
@@ -296,14 +296,14 @@ async def _visible_asset(tx: Transaction, digest: bytes, owner: str) -> Asset | 
     return found[0] if found else None
 
 
-async def _existing(db: Database | Transaction, share_id: str) -> tuple[Snapshot, bytes]:
+async def _existing(db: Database | Transaction, share_id: str) -> tuple[PublishedWorkflow, bytes]:
     found = await shares.get(db, share_id)
     if found is None:
         raise ShareNotFoundError("There is no such share; it may have been withdrawn.", details={"share_id": share_id})
     return found
 
 
-def _among(ids: Sequence[str], snapshot: Snapshot) -> list[SharedAsset]:
+def _among(ids: Sequence[str], snapshot: PublishedWorkflow) -> list[SharedAsset]:
     """Return the assets of a share with these ids. Raises UnknownAssetsError."""
     known = {asset.id: asset for asset in snapshot.assets}
     unknown = [asset_id for asset_id in ids if asset_id not in known]
