@@ -234,7 +234,7 @@ class Services:
         await self.trash.recover()
         await self.uploads.remove_leftovers()
         if self._journal_problem is not None:
-            log.warning("Jobs are not safe from a crash: their journal cannot be opened: %s", self._journal_problem)
+            log.warning("Jobs are not safe from a crash, their journal cannot be opened: %s", self._journal_problem)
         waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue)
         await fill_history(self.db, self.host.execution)
         self._recorder.open(self.db, self.outputs)

@@ -372,7 +372,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class TaskFilter:
-    """The filter of a list of tasks: those of ``owner`` and those without one. ``since`` and ``until`` are inclusive."""
+    """The filter of a list of tasks: those of ``owner`` and of nobody. ``since`` and ``until`` are inclusive."""
 
     owner: str
     name: str | None = None

@@ -12,7 +12,7 @@ from .host.access import AccessRules, is_beyond_this_machine, parse_allowed_host
 from .host.base import Host, Plugin
 from .host.guard import names_of_this_machine
 from .jobs.submission import with_session
-from .log_limits import limit_repeats
+from .logs import limit_repeats
 
 log = logging.getLogger("comfy_assets")
 

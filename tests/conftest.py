@@ -32,7 +32,7 @@ def _load_checkout() -> None:
 _load_checkout()
 sys.path.append(str(ROOT / "tests"))  # for the package `support`; the tests' own folders are no packages
 
-from comfy_assets_node.comfy_assets import log_limits  # noqa: E402
+from comfy_assets_node.comfy_assets import logs  # noqa: E402
 from comfy_assets_node.comfy_assets.app import Services  # noqa: E402
 from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
 from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder  # noqa: E402
@@ -57,7 +57,7 @@ def pytest_report_header() -> str:
 @pytest.fixture(autouse=True)
 def _all_records() -> None:
     """No test misses a record because others have logged as many of its kind in the same minute."""
-    log_limits._limit._kinds.clear()
+    logs._limit._kinds.clear()
 
 
 SAFETENSORS = frozenset({".safetensors", ".ckpt"})

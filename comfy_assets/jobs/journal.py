@@ -104,7 +104,7 @@ class Journal:
 
     def _warn(self, error: OSError) -> None:
         if not self._is_broken:
-            log.warning("Jobs are not safe from a crash: their journal cannot be written: %s", error)
+            log.warning("Jobs are not safe from a crash, their journal cannot be written: %s", error)
         self._is_broken = True
 
     def rotate(self) -> int:

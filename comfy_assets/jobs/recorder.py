@@ -278,7 +278,7 @@ class JobRecorder:
                 self._waiting.append(event)
             elif not self._is_full:
                 self._is_full = True
-                log.error("The store accepts no jobs: further events are only stored at the next start of the server.")
+                log.error("The store takes no jobs: further events are only stored at the next start of the server.")
             if self._journal is not None:
                 self._journal.append(line)
         self._wake()

@@ -71,7 +71,7 @@ async def fill(db: Database, count: int, seat: int) -> None:
     for first in range(0, count, CHUNK):
         numbers = range(first, min(first + CHUNK, count))
         events = [event for number in numbers for event in _job(draw, number, is_active=count - number <= 5)]
-        steps = store.prepare(events, seat)
+        steps = store.rows_of(events, seat)
         async with db.transaction() as tx:
             await store.write(tx, steps)
 

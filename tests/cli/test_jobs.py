@@ -61,7 +61,7 @@ class Jobs:
         elif end == "dropped":
             events.append(JobDropped(name, at + 20))
         async with self.library.services.db.transaction() as tx:
-            await store.write(tx, store.prepare(events, seat=99))
+            await store.write(tx, store.rows_of(events, seat=99))
         return name
 
     async def run(self, *arguments: str) -> tuple[int, str, str]:

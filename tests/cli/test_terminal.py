@@ -62,7 +62,7 @@ class Fixture:
             JobEnded(JOB, 2, FAILED, '{"outputs": {}}', json.dumps(error)),
         ]
         async with self.library.services.db.transaction() as tx:
-            await store.write(tx, store.prepare(events, seat=99))
+            await store.write(tx, store.rows_of(events, seat=99))
 
     async def save(self, graph: Any, name: str = CODES) -> str:
         """Save a workflow with such a name, and return its id."""

@@ -91,18 +91,18 @@ def test_everything_can_be_written_and_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cyclic mapping", "deep list", "rude"])
 def test_what_is_left_out_is_told(name: str) -> None:
-    recorded = json_text.record({"kept": 1, "odd": VALUES[name]})
+    recorded = json_text.encode_value({"kept": 1, "odd": VALUES[name]})
     assert json.loads(recorded.text)["kept"] == 1
     assert len(recorded.notes) == 1
-    assert json_text.record({"kept": 1}).notes == ()
+    assert json_text.encode_value({"kept": 1}).notes == ()
 
 
 def test_what_is_not_too_deep_is_kept_whole() -> None:
     for kind in ("list", "mapping"):
         value = nested(MAX_DEPTH - 1, kind)
-        assert json_text.record([value]) == json_text.Recorded(json.dumps([value], separators=(",", ":")))
+        assert json_text.encode_value([value]) == json_text.EncodedValue(json.dumps([value], separators=(",", ":")))
     many = [[{"a": "]}[{"}]] * 1000
-    assert json.loads(json_text.record(many).text) == many
+    assert json.loads(json_text.encode_value(many).text) == many
 
 
 @pytest.mark.parametrize("name", ["cyclic list", "deep mapping", "rude key", "huge number", "odd keys"])

@@ -6,8 +6,8 @@ import logging
 import re
 from pathlib import Path
 
-from comfy_assets_node.comfy_assets import log_limits
-from comfy_assets_node.comfy_assets.log_limits import LOGGERS, RepeatLimit
+from comfy_assets_node.comfy_assets import logs
+from comfy_assets_node.comfy_assets.logs import LOGGERS, RepeatLimit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +42,7 @@ def test_what_is_remembered_is_bounded() -> None:
     limit = RepeatLimit(Clock())
     for number in range(5000):
         assert limit.filter(record("x", line=number))
-    assert len(limit._kinds) <= log_limits._MAX_KINDS
+    assert len(limit._counts) <= logs._MAX_STATEMENTS
 
 
 def test_every_logger_of_the_project_is_limited() -> None:
@@ -51,7 +51,7 @@ def test_every_logger_of_the_project_is_limited() -> None:
         name for path in sources for name in re.findall(r'getLogger\("([^"]+)"\)', path.read_text(encoding="utf-8"))
     }
     assert named <= set(LOGGERS)
-    log_limits.limit_repeats()
-    log_limits.limit_repeats()
+    logs.limit_repeats()
+    logs.limit_repeats()
     for name in LOGGERS:
         assert [type(each) for each in logging.getLogger(name).filters].count(RepeatLimit) == 1

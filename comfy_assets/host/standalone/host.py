@@ -13,8 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ...log_limits import SERVER_LOGGERS, limit_repeats
-from ...logs import escape_records
+from ...logs import SERVER_LOGGERS, escape_records, limit_repeats
 from ..access import AccessRules
 from ..base import HostFolders, Network, Plugin, PromptListener, RewritePrompt, declared_choices
 from ..guard import protect
