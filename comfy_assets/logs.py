@@ -1,4 +1,4 @@
-"""The project's logs: no record can forge a line or control a terminal, and no client can fill the disk with warnings."""
+"""The project's logs: no record can forge a line or control a terminal, and equal records cannot fill a disk."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from .comfyui_items import (
     prompt_of,
     prompts_in,
 )
-from .comfyui_states import Graph, PromptStates, RunningPrompt
+from .comfyui_states import Graph, PromptStates, ObservedPrompt
 from .execution import (
     FinishedPrompt,
     NodeProgress,
@@ -289,7 +289,7 @@ class ComfyUIQueue:
                 self._listeners.finished(finished)
                 self._after(finished)
 
-    def _finished_as_seen(self, running: RunningPrompt) -> FinishedPrompt:
+    def _finished_as_seen(self, running: ObservedPrompt) -> FinishedPrompt:
         with self._queue.mutex:
             entry = as_mapping(self._queue.history.get(running.prompt_id))
         outputs = as_mapping(entry.get("outputs")) or dict(running.shown)

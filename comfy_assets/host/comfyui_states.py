@@ -19,7 +19,7 @@ Graph = Mapping[str, Any]
 
 
 @dataclass
-class RunningPrompt:
+class ObservedPrompt:
     """A running prompt, with its outputs and failure in case its end is never reported."""
 
     prompt_id: str
@@ -35,7 +35,7 @@ class PromptStates:
         self._changed = threading.Condition()
         self._entering: dict[str, tuple[Graph, int]] = {}
         self._waiting: dict[str, Graph] = {}
-        self._running: dict[int, RunningPrompt] = {}
+        self._running: dict[int, ObservedPrompt] = {}
         self._over: dict[int, None] = {}  # the latest, oldest first
         self._interrupts = 0
         self._removals = 0
@@ -89,7 +89,7 @@ class PromptStates:
                 return False
             self._forget(prompt_id)
             self._over.pop(item_id, None)
-            self._running[item_id] = RunningPrompt(prompt_id, threading.get_ident())
+            self._running[item_id] = ObservedPrompt(prompt_id, threading.get_ident())
             return True
 
     def started_here(self) -> set[int]:
@@ -98,14 +98,14 @@ class PromptStates:
         with self._changed:
             return {item_id for item_id, running in self._running.items() if running.thread == thread}
 
-    def end(self, item_id: int) -> RunningPrompt | None:
+    def end(self, item_id: int) -> ObservedPrompt | None:
         """Mark the prompt as ended, after any pending interrupt of it; return None if it has ended before."""
         with self._changed:
             if item_id in self._over:
                 return None
             self._over[item_id] = None
             self._changed.wait_for(lambda: self._interrupts == 0, _INTERRUPT_S)
-            return self._running.pop(item_id, None) or RunningPrompt("")
+            return self._running.pop(item_id, None) or ObservedPrompt("")
 
     def is_over(self, item_id: int) -> bool:
         """Return whether the prompt is marked as ended, even if the server still lists it."""
@@ -126,7 +126,7 @@ class PromptStates:
             self._interrupts -= 1
             self._changed.notify_all()
 
-    def running(self, prompt_id: str) -> list[RunningPrompt]:
+    def running(self, prompt_id: str) -> list[ObservedPrompt]:
         """Return the running prompts with this id, to be updated by the caller."""
         with self._changed:
             return [each for each in self._running.values() if each.prompt_id == prompt_id]
