@@ -57,7 +57,7 @@ def pytest_report_header() -> str:
 @pytest.fixture(autouse=True)
 def _all_records() -> None:
     """No test misses a record because others have logged as many of its kind in the same minute."""
-    logs._limit._kinds.clear()
+    logs._limit._counts.clear()
 
 
 SAFETENSORS = frozenset({".safetensors", ".ckpt"})

@@ -26,7 +26,7 @@ from .comfyui_items import (
     prompt_of,
     prompts_in,
 )
-from .comfyui_states import Graph, PromptStates, ObservedPrompt
+from .comfyui_states import Graph, ObservedPrompt, PromptStates
 from .execution import (
     FinishedPrompt,
     NodeProgress,
