@@ -1,4 +1,6 @@
-/** The entry: tells ComfyUI's page of the panel. The panel itself is loaded when it is first opened. */
+/** The entry point in ComfyUI's page. Registers the panel, which is loaded when it is first opened. */
+
+/** @import { createPanel } from "./panel/panel.mjs" */
 
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
@@ -11,16 +13,20 @@ const OPEN = "ComfyAssets.Open";
 const FIND = "ComfyAssets.Find";
 
 const page = comfyPage(app, api);
-let panel = null; // once it is loaded
+/** @type {ReturnType<typeof createPanel> | null} */
+let panel = null;
 
-/** Whatever fails in the panel stays in the panel: the page goes on without it. */
+/**
+ * Return a function that logs errors instead of throwing them: a defect of the panel must not stop the page.
+ *
+ * @param {() => unknown} action
+ */
 function logErrors(action) {
-  return async (...args) => {
+  return async () => {
     try {
-      return await action(...args);
+      await action();
     } catch (error) {
       console.error("comfy-assets:", error);
-      return undefined;
     }
   };
 }
@@ -31,7 +37,12 @@ async function load() {
   return panel;
 }
 
-/** What is shown when not even the panel's files can be had. */
+/**
+ * Show that the panel's own files could not be loaded. Without them there are no translations.
+ *
+ * @param {HTMLElement} container
+ * @param {unknown} error
+ */
 function showFailure(container, error) {
   console.error("comfy-assets:", error);
   const retry = document.createElement("button");
@@ -40,6 +51,7 @@ function showFailure(container, error) {
   container.replaceChildren("The panel of comfy-assets could not be loaded. ", retry);
 }
 
+/** @param {HTMLElement} container */
 async function render(container) {
   try {
     (await load()).mount(container);
@@ -89,7 +101,9 @@ app.registerExtension({
       destroy: () => panel?.unmount(),
     });
     showScanToasts(page);
-    // The page warns of messages that nobody listens to, and the panel does only once it is open.
-    for (const type of ["assets.changed", "assets.seed.fast_complete"]) page.listen(type, () => {});
+    // The page logs a warning for message types that have no listener, and the panel adds its own only once it is open.
+    for (const type of /** @type {const} */ (["assets.changed", "assets.seed.fast_complete"])) {
+      page.listen(type, () => {});
+    }
   }),
 });

@@ -1,40 +1,50 @@
-/** The panel as a whole: made once, put into the page and taken out of it as often as the page likes. */
+/** The panel: created once, then put into the page and removed from it as often as the page wants. */
+
+/** @import { HostPage, PanelContext } from "./types.d.ts" */
 
 import { h, setChildren } from "./shared/dom.mjs";
 import { Client } from "./shared/client.mjs";
-import { preferences } from "./shared/preferences.mjs";
 import { Notifications } from "./shared/notifications.mjs";
 import { errorPlaceholder, loadingPlaceholder } from "./shared/placeholders.mjs";
-import { Translations } from "./shared/translations.mjs";
+import { preferences } from "./shared/preferences.mjs";
 import { Tabs } from "./shared/tabs.mjs";
+import { Translations } from "./shared/translations.mjs";
 import { NetworkWarning } from "./status/network_warning.mjs";
 import { StatusBar } from "./status/status_bar.mjs";
 import { JobsTab } from "./jobs/jobs_tab.mjs";
 import { LibraryTab } from "./library/library_tab.mjs";
 import { WorkflowsTab } from "./workflows/workflows_tab.mjs";
 
-/** @param page the page around the panel; see comfy_page.mjs. */
+/** @param {HostPage} page */
 export function createPanel(page) {
   return new Panel(page);
 }
 
 class Panel {
   #page;
+  /** @type {Promise<void> | null} */
   #ready = null;
+  /** @type {Tabs | null} */
   #tabs = null;
+  /** @type {StatusBar | null} */
   #status = null;
 
+  /** @param {HostPage} page */
   constructor(page) {
     this.#page = page;
     this.root = h("div", { class: "ca-root" });
-    // Keys typed into the panel are not for the page, whose Delete removes nodes. Chords are everybody's.
+    // Delete in the panel must not remove the nodes that are selected on the canvas. Chords stay with the page.
     this.root.addEventListener("keydown", (event) => {
       if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
     });
     addStyles();
   }
 
-  /** Show the panel in a place of the page, which may be the one it is in already. */
+  /**
+   * Put the panel into an element, which may hold it already.
+   *
+   * @param {HTMLElement} container
+   */
   mount(container) {
     container.replaceChildren(this.root);
     container.classList.add("ca-host");
@@ -47,7 +57,7 @@ class Panel {
     this.root.remove();
   }
 
-  /** Look for an asset. */
+  /** Show the library tab with the focus in its search box. */
   async find() {
     await this.#ready;
     this.#tabs?.show("library").find();
@@ -57,7 +67,11 @@ class Panel {
     const client = new Client(this.#page);
     const translations = new Translations();
     setChildren(this.root, loadingPlaceholder(translations.t));
-    await translations.load(this.#page, client).catch((error) => console.warn("comfy-assets: no translations.", error));
+    try {
+      await translations.load(this.#page, client);
+    } catch (error) {
+      console.warn("comfy-assets: no translations.", error);
+    }
     try {
       this.#build(client, translations);
     } catch (error) {
@@ -66,22 +80,34 @@ class Panel {
     }
   }
 
-  #build(client, translations) {
-    const { t, language } = translations;
-    const notifications = new Notifications(t);
-    const context = { page: this.#page, client, t, language, notifications, preferences };
-    const tabs = (this.#tabs = new Tabs(t("panel.title"), [
-      { name: "library", label: t("tab.library"), make: () => new LibraryTab(context) },
-      { name: "jobs", label: t("tab.jobs"), make: () => new JobsTab(context) },
-      { name: "workflows", label: t("tab.workflows"), make: () => new WorkflowsTab(context) },
-    ]));
-    context.openAsset = (id) => tabs.show("library").openById(id);
-    context.openJob = (id) => tabs.show("jobs").openById(id);
-    this.root.lang = language;
-    const status = (this.#status = new StatusBar(context));
+  /**
+   * @param {Client} client
+   * @param {Translations} translations
+   */
+  #build(client, { t, language }) {
+    /** @type {PanelContext} */
+    const context = {
+      page: this.#page,
+      client,
+      t,
+      language,
+      notifications: new Notifications(t),
+      preferences,
+      openAsset: (id) => tabs.show("library").openById(id),
+      openJob: (id) => tabs.show("jobs").openById(id),
+    };
+    const tabs = new Tabs(t("panel.title"), [
+      { name: "library", label: t("tab.library"), create: () => new LibraryTab(context) },
+      { name: "jobs", label: t("tab.jobs"), create: () => new JobsTab(context) },
+      { name: "workflows", label: t("tab.workflows"), create: () => new WorkflowsTab(context) },
+    ]);
+    const status = new StatusBar(context);
     const warning = new NetworkWarning(context);
-    const head = h("div", { class: "ca-header" }, tabs.bar);
-    setChildren(this.root, head, warning.element, tabs.body, status.element, notifications.element);
+    const header = h("div", { class: "ca-header" }, tabs.bar);
+    this.#tabs = tabs;
+    this.#status = status;
+    this.root.lang = language;
+    setChildren(this.root, header, warning.element, tabs.body, status.element, context.notifications.element);
     tabs.show("library");
     status.refresh();
     warning.refresh();

@@ -1,9 +1,12 @@
-/** The settings that the page shows for the panel. Keys are set on the page's own keybinding page. */
+/** The panel's entries in ComfyUI's settings. Its keys are changed in ComfyUI's own list of keybindings. */
+
+/** @import { ComfySetting } from "./comfyui.d.ts" */
 
 export const LANGUAGE = "ComfyAssets.Panel.Language";
 export const CELL_SIZE = "ComfyAssets.Panel.ThumbnailSize";
 export const TOASTS = "ComfyAssets.Panel.Toasts";
 
+/** @type {ComfySetting[]} */
 export const SETTINGS = [
   {
     id: LANGUAGE,

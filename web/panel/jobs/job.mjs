@@ -1,9 +1,13 @@
-/** What the panel reads from a job. */
+/** What the panel shows of a job, as pure functions. */
+
+/** @import { ExecutionError, Job, JobDetail, Prompt } from "../api.d.ts" */
+/** @import { HostPage, PanelContext, Translate } from "../types.d.ts" */
 
 import * as format from "../shared/format.mjs";
 
 const PREVIEW_PX = 128;
 
+/** The API's `status` parameter by filter. */
 export const FILTERS = {
   all: "",
   active: "in_progress,pending",
@@ -12,53 +16,97 @@ export const FILTERS = {
   cancelled: "cancelled",
 };
 
+/** @typedef {keyof typeof FILTERS} JobFilter */
+
+/** @param {Job} job */
 export function isActive(job) {
   return job.status === "pending" || job.status === "in_progress";
 }
 
-/** What to call it: the file it has made, or the beginning of its id. */
+/**
+ * Return a name for a job: that of the file it made, or a part of its id.
+ *
+ * @param {Job} job
+ * @param {Translate} t
+ */
 export function jobName(job, t) {
-  return job.preview_output?.filename ?? t("job.name", { id: job.id.slice(0, 8) });
+  return job.preview_output?.filename ?? shortName(job, t);
 }
 
-/** Milliseconds that it was executed, or null. */
-export function executionTime(job) {
-  const { execution_start_time: start, execution_end_time: end } = job;
+/**
+ * @param {Job} job
+ * @param {Translate} t
+ */
+export function shortName(job, t) {
+  return t("job.name", { id: job.id.slice(0, 8) });
+}
+
+/**
+ * Return how long a job was executed, in milliseconds, or null.
+ *
+ * @param {Job} job
+ */
+export function executionTime({ execution_start_time: start, execution_end_time: end }) {
   return start && end ? end - start : null;
 }
 
-/** The address of a small picture of what it has made, or null. */
+/**
+ * Return the address of a small image of a job's output, or null.
+ *
+ * @param {HostPage} page
+ * @param {Job} job
+ */
 export function previewUrl(page, job) {
   const { filename, subfolder = "", type = "output", mediaType = "images" } = job.preview_output ?? {};
   if (!filename || (mediaType !== "images" && mediaType !== "image")) return null;
-  return page.url(`/view?${new URLSearchParams({ filename, subfolder, type, res: PREVIEW_PX })}`);
+  return page.url(`/view?${new URLSearchParams({ filename, subfolder, type, res: String(PREVIEW_PX) })}`);
 }
 
-/** Its state, and when and how long, in a line. */
+/**
+ * Return one line about a job: when it was queued, how long it took, how many outputs it has.
+ *
+ * @param {Job} job
+ * @param {PanelContext} context
+ */
 export function summary(job, { t, language }) {
   const parts = [format.time(job.create_time, language)];
-  const time = executionTime(job);
-  if (time !== null) parts.push(format.duration(time));
-  if (job.outputs_count > 0) parts.push(t("job.outputs", { count: job.outputs_count }));
+  const duration = executionTime(job);
+  if (duration !== null) parts.push(format.duration(duration));
+  if (job.outputs_count) parts.push(t("job.outputs", { count: job.outputs_count }));
   return parts.join(" · ");
 }
 
-/** The graph that was executed, and the page's own form of it if it was sent along. */
-export function jobGraphs(detail) {
-  const { prompt, extra_data: extra = {} } = detail.workflow ?? {};
-  return { prompt, workflow: extra.extra_pnginfo?.workflow, pngInfo: extra.extra_pnginfo };
+/**
+ * Return the graph that was executed, and the page's own form of it if the client sent it along.
+ *
+ * @param {JobDetail} job
+ */
+export function jobGraphs({ workflow: { prompt = {}, extra_data: extra } = {} }) {
+  return { prompt, workflow: extra?.extra_pnginfo?.workflow, pngInfo: extra?.extra_pnginfo };
 }
 
-/** A node's title, for people. */
+/**
+ * Return a node's title and id, or only the id for a node that is not in the graph.
+ *
+ * @param {Prompt | null | undefined} prompt
+ * @param {string} id
+ */
 export function nodeTitle(prompt, id) {
   const node = prompt?.[id];
-  if (!node) return `#${id}`;
-  return `${node._meta?.title ?? node.class_type} #${id}`;
+  return node ? `${node._meta?.title ?? node.class_type} #${id}` : `#${id}`;
 }
 
-/** Why it failed, as text to be sent to somebody who can help. */
+/** @param {ExecutionError} error */
+export function tracebackText({ traceback = "" }) {
+  return Array.isArray(traceback) ? traceback.join("") : traceback;
+}
+
+/**
+ * Return an error with node and traceback as text, for a bug report.
+ *
+ * @param {ExecutionError} error
+ */
 export function errorText(error) {
-  const traceback = Array.isArray(error.traceback) ? error.traceback.join("") : (error.traceback ?? "");
-  return [`${error.exception_type}: ${error.exception_message}`, `${error.node_type} #${error.node_id}`, traceback]
-    .join("\n");
+  const title = `${error.exception_type}: ${error.exception_message}`;
+  return [title, `${error.node_type} #${error.node_id}`, tracebackText(error)].join("\n");
 }

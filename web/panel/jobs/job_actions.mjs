@@ -1,62 +1,93 @@
-/** What can be done with jobs. */
+/** What a user can do with jobs. Each method shows a notification if it fails. */
 
-import { jobGraphs } from "./job.mjs";
+/** @import { Job, JobDetail } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
 
-const AT_ONCE = 100; // ids that the API takes
+import { jobGraphs, shortName } from "./job.mjs";
+
+const CANCEL_BATCH = 100; // the most ids that one request takes
+const MAX_ACTIVE = 1000; // the longest page of jobs
 
 export class JobActions {
   #context;
 
+  /** @param {PanelContext} context */
   constructor(context) {
     this.#context = context;
   }
 
+  /** @param {Job} job */
   async cancel(job) {
     await this.#try("job.cancelFailed", () => this.#context.client.post(`/jobs/${job.id}/cancel`, {}));
   }
 
-  /** Cancel all that wait or are executed. */
+  /** Cancel all jobs that wait or run. */
   async cancelAll() {
     const { client, notifications, t } = this.#context;
     await this.#try("job.cancelFailed", async () => {
-      const { jobs } = await client.get("/jobs", { query: { status: "in_progress,pending", limit: 1000 } });
-      const ids = jobs.map((job) => job.id).reverse(); // the oldest first: the running one
-      for (let from = 0; from < ids.length; from += AT_ONCE) {
-        await client.post("/jobs/cancel", { job_ids: ids.slice(from, from + AT_ONCE) });
+      const query = { status: "in_progress,pending", limit: String(MAX_ACTIVE) };
+      const { jobs } = await client.get("/jobs", { query });
+      // Oldest first: the batch with the running job then holds those that would start next.
+      const ids = jobs.map((job) => job.id).reverse();
+      for (let from = 0; from < ids.length; from += CANCEL_BATCH) {
+        await client.post("/jobs/cancel", { job_ids: ids.slice(from, from + CANCEL_BATCH) });
       }
       notifications.show(t("job.cancelledAll", { count: ids.length }));
     });
   }
 
-  /** Queue the same graph once more. */
+  /**
+   * Queue a job's graph again.
+   *
+   * @param {Job} job
+   */
   async rerun(job) {
     const { client, notifications, page, t } = this.#context;
     await this.#try("job.rerunFailed", async () => {
-      const detail = await client.get(`/jobs/${job.id}`);
+      const detail = await this.#fetch(job);
       const { prompt, pngInfo } = jobGraphs(detail);
-      const body = { prompt, client_id: page.clientId(), extra_data: pngInfo ? { extra_pnginfo: pngInfo } : {} };
-      if (detail.workflow_id) body.workflow_id = detail.workflow_id;
-      await client.post("/prompt", body);
+      await client.post("/prompt", {
+        prompt,
+        client_id: page.clientId(),
+        extra_data: pngInfo ? { extra_pnginfo: pngInfo } : {},
+        workflow_id: detail.workflow_id, // left out if undefined
+      });
       notifications.show(t("job.queued"));
     });
   }
 
-  /** Open its graph in the page. */
+  /**
+   * Open a job's graph in the page.
+   *
+   * @param {Job} job
+   */
   async load(job) {
-    const { client, page, t } = this.#context;
+    const { page, t } = this.#context;
     await this.#try("job.loadFailed", async () => {
-      const { prompt, workflow } = jobGraphs(await client.get(`/jobs/${job.id}`));
-      const name = t("job.name", { id: job.id.slice(0, 8) });
+      const { prompt, workflow } = jobGraphs(await this.#fetch(job));
+      const name = shortName(job, t);
       await (workflow ? page.openWorkflow(workflow, name) : page.openPrompt(prompt, name));
     });
   }
 
-  async #try(failure, action) {
+  /**
+   * @param {Job} job
+   * @returns {Promise<JobDetail>}
+   */
+  #fetch(job) {
+    return this.#context.client.get(`/jobs/${job.id}`);
+  }
+
+  /**
+   * @param {string} failureKey the text for a failure
+   * @param {() => Promise<unknown>} action
+   */
+  async #try(failureKey, action) {
     const { notifications, t } = this.#context;
     try {
       await action();
     } catch (error) {
-      notifications.error(t(failure), error);
+      notifications.error(t(failureKey), error);
     }
   }
 }

@@ -1,4 +1,8 @@
-/** One job in detail: its state, what it has made, why it failed. */
+/** One job in detail: its state, its outputs, and why it failed. */
+
+/** @import { Asset, ExecutionError, JobDetail as JobBody } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
+/** @import { JobActions } from "./job_actions.mjs" */
 
 import { h } from "../shared/dom.mjs";
 import { button } from "../shared/buttons.mjs";
@@ -6,25 +10,35 @@ import { Drawer } from "../shared/drawer.mjs";
 import * as format from "../shared/format.mjs";
 import { icon } from "../shared/icons.mjs";
 import { mediaKind, thumbnailUrl } from "../library/asset.mjs";
-import { errorText, executionTime, isActive, jobGraphs, jobName, nodeTitle } from "./job.mjs";
+import { errorText, executionTime, isActive, jobGraphs, jobName, nodeTitle, tracebackText } from "./job.mjs";
 
 export class JobDetail {
   #context;
   #actions;
 
-  constructor(context, actions, closed) {
+  /**
+   * @param {PanelContext} context
+   * @param {JobActions} actions
+   * @param {() => void} onClose
+   */
+  constructor(context, actions, onClose) {
     this.#context = context;
     this.#actions = actions;
-    this.drawer = new Drawer(context.t, context.t("job.title"), (id) => this.#load(id), closed);
+    this.drawer = new Drawer(context.t, context.t("job.title"), (id) => this.#load(id), onClose);
     this.element = this.drawer.element;
   }
 
+  /** @param {string} id */
   async #load(id) {
     const { client } = this.#context;
     const [job, outputs] = await Promise.all([client.get(`/jobs/${id}`), client.get(`/jobs/${id}/assets`)]);
     return this.#content(job, outputs.assets);
   }
 
+  /**
+   * @param {JobBody} job
+   * @param {Asset[]} outputs
+   */
   #content(job, outputs) {
     const { t } = this.#context;
     return [
@@ -37,62 +51,71 @@ export class JobDetail {
         button("graph", t("job.load"), () => this.#actions.load(job), { kind: isActive(job) ? "" : "ca-primary" }),
         button("refresh", t("job.rerun"), () => this.#actions.rerun(job)),
       ),
-      job.execution_error && this.#error(job),
+      job.execution_error && this.#error(job, job.execution_error),
       outputs.length > 0 && this.#outputs(outputs),
       this.#properties(job),
     ];
   }
 
-  #error(job) {
+  /**
+   * @param {JobBody} job
+   * @param {ExecutionError} error
+   */
+  #error(job, error) {
     const { t, notifications } = this.#context;
-    const { execution_error: error } = job;
     const copy = async () => {
       await navigator.clipboard.writeText(errorText(error));
       notifications.show(t("job.errorCopied"));
     };
-    const traceback = Array.isArray(error.traceback) ? error.traceback.join("") : error.traceback;
+    const traceback = tracebackText(error);
+    const label = t("job.traceback");
     return h(
       "section",
       { class: "ca-section ca-error" },
       h("h4", {}, t("job.failedIn", { node: nodeTitle(jobGraphs(job).prompt, error.node_id) })),
       h("p", { class: "ca-error-type" }, error.exception_type),
       h("p", {}, error.exception_message),
-      traceback && h("pre", { class: "ca-document", tabindex: "0", "aria-label": t("job.traceback") }, traceback),
+      traceback !== "" && h("pre", { class: "ca-document", tabindex: "0", "aria-label": label }, traceback),
       button("copy", t("job.copyError"), copy),
     );
   }
 
+  /** @param {Asset[]} outputs */
   #outputs(outputs) {
     const { t } = this.#context;
-    const strip = outputs.map((asset) => h("li", {}, this.#output(asset)));
     return h(
       "section",
       { class: "ca-section" },
       h("h4", {}, t("job.outputs", { count: outputs.length })),
-      h("ul", { class: "ca-outputs" }, strip),
+      h("ul", { class: "ca-outputs" }, outputs.map((asset) => h("li", {}, this.#output(asset)))),
     );
   }
 
+  /** @param {Asset} asset */
   #output(asset) {
     const { page, openAsset } = this.#context;
     const url = thumbnailUrl(page, asset);
     const content = url === null ? icon(mediaKind(asset)) : h("img", { src: url, alt: "", decoding: "async" });
-    const about = { class: "ca-output", type: "button", title: asset.name, "aria-label": asset.name };
-    return h("button", { ...about, onclick: () => openAsset(asset.id) }, content);
+    const attributes = { class: "ca-output", type: "button", title: asset.name, "aria-label": asset.name };
+    return h("button", { ...attributes, onclick: () => openAsset(asset.id) }, content);
   }
 
+  /** @param {JobBody} job */
   #properties(job) {
     const { t, language } = this.#context;
-    const time = executionTime(job);
+    const { create_time: created, execution_start_time: started } = job;
+    const duration = executionTime(job);
+    /** @type {[term: string, value: string | number | null][]} */
     const rows = [
-      [t("job.created"), format.time(job.create_time, language)],
-      [t("job.waitingTime"), job.execution_start_time && format.duration(job.execution_start_time - job.create_time)],
-      [t("job.executionTime"), time !== null && format.duration(time)],
-      [t("job.nodes"), Object.keys(jobGraphs(job).prompt ?? {}).length],
+      [t("job.created"), format.time(created, language)],
+      [t("job.waitingTime"), started ? format.duration(started - created) : null],
+      [t("job.executionTime"), duration === null ? null : format.duration(duration)],
+      [t("job.nodes"), Object.keys(jobGraphs(job).prompt).length],
       [t("job.id"), job.id],
     ];
-    const known = rows.filter(([, value]) => value);
-    const row = ([term, value]) => h("div", { class: "ca-property" }, h("dt", {}, term), h("dd", {}, String(value)));
-    return h("section", { class: "ca-section" }, h("h4", {}, t("detail.properties")), h("dl", {}, known.map(row)));
+    const terms = rows.filter(([, value]) => value).map(([term, value]) =>
+      h("div", { class: "ca-property" }, h("dt", {}, term), h("dd", {}, String(value)))
+    );
+    return h("section", { class: "ca-section" }, h("h4", {}, t("detail.properties")), h("dl", {}, terms));
   }
 }

@@ -1,8 +1,13 @@
-/** The jobs: the queue as it moves, and all that was executed before. */
+/** The jobs tab: the queue with its progress, and the history. */
+
+/** @import { Job, Prompt } from "../api.d.ts" */
+/** @import { PageRequest } from "../shared/paged_list.mjs" */
+/** @import { PanelContext } from "../types.d.ts" */
+/** @import { JobFilter } from "./job.mjs" */
+/** @import { JobRow, RowContext } from "./job_row.mjs" */
 
 import { debounce, h } from "../shared/dom.mjs";
-import { button } from "../shared/buttons.mjs";
-import { icon } from "../shared/icons.mjs";
+import { button, searchBox, setPressed } from "../shared/buttons.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
@@ -14,113 +19,126 @@ import { LiveUpdates } from "./live_updates.mjs";
 
 const ROW_PX = 64;
 const SEARCH_DELAY_MS = 180;
-const REFRESH_DELAY_MS = 300;
-const JOB_EVENTS = ["status", "execution_start", "execution_success", "execution_error", "execution_interrupted"];
+const REFRESH_DELAY_MS = 300; // a short job sends several of the events
+const JOB_EVENTS = /** @type {const} */ ([
+  "status",
+  "execution_start",
+  "execution_success",
+  "execution_error",
+  "execution_interrupted",
+]);
 
 export class JobsTab {
+  /** @type {RowContext} */
   #context;
+  /** @type {JobFilter} */
   #filter = "all";
   #text = "";
   #isStale = false;
-  #graphs = new Map(); // job id -> its graph, of those that run
+  /** @type {Map<string, Prompt | null>} the running job's graph by its id, null until it is loaded */
+  #graphs = new Map();
+  /** @type {Map<JobFilter, HTMLButtonElement>} */
+  #filterChips = new Map();
 
+  /** @param {PanelContext} context */
   constructor(context) {
     const { t } = context;
     this.#context = { ...context, nodeTitle: (job, node) => this.#nodeTitle(job, node) };
-    const actions = (this.actions = new JobActions(this.#context));
+    this.actions = new JobActions(context);
     this.liveUpdates = new LiveUpdates(context, () => this.element.offsetParent !== null && !document.hidden);
-    this.list = new PagedList((where) => this.#load(where), { onChange: () => this.#listChanged() });
+    /** @type {PagedList<Job>} */
+    this.list = new PagedList((request) => this.#load(request), { onChange: () => this.#onListChange() });
+    /** @type {VirtualGrid<JobRow>} */
     this.grid = new VirtualGrid({
       label: t("tab.jobs"),
       cells: { create: createRow, fill: (row, index) => this.#fillRow(row, index) },
       shape: () => ({ columns: 1, rowHeight: ROW_PX }),
       onVisibleRange: (first, last) => this.list.show(first, last),
     });
-    this.detail = new JobDetail(this.#context, actions, () => this.grid.element.focus({ preventScroll: true }));
-    this.state = h("div", { class: "ca-grid-placeholder" });
-    this.cancelAll = button("stop", t("job.cancelAll"), () => actions.cancelAll(), { kind: "ca-danger" });
-    const area = h("div", { class: "ca-grid-area" }, this.grid.element, this.state);
+    this.detail = new JobDetail(context, this.actions, () => this.grid.element.focus({ preventScroll: true }));
+    this.placeholder = h("div", { class: "ca-grid-placeholder" });
+    this.cancelAll = button("stop", t("job.cancelAll"), () => this.actions.cancelAll(), { kind: "ca-danger" });
+    const area = h("div", { class: "ca-grid-area" }, this.grid.element, this.placeholder);
     const pane = h("div", { class: "ca-pane" }, this.#toolbar(), area);
     this.element = h("section", { class: "ca-tab-content", "aria-label": t("tab.jobs") }, pane, this.detail.element);
     this.#listen();
     this.list.reset();
   }
 
-  /** It has come into view (again). */
+  /** Called when the tab comes into view. */
   shown() {
     if (this.#isStale) this.#refresh();
     this.grid.layout();
   }
 
-  /** Show a job that other tabs know by its id. */
+  /**
+   * Show a job by its id, whether or not the list has it.
+   *
+   * @param {string} id
+   */
   openById(id) {
     this.detail.drawer.open(id);
   }
 
   #toolbar() {
     const { t } = this.#context;
-    const search = h("input", {
-      class: "ca-search-input",
-      type: "search",
-      placeholder: t("job.searchHint"),
-      "aria-label": t("job.search"),
-      autocomplete: "off",
-    });
-    const applySearch = debounce(() => this.#setFilter({ text: search.value }), SEARCH_DELAY_MS);
-    search.addEventListener("input", applySearch);
-    this.filters = h("div", { class: "ca-filters", role: "group", "aria-label": t("job.filter") });
-    for (const filter of Object.keys(FILTERS)) {
+    const search = searchBox(t("job.search"), t("job.searchHint"));
+    const applySearch = debounce(() => this.#setFilter({ text: search.input.value }), SEARCH_DELAY_MS);
+    search.input.addEventListener("input", applySearch);
+    for (const filter of /** @type {JobFilter[]} */ (Object.keys(FILTERS))) {
+      const attributes = { class: "ca-chip", type: "button", "aria-pressed": String(filter === this.#filter) };
       const choose = () => this.#setFilter({ filter });
-      const attributes = {
-        class: "ca-chip",
-        type: "button",
-        "aria-pressed": String(filter === "all"),
-        dataset: { filter },
-      };
-      this.filters.append(h("button", { ...attributes, onclick: choose }, t(`job.filters.${filter}`)));
+      const chip = h("button", { ...attributes, onclick: choose }, t(`job.filters.${filter}`));
+      this.#filterChips.set(filter, chip);
     }
+    const filters = h("div", { class: "ca-filters", role: "group", "aria-label": t("job.filter") }, [
+      ...this.#filterChips.values(),
+    ]);
     this.cancelAll.hidden = true;
-    return h(
-      "div",
-      { class: "ca-toolbar" },
-      h("div", { class: "ca-search" }, icon("search"), search),
-      this.filters,
-      this.cancelAll,
-    );
+    return h("div", { class: "ca-toolbar" }, search.element, filters, this.cancelAll);
   }
 
+  /** @param {{ filter?: JobFilter, text?: string }} change */
   #setFilter({ filter = this.#filter, text = this.#text }) {
     this.#filter = filter;
     this.#text = text;
-    for (const chip of this.filters.children) chip.setAttribute("aria-pressed", String(chip.dataset.filter === filter));
+    for (const [each, chip] of this.#filterChips) setPressed(chip, each === filter);
     this.list.reset();
     this.grid.scrollToTop();
   }
 
+  /** @param {PageRequest} request */
   async #load({ offset, limit, cursor, signal }) {
-    const query = { limit, ...(cursor ? { after: cursor } : { offset }) };
-    if (FILTERS[this.#filter]) query.status = FILTERS[this.#filter];
+    /** @type {Record<string, string>} */
+    const query = { limit: String(limit) };
+    if (cursor) query.after = cursor;
+    else query.offset = String(offset);
+    if (this.#filter !== "all") query.status = FILTERS[this.#filter];
     if (this.#text.trim()) query.q = this.#text.trim();
     const { jobs, pagination } = await this.#context.client.get("/jobs", { query, signal });
     return { items: jobs, total: pagination.total, cursor: pagination.next_cursor };
   }
 
+  /**
+   * @param {JobRow} row
+   * @param {number} index
+   */
   #fillRow(row, index) {
     const job = this.list.at(index);
     fillRow(row, job, job && this.liveUpdates.progressOf(job.id), this.#context);
   }
 
-  #listChanged() {
+  #onListChange() {
     showListOrPlaceholder(this, this.#context.t, () => this.#emptyPlaceholder());
-    const jobs = [...this.list.loaded()].map(([, job]) => job);
+    const jobs = this.list.loaded();
     this.cancelAll.hidden = !jobs.some(isActive);
     this.liveUpdates.setRunning(jobs.filter((job) => job.status === "in_progress").map((job) => job.id));
   }
 
   #emptyPlaceholder() {
     const { t } = this.#context;
-    const isNarrowed = this.#filter !== "all" || this.#text.trim() !== "";
-    return isNarrowed
+    const isFiltered = this.#filter !== "all" || this.#text.trim() !== "";
+    return isFiltered
       ? emptyPlaceholder("search", t("job.nothingFound"))
       : emptyPlaceholder("history", t("job.none"), t("job.noneHint"));
   }
@@ -128,12 +146,13 @@ export class JobsTab {
   #listen() {
     const { element } = this.grid;
     element.addEventListener("click", (event) => this.#open(this.grid.indexOf(event.target)));
-    element.addEventListener("keydown", (event) => this.#key(event));
+    element.addEventListener("keydown", (event) => this.#onKeyDown(event));
     const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
     for (const type of JOB_EVENTS) this.#context.page.listen(type, refreshSoon);
     this.liveUpdates.addEventListener("change", () => this.element.isConnected && this.grid.refresh());
   }
 
+  /** @param {number} index */
   #open(index) {
     const job = this.list.at(index);
     if (job === undefined) return;
@@ -141,25 +160,33 @@ export class JobsTab {
     this.detail.drawer.open(job.id);
   }
 
-  #key(event) {
+  /** @param {KeyboardEvent} event */
+  #onKeyDown(event) {
     const { active } = this.grid;
     const target = this.grid.keyTarget(event.key);
+    const job = this.list.at(active);
     if (target !== null) this.grid.activate(target);
     else if (event.key === "Enter") this.#open(active);
-    else if (event.key === "Delete" && this.list.at(active)) this.actions.cancel(this.list.at(active));
+    else if (event.key === "Delete" && job) this.actions.cancel(job);
     else return;
     event.preventDefault();
     event.stopPropagation();
   }
 
+  /** Load the list again, at once or when the tab comes back into the page. */
   #refresh() {
-    this.#isStale = !this.element.isConnected; // nobody sees it: later
+    this.#isStale = !this.element.isConnected;
     if (this.#isStale) return;
     this.list.refresh();
     this.detail.drawer.refresh();
   }
 
-  /** A node's title, once the graph of its job is here; its number until then. */
+  /**
+   * Return a node's title, or its id until the job's graph is loaded.
+   *
+   * @param {Job} job
+   * @param {string} node
+   */
   #nodeTitle(job, node) {
     if (!this.#graphs.has(job.id)) {
       this.#graphs.clear(); // one job runs at a time
@@ -169,13 +196,14 @@ export class JobsTab {
     return nodeTitle(this.#graphs.get(job.id), node);
   }
 
+  /** @param {string} id */
   async #fetchGraph(id) {
     try {
-      const detail = await this.#context.client.get(`/jobs/${id}`);
-      this.#graphs.set(id, detail.workflow?.prompt ?? null);
+      const { workflow } = await this.#context.client.get(`/jobs/${id}`);
+      this.#graphs.set(id, workflow?.prompt ?? null);
       this.grid.refresh();
     } catch {
-      // The numbers of nodes are good enough.
+      // The ids of nodes remain.
     }
   }
 }

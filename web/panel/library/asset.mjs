@@ -1,85 +1,139 @@
-/** What the panel reads from an asset. */
+/** What the panel shows of an asset, as pure functions. */
 
-const LOADER_TYPES = ["input", "output", "temp"];
-const HIDDEN_TAGS = new Set(["models", "input", "output", "temp", "missing"]);
+/** @import { Asset } from "../api.d.ts" */
+/** @import { HostPage } from "../types.d.ts" */
+
+const VIEW_TYPES = ["input", "output", "temp"];
+const LOCATION_TAGS = new Set(["models", "input", "output", "temp", "missing"]);
+const MODEL_TYPE = "model_type:";
+const MAX_STARS = 5;
 const THUMBNAIL_PX = 256;
 
+/** @param {Asset} asset */
 export function isMissing(asset) {
   return asset.tags.includes("missing");
 }
 
+/** @param {Asset} asset */
 export function isFavourite(asset) {
   return asset.user_metadata?.favorite === true;
 }
 
-/** 0 to 5. */
+/**
+ * Return the rating, 0 to 5. Other clients may have stored anything under its name.
+ *
+ * @param {Asset} asset
+ */
 export function rating(asset) {
-  const stars = asset.user_metadata?.rating;
-  return Number.isInteger(stars) && stars >= 0 && stars <= 5 ? stars : 0;
+  const stars = asset.user_metadata?.rating ?? 0;
+  return Number.isInteger(stars) && stars >= 0 && stars <= MAX_STARS ? stars : 0;
 }
 
-/** "image", "video", "audio", "model" or "file": which of them tells the icon and the preview. */
+/**
+ * Return the kind of an asset's content, which selects its icon and its preview.
+ *
+ * @param {Asset} asset
+ */
 export function mediaKind(asset) {
   const family = asset.mime_type.split("/")[0];
-  if (family === "image") return "image";
-  if (family === "video" || family === "audio") return family;
+  if (family === "image" || family === "video" || family === "audio") return family;
   return asset.tags.includes("models") ? "model" : "file";
 }
 
-/** Tags that somebody gave, or that name a category: all but those that only say where the file lies. */
+/**
+ * Return the tags that users gave and the categories of models, without those that only name the location.
+ *
+ * @param {Asset} asset
+ */
 export function visibleTags(asset) {
-  return asset.tags.filter((tag) => !HIDDEN_TAGS.has(tag) && !tag.startsWith("model_type:"));
+  return asset.tags.filter((tag) => !LOCATION_TAGS.has(tag) && !tag.startsWith(MODEL_TYPE));
 }
 
-/** Whether a tag follows from where a file lies, so that nobody can add or remove it. */
+/**
+ * Return whether a tag follows from the file's location, so that the server does not let users remove it.
+ *
+ * @param {Asset} asset
+ * @param {string} tag
+ */
 export function isLocationTag(asset, tag) {
-  const category = asset.tags.find((each) => each.startsWith("model_type:"))?.slice("model_type:".length);
-  return HIDDEN_TAGS.has(tag) || tag.startsWith("model_type:") || tag === category;
+  const category = asset.tags.find((each) => each.startsWith(MODEL_TYPE))?.slice(MODEL_TYPE.length);
+  return LOCATION_TAGS.has(tag) || tag.startsWith(MODEL_TYPE) || tag === category;
 }
 
-/** The address of an asset's thumbnail, or null when it has none. */
+/**
+ * Return the address of an asset's thumbnail, or null. Addresses without a size lead to a video or a sound.
+ *
+ * @param {HostPage} page
+ * @param {Asset} asset
+ * @param {number} [pixels] of the longer side
+ */
 export function thumbnailUrl(page, asset, pixels = THUMBNAIL_PX) {
   if (!asset.preview_url || !/[?&]res=\d+/.test(asset.preview_url)) return null;
-  return page.url(withoutApi(asset.preview_url).replace(/([?&]res=)\d+/, `$1${pixels}`));
+  const path = asset.preview_url.replace(/^\/api(?=\/)/, ""); // `page.url` adds it, after the base path
+  return page.url(path.replace(/([?&]res=)\d+/, `$1${pixels}`));
 }
 
-/** The path of the file itself, for requests that say whose they are. */
+/**
+ * Return the path of the file's content, for requests that name the user.
+ *
+ * @param {Asset} asset
+ * @param {"inline" | "attachment"} disposition
+ */
 export function contentPath(asset, disposition) {
   return `/assets/${asset.id}/content?disposition=${disposition}`;
 }
 
-/** Where ComfyUI's nodes and its view find the file: `{ filename, subfolder, type }`, or null for models. */
+/**
+ * Return the parameters under which ComfyUI's nodes and its `/view` know the file, or null for models.
+ *
+ * @param {Asset} asset
+ */
 export function viewParams(asset) {
   const [type, ...rest] = (asset.file_path ?? "").split("/");
-  if (!LOADER_TYPES.includes(type) || rest.length === 0) return null;
-  return { filename: rest.at(-1), subfolder: rest.slice(0, -1).join("/"), type };
+  const filename = rest.pop();
+  if (!VIEW_TYPES.includes(type) || filename === undefined) return null;
+  return { filename, subfolder: rest.join("/"), type };
 }
 
-/** The absolute address of the file itself, as far as ComfyUI's view has one. */
+/**
+ * Return the absolute address of the file in ComfyUI's `/view`, or null for models.
+ *
+ * @param {HostPage} page
+ * @param {Asset} asset
+ */
 export function viewUrl(page, asset) {
   const params = viewParams(asset);
   return params && new URL(page.url(`/view?${new URLSearchParams(params)}`), location.href).href;
 }
 
 /**
- * Where a browser finds the whole file, to show it or to save it. Elements send no header that names the user: where
- * there are several, what has no place in ComfyUI's view (models) is refused: see allowsAnonymous.
+ * Return the address under which elements of the page find the whole file. Elements cannot send the header that names
+ * the user, so with several users models are refused there: see allowsAnonymous.
+ *
+ * @param {HostPage} page
+ * @param {Asset} asset
+ * @param {"inline" | "attachment"} [disposition]
  */
 export function contentUrl(page, asset, disposition = "inline") {
   return viewUrl(page, asset) ?? page.url(contentPath(asset, disposition));
 }
 
-/** Whether the server hands the file to a browser that does not say who asks. */
+/**
+ * Return whether the server sends the file without knowing the user: `/view` does, the asset API only with one user.
+ *
+ * @param {HostPage} page
+ * @param {Asset} asset
+ */
 export function allowsAnonymous(page, asset) {
   return viewParams(asset) !== null || Object.keys(page.headers()).length === 0;
 }
 
-/** `1024 × 768`, or null. */
+/**
+ * Return width and height, such as `1024 × 768`, or null if they are not known.
+ *
+ * @param {Asset} asset
+ */
 export function dimensions(asset) {
   const { width, height } = asset.metadata ?? {};
   return width && height ? `${width} × ${height}` : null;
-}
-
-function withoutApi(url) {
-  return url.replace(/^\/api(?=\/)/, "");
 }

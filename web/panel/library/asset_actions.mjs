@@ -1,92 +1,141 @@
-/** What can be done with assets: each action is a request, a notice of how it went, and a way back where there is one. */
+/** What a user can do with assets. */
 
-import { allowsAnonymous, contentPath, contentUrl, isFavourite } from "./asset.mjs";
+/** @import { Asset, UserMetadata } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
 
-const CONCURRENCY = 6; // requests at a time, when many assets are changed
-const BLOB_URL_MS = 60_000; // how long a fetched file is there for the browser to save
+import { allowsAnonymous, contentPath, contentUrl } from "./asset.mjs";
 
+const CONCURRENCY = 6; // requests at a time; browsers open no more connections to a server
+const BLOB_URL_MS = 60_000; // until a slow browser has certainly begun to save it
+
+/** @typedef {{ add?: string[], remove?: string[] }} TagChange */
+
+/** The methods that change one asset throw if the request fails. All others show a notification. */
 export class AssetActions {
   #context;
+  #onChange;
 
-  /** `changed(asset)` is told of every asset that has changed here. */
-  constructor(context, changed) {
+  /**
+   * @param {PanelContext} context
+   * @param {(asset: Asset | null) => void} onChange receives each changed asset, or null if the list must be loaded again
+   */
+  constructor(context, onChange) {
     this.#context = context;
-    this.changed = changed;
+    this.#onChange = onChange;
   }
 
+  /**
+   * @param {Asset} asset
+   * @param {string} name
+   */
   rename(asset, name) {
     return this.#update(asset, { name });
   }
 
+  /**
+   * @param {Asset} asset
+   * @param {number} stars 0 removes the rating
+   */
   setRating(asset, stars) {
     return this.#updateMetadata(asset, { rating: stars === 0 ? undefined : stars });
   }
 
-  setFavourite(asset, isWanted = !isFavourite(asset)) {
-    return this.#updateMetadata(asset, { favorite: isWanted ? true : undefined });
+  /**
+   * @param {Asset} asset
+   * @param {boolean} isFavourite
+   */
+  setFavourite(asset, isFavourite) {
+    return this.#updateMetadata(asset, { favorite: isFavourite ? true : undefined });
   }
 
-  /** Give and take tags; answers the asset as it is then. */
+  /**
+   * Add and remove tags. Returns the changed asset.
+   *
+   * @param {Asset} asset
+   * @param {TagChange} change
+   */
   async tag(asset, { add = [], remove = [] }) {
-    const path = `/assets/${asset.id}/tags`;
     const { client } = this.#context;
-    let answer = { total_tags: asset.tags };
-    if (add.length > 0) answer = await client.post(path, { tags: add });
-    if (remove.length > 0) answer = await client.request("DELETE", path, { body: { tags: remove } });
-    const changed = { ...asset, tags: answer.total_tags };
-    this.changed(changed);
+    let { tags } = asset;
+    if (add.length > 0) ({ total_tags: tags } = await client.post(`/assets/${asset.id}/tags`, { tags: add }));
+    if (remove.length > 0) {
+      const options = { body: { tags: remove } };
+      ({ total_tags: tags } = await client.request("DELETE", `/assets/${asset.id}/tags`, options));
+    }
+    const changed = { ...asset, tags };
+    this.#onChange(changed);
     return changed;
   }
 
-  /** Do something with each of many, a few at a time; answers how many were done, and the first error. */
+  /**
+   * Run an action for many assets, a few at a time. Returns how many succeeded, and the first error or null.
+   *
+   * @param {Asset[]} assets
+   * @param {(asset: Asset) => Promise<unknown>} action
+   */
   async forEach(assets, action) {
     const waiting = [...assets];
     let done = 0;
-    let problem = null;
+    /** @type {unknown} */
+    let firstError = null;
     const work = async () => {
       for (let asset = waiting.shift(); asset !== undefined; asset = waiting.shift()) {
         try {
           await action(asset);
           done += 1;
         } catch (error) {
-          problem ??= error;
+          firstError ??= error;
         }
       }
     };
     await Promise.all(Array.from({ length: CONCURRENCY }, work));
-    return { done, problem };
+    return { done, error: firstError };
   }
 
-  /** Delete assets; the notice of it offers to bring them back. */
+  /**
+   * Delete assets, and offer to restore them. Returns those that were deleted.
+   *
+   * @param {Asset[]} assets
+   */
   async remove(assets) {
     const { t, notifications, client } = this.#context;
+    /** @type {Asset[]} */
     const removed = [];
-    const { done, problem } = await this.forEach(assets, async (asset) => {
+    const { error } = await this.forEach(assets, async (asset) => {
       await client.request("DELETE", `/assets/${asset.id}`);
       removed.push(asset);
     });
-    if (problem !== null) notifications.error(t("asset.deleteFailed"), problem);
-    if (done > 0) {
+    if (error !== null) notifications.error(t("asset.deleteFailed"), error);
+    if (removed.length > 0) {
       const undo = { label: t("asset.undo"), action: () => this.restore(removed) };
-      notifications.show(t("asset.deleted", { count: done, name: removed[0].name }), undo);
+      notifications.show(t("asset.deleted", { count: removed.length, name: removed[0].name }), undo);
     }
-    this.changed(null);
+    this.#onChange(null);
     return removed;
   }
 
-  /** Bring deleted assets back. */
+  /**
+   * Restore deleted assets.
+   *
+   * @param {Asset[]} assets
+   */
   async restore(assets) {
     const { t, notifications, client } = this.#context;
-    const { done, problem } = await this.forEach(assets, (asset) => client.post(`/assets/${asset.id}/restore`));
-    if (problem !== null) notifications.error(t("asset.restoreFailed"), problem);
+    const { done, error } = await this.forEach(assets, (asset) => client.post(`/assets/${asset.id}/restore`));
+    if (error !== null) notifications.error(t("asset.restoreFailed"), error);
     else notifications.show(t("asset.restored", { count: done, name: assets[0].name }));
-    this.changed(null);
+    this.#onChange(null);
   }
 
-  /** Open the workflow in an asset's file, or the prompt if there is only that. */
+  /**
+   * Open the workflow embedded in an asset's file, or its prompt if there is no workflow.
+   *
+   * @param {Asset} asset
+   */
   async openWorkflow(asset) {
     const { t, page, client, notifications } = this.#context;
     try {
+      // Lists leave out the embedded documents.
       const { metadata = {} } = asset.metadata?.workflow ? asset : await client.get(`/assets/${asset.id}`);
       const name = asset.name.replace(/\.[^.]+$/, "");
       if (metadata.workflow) await page.openWorkflow(metadata.workflow, name);
@@ -97,7 +146,12 @@ export class AssetActions {
     }
   }
 
-  /** Hand the file to the browser, which asks for it itself; where that is refused, it is fetched first. */
+  /**
+   * Download the file: by a link, so that the browser streams it to the disk; or by a request that names the user, where
+   * the server demands that.
+   *
+   * @param {Asset} asset
+   */
   async download(asset) {
     const { page, notifications, t } = this.#context;
     if (allowsAnonymous(page, asset)) {
@@ -117,20 +171,35 @@ export class AssetActions {
     }
   }
 
+  /**
+   * Change some of the user metadata. The server replaces it as a whole, so the current one is read first.
+   *
+   * @param {Asset} asset
+   * @param {UserMetadata} change undefined removes a member
+   */
   async #updateMetadata(asset, change) {
     const current = await this.#context.client.get(`/assets/${asset.id}`);
-    const metadata = { ...current.user_metadata, ...change };
-    return this.#update(asset, { user_metadata: metadata });
+    return this.#update(asset, { user_metadata: { ...current.user_metadata, ...change } });
   }
 
-  async #update(asset, change) {
-    const answer = await this.#context.client.request("PUT", `/assets/${asset.id}`, { body: change });
-    const changed = { ...asset, ...answer, metadata: { ...answer.metadata, ...asset.metadata } };
-    this.changed(changed);
+  /**
+   * @param {Asset} asset
+   * @param {{ name?: string, user_metadata?: UserMetadata }} body
+   * @returns {Promise<Asset>}
+   */
+  async #update(asset, body) {
+    const updated = await this.#context.client.request("PUT", `/assets/${asset.id}`, { body });
+    // The response has no embedded documents, which the asset may hold already.
+    const changed = { ...asset, ...updated, metadata: { ...updated.metadata, ...asset.metadata } };
+    this.#onChange(changed);
     return changed;
   }
 }
 
+/**
+ * @param {string} url
+ * @param {string} name
+ */
 function saveAs(url, name) {
   const link = document.createElement("a");
   link.href = url;

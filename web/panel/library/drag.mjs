@@ -1,19 +1,27 @@
-/** Dragging assets out of the panel: onto the canvas, a loader node, or another program. */
+/** Dragging assets out of the panel: onto the canvas, a loader node, or into another program. */
+
+/** @import { Asset } from "../api.d.ts" */
+/** @import { HostPage } from "../types.d.ts" */
 
 import { viewParams, viewUrl } from "./asset.mjs";
 
 /**
- * Say what is dragged. A loader node takes the first kind of data without a new upload; the canvas opens the workflow
- * in the second, or makes a loader node of it. Models are dragged by their loader's name.
+ * Set the data of a drag. A loader node takes the asset info, without a new upload. The canvas takes the address, opens
+ * the workflow of that file, or adds a loader node. Models have neither: their text is the name that loaders show.
+ *
+ * @param {DragEvent} event
+ * @param {HostPage} page
+ * @param {Asset} asset
  */
-export function startDrag(event, page, asset) {
+export function startDrag({ dataTransfer }, page, asset) {
+  if (dataTransfer === null) return;
   const params = viewParams(asset);
-  event.dataTransfer.effectAllowed = "copy";
-  if (params === null) {
-    event.dataTransfer.setData("text/plain", asset.loader_path ?? asset.name);
+  const url = viewUrl(page, asset);
+  dataTransfer.effectAllowed = "copy";
+  if (params === null || url === null) {
+    dataTransfer.setData("text/plain", asset.loader_path ?? asset.name);
     return;
   }
-  const info = { ...params, display_name: asset.name };
-  event.dataTransfer.setData("application/x-comfy-asset-info", JSON.stringify(info));
-  event.dataTransfer.setData("text/uri-list", viewUrl(page, asset));
+  dataTransfer.setData("application/x-comfy-asset-info", JSON.stringify({ ...params, display_name: asset.name }));
+  dataTransfer.setData("text/uri-list", url);
 }

@@ -1,37 +1,45 @@
-/** What the graph in a file says: the texts of its nodes first, then all that is embedded. */
+/** The metadata embedded in an asset's file: the texts of its prompt first, then each document as a whole. */
+
+/** @import { Asset, Prompt } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
 
 import { h } from "../shared/dom.mjs";
 
-const MIN_TEXT_LENGTH = 12; // characters; shorter ones are names and choices
+const MIN_TEXT_LENGTH = 12; // characters; shorter values are names and choices
 const MAX_TEXTS = 12;
 
-/** Blocks for the prompt's texts and for each embedded document. */
+/**
+ * Create the sections for an asset's embedded metadata, and for what the user has stored.
+ *
+ * @param {PanelContext} context
+ * @param {Asset} asset
+ */
 export function embeddedMetadata({ t }, asset) {
   const { prompt, workflow, parameters, header } = asset.metadata ?? {};
+  /** @type {HTMLElement[]} */
+  const sections = [];
   const texts = promptTexts(prompt);
-  const blocks = [];
   if (texts.length > 0) {
-    blocks.push(
-      h(
-        "section",
-        { class: "ca-section" },
-        h("h4", {}, t("detail.texts")),
-        texts.map((text) => h("p", { class: "ca-text" }, text)),
-      ),
-    );
+    const paragraphs = texts.map((text) => h("p", { class: "ca-text" }, text));
+    sections.push(h("section", { class: "ca-section" }, h("h4", {}, t("detail.texts")), paragraphs));
   }
-  if (typeof parameters === "string") blocks.push(collapsedDocument(t("detail.parameters"), parameters));
+  if (typeof parameters === "string") sections.push(collapsedDocument(t("detail.parameters"), () => parameters));
   for (const [name, value] of Object.entries({ prompt, workflow, header, userMetadata: asset.user_metadata })) {
     if (value && typeof value === "object" && Object.keys(value).length > 0) {
-      blocks.push(collapsedDocument(t(`detail.${name}`), () => JSON.stringify(value, null, 2)));
+      sections.push(collapsedDocument(t(`detail.${name}`), () => JSON.stringify(value, null, 2)));
     }
   }
-  return blocks;
+  return sections;
 }
 
-/** The long texts of a graph in the form that is executed, each once. */
+/**
+ * Return the distinct long texts among the inputs of a prompt's nodes. Files may hold anything under its name.
+ *
+ * @param {Prompt | undefined} prompt
+ */
 function promptTexts(prompt) {
   if (!prompt || typeof prompt !== "object") return [];
+  /** @type {Set<string>} */
   const texts = new Set();
   for (const node of Object.values(prompt)) {
     for (const value of Object.values(node?.inputs ?? {})) {
@@ -41,12 +49,17 @@ function promptTexts(prompt) {
   return [...texts].slice(0, MAX_TEXTS);
 }
 
-/** A document that unfolds; its text is made when it does, as it can be megabytes. */
+/**
+ * Create a section that unfolds. Its text is made only then, as it can be megabytes long.
+ *
+ * @param {string} title
+ * @param {() => string} text
+ */
 function collapsedDocument(title, text) {
   const content = h("pre", { class: "ca-document", tabindex: "0" });
-  const block = h("details", { class: "ca-section" }, h("summary", {}, title), content);
-  block.addEventListener("toggle", () => {
-    if (block.open && content.textContent === "") content.textContent = typeof text === "function" ? text() : text;
+  const section = h("details", { class: "ca-section" }, h("summary", {}, title), content);
+  section.addEventListener("toggle", () => {
+    if (section.open && content.textContent === "") content.textContent = text();
   });
-  return block;
+  return section;
 }

@@ -1,43 +1,65 @@
 /** An asset in the grid or in the list. */
 
+/** @import { Asset } from "../api.d.ts" */
+/** @import { HostPage, Translate } from "../types.d.ts" */
+
 import { h } from "../shared/dom.mjs";
 import { icon } from "../shared/icons.mjs";
 import * as format from "../shared/format.mjs";
 import { dimensions, isFavourite, isMissing, mediaKind, rating, thumbnailUrl } from "./asset.mjs";
 
-/** An empty cell; it is filled again and again. */
-export function createCell() {
+/**
+ * A cell with its parts, and the asset that it shows.
+ * @typedef {HTMLDivElement & { parts: CellParts, assetId: string | null, updatedAt: string }} GridCell
+ */
+
+/** @typedef {ReturnType<typeof createParts>} CellParts */
+
+function createParts() {
   const image = h("img", { alt: "", decoding: "async", draggable: "false" });
-  image.addEventListener("error", () => image.parentElement.classList.add("ca-no-thumbnail"));
-  image.addEventListener("load", () => image.classList.add("ca-loaded"));
-  const cell = h(
-    "div",
-    { draggable: "true" },
-    h(
-      "div",
-      { class: "ca-card" },
-      h("div", { class: "ca-thumb" }, h("span", { class: "ca-media-icon" }), image),
-      h("span", { class: "ca-check", dataset: { check: "" } }, icon("check")),
-      h("span", { class: "ca-favourite-icon" }, icon("heart")),
-      h("div", { class: "ca-name" }),
-      h("div", { class: "ca-summary" }),
-    ),
-  );
-  cell.parts = {
+  const mediaIcon = h("span", { class: "ca-media-icon" });
+  return {
     image,
-    thumb: cell.querySelector(".ca-thumb"),
-    mediaIcon: cell.querySelector(".ca-media-icon"),
-    name: cell.querySelector(".ca-name"),
-    summary: cell.querySelector(".ca-summary"),
+    mediaIcon,
+    thumbnail: h("div", { class: "ca-thumb" }, mediaIcon, image),
+    name: h("div", { class: "ca-name" }),
+    summary: h("div", { class: "ca-summary" }),
   };
-  return cell;
 }
 
-/** Show an asset, or that it is on its way. While the view moves fast, its image waits. */
+/**
+ * Create an empty cell, to be filled again and again.
+ *
+ * @returns {GridCell}
+ */
+export function createCell() {
+  const parts = createParts();
+  const { image, thumbnail } = parts;
+  image.addEventListener("error", () => thumbnail.classList.add("ca-no-thumbnail"));
+  image.addEventListener("load", () => image.classList.add("ca-loaded"));
+  const card = h(
+    "div",
+    { class: "ca-card" },
+    thumbnail,
+    h("span", { class: "ca-check", dataset: { check: "" } }, icon("check")),
+    h("span", { class: "ca-favourite-icon" }, icon("heart")),
+    parts.name,
+    parts.summary,
+  );
+  return Object.assign(h("div", { draggable: "true" }, card), { parts, assetId: null, updatedAt: "" });
+}
+
+/**
+ * Show an asset in a cell, or nothing while it is loading. While the view moves fast, its thumbnail is left out.
+ *
+ * @param {GridCell} cell
+ * @param {Asset | undefined} asset
+ * @param {{ page: HostPage, t: Translate, language: string, isSelected: boolean, isMoving: boolean }} options
+ */
 export function fillCell(cell, asset, { page, t, language, isSelected, isMoving }) {
   cell.setAttribute("aria-selected", String(isSelected));
   if (asset === undefined) {
-    showLoading(cell);
+    clearCell(cell);
     return;
   }
   const isSame = cell.assetId === asset.id && cell.updatedAt === asset.updated_at;
@@ -46,7 +68,8 @@ export function fillCell(cell, asset, { page, t, language, isSelected, isMoving 
   showThumbnail(cell.parts, url);
 }
 
-function showLoading(cell) {
+/** @param {GridCell} cell */
+function clearCell(cell) {
   cell.assetId = null;
   cell.removeAttribute("aria-label");
   cell.parts.name.textContent = cell.parts.summary.textContent = "";
@@ -54,6 +77,12 @@ function showLoading(cell) {
   showThumbnail(cell.parts, null);
 }
 
+/**
+ * @param {GridCell} cell
+ * @param {Asset} asset
+ * @param {Translate} t
+ * @param {string} language
+ */
 function showAsset(cell, asset, t, language) {
   cell.assetId = asset.id;
   cell.updatedAt = asset.updated_at;
@@ -66,20 +95,33 @@ function showAsset(cell, asset, t, language) {
   cell.parts.mediaIcon.replaceChildren(icon(mediaKind(asset)));
 }
 
-function showThumbnail({ image, thumb }, url) {
-  if (image.getAttribute("src") === url) return;
+/**
+ * @param {CellParts} parts
+ * @param {string | null} url
+ */
+function showThumbnail({ image, thumbnail }, url) {
+  if (image.getAttribute("src") === url) return; // the same image would be decoded again
   image.classList.remove("ca-loaded");
-  thumb.classList.toggle("ca-no-thumbnail", url === null);
+  thumbnail.classList.toggle("ca-no-thumbnail", url === null);
   if (url === null) image.removeAttribute("src");
   else image.src = url;
 }
 
+/**
+ * @param {Asset} asset
+ * @param {string} language
+ */
 function summaryText(asset, language) {
   const stars = "★".repeat(rating(asset));
   const parts = [stars, dimensions(asset), format.bytes(asset.size, language), format.day(asset.created_at, language)];
   return parts.filter(Boolean).join(" · ");
 }
 
+/**
+ * @param {Asset} asset
+ * @param {Translate} t
+ * @param {string} language
+ */
 function accessibleName(asset, t, language) {
   const parts = [asset.name, t(`mediaKind.${mediaKind(asset)}`), format.bytes(asset.size, language)];
   if (isFavourite(asset)) parts.push(t("asset.favourite"));

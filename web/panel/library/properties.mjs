@@ -1,16 +1,26 @@
-/** What is known of an asset, as a list of terms. */
+/** The properties of an asset, as a list of terms. */
+
+/** @import { Asset, AssetMetadata } from "../api.d.ts" */
+/** @import { Child } from "../shared/dom.mjs" */
+/** @import { PanelContext } from "../types.d.ts" */
 
 import { h } from "../shared/dom.mjs";
 import { button, iconButton } from "../shared/buttons.mjs";
 import * as format from "../shared/format.mjs";
 import { dimensions } from "./asset.mjs";
 
-/** Embedded documents have a place of their own, and so have these. */
+/** Metadata that has a section or a row of its own. */
 const SHOWN_ELSEWHERE = new Set(["prompt", "workflow", "parameters", "header", "width", "height", "documents"]);
 
-/** The list. */
+/**
+ * Create the section with an asset's properties. Unknown ones are left out.
+ *
+ * @param {PanelContext} context
+ * @param {Asset} asset
+ */
 export function properties(context, asset) {
   const { t, language } = context;
+  /** @type {[term: string, value: unknown][]} */
   const rows = [
     [t("property.location"), asset.file_path],
     [t("property.loader"), asset.loader_path],
@@ -25,42 +35,65 @@ export function properties(context, asset) {
     "section",
     { class: "ca-section" },
     h("h4", {}, t("detail.properties")),
-    h("dl", {}, known.map(([term, value]) => row(term, String(value))), hash(context, asset), job(context, asset)),
+    h(
+      "dl",
+      {},
+      known.map(([term, value]) => row(term, String(value))),
+      hashRow(context, asset),
+      asset.job_id && jobRow(context, asset.job_id),
+    ),
   );
 }
 
+/**
+ * Return names and values of metadata that fit into a row.
+ *
+ * @param {AssetMetadata} metadata
+ * @returns {[name: string, value: unknown][]}
+ */
 function scalars(metadata) {
   return Object.entries(metadata)
     .filter(([name, value]) => !SHOWN_ELSEWHERE.has(name) && (typeof value !== "object" || Array.isArray(value)))
     .map(([name, value]) => [name.replaceAll("_", " "), Array.isArray(value) ? value.join(", ") : value]);
 }
 
+/**
+ * @param {string} term
+ * @param {...Child} value
+ */
 function row(term, ...value) {
-  return h("div", { class: "ca-property" }, h("dt", {}, term), h("dd", {}, ...value));
+  return h("div", { class: "ca-property" }, h("dt", {}, term), h("dd", {}, value));
 }
 
-function hash({ t, notifications }, asset) {
-  if (!asset.hash) return row(t("property.hash"), t("property.hashPending"));
+/**
+ * @param {PanelContext} context
+ * @param {Asset} asset
+ */
+function hashRow({ t, notifications }, { hash }) {
+  if (!hash) return row(t("property.hash"), t("property.hashPending"));
   const copy = async () => {
-    await navigator.clipboard.writeText(asset.hash);
+    await navigator.clipboard.writeText(hash);
     notifications.show(t("property.hashCopied"));
   };
-  return row(
-    t("property.hash"),
-    h("code", { title: asset.hash }, shortened(asset.hash)),
-    iconButton("copy", t("property.copyHash"), copy),
-  );
+  const code = h("code", { title: hash }, shortened(hash));
+  return row(t("property.hash"), code, iconButton("copy", t("property.copyHash"), copy));
 }
 
-function job({ t, openJob }, asset) {
-  if (!asset.job_id) return null;
-  return row(
-    t("property.job"),
-    button("history", t("property.showJob"), () => openJob(asset.job_id), { kind: "ca-plain" }),
-  );
+/**
+ * @param {PanelContext} context
+ * @param {string} jobId
+ */
+function jobRow({ t, openJob }, jobId) {
+  const show = button("history", t("property.showJob"), () => openJob(jobId), { kind: "ca-plain" });
+  return row(t("property.job"), show);
 }
 
+/**
+ * Return the first and last digits of a hash, without the name of the algorithm.
+ *
+ * @param {string} hash
+ */
 function shortened(hash) {
-  const digits = hash.split(":").at(-1);
+  const digits = hash.slice(hash.lastIndexOf(":") + 1);
   return `${digits.slice(0, 8)}…${digits.slice(-8)}`;
 }

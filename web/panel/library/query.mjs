@@ -1,63 +1,95 @@
-/** What the library tab asks for: words, tags, kind, sort; and how the API wants that said. */
+/** The query of the library tab, the store that holds it, and its parameters for the API. */
 
-export const KINDS = ["all", "output", "input", "models"];
+/** The first is no tag but stands for all assets. */
+export const KINDS = /** @type {const} */ (["all", "output", "input", "models"]);
 
-/** Each order by its name: what to sort by, and in which direction. */
-export const SORTS = {
+/** The API's `sort` and `order` by name. */
+export const SORTS = /** @type {const} */ ({
   newest: ["created_at", "desc"],
   oldest: ["created_at", "asc"],
   changed: ["updated_at", "desc"],
   name: ["name", "asc"],
   largest: ["size", "desc"],
-};
+});
 
+/**
+ * @typedef {{
+ *   text: string,
+ *   kind: typeof KINDS[number],
+ *   tags: readonly string[],
+ *   sort: keyof typeof SORTS,
+ *   favourites: boolean,
+ *   view: "grid" | "list",
+ * }} Query
+ */
+
+/** @type {Query} */
 export const DEFAULT_QUERY = Object.freeze({
   text: "",
   kind: "all",
   tags: Object.freeze([]),
   sort: "newest",
   favourites: false,
-  missing: false,
+  view: "grid",
 });
 
-/** The filters, which a list and the counts of its tags share. */
+/**
+ * Return the parameters of the filters, which the list and the counts of its tags share.
+ *
+ * @param {Query} query
+ */
 export function filterParams(query) {
-  const wanted = [...(query.kind === "all" ? [] : [query.kind]), ...query.tags];
   const params = new URLSearchParams();
-  if (query.text.trim()) params.set(isSearchable(query.text) ? "q" : "name_contains", query.text.trim());
-  for (const tag of wanted) params.append("include_tags", tag);
-  if (!query.missing) params.set("exclude_tags", "missing");
+  const text = query.text.trim();
+  if (text) params.set(hasWords(text) ? "q" : "name_contains", text);
+  for (const tag of [...(query.kind === "all" ? [] : [query.kind]), ...query.tags]) params.append("include_tags", tag);
+  params.set("exclude_tags", "missing");
   if (query.favourites) params.set("metadata_filter", JSON.stringify({ favorite: true }));
   return params;
 }
 
-/** The parameters of a page of the list. */
+/**
+ * Return the parameters of a page of the list.
+ *
+ * @param {Query} query
+ * @param {{ offset: number, limit: number, cursor?: string }} page
+ */
 export function pageParams(query, { offset, limit, cursor }) {
   const params = filterParams(query);
-  const [sort, order] = SORTS[query.sort] ?? SORTS.newest;
+  const [sort, order] = SORTS[query.sort] ?? SORTS.newest; // the name may come from another version's preferences
   params.set("sort", sort);
   params.set("order", order);
-  params.set("limit", limit);
+  params.set("limit", String(limit));
   if (cursor) params.set("after", cursor);
-  else if (offset > 0) params.set("offset", offset);
+  else if (offset > 0) params.set("offset", String(offset));
   return params;
 }
 
-/** Whether there is a letter or digit to search for; anything else can only be part of a name. */
-function isSearchable(text) {
+/**
+ * Return whether the full-text index can find a text: it holds letters and digits only. Other text can be part of names.
+ *
+ * @param {string} text
+ */
+function hasWords(text) {
   return /[\p{L}\p{N}]/u.test(text);
 }
 
-/** Whether anything narrows the list. */
+/**
+ * Return whether the query leaves out any assets.
+ *
+ * @param {Query} query
+ */
 export function isFiltered(query) {
   return query.text.trim() !== "" || query.kind !== "all" || query.tags.length > 0 || query.favourites;
 }
 
-/** A query and a view, replaced as a whole, and those who want to hear of it. */
+/** Holds the query, which is replaced as a whole, and notifies listeners of changes. */
 export class QueryStore {
   #state;
+  /** @type {Set<(state: Query, before: Query) => void>} */
   #listeners = new Set();
 
+  /** @param {Query} initial */
   constructor(initial) {
     this.#state = Object.freeze({ ...initial });
   }
@@ -66,17 +98,25 @@ export class QueryStore {
     return this.#state;
   }
 
-  /** Change some members; listeners hear of it if any is different. */
+  /**
+   * Set some members. Listeners are notified only if a value is different.
+   *
+   * @param {Partial<Query>} change
+   */
   set(change) {
     const before = this.#state;
-    if (Object.entries(change).every(([name, value]) => Object.is(before[name], value))) return;
+    const names = /** @type {(keyof Query)[]} */ (Object.keys(change));
+    if (names.every((name) => Object.is(before[name], change[name]))) return;
     this.#state = Object.freeze({ ...before, ...change });
     for (const listener of [...this.#listeners]) listener(this.#state, before);
   }
 
-  /** Call `listener(state, before)` on every change; answers a function that ends it. */
+  /**
+   * Add a listener for changes.
+   *
+   * @param {(state: Query, before: Query) => void} listener
+   */
   subscribe(listener) {
     this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
   }
 }

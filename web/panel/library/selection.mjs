@@ -1,8 +1,11 @@
-/** Which assets are selected: by id, as their places in the list change. */
+/** The selected assets, by id: their indexes change when the list does. Dispatches "change" events. */
+
+/** @import { Asset } from "../api.d.ts" */
 
 export class Selection extends EventTarget {
+  /** @type {Map<string, Asset>} */
   #assets = new Map();
-  anchor = 0; // where a range begins
+  #anchor = 0; // index at which a range begins
 
   get size() {
     return this.#assets.size;
@@ -12,19 +15,29 @@ export class Selection extends EventTarget {
     return [...this.#assets.values()];
   }
 
+  /** @param {Asset | undefined} asset */
   has(asset) {
     return asset !== undefined && this.#assets.has(asset.id);
   }
 
+  /**
+   * @param {Asset} asset
+   * @param {number} index
+   */
   toggle(asset, index) {
     if (!this.#assets.delete(asset.id)) this.#assets.set(asset.id, asset);
-    this.anchor = index;
+    this.#anchor = index;
     this.#notify();
   }
 
-  /** Add what lies between the anchor and a place; `at` answers the asset at a place, if it is here. */
+  /**
+   * Select the assets from the last one that was toggled to an index, as far as they are loaded.
+   *
+   * @param {number} index
+   * @param {(index: number) => Asset | undefined} at
+   */
   extend(index, at) {
-    const [from, to] = [Math.min(this.anchor, index), Math.max(this.anchor, index)];
+    const [from, to] = [Math.min(this.#anchor, index), Math.max(this.#anchor, index)];
     for (let each = from; each <= to; each += 1) {
       const asset = at(each);
       if (asset !== undefined) this.#assets.set(asset.id, asset);
@@ -32,7 +45,7 @@ export class Selection extends EventTarget {
     this.#notify();
   }
 
-  /** Select all of these as well. */
+  /** @param {Asset[]} assets */
   add(assets) {
     for (const asset of assets) this.#assets.set(asset.id, asset);
     this.#notify();
@@ -44,6 +57,7 @@ export class Selection extends EventTarget {
     this.#notify();
   }
 
+  /** @param {string} id */
   remove(id) {
     if (this.#assets.delete(id)) this.#notify();
   }

@@ -1,5 +1,9 @@
 /** The tags of an asset, added and removed in place. */
 
+/** @import { Asset } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
+/** @import { TagChange } from "./asset_actions.mjs" */
+
 import { debounce, h, setChildren, uniqueId } from "../shared/dom.mjs";
 import { icon } from "../shared/icons.mjs";
 import { isLocationTag, visibleTags } from "./asset.mjs";
@@ -12,15 +16,19 @@ export class TagEditor {
   #asset;
   #change;
 
-  /** `change({ add, remove })` answers whether it was done. */
+  /**
+   * @param {PanelContext} context
+   * @param {Asset} asset
+   * @param {(change: TagChange) => Promise<boolean>} change returns whether it succeeded
+   */
   constructor(context, asset, change) {
     this.#context = context;
     this.#asset = asset;
     this.#change = change;
-    const { t } = context;
     this.tags = h("ul", { class: "ca-tags" });
     this.input = tagInput(context, (tags) => this.#add(tags));
-    this.element = h("section", { class: "ca-section" }, h("h4", {}, t("detail.tags")), this.tags, this.input);
+    const title = h("h4", {}, context.t("detail.tags"));
+    this.element = h("section", { class: "ca-section" }, title, this.tags, this.input);
     this.#show();
   }
 
@@ -28,28 +36,27 @@ export class TagEditor {
     setChildren(this.tags, visibleTags(this.#asset).map((tag) => this.#item(tag)));
   }
 
+  /** @param {string} tag */
   #item(tag) {
     const { t } = this.#context;
     if (isLocationTag(this.#asset, tag)) return h("li", { class: "ca-tag", title: t("tags.location") }, tag);
     const label = t("tags.remove", { tag });
     const remove = () => this.#edit({ remove: [tag] });
-    return h(
-      "li",
-      { class: "ca-tag" },
-      tag,
-      h(
-        "button",
-        { class: "ca-tag-remove", type: "button", "aria-label": label, title: label, onclick: remove },
-        icon("close"),
-      ),
-    );
+    const attributes = { class: "ca-tag-remove", type: "button", "aria-label": label, title: label, onclick: remove };
+    return h("li", { class: "ca-tag" }, tag, h("button", attributes, icon("close")));
   }
 
+  /** @param {string[]} tags */
   #add(tags) {
     const add = tags.filter((tag) => !this.#asset.tags.includes(tag));
     if (add.length > 0) this.#edit({ add });
   }
 
+  /**
+   * Show a change at once, and take it back if it fails.
+   *
+   * @param {TagChange} change
+   */
   async #edit({ add = [], remove = [] }) {
     const before = this.#asset;
     const tags = [...before.tags.filter((tag) => !remove.includes(tag)), ...add];
@@ -61,8 +68,13 @@ export class TagEditor {
   }
 }
 
-/** A field that takes tags, several by commas, and suggests those in use; `add(tags)` is called on Enter. */
-export function tagInput({ t, client }, add) {
+/**
+ * Create a field for tags, separated by commas, with suggestions.
+ *
+ * @param {PanelContext} context
+ * @param {(tags: string[]) => unknown} onEnter
+ */
+export function tagInput({ t, client }, onEnter) {
   const id = uniqueId("tags");
   const suggestions = h("datalist", { id });
   const input = h("input", {
@@ -75,19 +87,21 @@ export function tagInput({ t, client }, add) {
   });
   const suggest = debounce(async () => {
     try {
-      const page = await client.get("/tags", { query: { prefix: input.value.trim(), limit: MAX_SUGGESTIONS } });
-      setChildren(suggestions, page.tags.map(({ name }) => h("option", { value: name })));
+      const query = { prefix: input.value.trim(), limit: String(MAX_SUGGESTIONS) };
+      const { tags } = await client.get("/tags", { query });
+      setChildren(suggestions, tags.map(({ name }) => h("option", { value: name })));
     } catch {
-      // No suggestions, then: tags can be typed all the same.
+      // Tags can be typed without suggestions.
     }
   }, SEARCH_DELAY_MS);
   input.addEventListener("input", suggest);
   input.addEventListener("focus", suggest);
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
+    // Text copied from file names on macOS has decomposed accents, which would make another tag of the same letters.
     const tags = input.value.split(",").map((tag) => tag.trim().normalize("NFC")).filter(Boolean);
     input.value = "";
-    if (tags.length > 0) add(tags);
+    if (tags.length > 0) onEnter(tags);
   });
   return h("div", { class: "ca-tag-input" }, input, suggestions);
 }

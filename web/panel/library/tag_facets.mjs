@@ -1,4 +1,7 @@
-/** The tags of what is listed, with counts. Each that is chosen narrows the list, and the counts with it. */
+/** The tags of the listed assets, with counts. Choosing tags narrows the list, and the counts with it. */
+
+/** @import { PanelContext } from "../types.d.ts" */
+/** @import { QueryStore } from "./query.mjs" */
 
 import { h, setChildren } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
@@ -12,10 +15,16 @@ const COLLAPSED_COUNT = 10;
 export class TagFacets {
   #context;
   #store;
+  /** @type {[tag: string, count: number][]} most frequent first */
   #counts = [];
+  /** @type {AbortController | null} */
   #request = null;
-  #isOpen = false;
+  #isExpanded = false;
 
+  /**
+   * @param {PanelContext} context
+   * @param {QueryStore} store
+   */
   constructor(context, store) {
     this.#context = context;
     this.#store = store;
@@ -23,15 +32,15 @@ export class TagFacets {
     this.element = h("div", { class: "ca-tag-facets", role: "group", "aria-label": label });
   }
 
-  /** Count anew for the query as it is. What could not be counted is not shown: the list tells what is wrong. */
+  /** Load the counts for the current query. Errors are left to the list, which fails for the same reason. */
   async refresh() {
     this.#request?.abort();
-    const request = (this.#request = new AbortController());
+    const { signal } = (this.#request = new AbortController());
     const query = filterParams(this.#store.state);
-    query.set("limit", FETCH_LIMIT);
+    query.set("limit", String(FETCH_LIMIT));
     try {
-      const answer = await this.#context.client.get("/assets/tags/refine", { query, signal: request.signal });
-      this.#counts = Object.entries(answer.tag_counts).filter(([tag]) => isFacet(tag));
+      const { tag_counts: counts } = await this.#context.client.get("/assets/tags/refine", { query, signal });
+      this.#counts = Object.entries(counts).filter(([tag]) => isFacet(tag));
     } catch (error) {
       if (isAborted(error)) return;
       this.#counts = [];
@@ -40,38 +49,37 @@ export class TagFacets {
   }
 
   #show() {
-    const { t, language } = this.#context;
     const { tags } = this.#store.state;
     const counts = new Map(this.#counts);
     const others = this.#counts.filter(([tag]) => !tags.includes(tag));
-    const shown = this.#isOpen ? others : others.slice(0, COLLAPSED_COUNT);
-    const focused = document.activeElement?.dataset?.tag;
-    setChildren(
-      this.element,
-      tags.map((tag) => this.#chip(tag, counts.get(tag) ?? 0, true)),
-      shown.map(([tag, count]) => this.#chip(tag, count, false)),
-      others.length > COLLAPSED_COUNT &&
-        h(
-          "button",
-          {
-            class: "ca-chip ca-more",
-            type: "button",
-            "aria-expanded": String(this.#isOpen),
-            onclick: () => this.#toggle(),
-          },
-          this.#isOpen
-            ? t("library.fewerTags")
-            : t("library.moreTags", { count: format.number(others.length - COLLAPSED_COUNT, language) }),
-        ),
-    );
-    this.element.hidden = this.element.childElementCount === 0;
-    if (focused !== undefined) this.#chips().find((chip) => chip.dataset.tag === focused)?.focus();
+    const visible = this.#isExpanded ? others : others.slice(0, COLLAPSED_COUNT);
+    const { activeElement } = document;
+    const focusedTag = activeElement instanceof HTMLElement ? activeElement.dataset.tag : undefined;
+    const chips = [
+      ...tags.map((tag) => this.#chip(tag, counts.get(tag) ?? 0, true)),
+      ...visible.map(([tag, count]) => this.#chip(tag, count, false)),
+    ];
+    const more = others.length > COLLAPSED_COUNT && this.#expandButton(others.length - COLLAPSED_COUNT);
+    setChildren(this.element, chips, more);
+    this.element.hidden = chips.length === 0;
+    if (focusedTag !== undefined) chips.find((chip) => chip.dataset.tag === focusedTag)?.focus();
   }
 
-  #chips() {
-    return [...this.element.querySelectorAll(".ca-chip")];
+  /** @param {number} count of the tags that are not shown while collapsed */
+  #expandButton(count) {
+    const { t, language } = this.#context;
+    const label = this.#isExpanded
+      ? t("library.fewerTags")
+      : t("library.moreTags", { count: format.number(count, language) });
+    const attributes = { class: "ca-chip ca-more", type: "button", "aria-expanded": String(this.#isExpanded) };
+    return h("button", { ...attributes, onclick: () => this.#toggleExpanded() }, label);
   }
 
+  /**
+   * @param {string} tag
+   * @param {number} count
+   * @param {boolean} isChosen
+   */
   #chip(tag, count, isChosen) {
     const attributes = { class: "ca-chip", type: "button", "aria-pressed": String(isChosen), dataset: { tag } };
     return h(
@@ -83,18 +91,27 @@ export class TagFacets {
     );
   }
 
+  /**
+   * @param {string} tag
+   * @param {boolean} isChosen
+   */
   #choose(tag, isChosen) {
     const { tags } = this.#store.state;
     this.#store.set({ tags: isChosen ? [...tags, tag] : tags.filter((each) => each !== tag) });
   }
 
-  #toggle() {
-    this.#isOpen = !this.#isOpen;
+  #toggleExpanded() {
+    this.#isExpanded = !this.#isExpanded;
     this.#show();
   }
 }
 
-/** Kinds have their own switch, and the loaders' types say what the categories say. */
+/**
+ * Return whether a tag is shown: kinds have a select box of their own, and model types repeat the categories.
+ *
+ * @param {string} tag
+ */
 function isFacet(tag) {
-  return !KINDS.includes(tag) && !tag.startsWith("model_type:") && tag !== "missing";
+  return !(/** @type {readonly string[]} */ (KINDS).includes(tag)) && !tag.startsWith("model_type:") &&
+    tag !== "missing";
 }

@@ -1,8 +1,10 @@
-/** The row above the library: search, kind, sort, view. */
+/** The row above the library: search, kind, order, view, upload. */
+
+/** @import { PanelContext } from "../types.d.ts" */
+/** @import { Query, QueryStore } from "./query.mjs" */
 
 import { debounce, h, uniqueId } from "../shared/dom.mjs";
-import { iconButton, select, setPressed } from "../shared/buttons.mjs";
-import { icon } from "../shared/icons.mjs";
+import { iconButton, searchBox, select, setPressed } from "../shared/buttons.mjs";
 import { KINDS, SORTS } from "./query.mjs";
 
 const SEARCH_DELAY_MS = 180;
@@ -10,33 +12,32 @@ const SEARCH_DELAY_MS = 180;
 export class Toolbar {
   #store;
 
-  /** `store` holds the query and the view; `upload` is called when files are to be chosen. */
+  /**
+   * @param {PanelContext} context
+   * @param {QueryStore} store
+   * @param {() => void} upload lets the user choose files
+   */
   constructor({ t }, store, upload) {
     this.#store = store;
     const { state } = store;
-    this.search = h("input", {
-      class: "ca-search-input",
-      id: uniqueId("search"),
-      type: "search",
-      placeholder: t("library.searchHint"),
-      "aria-label": t("library.search"),
-      autocomplete: "off",
-      spellcheck: "false",
-    });
-    const search = debounce(() => store.set({ text: this.search.value }), SEARCH_DELAY_MS);
-    this.search.addEventListener("input", search);
-    this.search.addEventListener("keydown", (event) => this.#clearOnEscape(event));
+    const attributes = { id: uniqueId("search"), spellcheck: "false" };
+    const { element, input } = searchBox(t("library.search"), t("library.searchHint"), attributes);
+    this.search = input;
+    input.addEventListener("input", debounce(() => store.set({ text: input.value }), SEARCH_DELAY_MS));
+    input.addEventListener("keydown", (event) => this.#clearOnEscape(event));
     this.favourites = iconButton("heart", t("library.favourites"), () => this.#toggleFavourites());
     this.view = iconButton("list", t("library.asList"), () => this.#toggleView());
-    const kinds = KINDS.map((kind) => [kind, t(`kind.${kind}`)]);
-    const sorts = Object.keys(SORTS).map((sort) => [sort, t(`sort.${sort}`)]);
+    const kinds = KINDS.map((kind) => /** @type {const} */ ([kind, t(`kind.${kind}`)]));
+    const sortNames = /** @type {Query["sort"][]} */ (Object.keys(SORTS));
+    const sorts = sortNames.map((sort) => /** @type {const} */ ([sort, t(`sort.${sort}`)]));
     this.element = h(
       "div",
       { class: "ca-toolbar", role: "search" },
-      h("div", { class: "ca-search" }, icon("search"), this.search),
+      element,
       h(
         "div",
         { class: "ca-toolbar-row" },
+        // Tags of one kind are rarely tags of another.
         select(t("library.kind"), kinds, state.kind, (kind) => store.set({ kind, tags: [] })),
         select(t("library.sort"), sorts, state.sort, (sort) => store.set({ sort })),
         h("span", { class: "ca-spacer" }),
@@ -53,7 +54,7 @@ export class Toolbar {
     const { favourites, view, text } = this.#store.state;
     setPressed(this.favourites, favourites);
     setPressed(this.view, view === "list");
-    if (document.activeElement !== this.search) this.search.value = text;
+    if (document.activeElement !== this.search) this.search.value = text; // not while the user types
   }
 
   #toggleFavourites() {
@@ -64,6 +65,7 @@ export class Toolbar {
     this.#store.set({ view: this.#store.state.view === "list" ? "grid" : "list" });
   }
 
+  /** @param {KeyboardEvent} event */
   #clearOnEscape(event) {
     if (event.key !== "Escape" || this.search.value === "") return;
     event.stopPropagation();

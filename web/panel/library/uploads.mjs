@@ -1,4 +1,6 @@
-/** Files that are dropped or chosen become assets; a row for each says how far it is. */
+/** Uploads of files that were dropped or chosen, with a progress row for each. */
+
+/** @import { PanelContext } from "../types.d.ts" */
 
 import { h } from "../shared/dom.mjs";
 import { iconButton } from "../shared/buttons.mjs";
@@ -6,18 +8,43 @@ import { iconButton } from "../shared/buttons.mjs";
 const CONCURRENCY = 2;
 const DONE_VISIBLE_MS = 4000;
 
+/** A file with the elements of its row. `request` is set once it is being sent. */
+class Upload {
+  /** @type {XMLHttpRequest | null} */
+  request = null;
+
+  /**
+   * @param {File} file
+   * @param {string} state
+   * @param {string} cancelLabel
+   * @param {(upload: Upload) => void} cancel
+   */
+  constructor(file, state, cancelLabel, cancel) {
+    this.file = file;
+    this.bar = h("progress", { max: "1", value: "0", "aria-label": file.name });
+    this.state = h("span", {}, state);
+    const name = h("span", { class: "ca-upload-name" }, file.name);
+    const cancelButton = iconButton("close", cancelLabel, () => cancel(this));
+    this.row = h("li", { class: "ca-upload" }, name, this.state, cancelButton, this.bar);
+  }
+}
+
 export class Uploads {
   #context;
-  #uploaded;
+  #onUploaded;
+  /** @type {Upload[]} */
   #queue = [];
   #running = 0;
 
-  /** `uploaded()` is called when some are done. */
-  constructor(context, uploaded) {
+  /**
+   * @param {PanelContext} context
+   * @param {() => void} onUploaded
+   */
+  constructor(context, onUploaded) {
     this.#context = context;
-    this.#uploaded = uploaded;
+    this.#onUploaded = onUploaded;
     this.element = h("ul", { class: "ca-uploads", "aria-label": context.t("upload.title") });
-    this.input = h("input", { type: "file", multiple: true, hidden: true, onchange: () => this.#chosen() });
+    this.input = h("input", { type: "file", multiple: true, hidden: true, onchange: () => this.#addChosen() });
   }
 
   /** Let the user choose files. */
@@ -25,74 +52,85 @@ export class Uploads {
     this.input.click();
   }
 
-  /** Take files that are dropped on an element. Assets of the panel itself are no files. */
+  /**
+   * Accept files that are dropped on an element, but not the panel's own assets, which are dragged without files.
+   *
+   * @param {HTMLElement} element
+   */
   acceptDrops(element) {
-    let depth = 0;
-    const isFiles = (event) => event.dataTransfer?.types.includes("Files");
-    const mark = (isOver) => element.classList.toggle("ca-drop-target", isOver);
+    let depth = 0; // of entered elements: a drag enters a child before it leaves the parent
+    /** @param {number} value */
+    const setDepth = (value) => {
+      depth = value;
+      element.classList.toggle("ca-drop-target", depth > 0);
+    };
+    /**
+     * @param {"dragenter" | "dragover" | "dragleave" | "drop"} type
+     * @param {(files: FileList) => void} action
+     */
     const on = (type, action) =>
       element.addEventListener(type, (event) => {
-        if (!isFiles(event)) return;
+        if (!event.dataTransfer?.types.includes("Files")) return;
         event.preventDefault();
-        event.stopPropagation(); // the page would open the file
-        action(event);
+        event.stopPropagation(); // the page would open the file on the canvas
+        action(event.dataTransfer.files);
       });
-    on("dragenter", () => mark((depth += 1) > 0));
-    on("dragover", () => {});
-    on("dragleave", () => mark((depth -= 1) > 0));
-    on("drop", (event) => {
-      mark((depth = 0) > 0);
-      this.add([...event.dataTransfer.files]);
+    on("dragenter", () => setDepth(depth + 1));
+    on("dragover", () => {}); // must be cancelled for a drop to be possible
+    on("dragleave", () => setDepth(depth - 1));
+    on("drop", (files) => {
+      setDepth(0);
+      this.add([...files]);
     });
   }
 
+  /** @param {File[]} files */
   add(files) {
-    for (const file of files) this.#queue.push(this.#row(file));
+    const { t } = this.#context;
+    for (const file of files) {
+      const cancelLabel = t("upload.cancel", { name: file.name });
+      const upload = new Upload(file, t("upload.waiting"), cancelLabel, (each) => this.#cancel(each));
+      this.element.append(upload.row);
+      this.#queue.push(upload);
+    }
     this.#startNext();
   }
 
-  #chosen() {
-    this.add([...this.input.files]);
-    this.input.value = "";
-  }
-
-  #row(file) {
-    const { t } = this.#context;
-    const upload = { file, bar: h("progress", { max: "1", value: "0", "aria-label": file.name }) };
-    upload.text = h("span", {}, t("upload.waiting"));
-    const cancel = iconButton("close", t("upload.cancel", { name: file.name }), () => this.#cancel(upload));
-    upload.row = h(
-      "li",
-      { class: "ca-upload" },
-      h("span", { class: "ca-upload-name" }, file.name),
-      upload.text,
-      cancel,
-      upload.bar,
-    );
-    this.element.append(upload.row);
-    return upload;
+  #addChosen() {
+    this.add([...(this.input.files ?? [])]);
+    this.input.value = ""; // or choosing the same file again would fire no event
   }
 
   #startNext() {
-    while (this.#running < CONCURRENCY && this.#queue.length > 0) this.#send(this.#queue.shift());
+    while (this.#running < CONCURRENCY) {
+      const upload = this.#queue.shift();
+      if (upload === undefined) return;
+      this.#send(upload);
+    }
   }
 
+  /** @param {Upload} upload */
   #cancel(upload) {
     upload.request?.abort();
     this.#queue = this.#queue.filter((each) => each !== upload);
     upload.row.remove();
   }
 
-  /** Only the older kind of request tells how much has been sent. */
+  /**
+   * Send a file, by XMLHttpRequest: fetch does not report how much has been sent.
+   *
+   * @param {Upload} upload
+   */
   #send(upload) {
     const { page, t } = this.#context;
-    const request = (upload.request = new XMLHttpRequest());
+    const request = new XMLHttpRequest();
+    upload.request = request;
     this.#running += 1;
     request.open("POST", page.url("/assets"));
     for (const [name, value] of Object.entries(page.headers())) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", ({ loaded, total }) => {
       upload.bar.value = total > 0 ? loaded / total : 0;
-      upload.text.textContent = `${Math.round(upload.bar.value * 100)} %`;
+      upload.state.textContent = `${Math.round(upload.bar.value * 100)} %`;
     });
     request.addEventListener("loadend", () => {
       this.#running -= 1;
@@ -101,26 +139,40 @@ export class Uploads {
       this.#startNext();
     });
     const form = new FormData();
-    form.append("tags", JSON.stringify(["input"]));
+    form.append("tags", JSON.stringify(["input"])); // before the file: they say which folder it goes to
     form.append("file", upload.file);
     request.send(form);
   }
 
+  /**
+   * @param {Upload} upload
+   * @param {boolean} isNew false for content that the library had already
+   */
   #succeeded(upload, isNew) {
     upload.bar.value = 1;
-    upload.text.textContent = this.#context.t(isNew ? "upload.done" : "upload.exists");
+    upload.state.textContent = this.#context.t(isNew ? "upload.done" : "upload.exists");
     setTimeout(() => upload.row.remove(), DONE_VISIBLE_MS);
-    this.#uploaded();
+    this.#onUploaded();
   }
 
+  /**
+   * @param {Upload} upload
+   * @param {string} reason
+   */
   #failed(upload, reason) {
     upload.bar.remove();
     upload.row.classList.add("ca-failure");
     upload.row.setAttribute("role", "alert");
-    upload.text.textContent = reason;
+    upload.state.textContent = reason;
   }
 }
 
+/**
+ * Return the message of an error of the API, or null for a response in another form.
+ *
+ * @param {XMLHttpRequest} request
+ * @returns {string | null}
+ */
 function errorMessage(request) {
   try {
     return JSON.parse(request.responseText).message;

@@ -1,54 +1,94 @@
 /** Requests to the server: JSON in and out, a time limit, and errors that say what to do about them. */
 
+/** @import { ApiBody } from "../api.d.ts" */
+/** @import { HostPage } from "../types.d.ts" */
+
 const TIMEOUT_MS = 30_000;
 
-/** Why a request came to nothing. `kind` is "unreachable", "slow", "server" (its fault) or "refused" (ours). */
+/**
+ * Options of a request. `body` is sent as JSON.
+ * @typedef {{
+ *   query?: URLSearchParams | Record<string, string>,
+ *   body?: unknown,
+ *   signal?: AbortSignal,
+ *   timeout?: number,
+ * }} RequestOptions
+ */
+
+/** @typedef {"unreachable" | "slow" | "server" | "refused"} RequestErrorKind */
+
+/** A failed request. The kind "server" stands for status 500 and above, "refused" for the other errors. */
 export class RequestError extends Error {
-  constructor(kind, message, { status = 0, code = "", details = {} } = {}) {
+  /**
+   * @param {RequestErrorKind} kind
+   * @param {string} message
+   * @param {{ code?: string }} [options] `code` is the error code of the API
+   */
+  constructor(kind, message, { code = "" } = {}) {
     super(message);
     this.name = "RequestError";
     this.kind = kind;
-    this.status = status;
     this.code = code;
-    this.details = details;
   }
 }
 
-/** Whether an error only says that a request was given up because nobody wants its answer any more. */
+/**
+ * Return whether an error only says that the panel has aborted a request.
+ *
+ * @param {unknown} error
+ */
 export function isAborted(error) {
-  return error?.name === "AbortError";
+  return error instanceof Error && error.name === "AbortError";
 }
 
 export class Client {
   #page;
 
+  /** @param {HostPage} page */
   constructor(page) {
     this.#page = page;
   }
 
+  /**
+   * @template {string} Path
+   * @param {Path} path
+   * @param {RequestOptions} [options]
+   */
   get(path, options) {
     return this.request("GET", path, options);
   }
 
-  post(path, body, options) {
-    return this.request("POST", path, { ...options, body });
+  /**
+   * @template {string} Path
+   * @param {Path} path
+   * @param {unknown} [body]
+   */
+  post(path, body) {
+    return this.request("POST", path, { body });
   }
 
   /**
-   * The JSON that the server answers, or null when it answers nothing.
-   * `query` is an object or URLSearchParams, `body` is sent as JSON.
-   * @throws {RequestError}, and an AbortError when `signal` says so.
+   * Send a request and return the JSON of the response, or null if it is empty.
+   *
+   * @template {string} Method
+   * @template {string} Path
+   * @param {Method} method
+   * @param {Path} path below `/api`
+   * @param {RequestOptions} [options]
+   * @returns {Promise<ApiBody<`${Method} ${Path}`>>}
+   * @throws {RequestError} and a DOMException named AbortError if `signal` was aborted
    */
   async request(method, path, { query, body, signal, timeout = TIMEOUT_MS } = {}) {
     const search = query === undefined ? "" : `?${new URLSearchParams(query)}`;
-    const options = { method };
+    const timer = new RequestTimeout(timeout, signal);
+    /** @type {RequestInit} */
+    const options = { method, signal: timer.signal };
     if (body !== undefined) {
       options.body = JSON.stringify(body);
       options.headers = { "Content-Type": "application/json" };
     }
-    const timer = new RequestTimeout(timeout, signal);
     try {
-      const response = await this.#page.fetch(path + search, { ...options, signal: timer.signal });
+      const response = await this.#page.fetch(path + search, options);
       const text = await response.text();
       if (!response.ok) throw responseError(response.status, text);
       return parseJson(text);
@@ -60,14 +100,18 @@ export class Client {
   }
 }
 
-/** A signal that fires after a time, or when another does. */
+/** A signal that fires after a time, or when another does. Not AbortSignal.any, which older browsers lack. */
 class RequestTimeout {
   #controller = new AbortController();
   #timer;
   #isTimedOut = false;
   #outer;
-  #abort = () => this.#controller.abort(this.#outer.reason);
+  #abort = () => this.#controller.abort(this.#outer?.reason);
 
+  /**
+   * @param {number} milliseconds
+   * @param {AbortSignal} [outer]
+   */
   constructor(milliseconds, outer) {
     this.#outer = outer;
     this.#timer = setTimeout(() => {
@@ -87,27 +131,40 @@ class RequestTimeout {
     this.#outer?.removeEventListener("abort", this.#abort);
   }
 
+  /**
+   * Return the error to throw for one that was caught. Browsers report a timeout, an abort and a lost connection with
+   * similar errors, so the state of the signals decides.
+   *
+   * @param {unknown} error
+   */
   toRequestError(error) {
     if (error instanceof RequestError) return error;
     if (this.#isTimedOut) return new RequestError("slow", "The server did not answer in time.");
-    if (isAborted(error) || this.#outer?.aborted) return new DOMException("given up", "AbortError");
+    if (isAborted(error) || this.#outer?.aborted) return new DOMException("aborted", "AbortError");
     return new RequestError("unreachable", "The server cannot be reached.");
   }
 }
 
+/**
+ * Return the error for a response with a status of 400 or above. The API's own errors have `code` and `message`;
+ * ComfyUI's have `error`, as a text or an object.
+ *
+ * @param {number} status
+ * @param {string} text
+ */
 function responseError(status, text) {
   let body = null;
   try {
     body = JSON.parse(text);
   } catch {
-    // An error of something in between, which speaks no JSON: its status says enough.
+    // Proxies answer in HTML: the status must do.
   }
   const reported = body?.message ?? body?.error?.message ?? (typeof body?.error === "string" ? body.error : "");
   const message = reported || `The server answered ${status}.`;
-  const details = { status, code: body?.code ?? "", details: body?.details ?? {} };
-  return new RequestError(status >= 500 ? "server" : "refused", message, details);
+  return new RequestError(status >= 500 ? "server" : "refused", message, { code: body?.code });
 }
 
+/** @param {string} text */
 function parseJson(text) {
   if (text === "") return null;
   try {

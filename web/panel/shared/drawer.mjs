@@ -1,4 +1,7 @@
-/** A sheet over a tab's list that shows one of its entries; Escape and the back button close it. */
+/** A sheet over a tab's list that shows one of its entries. Escape and the back button close it. */
+
+/** @import { Child } from "./dom.mjs" */
+/** @import { Translate } from "../types.d.ts" */
 
 import { h, setChildren } from "./dom.mjs";
 import { button } from "./buttons.mjs";
@@ -7,14 +10,20 @@ import { errorPlaceholder, loadingPlaceholder } from "./placeholders.mjs";
 export class Drawer {
   #t;
   #load;
-  #closed;
+  #onClose;
+  /** @type {string | null} */
   #id = null;
 
-  /** `load(id)` answers what shows an entry. `closed()` is called when it has been closed: the list takes the focus again. */
-  constructor(t, label, load, closed) {
+  /**
+   * @param {Translate} t
+   * @param {string} label the name for screen readers
+   * @param {(id: string) => Promise<Child[]>} load returns the content for an entry
+   * @param {() => void} onClose returns the focus to the list
+   */
+  constructor(t, label, load, onClose) {
     this.#t = t;
     this.#load = load;
-    this.#closed = closed;
+    this.#onClose = onClose;
     this.element = h("div", { class: "ca-detail", role: "dialog", "aria-label": label, tabindex: "-1" });
     this.element.hidden = true;
     this.element.addEventListener("keydown", (event) => {
@@ -25,14 +34,18 @@ export class Drawer {
     });
   }
 
-  /** Show an entry, known by its id. */
+  /**
+   * Show an entry.
+   *
+   * @param {string} id
+   */
   async open(id) {
     this.#id = id;
     this.#show(loadingPlaceholder(this.#t));
     await this.refresh();
   }
 
-  /** Show how it is now, if one is shown. An answer that comes when it is no longer shows nothing. */
+  /** Load the entry again, if one is shown. A response that arrives after the drawer was closed is dropped. */
   async refresh() {
     const id = this.#id;
     if (id === null) return;
@@ -49,9 +62,10 @@ export class Drawer {
     this.#id = null;
     this.element.hidden = true;
     this.element.replaceChildren(); // videos stop
-    this.#closed();
+    this.#onClose();
   }
 
+  /** @param {Child | Child[]} content */
   #show(content) {
     const back = button("back", this.#t("detail.back"), () => this.close(), { kind: "ca-plain" });
     const wasOpen = !this.element.hidden;
@@ -61,6 +75,7 @@ export class Drawer {
       h("div", { class: "ca-detail-body" }, content),
     );
     this.element.hidden = false;
+    // A refresh must not take the focus from a field in the drawer.
     if (!wasOpen || !this.element.contains(document.activeElement)) this.element.focus({ preventScroll: true });
   }
 }

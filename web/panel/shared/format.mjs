@@ -1,40 +1,93 @@
-/** Sizes, times and numbers as people read them. */
+/** Sizes, times and numbers for people. */
 
-/** Formatters are dear to make, and a list asks for the same ones all the time. */
+/**
+ * Formatters by kind, language and options: creating one takes longer than using it a hundred times.
+ * @type {Map<string, Intl.NumberFormat | Intl.DateTimeFormat>}
+ */
 const formatters = new Map();
 
-function formatter(kind, language, options) {
-  const key = `${kind.name} ${language} ${JSON.stringify(options)}`;
-  if (!formatters.has(key)) formatters.set(key, new kind(language, options));
-  return formatters.get(key);
+/**
+ * @template {Intl.NumberFormat | Intl.DateTimeFormat} Formatter
+ * @param {string} key
+ * @param {() => Formatter} create
+ */
+function cached(key, create) {
+  let formatter = /** @type {Formatter | undefined} */ (formatters.get(key));
+  if (formatter === undefined) {
+    formatter = create();
+    formatters.set(key, formatter);
+  }
+  return formatter;
+}
+
+/**
+ * @param {string} language
+ * @param {number} [maximumFractionDigits]
+ */
+function numberFormat(language, maximumFractionDigits) {
+  const create = () => new Intl.NumberFormat(language, { maximumFractionDigits });
+  return cached(`number ${language} ${maximumFractionDigits}`, create);
+}
+
+/**
+ * @param {string} language
+ * @param {"short"} [timeStyle]
+ */
+function dateFormat(language, timeStyle) {
+  const create = () => new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle });
+  return cached(`date ${language} ${timeStyle}`, create);
 }
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];
 
-/** `12.3 MB`. */
+/**
+ * Format a size: `12.3 MB`.
+ *
+ * @param {number} count
+ * @param {string} language
+ */
 export function bytes(count, language) {
   const power = Math.min(Math.max(Math.floor(Math.log(Math.max(count, 1)) / Math.log(1000)), 0), UNITS.length - 1);
   const value = count / 1000 ** power;
   const digits = power === 0 || value >= 100 ? 0 : 1;
-  return `${formatter(Intl.NumberFormat, language, { maximumFractionDigits: digits }).format(value)} ${UNITS[power]}`;
+  return `${numberFormat(language, digits).format(value)} ${UNITS[power]}`;
 }
 
-/** `100,000`. */
+/**
+ * Format a whole number: `100,000`.
+ *
+ * @param {number} count
+ * @param {string} language
+ */
 export function number(count, language) {
-  return formatter(Intl.NumberFormat, language, {}).format(count);
+  return numberFormat(language).format(count);
 }
 
-/** A day and a time; `when` is an ISO time or milliseconds. */
+/**
+ * Format a date with its time of day.
+ *
+ * @param {string | number} when an ISO 8601 time, or milliseconds since 1970
+ * @param {string} language
+ */
 export function time(when, language) {
-  return formatter(Intl.DateTimeFormat, language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(when));
+  return dateFormat(language, "short").format(new Date(when));
 }
 
-/** A day. */
+/**
+ * Format a date.
+ *
+ * @param {string | number} when an ISO 8601 time, or milliseconds since 1970
+ * @param {string} language
+ */
 export function day(when, language) {
-  return formatter(Intl.DateTimeFormat, language, { dateStyle: "medium" }).format(new Date(when));
+  return dateFormat(language).format(new Date(when));
 }
 
-/** `0.8 s`, `2 min 05 s`, `1 h 20 min`. */
+/**
+ * Format a duration: `0.8 s`, `2 min 05 s`, `1 h 20 min`.
+ *
+ * @param {number} milliseconds
+ */
 export function duration(milliseconds) {
   const seconds = milliseconds / 1000;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;

@@ -1,4 +1,6 @@
-/** The panel's icons: strokes on a grid of 24, in the colour of the text around them. */
+/** The panel's icons: outlines on a grid of 24, in the colour of the surrounding text. */
+
+/** @typedef {keyof typeof PATHS} IconName */
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -12,10 +14,8 @@ const PATHS = {
   download: "M12 4v11m-5-5l5 5 5-5M5 20h14",
   edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
   file: "M6 3h8l5 5v13H6zM14 3v5h5",
-  filter: "M4 6h16M7 12h10M10 18h4",
   forward: "M9 5l7 7-7 7",
   graph: "M3 5h6v5H3zM15 14h6v5h-6zM9 7.5h3.5v9H15",
-  grid: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z",
   heart: "M12 20s-7.5-4.6-7.5-10A4.2 4.2 0 0 1 12 7.2 4.2 4.2 0 0 1 19.500 10c0 5.400-7.500 10-7.500 10Z",
   history: "M4 12a8 8 0 1 0 2.5-5.8M4 4v4h4M12 8v4.500l3 2",
   list: "M9 6h11M9 12h11M9 18h11M4.500 6h.01M4.500 12h.01M4.500 18h.01",
@@ -28,7 +28,6 @@ const PATHS = {
   share: "M12 15V4m-4 4l4-4 4 4M5 12v8h14v-8",
   star: "M12 3.500l2.600 5.400 5.900.8-4.300 4.100 1 5.900L12 16.900l-5.200 2.800 1-5.900L3.500 9.700l5.900-.8z",
   stop: "M6 6h12v12H6z",
-  tag: "M4 4h8l8 8-8 8-8-8zM8.500 8.500h.01",
   trash: "M4 7h16M9 7V4h6v3M6 7l1 13h10l1-13",
   undo: "M9 7L4 12l5 5M4 12h10a6 6 0 0 1 6 6",
   upload: "M12 16V5m-5 5l5-5 5 5M5 20h14",
@@ -36,7 +35,11 @@ const PATHS = {
   warning: "M12 4l9 16H3zM12 10v4M12 17h.01",
 };
 
-/** An icon, hidden from screen readers: what it stands for is said beside it. */
+/**
+ * Create an icon. Screen readers skip it: the element that holds it has the name.
+ *
+ * @param {IconName} name
+ */
 export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("viewBox", "0 0 24 24");

@@ -1,4 +1,6 @@
-/** Short notifications at the foot of the panel: what was done, with a way back; what failed. */
+/** Short notifications at the foot of the panel, one at a time. */
+
+/** @import { Translate, Undo } from "../types.d.ts" */
 
 import { h } from "./dom.mjs";
 import { button, iconButton } from "./buttons.mjs";
@@ -9,39 +11,57 @@ export class Notifications {
   #t;
   #timer = 0;
 
+  /** @param {Translate} t */
   constructor(t) {
     this.#t = t;
     this.element = h("div", { class: "ca-notifications", role: "status", "aria-live": "polite" });
   }
 
-  /** Show a notice; with an action it offers a button for it. */
+  /**
+   * Show a text, and a button that takes the change back.
+   *
+   * @param {string} text
+   * @param {Undo | null} [undo]
+   */
   show(text, undo = null) {
     this.#put("", text, undo);
   }
 
-  /** Say that something failed, and why. */
+  /**
+   * Show that an action failed, and why.
+   *
+   * @param {string} summary
+   * @param {unknown} error
+   */
   error(summary, error) {
     console.warn("comfy-assets:", error);
-    this.#put("ca-failure", `${summary} ${error.message}`, null);
+    this.#put("ca-failure", `${summary} ${error instanceof Error ? error.message : error}`, null);
   }
 
+  /**
+   * @param {string} kind
+   * @param {string} text
+   * @param {Undo | null} undo
+   */
   #put(kind, text, undo) {
     clearTimeout(this.#timer);
     const close = () => this.element.replaceChildren();
-    const act = () => {
-      close();
-      undo.action();
-    };
-    const notice = h(
+    const undoButton = undo &&
+      button("undo", undo.label, () => {
+        close();
+        undo.action();
+      });
+    const notification = h(
       "div",
       { class: `ca-notification ${kind}`.trim() },
       h("span", { class: "ca-notification-text" }, text),
-      undo && button("undo", undo.label, act),
+      undoButton,
       iconButton("close", this.#t("common.close"), close),
     );
-    this.element.replaceChildren(notice);
+    this.element.replaceChildren(notification);
     this.#timer = setTimeout(() => {
-      if (!notice.matches(":hover, :focus-within")) close();
+      // Whoever points at it may be about to press the button.
+      if (!notification.matches(":hover, :focus-within")) close();
     }, VISIBLE_MS);
   }
 }

@@ -1,29 +1,45 @@
 /**
- * A long list of which only the pages near the view are held.
+ * A long list that holds only the pages near the view.
  *
- * A page that follows one we know is fetched by its cursor; one that is jumped to, by its offset. Cursors are kept for
- * good (a few bytes each), pages only within `keep` of the view.
+ * The page after a known one is fetched by its cursor, any other by its offset. Cursors stay (a few bytes each), pages
+ * only within `keep` pages of the view.
  */
 
 import { isAborted } from "./client.mjs";
 
+/** @typedef {{ offset: number, limit: number, cursor: string | undefined, signal: AbortSignal }} PageRequest */
+
+/**
+ * @template Item
+ * @typedef {{ items: Item[], total: number, cursor?: string }} LoadedPage
+ */
+
+/** @template Item */
 export class PagedList {
   #load;
   #size;
   #keep;
   #onChange;
-  #pages = new Map(); // number -> items
-  #cursors = new Map(); // number -> the cursor that begins the page
-  #requests = new Map(); // number -> AbortController
-  #view = [0, 0]; // first and last page wanted
+  /** @type {Map<number, Item[]>} by page number */
+  #pages = new Map();
+  /** @type {Map<number, string>} by the number of the page that begins there */
+  #cursors = new Map();
+  /** @type {Map<number, AbortController>} by page number */
+  #requests = new Map();
+  /** First and last page in view. */
+  #view = [0, 0];
+  /** Counts resets and refreshes: responses to requests from before one are dropped. */
   #generation = 0;
 
-  total = null; // unknown until the first answer
-  error = null; // of the latest request
+  /** @type {number | null} null until the first response */
+  total = null;
+  /** @type {unknown} of the latest request, or null */
+  error = null;
 
   /**
-   * `load({ offset, limit, cursor, signal })` answers `{ items, total, cursor }`.
-   * `onChange` is called when items, the total or the error are different.
+   * @param {(request: PageRequest) => Promise<LoadedPage<Item>>} load
+   * @param {{ size?: number, keep?: number, onChange: () => void }} options `size` is that of a page; `onChange` is
+   *   called when the items, the total or the error have changed
    */
   constructor(load, { size = 80, keep = 4, onChange }) {
     this.#load = load;
@@ -32,19 +48,26 @@ export class PagedList {
     this.#onChange = onChange;
   }
 
-  /** The item at a place in the whole list, or undefined while it is not here. */
+  /**
+   * Return the item at an index of the whole list, or undefined if it is not loaded.
+   *
+   * @param {number} index
+   */
   at(index) {
     return this.#pages.get(Math.floor(index / this.#size))?.[index % this.#size];
   }
 
-  /** The items that are here, with their places. */
-  *loaded() {
-    for (const [number, items] of this.#pages) {
-      for (let index = 0; index < items.length; index += 1) yield [number * this.#size + index, items[index]];
-    }
+  /** Return the items that are loaded. */
+  loaded() {
+    return [...this.#pages.values()].flat();
   }
 
-  /** Say which items are in view: fetches what is missing, gives up and forgets what is far away. */
+  /**
+   * Set the range of items in view: fetch what is missing, drop and no longer fetch what is far away.
+   *
+   * @param {number} first
+   * @param {number} last
+   */
   show(first, last) {
     this.#view = [Math.floor(first / this.#size), Math.floor(Math.max(first, last) / this.#size)];
     const [from, to] = this.#view;
@@ -55,7 +78,7 @@ export class PagedList {
     if (this.error === null) this.#fetchMissing();
   }
 
-  /** Begin again, with nothing. */
+  /** Drop everything and load the first page. */
   reset() {
     this.#abortRequests();
     this.#pages.clear();
@@ -64,7 +87,7 @@ export class PagedList {
     this.#restart();
   }
 
-  /** Fetch anew what is in view; what is there is shown until then. */
+  /** Load the pages in view again; the old items stay until then. */
   refresh() {
     this.#abortRequests();
     const [from, to] = this.#view;
@@ -72,7 +95,12 @@ export class PagedList {
     this.#restart(new Set(this.#pages.keys()));
   }
 
-  /** Put another item in the place of one that was changed here. */
+  /**
+   * Replace the items that match, after a change that the panel made itself.
+   *
+   * @param {(item: Item) => boolean} matches
+   * @param {Item} item
+   */
   replace(matches, item) {
     for (const items of this.#pages.values()) {
       const index = items.findIndex(matches);
@@ -87,13 +115,15 @@ export class PagedList {
     this.#requests.clear();
   }
 
+  /** @param {Set<number>} [stale] pages to load although there are items */
   #restart(stale = new Set()) {
-    this.#cursors.clear();
+    this.#cursors.clear(); // they belong to the list as it was
     this.error = null;
     this.#onChange();
     this.#fetchMissing(stale);
   }
 
+  /** @param {Set<number>} [stale] */
   #fetchMissing(stale = new Set()) {
     const [from, to] = this.#view;
     const last = this.total === null ? 0 : Math.max(Math.ceil(this.total / this.#size) - 1, 0);
@@ -102,14 +132,15 @@ export class PagedList {
     }
   }
 
+  /** @param {number} number of the page */
   async #fetch(number) {
     const request = new AbortController();
     const generation = this.#generation;
     this.#requests.set(number, request);
+    const { signal } = request;
     const cursor = this.#cursors.get(number);
-    const where = { offset: number * this.#size, limit: this.#size, cursor, signal: request.signal };
     try {
-      const page = await this.#load(where);
+      const page = await this.#load({ offset: number * this.#size, limit: this.#size, cursor, signal });
       if (generation !== this.#generation) return;
       this.#pages.set(number, page.items);
       this.total = page.total;
@@ -118,9 +149,10 @@ export class PagedList {
       if (generation !== this.#generation || isAborted(error)) return;
       this.error = error;
     } finally {
+      // After a reset another request may have the number.
       if (this.#requests.get(number) === request) this.#requests.delete(number);
     }
     this.#onChange();
-    if (this.error === null) this.#fetchMissing();
+    if (this.error === null) this.#fetchMissing(); // the view may have moved meanwhile
   }
 }

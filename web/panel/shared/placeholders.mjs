@@ -1,21 +1,37 @@
-/** What is shown in place of content: that it is on its way, that there is none, or why it did not come. */
+/** Placeholders for content that is loading, empty or failed to load. */
 
+/** @import { IconName } from "./icons.mjs" */
+/** @import { PagedList } from "./paged_list.mjs" */
+/** @import { Translate } from "../types.d.ts" */
+
+import { button } from "./buttons.mjs";
+import { RequestError } from "./client.mjs";
 import { h, setChildren } from "./dom.mjs";
 import { icon } from "./icons.mjs";
 
 const SLOW_MS = 3000;
 
-/** A sign that something is on its way; after a while it says that this takes long. */
+/**
+ * Create a spinner; after a while its text says that loading takes long.
+ *
+ * @param {Translate} t
+ */
 export function loadingPlaceholder(t) {
   const text = h("p", {}, t("placeholder.loading"));
-  const sign = h("div", { class: "ca-placeholder", role: "status" }, h("div", { class: "ca-spinner" }), text);
+  const placeholder = h("div", { class: "ca-placeholder", role: "status" }, h("div", { class: "ca-spinner" }), text);
   setTimeout(() => {
-    if (sign.isConnected) text.textContent = t("placeholder.slow");
+    if (placeholder.isConnected) text.textContent = t("placeholder.slow");
   }, SLOW_MS);
-  return sign;
+  return placeholder;
 }
 
-/** Nothing here, and what to do about it. */
+/**
+ * Create a placeholder for an empty list, with a hint what to do.
+ *
+ * @param {IconName} iconName
+ * @param {string} title
+ * @param {string} [hint]
+ */
 export function emptyPlaceholder(iconName, title, hint) {
   return h(
     "div",
@@ -26,27 +42,43 @@ export function emptyPlaceholder(iconName, title, hint) {
   );
 }
 
-/** What went wrong, in words for people, with a way to try again. */
+/**
+ * Create a placeholder that says what went wrong, with a button to try again.
+ *
+ * @param {Translate} t
+ * @param {unknown} error
+ * @param {() => unknown} retry
+ */
 export function errorPlaceholder(t, error, retry) {
-  const kind = error?.kind ?? "panel";
+  const kind = error instanceof RequestError ? error.kind : "panel";
   return h(
     "div",
     { class: "ca-placeholder ca-failure", role: "alert" },
     icon("warning"),
     h("p", { class: "ca-placeholder-title" }, t(`failure.${kind}`)),
-    h("p", {}, error?.message ?? String(error)),
-    h("button", { class: "ca-button ca-primary", type: "button", onclick: retry }, icon("refresh"), t("common.retry")),
+    h("p", {}, error instanceof Error ? error.message : String(error)),
+    button("refresh", t("common.retry"), retry, { kind: "ca-primary" }),
   );
 }
 
-/** Show a list's grid; or in its place that it is on its way, why it did not come, or what `nothing()` answers. */
-export function showListOrPlaceholder({ list, grid, state }, t, nothing) {
+/** @typedef {{ element: HTMLElement, setCount: (count: number) => void }} Grid */
+
+/**
+ * Show a list's grid, or a placeholder while the list is loading, failed or empty.
+ *
+ * @template Item
+ * @param {{ list: PagedList<Item>, grid: Grid, placeholder: HTMLElement }} view
+ * @param {Translate} t
+ * @param {() => HTMLElement} whenEmpty
+ */
+export function showListOrPlaceholder({ list, grid, placeholder }, t, whenEmpty) {
   const { total, error } = list;
   grid.element.hidden = !total || error !== null;
-  state.hidden = !grid.element.hidden;
-  if (error !== null) setChildren(state, errorPlaceholder(t, error, () => list.refresh()));
+  placeholder.hidden = !grid.element.hidden;
+  if (error !== null) setChildren(placeholder, errorPlaceholder(t, error, () => list.refresh()));
   else if (total === null) {
-    if (!state.querySelector(".ca-spinner")) setChildren(state, loadingPlaceholder(t));
-  } else if (total === 0) setChildren(state, nothing());
-  grid.setCount(total ?? 0); // only what is in the page can be measured
+    // A spinner that is there already goes on turning.
+    if (!placeholder.querySelector(".ca-spinner")) setChildren(placeholder, loadingPlaceholder(t));
+  } else if (total === 0) setChildren(placeholder, whenEmpty());
+  grid.setCount(total ?? 0); // last, since a hidden element has no size
 }

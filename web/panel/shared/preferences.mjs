@@ -1,22 +1,35 @@
-/** What the panel remembers in this browser: how lists are sorted and shown. Never what it needs to work. */
+/** Preferences that this browser keeps: the order and view of lists, warnings that were closed. */
 
 const PREFIX = "comfy-assets.";
 
 export const preferences = {
-  /** The members of an object that were kept under a name. */
+  /**
+   * Return the stored ones of some members.
+   *
+   * @param {string} name
+   * @param {readonly string[]} members others are dropped: an older or newer panel may have stored them
+   * @returns {Record<string, unknown>}
+   */
   read(name, members) {
     try {
-      const kept = JSON.parse(localStorage.getItem(PREFIX + name) ?? "{}");
-      return Object.fromEntries(members.filter((member) => member in kept).map((member) => [member, kept[member]]));
+      const stored = JSON.parse(localStorage.getItem(PREFIX + name) ?? "{}");
+      return Object.fromEntries(members.filter((member) => member in stored).map((member) => [member, stored[member]]));
     } catch {
-      return {}; // storage is switched off, or holds something else
+      return {}; // storage is switched off, or holds no object
     }
   },
 
+  /**
+   * Store some members of an object.
+   *
+   * @param {string} name
+   * @param {Record<string, unknown>} values
+   * @param {readonly string[]} members
+   */
   write(name, values, members) {
     try {
-      const kept = Object.fromEntries(members.map((member) => [member, values[member]]));
-      localStorage.setItem(PREFIX + name, JSON.stringify(kept));
+      const stored = Object.fromEntries(members.map((member) => [member, values[member]]));
+      localStorage.setItem(PREFIX + name, JSON.stringify(stored));
     } catch {
       // Storage is full or switched off: the next visit begins with the defaults.
     }

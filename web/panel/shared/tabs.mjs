@@ -1,31 +1,50 @@
-/** Tabs, as screen readers and keyboards know them. A tab's content is made when it is first shown. */
+/** Tabs after the ARIA pattern. A tab's content is created when it is first shown. */
+
+/** @import { LibraryTab } from "../library/library_tab.mjs" */
+/** @import { JobsTab } from "../jobs/jobs_tab.mjs" */
+/** @import { WorkflowsTab } from "../workflows/workflows_tab.mjs" */
 
 import { h, uniqueId } from "./dom.mjs";
 
+/** @typedef {{ library: LibraryTab, jobs: JobsTab, workflows: WorkflowsTab }} TabContents */
+
+/** @typedef {{ name: keyof TabContents, label: string, create: () => TabContents[keyof TabContents] }} TabOptions */
+
+/** @typedef {{ button: HTMLButtonElement, panel: HTMLElement | null, content: TabContents[keyof TabContents] | null }} TabState */
+
 export class Tabs {
+  /** @type {Map<keyof TabContents, TabOptions & TabState>} */
   #tabs;
+  /** @type {keyof TabContents | null} */
   #current = null;
 
-  /** `tabs` are `{ name, label, make() }`; `make` answers an object with an `element`, and `shown()` if it likes. */
+  /**
+   * @param {string} label the name of the tab list for screen readers
+   * @param {TabOptions[]} tabs
+   */
   constructor(label, tabs) {
-    this.#tabs = new Map(tabs.map((tab) => [tab.name, { ...tab, id: uniqueId(tab.name) }]));
+    this.#tabs = new Map(
+      tabs.map((tab) => [tab.name, { ...tab, button: this.#createButton(tab), panel: null, content: null }]),
+    );
     this.bar = h("div", { class: "ca-tabs", role: "tablist", "aria-label": label });
     this.body = h("div", { class: "ca-tab-body" });
-    for (const tab of this.#tabs.values()) this.bar.append(this.#button(tab));
-    this.bar.addEventListener("keydown", (event) => this.#key(event));
+    for (const tab of this.#tabs.values()) this.bar.append(tab.button);
+    this.bar.addEventListener("keydown", (event) => this.#onKeyDown(event));
   }
 
-  /** Show a tab; answers its content. */
+  /**
+   * Show a tab and return its content.
+   *
+   * @template {keyof TabContents} Name
+   * @param {Name} name
+   */
   show(name) {
-    const tab = this.#tabs.get(name);
-    if (tab.content === undefined) {
-      tab.content = tab.make();
-      tab.panel = h("div", {
-        class: "ca-tab-panel",
-        role: "tabpanel",
-        id: `${tab.id}-panel`,
-        "aria-labelledby": tab.id,
-      }, tab.content.element);
+    const tab = this.#get(name);
+    if (tab.content === null) {
+      tab.content = tab.create();
+      const { id } = tab.button;
+      const attributes = { class: "ca-tab-panel", role: "tabpanel", id: `${id}-panel`, "aria-labelledby": id };
+      tab.panel = h("div", attributes, tab.content.element);
       this.body.append(tab.panel);
     }
     this.#current = name;
@@ -35,41 +54,39 @@ export class Tabs {
       each.button.tabIndex = isCurrent ? 0 : -1;
       if (each.panel) each.panel.hidden = !isCurrent;
     }
-    tab.button.setAttribute("aria-controls", `${tab.id}-panel`);
-    tab.content.shown?.();
-    return tab.content;
+    tab.button.setAttribute("aria-controls", `${tab.button.id}-panel`);
+    tab.content.shown();
+    return /** @type {TabContents[Name]} */ (tab.content);
   }
 
-  /** The tab in view has been put into the page again. */
+  /** Tell the current tab that the panel is in the page again. */
   shown() {
-    this.#tabs.get(this.#current)?.content.shown?.();
+    if (this.#current !== null) this.#get(this.#current).content?.shown();
   }
 
-  #button(tab) {
-    tab.button = h(
-      "button",
-      {
-        class: "ca-tab",
-        type: "button",
-        role: "tab",
-        id: tab.id,
-        "aria-selected": "false",
-        tabindex: "-1",
-        onclick: () => this.show(tab.name),
-      },
-      tab.label,
-    );
-    return tab.button;
+  /** @param {keyof TabContents} name */
+  #get(name) {
+    const tab = this.#tabs.get(name);
+    if (tab === undefined) throw new Error(`no tab ${name}`);
+    return tab;
   }
 
-  #key(event) {
-    const names = [...this.#tabs.keys()];
-    const index = names.indexOf(this.#current);
-    const moves = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: names.length - 1 };
-    if (!(event.key in moves)) return;
-    const name = names[(moves[event.key] + names.length) % names.length];
-    this.show(name);
-    this.#tabs.get(name).button.focus();
+  /** @param {TabOptions} tab */
+  #createButton({ name, label }) {
+    const attributes = { class: "ca-tab", type: "button", role: "tab", id: uniqueId(name), "aria-selected": "false" };
+    return h("button", { ...attributes, tabindex: "-1", onclick: () => this.show(name) }, label);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKeyDown(event) {
+    const tabs = [...this.#tabs.values()];
+    const index = tabs.findIndex((tab) => tab.name === this.#current);
+    /** @type {Record<string, number>} */
+    const targets = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: tabs.length - 1 };
+    if (!(event.key in targets)) return;
+    const tab = tabs[(targets[event.key] + tabs.length) % tabs.length];
+    this.show(tab.name);
+    tab.button.focus();
     event.preventDefault();
     event.stopPropagation();
   }

@@ -1,41 +1,58 @@
 /**
- * A grid, or a list of one column, of any length, of which only what is near the view is in the page.
+ * A grid, or a list of one column, of any length: only the cells near the view are in the page.
  *
- * Cells have a fixed height, so that their places follow from their numbers. The elements of cells that leave the view
- * are used again for those that come into it. It is a listbox for screen readers: the element itself has the focus and
- * names the active cell.
+ * Cells have a fixed height, so their positions follow from their indexes. Elements of cells that leave the view are
+ * used again for those that enter it. For screen readers it is a listbox: the element itself has the focus and names the
+ * active cell.
  */
 
 import { h, uniqueId } from "./dom.mjs";
 
 const OVERSCAN_ROWS = 2;
-const MAX_HEIGHT = 12_000_000; // browsers draw no elements that are much higher
+const MAX_HEIGHT = 12_000_000; // in px; browsers do not lay out elements that are much higher
 const IDLE_MS = 90;
 
+/**
+ * `create` makes an empty cell. `fill` shows an item in a cell; while `isMoving`, the view moves fast and images can wait.
+ *
+ * @template {HTMLElement} Cell
+ * @typedef {{ create: () => Cell, fill: (cell: Cell, index: number, isMoving: boolean) => void }} CellRenderer
+ */
+
+/** @typedef {{ columns: number, rowHeight: number }} GridShape */
+
+/** @template {HTMLElement} [Cell=HTMLElement] */
 export class VirtualGrid {
   #cells;
   #shape;
+  #onVisibleRange;
   #count = 0;
   #columns = 1;
   #rowHeight = 1;
-  #width = 0;
+  #width = 0; // 0 until the grid is in the page
   #height = 0; // of the view
-  #visible = new Map(); // index -> cell element
+  /** @type {Map<number, Cell>} by index */
+  #visible = new Map();
+  /** @type {Cell[]} hidden, to be used again */
   #recycled = [];
   #frame = 0;
   #idleTimer = 0;
   #lastTop = 0;
-  #shift = 0; // of cells against their places in the whole; 0 unless that is scaled
+  #shift = 0; // from a cell's position in the whole to that in the canvas; 0 unless the canvas is scaled down
   #active = 0;
 
   /**
-   * `cells.create()` makes an element, `cells.fill(element, index, isMoving)` shows an item in it; while the view moves
-   * fast, pictures can wait. `shape(width)` answers `{ columns, rowHeight }`. `onVisibleRange(first, last)` tells what is in view.
+   * @param {{
+   *   label: string,
+   *   cells: CellRenderer<Cell>,
+   *   shape: (width: number) => GridShape,
+   *   onVisibleRange: (first: number, last: number) => void,
+   * }} options
    */
   constructor({ label, cells, shape, onVisibleRange }) {
     this.#cells = cells;
     this.#shape = shape;
-    this.onVisibleRange = onVisibleRange;
+    this.#onVisibleRange = onVisibleRange;
     this.id = uniqueId("grid");
     this.canvas = h("div", { class: "ca-grid-canvas", role: "presentation" });
     this.element = h(
@@ -43,7 +60,7 @@ export class VirtualGrid {
       { class: "ca-grid", role: "listbox", "aria-multiselectable": "true", "aria-label": label, tabindex: "0" },
       this.canvas,
     );
-    this.element.addEventListener("scroll", () => this.#schedule(), { passive: true });
+    this.element.addEventListener("scroll", () => this.#scheduleDraw(), { passive: true });
     new ResizeObserver(() => this.layout()).observe(this.element);
   }
 
@@ -55,16 +72,17 @@ export class VirtualGrid {
     return this.#active;
   }
 
+  /** @param {number} count */
   setCount(count) {
     this.#count = count;
     this.#active = Math.min(this.#active, Math.max(count - 1, 0));
     this.layout();
   }
 
-  /** Measure again: after a change of size or shape. */
+  /** Measure and draw again, after a change of size or shape. The first item in view stays in view. */
   layout() {
     const width = this.canvas.clientWidth;
-    if (width === 0) return;
+    if (width === 0) return; // not in the page
     const first = this.#indexAtTop();
     const { columns, rowHeight } = this.#shape(width);
     const isChanged = columns !== this.#columns || rowHeight !== this.#rowHeight;
@@ -77,7 +95,7 @@ export class VirtualGrid {
     this.#draw(true);
   }
 
-  /** Show the items anew. */
+  /** Fill the visible cells again. */
   refresh() {
     this.#draw(true);
   }
@@ -88,7 +106,11 @@ export class VirtualGrid {
     this.#draw(true);
   }
 
-  /** Make a cell the active one, and bring it into view. */
+  /**
+   * Make a cell the active one and scroll it into view.
+   *
+   * @param {number} index
+   */
   activate(index) {
     if (this.#count === 0) return;
     this.#active = Math.min(Math.max(index, 0), this.#count - 1);
@@ -100,10 +122,15 @@ export class VirtualGrid {
     this.#draw(true);
   }
 
-  /** The number of the cell that a key leads to from the active one, or null for a key that moves nothing. */
+  /**
+   * Return the index that a key moves to from the active cell, or null for any other key.
+   *
+   * @param {string} key
+   */
   keyTarget(key) {
     const page = this.#columns * Math.max(Math.floor(this.#height / this.#rowHeight), 1);
-    const moves = {
+    /** @type {Record<string, number>} */
+    const targets = {
       ArrowLeft: this.#active - 1,
       ArrowRight: this.#active + 1,
       ArrowUp: this.#active - this.#columns,
@@ -113,34 +140,41 @@ export class VirtualGrid {
       Home: 0,
       End: this.#count - 1,
     };
-    if (!(key in moves)) return null;
-    return Math.min(Math.max(moves[key], 0), Math.max(this.#count - 1, 0));
+    if (!(key in targets)) return null;
+    return Math.min(Math.max(targets[key], 0), Math.max(this.#count - 1, 0));
   }
 
-  /** The number of the cell that an element lies in, or -1. */
-  indexOf(element) {
-    const cell = element.closest?.(".ca-cell");
-    return cell && this.canvas.contains(cell) ? Number(cell.dataset.index) : -1;
+  /**
+   * Return the index of the cell that holds the target of an event, or -1.
+   *
+   * @param {EventTarget | null} target
+   */
+  indexOf(target) {
+    const cell = target instanceof Element ? target.closest(".ca-cell") : null;
+    return cell instanceof HTMLElement && this.canvas.contains(cell) ? Number(cell.dataset.index) : -1;
   }
 
   #fullHeight() {
     return Math.ceil(this.#count / this.#columns) * this.#rowHeight;
   }
 
-  /** How far the view is into the whole, which is scaled down where no element can be that high. */
+  /** Return the position of the view in the whole, in px. */
   #offset() {
     return this.element.scrollTop * this.#scale();
   }
 
+  /** Return how many px of the whole one px of the canvas stands for: 1 unless the whole is higher than MAX_HEIGHT. */
   #scale() {
     const full = this.#fullHeight();
     return full <= MAX_HEIGHT ? 1 : (full - this.#height) / (MAX_HEIGHT - this.#height);
   }
 
+  /** @param {number} offset in the whole */
   #scrollTo(offset) {
     this.element.scrollTop = offset / this.#scale();
   }
 
+  /** @param {number} row */
   #scrollToRow(row) {
     this.#scrollTo(row * this.#rowHeight);
   }
@@ -149,14 +183,18 @@ export class VirtualGrid {
     return Math.floor(this.#offset() / this.#rowHeight) * this.#columns;
   }
 
-  #schedule() {
+  #scheduleDraw() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
       this.#draw(false);
     });
   }
 
-  /** Measures first and changes afterwards: in turns, each measuring would lay out the page anew. */
+  /**
+   * Show the cells of the view. Reads sizes before it writes styles: in turns, each read would lay out the page again.
+   *
+   * @param {boolean} isForced fill the cells that are visible already as well
+   */
   #draw(isForced) {
     if (this.#width === 0) return;
     const top = this.element.scrollTop;
@@ -173,21 +211,26 @@ export class VirtualGrid {
     }
     this.#markActive();
     if (isMoving) this.#drawWhenIdle();
-    if (this.#count > 0) this.onVisibleRange(first, last);
+    if (this.#count > 0) this.#onVisibleRange(first, last);
   }
 
-  /** When the view has come to rest, show what was left out on the way. */
+  /** Fill the cells again, with images, once the view no longer moves. */
   #drawWhenIdle() {
     clearTimeout(this.#idleTimer);
     this.#idleTimer = setTimeout(() => this.#draw(true), IDLE_MS);
   }
 
+  /** @param {number} offset */
   #range(offset) {
     const firstRow = Math.max(Math.floor(offset / this.#rowHeight) - OVERSCAN_ROWS, 0);
     const lastRow = Math.floor((offset + this.#height) / this.#rowHeight) + OVERSCAN_ROWS;
     return [firstRow * this.#columns, Math.min((lastRow + 1) * this.#columns, this.#count) - 1];
   }
 
+  /**
+   * @param {number} first
+   * @param {number} last
+   */
   #recycle(first, last) {
     for (const [index, cell] of this.#visible) {
       if (index >= first && index <= last) continue;
@@ -197,6 +240,10 @@ export class VirtualGrid {
     }
   }
 
+  /**
+   * @param {number} index
+   * @param {boolean} isMoving
+   */
   #showCell(index, isMoving) {
     const cell = this.#recycled.pop() ?? this.#createCell();
     cell.hidden = false;
@@ -212,16 +259,22 @@ export class VirtualGrid {
     return cell;
   }
 
+  /**
+   * @param {Cell} cell
+   * @param {number} index
+   * @param {boolean} isMoving
+   */
   #fillCell(cell, index, isMoving) {
     const row = Math.floor(index / this.#columns);
     const width = this.#width / this.#columns;
+    const left = (index % this.#columns) * width;
     cell.style.width = `${width}px`;
     cell.style.height = `${this.#rowHeight}px`;
-    cell.style.transform = `translate(${(index % this.#columns) * width}px, ${row * this.#rowHeight + this.#shift}px)`;
-    cell.dataset.index = index;
+    cell.style.transform = `translate(${left}px, ${row * this.#rowHeight + this.#shift}px)`;
+    cell.dataset.index = String(index);
     cell.id = `${this.id}-${index}`;
-    cell.setAttribute("aria-setsize", this.#count);
-    cell.setAttribute("aria-posinset", index + 1);
+    cell.setAttribute("aria-setsize", String(this.#count));
+    cell.setAttribute("aria-posinset", String(index + 1));
     cell.classList.toggle("ca-active", index === this.#active);
     this.#cells.fill(cell, index, isMoving);
   }

@@ -1,4 +1,6 @@
-/** The line that says that others can reach the server, which has no login; until the user closes it. */
+/** A warning that other machines can use the server, which has no login. Shown until the user closes it. */
+
+/** @import { PanelContext } from "../types.d.ts" */
 
 import { h } from "../shared/dom.mjs";
 import { iconButton } from "../shared/buttons.mjs";
@@ -9,6 +11,7 @@ const PERSISTED = ["isRead"];
 export class NetworkWarning {
   #context;
 
+  /** @param {PanelContext} context */
   constructor(context) {
     this.#context = context;
     const { t } = context;
@@ -21,7 +24,7 @@ export class NetworkWarning {
     );
   }
 
-  /** Ask the server, and show the line where it is so. */
+  /** Ask the server, and show the warning if other machines can use it. */
   async refresh() {
     const { client, preferences } = this.#context;
     if (preferences.read("network", PERSISTED).isRead) return;
@@ -29,7 +32,7 @@ export class NetworkWarning {
       const features = await client.get("/features");
       this.element.hidden = !features?.open_to_network;
     } catch {
-      // The tabs say what is wrong with the server.
+      // The tabs show what is wrong with the server.
     }
   }
 

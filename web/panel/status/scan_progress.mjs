@@ -1,57 +1,88 @@
-/** What the server says of its upkeep, in words: pure, so that it can be looked at apart from the page. */
+/** Texts about the state of the library: scans and the reading of files. Pure. */
+
+/** @import { SeedStatus } from "../api.d.ts" */
+/** @import { PanelContext, Translate } from "../types.d.ts" */
 
 import * as format from "../shared/format.mjs";
 
-/** Whether something is under way. */
+/** @param {SeedStatus | null} status */
 export function isRunning(status) {
   return status?.phase === "listing" || status?.phase === "hashing";
 }
 
-/** The share that is done, 0 to 1, or null where nobody knows the whole. */
-export function fractionDone(status) {
-  if (status.phase !== "hashing") return null;
-  if (status.bytes_total > 0) return Math.min(status.bytes_hashed / status.bytes_total, 1);
-  return status.total > 0 ? Math.min(status.hashed / status.total, 1) : null;
+/**
+ * Return how much is done, from 0 to 1, or null while the total is unknown.
+ *
+ * @param {SeedStatus} status
+ */
+export function fractionDone({ phase, hashed = 0, total = 0, bytes_hashed: bytesDone = 0, bytes_total: bytes = 0 }) {
+  if (phase !== "hashing") return null; // the number of files is known at the end of the listing
+  if (bytes > 0) return Math.min(bytesDone / bytes, 1);
+  return total > 0 ? Math.min(hashed / total, 1) : null;
 }
 
-/** Milliseconds until hashing ends at the present rate, or null. */
-export function timeLeft(status) {
-  if (status.phase !== "hashing" || !(status.bytes_per_second > 0)) return null;
-  return ((status.bytes_total - status.bytes_hashed) / status.bytes_per_second) * 1000;
+/**
+ * Return the milliseconds until all files are read, or null if that cannot be told.
+ *
+ * @param {SeedStatus} status
+ */
+function timeLeft({ phase, bytes_hashed: done = 0, bytes_total: total = 0, bytes_per_second: rate = 0 }) {
+  return phase === "hashing" && rate > 0 ? ((total - done) / rate) * 1000 : null;
 }
 
-/** One line that says how it is. */
+/**
+ * Return one line about the state of the library. Null stands for a server that does not respond.
+ *
+ * @param {SeedStatus | null} status
+ * @param {PanelContext} context
+ */
 export function statusText(status, { t, language }) {
   if (status === null) return t("status.noAnswer");
-  if (!isRunning(status)) return idleLine(status, t);
-  const what = status.phase === "listing" ? listing(status, t, language) : hashing(status, t, language);
-  if (status.on_hold) return `${t("status.onHold")} · ${what}`;
-  if (status.paused) return `${t("status.waiting")} · ${what}`;
+  if (!isRunning(status)) return idleText(status, t);
+  const isListing = status.phase === "listing";
+  const text = isListing ? listingText(status, t, language) : hashingText(status, t, language);
+  if (status.on_hold) return `${t("status.onHold")} · ${text}`;
+  if (status.paused) return `${t("status.waiting")} · ${text}`;
+  const parts = [text];
   const left = timeLeft(status);
-  const parts = [what];
-  if (status.phase === "hashing") {
-    parts.push(t("status.rate", { rate: format.bytes(status.bytes_per_second ?? 0, language) }));
-  }
+  if (!isListing) parts.push(t("status.rate", { rate: format.bytes(status.bytes_per_second ?? 0, language) }));
   if (left !== null) parts.push(t("status.left", { time: format.duration(left) }));
   return parts.join(" · ");
 }
 
-function idleLine(status, t) {
+/**
+ * @param {SeedStatus} status
+ * @param {Translate} t
+ */
+function idleText(status, t) {
   if (status.on_hold) return t("status.onHold");
   if (status.status === "failed") return t("status.failed");
   return status.status === "cancelled" ? t("status.cancelled") : t("status.upToDate");
 }
 
-function listing(status, t, language) {
-  return t("status.listing", { count: format.number(status.scanned ?? 0, language) });
+/**
+ * @param {SeedStatus} status
+ * @param {Translate} t
+ * @param {string} language
+ */
+function listingText({ scanned = 0 }, t, language) {
+  return t("status.listing", { count: format.number(scanned, language) });
 }
 
-function hashing(status, t, language) {
-  const [done, total] = [status.hashed ?? 0, status.total ?? 0].map((count) => format.number(count, language));
-  return t("status.hashing", { done, total });
+/**
+ * @param {SeedStatus} status
+ * @param {Translate} t
+ * @param {string} language
+ */
+function hashingText({ hashed = 0, total = 0 }, t, language) {
+  return t("status.hashing", { done: format.number(hashed, language), total: format.number(total, language) });
 }
 
-/** What went wrong lately, a line each. */
+/**
+ * Return the problems of the latest scan.
+ *
+ * @param {SeedStatus | null} status
+ */
 export function problems(status) {
   return [...(status?.error_message ? [status.error_message] : []), ...(status?.errors ?? [])];
 }

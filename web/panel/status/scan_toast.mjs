@@ -1,33 +1,42 @@
 /** A toast of the page when a long scan ends, whether or not the panel is open. */
 
+/** @import { SeedStatus } from "../api.d.ts" */
+/** @import { HostPage } from "../types.d.ts" */
+
 import { Client } from "../shared/client.mjs";
 import * as format from "../shared/format.mjs";
 import { Translations } from "../shared/translations.mjs";
 import { TOASTS } from "../settings.mjs";
 
-const MIN_SCAN_MS = 20_000;
+const MIN_SCAN_MS = 20_000; // whoever starts a shorter scan sees it end
 
-/** Begin to watch scans; pages that are opened while one is under way count from there. */
+/**
+ * Watch scans. In a page that is loaded during a scan, the scan begins with its next progress message.
+ *
+ * @param {HostPage} page
+ */
 export function showScanToasts(page) {
+  /** @type {number | null} */
   let startedAt = null;
-  const begin = () => (startedAt ??= Date.now());
   page.listen("assets.seed.started", () => (startedAt = Date.now()));
-  page.listen("assets.seed.progress", begin);
+  page.listen("assets.seed.progress", () => (startedAt ??= Date.now()));
   page.listen("assets.seed.cancelled", () => (startedAt = null));
-  page.listen("assets.seed.completed", (result) => {
+  page.listen("assets.seed.completed", (status) => {
     const duration = startedAt === null ? 0 : Date.now() - startedAt;
     startedAt = null;
-    if (duration >= MIN_SCAN_MS && page.setting(TOASTS) !== false) showToast(page, result, duration);
+    if (duration >= MIN_SCAN_MS && page.setting(TOASTS) !== false) showToast(page, status, duration);
   });
 }
 
-async function showToast(page, result, duration) {
-  const translations = new Translations();
-  await translations.load(page, new Client(page)).catch(() => {}); // the keys are readable, too
-  const files = format.number(result?.total ?? result?.scanned ?? 0, translations.language);
-  page.toast(
-    "success",
-    translations.t("status.ended"),
-    translations.t("status.endedDetail", { files, time: format.duration(duration) }),
-  );
+/**
+ * @param {HostPage} page
+ * @param {SeedStatus | null} status
+ * @param {number} duration in milliseconds
+ */
+async function showToast(page, status, duration) {
+  const translations = new Translations(); // the panel, which has its own, may never have been opened
+  await translations.load(page, new Client(page)).catch(() => {}); // words made of the keys will do
+  const { t, language } = translations;
+  const files = format.number(status?.total ?? status?.scanned ?? 0, language);
+  page.toast("success", t("status.ended"), t("status.endedDetail", { files, time: format.duration(duration) }));
 }

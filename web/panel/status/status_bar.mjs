@@ -1,26 +1,31 @@
-/** The line at the foot of the panel: what the library is busy with, pause and resume, and what went wrong. */
+/** The bar at the foot of the panel: what the server does for the library, pause and resume, and problems. */
+
+/** @import { SeedStatus } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
 
 import { h, setChildren } from "../shared/dom.mjs";
 import { iconButton } from "../shared/buttons.mjs";
 import { icon } from "../shared/icons.mjs";
 import { fractionDone, isRunning, problems, statusText } from "./scan_progress.mjs";
 
-const BUSY_MS = 1000;
-const IDLE_MS = 15_000;
+const BUSY_POLL_MS = 1000;
+const IDLE_POLL_MS = 15_000;
 
 export class StatusBar {
   #context;
+  /** @type {SeedStatus | null} */
   #status = null;
   #timer = 0;
 
+  /** @param {PanelContext} context */
   constructor(context) {
     this.#context = context;
     const { t, page } = context;
     this.text = h("span", { class: "ca-status-text" });
     this.bar = h("progress", { max: "1", "aria-label": t("status.label") });
-    this.pause = iconButton("pause", t("status.pause"), () => this.#post("pause"));
-    this.resume = iconButton("play", t("status.resume"), () => this.#post("resume"));
-    this.scan = iconButton("refresh", t("status.scan"), () => this.#post(""));
+    this.pause = iconButton("pause", t("status.pause"), () => this.#post("/assets/seed/pause"));
+    this.resume = iconButton("play", t("status.resume"), () => this.#post("/assets/seed/resume"));
+    this.scan = iconButton("refresh", t("status.scan"), () => this.#post("/assets/seed"));
     this.problems = h("details", { class: "ca-problems" });
     const row = h("div", { class: "ca-status-row" }, this.text, this.problems, this.pause, this.resume, this.scan);
     this.element = h("div", { class: "ca-status", role: "group", "aria-label": t("status.label") }, this.bar, row);
@@ -28,36 +33,39 @@ export class StatusBar {
     page.listen("assets.seed.progress", (status) => this.#show(status));
     page.listen("assets.seed.completed", () => this.refresh());
     this.#show(null);
-    this.text.textContent = "";
+    this.text.textContent = ""; // nothing is known before the first response
   }
 
-  /** Ask how it is, and again after a while for as long as anybody looks. */
+  /** Load the state, now and from time to time as long as the panel is visible. */
   async refresh() {
     clearTimeout(this.#timer);
     try {
       this.#show(await this.#context.client.get("/assets/seed/status"));
     } catch {
-      this.#show(null); // what can be done about it the tabs say
+      this.#show(null); // the tabs show what is wrong with the server
     }
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#refreshIfVisible(), isRunning(this.#status) ? BUSY_MS : IDLE_MS);
+    clearTimeout(this.#timer); // another call may have set it during the request
+    this.#timer = setTimeout(() => this.#refreshIfVisible(), isRunning(this.#status) ? BUSY_POLL_MS : IDLE_POLL_MS);
   }
 
   #refreshIfVisible() {
-    if (!this.element.isConnected) return; // asked again when the panel is shown
-    if (document.hidden) this.#timer = setTimeout(() => this.#refreshIfVisible(), IDLE_MS);
+    if (!this.element.isConnected) return; // mounting the panel refreshes it
+    if (document.hidden) this.#timer = setTimeout(() => this.#refreshIfVisible(), IDLE_POLL_MS);
     else this.refresh();
   }
 
-  async #post(action) {
+  /** @param {string} path */
+  async #post(path) {
+    const { client, notifications, t } = this.#context;
     try {
-      await this.#context.client.post(`/assets/seed${action && `/${action}`}`, {});
+      await client.post(path, {});
     } catch (error) {
-      this.#context.notifications.error(this.#context.t("status.changeFailed"), error);
+      notifications.error(t("status.changeFailed"), error);
     }
     this.refresh();
   }
 
+  /** @param {SeedStatus | null} status */
   #show(status) {
     this.#status = status;
     const running = isRunning(status);
@@ -67,17 +75,21 @@ export class StatusBar {
     this.resume.hidden = !status?.on_hold;
     this.scan.hidden = status === null || running;
     this.bar.hidden = !running;
-    const done = running ? fractionDone(status) : null;
-    if (done === null) this.bar.removeAttribute("value");
-    else this.bar.value = done;
+    const fraction = status !== null && running ? fractionDone(status) : null;
+    if (fraction === null) this.bar.removeAttribute("value");
+    else this.bar.value = fraction;
     this.#showProblems(problems(status));
   }
 
+  /** @param {string[]} found */
   #showProblems(found) {
     const { t } = this.#context;
     this.problems.hidden = found.length === 0;
     const summary = h("summary", {}, icon("warning"), t("status.problems", { count: found.length }));
     const list = h("ul", {}, found.map((problem) => h("li", {}, problem)));
-    if (this.problems.textContent !== summary.textContent + list.textContent) setChildren(this.problems, summary, list);
+    // The same problems are left alone: somebody may be reading them.
+    if (this.problems.textContent !== `${summary.textContent}${list.textContent}`) {
+      setChildren(this.problems, summary, list);
+    }
   }
 }

@@ -1,39 +1,56 @@
-/** The difference between two versions, for people. */
+/** The difference between two versions of a workflow, for people. */
+
+/** @import { Graph } from "../api.d.ts" */
+/** @import { PanelContext, Translate } from "../types.d.ts" */
+/** @import { NodeName, PropertyChange } from "./graph_diff.mjs" */
 
 import { h } from "../shared/dom.mjs";
 import { diffGraphs } from "./graph_diff.mjs";
 
-const MAX_VALUE_LENGTH = 300; // characters of a value
+const MAX_VALUE_LENGTH = 300; // characters
 
-/** What changed from one graph to another. */
+/**
+ * Create a list of the nodes that differ.
+ *
+ * @param {PanelContext} context
+ * @param {Graph} before
+ * @param {Graph} after
+ */
 export function diffView({ t }, before, after) {
   const { added, removed, changed } = diffGraphs(before, after);
-  if (added.length + removed.length + changed.length === 0) return h("p", { class: "ca-muted" }, t("diff.nothing"));
   const summary = [
     added.length > 0 && t("diff.added", { count: added.length }),
     removed.length > 0 && t("diff.removed", { count: removed.length }),
     changed.length > 0 && t("diff.changed", { count: changed.length }),
-  ];
+  ].filter(Boolean);
+  if (summary.length === 0) return h("p", { class: "ca-muted" }, t("diff.nothing"));
   return h(
     "div",
     { class: "ca-diff" },
-    h("p", { class: "ca-muted" }, summary.filter(Boolean).join(" · ")),
+    h("p", { class: "ca-muted" }, summary.join(" · ")),
     added.map((node) => h("div", { class: "ca-diff-node ca-added" }, marker("+"), nodeTitle(node))),
     removed.map((node) => h("div", { class: "ca-diff-node ca-removed" }, marker("−"), nodeTitle(node))),
-    changed.map((node) =>
-      h("div", { class: "ca-diff-node" }, marker("~"), nodeTitle(node), node.changes.map((each) => changeRow(t, each)))
-    ),
+    changed.map((node) => {
+      const changes = node.changes.map((change) => changeRow(t, change));
+      return h("div", { class: "ca-diff-node" }, marker("~"), nodeTitle(node), changes);
+    }),
   );
 }
 
+/** @param {string} character */
 function marker(character) {
   return h("span", { class: "ca-diff-marker", "aria-hidden": "true" }, character);
 }
 
+/** @param {NodeName} node */
 function nodeTitle({ id, name }) {
   return h("strong", {}, `${name} `, h("span", { class: "ca-muted" }, `#${id}`));
 }
 
+/**
+ * @param {Translate} t
+ * @param {PropertyChange} change
+ */
 function changeRow(t, { property, before, after }) {
   return h(
     "div",
@@ -44,6 +61,7 @@ function changeRow(t, { property, before, after }) {
   );
 }
 
+/** @param {unknown} value */
 function valueText(value) {
   const text = typeof value === "string" ? value : JSON.stringify(value);
   return text.length > MAX_VALUE_LENGTH ? `${text.slice(0, MAX_VALUE_LENGTH)}…` : text;

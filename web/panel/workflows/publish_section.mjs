@@ -1,25 +1,39 @@
-/** Publishing a workflow: the assets it needs, which go along, and which the recipient would miss. */
+/** Publishing a workflow: the assets it needs, which of them are published with it, and the link. */
+
+/** @import { Asset, Publication, Workflow } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
 
 import { h, setChildren } from "../shared/dom.mjs";
 import { button } from "../shared/buttons.mjs";
+import { RequestError } from "../shared/client.mjs";
 import { icon } from "../shared/icons.mjs";
 import { isMissing, mediaKind } from "../library/asset.mjs";
 
-const BATCH_SIZE = 20; // assets that are looked up at a time
+const FETCH_BATCH = 20; // requests at a time
 
 export class PublishSection {
   #context;
+  /** @type {`/userdata/${string}/publish` | null} */
   #path;
+  /** @type {Set<string>} ids of the assets to publish */
   #chosen = new Set();
 
-  /** Publishing is by the file that a workflow is saved in. */
+  /**
+   * @param {PanelContext} context
+   * @param {Workflow} workflow
+   */
   constructor(context, workflow) {
     this.#context = context;
-    this.#path = workflow.path && `/userdata/${encodeURIComponent(workflow.path)}/publish`;
+    // The API publishes files, as ComfyUI's page does, so a workflow without one has no path to publish.
+    this.#path = workflow.path ? `/userdata/${encodeURIComponent(workflow.path)}/publish` : null;
     this.element = h("section", { class: "ca-section", hidden: true });
   }
 
-  /** Show the assets that a version names, and what is published; nothing where the server cannot publish. */
+  /**
+   * Show the assets that a version needs and the link. Stays hidden if the server does not publish workflows.
+   *
+   * @param {string[]} assetIds
+   */
   async show(assetIds) {
     const publication = await this.#fetchPublication();
     if (publication === undefined) return;
@@ -29,71 +43,80 @@ export class PublishSection {
     this.element.hidden = false;
   }
 
-  /** What is published; null for a workflow without a file, undefined on a server that does not publish. */
+  /** Return what is published: null for a workflow without a file, undefined if the server does not publish. */
   async #fetchPublication() {
-    if (!this.#path) return null;
+    if (this.#path === null) return null;
     try {
       return await this.#context.client.get(this.#path);
     } catch (error) {
-      return error.code === "WORKFLOW_NOT_FOUND" ? null : undefined;
+      return error instanceof RequestError && error.code === "WORKFLOW_NOT_FOUND" ? null : undefined;
     }
   }
 
+  /**
+   * Return the assets that are in the library.
+   *
+   * @param {string[]} ids
+   */
   async #fetchAssets(ids) {
     const { client } = this.#context;
-    const found = [];
-    for (let from = 0; from < ids.length; from += BATCH_SIZE) {
-      const some = ids.slice(from, from + BATCH_SIZE).map((id) => client.get(`/assets/${id}`));
-      found.push(...(await Promise.allSettled(some)));
+    /** @type {Asset[]} */
+    const assets = [];
+    for (let from = 0; from < ids.length; from += FETCH_BATCH) {
+      const batch = ids.slice(from, from + FETCH_BATCH);
+      const results = await Promise.allSettled(batch.map((id) => client.get(`/assets/${id}`)));
+      for (const result of results) if (result.status === "fulfilled") assets.push(result.value);
     }
-    return found.filter(({ status }) => status === "fulfilled").map(({ value }) => value);
+    return assets;
   }
 
+  /**
+   * @param {Publication | null} publication
+   * @param {Asset[]} assets
+   */
   #showContent(publication, assets) {
     const { t } = this.#context;
-    const list = assets.map((asset) => h("li", {}, this.#row(asset)));
+    const intro = assets.length === 0
+      ? h("p", { class: "ca-muted" }, t("publish.noDependencies"))
+      : h("p", {}, t("publish.dependencies"));
     setChildren(
       this.element,
       h("h4", {}, t("publish.title")),
-      assets.length === 0
-        ? h("p", { class: "ca-muted" }, t("publish.noDependencies"))
-        : h("p", {}, t("publish.dependencies")),
-      h("ul", { class: "ca-dependencies" }, list),
-      publication === null ? h("p", { class: "ca-muted" }, t("publish.needsFile")) : button(
-        "share",
-        publication.share_id ? t("publish.again") : t("publish.publish"),
-        () => this.#publish(assets),
-      ),
-      publication?.share_id && this.#share(publication.share_id, assets),
+      intro,
+      h("ul", { class: "ca-dependencies" }, assets.map((asset) => h("li", {}, this.#row(asset)))),
+      publication === null
+        ? h("p", { class: "ca-muted" }, t("publish.needsFile"))
+        : button("share", t(publication.share_id ? "publish.again" : "publish.publish"), () => this.#publish(assets)),
+      publication?.share_id ? this.#link(publication.share_id, assets) : null,
     );
   }
 
+  /** @param {Asset} asset */
   #row(asset) {
     const { t } = this.#context;
     const missing = isMissing(asset);
     const note = h("span", { class: "ca-muted" });
-    const box = h("input", { type: "checkbox", checked: this.#chosen.has(asset.id), disabled: missing });
-    const show =
-      () => (note.textContent = box.checked ? "" : t(missing ? "publish.fileMissing" : "publish.notIncluded"));
-    box.addEventListener("change", () => {
-      if (box.checked) this.#chosen.add(asset.id);
+    const checkbox = h("input", { type: "checkbox", checked: this.#chosen.has(asset.id), disabled: missing });
+    const show = () => {
+      note.textContent = checkbox.checked ? "" : t(missing ? "publish.fileMissing" : "publish.notIncluded");
+    };
+    checkbox.addEventListener("change", () => {
+      if (checkbox.checked) this.#chosen.add(asset.id);
       else this.#chosen.delete(asset.id);
       show();
     });
     show();
-    return h(
-      "label",
-      { class: "ca-dependency" },
-      box,
-      icon(mediaKind(asset)),
-      h("span", { class: "ca-dependency-name" }, asset.name),
-      note,
-    );
+    const name = h("span", { class: "ca-dependency-name" }, asset.name);
+    return h("label", { class: "ca-dependency" }, checkbox, icon(mediaKind(asset)), name, note);
   }
 
-  #share(id, assets) {
+  /**
+   * @param {string} shareId
+   * @param {Asset[]} assets
+   */
+  #link(shareId, assets) {
     const { t, notifications } = this.#context;
-    const url = new URL(`?share=${encodeURIComponent(id)}`, location.href);
+    const url = new URL(`?share=${encodeURIComponent(shareId)}`, location.href);
     const copy = async () => {
       await navigator.clipboard.writeText(url.href);
       notifications.show(t("publish.copied"));
@@ -108,8 +131,10 @@ export class PublishSection {
     );
   }
 
+  /** @param {Asset[]} assets */
   async #publish(assets) {
     const { client, notifications, t } = this.#context;
+    if (this.#path === null) return;
     try {
       const publication = await client.post(this.#path, { asset_ids: [...this.#chosen] });
       this.#showContent(publication, assets);
@@ -119,8 +144,10 @@ export class PublishSection {
     }
   }
 
+  /** @param {Asset[]} assets */
   async #unpublish(assets) {
     const { client, notifications, t } = this.#context;
+    if (this.#path === null) return;
     try {
       await client.request("DELETE", this.#path);
       this.#showContent({ share_id: "" }, assets);

@@ -1,102 +1,171 @@
-/** What can be done with saved workflows. Each answers what the server says, or null when it failed, which is told. */
+/** What a user can do with saved workflows. */
 
+/** @import { Graph, Workflow, WorkflowVersion } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
+
+import { isPageGraph } from "./graph_diff.mjs";
+
+/** Each method returns the body of the response, or null after a failure, for which it shows a notification. */
 export class WorkflowActions {
   #context;
+  #onChange;
 
-  /** `changed()` is called after every change. */
-  constructor(context, changed) {
+  /**
+   * @param {PanelContext} context
+   * @param {() => void} onChange
+   */
+  constructor(context, onChange) {
     this.#context = context;
-    this.changed = changed;
+    this.#onChange = onChange;
   }
 
-  /** Save the graph that is open as a new workflow. */
+  /** Save the open graph as a new workflow. */
   saveNew() {
     return this.#try("workflow.saveFailed", async ({ client, page, notifications, t }) => {
-      const { workflow } = await page.currentGraph();
       const name = page.currentName() ?? t("workflow.unnamed");
-      const saved = await client.post("/workflows", { name, workflow_json: workflow });
-      notifications.show(t("workflow.saved", { name: saved.name }));
+      const saved = await client.post("/workflows", { name, workflow_json: await this.#openGraph() });
+      notifications.show(t("workflow.saved", { name }));
       return saved;
     });
   }
 
-  /** Save the graph that is open as the next version of a workflow. */
+  /**
+   * Save the open graph as the next version of a workflow.
+   *
+   * @param {Workflow} workflow
+   */
   saveVersion(workflow) {
-    return this.#try("workflow.saveFailed", async ({ page }) => {
-      const { workflow: graph } = await page.currentGraph();
-      return this.#addVersion(workflow, graph);
-    });
+    return this.#try("workflow.saveFailed", async () => this.#addVersion(workflow, await this.#openGraph()));
   }
 
-  /** Make a former version the latest: as a new one, so that nothing is lost. */
+  /**
+   * Restore an older version: as a new one, so that nothing is lost.
+   *
+   * @param {Workflow} workflow
+   * @param {number} number
+   */
   restore(workflow, number) {
-    return this.#try("workflow.restoreFailed", async ({ client, notifications, t }) => {
-      const { workflow_json: graph } = await client.get(`/workflows/${workflow.id}/versions/${number}`);
+    return this.#try("workflow.restoreFailed", async ({ notifications, t }) => {
+      const { workflow_json: graph } = await this.#fetchVersion(workflow, number);
       const saved = await this.#addVersion(workflow, graph);
       notifications.show(t("workflow.restored", { number, latest: saved.version }));
       return saved;
     });
   }
 
-  /** A new workflow made of a version. */
+  /**
+   * Create a new workflow from a version.
+   *
+   * @param {Workflow} workflow
+   * @param {number} number
+   */
   fork(workflow, number) {
     return this.#try("workflow.forkFailed", async ({ client, notifications, t }) => {
-      const name = t("workflow.forkName", { name: workflow.name ?? t("workflow.unnamed") });
+      const name = t("workflow.forkName", { name: this.#nameOf(workflow) });
       const fork = await client.post(`/workflows/${workflow.id}/fork`, { source_version: number, name });
-      notifications.show(t("workflow.forked", { name: fork.name }));
+      notifications.show(t("workflow.forked", { name: this.#nameOf(fork) }));
       return fork;
     });
   }
 
+  /**
+   * Open a version in the page.
+   *
+   * @param {Workflow} workflow
+   * @param {number} number
+   */
   open(workflow, number) {
-    return this.#try("workflow.openFailed", async ({ client, page }) => {
-      const content = await client.get(`/workflows/${workflow.id}/versions/${number}`);
+    return this.#try("workflow.openFailed", async ({ page }) => {
+      const content = await this.#fetchVersion(workflow, number);
       const { workflow_json: graph } = content;
-      await (Array.isArray(graph.nodes)
-        ? page.openWorkflow(graph, workflow.name)
-        : page.openPrompt(graph, workflow.name));
+      const name = this.#nameOf(workflow);
+      await (isPageGraph(graph) ? page.openWorkflow(graph, name) : page.openPrompt(graph, name));
       return content;
     });
   }
 
+  /**
+   * @param {Workflow} workflow
+   * @param {string} name
+   */
   rename(workflow, name) {
-    return this.#try(
-      "workflow.renameFailed",
-      ({ client }) => client.request("PATCH", `/workflows/${workflow.id}`, { body: { name } }),
-    );
+    const options = { body: { name } };
+    return this.#try("workflow.renameFailed", ({ client }) => {
+      return client.request("PATCH", `/workflows/${workflow.id}`, options);
+    });
   }
 
-  /** Delete a workflow; the notice of it offers to bring it back. */
+  /**
+   * Delete a workflow, and offer to restore it.
+   *
+   * @param {Workflow} workflow
+   */
   remove(workflow) {
     return this.#try("workflow.deleteFailed", async ({ client, notifications, t }) => {
       await client.request("DELETE", `/workflows/${workflow.id}`);
       const undo = { label: t("asset.undo"), action: () => this.undelete(workflow) };
-      notifications.show(t("workflow.deleted", { name: workflow.name ?? t("workflow.unnamed") }), undo);
+      notifications.show(t("workflow.deleted", { name: this.#nameOf(workflow) }), undo);
       return workflow;
     });
   }
 
-  /** Bring a deleted workflow back. */
+  /**
+   * Restore a deleted workflow.
+   *
+   * @param {Workflow} workflow
+   */
   undelete(workflow) {
     return this.#try("workflow.restoreFailed", async ({ client, notifications, t }) => {
       const restored = await client.post(`/workflows/${workflow.id}/restore`);
-      notifications.show(t("workflow.undeleted", { name: restored.name ?? t("workflow.unnamed") }));
+      notifications.show(t("workflow.undeleted", { name: this.#nameOf(restored) }));
       return restored;
     });
   }
 
+  /** @param {Workflow} workflow */
+  #nameOf({ name }) {
+    return name ?? this.#context.t("workflow.unnamed");
+  }
+
+  async #openGraph() {
+    const { currentGraph } = this.#context.page;
+    if (currentGraph === null) throw new Error("The page has no canvas.");
+    return (await currentGraph()).workflow;
+  }
+
+  /**
+   * @param {Workflow} workflow
+   * @param {number} number
+   */
+  #fetchVersion(workflow, number) {
+    return this.#context.client.get(`/workflows/${workflow.id}/versions/${number}`);
+  }
+
+  /**
+   * Save a version. Fails if somebody else has saved one since the workflow was loaded.
+   *
+   * @param {Workflow} workflow
+   * @param {Graph} graph
+   * @returns {Promise<WorkflowVersion>}
+   */
   #addVersion(workflow, graph) {
     const body = { base_version: workflow.latest_version, workflow_json: graph };
     return this.#context.client.post(`/workflows/${workflow.id}/versions`, body);
   }
 
-  async #try(failure, action) {
+  /**
+   * @template Body
+   * @param {string} failureKey the text for a failure
+   * @param {(context: PanelContext) => Promise<Body>} action
+   */
+  async #try(failureKey, action) {
+    const { notifications, t } = this.#context;
     try {
-      const answer = await action(this.#context);
-      this.changed();
-      return answer;
+      const body = await action(this.#context);
+      this.#onChange();
+      return body;
     } catch (error) {
-      this.#context.notifications.error(this.#context.t(failure), error);
+      notifications.error(t(failureKey), error);
       return null;
     }
   }

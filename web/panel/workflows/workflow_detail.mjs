@@ -1,11 +1,17 @@
-/** One workflow in detail: its versions, what changed between them, and publishing. */
+/** One workflow in detail: its versions, their differences, and publishing. */
+
+/** @import { Workflow, WorkflowContent, WorkflowVersion } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
+/** @import { WorkflowActions } from "./workflow_actions.mjs" */
 
 import { h, setChildren } from "../shared/dom.mjs";
 import { button, iconButton } from "../shared/buttons.mjs";
 import { Drawer } from "../shared/drawer.mjs";
+import { editInPlace } from "../shared/edit_in_place.mjs";
 import * as format from "../shared/format.mjs";
 import { errorPlaceholder, loadingPlaceholder } from "../shared/placeholders.mjs";
 import { diffView } from "./diff_view.mjs";
+import { isPageGraph } from "./graph_diff.mjs";
 import { PublishSection } from "./publish_section.mjs";
 
 const MAX_VERSIONS = 100;
@@ -14,29 +20,42 @@ export class WorkflowDetail {
   #context;
   #actions;
 
-  constructor(context, actions, closed) {
+  /**
+   * @param {PanelContext} context
+   * @param {WorkflowActions} actions
+   * @param {() => void} onClose
+   */
+  constructor(context, actions, onClose) {
     this.#context = context;
     this.#actions = actions;
-    this.drawer = new Drawer(context.t, context.t("workflow.title"), (id) => this.#load(id), closed);
+    this.drawer = new Drawer(context.t, context.t("workflow.title"), (id) => this.#load(id), onClose);
     this.element = this.drawer.element;
   }
 
+  /** @param {string} id */
   async #load(id) {
     const { client } = this.#context;
     const [workflow, versions, content] = await Promise.all([
       client.get(`/workflows/${id}`),
-      client.get(`/workflows/${id}/versions`, { query: { limit: MAX_VERSIONS } }),
+      client.get(`/workflows/${id}/versions`, { query: { limit: String(MAX_VERSIONS) } }),
       client.get(`/workflows/${id}/content`),
     ]);
     return this.#content(workflow, versions.data, content);
   }
 
+  /**
+   * @param {Workflow} workflow
+   * @param {WorkflowVersion[]} versions newest first
+   * @param {WorkflowContent} content of the latest version
+   */
   #content(workflow, versions, content) {
-    const { t } = this.#context;
-    const publishing = new PublishSection(this.#context, workflow);
-    publishing.show(content.dependency_asset_ids ?? []);
+    const { t, page } = this.#context;
+    const publishSection = new PublishSection(this.#context, workflow);
+    publishSection.show(content.dependency_asset_ids ?? []);
     const { workflow_json: graph } = content;
-    const count = (Array.isArray(graph.nodes) ? graph.nodes : Object.keys(graph)).length;
+    const count = isPageGraph(graph) ? graph.nodes.length : Object.keys(graph).length;
+    const open = () => this.#actions.open(workflow, workflow.latest_version);
+    const saveVersion = () => this.#refreshAfter(this.#actions.saveVersion(workflow));
     return [
       this.#title(workflow),
       h("p", { class: "ca-muted" }, t("workflow.nodes", { count })),
@@ -44,82 +63,77 @@ export class WorkflowDetail {
       h(
         "div",
         { class: "ca-actions" },
-        button("graph", t("workflow.open"), () => this.#actions.open(workflow, workflow.latest_version), {
-          kind: "ca-primary",
-        }),
-        this.#context.page.currentGraph !== null &&
-          button("upload", t("workflow.saveVersion"), () => this.#refreshAfter(this.#actions.saveVersion(workflow))),
+        button("graph", t("workflow.open"), open, { kind: "ca-primary" }),
+        page.currentGraph !== null && button("upload", t("workflow.saveVersion"), saveVersion),
         this.#deleteButton(workflow),
       ),
       h("section", { class: "ca-section" }, h("h4", {}, t("workflow.versions")), this.#versions(workflow, versions)),
-      publishing.element,
+      publishSection.element,
     ];
   }
 
+  /**
+   * @param {Workflow} workflow
+   * @returns {HTMLElement}
+   */
   #title(workflow) {
     const { t } = this.#context;
     const title = h("h3", { class: "ca-detail-name" }, workflow.name ?? t("workflow.unnamed"));
-    const rename = () => {
-      const input = h("input", {
-        class: "ca-input",
-        type: "text",
+    const rename = () =>
+      editInPlace(title, {
+        label: t("workflow.name"),
         value: workflow.name ?? "",
-        "aria-label": t("workflow.name"),
+        focusAfter: this.element,
+        save: (name) => this.#refreshAfter(this.#actions.rename(workflow, name)),
       });
-      const save = async () => {
-        input.replaceWith(title);
-        const name = input.value.trim();
-        if (name !== "" && name !== workflow.name) await this.#refreshAfter(this.#actions.rename(workflow, name));
-      };
-      input.addEventListener("blur", save, { once: true });
-      input.addEventListener("keydown", (event) => {
-        if (event.key !== "Enter" && event.key !== "Escape") return;
-        if (event.key === "Escape") input.value = workflow.name ?? "";
-        event.preventDefault();
-        event.stopPropagation();
-        this.element.focus({ preventScroll: true });
-      });
-      title.replaceWith(input);
-      input.select();
-    };
     return h("div", { class: "ca-detail-title" }, title, iconButton("edit", t("asset.rename"), rename));
   }
 
-  /** Deleting asks once more, in place; the notice that follows takes it back. */
+  /**
+   * Create the delete button. The first click replaces it with one that asks.
+   *
+   * @param {Workflow} workflow
+   */
   #deleteButton(workflow) {
     const { t } = this.#context;
+    const kind = "ca-danger";
     const remove = async () => {
       if (await this.#actions.remove(workflow)) this.drawer.close();
     };
-    const ask = button("trash", t("asset.delete"), () => {
-      const sure = button("trash", t("workflow.reallyDelete"), remove, { kind: "ca-danger" });
-      ask.replaceWith(sure);
-      sure.focus();
-      sure.addEventListener("blur", () => sure.replaceWith(ask));
-    }, { kind: "ca-danger" });
-    return ask;
+    const ask = () => {
+      const confirm = button("trash", t("workflow.reallyDelete"), remove, { kind });
+      first.replaceWith(confirm);
+      confirm.focus();
+      confirm.addEventListener("blur", () => confirm.replaceWith(first));
+    };
+    const first = button("trash", t("asset.delete"), ask, { kind });
+    return first;
   }
 
+  /**
+   * @param {Workflow} workflow
+   * @param {WorkflowVersion[]} versions
+   */
   #versions(workflow, versions) {
-    const { t } = this.#context;
-    const list = h("ol", { class: "ca-versions" });
-    for (const [index, version] of versions.entries()) {
-      const previous = versions[index + 1];
-      list.append(h("li", { class: "ca-version" }, this.#version(workflow, version, previous)));
-    }
-    return versions.length > 0 ? list : h("p", { class: "ca-muted" }, t("workflow.noVersions"));
+    if (versions.length === 0) return h("p", { class: "ca-muted" }, this.#context.t("workflow.noVersions"));
+    const items = versions.map((version, index) =>
+      h("li", { class: "ca-version" }, this.#version(workflow, version, versions[index + 1]))
+    );
+    return h("ol", { class: "ca-versions" }, items);
   }
 
+  /**
+   * @param {Workflow} workflow
+   * @param {WorkflowVersion} version
+   * @param {WorkflowVersion | undefined} previous
+   */
   #version(workflow, { version: number, created_at: created }, previous) {
     const { t, language } = this.#context;
     const isLatest = number === workflow.latest_version;
-    const body = h("div");
-    const compare = button(
-      "compare",
-      t("workflow.compare"),
-      () => this.#toggleDiff(compare, body, workflow, number, previous?.version),
-    );
-    compare.setAttribute("aria-expanded", "false");
+    const open = () => this.#actions.open(workflow, number);
+    const fork = () => this.#actions.fork(workflow, number);
+    const restore = () => this.#refreshAfter(this.#actions.restore(workflow, number));
+    const diff = h("div");
     return [
       h(
         "div",
@@ -130,45 +144,62 @@ export class WorkflowDetail {
       h(
         "div",
         { class: "ca-version-tools" },
-        previous && compare,
-        iconButton("graph", t("workflow.openVersion", { number }), () => this.#actions.open(workflow, number)),
-        iconButton("copy", t("workflow.fork", { number }), () => this.#actions.fork(workflow, number)),
-        !isLatest &&
-          iconButton(
-            "undo",
-            t("workflow.restore", { number }),
-            () => this.#refreshAfter(this.#actions.restore(workflow, number)),
-          ),
+        previous && this.#diffToggle(workflow, previous.version, number, diff),
+        iconButton("graph", t("workflow.openVersion", { number }), open),
+        iconButton("copy", t("workflow.fork", { number }), fork),
+        !isLatest && iconButton("undo", t("workflow.restore", { number }), restore),
       ),
-      body,
+      diff,
     ];
   }
 
-  async #toggleDiff(toggle, body, workflow, number, previous) {
-    const isOpen = toggle.getAttribute("aria-expanded") === "true";
-    toggle.setAttribute("aria-expanded", String(!isOpen));
-    if (isOpen) {
-      body.replaceChildren();
-      return;
-    }
+  /**
+   * Create the button that shows or hides the difference between two versions.
+   *
+   * @param {Workflow} workflow
+   * @param {number} before
+   * @param {number} after
+   * @param {HTMLElement} container
+   */
+  #diffToggle(workflow, before, after, container) {
+    const { t } = this.#context;
+    const toggle = button("compare", t("workflow.compare"), () => {
+      const isOpen = toggle.getAttribute("aria-expanded") !== "true";
+      toggle.setAttribute("aria-expanded", String(isOpen));
+      if (isOpen) this.#showDiff(workflow, before, after, container);
+      else container.replaceChildren();
+    });
+    toggle.setAttribute("aria-expanded", "false");
+    return toggle;
+  }
+
+  /**
+   * @param {Workflow} workflow
+   * @param {number} before
+   * @param {number} after
+   * @param {HTMLElement} container
+   */
+  async #showDiff(workflow, before, after, container) {
     const { client, t } = this.#context;
-    setChildren(body, loadingPlaceholder(t));
+    const path = /** @type {const} */ (`/workflows/${workflow.id}/versions`);
+    setChildren(container, loadingPlaceholder(t));
     try {
-      const versions = [previous, number].map((each) => client.get(`/workflows/${workflow.id}/versions/${each}`));
-      const [before, after] = await Promise.all(versions);
-      setChildren(body, diffView(this.#context, before.workflow_json, after.workflow_json));
+      const versions = [client.get(`${path}/${before}`), client.get(`${path}/${after}`)];
+      const [{ workflow_json: old }, { workflow_json: current }] = await Promise.all(versions);
+      setChildren(container, diffView(this.#context, old, current));
     } catch (error) {
-      const retry = () => {
-        toggle.setAttribute("aria-expanded", "false");
-        this.#toggleDiff(toggle, body, workflow, number, previous);
-      };
-      setChildren(body, errorPlaceholder(t, error, retry));
+      const retry = () => this.#showDiff(workflow, before, after, container);
+      setChildren(container, errorPlaceholder(t, error, retry));
     }
   }
 
-  /** Show it anew when a change was made, and when it was refused: somebody else may have saved meanwhile. */
-  async #refreshAfter(request) {
-    await request;
+  /**
+   * Load the workflow again after a change, even if that failed: somebody else may have saved a version.
+   *
+   * @param {Promise<unknown>} change
+   */
+  async #refreshAfter(change) {
+    await change;
     await this.drawer.refresh();
   }
 }

@@ -1,0 +1,215 @@
+/**
+ * Bodies of the server's API and of its messages, as far as the panel reads them. For the type checker alone: no page
+ * loads this file. Unknown members are left out by the server. Times are ISO 8601 texts, or milliseconds where numbers.
+ */
+
+/** A graph in the form that is executed: nodes by their ids. */
+export type Prompt = Record<string, PromptNode>;
+
+export interface PromptNode {
+  class_type: string;
+  inputs?: Record<string, unknown>;
+  _meta?: { title?: string };
+}
+
+/** A graph in the form that ComfyUI's page saves. */
+export interface PageGraph extends Subgraph {
+  nodes: PageNode[];
+  definitions?: { subgraphs?: Subgraph[] };
+}
+
+export interface Subgraph {
+  id?: string;
+  name?: string;
+  nodes?: PageNode[];
+  links?: PageLink[];
+}
+
+export interface PageNode {
+  id: number | string;
+  type: string;
+  title?: string;
+  mode?: number;
+  inputs?: { name: string; link?: number | null; widget?: { name: string } }[];
+  widgets_values?: unknown[] | Record<string, unknown>;
+}
+
+/** Id, origin node and origin slot: an array in graphs, an object in subgraphs. */
+export type PageLink =
+  | [id: number, origin: number | string, slot: number, ...rest: unknown[]]
+  | { id: number; origin_id: number | string; origin_slot: number };
+
+export type Graph = PageGraph | Prompt;
+
+export interface UserMetadata {
+  favorite?: boolean;
+  /** 1 to 5. */
+  rating?: number;
+  [name: string]: unknown;
+}
+
+export interface AssetMetadata {
+  width?: number;
+  height?: number;
+  prompt?: Prompt;
+  workflow?: PageGraph;
+  parameters?: string;
+  header?: Record<string, unknown>;
+  [name: string]: unknown;
+}
+
+export interface Asset {
+  id: string;
+  name: string;
+  /** In bytes. */
+  size: number;
+  mime_type: string;
+  tags: string[];
+  created_at: string;
+  updated_at: string;
+  user_metadata?: UserMetadata;
+  metadata?: AssetMetadata;
+  hash?: string;
+  file_path?: string;
+  loader_path?: string;
+  preview_url?: string;
+  job_id?: string;
+}
+
+export interface AssetPage {
+  assets: Asset[];
+  total: number;
+  has_more: boolean;
+  next_cursor?: string;
+}
+
+export type JobStatus = "pending" | "in_progress" | "completed" | "failed" | "cancelled";
+
+export interface ExecutionError {
+  exception_type: string;
+  exception_message: string;
+  node_type: string;
+  node_id: string;
+  traceback?: string | string[];
+}
+
+export interface Job {
+  id: string;
+  status: JobStatus;
+  create_time: number;
+  execution_start_time?: number;
+  execution_end_time?: number;
+  execution_error?: ExecutionError;
+  outputs_count?: number;
+  preview_output?: { filename?: string; subfolder?: string; type?: string; mediaType?: string };
+  workflow_id?: string;
+}
+
+export interface JobDetail extends Job {
+  workflow?: { prompt?: Prompt; extra_data?: { extra_pnginfo?: { workflow?: PageGraph } } };
+}
+
+export interface JobPage {
+  jobs: Job[];
+  pagination: { total: number; next_cursor?: string };
+}
+
+export interface NodeProgress {
+  state: string;
+  value: number;
+  max: number;
+  display_node_id?: string;
+}
+
+export interface JobProgress {
+  prompt_id?: string;
+  nodes?: Record<string, NodeProgress>;
+}
+
+export interface Workflow {
+  id: string;
+  latest_version: number;
+  created_at: string;
+  updated_at: string;
+  name?: string;
+  description?: string;
+  /** Of its file in the user's folder. */
+  path?: string;
+}
+
+export interface WorkflowVersion {
+  version: number;
+  created_at: string;
+}
+
+export interface WorkflowContent extends WorkflowVersion {
+  workflow_json: Graph;
+  dependency_asset_ids?: string[];
+}
+
+export interface Publication {
+  /** Empty if the workflow is not published. */
+  share_id: string;
+}
+
+export interface SeedStatus {
+  status: "idle" | "running" | "completed" | "failed" | "cancelled";
+  phase: "idle" | "listing" | "hashing";
+  on_hold: boolean;
+  paused?: boolean;
+  scanned?: number;
+  total?: number;
+  hashed?: number;
+  bytes_hashed?: number;
+  bytes_total?: number;
+  bytes_per_second?: number;
+  errors?: string[];
+  error_message?: string;
+}
+
+/** The texts of all node packs: language, then name of the pack, then nested keys. */
+export type I18n = Record<string, Record<string, Texts>>;
+
+export interface Texts {
+  [key: string]: string | Texts;
+}
+
+/** The body of a route's response, where a route is a method and a path without a query. */
+export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetPage
+  : Route extends "GET /assets/seed/status" ? SeedStatus
+  : Route extends "GET /assets/tags/refine" ? { tag_counts: Record<string, number> }
+  : Route extends `${"POST" | "DELETE"} /assets/${string}/tags` ? { total_tags: string[] }
+  : Route extends `${"GET" | "PUT"} /assets/${string}` ? Asset
+  : Route extends "GET /tags" ? { tags: { name: string; count: number }[] }
+  : Route extends "GET /jobs" ? JobPage
+  : Route extends `GET /jobs/${string}/assets` ? { assets: Asset[] }
+  : Route extends `GET /jobs/${string}/progress` ? JobProgress
+  : Route extends `GET /jobs/${string}` ? JobDetail
+  : Route extends "GET /workflows" ? { data: Workflow[]; pagination: { total: number } }
+  : Route extends `GET /workflows/${string}/content` ? WorkflowContent
+  : Route extends `GET /workflows/${string}/versions/${string}` ? WorkflowContent
+  : Route extends `GET /workflows/${string}/versions` ? { data: WorkflowVersion[] }
+  : Route extends `POST /workflows/${string}/versions` ? WorkflowVersion
+  : Route extends `DELETE /workflows/${string}` ? null
+  : Route extends `${"GET" | "POST" | "PATCH"} /workflows${string}` ? Workflow
+  : Route extends `${"GET" | "POST"} /userdata/${string}/publish` ? Publication
+  : Route extends "GET /features" ? { open_to_network?: boolean }
+  : Route extends "GET /i18n" ? I18n
+  : unknown;
+
+/** Messages over the websocket, by their type. */
+export interface ServerMessages {
+  "assets.changed": unknown;
+  "assets.seed.started": unknown;
+  "assets.seed.progress": SeedStatus;
+  "assets.seed.completed": SeedStatus | null;
+  "assets.seed.cancelled": unknown;
+  "assets.seed.fast_complete": unknown;
+  status: unknown;
+  execution_start: { prompt_id: string };
+  execution_success: { prompt_id: string };
+  execution_error: { prompt_id: string };
+  execution_interrupted: { prompt_id: string };
+  progress: { prompt_id: string; node: string; value: number; max: number };
+  progress_state: { prompt_id: string; nodes: Record<string, NodeProgress> };
+}

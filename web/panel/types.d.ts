@@ -1,0 +1,57 @@
+/** Types that the panel's modules share. For the type checker alone: no page loads this file. */
+
+import type { PageGraph, Prompt, ServerMessages } from "./api.d.ts";
+import type { Client } from "./shared/client.mjs";
+import type { Notifications } from "./shared/notifications.mjs";
+import type { preferences } from "./shared/preferences.mjs";
+
+/** The page around the panel: ComfyUI's, or the panel's own. */
+export interface HostPage {
+  /** Request a path below `/api`. */
+  fetch(path: string, options?: RequestInit): Promise<Response>;
+  /** The address of a path below `/api`, for elements and uploads. */
+  url(path: string): string;
+  /** Headers for requests that do not go through `fetch`: they name the user where there are several. */
+  headers(): Record<string, string>;
+  /** Listen to messages of the server; returns a function that stops it. */
+  listen<Type extends keyof ServerMessages>(type: Type, listener: (detail: ServerMessages[Type]) => void): () => void;
+  toast(severity: string, summary: string, detail: string): void;
+  /** The value of one of the page's settings, undefined if it has none. */
+  setting(id: string): unknown;
+  /** The language of the page, such as "en". */
+  locale(): string;
+  /** Open a graph in the form that the page saves, as a new workflow. */
+  openWorkflow(graph: PageGraph, name: string): unknown;
+  /** Open a graph in the form that is executed. */
+  openPrompt(prompt: Prompt, name: string): unknown;
+  /** The open graph in both forms; null on a page without a canvas. */
+  currentGraph: (() => Promise<{ workflow: PageGraph; output: Prompt }>) | null;
+  /** The name of the open workflow. */
+  currentName(): string | undefined;
+  /** The websocket's client id, for the jobs that the panel queues. */
+  clientId(): string | undefined;
+}
+
+/** Return the text of a key with its `{name}` parts replaced; `count` selects the plural form. */
+export type Translate = (key: string, values?: Record<string, string | number>) => string;
+
+/** Services that all parts of the panel share. */
+export interface PanelContext {
+  page: HostPage;
+  client: Client;
+  t: Translate;
+  /** A BCP 47 tag, for the formats of numbers and dates. */
+  language: string;
+  notifications: Notifications;
+  preferences: typeof preferences;
+  /** Show an asset in the library tab. */
+  openAsset(id: string): void;
+  /** Show a job in the jobs tab. */
+  openJob(id: string): void;
+}
+
+/** A change that a notification offers to take back. */
+export interface Undo {
+  label: string;
+  action: () => unknown;
+}
