@@ -240,13 +240,13 @@ def test_the_own_page_works_at_every_address(browser: Any, server: Any, open_pan
         expected = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
         assert urlsplit(panel.page.url).netloc == f"{expected}:{port}"
         panel.options().locator("img.ca-loaded").first.wait_for()
-        panel.root.locator(".ca-warning", has_text="no login").wait_for()
+        panel.root.locator(".ca-network-warning", has_text="no login").wait_for()
         panel.tab("Jobs")
         client = panel.page.evaluate("app.api?.clientId ?? sessionStorage.getItem('clientId')")
         server.request("/api/prompt", {"prompt": saving(f"own_{HOSTS.index(host)}"), "client_id": client})
         panel.option(f"own_{HOSTS.index(host)}").wait_for()  # which the websocket tells
-        panel.page.locator(".ca-warning button").click()
-        panel.root.locator(".ca-warning").wait_for(state="hidden")
+        panel.page.locator(".ca-network-warning button").click()
+        panel.root.locator(".ca-network-warning").wait_for(state="hidden")
 
 
 def test_the_small_page_works_at_an_address_of_the_network(
@@ -256,7 +256,7 @@ def test_the_small_page_works_at_an_address_of_the_network(
     with serve(small_library(tmp_path), "--own-page", "--host", "0.0.0.0") as server:
         page.goto(f"http://{LAN}:{urlsplit(server.url).port}/")
         page.locator(".ca-cell img.ca-loaded").first.wait_for()
-        page.locator(".ca-warning", has_text="no login").wait_for()
+        page.locator(".ca-network-warning", has_text="no login").wait_for()
 
 
 def test_the_browser_itself_would_let_it(page: Any, evil_page: str, server: Any) -> None:

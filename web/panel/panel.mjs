@@ -7,6 +7,7 @@ import { Client } from "./shared/client.mjs";
 import { Notifications } from "./shared/notifications.mjs";
 import { errorPlaceholder, loadingPlaceholder } from "./shared/placeholders.mjs";
 import { preferences } from "./shared/preferences.mjs";
+import { loadStyles } from "./shared/styles.mjs";
 import { Tabs } from "./shared/tabs.mjs";
 import { Translations } from "./shared/translations.mjs";
 import { NetworkWarning } from "./status/network_warning.mjs";
@@ -22,6 +23,7 @@ export function createPanel(page) {
 
 class Panel {
   #page;
+  #styles;
   /** @type {Promise<void> | null} */
   #ready = null;
   /** @type {Tabs | null} */
@@ -37,7 +39,7 @@ class Panel {
     this.root.addEventListener("keydown", (event) => {
       if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
     });
-    addStyles();
+    this.#styles = loadStyles();
   }
 
   /**
@@ -67,11 +69,14 @@ class Panel {
     const client = new Client(this.#page);
     const translations = new Translations();
     setChildren(this.root, loadingPlaceholder(translations.t));
-    try {
-      await translations.load(this.#page, client);
-    } catch (error) {
+    // Not `hidden`, which the styles of the root override.
+    this.root.style.visibility = "hidden";
+    const texts = translations.load(this.#page, client).catch((error) => {
       console.warn("comfy-assets: no translations.", error);
-    }
+    });
+    await this.#styles;
+    this.root.style.visibility = "";
+    await texts;
     try {
       this.#build(client, translations);
     } catch (error) {
@@ -112,10 +117,4 @@ class Panel {
     status.refresh();
     warning.refresh();
   }
-}
-
-function addStyles() {
-  const href = new URL("./panel.css", import.meta.url).href;
-  if (document.querySelector(`link[href="${href}"]`)) return;
-  document.head.append(h("link", { rel: "stylesheet", href }));
 }

@@ -142,7 +142,7 @@ export class AssetDetail {
         "div",
         { class: "ca-detail-body" },
         previewBox,
-        isMissing(asset) && h("p", { class: "ca-warning" }, t("asset.missingHint")),
+        isMissing(asset) && h("p", { class: "ca-missing-hint" }, t("asset.missingHint")),
         h(
           "div",
           { class: "ca-detail-title" },

@@ -48,7 +48,7 @@ export class LibraryTab {
     this.element = h(
       "section",
       { class: "ca-tab-content", "aria-label": t("tab.library") },
-      h("div", { class: "ca-library-main" }, h("div", { class: "ca-pane" }, list), this.detail.element),
+      h("div", { class: "ca-pane" }, h("div", { class: "ca-pane" }, list), this.detail.element),
       this.uploads.element,
     );
     this.uploads.acceptDrops(this.element);

@@ -17,7 +17,7 @@ export class NetworkWarning {
     const { t } = context;
     this.element = h(
       "div",
-      { class: "ca-notification ca-warning", role: "note", hidden: true },
+      { class: "ca-notification ca-network-warning", role: "note", hidden: true },
       icon("warning"),
       h("span", { class: "ca-notification-text" }, t("status.openToNetwork")),
       iconButton("close", t("common.close"), () => this.#close()),

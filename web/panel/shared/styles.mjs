@@ -1,0 +1,31 @@
+/** The panel's stylesheets, one for each tab, without a build that would join them. */
+
+import { h } from "./dom.mjs";
+
+// In the order of the cascade: those of the tabs refine the shared one.
+const SHEETS = [
+  "shared/shared.css",
+  "library/library.css",
+  "jobs/jobs.css",
+  "workflows/workflows.css",
+  "status/status.css",
+];
+const TIMEOUT_MS = 4000; // an unstyled panel is better than none
+
+/** Add the stylesheets to the page. Resolves when they are loaded, could not be loaded, or take too long. */
+export async function loadStyles() {
+  const loads = SHEETS.map((path) => loadStyle(new URL(`../${path}`, import.meta.url).href));
+  const timeout = new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS));
+  await Promise.race([Promise.all(loads), timeout]);
+}
+
+/** @param {string} href */
+function loadStyle(href) {
+  const link = h("link", { rel: "stylesheet", href });
+  const loaded = new Promise((resolve) => {
+    link.addEventListener("load", resolve);
+    link.addEventListener("error", resolve);
+  });
+  document.head.append(link);
+  return loaded;
+}
