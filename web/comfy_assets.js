@@ -48,7 +48,7 @@ function showFailure(container, error) {
   const retry = document.createElement("button");
   retry.textContent = "Try again";
   retry.addEventListener("click", () => render(container));
-  container.replaceChildren("The panel of comfy-assets could not be loaded. ", retry);
+  container.replaceChildren("The comfy-assets panel could not be loaded. ", retry);
 }
 
 /** @param {HTMLElement} container */
@@ -70,13 +70,13 @@ app.registerExtension({
   commands: [
     {
       id: OPEN,
-      label: "Show or hide the asset library",
+      label: "Toggle asset library",
       icon: "pi pi-images",
       function: logErrors(() => app.extensionManager.sidebarTab.toggleSidebarTab(TAB)),
     },
     {
       id: FIND,
-      label: "Find in the asset library",
+      label: "Search asset library",
       icon: "pi pi-search",
       function: logErrors(async () => {
         await open();

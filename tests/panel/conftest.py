@@ -43,7 +43,7 @@ RESET = """
     document.querySelectorAll('dialog').forEach(each => each.close())
     click('.ca-detail:not([hidden]) .ca-plain:has([d^="M15 5"]), .ca-notification .ca-icon-button')
     click('[role=tab]:first-child')
-    click('.ca-selection:not([hidden]) [aria-label="Clear the selection"]')
+    click('.ca-selection:not([hidden]) [aria-label="Clear selection"]')
     click('.ca-toolbar-row [aria-pressed=true], .ca-tag-facets [aria-pressed=true]')
     root.querySelectorAll('.ca-toolbar-row select').forEach(each => put(each, each.options[0].value, 'change'))
     document.activeElement.blur()

@@ -67,7 +67,7 @@ def jobs(panel: Any) -> None:
 
 def job(panel: Any) -> None:
     panel.option("failed").click()
-    panel.button("Copy the error").wait_for()
+    panel.button("Copy error").wait_for()
 
 
 def workflows(panel: Any) -> None:
@@ -77,7 +77,7 @@ def workflows(panel: Any) -> None:
 
 def workflow(panel: Any) -> None:
     panel.option("Castle study").click()
-    panel.button("What changed").click()
+    panel.button("Show changes").click()
     panel.root.locator(".ca-diff").wait_for()
 
 
@@ -108,7 +108,7 @@ def test_everything_is_reached_by_keyboard(panel: Any) -> None:
         reached.append(
             page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText")
         )
-    wanted = ["Search the library", "Kind", "Order", "Favourites only", "Show as a list", "Upload files", "Assets"]
+    wanted = ["Search the library", "Kind", "Sort by", "Favourites only", "Show as a list", "Upload files", "Assets"]
     assert [name for name in reached if name in wanted] == wanted
     page.keyboard.press("Shift+Tab")
     panel.root.get_by_role("listbox", name="Assets").focus()

@@ -25,7 +25,7 @@ def tab(jobs: dict[str, str], panel: Any) -> Any:
 
 def test_history_filters_and_search(tab: Any) -> None:
     assert tab.options().count() == 3
-    for state, count in (("Failed", 1), ("Done", 2), ("Cancelled", 0), ("Active", 0), ("All", 3)):
+    for state, count in (("Failed", 1), ("Completed", 2), ("Cancelled", 0), ("Active", 0), ("All", 3)):
         tab.button(state).click()
         tab.page.wait_for_function(
             "count => document.querySelectorAll('.ca-tab-panel:not([hidden]) .ca-cell:not([hidden])').length === count",
@@ -41,7 +41,7 @@ def test_an_error_can_be_copied(tab: Any) -> None:
     detail = tab.root.locator(".ca-detail:not([hidden])")
     detail.get_by_text("Failed in LoadImage #1").wait_for()
     assert "Traceback" in detail.locator("pre").get_attribute("aria-label")
-    tab.button("Copy the error").click()
+    tab.button("Copy error").click()
     tab.says("copied")
     copied = tab.page.evaluate("navigator.clipboard.readText()")
     assert "LoadImage #1" in copied and "File " in copied
@@ -52,7 +52,7 @@ def test_run_again_and_what_came_of_it(tab: Any, server: Any) -> None:
     detail = tab.root.locator(".ca-detail:not([hidden])")
     detail.get_by_text("1 output").wait_for()
     tab.button("Run again").click()
-    tab.says("waits in the queue")
+    tab.says("Job queued")
     server.wait_for("/api/jobs?status=completed", lambda body: body["pagination"]["total"] == 3)
     tab.button("Back").click()
     # A server that has kept what the nodes made shows the file that is there already.
@@ -62,7 +62,7 @@ def test_run_again_and_what_came_of_it(tab: Any, server: Any) -> None:
     tab.option(name).click()
     detail.get_by_role("button", name=name).click()  # from the job to its asset
     tab.root.get_by_role("tab", name="Library", selected=True).wait_for()
-    tab.button("Show the job").click()  # and back
+    tab.button("Show job").click()  # and back
     tab.root.get_by_role("tab", name="Jobs", selected=True).wait_for()
 
 
@@ -70,7 +70,7 @@ def test_the_graph_is_loaded(tab: Any) -> None:
     tab.root.get_by_label("Search jobs").fill("first")
     tab.options().nth(1).wait_for(state="detached")  # so that no row moves under the pointer
     tab.option("first_00001_.png").click()
-    tab.button("Load the graph").click()
+    tab.button("Open workflow").click()
     tab.canvas_shows("first")
 
 
@@ -125,9 +125,9 @@ def test_progress_and_cancelling_all(tab: Any, server: Any) -> None:
         server.request("/api/prompt", {"prompt": lasting(), "client_id": client})
     tab.option("running").wait_for()
     tab.option("ImageScale").wait_for()  # the node at work
-    tab.option("waiting").wait_for()
+    tab.option("queued").wait_for()
     tab.button("Cancel all").click()
-    tab.says("2 jobs are cancelled")
+    tab.says("2 jobs cancelled")
     server.wait_for("/api/jobs?status=in_progress,pending", lambda body: body["jobs"] == [])
     tab.option("running").wait_for(state="detached")
     tab.button("Cancel all").wait_for(state="hidden")

@@ -28,7 +28,7 @@ def test_search_as_one_types(panel: Any, words: str, count: int) -> None:
     panel.root.get_by_label("Search the library").press_sequentially(words)
     panel.count_is(count)
     if count == 0:
-        panel.root.get_by_text("Nothing matches").wait_for()
+        panel.root.get_by_text("No matching assets").wait_for()
 
 
 def test_tags_narrow_the_list_and_each_other(panel: Any) -> None:
@@ -46,7 +46,7 @@ def test_tags_narrow_the_list_and_each_other(panel: Any) -> None:
 def test_order_and_the_list_view(panel: Any) -> None:
     panel.count_is(ASSETS)
     panel.root.get_by_label("Kind").select_option("output")
-    panel.root.get_by_label("Order").select_option("name")
+    panel.root.get_by_label("Sort by").select_option("name")
     panel.button("Show as a list").click()
     panel.option("castle_on_a_cliff_at_dusk_00000_").wait_for()
     first = panel.options().evaluate_all(
@@ -66,7 +66,7 @@ def test_what_is_known_of_an_asset(panel: Any) -> None:
     asset = panel.server.asset(name)
     for part in (" × 512", "image/png", asset["file_path"], asset["hash"][-8:]):
         assert part in text, part
-    panel.button("Copy the hash").click()
+    panel.button("Copy hash").click()
     panel.says("copied")
     assert panel.page.evaluate("navigator.clipboard.readText()") == asset["hash"]
     panel.page.keyboard.press("Escape")
@@ -108,10 +108,10 @@ def test_delete_and_undo(panel: Any) -> None:
     panel.option("watercolor_forest").click()
     name = panel.root.locator(".ca-detail h3").inner_text()
     panel.root.locator(".ca-detail").get_by_role("button", name="Delete").click()
-    panel.says("was deleted")
+    panel.says(" deleted")
     panel.count_is(ASSETS - 1)
     panel.button("Undo").click()
-    panel.says("is back")
+    panel.says(" restored")
     panel.count_is(ASSETS)
     assert panel.server.asset(name)["name"] == name
 
@@ -125,7 +125,7 @@ def test_many_at_once_by_keyboard(panel: Any) -> None:
     tags = panel.root.locator(".ca-selection input")
     tags.fill("armoured")
     tags.press("Enter")
-    panel.says("3 assets are tagged armoured")
+    panel.says("3 assets tagged armoured")
     assert panel.server.request("/api/assets?include_tags=armoured")["total"] == 3
     panel.button("Undo").click()
     panel.server.wait_for("/api/assets?include_tags=armoured", lambda found: found["total"] == 0)
@@ -135,7 +135,7 @@ def test_two_pictures_side_by_side(panel: Any) -> None:
     for place in range(2):
         panel.option(("lighthouse_in", "cat_looking")[place]).click(modifiers=["Control"])
     panel.button("Compare").click()
-    dialog = panel.page.get_by_role("dialog", name="Compare two pictures")
+    dialog = panel.page.get_by_role("dialog", name="Compare two images")
     slider = dialog.get_by_role("slider")
     slider.press("ArrowRight")
     assert float(slider.input_value()) > 50

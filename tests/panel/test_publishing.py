@@ -61,9 +61,9 @@ def test_what_goes_along_and_what_would_be_missed(tab: Any) -> None:
     for name in (PICTURE, "ink_style"):
         assert need(tab, name).get_by_role("checkbox").is_checked()
     need(tab, "ink_style").get_by_role("checkbox").uncheck()
-    need(tab, "ink_style").get_by_text("the recipient would miss it").wait_for()
+    need(tab, "ink_style").get_by_text("recipients will not have it").wait_for()
     tab.button("Publish").click()
-    tab.says("It is published.")
+    tab.says("Workflow published")
     assert [asset["name"] for asset in share(tab)["assets"]] == [PICTURE]
     need(tab, "ink_style").get_by_role("checkbox").check()
     tab.button("Publish again").click()
@@ -71,8 +71,8 @@ def test_what_goes_along_and_what_would_be_missed(tab: Any) -> None:
     before = link(tab)
     path = f"/api/workflows/published/{before.rpartition('=')[2]}"
     tab.server.wait_for(path, lambda found: len(found["assets"]) == 2)
-    tab.button("Copy the link").click()
-    tab.says("The link was copied.")
+    tab.button("Copy link").click()
+    tab.says("Link copied")
     assert tab.page.evaluate("navigator.clipboard.readText()") == before == link(tab)
 
 
@@ -86,10 +86,10 @@ def test_a_picture_that_is_away_cannot_go_along(tab: Any, server: Any, workflow:
         server.wait_for(f"/api/assets/{asset['id']}", lambda found: "missing" in found["tags"])
         tab.button("Back").click()
         tab.option(workflow["name"]).click()
-        need(tab, PICTURE).get_by_text("file is missing: the recipient would miss it").wait_for()
+        need(tab, PICTURE).get_by_text("file missing: recipients will not have it").wait_for()
         assert need(tab, PICTURE).get_by_role("checkbox").is_disabled()
         tab.button("Publish").click()
-        tab.says("It is published.")
+        tab.says("Workflow published")
         assert [each["name"] for each in share(tab)["assets"]] == ["ink_style.safetensors"]
     finally:
         hidden.rename(path)
@@ -99,13 +99,13 @@ def test_a_picture_that_is_away_cannot_go_along(tab: Any, server: Any, workflow:
 
 def test_the_link_opens_it_on_the_page_until_it_is_taken_back(tab: Any, browser: Any, server: Any) -> None:
     tab.button("Publish").click()
-    tab.says("It is published.")
+    tab.says("Workflow published")
     published = share(tab)
     version = tab.page.evaluate("window.__COMFYUI_FRONTEND_VERSION__")
     if tuple(map(int, re.findall(r"\d+", version)[:2])) >= OPENS_SHARES:
         _open_share(browser, link(tab), published["name"])
-    tab.button("Stop sharing").click()
-    tab.says("It is not published any more")
+    tab.button("Unpublish").click()
+    tab.says("Workflow unpublished")
     with pytest.raises(urllib.error.HTTPError, match="404"):
         server.request(f"/api/workflows/published/{published['share_id']}")
     tab.button("Publish").wait_for()

@@ -19,12 +19,12 @@ def refused(route: Any) -> None:
 
 
 TROUBLES = [
-    (lambda route: route.abort("connectionrefused"), "The server cannot be reached", ""),
-    (refused, "The server has a problem", "The library store is not available."),
-    (lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"), "The server has a problem", "502"),
-    (lambda route: route.fulfill(status=200, body="half a doc"), "The server has a problem", "cannot be read"),
+    (lambda route: route.abort("connectionrefused"), "Cannot reach the server", ""),
+    (refused, "Server error", "The library store is not available."),
+    (lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"), "Server error", "502"),
+    (lambda route: route.fulfill(status=200, body="half a doc"), "Server error", "cannot be read"),
     (lambda route: route.fulfill(status=400, json={"code": "INVALID_QUERY", "message": "Too many words."}),
-     "That was refused", "Too many words."),
+     "Request rejected", "Too many words."),
 ]  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def test_a_slow_answer(tab: Any) -> None:
     waiting: list[Any] = []
     tab.page.route("**/api/assets?*", lambda route: waiting.append(route))
     tab.root.get_by_label("Search the library").fill("castle")
-    tab.root.get_by_text("The server takes its time").wait_for()
+    tab.root.get_by_text("The server is slow to respond").wait_for()
     waiting.pop().continue_()
     tab.count_is(3)
 
@@ -89,7 +89,7 @@ def test_a_change_that_fails_is_taken_back(tab: Any) -> None:
     tags = tab.root.locator(".ca-detail .ca-tag-input input")
     tags.fill("lost")
     tags.press("Enter")
-    tab.says("The change was not saved.")
+    tab.says("Could not save the change.")
     tab.root.locator(".ca-tag", has_text="lost").wait_for(state="detached")
 
 
@@ -110,7 +110,7 @@ def test_an_error_of_the_panel_stays_in_the_panel(opening: Any) -> None:
     broken = "export class LibraryTab { constructor() { throw new Error('broken on purpose') } }"
     script = {"status": 200, "content_type": "text/javascript", "body": broken}
     with opening(routes={"**/library/library_tab.mjs": lambda route: route.fulfill(**script)}) as page:
-        page.get_by_text("The panel has a problem").wait_for()
+        page.get_by_text("Error in the panel").wait_for()
         page.get_by_text("broken on purpose").wait_for()
         assert page.evaluate("app.extensionManager.sidebarTab.activeSidebarTabId") == "comfy-assets"
 
@@ -126,8 +126,8 @@ def test_pausing(tab: Any, server: Any) -> None:
     tab.root.locator(".ca-status", has_text="up to date").wait_for()
     tab.button("Pause").click()
     tab.root.locator(".ca-status", has_text="Paused").wait_for()
-    tab.button("Look for changes now").click()
-    tab.root.locator(".ca-status", has_text="Paused · Looking at files").wait_for()
+    tab.button("Scan now").click()
+    tab.root.locator(".ca-status", has_text="Paused · Scanning files").wait_for()
     assert server.request("/api/assets/seed/status")["on_hold"] is True
     tab.button("Resume").click()
     tab.root.locator(".ca-status", has_text="up to date").wait_for()

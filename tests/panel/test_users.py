@@ -84,7 +84,7 @@ def test_jobs_and_what_they_made(both: Any) -> None:
     ann.server.run(saving("anns"), user=ann.user)
     ann.option("anns_00001_.png").click()
     ann.button("Run again").click()  # the panel's own request
-    ann.says("waits in the queue")
+    ann.says("Job queued")
     ann.server.wait_for("/api/jobs?status=completed", lambda found: found["pagination"]["total"] == 2, user=ann.user)
     ann.button("Back").click()
     ann.options().nth(1).wait_for()

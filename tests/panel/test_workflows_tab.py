@@ -28,7 +28,7 @@ def tab(workflow: Any, panel: Any) -> Any:
 
 
 def test_what_changed_between_versions(tab: Any) -> None:
-    for toggle in tab.root.get_by_role("button", name="What changed").all():
+    for toggle in tab.root.get_by_role("button", name="Show changes").all():
         toggle.click()
     latest, former = (tab.root.locator(".ca-version").nth(place) for place in range(2))
     for text in ("1 node removed · 1 node changed", "SaveImage #3", "20", "30"):
@@ -39,7 +39,7 @@ def test_what_changed_between_versions(tab: Any) -> None:
 
 def test_restoring_makes_a_new_version(tab: Any, workflow: Any, server: Any) -> None:
     tab.button("Restore version 1").click()
-    tab.says("Version 1 is back, as version 4")
+    tab.says("Version 1 restored as version 4")
     tab.root.get_by_text("Version 4", exact=True).wait_for()
     content = server.request(f"/api/workflows/{workflow['id']}/content")
     assert (content["version"], content["workflow_json"]) == (4, page_graph("dusk"))
@@ -62,10 +62,10 @@ def test_the_open_graph_is_saved_and_refused_when_others_were_quicker(tab: Any, 
     tab.canvas_shows("dusk")
     versions = f"/api/workflows/{workflow['id']}/versions"
     server.request(versions, {"base_version": 3, "workflow_json": page_graph("meanwhile")})
-    tab.button("Save the open graph as a version").click()
-    tab.says("It was not saved.")
+    tab.button("Save open workflow as a version").click()
+    tab.says("Could not save the workflow.")
     tab.root.get_by_text("Version 4", exact=True).wait_for()  # what others have saved shows
-    tab.button("Save the open graph as a version").click()
+    tab.button("Save open workflow as a version").click()
     tab.root.get_by_text("Version 5", exact=True).wait_for()
     texts = server.request(f"/api/workflows/{workflow['id']}/content")["workflow_json"]["nodes"]
     assert any("dusk" in node.get("widgets_values", []) for node in texts)
@@ -79,9 +79,9 @@ def test_rename_and_delete(tab: Any, workflow: Any, server: Any) -> None:
     tab.root.get_by_role("heading", name="Another name").wait_for()
     tab.root.locator(".ca-detail:not([hidden])").get_by_role("button", name="Delete").click()
     tab.button("Really delete?").click()
-    tab.says("Another name was deleted")
+    tab.says("Another name deleted")
     tab.option("Another name").wait_for(state="detached")
     tab.button("Undo").click()
-    tab.says("Another name is back")
+    tab.says("Another name restored")
     tab.root.get_by_label("Search workflows by name").fill("Another")
     tab.option("Another name").wait_for()

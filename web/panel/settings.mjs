@@ -11,20 +11,20 @@ export const SETTINGS = [
   {
     id: LANGUAGE,
     category: ["Comfy Assets", "Panel", "Language"],
-    name: "Language of the panel",
+    name: "Panel language",
     type: "combo",
     options: [
-      { text: "As the page", value: "page" },
+      { text: "Same as ComfyUI", value: "page" },
       { text: "English", value: "en" },
       { text: "Deutsch", value: "de" },
     ],
     defaultValue: "page",
-    tooltip: "Takes effect when the page is loaded again.",
+    tooltip: "Takes effect after the page is reloaded.",
   },
   {
     id: CELL_SIZE,
     category: ["Comfy Assets", "Panel", "Thumbnails"],
-    name: "Size of thumbnails in pixels",
+    name: "Thumbnail size in pixels",
     type: "slider",
     attrs: { min: 80, max: 320, step: 8 },
     defaultValue: 128,
@@ -32,7 +32,7 @@ export const SETTINGS = [
   {
     id: TOASTS,
     category: ["Comfy Assets", "Panel", "Toasts"],
-    name: "Tell when a long scan ends",
+    name: "Notify when a long scan ends",
     type: "boolean",
     defaultValue: true,
   },

@@ -61,9 +61,9 @@ export class JobActions {
    *
    * @param {Job} job
    */
-  async load(job) {
+  async openWorkflow(job) {
     const { page, t } = this.#context;
-    await this.#try("job.loadFailed", async () => {
+    await this.#try("workflow.openFailed", async () => {
       const { prompt, workflow } = jobGraphs(await this.#fetch(job));
       const name = shortName(job, t);
       await (workflow ? page.openWorkflow(workflow, name) : page.openPrompt(prompt, name));

@@ -48,7 +48,9 @@ export class JobDetail {
         "div",
         { class: "ca-actions" },
         isActive(job) && button("stop", t("job.cancel"), () => this.#actions.cancel(job), { kind: "ca-danger" }),
-        button("graph", t("job.load"), () => this.#actions.load(job), { kind: isActive(job) ? "" : "ca-primary" }),
+        button("graph", t("job.openWorkflow"), () => this.#actions.openWorkflow(job), {
+          kind: isActive(job) ? "" : "ca-primary",
+        }),
         button("refresh", t("job.rerun"), () => this.#actions.rerun(job)),
       ),
       job.execution_error && this.#error(job, job.execution_error),

@@ -105,7 +105,7 @@ export class AssetActions {
       await client.request("DELETE", `/assets/${asset.id}`);
       removed.push(asset);
     });
-    if (error !== null) notifications.error(t("asset.deleteFailed"), error);
+    if (error !== null) notifications.error(t("asset.deleteFailed", { count: assets.length }), error);
     if (removed.length > 0) {
       const undo = { label: t("asset.undo"), action: () => this.restore(removed) };
       notifications.show(t("asset.deleted", { count: removed.length, name: removed[0].name }), undo);
@@ -122,7 +122,7 @@ export class AssetActions {
   async restore(assets) {
     const { t, notifications, client } = this.#context;
     const { done, error } = await this.forEach(assets, (asset) => client.post(`/assets/${asset.id}/restore`));
-    if (error !== null) notifications.error(t("asset.restoreFailed"), error);
+    if (error !== null) notifications.error(t("asset.restoreFailed", { count: assets.length }), error);
     else notifications.show(t("asset.restored", { count: done, name: assets[0].name }));
     this.#onChange(null);
   }
@@ -142,7 +142,7 @@ export class AssetActions {
       else if (metadata.prompt) await page.openPrompt(metadata.prompt, name);
       else notifications.show(t("asset.noWorkflow", { name: asset.name }));
     } catch (error) {
-      notifications.error(t("asset.openFailed"), error);
+      notifications.error(t("workflow.openFailed"), error);
     }
   }
 
@@ -158,14 +158,14 @@ export class AssetActions {
       saveAs(contentUrl(page, asset, "attachment"), asset.name);
       return;
     }
-    notifications.show(t("asset.fetching", { name: asset.name }));
+    notifications.show(t("asset.downloading", { name: asset.name }));
     try {
       const response = await page.fetch(contentPath(asset, "attachment"));
       if (!response.ok) throw new Error(t("asset.serverError", { status: response.status }));
       const url = URL.createObjectURL(await response.blob());
       saveAs(url, asset.name);
       setTimeout(() => URL.revokeObjectURL(url), BLOB_URL_MS);
-      notifications.show(t("asset.fetched", { name: asset.name }));
+      notifications.show(t("asset.downloaded", { name: asset.name }));
     } catch (error) {
       notifications.error(t("asset.downloadFailed"), error);
     }

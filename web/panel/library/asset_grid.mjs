@@ -189,7 +189,7 @@ export class AssetGrid {
       } while (found.length < MAX_SELECTED_AT_ONCE);
       this.#selection.add(found);
     } catch (error) {
-      notifications.error(t("library.selectAll"), error);
+      notifications.error(t("library.selectAllFailed"), error);
     }
   }
 }

@@ -139,7 +139,7 @@ class RequestTimeout {
    */
   toRequestError(error) {
     if (error instanceof RequestError) return error;
-    if (this.#isTimedOut) return new RequestError("slow", "The server did not answer in time.");
+    if (this.#isTimedOut) return new RequestError("slow", "The server did not respond in time.");
     if (isAborted(error) || this.#outer?.aborted) return new DOMException("aborted", "AbortError");
     return new RequestError("unreachable", "The server cannot be reached.");
   }
@@ -160,7 +160,7 @@ function responseError(status, text) {
     // Proxies answer in HTML: the status must do.
   }
   const reported = body?.message ?? body?.error?.message ?? (typeof body?.error === "string" ? body.error : "");
-  const message = reported || `The server answered ${status}.`;
+  const message = reported || `The server returned status ${status}.`;
   return new RequestError(status >= 500 ? "server" : "refused", message, { code: body?.code });
 }
 
@@ -170,6 +170,6 @@ function parseJson(text) {
   try {
     return JSON.parse(text);
   } catch {
-    throw new RequestError("server", "The server's answer cannot be read.");
+    throw new RequestError("server", "The server's response cannot be read.");
   }
 }
