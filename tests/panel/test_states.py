@@ -106,6 +106,25 @@ def test_the_panels_own_files_cannot_be_had(browser: Any, server: Any, opening: 
         page.unroute("**/panel/panel.mjs")
 
 
+def test_nothing_shows_before_all_styles_are_loaded(opening: Any) -> None:
+    held: list[Any] = []
+    with opening(routes={"**/jobs/jobs.css": lambda route: held.append(route)}) as page:
+        page.locator(".ca-root").wait_for(state="attached")
+        while not held:
+            page.wait_for_timeout(20)
+        page.evaluate(FRAMES)
+        assert not page.locator(".ca-root").is_visible()
+        held.pop().continue_()
+        page.get_by_role("tab", name="Library", exact=True).wait_for()
+        assert page.locator(".ca-root").is_visible()
+
+
+def test_without_styles_the_panel_works(opening: Any) -> None:
+    with opening(routes={"**/comfy-assets/**/*.css": lambda route: route.abort()}) as page:
+        page.get_by_role("tab", name="Jobs").click()
+        page.get_by_label("Search jobs").wait_for()
+
+
 def test_an_error_of_the_panel_stays_in_the_panel(opening: Any) -> None:
     broken = "export class LibraryTab { constructor() { throw new Error('broken on purpose') } }"
     script = {"status": 200, "content_type": "text/javascript", "body": broken}
