@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from comfy_assets_node.routes._share_body import PublishInfo
+from comfy_assets_node.routes.asset_body import AssetBody
+from comfy_assets_node.routes.job_body import JobBody, JobDetailBody, JobProgressBody, NodeProgressBody
+from comfy_assets_node.routes.workflow_body import ContentBody, VersionShown, WorkflowBody
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = sorted(path.name for path in (ROOT / "locales").iterdir())
@@ -17,6 +22,19 @@ SOURCES = {
     for path in sorted((ROOT / "web").rglob("*js"))
 }
 CODE = "\n".join(SOURCES.values())
+STYLES = {path.relative_to(ROOT / "web/panel").as_posix(): path for path in (ROOT / "web").rglob("*.css")}
+# The interfaces of api.d.ts and the structs that the server encodes.
+BODIES: dict[str, type[msgspec.Struct]] = {
+    "Asset": AssetBody,
+    "Job": JobBody,
+    "JobDetail": JobDetailBody,
+    "JobProgress": JobProgressBody,
+    "NodeProgress": NodeProgressBody,
+    "Publication": PublishInfo,
+    "Workflow": WorkflowBody,
+    "WorkflowContent": ContentBody,
+    "WorkflowVersion": VersionShown,
+}
 PLURAL = {"one", "other"}
 
 
@@ -85,3 +103,22 @@ def test_every_import_leads_to_a_file() -> None:
         for target in re.findall(r"""(?:from|import)\s*\(?\s*"(\.[^"]+)\"""", text):
             if not target.startswith("../../scripts/"):  # the page's own
                 assert ((ROOT / "web" / name).parent / target).resolve().is_file(), (name, target)
+
+
+def test_every_style_sheet_is_loaded() -> None:
+    assert sorted(re.findall(r'"([\w/]+\.css)"', SOURCES["panel/shared/styles.mjs"])) == sorted(STYLES)
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_every_class_with_a_style_is_used(name: str) -> None:
+    classes = set(re.findall(r"\.(ca-[a-z-]+)", STYLES[name].read_text(encoding="utf-8")))
+    assert classes - set(re.findall(r"(?<!-)\bca-[a-z-]+", CODE)) == set()
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_types_of_bodies_name_members_that_the_server_sends(name: str) -> None:
+    text = (ROOT / "web/panel/api.d.ts").read_text(encoding="utf-8")
+    interface = re.search(rf"^export interface {name}\b[^{{]*\{{\n(.*?)^\}}", text, re.MULTILINE | re.DOTALL)
+    assert interface is not None
+    members = set(re.findall(r"^  (\w+)\??:", interface[1], re.MULTILINE))
+    assert members and members <= {field.encode_name for field in msgspec.structs.fields(BODIES[name])}
