@@ -24,7 +24,7 @@ export function isActive(job) {
 }
 
 /**
- * Return a name for a job: that of the file it made, or a part of its id.
+ * Return a name for a job: the name of its output file, or a part of its id.
  *
  * @param {Job} job
  * @param {Translate} t

@@ -27,7 +27,7 @@ export class JobActions {
     await this.#try("job.cancelFailed", async () => {
       const query = { status: "in_progress,pending", limit: String(MAX_ACTIVE) };
       const { jobs } = await client.get("/jobs", { query });
-      // Oldest first: the batch with the running job then holds those that would start next.
+      // Oldest first, so that the batch with the running job also holds the jobs that would start next.
       const ids = jobs.map((job) => job.id).reverse();
       for (let from = 0; from < ids.length; from += CANCEL_BATCH) {
         await client.post("/jobs/cancel", { job_ids: ids.slice(from, from + CANCEL_BATCH) });

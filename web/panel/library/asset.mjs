@@ -41,7 +41,7 @@ export function mediaKind(asset) {
 }
 
 /**
- * Return the tags that users gave and the categories of models, without those that only name the location.
+ * Return the tags from users and the model categories, without tags that only name the location.
  *
  * @param {Asset} asset
  */

@@ -93,7 +93,7 @@ export class AssetActions {
   }
 
   /**
-   * Delete assets, and offer to restore them. Returns those that were deleted.
+   * Delete assets, and offer to restore them. Returns the deleted assets.
    *
    * @param {Asset[]} assets
    */

@@ -50,7 +50,7 @@ function promptTexts(prompt) {
 }
 
 /**
- * Create a section that unfolds. Its text is made only then, as it can be megabytes long.
+ * Create a section that unfolds. Its text is created only when it does, as it can be megabytes long.
  *
  * @param {string} title
  * @param {() => string} text

@@ -13,7 +13,7 @@ import { dimensions } from "./asset.mjs";
 const SHOWN_ELSEWHERE = new Set(["prompt", "workflow", "parameters", "header", "width", "height", "documents"]);
 
 /**
- * Create the section with an asset's properties. Unknown ones are left out.
+ * Create the section with an asset's properties. Unknown values are left out.
  *
  * @param {PanelContext} context
  * @param {Asset} asset

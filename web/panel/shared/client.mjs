@@ -157,7 +157,7 @@ function responseError(status, text) {
   try {
     body = JSON.parse(text);
   } catch {
-    // Proxies answer in HTML: the status must do.
+    // Proxies send HTML, so only the status is shown.
   }
   const reported = body?.message ?? body?.error?.message ?? (typeof body?.error === "string" ? body.error : "");
   const message = reported || `The server returned status ${status}.`;

@@ -60,7 +60,7 @@ export class Notifications {
     );
     this.element.replaceChildren(notification);
     this.#timer = setTimeout(() => {
-      // Whoever points at it may be about to press the button.
+      // The user may be about to press the button.
       if (!notification.matches(":hover, :focus-within")) close();
     }, VISIBLE_MS);
   }

@@ -63,7 +63,7 @@ export class PagedList {
   }
 
   /**
-   * Set the range of items in view: fetch what is missing, drop and no longer fetch what is far away.
+   * Set the range of items in view. Fetches missing pages; drops pages and aborts requests far from the view.
    *
    * @param {number} first
    * @param {number} last
@@ -96,7 +96,7 @@ export class PagedList {
   }
 
   /**
-   * Replace the items that match, after a change that the panel made itself.
+   * Replace matching items, after a change made in the panel itself.
    *
    * @param {(item: Item) => boolean} matches
    * @param {Item} item

@@ -4,7 +4,7 @@ const PREFIX = "comfy-assets.";
 
 export const preferences = {
   /**
-   * Return the stored ones of some members.
+   * Return members of a stored object, as far as they are stored.
    *
    * @param {string} name
    * @param {readonly string[]} members others are dropped: an older or newer panel may have stored them

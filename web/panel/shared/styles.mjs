@@ -2,7 +2,7 @@
 
 import { h } from "./dom.mjs";
 
-// In the order of the cascade: those of the tabs refine the shared one.
+// In cascade order: the tabs' rules override the shared ones.
 const SHEETS = [
   "shared/shared.css",
   "library/library.css",

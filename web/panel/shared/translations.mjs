@@ -19,7 +19,7 @@ export class Translations {
   language = "en";
 
   /**
-   * Fetch the texts. Until they are there, and if they cannot be fetched, words made of the keys take their place.
+   * Fetch the texts. Before that, and if it fails, `t` returns words derived from the keys.
    *
    * @param {HostPage} page
    * @param {Client} client
@@ -68,7 +68,7 @@ function find(texts, key) {
 }
 
 /**
- * Return words made of the last part of a key: "Nothing found hint" for "library.nothingFoundHint".
+ * Return the last part of a key as words: "Nothing found hint" for "library.nothingFoundHint".
  *
  * @param {string} key
  */

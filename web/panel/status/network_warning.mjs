@@ -32,7 +32,7 @@ export class NetworkWarning {
       const features = await client.get("/features");
       this.element.hidden = !features?.open_to_network;
     } catch {
-      // The tabs show what is wrong with the server.
+      // The tabs show the error.
     }
   }
 

@@ -22,7 +22,7 @@ export function fractionDone({ phase, hashed = 0, total = 0, bytes_hashed: bytes
 }
 
 /**
- * Return the milliseconds until all files are read, or null if that cannot be told.
+ * Return the milliseconds until all files are read, or null if that is unknown.
  *
  * @param {SeedStatus} status
  */

@@ -8,7 +8,7 @@ import * as format from "../shared/format.mjs";
 import { Translations } from "../shared/translations.mjs";
 import { TOASTS } from "../settings.mjs";
 
-const MIN_SCAN_MS = 20_000; // whoever starts a shorter scan sees it end
+const MIN_SCAN_MS = 20_000; // the user sees the end of a shorter scan
 
 /**
  * Watch scans. In a page that is loaded during a scan, the scan begins with its next progress message.
@@ -35,7 +35,7 @@ export function showScanToasts(page) {
  */
 async function showToast(page, status, duration) {
   const translations = new Translations(); // the panel, which has its own, may never have been opened
-  await translations.load(page, new Client(page)).catch(() => {}); // words made of the keys will do
+  await translations.load(page, new Client(page)).catch(() => {}); // the words of the keys will do
   const { t, language } = translations;
   const files = format.number(status?.total ?? status?.scanned ?? 0, language);
   page.toast("success", t("status.ended"), t("status.endedDetail", { files, time: format.duration(duration) }));

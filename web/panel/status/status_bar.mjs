@@ -42,7 +42,7 @@ export class StatusBar {
     try {
       this.#show(await this.#context.client.get("/assets/seed/status"));
     } catch {
-      this.#show(null); // the tabs show what is wrong with the server
+      this.#show(null); // the tabs show the error
     }
     clearTimeout(this.#timer); // another call may have set it during the request
     this.#timer = setTimeout(() => this.#refreshIfVisible(), isRunning(this.#status) ? BUSY_POLL_MS : IDLE_POLL_MS);
@@ -87,7 +87,7 @@ export class StatusBar {
     this.problems.hidden = found.length === 0;
     const summary = h("summary", {}, icon("warning"), t("status.problems", { count: found.length }));
     const list = h("ul", {}, found.map((problem) => h("li", {}, problem)));
-    // The same problems are left alone: somebody may be reading them.
+    // Unchanged problems stay, as the user may be reading them.
     if (this.problems.textContent !== `${summary.textContent}${list.textContent}`) {
       setChildren(this.problems, summary, list);
     }

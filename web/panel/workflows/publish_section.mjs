@@ -43,7 +43,7 @@ export class PublishSection {
     this.element.hidden = false;
   }
 
-  /** Return what is published: null for a workflow without a file, undefined if the server does not publish. */
+  /** Return the publication: null for a workflow without a file, undefined if the server does not publish. */
   async #fetchPublication() {
     if (this.#path === null) return null;
     try {

@@ -142,7 +142,7 @@ export class WorkflowActions {
   }
 
   /**
-   * Save a version. Fails if somebody else has saved one since the workflow was loaded.
+   * Save a version. Fails if another client has saved one since the workflow was loaded.
    *
    * @param {Workflow} workflow
    * @param {Graph} graph

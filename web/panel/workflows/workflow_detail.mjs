@@ -194,7 +194,7 @@ export class WorkflowDetail {
   }
 
   /**
-   * Load the workflow again after a change, even if that failed: somebody else may have saved a version.
+   * Load the workflow again after a change, even a failed one: another client may have saved a version.
    *
    * @param {Promise<unknown>} change
    */
