@@ -23,7 +23,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE), str(HERE.parent)]
-from panel_gestures import ON_CANVAS  # noqa: E402
+from page_scripts import ON_CANVAS  # noqa: E402
 from panel_library import make_library  # noqa: E402
 from server_process import COMFYUI, JsonServer, comfyui_command, copy_pack, standalone_command  # noqa: E402
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from panel_gestures import DRAG, DROP
+from page_scripts import DRAG, DROP
 from panel_graphs import lasting, page_graph
 from panel_proxy import proxied
 

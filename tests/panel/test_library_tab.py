@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from panel_gestures import DRAG, DROP
+from page_scripts import DRAG, DROP
 
 ASSETS = 28  # 24 pictures, three models, one file that is no picture
 

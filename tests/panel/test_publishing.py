@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from panel_gestures import ON_CANVAS
+from page_scripts import ON_CANVAS
 from panel_graphs import page_graph
 
 PICTURE = "castle_on_a_cliff_at_dusk_00000_.png"

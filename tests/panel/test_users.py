@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from panel_gestures import DROP
+from page_scripts import DROP
 from panel_graphs import lasting, page_graph, saving
 
 NAMES = ("Ann", "Bob")
