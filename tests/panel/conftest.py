@@ -1,4 +1,4 @@
-"""The panel in a real browser: ComfyUI's own page over the standalone host, which holds a small library.
+"""Fixtures for the panel in a real browser: ComfyUI's own page on the standalone host, with a small library.
 
 ``COMFYUI_PATH`` (and ``COMFYUI_PYTHON``) name a real ComfyUI to look at instead.
 Needs the packages playwright, axe-playwright-python and comfyui-frontend-package, and a Chromium; skipped without.
@@ -32,9 +32,9 @@ PACKAGES = ("playwright", "axe_playwright_python", "comfyui_frontend_package")
 TAB = "comfy-assets"
 TIMEOUT_MS = 20_000
 STANDALONE_ONLY = {"--own-page"}
-# No dialog of the page's is to be in the way.
+# Dialogs of the page would cover the panel.
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingNodesWarning": False}
-# Closes what is open, and asks for everything again.
+# Close dialogs, details and notifications, and reset every filter.
 RESET = """
 () => {
     const root = document.querySelector('.ca-root')
@@ -62,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _command(base: Path, options: tuple[str, ...]) -> list[str]:
-    """The standalone host's; or that of a real ComfyUI, with the checkout among its node packs, where one is named."""
+    """Return the command of the standalone host, or of the ComfyUI that ``COMFYUI_PATH`` names."""
     if not COMFYUI or set(options) & STANDALONE_ONLY:
         return standalone_command(*options)
     copy_pack(base / "custom_nodes" / "comfy-assets")
@@ -70,7 +70,7 @@ def _command(base: Path, options: tuple[str, ...]) -> list[str]:
 
 
 class Server(JsonServer):
-    """``comfy-assets serve`` as a process, on a folder of its own, when it has looked at what is there.
+    """``comfy-assets serve`` as a process on a folder of its own, after its first scan.
 
     ``users`` are the ids by name where ``names`` are given: then the server tells users apart.
     """
@@ -94,12 +94,12 @@ class Server(JsonServer):
         return str(self.request("/api/users", {"username": name}))
 
     def asset(self, name: str, *, user: str | None = None) -> Any:
-        """The asset of this name."""
+        """Return the asset with this name."""
         (found,) = self.request(f"/api/assets?name_contains={urllib.request.quote(name)}", user=user)["assets"]
         return self.request(f"/api/assets/{found['id']}", user=user)
 
     def run(self, graph: Any, *, user: str | None = None) -> str:
-        """Queue a graph; answers the job's id when it is over."""
+        """Queue a graph, wait for its end, and return the job's id."""
         job = self.request("/api/prompt", {"prompt": graph}, user=user)["prompt_id"]
         self.wait_for(f"/api/jobs/{job}", lambda body: body["status"] not in ("pending", "in_progress"), user=user)
         return str(job)
@@ -128,7 +128,7 @@ class Panel:
     is_open: bool = False
 
     def note(self, error: Any) -> None:
-        """Keep an error of a script: any once the panel is open, before that its own. Old pages begin with some."""
+        """Record a script error: before the panel is open only those of the pack, as old pages start with errors."""
         if self.is_open or "/extensions/comfy-assets/" in (error.stack or ""):
             self.errors.append(f"{error.message}\n{error.stack}")
 
@@ -137,7 +137,7 @@ class Panel:
         return self.page.locator(".ca-root").first
 
     def open_tab(self) -> None:
-        """Choose the panel in the sidebar of a page that loads."""
+        """Open the panel's sidebar tab as soon as the page has it."""
         self.page.wait_for_function(
             "tab => window.app?.extensionManager?.getSidebarTabs?.().some(each => each.id === tab)", arg=TAB
         )
@@ -145,7 +145,7 @@ class Panel:
         self.page.evaluate("tab => app.extensionManager.sidebarTab.toggleSidebarTab(tab)", TAB)
 
     def show(self) -> None:
-        """The same, and wait for the panel."""
+        """Open the panel's sidebar tab and wait for the panel."""
         self.open_tab()
         self.root.get_by_role("tablist").wait_for()
 
@@ -157,25 +157,25 @@ class Panel:
         return self.root.get_by_role("button", name=name, exact=True)
 
     def options(self) -> Any:
-        """The entries that are listed."""
+        """Return the visible entries of the current tab."""
         return self.root.locator(".ca-tab-panel:not([hidden]) .ca-cell:not([hidden])")
 
     def option(self, text: str) -> Any:
         return self.options().filter(has_text=text).first
 
     def open_workflow(self, name: str) -> None:
-        """Find a saved workflow and show what is known of it."""
+        """Find a saved workflow and show its details."""
         self.tab("Workflows")
         self.root.get_by_label("Search workflows by name").fill(name)
         self.options().nth(1).wait_for(state="detached")
         self.option(name).click()
 
     def canvas_shows(self, text: str) -> None:
-        """Wait until a node on the page's canvas says this."""
+        """Wait until a node on the page's canvas shows this text."""
         self.page.wait_for_function(ON_CANVAS, arg=text)
 
     def says(self, text: str) -> None:
-        """Wait until a notice says this."""
+        """Wait for a notification with this text."""
         self.root.locator(".ca-notifications", has_text=text).wait_for()
 
     def count_is(self, count: int) -> None:
@@ -185,7 +185,7 @@ class Panel:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with a small library; those tests that change it put it back, or look at what they made alone."""
+    """A server with a small library. Tests that change it undo the change, or look only at their own assets."""
     with serving(make_library(tmp_path_factory.mktemp("library"))) as running:
         yield running
 
@@ -202,7 +202,7 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def opened(browser: Any, server: Server, *, url: str = "", user: str = "", **options: Any) -> Iterator[Panel]:
-    """ComfyUI's page, with the panel open: at the server's own address or another, as a user where there are several.
+    """Open ComfyUI's page with the panel, at the server's address or another, as a user if there are several.
 
     Errors of the page's code fail the test.
     """
@@ -224,14 +224,14 @@ def opened(browser: Any, server: Server, *, url: str = "", user: str = "", **opt
 
 @pytest.fixture(scope="module")
 def shared(browser: Any, server: Server) -> Iterator[Panel]:
-    """The panel in a page that the tests of a module share: loading ComfyUI's page takes seconds."""
+    """The panel in a page shared by the tests of a module, as loading ComfyUI's page takes seconds."""
     with opened(browser, server) as shown:
         yield shown
 
 
 @pytest.fixture
 def panel(shared: Panel) -> Iterator[Panel]:
-    """The panel as it is when it is opened."""
+    """The shared panel, reset to the state of a new one."""
     shared.page.unroute_all()
     shared.page.evaluate(RESET)
     shared.count_is(shared.server.request("/api/assets?limit=1&exclude_tags=missing")["total"])
@@ -241,7 +241,7 @@ def panel(shared: Panel) -> Iterator[Panel]:
 
 @pytest.fixture
 def opening(browser: Any, server: Server) -> Callable[..., Any]:
-    """Opens the page where some requests are answered otherwise, and the panel in it, whatever becomes of that."""
+    """Opens the page and the panel with other responses to some requests; the panel may fail."""
 
     @contextmanager
     def open_page(routes: dict[str, Any], expected: str = "") -> Iterator[Any]:
@@ -265,24 +265,24 @@ def opening(browser: Any, server: Server) -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def screenshots() -> Path | None:
-    """Where pictures of the panel are to be kept, if anywhere."""
+    """The folder for screenshots of the panel, or None."""
     folder = os.environ.get("PANEL_SCREENSHOTS")
     return Path(folder) if folder else None
 
 
 @pytest.fixture(scope="session")
 def open_panel() -> Callable[..., Any]:
-    """Opens ComfyUI's page with the panel, in a browser, of a server."""
+    """Opens ComfyUI's page with the panel; takes a browser and a server."""
     return opened
 
 
 @pytest.fixture(scope="session")
 def small_library() -> Callable[[Path], Path]:
-    """Makes a small library in a folder."""
+    """Creates a small library in a folder."""
     return make_library
 
 
 @pytest.fixture(scope="session")
 def serve() -> Callable[..., Any]:
-    """Serves a folder, with options of the command."""
+    """Serves a folder; takes options of the command."""
     return serving

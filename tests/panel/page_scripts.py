@@ -1,8 +1,8 @@
-"""Scripts for the page: what only a hand does with a pointer, and what is on the canvas."""
+"""Scripts for the page: drag and drop, which playwright cannot do with files, and a look at the canvas."""
 
 from __future__ import annotations
 
-# What an asset of this name hands over when it is dragged: types and their texts.
+# Return the data of a drag of the asset with this name: texts by type.
 DRAG = """
 name => {
     const cell = [...document.querySelectorAll('.ca-cell')].find(each => each.title.includes(name))
@@ -12,7 +12,7 @@ name => {
 }
 """
 
-# Whether a node on the canvas says this; older pages know the graph by another name.
+# Return whether a node on the canvas shows this text. Older pages have the graph as `app.graph`.
 ON_CANVAS = """
 text => (app.rootGraph ?? app.graph)?.nodes.some(
     node => node.widgets_values?.[0] === text || node.widgets?.some(widget => widget.value === text)

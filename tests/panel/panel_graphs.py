@@ -1,4 +1,4 @@
-"""Graphs for a server without diffusion: in the form that is executed, and as ComfyUI's page keeps them."""
+"""Graphs for a server without diffusion models, in the executed form and in the form that ComfyUI's page saves."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from typing import Any
 
 
 def empty_image(colour: int = 255, size: int = 64) -> dict[str, Any]:
-    """A node that makes a picture of one colour."""
+    """Return a node that creates an image of one colour."""
     inputs = {"width": size, "height": size, "batch_size": 1, "color": colour}
     return {"class_type": "EmptyImage", "inputs": inputs}
 
 
 def saving(name: str, colour: int = 255) -> dict[str, Any]:
-    """A graph that takes no time."""
+    """Return a graph that runs in no time."""
     save = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": name}}
     return {"1": empty_image(colour), "2": save}
 
 
 def failing() -> dict[str, Any]:
-    """A graph whose file is no picture."""
+    """Return a graph that fails, as its file is no image."""
     load = {"class_type": "LoadImage", "inputs": {"image": "broken.png"}}
     return {"1": load, "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "broken"}}}
 
 
 def lasting() -> dict[str, Any]:
-    """A graph that takes longer than a test looks at it."""
+    """Return a graph that runs longer than any test."""
     graph = saving("lasting")
     scaling = {"upscale_method": "lanczos", "height": 3000, "crop": "disabled"}
     for number in range(200):
@@ -36,7 +36,7 @@ def lasting() -> dict[str, Any]:
 
 
 def page_graph(text: str, steps: int = 20, *, with_lora: bool = False) -> dict[str, Any]:
-    """A graph as ComfyUI's page keeps it."""
+    """Return a graph in the form that ComfyUI's page saves."""
     nodes = [_node(1, "EmptyImage", [steps, 64, 1, 255]), _node(2, "Note", [text])]
     if with_lora:
         nodes.append(_node(3, "SaveImage", ["styled"]))

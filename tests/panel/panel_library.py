@@ -1,4 +1,4 @@
-"""A small library to look at: pictures with prompts and workflows inside, and stand-ins for models."""
+"""A small library: images with embedded prompts and workflows, and small files in place of models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PICTURES = 24
 
 
 def make_library(base: Path) -> Path:
-    """Pictures with prompts and workflows inside, and stand-ins for models."""
+    """Create images with embedded prompts and workflows, and small files in place of models."""
     for kind in ("models/loras", "models/checkpoints", "input", "output/2026-11"):
         (base / kind).mkdir(parents=True, exist_ok=True)
     for number in range(PICTURES):
@@ -37,7 +37,7 @@ def make_library(base: Path) -> Path:
         _model(base / "models" / f"{name}.safetensors", name.rpartition("/")[2])
     (base / "input" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nthis is no picture")
     for path in (*(base / "models").rglob("*.safetensors"), base / "input" / "broken.png"):
-        os.utime(path, (1_780_000_000, 1_780_000_000))  # pictures are newer, and come first
+        os.utime(path, (1_780_000_000, 1_780_000_000))  # older than the images, which then come first
     return base
 
 

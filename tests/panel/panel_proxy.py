@@ -1,4 +1,4 @@
-"""A reverse proxy that shows a server under a path, as those do that stand in front of several servers."""
+"""A reverse proxy that serves a server under a path, like a proxy in front of several servers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-# What says how one connection is used, and not what is said.
+# Headers of the connection itself, which a proxy must not forward.
 _OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "upgrade"}
 
 
 class Proxy:
-    """Passes on requests and websockets below ``prefix`` ("/some/path"); all others are a 404 and are kept."""
+    """Forwards requests and websockets below ``prefix`` ("/some/path"). Records all others and responds 404."""
 
     def __init__(self, target: str, prefix: str) -> None:
         self._target = target
@@ -61,7 +61,7 @@ _SESSION = web.AppKey("session", aiohttp.ClientSession)
 
 
 def _raw(url: str) -> Any:
-    """The URL with its quoting as it came."""
+    """Return the URL with its quoting unchanged."""
     from yarl import URL
 
     return URL(url, encoded=True)
@@ -81,7 +81,7 @@ async def _pass_on(source: Any, target: Any) -> None:
 
 @contextmanager
 def proxied(target: str, prefix: str) -> Iterator[tuple[str, Proxy]]:
-    """The address of the page under the path, and the proxy, which runs on a thread of its own."""
+    """Run the proxy on a thread of its own; yield the address of the page under the path, and the proxy."""
     proxy = Proxy(target, prefix)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="proxy", daemon=True)

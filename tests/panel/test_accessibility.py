@@ -1,4 +1,4 @@
-"""The panel for everybody: axe finds nothing serious, the keyboard reaches all, themes and languages are the page's.
+"""Accessibility: no serious axe violations, everything by keyboard, and the page's themes and languages.
 
 ``PANEL_SCREENSHOTS`` names a folder for the pictures that the documentation shows.
 """
@@ -18,7 +18,7 @@ THEMES = ("dark", "light")
 
 @pytest.fixture(scope="module", params=THEMES)
 def themed(request: Any, server: Any, browser: Any, open_panel: Any) -> Iterator[Any]:
-    """The panel in a theme of the page, with something in every tab."""
+    """The panel in one of the page's themes, with entries in every tab."""
     if request.param == THEMES[0]:
         _fill(server)
     server.request("/api/settings/Comfy.ColorPalette", request.param)
@@ -81,11 +81,19 @@ def workflow(panel: Any) -> None:
     panel.root.locator(".ca-diff").wait_for()
 
 
-VIEWS = [library, selection, detail, jobs, job, workflows, workflow]  # each begins where the one before ends
+VIEWS = [
+    library,
+    selection,
+    detail,
+    jobs,
+    job,
+    workflows,
+    workflow,
+]  # each starts from the state that the previous one leaves
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.__name__))
-def test_nothing_serious_is_found(themed: Any, view: Any, screenshots: Path | None) -> None:
+def test_no_serious_violations(themed: Any, view: Any, screenshots: Path | None) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     view(themed)
@@ -99,7 +107,7 @@ def test_nothing_serious_is_found(themed: Any, view: Any, screenshots: Path | No
     assert grave == []
 
 
-def test_everything_is_reached_by_keyboard(panel: Any) -> None:
+def test_everything_is_reachable_by_keyboard(panel: Any) -> None:
     page = panel.page
     panel.root.get_by_role("tab", name="Library").focus()
     reached = []
@@ -127,7 +135,7 @@ def test_everything_is_reached_by_keyboard(panel: Any) -> None:
     panel.root.get_by_role("dialog", name="Asset").wait_for(state="hidden")
 
 
-def test_every_tab_is_whole_in_a_narrow_sidebar(panel: Any) -> None:
+def test_tabs_fit_into_a_narrow_sidebar(panel: Any) -> None:
     place = panel.root.locator("xpath=..")
     place.evaluate("element => { element.style.width = '204px' }")
     try:
@@ -139,7 +147,7 @@ def test_every_tab_is_whole_in_a_narrow_sidebar(panel: Any) -> None:
         place.evaluate("element => { element.style.width = '' }")
 
 
-def test_keys_typed_into_the_panel_are_not_the_pages(panel: Any) -> None:
+def test_keys_in_the_panel_do_not_reach_the_page(panel: Any) -> None:
     page = panel.page
     page.evaluate(
         """() => {
@@ -154,7 +162,7 @@ def test_keys_typed_into_the_panel_are_not_the_pages(panel: Any) -> None:
     assert page.evaluate("(app.rootGraph ?? app.graph).nodes.length") == nodes
 
 
-def test_commands_open_it_and_search(panel: Any) -> None:
+def test_commands_open_and_search(panel: Any) -> None:
     page = panel.page
     page.evaluate("app.extensionManager.command.execute('ComfyAssets.Open')")
     panel.page.locator(".ca-root").wait_for(state="detached")

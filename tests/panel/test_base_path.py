@@ -1,4 +1,4 @@
-"""The panel where the server is shown under a path: behind a proxy that stands in front of several servers."""
+"""The panel of a server under a path, behind a reverse proxy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PREFIX = "/studio/comfy"
 
 @pytest.fixture(scope="module")
 def under(browser: Any, server: Any, open_panel: Any) -> Iterator[Any]:
-    """The panel in a page whose address has a path."""
+    """The panel in a page under a path."""
     with proxied(server.url, PREFIX) as (url, proxy), open_panel(browser, server, url=url) as panel:
         panel.astray = proxy.astray
         yield panel
@@ -43,7 +43,7 @@ def test_thumbnails_and_search(panel: Any) -> None:
     panel.root.get_by_label("Search the library").fill("")
 
 
-def test_what_is_dragged_names_the_path(panel: Any) -> None:
+def test_dragged_addresses_have_the_path(panel: Any) -> None:
     panel.option("cat_looking").wait_for()
     data = panel.page.evaluate(DRAG, "cat_looking")
     assert f"{PREFIX}/api/view?" in data["text/uri-list"]
@@ -55,11 +55,11 @@ def test_upload(panel: Any, server: Any) -> None:
     assert server.asset("below.txt")["size"] == len("some notes")
 
 
-def test_a_jobs_progress_over_the_websocket(panel: Any, server: Any) -> None:
+def test_job_progress_over_the_websocket(panel: Any, server: Any) -> None:
     panel.tab("Jobs")
     client = panel.page.evaluate("app.api?.clientId ?? sessionStorage.getItem('clientId')")
     job = server.request("/api/prompt", {"prompt": lasting(), "client_id": client})["prompt_id"]
-    panel.option("ImageScale").wait_for()  # the node at work
+    panel.option("ImageScale").wait_for()  # the running node
     panel.option("ImageScale").click()
     panel.button("Cancel").click()
     server.wait_for(f"/api/jobs/{job}", lambda body: body["status"] == "cancelled")
@@ -67,7 +67,7 @@ def test_a_jobs_progress_over_the_websocket(panel: Any, server: Any) -> None:
     panel.button("Back").click()
 
 
-def test_a_saved_workflow_is_opened(panel: Any, server: Any) -> None:
+def test_opening_a_saved_workflow(panel: Any, server: Any) -> None:
     server.request("/api/workflows", {"name": "Under a path", "workflow_json": page_graph("by the river")})
     panel.tab("Workflows")
     panel.option("Under a path").click()

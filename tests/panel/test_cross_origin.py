@@ -1,4 +1,4 @@
-"""A page of another origin, in Chromium: it reads, changes and hears nothing, by whatever address it asks.
+"""A page of another origin, in Chromium: it can read, change and receive nothing, at any address of the server.
 
 The server listens on every address of the machine. The page tries all that a page can do without the user: requests
 that need no preflight and some that do, forms, pictures, scripts, frames, event streams and websockets.
@@ -20,12 +20,12 @@ from panel_graphs import saving
 from PIL import Image
 from server_process import COMFYUI
 
-EVIL = "evil.example"  # the name of the page, which leads to this machine
-NAMED = "nas.lan"  # a name that leads to the server
-REBOUND = "rebind.example"  # the name of a page that leads to the server once the page is loaded
+EVIL = "evil.example"  # the page's name, which resolves to this machine
+NAMED = "nas.lan"  # a name that resolves to the server
+REBOUND = "rebind.example"  # a page's name, which resolves to the server after the page is loaded
 TIMEOUT_MS = 20_000
 
-# Tries everything, and tells what came of it: what could be read, what was loaded, what was heard.
+# Try everything, and return the successes: responses read, elements loaded, messages received.
 ATTACK = """
 async ({ url, graph, asset }) => {
     const got = []
@@ -108,7 +108,7 @@ async ({ url, graph, asset }) => {
 
 
 def _lan_address() -> str:
-    """The address by which others reach this machine, if it has one; nothing is sent to find it."""
+    """Return the address of this machine on its network, if it has one. Finding it sends no packet."""
     for other in ("198.51.100.1", "10.255.255.254"):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
             probe.connect((other, 9))
@@ -132,7 +132,7 @@ class _Page(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def evil_page() -> Iterator[str]:
-    """The address of a page of another origin, on this machine."""
+    """The address of a page of another origin on this machine."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -156,14 +156,14 @@ def server(tmp_path_factory: pytest.TempPathFactory, serve: Any, small_library: 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser for which the names lead to this machine."""
+    """A browser in which the names resolve to this machine."""
     from conftest import CHROMIUM
     from playwright.sync_api import sync_playwright
 
     names = ",".join(f"MAP {name} 127.0.0.1" for name in (EVIL, NAMED, REBOUND))
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-gpu", f"--host-resolver-rules={names}"]
-        # With the protection of local networks off, as in browsers that have none.
+        # Without Chromium's protection of local networks, which other browsers lack.
         options += ["--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests"]
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         yield chromium
@@ -179,7 +179,7 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 def state(server: Any) -> dict[str, Any]:
-    """All that the attack would change."""
+    """Return all state that the attack would change."""
     settings = server.request("/api/settings")
     return {
         "jobs": [job["id"] for job in server.request("/api/jobs")["jobs"]],
@@ -194,7 +194,7 @@ def state(server: Any) -> dict[str, Any]:
 
 
 def attack(page: Any, server: Any, host: str) -> list[str]:
-    """What the page in the browser has got of the server at this host."""
+    """Return what the page in the browser could get from the server at this host."""
     asset = server.asset("held.png")["id"]
     port = urlsplit(server.url).port
     return page.evaluate(ATTACK, {"url": f"http://{host}:{port}", "graph": saving("evil"), "asset": asset})
@@ -204,9 +204,7 @@ HOSTS = ["127.0.0.1", "localhost", "0.0.0.0", "[::]", "[::ffff:127.0.0.1]", LAN,
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_page_of_another_origin_gets_nothing_and_changes_nothing(
-    page: Any, evil_page: str, server: Any, host: str
-) -> None:
+def test_other_origins_read_and_change_nothing(page: Any, evil_page: str, server: Any, host: str) -> None:
     before = state(server)
     page.goto(evil_page)
     assert attack(page, server, host) == []
@@ -215,7 +213,7 @@ def test_a_page_of_another_origin_gets_nothing_and_changes_nothing(
     assert state(server) == before
 
 
-def test_a_page_whose_name_is_rebound_to_the_server_gets_nothing(page: Any, server: Any) -> None:
+def test_dns_rebinding_reads_nothing(page: Any, server: Any) -> None:
     """Page and server have the same name and port: to the browser the requests are of one origin."""
     before = state(server)
     port = urlsplit(server.url).port
@@ -234,7 +232,7 @@ def test_a_page_whose_name_is_rebound_to_the_server_gets_nothing(page: Any, serv
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", LAN])
-def test_the_own_page_works_at_every_address(browser: Any, server: Any, open_panel: Any, host: str) -> None:
+def test_own_page_at_every_address(browser: Any, server: Any, open_panel: Any, host: str) -> None:
     port = urlsplit(server.url).port
     with open_panel(browser, server, url=f"http://{host}:{port}/") as panel:
         expected = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
@@ -244,23 +242,21 @@ def test_the_own_page_works_at_every_address(browser: Any, server: Any, open_pan
         panel.tab("Jobs")
         client = panel.page.evaluate("app.api?.clientId ?? sessionStorage.getItem('clientId')")
         server.request("/api/prompt", {"prompt": saving(f"own_{HOSTS.index(host)}"), "client_id": client})
-        panel.option(f"own_{HOSTS.index(host)}").wait_for()  # which the websocket tells
+        panel.option(f"own_{HOSTS.index(host)}").wait_for()  # reported over the websocket
         panel.page.locator(".ca-network-warning button").click()
         panel.root.locator(".ca-network-warning").wait_for(state="hidden")
 
 
-def test_the_small_page_works_at_an_address_of_the_network(
-    page: Any, tmp_path: Any, serve: Any, small_library: Any
-) -> None:
-    """Browsers give pages at such an address less than those at this machine's own."""
+def test_standalone_page_at_a_network_address(page: Any, tmp_path: Any, serve: Any, small_library: Any) -> None:
+    """Browsers withhold features such as ``crypto.randomUUID`` from pages at such an address."""
     with serve(small_library(tmp_path), "--own-page", "--host", "0.0.0.0") as server:
         page.goto(f"http://{LAN}:{urlsplit(server.url).port}/")
         page.locator(".ca-cell img.ca-loaded").first.wait_for()
         page.locator(".ca-network-warning", has_text="no login").wait_for()
 
 
-def test_the_browser_itself_would_let_it(page: Any, evil_page: str, server: Any) -> None:
-    """The same page without another origin in between gets it all: what is refused above is refused by the server."""
+def test_the_attack_succeeds_in_the_same_origin(page: Any, evil_page: str, server: Any) -> None:
+    """The same page in the server's own origin succeeds, so it is the server that refuses above."""
     address = f"{server.url}/loaded-from-here"
     page.route(address, lambda route: route.fulfill(content_type="text/html", body="<!doctype html><body>"))
     page.goto(address)

@@ -1,4 +1,4 @@
-"""Whatever the server does, the panel says what is the matter and offers to try again; the page goes on."""
+"""Errors of the server and of the panel: a message, a way to try again, and no effect on the page."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_errors(panel: Any, trouble: Any, title: str, message: str) -> None:
         panel.root.get_by_label(search).fill("")
 
 
-def test_a_slow_answer(tab: Any) -> None:
+def test_a_slow_response(tab: Any) -> None:
     waiting: list[Any] = []
     tab.page.route("**/api/assets?*", lambda route: waiting.append(route))
     tab.root.get_by_label("Search the library").fill("castle")
@@ -64,7 +64,7 @@ FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(
 
 
 @pytest.mark.parametrize(("name", "entry", "path"), CLOSED, ids=[row[0] for row in CLOSED])
-def test_what_is_closed_while_it_loads_stays_closed(panel: Any, server: Any, name: str, entry: str, path: str) -> None:
+def test_details_closed_while_loading_stay_closed(panel: Any, server: Any, name: str, entry: str, path: str) -> None:
     if name == "Jobs":
         server.run(saving("held"))
     else:
@@ -83,7 +83,7 @@ def test_what_is_closed_while_it_loads_stays_closed(panel: Any, server: Any, nam
     panel.option(entry).wait_for()
 
 
-def test_a_change_that_fails_is_taken_back(tab: Any) -> None:
+def test_a_failed_change_is_reverted(tab: Any) -> None:
     tab.page.route("**/api/assets/*/tags", refused)
     tab.option("lighthouse_in").click()
     tags = tab.root.locator(".ca-detail .ca-tag-input input")
@@ -93,14 +93,14 @@ def test_a_change_that_fails_is_taken_back(tab: Any) -> None:
     tab.root.locator(".ca-tag", has_text="lost").wait_for(state="detached")
 
 
-def test_thumbnails_that_cannot_be_had_show_a_sign(panel: Any) -> None:
+def test_thumbnails_that_fail_show_an_icon(panel: Any) -> None:
     panel.page.route("**/api/view?*", lambda route: route.abort())
     panel.root.get_by_label("Search the library").fill("dragon")
     panel.count_is(3)
     panel.options().locator(".ca-no-thumbnail .ca-media-icon").first.wait_for()
 
 
-def test_the_panels_own_files_cannot_be_had(browser: Any, server: Any, opening: Any) -> None:
+def test_the_panels_files_fail_to_load(browser: Any, server: Any, opening: Any) -> None:
     with opening(routes={"**/panel/panel.mjs": lambda route: route.abort()}) as page:
         page.get_by_text("could not be loaded").wait_for()
         page.unroute("**/panel/panel.mjs")
@@ -136,7 +136,7 @@ def test_an_error_of_the_panel_stays_in_the_panel(opening: Any) -> None:
 
 def test_without_translations_the_panel_is_readable(opening: Any) -> None:
     routes = {"**/api/i18n": lambda route: route.fulfill(status=500, body="{}")}
-    with opening(routes, expected="Request failed with status code 500") as page:  # which is what ComfyUI's page says
+    with opening(routes, expected="Request failed with status code 500") as page:  # logged by ComfyUI's page
         page.get_by_role("tab", name="Library").wait_for()
         page.get_by_role("tab", name="Workflows").wait_for()
 

@@ -1,4 +1,4 @@
-"""The jobs tab: the queue as it moves, what was executed, why it failed, and again."""
+"""The jobs tab: queue and progress, history, errors, running again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from panel_graphs import failing, lasting, saving
 
 @pytest.fixture(scope="module")
 def jobs(server: Any) -> dict[str, str]:
-    """Jobs from before the page was opened."""
+    """Jobs that ended before the page was opened."""
     made = {name: server.run(saving(name, colour)) for name, colour in (("first", 0xFF8844), ("second", 0x44AAFF))}
     made["failed"] = server.run(failing())
     return made
@@ -36,7 +36,7 @@ def test_history_filters_and_search(tab: Any) -> None:
     tab.option("second_00001_.png").wait_for()
 
 
-def test_an_error_can_be_copied(tab: Any) -> None:
+def test_copying_an_error(tab: Any) -> None:
     tab.option("failed").click()
     detail = tab.root.locator(".ca-detail:not([hidden])")
     detail.get_by_text("Failed in LoadImage #1").wait_for()
@@ -47,7 +47,7 @@ def test_an_error_can_be_copied(tab: Any) -> None:
     assert "LoadImage #1" in copied and "File " in copied
 
 
-def test_run_again_and_what_came_of_it(tab: Any, server: Any) -> None:
+def test_running_again_and_its_output(tab: Any, server: Any) -> None:
     tab.option("second_00001_.png").click()
     detail = tab.root.locator(".ca-detail:not([hidden])")
     detail.get_by_text("1 output").wait_for()
@@ -55,10 +55,10 @@ def test_run_again_and_what_came_of_it(tab: Any, server: Any) -> None:
     tab.says("Job queued")
     server.wait_for("/api/jobs?status=completed", lambda body: body["pagination"]["total"] == 3)
     tab.button("Back").click()
-    # A server that has kept what the nodes made shows the file that is there already.
+    # ComfyUI caches node outputs, so the second run may have the file of the first.
     (newest,) = server.request("/api/jobs?status=completed&limit=1")["jobs"]
     name = newest["preview_output"]["filename"]
-    tab.options().nth(3).wait_for()  # the list has heard of it
+    tab.options().nth(3).wait_for()  # the list has refreshed
     tab.option(name).click()
     detail.get_by_role("button", name=name).click()  # from the job to its asset
     tab.root.get_by_role("tab", name="Library", selected=True).wait_for()
@@ -66,7 +66,7 @@ def test_run_again_and_what_came_of_it(tab: Any, server: Any) -> None:
     tab.root.get_by_role("tab", name="Jobs", selected=True).wait_for()
 
 
-def test_the_graph_is_loaded(tab: Any) -> None:
+def test_opening_the_workflow(tab: Any) -> None:
     tab.root.get_by_label("Search jobs").fill("first")
     tab.options().nth(1).wait_for(state="detached")  # so that no row moves under the pointer
     tab.option("first_00001_.png").click()
@@ -75,10 +75,10 @@ def test_the_graph_is_loaded(tab: Any) -> None:
 
 
 @pytest.mark.parametrize("client", [None, "another-page"])
-def test_progress_of_what_others_have_queued(tab: Any, server: Any, client: str | None) -> None:
+def test_progress_of_jobs_of_other_clients(tab: Any, server: Any, client: str | None) -> None:
     extra = {"client_id": client} if client else {}
     job = server.request("/api/prompt", {"prompt": lasting(), **extra})["prompt_id"]
-    tab.option("ImageScale").wait_for()  # the node at work
+    tab.option("ImageScale").wait_for()  # the running node
     first = tab.option("ImageScale").inner_text()
     tab.page.wait_for_function(
         """first => [...document.querySelectorAll('.ca-cell:not([hidden])')].some(
@@ -90,27 +90,27 @@ def test_progress_of_what_others_have_queued(tab: Any, server: Any, client: str 
     tab.option("ImageScale").wait_for(state="detached")
 
 
-def test_nobody_asks_where_the_server_tells(tab: Any, server: Any) -> None:
+def test_no_polling_for_jobs_of_this_page(tab: Any, server: Any) -> None:
     asked: list[str] = []
     tab.page.on("request", lambda request: asked.append(request.url) if "/progress" in request.url else None)
     own = tab.page.evaluate("app.api?.clientId ?? sessionStorage.getItem('clientId')")
     job = server.request("/api/prompt", {"prompt": lasting(), "client_id": own})["prompt_id"]
     tab.option("ImageScale").wait_for()
-    begun = len(asked)  # it may have been before the first message
+    begun = len(asked)  # the panel may have polled before the first message
     server.wait_for(f"/api/jobs/{job}/progress", lambda body: len(body["nodes"]) > 6)
-    tab.page.title()  # brings what was asked for meanwhile
+    tab.page.title()  # lets pending events arrive
     assert len(asked) == begun
     server.request(f"/api/jobs/{job}/cancel", {})
     tab.option("running").wait_for(state="detached")
 
 
-def test_nobody_asks_when_nobody_looks(tab: Any, server: Any) -> None:
+def test_no_polling_while_the_tab_is_hidden(tab: Any, server: Any) -> None:
     asked: list[str] = []
     tab.page.on("request", lambda request: asked.append(request.url) if "/progress" in request.url else None)
     tab.tab("Library")
     job = server.request("/api/prompt", {"prompt": lasting(), "client_id": "another-page"})["prompt_id"]
     server.wait_for(f"/api/jobs/{job}/progress", lambda body: len(body["nodes"]) > 6)
-    tab.page.title()  # brings what was asked for meanwhile
+    tab.page.title()  # lets pending events arrive
     assert asked == []
     tab.tab("Jobs")
     tab.option("ImageScale").wait_for()
@@ -124,7 +124,7 @@ def test_progress_and_cancelling_all(tab: Any, server: Any) -> None:
     for _ in range(2):
         server.request("/api/prompt", {"prompt": lasting(), "client_id": client})
     tab.option("running").wait_for()
-    tab.option("ImageScale").wait_for()  # the node at work
+    tab.option("ImageScale").wait_for()  # the running node
     tab.option("queued").wait_for()
     tab.button("Cancel all").click()
     tab.says("2 jobs cancelled")

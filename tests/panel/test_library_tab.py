@@ -1,4 +1,4 @@
-"""The library tab: see, find, tag, keep, compare, drag, upload, delete and bring back."""
+"""The library tab: browse, search, edit, compare, drag, upload, delete, restore."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from page_scripts import DRAG, DROP
 
-ASSETS = 28  # 24 pictures, three models, one file that is no picture
+ASSETS = 28  # 24 images, three models, one file that is no image
 
 
-def test_everything_is_there_with_thumbnails(panel: Any) -> None:
+def test_all_assets_with_thumbnails(panel: Any) -> None:
     panel.count_is(ASSETS)
     panel.options().locator("img.ca-loaded").first.wait_for()
     labels = panel.options().evaluate_all("cells => cells.map(cell => cell.getAttribute('aria-label'))")
@@ -23,7 +23,7 @@ def test_everything_is_there_with_thumbnails(panel: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "count"), [("armour", 3), ("dragon mountain", 3), ("ink_style", 1), ("dreamscape", 1), ("zebra", 0)]
 )
-def test_search_as_one_types(panel: Any, words: str, count: int) -> None:
+def test_search_while_typing(panel: Any, words: str, count: int) -> None:
     panel.count_is(ASSETS)
     panel.root.get_by_label("Search the library").press_sequentially(words)
     panel.count_is(count)
@@ -31,19 +31,19 @@ def test_search_as_one_types(panel: Any, words: str, count: int) -> None:
         panel.root.get_by_text("No matching assets").wait_for()
 
 
-def test_tags_narrow_the_list_and_each_other(panel: Any) -> None:
+def test_tags_filter_the_list_and_each_other(panel: Any) -> None:
     panel.root.get_by_label("Kind").select_option("models")
     panel.count_is(3)
     chips = panel.root.locator(".ca-tag-facets .ca-chip")
     chips.filter(has_text="loras").click()
     panel.count_is(2)
     panel.root.locator(".ca-chip[aria-pressed=true]", has_text="loras").wait_for()
-    assert chips.filter(has_text="checkpoints").count() == 0  # nothing has both
+    assert chips.filter(has_text="checkpoints").count() == 0  # no asset has both
     panel.root.locator(".ca-chip[aria-pressed=true]").click()
     panel.count_is(3)
 
 
-def test_order_and_the_list_view(panel: Any) -> None:
+def test_sorting_and_list_view(panel: Any) -> None:
     panel.count_is(ASSETS)
     panel.root.get_by_label("Kind").select_option("output")
     panel.root.get_by_label("Sort by").select_option("name")
@@ -57,7 +57,7 @@ def test_order_and_the_list_view(panel: Any) -> None:
     panel.button("Show as a list").click()
 
 
-def test_what_is_known_of_an_asset(panel: Any) -> None:
+def test_properties_of_an_asset(panel: Any) -> None:
     panel.option("lighthouse_in_a_storm").click()
     detail = panel.root.locator(".ca-detail:not([hidden])")
     detail.get_by_text("lighthouse in a storm", exact=True).wait_for()
@@ -74,7 +74,7 @@ def test_what_is_known_of_an_asset(panel: Any) -> None:
     assert panel.page.evaluate("document.activeElement.getAttribute('role')") == "listbox"
 
 
-def test_tags_name_stars_and_favourites(panel: Any) -> None:
+def test_editing_tags_name_and_rating(panel: Any) -> None:
     name = "robot_in_a_flower_field_00021_.png"
     before = panel.server.asset(name)
     panel.root.get_by_label("Search the library").fill("00021")
@@ -116,7 +116,7 @@ def test_delete_and_undo(panel: Any) -> None:
     assert panel.server.asset(name)["name"] == name
 
 
-def test_many_at_once_by_keyboard(panel: Any) -> None:
+def test_tagging_a_selection_by_keyboard(panel: Any) -> None:
     panel.root.get_by_label("Search the library").fill("knight")
     panel.count_is(3)
     panel.root.get_by_role("listbox", name="Assets").focus()
@@ -131,7 +131,7 @@ def test_many_at_once_by_keyboard(panel: Any) -> None:
     panel.server.wait_for("/api/assets?include_tags=armoured", lambda found: found["total"] == 0)
 
 
-def test_two_pictures_side_by_side(panel: Any) -> None:
+def test_comparing_two_images(panel: Any) -> None:
     for place in range(2):
         panel.option(("lighthouse_in", "cat_looking")[place]).click(modifiers=["Control"])
     panel.button("Compare").click()
@@ -144,7 +144,7 @@ def test_two_pictures_side_by_side(panel: Any) -> None:
     dialog.wait_for(state="detached")
 
 
-def test_what_is_dragged(panel: Any) -> None:
+def test_data_of_a_drag(panel: Any) -> None:
     panel.option("cat_looking").wait_for()
     data = panel.page.evaluate(DRAG, "cat_looking")
     info = json.loads(data["application/x-comfy-asset-info"])
@@ -157,13 +157,13 @@ def test_what_is_dragged(panel: Any) -> None:
     assert data["text/uri-list"].startswith(panel.server.url)
 
 
-def test_an_embedded_workflow_is_opened(panel: Any) -> None:
+def test_opening_an_embedded_workflow(panel: Any) -> None:
     panel.option("lighthouse_in_a_storm").click()
     panel.button("Open workflow").click()
     panel.canvas_shows("lighthouse in a storm")
 
 
-def test_files_that_are_dropped_are_uploaded(panel: Any, server: Any) -> None:
+def test_uploading_dropped_files(panel: Any, server: Any) -> None:
     panel.count_is(ASSETS)
     panel.page.evaluate(DROP, {"name": "notes.txt", "text": "some notes"})
     panel.root.locator(".ca-upload", has_text="done").wait_for()
@@ -176,7 +176,7 @@ def test_files_that_are_dropped_are_uploaded(panel: Any, server: Any) -> None:
     panel.count_is(ASSETS)
 
 
-def test_the_panel_survives_other_tabs_of_the_page(panel: Any) -> None:
+def test_panel_survives_other_sidebar_tabs(panel: Any) -> None:
     panel.root.get_by_label("Search the library").fill("castle")
     panel.count_is(3)
     for _ in range(2):
@@ -187,7 +187,7 @@ def test_the_panel_survives_other_tabs_of_the_page(panel: Any) -> None:
     panel.option("castle_on").wait_for()
 
 
-def test_names_of_strangers_are_text(panel: Any, server: Any) -> None:
+def test_untrusted_names_are_text(panel: Any, server: Any) -> None:
     name = "<img src=x onerror=window.hacked=1>.png"
     asset = server.asset("quiet_street_in_the_rain_00003_.png")
     server.request(f"/api/assets/{asset['id']}", {"name": "x<b>y", "user_metadata": {"<i>": name}}, "PUT")

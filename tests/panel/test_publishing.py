@@ -1,4 +1,4 @@
-"""Publishing from the panel: what goes along and what would be missed, the link on the page, taking it back."""
+"""Publishing from the panel: included and missing assets, the link in ComfyUI's page, unpublishing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from page_scripts import ON_CANVAS
 from panel_graphs import page_graph
 
 PICTURE = "castle_on_a_cliff_at_dusk_00000_.png"
-# The first page that opens links to what was published; its version is of the package comfyui-frontend-package.
+# The first version of comfyui-frontend-package that opens share links.
 OPENS_SHARES = (1, 42)
 numbers = itertools.count(1)
 
 
 def graph_with_assets(text: str) -> dict[str, Any]:
-    """A graph that loads a picture and names a model."""
+    """Return a graph that loads an image and names a model."""
     graph = page_graph(text)
     look: dict[str, Any] = {"pos": [0, 400], "size": [280, 120], "flags": {}, "properties": {}, "mode": 0}
     loader = {"id": 4, "type": "LoadImage", "order": 3, "widgets_values": [f"2026-11/{PICTURE} [output]", "image"]}
@@ -42,22 +42,22 @@ def tab(workflow: Any, panel: Any) -> Any:
 
 
 def need(tab: Any, name: str) -> Any:
-    """The row of an asset that the workflow needs."""
+    """Return the row of an asset that the workflow needs."""
     return tab.root.locator(".ca-dependency", has_text=name)
 
 
 def link(tab: Any) -> str:
-    """The link that is shown once the workflow is published."""
+    """Return the link of the published workflow."""
     return str(tab.root.locator(".ca-share-link code").inner_text())
 
 
 def share(tab: Any) -> Any:
-    """What is published under the link."""
+    """Return the publication under the link."""
     (share_id,) = parse_qs(urlsplit(link(tab)).query)["share"]
     return tab.server.request(f"/api/workflows/published/{share_id}")
 
 
-def test_what_goes_along_and_what_would_be_missed(tab: Any) -> None:
+def test_included_and_missing_assets(tab: Any) -> None:
     for name in (PICTURE, "ink_style"):
         assert need(tab, name).get_by_role("checkbox").is_checked()
     need(tab, "ink_style").get_by_role("checkbox").uncheck()
@@ -76,7 +76,7 @@ def test_what_goes_along_and_what_would_be_missed(tab: Any) -> None:
     assert tab.page.evaluate("navigator.clipboard.readText()") == before == link(tab)
 
 
-def test_a_picture_that_is_away_cannot_go_along(tab: Any, server: Any, workflow: Any) -> None:
+def test_a_missing_file_cannot_be_included(tab: Any, server: Any, workflow: Any) -> None:
     asset = server.asset(PICTURE)
     path = server.base / asset["file_path"]
     hidden = server.base / "away.png"
@@ -97,7 +97,7 @@ def test_a_picture_that_is_away_cannot_go_along(tab: Any, server: Any, workflow:
         server.wait_for(f"/api/assets/{asset['id']}", lambda found: "missing" not in found["tags"])
 
 
-def test_the_link_opens_it_on_the_page_until_it_is_taken_back(tab: Any, browser: Any, server: Any) -> None:
+def test_the_link_opens_until_unpublished(tab: Any, browser: Any, server: Any) -> None:
     tab.button("Publish").click()
     tab.says("Workflow published")
     published = share(tab)
@@ -118,7 +118,7 @@ def _open_share(browser: Any, url: str, name: str) -> None:
         page = context.new_page()
         page.goto(url, wait_until="domcontentloaded")
         dialog = page.get_by_role("dialog")
-        # The page writes names as files may have them.
+        # The page replaces characters that file names cannot have.
         dialog.get_by_text(name.replace(":", "_")).first.wait_for()
         dialog.get_by_role("button", name="Open workflow").click()
         page.wait_for_function(ON_CANVAS, arg="for others")

@@ -1,4 +1,4 @@
-"""Where ComfyUI's page is not installed, the panel has a page of its own."""
+"""The panel's own page, for servers without ComfyUI's page."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def own(tmp_path_factory: pytest.TempPathFactory, small_library: Any, serve: Any
         page.close()
 
 
-def test_the_library_and_the_jobs_as_they_come(own: Any) -> None:
+def test_library_and_live_jobs(own: Any) -> None:
     own.locator(".ca-cell img.ca-loaded").first.wait_for()
     own.get_by_label("Search the library").fill("armour")
     own.locator(".ca-total", has_text="3 assets").wait_for()
     own.get_by_role("tab", name="Jobs").click()
     own.get_by_text("No jobs yet").wait_for()
-    own.server.run(saving("heard"))  # which the page hears of
+    own.server.run(saving("heard"))  # reported over the websocket
     own.locator(".ca-cell:not([hidden])", has_text="heard_00001_.png").wait_for()
     assert own.errors == []
 
 
-def test_a_graph_is_handed_over_as_a_file(own: Any) -> None:
+def test_a_graph_is_downloaded(own: Any) -> None:
     own.get_by_role("tab", name="Library").click()
     own.locator(".ca-cell:not([hidden])", has_text="knight").first.click()
     with own.expect_download() as download:

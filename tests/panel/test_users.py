@@ -1,4 +1,4 @@
-"""The panel where users are told apart: everybody sees their own, and says with each request who they are."""
+"""The panel with several users: each sees their own entries, and each request names the user."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from page_scripts import DROP
 from panel_graphs import lasting, page_graph, saving
 
 NAMES = ("Ann", "Bob")
-# What the panel asks for. Pictures are asked for by elements, which send no headers.
+# The panel's requests. Image elements send no headers, so their paths are not among them.
 OURS = ("/api/assets", "/api/jobs", "/api/workflows", "/api/prompt", "/api/tags", "/api/i18n", "/api/userdata")
 
 
 @pytest.fixture(scope="module")
 def panels(tmp_path_factory: Any, small_library: Any, serve: Any, browser: Any, open_panel: Any) -> Iterator[Any]:
-    """The panel as each of two users sees it, in browsers of their own."""
+    """The panels of two users, in browsers of their own."""
     base = small_library(tmp_path_factory.mktemp("users"))
     with serve(base, names=NAMES) as server, ExitStack() as pages:
         opened = {}
@@ -33,10 +33,10 @@ def panels(tmp_path_factory: Any, small_library: Any, serve: Any, browser: Any, 
 
 
 def _take_note(panel: Any) -> None:
-    """Of what is asked for and what is refused, from now on."""
+    """Record requests and refused ones from now on."""
 
     def look(response: Any) -> None:
-        if response.status >= 400 and "broken.png" not in response.url:  # which is no picture
+        if response.status >= 400 and "broken.png" not in response.url:  # not an image
             panel.refused.append(f"{response.status} {response.url}")
 
     panel.page.on("request", lambda request: panel.asked.append(request))
@@ -45,7 +45,7 @@ def _take_note(panel: Any) -> None:
 
 @pytest.fixture
 def both(panels: Any) -> Iterator[tuple[Any, Any]]:
-    """Ann's panel and Bob's. Each request of theirs has said who asks, and none was refused."""
+    """Ann's and Bob's panels. Afterwards, every request has named its user, and none was refused."""
     for panel in panels.values():
         panel.asked.clear()
         panel.refused.clear()
@@ -58,7 +58,7 @@ def both(panels: Any) -> Iterator[tuple[Any, Any]]:
         assert panel.errors == []
 
 
-def test_thumbnails_show_of_what_is_everybodys(both: Any) -> None:
+def test_thumbnails_of_shared_assets(both: Any) -> None:
     for panel in both:
         panel.root.get_by_label("Search the library").fill("armour")
         panel.count_is(3)
@@ -66,7 +66,7 @@ def test_thumbnails_show_of_what_is_everybodys(both: Any) -> None:
         panel.root.get_by_label("Search the library").fill("")
 
 
-def test_uploads_are_their_owners(both: Any) -> None:
+def test_uploads_belong_to_their_user(both: Any) -> None:
     ann, bob = both
     ann.page.evaluate(DROP, {"name": "anns.txt", "text": "hers"})
     ann.root.locator(".ca-upload", has_text="done").wait_for()
@@ -76,7 +76,7 @@ def test_uploads_are_their_owners(both: Any) -> None:
         panel.root.get_by_label("Search the library").fill("")
 
 
-def test_jobs_and_what_they_made(both: Any) -> None:
+def test_jobs_and_their_outputs(both: Any) -> None:
     ann, bob = both
     for panel in both:
         panel.tab("Jobs")
@@ -97,13 +97,13 @@ def test_jobs_and_what_they_made(both: Any) -> None:
     ann.option("anns_00001_").locator("img.ca-loaded").wait_for()
 
 
-def test_how_far_a_job_is_its_owner_sees_alone(both: Any) -> None:
+def test_progress_is_visible_to_the_owner_only(both: Any) -> None:
     ann, bob = both
     for panel in both:
         panel.tab("Jobs")
     body = {"prompt": lasting(), "client_id": "a program of hers"}
     job = ann.server.request("/api/prompt", body, user=ann.user)["prompt_id"]
-    ann.option("ImageScale").wait_for()  # the node at work
+    ann.option("ImageScale").wait_for()  # the running node
     with pytest.raises(urllib.error.HTTPError, match="403"):
         bob.server.request(f"/api/jobs/{job}/progress", user=bob.user)
     bob.root.get_by_text("No jobs yet").wait_for()
@@ -123,7 +123,7 @@ def test_workflows(both: Any) -> None:
     bob.button("Back").click()
 
 
-def test_a_model_is_downloaded(both: Any) -> None:
+def test_downloading_a_model(both: Any) -> None:
     ann, _ = both
     ann.root.get_by_label("Search the library").fill("ink_style")
     ann.option("ink_style").click()

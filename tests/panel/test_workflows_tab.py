@@ -1,4 +1,4 @@
-"""The workflows tab: versions, what changed between them, restoring, forking, publishing."""
+"""The workflows tab: versions, their changes, restoring, forking, renaming, deleting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ numbers = itertools.count(1)
 
 @pytest.fixture
 def workflow(server: Any) -> Any:
-    """A workflow of three versions."""
+    """A workflow with three versions."""
     made = server.request("/api/workflows", {"name": f"Study {next(numbers)}", "workflow_json": page_graph("dusk")})
     for base, graph in enumerate((page_graph("dawn", with_lora=True), page_graph("dawn", 30)), start=1):
         server.request(f"/api/workflows/{made['id']}/versions", {"base_version": base, "workflow_json": graph})
@@ -27,7 +27,7 @@ def tab(workflow: Any, panel: Any) -> Any:
     return panel
 
 
-def test_what_changed_between_versions(tab: Any) -> None:
+def test_changes_between_versions(tab: Any) -> None:
     for toggle in tab.root.get_by_role("button", name="Show changes").all():
         toggle.click()
     latest, former = (tab.root.locator(".ca-version").nth(place) for place in range(2))
@@ -37,7 +37,7 @@ def test_what_changed_between_versions(tab: Any) -> None:
         former.locator(".ca-diff").get_by_text(text).first.wait_for()
 
 
-def test_restoring_makes_a_new_version(tab: Any, workflow: Any, server: Any) -> None:
+def test_restoring_adds_a_version(tab: Any, workflow: Any, server: Any) -> None:
     tab.button("Restore version 1").click()
     tab.says("Version 1 restored as version 4")
     tab.root.get_by_text("Version 4", exact=True).wait_for()
@@ -57,14 +57,14 @@ def test_opening_a_version(tab: Any) -> None:
     tab.canvas_shows("dusk")
 
 
-def test_the_open_graph_is_saved_and_refused_when_others_were_quicker(tab: Any, workflow: Any, server: Any) -> None:
+def test_saving_a_version_and_losing_a_race(tab: Any, workflow: Any, server: Any) -> None:
     tab.button("Open version 1").click()
     tab.canvas_shows("dusk")
     versions = f"/api/workflows/{workflow['id']}/versions"
     server.request(versions, {"base_version": 3, "workflow_json": page_graph("meanwhile")})
     tab.button("Save open workflow as a version").click()
     tab.says("Could not save the workflow.")
-    tab.root.get_by_text("Version 4", exact=True).wait_for()  # what others have saved shows
+    tab.root.get_by_text("Version 4", exact=True).wait_for()  # the version of the other client shows
     tab.button("Save open workflow as a version").click()
     tab.root.get_by_text("Version 5", exact=True).wait_for()
     texts = server.request(f"/api/workflows/{workflow['id']}/content")["workflow_json"]["nodes"]
