@@ -155,9 +155,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, serve: Any, small_library: 
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser(chromium_path: str | None) -> Iterator[Any]:
     """A browser in which the names resolve to this machine."""
-    from conftest import CHROMIUM
     from playwright.sync_api import sync_playwright
 
     names = ",".join(f"MAP {name} 127.0.0.1" for name in (EVIL, NAMED, REBOUND))
@@ -165,7 +164,7 @@ def browser() -> Iterator[Any]:
         options = ["--no-sandbox", "--disable-gpu", f"--host-resolver-rules={names}"]
         # Without Chromium's protection of local networks, which other browsers lack.
         options += ["--disable-features=LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        chromium = playwright.chromium.launch(executable_path=chromium_path, args=options)
         yield chromium
         chromium.close()
 
