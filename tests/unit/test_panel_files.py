@@ -8,12 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from comfy_assets_node.routes._share_body import PublishInfo
-from comfy_assets_node.routes.asset_body import AssetBody
-from comfy_assets_node.routes.job_body import JobBody, JobDetailBody, JobProgressBody, NodeProgressBody
-from comfy_assets_node.routes.workflow_body import ContentBody, VersionShown, WorkflowBody
+from comfy_assets_node.routes import ROUTES, openapi
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = sorted(path.name for path in (ROOT / "locales").iterdir())
@@ -23,17 +19,21 @@ SOURCES = {
 }
 CODE = "\n".join(SOURCES.values())
 STYLES = {path.relative_to(ROOT / "web/panel").as_posix(): path for path in (ROOT / "web").rglob("*.css")}
-# The interfaces of api.d.ts and the structs that the server encodes.
-BODIES: dict[str, type[msgspec.Struct]] = {
-    "Asset": AssetBody,
-    "Job": JobBody,
-    "JobDetail": JobDetailBody,
-    "JobProgress": JobProgressBody,
-    "NodeProgress": NodeProgressBody,
-    "Publication": PublishInfo,
-    "Workflow": WorkflowBody,
-    "WorkflowContent": ContentBody,
-    "WorkflowVersion": VersionShown,
+# The interfaces of api.d.ts and the schemas of the API's document.
+BODIES = {
+    "Asset": "Asset",
+    "AssetPage": "ListAssetsResponse",
+    "ExecutionError": "ExecutionError",
+    "Job": "JobEntry",
+    "JobDetail": "JobDetailResponse",
+    "JobPage": "JobsListResponse",
+    "JobProgress": "JobProgress",
+    "NodeProgress": "NodeProgress",
+    "Publication": "WorkflowPublishInfo",
+    "SeedStatus": "SeedStatus",
+    "Workflow": "WorkflowResponse",
+    "WorkflowContent": "WorkflowVersionContentResponse",
+    "WorkflowVersion": "WorkflowVersionResponse",
 }
 PLURAL = {"one", "other"}
 
@@ -115,10 +115,18 @@ def test_every_class_with_a_style_is_used(name: str) -> None:
     assert classes - set(re.findall(r"(?<!-)\bca-[a-z-]+", CODE)) == set()
 
 
+@pytest.fixture(scope="module")
+def schemas() -> Any:
+    return openapi.document(ROUTES)["components"]["schemas"]
+
+
 @pytest.mark.parametrize("name", BODIES)
-def test_types_of_bodies_name_members_that_the_server_sends(name: str) -> None:
+def test_types_of_bodies_are_those_of_the_api(schemas: Any, name: str) -> None:
+    """Members are documented, and only those that the server always sends are required."""
     text = (ROOT / "web/panel/api.d.ts").read_text(encoding="utf-8")
     interface = re.search(rf"^export interface {name}\b[^{{]*\{{\n(.*?)^\}}", text, re.MULTILINE | re.DOTALL)
     assert interface is not None
-    members = set(re.findall(r"^  (\w+)\??:", interface[1], re.MULTILINE))
-    assert members and members <= {field.encode_name for field in msgspec.structs.fields(BODIES[name])}
+    members = dict(re.findall(r"^  (\w+)(\??):", interface[1], re.MULTILINE))
+    schema = schemas[BODIES[name]]
+    assert members and members.keys() <= schema["properties"].keys()
+    assert {member for member, optional in members.items() if not optional} <= set(schema["required"])
