@@ -5,7 +5,7 @@ but the only nodes are a handful that load, make, change and save images; there 
 model loading. It exists to try the project on any machine, to develop clients, and to test.
 """
 
+from .frontend import WebFiles, installed_page
 from .host import StandaloneHost
-from .web_files import WebFiles, installed_page
 
 __all__ = ["StandaloneHost", "WebFiles", "installed_page"]

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from ... import packs
 from ...names import UnsafeName, relative_parts
-from .answers import Refusal, json_answer
 from .folders import BaseFolders
+from .http import Refusal, json_answer
 
 _HIDDEN_CATEGORIES = frozenset({"configs"})
 

@@ -22,6 +22,7 @@ from .connections import ConnectionLimits, Connections
 from .executor import Executor
 from .extra_paths import ExtraFolder
 from .folders import DATA_DIRECTORY, BaseFolders
+from .frontend import WebFiles
 from .image_nodes import register_image_nodes
 from .log_book import LogBook
 from .messages import MessageHub
@@ -32,7 +33,6 @@ from .server import Parts, Routes
 from .system import MAX_UPLOAD_BYTES, default_features
 from .users import Users
 from .validation import checks_of
-from .web_files import WebFiles
 from .worker import Worker
 
 log = logging.getLogger("comfy_assets.standalone")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from .answers import Refusal, json_answer, read_object
 from .folders import BaseFolders
+from .http import Refusal, json_answer, read_object
 from .log_book import LogBook, terminal_size
 
 

@@ -8,8 +8,8 @@ from typing import IO, Any
 
 from ...names import UnsafeName, folder_parts, relative_parts, split_annotation
 from ...store_guard import is_protected
-from .answers import Refusal
 from .folders import BaseFolders
+from .http import Refusal
 
 COMPRESSION = 4
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from ...errors import ApiError, BusyError
-from .answers import Refusal
+from .http import Refusal
 
 T = TypeVar("T")
 

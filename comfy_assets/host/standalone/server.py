@@ -11,32 +11,23 @@ from typing import Any
 from aiohttp import web
 
 from ..base import RewritePrompt
-from .answers import (
-    Refusal,
-    json_answer,
-    large_answer,
-    query_integer,
-    read_object,
-    refusal_answer,
-    strings,
-    text_or_none,
-)
 from .catalogue import Catalogue
 from .executor import Executor
 from .folders import BaseFolders
+from .frontend import WebFiles
+from .http import Refusal, json_answer, large_answer, query_integer, read_object, refusal_answer, strings, text_or_none
 from .internal import Internal
 from .log_book import LogBook
 from .messages import MessageHub
 from .nodes import NodeRegistry, describe
+from .prompts import Submission
 from .queue import PromptQueue
 from .settings import Settings
-from .submission import Submission
 from .system import statistics
 from .upload import Uploads
 from .userdata import Userdata
 from .users import UserRefused, Users
 from .view import View
-from .web_files import WebFiles
 from .websocket import WebSocketRoute
 
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from ...fs.atomic import replace_file
 from ..base import UnknownUserError
-from .answers import Refusal, json_answer, read_json, read_object
+from .http import Refusal, json_answer, read_json, read_object
 from .users import Users
 
 log = logging.getLogger("comfy_assets.standalone")

@@ -16,8 +16,8 @@ from typing import IO
 from aiohttp import web
 
 from ...names import UnsafeName, file_name, folder_parts
-from .answers import Refusal, json_answer
 from .folders import BaseFolders
+from .http import Refusal, json_answer
 from .mask import masked, named_picture
 from .picture_work import work_on
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from ..base import UnknownUserError
-from .answers import json_answer
+from .http import json_answer
 from .user_files import FileRefused, UserFiles
 from .users import Users
 from .view import OPAQUE, passive_type

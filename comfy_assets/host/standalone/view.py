@@ -14,8 +14,8 @@ from aiohttp import web
 
 from ...names import UnsafeName, folder_parts, relative_parts, split_annotation
 from ...store_guard import is_protected
-from .answers import Refusal
 from .folders import BaseFolders
+from .http import Refusal
 from .picture_work import work_on
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from ...credentials import CREDENTIALS, REDACTED, take_out, texts_in
 from ..base import RewritePrompt
-from .answers import Refusal, json_answer, read_object, strings, text_or_none
+from .http import Refusal, json_answer, read_object, strings, text_or_none
 from .nodes import NodeRegistry
 from .queue import PromptQueue, QueuedPrompt
 from .validation import Problem, validate
