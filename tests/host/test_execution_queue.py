@@ -22,8 +22,8 @@ from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodePr
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
 from comfy_assets_node.comfy_assets.host.standalone.image_nodes import register_image_nodes
 from comfy_assets_node.comfy_assets.host.standalone.nodes import NodeRegistry
+from comfy_assets_node.comfy_assets.host.standalone.prompts import checks_of
 from comfy_assets_node.comfy_assets.host.standalone.queue import Outcome, PromptQueue, QueuedPrompt, RunningPrompt
-from comfy_assets_node.comfy_assets.host.standalone.validation import checks_of
 from comfy_assets_node.comfy_assets.host.testing import MemoryQueue
 from comfy_assets_node.comfy_assets.jobs.outcome import failure_of
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue, OldQueue

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
-from comfy_assets_node.comfy_assets.host.standalone.saving import fill_placeholders, next_counter, save_place
+from comfy_assets_node.comfy_assets.host.standalone.image_nodes import fill_placeholders, next_counter, save_place
 from comfy_assets_node.comfy_assets.names import (
     UnsafeName,
     check_leads_nowhere,

@@ -19,21 +19,20 @@ from ..base import HostFolders, Network, Plugin, PromptListener, RewritePrompt, 
 from ..guard import protect
 from ..listeners import PromptHooks
 from .connections import ConnectionLimits, Connections
-from .executor import Executor
+from .executor import Executor, Worker
 from .extra_paths import ExtraFolder
 from .folders import DATA_DIRECTORY, BaseFolders
 from .frontend import WebFiles
+from .http import answer_options
 from .image_nodes import register_image_nodes
-from .log_book import LogBook
-from .messages import MessageHub
+from .internal import LogBook
 from .nodes import NodeRegistry
+from .prompts import checks_of
 from .queue import PromptQueue
-from .security import answer_options
 from .server import Parts, Routes
 from .system import MAX_UPLOAD_BYTES, default_features
 from .users import Users
-from .validation import checks_of
-from .worker import Worker
+from .websocket import MessageHub
 
 log = logging.getLogger("comfy_assets.standalone")
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from ... import json_limits, json_text
 
@@ -115,3 +116,11 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError("a number is too large")
     return number
+
+
+@web.middleware
+async def answer_options(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Return an empty response to preflight requests: it has no headers that would grant anything."""
+    if request.method == "OPTIONS":
+        return web.Response()
+    return await handler(request)

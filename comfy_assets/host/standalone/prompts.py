@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import web
 
 from ...credentials import CREDENTIALS, REDACTED, take_out, texts_in
 from ..base import RewritePrompt
+from ..execution import SubmittedPrompt
+from ..prompt_problems import CheckedPrompt, CheckPrompts, as_sent, depth_problem, refusal, type_problem
+from .graph import Link, Step, as_link, declared_inputs, find_cycle, read_steps, upstream
 from .http import Refusal, json_answer, read_object, strings, text_or_none
-from .nodes import NodeRegistry
-from .queue import PromptQueue, QueuedPrompt
-from .validation import Problem, validate
+from .nodes import Node, NodeRegistry
+from .queue import Graph, PromptQueue, QueuedPrompt
 
 
 class Submission:
@@ -83,3 +87,275 @@ def _extra_data(body: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]
 
 def _refuse(problem: Problem, node_errors: Mapping[str, Any] | None = None) -> web.Response:
     return json_answer({"error": problem.as_json(), "node_errors": node_errors or {}}, status=400)
+
+
+MAX_CHOICES_SHOWN = 20
+WIDGET_TYPES = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: ``type`` is for programs, the rest for people."""
+
+    type: str
+    message: str
+    details: str = ""
+    extra_info: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "type": self.type,
+            "message": self.message,
+            "details": self.details,
+            "extra_info": dict(self.extra_info),
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What can be executed: the graph with its values in the declared types, and the outputs that are sound.
+
+    ``error`` is set when nothing can. ``node_errors`` may be there either way: sound outputs run alone.
+    """
+
+    graph: Graph = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
+    error: Problem | None = None
+    node_errors: Mapping[str, Any] = field(default_factory=dict)
+
+
+def checks_of(registry: NodeRegistry) -> CheckPrompts:
+    """Return a check of prompts of an earlier run: the same that new ones pass."""
+
+    def check(prompts: Sequence[SubmittedPrompt]) -> list[CheckedPrompt]:
+        return [_checked(prompt, registry) for prompt in prompts]
+
+    return check
+
+
+def _checked(prompt: SubmittedPrompt, registry: NodeRegistry) -> CheckedPrompt:
+    problem = depth_problem(prompt.graph, prompt.extra_data) or type_problem(
+        prompt.graph, lambda each: registry.get(each) is not None
+    )
+    if problem is not None:
+        return CheckedPrompt(prompt, problem)
+    verdict = validate(as_sent(prompt.graph), registry, list(prompt.outputs))
+    if verdict.error is not None:
+        return CheckedPrompt(prompt, refusal(verdict.error.as_json(), verdict.node_errors, prompt.graph))
+    return CheckedPrompt(replace(prompt, graph=verdict.graph, outputs=verdict.outputs))
+
+
+def validate(graph: object, registry: NodeRegistry, targets: Collection[str] | None) -> Verdict:
+    """Judge a graph; ``targets`` limits it to these output nodes."""
+    problem = _check_shape(graph, registry)
+    if problem is not None or not isinstance(graph, dict):
+        return Verdict(error=problem)
+    outputs = [
+        node_id
+        for node_id, entry in graph.items()
+        if registry[entry["class_type"]].output_node and (targets is None or node_id in targets)
+    ]
+    if not outputs:
+        return Verdict(error=Problem("prompt_no_outputs", "The prompt has no output node to execute"))
+    return _judge_outputs(graph, outputs, registry)
+
+
+def _check_shape(graph: object, registry: NodeRegistry) -> Problem | None:
+    """What keeps the graph from being read at all."""
+    if not isinstance(graph, dict):
+        return Problem("invalid_prompt", "The prompt must be an object of nodes by their ids")
+    for node_id, entry in graph.items():
+        problem = _check_entry(node_id, entry, registry)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _check_entry(node_id: str, entry: object, registry: NodeRegistry) -> Problem | None:
+    place = f"Node ID '#{node_id}'"
+    if not isinstance(entry, dict) or not isinstance(entry.get("inputs", {}), dict):
+        return Problem("invalid_prompt", "A node must be an object with class_type and inputs", place)
+    class_type = entry.get("class_type")
+    if isinstance(class_type, str) and registry.get(class_type) is not None:
+        return None
+    meta = entry.get("_meta")
+    title = meta.get("title") if isinstance(meta, dict) else None
+    info = {"node_id": node_id, "class_type": class_type, "node_title": title or class_type}
+    if class_type is None:
+        return Problem("missing_node_type", f"Node '{title or node_id}' does not say its class_type", place, info)
+    return Problem("missing_node_type", f"Node '{title or class_type}' is of a type unknown here", place, info)
+
+
+def _judge_outputs(graph: Graph, outputs: Sequence[str], registry: NodeRegistry) -> Verdict:
+    typed = {node_id: {**entry, "inputs": dict(entry.get("inputs", {}))} for node_id, entry in graph.items()}
+    _unwrap_values(typed)
+    steps = read_steps(typed, registry)
+    needed = upstream(steps, outputs)
+    problems = {
+        node_id: _check_node(typed, node_id, steps[node_id], registry) for node_id in graph if node_id in needed
+    }
+    _add_cycles(steps, problems)
+    above = {output: upstream(steps, [output]) for output in outputs}
+    sound = tuple(output for output in outputs if not any(problems[node_id] for node_id in above[output]))
+    node_errors = {
+        node_id: {
+            "errors": [problem.as_json() for problem in found],
+            "dependent_outputs": [output for output in outputs if node_id in above[output]],
+            "class_type": steps[node_id].class_type,
+        }
+        for node_id, found in problems.items()
+        if found
+    }
+    error = None if sound else _summary(found for found in problems.values())
+    return Verdict(typed, sound, error, node_errors)
+
+
+def _summary(problems: Iterable[Iterable[Problem]]) -> Problem:
+    lines = [f"{each.message}: {each.details}" for found in problems for each in found]
+    message = "The prompt's outputs did not pass validation"
+    return Problem("prompt_outputs_failed_validation", message, "\n".join(dict.fromkeys(lines)))
+
+
+def _unwrap_values(graph: Mapping[str, Mapping[str, Any]]) -> None:
+    """``{"__value__": x}`` stands for x: so a client can send a list that is not a link."""
+    for entry in graph.values():
+        inputs = entry["inputs"]
+        for name, value in inputs.items():
+            if isinstance(value, dict) and "__value__" in value:
+                inputs[name] = value["__value__"]
+
+
+def _add_cycles(steps: Mapping[str, Step], problems: Mapping[str, list[Problem]]) -> None:
+    """Report every cycle among the nodes that are needed, each on all of its nodes."""
+    rest = {node_id: steps[node_id] for node_id in problems}
+    while cycle := find_cycle(rest):
+        path = " -> ".join(f"{node_id} ({rest[node_id].class_type})" for node_id in [*cycle, cycle[0]])
+        for node_id in cycle:
+            info = {"node_id": node_id, "cycle_nodes": cycle}
+            message = "The nodes depend on each other in a circle"
+            problems[node_id].append(Problem("dependency_cycle", message, path, info))
+            del rest[node_id]
+
+
+def _check_node(graph: Graph, node_id: str, step: Step, registry: NodeRegistry) -> list[Problem]:
+    """What is wrong with a node's inputs. Puts the values into ``graph`` in the types declared."""
+    node = registry[step.class_type]
+    inputs = graph[node_id]["inputs"]
+    problems = []
+    for name, (kind, options, required) in declared_inputs(node).items():
+        if name not in inputs:
+            if required:
+                problems.append(_problem("required_input_missing", "A required input is missing", name))
+            continue
+        link = step.links.get(name)
+        if link is not None or isinstance(inputs[name], list):
+            problem = _check_link(graph, name, kind, options, inputs[name], registry)
+        else:
+            inputs[name], problem = _check_value(node, name, kind, options, inputs[name])
+        if problem is not None:
+            problems.append(problem)
+    return problems + _own_problems(node, {name: inputs[name] for name in step.literals})
+
+
+def _own_problems(node: Node, literals: Mapping[str, Any]) -> list[Problem]:
+    """What the node itself has to say about its values."""
+    try:
+        found = node.check(literals)
+    except (ValueError, TypeError, LookupError, OSError) as error:
+        info = {"exception_type": type(error).__name__, "traceback": []}
+        return [Problem("exception_during_validation", "The node could not be checked", str(error), info)]
+    message = "The node does not accept the value"
+    return [
+        Problem("custom_validation_failed", message, f"{name} - {reason}", {"input_name": name})
+        for name, reason in found.items()
+    ]
+
+
+def _problem(kind: str, message: str, name: str, details: str = "", **info: Any) -> Problem:
+    return Problem(kind, message, details or name, {"input_name": name, **info})
+
+
+def _check_link(
+    graph: Graph, name: str, kind: Any, options: Mapping[str, Any], value: Any, registry: NodeRegistry
+) -> Problem | None:
+    config = [kind, options]
+    link = as_link(value)
+    if link is None:
+        message = "A link must be a list of a node id and the number of an output"
+        return _problem("bad_linked_input", message, name, input_config=config, received_value=value)
+    offered = _offered_type(graph, link, registry)
+    if offered is None:
+        message = "A link must lead to an output that exists"
+        return _problem("bad_linked_input", message, name, input_config=config, received_value=value)
+    if not _fits(offered, kind):
+        message = "The linked output is of another type than the input"
+        details = f"{name}, received_type({offered}) mismatch input_type({kind})"
+        info = {"input_config": config, "received_type": offered, "linked_node": value}
+        return _problem("return_type_mismatch", message, name, details, **info)
+    return None
+
+
+def _offered_type(graph: Graph, link: Link, registry: NodeRegistry) -> str | None:
+    if link.source not in graph:
+        return None
+    returns = registry[graph[link.source]["class_type"]].returns
+    return returns[link.slot] if 0 <= link.slot < len(returns) else None
+
+
+def _fits(offered: str, wanted: Any) -> bool:
+    """Types are words, or several words with commas between them; ``*`` is any."""
+    if not isinstance(wanted, str):
+        return False
+    offers, wants = ({word.strip() for word in text.split(",")} for text in (offered, wanted))
+    return "*" in offers | wants or bool(offers & wants)
+
+
+def _check_value(
+    node: Node, name: str, kind: Any, options: Mapping[str, Any], value: Any
+) -> tuple[Any, Problem | None]:
+    """The value in the type declared, and what is wrong with it."""
+    config = [kind, options]
+    try:
+        typed = _convert(kind, value)
+    except (ValueError, TypeError, OverflowError) as error:
+        message = f"The value cannot be read as {kind}"
+        info = {"input_config": config, "received_value": value, "exception_message": str(error)}
+        return value, _problem("invalid_input_type", message, name, f"{name}, {value!s:.200}, {error}", **info)
+    if isinstance(kind, list) or kind == "COMBO":
+        choices = kind if isinstance(kind, list) else options.get("options", [])
+        open_choice = name in node.open_choices
+        return typed, None if open_choice else _check_choice(name, choices, config, typed)
+    return typed, _check_range(name, options, config, typed)
+
+
+def _convert(kind: Any, value: Any) -> Any:
+    """Raises ValueError, TypeError or OverflowError."""
+    if kind in ("COMBO", "*") or isinstance(kind, list):
+        return value
+    if kind not in WIDGET_TYPES:
+        raise TypeError("such an input must be linked to another node's output")
+    typed = WIDGET_TYPES[kind](value)
+    if isinstance(typed, float) and not math.isfinite(typed):
+        raise ValueError("the number is not finite")
+    return typed
+
+
+def _check_range(name: str, options: Mapping[str, Any], config: object, value: Any) -> Problem | None:
+    info = {"input_config": config, "received_value": value}
+    if "min" in options and value < options["min"]:
+        message = f"Value {value} is smaller than the minimum {options['min']}"
+        return _problem("value_smaller_than_min", message, name, **info)
+    if "max" in options and value > options["max"]:
+        message = f"Value {value} is bigger than the maximum {options['max']}"
+        return _problem("value_bigger_than_max", message, name, **info)
+    return None
+
+
+def _check_choice(name: str, choices: Sequence[Any], config: object, value: Any) -> Problem | None:
+    if value in choices:
+        return None
+    few = len(choices) <= MAX_CHOICES_SHOWN
+    shown = str(list(choices)) if few else f"(list of length {len(choices)})"
+    info = {"input_config": config if few else None, "received_value": value}
+    details = f"{name}: {value!r:.200} not in {shown}"
+    return _problem("value_not_in_list", "The value is not one of the choices", name, details, **info)

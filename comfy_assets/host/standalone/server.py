@@ -16,19 +16,16 @@ from .executor import Executor
 from .folders import BaseFolders
 from .frontend import WebFiles
 from .http import Refusal, json_answer, large_answer, query_integer, read_object, refusal_answer, strings, text_or_none
-from .internal import Internal
-from .log_book import LogBook
-from .messages import MessageHub
+from .internal import Internal, LogBook
 from .nodes import NodeRegistry, describe
 from .prompts import Submission
 from .queue import PromptQueue
-from .settings import Settings
 from .system import statistics
 from .upload import Uploads
 from .userdata import Userdata
-from .users import UserRefused, Users
+from .users import Settings, UserRefused, Users
 from .view import View
-from .websocket import WebSocketRoute
+from .websocket import MessageHub, WebSocketRoute
 
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

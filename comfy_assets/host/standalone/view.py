@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import io
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
 
+from ...errors import ApiError, BusyError
 from ...names import UnsafeName, folder_parts, relative_parts, split_annotation
 from ...store_guard import is_protected
 from .folders import BaseFolders
 from .http import Refusal
-from .picture_work import work_on
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -150,3 +151,39 @@ def _png(image: Image) -> tuple[bytes, str]:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue(), "image/png"
+
+
+T = TypeVar("T")
+
+PATIENCE_S = 10.0
+_BYTES_A_PIXEL = 12  # decoded, converted, and on the way to be encoded
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """Raise Refusal for what is wrong with a picture."""
+    try:
+        yield
+    except ApiError as error:
+        raise Refusal(error.message, error.status, code=error.code) from error
+
+
+async def work_on(sources: list[Path | IO[bytes]], work: Callable[[], T]) -> T:
+    """Do work in a thread once there is memory for these pictures. Raises Refusal."""
+    from ...image_limits import image_memory
+
+    with refused():
+        amount = await asyncio.to_thread(lambda: sum(map(_memory_of, sources)))
+        try:
+            async with image_memory.reserve(amount, PATIENCE_S):
+                return await asyncio.to_thread(work)
+        except TimeoutError as error:
+            raise BusyError("The server is busy with other pictures; try again.") from error
+
+
+def _memory_of(source: Path | IO[bytes]) -> int:
+    """About how many bytes the work takes. Raises ImageTooLargeError, ImageUnreadableError."""
+    from ...image_limits import open_untrusted
+
+    with open_untrusted(source) as picture:
+        return picture.width * picture.height * _BYTES_A_PIXEL

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -9,8 +11,6 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
-
-from .messages import CLOSE_TIMEOUT_S, HEARTBEAT_S, MessageHub, Page
 
 # (event, data) pairs that bring a page that has just connected up to date.
 Greeting = Callable[[str], list[tuple[str, Mapping[str, Any]]]]
@@ -65,3 +65,96 @@ def _abort_of(request: web.Request) -> Callable[[], None]:
             transport.abort()
 
     return abort
+
+
+MAX_WAITING_MESSAGES = 2048
+HEARTBEAT_S = 30.0
+CLOSE_TIMEOUT_S = 0.3
+
+
+def encode_message(event: str, data: Mapping[str, Any]) -> str:
+    """The text of a websocket message; what JSON does not know is written as its ``str``."""
+    return json.dumps({"type": event, "data": data}, default=str)
+
+
+class Page:
+    """An open websocket and the messages that wait to be written to it."""
+
+    def __init__(self, sid: str, socket: web.WebSocketResponse, abort: Callable[[], None]) -> None:
+        self.sid = sid
+        self.socket = socket
+        self._abort = abort
+        self._outbox: asyncio.Queue[str] = asyncio.Queue(MAX_WAITING_MESSAGES)
+        self._writer = asyncio.create_task(self._write(), name=f"page {sid}")
+
+    def send(self, event: str, data: Mapping[str, Any]) -> None:
+        """Queue a message for this page alone."""
+        self.post(encode_message(event, data))
+
+    def post(self, text: str) -> None:
+        """Queue a message. A page that has stopped reading is cut off; it will reconnect when it wakes."""
+        try:
+            self._outbox.put_nowait(text)
+        except asyncio.QueueFull:
+            self._writer.cancel()
+            self._abort()
+
+    async def stop_writing(self) -> None:
+        self._writer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._writer
+
+    async def close(self) -> None:
+        """Say goodbye, and cut the connection when the other side does not answer in time."""
+        with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
+            goodbye = self.socket.close(code=aiohttp.WSCloseCode.GOING_AWAY, message=b"server stops")
+            await asyncio.wait_for(goodbye, CLOSE_TIMEOUT_S)
+        self._abort()
+
+    async def _write(self) -> None:
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            while True:
+                await self.socket.send_str(await self._outbox.get())
+
+
+class MessageHub:
+    """Every open page. ``send`` may be called from any thread, before, while and after the server runs."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pages: list[Page] = []
+
+    def start(self) -> None:
+        """Begin to deliver, on the running event loop."""
+        self._loop = asyncio.get_running_loop()
+
+    async def stop(self) -> None:
+        """Close every page and deliver nothing more."""
+        self._loop = None
+        pages = list(self._pages)
+        await asyncio.gather(*(page.close() for page in pages))
+
+    def send(self, event: str, data: Mapping[str, Any], sid: str | None = None) -> None:
+        """Send ``{"type": event, "data": data}`` to the pages of one session, or to every page."""
+        loop = self._loop
+        if loop is None or not self._pages:
+            return
+        text = encode_message(event, data)
+        with contextlib.suppress(RuntimeError):  # the loop was closed by another thread just now
+            loop.call_soon_threadsafe(self._deliver, text, sid)
+
+    def is_connected(self, sid: str) -> bool:
+        """Whether a session has an open page."""
+        return any(page.sid == sid for page in tuple(self._pages))
+
+    def connect(self, page: Page) -> None:
+        self._pages.append(page)
+
+    async def disconnect(self, page: Page) -> None:
+        self._pages.remove(page)
+        await page.stop_writing()
+
+    def _deliver(self, text: str, sid: str | None) -> None:
+        for page in self._pages:
+            if sid is None or page.sid == sid:
+                page.post(text)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost, devices
+from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost, system
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -306,4 +306,4 @@ async def test_devices_are_what_pytorch_has(server: Any, monkeypatch: pytest.Mon
         (0, 70, 6),
         (1, 71, 6),
     ]
-    assert devices.graphics_devices(SimpleNamespace(cuda=Driver(True))) == []
+    assert system.graphics_devices(SimpleNamespace(cuda=Driver(True))) == []

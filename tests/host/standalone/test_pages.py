@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from aiohttp import WSMsgType
-from comfy_assets_node.comfy_assets.host.standalone import messages
+from comfy_assets_node.comfy_assets.host.standalone import websocket
 
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
 GRAPH = {
@@ -161,7 +161,7 @@ async def test_emit_works_from_any_thread_and_keeps_the_order(server: Any) -> No
 
 
 async def test_a_page_that_does_not_read_is_cut_off_and_delays_nobody(server: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(messages, "MAX_WAITING_MESSAGES", 50)
+    monkeypatch.setattr(websocket, "MAX_WAITING_MESSAGES", 50)
     deaf = socket.create_connection((server.client.host, server.client.port))
     deaf.sendall(
         b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
