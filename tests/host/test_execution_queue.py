@@ -22,8 +22,8 @@ from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodePr
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
 from comfy_assets_node.comfy_assets.host.standalone.image_nodes import register_image_nodes
 from comfy_assets_node.comfy_assets.host.standalone.nodes import NodeRegistry
-from comfy_assets_node.comfy_assets.host.standalone.prompts import checks_of
-from comfy_assets_node.comfy_assets.host.standalone.queue import Outcome, PromptQueue, QueuedPrompt, RunningPrompt
+from comfy_assets_node.comfy_assets.host.standalone.prompts import prompt_check
+from comfy_assets_node.comfy_assets.host.standalone.queue import PromptOutcome, PromptQueue, QueuedPrompt, RunningPrompt
 from comfy_assets_node.comfy_assets.host.testing import MemoryQueue
 from comfy_assets_node.comfy_assets.jobs.outcome import failure_of
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue, OldQueue
@@ -170,7 +170,7 @@ class StandaloneDriver(Driver):
         self.changes = itertools.count()
         nodes = NodeRegistry(BaseFolders(Path("nowhere"), ()))
         register_image_nodes(nodes)
-        self.queue = PromptQueue(lambda: next(self.changes) and None, checks_of(nodes))
+        self.queue = PromptQueue(lambda: next(self.changes) and None, prompt_check(nodes))
         self._running: RunningPrompt | None = None
 
     def submit(self, prompt_id: str, number: float = 0) -> None:
@@ -183,7 +183,7 @@ class StandaloneDriver(Driver):
 
     def show(self, node_id: str) -> None:
         assert self._running is not None
-        self.queue.note_shown(self._running.prompt.prompt_id, node_id, SHOWN)
+        self.queue.notify_output(self._running.prompt.prompt_id, node_id, SHOWN)
 
     def report(self, node_id: str, value: float, state: str) -> None:
         assert self._running is not None
@@ -192,7 +192,7 @@ class StandaloneDriver(Driver):
 
     def finish(self) -> None:
         assert self._running is not None
-        self.queue.finish(self._running, Outcome(True, {"2": SHOWN}, {}, ()))
+        self.queue.finish(self._running, PromptOutcome(True, {"2": SHOWN}, {}, ()))
 
     @property
     def history(self) -> list[str]:

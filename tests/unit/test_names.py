@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
-from comfy_assets_node.comfy_assets.host.standalone.image_nodes import fill_placeholders, next_counter, save_place
+from comfy_assets_node.comfy_assets.host.standalone.image_nodes import fill_placeholders, next_counter, prepare_save
 from comfy_assets_node.comfy_assets.names import (
     UnsafeName,
     check_leads_nowhere,
@@ -270,6 +270,6 @@ def test_the_next_counter(names: list[str], expected: int) -> None:
     ],
 )
 def test_save_places(tmp_path: Path, prefix: str, subfolder: str, name: str) -> None:
-    place = save_place(tmp_path, prefix, 1, 1)
+    place = prepare_save(tmp_path, prefix, 1, 1)
     assert (place.subfolder, place.name(0)) == (subfolder, name)
     assert place.folder == tmp_path / subfolder and place.folder.is_dir()

@@ -1,8 +1,8 @@
-"""Our own small server: the core API of ComfyUI without ComfyUI.
+"""A small server with the core API of ComfyUI, without ComfyUI and without diffusion.
 
-It speaks the API, not the diffusion. Prompts are validated, queued, executed and reported as ComfyUI does it,
-but the only nodes are a handful that load, make, change and save images; there is no torch, no sampler and no
-model loading. It exists to try the project on any machine, to develop clients, and to test.
+Prompts are validated, queued, executed and reported as by ComfyUI, but the only nodes are a few that load, create,
+change and save images: there is no sampler and no model loading. It serves to try the project on any machine, to
+develop clients, and to run tests.
 """
 
 from .frontend import WebFiles, installed_page

@@ -1,4 +1,4 @@
-"""What pages ask for when they start: node packs' texts and templates, and the models in each folder."""
+"""Routes that pages use at their start: texts and templates of node packs, and model folders."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from aiohttp import web
 from ... import packs
 from ...names import UnsafeName, relative_parts
 from .folders import BaseFolders
-from .http import Refusal, json_answer
+from .http import Refusal, json_response
 
 _HIDDEN_CATEGORIES = frozenset({"configs"})
 
 
-class Catalogue:
-    """Answers what concerns node packs and model folders. Packs are read as files: nothing of theirs is executed."""
+class CatalogueRoutes:
+    """Serves files of node packs and lists model folders. No code of a pack is executed."""
 
     def __init__(self, folders: BaseFolders, own_packs: Collection[Path]) -> None:
         self._folders = folders
@@ -29,13 +29,13 @@ class Catalogue:
         return self._folders.code
 
     async def translations(self, request: web.Request) -> web.Response:
-        return json_answer(await asyncio.to_thread(packs.translations, self._packs, self._own_packs))
+        return json_response(await asyncio.to_thread(packs.translations, self._packs, self._own_packs))
 
     async def templates(self, request: web.Request) -> web.Response:
-        return json_answer(await asyncio.to_thread(packs.templates, self._packs))
+        return json_response(await asyncio.to_thread(packs.templates, self._packs))
 
     async def template(self, request: web.Request) -> web.StreamResponse:
-        """One example workflow, or a picture of it."""
+        """Send an example workflow, or its picture."""
         try:
             parts = relative_parts(request.match_info["file"])
         except UnsafeName as error:
@@ -47,21 +47,21 @@ class Catalogue:
 
     async def subgraphs(self, request: web.Request) -> web.Response:
         found = await asyncio.to_thread(packs.blueprints, self._packs)
-        return json_answer({each: blueprint.describe() for each, blueprint in found.items()})
+        return json_response({each: blueprint.describe() for each, blueprint in found.items()})
 
     async def subgraph(self, request: web.Request) -> web.Response:
         found = (await asyncio.to_thread(packs.blueprints, self._packs)).get(request.match_info["id"])
         data = None if found is None else await asyncio.to_thread(found.read)
         if found is None or data is None:
             raise Refusal("There is no such subgraph.", status=404)
-        return json_answer({**found.describe(), "data": data})
+        return json_response({**found.describe(), "data": data})
 
     async def node_replacements(self, request: web.Request) -> web.Response:
-        """None: packs announce them as they are loaded, and here none is."""
-        return json_answer({})
+        """Return no replacements: packs register them when they are loaded, and no pack is loaded here."""
+        return json_response({})
 
     async def model_folders(self, request: web.Request) -> web.Response:
-        return json_answer(
+        return json_response(
             [
                 {
                     "name": category,
@@ -77,11 +77,11 @@ class Catalogue:
         category = request.match_info["folder"]
         if category not in self._folders.categories():
             raise Refusal("There is no such folder.", status=404)
-        return json_answer(await asyncio.to_thread(_models, self._folders, category))
+        return json_response(await asyncio.to_thread(_models, self._folders, category))
 
 
 def _models(folders: BaseFolders, category: str) -> list[dict[str, Any]]:
-    """Every model of a category; a file that is gone meanwhile is left out."""
+    """List the models of a category, without files that disappear meanwhile."""
     found = []
     for index, root, name in folders.models_of(category):
         try:

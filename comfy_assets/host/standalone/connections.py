@@ -1,7 +1,6 @@
-"""The connections of the server: how many there may be, and how long a client may take to send a request.
+"""Limits for connections: their number, and the time that a client may take to send a request.
 
-aiohttp waits for the rest of a header for as long as the client likes. Connections that make progress, and those of web
-sockets, are never cut.
+aiohttp has no timeout for the rest of a header. Connections that make progress, and web sockets, are never closed.
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from aiohttp.typedefs import Handler
 
 log = logging.getLogger("comfy_assets.standalone")
 
-_MOST = 512
-_LEAST = 32
+_MAX_CONNECTIONS = 512
+_MIN_CONNECTIONS = 32
 _SWEEP_S = 0.5
 _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n"
 
 
 def _default_limit() -> int:
-    """Half of the files that the process may have open, within bounds; the library needs some of its own."""
+    """Return half of the process's limit of open files, within bounds: the library needs the other half."""
     sysconf: Callable[[str], int] | None = getattr(os, "sysconf", None)  # Windows has no such limit
-    limit = 2 * _MOST
+    limit = 2 * _MAX_CONNECTIONS
     if sysconf is not None:
         with suppress(ValueError, OSError):
             limit = sysconf("SC_OPEN_MAX")
-    return max(_LEAST, min(_MOST, limit // 2 if limit > 0 else _MOST))
+    return max(_MIN_CONNECTIONS, min(_MAX_CONNECTIONS, limit // 2 if limit > 0 else _MAX_CONNECTIONS))
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class ConnectionLimits:
 
 
 class Connections:
-    """Watches the connections of one server."""
+    """The open connections of a server."""
 
     def __init__(self, limits: ConnectionLimits | None = None) -> None:
         self._limits = limits or ConnectionLimits()
@@ -60,7 +59,7 @@ class Connections:
         self._sweeping: asyncio.TimerHandle | None = None
 
     def add_to(self, app: web.Application) -> None:
-        """Have the application tell when requests begin and end."""
+        """Observe the beginning and end of the application's requests."""
 
         @web.middleware
         async def watched(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -75,7 +74,7 @@ class Connections:
 
         async def answering(request: web.Request, _: web.StreamResponse) -> None:
             if (connection := self._of(request)) is not None:
-                connection.is_answered = True
+                connection.has_response = True
 
         app.middlewares.insert(0, watched)
         app.on_response_prepare.append(answering)
@@ -84,11 +83,11 @@ class Connections:
         return None if request.transport is None else self._open.get(request.transport)
 
     def protocol(self, make: Callable[[], asyncio.BaseProtocol]) -> Callable[[], asyncio.Protocol]:
-        """Return what makes the protocols of new connections: those that ``make`` makes, watched."""
+        """Return a factory that wraps the protocols of ``make``, for new connections."""
         return lambda: _Connection(self, cast("Callable[[], asyncio.Protocol]", make))
 
     def admit(self, connection: _Connection, transport: asyncio.Transport) -> bool:
-        """Take a new connection in; where there are too many, in the place of the one that has waited longest."""
+        """Admit a new connection; if there are too many, close the one that has been idle longest."""
         if len(self._open) >= self._limits.connections:
             waiting = [each for each in self._open.values() if each.request is None]
             if not waiting:
@@ -101,7 +100,7 @@ class Connections:
         return True
 
     def forget(self, transport: asyncio.BaseTransport) -> None:
-        """Note that a connection is over."""
+        """Remove a closed connection."""
         self._open.pop(transport, None)
 
     def _sweep(self) -> None:
@@ -113,10 +112,10 @@ class Connections:
 
 
 class _Connection(asyncio.Protocol):
-    """Hands everything on to aiohttp's protocol, and notes when data came."""
+    """Forwards everything to aiohttp's protocol, and records the time and amount of received data."""
 
-    def __init__(self, all_of_them: Connections, make: Callable[[], asyncio.Protocol]) -> None:
-        self._all = all_of_them
+    def __init__(self, connections: Connections, make: Callable[[], asyncio.Protocol]) -> None:
+        self._all = connections
         self._make = make
         self._inner: asyncio.Protocol | None = None
         self._transport: asyncio.Transport | None = None
@@ -125,15 +124,15 @@ class _Connection(asyncio.Protocol):
         self._has_begun = False
         self.since = 0.0
         self.request: web.Request | None = None
-        self.is_answered = False
+        self.has_response = False
 
     def begin(self, request: web.Request) -> None:
-        """The header of a request is complete."""
-        self.request, self.is_answered, self._has_begun = request, False, False
+        """Record that the header of a request is complete."""
+        self.request, self.has_response, self._has_begun = request, False, False
         self._count()
 
     def end(self) -> None:
-        """The request has been handled."""
+        """Record that the request has been handled."""
         self.request = None
         self._count()
 
@@ -141,7 +140,7 @@ class _Connection(asyncio.Protocol):
         self.since, self._counted = asyncio.get_running_loop().time(), self._received
 
     def is_overdue(self, now: float, limits: ConnectionLimits) -> bool:
-        """Return whether the client has taken too long for what is expected of it."""
+        """Return whether the client has exceeded the time limit of its current step."""
         if self.request is None:
             return now - self.since >= (limits.header if self._has_begun else limits.idle)
         is_expected = not self.request.content.is_eof() and self._transport is not None and self._transport.is_reading()
@@ -151,11 +150,11 @@ class _Connection(asyncio.Protocol):
         return now - self.since >= limits.body
 
     def time_out(self) -> None:
-        """Close the connection; a client whose request has no response yet is told why."""
+        """Close the connection, with a 408 if a request has no response yet."""
         if self._transport is None:
             return
         self._all.forget(self._transport)
-        if self._has_begun if self.request is None else not self.is_answered:
+        if self._has_begun if self.request is None else not self.has_response:
             self._transport.write(_TIMED_OUT)
         self._transport.close()
 

@@ -1,4 +1,4 @@
-"""Executing a prompt: node after node, reusing what is still good, and telling pages about it."""
+"""Execution of prompts: node by node on a worker thread, with cached results and messages to pages."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ from typing import Any, Protocol
 
 from ..base import PromptListener
 from ..execution import FinishedPrompt
-from .graph import Step, execution_order, read_steps, signatures
-from .nodes import Interrupted, NodeRegistry, Result, Run
-from .queue import Outcome, PromptQueue, RunningPrompt
+from .graph import GraphStep, execution_order, read_steps, signatures
+from .nodes import ExecutionInterrupted, NodeRegistry, Result, Run
+from .queue import PromptOutcome, PromptQueue, RunningPrompt
 
 log = logging.getLogger("comfy_assets.standalone")
 
 MAX_PROGRESS_NODES = 200
 
 
-class Send(Protocol):
-    """Sends a message to the pages of a session, or to every page when it is None."""
+class SendMessage(Protocol):
+    """Sends a message to the pages of a session, or to every page if it is None."""
 
     def __call__(self, event: str, data: Mapping[str, Any], sid: str | None) -> None: ...
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why a prompt ended early: the message that pages get, and its data."""
+class ExecutionFailure:
+    """The message to pages that ends a failed or interrupted prompt."""
 
     event: str
     data: Mapping[str, Any]
 
 
 class Executor:
-    """Runs one prompt at a time and keeps the results of the last one, by signature, for the next."""
+    """Executes one prompt at a time; keeps the results of the last one, by signature, for the next."""
 
-    def __init__(self, registry: NodeRegistry, send: Send) -> None:
+    def __init__(self, registry: NodeRegistry, send: SendMessage) -> None:
         self.registry = registry
         self.send = send
         self.results: dict[str, Result] = {}
         self._current: tuple[str | None, str] | None = None
 
-    def execute(self, running: RunningPrompt) -> Outcome:
-        """Run to the end, to the first error, or until interrupted."""
+    def execute(self, running: RunningPrompt) -> PromptOutcome:
+        """Execute a prompt to its end, its first error, or an interrupt."""
         try:
             return Execution(self, running).run()
         finally:
             self._current = None
 
     def forget(self) -> None:
-        """Let go of the results of the last prompt. Not while one is executed."""
+        """Drop the cached results. Not during an execution."""
         self.results.clear()
 
     def begin_node(self, client_id: str | None, node_id: str) -> None:
         self._current = (client_id, node_id)
 
     def current_node(self, client_id: str) -> str | None:
-        """The node that is being executed for a session."""
+        """Return the node that is running for a session."""
         current = self._current
         return current[1] if current is not None and current[0] == client_id else None
 
 
 class Execution:
-    """One prompt on its way through the nodes."""
+    """The execution of one prompt."""
 
     def __init__(self, executor: Executor, running: RunningPrompt) -> None:
         self._executor = executor
@@ -78,7 +78,7 @@ class Execution:
         self._steps = read_steps(self._prompt.graph, executor.registry)
         self._signatures = signatures(self._steps, self._fingerprint)
 
-    def run(self) -> Outcome:
+    def run(self) -> PromptOutcome:
         self._announce("execution_start", {})
         results = self._executor.results
         wanted = set(self._signatures.values())
@@ -90,11 +90,11 @@ class Execution:
         if failure is None:
             self._announce("execution_success", {})
         else:
-            # A page that has not asked for this prompt still learns that it was interrupted.
+            # An interrupt is also sent to pages that did not submit the prompt, as ComfyUI does.
             self._announce(failure.event, failure.data, broadcast=failure.event == "execution_interrupted")
         return self._outcome(completed=failure is None)
 
-    def _run_nodes(self, cached: list[str]) -> Failure | None:
+    def _run_nodes(self, cached: list[str]) -> ExecutionFailure | None:
         for node_id in execution_order(self._steps, self._prompt.outputs, set(cached)):
             result = self._executor.results.get(self._signatures[node_id])
             if result is not None:
@@ -106,7 +106,7 @@ class Execution:
                 return failure
         return None
 
-    def _run_node(self, node_id: str) -> Failure | None:
+    def _run_node(self, node_id: str) -> ExecutionFailure | None:
         step = self._steps[node_id]
         inputs: dict[str, Any] = {}
         self._executor.begin_node(self._prompt.client_id, node_id)
@@ -115,8 +115,8 @@ class Execution:
         try:
             inputs.update(self._inputs(step))
             result = self._call(node_id, step, inputs)
-        except Interrupted:
-            return Failure("execution_interrupted", self._failure_data(node_id))
+        except ExecutionInterrupted:
+            return ExecutionFailure("execution_interrupted", self._failure_data(node_id))
         except Exception as error:  # noqa: BLE001  nodes are foreign code: whatever they raise is their error
             return self._failed(node_id, inputs, error)
         self._show(node_id, result.ui)
@@ -125,12 +125,12 @@ class Execution:
         self._set_progress(node_id, 1, 1, "finished")
         return None
 
-    def _inputs(self, step: Step) -> dict[str, Any]:
+    def _inputs(self, step: GraphStep) -> dict[str, Any]:
         results = self._executor.results
         linked = {name: results[self._signatures[link.source]].outputs[link.slot] for name, link in step.links.items()}
         return {**step.literals, **linked}
 
-    def _call(self, node_id: str, step: Step, inputs: Mapping[str, Any]) -> Result:
+    def _call(self, node_id: str, step: GraphStep, inputs: Mapping[str, Any]) -> Result:
         node = self._executor.registry[step.class_type]
         run = Run(
             node_id,
@@ -145,7 +145,7 @@ class Execution:
             raise TypeError(f"{step.class_type} must give {len(node.returns)} outputs")
         return result
 
-    def _failed(self, node_id: str, inputs: Mapping[str, Any], error: Exception) -> Failure:
+    def _failed(self, node_id: str, inputs: Mapping[str, Any], error: Exception) -> ExecutionFailure:
         report = "".join(traceback.format_exception(error))
         log.warning("node %s failed: %s", node_id, self._prompt.redacted(report))
         kind = type(error)
@@ -158,7 +158,7 @@ class Execution:
             "current_inputs": {name: [_printable(value)] for name, value in inputs.items()},
             "current_outputs": [each for each in self._steps if self._signatures.get(each) in self._results()],
         }
-        return Failure("execution_error", data)
+        return ExecutionFailure("execution_error", data)
 
     def _results(self) -> Mapping[str, Result]:
         return self._executor.results
@@ -167,15 +167,15 @@ class Execution:
         node_type = self._steps[node_id].class_type
         return {"node_id": node_id, "node_type": node_type, "executed": list(self._executed)}
 
-    def _fingerprint(self, step: Step) -> str:
-        """A node whose fingerprint cannot be taken is never reused."""
+    def _fingerprint(self, step: GraphStep) -> str:
+        """Return the node's fingerprint; a random one, so that nothing is reused, if it cannot be computed."""
         try:
             return self._executor.registry[step.class_type].fingerprint(step.literals)
         except (OSError, ValueError, LookupError):
             return secrets.token_hex()
 
     def _show(self, node_id: str, ui: Mapping[str, Any], *, always: bool = False) -> None:
-        """Tell pages what an output node gives, and keep it for the history."""
+        """Send the output of a node to pages, and keep it for the history."""
         if ui:
             self._shown[node_id] = ui
         if ui or always:
@@ -187,7 +187,7 @@ class Execution:
         self._executor.send("progress", data, self._prompt.client_id)
 
     def _set_progress(self, node_id: str, value: float, total: float, state: str) -> None:
-        """Send the state of the nodes that have been begun; in a huge graph, of the latest."""
+        """Send the progress of the started nodes; in a very large graph only of the latest."""
         progress = self._running.progress
         progress[node_id] = {
             "value": value,
@@ -205,19 +205,19 @@ class Execution:
         self._executor.send("progress_state", data, self._prompt.client_id)
 
     def _send(self, event: str, data: Mapping[str, Any]) -> None:
-        """Send to the session that submitted the prompt; without one nobody is interested."""
+        """Send to the session that submitted the prompt, if there is one."""
         if self._prompt.client_id is not None:
             data = {**data, "prompt_id": self._prompt.prompt_id}
             self._executor.send(event, data, self._prompt.client_id)
 
     def _announce(self, event: str, data: Mapping[str, Any], *, broadcast: bool = False) -> None:
-        """Like ``_send``, for the messages that the history keeps."""
+        """Send a message as ``_send`` does, and keep it for the history."""
         stamped = {"prompt_id": self._prompt.prompt_id, **data, "timestamp": int(time.time() * 1000)}
         self._messages.append((event, stamped))
         if broadcast or self._prompt.client_id is not None:
             self._executor.send(event, stamped, self._prompt.client_id)
 
-    def _outcome(self, *, completed: bool) -> Outcome:
+    def _outcome(self, *, completed: bool) -> PromptOutcome:
         meta = {
             node_id: {
                 "node_id": node_id,
@@ -227,18 +227,18 @@ class Execution:
             }
             for node_id in self._shown
         }
-        return Outcome(completed, self._shown, meta, tuple(self._messages))
+        return PromptOutcome(completed, self._shown, meta, tuple(self._messages))
 
 
 def _printable(value: object) -> object:
-    """A value as an error message shows it."""
+    """Return a value in the form for error messages."""
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 class Worker:
-    """Takes prompts from the queue one by one. The thread is a daemon: a node that hangs holds nobody."""
+    """Executes the prompts of the queue one by one. The thread is a daemon: a hanging node does not block the exit."""
 
-    def __init__(self, queue: PromptQueue, executor: Executor, send: Send, finished: PromptListener) -> None:
+    def __init__(self, queue: PromptQueue, executor: Executor, send: SendMessage, finished: PromptListener) -> None:
         self._queue = queue
         self._executor = executor
         self._send = send
@@ -251,7 +251,7 @@ class Worker:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Interrupt the running prompt and end the thread. Blocks; whether it ended in time."""
+        """Interrupt the running prompt and end the thread; return whether it ended in time. Blocks."""
         self._queue.close()
         thread, self._thread = self._thread, None
         if thread is None:
@@ -269,7 +269,7 @@ class Worker:
                 data = {"node": None, "prompt_id": prompt.prompt_id}
                 self._send("executing", data, prompt.client_id)
 
-    def _execute(self, running: RunningPrompt) -> Outcome:
+    def _execute(self, running: RunningPrompt) -> PromptOutcome:
         try:
             return self._executor.execute(running)
         except Exception as error:  # a fault of the executor itself must not end the worker
@@ -277,7 +277,7 @@ class Worker:
             return _failed(running.prompt.prompt_id, error)
 
 
-def _failed(prompt_id: str, error: Exception) -> Outcome:
+def _failed(prompt_id: str, error: Exception) -> PromptOutcome:
     """Return the outcome of a prompt that the executor itself could not execute."""
     data = {
         "prompt_id": prompt_id,
@@ -285,4 +285,4 @@ def _failed(prompt_id: str, error: Exception) -> Outcome:
         "exception_message": f"The prompt could not be executed: {error}",
         "traceback": traceback.format_tb(error.__traceback__),
     }
-    return Outcome(completed=False, outputs={}, meta={}, messages=(("execution_error", data),))
+    return PromptOutcome(completed=False, outputs={}, meta={}, messages=(("execution_error", data),))

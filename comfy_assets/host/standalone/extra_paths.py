@@ -1,4 +1,4 @@
-"""``extra_model_paths.yaml``: model folders in other places, as ComfyUI reads them from that file."""
+"""Model folders in other places, read from ``extra_model_paths.yaml`` as ComfyUI reads it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 FILE_NAME = "extra_model_paths.yaml"
 
-# What the categories of earlier versions are called now.
+# Current names of categories of earlier versions.
 _RENAMED = {"unet": "diffusion_models", "clip": "text_encoders"}
 
 
 @dataclass(frozen=True)
 class ExtraFolder:
-    """A folder of a category. ``is_first``: before the category's own folders, as the one for new files."""
+    """A folder of a category. ``is_first`` puts it before the category's own folders, where new files go."""
 
     category: str
     path: Path
@@ -24,10 +24,10 @@ class ExtraFolder:
 
 
 def read_extra_folders(file: Path) -> list[ExtraFolder]:
-    """The folders that a configuration file names, in its order; they need not be there.
+    """Return the folders of a configuration file in its order; they need not exist.
 
-    Relative paths start from the file's folder. Raises OSError when the file cannot be read; ValueError, which names
-    the file, when it is malformed or PyYAML is not installed.
+    Relative paths start from the file's folder. Raise OSError if the file cannot be read, ValueError with its name if
+    it is malformed or PyYAML is not installed.
     """
     try:
         import yaml  # type: ignore[import-untyped]

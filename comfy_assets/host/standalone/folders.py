@@ -1,4 +1,4 @@
-"""The folders under a base directory, laid out as ComfyUI lays them out."""
+"""The folders below a base directory, in ComfyUI's layout."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ _CODE_CATEGORY = "custom_nodes"
 
 
 class BaseFolders:
-    """Every folder of a server whose base directory is ``base``; nothing is read or made until asked for.
+    """The folders of a server with the base directory ``base``. The constructor touches no disk.
 
-    ``extra`` are model folders in other places, of categories that may be new ones.
+    ``extra``: model folders in other places, whose categories may be new.
     """
 
     def __init__(self, base: Path, extra: Sequence[ExtraFolder] = ()) -> None:
@@ -83,7 +83,7 @@ class BaseFolders:
             paths.insert(0 if each.is_first else len(paths), each.path)
 
     def library(self) -> HostFolders:
-        """What belongs to the library, and what inside the base directory does not."""
+        """Return the folders of the library, and the excluded folders inside the base directory."""
         categories = tuple(
             LibraryFolder("models", path, category, extensions)
             for category, (paths, extensions) in self._models.items()
@@ -101,30 +101,30 @@ class BaseFolders:
         )
 
     def category_paths(self, category: str) -> tuple[Path, ...]:
-        """The folders of a loader category. Raises KeyError when there is no such category."""
+        """Return the folders of a loader category. Raise KeyError for an unknown category."""
         return tuple(self._models[category][0])
 
     def categories(self) -> list[str]:
-        """The loader categories by name."""
+        """Return the names of the loader categories."""
         return list(self._models)
 
     def category_suffixes(self, category: str) -> frozenset[str]:
-        """The suffixes a category's loaders accept; an empty set means any. Raises KeyError."""
+        """Return the suffixes that a category's loaders accept; an empty set means any. Raise KeyError."""
         return self._models[category][1]
 
     @property
     def code(self) -> Sequence[Path]:
-        """The folders where node packs are."""
+        """The folders of node packs."""
         return tuple(self._code)
 
     def of_type(self, file_type: str) -> Path | None:
-        """The folder that the API calls "input", "output" or "temp"; None for any other word."""
+        """Return the folder that the API calls "input", "output" or "temp", None for any other type."""
         return {"input": self.input, "output": self.output, "temp": self.temp}.get(file_type)
 
     def annotated(self, name: str, default: FileType = "input") -> Path:
-        """The file a node's value names: ``a/b.png``, or ``a/b.png [output]`` to leave the default folder.
+        """Return the file that a node's value names: ``a/b.png``, or ``a/b.png [output]`` for another folder.
 
-        The file need not exist. Raises UnsafeName for anything that could lead outside the folder.
+        The file need not exist. Raise UnsafeName for a name that could lead outside the folder.
         """
         bare, file_type = split_annotation(name)
         folder = self.of_type(file_type or default)
@@ -136,13 +136,13 @@ class BaseFolders:
         return path
 
     def prepare(self) -> None:
-        """Make the folders inside the base directory that are missing."""
+        """Create the missing folders inside the base directory."""
         wanted = [*self._own, self.input, self.output, self.temp, self.user, self.custom_nodes]
         for path in wanted:
             path.mkdir(parents=True, exist_ok=True)
 
     def empty_temp(self) -> None:
-        """Remove everything in temp, as far as the system allows; an open file is left for the next start."""
+        """Remove everything in temp. Files that another program has open stay until the next start."""
         with contextlib.suppress(FileNotFoundError):
             for entry in os.scandir(self.temp):
                 if entry.is_dir(follow_symlinks=False):
@@ -152,11 +152,11 @@ class BaseFolders:
                         os.unlink(entry.path)  # noqa: PTH108
 
     def model_names(self, category: str) -> list[str]:
-        """The files a loader of this category offers, relative to its folders. Raises KeyError."""
+        """List the files of a category, relative to its folders. Raise KeyError."""
         return sorted({name for _, _, name in self.models_of(category)})
 
     def models_of(self, category: str) -> Iterator[tuple[int, Path, str]]:
-        """The same files, each with its folder and that folder's place among the category's. Raises KeyError."""
+        """Yield the files of a category, each with the index and path of its folder. Raise KeyError."""
         extensions = self._models[category][1]
         for index, root in enumerate(self.category_paths(category)):
             for name in sorted(_files_below(root)):
@@ -165,7 +165,7 @@ class BaseFolders:
 
 
 def _files_below(root: Path) -> Iterator[str]:
-    """Every file below a folder, relative and with forward slashes. Follows links, each real folder once."""
+    """Yield every file below a folder, relative, with forward slashes. Links are followed, each real folder once."""
     visited: set[str] = set()
     for directory, subdirectories, names in os.walk(root, followlinks=True):
         real = os.path.realpath(directory)

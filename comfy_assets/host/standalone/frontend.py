@@ -12,9 +12,9 @@ from urllib.parse import quote
 from aiohttp import web
 
 PACKAGE = "comfyui_frontend_package"
-_FOREVER = "public, max-age=31536000, immutable"
+_IMMUTABLE = "public, max-age=31536000, immutable"
 # The page's files may have any path, so that requests that a middleware has served are matched with them as well.
-_SAID_BY_OTHERS = frozenset({"cache-control", "x-content-type-options"})
+_CACHE_HEADERS = frozenset({"cache-control", "x-content-type-options"})
 _SCRIPTS = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".json": "application/json"}
 
 
@@ -44,7 +44,7 @@ class WebFiles:
             app.router.add_static(f"/extensions/{name}", folder / "web")
         if self.page is not None:
             app.router.add_static("/", self.page)
-        app.on_response_prepare.append(self._say_how_long)
+        app.on_response_prepare.append(self._set_headers)
 
     async def scripts(self) -> Sequence[str]:
         """The paths of the scripts that the page is to load."""
@@ -64,16 +64,17 @@ class WebFiles:
             return await show_page(request)
         return web.FileResponse(self.page / "index.html", headers={"Cache-Control": "no-cache"})
 
-    async def _say_how_long(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Files of the page's build are named by what they hold; all others are asked for anew, which a 304 answers.
+    async def _set_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Set how long browsers keep a file, and the type of scripts.
 
-        Types are told here as well, as some systems map those of scripts to what browsers do not execute.
+        Files of the page's build have a hash in their name and never change; all others are revalidated. Some systems
+        map the suffixes of scripts to types that browsers do not execute.
         """
         is_static = isinstance(request.match_info.route.resource, web.StaticResource)
-        if not is_static or not _SAID_BY_OTHERS.isdisjoint(name.lower() for name in response.headers):
+        if not is_static or not _CACHE_HEADERS.isdisjoint(name.lower() for name in response.headers):
             return
         is_named_by_content = request.path.startswith("/assets/") and response.status in (200, 206, 304)
-        response.headers["Cache-Control"] = _FOREVER if is_named_by_content else "no-cache"
+        response.headers["Cache-Control"] = _IMMUTABLE if is_named_by_content else "no-cache"
         kind = _SCRIPTS.get(Path(request.path).suffix)
         if kind is not None and response.status in (200, 206):
             response.headers["Content-Type"] = f"{kind}; charset=utf-8"
@@ -108,15 +109,15 @@ a { color: light-dark(#0b57d0, #8ab4f8); }
 <body>
 <header>
 <h1>comfy-assets, standalone</h1>
-<p>This server speaks ComfyUI's API and the assets API without ComfyUI. It holds a library of models,
-inputs and outputs, and runs workflows made of a few image nodes. It has no diffusion models and generates
-no pictures.</p>
+<p>This server has ComfyUI's API and the assets API without ComfyUI. It manages a library of models,
+inputs and outputs, and runs workflows of a few image nodes. It has no diffusion models and generates
+no images.</p>
 <p>Install <code>comfyui-frontend-package</code> to see ComfyUI's own page here.</p>
 <ul>
-<li><a href="api/docs">The API</a>, described</li>
+<li><a href="api/docs">The API</a>: its description</li>
 <li><a href="api/assets"><code>/api/assets</code></a>: the library</li>
-<li><a href="api/jobs"><code>/api/jobs</code></a>: what was run</li>
-<li><a href="api/assets/seed/status"><code>/api/assets/seed/status</code></a>: what it is busy with</li>
+<li><a href="api/jobs"><code>/api/jobs</code></a>: the jobs</li>
+<li><a href="api/assets/seed/status"><code>/api/assets/seed/status</code></a>: the progress of the latest scan</li>
 <li><a href="system_stats"><code>/system_stats</code></a>: this machine</li>
 </ul>
 <noscript>The panel needs JavaScript.</noscript>
@@ -129,7 +130,7 @@ no pictures.</p>
 
 
 async def show_page(request: web.Request) -> web.Response:
-    """Answer ``GET /``."""
+    """Send the page at ``/``."""
     return web.Response(
         text=_PAGE,
         content_type="text/html",

@@ -1,4 +1,4 @@
-"""Graphs in API format: what is a link, what must run and in which order, and when a result is still good."""
+"""Graphs in API format: their links, the order of execution, and signatures of results. No I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .queue import Graph
 
 
 @dataclass(frozen=True)
-class Link:
+class NodeLink:
     """The output ``slot`` of the node ``source``."""
 
     source: str
@@ -23,26 +23,26 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Step:
-    """A node of a graph, with the inputs that its kind declares; others are ignored."""
+class GraphStep:
+    """A node of a graph with the inputs that its type declares; others are ignored."""
 
     class_type: str
     literals: Mapping[str, Any]
-    links: Mapping[str, Link]
+    links: Mapping[str, NodeLink]
 
 
-def as_link(value: object) -> Link | None:
-    """``["node id", slot]`` as a Link; None for anything else."""
+def as_link(value: object) -> NodeLink | None:
+    """Parse ``["node id", slot]``; return None for anything else."""
     if not isinstance(value, list) or len(value) != 2:
         return None
     source, slot = value
     if not isinstance(source, str) or not isinstance(slot, int) or isinstance(slot, bool):
         return None
-    return Link(source, slot)
+    return NodeLink(source, slot)
 
 
 def declared_inputs(node: Node) -> dict[str, tuple[Any, Mapping[str, Any], bool]]:
-    """The inputs a graph may set: name -> (type, options, whether it is required)."""
+    """Return the inputs that a graph may set: name -> (type, options, is required)."""
     groups = node.input_types()
     return {
         name: (spec[0], spec[1] if len(spec) > 1 else {}, group == "required")
@@ -51,22 +51,22 @@ def declared_inputs(node: Node) -> dict[str, tuple[Any, Mapping[str, Any], bool]
     }
 
 
-def read_steps(graph: Graph, registry: NodeRegistry) -> dict[str, Step]:
-    """The nodes of a graph whose every node has a known class type."""
+def read_steps(graph: Graph, registry: NodeRegistry) -> dict[str, GraphStep]:
+    """Parse the nodes of a graph. Every class type must be known."""
     return {node_id: _read_step(entry, registry) for node_id, entry in graph.items()}
 
 
-def _read_step(entry: Mapping[str, Any], registry: NodeRegistry) -> Step:
+def _read_step(entry: Mapping[str, Any], registry: NodeRegistry) -> GraphStep:
     class_type = entry["class_type"]
     given = entry.get("inputs", {})
     declared = declared_inputs(registry[class_type])
     links = {name: link for name in declared if (link := as_link(given.get(name))) is not None}
     literals = {name: given[name] for name in declared if name in given and name not in links}
-    return Step(class_type, literals, links)
+    return GraphStep(class_type, literals, links)
 
 
-def upstream(steps: Mapping[str, Step], outputs: Iterable[str]) -> set[str]:
-    """The nodes that the outputs depend on, themselves included. Links to nothing are passed over."""
+def upstream(steps: Mapping[str, GraphStep], outputs: Iterable[str]) -> set[str]:
+    """Return the nodes that the outputs depend on, and the outputs. Links to missing nodes are ignored."""
     needed: set[str] = set()
     waiting = [node_id for node_id in outputs if node_id in steps]
     while waiting:
@@ -77,10 +77,10 @@ def upstream(steps: Mapping[str, Step], outputs: Iterable[str]) -> set[str]:
     return needed
 
 
-def execution_order(steps: Mapping[str, Step], outputs: Iterable[str], cached: Collection[str]) -> list[str]:
-    """What to run, each node after those it needs, output by output.
+def execution_order(steps: Mapping[str, GraphStep], outputs: Iterable[str], cached: Collection[str]) -> list[str]:
+    """Return the nodes to execute, each after its sources, output by output. The graph must have no cycles.
 
-    Nothing above a cached node is needed; cached outputs are in the list, to be shown. No cycles.
+    Sources of a cached node are left out; cached outputs are included, as their results are shown again.
     """
     order: dict[str, None] = {}
     for output in outputs:
@@ -98,8 +98,8 @@ def execution_order(steps: Mapping[str, Step], outputs: Iterable[str], cached: C
     return list(order)
 
 
-def sources_first(steps: Mapping[str, Step]) -> Iterator[str]:
-    """The nodes, each after its sources. Those on or below a cycle or a link to nothing never come."""
+def sources_first(steps: Mapping[str, GraphStep]) -> Iterator[str]:
+    """Yield the nodes, each after its sources, without nodes on or below a cycle or a link to a missing node."""
     sources = {node_id: {link.source for link in step.links.values()} for node_id, step in steps.items()}
     users: dict[str, list[str]] = {node_id: [] for node_id in steps}
     for node_id, above in sources.items():
@@ -116,8 +116,8 @@ def sources_first(steps: Mapping[str, Step]) -> Iterator[str]:
                 ready.append(user)
 
 
-def find_cycle(steps: Mapping[str, Step]) -> list[str]:
-    """The nodes of one cycle in the order of their dependence; empty when there is none."""
+def find_cycle(steps: Mapping[str, GraphStep]) -> list[str]:
+    """Return the nodes of one cycle, each followed by one of its sources; [] if there is no cycle."""
     blocked = set(steps) - set(sources_first(steps))
     for start in sorted(blocked):
         path: list[str] = []
@@ -131,10 +131,10 @@ def find_cycle(steps: Mapping[str, Step]) -> list[str]:
     return []
 
 
-def signatures(steps: Mapping[str, Step], fingerprint: Callable[[Step], str]) -> dict[str, str]:
-    """A digest for each node of all that its result depends on: equal digests, equal results.
+def signatures(steps: Mapping[str, GraphStep], fingerprint: Callable[[GraphStep], str]) -> dict[str, str]:
+    """Return a digest for each node of everything that its result depends on: equal digests, equal results.
 
-    Nodes that can never run have none.
+    Nodes that cannot run have no digest.
     """
     known: dict[str, str] = {}
     for node_id in sources_first(steps):

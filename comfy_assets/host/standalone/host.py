@@ -1,4 +1,4 @@
-"""``StandaloneHost``: puts the folders, the users, the queue, the worker and the routes together."""
+"""``StandaloneHost``: connects the folders, users, queue, worker and routes of the server."""
 
 from __future__ import annotations
 
@@ -23,29 +23,28 @@ from .executor import Executor, Worker
 from .extra_paths import ExtraFolder
 from .folders import DATA_DIRECTORY, BaseFolders
 from .frontend import WebFiles
-from .http import answer_options
+from .http import respond_to_preflight
 from .image_nodes import register_image_nodes
-from .internal import LogBook
+from .internal import LogBuffer
 from .nodes import NodeRegistry
-from .prompts import checks_of
+from .prompts import prompt_check
 from .queue import PromptQueue
-from .server import Parts, Routes
+from .server import ServerParts, ServerRoutes
 from .system import MAX_UPLOAD_BYTES, default_features
 from .users import Users
 from .websocket import MessageHub
 
 log = logging.getLogger("comfy_assets.standalone")
 
-SHUTDOWN_S = 0.3
+SHUTDOWN_S = 0.3  # the longest that the server waits for requests and the running node at its end
 _BACKLOG = 128
 
 
 class StandaloneHost:
     """Implements ``Host`` with a server of its own. Nothing is written before the application starts.
 
-    ``nodes`` is the registry of what graphs may use and ``features`` what /features and the websocket's
-    handshake say; both may be added to at any time. ``extra_folders`` are model folders in other places, and
-    ``web_files`` what browsers are shown.
+    ``nodes`` is the registry of node types; ``features`` is what /features and the websocket's handshake send. Both
+    can be extended at any time. ``extra_folders``: model folders in other places. ``web_files``: the frontend.
     """
 
     def __init__(
@@ -60,11 +59,11 @@ class StandaloneHost:
         self._folders = BaseFolders(base_directory, extra_folders)
         self._users = Users(self._folders.user, multi_user=multi_user)
         self._hub = MessageHub()
-        self._log_book = LogBook(self._hub)
+        self._log_buffer = LogBuffer(self._hub)
         self._web_files = web_files or WebFiles()
         self.nodes = NodeRegistry(self._folders)
         register_image_nodes(self.nodes)
-        self._queue = self.execution = PromptQueue(self._queue_changed, checks_of(self.nodes))
+        self._queue = self.execution = PromptQueue(self._queue_changed, prompt_check(self.nodes))
         self.lists_jobs = True
         self.features: dict[str, Any] = default_features()
         self._executor = Executor(self.nodes, self._send)
@@ -121,24 +120,24 @@ class StandaloneHost:
         self._hub.send(event, data)
 
     def attach(self, plugin: Plugin) -> None:
-        """Put the plugin in front of the routes. Raises RuntimeError once the application has been built."""
+        """Put the plugin in front of the routes. Raise RuntimeError after the application has been built."""
         if self._built or self._plugin is not None:
             raise RuntimeError("attach one plugin, before the application is built")
         self._plugin = plugin
 
     def application(self) -> web.Application:
-        """The server as an aiohttp application, which starts the plugin when it starts up."""
+        """Return the server as an aiohttp application, which starts the plugin at its own start."""
         app = self._build()
         app.on_startup.append(self._start_plugin)
         return app
 
     async def serve(self, host: str, port: int, on_ready: Callable[[str], None] | None = None) -> None:
-        """Serve until cancelled; ``on_ready`` is told the URL. Raises OSError when the address cannot be had.
+        """Serve until cancelled; call ``on_ready`` with the URL. Raise OSError if the address is not available.
 
-        The address is taken first, so that a second server on the same folder ends without touching anything.
+        The address is bound first, so that a second server on the same address ends without touching the folder.
         """
         limit_repeats(SERVER_LOGGERS)
-        escape_records("aiohttp")  # which repeats malformed requests
+        escape_records("aiohttp")  # its records quote malformed requests
         listening = await _listen(host, port)
         self._listening = tuple(name.strip() for name in host.split(","))
         runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=SHUTDOWN_S)
@@ -166,7 +165,7 @@ class StandaloneHost:
         plugin = [] if self._plugin is None else [self._plugin.middleware]
         access = AccessRules() if self._plugin is None else self._plugin.access
         access.own_names.update(name.lower() for name in self._listening)
-        app = web.Application(middlewares=[answer_options, *plugin], client_max_size=MAX_UPLOAD_BYTES)
+        app = web.Application(middlewares=[respond_to_preflight, *plugin], client_max_size=MAX_UPLOAD_BYTES)
         protect(app, access)
         self._connections.add_to(app)
         self._routes().add_to(app)
@@ -175,8 +174,8 @@ class StandaloneHost:
         app.on_cleanup.append(self._stop)
         return app
 
-    def _routes(self) -> Routes:
-        parts = Parts(
+    def _routes(self) -> ServerRoutes:
+        parts = ServerParts(
             self._folders,
             self._users,
             self._queue,
@@ -185,16 +184,16 @@ class StandaloneHost:
             self._executor,
             self.features,
             self._hooks.rewrite,
-            self._log_book,
+            self._log_buffer,
             self._web_files,
         )
-        return Routes(parts)
+        return ServerRoutes(parts)
 
     async def _start(self, app: web.Application) -> None:
         await asyncio.to_thread(self._folders.prepare)
         await asyncio.to_thread(self._folders.empty_temp)
         self._hub.start()
-        self._log_book.open()
+        self._log_buffer.open()
         self._worker.start()
 
     async def _start_plugin(self, app: web.Application) -> None:
@@ -202,7 +201,7 @@ class StandaloneHost:
             self._plugin_task = asyncio.create_task(self._run_plugin(self._plugin), name="plugin")
 
     async def _run_plugin(self, plugin: Plugin) -> None:
-        """The plugin's own failure is logged; the server goes on without it."""
+        """Run the plugin; log its failure, and continue without it."""
         try:
             await plugin.on_serving()
         except Exception:  # foreign code: whatever it raises must not end the server
@@ -212,7 +211,7 @@ class StandaloneHost:
         await self._hub.stop()
 
     async def _stop(self, app: web.Application) -> None:
-        self._log_book.shut()
+        self._log_buffer.shut()
         if not await asyncio.to_thread(self._worker.stop, SHUTDOWN_S):
             log.warning("a node did not stop in time and is left behind")
         if self._plugin_task is not None:
@@ -224,24 +223,24 @@ class StandaloneHost:
             await self._plugin.on_stop()
 
     def _send(self, event: str, data: Mapping[str, Any], sid: str | None) -> None:
-        """Send what comes of a prompt to pages, and take note of what its nodes show."""
+        """Send a message about a prompt to pages, and report the outputs of its nodes to the queue's listeners."""
         self._hub.send(event, data, sid)
         if event == "executed" and isinstance(data["output"], Mapping):
-            self._queue.note_shown(data["prompt_id"], data["node"], data["output"])
+            self._queue.notify_output(data["prompt_id"], data["node"], data["output"])
 
     def _queue_changed(self) -> None:
         self._hub.send("status", {"status": {"exec_info": {"queue_remaining": self._queue.remaining()}}})
 
 
 async def _listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets bound to every address of the host names, which commas separate. Raises OSError naming them.
+    """Bind sockets to every address of the host names, which are separated by commas. Raise OSError with the names.
 
-    An address that this machine does not have, such as ::1 where IPv6 is off, is passed over.
+    After the first address, those that this machine does not have are skipped, such as ::1 without IPv6.
     """
     sockets: list[socket.socket] = []
     try:
         for family, address in await _addresses(host, port):
-            # A free port (0) is chosen once and then used for the other addresses too.
+            # Port 0 means a free port: the one chosen for the first address is used for the others too.
             wanted = (address, sockets[0].getsockname()[1] if sockets else port)
             try:
                 sockets.append(socket.create_server(wanted, family=family))
@@ -257,7 +256,7 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
 
 
 async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    """The addresses of the host names, IPv4 first: that is the one to name in the URL."""
+    """Return the addresses of the host names. IPv4 comes first, as the first address appears in the URL."""
     loop = asyncio.get_running_loop()
     found = []
     for name in host.split(","):

@@ -1,4 +1,4 @@
-"""JSON in and out of the routes, and what a bad request is told."""
+"""JSON bodies of requests and responses, refusals, and responses to preflight requests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from aiohttp.typedefs import Handler
 
 from ... import json_limits, json_text
 
-_PARSED_AT_ONCE = 64 << 10  # bytes; more are read in a thread
+_PARSED_INLINE = 64 << 10  # bytes; larger bodies are parsed in a thread
 _CODES = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "BODY_TOO_LARGE"}
 
 
 class Refusal(Exception):
-    """A request that is not carried out: the status, and a sentence for the client."""
+    """Refuses a request with a status, a code and a sentence for the client."""
 
     def __init__(self, text: str, status: int = 400, *, code: str | None = None) -> None:
         super().__init__(text)
@@ -28,23 +28,23 @@ class Refusal(Exception):
 
 
 async def read_json(request: web.Request) -> Any:
-    """The request's body as a JSON value. Raises Refusal when it is none."""
-    return await _parsed(await request.read())
+    """Return the request's body as a JSON value. Raise Refusal if it is not JSON."""
+    return await _parse_body(await request.read())
 
 
 async def read_object(request: web.Request, *, empty_allowed: bool = False) -> dict[str, Any]:
-    """The request's body as a JSON object. Raises Refusal when it is anything else."""
+    """Return the request's body as a JSON object. Raise Refusal for anything else."""
     raw = await request.read()
     if empty_allowed and not raw.strip():
         return {}
-    body = await _parsed(raw)
+    body = await _parse_body(raw)
     if not isinstance(body, dict):
         raise Refusal("The request's body must be a JSON object.")
     return body
 
 
-async def _parsed(raw: bytes) -> Any:
-    return _parse(raw) if len(raw) <= _PARSED_AT_ONCE else await asyncio.to_thread(_parse, raw)
+async def _parse_body(raw: bytes) -> Any:
+    return _parse(raw) if len(raw) <= _PARSED_INLINE else await asyncio.to_thread(_parse, raw)
 
 
 def _parse(raw: bytes) -> Any:
@@ -55,19 +55,19 @@ def _parse(raw: bytes) -> Any:
         raise Refusal("The request's body is not valid JSON.") from error
 
 
-def refusal_answer(refusal: Refusal) -> web.Response:
-    """The body is the contract's; ``error`` is where ComfyUI's own clients look."""
+def refusal_response(refusal: Refusal) -> web.Response:
+    """Make the contract's error response, with the member ``error`` that ComfyUI's own clients read."""
     body = {"code": refusal.code, "message": refusal.text, "error": refusal.text}
-    return json_answer(body, status=refusal.status)
+    return json_response(body, status=refusal.status)
 
 
-def json_answer(data: object, status: int = 200) -> web.Response:
-    """A JSON response; what JSON does not know is written as its ``str``."""
+def json_response(data: object, status: int = 200) -> web.Response:
+    """Make a JSON response; values that are not JSON are written as their ``str``."""
     return web.json_response(data, status=status, dumps=lambda value: json.dumps(value, default=str))
 
 
-async def large_answer(data: Mapping[str, Any]) -> web.Response:
-    """Return a JSON response that may be large: it is made in a thread, in steps, and sent in pieces."""
+async def large_json_response(data: Mapping[str, Any]) -> web.Response:
+    """Make a JSON response that may be large: encoded in a thread, in steps, and sent in pieces."""
     pieces = await asyncio.to_thread(json_text.encoded_pieces, data)
     body = pieces[0] if len(pieces) == 1 else _in_pieces(pieces)
     return web.Response(body=body, content_type="application/json", charset="utf-8")
@@ -79,7 +79,7 @@ async def _in_pieces(pieces: Sequence[bytes]) -> AsyncIterator[bytes]:
 
 
 def query_integer(request: web.Request, name: str) -> int | None:
-    """An integer of the query string, None when it is absent. Raises Refusal."""
+    """Return an integer of the query, None if it is absent. Raise Refusal."""
     text = request.query.get(name)
     if text is None:
         return None
@@ -90,7 +90,7 @@ def query_integer(request: web.Request, name: str) -> int | None:
 
 
 def strings(body: Mapping[str, Any], name: str) -> list[str] | None:
-    """A list of strings in a body, None when it is absent or null. Raises Refusal."""
+    """Return a list of strings of a body, None if it is absent or null. Raise Refusal."""
     value = body.get(name)
     if value is None:
         return None
@@ -100,7 +100,7 @@ def strings(body: Mapping[str, Any], name: str) -> list[str] | None:
 
 
 def text_or_none(body: Mapping[str, Any], name: str) -> str | None:
-    """A string in a body, None when it is absent or null. Raises Refusal."""
+    """Return a string of a body, None if it is absent or null. Raise Refusal."""
     value = body.get(name)
     if value is not None and not isinstance(value, str):
         raise Refusal(f"{name} must be a string.")
@@ -119,8 +119,8 @@ def _finite(text: str) -> float:
 
 
 @web.middleware
-async def answer_options(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Return an empty response to preflight requests: it has no headers that would grant anything."""
+async def respond_to_preflight(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Return an empty response to preflight requests: without CORS headers, no page of another origin gets access."""
     if request.method == "OPTIONS":
         return web.Response()
     return await handler(request)

@@ -37,7 +37,7 @@ def register_image_nodes(registry: NodeRegistry) -> None:
 class EmptyImage(Node):
     display_name = "Empty Image"
     category = "image"
-    description = "Makes pictures of one colour."
+    description = "Creates images of one colour."
     returns = ("IMAGE",)
 
     def input_types(self) -> InputTypes:
@@ -63,7 +63,7 @@ class EmptyImage(Node):
 class LoadImage(Node):
     display_name = "Load Image"
     category = "image"
-    description = "Loads a picture, and its transparency as a mask."
+    description = "Loads an image, and its transparency as a mask."
     search_aliases = ("open image", "upload image", "read image")
     essentials_category = "Basics"
     returns = ("IMAGE", "MASK")
@@ -96,7 +96,7 @@ class LoadImage(Node):
 class ImageInvert(Node):
     display_name = "Invert Image Colors"
     category = "image/color"
-    description = "Turns every colour into its opposite."
+    description = "Inverts the colours."
     search_aliases = ("negative",)
     essentials_category = "Image Tools"
     returns = ("IMAGE",)
@@ -111,7 +111,7 @@ class ImageInvert(Node):
 class ImageScale(Node):
     display_name = "Upscale Image"
     category = "image/upscaling"
-    description = "Changes the size of pictures. A width or height of 0 follows from the other."
+    description = "Resizes images. A width or height of 0 is computed from the other."
     search_aliases = ("resize image", "scale image", "change size")
     essentials_category = "Image Tools"
     returns = ("IMAGE",)
@@ -142,7 +142,7 @@ class ImageScale(Node):
 class ImageBatch(Node):
     display_name = "Batch Images (DEPRECATED)"
     category = "image/batch"
-    description = "Puts two batches of pictures into one, in the size of the first."
+    description = "Combines two batches of images in the size of the first."
     search_aliases = ("combine images", "merge images")
     returns = ("IMAGE",)
     deprecated = True
@@ -157,7 +157,7 @@ class ImageBatch(Node):
 class SaveImage(Node):
     display_name = "Save Image"
     category = "image"
-    description = "Saves pictures as PNG files in the output folder, with the workflow inside."
+    description = "Saves images as PNG files in the output folder, with the workflow inside."
     search_aliases = ("export image", "write image", "download")
     essentials_category = "Basics"
     returns = ("IMAGE",)
@@ -167,11 +167,11 @@ class SaveImage(Node):
     def input_types(self) -> InputTypes:
         prefix = {
             "default": "ComfyUI",
-            "tooltip": "How the file names begin. May name a subfolder and hold %width%, %height%, %year% …",
+            "tooltip": "Beginning of the file names. May contain a subfolder and %width%, %height%, %year% …",
         }
         return {
             "required": {
-                "images": ("IMAGE", {"tooltip": "The pictures to save."}),
+                "images": ("IMAGE", {"tooltip": "The images to save."}),
                 "filename_prefix": ("STRING", prefix),
             },
             "hidden": {"prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
@@ -187,7 +187,7 @@ class SaveImage(Node):
 class PreviewImage(Node):
     display_name = "Preview Image"
     category = "image"
-    description = "Shows pictures without keeping them: they are gone after a restart."
+    description = "Shows images without keeping them: they are deleted at the next start."
     search_aliases = ("show image", "view image")
     essentials_category = "Basics"
     returns = ("IMAGE",)
@@ -210,20 +210,20 @@ class PreviewImage(Node):
 def save_images(
     run: Run, images: Floats, root: Path, prefix: str, file_type: str, compression: int
 ) -> list[dict[str, str]]:
-    """Write a batch below ``root`` and say where each picture went, as /view wants to be asked for it."""
-    place = save_place(root, prefix, width=images.shape[2], height=images.shape[1])
+    """Write a batch below ``root``; return each file in the form of /view's query."""
+    location = prepare_save(root, prefix, width=images.shape[2], height=images.shape[1])
     text = png_text(run)
     saved = []
     for index, image in enumerate(images):
         run.check()
-        name = place.name(index)
-        to_image(image).save(place.folder / name, "PNG", pnginfo=text, compress_level=compression)
-        saved.append({"filename": name, "subfolder": place.subfolder, "type": file_type})
+        name = location.name(index)
+        to_image(image).save(location.folder / name, "PNG", pnginfo=text, compress_level=compression)
+        saved.append({"filename": name, "subfolder": location.subfolder, "type": file_type})
     return saved
 
 
 def png_text(run: Run) -> PngInfo:
-    """What a saved PNG says about its making: the prompt, and what the client sent along for it."""
+    """Make the text chunks of a saved PNG: the prompt, and the client's ``extra_pnginfo``."""
     from PIL.PngImagePlugin import PngInfo
 
     text = PngInfo()
@@ -235,7 +235,7 @@ def png_text(run: Run) -> PngInfo:
 
 
 def image_names(folder: Path) -> list[str]:
-    """The picture files directly in a folder, sorted; names that are no Unicode are left out."""
+    """List the images directly in a folder, sorted, without names that are not Unicode."""
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
     except FileNotFoundError:
@@ -244,7 +244,7 @@ def image_names(folder: Path) -> list[str]:
 
 
 def _is_image_name(name: str) -> bool:
-    if not name.isprintable():  # undecodable bytes show up as lone surrogates, which JSON clients choke on
+    if not name.isprintable():  # undecodable bytes become lone surrogates, which JSON clients cannot read
         return False
     return name.lower().endswith(".webp") or (mimetypes.guess_type(name)[0] or "").startswith("image/")
 
@@ -253,8 +253,8 @@ DEFAULT_PREFIX = "ComfyUI"
 
 
 @dataclass(frozen=True)
-class SavePlace:
-    """A folder, its path below the output folder with forward slashes, and the names of new files in it."""
+class SaveLocation:
+    """The folder and names of new files. ``subfolder`` is its path below the root, with forward slashes."""
 
     folder: Path
     subfolder: str
@@ -262,15 +262,15 @@ class SavePlace:
     first: int
 
     def name(self, index: int) -> str:
-        """The name of the ``index``-th new file."""
+        """Return the name of the new file with this index, from 0."""
         stem = self.stem.replace("%batch_num%", str(index))
         return f"{stem}_{self.first + index:05}_.png"
 
 
-def save_place(root: Path, prefix: str, width: int, height: int) -> SavePlace:
-    """Where files of a prefix such as ``portraits/%year%`` go. Makes the folder.
+def prepare_save(root: Path, prefix: str, width: int, height: int) -> SaveLocation:
+    """Create the folder of a prefix such as ``portraits/%year%`` and return the location of its files.
 
-    Raises UnsafeName, a ValueError, for a prefix that could lead outside ``root``.
+    Raise UnsafeName, a ValueError, for a prefix that could lead outside ``root``.
     """
     filled = fill_placeholders(prefix, width, height, time.localtime()) or DEFAULT_PREFIX
     tidy = re.sub(r"/(\./|/)*", "/", filled).rstrip("/") or "/"
@@ -280,11 +280,11 @@ def save_place(root: Path, prefix: str, width: int, height: int) -> SavePlace:
         raise UnsafeName(f"filename_prefix is refused: {error}") from error
     folder = root.joinpath(*folders)
     folder.mkdir(parents=True, exist_ok=True)
-    return SavePlace(folder, "/".join(folders), stem, next_counter((each.name for each in folder.iterdir()), stem))
+    return SaveLocation(folder, "/".join(folders), stem, next_counter((each.name for each in folder.iterdir()), stem))
 
 
 def fill_placeholders(prefix: str, width: int, height: int, now: time.struct_time) -> str:
-    """The prefix with ``%width%``, ``%height%``, ``%year%`` … ``%second%`` replaced."""
+    """Replace ``%width%``, ``%height%``, ``%year%`` … ``%second%`` in a prefix."""
     values = {
         "width": str(width),
         "height": str(height),
@@ -299,7 +299,7 @@ def fill_placeholders(prefix: str, width: int, height: int, now: time.struct_tim
 
 
 def next_counter(existing: Iterable[str], stem: str) -> int:
-    """One more than the highest counter among files named ``<stem>_<counter>_…``."""
+    """Return one more than the highest counter of files named ``<stem>_<counter>_…``."""
     pattern = re.compile(re.escape(os.path.normcase(stem)) + r"_(\d{1,18})[_.]")
     found = (pattern.match(os.path.normcase(name)) for name in existing)
     return max((int(match[1]) for match in found if match), default=0) + 1

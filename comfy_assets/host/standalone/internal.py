@@ -1,4 +1,4 @@
-"""``/internal``: what ComfyUI's page alone asks for."""
+"""``/internal``: routes for ComfyUI's own page, with the log that it displays."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from typing import Any
 from aiohttp import web
 
 from .folders import BaseFolders
-from .http import Refusal, json_answer, read_object
+from .http import Refusal, json_response, read_object
 from .websocket import MessageHub
 
 
-class Internal:
-    """Answers /internal/…"""
+class InternalRoutes:
+    """The routes below /internal."""
 
-    def __init__(self, folders: BaseFolders, book: LogBook) -> None:
+    def __init__(self, folders: BaseFolders, book: LogBuffer) -> None:
         self._folders = folders
         self._book = book
 
     async def logs(self, request: web.Request) -> web.Response:
-        """The log as one string."""
-        return json_answer("".join(f"{entry['t']} - {entry['m']}" for entry in self._book.entries()))
+        """Return the log as one string."""
+        return json_response("".join(f"{entry['t']} - {entry['m']}" for entry in self._book.entries()))
 
     async def raw_logs(self, request: web.Request) -> web.Response:
-        return json_answer({"entries": self._book.entries(), "size": terminal_size()})
+        return json_response({"entries": self._book.entries(), "size": terminal_size()})
 
     async def subscribe(self, request: web.Request) -> web.Response:
-        """Begin or end to send the log to a page: ``{"clientId": …, "enabled": …}``."""
+        """Start or stop sending the log to a session: ``{"clientId": …, "enabled": …}``."""
         body = await read_object(request)
         sid, enabled = body.get("clientId"), body.get("enabled")
         if not isinstance(sid, str) or not isinstance(enabled, bool):
@@ -45,15 +45,15 @@ class Internal:
     async def folder_paths(self, request: web.Request) -> web.Response:
         folders = {name: self._folders.category_paths(name) for name in self._folders.categories()}
         folders["custom_nodes"] = tuple(self._folders.code)
-        return json_answer({name: [str(path) for path in paths] for name, paths in folders.items()})
+        return json_response({name: [str(path) for path in paths] for name, paths in folders.items()})
 
     async def files(self, request: web.Request) -> web.Response:
-        """The files right in the input, output or temp folder, the latest first."""
+        """List the files directly in the input, output or temp folder, the latest first."""
         kind = request.match_info["directory_type"]
         folder = self._folders.of_type(kind)
         if folder is None:
             raise Refusal("Invalid directory type")
-        return json_answer([f"{name} [{kind}]" for name in await asyncio.to_thread(_latest_first, folder)])
+        return json_response([f"{name} [{kind}]" for name in await asyncio.to_thread(_latest_first, folder)])
 
 
 def _latest_first(folder: Path) -> list[str]:
@@ -74,8 +74,8 @@ def _latest_first(folder: Path) -> list[str]:
 CAPACITY = 300
 
 
-class LogBook(logging.Handler):
-    """Takes part in logging between ``open`` and ``shut``. The entries are ``{"t": time, "m": text}``."""
+class LogBuffer(logging.Handler):
+    """Keeps the last log records between ``open`` and ``shut``, as ``{"t": time, "m": text}``."""
 
     def __init__(self, hub: MessageHub) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class LogBook(logging.Handler):
             return list(self._entries)
 
     def subscribe(self, sid: str, *, enabled: bool) -> None:
-        """Whether the pages of a session are sent every new entry."""
+        """Start or stop sending every new entry to the pages of a session."""
         with self._guard:
             (self._readers.add if enabled else self._readers.discard)(sid)
 
@@ -111,6 +111,6 @@ class LogBook(logging.Handler):
 
 
 def terminal_size() -> dict[str, Any]:
-    """The terminal that the server was started in; 80 x 24 where there is none."""
+    """Return the size of the server's terminal; 80 x 24 without one."""
     size = shutil.get_terminal_size()
     return {"cols": size.columns, "rows": size.lines}

@@ -1,4 +1,4 @@
-"""What a node is, and the registry of those a graph may use."""
+"""The base class of nodes, and the registry of node types."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, ClassVar
 
 from .folders import BaseFolders
 
-# "required" | "optional" | "hidden" -> input name -> (type, options) as /object_info shows it; a list as the
-# type is a choice. Hidden inputs are a word only ("PROMPT"); nodes find their values in the Run.
+# "required" | "optional" | "hidden" -> input name -> (type, options), as in /object_info. A list as the type is a
+# choice. Hidden inputs are a word only ("PROMPT"): nodes find their values in the Run.
 InputTypes = Mapping[str, Mapping[str, Any]]
 
 
-class Interrupted(Exception):
-    """The user has asked the running prompt to stop."""
+class ExecutionInterrupted(Exception):
+    """Raised in a node when the running prompt is interrupted."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a node may know of the prompt it is executed in, and how it reports its progress."""
+    """The prompt that a node is executed in, and the reporting of its progress."""
 
     node_id: str
     graph: Mapping[str, Any]
@@ -30,26 +30,26 @@ class Run:
     report: Callable[[float, float], None]
 
     def check(self) -> None:
-        """Raise Interrupted when the prompt is to stop. Call it inside loops."""
+        """Raise ExecutionInterrupted if the prompt has been interrupted. Call it inside loops."""
         if self.interrupted.is_set():
-            raise Interrupted
+            raise ExecutionInterrupted
 
     def progress(self, value: float, total: float) -> None:
-        """Tell pages how far the node is; also a ``check``."""
+        """Report the node's progress to pages; also calls ``check``."""
         self.check()
         self.report(value, total)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a node gives: a value for each of its outputs, and what pages show of it."""
+    """The result of a node: a value for each output, and the data that pages display."""
 
     outputs: tuple[Any, ...] = ()
     ui: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Node(ABC):
-    """One kind of node. To add a kind: subclass, then ``registry.register("ItsClassType", ItsClass)``.
+    """A node type. To add one: subclass, then ``registry.register("ItsClassType", ItsClass)``.
 
     One instance serves every graph, on the worker thread, so it keeps no state between calls. Images are
     float32 arrays [batch, height, width, channels] from 0 to 1 that nodes share: never change one in place.
@@ -72,30 +72,30 @@ class Node(ABC):
 
     @abstractmethod
     def input_types(self) -> InputTypes:
-        """The inputs, as they are now: a choice may depend on the files that exist."""
+        """Return the inputs. Choices may depend on the existing files."""
 
     def check(self, literals: Mapping[str, Any]) -> Mapping[str, str]:
-        """What is wrong with the values given, by input name. Called when a prompt is submitted."""
+        """Return the problems of the values, by input name. Called when a prompt is submitted."""
         return {}
 
     def fingerprint(self, literals: Mapping[str, Any]) -> str:
-        """A text that changes when the same values would give another result. May raise OSError."""
+        """Return a text that changes if the same values would have another result. May raise OSError."""
         return ""
 
     @abstractmethod
     def execute(self, run: Run, **inputs: Any) -> Result:
-        """Do the work. Whatever it raises is reported as the node's error."""
+        """Execute the node. Any exception is reported as its error."""
 
 
 class NodeRegistry:
-    """The kinds of nodes by class type."""
+    """The node types by name."""
 
     def __init__(self, folders: BaseFolders) -> None:
         self._folders = folders
         self._nodes: dict[str, Node] = {}
 
     def register(self, class_type: str, node: type[Node]) -> None:
-        """Add a kind of node, or replace the one of that name."""
+        """Add a node type, or replace the one of that name."""
         self._nodes[class_type] = node(self._folders)
 
     def get(self, class_type: str) -> Node | None:
@@ -109,7 +109,7 @@ class NodeRegistry:
 
 
 def describe(class_type: str, node: Node) -> dict[str, Any]:
-    """The entry of a kind of node in /object_info."""
+    """Return the entry of a node type in /object_info."""
     inputs = node.input_types()
     info: dict[str, Any] = {
         "input": inputs,

@@ -1,4 +1,4 @@
-"""Pictures as arrays: to and from Pillow, and resizing. numpy and Pillow are imported when first needed."""
+"""Images as float arrays: conversion from and to Pillow, resizing. numpy and Pillow are imported on first use."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 MASK_SIZE = 64
-_BYTES_A_PIXEL = 24  # decoded, and as floats
+_BYTES_A_PIXEL = 24  # the decoded image, and its floats
 METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "lanczos")
-BICUBIC_SHARPNESS = -0.75
+BICUBIC_SHARPNESS = -0.75  # as in PyTorch
 
 
 def load_image(path: Path, check: Callable[[], None] = lambda: None) -> tuple[Floats, Floats]:
-    """Every frame of a file as [frames, height, width, 3], and its mask [frames, height, width].
+    """Return the frames of a file as [frames, height, width, 3], and their masks [frames, height, width].
 
-    The mask is 1 where the picture is transparent; without transparency it is a small black one. Frames whose
-    size differs from the first are left out. ``check`` may raise to give up. Raises ImageUnreadableError, and
-    ImageTooLargeError for frames that have too many pixels together.
+    A mask is 1 for transparent pixels; an image without transparency has a small black mask. Frames of another size
+    than the first are left out. ``check`` may raise to cancel. Raise ImageUnreadableError, and ImageTooLargeError if
+    all frames together have too many pixels.
     """
     from ...image_limits import check_size, image_memory, open_untrusted
 
@@ -44,7 +44,7 @@ def _frames(file: Image, check: Callable[[], None]) -> tuple[Floats, Floats]:
     size = file.size
     for raw in ImageSequence.Iterator(file):
         check()
-        if raw.size != size:  # not decoded: it may be of any size
+        if raw.size != size:  # skipped before it is decoded: it may be of any size
             continue
         frame = _plain(ImageOps.exif_transpose(raw))
         picture = _floats(frame.convert("RGB"))
@@ -52,7 +52,7 @@ def _frames(file: Image, check: Callable[[], None]) -> tuple[Floats, Floats]:
             continue
         pictures.append(picture)
         masks.append(_mask(frame))
-    if len({mask.shape for mask in masks}) > 1:  # some frames are transparent: the others get a mask of that size
+    if len({mask.shape for mask in masks}) > 1:  # only some frames are transparent: the others get a full-size mask
         height, width = pictures[0].shape[:2]
         masks = [m if m.shape == (height, width) else np.zeros((height, width), np.float32) for m in masks]
     if len(pictures) == 1:  # as it is, without a copy
@@ -61,7 +61,7 @@ def _frames(file: Image, check: Callable[[], None]) -> tuple[Floats, Floats]:
 
 
 def to_image(picture: Floats) -> Image:
-    """One picture [height, width, channels] as an 8-bit Pillow image."""
+    """Convert one image [height, width, channels] to an 8-bit Pillow image."""
     import numpy as np
     from PIL import Image
 
@@ -80,7 +80,7 @@ def resize(pictures: Floats, width: int, height: int, method: str, crop: str) ->
 
 
 def stack(first: Floats, second: Floats) -> Floats:
-    """Two batches as one, with the channels and the size of the first where they differ (alpha is added)."""
+    """Combine two batches in the size of the first. If one has alpha, it is added to the other."""
     import numpy as np
 
     channels = max(first.shape[3], second.shape[3])
@@ -106,7 +106,7 @@ def _floats(image: Image) -> Floats:
 
 
 def _plain(image: Image) -> Image:
-    """Transparency as a channel, and deep greys scaled to 8 bits, where Pillow would cut them off."""
+    """Convert transparency to a channel, and 16-bit greys to 8 bits, which Pillow would clip."""
     import numpy as np
     from PIL import Image
 
@@ -131,7 +131,7 @@ def _cut_to_proportions(pictures: Floats, width: int, height: int) -> Floats:
     wanted, present = width / height, old_width / old_height
     left = round((old_width - old_width * wanted / present) / 2) if present > wanted else 0
     top = round((old_height - old_height * present / wanted) / 2) if present < wanted else 0
-    left, top = min(left, (old_width - 1) // 2), min(top, (old_height - 1) // 2)  # at least a pixel is left
+    left, top = min(left, (old_width - 1) // 2), min(top, (old_height - 1) // 2)  # keep at least one pixel
     return pictures[:, top : old_height - top, left : old_width - left]
 
 
@@ -144,7 +144,7 @@ def _resize_with_pillow(pictures: Floats, width: int, height: int) -> Floats:
 
 
 def _resample(pictures: Floats, size: int, axis: int, method: str) -> Floats:
-    """Resize along one axis, with the pixel centres of a picture where PyTorch's interpolation has them."""
+    """Resize along one axis, with pixel centres as in PyTorch's interpolation."""
     import numpy as np
 
     old = pictures.shape[axis]
@@ -161,7 +161,7 @@ def _resample(pictures: Floats, size: int, axis: int, method: str) -> Floats:
 
 
 def _taps(positions: NDArray[np.float64], old: int, method: str) -> tuple[Sequence[Any], Sequence[Any]]:
-    """The source pixels of each position and their weights: two for bilinear, four for bicubic."""
+    """Return the source pixels of each position and their weights: two for bilinear, four for bicubic."""
     import numpy as np
 
     if method == "bilinear":
@@ -202,7 +202,7 @@ def _weigh(pictures: Floats, axis: int, indexes: Sequence[Any], weights: Sequenc
 
 
 def _mean_of_areas(pictures: Floats, size: int, axis: int) -> Floats:
-    """The mean of the source pixels that each new pixel covers, the ones at its edges included whole."""
+    """Return the mean of the source pixels that each new pixel covers, including pixels that it covers in part."""
     import numpy as np
 
     old = pictures.shape[axis]

@@ -1,4 +1,4 @@
-"""``POST /prompt``: a graph is checked and put into the queue."""
+"""``POST /prompt``: validation of graphs with ComfyUI's error format, and their submission to the queue."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ...credentials import CREDENTIALS, REDACTED, take_out, texts_in
 from ..base import RewritePrompt
 from ..execution import SubmittedPrompt
 from ..prompt_problems import CheckedPrompt, CheckPrompts, as_sent, depth_problem, refusal, type_problem
-from .graph import Link, Step, as_link, declared_inputs, find_cycle, read_steps, upstream
-from .http import Refusal, json_answer, read_object, strings, text_or_none
+from .graph import GraphStep, NodeLink, as_link, declared_inputs, find_cycle, read_steps, upstream
+from .http import Refusal, json_response, read_object, strings, text_or_none
 from .nodes import Node, NodeRegistry
 from .queue import Graph, PromptQueue, QueuedPrompt
 
 
-class Submission:
-    """Answers ``POST /prompt`` with the prompt's id, or with what is wrong with the graph."""
+class PromptRoute:
+    """The route ``POST /prompt``: returns the prompt's id, or the problems of the graph."""
 
     def __init__(self, registry: NodeRegistry, queue: PromptQueue, rewrite: RewritePrompt) -> None:
         self._registry = registry
@@ -38,22 +38,22 @@ class Submission:
             targets = strings(body, "partial_execution_targets")
             extra_data, secrets = _extra_data(body)
         except Refusal as error:
-            return _refuse(Problem("invalid_prompt", error.text))
+            return _refuse(ValidationProblem("invalid_prompt", error.text))
         if "prompt" not in body:
-            return _refuse(Problem("no_prompt", "The request has no prompt"))
+            return _refuse(ValidationProblem("no_prompt", "The request has no prompt"))
         if prompt_id is not None and not is_canonical_uuid(prompt_id):
             details = "Write it in lower case with hyphens, or leave it out to be given one."
-            return _refuse(Problem("invalid_prompt_id", "prompt_id must be a UUID", details))
-        verdict = await asyncio.to_thread(validate, body["prompt"], self._registry, targets)
-        if verdict.error is not None:
-            return _refuse(verdict.error, verdict.node_errors)
+            return _refuse(ValidationProblem("invalid_prompt_id", "prompt_id must be a UUID", details))
+        result = await asyncio.to_thread(validate, body["prompt"], self._registry, targets)
+        if result.error is not None:
+            return _refuse(result.error, result.node_errors)
         prompt_id = prompt_id or str(uuid.uuid4())
-        prompt = QueuedPrompt(number, prompt_id, verdict.graph, extra_data, verdict.outputs, secrets)
+        prompt = QueuedPrompt(number, prompt_id, result.graph, extra_data, result.outputs, secrets)
         queued = await asyncio.to_thread(self._queue.put, prompt)
-        return json_answer({"prompt_id": queued.prompt_id, "number": number, "node_errors": verdict.node_errors})
+        return json_response({"prompt_id": queued.prompt_id, "number": number, "node_errors": result.node_errors})
 
     def _number(self, body: Mapping[str, Any]) -> float:
-        """The place in the queue: as the client wants it, or behind (``front``: before) everything."""
+        """Return the number in the queue: the client's, or one behind (``front``: before) all pending prompts."""
         number = body.get("number")
         if number is None:
             return self._queue.number_for(front=bool(body.get("front")))
@@ -63,7 +63,7 @@ class Submission:
 
 
 def is_canonical_uuid(text: str) -> bool:
-    """Whether a text is a UUID as ``str(uuid)`` writes it: ids are compared letter by letter."""
+    """Return whether a text is a UUID in the form of ``str(uuid)``: ids are compared as texts."""
     try:
         return str(uuid.UUID(text)) == text
     except ValueError:
@@ -71,7 +71,7 @@ def is_canonical_uuid(text: str) -> bool:
 
 
 def _extra_data(body: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
-    """The extra data of a prompt without its credentials, which nothing here needs, and these."""
+    """Return the extra data of a prompt without credentials, which no node here needs, and the credentials."""
     extra = body.get("extra_data") or {}
     if not isinstance(extra, dict):
         raise Refusal("extra_data must be an object.")
@@ -85,8 +85,8 @@ def _extra_data(body: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]
     return kept, others | frozenset(filter(None, texts_in(known)))
 
 
-def _refuse(problem: Problem, node_errors: Mapping[str, Any] | None = None) -> web.Response:
-    return json_answer({"error": problem.as_json(), "node_errors": node_errors or {}}, status=400)
+def _refuse(problem: ValidationProblem, node_errors: Mapping[str, Any] | None = None) -> web.Response:
+    return json_response({"error": problem.as_json(), "node_errors": node_errors or {}}, status=400)
 
 
 MAX_CHOICES_SHOWN = 20
@@ -94,8 +94,8 @@ WIDGET_TYPES = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong: ``type`` is for programs, the rest for people."""
+class ValidationProblem:
+    """A problem of a prompt: ``type`` is for programs, the rest for people."""
 
     type: str
     message: str
@@ -112,20 +112,20 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What can be executed: the graph with its values in the declared types, and the outputs that are sound.
+class ValidationResult:
+    """The executable part of a prompt: the graph with values of the declared types, and the valid outputs.
 
-    ``error`` is set when nothing can. ``node_errors`` may be there either way: sound outputs run alone.
+    ``error`` is set if there is no valid output. ``node_errors`` may exist in both cases: valid outputs run alone.
     """
 
     graph: Graph = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
-    error: Problem | None = None
+    error: ValidationProblem | None = None
     node_errors: Mapping[str, Any] = field(default_factory=dict)
 
 
-def checks_of(registry: NodeRegistry) -> CheckPrompts:
-    """Return a check of prompts of an earlier run: the same that new ones pass."""
+def prompt_check(registry: NodeRegistry) -> CheckPrompts:
+    """Return the check for prompts of an earlier run: the same validation as for new ones."""
 
     def check(prompts: Sequence[SubmittedPrompt]) -> list[CheckedPrompt]:
         return [_checked(prompt, registry) for prompt in prompts]
@@ -139,31 +139,33 @@ def _checked(prompt: SubmittedPrompt, registry: NodeRegistry) -> CheckedPrompt:
     )
     if problem is not None:
         return CheckedPrompt(prompt, problem)
-    verdict = validate(as_sent(prompt.graph), registry, list(prompt.outputs))
-    if verdict.error is not None:
-        return CheckedPrompt(prompt, refusal(verdict.error.as_json(), verdict.node_errors, prompt.graph))
-    return CheckedPrompt(replace(prompt, graph=verdict.graph, outputs=verdict.outputs))
+    result = validate(as_sent(prompt.graph), registry, list(prompt.outputs))
+    if result.error is not None:
+        return CheckedPrompt(prompt, refusal(result.error.as_json(), result.node_errors, prompt.graph))
+    return CheckedPrompt(replace(prompt, graph=result.graph, outputs=result.outputs))
 
 
-def validate(graph: object, registry: NodeRegistry, targets: Collection[str] | None) -> Verdict:
-    """Judge a graph; ``targets`` limits it to these output nodes."""
+def validate(graph: object, registry: NodeRegistry, targets: Collection[str] | None) -> ValidationResult:
+    """Validate a graph; ``targets`` limits it to these output nodes."""
     problem = _check_shape(graph, registry)
     if problem is not None or not isinstance(graph, dict):
-        return Verdict(error=problem)
+        return ValidationResult(error=problem)
     outputs = [
         node_id
         for node_id, entry in graph.items()
         if registry[entry["class_type"]].output_node and (targets is None or node_id in targets)
     ]
     if not outputs:
-        return Verdict(error=Problem("prompt_no_outputs", "The prompt has no output node to execute"))
-    return _judge_outputs(graph, outputs, registry)
+        return ValidationResult(
+            error=ValidationProblem("prompt_no_outputs", "The prompt has no output node to execute")
+        )
+    return _validate_outputs(graph, outputs, registry)
 
 
-def _check_shape(graph: object, registry: NodeRegistry) -> Problem | None:
-    """What keeps the graph from being read at all."""
+def _check_shape(graph: object, registry: NodeRegistry) -> ValidationProblem | None:
+    """Return the problem that makes the graph unreadable, None if there is none."""
     if not isinstance(graph, dict):
-        return Problem("invalid_prompt", "The prompt must be an object of nodes by their ids")
+        return ValidationProblem("invalid_prompt", "The prompt must be an object of nodes by their ids")
     for node_id, entry in graph.items():
         problem = _check_entry(node_id, entry, registry)
         if problem is not None:
@@ -171,10 +173,10 @@ def _check_shape(graph: object, registry: NodeRegistry) -> Problem | None:
     return None
 
 
-def _check_entry(node_id: str, entry: object, registry: NodeRegistry) -> Problem | None:
+def _check_entry(node_id: str, entry: object, registry: NodeRegistry) -> ValidationProblem | None:
     place = f"Node ID '#{node_id}'"
     if not isinstance(entry, dict) or not isinstance(entry.get("inputs", {}), dict):
-        return Problem("invalid_prompt", "A node must be an object with class_type and inputs", place)
+        return ValidationProblem("invalid_prompt", "A node must be an object with class_type and inputs", place)
     class_type = entry.get("class_type")
     if isinstance(class_type, str) and registry.get(class_type) is not None:
         return None
@@ -182,11 +184,11 @@ def _check_entry(node_id: str, entry: object, registry: NodeRegistry) -> Problem
     title = meta.get("title") if isinstance(meta, dict) else None
     info = {"node_id": node_id, "class_type": class_type, "node_title": title or class_type}
     if class_type is None:
-        return Problem("missing_node_type", f"Node '{title or node_id}' does not say its class_type", place, info)
-    return Problem("missing_node_type", f"Node '{title or class_type}' is of a type unknown here", place, info)
+        return ValidationProblem("missing_node_type", f"Node '{title or node_id}' has no class_type", place, info)
+    return ValidationProblem("missing_node_type", f"Node '{title or class_type}' has an unknown type", place, info)
 
 
-def _judge_outputs(graph: Graph, outputs: Sequence[str], registry: NodeRegistry) -> Verdict:
+def _validate_outputs(graph: Graph, outputs: Sequence[str], registry: NodeRegistry) -> ValidationResult:
     typed = {node_id: {**entry, "inputs": dict(entry.get("inputs", {}))} for node_id, entry in graph.items()}
     _unwrap_values(typed)
     steps = read_steps(typed, registry)
@@ -207,17 +209,17 @@ def _judge_outputs(graph: Graph, outputs: Sequence[str], registry: NodeRegistry)
         if found
     }
     error = None if sound else _summary(found for found in problems.values())
-    return Verdict(typed, sound, error, node_errors)
+    return ValidationResult(typed, sound, error, node_errors)
 
 
-def _summary(problems: Iterable[Iterable[Problem]]) -> Problem:
+def _summary(problems: Iterable[Iterable[ValidationProblem]]) -> ValidationProblem:
     lines = [f"{each.message}: {each.details}" for found in problems for each in found]
     message = "The prompt's outputs did not pass validation"
-    return Problem("prompt_outputs_failed_validation", message, "\n".join(dict.fromkeys(lines)))
+    return ValidationProblem("prompt_outputs_failed_validation", message, "\n".join(dict.fromkeys(lines)))
 
 
 def _unwrap_values(graph: Mapping[str, Mapping[str, Any]]) -> None:
-    """``{"__value__": x}`` stands for x: so a client can send a list that is not a link."""
+    """Replace ``{"__value__": x}`` by x: the form in which clients send a list that is not a link."""
     for entry in graph.values():
         inputs = entry["inputs"]
         for name, value in inputs.items():
@@ -225,20 +227,20 @@ def _unwrap_values(graph: Mapping[str, Mapping[str, Any]]) -> None:
                 inputs[name] = value["__value__"]
 
 
-def _add_cycles(steps: Mapping[str, Step], problems: Mapping[str, list[Problem]]) -> None:
-    """Report every cycle among the nodes that are needed, each on all of its nodes."""
+def _add_cycles(steps: Mapping[str, GraphStep], problems: Mapping[str, list[ValidationProblem]]) -> None:
+    """Add every cycle among the needed nodes as a problem of all of its nodes."""
     rest = {node_id: steps[node_id] for node_id in problems}
     while cycle := find_cycle(rest):
         path = " -> ".join(f"{node_id} ({rest[node_id].class_type})" for node_id in [*cycle, cycle[0]])
         for node_id in cycle:
             info = {"node_id": node_id, "cycle_nodes": cycle}
             message = "The nodes depend on each other in a circle"
-            problems[node_id].append(Problem("dependency_cycle", message, path, info))
+            problems[node_id].append(ValidationProblem("dependency_cycle", message, path, info))
             del rest[node_id]
 
 
-def _check_node(graph: Graph, node_id: str, step: Step, registry: NodeRegistry) -> list[Problem]:
-    """What is wrong with a node's inputs. Puts the values into ``graph`` in the types declared."""
+def _check_node(graph: Graph, node_id: str, step: GraphStep, registry: NodeRegistry) -> list[ValidationProblem]:
+    """Return the problems of a node's inputs. Converts the values in ``graph`` to the declared types."""
     node = registry[step.class_type]
     inputs = graph[node_id]["inputs"]
     problems = []
@@ -257,27 +259,27 @@ def _check_node(graph: Graph, node_id: str, step: Step, registry: NodeRegistry) 
     return problems + _own_problems(node, {name: inputs[name] for name in step.literals})
 
 
-def _own_problems(node: Node, literals: Mapping[str, Any]) -> list[Problem]:
-    """What the node itself has to say about its values."""
+def _own_problems(node: Node, literals: Mapping[str, Any]) -> list[ValidationProblem]:
+    """Return the problems that the node itself finds in its values."""
     try:
         found = node.check(literals)
     except (ValueError, TypeError, LookupError, OSError) as error:
         info = {"exception_type": type(error).__name__, "traceback": []}
-        return [Problem("exception_during_validation", "The node could not be checked", str(error), info)]
+        return [ValidationProblem("exception_during_validation", "The node could not be checked", str(error), info)]
     message = "The node does not accept the value"
     return [
-        Problem("custom_validation_failed", message, f"{name} - {reason}", {"input_name": name})
+        ValidationProblem("custom_validation_failed", message, f"{name} - {reason}", {"input_name": name})
         for name, reason in found.items()
     ]
 
 
-def _problem(kind: str, message: str, name: str, details: str = "", **info: Any) -> Problem:
-    return Problem(kind, message, details or name, {"input_name": name, **info})
+def _problem(kind: str, message: str, name: str, details: str = "", **info: Any) -> ValidationProblem:
+    return ValidationProblem(kind, message, details or name, {"input_name": name, **info})
 
 
 def _check_link(
     graph: Graph, name: str, kind: Any, options: Mapping[str, Any], value: Any, registry: NodeRegistry
-) -> Problem | None:
+) -> ValidationProblem | None:
     config = [kind, options]
     link = as_link(value)
     if link is None:
@@ -295,7 +297,7 @@ def _check_link(
     return None
 
 
-def _offered_type(graph: Graph, link: Link, registry: NodeRegistry) -> str | None:
+def _offered_type(graph: Graph, link: NodeLink, registry: NodeRegistry) -> str | None:
     if link.source not in graph:
         return None
     returns = registry[graph[link.source]["class_type"]].returns
@@ -303,7 +305,7 @@ def _offered_type(graph: Graph, link: Link, registry: NodeRegistry) -> str | Non
 
 
 def _fits(offered: str, wanted: Any) -> bool:
-    """Types are words, or several words with commas between them; ``*`` is any."""
+    """Return whether an output type fits an input type: words separated by commas, ``*`` for any."""
     if not isinstance(wanted, str):
         return False
     offers, wants = ({word.strip() for word in text.split(",")} for text in (offered, wanted))
@@ -312,8 +314,8 @@ def _fits(offered: str, wanted: Any) -> bool:
 
 def _check_value(
     node: Node, name: str, kind: Any, options: Mapping[str, Any], value: Any
-) -> tuple[Any, Problem | None]:
-    """The value in the type declared, and what is wrong with it."""
+) -> tuple[Any, ValidationProblem | None]:
+    """Return the value in the declared type, and its problem."""
     config = [kind, options]
     try:
         typed = _convert(kind, value)
@@ -329,7 +331,7 @@ def _check_value(
 
 
 def _convert(kind: Any, value: Any) -> Any:
-    """Raises ValueError, TypeError or OverflowError."""
+    """Convert a value to the declared type. Raise ValueError, TypeError or OverflowError."""
     if kind in ("COMBO", "*") or isinstance(kind, list):
         return value
     if kind not in WIDGET_TYPES:
@@ -340,7 +342,7 @@ def _convert(kind: Any, value: Any) -> Any:
     return typed
 
 
-def _check_range(name: str, options: Mapping[str, Any], config: object, value: Any) -> Problem | None:
+def _check_range(name: str, options: Mapping[str, Any], config: object, value: Any) -> ValidationProblem | None:
     info = {"input_config": config, "received_value": value}
     if "min" in options and value < options["min"]:
         message = f"Value {value} is smaller than the minimum {options['min']}"
@@ -351,7 +353,7 @@ def _check_range(name: str, options: Mapping[str, Any], config: object, value: A
     return None
 
 
-def _check_choice(name: str, choices: Sequence[Any], config: object, value: Any) -> Problem | None:
+def _check_choice(name: str, choices: Sequence[Any], config: object, value: Any) -> ValidationProblem | None:
     if value in choices:
         return None
     few = len(choices) <= MAX_CHOICES_SHOWN

@@ -1,4 +1,4 @@
-"""The execution queue: prompts that wait, the one that runs, and those that have finished."""
+"""The execution queue: pending prompts, the running one, and the history of finished ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..execution import (
 from ..listeners import QueueListeners
 from ..prompt_problems import CheckPrompts, failed_prompt, unchecked
 
-MAX_HISTORY = 10_000
+MAX_HISTORY = 10_000  # entries, as in ComfyUI
 
 # An API-format graph: node id -> {"class_type": …, "inputs": {…}}.
 Graph = Mapping[str, Mapping[str, Any]]
@@ -30,9 +30,9 @@ Graph = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class QueuedPrompt:
-    """A validated prompt. The smallest ``number`` runs first; equal numbers run in the order they came.
+    """A validated prompt. The smallest ``number`` runs first; equal numbers run in order of submission.
 
-    ``secrets`` are the credentials that were in the extra data; the graph may repeat them.
+    ``secrets``: credentials of the extra data, which the graph may repeat.
     """
 
     number: float
@@ -44,30 +44,30 @@ class QueuedPrompt:
 
     @property
     def client_id(self) -> str | None:
-        """The session that wants to hear how it goes."""
+        """The session that receives its progress."""
         value = self.extra_data.get("client_id")
         return value if isinstance(value, str) else None
 
     def as_json(self) -> list[Any]:
-        """The five-part form that /queue and /history show."""
+        """Return the five-part form of /queue and /history."""
         graph, extra_data = self.redacted(self.graph), self.redacted(self.extra_data)
         return [self.number, self.prompt_id, graph, extra_data, list(self.outputs)]
 
     def redacted(self, value: Any) -> Any:
-        """The value without the prompt's credentials."""
+        """Return the value without the prompt's credentials."""
         redact = redactor(self.secrets)
         return value if redact is None else rebuilt(value, redact)
 
     def as_submitted(self) -> SubmittedPrompt:
-        """The prompt as the services see it."""
+        """Return the prompt in the form for listeners."""
         return SubmittedPrompt(self.number, self.prompt_id, self.graph, self.extra_data, self.outputs, self.secrets)
 
 
 @dataclass(frozen=True)
 class RunningPrompt:
-    """A prompt in execution. ``interrupted`` is its own, so that an interrupt cannot hit its successor.
+    """The running prompt. It has its own ``interrupted``, so that an interrupt cannot hit its successor.
 
-    ``progress`` has the nodes that have been begun, by their ids and as messages tell of them.
+    ``progress``: the started nodes by id, in the form of the message ``progress_state``.
     """
 
     prompt: QueuedPrompt
@@ -76,8 +76,8 @@ class RunningPrompt:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a prompt: the outputs of its nodes, and the messages that were sent on the way."""
+class PromptOutcome:
+    """The result of a prompt: the outputs of its nodes, and the messages sent during its execution."""
 
     completed: bool
     outputs: Mapping[str, Any]
@@ -88,14 +88,14 @@ class Outcome:
 class PromptQueue:
     """Implements ``ExecutionQueue``. Thread-safe. ``on_change`` is called after each change, without the lock.
 
-    ``check`` finds prompts of an earlier run that cannot be executed any more.
+    ``check`` validates prompts of an earlier run.
     """
 
     def __init__(self, on_change: Callable[[], None], check: CheckPrompts = unchecked) -> None:
         self._on_change = on_change
         self._check = check
         self._listeners = QueueListeners()
-        self._ready = threading.Condition()  # on a lock that its holder may take again
+        self._ready = threading.Condition()  # its lock is reentrant: cancel_many calls interrupt
         self._waiting: list[tuple[float, int, QueuedPrompt]] = []
         self._running: RunningPrompt | None = None
         self._history: dict[str, dict[str, Any]] = {}
@@ -105,7 +105,7 @@ class PromptQueue:
         self._freeing = False
 
     def number_for(self, *, front: bool) -> float:
-        """A number that puts a new prompt behind, or before, everything that waits."""
+        """Return a number that puts a new prompt behind, or in front of, all pending ones."""
         with self._ready:
             number = self._next_number
             self._next_number += 1
@@ -115,7 +115,7 @@ class PromptQueue:
         self._listeners.add(listener)
 
     def put(self, prompt: QueuedPrompt) -> QueuedPrompt:
-        """Put a prompt into the queue and return it, with another id if a prompt in the queue has its own."""
+        """Add a prompt and return it; it gets a new id if a prompt in the queue already has its id."""
         if not self._listeners.is_free(prompt.prompt_id):
             prompt = replace(prompt, prompt_id=str(uuid.uuid4()))
         self._listeners.submitted(prompt.as_submitted())
@@ -126,9 +126,9 @@ class PromptQueue:
         return prompt
 
     def take(self, free_memory: Callable[[], None]) -> RunningPrompt | None:
-        """Wait for the next prompt and mark it as running. None when the queue has been closed.
+        """Wait for the next prompt and mark it as running; return None if the queue is closed.
 
-        ``free_memory`` is called when that has been asked for.
+        ``free_memory`` is called if it has been requested.
         """
         with self._ready:
             while not self._closed and not self._waiting:
@@ -147,15 +147,15 @@ class PromptQueue:
             self._freeing = False
             free_memory()
 
-    def note_shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
-        """Tell listeners what a node has shown."""
+    def notify_output(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
+        """Notify listeners of the output of a node."""
         self._listeners.shown(prompt_id, node_id, output)
 
-    def finish(self, running: RunningPrompt, outcome: Outcome) -> None:
+    def finish(self, running: RunningPrompt, outcome: PromptOutcome) -> None:
         """Move the running prompt to the history."""
         entry = _history_entry(running.prompt, outcome)
         with self._ready:
-            self._running = None  # so that no interrupt comes after its end is told
+            self._running = None  # before listeners are notified, so that no interrupt follows its end
         self._listeners.finished(
             FinishedPrompt(running.prompt.prompt_id, entry["outputs"], entry["meta"], entry["status"])
         )
@@ -170,7 +170,7 @@ class PromptQueue:
             self._closed = False
 
     def close(self) -> None:
-        """Interrupt what runs and let ``take`` return. What waits stays in the queue."""
+        """Interrupt the running prompt and let ``take`` return. Pending prompts stay in the queue."""
         with self._ready:
             self._closed = True
             if self._running is not None:
@@ -178,7 +178,7 @@ class PromptQueue:
             self._ready.notify_all()
 
     def interrupt(self, prompt_id: str | None = None) -> bool:
-        """Ask the running prompt to stop, if it is this one (None: whichever); says whether it was."""
+        """Interrupt the running prompt if it has this id (None: any); return whether there was one."""
         with self._ready:
             running = self._running
             if running is None or prompt_id not in (None, running.prompt.prompt_id):
@@ -195,33 +195,33 @@ class PromptQueue:
         with self._ready:
             running = self._running.prompt.prompt_id if self._running is not None else None
             found = {running} if running in wanted and self.interrupt(running) else set()
-            found |= self._take_out(wanted)
-        self._tell_dropped([prompt_id for prompt_id in wanted if prompt_id in found and prompt_id != running])
+            found |= self._remove_pending(wanted)
+        self._notify_dropped([prompt_id for prompt_id in wanted if prompt_id in found and prompt_id != running])
         return [prompt_id for prompt_id in wanted if prompt_id in found]
 
     def drop_many(self, prompt_ids: Iterable[str]) -> list[str]:
         wanted = list(dict.fromkeys(prompt_ids))
         with self._ready:
-            found = self._take_out(wanted)
+            found = self._remove_pending(wanted)
         dropped = [prompt_id for prompt_id in wanted if prompt_id in found]
-        self._tell_dropped(dropped)
+        self._notify_dropped(dropped)
         return dropped
 
-    def _take_out(self, prompt_ids: Iterable[str]) -> set[str]:
-        """Take prompts that wait out of the queue, with the lock held; return which there were."""
+    def _remove_pending(self, prompt_ids: Iterable[str]) -> set[str]:
+        """Remove pending prompts, with the lock held; return the ids of those that existed."""
         unwanted = set(prompt_ids)
         dropped = {entry[2].prompt_id for entry in self._waiting if entry[2].prompt_id in unwanted}
         self._waiting = [entry for entry in self._waiting if entry[2].prompt_id not in unwanted]
         heapq.heapify(self._waiting)
         return dropped
 
-    def _tell_dropped(self, prompt_ids: list[str]) -> None:
+    def _notify_dropped(self, prompt_ids: list[str]) -> None:
         if prompt_ids:
             self._listeners.dropped(prompt_ids)
             self._on_change()
 
     def clear(self) -> list[str]:
-        """Drop everything that waits."""
+        """Remove all pending prompts."""
         with self._ready:
             dropped = [entry[2].prompt_id for entry in self._waiting]
             self._waiting = []
@@ -234,7 +234,7 @@ class PromptQueue:
         with self._ready:
             for each in checked:
                 if each.problem is None:
-                    self._put_back(each.prompt)
+                    self._restore_prompt(each.prompt)
             self._ready.notify()
         refused = [(each.prompt.prompt_id, each.problem) for each in checked if each.problem is not None]
         for prompt_id, problem in refused:
@@ -242,7 +242,7 @@ class PromptQueue:
         self._on_change()
         return [prompt_id for prompt_id, _ in refused]
 
-    def _put_back(self, prompt: SubmittedPrompt) -> None:
+    def _restore_prompt(self, prompt: SubmittedPrompt) -> None:
         extra = {key: value for key, value in prompt.extra_data.items() if value != REDACTED}
         item = QueuedPrompt(prompt.number, prompt.prompt_id, prompt.graph, extra, tuple(prompt.outputs))
         heapq.heappush(self._waiting, (item.number, next(self._arrival), item))
@@ -267,14 +267,14 @@ class PromptQueue:
         running = self._running
         if running is None or running.prompt.prompt_id != prompt_id:
             return {}
-        nodes = list(running.progress.items())  # the worker goes on meanwhile
+        nodes = list(running.progress.items())  # a copy: the worker changes it meanwhile
         return {
             node_id: NodeProgress(node["value"], node["max"], node["state"], node["display_node_id"])
             for node_id, node in nodes
         }
 
     def busy(self) -> bool:
-        """Whether anything runs or waits to. Takes no lock: it is asked very often."""
+        """Return whether a prompt is running or pending. Without the lock: it is called very often."""
         return self._running is not None or bool(self._waiting)
 
     def listing(self) -> QueueListing:
@@ -282,18 +282,18 @@ class PromptQueue:
         return QueueListing([each.as_submitted() for each in running], [each.as_submitted() for each in waiting])
 
     def prompts(self) -> tuple[list[QueuedPrompt], list[QueuedPrompt]]:
-        """The prompts that run and those that wait, next first."""
+        """Return the running and the pending prompts, the next first."""
         with self._ready:
             running = [] if self._running is None else [self._running.prompt]
             return running, [entry[2] for entry in sorted(self._waiting, key=lambda entry: entry[:2])]
 
     def remaining(self) -> int:
-        """How many prompts are not finished."""
+        """Return the number of running and pending prompts."""
         with self._ready:
             return len(self._waiting) + (self._running is not None)
 
     def history(self, max_items: int | None = None, offset: int = -1) -> dict[str, dict[str, Any]]:
-        """Finished prompts, oldest first: ``max_items`` from ``offset`` on, the last if it is negative."""
+        """Return finished prompts, the oldest first: ``max_items`` from ``offset``, the last ones if negative."""
         with self._ready:
             entries = list(self._history.items())
         if max_items is None:
@@ -306,13 +306,13 @@ class PromptQueue:
             return self._history.get(prompt_id)
 
     def forget(self, prompt_ids: Iterable[str] | None) -> None:
-        """Remove prompts from the history, all of them for None; unknown ids are ignored."""
+        """Remove prompts from the history, None: all of them. Unknown ids are ignored."""
         with self._ready:
             for prompt_id in list(self._history) if prompt_ids is None else prompt_ids:
                 self._history.pop(prompt_id, None)
 
 
-def _history_entry(prompt: QueuedPrompt, outcome: Outcome) -> dict[str, Any]:
+def _history_entry(prompt: QueuedPrompt, outcome: PromptOutcome) -> dict[str, Any]:
     messages = [[event, dict(data)] for event, data in outcome.messages]
     return {
         "prompt": prompt.as_json(),

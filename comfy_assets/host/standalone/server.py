@@ -11,27 +11,36 @@ from typing import Any
 from aiohttp import web
 
 from ..base import RewritePrompt
-from .catalogue import Catalogue
+from .catalogue import CatalogueRoutes
 from .executor import Executor
 from .folders import BaseFolders
 from .frontend import WebFiles
-from .http import Refusal, json_answer, large_answer, query_integer, read_object, refusal_answer, strings, text_or_none
-from .internal import Internal, LogBook
+from .http import (
+    Refusal,
+    json_response,
+    large_json_response,
+    query_integer,
+    read_object,
+    refusal_response,
+    strings,
+    text_or_none,
+)
+from .internal import InternalRoutes, LogBuffer
 from .nodes import NodeRegistry, describe
-from .prompts import Submission
+from .prompts import PromptRoute
 from .queue import PromptQueue
 from .system import statistics
-from .upload import Uploads
-from .userdata import Userdata
-from .users import Settings, UserRefused, Users
-from .view import View
+from .upload import UploadRoutes
+from .userdata import UserdataRoutes
+from .users import SettingsRoutes, UserRefused, Users
+from .view import ViewRoute
 from .websocket import MessageHub, WebSocketRoute
 
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True)
-class Parts:
+class ServerParts:
     """What the routes show and change."""
 
     folders: BaseFolders
@@ -42,25 +51,25 @@ class Parts:
     executor: Executor
     features: Mapping[str, Any]
     rewrite: RewritePrompt
-    log_book: LogBook
+    log_buffer: LogBuffer
     web: WebFiles
 
 
-class Routes:
-    """The routes: those of a few lines here, the others in modules of their own."""
+class ServerRoutes:
+    """All routes. Those of a few lines are methods here; the others have modules of their own."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: ServerParts) -> None:
         self._parts = parts
         self._queue = parts.queue
 
     def add_to(self, app: web.Application) -> None:
         socket = WebSocketRoute(self._parts.hub, self._greeting, self._parts.features)
-        submission = Submission(self._parts.registry, self._queue, self._parts.rewrite)
-        uploads = Uploads(self._parts.folders)
+        submission = PromptRoute(self._parts.registry, self._queue, self._parts.rewrite)
+        uploads = UploadRoutes(self._parts.folders)
         table: list[tuple[str, str, RouteHandler]] = [
             ("GET", "/ws", socket.connect),
             ("POST", "/prompt", submission.submit),
-            ("GET", "/view", View(self._parts.folders).show),
+            ("GET", "/view", ViewRoute(self._parts.folders).show),
             ("POST", "/upload/image", uploads.receive_image),
             ("POST", "/upload/mask", uploads.receive_mask),
             *self._short_routes(),
@@ -75,7 +84,7 @@ class Routes:
         self._parts.web.add_to(app)
 
     def _userdata_routes(self) -> list[tuple[str, str, RouteHandler]]:
-        userdata = Userdata(self._parts.folders.user, self._parts.users)
+        userdata = UserdataRoutes(self._parts.folders.user, self._parts.users)
         return [
             ("GET", "/userdata", userdata.list_files),
             ("GET", "/v2/userdata", userdata.list_entries),
@@ -86,8 +95,8 @@ class Routes:
         ]
 
     def _catalogue_routes(self) -> list[tuple[str, str, RouteHandler]]:
-        catalogue = Catalogue(self._parts.folders, self._parts.web.packs.values())
-        settings = Settings(self._parts.folders.user, self._parts.users)
+        catalogue = CatalogueRoutes(self._parts.folders, self._parts.web.packs.values())
+        settings = SettingsRoutes(self._parts.folders.user, self._parts.users)
         return [
             ("GET", "/i18n", catalogue.translations),
             ("GET", "/workflow_templates", catalogue.templates),
@@ -104,7 +113,7 @@ class Routes:
         ]
 
     def _internal_routes(self) -> list[tuple[str, str, RouteHandler]]:
-        internal = Internal(self._parts.folders, self._parts.log_book)
+        internal = InternalRoutes(self._parts.folders, self._parts.log_buffer)
         return [
             ("GET", "/logs", internal.logs),
             ("GET", "/logs/raw", internal.raw_logs),
@@ -144,11 +153,11 @@ class Routes:
         return {"exec_info": {"queue_remaining": self._queue.remaining()}}
 
     async def _queue_state(self, request: web.Request) -> web.Response:
-        return json_answer(self._state())
+        return json_response(self._state())
 
     async def _list_queue(self, request: web.Request) -> web.Response:
         running, waiting = self._queue.prompts()
-        return await large_answer(
+        return await large_json_response(
             {
                 "queue_running": [prompt.as_json() for prompt in running],
                 "queue_pending": [prompt.as_json() for prompt in waiting],
@@ -166,12 +175,12 @@ class Routes:
 
     async def _list_history(self, request: web.Request) -> web.Response:
         count, offset = query_integer(request, "max_items"), query_integer(request, "offset")
-        return await large_answer(self._queue.history(count, -1 if offset is None else offset))
+        return await large_json_response(self._queue.history(count, -1 if offset is None else offset))
 
     async def _one_of_history(self, request: web.Request) -> web.Response:
         prompt_id = request.match_info["prompt_id"]
         entry = self._queue.finished(prompt_id)
-        return await large_answer({} if entry is None else {prompt_id: entry})
+        return await large_json_response({} if entry is None else {prompt_id: entry})
 
     async def _change_history(self, request: web.Request) -> web.Response:
         body = await read_object(request)
@@ -195,37 +204,37 @@ class Routes:
     async def _all_nodes(self, request: web.Request) -> web.Response:
         registry = self._parts.registry
         names = list(registry)
-        return json_answer(await asyncio.to_thread(lambda: {name: describe(name, registry[name]) for name in names}))
+        return json_response(await asyncio.to_thread(lambda: {name: describe(name, registry[name]) for name in names}))
 
     async def _one_node(self, request: web.Request) -> web.Response:
         name = request.match_info["class_type"]
         node = self._parts.registry.get(name)
-        return json_answer({} if node is None else {name: await asyncio.to_thread(describe, name, node)})
+        return json_response({} if node is None else {name: await asyncio.to_thread(describe, name, node)})
 
     async def _system_stats(self, request: web.Request) -> web.Response:
-        return json_answer(await asyncio.to_thread(statistics))
+        return json_response(await asyncio.to_thread(statistics))
 
     async def _features(self, request: web.Request) -> web.Response:
-        return json_answer(self._parts.features)
+        return json_response(self._parts.features)
 
     async def _categories(self, request: web.Request) -> web.Response:
-        return json_answer(self._parts.folders.categories())
+        return json_response(self._parts.folders.categories())
 
     async def _models(self, request: web.Request) -> web.Response:
         category = request.match_info["category"]
         if category not in self._parts.folders.categories():
             raise Refusal("There is no such category.", status=404)
-        return json_answer(await asyncio.to_thread(self._parts.folders.model_names, category))
+        return json_response(await asyncio.to_thread(self._parts.folders.model_names, category))
 
     async def _embeddings(self, request: web.Request) -> web.Response:
         names = await asyncio.to_thread(self._parts.folders.model_names, "embeddings")
-        return json_answer([PurePosixPath(name).with_suffix("").as_posix() for name in names])
+        return json_response([PurePosixPath(name).with_suffix("").as_posix() for name in names])
 
     async def _list_users(self, request: web.Request) -> web.Response:
         users = self._parts.users
         if users.multi_user:
-            return json_answer({"storage": "server", "users": users.names()})
-        return json_answer({"storage": "server", "migrated": users.has_directory()})
+            return json_response({"storage": "server", "users": users.names()})
+        return json_response({"storage": "server", "migrated": users.has_directory()})
 
     async def _add_user(self, request: web.Request) -> web.Response:
         body = await read_object(request)
@@ -233,28 +242,28 @@ class Routes:
             raise Refusal("This server was started for a single user.")
         try:
             name = text_or_none(body, "username") or ""
-            return json_answer(await asyncio.to_thread(self._parts.users.add, name))
+            return json_response(await asyncio.to_thread(self._parts.users.add, name))
         except UserRefused as error:
             raise Refusal(str(error)) from error
 
     async def _extensions(self, request: web.Request) -> web.Response:
-        return json_answer(await self._parts.web.scripts())
+        return json_response(await self._parts.web.scripts())
 
 
 def _add(app: web.Application, method: str, path: str, handler: RouteHandler) -> None:
     if method == "GET":
-        app.router.add_get(path, _answering(handler))
+        app.router.add_get(path, _with_refusals(handler))
     else:
-        app.router.add_route(method, path, _answering(handler))
+        app.router.add_route(method, path, _with_refusals(handler))
 
 
-def _answering(handler: RouteHandler) -> RouteHandler:
-    """The handler, with a Refusal turned into its answer."""
+def _with_refusals(handler: RouteHandler) -> RouteHandler:
+    """Wrap a handler so that a Refusal becomes its response."""
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def respond(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
         except Refusal as error:
-            return refusal_answer(error)
+            return refusal_response(error)
 
-    return answer
+    return respond

@@ -1,4 +1,4 @@
-"""Figures about the machine, without a dependency that has to be installed for them."""
+"""Facts about the machine and its graphics devices, without a dependency: PyTorch and psutil are optional."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Any
 
 from ... import VERSION
 
-# The ComfyUI release whose API is spoken: clients choose features by this number.
+# The ComfyUI release whose API is implemented: clients choose features by this number.
 COMFYUI_VERSION = "0.33.0"
 MAX_UPLOAD_BYTES = 100 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Main memory in bytes; zero where the system does not tell."""
+class SystemMemory:
+    """Main memory in bytes; 0 if the system does not report it."""
 
     total: int
     free: int
 
 
 def statistics() -> dict[str, Any]:
-    """The body of /system_stats: this machine and its devices. Blocks: the first call may load PyTorch."""
+    """Return the body of /system_stats. Blocks: the first call may load PyTorch."""
     memory, torch = read_memory(), find_torch()
     return {
         "system": {
@@ -47,7 +47,7 @@ def statistics() -> dict[str, Any]:
     }
 
 
-def _processor(memory: Memory) -> dict[str, Any]:
+def _processor(memory: SystemMemory) -> dict[str, Any]:
     return {
         "name": "cpu",
         "type": "cpu",
@@ -60,7 +60,7 @@ def _processor(memory: Memory) -> dict[str, Any]:
 
 
 def default_features() -> dict[str, Any]:
-    """What the server itself can do, in the words of /features."""
+    """Return the features of the server itself, as in /features."""
     return {
         "supports_preview_metadata": False,
         "max_upload_size": MAX_UPLOAD_BYTES,
@@ -68,27 +68,27 @@ def default_features() -> dict[str, Any]:
     }
 
 
-def read_memory() -> Memory:
-    """Main memory as psutil tells it, or as the system itself does."""
+def read_memory() -> SystemMemory:
+    """Return the main memory, from psutil if it is installed, else from the system."""
     try:
         virtual = importlib.import_module("psutil").virtual_memory()
     except ImportError:
         return _windows_memory() if platform.system() == "Windows" else _posix_memory()
-    return Memory(int(virtual.total), int(virtual.available))
+    return SystemMemory(int(virtual.total), int(virtual.available))
 
 
-def _posix_memory() -> Memory:
-    """From /proc on Linux; elsewhere what sysconf knows, which may leave out the free part."""
+def _posix_memory() -> SystemMemory:
+    """Read /proc on Linux, elsewhere sysconf, which may not know the free part."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         kilobytes = {name: int(rest.split()[0]) for name, rest in (line.split(":", 1) for line in lines)}
-        return Memory(kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024)
+        return SystemMemory(kilobytes["MemTotal"] * 1024, kilobytes["MemAvailable"] * 1024)
     except (OSError, KeyError, ValueError, IndexError):
-        return Memory(_pages("SC_PHYS_PAGES"), _pages("SC_AVPHYS_PAGES"))
+        return SystemMemory(_pages("SC_PHYS_PAGES"), _pages("SC_AVPHYS_PAGES"))
 
 
 def _pages(name: str) -> int:
-    """A count of memory pages, in bytes."""
+    """Return a number of memory pages in bytes."""
     sysconf = getattr(os, "sysconf", None)
     try:
         return int(sysconf(name) * sysconf("SC_PAGE_SIZE")) if sysconf else 0
@@ -108,30 +108,30 @@ class _MemoryStatus(ctypes.Structure):
     ]
 
 
-def _windows_memory() -> Memory:
+def _windows_memory() -> SystemMemory:
     windows = getattr(ctypes, "windll", None)
     status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
     if windows is None or not windows.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
-        return Memory(0, 0)
-    return Memory(int(status.total), int(status.free))
+        return SystemMemory(0, 0)
+    return SystemMemory(int(status.total), int(status.free))
 
 
 log = logging.getLogger("comfy_assets.standalone")
 
 
 def find_torch() -> Any:
-    """PyTorch, or None where it is not installed or cannot be loaded."""
+    """Return PyTorch, None if it is not installed or cannot be loaded."""
     try:
         return importlib.import_module("torch")
     except ImportError:
         return None
-    except OSError as error:  # a library of the system that it needs is missing
+    except OSError as error:  # a system library that it needs is missing
         log.warning("PyTorch is installed but cannot be loaded: %s", error)
         return None
 
 
 def graphics_devices(torch: Any) -> list[dict[str, Any]]:
-    """Each CUDA device with its memory in bytes; none without PyTorch or where it cannot use them."""
+    """Return the CUDA devices with their memory in bytes; [] without PyTorch or a working driver."""
     try:
         if torch is None or not torch.cuda.is_available():
             return []

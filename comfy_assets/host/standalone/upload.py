@@ -1,4 +1,4 @@
-"""``POST /upload/…``: a file is put into the input, output or temp folder under a name that is free."""
+"""``POST /upload/…``: store an image, or an image with a mask, in a folder under a free name."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from aiohttp import web
 from ...names import UnsafeName, file_name, folder_parts, relative_parts, split_annotation
 from ...store_guard import is_protected
 from .folders import BaseFolders
-from .http import Refusal, json_answer
-from .view import work_on
+from .http import Refusal, json_response
+from .view import run_image_work
 
 BLOCK = 1024 * 1024
 MAX_COPIES = 10_000
 
 
 @dataclass(frozen=True)
-class Upload:
-    """A form that was received: the file, and where the client wants it."""
+class UploadForm:
+    """A received form: the file and its target."""
 
     fields: Mapping[str, object]
     source: IO[bytes]
@@ -39,32 +39,32 @@ class Upload:
     overwrite: bool
 
     async def store(self, source: IO[bytes]) -> web.Response:
-        """Keep the file, or what was made from it, and tell under which name."""
+        """Store the file, or the image made from it, and return its name."""
         name = await asyncio.to_thread(store_upload, source, self.folder, self.name, overwrite=self.overwrite)
-        return json_answer({"name": name, "subfolder": self.subfolder, "type": self.file_type})
+        return json_response({"name": name, "subfolder": self.subfolder, "type": self.file_type})
 
 
-class Uploads:
-    """Answers /upload/image and /upload/mask."""
+class UploadRoutes:
+    """The routes /upload/image and /upload/mask."""
 
     def __init__(self, folders: BaseFolders) -> None:
         self._folders = folders
 
     async def receive_image(self, request: web.Request) -> web.Response:
-        """Fields: image (the file), type, subfolder, overwrite ("true" or "1")."""
+        """Store an image. Fields: image (the file), type, subfolder, overwrite ("true" or "1")."""
         upload = await self._receive(request)
         return await upload.store(upload.source)
 
     async def receive_mask(self, request: web.Request) -> web.Response:
-        """The same, and original_ref: the picture that is stored with the transparency of the one received."""
+        """Store the image ``original_ref`` with the alpha channel of the received mask. Other fields as above."""
         upload = await self._receive(request)
         original = self._original(form_text(upload.fields.get("original_ref"), "original_ref"))
         if not await asyncio.to_thread(original.is_file):
-            raise Refusal("The original picture is not there.")
-        made = await work_on([original, upload.source], lambda: masked(original, upload.source))
+            raise Refusal("The original image does not exist.")
+        made = await run_image_work([original, upload.source], lambda: apply_mask(original, upload.source))
         return await upload.store(made)
 
-    async def _receive(self, request: web.Request) -> Upload:
+    async def _receive(self, request: web.Request) -> UploadForm:
         fields = await _read_form(request)
         image = fields.get("image")
         if not isinstance(image, web.FileField) or not image.filename:
@@ -80,21 +80,21 @@ class Uploads:
         except UnsafeName as error:
             raise Refusal(f"The file's name or subfolder is refused: {error}.") from error
         overwrite = form_text(fields.get("overwrite"), "overwrite") in ("true", "1")
-        return Upload(fields, image.file, folder, wanted, subfolder, file_type, overwrite)
+        return UploadForm(fields, image.file, folder, wanted, subfolder, file_type, overwrite)
 
     def _original(self, text: str) -> Path:
-        """The picture that ``{"filename", "subfolder", "type"}`` names. Raises Refusal."""
+        """Return the image that ``{"filename", "subfolder", "type"}`` names. Raise Refusal."""
         try:
-            return named_picture(self._folders, json.loads(text))
+            return referenced_picture(self._folders, json.loads(text))
         except (ValueError, RecursionError) as error:  # UnsafeName is one
             raise Refusal(f"original_ref does not name a picture: {error}.") from error
 
 
 def store_upload(source: IO[bytes], folder: Path, wanted: str, *, overwrite: bool) -> str:
-    """Write the file and return its name. Blocks; raises Refusal when the system will not have it.
+    """Write the file and return its name. Blocks; raise Refusal if the system cannot store it.
 
-    Without ``overwrite`` a file of the same name and content is used as it is; beside one of another content
-    the new file becomes ``name (1).png``, ``name (2).png`` and so on.
+    Without ``overwrite`` an existing file of the same name and content is used. If its content differs, the new file
+    is called ``name (1).png``, ``name (2).png`` and so on.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def _store_beside(source: IO[bytes], folder: Path, wanted: str) -> str:
         name = wanted if copy == 0 else f"{stem} ({copy}){suffix}"
         path = folder / name
         try:
-            target = path.open("xb")  # claims the name, so that two uploads at once cannot take the same
+            target = path.open("xb")  # claims the name, so that two uploads at once cannot use the same
         except FileExistsError:
             if same_content(source, path):
                 return name
@@ -125,7 +125,7 @@ def _store_beside(source: IO[bytes], folder: Path, wanted: str) -> str:
 
 
 def same_content(source: IO[bytes], path: Path) -> bool:
-    """Whether a file holds the same bytes."""
+    """Return whether a file has the same content."""
     if not path.is_file():
         return False
     source.seek(0)
@@ -150,7 +150,7 @@ def _copy_or_remove(source: IO[bytes], target: IO[bytes], path: Path) -> None:
 
 @contextlib.contextmanager
 def _draft(source: IO[bytes], folder: Path) -> Iterator[Path]:
-    """The upload under a passing name in its folder; gone afterwards unless it was moved."""
+    """Write the upload under a temporary name in its folder; remove it at the end unless it has been moved."""
     path = folder / f".upload-{uuid.uuid4().hex}"
     try:
         with path.open("xb") as target:
@@ -170,7 +170,7 @@ async def _read_form(request: web.Request) -> dict[str, object]:
 
 
 def form_text(value: object, name: str) -> str:
-    """A text field of a form; empty when it is absent. Raises Refusal."""
+    """Return a text field of a form, "" if it is absent. Raise Refusal."""
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -181,8 +181,8 @@ def form_text(value: object, name: str) -> str:
 COMPRESSION = 4
 
 
-def named_picture(folders: BaseFolders, reference: Any) -> Path:
-    """The file of ``{"filename", "subfolder", "type"}``, which need not exist. Raises UnsafeName, a ValueError."""
+def referenced_picture(folders: BaseFolders, reference: Any) -> Path:
+    """Return the file of ``{"filename", "subfolder", "type"}``, which need not exist. Raise UnsafeName."""
     if not isinstance(reference, dict):
         raise UnsafeName("a JSON object is expected")
     name, subfolder, file_type = (reference.get(key) or "" for key in ("filename", "subfolder", "type"))
@@ -198,10 +198,10 @@ def named_picture(folders: BaseFolders, reference: Any) -> Path:
     return path
 
 
-def masked(original: Path, mask: IO[bytes]) -> IO[bytes]:
-    """The original as a PNG file with the mask's alpha; its texts, such as the workflow, are kept.
+def apply_mask(original: Path, mask: IO[bytes]) -> IO[bytes]:
+    """Return the original as a PNG file with the mask's alpha channel. Its texts, such as the workflow, are kept.
 
-    Raises ImageTooLargeError, ImageUnreadableError, Refusal.
+    Raise ImageTooLargeError, ImageUnreadableError, Refusal.
     """
     from PIL.PngImagePlugin import PngInfo
 

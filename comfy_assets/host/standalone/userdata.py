@@ -1,4 +1,4 @@
-"""``/userdata``: a user's own files over HTTP, as ComfyUI's page reads and writes them. Errors are plain text."""
+"""``/userdata``: the files of a user, such as workflows and templates of the page. Errors are plain text."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ...fs.atomic import is_temp_name, temp_name
 from ...names import UnsafeName, check_leads_nowhere, relative_parts
 from ...store_guard import is_protected
 from ..base import UnknownUserError
-from .http import json_answer
+from .http import json_response
 from .users import Users
 from .view import OPAQUE, passive_type
 
 
 class FileRefused(Exception):
-    """What is asked of a user's files cannot be done: the status, and a sentence for the client."""
+    """Refuses an operation on a user's files, with a status and a sentence for the client."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -33,10 +33,10 @@ class FileRefused(Exception):
 
 
 class UserFiles:
-    """The files below one user's folder. Everything blocks; names are relative, with forward slashes.
+    """The files below a user's folder. All methods block; names are relative, with forward slashes.
 
-    Every method raises FileRefused: 403 for a name that leads out of the folder, also through a link, 400 for one
-    that no system could store, 404 for what is not there, 409 for what is there already.
+    Every method raises FileRefused: 403 for a name that leads out of the folder, even through a link, 400 for a name
+    that cannot be stored, 404 for a missing file, 409 for an existing one.
     """
 
     def __init__(self, root: Path, lock: threading.Lock) -> None:
@@ -44,30 +44,30 @@ class UserFiles:
         self._lock = lock
 
     def path(self, name: str) -> Path:
-        """Where a file of this name is, or would be."""
+        """Return the path of a file, which need not exist."""
         try:
             parts = relative_parts(name)
         except UnsafeName as error:
-            raise FileRefused(403 if _leads_away(name) else 400, f"The name is refused: {error}.") from error
+            raise FileRefused(403 if _leads_outside(name) else 400, f"The name is refused: {error}.") from error
         path = self.root.joinpath(*parts)
         if not self._is_inside(path) or is_protected(path):
             raise FileRefused(403, "The name leads out of the user's folder.")
         return path
 
     def directory(self, name: str) -> Path:
-        """Like ``path``, for a folder: a final slash is allowed, and ``.`` is the user's folder itself."""
+        """Return the path of a folder. A final slash is allowed; ``.`` is the user's folder itself."""
         bare = name.rstrip("/") if name.strip("/") else name
         return self.root if bare in ("", ".") else self.path(bare)
 
     def existing(self, name: str) -> Path:
-        """The path of a file that is there."""
+        """Return the path of an existing file."""
         path = self.path(name)
         if not path.is_file():
             raise FileRefused(404, "There is no such file.")
         return path
 
     def files_in(self, name: str, *, deep: bool) -> list[tuple[str, Path]]:
-        """The files of a folder, each with its name in that folder; hidden ones are left out."""
+        """List the files of a folder with their names relative to it, without hidden ones."""
         directory = self.directory(name)
         if not directory.is_dir():
             raise FileRefused(404, "There is no such folder.")
@@ -75,7 +75,7 @@ class UserFiles:
         return sorted((each, path) for each, path in found if path.is_file())
 
     def entries_in(self, name: str) -> list[dict[str, Any]]:
-        """Everything below a folder, folders first, as /v2/userdata tells it; nothing while the user has no folder."""
+        """List everything below a folder, folders first, in the form of /v2/userdata; [] if the user has no folder."""
         directory = self.directory(name)
         if directory == self.root and not directory.exists():
             return []
@@ -87,7 +87,7 @@ class UserFiles:
         return sorted(entries, key=lambda entry: (entry["type"] != "directory", entry["name"].lower()))
 
     def store(self, name: str, content: bytes, *, overwrite: bool) -> Path:
-        """Write a file, whole or not at all; one that had this name is replaced in one step."""
+        """Write a file atomically, replacing an existing one."""
         path = self.path(name)
         self._make_room(path)
         draft = path.with_name(temp_name())
@@ -103,7 +103,7 @@ class UserFiles:
         return path
 
     def move(self, name: str, new_name: str, *, overwrite: bool) -> Path:
-        """Rename a file, into a new folder as well."""
+        """Rename a file; its new folder is created if needed."""
         source, target = self.existing(name), self.path(new_name)
         self._make_room(target)
         with self._lock:
@@ -122,7 +122,7 @@ class UserFiles:
             raise FileRefused(400, f"The file cannot be removed: {error.strerror or error}.") from error
 
     def describe(self, path: Path, relative_to: Path) -> dict[str, Any]:
-        """A file as lists with full_info tell it; times in milliseconds."""
+        """Return a file in the form of lists with ``full_info``; times in milliseconds."""
         status = path.stat()
         return {
             "path": path.relative_to(relative_to).as_posix(),
@@ -155,7 +155,7 @@ class UserFiles:
             raise FileRefused(400, f"The file cannot have this name: {error.strerror or error}.") from error
 
     def _walk(self, directory: Path, *, deep: bool, hidden: bool = False) -> Iterator[Path]:
-        """What is below a folder; links are not followed into folders, and those that lead away are left out."""
+        """Yield everything below a folder. Links to folders are not followed; links that lead outside are left out."""
         for parent, folders, names in os.walk(directory):
             shown = [*folders, *names] if hidden else [name for name in [*folders, *names] if name[0] != "."]
             paths = [Path(parent, name) for name in shown if not is_temp_name(name)]
@@ -171,14 +171,14 @@ class UserFiles:
             entry["type"] = "file"
             try:
                 status = path.stat()
-            except OSError:  # gone in the meantime: told with what is known, as the stock server does
+            except OSError:  # removed in the meantime: listed without size and time, as the stock server does
                 return entry
             entry.update(size=status.st_size, modified=status.st_mtime)
         return entry
 
 
-def _leads_away(name: str) -> bool:
-    """Whether a name that is refused is so for leading out of the folder."""
+def _leads_outside(name: str) -> bool:
+    """Return whether a refused name leads out of the folder."""
     try:
         check_leads_nowhere(name)
     except UnsafeName:
@@ -188,17 +188,17 @@ def _leads_away(name: str) -> bool:
 
 STYLE_SHEET = "user.css"
 
-Answer = Callable[["Userdata", web.Request, UserFiles], Awaitable[web.StreamResponse]]
-Handler = Callable[["Userdata", web.Request], Awaitable[web.StreamResponse]]
+UserFilesHandler = Callable[["UserdataRoutes", web.Request, UserFiles], Awaitable[web.StreamResponse]]
+Handler = Callable[["UserdataRoutes", web.Request], Awaitable[web.StreamResponse]]
 
 
-def _of_user(answer: Answer) -> Handler:
-    """A handler that is given the user's files, and whose refusals are answered as plain text."""
+def _with_user_files(function: UserFilesHandler) -> Handler:
+    """Pass the user's files to a handler, and turn its refusals into plain text."""
 
-    @functools.wraps(answer)
-    async def handle(self: Userdata, request: web.Request) -> web.StreamResponse:
+    @functools.wraps(function)
+    async def handle(self: UserdataRoutes, request: web.Request) -> web.StreamResponse:
         try:
-            return await answer(self, request, self.files_of(request))
+            return await function(self, request, self.files_of(request))
         except UnknownUserError:
             return web.Response(status=401, text="The server does not know this user.")
         except FileRefused as error:
@@ -207,8 +207,8 @@ def _of_user(answer: Answer) -> Handler:
     return handle
 
 
-class Userdata:
-    """Answers /userdata and /v2/userdata from the folders below the user directory."""
+class UserdataRoutes:
+    """The routes /userdata and /v2/userdata."""
 
     def __init__(self, directory: Path, users: Users) -> None:
         self._directory = directory
@@ -216,26 +216,26 @@ class Userdata:
         self._lock = threading.Lock()
 
     def files_of(self, request: web.Request) -> UserFiles:
-        """The files of the request's user. Raises UnknownUserError."""
+        """Return the files of the request's user. Raise UnknownUserError."""
         return UserFiles(self._directory / self._users.identify(request.headers), self._lock)
 
-    @_of_user
+    @_with_user_files
     async def list_files(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
-        """The files of the folder ``dir``: their names, or with ``split`` their parts, or ``full_info``."""
+        """List the files of the folder ``dir``: names, their parts (``split``), or sizes and times (``full_info``)."""
         name = request.query.get("dir", "")
         if not name:
             raise FileRefused(400, "Directory not provided")
         found = await asyncio.to_thread(_list, files, _decoded(name), request)
-        return json_answer(found)
+        return json_response(found)
 
-    @_of_user
+    @_with_user_files
     async def list_entries(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
-        """All files and folders below the folder ``path``."""
-        return json_answer(await asyncio.to_thread(files.entries_in, _decoded(request.query.get("path", ""))))
+        """List all files and folders below the folder ``path``."""
+        return json_response(await asyncio.to_thread(files.entries_in, _decoded(request.query.get("path", ""))))
 
-    @_of_user
+    @_with_user_files
     async def download(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
-        """A file; never shown in place by a browser, as it could be a page with scripts."""
+        """Send a file. Browsers never display it, as it could be a page with scripts."""
         path = await asyncio.to_thread(files.existing, _named(request))
         guessed = mimetypes.guess_type(path.name)[0] or OPAQUE
         content_type = guessed if passive_type(path.name) != OPAQUE else OPAQUE
@@ -244,21 +244,21 @@ class Userdata:
             headers = {"Content-Type": "text/css", "Content-Disposition": "inline"}
         return web.FileResponse(path, headers={**headers, "X-Content-Type-Options": "nosniff"})
 
-    @_of_user
+    @_with_user_files
     async def store(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
-        """Write the body to a file, whole or not at all."""
+        """Write the body to a file."""
         name, overwrite = _named(request), _may_overwrite(request)
         path = await asyncio.to_thread(files.store, name, await request.read(), overwrite=overwrite)
         return await _written(request, files, path)
 
-    @_of_user
+    @_with_user_files
     async def move(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
         """Rename a file."""
         names = _named(request), _named(request, "dest")
         path = await asyncio.to_thread(files.move, *names, overwrite=_may_overwrite(request))
         return await _written(request, files, path)
 
-    @_of_user
+    @_with_user_files
     async def delete(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
         """Remove a file."""
         await asyncio.to_thread(files.delete, _named(request))
@@ -277,8 +277,8 @@ def _list(files: UserFiles, name: str, request: web.Request) -> list[Any]:
 
 async def _written(request: web.Request, files: UserFiles, path: Path) -> web.Response:
     if not _is_true(request, "full_info"):
-        return json_answer(path.relative_to(files.root).as_posix())
-    return json_answer(await asyncio.to_thread(files.describe, path, files.root))
+        return json_response(path.relative_to(files.root).as_posix())
+    return json_response(await asyncio.to_thread(files.describe, path, files.root))
 
 
 def _named(request: web.Request, parameter: str = "file") -> str:
@@ -286,7 +286,7 @@ def _named(request: web.Request, parameter: str = "file") -> str:
 
 
 def _decoded(name: str) -> str:
-    """A name as ComfyUI understands it: some clients encode what a path or query has encoded already."""
+    """Decode a name once more, as ComfyUI does: some clients encode names twice."""
     return unquote(name)
 
 

@@ -1,4 +1,4 @@
-"""Whose request it is: one user for everybody, or the users of ``user/users.json``."""
+"""The users of ``user/users.json``, or a single one, and ``/settings``: their settings of the page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiohttp import web
 
 from ...fs.atomic import replace_file
 from ..base import UnknownUserError
-from .http import Refusal, json_answer, read_json, read_object
+from .http import Refusal, json_response, read_json, read_object
 
 USER_HEADER = "comfy-user"
 DEFAULT_USER = "default"
@@ -26,7 +26,7 @@ MAX_NAME_CHARACTERS = 100
 
 
 class UserRefused(ValueError):
-    """A new user cannot be added; the message says why."""
+    """Refuses a new user; the message is the reason."""
 
 
 class Users:
@@ -40,12 +40,12 @@ class Users:
         self._names = self._read() if multi_user else {DEFAULT_USER: DEFAULT_USER}
 
     def names(self) -> dict[str, str]:
-        """Every user: id -> name."""
+        """Return the names of the users by id."""
         with self._lock:
             return dict(self._names)
 
     def identify(self, headers: Mapping[str, str]) -> str:
-        """The id of the user that a request's headers name. Raises UnknownUserError."""
+        """Return the id of the user in a request's headers. Raise UnknownUserError."""
         if not self.multi_user:
             return DEFAULT_USER
         user = headers.get(USER_HEADER, DEFAULT_USER)
@@ -54,11 +54,11 @@ class Users:
         return user
 
     def has_directory(self) -> bool:
-        """Whether the single user has stored anything here yet."""
+        """Return whether the single user has a folder."""
         return (self._directory / DEFAULT_USER).is_dir()
 
     def add(self, name: str) -> str:
-        """Add a user and return the new id. Raises UserRefused for a name that is taken or not allowed."""
+        """Add a user and return the id. Raise UserRefused for a name that is taken or not allowed."""
         name = name.strip()
         if not name or len(name) > MAX_NAME_CHARACTERS:
             raise UserRefused(f"A user name has 1 to {MAX_NAME_CHARACTERS} characters.")
@@ -67,7 +67,7 @@ class Users:
             raise UserRefused(f"User names beginning with {SYSTEM_PREFIX} are reserved.")
         with self._lock:
             if name in self._names.values():
-                raise UserRefused("There is a user of this name already.")
+                raise UserRefused("A user of this name already exists.")
             user = f"{slug}_{uuid.uuid4()}"
             self._write({**self._names, user: name})
             self._names[user] = name
@@ -96,8 +96,8 @@ log = logging.getLogger("comfy_assets.standalone")
 FILE_NAME = "comfy.settings.json"
 
 
-class Settings:
-    """Answers /settings. A file that is not a JSON object counts as empty, and is set aside before it is replaced."""
+class SettingsRoutes:
+    """The routes below /settings. A file that is not a JSON object counts as empty; a copy is kept."""
 
     def __init__(self, directory: Path, users: Users) -> None:
         self._directory = directory
@@ -105,23 +105,23 @@ class Settings:
         self._lock = threading.Lock()
 
     async def list_all(self, request: web.Request) -> web.Response:
-        return json_answer(await asyncio.to_thread(_read, self._file(request)))
+        return json_response(await asyncio.to_thread(_read, self._file(request)))
 
     async def get(self, request: web.Request) -> web.Response:
-        """The bare value, null when it was never set: that is what the page reads."""
+        """Return the value itself, null if it was never set, as the page reads it."""
         settings = await asyncio.to_thread(_read, self._file(request))
-        return json_answer(settings.get(request.match_info["id"]))
+        return json_response(settings.get(request.match_info["id"]))
 
     async def update(self, request: web.Request) -> web.Response:
-        """Change the settings that the body names."""
+        """Change the settings in the body."""
         file = self._file(request)
-        return json_answer(await asyncio.to_thread(self._merge, file, await read_object(request)))
+        return json_response(await asyncio.to_thread(self._merge, file, await read_object(request)))
 
     async def set(self, request: web.Request) -> web.Response:
-        """Change one setting to the value that the body is."""
+        """Change one setting to the value in the body."""
         file, value = self._file(request), await read_json(request)
         await asyncio.to_thread(self._merge, file, {request.match_info["id"]: value})
-        return json_answer({"value": value})
+        return json_response({"value": value})
 
     def _file(self, request: web.Request) -> Path:
         try:
@@ -138,7 +138,7 @@ class Settings:
 
 
 def _parse(file: Path) -> Any:
-    """What the file holds, an empty object when there is none. Raises ValueError or RecursionError."""
+    """Return the content of the file, {} if it does not exist. Raise ValueError or RecursionError."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

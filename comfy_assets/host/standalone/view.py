@@ -1,4 +1,4 @@
-"""``GET /view``: a file of the input, output or temp folder, as it is or as a picture made from it."""
+"""``GET /view``: a file of the input, output or temp folder, whole or as a preview or channel of an image."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 DEFAULT_QUALITY = 90
 OPAQUE = "application/octet-stream"
-# What browsers show without ever running it; everything else is sent as a download.
+# Types that browsers display without running anything; all others are sent as downloads.
 _PASSIVE_FAMILIES = ("image/", "audio/", "video/")
 _PASSIVE_TYPES = frozenset({"text/plain", "application/json"})
 _EXTRA_TYPES = {".webp": "image/webp", ".avif": "image/avif", ".flac": "audio/flac", ".opus": "audio/ogg"}
 
 
-class View:
-    """Answers /view from the folders of a server."""
+class ViewRoute:
+    """The route /view."""
 
     def __init__(self, folders: BaseFolders) -> None:
         self._folders = folders
@@ -52,7 +52,7 @@ class View:
         return _file(path)
 
     def _path(self, request: web.Request) -> Path:
-        """The file asked for. Raises Refusal."""
+        """Return the requested file. Raise Refusal."""
         query = request.query
         if not query.get("filename"):
             raise Refusal("filename is missing.", status=404)
@@ -75,7 +75,7 @@ def _may_be_sent(path: Path) -> bool:
 
 
 def passive_type(name: str) -> str:
-    """The content type of a file that a browser may show in place; a binary's for all that it might run."""
+    """Return the content type of a file, an opaque one for types that browsers might run."""
     guessed = _EXTRA_TYPES.get(Path(name).suffix.lower()) or mimetypes.guess_type(name)[0] or OPAQUE
     if guessed in _PASSIVE_TYPES:
         return guessed
@@ -83,7 +83,7 @@ def passive_type(name: str) -> str:
 
 
 def disposition(kind: str, name: str) -> str:
-    """A Content-Disposition header that keeps any file name, quotes and other alphabets included."""
+    """Make a Content-Disposition header for any file name, including quotes and other alphabets."""
     plain = name.encode("ascii", "replace").decode().replace("\\", "_").replace('"', "_")
     header = f'{kind}; filename="{plain}"'
     return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
@@ -101,8 +101,8 @@ def _file(path: Path) -> web.FileResponse:
 
 
 async def _picture(path: Path, encode: Encode) -> web.Response:
-    """A picture made from the file. Raises Refusal when it cannot be read or is too large."""
-    body, content_type = await work_on([path], lambda: _encode_file(path, encode))
+    """Return an image made from the file. Raise Refusal if it is unreadable or too large."""
+    body, content_type = await run_image_work([path], lambda: _encode_file(path, encode))
     headers = {"Content-Disposition": disposition("inline", path.name), "X-Content-Type-Options": "nosniff"}
     return web.Response(body=body, content_type=content_type, headers=headers)
 
@@ -116,7 +116,7 @@ def _encode_file(path: Path, encode: Encode) -> tuple[bytes, str]:
 
 
 def _encode_preview(image: Image, wanted: str, channel: str) -> tuple[bytes, str]:
-    """A smaller encoding: ``webp;90`` or ``jpeg;75``. JPEG has no alpha, so that channel wants webp."""
+    """Encode a preview: ``webp;90`` or ``jpeg;75``. JPEG has no alpha, so the channel ``a`` is sent as WebP."""
     words = wanted.split(";")
     kind = "jpeg" if words[0] == "jpeg" and "a" not in channel else "webp"
     digits = words[-1]
@@ -130,7 +130,7 @@ def _encode_preview(image: Image, wanted: str, channel: str) -> tuple[bytes, str
 
 
 def _alpha_of(image: Image) -> Image:
-    """A black picture with the transparency of this one; opaque when it has none."""
+    """Return a black image with the alpha channel of this one, opaque if it has none."""
     from PIL import Image
 
     from ...image_limits import convert_in_bands
@@ -155,34 +155,34 @@ def _png(image: Image) -> tuple[bytes, str]:
 
 T = TypeVar("T")
 
-PATIENCE_S = 10.0
-_BYTES_A_PIXEL = 12  # decoded, converted, and on the way to be encoded
+MEMORY_WAIT_S = 10.0  # the longest wait for memory that other images use
+_BYTES_A_PIXEL = 12  # the decoded and the converted image, and the encoder's copy
 
 
 @contextmanager
-def refused() -> Iterator[None]:
-    """Raise Refusal for what is wrong with a picture."""
+def as_refusal() -> Iterator[None]:
+    """Turn the errors of an image into Refusals."""
     try:
         yield
     except ApiError as error:
         raise Refusal(error.message, error.status, code=error.code) from error
 
 
-async def work_on(sources: list[Path | IO[bytes]], work: Callable[[], T]) -> T:
-    """Do work in a thread once there is memory for these pictures. Raises Refusal."""
+async def run_image_work(sources: list[Path | IO[bytes]], work: Callable[[], T]) -> T:
+    """Run work in a thread once there is memory for these images. Raise Refusal."""
     from ...image_limits import image_memory
 
-    with refused():
+    with as_refusal():
         amount = await asyncio.to_thread(lambda: sum(map(_memory_of, sources)))
         try:
-            async with image_memory.reserve(amount, PATIENCE_S):
+            async with image_memory.reserve(amount, MEMORY_WAIT_S):
                 return await asyncio.to_thread(work)
         except TimeoutError as error:
-            raise BusyError("The server is busy with other pictures; try again.") from error
+            raise BusyError("The server is busy with other images; try again.") from error
 
 
 def _memory_of(source: Path | IO[bytes]) -> int:
-    """About how many bytes the work takes. Raises ImageTooLargeError, ImageUnreadableError."""
+    """Estimate the memory for an image in bytes. Raise ImageTooLargeError, ImageUnreadableError."""
     from ...image_limits import open_untrusted
 
     with open_untrusted(source) as picture:

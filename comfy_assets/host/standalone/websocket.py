@@ -1,4 +1,4 @@
-"""The route /ws: a page connects, is told the state of the queue, and then hears what happens."""
+"""The route /ws, and messages to open pages. A page first receives the state of the queue."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-# (event, data) pairs that bring a page that has just connected up to date.
+# Returns the (event, data) pairs for a page that has just connected, by session id.
 Greeting = Callable[[str], list[tuple[str, Mapping[str, Any]]]]
 
 
 class WebSocketRoute:
-    """Serves pages. Pages may share a session id (a duplicated browser tab does); each hears everything."""
+    """Connects pages. Pages may share a session id, as duplicated browser tabs do; each receives all its messages."""
 
     def __init__(self, hub: MessageHub, greeting: Greeting, features: Mapping[str, Any]) -> None:
         self._hub = hub
@@ -25,11 +25,11 @@ class WebSocketRoute:
         self._greeting = greeting
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
-        """Answer ``GET /ws?clientId=…`` until the page goes away."""
+        """Serve ``GET /ws?clientId=…`` until the page disconnects."""
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, timeout=CLOSE_TIMEOUT_S)
         await socket.prepare(request)
         sid = request.query.get("clientId") or uuid.uuid4().hex
-        page = Page(sid, socket, _abort_of(request))
+        page = PageConnection(sid, socket, _abort_of(request))
         for event, data in self._greeting(sid):
             page.send(event, data)
         self._hub.connect(page)
@@ -39,8 +39,8 @@ class WebSocketRoute:
             await self._hub.disconnect(page)
         return socket
 
-    async def _listen(self, page: Page) -> None:
-        """Read to the end. Only the first message means something: the exchange of feature flags."""
+    async def _listen(self, page: PageConnection) -> None:
+        """Read all messages. Only the first has a meaning: the exchange of feature flags."""
         first = True
         async for message in page.socket:
             if first and message.type == aiohttp.WSMsgType.TEXT and _is_handshake(message.data):
@@ -57,7 +57,7 @@ def _is_handshake(text: str) -> bool:
 
 
 def _abort_of(request: web.Request) -> Callable[[], None]:
-    """What cuts a request's connection at once, without waiting for the other side."""
+    """Return a function that closes a request's connection at once, without waiting for the other side."""
     transport = request.transport
 
     def abort() -> None:
@@ -73,12 +73,15 @@ CLOSE_TIMEOUT_S = 0.3
 
 
 def encode_message(event: str, data: Mapping[str, Any]) -> str:
-    """The text of a websocket message; what JSON does not know is written as its ``str``."""
+    """Encode a websocket message; values that are not JSON are written as their ``str``."""
     return json.dumps({"type": event, "data": data}, default=str)
 
 
-class Page:
-    """An open websocket and the messages that wait to be written to it."""
+class PageConnection:
+    """An open web socket with the messages to be written to it.
+
+    Each has an outbox and a task of its own, so that a slow page delays no other.
+    """
 
     def __init__(self, sid: str, socket: web.WebSocketResponse, abort: Callable[[], None]) -> None:
         self.sid = sid
@@ -88,11 +91,11 @@ class Page:
         self._writer = asyncio.create_task(self._write(), name=f"page {sid}")
 
     def send(self, event: str, data: Mapping[str, Any]) -> None:
-        """Queue a message for this page alone."""
+        """Queue a message for this page only."""
         self.post(encode_message(event, data))
 
     def post(self, text: str) -> None:
-        """Queue a message. A page that has stopped reading is cut off; it will reconnect when it wakes."""
+        """Queue an encoded message. A page that has stopped reading is disconnected; it reconnects when it wakes."""
         try:
             self._outbox.put_nowait(text)
         except asyncio.QueueFull:
@@ -105,7 +108,7 @@ class Page:
             await self._writer
 
     async def close(self) -> None:
-        """Say goodbye, and cut the connection when the other side does not answer in time."""
+        """Close the socket, and the connection if the other side does not respond in time."""
         with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
             goodbye = self.socket.close(code=aiohttp.WSCloseCode.GOING_AWAY, message=b"server stops")
             await asyncio.wait_for(goodbye, CLOSE_TIMEOUT_S)
@@ -118,18 +121,18 @@ class Page:
 
 
 class MessageHub:
-    """Every open page. ``send`` may be called from any thread, before, while and after the server runs."""
+    """All open pages. ``send`` may be called from any thread, even before and after the server runs."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pages: list[Page] = []
+        self._pages: list[PageConnection] = []
 
     def start(self) -> None:
-        """Begin to deliver, on the running event loop."""
+        """Deliver messages from now on, on the running event loop."""
         self._loop = asyncio.get_running_loop()
 
     async def stop(self) -> None:
-        """Close every page and deliver nothing more."""
+        """Close every page and stop delivering."""
         self._loop = None
         pages = list(self._pages)
         await asyncio.gather(*(page.close() for page in pages))
@@ -140,17 +143,17 @@ class MessageHub:
         if loop is None or not self._pages:
             return
         text = encode_message(event, data)
-        with contextlib.suppress(RuntimeError):  # the loop was closed by another thread just now
+        with contextlib.suppress(RuntimeError):  # another thread has just closed the loop
             loop.call_soon_threadsafe(self._deliver, text, sid)
 
     def is_connected(self, sid: str) -> bool:
-        """Whether a session has an open page."""
+        """Return whether a session has an open page."""
         return any(page.sid == sid for page in tuple(self._pages))
 
-    def connect(self, page: Page) -> None:
+    def connect(self, page: PageConnection) -> None:
         self._pages.append(page)
 
-    async def disconnect(self, page: Page) -> None:
+    async def disconnect(self, page: PageConnection) -> None:
         self._pages.remove(page)
         await page.stop_writing()
 

@@ -145,7 +145,7 @@ async def test_pictures_wait_for_memory(server: Any, monkeypatch: pytest.MonkeyP
 
 async def test_nobody_waits_for_ever(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_limits, "image_memory", memory := ImageMemory(1000))
-    monkeypatch.setattr(view, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(view, "MEMORY_WAIT_S", 0.1)
     (server.base / "input" / "a.png").write_bytes(encoded((80, 80), "RGB"))
     with memory.hold(1):
         async with server.client.get("/view?filename=a.png&type=input&channel=a") as response:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.host.standalone import queue as queue_module
-from comfy_assets_node.comfy_assets.host.standalone.queue import Outcome, PromptQueue, QueuedPrompt
+from comfy_assets_node.comfy_assets.host.standalone.queue import PromptOutcome, PromptQueue, QueuedPrompt
 from support.queue_ids import QueueIds, queue_ids
 
 EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
@@ -119,7 +119,7 @@ def test_the_history_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         queue.put(prompt(str(index)))
         running = queue.take(lambda: None)
         assert running is not None
-        queue.finish(running, Outcome(True, {}, {}, ()))
+        queue.finish(running, PromptOutcome(True, {}, {}, ()))
     assert list(queue.history()) == ["2", "3", "4"]
 
 
@@ -131,7 +131,7 @@ def test_every_change_is_told_and_a_closed_queue_gives_nothing() -> None:
     running = queue.take(lambda: None)
     assert running is not None and queue.interrupt("b") is False and queue.interrupt("a") is True
     assert running.interrupted.is_set()
-    queue.finish(running, Outcome(False, {}, {}, ()))
+    queue.finish(running, PromptOutcome(False, {}, {}, ()))
     assert queue.drop_many(["b", "b", "unknown"]) == ["b"]
     assert remaining == [1, 2, 2, 1, 0]
     assert queue.drop_many(["b"]) == [] and queue.interrupt() is False
