@@ -19,7 +19,7 @@ from ..errors import SearchUnavailableError, StoreBusyError, StoreError
 from . import migrate, recovery
 from .connection_pool import BUSY_TIMEOUT_S, Readers, Row, StoreConnections, open_connections
 from .recovery import Mark
-from .result_cache import Memory
+from .result_cache import ResultCache
 from .sqlite_errors import READ_ONLY, as_busy
 from .store_files import State, fold_log, open_guard
 
@@ -41,8 +41,8 @@ class Database:
 
     def __init__(self, path: Path, connections: StoreConnections, *, can_search: bool) -> None:
         self.can_search = can_search
-        self.memory = Memory()
-        self.job_memory = Memory()
+        self.search_results = ResultCache()
+        self.job_results = ResultCache()
         self.patience_s = PATIENCE_S
         self.trouble: str | None = None
         self._path = path

@@ -1,9 +1,15 @@
-"""The search indexes' upkeep: what is to be put into them and taken out, and what words are made of."""
+"""Full-text indexes: what they hold of assets and jobs, and which rows they find.
+
+Each index consists of SQLite full-text tables and a row of state: which rows are indexed, and by which rules their
+words were made. ``search.index`` keeps them up to date. Assets that have changed since they were indexed are in the
+table ``search_stale`` with what they were indexed with, because SQLite needs that to remove them. Finding a part of a
+name is exact at any time; before words are searched for, the index must be brought up to date.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..models import SearchWord
@@ -11,15 +17,76 @@ from .connection import Database, Transaction
 from .sql import json_array
 
 if TYPE_CHECKING:
+    # Imported where it is used: NumPy takes a tenth of a second, which the start of a server without searches saves.
     from .listing.bitmap import Ids, IdSet
 
-INDEXED_UPTO = "(SELECT indexed_upto FROM search_state)"
 
-_MAX_BODY = 256 << 10  # compressed bytes of a document; what is larger is no prompt
+class FullTextIndex(NamedTuple):
+    """The table of an index's state, and its full-text tables, each with its column."""
+
+    state: str
+    tables: Mapping[str, str]
+
+    @property
+    def upto(self) -> str:
+        """SQL for the last row id that is indexed."""
+        return f"(SELECT indexed_upto FROM {self.state})"
 
 
-class Indexed(NamedTuple):
-    """What an asset's words are made of; ``tags`` is a JSON array, or None where it is not to be found (deleted)."""
+ASSETS = FullTextIndex("search_state", {"search_names": "name", "search_words": "words"})
+JOBS = FullTextIndex("job_search", {"job_words": "words"})
+
+
+class IndexEntry(NamedTuple):
+    """A row of an index: its id, and a text for each of the index's tables. Words are separated by spaces."""
+
+    id: int
+    texts: tuple[str, ...]
+
+
+async def rules(db: Database, index: FullTextIndex) -> str:
+    """Return the rules by which the indexed words were made."""
+    row = await db.fetch_one(f"SELECT rules FROM {index.state}")
+    return str(row[0]) if row else ""
+
+
+async def start_over(tx: Transaction, index: FullTextIndex, rules: str) -> None:
+    """Empty an index. Whatever is inserted from now on is made by these rules."""
+    for table in index.tables:
+        await tx.execute(f"INSERT INTO {table} ({table}) VALUES ('delete-all')")
+    await tx.execute(f"UPDATE {index.state} SET indexed_upto = 0, rules = ?", (rules,))
+    if index is ASSETS:
+        await tx.execute("DELETE FROM search_stale")
+        await tx.execute("UPDATE search_state SET version = version + 1")
+
+
+async def insert(tx: Transaction, index: FullTextIndex, entries: Sequence[IndexEntry]) -> None:
+    """Insert rows that the index does not have."""
+    for at, (table, column) in enumerate(index.tables.items()):
+        await tx.execute(
+            f"INSERT INTO {table} (rowid, {column})"
+            " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
+            (json_array((entry.id, entry.texts[at]) for entry in entries),),
+        )
+
+
+async def delete(tx: Transaction, index: FullTextIndex, entries: Sequence[IndexEntry]) -> None:
+    """Delete rows. Their texts must contain all words that they were inserted with; more words do no harm."""
+    for at, (table, column) in enumerate(index.tables.items()):
+        await tx.execute(
+            f"INSERT INTO {table} ({table}, rowid, {column})"
+            " SELECT 'delete', json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
+            (json_array((entry.id, entry.texts[at]) for entry in entries),),
+        )
+
+
+# Assets: what is to be indexed.
+
+_MAX_BODY = 256 << 10  # compressed bytes of a document; a larger one is no prompt
+
+
+class IndexedAsset(NamedTuple):
+    """The sources of an asset's words. ``tags`` is a JSON array, or None for a deleted asset, which is not indexed."""
 
     id: int
     name_key: str
@@ -27,8 +94,8 @@ class Indexed(NamedTuple):
     content_id: int | None
 
 
-class Link(NamedTuple):
-    """A document of a content, and its key there."""
+class DocumentLink(NamedTuple):
+    """A document of a content, with its key there."""
 
     content_id: int
     key: str
@@ -36,33 +103,19 @@ class Link(NamedTuple):
 
 
 async def has_backlog(db: Database) -> bool:
-    """Whether there are assets that are not indexed, or not as they are."""
+    """Return whether there are assets that are not indexed, or not in their current state."""
     row = await db.fetch_one(
-        f"SELECT EXISTS (SELECT 1 FROM assets WHERE id > {INDEXED_UPTO}) OR EXISTS (SELECT 1 FROM search_stale)"
+        f"SELECT EXISTS (SELECT 1 FROM assets WHERE id > {ASSETS.upto}) OR EXISTS (SELECT 1 FROM search_stale)"
     )
     return row is not None and bool(row[0])
 
 
 async def progress(db: Database) -> tuple[int, int]:
-    """About how many of the assets are indexed, and how many there are."""
+    """Return about how many assets are indexed, and the number of assets."""
     row = await db.fetch_one(
-        f"SELECT coalesce(sum(id <= {INDEXED_UPTO}), 0) - (SELECT count(*) FROM search_stale), count(*) FROM assets"
+        f"SELECT coalesce(sum(id <= {ASSETS.upto}), 0) - (SELECT count(*) FROM search_stale), count(*) FROM assets"
     )
     return (max(0, int(row[0])), int(row[1])) if row else (0, 0)
-
-
-async def rules(db: Database) -> str:
-    """How the indexed words were made."""
-    row = await db.fetch_one("SELECT rules FROM search_state")
-    return str(row[0]) if row else ""
-
-
-async def start_over(tx: Transaction, rules: str) -> None:
-    """Empty the indexes; what is put into them from now on is made by these rules."""
-    await tx.execute("INSERT INTO search_words (search_words) VALUES ('delete-all')")
-    await tx.execute("INSERT INTO search_names (search_names) VALUES ('delete-all')")
-    await tx.execute("DELETE FROM search_stale")
-    await tx.execute("UPDATE search_state SET indexed_upto = 0, version = version + 1, rules = ?", (rules,))
 
 
 _CURRENT = """
@@ -71,38 +124,38 @@ _CURRENT = """
 """
 
 
-async def new(db: Database | Transaction, limit: int) -> list[Indexed]:
-    """The next assets that are to be indexed, by id."""
-    rows = await db.fetch_all(f"{_CURRENT} WHERE a.id > {INDEXED_UPTO} ORDER BY a.id LIMIT ?", (limit,))
-    return [Indexed(*row) for row in rows]
+async def unindexed_assets(db: Database | Transaction, limit: int) -> list[IndexedAsset]:
+    """Return the next assets that are not indexed yet, by id."""
+    rows = await db.fetch_all(f"{_CURRENT} WHERE a.id > {ASSETS.upto} ORDER BY a.id LIMIT ?", (limit,))
+    return [IndexedAsset(*row) for row in rows]
 
 
-async def stale(db: Database | Transaction, limit: int) -> list[Indexed]:
-    """Assets that are indexed otherwise than they are, as they are indexed."""
+async def stale_assets(db: Database | Transaction, limit: int) -> list[IndexedAsset]:
+    """Return assets that have changed since they were indexed, in the state in which they are indexed."""
     rows = await db.fetch_all("SELECT asset_id, name_key, tags, content_id FROM search_stale LIMIT ?", (limit,))
-    return [Indexed(*row) for row in rows]
+    return [IndexedAsset(*row) for row in rows]
 
 
-async def present(db: Database | Transaction, ids: Iterable[int]) -> list[Indexed]:
-    """Those of the assets with these ids that are not new, as they are now."""
+async def current_assets(db: Database | Transaction, ids: Iterable[int]) -> list[IndexedAsset]:
+    """Return the current state of indexed assets."""
     rows = await db.fetch_all(
-        f"{_CURRENT} WHERE a.id IN (SELECT value FROM json_each(?)) AND a.id <= {INDEXED_UPTO}", (json_array(ids),)
+        f"{_CURRENT} WHERE a.id IN (SELECT value FROM json_each(?)) AND a.id <= {ASSETS.upto}", (json_array(ids),)
     )
-    return [Indexed(*row) for row in rows]
+    return [IndexedAsset(*row) for row in rows]
 
 
-async def links(db: Database | Transaction, content_ids: Collection[int]) -> list[Link]:
-    """The documents of these contents."""
+async def documents_of_contents(db: Database | Transaction, content_ids: Collection[int]) -> list[DocumentLink]:
+    """Return the links from contents to their documents."""
     rows = await db.fetch_all(
         "SELECT content_id, key, document_id FROM content_documents"
         " WHERE content_id IN (SELECT value FROM json_each(?))",
         (json_array(content_ids),),
     )
-    return [Link(*row) for row in rows]
+    return [DocumentLink(*row) for row in rows]
 
 
-async def bodies(db: Database | Transaction, document_ids: Sequence[int]) -> dict[int, bytes]:
-    """Compressed documents by id; those too large to be of use are left out."""
+async def document_bodies(db: Database | Transaction, document_ids: Sequence[int]) -> dict[int, bytes]:
+    """Return compressed documents by id, without those that are too large to be prompts."""
     rows = await db.fetch_all(
         "SELECT id, body FROM documents WHERE id IN (SELECT value FROM json_each(?)) AND length(body) <= ?",
         (json_array(document_ids), _MAX_BODY),
@@ -110,8 +163,8 @@ async def bodies(db: Database | Transaction, document_ids: Sequence[int]) -> dic
     return dict(rows)
 
 
-async def model_facts(db: Database | Transaction, content_ids: Collection[int]) -> dict[int, str]:
-    """The metadata (JSON) of those of the contents that are models with a header."""
+async def model_metadata(db: Database | Transaction, content_ids: Collection[int]) -> dict[int, str]:
+    """Return the metadata (JSON) of the contents that are models with a header."""
     rows = await db.fetch_all(
         "SELECT id, metadata FROM contents WHERE id IN (SELECT value FROM json_each(?))"
         " AND instr(metadata, '\"header\"') > 0",
@@ -120,120 +173,144 @@ async def model_facts(db: Database | Transaction, content_ids: Collection[int]) 
     return dict(rows)
 
 
-class Entry(NamedTuple):
-    """An asset as the indexes know it; ``words`` are apart by spaces."""
-
-    id: int
-    name_key: str
-    words: str
-
-
-async def put(tx: Transaction, entries: Sequence[Entry]) -> None:
-    """Put assets that are in neither into the indexes."""
-    text = json_array(entries)
+async def mark_indexed(tx: Transaction, stale_ids: Iterable[int], upto: int | None) -> None:
+    """Record that stale assets are indexed in their current state, and new ones up to an id (None: no new ones)."""
     await tx.execute(
-        "INSERT INTO search_names (rowid, name)"
-        " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
-        (text,),
+        "DELETE FROM search_stale WHERE asset_id IN (SELECT value FROM json_each(?))", (json_array(stale_ids),)
     )
-    await tx.execute(
-        "INSERT INTO search_words (rowid, words)"
-        " SELECT json_extract(value, '$[0]'), json_extract(value, '$[2]') FROM json_each(?)",
-        (text,),
-    )
-
-
-async def take_out(tx: Transaction, entries: Sequence[Entry]) -> None:
-    """Take assets out of the indexes; all words they are in with must be given, others may."""
-    text = json_array(entries)
-    await tx.execute(
-        "INSERT INTO search_names (search_names, rowid, name)"
-        " SELECT 'delete', json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
-        (text,),
-    )
-    await tx.execute(
-        "INSERT INTO search_words (search_words, rowid, words)"
-        " SELECT 'delete', json_extract(value, '$[0]'), json_extract(value, '$[2]') FROM json_each(?)",
-        (text,),
-    )
-
-
-async def settle(tx: Transaction, ids: Iterable[int], upto: int | None) -> None:
-    """Note that these assets are indexed as they are, and that those up to an id are not new any more."""
-    await tx.execute("DELETE FROM search_stale WHERE asset_id IN (SELECT value FROM json_each(?))", (json_array(ids),))
     await tx.execute("UPDATE search_state SET version = version + 1, indexed_upto = coalesce(?, indexed_upto)", (upto,))
 
 
-PIECE = 3  # characters of a name that its index knows together
+# Jobs: what is to be indexed. A job's graph never changes, so none is ever stale.
 
-# While so many assets are not indexed as they are, parts of names are looked for in all names.
+
+async def unindexed_graphs(db: Database, limit: int) -> list[tuple[int, bytes]]:
+    """Return the rows and compressed graphs of the next jobs that are not indexed yet."""
+    rows = await db.fetch_all(
+        "SELECT r.job_id, d.body FROM job_records r CROSS JOIN documents d ON d.id = r.graph_id"
+        f" WHERE r.job_id > {JOBS.upto} ORDER BY r.job_id LIMIT ?",
+        (limit,),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def indexed_graphs(tx: Transaction, row_ids: Sequence[int]) -> list[tuple[int, bytes]]:
+    """Return the rows and compressed graphs of those of the jobs that are indexed."""
+    rows = await tx.fetch_all(
+        "SELECT r.job_id, d.body FROM job_records r JOIN documents d ON d.id = r.graph_id"
+        f" WHERE r.job_id IN (SELECT value FROM json_each(?)) AND r.job_id <= {JOBS.upto}",
+        (json_array(row_ids),),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def insert_jobs(tx: Transaction, entries: Sequence[IndexEntry]) -> None:
+    """Index the next jobs, without those that were removed meanwhile or that another server has indexed."""
+    rows = await tx.fetch_all(
+        f"SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND id > {JOBS.upto}",
+        (json_array(entry.id for entry in entries),),
+    )
+    wanted = {row[0] for row in rows}
+    await insert(tx, JOBS, [entry for entry in entries if entry.id in wanted])
+    await tx.execute("UPDATE job_search SET indexed_upto = max(indexed_upto, ?)", (entries[-1].id,))
+
+
+async def invalidate_jobs(tx: Transaction) -> None:
+    """Have the index of jobs built again before it is used again."""
+    await tx.execute("UPDATE job_search SET rules = ''")
+
+
+# Searches. Results are cached until the index changes.
+
+PIECE = 3  # characters of a name that its index looks up together
+
+# With more assets than this that are not indexed in their current state, parts of names are looked for in all names.
 _MAX_UNINDEXED = 20_000
-# The beginning of a word stands for this many words at most: naming them costs SQLite less than gathering them. One
-# and two characters have an index of their own.
+# The beginning of a word is replaced by the words that begin with it if they are at most so many: to name them costs
+# SQLite less than to gather them. Beginnings of one and two characters have an index of their own.
 _MAX_COMPLETIONS = 32
 _INDEXED_BEGINNING = 2
 _TRIES = 5
-_LONG_TEXT = 1 << 16  # characters; longer ones are parsed in a thread
+_LONG_TEXT = 1 << 16  # characters; longer texts are parsed in a thread
 
 
-class _Sql(NamedTuple):
-    """A query for ids, answered as one text.
+class _IdQuery(NamedTuple):
+    """A query that returns ids as one text.
 
-    ``version`` is that of the indexes where what it asks for was put together, or None where that makes no difference.
+    ``version`` is the version of the index from which its terms were taken, or None if any version will do.
     """
 
-    text: str
+    sql: str
     parameters: Sequence[Any] = ()
     version: int | None = None
 
 
-_NOTHING = _Sql("SELECT NULL")
+_NOTHING = _IdQuery("SELECT NULL")
 
 
 async def are_names_indexed(db: Database) -> bool:
-    """Whether nearly all names are in their index as they are."""
+    """Return whether nearly all names are indexed in their current state."""
     if not db.can_search:
         return False
     row = await db.fetch_one(
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM search_stale LIMIT ?1))"
-        f" + (SELECT count(*) FROM (SELECT 1 FROM assets WHERE id > {INDEXED_UPTO} LIMIT ?1))",
+        f" + (SELECT count(*) FROM (SELECT 1 FROM assets WHERE id > {ASSETS.upto} LIMIT ?1))",
         (_MAX_UNINDEXED,),
     )
     return row is not None and row[0] < _MAX_UNINDEXED
 
 
 async def of_name(db: Database, needle: str) -> IdSet:
-    """The assets whose name has the case-folded needle in it, by the index; deleted ones may be among them."""
-    newest = _Sql(
+    """Find, by the index, the assets whose name contains the case-folded needle. May include deleted ones."""
+    newest = _IdQuery(
         "SELECT group_concat(a.id) FROM assets a WHERE instr(a.name_key, ?) > 0"
-        f" AND (a.id > {INDEXED_UPTO} OR a.id IN (SELECT asset_id FROM search_stale))",
+        f" AND (a.id > {ASSETS.upto} OR a.id IN (SELECT asset_id FROM search_stale))",
         (needle,),
     )
     return await _find(db, f"name {needle}", lambda _: _names(needle), newest)
 
 
 async def of_any_name(db: Database, needle: str) -> IdSet:
-    """The same by looking at every name."""
+    """Find the assets whose name contains the case-folded needle by reading every name."""
     from .listing.bitmap import IdSet
 
-    sql = _all_names(needle)
-    return IdSet.of(await fetch_ids(db, sql.text, sql.parameters))
+    query = _all_names(needle)
+    return IdSet.of(await fetch_ids(db, query.sql, query.parameters))
 
 
 async def of_words(db: Database, words: Sequence[SearchWord]) -> IdSet:
-    """The assets that are indexed, as they are, with all of the words; deleted ones may be among them."""
-    what = f"words {json_array(words)}"
-    return await _find(db, what, lambda is_last: _words(db, words, may_complete=not is_last), _NOTHING)
+    """Find the assets that are indexed, in their current state, with all of the words. May include deleted ones."""
+    key = f"words {json_array(words)}"
+    return await _find(db, key, lambda is_last: _words(db, words, may_complete=not is_last), _NOTHING)
+
+
+async def jobs_of_words(db: Database, words: Sequence[SearchWord]) -> IdSet:
+    """Find the rows of the jobs that are indexed with all of the words."""
+    from .listing.bitmap import IdSet
+
+    match = " AND ".join(f"{quoted(word.text)}{'' if word.is_whole else '*'}" for word in words)
+    # The number of jobs is part of the key, since removing one leaves the version as it is.
+    upto, count = (await db.fetch_all(f"SELECT {JOBS.upto}, (SELECT sum(n) FROM job_counts)"))[0]
+    key = f"jobs {match} of {count}"
+    packed = db.job_results.get(key, upto)
+    if packed is not None:
+        return IdSet.unpacked(packed)
+    sql = f"SELECT {JOBS.upto}, (SELECT group_concat(rowid) FROM job_words WHERE job_words MATCH ?)"
+    now, ids = (await db.fetch_all(sql, (match,)))[0]
+    found = IdSet.of(await parse_ids(ids))
+    if now == upto:
+        db.job_results.put(key, upto, found.packed())
+    return found
 
 
 async def fetch_ids(db: Database, sql: str, parameters: Sequence[Any] = ()) -> Ids:
-    """The ids that a query answers as one text."""
+    """Run a query that returns ids as one text, separated by commas."""
     row = await db.fetch_one(sql, parameters)
-    return await parse(row[0] if row else None)
+    return await parse_ids(row[0] if row else None)
 
 
-async def parse(text: str | None) -> Ids:
-    """The ids in such a text."""
+async def parse_ids(text: str | None) -> Ids:
+    """Parse such a text, a long one in a thread."""
     from .listing import bitmap
 
     if text is None or len(text) < _LONG_TEXT:
@@ -241,41 +318,47 @@ async def parse(text: str | None) -> Ids:
     return await asyncio.to_thread(bitmap.parse, text)
 
 
-async def _find(db: Database, what: str, ask: Callable[[bool], Awaitable[_Sql]], newest: _Sql) -> IdSet:
-    """What is remembered or ``ask`` tells how to find, without what has changed since then, and with the newest."""
+async def _find(db: Database, key: str, plan: Callable[[bool], Awaitable[_IdQuery]], newest: _IdQuery) -> IdSet:
+    """Return the cached result of a key, or else run the planned query and cache what it finds.
+
+    Assets that have changed since the index was written are removed, and those that ``newest`` finds are added.
+    """
     from .listing.bitmap import IdSet
 
-    state = f"(SELECT version FROM search_state), {INDEXED_UPTO}, (SELECT group_concat(asset_id) FROM search_stale)"
-    version, upto, stale, new = (await db.fetch_all(f"SELECT {state}, ({newest.text})", newest.parameters))[0]
-    packed = db.memory.get(what, version)
+    state = f"(SELECT version FROM search_state), {ASSETS.upto}, (SELECT group_concat(asset_id) FROM search_stale)"
+    version, upto, stale, new = (await db.fetch_all(f"SELECT {state}, ({newest.sql})", newest.parameters))[0]
+    packed = db.search_results.get(key, version)
     found = IdSet.unpacked(packed) if packed is not None else None
     tries = 0
     while found is None:
         tries += 1
-        sql = await ask(tries == _TRIES)
-        # All in one statement, so that it is told of one state of the store.
-        version, upto, stale, new, ids = (
-            await db.fetch_all(f"SELECT {state}, ({newest.text}), ({sql.text})", (*newest.parameters, *sql.parameters))
-        )[0]
-        if sql.version in (None, version):
-            found = IdSet.of(await parse(ids)).upto(upto)
-            db.memory.put(what, version, found.packed())
-    return found.minus(await parse(stale)).plus(await parse(new))
+        query = await plan(tries == _TRIES)
+        # One statement sees one state of the store: an index that changes in between would mix two.
+        rows = await db.fetch_all(
+            f"SELECT {state}, ({newest.sql}), ({query.sql})", (*newest.parameters, *query.parameters)
+        )
+        version, upto, stale, new, ids = rows[0]
+        if query.version in (None, version):
+            found = IdSet.of(await parse_ids(ids)).upto(upto)
+            db.search_results.put(key, version, found.packed())
+    return found.minus(await parse_ids(stale)).plus(await parse_ids(new))
 
 
-async def _names(needle: str) -> _Sql:
-    """The assets with the needle in their name. Of those that are not indexed as they are, it may say anything."""
+async def _names(needle: str) -> _IdQuery:
+    """Plan the search for a part of a name. The result may be wrong for assets not indexed in their current state."""
     if len(needle) < PIECE:
         return _all_names(needle)
-    return _Sql("SELECT group_concat(rowid) FROM search_names WHERE search_names MATCH ?", (quoted(needle),))
+    return _IdQuery("SELECT group_concat(rowid) FROM search_names WHERE search_names MATCH ?", (quoted(needle),))
 
 
-def _all_names(needle: str) -> _Sql:
-    return _Sql("SELECT group_concat(id) FROM assets INDEXED BY assets_by_name WHERE instr(name_key, ?) > 0", (needle,))
+def _all_names(needle: str) -> _IdQuery:
+    return _IdQuery(
+        "SELECT group_concat(id) FROM assets INDEXED BY assets_by_name WHERE instr(name_key, ?) > 0", (needle,)
+    )
 
 
-async def _words(db: Database, words: Sequence[SearchWord], *, may_complete: bool) -> _Sql:
-    """The indexed assets with all of the words."""
+async def _words(db: Database, words: Sequence[SearchWord], *, may_complete: bool) -> _IdQuery:
+    """Plan the search for words."""
     beginnings = [word.text for word in words if not word.is_whole and len(word.text) > _INDEXED_BEGINNING]
     terms: dict[str, list[str]] = {beginning: [] for beginning in beginnings if may_complete}
     version: int | None = None
@@ -285,11 +368,11 @@ async def _words(db: Database, words: Sequence[SearchWord], *, may_complete: boo
     if not all(terms.values()):
         return _NOTHING._replace(version=version)
     match = " AND ".join(_alternatives(word, terms) for word in words)
-    sql = "SELECT group_concat(rowid) FROM search_words WHERE search_words MATCH ?"
-    return _Sql(sql, (match,), version)
+    return _IdQuery("SELECT group_concat(rowid) FROM search_words WHERE search_words MATCH ?", (match,), version)
 
 
-# For each beginning, the words that begin so, one more than the limit at most; null for none, and behind the last.
+# The words that begin with each beginning: one more than the limit at most, then null. The recursive part jumps from
+# one word to the next in the list of terms, which `SELECT DISTINCT` would read as a whole.
 _COMPLETIONS = """
     WITH RECURSIVE completions (word, term, number) AS (
         SELECT value, (
@@ -297,7 +380,7 @@ _COMPLETIONS = """
         ), 1 FROM json_each(?)
         UNION ALL
         SELECT word, (
-            -- No word holds a character as low as the exclamation mark.
+            -- No word contains a character as low as the exclamation mark.
             SELECT t.term FROM search_terms t
             WHERE t.term >= completions.term || '!' AND t.term < word || char(1114111) ORDER BY t.term LIMIT 1
         ), number + 1 FROM completions WHERE term IS NOT NULL AND number <= ?
@@ -316,4 +399,5 @@ def _alternatives(word: SearchWord, terms: dict[str, list[str]]) -> str:
 
 
 def quoted(text: str) -> str:
+    """Quote a text as a string of SQLite's full-text query syntax."""
     return '"' + text.replace('"', '""') + '"'

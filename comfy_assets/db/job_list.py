@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..models import CursorKey, Job, JobFilter, JobPage, Page
-from . import fulltext, job_search, jobs
+from . import fulltext, jobs
 from .connection import Database
 from .connection_pool import Row
 from .sql import after_key, json_array, order_by
@@ -31,7 +31,7 @@ class _Selection:
 async def list_page(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]:
     """One page of the jobs that pass the filter, and how many pass in all."""
     if wanted.words:
-        return await _page_of_found(db, wanted, page, await job_search.find(db, wanted.words))
+        return await _page_of_found(db, wanted, page, await fulltext.jobs_of_words(db, wanted.words))
     selection = _select(wanted)
     total = await _count(db, wanted, selection)
     rows = await db.fetch_all(*_page_query(wanted, selection, page)) if page.offset < total else []

@@ -1,15 +1,14 @@
-"""What searches have found, kept so that the next page, another order and the histogram need not search again."""
+"""A cache for the results of searches, so that the next page, another order and the histogram need no new search."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
 
-class Memory:
-    """Bytes by what they tell, as long as the search indexes have the same version.
+class ResultCache:
+    """Bytes by key, for one version of a search index. The least recently used are dropped first.
 
-    What was not asked for longest is forgotten first. In a library of a million assets, a set of them takes 125 kB, an
-    order of them 8 MB.
+    For a library of a million assets, a set of them takes 125 kB and an order of them 8 MB.
     """
 
     def __init__(self, limit: int = 64) -> None:
@@ -17,20 +16,20 @@ class Memory:
         self._version = -1
         self._kept: OrderedDict[str, bytes] = OrderedDict()
 
-    def get(self, what: str, version: int) -> bytes | None:
-        """What is remembered."""
-        packed = self._kept.get(what) if version == self._version else None
+    def get(self, key: str, version: int) -> bytes | None:
+        """Return the result that was put for this version of the index, or None."""
+        packed = self._kept.get(key) if version == self._version else None
         if packed is not None:
-            self._kept.move_to_end(what)
+            self._kept.move_to_end(key)
         return packed
 
-    def put(self, what: str, version: int, packed: bytes) -> None:
-        """Remember; what belongs to an older version is of no use any more."""
+    def put(self, key: str, version: int, packed: bytes) -> None:
+        """Keep a result. Those of older versions are dropped; one that is itself older is not kept."""
         if version < self._version:
             return
         if version > self._version:
             self._kept.clear()
             self._version = version
-        self._kept[what] = packed
+        self._kept[key] = packed
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)

@@ -19,7 +19,7 @@ from ..host.base import Host
 from ..host.execution import NodeProgress
 from ..ids import canonical_id
 from ..models import FINAL, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
-from ..search.job_index import JobSearch
+from ..search.index import JobSearch
 from . import store
 from .live_jobs import LiveJob, spellings
 from .recorder import JobRecorder

@@ -20,7 +20,7 @@ from ..db.jobs import EndedJob, NewJob, StoredId
 from ..db.sqlite_errors import is_unfit
 from ..host.execution import SubmittedPrompt
 from ..models import JobRecord
-from ..search import job_index
+from ..search import index as search_index
 from .events import (
     JobDropped,
     JobEnded,
@@ -164,7 +164,7 @@ def ended_job(event: JobEnded) -> EndedJob:
 async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
     """Remove jobs and their entries in the full-text index."""
     if row_ids:
-        await job_index.take_out(tx, row_ids)
+        await search_index.remove_jobs(tx, row_ids)
         await jobs.delete(tx, row_ids)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from comfy_assets_node.comfy_assets.db.result_cache import Memory
+from comfy_assets_node.comfy_assets.db.result_cache import ResultCache
 
 
 def test_one_version_at_a_time() -> None:
-    memory = Memory()
+    memory = ResultCache()
     memory.put("a", 1, b"1")
     assert (memory.get("a", 1), memory.get("a", 2), memory.get("b", 1)) == (b"1", None, None)
     memory.put("b", 2, b"2")
@@ -16,7 +16,7 @@ def test_one_version_at_a_time() -> None:
 
 
 def test_what_was_not_asked_for_longest_goes_first() -> None:
-    memory = Memory(limit=2)
+    memory = ResultCache(limit=2)
     memory.put("a", 1, b"a")
     memory.put("b", 1, b"b")
     assert memory.get("a", 1) == b"a"

@@ -141,7 +141,7 @@ async def test_other_rules_index_all_anew(make_library: Any, monkeypatch: pytest
     await fill(library)
     assert len(await names(library, q="dragon")) == 7
     await library.services.stop()
-    monkeypatch.setattr(index, "RULES", "others")
+    monkeypatch.setattr(index, "ASSET_RULES", "others")
     monkeypatch.setattr(asset_text, "words_of", lambda text: ["spoken", "otherwise"])
     library = await make_library()
     assert await names(library, q="dragon") == []

@@ -186,7 +186,7 @@ async def _count_sets(db: Database, ids: IdSet, total: int, sets: Sequence[Filte
         " GROUP BY tag_set_id",
         (json_array(each.id for each in others),),
     )
-    counts = [(set_id, ids.count(await fulltext.parse(text))) for set_id, text in rows]
+    counts = [(set_id, ids.count(await fulltext.parse_ids(text))) for set_id, text in rows]
     return [*counts, (largest.id, total - sum(count for _, count in counts))]
 
 
@@ -202,7 +202,7 @@ async def _count_user_tags(db: Database, ids: IdSet, total: int) -> _Counts:
     [(tag_ids, asset_ids)] = await db.fetch_all(
         "SELECT group_concat(tag_id), group_concat(asset_id) FROM asset_tags INDEXED BY asset_tags_by_tag"
     )
-    return ids.count_by(await fulltext.parse(tag_ids), await fulltext.parse(asset_ids))
+    return ids.count_by(await fulltext.parse_ids(tag_ids), await fulltext.parse_ids(asset_ids))
 
 
 async def _named(db: Database, by_set: _Counts, by_tag: _Counts, limit: int) -> list[TagCount]:

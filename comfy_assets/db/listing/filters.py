@@ -213,7 +213,7 @@ async def _with_tags(db: Database, ids: IdSet, sets: Sequence[FilteredSet]) -> I
     from .bitmap import IdSet
 
     groups = _by_demand(sets)
-    result = IdSet.of(await fulltext.parse(None))
+    result = IdSet.of(await fulltext.parse_ids(None))
     for (needs, forbids), members in groups.items():
         chosen = {each.id for each in members}
         part = await _of_sets(db, ids, members, [each for each in sets if each.id not in chosen])

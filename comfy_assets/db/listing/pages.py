@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...models import CursorKey, PageRequest
 from ..connection import Database
-from ..fulltext import INDEXED_UPTO, parse
+from ..fulltext import ASSETS, parse_ids
 from ..sql import after_key, json_array, order_by
 from .filters import BY_ASSET, BY_IDS, GATHER_LIMIT, Found, Rows
 
@@ -84,7 +84,7 @@ async def _walk(db: Database, found: Found, page: PageRequest) -> list[int]:
             f"SELECT (SELECT group_concat(id) FROM ({inner} LIMIT ?)), (SELECT key FROM ({inner} LIMIT 1 OFFSET ?))",
             [*bound, look, *bound, look - 1],
         )
-        ids = await parse(rows[0][0])
+        ids = await parse_ids(rows[0][0])
         passing += found.ids.among(ids).tolist()
         if ids.size < look:
             break
@@ -117,7 +117,7 @@ async def _by_last_access(db: Database, found: Found, page: PageRequest) -> list
     """The ids of a page by offset in the order that has no index: few assets have ever been accessed."""
     rows = await db.fetch_all("SELECT id, last_access_at FROM assets WHERE last_access_at > 0")
     times: dict[int, int] = dict(rows)
-    accessed = await parse(",".join(map(str, times)))
+    accessed = await parse_ids(",".join(map(str, times)))
     latest = sorted(found.ids.among(accessed).tolist(), key=lambda each: (times[each], each))
     never = found.ids.minus(accessed).ids
     first, last = page.offset, page.offset + page.limit + 1
@@ -130,7 +130,7 @@ async def _by_last_access(db: Database, found: Found, page: PageRequest) -> list
 
 _INDEX_STATE = (
     "(SELECT version FROM search_state), NOT EXISTS (SELECT 1 FROM search_stale)"
-    f" AND NOT EXISTS (SELECT 1 FROM assets WHERE id > {INDEXED_UPTO})"
+    f" AND NOT EXISTS (SELECT 1 FROM assets WHERE id > {ASSETS.upto})"
 )
 _NAME_ORDER = "order of names"
 
@@ -143,13 +143,13 @@ async def name_order(db: Database) -> Ids | None:
     from .bitmap import order_of
 
     version, is_settled = (await db.fetch_all(f"SELECT {_INDEX_STATE}"))[0]
-    packed = db.memory.get(_NAME_ORDER, version) if is_settled else None
+    packed = db.search_results.get(_NAME_ORDER, version) if is_settled else None
     if packed is None and is_settled:
         # SQLite puts the ids together in the order in which the inner query, which the limit keeps apart, finds them.
         inner = "SELECT id FROM assets ORDER BY name_key, id LIMIT -1"
         rows = await db.fetch_all(f"SELECT {_INDEX_STATE}, (SELECT group_concat(id) FROM ({inner}))")
         version, is_settled, text = rows[0]
-        packed = (await parse(text)).tobytes()
+        packed = (await parse_ids(text)).tobytes()
         if is_settled:
-            db.memory.put(_NAME_ORDER, version, packed)
+            db.search_results.put(_NAME_ORDER, version, packed)
     return order_of(packed) if packed is not None and is_settled else None
