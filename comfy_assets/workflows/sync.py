@@ -34,7 +34,6 @@ from .sync_store import WorkflowFile
 log = logging.getLogger("comfy_assets.workflows")
 
 REQUEST_WAIT_S = 10.0  # how long a request waits for the lock
-REFRESH_WAIT_S = 2.0  # how long a request that reads a workflow waits for the lock
 _INTERVAL_S = 2.0  # between two synchronizations of all folders
 _INTERVAL_SHARE = 50  # a slow disk is not read more than a fiftieth of the time
 _BATCH = 500  # files that are read or written before requests get a chance at the lock
@@ -290,7 +289,7 @@ class WorkflowSync:
         if stamp is None or is_unchanged or self._invalid.get((row.owner, row.path)) == stamp:
             return False
         try:
-            async with self.lock(row.owner, REFRESH_WAIT_S):
+            async with self.lock(row.owner, REQUEST_WAIT_S):
                 await self._import(row.owner, self._folder(row.owner), FolderChanges(changed=[row]))
         except asyncio.TimeoutError:
             return False  # the stored version is current enough; the next synchronization imports the file

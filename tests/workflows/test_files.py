@@ -648,7 +648,7 @@ async def test_a_file_keeps_its_name_while_the_store_cannot_be_written(desk: Any
 
 
 async def test_a_workflow_can_be_read_while_its_file_is_in_use(desk: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(sync, "REFRESH_WAIT_S", 0.05)
+    monkeypatch.setattr(sync, "REQUEST_WAIT_S", 0.05)
     workflow_id = await desk.create(ONE, name="a")
     desk.writes("a.json", TWO)
     async with desk.services.workflow_sync.lock("default"):
