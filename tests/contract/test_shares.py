@@ -33,7 +33,7 @@ def png(red: int) -> bytes:
 
 @dataclass(frozen=True)
 class Desk:
-    """What a user does with the file ``workflows/portrait.json``."""
+    """A user of the file ``workflows/portrait.json``."""
 
     library: Any
     api: Any
@@ -41,11 +41,11 @@ class Desk:
     file: str = "/api/userdata/workflows%2Fportrait.json/publish"
 
     async def save(self, value: Any = GRAPH, name: str = "portrait") -> Any:
-        """A workflow in a file of the user's."""
+        """Save a workflow in a file of the user."""
         return (await self.api.send("POST", "/api/workflows", 201, json={"workflow_json": value, "name": name})).json
 
     async def publish(self, *names: str) -> Any:
-        """Publish the workflow with the assets of these names; answers what is said of it."""
+        """Publish the workflow with the assets of these names, and return the response."""
         ids = [(await self.named(name))["id"] for name in names]
         return (await self.api.send("POST", self.file, json={"asset_ids": ids})).json
 
@@ -70,7 +70,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(library: Any, api: Any, hand: Any) -> Desk:
-    """A picture, a model and a saved workflow."""
+    """An image, a model and a saved workflow."""
     library.write("input/photo.png", png(1))
     library.write("models/loras/style/ink.safetensors", b"ink")
     await library.scan()
@@ -81,7 +81,7 @@ async def desk(library: Any, api: Any, hand: Any) -> Desk:
 
 @pytest.fixture
 async def pair(make_library: Any, api_of: Any, hand_of: Any) -> tuple[Desk, Desk]:
-    """Ann and Bob on one server; Ann has uploaded a picture of her own and saved a workflow."""
+    """Ann and Bob on one server; Ann has uploaded an image and saved a workflow."""
     library = await make_library(users=frozenset({"ann", "bob"}))
     api, hand = api_of(library), hand_of(library)
     ann, bob = Desk(library, api.as_user("ann"), hand), Desk(library, api.as_user("bob"), hand)
@@ -247,7 +247,7 @@ async def test_a_file_that_has_changed_unnoticed_is_read_again(desk: Desk) -> No
 
 
 async def test_what_comes_to_lie_in_the_place_of_a_shared_file_is_not_shared(desk: Desk) -> None:
-    """Whether or not anything has noticed yet that the file is another."""
+    """Whether or not the change of the file has been noticed."""
     share = await desk.publish("photo.png")
     desk.library.write("input/photo.png", b"somebody's diary")
     error = json.loads(await desk.content(share["assets"][0], 404))
@@ -289,7 +289,7 @@ async def test_a_share_that_is_withdrawn(desk: Desk) -> None:
 
 
 async def test_the_share_of_a_deleted_workflow(desk: Desk) -> None:
-    """It is gone with the workflow, and comes back with it."""
+    """A share is deleted and restored with its workflow."""
     share = await desk.publish("ink.safetensors")
     model = await desk.named("ink.safetensors")
     await desk.api.send("DELETE", f"/api/workflows/{share['workflow_id']}", 204)

@@ -170,7 +170,7 @@ async def test_a_fork_that_a_client_tells_of(api: Any) -> None:
 
 
 async def test_a_workflow_that_is_too_large(make_library: Any, api_of: Any) -> None:
-    """The limit is the workflow's: what is beside it, and the server's own limit, do not count."""
+    """The limit applies to the workflow, not to the rest of the body, and the server's own limit does not apply."""
     api = api_of(await make_library(Config(scan_on_start=False, max_workflow_size=3 << 20)))
     fits = {"x": "y" * ((3 << 20) - 9)}
     assert len(json.dumps(fits)) == 3 << 20
@@ -366,7 +366,7 @@ async def test_a_workflow_that_is_not_there(api: Any, method: str, path: str, bo
 
 @pytest.mark.parametrize(("method", "path", "body"), ONE_WORKFLOW)
 async def test_a_workflow_of_another_user(shared: Any, method: str, path: str, body: Any) -> None:
-    """The contract has 403 for some operations; the others know nothing of it."""
+    """The contract has 403 for some operations only; the others return 404."""
     ann, bob = shared
     made = await create(ann, name="anns")
     code = "WORKFLOW_NOT_FOUND" if method in ("PATCH", "DELETE") else "WORKFLOW_FORBIDDEN"
@@ -426,7 +426,7 @@ async def test_what_cannot_be_listed(api: Any, parameters: dict[str, str]) -> No
 
 
 async def uses(api: Any, asset: Any) -> Any:
-    """What keeps the asset from being deleted."""
+    """Return the uses that protect an asset from deletion."""
     answer = await api.send("DELETE", f"/api/assets/{asset['id']}", 409)
     assert answer.json["code"] == "ASSET_IN_USE"
     return answer.json["details"]["used_by"]
@@ -504,7 +504,7 @@ async def test_a_version_names_no_asset_that_its_owner_cannot_see(make_library: 
 
 
 async def test_a_text_that_a_job_has_too_stays_when_the_job_is_removed(library: Any, api: Any, prompts: Any) -> None:
-    """The text of a version, of a job's graph and of its page's form is one document."""
+    """A version, the graph of a job and its page format share one document."""
     page = '{"nodes":[],"id":"x"}'
     made = (await api.send("POST", URL, 201, data=b'{"workflow_json":%s}' % page.encode())).json
     job = prompts.run(extra={"extra_pnginfo": {"workflow": json.loads(page)}})

@@ -1,4 +1,4 @@
-"""``kill -9`` while versions are saved: each that was answered is there, whole, and each that is there is whole."""
+"""``kill -9`` while versions are saved: every confirmed version is stored, and every stored version is complete."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SEED = 5
 
 
 def text_of(workflow: int, number: int) -> bytes:
-    """What the child saves."""
+    """Return the text of a version as the child saves it."""
     return b'{"workflow": %d, "number": %d, "filling": "%s"}' % (workflow, number, b"%d " % number * 3000)
 
 
 def killed_while_saving(base: Path, seconds: float) -> list[tuple[str, int, int]]:
-    """What a child was told is saved before it was killed: id, workflow and number."""
+    """The versions that were confirmed before the child was killed: id, workflow and number."""
     child = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("workflows_child.py")), str(base)],
         stdout=subprocess.PIPE,
@@ -67,7 +67,7 @@ async def assert_whole(base: Path, saved: list[tuple[str, int, int]]) -> None:
 
 
 async def assert_written(files: WorkflowSync, service: WorkflowService, folder: Path) -> None:
-    """A look brings every file up to date, and none is there that is no workflow's."""
+    """Check that a synchronization updates every file and leaves none without a workflow."""
     await files.sync_all("ann")
     page = await service.list(WorkflowFilter("ann"), WorkflowPage(limit=100))
     texts = sorted([(await service.content(found.id, "ann")).text for found in page.items])

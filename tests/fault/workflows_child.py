@@ -1,5 +1,7 @@
-"""Saves versions of workflows without end, several at a time, saying which it was told are saved. Argument: base
-directory."""
+"""Save versions of workflows endlessly, several at a time, and print the confirmed ones.
+
+Argument: base directory.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import checkout
 
 
 def text_of(workflow: int, number: int) -> bytes:
-    """The text of a version: long enough to take several pages of the store."""
+    """Return the text of a version, long enough to fill several pages of the store."""
     return b'{"workflow": %d, "number": %d, "filling": "%s"}' % (workflow, number, b"%d " % number * 3000)
 
 

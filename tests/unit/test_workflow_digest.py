@@ -1,4 +1,4 @@
-"""By what a graph that is executed is recognised as the one that was saved."""
+"""The digest by which a submitted graph is recognized as a saved workflow."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SAVED: dict[str, Any] = {
 
 
 def submitted() -> dict[str, Any]:
-    """What the page makes of it when it is executed."""
+    """Return the graph as the page submits it."""
     graph = copy.deepcopy(SAVED)
     for node in graph["nodes"]:
         node["inputs"] = [each for each in node["inputs"] if each["link"] is not None]

@@ -1,4 +1,4 @@
-"""What workflows name, and the members of JSON texts with halves of characters."""
+"""References in workflows, and the members of JSON texts with lone surrogates."""
 
 from __future__ import annotations
 
