@@ -30,6 +30,7 @@ _MAX_TEXT = 1 << 20  # characters of an object's ``str``, which may print a whol
 _MAX_BITS = 1024  # of an integer; Python raises for much longer ones (sys.int_info.str_digits_check_threshold)
 _DECODED_AT_ONCE = 20_000  # values; decoding them takes a few milliseconds
 _TEXT_AT_ONCE = 256 << 10  # characters
+_SMALL_VALUES = 1000  # a value with as many parts is encoded in less than a millisecond
 _TOO_DEEP = "[nested too deep]"
 _CIRCULAR = "[contains itself]"
 _TOO_MANY = "[left out]"
@@ -75,10 +76,12 @@ def encode_value(value: object) -> EncodedValue:
 def as_in_images(value: Mapping[str, Any]) -> str:
     """Return the same text that ComfyUI embeds in saved images, with NaN and lone surrogates.
 
-    A value that ComfyUI could not embed is encoded as ``encode`` does. A thread encodes in steps.
+    A value that ComfyUI could not embed is encoded as ``encode`` does. A thread encodes large values in steps.
     """
     try:
-        return json.dumps(value, default=str) if _is_on_loop() else dumps_in_steps(value)
+        # On the event loop nothing else could run in between; a small value is encoded in microseconds.
+        is_quick = _is_on_loop() or _is_small(value)
+        return json.dumps(value, default=str) if is_quick else dumps_in_steps(value)
     except FOREIGN:
         return encode(value)
 
@@ -88,6 +91,24 @@ def _is_on_loop() -> bool:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
+    return True
+
+
+def _is_small(value: object) -> bool:
+    """Return whether a value has few parts, and texts of a moderate length in all."""
+    values, characters = 0, 0
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        values += 1
+        if isinstance(item, str):
+            characters += len(item)
+        elif isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, (list, tuple)):
+            waiting += item
+        if values + len(waiting) > _SMALL_VALUES or characters > _TEXT_AT_ONCE:
+            return False
     return True
 
 
