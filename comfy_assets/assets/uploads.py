@@ -15,7 +15,7 @@ from ..db import assets, files, references
 from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
-from ..db.moves import Move
+from ..db.moves import MoveCandidate
 from ..errors import HashMismatchError, InvalidIdError, InvalidPreviewError, StorageError
 from ..fs import atomic
 from ..fs.atomic import run_blocking
@@ -30,7 +30,7 @@ from .index.content_reader import document
 from .index.insert import CompleteFile, register
 from .media.metadata import FileMetadata, extract_path
 from .media.mime import check_suffix, resolve_mime
-from .moves.relocate import relocate
+from .moves.apply import apply, match_upload
 from .roots import Roots, is_ignored
 from .tag_rules import UploadDestination, choose_destination
 from .upload_fields import CreatedAsset, UploadFields, upload_file_name
@@ -240,20 +240,20 @@ async def _register(
         origin=UPLOADED,
         created_at=now_ms(),
     )
-    former = await _find_missing(tx, received.facts.hash, owner, received.name)
-    if former is not None:
-        # The owner's asset lost a file of this content: it gets the new one and keeps its tags and metadata.
-        row_id = await register(tx, bare, complete)
-        touched = await references.contents_of(tx, [row_id])
-        await relocate(tx, [Move(former.row_id, row_id)], roots)
-    else:
-        row_id = await register(tx, _with_fields(bare, fields, received.destination), complete)
-        touched = await references.contents_of(tx, [row_id])
+    lost = await _find_missing(tx, received.facts.hash, owner)
+    new = MoveCandidate(-1, *stat, str(path.parent), place.logical, received.name, owner=owner)
+    found = await match_upload(tx, list(lost), new)
+    # An asset of the owner that lost a file of this content gets the new one and keeps its tags and metadata.
+    entry = bare if found is not None else _with_fields(bare, fields, received.destination)
+    row_id = await register(tx, entry, complete)
+    touched = await references.contents_of(tx, [row_id])
+    if found is not None:
+        await apply(tx, [found._replace(new=found.new._replace(id=row_id, name=path.name))], roots)
     await references.settle(tx, touched)
-    asset = await assets.get(tx, bare.uuid if former is None else former.id, owner)
+    asset = await assets.get(tx, bare.uuid if found is None else lost[found.gone.id].id, owner)
     if asset is None:
-        raise LookupError("a new asset is not there")
-    return CreatedAsset(asset, is_new=former is None)
+        raise LookupError("a new asset is not in the store")
+    return CreatedAsset(asset, is_new=found is None)
 
 
 def _with_fields(bare: NewAsset, fields: UploadFields, destination: UploadDestination) -> NewAsset:
@@ -267,9 +267,7 @@ def _with_fields(bare: NewAsset, fields: UploadFields, destination: UploadDestin
     )
 
 
-async def _find_missing(tx: Transaction, digest: bytes, owner: str, name: str) -> Asset | None:
-    """Return an upload of the owner with this content whose file is missing, preferably one of this file name."""
+async def _find_missing(tx: Transaction, digest: bytes, owner: str) -> dict[int, Asset]:
+    """Return the owner's uploads of this content whose files are missing, by row id."""
     own = await assets.of_content(tx, digest, owner, own=True)
-    lost = [asset for asset in own if asset.origin == UPLOADED and not asset.is_present]
-    named = (asset for asset in lost if asset.location is not None and asset.location.name == name)
-    return next(named, lost[0] if lost else None)
+    return {asset.row_id: asset for asset in own if asset.origin == UPLOADED and not asset.is_present}

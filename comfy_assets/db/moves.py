@@ -1,10 +1,9 @@
-"""Moves: which missing assets may be which files, and giving assets other files."""
+"""Files that may have moved: candidates for the matcher, and giving assets the files they were matched with."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,21 +14,18 @@ from .connection import Transaction
 from .files import CHANGED, HASHED, NEW
 
 
-@dataclass(frozen=True)
-class Move:
-    """A missing asset (``old``) whose file was found again in what was taken for a new one (``new``)."""
+class MoveCandidate(NamedTuple):
+    """A file that is gone from its path or new at it, with what its asset carries.
 
-    old: int
-    new: int
+    ``id`` is the row of the asset; a new file without a row has a negative id of its own. ``logical`` is the folder's
+    path below the roots ("output/2024"), ``content_id`` None while the content is not known. ``user_tags`` and
+    ``categories`` (those of the folder when it was last scanned) are JSON arrays, ``user_metadata`` is a JSON object.
+    ``is_made``: a job wrote the file. ``is_used``: a workflow version or a share refers to the asset.
 
-
-class Candidate(NamedTuple):
-    """A file, by the id of its asset, and what that carries.
-
-    ``logical`` is the folder's path below the roots ("output/2024"). ``categories`` (those that claimed the folder when
-    it was last scanned) and ``tags`` are JSON arrays, ``user_metadata`` is a JSON object or None. ``content_id`` is
-    None where the content is not known; ``is_made`` where a job has made it, ``is_used`` where a workflow
-    version or a share refers to the asset.
+    The other members are set by the callers of the matcher. ``is_recent``: the file was there until the present scan.
+    ``is_marked``: the asset must not be lost, as it has data of a user or is used. ``keeps_path``: what is at the path
+    now may be this file, written over. ``is_decided``: no unread file can have the same content. A new file whose path
+    is known ``replaces`` the asset there, which may or may not be its own.
     """
 
     id: int
@@ -39,36 +35,36 @@ class Candidate(NamedTuple):
     folder: str
     logical: str
     name: str
-    content_id: int | None
-    mime_type: str
-    owner: str
-    asset_name: str
-    user_metadata: str | None
-    tags: str
-    categories: str
-    preview_id: int | None
-    is_made: bool
-    is_used: bool
-    is_missing: bool
+    content_id: int | None = None
+    mime_type: str = ""
+    owner: str = ""
+    asset_name: str = ""
+    user_metadata: str | None = None
+    user_tags: str | None = None
+    categories: str = "[]"
+    preview_id: str | None = None
+    is_made: bool = False
+    is_used: bool = False
+    is_missing: bool = False
+    is_recent: bool = False
+    is_marked: bool = False
+    keeps_path: bool = True
+    is_decided: bool = False
+    replaces: int | None = None
 
     @property
     def stat(self) -> FileStat:
-        """What the file looked like when it was last looked at."""
+        """Size, time and inode of the file when it was last examined."""
         return self.size, self.mtime_ns, self.inode
 
-    def may_be(self, other: Candidate) -> bool:
-        """Whether this file may become another asset's: a user's own never goes to another's, nor to everybody's."""
-        return self.owner in ("", other.owner)
 
-
-_COLUMNS = """
+_COLUMNS = f"""
     f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, a.mime_type, s.owner, a.name,
-    a.user_metadata, l.tags, d.categories, a.preview_id, a.job_id IS NOT NULL,
-    EXISTS (SELECT 1 FROM asset_uses u WHERE u.asset_id = a.id), f.missing
+    a.user_metadata, {tags.USER_TAGS}, d.categories, (SELECT p.uuid FROM assets p WHERE p.id = a.preview_id),
+    a.job_id IS NOT NULL, EXISTS (SELECT 1 FROM asset_uses u WHERE u.asset_id = a.id), f.missing
 """
 _JOINED = """
     JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id
-    JOIN asset_tag_lists l ON l.id = a.id
 """
 
 
@@ -76,21 +72,21 @@ def _json(values: Iterable[int]) -> str:
     return msgspec.json.encode(list(values)).decode()
 
 
-async def _candidates(tx: Transaction, sql: str, parameters: Sequence[Any] = ()) -> list[Candidate]:
+async def _candidates(tx: Transaction, sql: str, parameters: Sequence[Any] = ()) -> list[MoveCandidate]:
     rows = await tx.fetch_all(sql, parameters)
     # A folder may hold thousands: too many to go through on the event loop.
-    return await asyncio.to_thread(lambda: [Candidate._make((*row[:-3], *map(bool, row[-3:]))) for row in rows])
+    return await asyncio.to_thread(lambda: [MoveCandidate(*row[:-3], *map(bool, row[-3:])) for row in rows])
 
 
-async def by_id(tx: Transaction, ids: Iterable[int]) -> list[Candidate]:
-    """The files of these assets."""
+async def by_id(tx: Transaction, ids: Iterable[int]) -> list[MoveCandidate]:
+    """Return the files of these assets."""
     return await _candidates(
         tx, f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.id IN (SELECT value FROM json_each(?))", (_json(ids),)
     )
 
 
-async def looking_alike(tx: Transaction, after_id: int) -> tuple[list[Candidate], list[Candidate]]:
-    """Missing files, and files that were added after ``after_id`` and have the size and time of one of them."""
+async def missing_and_new(tx: Transaction, after_id: int) -> tuple[list[MoveCandidate], list[MoveCandidate]]:
+    """Return missing files, and the files added after ``after_id`` that have the size and time of one of them."""
     news = await _candidates(
         tx,
         f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.id > ? AND f.missing = 0 AND EXISTS (SELECT 1 FROM files o"
@@ -107,8 +103,8 @@ async def looking_alike(tx: Transaction, after_id: int) -> tuple[list[Candidate]
     return olds, news
 
 
-async def alike(tx: Transaction, stats: Iterable[FileStat]) -> list[Candidate]:
-    """All files that have the size and time of one of these, be they there or missing."""
+async def of_look(tx: Transaction, stats: Iterable[FileStat]) -> list[MoveCandidate]:
+    """Return all files that have the size and time of one of these, missing or not."""
 
     def parts() -> tuple[set[tuple[int, int]], str, str]:
         looks = {stat[:2] for stat in stats}
@@ -125,12 +121,12 @@ async def alike(tx: Transaction, stats: Iterable[FileStat]) -> list[Candidate]:
 
 
 async def read_again(tx: Transaction, ids: Sequence[int]) -> None:
-    """Have files read again of which it is likely, but not sure, that they hold what is known."""
+    """Have files read again whose content is likely, but not certain, to be the recorded one."""
     await tx.execute_many(f"UPDATE files SET state = {CHANGED} WHERE id = ? AND state = {HASHED}", [(i,) for i in ids])
 
 
 async def never_hashed(tx: Transaction, ids: Sequence[int]) -> list[int]:
-    """Those of the files whose content was never known."""
+    """Return the files, of these, whose content was never known."""
     rows = await tx.fetch_all(
         f"SELECT id FROM files WHERE state = {NEW} AND id IN (SELECT value FROM json_each(?))", (_json(ids),)
     )
@@ -138,7 +134,7 @@ async def never_hashed(tx: Transaction, ids: Sequence[int]) -> list[int]:
 
 
 async def scanned_since(tx: Transaction, after_id: int) -> list[int]:
-    """The files that were found on disk, rather than sent or made by a job, and added after ``after_id``."""
+    """Return the files added after ``after_id`` that were found on disk, rather than uploaded or made by a job."""
     rows = await tx.fetch_all(
         f"SELECT id FROM assets WHERE id > ? AND origin = {SCANNED} AND job_id IS NULL", (after_id,)
     )
@@ -149,8 +145,11 @@ _MOST_AT_ONCE = 1000  # contents that are decided in one transaction, for which 
 _IS_DELETED = "EXISTS (SELECT 1 FROM trash WHERE asset_id = a.id)"
 
 
-async def note_newcomers(tx: Transaction, ids: Sequence[int]) -> None:
-    """Remember those of the files that hold what a missing asset had: they may be where it has moved to."""
+async def note_pending(tx: Transaction, ids: Sequence[int]) -> None:
+    """Store the files, of these, that have the content of a missing asset as pending matches.
+
+    The table is ``newcomers``. They are matched once every file of the same size has been read.
+    """
     await tx.execute(
         "WITH held AS (SELECT DISTINCT content_id FROM assets"
         " WHERE id IN (SELECT value FROM json_each(?1)) AND content_id IS NOT NULL),"
@@ -163,9 +162,9 @@ async def note_newcomers(tx: Transaction, ids: Sequence[int]) -> None:
 
 
 async def decidable(tx: Transaction, read: Sequence[int]) -> list[int]:
-    """The contents of newcomers of which nothing more is to be expected, now that these files have been read.
+    """Return the contents of pending matches that no unread file can have, now that these files have been read.
 
-    A file that was never read may hold any content of its size.
+    A file that was never read may have any content of its size.
     """
     sizes = await tx.fetch_all(
         "SELECT DISTINCT size FROM files WHERE id IN (SELECT value FROM json_each(?))"
@@ -187,8 +186,8 @@ async def decidable(tx: Transaction, read: Sequence[int]) -> list[int]:
     return [row[0] for row in rows]
 
 
-async def undecided(tx: Transaction) -> list[int]:
-    """The contents of newcomers, some at a time."""
+async def pending_contents(tx: Transaction) -> list[int]:
+    """Return the contents of pending matches, some at a time."""
     rows = await tx.fetch_all(
         "SELECT DISTINCT a.content_id FROM newcomers n JOIN assets a ON a.id = n.asset_id"
         " WHERE a.content_id IS NOT NULL LIMIT ?",
@@ -197,8 +196,8 @@ async def undecided(tx: Transaction) -> list[int]:
     return [row[0] for row in rows]
 
 
-async def of_contents(tx: Transaction, contents: Sequence[int]) -> tuple[list[Candidate], list[Candidate]]:
-    """The missing files, and the newcomers that are there, which have these contents; none that a user deleted."""
+async def of_contents(tx: Transaction, contents: Sequence[int]) -> tuple[list[MoveCandidate], list[MoveCandidate]]:
+    """Return the missing files and the pending matches that have these contents, without deleted assets."""
     text = _json(contents)
     held = "a.content_id IN (SELECT value FROM json_each(?))"
     olds = await _candidates(
@@ -213,8 +212,8 @@ async def of_contents(tx: Transaction, contents: Sequence[int]) -> tuple[list[Ca
     return olds, news
 
 
-async def forget_newcomers(tx: Transaction, contents: Sequence[int]) -> None:
-    """It is decided which assets those are that have these contents."""
+async def drop_pending(tx: Transaction, contents: Sequence[int]) -> None:
+    """Remove the pending matches of these contents, which have been matched."""
     await tx.execute(
         "DELETE FROM newcomers WHERE asset_id IN (SELECT n.asset_id FROM newcomers n JOIN assets a ON a.id = n.asset_id"
         " WHERE a.content_id IN (SELECT value FROM json_each(?)))",
@@ -222,17 +221,16 @@ async def forget_newcomers(tx: Transaction, contents: Sequence[int]) -> None:
     )
 
 
-async def forget_all_newcomers(tx: Transaction) -> None:
-    """There is nothing left to decide: the content of those that are remembered is not known any more."""
+async def drop_all_pending(tx: Transaction) -> None:
+    """Remove all pending matches: the content of those that are left is not known any more."""
     await tx.execute("DELETE FROM newcomers")
 
 
-async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
-    """Give the old assets the new files and what is known of their content; the new assets end.
+async def adopt_files(tx: Transaction, old_of: Mapping[int, int]) -> None:
+    """Give old assets the files and the content of new ones, which are deleted; the mapping is from new to old.
 
-    What refers to a new asset then refers to the old one.
+    References to a new asset then lead to the old one.
     """
-    old_of = {m.new: m.old for m in moves}
     pairs = list(old_of.items())
     await tx.execute_many("UPDATE OR IGNORE asset_uses SET asset_id = ?2 WHERE asset_id = ?1", pairs)
     await tx.execute_many("UPDATE OR IGNORE job_inputs SET asset_id = ?2 WHERE asset_id = ?1", pairs)
@@ -260,12 +258,12 @@ async def adopt_files(tx: Transaction, moves: Sequence[Move]) -> None:
 
 
 async def set_types(tx: Transaction, types: Sequence[tuple[int, str]]) -> None:
-    """Give assets other MIME types, by id."""
+    """Set the MIME types of assets, by id."""
     await tx.execute_many("UPDATE assets SET mime_type = ?2 WHERE id = ?1", types)
 
 
 async def rename_assets(tx: Transaction, names: Sequence[tuple[int, str]]) -> None:
-    """Give assets other names, by id."""
+    """Rename assets, by id."""
     await tx.execute_many(
         "UPDATE assets SET name = ?2, name_key = ?3 WHERE id = ?1",
         ((asset_id, name, name.casefold()) for asset_id, name in names),

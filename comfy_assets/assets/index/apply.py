@@ -22,8 +22,8 @@ from ...fs.stat import COARSE_TICK_NS
 from ...ids import new_ids, now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime
-from ..moves.exchange import Altered
-from ..moves.origins import Origin, find_origins, take_along
+from ..moves.apply import ChangedPath, apply_listed, match_unlisted
+from ..moves.match import Match
 from ..roots import Place, Roots, present_names
 from .diff import Changes, KnownFile, hold_back, reconcile
 from .insert import folder_row
@@ -72,7 +72,7 @@ class Found:
     """What a scan leaves for its end: files that are ``gone``, and places where something else lies than before."""
 
     gone: list[Gone] = field(default_factory=list)
-    altered: list[Altered] = field(default_factory=list)
+    altered: list[ChangedPath] = field(default_factory=list)
 
 
 class Gone(NamedTuple):
@@ -141,10 +141,10 @@ async def write(
     known = await asyncio.to_thread(_known_files, rows)
     known.update(await _known_at(tx, [item.listing for item in work if item.listing.only is not None]))
     changes = await asyncio.to_thread(lambda: [_changes(known.get(i.listing.path, {}), i.listing) for i in work])
-    origins: dict[Position, Origin] = {}
+    origins: dict[Position, Match] = {}
     held: set[str] = set()
     if judge is not None:
-        origins = await find_origins(tx, await asyncio.to_thread(_new_stats, work, changes), roots)
+        origins = await match_unlisted(tx, await asyncio.to_thread(_new_files_at, work, changes), roots)
         held = await asyncio.to_thread(_hold_back, work, changes, judge, origins)
     # Asked within the transaction: a job that is recorded by now has given its files their rows, which were read above.
     since = unrecorded_since() if unrecorded_since is not None else None
@@ -153,12 +153,12 @@ async def write(
     await asyncio.to_thread(_drop_vanished, work, changes, known, roots)
     await _store(tx, work, changes, held)
     await _retag(tx, whole, rows)
-    progress.moved += await take_along(tx, origins, roots)
+    progress.moved += await apply_listed(tx, origins, roots)
     for item, change in zip(work, changes, strict=True):
         progress.created += len(change.new)
         progress.returned += len(change.back)
         found.gone += [Gone(item.listing.path, row.name, row.id) for row in change.gone]
-        found.altered += [Altered(row.id, row.stat, stat) for row, stat in change.changed]
+        found.altered += [ChangedPath(row.id, row.stat, stat) for row, stat in change.changed]
 
 
 def _known_files(rows: list[Row]) -> _Known:
@@ -184,13 +184,15 @@ def _changes(known: dict[str, KnownFile], listing: FolderListing) -> Changes:
     return reconcile(looked_at, listing.files)
 
 
-def _new_stats(work: Sequence[FolderWork], changes: list[Changes]) -> dict[Position, FileStat]:
+def _new_files_at(work: Sequence[FolderWork], changes: list[Changes]) -> dict[Position, tuple[Place, FileStat]]:
     found = zip(work, changes, strict=True)
-    return {(item.listing.path, name): stat for item, change in found for name, stat in change.new.items()}
+    return {
+        (item.listing.path, name): (item.place, stat) for item, change in found for name, stat in change.new.items()
+    }
 
 
 def _hold_back(
-    work: Sequence[FolderWork], changes: list[Changes], judge: Judge, origins: dict[Position, Origin]
+    work: Sequence[FolderWork], changes: list[Changes], judge: Judge, origins: dict[Position, Match]
 ) -> set[str]:
     """Take out what is not to be believed yet; answers the folders in which there was something such."""
     held: set[str] = set()

@@ -23,7 +23,7 @@ from ...fs.stat import file_stat, stat_as_recorded
 from ...host.base import Host
 from ...ids import now_ms
 from ...models import FileStat, Pending
-from ..moves.relocate import rejoin_by_content, rejoin_the_rest
+from ..moves.apply import match_contents, match_pending
 from ..roots import Roots
 from .content_reader import SMALL_FILE, read_file
 
@@ -109,7 +109,7 @@ class HashRun:
             changed += await self._pass(self._hash_large, small=False, batch=_LARGE_BATCH)
             if not changed:
                 break
-        self.progress.moved += await rejoin_the_rest(self._db, await self._roots())
+        self.progress.moved += await match_pending(self._db, await self._roots())
         async with self._db.transaction() as tx:
             await tags.drop_unused_sets(tx)
 
@@ -200,7 +200,7 @@ class HashRun:
                 if not self._is_followed:
                     await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
             if first_time and await files.missing_count(tx):
-                self.progress.moved += await rejoin_by_content(tx, first_time, await self._roots())
+                self.progress.moved += await match_contents(tx, first_time, await self._roots())
             await references.settle(tx, touched)
         self.progress.hashed += len(hashed)
         self.progress.unreadable += len(failures)

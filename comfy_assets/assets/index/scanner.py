@@ -20,8 +20,7 @@ from ...db.folders import FolderRow
 from ...fs.paths import extended
 from ...fs.stat import Identity, is_definitely_gone
 from ...host.base import Host
-from ..moves.exchange import settle
-from ..moves.relocate import rejoin_by_content, rejoin_by_look
+from ..moves.apply import match_contents, match_listed
 from ..roots import Roots, present_names, root_of
 from .apply import Found, Judge, ScanProgress, differing, write
 from .directory_cache import Differences, FolderStamps
@@ -236,20 +235,18 @@ class Scanner:
             ids += [row[5] for row in await files.known_files(tx, gone) if not row[6]] if gone else []
             missing = await files.mark_missing(tx, ids) if ids else 0
             after_id = run.last_id if run.judge is None else before_recent
-            outcome = await settle(tx, run.found.altered, after_id, roots)
-            moved = outcome.found
-            if await files.missing_count(tx):
-                moved += await rejoin_by_look(tx, run.last_id, roots)
+            result = await match_listed(tx, run.found.altered, after_id, ids, roots)
+            moved = result.moved
             if missing and run.judge is not None:
                 copies = await moves.scanned_since(tx, before_recent)
-                moved += await rejoin_by_content(tx, copies, roots)
+                moved += await match_contents(tx, copies, roots)
             await references.settle(tx)
             await tags.drop_unused_sets(tx)
-        run.progress.missing += outcome.missing
-        run.progress.missing += missing if run.judge is None else missing - moved - len({*ids} & {*outcome.arrived})
-        run.progress.changed += outcome.changed + len(outcome.arrived)
-        run.progress.created += outcome.created
-        run.progress.unsettled += outcome.unsettled
+        run.progress.missing += result.missing
+        run.progress.missing += missing if run.judge is None else missing - moved - len({*ids} & {*result.arrived})
+        run.progress.changed += result.changed + len(result.arrived)
+        run.progress.created += result.created
+        run.progress.unsettled += result.undecided
         run.progress.moved += moved
         run.progress.problems, run.progress.errors = run.report.problems, run.report.told
 

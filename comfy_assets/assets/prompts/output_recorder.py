@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -24,7 +23,7 @@ from ...db.connection import Database, Transaction
 from ...db.contents import Hashed, Unreadable
 from ...db.files import Position, StoredFile
 from ...db.job_links import ShownAt
-from ...db.moves import Candidate
+from ...db.moves import MoveCandidate
 from ...db.owners import Maker
 from ...errors import StoreBusyError
 from ...fs.stat import COARSE_TICK_NS
@@ -33,10 +32,8 @@ from ...host.execution import FinishedPrompt
 from ...ids import new_ids, now_ms
 from ...models import Pending
 from ..index.content_reader import read_file
-from ..index.diff import KnownFile, reconcile
 from ..index.insert import NewFile, add_new, folder_row
-from ..moves.exchange import leave
-from ..moves.relocate import Marks, rejoin_by_content
+from ..moves.apply import ChangedPath, match_contents, match_written
 from ..roots import Roots
 from .outputs import LocatedFile, OutputFile, OutputFolders, ShownFile, shown_files
 
@@ -310,10 +307,9 @@ async def _record(
     positions = [output.position for output in outputs]
     before = await files.by_position(tx, positions)
     touched = await references.contents_of(tx, [row.id for row in before.values()])
-    replaced = await _detach_replaced(tx, outputs, before, roots, makers)
-    before = {position: row for position, row in before.items() if row.id not in replaced}
-    await _insert(tx, [output for output in outputs if output.position not in before])
-    await _update(tx, outputs, before)
+    new = [output for output in outputs if output.position not in before]
+    before = await _match_known(tx, outputs, before, roots, makers)
+    await _insert(tx, new)
     after = await files.by_position(tx, positions)
     jobs = _jobs(outputs, before, after)
     await assets.set_jobs(tx, jobs)
@@ -348,47 +344,45 @@ async def _give_to_makers(
         await owners.give(tx, row_ids, owner)
 
 
-async def _detach_replaced(
+async def _match_known(
     tx: Transaction,
     outputs: Sequence[_JobOutput],
     before: dict[Position, StoredFile],
     roots: Roots,
     makers: Mapping[str, Maker],
-) -> set[int]:
-    """Mark assets missing whose file was replaced by another one; return the ids of their rows.
+) -> dict[Position, StoredFile]:
+    """Bring known paths up to date; return the rows of those that still belong to the same asset.
 
-    Counters of save nodes reuse a name once its file is gone. The asset's tags, metadata and, if it was already
-    missing, its job belong to the former file, which may only have moved. Assets without any of these are simply
-    updated. An asset never gets a file that another user's job wrote over its own.
+    ComfyUI uses a name again once its file is gone. The former file may only have moved, so its asset becomes missing
+    and keeps what users have given it and, if it was missing before, its job. A user's asset never gets the file that
+    another user's job has written over its own.
     """
-    written = {
-        row.id: o for o in outputs if (row := before.get(o.position)) is not None and _is_written(row, o.located)
-    }
-    rows = [row for row in before.values() if row.id in written]
-    replaced = {row.id for row in rows if _is_replaced(row, written[row.id].located)}
-    if not (replaced or (rows and makers)):
-        return set()
-    marks = Marks(roots)
-    made = {row.id for row in rows if row.missing and row.job_id is not None}
-    found = await moves.by_id(tx, list(written))
+    written = {row.id: o for o in outputs if (row := before.get(o.position)) is not None and _is_written(row, o)}
+    replaced = {row.id for row in before.values() if row.id in written and _is_replaced(row, written[row.id].located)}
 
-    def is_lost(file: Candidate) -> bool:
+    def keeps_path(file: MoveCandidate) -> bool:
         maker = makers.get(written[file.id].job_id)
         if maker is not None and file.owner not in ("", maker.owner):
-            return True
-        return file.id in replaced and (file.id in made or not marks.is_plain(file))
+            return False
+        return file.id not in replaced or not (file.is_marked or (file.is_missing and file.is_made))
 
-    lost = await asyncio.to_thread(lambda: [file for file in found if is_lost(file)])
-    await leave(tx, lost, roots)
-    return {file.id for file in lost}
+    changed = [
+        ChangedPath(row.id, row.stat, written[row.id].located.stat) for row in before.values() if row.id in written
+    ]
+    staying = await match_written(tx, changed, roots, keeps_path)
+    back = [row.id for row in before.values() if row.missing and row.id not in written]
+    if back:
+        await files.mark_present(tx, back)
+    return {position: row for position, row in before.items() if row.id not in written or row.id in staying}
 
 
-def _is_written(row: StoredFile, file: LocatedFile) -> bool:
-    return row.stat[:2] != file.stat[:2]
+def _is_written(row: StoredFile, output: _JobOutput) -> bool:
+    return row.stat[:2] != output.located.stat[:2]
 
 
 def _is_replaced(row: StoredFile, file: LocatedFile) -> bool:
-    return _is_written(row, file) and (row.missing or file.is_other_than(row.stat))
+    """Return whether the file is certainly another one than the row's, rather than that one written over."""
+    return row.missing or file.is_other_than(row.stat)
 
 
 async def _insert(tx: Transaction, outputs: Sequence[_JobOutput]) -> None:
@@ -398,19 +392,6 @@ async def _insert(tx: Transaction, outputs: Sequence[_JobOutput]) -> None:
     folder_ids = await folders.add(tx, list(rows.values()))
     located = [output.located for output in outputs]
     await add_new(tx, [NewFile(folder_ids[file.folder], file.name, file.place, file.stat) for file in located])
-
-
-async def _update(tx: Transaction, outputs: Sequence[_JobOutput], before: dict[Position, StoredFile]) -> None:
-    """Update the rows of files that were overwritten or that reappeared."""
-    known = {os.path.join(*at): KnownFile(row.id, row.stat, row.missing) for at, row in before.items()}  # noqa: PTH118
-    seen = {os.path.join(*o.position): o.located.stat for o in outputs if o.position in before}  # noqa: PTH118
-    changes = reconcile(known, seen)
-    if changes.changed:
-        rewritten = [(row.id, *stat) for row, stat in changes.changed]
-        await files.mark_changed(tx, rewritten, now_ms())
-    there = [row.id for row, _ in (*changes.changed, *changes.back) if row.missing]
-    if there:
-        await files.mark_present(tx, there)
 
 
 def _jobs(
@@ -447,6 +428,6 @@ async def _record_contents(
     await contents.record_unreadable(tx, failures)
     moved = 0
     if first_time and await files.missing_count(tx):
-        moved = await rejoin_by_content(tx, first_time, roots)
+        moved = await match_contents(tx, first_time, roots)
     await references.settle(tx, touched)
     return moved

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...assets.index.insert import CompleteFile, register
+from ...assets.moves.apply import ChangedPath, match_written
 from ...assets.roots import Roots
 from ...db import assets, contents, files, references
 from ...db.assets import NewAsset
@@ -119,8 +120,7 @@ async def _register(
     stat = file_stat(await asyncio.to_thread(extended_path(path).stat))
     facts = file.facts
     if former is not None:
-        await files.mark_changed(tx, [(former.row_id, *stat)], now_ms())
-        await files.mark_present(tx, [former.row_id])
+        await match_written(tx, [ChangedPath(former.row_id, stat, stat)], roots)
         read = Hashed(former.row_id, stat[0], stat[1], facts.hash, facts.metadata, None, facts.documents)
         await contents.record(tx, [read])
         row_id = former.row_id

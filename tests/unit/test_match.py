@@ -1,0 +1,189 @@
+"""Which new file is which file that is gone: by identity, path, time and name, and by content."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from comfy_assets_node.comfy_assets.assets.moves.match import Match, match
+from comfy_assets_node.comfy_assets.db.moves import MoveCandidate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+T = 1_600_000_000_123_456_700  # a time in ns, as most file systems tell it
+WHOLE = 1_600_000_000_000_000_000
+
+
+def file(number: int, path: str, **members: Any) -> MoveCandidate:
+    """A file at "root:path below it", told from the others by its time unless said otherwise."""
+    root, _, below = path.rpartition(":")
+    logical, _, name = below.rpartition("/")
+    size, mtime_ns, inode = members.pop("stat", (1, T + number, number + 1))
+    return MoveCandidate(number, size, mtime_ns, inode, f"{root}/{logical}", logical, name, **members)
+
+
+def gone(number: int, path: str, **members: Any) -> MoveCandidate:
+    return file(number, path, **members)
+
+
+def new(number: int, path: str, **members: Any) -> MoveCandidate:
+    return file(number + 1000, path, **members)
+
+
+def at(number: int, path: str, **members: Any) -> MoveCandidate:
+    """The present file at the path of a known one."""
+    return file(-number, path, replaces=number, **members)
+
+
+def ids(found: Iterable[Match]) -> dict[int, int]:
+    return {m.gone.id: m.new.id % 1000 if m.new.id > 0 else m.new.id for m in found}
+
+
+def equal(side: str, *places: str) -> list[MoveCandidate]:
+    """Read files of one content at these places, with an asterisk where somebody has given the asset something."""
+    make = gone if side == "gone" else new
+    return [
+        make(number, place.removesuffix("*"), is_marked=place.endswith("*"), content_id=1, is_decided=True)
+        for number, place in enumerate(places)
+    ]
+
+
+A = (7, T, 5)
+# The same file but for one member, and what has to be the case so that it is taken for it.
+LOOKS = {
+    "the same inode": (gone(1, "output/a"), new(2, "input/b", stat=(1, T + 1, 2)), True),
+    "the same inode, another size": (gone(1, "output/a"), new(2, "input/a", stat=(2, T + 1, 2)), False),
+    "a rename without inodes": (gone(1, "o/a", stat=(7, T, 0)), new(2, "o/b", stat=(7, T, 0)), True),
+    "the same, long ago": (gone(1, "o/a", stat=(7, WHOLE, 0)), new(2, "o/b", stat=(7, WHOLE, 0)), False),
+    "the same, just now": (gone(1, "o/a", stat=(7, WHOLE, 0), is_recent=True), new(2, "o/b", stat=(7, WHOLE, 0)), True),
+    "another drive": (gone(1, "/a:o/x", stat=(7, WHOLE, 3)), new(2, "/b:o/x", stat=(7, WHOLE, 4)), True),
+    "another folder": (gone(1, "o/x", stat=(7, T, 3)), new(2, "i/X", stat=(7, T, 4)), True),
+    "another folder, whole seconds": (gone(1, "o/x", stat=(7, WHOLE, 3)), new(2, "i/x", stat=(7, WHOLE, 4)), False),
+    "the same, just gone": (
+        gone(1, "o/x", stat=(7, WHOLE, 3), is_recent=True), new(2, "i/x", stat=(7, WHOLE, 4)), True,
+    ),
+    "another folder and name": (gone(1, "o/x", stat=(7, T, 3)), new(2, "i/y", stat=(7, T, 4)), False),
+    "known to differ": (gone(1, "o/a", content_id=1), new(2, "o/b", stat=(1, T + 1, 2), content_id=2), False),
+    "a user's own": (gone(1, "o/a"), new(2, "o/b", stat=(1, T + 1, 2), owner="ann"), False),
+    "the same user's": (gone(1, "o/a", owner="ann"), new(2, "o/b", stat=(1, T + 1, 2), owner="ann"), True),
+    "found by nobody": (gone(1, "o/a", owner="ann"), new(2, "o/b", stat=(1, T + 1, 2)), True),
+    "an older one": (gone(3000, "o/a", stat=A), new(2, "o/b", stat=A), False),
+    "content, unread files left": (gone(1, "o/a", content_id=1), new(2, "i/b", content_id=1), False),
+    "content": (gone(1, "o/a", content_id=1), new(2, "i/b", content_id=1, is_decided=True), True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "present", "is_same"), LOOKS.values(), ids=LOOKS)
+def test_one_of_each(old: MoveCandidate, present: MoveCandidate, is_same: bool) -> None:
+    assert bool(match([old], [present])) is is_same
+
+
+@pytest.mark.parametrize("stat", [(7, T, 5), (7, T, 0), (7, WHOLE, 0)])
+def test_of_several_none_is_taken(stat: tuple[int, int, int]) -> None:
+    """Not before they have been read."""
+    one, two = (gone(n, f"o/{n}", stat=stat, is_recent=True) for n in (1, 2))
+    assert match([one, two], [new(3, "i/3", stat=stat)]) == []
+    assert match([one], [new(n, f"i/{n}", stat=stat) for n in (3, 4)]) == []
+    assert ids(match([one, two._replace(is_recent=False)], [new(3, "i/3", stat=stat)])) == {1: 3}
+
+
+# Known paths where something else lies than before: what was there, what is there now, new files; and the pairs.
+B = (7, T + 9, 6)
+PLACES = {
+    "written over in place": ([gone(1, "o/a.png", stat=A)], [at(1, "o/a.png", stat=B)], {1: -1}),
+    "exchanged": (
+        [gone(1, "o/a", stat=A), gone(2, "o/b", stat=B)], [at(1, "o/a", stat=B), at(2, "o/b", stat=A)], {1: -2, 2: -1},
+    ),
+    "moved, and the name used again": (
+        [gone(1, "o/a", stat=A)], [at(1, "o/a", stat=B), new(3, "i/k", stat=A)], {1: 3},
+    ),
+    "a backup, and the name written again": (
+        [gone(1, "o/a.png", stat=A)], [at(1, "o/a.png", stat=B), new(3, "o/a.bak", stat=A)], {1: -1},
+    ),
+    "a backup, and another known file in its place": (
+        [gone(1, "o/a.png", stat=A), gone(2, "o/b", stat=B)],
+        [at(1, "o/a.png", stat=B), new(3, "o/a.png~", stat=A)],
+        {1: 3, 2: -1},
+    ),
+    "over one that is marked": (
+        [gone(1, "o/a", stat=A, is_marked=True), gone(2, "o/b", stat=B)], [at(1, "o/a", stat=B)], {1: -1},
+    ),
+    "over one that is marked, itself marked": (
+        [gone(1, "o/a", stat=A, is_marked=True), gone(2, "o/b", stat=B, is_marked=True)],
+        [at(1, "o/a", stat=B)],
+        {2: -1},
+    ),
+    "over a marked one that has moved": (
+        [gone(1, "o/a", stat=A, is_marked=True), gone(2, "o/b", stat=B)],
+        [at(1, "o/a", stat=B), new(3, "i/k", stat=A)],
+        {1: 3, 2: -1},
+    ),
+    "a new file at the path of one that keeps nothing": (
+        [gone(1, "o/a", stat=A, keeps_path=False)], [at(1, "o/a", stat=B)], {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("olds", "news", "expected"), PLACES.values(), ids=PLACES)
+def test_known_paths(olds: list[MoveCandidate], news: list[MoveCandidate], expected: dict[int, int]) -> None:
+    assert ids(match(olds, news)) == expected
+
+
+CASES = {
+    "the same path goes before the same name": (
+        ["/a:output/x.png", "/a:input/x.png"], ["/b:input/x.png", "/b:output/x.png"], {0: 1, 1: 0},
+    ),
+    "the same name goes before folders that end alike": (
+        ["/a:output/t/x.png", "/a:output/u/y.png"], ["/b:input/t/y.png", "/b:input/u/x.png"], {0: 1, 1: 0},
+    ),
+    "the longest end goes first": (
+        ["/a:output/t/u/x.png", "/a:output/v/u/x.png"], ["/a:input/v/u/x.png", "/a:input/t/u/x.png"], {0: 1, 1: 0},
+    ),
+    "the same folder under another name": (
+        ["/a:output/t/x.png", "/a:output/u/y.png"], ["/a:output/u/2.png", "/a:output/t/3.png"], {0: 1, 1: 0},
+    ),
+    "any in the end": (["/a:output/x.png"], ["/b:input/z.png"], {0: 0}),
+    "what was given something goes first": (["/a:o/x.png", "/b:o/y.png*"], ["/c:z/z.png"], {1: 0}),
+    "one of two that are gone": (["/a:output/x.png", "/a:output/y.png"], ["/b:output/y.png"], {1: 0}),
+    "one of two that are new": (["/a:output/y.png"], ["/b:output/x.png", "/b:output/y.png"], {0: 1}),
+    "the same name in another case": (["/a:o/X.png", "/a:o/y.png"], ["/b:p/Y.PNG", "/b:p/x.png"], {0: 1, 1: 0}),
+    "a case of its own each": (["/a:o/X.png", "/a:o/x.png"], ["/b:o/x.png", "/b:o/X.png"], {0: 1, 1: 0}),
+    "another system": (["C:\\\\a:output/t/x.png"], ["/b:output/t/x.png"], {0: 0}),
+    "nothing is gone": ([], ["/b:output/x.png"], {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("olds", "news", "expected"), CASES.values(), ids=CASES)
+def test_the_nearest(olds: list[str], news: list[str], expected: dict[int, int]) -> None:
+    assert ids(match(equal("gone", *olds), equal("new", *news))) == expected
+
+
+FILES = st.lists(
+    st.builds(
+        lambda folders, name: "/".join((*folders, name)),
+        st.lists(st.sampled_from("ab"), max_size=4),
+        st.sampled_from(["x", "y"]),
+    ),
+    unique=True,
+    max_size=20,
+)
+
+
+@settings(deadline=None)
+@given(FILES, FILES)
+def test_as_many_as_there_are_each_once(olds: list[str], news: list[str]) -> None:
+    pairs = match(equal("gone", *(f"/o:{p}" for p in olds)), equal("new", *(f"/n:{p}" for p in news)))
+    assert len(pairs) == min(len(olds), len(news))
+    assert len({m.gone.id for m in pairs}) == len({m.new.id for m in pairs}) == len(pairs)
+
+
+@settings(deadline=None)
+@given(FILES, st.sampled_from(["/n", "/n/a", "/n/b/a", "/n/o", "/a/b"]), st.randoms())
+def test_what_moves_as_a_whole_is_what_it_was(files: list[str], target: str, order: random.Random) -> None:
+    """In a folder whose path below the root tells nothing: it has another there."""
+    olds = [f._replace(logical="o") for f in equal("gone", *(f"/o:{p}" for p in files))]
+    news = [f._replace(logical="n") for f in equal("new", *(f"{target}:{p}" for p in files))]
+    order.shuffle(news)
+    assert ids(match(olds, news)) == {f.id: f.id for f in olds}
