@@ -55,15 +55,18 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
 
 
 async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
-    """Store what files contain, for those whose row still says the size and time they were read at."""
+    """Store what files contain, for those whose row still says the size and time they were read at.
+
+    The type follows from the content, but one that a user has set stays when the same content is read again.
+    """
     await tx.execute_many(
         "INSERT OR IGNORE INTO contents (hash, size, metadata) VALUES (?, ?, ?)",
         [(r.hash, r.size, r.metadata) for r in results],
     )
     await _record_documents(tx, results)
     await tx.execute_many(
-        "UPDATE assets SET content_id = (SELECT id FROM contents WHERE hash = ?4),"
-        " mime_type = coalesce(?5, mime_type)"
+        "UPDATE assets SET content_id = (SELECT id FROM contents WHERE hash = ?4), mime_type = CASE"
+        " WHEN content_id = (SELECT id FROM contents WHERE hash = ?4) THEN mime_type ELSE coalesce(?5, mime_type) END"
         " WHERE id = ?1 AND EXISTS (SELECT 1 FROM files WHERE id = ?1 AND size = ?2 AND mtime_ns = ?3)",
         [(r.file_id, r.size, r.mtime_ns, r.hash, r.mime_type) for r in results],
     )
