@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.user_data import OTHER_COLUMNS, USER_COLUMNS, user_data
-from comfy_assets_node.comfy_assets.db import assets, files, moves
+from comfy_assets_node.comfy_assets.db import assets, files, moves, tags
 from comfy_assets_node.comfy_assets.models import AssetEdit
 
 EDITS = {
@@ -62,6 +62,6 @@ async def test_tags(library: Any) -> None:
         await files.mark_missing(tx, [first.id])
         [row] = await moves.by_id(tx, [first.id])
         assert user_data(row).is_empty
-        await files.retag(tx, [first.id], add=("mine",))
+        await tags.retag(tx, [first.id], add=("mine",))
         [row] = await moves.by_id(tx, [first.id])
     assert user_data(row).tags == {"mine"} and not user_data(row).is_empty
