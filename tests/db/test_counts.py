@@ -19,7 +19,6 @@ from comfy_assets_node.comfy_assets.db.contents import Facts, Hashed, Unreadable
 from comfy_assets_node.comfy_assets.db.files import NewFiles
 from comfy_assets_node.comfy_assets.db.folders import FolderRow
 from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
-from comfy_assets_node.comfy_assets.db.moves import Move
 from comfy_assets_node.comfy_assets.ids import new_ids
 from comfy_assets_node.comfy_assets.models import REFERENCE, UPLOADED, AssetFilter, TagRequest
 from hypothesis import given, settings
@@ -189,10 +188,10 @@ class Model:
         """The first half of the assets get the files of the second half."""
         ids = [i for i in ids if i not in self.hidden]
         half = len(ids) // 2
-        pairs = [Move(old, new) for old, new in zip(ids[:half], ids[half:], strict=False)]
-        await self.missing(tx, [m.old for m in pairs])
-        await moves.adopt_files(tx, pairs)
-        for old, new in [(m.old, m.new) for m in pairs]:
+        old_of = dict(zip(ids[half:], ids[:half], strict=False))
+        await self.missing(tx, list(old_of.values()))
+        await moves.adopt_files(tx, old_of)
+        for new, old in old_of.items():
             self.files[old] = self.files.pop(new)
             self.tags[old].discard("missing")
             del self.tags[new], self.owners[new]
