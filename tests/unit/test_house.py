@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Container, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -121,6 +122,37 @@ def test_layers_do_not_import_outwards(layer: str, outer: tuple[str, ...]) -> No
         if any(within(name, other) for other in outer)
     ]
     assert offenders == []
+
+
+def test_class_names_are_unique() -> None:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found[node.name].append(module(path))
+    assert {name: modules for name, modules in found.items() if len(modules) > 1} == {}
+
+
+def test_no_modules_import_each_other() -> None:
+    """No cycle of imports, however long. Imports for the type checker alone are not executed and do not count."""
+    paths = {module(path): path for path in sources()}
+    graph = {name: executed_imports(path, paths) - {name} for name, path in paths.items()}
+    while leaves := {name for name, imported in graph.items() if not imported & graph.keys()}:
+        graph = {name: imported for name, imported in graph.items() if name not in leaves}
+    assert sorted(graph) == []
+
+
+def executed_imports(path: Path, modules: Container[str]) -> set[str]:
+    """The modules of the project that are imported when a file is."""
+    found: set[str] = set()
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = (*package[: len(package) - node.level + 1], *(node.module or "").split("."))
+            target = ".".join(part for part in base if part)
+            inner = {f"{target}.{alias.name}" for alias in node.names}
+            found |= {name for name in inner if name in modules} or {target}
+    return found
 
 
 def test_every_package_is_installed() -> None:
