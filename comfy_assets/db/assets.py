@@ -24,7 +24,7 @@ from .connection_pool import Row
 from .contents import Facts
 from .files import HASHED, NEW
 from .folders import FolderRow
-from .listing.filters import Found, Rows, select
+from .listing.filters import MatchingIds, Rows, select
 from .listing.pages import SORT_KEYS, ordering, page_of
 from .sql import Columns, insert_into, json_array
 
@@ -82,14 +82,14 @@ async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Pag
     return Page(items, total, has_more, next_key)
 
 
-async def _total(db: Database, selection: Rows | Found) -> int:
+async def _total(db: Database, selection: Rows | MatchingIds) -> int:
     if selection.total is not None:
         return selection.total
     row = await db.fetch_one(f"SELECT count(*) FROM {selection.source} WHERE {selection.where}", selection.parameters)
     return int(row[0]) if row else 0
 
 
-async def _page_rows(db: Database, selection: Rows | Found, page: PageRequest) -> list[Row]:
+async def _page_rows(db: Database, selection: Rows | MatchingIds, page: PageRequest) -> list[Row]:
     """The page's rows plus one, each ending with its sort value."""
     ids, parameters = await page_of(db, selection, page)
     return await db.fetch_all(

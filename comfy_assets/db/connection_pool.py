@@ -87,7 +87,7 @@ class _Patience:
 
 
 @dataclass(frozen=True)
-class _Waiting:
+class _QueuedQuery:
     """A query that waits for a connection."""
 
     is_heavy: bool
@@ -101,7 +101,7 @@ class Readers:
         self._idle = deque(connections)
         self._busy: set[aiosqlite.Connection] = set()
         self._is_paused = False
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_QueuedQuery] = deque()
         self._heavy_at_most = max(1, len(connections) - 1)
         self._heavy = 0
         self._stopping: set[asyncio.Task[None]] = set()
@@ -145,7 +145,7 @@ class Readers:
                 await connection.interrupt()
 
     async def _take(self, patience: _Patience, is_heavy: bool) -> aiosqlite.Connection:
-        waiting = _Waiting(is_heavy, asyncio.get_running_loop().create_future())
+        waiting = _QueuedQuery(is_heavy, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._give_turns()
         try:

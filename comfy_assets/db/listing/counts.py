@@ -9,7 +9,7 @@ from ...models import AssetFilter, Page, TagCount, TagRequest
 from .. import fulltext
 from ..connection import Database
 from ..sql import json_array
-from .filters import BY_IDS, ROW_COST, FilteredSet, Found, Rows, filtered_sets, rows_of, select, visible_condition
+from .filters import BY_IDS, ROW_COST, FilteredSet, MatchingIds, Rows, filtered_sets, rows_of, select, visible_condition
 
 if TYPE_CHECKING:
     from .bitmap import IdSet
@@ -152,10 +152,10 @@ async def _of_tag(db: Database, passing: Sequence[FilteredSet], limit: int) -> l
     return await _named(db, [(each.id, each.passing or 0) for each in passing], together, limit)
 
 
-async def _of_selection(db: Database, selection: Rows | Found, limit: int) -> list[TagCount]:
+async def _of_selection(db: Database, selection: Rows | MatchingIds, limit: int) -> list[TagCount]:
     from .bitmap import IdSet
 
-    if isinstance(selection, Found):
+    if isinstance(selection, MatchingIds):
         ids = selection.ids
     else:
         sql = f"SELECT group_concat(a.id) FROM {selection.source} WHERE {selection.where}"

@@ -60,7 +60,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Found:
+class MatchingIds:
     """The ``total`` assets in a set, which all have one of these tag sets.
 
     ``library`` is how many assets there are in all.
@@ -72,7 +72,7 @@ class Found:
     library: int
 
 
-async def select(db: Database, wanted: AssetFilter) -> Rows | Found:
+async def select(db: Database, wanted: AssetFilter) -> Rows | MatchingIds:
     """Resolve a filter."""
     sets = await filtered_sets(db, wanted)
     needle = wanted.name_contains.casefold()
@@ -191,7 +191,9 @@ def _demand_clauses(needs: Iterable[str], forbids: Iterable[str]) -> tuple[list[
     return [test] * len(needed) + [f"NOT {test}"] * len(forbidden), [*needed, *forbidden]
 
 
-async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], sets: Sequence[FilteredSet]) -> Found:
+async def _narrowed(
+    db: Database, wanted: AssetFilter, found: Sequence[IdSet], sets: Sequence[FilteredSet]
+) -> MatchingIds:
     """Of what all searches have found, what passes the other filters too."""
     from .bitmap import IdSet
 
@@ -205,7 +207,7 @@ async def _narrowed(db: Database, wanted: AssetFilter, found: Sequence[IdSet], s
         ids &= IdSet.of(await fulltext.fetch_ids(db, sql, (wanted.hash,)))
     if wanted.metadata:
         ids &= await _with_metadata(db, wanted, ids)
-    return Found(ids, len(ids), passing, _count(sets))
+    return MatchingIds(ids, len(ids), passing, _count(sets))
 
 
 async def _with_tags(db: Database, ids: IdSet, sets: Sequence[FilteredSet]) -> IdSet:

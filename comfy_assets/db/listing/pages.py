@@ -9,7 +9,7 @@ from ...models import CursorKey, PageRequest
 from ..connection import Database
 from ..fulltext import ASSETS, parse_ids
 from ..sql import after_key, json_array, order_by
-from .filters import BY_ASSET, BY_IDS, GATHER_LIMIT, Found, Rows
+from .filters import BY_ASSET, BY_IDS, GATHER_LIMIT, MatchingIds, Rows
 
 if TYPE_CHECKING:
     from .bitmap import Ids
@@ -32,7 +32,7 @@ def ordering(page: PageRequest) -> str:
     return order_by(SORT_KEYS[page.sort], "a.id", page.order)
 
 
-async def page_of(db: Database, selection: Rows | Found, page: PageRequest) -> tuple[str, list[Any]]:
+async def page_of(db: Database, selection: Rows | MatchingIds, page: PageRequest) -> tuple[str, list[Any]]:
     """A query for the ids of the page's assets and of the one behind them, if there is one."""
     if isinstance(selection, Rows):
         return _query(selection, page)
@@ -45,7 +45,7 @@ async def page_of(db: Database, selection: Rows | Found, page: PageRequest) -> t
     return "SELECT value AS id FROM json_each(?)", [json_array(ids)]
 
 
-def _is_gathered(found: Found, page: PageRequest) -> bool:
+def _is_gathered(found: MatchingIds, page: PageRequest) -> bool:
     """Whether finding all and sorting them costs less than looking at all assets in order until the page is full."""
     return found.total <= max(_LEAST_WALK, isqrt(_reach(page) * found.library))
 
@@ -67,7 +67,7 @@ def _query(rows: Rows, page: PageRequest) -> tuple[str, list[Any]]:
     return sql, [*rows.parameters, *bound, page.limit + 1, page.offset if page.after is None else 0]
 
 
-async def _walk(db: Database, found: Found, page: PageRequest) -> list[int]:
+async def _walk(db: Database, found: MatchingIds, page: PageRequest) -> list[int]:
     """The ids of the page, by looking at all assets in order, which takes the fewer the more are in the set."""
     reach = _reach(page)
     skipped = reach - page.limit - 1
@@ -96,7 +96,7 @@ async def _walk(db: Database, found: Found, page: PageRequest) -> list[int]:
     return passing[skipped:reach]
 
 
-async def _by_name(db: Database, found: Found, page: PageRequest) -> list[int] | None:
+async def _by_name(db: Database, found: MatchingIds, page: PageRequest) -> list[int] | None:
     """The ids of the page from the order of all names, if that is known to be true of what was found."""
     order = await name_order(db)
     if order is None:
@@ -113,7 +113,7 @@ async def _by_name(db: Database, found: Found, page: PageRequest) -> list[int] |
     return part if ids.size == found.total else None
 
 
-async def _by_last_access(db: Database, found: Found, page: PageRequest) -> list[int]:
+async def _by_last_access(db: Database, found: MatchingIds, page: PageRequest) -> list[int]:
     """The ids of a page by offset in the order that has no index: few assets have ever been accessed."""
     rows = await db.fetch_all("SELECT id, last_access_at FROM assets WHERE last_access_at > 0")
     times: dict[int, int] = dict(rows)
