@@ -89,7 +89,7 @@ def test_it_shows_finds_and_sends(page: Any, tmp_path: Path) -> None:
     page.fill("#filter", "")
     page.goto(page.url.split("#")[0] + "#operation-listTags")
     tags = page.locator("#operation-listTags")
-    assert "How many entries a page has at most." in tags.inner_text()
+    assert "Maximum number of entries on a page." in tags.inner_text()
     tags.locator('input[name="limit"]').fill("7")
     tags.locator("button").click()
     tags.locator("[role=status]", has_text="200").wait_for()

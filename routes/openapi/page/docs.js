@@ -1,11 +1,11 @@
 "use strict";
 
-// Everything the document says is put into the page as text, never as markup.
+// Texts of the document are inserted as text, never as markup.
 
 const METHODS = ["get", "head", "post", "put", "patch", "delete"];
 const MAX_DEPTH = 6;
 const MAX_SHOWN = 200000;
-const ANSWERED = { host: "answered by the server around", either: "answered by the server around, if it does" };
+const HANDLERS = { host: "handled by the host", either: "handled by the host if it has it" };
 let apiDocument = null;
 
 function element(name, attributes = {}, ...children) {
@@ -22,7 +22,7 @@ const byId = (id) => window.document.getElementById(id);
 const named = (reference) => reference.slice(reference.lastIndexOf("/") + 1);
 const schemaNamed = (name) => apiDocument.components.schemas[name] || {};
 
-/** Words with `code`, **weight** and empty lines, as elements. */
+/** Convert a text with `code`, **bold** and empty lines to elements. */
 function prose(text, className) {
   return (text || "").split(/\n\s*\n/).filter((part) => part.trim()).map((part) => {
     const pieces = part.split(/(`[^`]+`|\*\*[^*]+\*\*)/).map((piece) => {
@@ -33,7 +33,7 @@ function prose(text, className) {
   });
 }
 
-/** A schema's kind in few words, with a link where it has a name. */
+/** Describe a schema's type in a few words, with a link if it is a component. */
 function kind(schema) {
   if (!schema || typeof schema !== "object") return ["anything"];
   if (schema.$ref) return [element("a", { href: `#schema-${named(schema.$ref)}` }, named(schema.$ref))];
@@ -53,7 +53,7 @@ function kind(schema) {
   return [limits.length ? `${type} (${limits.join(", ")})` : type];
 }
 
-/** The members of an object, level by level; of what has a name the link says the rest. */
+/** List the members of an object, level by level, down to links to components. */
 function membersOf(schema, depth = 0) {
   if (!schema || typeof schema !== "object" || depth > MAX_DEPTH) return null;
   if (schema.type === "array") return membersOf(schema.items, depth);
@@ -113,29 +113,29 @@ function bodyOf(operation) {
   const example = content.example;
   return [
     element("h4", {}, "Body"),
-    element("p", { class: "kind" }, media, operation.requestBody.required ? "" : ", may be left out"),
+    element("p", { class: "kind" }, media, operation.requestBody.required ? "" : ", optional"),
     describeSchema(content.schema),
     example === undefined ? null : element("pre", {}, JSON.stringify(example, null, 2)),
   ];
 }
 
-function answersOf(operation) {
-  const rows = Object.entries(operation.responses).map(([status, answer]) => {
-    const [media, content] = contentOf(answer);
+function responsesOf(operation) {
+  const rows = Object.entries(operation.responses).map(([status, response]) => {
+    const [media, content] = contentOf(response);
     const isError = Number(status) >= 400;
     return element("tr", {},
       element("th", { scope: "row" }, status),
-      element("td", {}, prose(answer.description),
-        Object.entries(answer.headers || {}).map(([name, header]) =>
+      element("td", {}, prose(response.description),
+        Object.entries(response.headers || {}).map(([name, header]) =>
           element("div", { class: "kind" }, `${name}: ${header.description}`)),
         media ? element("div", { class: "kind" }, media) : null,
         media && isError ? element("div", { class: "kind" }, kind(content.schema)) : null,
         media && !isError ? describeSchema(content.schema) : null));
   });
-  return [element("h4", {}, "Answers"), element("table", {}, element("tbody", {}, rows))];
+  return [element("h4", {}, "Responses"), element("table", {}, element("tbody", {}, rows))];
 }
 
-/** Where the server is: this page is at its /api/docs, which may lie below a path of its own. */
+/** The path of the server: a proxy may serve it, and so this page at /api/docs, below a path of its own. */
 function root() {
   return window.location.pathname.replace(/\/api\/docs\/?$/, "");
 }
@@ -172,7 +172,7 @@ function bodyFieldsOf(operation, prefix) {
   return [element("label", { for: id }, "Body", area)];
 }
 
-/** The request that the fields of a form describe. */
+/** Build the request from the fields of a form. */
 function requestOf(form, path, method) {
   const query = new URLSearchParams();
   const options = { method: method.toUpperCase(), headers: {} };
@@ -192,15 +192,15 @@ function requestOf(form, path, method) {
   return [root() + target + (query.size ? `?${query}` : ""), options];
 }
 
-async function shownAnswer(answer) {
-  const media = answer.headers.get("Content-Type") || "";
+async function describeResponse(response) {
+  const media = response.headers.get("Content-Type") || "";
   if (media.startsWith("image/")) {
-    return element("img", { class: "answer", alt: "The answer", src: URL.createObjectURL(await answer.blob()) });
+    return element("img", { class: "response", alt: "Image in the response", src: URL.createObjectURL(await response.blob()) });
   }
-  if (!/json|text|xml|javascript/.test(media)) return element("pre", {}, `${(await answer.blob()).size} bytes of ${media || "no type"}`);
-  let text = await answer.text();
+  if (!/json|text|xml|javascript/.test(media)) return element("pre", {}, `${(await response.blob()).size} bytes of ${media || "no type"}`);
+  let text = await response.text();
   if (media.includes("json")) {
-    try { text = JSON.stringify(JSON.parse(text), null, 2); } catch { /* it is shown as it came */ }
+    try { text = JSON.stringify(JSON.parse(text), null, 2); } catch { /* shown as it is */ }
   }
   return element("pre", { tabindex: "0" }, text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}\n…` : text);
 }
@@ -213,7 +213,7 @@ function tryIt(operation, path, method) {
     element("h4", {}, "Try it"),
     fieldsOf(operation, prefix),
     bodyFieldsOf(operation, prefix),
-    element("label", { for: user.id }, "User (on servers for several)", user),
+    element("label", { for: user.id }, "User (on servers for several users)", user),
     element("p", {}, element("button", { type: "submit" }, `Send ${method.toUpperCase()}`)),
     result);
   form.addEventListener("submit", async (event) => {
@@ -222,14 +222,14 @@ function tryIt(operation, path, method) {
     const started = performance.now();
     result.replaceChildren("…");
     try {
-      const answer = await fetch(url, options);
+      const response = await fetch(url, options);
       const took = Math.round(performance.now() - started);
       result.replaceChildren(
-        element("p", {}, element("strong", {}, `${answer.status} ${answer.statusText}`), ` in ${took} ms — `,
+        element("p", {}, element("strong", {}, `${response.status} ${response.statusText}`), ` in ${took} ms — `,
           element("code", {}, `${options.method} ${url}`)),
-        await shownAnswer(answer));
+        await describeResponse(response));
     } catch (error) {
-      result.replaceChildren(element("p", {}, `There was no answer: ${error.message}`));
+      result.replaceChildren(element("p", {}, `The request failed: ${error.message}`));
     }
   });
   return form;
@@ -242,13 +242,13 @@ function operationElement({ operation, path, method }) {
       element("span", { class: `method ${method}` }, method.toUpperCase()),
       element("span", { class: "path" }, path),
       element("span", { class: "about" }, operation.summary),
-      operation["x-answered-by"] === "project" ? null : element("span", { class: "badge" }, ANSWERED[operation["x-answered-by"]])),
+      operation["x-answered-by"] === "project" ? null : element("span", { class: "badge" }, HANDLERS[operation["x-answered-by"]])),
     inside);
   made.addEventListener("toggle", () => {
     if (!made.open || inside.childElementCount) return;
     inside.append(...[
       element("p", { class: "kind" }, operation.operationId), prose(operation.description),
-      parametersOf(operation), bodyOf(operation), answersOf(operation), tryIt(operation, path, method),
+      parametersOf(operation), bodyOf(operation), responsesOf(operation), tryIt(operation, path, method),
     ].flat(2).filter(Boolean));
   });
   return made;
@@ -293,7 +293,7 @@ function showSchemas() {
   section.hidden = false;
 }
 
-/** Open what the address names. */
+/** Open and show the element in the address. */
 function follow() {
   const target = window.location.hash ? byId(decodeURIComponent(window.location.hash.slice(1))) : null;
   if (target instanceof HTMLDetailsElement) target.open = true;
@@ -303,9 +303,9 @@ function follow() {
 function filter(operations, text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   for (const { operation, path, method } of operations) {
-    const said = [operation.operationId, path, method, operation.summary, operation.description || "", ...operation.tags]
+    const searched = [operation.operationId, path, method, operation.summary, operation.description || "", ...operation.tags]
       .join(" ").toLowerCase();
-    const isHidden = !words.every((word) => said.includes(word));
+    const isHidden = !words.every((word) => searched.includes(word));
     const shown = byId(`operation-${operation.operationId}`);
     shown.hidden = isHidden;
     const link = window.document.querySelector(`nav a[href="#operation-${operation.operationId}"]`);
@@ -322,11 +322,11 @@ async function start() {
   const source = `${root()}/api/openapi.json`;
   byId("source").href = source;
   try {
-    const answer = await fetch(source);
-    if (!answer.ok) throw new Error(`status ${answer.status}`);
-    apiDocument = await answer.json();
+    const response = await fetch(source);
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    apiDocument = await response.json();
   } catch (error) {
-    byId("state").textContent = `The document could not be read: ${error.message}`;
+    byId("state").textContent = `The document could not be loaded: ${error.message}`;
     return;
   }
   const operations = operationsOf(apiDocument);
