@@ -18,7 +18,7 @@ from typing import TypeVar
 from ..db import assets, files, folders, references, tags, trash
 from ..db.assets import AssetFile, AssetUse
 from ..db.connection import Database, Transaction
-from ..db.trash import Deleted, TakenFile
+from ..db.trash import DeletedAsset, TrashedFile
 from ..errors import AssetInUseError, StorageError
 from ..fs import atomic
 from ..fs.atomic import run_blocking
@@ -52,7 +52,7 @@ class TrashMove:
         self._is_copy = self._staged != self._source
         self._is_moved = False
 
-    def run(self, asset_id: str, file: AssetFile) -> TakenFile:
+    def run(self, asset_id: str, file: AssetFile) -> TrashedFile:
         """Move the file into the trash. Raises OSError, and StorageError if it has changed since the start."""
         # The copy may have taken long: deleting a file that changed since would lose the new content.
         if file != self._file or file_stat(self._source.stat()) != self._stat:
@@ -64,7 +64,7 @@ class TrashMove:
             self._is_moved = True
         atomic.move_no_replace(self._staged, target)
         self._staged, self._is_moved = target, True
-        return TakenFile(f"{asset_id}/{file.name}", file.folder, file.name)
+        return TrashedFile(f"{asset_id}/{file.name}", file.folder, file.name)
 
     def undo(self) -> None:
         """Put the file back, and remove any copy of it from the trash."""
@@ -126,7 +126,7 @@ class AssetTrash:
             if move is not None and file is not None:
                 taken = await run_blocking(partial(move.run, asset.id, file))
             await trash.hide(tx, asset.row_id, now_ms(), taken)
-            await references.settle(tx, await references.contents_of(tx, [asset.row_id]))
+            await references.update_missing(tx, await references.contents_of(tx, [asset.row_id]))
             await tags.drop_unused_sets(tx)
         self._host.emit("assets.changed", {"deleted": 1})
 
@@ -146,7 +146,7 @@ class AssetTrash:
             await asyncio.shield(asyncio.to_thread(move.undo))
             raise
 
-    async def entries(self) -> list[Deleted]:
+    async def entries(self) -> list[DeletedAsset]:
         """Return every deleted asset, the latest first."""
         return await trash.entries(self._db)
 
@@ -168,7 +168,7 @@ class AssetTrash:
                 if move is None:
                     raise StorageError("The file is no longer in the trash.")
                 await self._place(tx, deleted, roots, move)
-            await references.settle(tx, await references.contents_of(tx, [deleted.row_id]))
+            await references.update_missing(tx, await references.contents_of(tx, [deleted.row_id]))
             await tags.drop_unused_sets(tx)
             asset = await assets.get(tx, deleted.id, deleted.owner)
         if asset is None:
@@ -177,7 +177,7 @@ class AssetTrash:
         return asset
 
     @contextlib.asynccontextmanager
-    async def _restoring(self, deleted: Deleted, roots: Roots) -> AsyncIterator[RestoreMove | None]:
+    async def _restoring(self, deleted: DeletedAsset, roots: Roots) -> AsyncIterator[RestoreMove | None]:
         """Prepare the move of a restored asset's file; undo it if the block fails. Yields None without a file."""
         if deleted.stored is None:
             yield None
@@ -194,7 +194,7 @@ class AssetTrash:
             raise
         await asyncio.to_thread(move.finish)
 
-    async def _place(self, tx: Transaction, deleted: Deleted, roots: Roots, move: RestoreMove) -> None:
+    async def _place(self, tx: Transaction, deleted: DeletedAsset, roots: Roots, move: RestoreMove) -> None:
         folder = _restore_folder(deleted, roots)
         name = deleted.file_name or Path(str(deleted.stored)).name
         taken = await files.names_like(tx, str(folder), split_suffix(name)[0])
@@ -251,7 +251,7 @@ def _if_present(begin: Callable[[], T]) -> T | None:
         return None
 
 
-def _restore_folder(deleted: Deleted, roots: Roots) -> Path:
+def _restore_folder(deleted: DeletedAsset, roots: Roots) -> Path:
     """Return the former folder of a file, or the input folder if it is no longer part of the library."""
     former = Path(deleted.folder or "")
     if deleted.folder is not None and roots.place(former) is not None:

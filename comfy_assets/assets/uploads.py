@@ -181,7 +181,7 @@ async def _holds_now(tx: Transaction, asset: Asset) -> bool:
     if await asyncio.to_thread(_is_gone, path):
         touched = await references.contents_of(tx, [known.file_id])
         await files.mark_missing(tx, [known.file_id])
-        await references.settle(tx, touched)
+        await references.update_missing(tx, touched)
     return False
 
 
@@ -249,7 +249,7 @@ async def _register(
     touched = await references.contents_of(tx, [row_id])
     if found is not None:
         await apply(tx, [found._replace(new=found.new._replace(id=row_id, name=path.name))], roots)
-    await references.settle(tx, touched)
+    await references.update_missing(tx, touched)
     asset = await assets.get(tx, bare.uuid if found is None else lost[found.gone.id].id, owner)
     if asset is None:
         raise LookupError("a new asset is not in the store")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..assets.trash import AssetTrash
-from ..db.trash import Deleted
+from ..db.trash import DeletedAsset
 from ..host.standalone.extra_paths import ExtraFolder
 from ..ids import now_ms
 from .command import (
@@ -59,16 +59,16 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _entries(base: Path) -> list[Deleted]:
+async def _entries(base: Path) -> list[DeletedAsset]:
     async with open_library(base) as library:
         return await AssetTrash(library.db, library.host).entries()
 
 
-def _kept_bytes(entries: Sequence[Deleted]) -> int:
+def _kept_bytes(entries: Sequence[DeletedAsset]) -> int:
     return sum(entry.size for entry in entries if entry.stored is not None)
 
 
-def _as_json(entry: Deleted) -> dict[str, Any]:
+def _as_json(entry: DeletedAsset) -> dict[str, Any]:
     return {
         "id": entry.id,
         "name": entry.name,

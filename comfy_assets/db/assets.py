@@ -1,4 +1,4 @@
-"""Reading assets: listings by cursor or offset, single assets, histograms."""
+"""Rows of assets: lists, single assets, adding and editing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .connection_pool import Row
 from .contents import Facts
 from .files import HASHED, NEW
 from .folders import FolderRow
-from .listing.filters import MatchingIds, Rows, select
+from .listing.filters import IdSelection, RowSelection, select
 from .listing.pages import SORT_KEYS, ordering, page_of
 from .sql import Columns, insert_into, json_array
 
@@ -72,7 +72,7 @@ _JOINS = """
 
 
 async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
-    """One page of the assets that pass the filter, and how many pass in all."""
+    """Return one page of the assets that pass the filter, and the total number of them."""
     selection = await select(db, wanted)
     total = await _total(db, selection)
     rows = await _page_rows(db, selection, page) if total else []
@@ -82,15 +82,15 @@ async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Pag
     return Page(items, total, has_more, next_key)
 
 
-async def _total(db: Database, selection: Rows | MatchingIds) -> int:
+async def _total(db: Database, selection: RowSelection | IdSelection) -> int:
     if selection.total is not None:
         return selection.total
     row = await db.fetch_one(f"SELECT count(*) FROM {selection.source} WHERE {selection.where}", selection.parameters)
     return int(row[0]) if row else 0
 
 
-async def _page_rows(db: Database, selection: Rows | MatchingIds, page: PageRequest) -> list[Row]:
-    """The page's rows plus one, each ending with its sort value."""
+async def _page_rows(db: Database, selection: RowSelection | IdSelection, page: PageRequest) -> list[Row]:
+    """Return the page's rows and one more, each with its sort value at the end."""
     ids, parameters = await page_of(db, selection, page)
     return await db.fetch_all(
         f"SELECT {_COLUMNS}, {SORT_KEYS[page.sort]} FROM ({ids}) listed JOIN assets a ON a.id = listed.id {_JOINS}"
@@ -100,7 +100,7 @@ async def _page_rows(db: Database, selection: Rows | MatchingIds, page: PageRequ
 
 
 async def get(db: Database | Transaction, asset_id: str, owner: str) -> Asset | None:
-    """The asset, if it is public or the owner's."""
+    """Return the asset if it is public or the owner's, or None."""
     rows = await db.fetch_all(
         f"SELECT {_COLUMNS} FROM assets a {_JOINS} WHERE a.uuid = ? AND {tags.VISIBLE}", (asset_id, owner)
     )
@@ -109,7 +109,7 @@ async def get(db: Database | Transaction, asset_id: str, owner: str) -> Asset | 
 
 
 async def get_many(db: Database | Transaction, asset_ids: Sequence[str]) -> dict[str, Asset]:
-    """Those of the assets that there are, whoever's they are, by id."""
+    """Return assets of all owners by id. Unknown ids are left out."""
     rows = await db.fetch_all(
         f"SELECT {_COLUMNS} FROM assets a {_JOINS} WHERE a.uuid IN (SELECT value FROM json_each(?))",
         (json_array(asset_ids),),
@@ -118,7 +118,7 @@ async def get_many(db: Database | Transaction, asset_ids: Sequence[str]) -> dict
 
 
 async def of_content(db: Database | Transaction, digest: bytes, owner: str, *, own: bool) -> list[Asset]:
-    """The assets of this content that are the owner's, or else public ones, oldest first."""
+    """Return the owner's assets of this content (``own``), or the public ones; oldest first."""
     condition = "s.owner = ? AND s.hidden = 0" if own else "s.owner = '' AND s.hidden = 0 AND ? IS NOT NULL"
     rows = await db.fetch_all(
         f"SELECT {_COLUMNS} FROM contents k JOIN assets a ON a.content_id = k.id {_JOINS}"
@@ -129,7 +129,7 @@ async def of_content(db: Database | Transaction, digest: bytes, owner: str, *, o
 
 
 async def _complete(db: Database | Transaction, found: list[Asset]) -> list[Asset]:
-    """The assets with what few of them have: a location that is another file's, and a preview chosen by a user."""
+    """Add rare members: the location of a reference, which is another asset's file, and a chosen preview."""
     if any(asset.origin == REFERENCE for asset in found):
         places = await _stand_ins(db, [a.hash for a in found if a.origin == REFERENCE and a.hash])
         found = [
@@ -143,7 +143,7 @@ async def _complete(db: Database | Transaction, found: list[Asset]) -> list[Asse
 
 
 async def stand_in(db: Database | Transaction, digest: bytes) -> Location | None:
-    """A file that is there and has this content."""
+    """Return the location of a file that is there and has this content, or None."""
     return (await _stand_ins(db, [digest])).get(digest)
 
 
@@ -168,7 +168,7 @@ async def _locations(db: Database | Transaction, ids: Sequence[str]) -> dict[str
 
 
 async def hash_exists(db: Database | Transaction, digest: bytes, owner: str) -> bool:
-    """Whether an asset of this content is public or the owner's, and its content can be read from some file."""
+    """Return whether the owner can see an asset of this content, and some file that is there has the content."""
     rows = await db.fetch_all(
         "SELECT 1 FROM contents c JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
         f" WHERE c.hash = ? AND {tags.VISIBLE} AND EXISTS (SELECT 1 FROM assets b JOIN files f ON f.id = b.id"
@@ -179,7 +179,7 @@ async def hash_exists(db: Database | Transaction, digest: bytes, owner: str) -> 
 
 
 async def reachable(db: Database | Transaction, digests: Sequence[bytes], owner: str) -> set[bytes]:
-    """Those of the contents of which ``hash_exists`` says so."""
+    """Return the contents for which ``hash_exists`` is true."""
     rows = await db.fetch_all(
         "SELECT DISTINCT c.hash FROM contents c JOIN assets a ON a.content_id = c.id"
         f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE {tags.VISIBLE}"
@@ -191,13 +191,13 @@ async def reachable(db: Database | Transaction, digests: Sequence[bytes], owner:
 
 
 async def count(db: Database) -> int:
-    """The number of assets of all owners, deleted ones not counted."""
+    """Return the number of assets of all owners, without deleted ones."""
     row = await db.fetch_one("SELECT coalesce(sum(asset_count), 0) FROM tag_sets WHERE hidden = 0")
     return int(row[0]) if row else 0
 
 
 async def record_access(tx: Transaction, times: dict[int, int]) -> None:
-    """Set the last access time (ms) of assets by row id."""
+    """Set the last access time (ms) of assets by row id. A later time that is stored stays."""
     await tx.execute_many(
         "UPDATE assets SET last_access_at = ?2 WHERE id = ?1 AND coalesce(last_access_at, 0) < ?2",
         list(times.items()),
@@ -218,13 +218,13 @@ def _location(row: Row) -> Location:
 
 
 async def set_jobs(tx: Transaction, jobs: Sequence[tuple[int, str]]) -> None:
-    """Say which jobs made files, by id."""
+    """Set the jobs that made files: pairs of row id and job id."""
     await tx.execute_many("UPDATE assets SET job_id = ?2 WHERE id = ?1", jobs)
 
 
 @dataclass(frozen=True)
 class NewAsset:
-    """An asset to be added. ``uuid`` is canonical; times are ms; ``user_metadata`` is a JSON object or None."""
+    """A new asset. ``uuid`` is canonical, times are in ms, ``user_metadata`` is a JSON object or None."""
 
     uuid: str
     owner: str
@@ -240,7 +240,7 @@ class NewAsset:
 
 @dataclass(frozen=True)
 class AssetFile:
-    """Where an asset's file lies; ``categories`` (a JSON array) claimed the folder when it was last scanned."""
+    """The file of an asset. ``categories`` (a JSON array) claimed its folder in the last scan."""
 
     folder: str
     name: str
@@ -250,7 +250,7 @@ class AssetFile:
 
 
 async def add(tx: Transaction, entry: NewAsset, size: int, facts: Facts | None) -> int:
-    """Add an asset without a file; answers its row id."""
+    """Add an asset without a file; return its row id."""
     place, user = tags.split(entry.tags)
     set_id = await tags.intern(tx, entry.owner, place)
     content_id = await contents.put(tx, facts) if facts is not None else None
@@ -277,7 +277,7 @@ async def add(tx: Transaction, entry: NewAsset, size: int, facts: Facts | None) 
 
 
 async def put_file(tx: Transaction, row_id: int, folder: FolderRow, name: str, stat: FileStat) -> None:
-    """Record where an asset's file lies. It is read later if the asset's content is not known."""
+    """Add the file of an asset. It is read later if the asset's content is not known."""
     folder_id = (await folders.add(tx, [folder]))[folder.path]
     await tx.execute(
         "INSERT INTO files (id, folder_id, name, size, mtime_ns, inode, state)"
@@ -288,7 +288,7 @@ async def put_file(tx: Transaction, row_id: int, folder: FolderRow, name: str, s
 
 
 async def file_of(tx: Transaction, row_id: int) -> AssetFile | None:
-    """The asset's own file."""
+    """Return the asset's own file, or None."""
     rows = await tx.fetch_all(
         "SELECT d.path, f.name, f.missing, d.categories, a.content_id FROM files f"
         " JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id WHERE f.id = ?",
@@ -314,13 +314,13 @@ async def edit(tx: Transaction, row_id: int, change: AssetEdit, now: int) -> Non
 
 
 async def touch(tx: Transaction, row_id: int, now: int) -> None:
-    """Note that an asset was changed at ``now`` (ms)."""
+    """Set the time (ms) of an asset's last change."""
     await tx.execute("UPDATE assets SET updated_at = ? WHERE id = ?", (now, row_id))
 
 
 @dataclass(frozen=True)
 class AssetUse:
-    """What keeps an asset from being deleted. Of a share, also whose it is, and the name it was published under."""
+    """A workflow version or share that keeps an asset from being deleted; for a share with its owner and name."""
 
     kind: str
     id: str
@@ -329,7 +329,7 @@ class AssetUse:
 
 
 async def uses_of(tx: Transaction, row_id: int) -> list[AssetUse]:
-    """What keeps an asset from being deleted."""
+    """Return the uses that keep an asset from being deleted."""
     rows = await tx.fetch_all(
         "SELECT u.kind, u.used_by, w.owner, s.name FROM asset_uses u"
         f" LEFT JOIN shares s ON s.share_id = u.used_by AND u.kind = '{SHARE_USE}'"
@@ -342,7 +342,7 @@ async def uses_of(tx: Transaction, row_id: int) -> list[AssetUse]:
 
 @dataclass(frozen=True)
 class IdHolder:
-    """The asset that has an id, whoever's it is."""
+    """The asset that has an id, of any owner."""
 
     row_id: int
     owner: str
@@ -350,7 +350,7 @@ class IdHolder:
 
 
 async def holder_of(tx: Transaction, uuid: str) -> IdHolder | None:
-    """Which asset, if any, has this id."""
+    """Return the asset that has this id, or None."""
     rows = await tx.fetch_all(
         "SELECT a.id, s.owner, s.hidden FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id WHERE a.uuid = ?", (uuid,)
     )
@@ -362,12 +362,12 @@ async def change_id(tx: Transaction, row_id: int, uuid: str) -> None:
     await tx.execute("UPDATE assets SET uuid = ? WHERE id = ?", (uuid, row_id))
 
 
-_MAX_COPIES = 100  # enough to find one that can be used; a content in more files is an empty picture
+_MAX_COPIES = 100  # enough to find one that can be used: a content in more files is some empty image
 
 
 @dataclass(frozen=True)
 class ContentFile:
-    """A file as it was when its content was read. ``visible``: the user may know of the asset it belongs to."""
+    """A file as it was when its content was read. ``visible``: the user may see the asset of the file."""
 
     row_id: int
     folder: str
@@ -378,7 +378,7 @@ class ContentFile:
 
 
 async def content_is_known(db: Database, digest: bytes, owner: str) -> bool:
-    """Whether an asset of this content is public or the owner's, be there a file of it or not."""
+    """Return whether the owner can see an asset of this content, even if no file has it any more."""
     rows = await db.fetch_all(
         "SELECT 1 FROM contents c JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
         f" WHERE c.hash = ? AND {tags.VISIBLE} LIMIT 1",
@@ -388,7 +388,7 @@ async def content_is_known(db: Database, digest: bytes, owner: str) -> bool:
 
 
 async def files_of_content(db: Database, digest: bytes, owner: str) -> list[ContentFile]:
-    """The files that held this content when last looked at, those of visible assets first, oldest first."""
+    """Return the files that had this content when last read: those of visible assets first, then the oldest."""
     rows = await db.fetch_all(
         f"SELECT a.id, d.path, f.name, f.size, f.mtime_ns, {tags.VISIBLE} AS visible FROM contents c"
         " JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
@@ -400,7 +400,7 @@ async def files_of_content(db: Database, digest: bytes, owner: str) -> list[Cont
 
 
 async def files_of_asset(db: Database, row_id: int) -> list[ContentFile]:
-    """The asset's own file, if it has one."""
+    """Return the asset's own file in a list, or an empty list."""
     rows = await db.fetch_all(
         "SELECT f.id, d.path, f.name, f.size, f.mtime_ns FROM files f JOIN folders d ON d.id = f.folder_id"
         " WHERE f.id = ?",

@@ -1,4 +1,4 @@
-"""The store: reads on a pool of connections, one write transaction at a time, and an orderly end."""
+"""The store: reads on a pool of connections, one write transaction at a time, orderly shutdown."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ from .. import store_guard
 from ..errors import SearchUnavailableError, StoreBusyError, StoreError
 from . import migrate, recovery
 from .connection_pool import BUSY_TIMEOUT_S, Readers, Row, StoreConnections, open_connections
-from .recovery import Mark
+from .recovery import CommitMark
 from .result_cache import ResultCache
 from .sqlite_errors import READ_ONLY, as_busy
-from .store_files import State, fold_log, open_guard
+from .store_files import StoreState, fold_log, open_guard
 
 log = logging.getLogger("comfy_assets.db")
 
-PATIENCE_S = 5.0  # how long a transaction waits for another process to let go of the store
+PATIENCE_S = 5.0  # how long a transaction waits for another process to release the store
 _POLL_S = 0.05
-_WATCH_S = 1.0  # between two looks at whether the store's files are in place
-_READER_PATIENCE_S = 1.0  # how long a query may go on when the connections are to be opened again
+_WATCH_S = 1.0  # between two checks that the store's files are in place
+_READER_PATIENCE_S = 1.0  # how long queries may run on before the connections are opened again
 
 
 class Database:
     """The open store. Reads run on a pool of connections, writes one transaction at a time.
 
-    ``can_search`` tells whether SQLite has what the search indexes need; ``memory`` is for what they found,
-    ``job_memory`` for what those of jobs did. ``trouble`` says why the last attempt to write has failed, until one
-    succeeds.
+    ``can_search``: SQLite has what the full-text indexes need. ``search_results`` and ``job_results`` cache what
+    searches of assets and jobs found. ``trouble`` is the reason why the last attempt to write failed, or None.
     """
 
     def __init__(self, path: Path, connections: StoreConnections, *, can_search: bool) -> None:
@@ -49,7 +48,7 @@ class Database:
         self._connections = connections
         self._readers = Readers(connections.readers)
         self._started = connections.last_commit
-        self._latest = Mark(uuid.uuid4().hex, 0)
+        self._latest = CommitMark(uuid.uuid4().hex, 0)
         self._problem: str | None = None
         self._write_lock = asyncio.Lock()
         self._closed = False
@@ -58,7 +57,7 @@ class Database:
 
     @classmethod
     async def open(cls, path: Path) -> Database:
-        """Open the store at ``path``, creating or migrating it. Raise StoreError when that is impossible."""
+        """Open the store at ``path``; create or migrate it if needed. Raises StoreError if that is impossible."""
         store_guard.protect(path.parent)
         try:
             can_search = await asyncio.to_thread(_prepare, path)
@@ -71,11 +70,11 @@ class Database:
 
     @property
     def problem(self) -> str | None:
-        """Why the store cannot be used although it was opened; None while it can."""
+        """The reason why the open store cannot be used, or None."""
         return self._problem
 
     def require_search(self) -> None:
-        """Raise SearchUnavailableError unless words can be searched for."""
+        """Raise SearchUnavailableError if this SQLite cannot search for words."""
         if not self.can_search:
             raise SearchUnavailableError(
                 f"This server's SQLite {sqlite3.sqlite_version} cannot search by words: version 3.34 or newer with"
@@ -84,23 +83,22 @@ class Database:
             )
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
-        """Return all rows of a query, on a reader. Raise StoreBusyError, and QueryTimeoutError as ``readers.reading``
-        has it."""
+        """Return all rows of a query, on a reader. Raises StoreBusyError, and QueryTimeoutError within ``reading``."""
         self._require_usable()
         with self._sorted_errors(is_reading=True):
             return await self._readers.fetch_all(sql, parameters)
 
     async def fetch_one(self, sql: str, parameters: Iterable[Any] = ()) -> Row | None:
-        """The first row of a query, or None."""
+        """Return the first row of a query, or None."""
         rows = await self.fetch_all(sql, parameters)
         return rows[0] if rows else None
 
     @asynccontextmanager
     async def transaction(self, patience_s: float | None = None) -> AsyncIterator[Transaction]:
-        """A write transaction: committed when the block ends, rolled back on exception and cancellation.
+        """Run a write transaction: commit at the end of the block, roll back on an exception or cancellation.
 
-        Raises StoreBusyError when another process holds the store for longer than ``patience_s``, when the store
-        cannot be written, and when its files were taken away and the change may not have been kept.
+        Raises StoreBusyError if another process holds the store for longer than ``patience_s``, if the store cannot be
+        written, and if its files were removed and the change may be lost.
         """
         await self._begin(self.patience_s if patience_s is None else patience_s)
         try:
@@ -122,7 +120,7 @@ class Database:
         self.trouble = None
 
     async def _begin(self, patience_s: float) -> None:
-        """Begin a transaction and keep the lock. Only the time that another process takes counts."""
+        """Acquire the write lock and begin. Only the time that other processes take counts against ``patience_s``."""
         loop = asyncio.get_running_loop()
         deadline: float | None = None
         while True:
@@ -142,24 +140,26 @@ class Database:
             except BaseException:
                 try:
                     if not self._closed:
-                        await asyncio.shield(self._connections.writer.rollback())  # it may begin yet
+                        await asyncio.shield(
+                            self._connections.writer.rollback()
+                        )  # the cancelled BEGIN may still take effect
                 finally:
                     self._write_lock.release()
                 raise
             await asyncio.sleep(_POLL_S)
 
     async def _commit(self) -> None:
-        """Commit, with the number of the transaction if it has changed anything."""
+        """Commit. If the transaction has changed anything, store its number."""
         writer, mark = self._connections.writer, self._latest
         if writer.in_transaction and writer.total_changes != self._connections.changes:
-            mark = Mark(mark.writer, mark.number + 1)
+            mark = CommitMark(mark.writer, mark.number + 1)
             await writer.execute("UPDATE last_commit SET writer = ?, number = ?", mark)
         await writer.commit()
         self._connections.changes = writer.total_changes
         self._latest = mark
 
     async def probe(self, patience_s: float = 0.0) -> None:
-        """Write to the store without changing anything. Raise StoreBusyError when that cannot be done."""
+        """Write to the store without changing anything. Raises StoreBusyError if that is impossible."""
         async with self.transaction(patience_s) as tx:
             await tx.execute("UPDATE job_search SET indexed_upto = indexed_upto")
 
@@ -168,15 +168,15 @@ class Database:
             raise StoreBusyError(self._problem)
 
     async def _keep_in_place(self) -> bool:
-        """Bring the store back if its files were taken away; return whether it has all that was committed.
+        """Restore the store if its files were removed; return whether it has everything that was committed.
 
-        Only while holding the write lock. Raises StoreBusyError when it cannot be brought back.
+        The caller must hold the write lock. Raises StoreBusyError if the store cannot be restored.
         """
         self._require_usable()
         state = self._connections.files.state()
         if state == "in place":
             return True
-        # Not to be cancelled half way, and the lock is held until it has ended.
+        # A cancelled request must not leave the store half restored. The lock is held until this has ended.
         work = asyncio.ensure_future(self._bring_back(state))
         try:
             return await asyncio.shield(work)
@@ -184,7 +184,7 @@ class Database:
             await asyncio.wait([work])
             raise
 
-    async def _bring_back(self, state: State) -> bool:
+    async def _bring_back(self, state: StoreState) -> bool:
         log.error("The files of the library store are not in place: %s.", state)
         await self._readers.pause(_READER_PATIENCE_S)
         try:
@@ -226,7 +226,7 @@ class Database:
         return path
 
     async def _watch_files(self) -> None:
-        """Notice also between transactions that the store's files were taken away."""
+        """Check once a second that the store's files are in place, as transactions may be rare."""
         while True:
             await asyncio.sleep(_WATCH_S)
             if self._problem is None and self._connections.files.state() != "in place":
@@ -236,9 +236,9 @@ class Database:
 
     @contextmanager
     def _sorted_errors(self, *, is_reading: bool = False) -> Iterator[None]:
-        """Raise StoreBusyError for what is the store's state; sqlite3.ProgrammingError where it was closed under way.
+        """Map SQLite's errors: StoreBusyError for the store's state, ProgrammingError for a closed connection.
 
-        aiosqlite tells the latter as ValueError. A reader that is made to write is a mistake of ours.
+        aiosqlite raises ValueError for the latter. Writing on a reader is a mistake of ours and is not mapped.
         """
         try:
             yield
@@ -255,7 +255,7 @@ class Database:
             raise
 
     async def close(self) -> None:
-        """Close every connection, after bringing the write-ahead log into the file."""
+        """Checkpoint the write-ahead log and close every connection."""
         self._watch.cancel()
         if not self._closed and not self._write_lock.locked() and self._problem is None:
             async with self._write_lock:
@@ -275,8 +275,8 @@ class Database:
     def close_at_exit(self, before: Callable[[], None]) -> None:
         """Close the connections when the main thread ends without ``close`` having been awaited.
 
-        A server stopped with Ctrl-C does not always run its clean-up, and the threads of aiosqlite are not
-        daemons: without this the process would never end. ``before`` is called first, to stop other workers.
+        A server stopped with Ctrl-C does not always run its clean-up, and the threads of aiosqlite are not daemons:
+        without this the process would never end. ``before`` is called first, to stop other workers.
         """
 
         def watch() -> None:
@@ -294,38 +294,38 @@ class Database:
 
 
 class Transaction:
-    """The statements of one write transaction; ``can_search`` is the store's."""
+    """The statements of one write transaction; ``can_search`` as in ``Database``."""
 
     def __init__(self, connection: aiosqlite.Connection, *, can_search: bool) -> None:
         self.can_search = can_search
         self._connection = connection
 
     async def execute(self, sql: str, parameters: Iterable[Any] = ()) -> int:
-        """Run one statement; answers the number of rows it changed."""
+        """Run one statement; return the number of rows that it changed."""
         async with self._connection.execute(sql, parameters) as cursor:
             return cursor.rowcount
 
     async def execute_many(self, sql: str, rows: Iterable[Iterable[Any]]) -> int:
-        """Run one statement for each row of parameters; answers the number of rows changed in all."""
+        """Run one statement for each row of parameters; return the number of changed rows in all."""
         async with self._connection.executemany(sql, rows) as cursor:
             return cursor.rowcount
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
-        """All rows of a query, seeing this transaction's own changes."""
+        """Return all rows of a query, which sees this transaction's own changes."""
         return cast("list[Row]", await self._connection.execute_fetchall(sql, parameters))
 
     async def fetch_value(self, sql: str, parameters: Iterable[Any] = ()) -> Any:
-        """The first column of the first row, or None."""
+        """Return the first column of the first row, or None."""
         rows = await self.fetch_all(sql, parameters)
         return rows[0][0] if rows else None
 
 
 def _when_main_thread_ends(callback: Callable[[], object]) -> None:
-    """Have the callback called before Python waits for the threads that are left.
+    """Call back before Python waits for the remaining threads.
 
-    Joining the main thread would be too late: Python marks it as ended only after ``concurrent.futures`` has
-    waited for its workers, and one of ours may be held back until a prompt ends that nobody executes any
-    more. The hook that ``concurrent.futures`` itself uses has no public name.
+    Joining the main thread would be too late: Python marks it as ended only after ``concurrent.futures`` has waited for
+    its workers, and one of ours may wait for the end of a prompt that nothing executes any more. The hook that
+    ``concurrent.futures`` itself uses has no public name.
     """
     register = getattr(threading, "_register_atexit", None)
     if register is not None:
@@ -340,7 +340,7 @@ def _when_main_thread_ends(callback: Callable[[], object]) -> None:
 
 
 def _prepare(path: Path) -> bool:
-    """Bring the store up to date; return whether it can be searched."""
+    """Migrate the store; return whether it can be searched."""
     migrate.prepare(path)
     with (
         closing(open_guard(path)),

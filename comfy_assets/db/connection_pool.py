@@ -1,7 +1,7 @@
-"""The read-only connections: who may use one, for how long, and how a query is stopped.
+"""The pool of read-only connections: turns, time limits and cancellation of queries.
 
-Queries of a request that only reads end when its client is gone and when they take too long. Of the connections one is
-kept from expensive queries, so that cheap ones never wait for them.
+Queries of a request that only reads end when its client disconnects and when they take too long. Expensive queries
+never use all connections, so that cheap ones do not wait for them.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import Any, TypeVar, cast
 import aiosqlite
 
 from ..errors import QueryTimeoutError
-from .recovery import Mark, last_commit
+from .recovery import CommitMark, last_commit
 from .store_files import StoreFiles, open_guard
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
-_LOOK_S = 0.1  # how often is looked whether a client is still there
+_LOOK_S = 0.1  # between two checks that a client is still connected
 _INTERRUPT_S = 0.05
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """The queries of one task. Tasks that it starts inherit the context, but work for others too: they go on."""
+    """The limits for queries of one task. Tasks that it starts inherit the context, but are not limited."""
 
     task: asyncio.Task[Any] | None
     is_gone: Callable[[], bool]
@@ -44,7 +44,7 @@ _is_heavy: ContextVar[bool] = ContextVar("comfy_assets_heavy", default=False)
 
 @contextmanager
 def reading(is_gone: Callable[[], bool], seconds: float) -> Iterator[None]:
-    """Let each query of the current task in the block end after this time, or once ``is_gone`` says so."""
+    """Limit the queries of the current task in the block: to ``seconds`` each, and until ``is_gone`` returns true."""
     token = _reading.set(_Reading(asyncio.current_task(), is_gone, seconds))
     try:
         yield
@@ -54,7 +54,7 @@ def reading(is_gone: Callable[[], bool], seconds: float) -> Iterator[None]:
 
 @contextmanager
 def heavy(is_so: bool = True) -> Iterator[None]:
-    """Let the queries in the block count as expensive."""
+    """Mark the queries in the block as expensive."""
     token = _is_heavy.set(is_so)
     try:
         yield
@@ -71,7 +71,7 @@ class _Patience:
         self._end = asyncio.get_running_loop().time() + (self._reading.seconds if self._reading is not None else 0)
 
     async def wait(self, future: asyncio.Future[T]) -> T:
-        """Return the result of a future, which is not cancelled. Raise QueryTimeoutError."""
+        """Return the result of a future, without cancelling it. Raises QueryTimeoutError."""
         if self._reading is None:
             return await asyncio.shield(future)
         while not future.done():
@@ -87,7 +87,7 @@ class _Patience:
 
 
 @dataclass(frozen=True)
-class _QueuedQuery:
+class _WaitingQuery:
     """A query that waits for a connection."""
 
     is_heavy: bool
@@ -95,19 +95,19 @@ class _QueuedQuery:
 
 
 class Readers:
-    """The connections. Each runs one query at a time."""
+    """The pool. Each connection runs one query at a time."""
 
     def __init__(self, connections: Sequence[aiosqlite.Connection]) -> None:
         self._idle = deque(connections)
         self._busy: set[aiosqlite.Connection] = set()
         self._is_paused = False
-        self._waiting: deque[_QueuedQuery] = deque()
+        self._waiting: deque[_WaitingQuery] = deque()
         self._heavy_at_most = max(1, len(connections) - 1)
         self._heavy = 0
         self._stopping: set[asyncio.Task[None]] = set()
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any]) -> list[Row]:
-        """Return all rows of a query. Raise QueryTimeoutError as ``reading`` has it."""
+        """Return all rows of a query. Raises QueryTimeoutError within ``reading``."""
         patience, is_heavy = _Patience(), _is_heavy.get()
         connection = await self._take(patience, is_heavy)
         query = asyncio.ensure_future(_run(connection, sql, parameters))
@@ -122,7 +122,7 @@ class Readers:
             raise
 
     async def pause(self, patience_s: float) -> None:
-        """Take every connection out of use: queries wait, and running ones are interrupted after ``patience_s``."""
+        """Take all connections out of use: new queries wait, running ones are interrupted after ``patience_s``."""
         self._is_paused = True
         loop = asyncio.get_running_loop()
         end = loop.time() + patience_s
@@ -133,7 +133,7 @@ class Readers:
             await asyncio.sleep(_INTERRUPT_S)
 
     def resume(self, connections: Sequence[aiosqlite.Connection]) -> None:
-        """Go on with these connections, after ``pause``."""
+        """Continue with these connections after ``pause``."""
         self._idle = deque(connections)
         self._is_paused = False
         self._give_turns()
@@ -145,7 +145,7 @@ class Readers:
                 await connection.interrupt()
 
     async def _take(self, patience: _Patience, is_heavy: bool) -> aiosqlite.Connection:
-        waiting = _QueuedQuery(is_heavy, asyncio.get_running_loop().create_future())
+        waiting = _WaitingQuery(is_heavy, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._give_turns()
         try:
@@ -158,7 +158,7 @@ class Readers:
             raise
 
     def _give_turns(self) -> None:
-        """Give idle connections to those who wait, in the order in which they came."""
+        """Assign idle connections to waiting queries, in order of arrival."""
         for waiting in list(self._waiting) if self._idle and not self._is_paused else ():
             if waiting.is_heavy and self._heavy >= self._heavy_at_most:
                 continue
@@ -178,7 +178,7 @@ class Readers:
 
     def _ended(self, query: asyncio.Future[list[Row]], connection: aiosqlite.Connection, is_heavy: bool) -> None:
         if not query.cancelled():
-            query.exception()  # an abandoned query has nobody who asks for it
+            query.exception()  # retrieved, so that asyncio does not warn of an abandoned query's exception
         self._give_back(connection, is_heavy)
 
 
@@ -187,9 +187,9 @@ async def _run(connection: aiosqlite.Connection, sql: str, parameters: Iterable[
 
 
 async def _interrupt(connection: aiosqlite.Connection, query: asyncio.Future[list[Row]]) -> None:
-    """Interrupt a query until it ends: before SQLite has begun with it an interrupt has no effect.
+    """Interrupt a query until it ends, because an interrupt before SQLite has begun with it has no effect.
 
-    The connection is given to nobody else before that, so no other query is hit.
+    The connection is not reused before that, so no other query is hit.
     """
     while not query.done():
         await connection.interrupt()
@@ -198,10 +198,10 @@ async def _interrupt(connection: aiosqlite.Connection, query: asyncio.Future[lis
 
 READERS = 3
 BUSY_TIMEOUT_S = 10
-# A writer waits no longer for another process: Database.transaction repeats the attempt, so that each transaction of
-# this process waits for its own time and none for all before it.
+# Short, because Database.transaction retries: with a long timeout in SQLite, transactions of this process would wait
+# one after another, each for the sum of all before it.
 _WRITER_TIMEOUT_MS = 50
-# Pages are read from the operating system's cache; the writer keeps more so that a bulk import stays in memory.
+# Readers rely on the operating system's cache. The writer caches more, so that a bulk import stays in memory.
 _WRITER_PRAGMAS = (
     "foreign_keys = ON",
     "wal_autocheckpoint = 8000",
@@ -215,22 +215,22 @@ _READER_PRAGMAS = ("query_only = ON", "cache_size = -16384", "temp_store = MEMOR
 
 @dataclass
 class StoreConnections:
-    """The connections to a store, and its files as they were opened. ``changes`` counts rows the writer changed."""
+    """The connections to a store, and the identities of its files. ``changes`` counts rows changed by the writer."""
 
     guard: sqlite3.Connection
     writer: aiosqlite.Connection
     readers: tuple[aiosqlite.Connection, ...]
     files: StoreFiles
-    last_commit: Mark
+    last_commit: CommitMark
     changes: int = 0
 
     @property
     def all(self) -> tuple[aiosqlite.Connection, ...]:
-        """All but the guard."""
+        """All connections except the guard."""
         return (*self.readers, self.writer)
 
     async def close(self) -> None:
-        """Close all of them, the guard last."""
+        """Close all connections, the guard last."""
         for connection in self.all:
             await connection.close()
         self.files.forget()
@@ -238,7 +238,7 @@ class StoreConnections:
 
 
 async def open_connections(path: Path) -> StoreConnections:
-    """Open the connections to a store that is up to date. Raise sqlite3.Error."""
+    """Open the connections to a migrated store. Raises sqlite3.Error."""
     guard = await asyncio.to_thread(open_guard, path)
     connections: list[aiosqlite.Connection] = []
     try:

@@ -14,8 +14,8 @@ from .connection_pool import Row
 from .files import HASHED, UNREADABLE
 from .sql import json_array
 
-# Values made by the thousand while files are read are untracked by the garbage collector (``gc=False``; they hold
-# no cycles): in a process that has torch loaded, a full collection stops everything for a quarter of a second.
+# Values that are made by the thousand while files are read are not tracked by the garbage collector (``gc=False``):
+# they contain no cycles, and in a process with torch a full collection stops everything for a quarter of a second.
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
@@ -27,7 +27,7 @@ class Document(msgspec.Struct, frozen=True, gc=False):
 
 
 class Hashed(msgspec.Struct, frozen=True, gc=False):
-    """What reading a file has shown. ``size`` and ``mtime_ns`` are those it had before and after reading."""
+    """The result of reading a file. ``size`` and ``mtime_ns`` were the same before and after reading."""
 
     file_id: int
     size: int
@@ -39,7 +39,7 @@ class Hashed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
-    """What is known of a content: blake3 digest, size in bytes, ``metadata`` (a JSON object) and documents."""
+    """Facts about a content: blake3 digest, size in bytes, ``metadata`` (a JSON object) and documents."""
 
     hash: bytes
     size: int
@@ -48,16 +48,16 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
-    """A file that could not be read, and why."""
+    """A file that could not be read, and the reason."""
 
     file_id: int
     reason: str
 
 
 async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
-    """Store what files contain, for those whose row still says the size and time they were read at.
+    """Store the contents of files whose rows still have the size and time that they were read at.
 
-    The type follows from the content, but one that a user has set stays when the same content is read again.
+    The media type follows from the content, but one that a user has set stays if the same content is read again.
     """
     await tx.execute_many(
         "INSERT OR IGNORE INTO contents (hash, size, metadata) VALUES (?, ?, ?)",
@@ -78,7 +78,7 @@ async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
 
 
 async def put(tx: Transaction, facts: Facts) -> int:
-    """Store what is known of a content; answers its row id."""
+    """Store the facts of a content; return its row id."""
     await tx.execute(
         "INSERT OR IGNORE INTO contents (hash, size, metadata) VALUES (?, ?, ?)",
         (facts.hash, facts.size, facts.metadata),
@@ -100,7 +100,7 @@ async def _record_documents(tx: Transaction, results: Sequence[Hashed | Facts]) 
 
 
 async def record_unreadable(tx: Transaction, failures: Sequence[Unreadable]) -> None:
-    """Note why files could not be read; they are tried again in the next run."""
+    """Store why files could not be read. The next run tries them again."""
     await tx.execute_many(
         f"UPDATE files SET state = {UNREADABLE}, error = ?2 WHERE id = ?1",
         [(f.file_id, f.reason) for f in failures],
@@ -108,7 +108,7 @@ async def record_unreadable(tx: Transaction, failures: Sequence[Unreadable]) -> 
 
 
 async def documents_of(db: Database, digest: bytes, max_bytes: int | None = None) -> dict[str, bytes | None]:
-    """The documents of a content by key, uncompressed; None for those that would make them more than ``max_bytes``."""
+    """Return the uncompressed documents of a content by key; None for those beyond ``max_bytes`` in all."""
     rows = await db.fetch_all(
         "SELECT l.key, d.body FROM contents c JOIN content_documents l ON l.content_id = c.id"
         " JOIN documents d ON d.id = l.document_id WHERE c.hash = ? ORDER BY l.key",
@@ -130,7 +130,7 @@ def _unpacked(rows: Sequence[Row], max_bytes: int | None) -> dict[str, bytes | N
 
 
 async def drop_unused_documents(tx: Transaction, ids: Iterable[int]) -> None:
-    """Remove those of the documents that nothing has any more."""
+    """Delete those of the documents that no content, job, workflow version or share refers to any more."""
     await tx.execute(
         "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?1))"
         " AND NOT EXISTS (SELECT 1 FROM job_records WHERE graph_id = documents.id)"

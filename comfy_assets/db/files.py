@@ -1,4 +1,4 @@
-"""Files: what the store knows of the disk, and bringing it up to date."""
+"""Rows of files: the state of the disk as it was last seen, and how it changes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .folders import FolderRow
 from .sql import json_array
 
 NEW, HASHED, CHANGED, UNREADABLE = range(4)
-# Files that one transaction may mark or move: a few tens of milliseconds, for which other writers wait.
+# Files that one transaction may mark or move. That takes some tens of milliseconds, for which other writers wait.
 BATCH = 500
 
 
 class NewFiles(NamedTuple):
-    """Files of one folder that become assets of their own, with equal tags and type.
+    """New files of one folder, with equal tags and media type.
 
-    ``files`` is JSON: an array of ``[name, size, mtime_ns, inode, uuid]``.
+    ``files`` is a JSON array of ``[name, size, mtime_ns, inode, uuid]``.
     """
 
     folder_id: int
@@ -33,7 +33,7 @@ class NewFiles(NamedTuple):
 
 
 async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[Row]:
-    """Rows ``(folder path, name, size, mtime_ns, inode, id, missing)`` of the files in these folders."""
+    """Return rows ``(folder path, name, size, mtime_ns, inode, id, missing)`` of the files in these folders."""
     return await db.fetch_all(
         "SELECT d.path, f.name, f.size, f.mtime_ns, f.inode, f.id, f.missing"
         " FROM folders d JOIN files f ON f.folder_id = d.id"
@@ -44,7 +44,7 @@ async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[
 
 @dataclass(frozen=True)
 class StoredStat:
-    """A file as it was last looked at."""
+    """Size and time of a file when it was last seen."""
 
     file_id: int
     size: int
@@ -52,7 +52,7 @@ class StoredStat:
 
 
 async def stat_at(tx: Transaction, folder: str, name: str) -> StoredStat | None:
-    """The file of this name in a folder."""
+    """Return the stored size and time of the file of this name in a folder, or None."""
     rows = await tx.fetch_all(
         "SELECT f.id, f.size, f.mtime_ns FROM folders d JOIN files f ON f.folder_id = d.id"
         " WHERE d.path = ? AND f.name = ?",
@@ -75,12 +75,10 @@ _STAGE_NEW_FILES = """
 
 
 async def insert_new(tx: Transaction, groups: Sequence[NewFiles], now: int) -> None:
-    """Add files and their assets, created when the file was last written, between 1970 and ``now`` (ms).
+    """Add files and their assets. An asset is created when its file was last written, between 1970 and ``now`` (ms).
 
-    A group's files go in as one JSON text, so that SQLite works through them without the interpreter lock:
-    faster than binding row by row beside threads that walk, and nothing for the event loop to wait for. ``OR
-    ROLLBACK`` spares SQLite a savepoint a row; a conflict ends the whole transaction, which is what a failed
-    transaction does here anyway.
+    The files of a group are one JSON parameter, so that SQLite works through them without the interpreter lock: that is
+    faster than row by row beside threads that walk, and the event loop does not wait.
     """
     await tx.execute(_NEW_FILES_TABLE)
     await tx.execute("DELETE FROM new_files")
@@ -102,7 +100,7 @@ async def insert_new(tx: Transaction, groups: Sequence[NewFiles], now: int) -> N
 
 
 async def _fold_names(tx: Transaction, after_id: int) -> None:
-    """SQLite folds ASCII alone; the keys of other names are set here."""
+    """Set the case-folded keys of names that are not ASCII, as SQLite folds only ASCII."""
     rows = await tx.fetch_all("SELECT id, name FROM new_files WHERE name GLOB ?", ("*[^\x01-\x7f]*",))
     if rows:
         await tx.execute_many(
@@ -112,7 +110,7 @@ async def _fold_names(tx: Transaction, after_id: int) -> None:
 
 
 async def mark_changed(tx: Transaction, rows: Sequence[tuple[int, int, int, int]], now: int) -> None:
-    """Note the new ``(id, size, mtime_ns, inode)`` of files; what was known of their content is void."""
+    """Store the new ``(id, size, mtime_ns, inode)`` of files, and forget their contents."""
     await tx.execute_many(
         "UPDATE files SET size = ?2, mtime_ns = ?3, inode = ?4, error = NULL,"
         f" state = CASE state WHEN {NEW} THEN {NEW} ELSE {CHANGED} END WHERE id = ?1",
@@ -126,12 +124,12 @@ async def mark_changed(tx: Transaction, rows: Sequence[tuple[int, int, int, int]
 
 
 async def renumber(tx: Transaction, inodes: Sequence[tuple[int, int]]) -> None:
-    """Note the new ``(id, inode)`` of files that are otherwise as they were."""
+    """Store the new ``(id, inode)`` of files that are otherwise unchanged."""
     await tx.execute_many("UPDATE files SET inode = ?2 WHERE id = ?1", inodes)
 
 
 async def mark_present(tx: Transaction, ids: Sequence[int]) -> None:
-    """Mark files as there again."""
+    """Mark files as present again."""
     await tx.execute(
         "UPDATE files SET missing = 0 WHERE missing = 1 AND id IN (SELECT value FROM json_each(?))",
         (json_array(ids),),
@@ -140,7 +138,7 @@ async def mark_present(tx: Transaction, ids: Sequence[int]) -> None:
 
 
 async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
-    """Mark files as missing; their assets keep everything. Return how many were not marked yet."""
+    """Mark files as missing; their assets keep everything. Return how many were present before."""
     changed = await tx.execute(
         "UPDATE files SET missing = 1 WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))",
         (json_array(ids),),
@@ -150,7 +148,7 @@ async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
 
 
 async def mark_missing_in_batches(db: Database, ids: Sequence[int]) -> int:
-    """Mark files as missing, in transactions that other writers get in between."""
+    """Mark files as missing, in transactions that let other writers in between. Return how many were present."""
     marked = 0
     for first in range(0, len(ids), BATCH):
         async with db.transaction() as tx:
@@ -159,19 +157,19 @@ async def mark_missing_in_batches(db: Database, ids: Sequence[int]) -> int:
 
 
 async def missing_count(db: Database | Transaction) -> int:
-    """How many files are marked missing."""
+    """Return the number of files that are marked missing."""
     rows = await db.fetch_all("SELECT count(*) FROM files WHERE missing = 1")
     return int(rows[0][0])
 
 
 async def last_id(db: Database | Transaction) -> int:
-    """The highest file id so far."""
+    """Return the highest file id so far."""
     rows = await db.fetch_all("SELECT coalesce(max(id), 0) FROM files")
     return int(rows[0][0])
 
 
 async def pending(db: Database, *, after_id: int, small_below: int, small: bool, limit: int) -> list[Pending]:
-    """Files whose content is to be read, by id; the small ones or the others."""
+    """Return files that are to be read, by id: the small ones or the others."""
     rows = await db.fetch_all(
         "SELECT f.id, d.path, f.name, f.size, f.mtime_ns, f.state"
         " FROM files f JOIN folders d ON d.id = f.folder_id"
@@ -183,7 +181,7 @@ async def pending(db: Database, *, after_id: int, small_below: int, small: bool,
 
 
 async def present_among(db: Database, ids: Sequence[int]) -> list[Pending]:
-    """Those of the files that are not marked missing, be their content known or not."""
+    """Return those of the files that are not marked missing."""
     rows = await db.fetch_all(
         "SELECT f.id, d.path, f.name, f.size, f.mtime_ns, f.state FROM files f JOIN folders d ON d.id = f.folder_id"
         " WHERE f.missing = 0 AND f.id IN (SELECT value FROM json_each(?))",
@@ -193,7 +191,7 @@ async def present_among(db: Database, ids: Sequence[int]) -> list[Pending]:
 
 
 async def pending_totals(db: Database) -> tuple[int, int]:
-    """How many files are to be hashed, and their bytes."""
+    """Return the number of files that are to be read, and their bytes."""
     row = await db.fetch_one(
         f"SELECT count(*), coalesce(sum(size), 0) FROM files WHERE state <> {HASHED} AND missing = 0"
     )
@@ -201,7 +199,7 @@ async def pending_totals(db: Database) -> tuple[int, int]:
 
 
 async def present_in(db: Database, folder: str) -> list[tuple[int, str]]:
-    """Ids and names of the files in a folder that are not marked missing."""
+    """Return ids and names of the files in a folder that are not marked missing."""
     rows = await db.fetch_all(
         "SELECT f.id, f.name FROM files f JOIN folders d ON d.id = f.folder_id WHERE d.path = ? AND f.missing = 0",
         (folder,),
@@ -210,7 +208,7 @@ async def present_in(db: Database, folder: str) -> list[tuple[int, str]]:
 
 
 async def names_like(tx: Transaction, folder: str, stem: str) -> list[str]:
-    """The names, in a folder, of known files that begin like this, whether they are there or not."""
+    """Return the names of known files in a folder that begin with ``stem``, missing files included."""
     rows = await tx.fetch_all(
         "SELECT f.name FROM folders d JOIN files f ON f.folder_id = d.id WHERE d.path = ? AND f.name BETWEEN ? AND ?",
         (folder, stem, stem + "\U0010ffff"),
@@ -222,7 +220,7 @@ Position = tuple[str, str]  # a folder's path and a file's name
 
 
 class StoredFile(NamedTuple):
-    """A file that has a row. ``is_read``: its content is known; ``is_stale``: it has changed since that was so."""
+    """The row of a file. ``is_read``: its content is known; ``is_stale``: it has changed since it was read."""
 
     id: int
     stat: FileStat
@@ -233,7 +231,7 @@ class StoredFile(NamedTuple):
 
 
 async def by_position(db: Database | Transaction, positions: Sequence[Position]) -> dict[Position, StoredFile]:
-    """The rows of the files in these positions, for those that have one."""
+    """Return the rows of files by folder and name, without those that have none."""
     rows = await db.fetch_all(
         "SELECT d.path, f.name, f.id, f.size, f.mtime_ns, f.inode, f.missing, f.state, a.job_id FROM json_each(?) j"
         " CROSS JOIN folders d ON d.path = json_extract(j.value, '$[0]')"
@@ -249,7 +247,7 @@ async def by_position(db: Database | Transaction, positions: Sequence[Position])
 
 
 async def owner_at(db: Database, folder: str, name: str) -> str | None:
-    """Return whose the file in this position is, deleted assets included; None where none is known."""
+    """Return the owner of the file at this position, even of a deleted asset, or None if there is no row."""
     row = await db.fetch_one(
         "SELECT s.owner FROM folders d JOIN files f ON f.folder_id = d.id JOIN assets a ON a.id = f.id"
         " JOIN tag_sets s ON s.id = a.tag_set_id WHERE d.path = ? AND f.name = ?",
@@ -260,9 +258,9 @@ async def owner_at(db: Database, folder: str, name: str) -> str | None:
 
 @dataclass(frozen=True)
 class LastSeen:
-    """A folder that a scan listed, and of a file in it what it was when its content was hashed.
+    """A file in a folder that a scan has listed; all None if the folder has no row for it.
 
-    ``hash`` is the 32-byte blake3 digest of the file of this size and time; None when that is not known.
+    ``hash`` is the blake3 digest of the file of this size and time, or None if it has not been read.
     """
 
     size: int | None
@@ -271,7 +269,7 @@ class LastSeen:
 
 
 async def last_seen(db: Database | Transaction, folder: str, name: str) -> LastSeen | None:
-    """What is known of the file of this name; None when no scan has ever listed the folder."""
+    """Return the stored state of a file, or None if no scan has ever listed the folder."""
     rows = await db.fetch_all(
         "SELECT f.size, f.mtime_ns, c.hash FROM folders d"
         " LEFT JOIN files f ON f.folder_id = d.id AND f.name = ?2 LEFT JOIN assets a ON a.id = f.id"
@@ -285,7 +283,7 @@ Slot = tuple[int, str]  # a folder's id and a file's name
 
 
 async def vacate(tx: Transaction, ids: Sequence[int]) -> dict[int, Slot]:
-    """Take files out of their places, which others are about to take; answers the places by file."""
+    """Take files out of their folders so that others can have their names; return the former slots by file id."""
     text = json_array(ids)
     rows = await tx.fetch_all(
         "SELECT id, folder_id, name FROM files WHERE id IN (SELECT value FROM json_each(?))", (text,)
@@ -296,7 +294,7 @@ async def vacate(tx: Transaction, ids: Sequence[int]) -> dict[int, Slot]:
 
 
 async def occupy(tx: Transaction, taken: Mapping[int, tuple[Slot, FileStat]]) -> None:
-    """Put files (by id) into places that are free, where they look like this."""
+    """Put files (by id) into free slots, with their size, time and inode there, and mark them as present."""
     await tx.execute_many(
         "UPDATE files SET folder_id = ?2, name = ?3, size = ?4, mtime_ns = ?5, inode = ?6 WHERE id = ?1",
         [(file_id, *place, *stat) for file_id, (place, stat) in taken.items()],
@@ -305,9 +303,9 @@ async def occupy(tx: Transaction, taken: Mapping[int, tuple[Slot, FileStat]]) ->
 
 
 async def park(tx: Transaction, folder: FolderRow, names: Mapping[int, str]) -> int:
-    """Remember files, by id, that are gone and have no place any more, under their names in a folder that is not there.
+    """Keep files (by id) that are gone and have lost their slots under their names in a folder that does not exist.
 
-    Answers how many of them were not marked as missing yet.
+    Return how many of them were not marked missing yet.
     """
     folder_id = (await folders.add(tx, [folder]))[folder.path]
     rows = await tx.fetch_all("SELECT name FROM files WHERE folder_id = ?", (folder_id,))
@@ -322,7 +320,7 @@ async def park(tx: Transaction, folder: FolderRow, names: Mapping[int, str]) -> 
 
 
 class HashedFile(msgspec.Struct, frozen=True, gc=False):
-    """A file that is there, as it was when it was read. ``hash`` is the blake3 digest of what it held then."""
+    """A file that is present, as it was when it was read. ``hash`` is the blake3 digest of its content then."""
 
     id: int
     folder: str
@@ -340,7 +338,7 @@ _IS_HASHED = f"f.missing = 0 AND f.state = {HASHED}"
 
 
 async def with_equal_content(db: Database) -> list[HashedFile]:
-    """Every file whose content lies in other files too, those of one content together; empty files are passed over."""
+    """Return all files that share their content with others, grouped by content, without empty files."""
     rows = await db.fetch_all(
         f"SELECT {_HASHED_COLUMNS} FROM {_HASHED_TABLES} WHERE {_IS_HASHED} AND a.content_id IN"
         " (SELECT a.content_id FROM assets a JOIN files f ON f.id = a.id"
@@ -351,7 +349,7 @@ async def with_equal_content(db: Database) -> list[HashedFile]:
 
 
 async def hashed_page(db: Database, after_id: int, limit: int) -> list[HashedFile]:
-    """Files on record, by id."""
+    """Return hashed files after an id, by id."""
     rows = await db.fetch_all(
         f"SELECT {_HASHED_COLUMNS} FROM {_HASHED_TABLES} WHERE f.id > ? AND {_IS_HASHED} ORDER BY f.id LIMIT ?",
         (after_id, limit),
@@ -360,15 +358,15 @@ async def hashed_page(db: Database, after_id: int, limit: int) -> list[HashedFil
 
 
 async def hashed_totals(db: Database) -> tuple[int, int]:
-    """How many files are on record, and their bytes."""
+    """Return the number of hashed files, and their bytes."""
     row = await db.fetch_one(f"SELECT count(*), coalesce(sum(f.size), 0) FROM {_HASHED_TABLES} WHERE {_IS_HASHED}")
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
 async def update_stat(tx: Transaction, folder: str, name: str, before_mtime_ns: int, stat: FileStat) -> None:
-    """Note the new time and inode of a file whose content is as before, unless its row has changed meanwhile.
+    """Store the new time and inode of a file with unchanged content, unless its row has changed meanwhile.
 
-    An inode of 0 stays: where scans see none, none is compared.
+    An inode of 0 stays, as scans compare none there.
     """
     size, mtime_ns, inode = stat
     await tx.execute(

@@ -1,4 +1,4 @@
-"""Folders: how the library describes them, and whether their listings say all that its file rows do."""
+"""Rows of folders: what scans know of them, and fingerprints of their listings."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class FolderRow(msgspec.Struct, frozen=True):
 
 
 def _described(rows: Iterable[FolderRow]) -> list[tuple[str | None, ...]]:
-    """Their members but for the fingerprint, which a listing sets."""
+    """Return the fields without the fingerprint, which only a listing sets."""
     return [msgspec.structs.astuple(row)[:6] for row in rows]
 
 
 async def known(db: Database | Transaction, only: Sequence[str] | None = None) -> list[FolderRow]:
-    """Every known folder, or those of these paths."""
+    """Return all known folders, or those with these paths."""
     rows = await db.fetch_all(
         "SELECT path, kind, logical, loader_prefix, categories, place_key, fingerprint FROM folders"
         " WHERE ?1 IS NULL OR path IN (SELECT value FROM json_each(?1))",
@@ -43,7 +43,7 @@ _INSERT_FOLDER = """
 
 
 async def put(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
-    """Store the folders as described now; answers their ids by path. For scans, which tag their files accordingly."""
+    """Store folders as they are described now; return their ids by path. For scans, which also tag the files again."""
     await tx.execute_many(
         f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE"
         " SET kind = excluded.kind, logical = excluded.logical, loader_prefix = excluded.loader_prefix,"
@@ -54,10 +54,11 @@ async def put(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
 
 
 async def add(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
-    """Store those of the folders that are not known, to put files into; answers the ids of all by path.
+    """Store unknown folders, to put files into; return the ids of all by path.
 
-    What is known stays as it is described: by that, the next scan sees which files want other tags. That scan compares
-    the files one by one: if one that is put in now goes again, the folder looks as it did when it was last listed.
+    A known folder keeps its description, from which the next scan sees whether its files need other tags. Its
+    fingerprint is removed, so that this scan compares the files: if a file is added now and removed again, the listing
+    would look unchanged.
     """
     await tx.execute_many(
         f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE SET fingerprint = NULL",
@@ -75,11 +76,11 @@ async def _ids(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, int]:
 
 
 async def categories_of(tx: Transaction, folder: str) -> list[str]:
-    """The categories that claimed a folder when it was last scanned."""
+    """Return the categories that claimed a folder in the last scan."""
     text = await tx.fetch_value("SELECT categories FROM folders WHERE path = ?", (folder,))
     return msgspec.json.decode(text, type=list[str]) if text is not None else []
 
 
 async def set_fingerprints(tx: Transaction, fingerprints: Sequence[tuple[str, bytes | None]]) -> None:
-    """Note of which listings (None: of no one for sure) the file rows of folders, given by path, say all."""
+    """Store each folder's listing fingerprint, or None if its file rows may be incomplete."""
     await tx.execute_many("UPDATE folders SET fingerprint = ?2 WHERE path = ?1", fingerprints)

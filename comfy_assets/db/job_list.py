@@ -1,4 +1,4 @@
-"""Lists of jobs: by cursor or offset, with totals that nothing has to count."""
+"""Lists of jobs, by cursor or offset, with totals from counts that triggers keep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sql import after_key, json_array, order_by
 if TYPE_CHECKING:
     from .listing.bitmap import IdSet
 
-_FEW = 2000  # jobs that a search finds are looked up one by one
+_FEW = 2000  # up to this many found jobs are looked up one by one
 _LONGEST_PART = 20_000
 _SORT_KEYS = {"create_time": "created_at", "execution_time": "duration"}
 
@@ -25,11 +25,11 @@ class _Selection:
 
     where: str
     parameters: list[Any]
-    is_counted: bool  # whether ``job_counts`` tells how many there are
+    is_counted: bool  # whether ``job_counts`` can tell the total
 
 
 async def list_page(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]:
-    """One page of the jobs that pass the filter, and how many pass in all."""
+    """Return one page of the jobs that pass the filter, and the total number of them."""
     if wanted.words:
         return await _page_of_found(db, wanted, page, await fulltext.jobs_of_words(db, wanted.words))
     selection = _select(wanted)
@@ -39,7 +39,7 @@ async def list_page(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]
 
 
 async def _page_of_found(db: Database, wanted: JobFilter, page: JobPage, found: IdSet) -> Page[Job]:
-    """The same of what a search has found. A few jobs are looked up; of many, the list is walked until it is full."""
+    """Return a page of found jobs: look up a few one by one; else walk the list until the page is full."""
     selection = _select(wanted)
     if len(found) <= _FEW:
         return await _page_of_few(db, wanted, page, selection, found)
@@ -69,7 +69,7 @@ async def _page_of_few(
 
 
 async def _count_found(db: Database, wanted: JobFilter, selection: _Selection, found: IdSet) -> int:
-    """How many of the found pass the filter; where only few jobs do not, by counting those."""
+    """Return how many of the found jobs pass the filter. If few jobs fail it, count those instead."""
     if selection.is_counted and not wanted.media:
         passing = await _count(db, wanted, selection)
         rows = await db.fetch_all("SELECT coalesce(sum(n), 0) FROM job_counts")
@@ -89,7 +89,7 @@ def _listed(wanted: JobFilter) -> str:
 
 
 async def _walk(db: Database, wanted: JobFilter, selection: _Selection, page: JobPage, found: IdSet) -> list[int]:
-    """The ids of the page, and one more, of those found: the list is read in parts that grow."""
+    """Return the ids of the page's found jobs, and one more, by reading the list in growing parts."""
     reach, part = page.offset + page.limit + 1, replace(page, offset=0, limit=2 * page.limit)
     ids: list[int] = []
     while True:
@@ -147,7 +147,7 @@ async def _count(db: Database, wanted: JobFilter, selection: _Selection) -> int:
 
 
 def _page_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tuple[str, list[Any]]:
-    """The rows of a page, and one more, which tells whether there is another."""
+    """Return the query for a page's rows and one more, which tells whether there is another page."""
     keys, parameters = _keys_query(wanted, selection, page)
     sql = (
         f"SELECT {jobs.COLUMNS.sql} FROM ({keys}) k CROSS JOIN jobs j ON j.id = k.id"
@@ -157,7 +157,7 @@ def _page_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tupl
 
 
 def _keys_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tuple[str, list[Any]]:
-    """The ids and sort keys of a page, and of one more: each status is walked along its index."""
+    """Return the query for the ids and sort keys of a page and one more: a walk along the index for each status."""
     key, reach = _SORT_KEYS[page.sort], page.offset + page.limit + 1
     after, place = _after(page)
     where, parameters = f"{selection.where}{after}", [*selection.parameters, *place]
@@ -172,5 +172,5 @@ def _keys_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tupl
 
 
 def _after(page: JobPage) -> tuple[str, list[Any]]:
-    """The condition that begins the page behind its cursor, if it has one, and its parameters."""
+    """Return the condition that starts the page behind its cursor, and its parameters."""
     return after_key(f"j.{_SORT_KEYS[page.sort]}", "j.id", page.order, page.after)

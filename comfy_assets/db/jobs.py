@@ -1,4 +1,4 @@
-"""Jobs as they come, go and end; and single ones with all there is of them."""
+"""Rows of jobs: submission, progress, end, and complete records."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ACTIVE = f"status IN ({PENDING}, {IN_PROGRESS})"
 
 
 class StoredId(msgspec.Struct, frozen=True, gc=False):
-    """The job that has an id; ``row_id`` is None where its record was removed."""
+    """The job that has an id. ``row_id`` is None if its record was removed."""
 
     id: str
     owner: str
@@ -51,7 +51,7 @@ class StoredId(msgspec.Struct, frozen=True, gc=False):
 
 
 class ActiveJob(msgspec.Struct, frozen=True, gc=False):
-    """A job that is not over, as far as it has to be looked after."""
+    """A job that has not ended, with the fields that recovery needs."""
 
     id: str
     run: int
@@ -61,7 +61,7 @@ class ActiveJob(msgspec.Struct, frozen=True, gc=False):
 
 
 class NewJob(msgspec.Struct, frozen=True, gc=False):
-    """A job that was submitted; see ``models.JobRecord``. Documents have no key."""
+    """A submitted job; see ``models.JobRecord``. Its documents have no key."""
 
     id: str
     owner: str
@@ -80,9 +80,9 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
 
 
 class EndedJob(msgspec.Struct, frozen=True, gc=False):
-    """The end of a job; see ``models.Job``. ``result`` is compressed; ``started_at`` counts if no start was recorded.
+    """The end of a job; see ``models.Job``. ``result`` is compressed; ``started_at`` is used if no start was recorded.
 
-    ``is_presumed`` says that nobody told the end: it gives way to one that is told later.
+    ``is_presumed``: no event told of the end, and one that comes later replaces it.
     """
 
     id: str
@@ -101,7 +101,7 @@ class EndedJob(msgspec.Struct, frozen=True, gc=False):
 
 
 async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
-    """Add jobs, whose ids are not known."""
+    """Add jobs with new ids."""
     bodies = {d.hash: d.body for job in jobs for d in (job.graph, job.workflow) if d is not None}
     await tx.execute_many("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(bodies.items()))
     await tx.execute_many(
@@ -127,7 +127,7 @@ async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
 
 
 async def stored_ids(db: Database | Transaction, job_ids: Iterable[str]) -> dict[str, StoredId]:
-    """Return the jobs of the ids, also where their records were removed."""
+    """Return the jobs of these ids, including those whose records were removed."""
     ids = json_array(job_ids)
     rows = await db.fetch_all(
         f"SELECT uuid, owner, id, run, created_at, seat, {_ACTIVE} FROM jobs"
@@ -143,7 +143,7 @@ async def stored_ids(db: Database | Transaction, job_ids: Iterable[str]) -> dict
 
 
 async def start(tx: Transaction, started: Sequence[tuple[str, int, int]]) -> None:
-    """Note that jobs began: ids, runs and times. A clock that was set back lets none begin before it came."""
+    """Record that jobs began: ids, runs and times. If the clock was set back, that is when they were added."""
     await tx.execute_many(
         f"UPDATE jobs SET status = {IN_PROGRESS}, started_at = max(?3, created_at), updated_at = max(?3, updated_at)"
         f" WHERE uuid = ?1 AND run = ?2 AND status = {PENDING}",
@@ -152,7 +152,7 @@ async def start(tx: Transaction, started: Sequence[tuple[str, int, int]]) -> Non
 
 
 async def show(tx: Transaction, shown: Sequence[tuple[str, int, int, str]]) -> None:
-    """Note what nodes have shown: ids, runs, times and JSON objects of the nodes' outputs."""
+    """Record what nodes have shown: ids, runs, times and JSON objects of the nodes' outputs."""
     await tx.execute_many(
         "UPDATE job_records SET shown = json_patch(coalesce(shown, '{}'), ?3)"
         f" WHERE job_id = (SELECT id FROM jobs WHERE uuid = ?1 AND run = ?2 AND {_ACTIVE})",
@@ -165,17 +165,17 @@ async def show(tx: Transaction, shown: Sequence[tuple[str, int, int, str]]) -> N
 
 
 async def interrupt(tx: Transaction, interrupted: Sequence[tuple[str, int]]) -> None:
-    """Note that jobs were asked to stop while they were executed: ids and runs."""
+    """Record that jobs were interrupted while they were executed: ids and runs."""
     await tx.execute_many(f"UPDATE jobs SET interrupted = 1 WHERE uuid = ? AND run = ? AND {_ACTIVE}", interrupted)
 
 
 async def interrupted(tx: Transaction) -> set[int]:
-    """The rows of the jobs that were asked to stop and have not ended."""
+    """Return the rows of interrupted jobs that have not ended."""
     return {row[0] for row in await tx.fetch_all(f"SELECT id FROM jobs WHERE {_ACTIVE} AND interrupted")}
 
 
 async def drop(tx: Transaction, dropped: Sequence[tuple[str, int, int, bool]]) -> None:
-    """Note that jobs were cancelled before they began: ids, runs, times, and whether that is only presumed."""
+    """Record that jobs were cancelled before they began: ids, runs, times, and whether that is only presumed."""
     await tx.execute_many(
         f"UPDATE jobs SET status = {CANCELLED}, started_at = max(?3, created_at), finished_at = max(?3, created_at),"
         " updated_at = max(?3, updated_at), is_presumed = ?4"
@@ -185,7 +185,7 @@ async def drop(tx: Transaction, dropped: Sequence[tuple[str, int, int, bool]]) -
 
 
 async def end(tx: Transaction, ended: Sequence[EndedJob]) -> None:
-    """Note how jobs ended. An end that is told takes the place of one that was presumed."""
+    """Record the ends of jobs. An end that an event told of replaces a presumed one."""
     is_open = f"uuid = ?1 AND run = ?2 AND ({_ACTIVE} OR (is_presumed AND NOT ?3))"
     await tx.execute_many(
         "UPDATE job_records SET shown = NULL, result = ?4, error = ?5,"
@@ -209,13 +209,13 @@ async def end(tx: Transaction, ended: Sequence[EndedJob]) -> None:
 
 
 async def get(db: Database | Transaction, job_id: str) -> Job | None:
-    """The job, whoever's it is."""
+    """Return the job, of any owner, or None."""
     rows = await db.fetch_all(f"SELECT {COLUMNS.sql} FROM jobs j WHERE j.uuid = ?", (job_id,))
     return COLUMNS.read(rows[0]) if rows else None
 
 
 async def get_many(db: Database | Transaction, job_ids: Iterable[str]) -> list[Job]:
-    """Those of the jobs that there are, whoever's they are."""
+    """Return jobs of all owners. Unknown ids are left out."""
     ids = json_array(job_ids)
     rows = await db.fetch_all(
         f"SELECT {COLUMNS.sql} FROM jobs j WHERE j.uuid IN (SELECT value FROM json_each(?))", (ids,)
@@ -233,7 +233,7 @@ _RECORD_JOINS = (
 async def records_of(
     db: Database | Transaction, row_ids: Sequence[int], *, with_graphs: bool = True
 ) -> list[JobRecord]:
-    """All there is of jobs that are there, in the order asked for; without graphs these are empty objects."""
+    """Return complete records in the order of the rows; without graphs, these are empty objects."""
     columns = _RECORD if with_graphs else _RECORD.replace("g.body, w.body", "NULL, NULL")
     rows = await db.fetch_all(
         f"SELECT {columns} FROM json_each(?) e CROSS JOIN jobs j ON j.id = e.value {_RECORD_JOINS} ORDER BY e.key",
@@ -243,7 +243,7 @@ async def records_of(
 
 
 async def active(db: Database | Transaction) -> list[ActiveJob]:
-    """The jobs that are not over, of all servers."""
+    """Return the jobs of all servers that have not ended."""
     rows = await db.fetch_all(f"SELECT uuid, run, seat, status, interrupted FROM jobs WHERE {_ACTIVE}")
     return [
         ActiveJob(job_id, run, seat, status == IN_PROGRESS, bool(asked)) for job_id, run, seat, status, asked in rows
@@ -251,13 +251,13 @@ async def active(db: Database | Transaction) -> list[ActiveJob]:
 
 
 async def seat_of(db: Database, row_id: int) -> int:
-    """The server whose queue holds, or held, the job."""
+    """Return the instance whose queue holds, or held, the job."""
     row = await db.fetch_one("SELECT seat FROM jobs WHERE id = ?", (row_id,))
     return row[0] if row is not None else 0
 
 
 async def active_of(tx: Transaction, others: Iterable[int]) -> list[JobRecord]:
-    """The jobs that are not over, except those of other seats, in the order of execution."""
+    """Return the records of jobs that have not ended, except those of other instances, in the order of execution."""
     seats = json_array(others)
     rows = await tx.fetch_all(
         f"SELECT {_RECORD} FROM jobs j {_RECORD_JOINS} WHERE j.{_ACTIVE}"
@@ -268,12 +268,12 @@ async def active_of(tx: Transaction, others: Iterable[int]) -> list[JobRecord]:
 
 
 async def move_to_seat(tx: Transaction, row_ids: Iterable[int], seat: int) -> None:
-    """Say that this server's queue holds the jobs."""
+    """Assign jobs to this server's queue."""
     await tx.execute_many("UPDATE jobs SET seat = ? WHERE id = ?", [(seat, row_id) for row_id in row_ids])
 
 
 async def newest_finished(db: Database, limit: int, before: int | None = None) -> list[JobRecord]:
-    """The records of jobs that were executed, the latest first; those added before the one of this row."""
+    """Return records of executed jobs, the latest first; with ``before``, those added before this row."""
     rows = await db.fetch_all(
         f"SELECT {_RECORD} FROM jobs j {_RECORD_JOINS} WHERE r.result IS NOT NULL AND j.id < ?"
         " ORDER BY j.id DESC LIMIT ?",
@@ -286,7 +286,7 @@ _EXECUTED = f"j.finished_at IS NOT NULL AND r.result IS NOT NULL AND {VISIBLE}"
 
 
 async def executed(db: Database, owner: str, limit: int, offset: int | None) -> list[int]:
-    """Rows of jobs that were executed and that the user may see: oldest first from ``offset`` on, or latest first."""
+    """Return rows of executed, visible jobs: from ``offset`` on, oldest first, or else the latest first."""
     order, start = ("DESC", 0) if offset is None else ("ASC", offset)
     rows = await db.fetch_all(
         f"SELECT j.id FROM jobs j JOIN job_records r ON r.job_id = j.id WHERE {_EXECUTED}"
@@ -297,7 +297,7 @@ async def executed(db: Database, owner: str, limit: int, offset: int | None) -> 
 
 
 async def executed_as(db: Database, owner: str, job_id: str) -> list[int]:
-    """The row of the job of this id, if it was executed and the user may see it."""
+    """Return the row of the job with this id in a list, if it was executed and the user may see it."""
     rows = await db.fetch_all(
         f"SELECT j.id FROM jobs j JOIN job_records r ON r.job_id = j.id WHERE {_EXECUTED} AND j.uuid = ?",
         (owner, job_id),
@@ -324,7 +324,7 @@ def _so_far(shown: str | None) -> bytes:
 
 
 async def latest_unlinked(db: Database, limit: int) -> list[int]:
-    """The rows of those of the latest jobs that are over, have outputs, and are linked to no asset."""
+    """Return rows of the latest ended jobs that have outputs but no link to an asset."""
     rows = await db.fetch_all(
         "SELECT id FROM (SELECT id, outputs_count FROM jobs WHERE finished_at IS NOT NULL ORDER BY id DESC LIMIT ?) j"
         " WHERE outputs_count > 0 AND NOT EXISTS (SELECT 1 FROM job_outputs WHERE job_id = j.id) ORDER BY id",
@@ -334,7 +334,7 @@ async def latest_unlinked(db: Database, limit: int) -> list[int]:
 
 
 async def rows_over(tx: Transaction, owner: str, limit: int) -> list[tuple[int, str]]:
-    """Rows and ids of jobs that are over and that the user may see."""
+    """Return rows and ids of ended jobs that the user may see."""
     rows = await tx.fetch_all(
         f"SELECT j.id, j.uuid FROM jobs j WHERE {VISIBLE} AND j.status IN ({COMPLETED}, {FAILED}, {CANCELLED}) LIMIT ?",
         (owner, limit),
@@ -343,7 +343,7 @@ async def rows_over(tx: Transaction, owner: str, limit: int) -> list[tuple[int, 
 
 
 async def rows_to_prune(db: Database | Transaction, before: int | None, keep: int, limit: int = -1) -> list[int]:
-    """The rows of jobs that were over before a time (ms; None: whenever), except the ``keep`` latest that are over."""
+    """Return rows of jobs that ended before a time (ms; None: at any time), except the ``keep`` latest ended ones."""
     rows = await db.fetch_all(
         f"SELECT id FROM (SELECT id, finished_at FROM jobs WHERE status IN ({COMPLETED}, {FAILED}, {CANCELLED})"
         " ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?1) WHERE ?2 IS NULL OR finished_at < ?2"
@@ -354,9 +354,9 @@ async def rows_to_prune(db: Database | Transaction, before: int | None, keep: in
 
 
 async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
-    """Remove jobs, and the documents that nothing else refers to. Their words must have been taken out of the index.
+    """Delete jobs, and documents that nothing else refers to. The jobs must have been removed from the full-text index.
 
-    Their ids and owners stay.
+    Their ids and owners are kept.
     """
     ids = json_array(row_ids)
     found = await tx.fetch_all(

@@ -1,4 +1,4 @@
-"""Bring a store file to the schema this code knows, or say clearly why that cannot be.
+"""Bring a store file to the current schema, or raise an error that says why not.
 
 Synchronous: runs once, in a thread, before the connections of ``connection.Database`` are opened.
 """
@@ -35,7 +35,7 @@ class Migration:
 
 
 def migrations(folder: Path = MIGRATIONS) -> list[Migration]:
-    """The steps in order. Raises ValueError when numbers are not 1, 2, 3 …"""
+    """Return the steps in order. Raises ValueError unless their numbers are 1, 2, 3 …"""
     found = [
         Migration(int(match[1]), path)
         for path in sorted(folder.glob("*.sql"))
@@ -49,8 +49,8 @@ def migrations(folder: Path = MIGRATIONS) -> list[Migration]:
 def prepare(path: Path, steps: list[Migration] | None = None) -> None:
     """Create or migrate the store at ``path``.
 
-    A file that is no readable database is set aside under a new name and a fresh one is made. Raises
-    StoreTooNewError for a file of a newer version, sqlite3.Error or OSError when the place cannot be written.
+    A file that is not a readable database is renamed, and a new store is created. Raises StoreTooNewError for a file of
+    a newer version, and sqlite3.Error or OSError if the folder cannot be written.
     """
     steps = migrations() if steps is None else steps
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,13 +68,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _looks_like_sqlite(path: Path) -> bool:
-    """Whether the file begins like a database, or is empty and so becomes one.
+    """Return whether the file begins like a database, or is empty and will become one.
 
-    Asked before SQLite opens it, which would write to, and delete, the write-ahead log of a file it cannot
-    read.
+    This is checked before SQLite opens the file, which would write to, and delete, the write-ahead log of a file that
+    it cannot read.
     """
     if is_open_store_file(path.stat()):
-        return True  # reading it would take this process's locks away
+        return True  # reading it would drop this process's locks on it (POSIX)
     with path.open("rb") as file:
         head = file.read(len(_MAGIC))
     looks_right = head == _MAGIC if head else not _has_log(path)
@@ -84,7 +84,7 @@ def _looks_like_sqlite(path: Path) -> bool:
 
 
 def _has_log(path: Path) -> bool:
-    """Return whether there is a write-ahead log with something in it, as after an unclean end."""
+    """Return whether there is a write-ahead log that is not empty, as after a crash."""
     try:
         return path.with_name(path.name + "-wal").stat().st_size > 0
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def _has_log(path: Path) -> bool:
 
 
 def _is_readable(path: Path) -> bool:
-    """Whether SQLite can read the file: its schema, and after an unclean end (a WAL is left) its pages."""
+    """Return whether SQLite can read the file: its schema, and after a crash (a log was left) all its pages."""
     unclean = _has_log(path)
     try:
         with closing(connect_read_only(path)) as conn:
@@ -109,7 +109,7 @@ def _is_readable(path: Path) -> bool:
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename an unreadable store and its side files, so that nothing of it is lost."""
+    """Rename an unreadable store and its side files, so that nothing is lost."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     target = path.with_name(f"{path.name}.unreadable-{stamp}")
     number = 1
@@ -120,7 +120,7 @@ def _set_aside(path: Path) -> Path:
     for suffix in _SIDE_FILES:
         source = path.with_name(path.name + suffix)
         if suffix in ("-wal", "-shm") and not has_log:
-            source.unlink(missing_ok=True)  # there is nothing in them
+            source.unlink(missing_ok=True)  # an empty log and its index
         elif source.exists():
             source.replace(target.with_name(target.name + suffix))
     log.error("It was kept as %s; the library is being rebuilt from the files on disk.", target.name)
@@ -142,7 +142,7 @@ def _migrate(conn: sqlite3.Connection, path: Path, steps: list[Migration]) -> No
 
 
 def _use_wal(conn: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging. For this SQLite does not wait until another process lets go; we do."""
+    """Switch to write-ahead logging. SQLite does not wait for other processes here, so this retries."""
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:
         try:
@@ -155,7 +155,7 @@ def _use_wal(conn: sqlite3.Connection) -> None:
 
 
 def _apply(conn: sqlite3.Connection, step: Migration) -> None:
-    """Carry out one step, unless another process has while we waited for the lock."""
+    """Apply one step, unless another process did so while this one waited for the lock."""
     conn.execute("BEGIN IMMEDIATE")
     try:
         if int(conn.execute("PRAGMA user_version").fetchone()[0]) < step.version:
@@ -170,7 +170,7 @@ def _apply(conn: sqlite3.Connection, step: Migration) -> None:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The statements of a script, one by one: ``executescript`` would end the transaction it is called in."""
+    """Split a script into statements, because ``executescript`` would commit the transaction."""
     lines: list[str] = []
     for line in script.splitlines(keepends=True):
         lines.append(line)
@@ -182,13 +182,13 @@ def _statements(script: str) -> Iterator[str]:
 
 
 def _back_up(conn: sqlite3.Connection, path: Path, version: int) -> None:
-    """Copy the store to ``<name>.backup-v<version>-<time>`` and keep the newest few."""
+    """Copy the store to ``<name>.backup-v<version>-<time>``, and keep the newest backups."""
     target = path.with_name(f"{path.name}.backup-v{version}-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         with closing(_connect(target)) as copy:
             conn.backup(copy)
     except BaseException:
-        target.unlink(missing_ok=True)  # half a backup is none
+        target.unlink(missing_ok=True)  # half a backup is worse than none
         raise
     backups = sorted(path.parent.glob(f"{path.name}.backup-v*"), key=lambda p: p.stat().st_mtime)
     for old in backups[:-KEPT_BACKUPS]:
@@ -196,9 +196,9 @@ def _back_up(conn: sqlite3.Connection, path: Path, version: int) -> None:
     log.info("The library store was backed up as %s before its migration.", target.name)
 
 
-# Which names have which three characters in a row, and where, so that what is longer is found without a look at the
-# names; words as the program makes them, each once an asset, apart by spaces, with what begins with any one or two
-# characters looked up as fast as a word; and which words there are.
+# search_names finds parts of names of three characters and more without reading the names. search_words holds each
+# word of an asset once, separated by spaces; beginnings of one and two characters have an index of their own.
+# search_terms lists the words.
 _SEARCH_TABLES = {
     "search_names": "fts5(name, content = '', columnsize = 0, tokenize = 'trigram case_sensitive 1')",
     "search_words": "fts5(words, content = '', columnsize = 0, detail = none, tokenize = 'ascii', prefix = '1 2')",
@@ -208,9 +208,12 @@ _SEARCH_TABLES = {
 
 
 def create_search_tables(conn: sqlite3.Connection) -> bool:
-    """Make the tables unless they are there; answers whether this SQLite can use them, which needs 3.34 with FTS5."""
+    """Create the full-text tables if there are none; return whether this SQLite can use them (3.34 or newer with FTS5).
+
+    They are not part of a migration, so that a SQLite without FTS5 still opens the store.
+    """
     try:
-        # Where the tables were made by another SQLite, only their use shows that this one cannot.
+        # If another SQLite created the tables, only using them would show that this one cannot.
         conn.execute("CREATE VIRTUAL TABLE temp.search_probe USING fts5(a, tokenize = 'trigram')")
         conn.execute("DROP TABLE temp.search_probe")
     except sqlite3.OperationalError as error:

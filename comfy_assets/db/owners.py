@@ -1,4 +1,4 @@
-"""Owners of assets: give public ones to a user, and find the owners of the jobs that made them."""
+"""Owners of assets: give public assets to a user, and find the users whose jobs made them."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from .connection import Database, Transaction
 from .sql import json_array
 
 
-class Maker(NamedTuple):
-    """The owner of a job ("" is everybody), and when it began (ms)."""
+class JobOwner(NamedTuple):
+    """The owner of a job ("" for everybody), and when it began (ms)."""
 
     owner: str
     began_at: int
 
 
-async def makers(tx: Transaction, job_ids: Collection[str]) -> dict[str, Maker]:
-    """Return who has these jobs, by their ids, for those that there are."""
+async def owners_of_jobs(tx: Transaction, job_ids: Collection[str]) -> dict[str, JobOwner]:
+    """Return the owners of jobs by job id. Unknown jobs are left out."""
     rows = await tx.fetch_all(
         "SELECT uuid, owner, coalesce(started_at, created_at) FROM jobs WHERE uuid IN (SELECT value FROM json_each(?))",
         (json_array(job_ids),),
     )
-    return {row[0]: Maker(row[1], row[2]) for row in rows}
+    return {row[0]: JobOwner(row[1], row[2]) for row in rows}
 
 
 async def give(tx: Transaction, asset_ids: Iterable[int], owner: str) -> None:
-    """Make those of the assets that are public the owner's, with their tags."""
+    """Give assets that are public to a user, with their tags."""
     await tags.move_assets(tx, asset_ids, lambda s: s if s.owner else s._replace(owner=owner))
 
 
-# Outputs of these users' jobs that are public, unless a workflow or a share of somebody else needs them.
+# Public outputs of these users' jobs, without those that a workflow or share needs.
 _PUBLIC_OUTPUTS = """
     SELECT DISTINCT a.id, j.owner, j.id FROM jobs j CROSS JOIN job_outputs o ON o.job_id = j.id
     JOIN assets a ON a.id = o.asset_id AND a.job_id = j.uuid
@@ -45,7 +45,7 @@ _PUBLIC_OUTPUTS = """
 
 
 async def names_of_others(db: Database, folder: str, user: str) -> set[str]:
-    """Return the names of the files in a folder that are other users'."""
+    """Return the names of the files in a folder that belong to other users."""
     rows = await db.fetch_all(
         "SELECT f.name FROM folders d JOIN files f ON f.folder_id = d.id JOIN assets a ON a.id = f.id"
         " JOIN tag_sets s ON s.id = a.tag_set_id WHERE d.path = ? AND s.owner NOT IN ('', ?)",
@@ -55,7 +55,7 @@ async def names_of_others(db: Database, folder: str, user: str) -> set[str]:
 
 
 class PublicOutput(NamedTuple):
-    """A public asset that a job of the user ``owner`` has made."""
+    """A public asset that a job of the user ``owner`` made."""
 
     row_id: int
     owner: str
@@ -63,12 +63,12 @@ class PublicOutput(NamedTuple):
 
 
 async def public_outputs(db: Database, users: Sequence[str], after: int, limit: int) -> list[PublicOutput]:
-    """Return public assets that jobs of these users have made, by the rows of the jobs, from ``after`` on."""
+    """Return public assets that jobs of these users made, by the rows of the jobs, after the row ``after``."""
     named = json_array([user for user in users if user])
     return [PublicOutput(*row) for row in await db.fetch_all(_PUBLIC_OUTPUTS, (after, named, limit))]
 
 
-# What jobs have shown that is another user's: the jobs' rows, ids and owners, and the assets with what they hold.
+# Other users' assets among the outputs of jobs: the jobs' rows, ids and owners, and the assets with their contents.
 _OTHERS_SHOWN = """
     SELECT DISTINCT j.id, j.uuid, j.owner, a.id, a.content_id, s.tags
     FROM json_each(?) u JOIN jobs j ON j.uuid = u.value JOIN job_outputs o ON o.job_id = j.id
@@ -87,9 +87,9 @@ _REFER = f"""
 
 
 async def refer_to_others(tx: Transaction, job_ids: Collection[str], new_id: Callable[[], str], now: int) -> int:
-    """Let what jobs have shown of other users' be references of the jobs' owners; return how many are new.
+    """Replace other users' assets among the outputs of jobs by references of the jobs' owners; return how many are new.
 
-    Servers reuse the results of nodes whoever asked for them first.
+    Servers reuse cached results of nodes for all users, so a job may show files that another user's job made.
     """
     rows = await tx.fetch_all(_OTHERS_SHOWN, (json_array(job_ids),))
     count = 0

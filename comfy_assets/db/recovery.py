@@ -1,7 +1,7 @@
-"""Bring a store back whose files were removed or replaced under the server. Everything here blocks.
+"""Restore a store whose files were removed or replaced while the server runs. Everything here blocks.
 
-The server's connections still show the whole store, as the system keeps removed files for those who have them open.
-So a copy is made through them; then they are closed, and ``restore`` decides what becomes of the copy.
+The server's connections still show the whole store, because the system keeps removed files for processes that have them
+open. A copy is made through them; then they are closed, and ``restore`` decides what to do with the copy.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .store_files import INDEX, LOCK_TIMEOUT_S, LOG, State, StoreFiles, close_guarded, open_guard
+from .store_files import INDEX, LOCK_TIMEOUT_S, LOG, StoreFiles, StoreState, close_guarded, open_guard
 
 log = logging.getLogger("comfy_assets.db")
 
 
-class Mark(NamedTuple):
+class CommitMark(NamedTuple):
     """A transaction: the connection that wrote it, and its number there."""
 
     writer: str
     number: int
 
 
-class Restored(NamedTuple):
-    """The outcome for the store. ``is_complete``: all that the server had committed is in the file.
+class RestoreResult(NamedTuple):
+    """The outcome. ``is_complete``: the file has everything that the server had committed.
 
-    ``problem`` says why the server cannot go on with the file; None when it can.
+    ``problem`` is the reason why the server cannot continue with the file, or None.
     """
 
     is_complete: bool
@@ -37,7 +37,7 @@ class Restored(NamedTuple):
 
 
 def copy_path(path: Path) -> Path:
-    """A free name for a copy of the store beside it."""
+    """Return a free name for a copy of the store, beside it."""
     stamp, number = time.strftime("%Y%m%d-%H%M%S"), 1
     while True:
         ending = "" if number == 1 else f"-{number}"
@@ -48,52 +48,54 @@ def copy_path(path: Path) -> Path:
 
 
 def open_copy(copy: Path) -> sqlite3.Connection:
-    """A new file to copy the store into, for any thread."""
+    """Create a file to copy the store into. Any thread may use the connection."""
     copy.parent.mkdir(parents=True, exist_ok=True)
     return sqlite3.connect(copy, isolation_level=None, timeout=LOCK_TIMEOUT_S, check_same_thread=False)
 
 
-def restore(path: Path, copy: Path, state: State, files: StoreFiles, started: Mark, latest: Mark) -> Restored:
-    """Bring the copy to where it belongs, after all connections of this process were closed.
+def restore(
+    path: Path, copy: Path, state: StoreState, files: StoreFiles, started: CommitMark, latest: CommitMark
+) -> RestoreResult:
+    """Put the copy where it belongs, after all connections of this process were closed.
 
-    ``started`` is the last transaction before the server's own, ``latest`` its last. Raises sqlite3.Error, OSError;
-    then the copy stays.
+    ``started`` is the last transaction before the server's own, ``latest`` its last. Raises sqlite3.Error or OSError;
+    the copy is kept then.
     """
     if state == "file replaced":
         _remove_own_logs(path, files)
-        return Restored(
+        return RestoreResult(
             is_complete=False,
             problem=f"{path.name} was replaced while the server ran. What the server had is kept as {copy.name}."
             " Restart the server to use the new file.",
         )
     if not _is_sound(copy):
         log.error("What the server had of the library store is damaged. It was kept as %s.", copy.name)
-        return Restored(is_complete=False)
+        return RestoreResult(is_complete=False)
     if state == "file gone":
         return _put_back(path, copy, files)
     return _merge(path, copy, started, latest)
 
 
-def _put_back(path: Path, copy: Path, files: StoreFiles) -> Restored:
-    """Make the copy the store, unless another file has come meanwhile."""
+def _put_back(path: Path, copy: Path, files: StoreFiles) -> RestoreResult:
+    """Make the copy the store, unless there is another file by now."""
     _remove_own_logs(path, files)
     for side in (LOG, INDEX):
-        with suppress(FileNotFoundError):  # of another process: nothing of it can be used without its file
+        with suppress(FileNotFoundError):  # of another process; a log is useless without its file
             path.with_name(path.name + side).rename(copy.with_name(f"{copy.name}.other{side}"))
     try:
         os.link(copy, path)
     except FileExistsError:
-        return Restored(is_complete=False, problem=f"{path.name} is another file now; restart the server.")
-    except OSError:  # a file system without hard links
+        return RestoreResult(is_complete=False, problem=f"{path.name} is another file now; restart the server.")
+    except OSError:  # the file system has no hard links
         copy.rename(path)
     else:
         copy.unlink()
     log.error("The library store %s was removed while the server ran. It was written again.", path.name)
-    return Restored(is_complete=True)
+    return RestoreResult(is_complete=True)
 
 
-def _merge(path: Path, copy: Path, started: Mark, latest: Mark) -> Restored:
-    """Write into the store what it lacks of the copy, if nobody else has written to it."""
+def _merge(path: Path, copy: Path, started: CommitMark, latest: CommitMark) -> RestoreResult:
+    """Write what the store lacks of the copy into it, unless another process has written to the store."""
     guard = open_guard(path)
     try:
         found = last_commit(guard)
@@ -114,16 +116,16 @@ def _merge(path: Path, copy: Path, started: Mark, latest: Mark) -> Restored:
             path.name,
             copy.name,
         )
-    return Restored(is_complete)
+    return RestoreResult(is_complete)
 
 
-def last_commit(connection: sqlite3.Connection) -> Mark:
-    """The last transaction that the store has."""
-    return Mark(*connection.execute("SELECT writer, number FROM last_commit").fetchone())
+def last_commit(connection: sqlite3.Connection) -> CommitMark:
+    """Return the last transaction in the store."""
+    return CommitMark(*connection.execute("SELECT writer, number FROM last_commit").fetchone())
 
 
 def _copy_into(copy: Path, path: Path) -> None:
-    """Replace all pages of the store, in one transaction: other processes may have it open."""
+    """Replace all pages of the store in one transaction, as other processes may have it open."""
     target = sqlite3.connect(path, isolation_level=None, timeout=LOCK_TIMEOUT_S)
     try:
         with closing(sqlite3.connect(copy, isolation_level=None)) as source:
@@ -141,7 +143,7 @@ def _is_sound(copy: Path) -> bool:
 
 
 def _remove_own_logs(path: Path, files: StoreFiles) -> None:
-    """Remove a log that belonged to the file that is gone: SQLite would apply it to the next one."""
+    """Remove a log of the file that is gone: SQLite would apply it to the next file."""
     for suffix in (LOG, INDEX):
         side = path.with_name(path.name + suffix)
         if files.is_own(side):

@@ -1,4 +1,4 @@
-"""References: assets without a file of their own, whose content lies in the file of another asset."""
+"""References: assets without a file of their own, whose content is in another asset's file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .sql import json_array
 
 
 async def need_file_of(tx: Transaction, content_id: int, row_id: int) -> bool:
-    """Whether references to this content would lose it without the file of this asset."""
+    """Return whether references to this content would lose it without the file of this asset."""
     found = await tx.fetch_value(
         "SELECT 1 FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
         f" WHERE a.content_id = ?1 AND a.origin = {REFERENCE} AND s.hidden = 0 AND NOT EXISTS"
@@ -23,7 +23,7 @@ async def need_file_of(tx: Transaction, content_id: int, row_id: int) -> bool:
 
 
 async def contents_of(tx: Transaction, ids: Sequence[int]) -> set[int]:
-    """The contents that these assets hold, as far as they have been read."""
+    """Return the contents of these assets, as far as they have been read."""
     rows = await tx.fetch_all(
         "SELECT content_id FROM assets WHERE id IN (SELECT value FROM json_each(?)) AND content_id IS NOT NULL",
         (json_array(ids),),
@@ -31,7 +31,7 @@ async def contents_of(tx: Transaction, ids: Sequence[int]) -> set[int]:
     return {row[0] for row in rows}
 
 
-async def settle(tx: Transaction, contents: Collection[int] | None = None) -> None:
+async def update_missing(tx: Transaction, contents: Collection[int] | None = None) -> None:
     """Mark the references whose content is in no file any more as missing, and unmark those whose is.
 
     ``contents`` are those of which files were gained or lost; None: any.

@@ -1,4 +1,4 @@
-"""Shares: what was published of workflows, and who may take which assets from it."""
+"""Shares: published workflow versions, and the assets that they include."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sql import json_array
 
 
 class NewShare(msgspec.Struct, frozen=True):
-    """A workflow's version to be published at a time in ms, under a share id if the workflow has none yet."""
+    """A workflow version to be published at a time in ms. ``share_id`` is used if the workflow has no share yet."""
 
     share_id: str
     workflow: int
@@ -24,9 +24,9 @@ class NewShare(msgspec.Struct, frozen=True):
 
 
 async def publish(tx: Transaction, new: NewShare, found: Sequence[tuple[int, SharedAsset]]) -> str:
-    """Put a version and assets (each with its row id) in the place of what a workflow has published before.
+    """Publish a version with assets (each with its row id), in place of the workflow's former share.
 
-    Answers the share id, which stays the same.
+    Return the share id, which stays the same.
     """
     share_id = await id_of(tx, new.workflow)
     former: set[int] = set()
@@ -52,18 +52,18 @@ async def publish(tx: Transaction, new: NewShare, found: Sequence[tuple[int, Sha
 
 
 async def id_of(db: Database | Transaction, workflow: int) -> str | None:
-    """The share id of a workflow (its row), if it is published."""
+    """Return the share id of a workflow (its row), or None."""
     rows = await db.fetch_all("SELECT share_id FROM shares WHERE workflow_id = ?", (workflow,))
     return rows[0][0] if rows else None
 
 
 async def withdraw(tx: Transaction, share_id: str) -> None:
-    """Remove a share."""
+    """Delete a share."""
     await contents.drop_unused_documents(tx, await _remove(tx, share_id))
 
 
 async def _remove(tx: Transaction, share_id: str) -> set[int]:
-    """Remove a share; answers the document that it had."""
+    """Delete a share; return the id of its document in a set."""
     rows = await tx.fetch_all("SELECT document_id FROM shares WHERE share_id = ?", (share_id,))
     await tx.execute(
         f"DELETE FROM asset_uses WHERE used_by = ? AND kind IN ('{SHARE_USE}', '{DELETED_SHARE_USE}')", (share_id,)
@@ -73,7 +73,7 @@ async def _remove(tx: Transaction, share_id: str) -> set[int]:
 
 
 async def remove_of(tx: Transaction, workflows: Sequence[int]) -> None:
-    """Remove the shares of workflows, by row; the texts are left, which the workflows have."""
+    """Delete the shares of workflows, by row, but not their documents, which the workflows still have."""
     rows = await tx.fetch_all(
         "SELECT share_id FROM shares WHERE workflow_id IN (SELECT value FROM json_each(?))",
         (json_array(workflows),),
@@ -83,7 +83,7 @@ async def remove_of(tx: Transaction, workflows: Sequence[int]) -> None:
 
 
 async def change_uses(tx: Transaction, workflow: int, kind: str, new_kind: str) -> None:
-    """Let a workflow's share keep its assets, or keep them no more."""
+    """Let a workflow's share protect its assets from deletion, or no longer."""
     await tx.execute(
         "UPDATE asset_uses SET kind = ?3"
         " WHERE used_by = (SELECT share_id FROM shares WHERE workflow_id = ?1) AND kind = ?2",
@@ -92,7 +92,7 @@ async def change_uses(tx: Transaction, workflow: int, kind: str, new_kind: str) 
 
 
 async def get(db: Database | Transaction, share_id: str) -> tuple[PublishedWorkflow, bytes] | None:
-    """What is published under an id, still without its text; and that, compressed. None of a deleted workflow."""
+    """Return a share without its text, and the compressed text; None for an unknown share or a deleted workflow."""
     rows = await db.fetch_all(
         "SELECT s.share_id, w.owner, w.uuid, s.version, s.name, s.published_at, d.body,"
         " (SELECT json_group_array(json_array(id, uuid, hex(hash), name, size, mime_type, kind, category, path))"
@@ -100,7 +100,7 @@ async def get(db: Database | Transaction, share_id: str) -> tuple[PublishedWorkf
         " JOIN workflows w ON w.id = s.workflow_id JOIN documents d ON d.id = s.document_id"
         " WHERE s.share_id = ? AND w.deleted_at IS NULL",
         (share_id,),
-    )  # one statement, so that nobody publishes anew in between
+    )  # one statement, because the share could be replaced between two
     if not rows:
         return None
     share, owner, workflow_id, version, name, at, body, text = rows[0]

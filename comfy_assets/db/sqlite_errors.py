@@ -1,4 +1,4 @@
-"""Errors of SQLite sorted by what is to blame: the state of the store, or the values of a statement. Pure."""
+"""Classify SQLite's errors by their cause: the state of the store, or the values of a statement. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import StoreBusyError
 
 READ_ONLY = "readonly database"
 _LOCKED = "is locked"
-# On Python 3.10 an error has no code: only its text tells.
+# Python 3.10 has no error codes, so the text must do.
 _STATES = (
     (_LOCKED, "another process holds it"),
     ("disk is full", "the disk is full"),
@@ -23,7 +23,7 @@ _UNFIT = ("malformed JSON", "JSON path error", "too big", "integer overflow")
 
 
 def as_busy(error: sqlite3.Error) -> StoreBusyError | None:
-    """Return the error as one of the store's state; None where a statement is to blame."""
+    """Return the error as StoreBusyError if the state of the store is the cause, or None."""
     text = str(error)
     for words, reason in _STATES:
         if words in text:
@@ -34,7 +34,7 @@ def as_busy(error: sqlite3.Error) -> StoreBusyError | None:
 
 
 def is_unfit(error: Exception) -> bool:
-    """Return whether the values of a statement are to blame, not the state of the store or of the process."""
+    """Return whether the values of a statement are the cause, not the state of the store or of the process."""
     if isinstance(error, sqlite3.OperationalError):
         return any(words in str(error) for words in _UNFIT)
     if isinstance(error, sqlite3.ProgrammingError):

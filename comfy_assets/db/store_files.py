@@ -1,4 +1,9 @@
-"""The store's file and its write-ahead log as they were opened, to notice when they are removed or replaced."""
+"""The files of a store: notice that they were removed or replaced, and keep the write-ahead log.
+
+SQLite removes the log when it closes the last connection. It mistakes a connection for the last one if another process
+has lost its locks, which on POSIX happens to a server that opens and closes the store's file in any other way. So no
+process may remove the log: connections are closed while a read-only one (a *guard*) is open, which cannot remove it.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,13 @@ from urllib.parse import quote
 from .. import store_guard
 from ..store_guard import Identity, identity_of
 
-State = Literal["in place", "log gone", "file gone", "file replaced"]
+StoreState = Literal["in place", "log gone", "file gone", "file replaced"]
 LOG, INDEX = "-wal", "-shm"
 _UNKNOWN: Identity = (0, 0)
 
 
 class StoreFiles:
-    """The files that SQLite has open for a store; made when its connections are open."""
+    """The identities of the files that SQLite has open for a store. Create it while the connections are open."""
 
     def __init__(self, path: Path) -> None:
         self._file, self._log = str(path), f"{path}{LOG}"
@@ -30,13 +35,13 @@ class StoreFiles:
         store_guard.add_open_files(self._identities)
 
     def forget(self) -> None:
-        """End the protection of the files: their connections are closed."""
+        """End the protection of the files after their connections were closed."""
         if self._is_open:
             store_guard.remove_open_files(self._identities)
             self._is_open = False
 
-    def state(self) -> State:
-        """Compare what is at the paths now. Two calls of the system, cheap enough for the event loop."""
+    def state(self) -> StoreState:
+        """Compare with the files at the paths now: two system calls, cheap enough for the event loop."""
         found = _identity_at(self._file)
         if found is None:
             return "file gone"
@@ -50,12 +55,12 @@ class StoreFiles:
 
 
 def _differ(one: Identity | None, other: Identity | None) -> bool:
-    """Return whether these are two files, or only one is there. An unknown identity differs from none."""
+    """Return whether these are two files, or only one exists. An unknown identity equals any."""
     return one != other and _UNKNOWN not in (one, other)
 
 
 def _identity_at(path: str) -> Identity | None:
-    """Device and inode, _UNKNOWN where that cannot be told; None for a file that is not there."""
+    """Return device and inode, _UNKNOWN if they cannot be told, or None if there is no file."""
     try:
         info = os.stat(path)  # noqa: PTH116 - called for every transaction
     except (FileNotFoundError, NotADirectoryError):
@@ -70,14 +75,14 @@ _FOLD_TIMEOUT_MS = 200
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
-    """A connection that leaves the write-ahead log as it is when it is closed."""
+    """Open a connection that does not change the write-ahead log when it is closed."""
     posix = path.absolute().as_posix()
     uri = f"file://{'' if posix.startswith('/') else '/'}{quote(os.fsencode(posix))}?mode=ro"
     return sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, check_same_thread=False)
 
 
 def open_guard(path: Path) -> sqlite3.Connection:
-    """A read-only connection that has the store open: until it is closed no other in this process is the last."""
+    """Open a read-only connection. Until it is closed, no other connection of this process is the last one."""
     guard = connect_read_only(path)
     try:
         guard.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -88,7 +93,7 @@ def open_guard(path: Path) -> sqlite3.Connection:
 
 
 def close_guarded(connection: sqlite3.Connection, path: Path) -> None:
-    """Close a connection after folding the write-ahead log; the log's file stays where it is."""
+    """Checkpoint the write-ahead log and close a connection without removing the log."""
     with closing(connection), suppress(sqlite3.Error, OSError):
         guard = open_guard(path)
         fold(connection)
@@ -97,12 +102,12 @@ def close_guarded(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def fold_log(path: Path) -> None:
-    """Fold the write-ahead log of a store. Only while a guard is open."""
+    """Checkpoint the write-ahead log of a store. A guard must be open."""
     with suppress(sqlite3.Error), closing(sqlite3.connect(path, isolation_level=None)) as connection:
         fold(connection)
 
 
 def fold(connection: sqlite3.Connection) -> None:
-    """Bring what is in the write-ahead log into the store's file and empty the log, unless somebody is reading it."""
+    """Checkpoint the write-ahead log into the store's file and truncate it, unless another process is reading it."""
     connection.execute(f"PRAGMA busy_timeout = {_FOLD_TIMEOUT_MS}")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

@@ -1,4 +1,4 @@
-"""A row for each background task: what was asked, how far it is, how it ended."""
+"""Rows of background tasks: name, parameters, progress, outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COLUMNS = Columns(TaskRecord, **{name: name for name in TaskRecord.__struct_fie
 async def create(
     db: Database, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str = "", instance: int = 0
 ) -> None:
-    """Add a task that this server (``instance``) is about to run. All users may see one of the owner ""."""
+    """Add a task that this server (``instance``) is about to run. All users may see a task of the owner ""."""
     now = now_ms()
     async with db.transaction() as tx:
         await tx.execute(
@@ -79,7 +79,7 @@ async def running_instances(db: Database) -> set[int]:
 
 
 async def keep_newest(db: Database, name: str, count: int) -> None:
-    """Forget all but the newest finished tasks of a name."""
+    """Delete all but the newest ended tasks of a name."""
     async with db.transaction() as tx:
         await tx.execute(
             "DELETE FROM tasks WHERE name = ?1 AND status <> 'running' AND id NOT IN"
@@ -89,7 +89,7 @@ async def keep_newest(db: Database, name: str, count: int) -> None:
 
 
 async def list_page(db: Database, wanted: TaskFilter, page: TaskPage) -> Page[TaskRecord]:
-    """One page of the tasks that pass the filter, and how many pass in all: few are kept, so they are counted."""
+    """Return one page of the tasks that pass the filter, and the total number of them."""
     where, parameters = _select(wanted)
     total = int((await db.fetch_all(f"SELECT count(*) FROM tasks WHERE {where}", parameters))[0][0])
     if page.offset >= total:
@@ -103,7 +103,7 @@ async def list_page(db: Database, wanted: TaskFilter, page: TaskPage) -> Page[Ta
 
 
 async def get(db: Database, task_id: uuid.UUID, owner: str) -> TaskRecord | None:
-    """The task, if it is this owner's or everybody's."""
+    """Return the task if it is this owner's or everybody's, or None."""
     row = await db.fetch_one(
         f"SELECT {_COLUMNS.sql} FROM tasks WHERE id = ? AND owner IN ('', ?)", (task_id.bytes, owner)
     )

@@ -1,4 +1,4 @@
-"""Deleted assets: hidden from every listing, and what is needed to bring them back."""
+"""Deleted assets: hidden from all lists, with what is needed to restore them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .connection import Database, Transaction
 
 
 @dataclass(frozen=True)
-class Deleted:
-    """A deleted asset. ``stored`` is its file in the trash folder, taken from ``folder`` and ``name``; or all None."""
+class DeletedAsset:
+    """A deleted asset. ``stored`` is its file in the trash, from ``folder`` and ``name``; None for no file."""
 
     row_id: int
     id: str
@@ -24,7 +24,7 @@ class Deleted:
 
 
 @dataclass(frozen=True)
-class TakenFile:
+class TrashedFile:
     """A file that was moved into the trash folder as ``stored``, from ``folder`` and ``name``."""
 
     stored: str
@@ -32,8 +32,8 @@ class TakenFile:
     name: str
 
 
-async def hide(tx: Transaction, row_id: int, now: int, taken: TakenFile | None) -> None:
-    """Delete an asset at ``now`` (ms), keeping all that is known of it; a file that was taken has no place any more."""
+async def hide(tx: Transaction, row_id: int, now: int, taken: TrashedFile | None) -> None:
+    """Delete an asset at ``now`` (ms) but keep its row. The row of a file that was moved to the trash is deleted."""
     await _set_hidden(tx, row_id, hidden=True)
     await tx.execute(
         "INSERT INTO trash (asset_id, deleted_at, content_id, stored, folder, name)"
@@ -45,7 +45,7 @@ async def hide(tx: Transaction, row_id: int, now: int, taken: TakenFile | None) 
 
 
 async def reveal(tx: Transaction, row_id: int) -> None:
-    """Let a deleted asset be seen again."""
+    """Restore a deleted asset."""
     await _set_hidden(tx, row_id, hidden=False)
     await tx.execute("DELETE FROM trash WHERE asset_id = ?", (row_id,))
 
@@ -55,9 +55,9 @@ async def _set_hidden(tx: Transaction, row_id: int, *, hidden: bool) -> None:
 
 
 async def reveal_changed(tx: Transaction) -> None:
-    """Let those deleted assets be seen again whose files were found to hold other content than when they were deleted.
+    """Restore deleted assets whose files have other content than when they were deleted.
 
-    Where the content was not known then, it is what the file, unchanged since, was first found to hold.
+    If the content was unknown then, it is the first one that is read from the file, which has not changed since.
     """
     await tx.execute(
         "UPDATE trash SET content_id = (SELECT content_id FROM assets WHERE id = asset_id) WHERE content_id IS NULL"
@@ -70,9 +70,9 @@ async def reveal_changed(tx: Transaction) -> None:
 
 
 async def reveal_rewritten(tx: Transaction, ids: str) -> None:
-    """Of files (a JSON array of ids) whose size or time changed, let those be seen whose content is other for sure.
+    """Restore those of the files (a JSON array of ids) with a new size or time whose content is sure to be another.
 
-    That is where the content was never known, and where the file had been gone: what lies there now is new.
+    That is so if the content was never known, and if the file had been missing: whatever is there now is new.
     """
     rows = await tx.fetch_all(
         "SELECT t.asset_id FROM trash t JOIN files f ON f.id = t.asset_id"
@@ -89,26 +89,26 @@ _SELECT = """
 """
 
 
-async def entries(db: Database | Transaction) -> list[Deleted]:
-    """Every deleted asset, the latest first."""
+async def entries(db: Database | Transaction) -> list[DeletedAsset]:
+    """Return all deleted assets, the latest first."""
     rows = await db.fetch_all(f"{_SELECT} ORDER BY t.deleted_at DESC, t.asset_id DESC")
-    return [Deleted(*row) for row in rows]
+    return [DeletedAsset(*row) for row in rows]
 
 
-async def forgettable(db: Database | Transaction) -> list[Deleted]:
-    """The deleted assets that hold no file in its place any more."""
+async def forgettable(db: Database | Transaction) -> list[DeletedAsset]:
+    """Return the deleted assets that have no file in the library any more."""
     rows = await db.fetch_all(
         f"{_SELECT} WHERE NOT EXISTS (SELECT 1 FROM files f WHERE f.id = t.asset_id) ORDER BY t.deleted_at, t.asset_id"
     )
-    return [Deleted(*row) for row in rows]
+    return [DeletedAsset(*row) for row in rows]
 
 
-async def find(db: Database | Transaction, uuid: str) -> Deleted | None:
-    """The deleted asset with this id."""
+async def find(db: Database | Transaction, uuid: str) -> DeletedAsset | None:
+    """Return the deleted asset with this id, or None."""
     rows = await db.fetch_all(f"{_SELECT} WHERE a.uuid = ?", (uuid,))
-    return Deleted(*rows[0]) if rows else None
+    return DeletedAsset(*rows[0]) if rows else None
 
 
 async def forget(tx: Transaction, row_id: int) -> None:
-    """Remove a deleted asset for good."""
+    """Delete a deleted asset for good."""
     await tx.execute("DELETE FROM assets WHERE id = ? AND id IN (SELECT asset_id FROM trash)", (row_id,))

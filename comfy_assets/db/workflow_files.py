@@ -1,4 +1,4 @@
-"""The files that workflows are: where they lie, as they were last seen, and which version they hold."""
+"""The files of workflows: their paths, their last seen state, and the versions in them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import msgspec
 from ..models import WorkflowView
 from .connection import Database, Transaction
 
-TO_REMOVE = -1  # the version in the file of a workflow that was deleted here: it is still to be removed
+TO_REMOVE = -1  # as version of a deleted workflow's file: the file is still to be removed
 
 
-class FileRow(msgspec.Struct, frozen=True, gc=False):
-    """A workflow with regard to its file; see the table for what is what.
+class WorkflowFileRow(msgspec.Struct, frozen=True, gc=False):
+    """The state of a workflow's file; see the table for the columns.
 
-    ``hash`` is that of the latest version's text, ``held_hash`` that of the version which the file was seen to hold.
-    A misnamed one has been given a name that its file is still to be called by.
+    ``hash`` is that of the latest version's text, ``held_hash`` that of the version in the file when it was last seen.
+    ``is_misnamed``: the workflow has a new name, and its file is still to be renamed.
     """
 
     row_id: int
@@ -46,37 +46,37 @@ _ROW = (
 )
 
 
-def _file_row(row: Sequence[Any]) -> FileRow:
+def _file_row(row: Sequence[Any]) -> WorkflowFileRow:
     values = [*row[:-1], bool(row[-1])]
-    return FileRow(*values)
+    return WorkflowFileRow(*values)
 
 
-async def of_owner(db: Database | Transaction, owner: str) -> list[FileRow]:
-    """All of an owner's workflows that are not deleted."""
+async def of_owner(db: Database | Transaction, owner: str) -> list[WorkflowFileRow]:
+    """Return all of an owner's workflows that are not deleted."""
     rows = await db.fetch_all(f"SELECT {_ROW} WHERE w.owner = ? AND w.deleted_at IS NULL", (owner,))
     return [_file_row(row) for row in rows]
 
 
-async def at(db: Database | Transaction, owner: str, path: str) -> FileRow | None:
-    """The workflow that is the file at a path."""
+async def at(db: Database | Transaction, owner: str, path: str) -> WorkflowFileRow | None:
+    """Return the workflow whose file has this path, or None."""
     rows = await db.fetch_all(f"SELECT {_ROW} WHERE w.owner = ? AND w.path = ? AND w.deleted_at IS NULL", (owner, path))
     return _file_row(rows[0]) if rows else None
 
 
-async def of_row(db: Database | Transaction, row_id: int) -> FileRow | None:
-    """The workflow of this row, unless it is deleted."""
+async def of_row(db: Database | Transaction, row_id: int) -> WorkflowFileRow | None:
+    """Return the workflow of this row, or None if it is deleted."""
     rows = await db.fetch_all(f"SELECT {_ROW} WHERE w.id = ? AND w.deleted_at IS NULL", (row_id,))
     return _file_row(rows[0]) if rows else None
 
 
-async def of_id(db: Database, workflow_id: str) -> FileRow | None:
-    """The workflow of this id, unless it is deleted."""
+async def of_id(db: Database, workflow_id: str) -> WorkflowFileRow | None:
+    """Return the workflow of this id, or None if it is deleted."""
     rows = await db.fetch_all(f"SELECT {_ROW} WHERE w.uuid = ? AND w.deleted_at IS NULL", (workflow_id,))
     return _file_row(rows[0]) if rows else None
 
 
 async def is_at_rest(db: Database, owner: str) -> bool:
-    """Whether every workflow's file is called and holds what it is to, and was seen long enough after its change."""
+    """Return whether every file has its final name and version, and was seen long enough after its last change."""
     rows = await db.fetch_all(
         "SELECT 1 FROM workflows WHERE owner = ?1 AND CASE WHEN deleted_at IS NULL"
         " THEN file_version IS NOT latest_version OR file_mtime_ns < 0 OR is_misnamed"
@@ -86,8 +86,8 @@ async def is_at_rest(db: Database, owner: str) -> bool:
     return not rows
 
 
-async def to_remove(db: Database | Transaction, owner: str) -> list[FileRow]:
-    """Deleted workflows whose files are still to be removed."""
+async def to_remove(db: Database | Transaction, owner: str) -> list[WorkflowFileRow]:
+    """Return deleted workflows whose files are still to be removed."""
     rows = await db.fetch_all(
         f"SELECT {_ROW} WHERE w.owner = ? AND w.deleted_at IS NOT NULL AND w.file_version = {TO_REMOVE}", (owner,)
     )
@@ -95,11 +95,11 @@ async def to_remove(db: Database | Transaction, owner: str) -> list[FileRow]:
 
 
 async def deleted_like(tx: Transaction, owner: str, graph_id: str | None, path: str, text: bytes) -> int | None:
-    """The row of the deleted workflow that a new file at a path, with a text of this hash, is again.
+    """Return the row of the deleted workflow that a new file at ``path`` restores; ``text`` is the hash of its text.
 
-    It is the one deleted last whose graph gave itself the same id, or as well none, and that was at this path or has
-    had this text: many save workflows made of one template, with its id. It is none where one that is not deleted
-    gives itself that id.
+    It is the one deleted last with the same graph id (or also none) that had this path or has had this text. Both are
+    needed, because users save several workflows from one template with its id. The result is None if a workflow that is
+    not deleted has that graph id.
     """
     if graph_id is not None and await tx.fetch_all(
         "SELECT 1 FROM workflows WHERE owner = ? AND graph_id = ? AND deleted_at IS NULL LIMIT 1", (owner, graph_id)
@@ -116,12 +116,12 @@ async def deleted_like(tx: Transaction, owner: str, graph_id: str | None, path: 
 
 
 async def is_free(tx: Transaction, workflow_id: str) -> bool:
-    """Whether no workflow, also no deleted one, has this id."""
+    """Return whether no workflow, not even a deleted one, has this id."""
     return not await tx.fetch_all("SELECT 1 FROM workflows WHERE uuid = ?", (workflow_id,))
 
 
 async def hash_of(db: Database | Transaction, row_id: int, number: int) -> bytes | None:
-    """The hash of a version's text."""
+    """Return the hash of a version's text, or None."""
     rows = await db.fetch_all(
         "SELECT d.hash FROM workflow_versions v JOIN documents d ON d.id = v.document_id"
         " WHERE v.workflow_id = ? AND v.version = ?",
@@ -131,7 +131,7 @@ async def hash_of(db: Database | Transaction, row_id: int, number: int) -> bytes
 
 
 async def has_text(db: Database, row_id: int, text: bytes) -> bool:
-    """Whether a version of a workflow has the text of this hash."""
+    """Return whether a version of a workflow has the text with this hash."""
     rows = await db.fetch_all(
         "SELECT 1 FROM workflow_versions v JOIN documents d ON d.id = v.document_id"
         " WHERE v.workflow_id = ? AND d.hash = ?",
@@ -141,7 +141,7 @@ async def has_text(db: Database, row_id: int, text: bytes) -> bool:
 
 
 async def body_of(db: Database | Transaction, row_id: int, number: int) -> bytes:
-    """The compressed text of a version that is there."""
+    """Return the compressed text of an existing version."""
     rows = await db.fetch_all(
         "SELECT d.body FROM workflow_versions v JOIN documents d ON d.id = v.document_id"
         " WHERE v.workflow_id = ? AND v.version = ?",
@@ -151,7 +151,7 @@ async def body_of(db: Database | Transaction, row_id: int, number: int) -> bytes
 
 
 async def place(tx: Transaction, row_id: int, path: str | None) -> None:
-    """Say where a workflow's file is to be, or that it has none."""
+    """Set the path of a workflow's file, or None for no file, and forget what was seen of the former one."""
     await tx.execute(
         "UPDATE workflows SET path = ?2, file_size = NULL, file_mtime_ns = NULL, file_version = NULL, is_misnamed = 0"
         " WHERE id = ?1",
@@ -160,17 +160,17 @@ async def place(tx: Transaction, row_id: int, path: str | None) -> None:
 
 
 async def move(tx: Transaction, row_id: int, path: str) -> None:
-    """Say that a workflow's file lies elsewhere now."""
+    """Set the path of a workflow's file that was moved."""
     await tx.execute("UPDATE workflows SET path = ?, is_misnamed = 0 WHERE id = ?", (path, row_id))
 
 
 async def misname(tx: Transaction, row_id: int) -> None:
-    """Say that a workflow's file, if it has one, is to be called by its new name."""
+    """Record that a workflow's file, if there is one, is to be renamed."""
     await tx.execute("UPDATE workflows SET is_misnamed = path IS NOT NULL WHERE id = ?", (row_id,))
 
 
 async def stamp(tx: Transaction, row_id: int, size: int, mtime_ns: int, version: int) -> None:
-    """Note a file as it was seen, and which version it holds."""
+    """Store size, time and version of a file as it was seen."""
     await tx.execute(
         "UPDATE workflows SET file_size = ?, file_mtime_ns = ?, file_version = ? WHERE id = ?",
         (size, mtime_ns, version, row_id),
@@ -178,7 +178,7 @@ async def stamp(tx: Transaction, row_id: int, size: int, mtime_ns: int, version:
 
 
 async def set_removal(tx: Transaction, row_id: int, *, wanted: bool) -> None:
-    """Note whether the file of a workflow that was deleted is still to be removed."""
+    """Record whether the file of a deleted workflow is still to be removed."""
     await tx.execute(
         "UPDATE workflows SET file_version = ? WHERE id = ? AND deleted_at IS NOT NULL",
         (TO_REMOVE if wanted else None, row_id),
@@ -186,7 +186,7 @@ async def set_removal(tx: Transaction, row_id: int, *, wanted: bool) -> None:
 
 
 async def release(tx: Transaction, row_id: int) -> None:
-    """Let a workflow that is to come back have its file written again: in its place, if that is free, or another."""
+    """Let the file of a restored workflow be written again: at its path if that is free, or else at another."""
     await tx.execute(
         "UPDATE workflows SET file_size = NULL, file_mtime_ns = NULL, file_version = NULL,"
         " path = CASE WHEN EXISTS (SELECT 1 FROM workflows o"

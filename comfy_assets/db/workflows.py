@@ -1,4 +1,4 @@
-"""Saved workflows and their versions."""
+"""Rows of saved workflows and their versions: lists, saving, deleting."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _VERSION_COLUMNS = Columns(
 
 
 class NewWorkflow(msgspec.Struct, frozen=True, gc=False):
-    """A workflow to be added, at a time in ms; see ``models.Workflow``."""
+    """A new workflow, created at a time in ms; see ``models.Workflow``."""
 
     id: str
     owner: str
@@ -63,9 +63,9 @@ class NewWorkflow(msgspec.Struct, frozen=True, gc=False):
 
 
 class NewVersion(msgspec.Struct, frozen=True, gc=False):
-    """A version to be added, at a time in ms; see ``models.WorkflowVersion``.
+    """A new version, created at a time in ms; see ``models.WorkflowVersion``.
 
-    ``graph_id`` is the id inside its text, ``graph_digest`` that of what in it is executed.
+    ``graph_id`` is the id inside its text, ``graph_digest`` the digest of its executed part.
     """
 
     id: str
@@ -77,7 +77,7 @@ class NewVersion(msgspec.Struct, frozen=True, gc=False):
 
 
 async def add(tx: Transaction, new: NewWorkflow) -> int:
-    """Add a workflow, which is to have a version 1; answers its row id."""
+    """Add a workflow, whose version 1 is to follow; return its row id."""
     await tx.execute(
         "INSERT INTO workflows (uuid, owner, name, name_key, description, default_view, latest_version,"
         " forked_from_id, forked_from_version_id, created_at, updated_at)"
@@ -98,7 +98,7 @@ async def add(tx: Transaction, new: NewWorkflow) -> int:
 
 
 async def advance(tx: Transaction, row_id: int, base: int, now: int) -> bool:
-    """Make the version after ``base`` the latest; False when ``base`` is not the latest."""
+    """Make the version after ``base`` the latest. Return False if ``base`` is not the latest."""
     changed = await tx.execute(
         "UPDATE workflows SET latest_version = latest_version + 1, updated_at = ?3"
         " WHERE id = ?1 AND latest_version = ?2 AND deleted_at IS NULL",
@@ -108,7 +108,7 @@ async def advance(tx: Transaction, row_id: int, base: int, now: int) -> bool:
 
 
 async def add_version(tx: Transaction, row_id: int, new: NewVersion, document: Document) -> None:
-    """Add a version of a workflow, its latest. The text is kept once, whatever else has it."""
+    """Add the latest version of a workflow. Equal texts are stored once."""
     await tx.execute("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", (document.hash, document.body))
     await tx.execute(
         "INSERT INTO workflow_versions"
@@ -129,7 +129,7 @@ async def add_version(tx: Transaction, row_id: int, new: NewVersion, document: D
 
 
 async def copy_version(tx: Transaction, row_id: int, new: NewVersion, source: WorkflowVersion) -> None:
-    """Add a version of a workflow that is, and names, what another version is and names."""
+    """Add a version of a workflow that equals another version and names the same assets."""
     await tx.execute(
         "INSERT INTO workflow_versions"
         " (uuid, workflow_id, version, document_id, created_by, created_at, graph_id, graph_digest)"
@@ -148,7 +148,7 @@ async def copy_version(tx: Transaction, row_id: int, new: NewVersion, source: Wo
 
 
 async def link_files(tx: Transaction, version_id: str, owner: str, named: Iterable[tuple[str, str, str]]) -> None:
-    """Note which assets that the owner can see a version names: by (kind of folder or "", path in it, name)."""
+    """Store which visible assets a version names, by (kind of folder or "", path in it, name)."""
     await tx.execute_many(
         f"INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by) SELECT a.id, '{WORKFLOW_USE}', ?6 FROM {PLACES}"
         f" JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id"
@@ -160,7 +160,7 @@ async def link_files(tx: Transaction, version_id: str, owner: str, named: Iterab
 async def link_references(
     tx: Transaction, version_id: str, owner: str, ids: Iterable[str], digests: Iterable[bytes]
 ) -> None:
-    """Note which assets that the owner can see a version names: by id, or by the hash of their content."""
+    """Store which visible assets a version names, by id or by the hash of their content."""
     link = (
         f"INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by) SELECT a.id, '{WORKFLOW_USE}', ?2 FROM assets a"
         f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE {tags.VISIBLE.replace('?', '?3')}"
@@ -171,7 +171,7 @@ async def link_references(
 
 
 async def get(db: Database | Transaction, workflow_id: str) -> Workflow | None:
-    """The workflow, whoever's it is, unless it is deleted."""
+    """Return the workflow, of any owner, unless it is deleted."""
     rows = await db.fetch_all(
         f"SELECT {COLUMNS.sql} FROM workflows w WHERE w.uuid = ? AND w.deleted_at IS NULL", (workflow_id,)
     )
@@ -179,7 +179,7 @@ async def get(db: Database | Transaction, workflow_id: str) -> Workflow | None:
 
 
 async def by_path(db: Database | Transaction, owner: str, path: str) -> Workflow | None:
-    """The user's workflow whose file is at a path in their workflows folder, unless it is deleted."""
+    """Return the user's workflow with this path in the workflows folder, unless it is deleted."""
     rows = await db.fetch_all(
         f"SELECT {COLUMNS.sql} FROM workflows w WHERE w.owner = ? AND w.path = ? AND w.deleted_at IS NULL",
         (owner, path),
@@ -188,7 +188,7 @@ async def by_path(db: Database | Transaction, owner: str, path: str) -> Workflow
 
 
 async def called(db: Database, text: str) -> list[Workflow]:
-    """All users' workflows of this name, whatever its case, or whose file is at this path, unless deleted."""
+    """Return all users' workflows with this name (in any case) or path, without deleted ones."""
     rows = await db.fetch_all(
         f"SELECT {COLUMNS.sql} FROM workflows w WHERE (w.name_key = ?1 OR w.path = ?2) AND w.deleted_at IS NULL"
         " ORDER BY w.id LIMIT 10",
@@ -198,7 +198,7 @@ async def called(db: Database, text: str) -> list[Workflow]:
 
 
 async def assets_called(db: Database, owner: str, named: Iterable[tuple[str, str, str]]) -> list[str]:
-    """The ids of assets that the owner can see and that names mean, as ``link_files`` has them."""
+    """Return the ids of visible assets that names mean, as in ``link_files``."""
     found: set[str] = set()
     for file in named:
         rows = await db.fetch_all(
@@ -211,7 +211,7 @@ async def assets_called(db: Database, owner: str, named: Iterable[tuple[str, str
 
 
 async def edit(tx: Transaction, row_id: int, change: WorkflowEdit, now: int) -> None:
-    """Change a workflow at ``now`` (ms)."""
+    """Change a workflow at ``now`` (ms). Members that are None stay as they are."""
     await tx.execute(
         "UPDATE workflows SET name = coalesce(?2, name), name_key = coalesce(?3, name_key),"
         " description = coalesce(?4, description), default_view = coalesce(?5, default_view), updated_at = ?6"
@@ -228,7 +228,7 @@ async def edit(tx: Transaction, row_id: int, change: WorkflowEdit, now: int) -> 
 
 
 async def version_of(db: Database | Transaction, row_id: int, number: int) -> WorkflowVersion | None:
-    """The version of this number of a workflow."""
+    """Return a version of a workflow by its number, or None."""
     rows = await db.fetch_all(
         f"SELECT {_VERSION_COLUMNS.sql} FROM workflow_versions v WHERE v.workflow_id = ? AND v.version = ?",
         (row_id, number),
@@ -237,7 +237,7 @@ async def version_of(db: Database | Transaction, row_id: int, number: int) -> Wo
 
 
 async def versions_of(db: Database, row_id: int, limit: int, offset: int) -> Sequence[WorkflowVersion]:
-    """Versions of a workflow, the latest first."""
+    """Return versions of a workflow, the latest first."""
     rows = await db.fetch_all(
         f"SELECT {_VERSION_COLUMNS.sql} FROM workflow_versions v WHERE v.workflow_id = ?"
         " ORDER BY v.version DESC LIMIT ? OFFSET ?",
@@ -247,9 +247,9 @@ async def versions_of(db: Database, row_id: int, limit: int, offset: int) -> Seq
 
 
 async def body_of(db: Database, row_id: int, number: int | None, owner: str) -> tuple[WorkflowContent, bytes] | None:
-    """A version of the owner's workflow (None: the latest), still without its text; and that, compressed.
+    """Return a version (None: the latest) of the owner's workflow without its text, and the compressed text.
 
-    The assets are those that the owner can see.
+    Its assets are those that the owner can see.
     """
     rows = await db.fetch_all(
         f"SELECT {_VERSION_COLUMNS.sql}, d.body, (SELECT json_group_array(a.uuid) FROM asset_uses u"
@@ -267,7 +267,7 @@ async def body_of(db: Database, row_id: int, number: int | None, owner: str) -> 
 
 
 class DeletedWorkflow(msgspec.Struct, frozen=True):
-    """A workflow that was deleted, and when (ms)."""
+    """A deleted workflow, and when it was deleted (ms)."""
 
     row_id: int
     id: str
@@ -278,14 +278,14 @@ class DeletedWorkflow(msgspec.Struct, frozen=True):
 
 
 async def hide(tx: Transaction, row_id: int, now: int) -> None:
-    """Delete a workflow at ``now`` (ms), so that it can come back. Its versions and its share keep no assets then."""
+    """Delete a workflow at ``now`` (ms) but keep its rows. Its versions and share no longer protect assets."""
     await tx.execute("UPDATE workflows SET deleted_at = ? WHERE id = ?", (now, row_id))
     await _change_uses(tx, row_id, WORKFLOW_USE, DELETED_WORKFLOW_USE)
     await shares.change_uses(tx, row_id, SHARE_USE, DELETED_SHARE_USE)
 
 
 async def show(tx: Transaction, row_id: int) -> None:
-    """Let a deleted workflow be there again."""
+    """Restore a deleted workflow."""
     await tx.execute("UPDATE workflows SET deleted_at = NULL WHERE id = ?", (row_id,))
     await _change_uses(tx, row_id, DELETED_WORKFLOW_USE, WORKFLOW_USE)
     await shares.change_uses(tx, row_id, DELETED_SHARE_USE, SHARE_USE)
@@ -300,7 +300,7 @@ async def _change_uses(tx: Transaction, row_id: int, kind: str, new_kind: str) -
 
 
 async def deleted(db: Database | Transaction) -> list[DeletedWorkflow]:
-    """What was deleted, whoever's it is, the latest first."""
+    """Return the deleted workflows of all owners, the latest first."""
     rows = await db.fetch_all(
         "SELECT id, uuid, owner, name, latest_version, deleted_at FROM workflows WHERE deleted_at IS NOT NULL"
         " ORDER BY deleted_at DESC, id DESC"
@@ -309,7 +309,7 @@ async def deleted(db: Database | Transaction) -> list[DeletedWorkflow]:
 
 
 async def get_deleted(tx: Transaction, workflow_id: str) -> DeletedWorkflow | None:
-    """The workflow, if it is deleted."""
+    """Return the workflow if it is deleted, or None."""
     rows = await tx.fetch_all(
         "SELECT id, uuid, owner, name, latest_version, deleted_at FROM workflows"
         " WHERE uuid = ? AND deleted_at IS NOT NULL",
@@ -319,13 +319,13 @@ async def get_deleted(tx: Transaction, workflow_id: str) -> DeletedWorkflow | No
 
 
 async def rows_deleted_before(tx: Transaction, before: int, limit: int) -> list[int]:
-    """The rows of workflows that were deleted before a time (ms)."""
+    """Return rows of workflows that were deleted before a time (ms)."""
     rows = await tx.fetch_all("SELECT id FROM workflows WHERE deleted_at < ? LIMIT ?", (before, limit))
     return [row[0] for row in rows]
 
 
 async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
-    """Remove workflows for good, with their versions, their shares and the texts that nothing else has."""
+    """Delete workflows for good, with their versions, their shares, and texts that nothing else refers to."""
     ids = json_array(row_ids)
     versions = await tx.fetch_all(
         "SELECT uuid, document_id FROM workflow_versions WHERE workflow_id IN (SELECT value FROM json_each(?))", (ids,)
@@ -343,13 +343,13 @@ _SORT_KEYS = {"create_time": "created_at", "update_time": "updated_at", "name": 
 
 
 async def list_page(db: Database, wanted: WorkflowFilter, page: WorkflowPage) -> Page[Workflow]:
-    """One page of the workflows that pass the filter, and how many pass in all."""
+    """Return one page of the workflows that pass the filter, and the total number of them."""
     total = await _count(db, wanted)
     if page.offset >= total:
         return Page([], total, has_more=False)
     where, parameters = _select(wanted)
     key = _SORT_KEYS[page.sort]
-    # The page is found by an index alone; only its rows are looked up.
+    # The page is found in an index alone. Only its rows are looked up.
     rows = await db.fetch_all(
         f"SELECT {COLUMNS.sql} FROM (SELECT w.id, w.{key} AS key FROM workflows w WHERE {where}"
         f" {order_by(f'w.{key}', 'w.id', page.order)} LIMIT {page.limit:d} OFFSET {page.offset:d}) k"

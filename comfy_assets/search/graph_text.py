@@ -1,7 +1,7 @@
-"""What the documents in files say, in words for the search index.
+"""Extract words for the full-text index from the documents in files. Pure.
 
-Pure. The documents are strangers': whatever they hold, a bounded number of words comes of them, in bounded time, and
-never an exception.
+The documents come from strangers. Whatever they contain, the number of words and the time are bounded, and no exception
+is raised.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ import msgspec
 from ..graph_nodes import prompt_nodes, saved_graphs, saved_nodes
 from .words import words_of
 
-RULES = "1"  # part of the search index's version
+RULES = "1"  # part of the index's rules
 
-MAX_DOCUMENT = 1 << 20  # bytes; decoding one holds the interpreter for some milliseconds
+MAX_DOCUMENT = 1 << 20  # bytes; decoding holds the interpreter lock for some milliseconds
 MAX_WORDS = 512
 _MAX_CHARACTERS = 30_000
 _MAX_VALUES = 20_000
 _MAX_DEPTH = 6
-_BLOB = 512  # a text that goes on this long without a space is no language
-_SEED_FOLLOWERS = frozenset({"fixed", "increment", "decrement", "randomize"})  # the widget behind one for a seed
-_LEAST_SEED = 1_000_000  # what is smaller, and not called a seed, is a size or a number of steps
-_MAX_TRAINED = 64  # tags a model was trained with
+_BLOB = 512  # a longer text without a space is not language
+_SEED_FOLLOWERS = frozenset({"fixed", "increment", "decrement", "randomize"})  # values of the widget behind a seed
+_LEAST_SEED = 1_000_000  # a smaller number that is not named a seed is a size or a number of steps
+_MAX_TRAINED = 64  # tags of a model's training images
 
 _MODEL_SUFFIX = re.compile(r"\.(?:safetensors|sft|ckpt|pth?|bin|gguf|onnx)$", re.IGNORECASE)
-_SETTINGS = re.compile(r"^Steps: ", re.MULTILINE)  # the last line of what other user interfaces write
+_SETTINGS = re.compile(r"^Steps: ", re.MULTILINE)  # the last line that other user interfaces write
 _SETTING = re.compile(r'(?:Sampler|Schedule type|Seed|Model|VAE|Lora hashes): ("[^"]*"|[^,\n]*)')
 _MAX_SETTINGS = 8192
 _NEGATIVE = re.compile(r"^Negative prompt:", re.MULTILINE)
 _NETWORK_HASH = re.compile(r": [0-9a-f]{8,}")
-_REPEATS = re.compile(r"^\d+_")  # folders of training images: how often each is shown, then what it is of
+_REPEATS = re.compile(r"^\d+_")  # folders of training images: the number of repeats, then the subject
 
 
 class _Header(msgspec.Struct, gc=False):
@@ -61,18 +61,22 @@ _decode_text = msgspec.json.Decoder(str).decode
 
 
 def words_in(key: str, document: bytes) -> tuple[str, ...]:
-    """The words of one document (see ``metadata.Extracted``), each once: of a key, or a content, unknown here none."""
+    """Return the distinct words of one document (see ``metadata.Extracted``); none for an unknown key or content."""
     reader = _READERS.get(key)
     if reader is None or len(document) > MAX_DOCUMENT:
         return ()
     try:
         return _distinct(reader(document))
-    except (ValueError, msgspec.DecodeError, RecursionError):  # only newer msgspec's are ValueErrors
+    except (
+        ValueError,
+        msgspec.DecodeError,
+        RecursionError,
+    ):  # in older releases of msgspec, DecodeError is no ValueError
         return ()
 
 
 def words_in_facts(metadata: str) -> tuple[str, ...]:
-    """The words of what lists show of a model's header; ``metadata`` is a content's."""
+    """Return the words of a model's header as lists show it; ``metadata`` is the content's."""
     if '"header"' not in metadata:
         return ()
     try:
@@ -93,7 +97,7 @@ def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _prompt_texts(document: bytes) -> list[str]:
-    """What the inputs of a graph in API format say; links to other nodes say nothing."""
+    """Return the texts in the inputs of a graph in API format, without links to other nodes."""
     nodes = msgspec.json.decode(document, type=dict[str, Any])
     values = (
         (name, value)
@@ -109,14 +113,14 @@ def _is_link(value: Any, nodes: dict[str, Any]) -> bool:
 
 
 def _workflow_texts(document: bytes) -> list[str]:
-    """What the widgets of a graph as the page saves it say, those inside its subgraphs too."""
+    """Return the texts in the widgets of a graph in the frontend's format, including its subgraphs."""
     workflow = msgspec.json.decode(document)
     widgets = (node.get("widgets_values") for graph in saved_graphs(workflow) for node in saved_nodes(graph))
     return _ordered(leaf for value in widgets for leaf in _leaves("", value))
 
 
 def _leaves(name: str, value: Any) -> Iterator[str]:
-    """The texts and seeds in a value, in whatever lists and objects they are."""
+    """Return the texts and seeds in a value, in nested lists and objects too."""
     waiting = [(name, value, 0)]
     for _ in range(_MAX_VALUES):
         if not waiting:
@@ -134,13 +138,13 @@ def _leaves(name: str, value: Any) -> Iterator[str]:
 
 
 def _name_at(name: str, values: list[Any], at: int) -> str:
-    """What a value in a list is called. Widgets have no names, but what follows one for a seed tells."""
+    """Return the name of a value in a list. Widgets have no names, but the widget behind a seed reveals it."""
     follower = values[at + 1] if at + 1 < len(values) else None
     return "seed" if isinstance(follower, str) and follower in _SEED_FOLLOWERS else name
 
 
 def _ordered(leaves: Iterable[str]) -> list[str]:
-    """Names before prose, so that a long prompt does not crowd out the models; without what is no language."""
+    """Put names before prose, so that a long prompt does not crowd out the models. Binary data is left out."""
     names: list[str] = []
     prose: list[str] = []
     for _, text in zip(range(_MAX_VALUES), leaves, strict=False):
@@ -155,7 +159,7 @@ def _ordered(leaves: Iterable[str]) -> list[str]:
 
 
 def _parameters_texts(document: bytes) -> list[str]:
-    """What the text of other user interfaces says: the prompts, and of the settings behind them those wanted."""
+    """Return the texts of other user interfaces' parameters: the prompts, and some of the settings behind them."""
     text = _decode_text(document)
     *_, end = [len(text), *(match.start() for match in _SETTINGS.finditer(text))]
     names = [_NETWORK_HASH.sub("", name) for name in _SETTING.findall(text[end : end + _MAX_SETTINGS])]
@@ -177,7 +181,7 @@ def _header_texts(header: _Header) -> list[str]:
 
 
 def _trained(tag_frequency: str) -> list[str]:
-    """The names of the training images' folders, and the tags these had most often."""
+    """Return the names of the training images' folders, and their most frequent tags."""
     if not tag_frequency:
         return []
     folders = msgspec.json.decode(tag_frequency)

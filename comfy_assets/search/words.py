@@ -1,4 +1,4 @@
-"""Words, as search knows them: made of texts that are indexed and of what a user looks for, by the same rules."""
+"""Split texts into words. Indexed texts and queries follow the same rules."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import unicodedata
 from ..errors import InvalidQueryError
 from ..models import SearchWord
 
-# Part of the search index's version: words made by other rules are not found by these.
+# Part of the index's rules: words made by other rules are not found.
 RULES = f"1/{unicodedata.unidata_version}"
 
-_MAX_WORD = 64  # characters; longer ones count as equal when these are
+_MAX_WORD = 64  # characters; longer words are equal if these are
 _MAX_QUERY = 500  # characters
 _MAX_QUERY_WORDS = 20
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
-# Chinese and Japanese put no space between words, so each of their characters is taken for one.
+# Chinese and Japanese have no spaces between words, so each character counts as a word.
 _IDEOGRAPH = "[\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 _WORD_OR_IDEOGRAPH = re.compile(f"{_IDEOGRAPH}|(?:(?!{_IDEOGRAPH}).)+", re.DOTALL)
 _QUOTED = re.compile(r'"([^"]*)"|([^"\s]+)')
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in order, without case and accents: letters and digits between anything else.
+    """Return the words of a text in order: runs of letters and digits, without case and accents.
 
-    No word holds an ASCII character other than ``a`` to ``z`` and ``0`` to ``9``.
+    No word contains an ASCII character other than ``a`` to ``z`` and ``0`` to ``9``.
     """
     if text.isascii():
         found = _ASCII_WORD.findall(text.lower())
@@ -36,22 +36,22 @@ def words_of(text: str) -> list[str]:
 
 
 def _fold(text: str) -> str:
-    """The text in lower case without accents, with spaces for all that belongs to no word."""
+    """Return the text in lower case without accents, with spaces for characters that belong to no word."""
     decomposed = unicodedata.normalize("NFKD", text.casefold()).casefold()
     composed = unicodedata.normalize("NFC", _ACCENTS.sub("", decomposed))
     return "".join(character if _is_of_words(character) else " " for character in composed)
 
 
 def _is_of_words(character: str) -> bool:
-    """Letters, digits, and the signs that many scripts write vowels with."""
+    """Return whether a character is a letter, a digit, or a combining vowel sign of a script."""
     return character.isalnum() or unicodedata.category(character)[0] == "M"
 
 
 def parse_query(text: str) -> tuple[SearchWord, ...]:
-    """What a user looks for: words, each meant as the beginning of one; those in double quotes as a whole.
+    """Parse a query: each word is the beginning of a word; words in double quotes are whole.
 
-    A quote that is not closed counts for nothing. An empty query is no words. Raises InvalidQueryError for one that is
-    too long, and for one without a letter or digit.
+    An unclosed quote is ignored, and an empty query has no words. Raises InvalidQueryError for a query that is too
+    long, or without a letter or digit.
     """
     if not text.strip():
         return ()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ..db import workflow_files
 from ..db.connection import Database
-from ..db.workflow_files import FileRow
+from ..db.workflow_files import WorkflowFileRow
 from .folder import WorkflowFolder
 from .paths import key_of, path_for
 
@@ -28,7 +28,9 @@ class FileWriter:
         self._db = db
         self._limit = limit
 
-    async def write(self, folder: WorkflowFolder, rows: Sequence[FileRow], known: Sequence[FileRow]) -> None:
+    async def write(
+        self, folder: WorkflowFolder, rows: Sequence[WorkflowFileRow], known: Sequence[WorkflowFileRow]
+    ) -> None:
         """Write the latest versions of workflows into their files. ``known`` are all workflows of the folder."""
         taken: set[str] = set()
         if any(row.path is None for row in rows):
@@ -43,7 +45,7 @@ class FileWriter:
             except OSError as error:
                 log.warning("The workflow %s cannot be written to its file now: %s", row.id, error)
 
-    async def _write(self, folder: WorkflowFolder, row: FileRow, taken: set[str]) -> None:
+    async def _write(self, folder: WorkflowFolder, row: WorkflowFileRow, taken: set[str]) -> None:
         """Write the latest version, unless the file holds a text that has not been imported yet. Raises OSError."""
         path = row.path if row.path is not None else await self._assign_path(row, taken)
         if path is None:
@@ -65,7 +67,7 @@ class FileWriter:
             if now is not None and now.path == path:
                 await workflow_files.stamp(tx, row.row_id, *stamp, row.latest)
 
-    async def _assign_path(self, row: FileRow, taken: set[str]) -> str | None:
+    async def _assign_path(self, row: WorkflowFileRow, taken: set[str]) -> str | None:
         """Give a workflow without a file a free path. None if it was deleted or got one meanwhile."""
         async with self._db.transaction() as tx:
             now = await workflow_files.of_row(tx, row.row_id)
@@ -79,7 +81,7 @@ class FileWriter:
             await workflow_files.place(tx, row.row_id, path)
             return path
 
-    async def rename(self, folder: WorkflowFolder, row: FileRow) -> None:
+    async def rename(self, folder: WorkflowFolder, row: WorkflowFileRow) -> None:
         """Rename a file after its workflow. If that fails, it keeps its name until the next synchronization."""
         if row.path is None:
             return
@@ -102,9 +104,9 @@ class FileWriter:
             await asyncio.shield(asyncio.to_thread(_rename_back, folder, path, row.path))
             raise
 
-    async def remove(self, folder: WorkflowFolder, rows: Sequence[FileRow]) -> list[FileRow]:
+    async def remove(self, folder: WorkflowFolder, rows: Sequence[WorkflowFileRow]) -> list[WorkflowFileRow]:
         """Remove the files of deleted workflows, and return the rows of those that cannot be removed now."""
-        failed: list[FileRow] = []
+        failed: list[WorkflowFileRow] = []
         for row in rows:
             try:
                 await self._remove(folder, row)
@@ -113,7 +115,7 @@ class FileWriter:
                 failed.append(row)
         return failed
 
-    async def _remove(self, folder: WorkflowFolder, row: FileRow) -> None:
+    async def _remove(self, folder: WorkflowFolder, row: WorkflowFileRow) -> None:
         """Remove the file of a deleted workflow, unless it has another text by now. Raises OSError."""
         if row.path is not None and await workflow_files.at(self._db, row.owner, row.path) is None:
             held = await asyncio.to_thread(folder.read, row.path, self._limit)

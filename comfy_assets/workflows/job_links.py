@@ -16,7 +16,7 @@ from typing import NamedTuple
 from .. import json_text
 from ..db import workflow_jobs
 from ..db.connection import Database
-from ..db.workflow_jobs import Candidate, Named, UnlinkedJob
+from ..db.workflow_jobs import LinkCandidate, NamedWorkflow, UnlinkedJob
 from .document import graph_digest, graph_id
 
 log = logging.getLogger("comfy_assets.workflows")
@@ -63,10 +63,10 @@ class JobLinks:
 
     async def _complete(self) -> None:
         async with self._lock:
-            done, upto = await workflow_jobs.marks(self._db)
+            done, upto = await workflow_jobs.progress(self._db)
             if done == upto:
                 return
-            wanted: dict[Named, int] = {}
+            wanted: dict[NamedWorkflow, int] = {}
             for named in await workflow_jobs.named_by_jobs(self._db, min(done.job_id, upto.job_id), upto.job_id):
                 wanted[named] = done.job_id
             for named in await workflow_jobs.named_by_versions(self._db, done.version_id, upto.version_id):
@@ -76,7 +76,7 @@ class JobLinks:
                 await workflow_jobs.link(tx, links)
                 await workflow_jobs.advance(tx, upto)
 
-    async def _links(self, named: Named, after: int) -> list[tuple[int, str, str | None]]:
+    async def _links(self, named: NamedWorkflow, after: int) -> list[tuple[int, str, str | None]]:
         """Return the row, workflow and version of each job with this workflow id."""
         jobs = await workflow_jobs.unlinked(self._db, named, after, _MAX_JOBS)
         found = await workflow_jobs.candidates(self._db, named) if jobs else []
@@ -101,7 +101,7 @@ class JobLinks:
                 await self._task
 
 
-def choose(workflow_id: str, graph: GraphIdentity | None, found: Sequence[Candidate]) -> tuple[str, str | None]:
+def choose(workflow_id: str, graph: GraphIdentity | None, found: Sequence[LinkCandidate]) -> tuple[str, str | None]:
     """Return the workflow of a job with this workflow id, and the version if one matches; ``found`` are the candidates.
 
     Several workflows may have the same id in their graphs, so the digest decides, or else the order of the candidates.

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from .. import json_limits, json_text
 from ..db import workflow_files, workflows
 from ..db.connection import Database
-from ..db.workflow_files import FileRow
+from ..db.workflow_files import WorkflowFileRow
 from ..errors import InvalidBodyError, StoreBusyError
 from ..fs.partial_file import LEFTOVER_AGE_S
 from ..host.base import Host
@@ -50,15 +50,15 @@ class FolderChanges:
     should be, so that nothing can be concluded from it or written into it.
     """
 
-    changed: list[FileRow] = field(default_factory=list)
+    changed: list[WorkflowFileRow] = field(default_factory=list)
     appeared: list[str] = field(default_factory=list)
-    vanished: list[FileRow] = field(default_factory=list)
-    unwritten: list[FileRow] = field(default_factory=list)
-    misnamed: list[FileRow] = field(default_factory=list)
+    vanished: list[WorkflowFileRow] = field(default_factory=list)
+    unwritten: list[WorkflowFileRow] = field(default_factory=list)
+    misnamed: list[WorkflowFileRow] = field(default_factory=list)
     is_unavailable: bool = False
 
 
-def compare(rows: Iterable[FileRow], listing: WorkflowListing) -> FolderChanges:
+def compare(rows: Iterable[WorkflowFileRow], listing: WorkflowListing) -> FolderChanges:
     """Compare the workflows of a user with a listing of their folder. No I/O."""
     changes = FolderChanges()
     paths: set[str] = set()
@@ -89,7 +89,7 @@ def compare(rows: Iterable[FileRow], listing: WorkflowListing) -> FolderChanges:
     return changes
 
 
-def find_renamed(appeared: ParsedWorkflow, vanished: Sequence[FileRow]) -> FileRow | None:
+def find_renamed(appeared: ParsedWorkflow, vanished: Sequence[WorkflowFileRow]) -> WorkflowFileRow | None:
     """Return the workflow whose file vanished and has appeared under another path, if there is one.
 
     The same text is the better evidence: workflows made from one template share the id in their graphs.
@@ -206,8 +206,8 @@ class WorkflowSync:
         return len(changes.appeared) + len(changes.changed) > _BATCH or len(changes.unwritten) > _BATCH
 
     async def _find_changes(
-        self, owner: str, folder: WorkflowFolder, undeletable: Sequence[FileRow]
-    ) -> tuple[Sequence[FileRow], FolderChanges]:
+        self, owner: str, folder: WorkflowFolder, undeletable: Sequence[WorkflowFileRow]
+    ) -> tuple[Sequence[WorkflowFileRow], FolderChanges]:
         """Return the owner's workflows and their changes; without reading the workflows where the listing is known."""
         listing = await asyncio.to_thread(folder.listing)
         for row in undeletable:
@@ -295,7 +295,7 @@ class WorkflowSync:
             return False  # the stored version is current enough; the next synchronization imports the file
         return True
 
-    async def _import(self, owner: str, folder: WorkflowFolder, changes: FolderChanges) -> list[FileRow]:
+    async def _import(self, owner: str, folder: WorkflowFolder, changes: FolderChanges) -> list[WorkflowFileRow]:
         """Import files that changed or appeared, and return the workflows whose files vanished without a new path."""
         paths = [*changes.appeared, *(str(row.path) for row in changes.changed)][:_BATCH]
         files = await asyncio.to_thread(self._read, owner, folder, paths)
@@ -311,13 +311,13 @@ class WorkflowSync:
                     await sync_store.import_file(tx, owner, file)
         return vanished
 
-    def _missing_twice(self, owner: str, vanished: Sequence[FileRow]) -> list[FileRow]:
+    def _missing_twice(self, owner: str, vanished: Sequence[WorkflowFileRow]) -> list[WorkflowFileRow]:
         """Return the workflows whose files were missing the last time as well."""
         before = self._missing.pop(owner, set())
         self._missing[owner] = {row.row_id for row in vanished} - before
         return [row for row in vanished if row.row_id in before]
 
-    async def _delete(self, rows: Sequence[FileRow]) -> None:
+    async def _delete(self, rows: Sequence[WorkflowFileRow]) -> None:
         if rows:
             async with self._db.transaction() as tx:
                 for row in rows:
@@ -399,7 +399,7 @@ class WorkflowSync:
         """Remove the files of workflows that were deleted through the API. The caller holds the lock."""
         await self._remove_deleted(owner, self._folder(owner))
 
-    async def _remove_deleted(self, owner: str, folder: WorkflowFolder) -> list[FileRow]:
+    async def _remove_deleted(self, owner: str, folder: WorkflowFolder) -> list[WorkflowFileRow]:
         """Remove the files of deleted workflows, and return the rows of those that cannot be removed now."""
         rows = await workflow_files.to_remove(self._db, owner)
         if rows and (owner in self._unavailable or not await asyncio.to_thread(folder.exists)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..db import workflow_files, workflows
 from ..db.connection import Transaction
-from ..db.workflow_files import FileRow
+from ..db.workflow_files import WorkflowFileRow
 from ..db.workflows import NewVersion, NewWorkflow
 from ..ids import canonical_id, new_ids, now_ms
 from ..models import WorkflowEdit
@@ -59,7 +59,7 @@ async def move_file(tx: Transaction, row_id: int, path: str) -> None:
         await _name_after_file(tx, row_id, path)
 
 
-async def _save_content(tx: Transaction, row: FileRow, file: WorkflowFile) -> None:
+async def _save_content(tx: Transaction, row: WorkflowFileRow, file: WorkflowFile) -> None:
     digest, number = file.parsed.document.hash, row.latest
     # Where the latest version is not in the file yet, the file may still hold the version that was written last.
     if row.hash != digest and row.version is not None and row.version < row.latest:
@@ -73,7 +73,7 @@ async def _save_content(tx: Transaction, row: FileRow, file: WorkflowFile) -> No
     await workflow_files.stamp(tx, row.row_id, *file.stamp, number)
 
 
-async def _restored(tx: Transaction, owner: str, file: WorkflowFile) -> FileRow | None:
+async def _restored(tx: Transaction, owner: str, file: WorkflowFile) -> WorkflowFileRow | None:
     """Restore the deleted workflow that the file belongs to, if there is one."""
     parsed = file.parsed
     row_id = await workflow_files.deleted_like(tx, owner, parsed.graph_id, file.path, parsed.document.hash)
@@ -85,7 +85,7 @@ async def _restored(tx: Transaction, owner: str, file: WorkflowFile) -> FileRow 
     return await workflow_files.of_row(tx, row_id)
 
 
-async def _created(tx: Transaction, owner: str, file: WorkflowFile) -> FileRow:
+async def _created(tx: Transaction, owner: str, file: WorkflowFile) -> WorkflowFileRow:
     """Create a workflow for a file. It gets the id in its graph if that is free, because earlier jobs refer to it."""
     graph_id = file.parsed.graph_id
     wanted = canonical_id(graph_id) if graph_id is not None else None

@@ -240,7 +240,7 @@ async def test_a_store_that_fails_takes_the_file_back(library: Any, monkeypatch:
     async def settle(*_: Any) -> None:
         raise RuntimeError("the store has failed")
 
-    monkeypatch.setattr(references, "settle", settle)
+    monkeypatch.setattr(references, "update_missing", settle)
     async with library.client.post("/api/assets", data=form()) as response:
         assert response.status == 500
     monkeypatch.undo()

@@ -106,7 +106,7 @@ class Model:
 
     async def settled(self, tx: Transaction) -> None:
         """References are missing while no file holds their content."""
-        await references.settle(tx)
+        await references.update_missing(tx)
         there = {self.hashes[i] for i in self.files if "missing" not in self.tags[i]}
         for i in set(self.tags) - set(self.files):
             self.tags[i] = self.tags[i] - {"missing"} | (set() if self.hashes[i] in there else {"missing"})

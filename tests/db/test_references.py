@@ -41,11 +41,11 @@ async def test_only_the_contents_in_question_are_looked_at(db: Database) -> None
         first = await refer(tx, 1, "a")
         await refer(tx, 2, "a")
         touched = await references.contents_of(tx, [first])
-        await references.settle(tx, set())
+        await references.update_missing(tx, set())
         assert await tags_of(tx) == {"1.png": ["a"], "2.png": ["a"]}
-        await references.settle(tx, touched)
+        await references.update_missing(tx, touched)
         assert await tags_of(tx) == {"1.png": ["a", "missing"], "2.png": ["a"]}
-        await references.settle(tx)
+        await references.update_missing(tx)
         assert await tags_of(tx) == {"1.png": ["a", "missing"], "2.png": ["a", "missing"]}
 
 

@@ -417,7 +417,7 @@ async def test_between_volumes_a_store_that_fails_changes_nothing(
     assert place.read_bytes() == UPLOADED and stored(library) == []
     await delete(library, asset)
     with monkeypatch.context() as broken, pytest.raises(RuntimeError):
-        broken.setattr(references, "settle", fail)
+        broken.setattr(references, "update_missing", fail)
         await library.services.trash.restore(asset["id"])
     assert stored(library) == [UPLOADED] and list(place.parent.iterdir()) == []
     assert [entry.id for entry in await library.services.trash.entries()] == [asset["id"]]

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.db.workflow_jobs import Candidate
+from comfy_assets_node.comfy_assets.db.workflow_jobs import LinkCandidate
 from comfy_assets_node.comfy_assets.workflows.document import graph_digest, graph_id
 from comfy_assets_node.comfy_assets.workflows.job_links import GraphIdentity, choose
 
@@ -94,7 +94,7 @@ def test_what_is_no_id(found: Any) -> None:
     assert graph_id({"id": found}) is None
 
 
-A1, A2, B1 = Candidate("a", "a1", b"1"), Candidate("a", "a2", b"2"), Candidate("b", "b1", b"3")
+A1, A2, B1 = LinkCandidate("a", "a1", b"1"), LinkCandidate("a", "a2", b"2"), LinkCandidate("b", "b1", b"3")
 
 
 @pytest.mark.parametrize(
@@ -110,5 +110,7 @@ A1, A2, B1 = Candidate("a", "a1", b"1"), Candidate("a", "a2", b"2"), Candidate("
         ("g", None, [A2, A1], ("g", None)),
     ],
 )
-def test_the_workflow_of_a_job(named: str, graph: Any, found: list[Candidate], chosen: tuple[str, str | None]) -> None:
+def test_the_workflow_of_a_job(
+    named: str, graph: Any, found: list[LinkCandidate], chosen: tuple[str, str | None]
+) -> None:
     assert choose(named, graph, found) == chosen

@@ -201,7 +201,7 @@ class HashRun:
                     await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
             if first_time and await files.missing_count(tx):
                 self.progress.moved += await match_contents(tx, first_time, await self._roots())
-            await references.settle(tx, touched)
+            await references.update_missing(tx, touched)
         self.progress.hashed += len(hashed)
         self.progress.unreadable += len(failures)
         return sum(m.stat is not None for m in moved)

@@ -146,7 +146,7 @@ class Scanner:
             return 0
         async with self._db.transaction() as tx:
             marked = await files.mark_missing(tx, absent)
-            await references.settle(tx)
+            await references.update_missing(tx)
         return marked
 
     async def _begin(self, only: frozenset[str] | None, progress: ScanProgress, judge: Judge | None) -> _Run:
@@ -240,7 +240,7 @@ class Scanner:
             if missing and run.judge is not None:
                 copies = await moves.scanned_since(tx, before_recent)
                 moved += await match_contents(tx, copies, roots)
-            await references.settle(tx)
+            await references.update_missing(tx)
             await tags.drop_unused_sets(tx)
         run.progress.missing += result.missing
         run.progress.missing += missing if run.judge is None else missing - moved - len({*ids} & {*result.arrived})

@@ -24,7 +24,7 @@ from ...db.contents import Hashed, Unreadable
 from ...db.files import Position, StoredFile
 from ...db.job_links import ShownAt
 from ...db.moves import MoveCandidate
-from ...db.owners import Maker
+from ...db.owners import JobOwner
 from ...errors import StoreBusyError
 from ...fs.stat import COARSE_TICK_NS
 from ...host.base import Host
@@ -236,7 +236,7 @@ class OutputRecorder:
 
     async def _record(self, tx: Transaction, outputs: Sequence[_JobOutput], roots: Roots) -> int:
         is_shared_host = self._host.is_multi_user()
-        makers = await owners.makers(tx, {output.job_id for output in outputs}) if is_shared_host else {}
+        makers = await owners.owners_of_jobs(tx, {output.job_id for output in outputs}) if is_shared_host else {}
         return await _record(tx, outputs, roots, makers, private=self._is_private)
 
     def _locate(self, batch: Iterable[tuple[str, ShownFile]]) -> tuple[OutputFolders, list[_JobOutput], list[ShownAt]]:
@@ -298,7 +298,7 @@ def _is_recorded(output: _JobOutput, row: StoredFile | None) -> bool:
 
 
 async def _record(
-    tx: Transaction, outputs: Sequence[_JobOutput], roots: Roots, makers: Mapping[str, Maker], *, private: bool
+    tx: Transaction, outputs: Sequence[_JobOutput], roots: Roots, makers: Mapping[str, JobOwner], *, private: bool
 ) -> int:
     """Write the rows of the outputs; return the number of new assets.
 
@@ -325,7 +325,7 @@ async def _give_to_makers(
     before: Mapping[Position, StoredFile],
     jobs: Mapping[int, str],
     after: Mapping[Position, StoredFile],
-    makers: Mapping[str, Maker],
+    makers: Mapping[str, JobOwner],
 ) -> None:
     """Assign written files to the owners of the jobs.
 
@@ -349,7 +349,7 @@ async def _match_known(
     outputs: Sequence[_JobOutput],
     before: dict[Position, StoredFile],
     roots: Roots,
-    makers: Mapping[str, Maker],
+    makers: Mapping[str, JobOwner],
 ) -> dict[Position, StoredFile]:
     """Bring known paths up to date; return the rows of those that still belong to the same asset.
 
@@ -429,5 +429,5 @@ async def _record_contents(
     moved = 0
     if first_time and await files.missing_count(tx):
         moved = await match_contents(tx, first_time, roots)
-    await references.settle(tx, touched)
+    await references.update_missing(tx, touched)
     return moved

@@ -1,6 +1,6 @@
-"""Sets of assets as bits, one for each row id: of a million assets, the work of microseconds.
+"""Sets of row ids as bitmaps: set operations on a million ids take microseconds.
 
-SQLite hands over many ids fastest as one text; a row for each would take three times as long, and the interpreter.
+Many ids are fetched as one text, because a row for each takes SQLite three times as long and holds the interpreter.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-_SLICE = 1 << 17  # characters parsed in one go, while no other thread can run
+_SLICE = 1 << 17  # characters parsed at once: NumPy holds the interpreter lock for that long
 
 Ids = NDArray[np.int64]
 
 
 class IdSet:
-    """Row ids of assets. Sets do not change; operations answer new ones."""
+    """An immutable set of row ids."""
 
     def __init__(self, bits: NDArray[np.bool_]) -> None:
         self._bits = bits
 
     @classmethod
     def of(cls, ids: Ids) -> IdSet:
-        """The set of these ids."""
+        """Make the set of these ids."""
         bits = np.zeros(int(ids.max()) + 1 if ids.size else 0, dtype=np.bool_)
         bits[ids] = True
         return cls(bits)
 
     @classmethod
     def unpacked(cls, packed: bytes) -> IdSet:
-        """The set that was packed."""
+        """Make the set from packed bytes."""
         return cls(np.unpackbits(np.frombuffer(packed, dtype=np.uint8)).view(np.bool_))
 
     def packed(self) -> bytes:
-        """The set in an eighth of the room."""
+        """Pack the set into an eighth of its memory."""
         return np.packbits(self._bits).tobytes()
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class IdSet:
         return IdSet(self._bits[:size] & other._bits[:size])
 
     def plus(self, ids: Ids) -> IdSet:
-        """The set with these ids in it."""
+        """Return the union with these ids."""
         if not ids.size:
             return self
         bits = np.zeros(max(self._bits.size, int(ids.max()) + 1), dtype=np.bool_)
@@ -65,7 +65,7 @@ class IdSet:
         return IdSet(bits)
 
     def minus(self, ids: Ids) -> IdSet:
-        """The set without these ids."""
+        """Return the set without these ids."""
         if not ids.size:
             return self
         bits = self._bits.copy()
@@ -73,19 +73,19 @@ class IdSet:
         return IdSet(bits)
 
     def among(self, ids: Ids) -> Ids:
-        """Those of the ids that are in the set, in the order given."""
+        """Return those of the ids that are in the set, in the given order."""
         return ids[self._has(ids)]
 
     def upto(self, last: int) -> IdSet:
-        """The set without what comes behind an id."""
+        """Return the set without ids above ``last``."""
         return IdSet(self._bits[: last + 1])
 
     def count(self, ids: Ids) -> int:
-        """How many of these ids, all different, are in the set."""
+        """Count how many of these distinct ids are in the set."""
         return int(np.count_nonzero(self._has(ids)))
 
     def count_by(self, keys: Ids, ids: Ids) -> list[tuple[int, int]]:
-        """Count those of the ids that are in the set for each key; ``keys`` has one (0 or more) for each id."""
+        """Count, for each key, the ids in the set. ``keys`` has one key, 0 or more, for each id."""
         counts = np.bincount(keys[self._has(ids)])
         found = np.flatnonzero(counts)
         return list(zip(found.tolist(), counts[found].tolist(), strict=True))
@@ -97,12 +97,12 @@ class IdSet:
 
 
 def order_of(packed: bytes) -> Ids:
-    """The ids whose array was kept as bytes."""
+    """Return the ids of an array that was stored as bytes."""
     return np.frombuffer(packed, dtype=np.int64)
 
 
 def parse(text: str | None) -> Ids:
-    """The ids in a text that has commas between them; none of None. For worker threads if the text is long."""
+    """Parse ids separated by commas; None is empty. Call it in a worker thread if the text is long."""
     parts: list[Ids] = []
     start = 0
     while text and start < len(text):

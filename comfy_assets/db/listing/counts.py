@@ -9,7 +9,17 @@ from ...models import AssetFilter, Page, TagCount, TagRequest
 from .. import fulltext
 from ..connection import Database
 from ..sql import json_array
-from .filters import BY_IDS, ROW_COST, FilteredSet, MatchingIds, Rows, filtered_sets, rows_of, select, visible_condition
+from .filters import (
+    BY_IDS,
+    ROW_COST,
+    FilteredSet,
+    IdSelection,
+    RowSelection,
+    filtered_sets,
+    rows_of,
+    select,
+    visible_condition,
+)
 
 if TYPE_CHECKING:
     from .bitmap import IdSet
@@ -42,7 +52,7 @@ async def list_tags(db: Database, wanted: TagRequest) -> Page[TagCount]:
         f" ORDER BY {ordering} LIMIT :limit OFFSET :offset",
         _bound(wanted),
     )
-    # A page beyond the end has no row that tells the total.
+    # A page behind the end has no row to carry the total.
     total = (
         rows[0][2]
         if rows
@@ -64,7 +74,7 @@ def _bound(wanted: TagRequest) -> dict[str, Any]:
 
 
 async def _has_one_source(db: Database, wanted: TagRequest) -> bool:
-    """Whether public assets alone have tags of users that are to be listed."""
+    """Return whether public assets are the only ones with users' tags that are listed."""
     if not wanted.owner or not wanted.include_public:
         return not wanted.owner
     return not await db.fetch_all("SELECT 1 FROM tag_totals WHERE owner = ? LIMIT 1", (wanted.owner,))
@@ -121,7 +131,7 @@ async def histogram(db: Database, wanted: AssetFilter, limit: int) -> Sequence[T
 
 
 async def _of_sets(db: Database, passing: Sequence[FilteredSet], limit: int) -> list[TagCount]:
-    """The histogram of all assets of tag sets, from the counts that triggers keep."""
+    """Return the histogram of all assets of tag sets, from the counts that triggers keep."""
     rows = await db.fetch_all(
         "WITH passing AS (SELECT value AS id FROM json_each(?)) SELECT t.name, sum(g.n) AS total FROM ("
         " SELECT l.tag_id, s.asset_count AS n FROM passing p JOIN tag_sets s ON s.id = p.id"
@@ -134,7 +144,7 @@ async def _of_sets(db: Database, passing: Sequence[FilteredSet], limit: int) -> 
 
 
 async def _of_tag(db: Database, passing: Sequence[FilteredSet], limit: int) -> list[TagCount] | None:
-    """The histogram of all assets with one user's tag; None where the filter asks for more than the tag."""
+    """Return the histogram of all assets with one user's tag, or None if the filter demands anything else."""
     [needs, *others] = {each.needs for each in passing}
     if others or len(needs) != 1 or any(each.forbids for each in passing):
         return None
@@ -152,10 +162,10 @@ async def _of_tag(db: Database, passing: Sequence[FilteredSet], limit: int) -> l
     return await _named(db, [(each.id, each.passing or 0) for each in passing], together, limit)
 
 
-async def _of_selection(db: Database, selection: Rows | MatchingIds, limit: int) -> list[TagCount]:
+async def _of_selection(db: Database, selection: RowSelection | IdSelection, limit: int) -> list[TagCount]:
     from .bitmap import IdSet
 
-    if isinstance(selection, MatchingIds):
+    if isinstance(selection, IdSelection):
         ids = selection.ids
     else:
         sql = f"SELECT group_concat(a.id) FROM {selection.source} WHERE {selection.where}"
@@ -169,9 +179,9 @@ async def _of_selection(db: Database, selection: Rows | MatchingIds, limit: int)
 
 
 async def _count_sets(db: Database, ids: IdSet, total: int, sets: Sequence[FilteredSet]) -> _Counts:
-    """How many of the assets have each of the tag sets: row by row if they are few, else by the sets' own assets.
+    """Count the assets of each tag set: row by row if they are few, else by reading the sets' own assets.
 
-    Those of the largest set, often most of the library, are the remainder.
+    The largest set, often most of the library, is not read: its assets are the remainder.
     """
     largest = max(sets, key=lambda each: each.assets)
     others = [each for each in sets if each is not largest]
@@ -191,7 +201,7 @@ async def _count_sets(db: Database, ids: IdSet, total: int, sets: Sequence[Filte
 
 
 async def _count_user_tags(db: Database, ids: IdSet, total: int) -> _Counts:
-    """How many of the assets have each tag of a user."""
+    """Count the assets with each tag of a user."""
     [(tagged,)] = await db.fetch_all("SELECT coalesce(sum(n), 0) FROM tag_counts")
     if total * ROW_COST <= tagged:
         rows = await db.fetch_all(

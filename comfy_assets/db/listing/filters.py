@@ -1,7 +1,4 @@
-"""Which assets pass a filter: told by their tag sets alone, by a condition on their rows, or as a set of ids.
-
-What searches find are sets, which the other filters then narrow; without a search, SQLite tests row by row.
-"""
+"""Resolve a filter to the assets that pass: by their tag sets, by a condition on their rows, or as a set of ids."""
 
 from __future__ import annotations
 
@@ -18,21 +15,20 @@ from ..sql import json_array
 if TYPE_CHECKING:
     from .bitmap import IdSet
 
-# Up to this many candidates are gathered from the tag index and sorted; more are found by walking the sort
-# index.
+# Up to this many candidates are gathered from the tag index and sorted; for more, the sort index is walked.
 GATHER_LIMIT = 8000
-# Up to this many ids are handed to SQLite; more are told apart here.
+# Up to this many ids are passed to SQLite; more are compared here.
 HANDED_OVER = 20_000
-# Up to this many fields of metadata are looked up one by one, which is faster then.
+# Up to this many fields of metadata are looked up one by one, which is faster for few.
 _FEW_FIELDS = 3
-ROW_COST = 15  # how many ids can be told apart while SQLite looks at one asset's row
+ROW_COST = 15  # how many ids can be compared in the time in which SQLite reads one asset's row
 
 
 class FilteredSet(NamedTuple):
-    """A tag set that assets have, and whether they pass the filter by owner and tags.
+    """A tag set in use, and whether its assets pass the filter by owner and tags.
 
-    They do if users gave them all tags in ``needs`` and none in ``forbids``. ``passing`` is how many do, or None where
-    only counting could tell.
+    An asset of it passes if users gave it all tags in ``needs`` and none in ``forbids``. ``passing`` is the number of
+    these assets, or None if they must be counted.
     """
 
     id: int
@@ -44,11 +40,11 @@ class FilteredSet(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The assets ``a`` of ``source`` for which ``where`` holds; ``total`` is how many, where that is known.
+class RowSelection:
+    """The assets ``a`` of ``source`` that meet ``where``. ``total`` is their number, or None if they must be counted.
 
-    ``sets`` are the tag sets that pass. If the source begins with the rows ``u`` of one tag in ``asset_tags``,
-    ``tag_assets`` is about how many assets have that tag.
+    ``sets`` are the tag sets that pass. If ``source`` begins with the rows ``u`` of one tag in ``asset_tags``,
+    ``tag_assets`` is about the number of assets with that tag.
     """
 
     where: str
@@ -60,11 +56,8 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class MatchingIds:
-    """The ``total`` assets in a set, which all have one of these tag sets.
-
-    ``library`` is how many assets there are in all.
-    """
+class IdSelection:
+    """The ``total`` assets in a set of ids, all with one of these tag sets. ``library`` is the number of all assets."""
 
     ids: IdSet
     total: int
@@ -72,7 +65,7 @@ class MatchingIds:
     library: int
 
 
-async def select(db: Database, wanted: AssetFilter) -> Rows | MatchingIds:
+async def select(db: Database, wanted: AssetFilter) -> RowSelection | IdSelection:
     """Resolve a filter."""
     sets = await filtered_sets(db, wanted)
     needle = wanted.name_contains.casefold()
@@ -88,14 +81,14 @@ async def select(db: Database, wanted: AssetFilter) -> Rows | MatchingIds:
 
 
 def visible_condition(wanted: AssetFilter) -> str:
-    """SQL for the ``tag_sets s`` rows whose assets the filter's owner (the parameter) is to see."""
+    """Return SQL for the ``tag_sets s`` rows whose assets the filter's owner (the parameter) asks for."""
     return tags.VISIBLE if wanted.include_public else "s.owner = ? AND s.hidden = 0"
 
 
 async def filtered_sets(db: Database, wanted: AssetFilter) -> list[FilteredSet]:
-    """Test each tag set that assets have."""
+    """Test every tag set that assets have."""
     names = [*wanted.include_tags, *wanted.exclude_tags]
-    # Of each tag: whether it is of the set, and how many of the set's assets have it from a user.
+    # For each tag: whether the set has it, and how many of the set's assets have it from a user.
     of_tag = "tag_set_id = s.id AND tag_id = (SELECT id FROM tags WHERE name = ?)"
     facts = f", EXISTS (SELECT 1 FROM tag_set_tags WHERE {of_tag}), (SELECT n FROM tag_counts WHERE {of_tag})"
     rows = await db.fetch_all(
@@ -127,16 +120,16 @@ def _filtered_set(row: Row, wanted: AssetFilter) -> FilteredSet:
     return FilteredSet(set_id, assets, passing != 0, needs, forbids, passing)
 
 
-# The assets with a tag of users, by the index of the tag; and the same by way of the assets, in whatever order.
+# The assets with a user's tag: by the tag's index, or by walking assets in another order.
 BY_TAG = "asset_tags u CROSS JOIN assets a ON a.id = u.asset_id"
 BY_ASSET = "assets a CROSS JOIN asset_tags u ON u.asset_id = a.id"
 
-# How users' tags narrow the assets of a set: those they need, and those they must not have.
+# The users' tags that assets of a set need, and those that they must not have.
 _Demand = tuple[frozenset[str], frozenset[str]]
 
 
 def _by_demand(sets: Iterable[FilteredSet]) -> dict[_Demand, list[FilteredSet]]:
-    """Group the passing sets by what their assets need besides; in most filters that is the same for all."""
+    """Group the passing sets by the users' tags that they need and forbid. Most filters make one group."""
     groups: dict[_Demand, list[FilteredSet]] = {}
     for each in sets:
         if each.passes:
@@ -144,8 +137,8 @@ def _by_demand(sets: Iterable[FilteredSet]) -> dict[_Demand, list[FilteredSet]]:
     return groups
 
 
-def rows_of(wanted: AssetFilter, sets: Sequence[FilteredSet]) -> Rows:
-    """Say by a condition on their rows which assets pass."""
+def rows_of(wanted: AssetFilter, sets: Sequence[FilteredSet]) -> RowSelection:
+    """Resolve a filter without a search to a condition on rows."""
     groups = _by_demand(sets)
     where, parameters = _row_clauses(wanted)
     passing = [each for each in sets if each.passes]
@@ -155,10 +148,10 @@ def rows_of(wanted: AssetFilter, sets: Sequence[FilteredSet]) -> Rows:
     if len(groups) == 1:
         [((needs, forbids), members)] = groups.items()
         if needs:
-            return _rows_of_tag(needs, forbids, members, Rows(" AND ".join(where), parameters, total, passing))
+            return _rows_of_tag(needs, forbids, members, RowSelection(" AND ".join(where), parameters, total, passing))
     every = sum(len(members) for members in groups.values()) == len(sets)
     candidates = sum(each.assets for members in groups.values() for each in members)
-    # The unary plus keeps SQLite from choosing the tag index where walking the sort index is cheaper.
+    # The unary plus keeps SQLite from using the tag index where walking the sort index is cheaper.
     column = "a.tag_set_id" if candidates <= GATHER_LIMIT else "+a.tag_set_id"
     alternatives: list[str] = []
     bound: list[Any] = []
@@ -170,19 +163,21 @@ def rows_of(wanted: AssetFilter, sets: Sequence[FilteredSet]) -> Rows:
         alternatives.append(" AND ".join(clauses) or "1")
         bound += values
     where.append(f"({' OR '.join(alternatives) or '0'})")
-    return Rows(" AND ".join(where), [*parameters, *bound], total, passing)
+    return RowSelection(" AND ".join(where), [*parameters, *bound], total, passing)
 
 
-def _rows_of_tag(needs: frozenset[str], forbids: frozenset[str], members: Sequence[FilteredSet], rest: Rows) -> Rows:
-    """The same, by way of one of the users' tags."""
+def _rows_of_tag(
+    needs: frozenset[str], forbids: frozenset[str], members: Sequence[FilteredSet], rest: RowSelection
+) -> RowSelection:
+    """Resolve a filter that needs users' tags by way of one of these."""
     [first, *others] = sorted(needs)
     clauses, values = _demand_clauses(frozenset(others), forbids)
-    # All sets of one owner and more: whether an asset's set is one of these is asked last.
+    # Tested last, because it reads the asset's row.
     where = ["u.tag_id = (SELECT id FROM tags WHERE name = ?)", *([rest.where] if rest.where else []), *clauses]
     where.append("+a.tag_set_id IN (SELECT value FROM json_each(?))")
     parameters = [first, *rest.parameters, *values, json_array(each.id for each in members)]
     tag_assets = sum(each.passing if each.passing is not None else each.assets for each in members)
-    return Rows(" AND ".join(where), parameters, rest.total, rest.sets, BY_TAG, tag_assets)
+    return RowSelection(" AND ".join(where), parameters, rest.total, rest.sets, BY_TAG, tag_assets)
 
 
 def _demand_clauses(needs: Iterable[str], forbids: Iterable[str]) -> tuple[list[str], list[Any]]:
@@ -193,8 +188,8 @@ def _demand_clauses(needs: Iterable[str], forbids: Iterable[str]) -> tuple[list[
 
 async def _narrowed(
     db: Database, wanted: AssetFilter, found: Sequence[IdSet], sets: Sequence[FilteredSet]
-) -> MatchingIds:
-    """Of what all searches have found, what passes the other filters too."""
+) -> IdSelection:
+    """Apply the other filters to the results of searches."""
     from .bitmap import IdSet
 
     ids = found[0]
@@ -207,11 +202,11 @@ async def _narrowed(
         ids &= IdSet.of(await fulltext.fetch_ids(db, sql, (wanted.hash,)))
     if wanted.metadata:
         ids &= await _with_metadata(db, wanted, ids)
-    return MatchingIds(ids, len(ids), passing, _count(sets))
+    return IdSelection(ids, len(ids), passing, _count(sets))
 
 
 async def _with_tags(db: Database, ids: IdSet, sets: Sequence[FilteredSet]) -> IdSet:
-    """Those of the assets whose tag set passes, and which have the users' tags that it asks for besides."""
+    """Return those of the assets that pass by their tag set and by users' tags."""
     from .bitmap import IdSet
 
     groups = _by_demand(sets)
@@ -231,7 +226,7 @@ _OF_TAG = "SELECT group_concat(asset_id) FROM asset_tags WHERE tag_id = (SELECT 
 
 
 async def _of_sets(db: Database, ids: IdSet, chosen: Sequence[FilteredSet], others: Sequence[FilteredSet]) -> IdSet:
-    """Those of the assets that have one of the chosen tag sets; by way of the fewest assets."""
+    """Return those of the assets that have one of the chosen tag sets, by reading as few assets as possible."""
     from .bitmap import IdSet
 
     fewest = min(_count(chosen), _count(others))
@@ -250,7 +245,7 @@ def _count(sets: Iterable[FilteredSet]) -> int:
 
 
 def _ids_of_sets(sets: Iterable[FilteredSet]) -> tuple[str, list[Any]]:
-    """A query for the ids of the assets that have one of these tag sets."""
+    """Return the query for the ids of the assets with one of these tag sets."""
     return (
         "SELECT group_concat(id) FROM assets WHERE tag_set_id IN (SELECT value FROM json_each(?))",
         [json_array(each.id for each in sets)],
@@ -258,7 +253,7 @@ def _ids_of_sets(sets: Iterable[FilteredSet]) -> tuple[str, list[Any]]:
 
 
 async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet) -> IdSet:
-    """Those of the assets, and maybe others, whose metadata pass."""
+    """Return a set that contains those of the assets whose metadata pass, and maybe others."""
     from .bitmap import IdSet
 
     where, parameters = _row_clauses(AssetFilter(wanted.owner, metadata=wanted.metadata))
@@ -269,12 +264,12 @@ async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet) -> IdSet
     return IdSet.of(await fulltext.fetch_ids(db, sql, parameters))
 
 
-# The assets whose ids are in the parameter, a JSON array; found by them, whatever is asked of them.
+# The assets with the ids in the parameter, a JSON array. CROSS JOIN keeps SQLite from starting with another index.
 BY_IDS = "(SELECT value AS id FROM json_each(?)) chosen CROSS JOIN assets a ON a.id = chosen.id"
 
 
 def _row_clauses(wanted: AssetFilter) -> tuple[list[str], list[Any]]:
-    """The filters that must look at the asset itself."""
+    """Return the conditions that read the asset's own row."""
     clauses: list[str] = []
     parameters: list[Any] = []
     if wanted.name_contains:
@@ -297,7 +292,7 @@ _METADATA_FIELDS = (
 
 
 def _field_clause(key: str, value: Any) -> tuple[str, list[Any]]:
-    """Return the condition for one field, which reads an asset's metadata once for values and once for null."""
+    """Return the condition for one field; it reads an asset's metadata once for values and once for null."""
     accepted = value if isinstance(value, list) else [value]
     by_type: dict[str, list[Any]] = {
         "type = 'text' AND value": [item for item in accepted if isinstance(item, str)],
@@ -318,8 +313,8 @@ def _field_clause(key: str, value: Any) -> tuple[str, list[Any]]:
     return f"({' OR '.join(alternatives) or '0'})", parameters
 
 
-# The fields of an asset's metadata that the filter names, read once for all of them. A field that may be absent or null
-# counts against what it needs: as long as it is there with a value, the value must be one of those accepted.
+# Reads an asset's metadata once for all fields of the filter. It counts the fields with an accepted value, minus those
+# that may be null but have a value: such a field passes only if its value is accepted, which makes up for the minus.
 _METADATA_CONDITION = """
     (
         SELECT count(DISTINCT CASE WHEN (field.key, field.kind, field.value) IN (
@@ -341,7 +336,10 @@ _METADATA_CONDITION = """
 
 
 def _metadata_clause(wanted: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """A field matches by equality, by any of a list's values; null matches a field that is absent or null."""
+    """Return the condition for all fields.
+
+    A field matches by equality, or by any value of a list. Null matches a field that is absent or null.
+    """
     if len(wanted) <= _FEW_FIELDS:
         clauses = [_field_clause(key, value) for key, value in wanted.items()]
         return " AND ".join(text for text, _ in clauses), [each for _, bound in clauses for each in bound]
@@ -358,7 +356,7 @@ def _metadata_clause(wanted: Mapping[str, Any]) -> tuple[str, list[Any]]:
 
 
 def _kind_and_value(item: Any) -> tuple[str, Any]:
-    """The type that SQLite's JSON functions tell of a value, and the value as they give it."""
+    """Return a value's type in SQLite's JSON functions, and the value as they return it."""
     if isinstance(item, bool):
         return str(item).lower(), int(item)
     return ("text" if isinstance(item, str) else "number"), item

@@ -1,4 +1,4 @@
-"""A part of what passes a filter, in order."""
+"""Read one page of the assets that pass a filter, in a sort order."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ...models import CursorKey, PageRequest
 from ..connection import Database
 from ..fulltext import ASSETS, parse_ids
 from ..sql import after_key, json_array, order_by
-from .filters import BY_ASSET, BY_IDS, GATHER_LIMIT, MatchingIds, Rows
+from .filters import BY_ASSET, BY_IDS, GATHER_LIMIT, IdSelection, RowSelection
 
 if TYPE_CHECKING:
     from .bitmap import Ids
 
-# The expression each sort order goes by; all but the last have an index.
+# The expression of each sort order. All but the last have an index.
 SORT_KEYS = {
     "created_at": "a.created_at",
     "updated_at": "a.updated_at",
@@ -22,40 +22,40 @@ SORT_KEYS = {
     "size": "a.size",
     "last_access_time": "coalesce(a.last_access_at, 0)",
 }
-_LEAST_LOOK, _MOST_LOOK = 256, 16_384  # assets looked at in one go
-_PATIENCE = 20_000  # assets looked at where there is another way
-_LEAST_WALK = 1000  # fewer are gathered whatever the page
+_LEAST_LOOK, _MOST_LOOK = 256, 16_384  # assets read at once
+_PATIENCE = 20_000  # assets read before another way is tried
+_LEAST_WALK = 1000  # fewer found assets are always gathered
 
 
 def ordering(page: PageRequest) -> str:
-    """The order of a page's rows."""
+    """Return the clause that sorts a page's rows."""
     return order_by(SORT_KEYS[page.sort], "a.id", page.order)
 
 
-async def page_of(db: Database, selection: Rows | MatchingIds, page: PageRequest) -> tuple[str, list[Any]]:
-    """A query for the ids of the page's assets and of the one behind them, if there is one."""
-    if isinstance(selection, Rows):
+async def page_of(db: Database, selection: RowSelection | IdSelection, page: PageRequest) -> tuple[str, list[Any]]:
+    """Return a query for the ids of the page's assets and of one more, which tells whether there is another page."""
+    if isinstance(selection, RowSelection):
         return _query(selection, page)
     if page.sort == "last_access_time" and page.after is None and selection.total > _LEAST_WALK:
         ids = await _by_last_access(db, selection, page)
     elif _is_gathered(selection, page):
-        return _query(Rows("1", [json_array(selection.ids)], selection.total, selection.sets, BY_IDS), page)
+        return _query(RowSelection("1", [json_array(selection.ids)], selection.total, selection.sets, BY_IDS), page)
     else:
         ids = await _walk(db, selection, page)
     return "SELECT value AS id FROM json_each(?)", [json_array(ids)]
 
 
-def _is_gathered(found: MatchingIds, page: PageRequest) -> bool:
-    """Whether finding all and sorting them costs less than looking at all assets in order until the page is full."""
+def _is_gathered(found: IdSelection, page: PageRequest) -> bool:
+    """Return whether sorting all found assets is cheaper than walking all assets in order until the page is full."""
     return found.total <= max(_LEAST_WALK, isqrt(_reach(page) * found.library))
 
 
 def _reach(page: PageRequest) -> int:
-    """How many of those that pass, from the first, or the cursor, it takes to the page's end and the one behind it."""
+    """Return how many passing assets are needed from the first one, or the cursor, to one behind the page's end."""
     return page.limit + 1 + (page.offset if page.after is None else 0)
 
 
-def _query(rows: Rows, page: PageRequest) -> tuple[str, list[Any]]:
+def _query(rows: RowSelection, page: PageRequest) -> tuple[str, list[Any]]:
     source, keys = rows.source, (SORT_KEYS[page.sort], "a.id")
     if rows.tag_assets is not None:
         if page.sort == "created_at":
@@ -67,8 +67,8 @@ def _query(rows: Rows, page: PageRequest) -> tuple[str, list[Any]]:
     return sql, [*rows.parameters, *bound, page.limit + 1, page.offset if page.after is None else 0]
 
 
-async def _walk(db: Database, found: MatchingIds, page: PageRequest) -> list[int]:
-    """The ids of the page, by looking at all assets in order, which takes the fewer the more are in the set."""
+async def _walk(db: Database, found: IdSelection, page: PageRequest) -> list[int]:
+    """Return the ids of the page by walking all assets in order: the more of them were found, the fewer are read."""
     reach = _reach(page)
     skipped = reach - page.limit - 1
     if skipped >= found.total:
@@ -79,7 +79,7 @@ async def _walk(db: Database, found: MatchingIds, page: PageRequest) -> list[int
     while len(passing) < reach:
         condition, bound = after_key(SORT_KEYS[page.sort], "a.id", page.order, after)
         inner = f"SELECT a.id, {SORT_KEYS[page.sort]} AS key FROM assets a WHERE 1{condition} {ordering(page)}"
-        # SQLite puts the ids together in the order in which the inner query, which it cannot dissolve, finds them.
+        # group_concat keeps the order of the inner query, which SQLite cannot flatten because of its LIMIT.
         rows = await db.fetch_all(
             f"SELECT (SELECT group_concat(id) FROM ({inner} LIMIT ?)), (SELECT key FROM ({inner} LIMIT 1 OFFSET ?))",
             [*bound, look, *bound, look - 1],
@@ -96,8 +96,8 @@ async def _walk(db: Database, found: MatchingIds, page: PageRequest) -> list[int
     return passing[skipped:reach]
 
 
-async def _by_name(db: Database, found: MatchingIds, page: PageRequest) -> list[int] | None:
-    """The ids of the page from the order of all names, if that is known to be true of what was found."""
+async def _by_name(db: Database, found: IdSelection, page: PageRequest) -> list[int] | None:
+    """Return the ids of the page from the cached order of all names, or None if that order may be out of date."""
     order = await name_order(db)
     if order is None:
         return None
@@ -113,8 +113,8 @@ async def _by_name(db: Database, found: MatchingIds, page: PageRequest) -> list[
     return part if ids.size == found.total else None
 
 
-async def _by_last_access(db: Database, found: MatchingIds, page: PageRequest) -> list[int]:
-    """The ids of a page by offset in the order that has no index: few assets have ever been accessed."""
+async def _by_last_access(db: Database, found: IdSelection, page: PageRequest) -> list[int]:
+    """Return the ids of a page by offset in the order without an index, as few assets were ever accessed."""
     rows = await db.fetch_all("SELECT id, last_access_at FROM assets WHERE last_access_at > 0")
     times: dict[int, int] = dict(rows)
     accessed = await parse_ids(",".join(map(str, times)))
@@ -136,16 +136,16 @@ _NAME_ORDER = "order of names"
 
 
 async def name_order(db: Database) -> Ids | None:
-    """The ids of all assets, by name; None while some are not indexed as they are, for what is remembered may not hold.
+    """Return the ids of all assets by name, or None if some are not indexed in their current state.
 
-    A name that changes makes its asset such a one.
+    A changed name makes its asset such a one, so the cached order is right otherwise.
     """
     from .bitmap import order_of
 
     version, is_settled = (await db.fetch_all(f"SELECT {_INDEX_STATE}"))[0]
     packed = db.search_results.get(_NAME_ORDER, version) if is_settled else None
     if packed is None and is_settled:
-        # SQLite puts the ids together in the order in which the inner query, which the limit keeps apart, finds them.
+        # LIMIT -1 keeps SQLite from flattening the inner query, so group_concat keeps its order.
         inner = "SELECT id FROM assets ORDER BY name_key, id LIMIT -1"
         rows = await db.fetch_all(f"SELECT {_INDEX_STATE}, (SELECT group_concat(id) FROM ({inner}))")
         version, is_settled, text = rows[0]

@@ -136,4 +136,4 @@ async def _register(
             created_at=now_ms(),
         )
         row_id = await register(tx, entry, CompleteFile(path.parent, place, path.name, stat, facts))
-    await references.settle(tx, await references.contents_of(tx, [row_id]))
+    await references.update_missing(tx, await references.contents_of(tx, [row_id]))
