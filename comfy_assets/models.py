@@ -71,8 +71,7 @@ class Asset(msgspec.Struct, frozen=True):
         return self.location is not None and not self.location.missing
 
 
-@dataclass(frozen=True)
-class AssetEdit:
+class AssetEdit(msgspec.Struct, frozen=True):
     """New values of an asset's members; None keeps the old one. ``user_metadata`` is a JSON object."""
 
     name: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from ..models import (
     REFERENCE,
@@ -60,6 +60,31 @@ _LOCATION = Columns(
     logical="d.logical",
     loader_prefix="d.loader_prefix",
     missing="f.missing",
+)
+# The expressions of the values that users can edit. ``edit`` writes them to the columns of the same names.
+EDITABLE = Columns(
+    AssetEdit,
+    name="a.name",
+    mime_type="a.mime_type",
+    user_metadata="a.user_metadata",
+    preview_id="(SELECT p.uuid FROM assets p WHERE p.id = a.preview_id)",
+)
+# The columns of the table that users do not edit. A test compares them with the table: whatever merges assets keeps
+# the editable columns, so a new column that is in neither list would be lost there.
+OTHER_COLUMNS = frozenset(
+    {
+        "id",
+        "uuid",
+        "tag_set_id",  # the owner and the tags of the path; users' tags are in a table of their own
+        "content_id",
+        "name_key",  # made from the name
+        "size",
+        "created_at",
+        "updated_at",
+        "last_access_at",
+        "origin",
+        "job_id",
+    }
 )
 _COLUMNS = ", ".join((*_FIELDS.values(), *_TAGS.values(), _LOCATION.sql))
 _JOINS = """
@@ -299,17 +324,13 @@ async def file_of(tx: Transaction, row_id: int) -> AssetFile | None:
 
 async def edit(tx: Transaction, row_id: int, change: AssetEdit, now: int) -> None:
     """Change an asset at ``now`` (ms). Members that are None stay as they are."""
-    values = {
-        "name": change.name,
-        "name_key": change.name.casefold() if change.name is not None else None,
-        "mime_type": change.mime_type,
-        "user_metadata": change.user_metadata,
-    }
+    values = {**asdict(change), "name_key": change.name.casefold() if change.name is not None else None}
+    preview_id = values.pop("preview_id")  # stored as the row of the asset
     changes = "".join(f"{name} = coalesce(?, {name}), " for name in values)
     await tx.execute(
         f"UPDATE assets SET {changes} preview_id = coalesce((SELECT id FROM assets WHERE uuid = ?), preview_id),"
         " updated_at = ? WHERE id = ?",
-        (*values.values(), change.preview_id, now, row_id),
+        (*values.values(), preview_id, now, row_id),
     )
 
 

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..models import SCANNED, FileStat
+from ..models import SCANNED, AssetEdit, FileStat
 from . import tags
+from .assets import EDITABLE
 from .connection import Transaction
+from .connection_pool import Row
 from .files import CHANGED, HASHED, NEW
 
 
@@ -18,8 +20,8 @@ class MoveCandidate(NamedTuple):
     """A file that is gone from its path or new at it, with what its asset carries.
 
     ``id`` is the row of the asset; a new file without a row has a negative id of its own. ``logical`` is the folder's
-    path below the roots ("output/2024"), ``content_id`` None while the content is not known. ``user_tags`` and
-    ``categories`` (those of the folder when it was last scanned) are JSON arrays, ``user_metadata`` is a JSON object.
+    path below the roots ("output/2024"), ``content_id`` None while the content is not known. ``members`` are the values
+    that users can edit. ``user_tags`` and ``categories``, those of the folder at the last scan, are JSON arrays.
     ``is_made``: a job wrote the file. ``is_used``: a workflow version or a share refers to the asset.
 
     The other members are set by the callers of the matcher. ``is_recent``: the file was there until the present scan.
@@ -36,13 +38,10 @@ class MoveCandidate(NamedTuple):
     logical: str
     name: str
     content_id: int | None = None
-    mime_type: str = ""
     owner: str = ""
-    asset_name: str = ""
-    user_metadata: str | None = None
     user_tags: str | None = None
     categories: str = "[]"
-    preview_id: str | None = None
+    members: AssetEdit = AssetEdit()
     is_made: bool = False
     is_used: bool = False
     is_missing: bool = False
@@ -53,14 +52,24 @@ class MoveCandidate(NamedTuple):
     replaces: int | None = None
 
     @property
+    def asset_name(self) -> str:
+        """The displayed name of the asset."""
+        return self.members.name or ""
+
+    @property
+    def mime_type(self) -> str:
+        """The media type of the asset."""
+        return self.members.mime_type or ""
+
+    @property
     def stat(self) -> FileStat:
         """Size, time and inode of the file when it was last examined."""
         return self.size, self.mtime_ns, self.inode
 
 
 _COLUMNS = f"""
-    f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, a.mime_type, s.owner, a.name,
-    a.user_metadata, {tags.USER_TAGS}, d.categories, (SELECT p.uuid FROM assets p WHERE p.id = a.preview_id),
+    {EDITABLE.sql},
+    f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, s.owner, {tags.USER_TAGS}, d.categories,
     a.job_id IS NOT NULL, EXISTS (SELECT 1 FROM asset_uses u WHERE u.asset_id = a.id), f.missing
 """
 _JOINED = """
@@ -75,7 +84,13 @@ def _json(values: Iterable[int]) -> str:
 async def _candidates(tx: Transaction, sql: str, parameters: Sequence[Any] = ()) -> list[MoveCandidate]:
     rows = await tx.fetch_all(sql, parameters)
     # A folder may hold thousands: too many to go through on the event loop.
-    return await asyncio.to_thread(lambda: [MoveCandidate(*row[:-3], *map(bool, row[-3:])) for row in rows])
+    return await asyncio.to_thread(lambda: [_candidate(row) for row in rows])
+
+
+def _candidate(row: Row) -> MoveCandidate:
+    *columns, is_made, is_used, is_missing = row[EDITABLE.count :]
+    values = [*columns, EDITABLE.read(row), bool(is_made), bool(is_used), bool(is_missing)]
+    return MoveCandidate(*values)
 
 
 async def by_id(tx: Transaction, ids: Iterable[int]) -> list[MoveCandidate]:

@@ -32,12 +32,12 @@ class Columns(Generic[T]):
         if set(fields) != expressions.keys():
             raise TypeError(f"{kind.__name__}: the columns differ from the fields: {set(fields) ^ expressions.keys()}")
         self._kind = kind
-        self._count = len(fields)
+        self.count = len(fields)
         self.sql = ", ".join(expressions[name] for name in fields)
 
     def read(self, row: Sequence[Any]) -> T:
         """Make the struct of a row that begins with ``sql``."""
-        return self._kind(*row[: self._count])
+        return self._kind(*row[: self.count])
 
     def read_all(self, rows: Iterable[Sequence[Any]]) -> list[T]:
         """Make the structs of rows."""

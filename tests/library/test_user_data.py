@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.user_data import OTHER_COLUMNS, USER_COLUMNS, user_data
+from comfy_assets_node.comfy_assets.assets.user_data import user_data
 from comfy_assets_node.comfy_assets.db import assets, files, moves, tags
 from comfy_assets_node.comfy_assets.models import AssetEdit
 
@@ -21,10 +20,10 @@ EDITS = {
 async def test_every_column_is_a_users_or_not(library: Any) -> None:
     """A column that users can set must be in ``user_data``, or it is lost when assets are merged."""
     columns = {row[1] for row in await library.services.db.fetch_all("PRAGMA table_info(assets)")}
-    assert USER_COLUMNS.keys() | OTHER_COLUMNS == columns
-    assert not USER_COLUMNS.keys() & OTHER_COLUMNS
-    members = {field.name for field in dataclasses.fields(AssetEdit)}
-    assert set(USER_COLUMNS.values()) == members == EDITS.keys()
+    members = set(AssetEdit.__struct_fields__)
+    assert members | assets.OTHER_COLUMNS == columns
+    assert not members & assets.OTHER_COLUMNS
+    assert members == EDITS.keys()
 
 
 async def stored(library: Any) -> tuple[Any, Any]:
