@@ -86,6 +86,7 @@ def asset_body(asset: Asset, documents: Mapping[str, bytes | None] | None = None
         body.metadata = _metadata(asset.metadata or "{}", documents)
     if asset.last_access_at is not None:
         body.last_access_time = utc_time(asset.last_access_at)
+    # The contract's job ids are UUIDs, but older servers let clients choose any id.
     if asset.job_id is not None and _UUID.fullmatch(asset.job_id):
         body.job_id = asset.job_id
     if asset.location is not None:
@@ -97,6 +98,7 @@ def asset_body(asset: Asset, documents: Mapping[str, bytes | None] | None = None
 def _metadata(facts: str, documents: Mapping[str, bytes | None] | None) -> Raw:
     if not documents:
         return Raw(facts.encode())
+    # Only the top level is decoded: documents may have megabytes.
     members: dict[str, Raw] = msgspec.json.decode(facts, type=dict[str, Raw])
     members.update({key: Raw(text) for key, text in documents.items() if text is not None})
     left_out = [key for key, text in documents.items() if text is None]

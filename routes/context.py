@@ -81,7 +81,7 @@ def guarded(
         @functools.wraps(function)
         async def handler(request: web.Request, path: Mapping[str, str], services: Services) -> Any:
             try:
-                check_headers(request)
+                check_headers(request)  # first: refused by its headers, a body is not even read
                 user = _user_of(request, services, allow_anonymous=allow_anonymous)
                 parsed = parse_query(query, request.query)
                 if requires_store:

@@ -15,6 +15,7 @@ from ..comfy_assets.assets.media.mime import DEFAULT_MIME, guess_mime, is_safe_i
 
 STYLE_SHEET = "user.css"
 
+# first-last, first- or -length; longer numbers than 18 digits are no valid positions.
 _ONE_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-0*[1-9]\d{0,17})", re.ASCII)
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 

@@ -38,6 +38,7 @@ _CLIPSPACE = "clipspace"
 _LAYER = re.compile(r"clipspace-(?:painted-masked|painted|paint|mask)-([0-9]+(?:\.[0-9]+)?)\.png", re.ASCII)
 _LAYER_KINDS = ("mask", "paint", "painted", "painted_masked")
 _HASH = re.compile(r"blake3:([0-9a-f]{64})")
+# Query value -> plane of the thumbnail: "rgb" without transparency, "a" and "alpha" the transparency alone.
 _PLANES: dict[str | None, Plane] = {None: "flat", "rgb": "rgb", "a": "alpha", "alpha": "alpha"}
 
 
@@ -106,6 +107,7 @@ async def view_by_hash(request: web.Request, pass_on: Handler, services: Service
     named = await asyncio.to_thread(_request_name, path, request_folders(services.host))
     if named is None:
         return content_response(path, path.name, mime, is_inline=True)
+    # The host reads the query, so it gets a request with the file's name in place of the hash.
     return await pass_on(request.clone(rel_url=request.rel_url.update_query(named)))
 
 

@@ -46,6 +46,7 @@ _IN_MEMORY_SIZE = 1 << 20  # larger files of a host's form go to a temporary fil
 _MAX_FIELD_SIZE = 256 << 10
 _MAX_PARTS = 100
 _FORM_SLACK = 1 << 20  # size of a form beside its file
+# Unlike in queries, an upload may state a SHA-256 as well.
 _HASH = re.compile(r"(blake3|sha256):([0-9a-f]{64})")
 
 # Raised by various versions of aiohttp for forms that are malformed or end early.

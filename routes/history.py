@@ -20,7 +20,7 @@ from .queue import check_ids
 from .router import Route
 
 _DEFAULT_ITEMS = 200
-_MAX_ITEMS = 10_000
+_MAX_ITEMS = 10_000  # the size of a host's own history
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):

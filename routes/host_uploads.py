@@ -106,7 +106,7 @@ async def _begin(call: RequestContext[NoQuery]) -> UploadMark | None:
     named = {"filename": image.filename, "subfolder": form.get("subfolder", ""), "type": form.get("type", "input")}
     file = output_file(named)
     if file is None:
-        return None
+        return None  # neither an input nor an output: temporary files belong to nobody
     overwrites = form.get("overwrite") in _TRUE
     return await call.services.host_uploads.begin(call.user, file, overwrites=overwrites)
 

@@ -186,6 +186,7 @@ def job_status(job: Job) -> JobStatusResponse:
     """Make the body of a job's state."""
     body = JobStatusResponse(
         id=job.id,
+        # The contract calls a failed job "error" here, and "failed" in lists.
         status="error" if job.status == FAILED else JOB_STATUSES[job.status],
         created_at=utc_time(job.created_at),
         updated_at=utc_time(job.updated_at),

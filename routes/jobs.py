@@ -73,6 +73,7 @@ class JobsCancelRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 async def list_jobs(call: RequestContext[ListJobs]) -> dict[str, Any]:
     """Return a page of jobs (listJobs)."""
     page_request = _page_request(call.query)
+    # Links to workflows are completed in the background, and before the first list that needs them.
     if call.query.workflow_id is not None:
         await call.services.job_links.complete()
     page = await call.services.jobs.list(_filter(call.query, call.user), page_request)

@@ -48,6 +48,7 @@ async def map_subgraph(request: web.Request, pass_on: Handler, services: Service
     """Return 404 for a subgraph that does not exist; hosts return null."""
     mapping = ErrorMapping(thing="subgraph")
     response = await mapping(request, pass_on, services)
+    # ComfyUI returns null with 200 for an unknown id.
     is_null = response.status == 200 and isinstance(response, web.Response) and response.body == b"null"
     return mapping.response(404) if is_null else response
 

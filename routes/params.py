@@ -19,6 +19,7 @@ from . import request_body
 Q = TypeVar("Q", bound=msgspec.Struct)
 
 _HASH = re.compile(r"blake3:([0-9a-f]{64})")
+# The end of msgspec's messages: the path of the field.
 _FIELD = re.compile(r" - at `\$\.?([^`]*)`$")
 _MAX_TAGS = 100
 _MAX_METADATA_KEYS = 32
@@ -71,7 +72,7 @@ def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
     the field's name.
     """
     raw: dict[str, Any] = {}
-    for name, is_list in _fields(schema) if query else ():
+    for name, is_list in _fields(schema) if query else ():  # most requests have no query
         values = query.getall(name, [])
         if not values:
             continue

@@ -96,6 +96,7 @@ def middleware(routes: list[Route], interceptors: list[Interceptor], services: S
                     return error_of(error)
                 with body_limit(route.body, services.config), _end_with_client(route, request, services):
                     return await route.handler(request, parameters, services)
+        # Only now: our own routes for user files match every spelling of a name.
         path, handler = await find_user_file_route(request, path, handler, services)
         chain = [interceptor for interceptor, _ in intercepted.all(method, path)]
         return await intercept(request, chain, handler, services)

@@ -73,6 +73,7 @@ async def list_tasks(call: RequestContext[ListTasks]) -> dict[str, Any]:
         name=query.task_name,
         idempotency_key=query.idempotency_key,
         statuses=query.status,
+        # Times are stored in milliseconds: both bounds are rounded so that they stay exclusive.
         since=None if after is None else after // 1000 + 1,
         until=None if before is None else (before - 1) // 1000,
     )

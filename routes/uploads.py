@@ -41,6 +41,7 @@ class AssetCreated(AssetBody, kw_only=True):
 async def create_asset(call: RequestContext[NoQuery]) -> web.Response:
     """Create an asset from an uploaded file (createAsset)."""
     uploads = call.services.uploads
+    # 0 means that the host's own limit applies.
     limit = call.services.config.max_upload_size or call.request.client_max_size
     async with receive_upload(call.request, uploads, limit) as (draft, declared):
         return _created_response(await uploads.complete(draft, declared, call.user))

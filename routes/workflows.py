@@ -136,6 +136,7 @@ async def create_version(call: RequestContext[NoQuery]) -> web.Response:
 async def get_version(call: RequestContext[NoQuery]) -> WorkflowVersionContentResponse:
     """Return a version of a workflow (getWorkflowVersion, an extension)."""
     workflow_id, number = call.path["workflow_id"], call.path["version"]
+    # Checked here, as the path has no types: anything but a number is an unknown version.
     if not (number.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS):
         await call.services.workflows.get(workflow_id, call.user)
         raise WorkflowVersionNotFoundError("A version is a number.", details={"id": workflow_id, "version": number})
