@@ -20,7 +20,7 @@ log = logging.getLogger("comfy_assets.standalone")
 
 _MAX_CONNECTIONS = 512
 _MIN_CONNECTIONS = 32
-_SWEEP_S = 0.5
+_SWEEP_S = 0.5  # one timer for all connections, not one for each chunk of data
 _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n"
 
@@ -76,6 +76,7 @@ class Connections:
             if (connection := self._of(request)) is not None:
                 connection.has_response = True
 
+        # Outermost: a request lasts from its header to the end of every other middleware.
         app.middlewares.insert(0, watched)
         app.on_response_prepare.append(answering)
 
@@ -89,6 +90,7 @@ class Connections:
     def admit(self, connection: _Connection, transport: asyncio.Transport) -> bool:
         """Admit a new connection; if there are too many, close the one that has been idle longest."""
         if len(self._open) >= self._limits.connections:
+            # A connection without a request is kept alive by the client: it will open another.
             waiting = [each for each in self._open.values() if each.request is None]
             if not waiting:
                 log.warning("All %d connections are in use; another one was refused.", self._limits.connections)

@@ -19,7 +19,7 @@ from .queue import PromptOutcome, PromptQueue, RunningPrompt
 
 log = logging.getLogger("comfy_assets.standalone")
 
-MAX_PROGRESS_NODES = 200
+MAX_PROGRESS_NODES = 200  # bounds each message: the whole state is sent for every step of a node
 
 
 class SendMessage(Protocol):
@@ -82,6 +82,7 @@ class Execution:
         self._announce("execution_start", {})
         results = self._executor.results
         wanted = set(self._signatures.values())
+        # Before anything runs, so that old and new results are never in memory together.
         for stale in set(results) - wanted:
             del results[stale]
         cached = [node_id for node_id in self._steps if self._signatures.get(node_id) in results]
@@ -139,8 +140,9 @@ class Execution:
             self._running.interrupted,
             lambda value, total: self._report(node_id, value, total),
         )
-        run.check()
+        run.check()  # an interrupt between two nodes
         result = node.execute(run, **inputs)
+        # Found here, not at the next node, which would fail with an index error.
         if len(result.outputs) != len(node.returns):
             raise TypeError(f"{step.class_type} must give {len(node.returns)} outputs")
         return result

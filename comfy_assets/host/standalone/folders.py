@@ -24,11 +24,13 @@ CATEGORIES: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "configs": (("configs",), frozenset({".yaml"})),
     "loras": (("loras",), WEIGHTS),
     "vae": (("vae",), WEIGHTS),
+    # Some categories have a second folder, with the name of an earlier version or of a kind that loads alike.
     "text_encoders": (("text_encoders", "clip"), WEIGHTS),
     "diffusion_models": (("unet", "diffusion_models"), WEIGHTS),
     "clip_vision": (("clip_vision",), WEIGHTS),
     "style_models": (("style_models",), WEIGHTS),
     "embeddings": (("embeddings",), WEIGHTS),
+    # Not a suffix: these models are whole folders, so no file matches.
     "diffusers": (("diffusers",), frozenset({"folder"})),
     "vae_approx": (("vae_approx",), WEIGHTS),
     "controlnet": (("controlnet", "t2i_adapter"), WEIGHTS),
@@ -166,7 +168,7 @@ class BaseFolders:
 
 def _files_below(root: Path) -> Iterator[str]:
     """Yield every file below a folder, relative, with forward slashes. Links are followed, each real folder once."""
-    visited: set[str] = set()
+    visited: set[str] = set()  # a link to a parent folder would never end
     for directory, subdirectories, names in os.walk(root, followlinks=True):
         real = os.path.realpath(directory)
         if real in visited:

@@ -141,6 +141,7 @@ def signatures(steps: Mapping[str, GraphStep], fingerprint: Callable[[GraphStep]
         step = steps[node_id]
         links = {name: [known[link.source], link.slot] for name, link in step.links.items()}
         content = [step.class_type, step.literals, links, fingerprint(step)]
+        # A value that is not JSON becomes a random text: its node's result is never reused.
         text = json.dumps(content, sort_keys=True, default=lambda _: secrets.token_hex())
         known[node_id] = hashlib.sha256(text.encode()).hexdigest()
     return known

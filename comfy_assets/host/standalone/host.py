@@ -165,6 +165,7 @@ class StandaloneHost:
         plugin = [] if self._plugin is None else [self._plugin.middleware]
         access = AccessRules() if self._plugin is None else self._plugin.access
         access.own_names.update(name.lower() for name in self._listening)
+        # The plugin comes last, as in ComfyUI, whose own middlewares run before those of packs.
         app = web.Application(middlewares=[respond_to_preflight, *plugin], client_max_size=MAX_UPLOAD_BYTES)
         protect(app, access)
         self._connections.add_to(app)
@@ -197,6 +198,7 @@ class StandaloneHost:
         self._worker.start()
 
     async def _start_plugin(self, app: web.Application) -> None:
+        # A task: the server responds while the store is opened and the folders are scanned.
         if self._plugin is not None:
             self._plugin_task = asyncio.create_task(self._run_plugin(self._plugin), name="plugin")
 

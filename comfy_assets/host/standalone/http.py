@@ -48,6 +48,7 @@ async def _parse_body(raw: bytes) -> Any:
 
 
 def _parse(raw: bytes) -> Any:
+    # Python's JSON has NaN and infinities, which would reach nodes as numbers.
     decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
     try:
         return json_text.decode_in_steps(raw, json_limits.shape_of(raw).values, decoder)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from .pixels import Floats
 
-MAX_SIZE = 16384
+MAX_SIZE = 16384  # pixels on a side, as in ComfyUI
+# zlib levels, as in ComfyUI: previews are written fast, as they are soon deleted.
 SAVE_COMPRESSION = 4
 PREVIEW_COMPRESSION = 1
 
@@ -57,6 +58,7 @@ class EmptyImage(Node):
 
         levels = [(inputs["color"] >> shift & 0xFF) / 0xFF for shift in (16, 8, 0)]
         shape = (inputs["batch_size"], inputs["height"], inputs["width"], 3)
+        # One pixel in memory, whatever the size: nodes never change an image in place.
         return Result((np.broadcast_to(np.array(levels, np.float32), shape),))
 
 
@@ -80,7 +82,7 @@ class LoadImage(Node):
 
     def fingerprint(self, literals: Mapping[str, Any]) -> str:
         path = self.folders.annotated(str(literals["image"]))
-        stat = path.stat()
+        stat = path.stat()  # not a hash: it is taken for every prompt
         return f"{stat.st_mtime_ns}:{stat.st_size}"
 
     def execute(self, run: Run, **inputs: Any) -> Result:

@@ -71,7 +71,7 @@ def _latest_first(folder: Path) -> list[str]:
     return [name for _, name in sorted(found)]
 
 
-CAPACITY = 300
+CAPACITY = 300  # records, as in ComfyUI
 
 
 class LogBuffer(logging.Handler):
@@ -104,6 +104,7 @@ class LogBuffer(logging.Handler):
         entry = {"t": datetime.fromtimestamp(record.created).isoformat(), "m": self.format(record)}
         with self._guard:
             self._entries.append(entry)
+            # Pages that disconnected without unsubscribing.
             self._readers = {sid for sid in self._readers if self._hub.is_connected(sid)}
             readers = list(self._readers)
         for sid in readers:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-MASK_SIZE = 64
+MASK_SIZE = 64  # pixels on a side of the mask of an opaque image, as in ComfyUI
 _BYTES_A_PIXEL = 24  # the decoded image, and its floats
 METHODS = ("nearest-exact", "bilinear", "area", "bicubic", "lanczos")
 BICUBIC_SHARPNESS = -0.75  # as in PyTorch
@@ -55,7 +55,7 @@ def _frames(file: Image, check: Callable[[], None]) -> tuple[Floats, Floats]:
     if len({mask.shape for mask in masks}) > 1:  # only some frames are transparent: the others get a full-size mask
         height, width = pictures[0].shape[:2]
         masks = [m if m.shape == (height, width) else np.zeros((height, width), np.float32) for m in masks]
-    if len(pictures) == 1:  # as it is, without a copy
+    if len(pictures) == 1:  # without the copy that ``stack`` makes
         return pictures[0][np.newaxis], masks[0][np.newaxis]
     return np.stack(pictures), np.stack(masks)
 

@@ -89,7 +89,7 @@ def _refuse(problem: ValidationProblem, node_errors: Mapping[str, Any] | None = 
     return json_response({"error": problem.as_json(), "node_errors": node_errors or {}}, status=400)
 
 
-MAX_CHOICES_SHOWN = 20
+MAX_CHOICES_SHOWN = 20  # as in ComfyUI: longer lists, such as models, would fill the message
 WIDGET_TYPES = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 
 
@@ -230,6 +230,7 @@ def _unwrap_values(graph: Mapping[str, Mapping[str, Any]]) -> None:
 def _add_cycles(steps: Mapping[str, GraphStep], problems: Mapping[str, list[ValidationProblem]]) -> None:
     """Add every cycle among the needed nodes as a problem of all of its nodes."""
     rest = {node_id: steps[node_id] for node_id in problems}
+    # A cycle's nodes are removed before the next search, so that each cycle is reported once.
     while cycle := find_cycle(rest):
         path = " -> ".join(f"{node_id} ({rest[node_id].class_type})" for node_id in [*cycle, cycle[0]])
         for node_id in cycle:

@@ -109,6 +109,7 @@ class PromptQueue:
         with self._ready:
             number = self._next_number
             self._next_number += 1
+        # As in ComfyUI: one counter for both, so that a later "front" prompt precedes an earlier one.
         return -(number + 1) if front else number
 
     def watch(self, listener: QueueListener) -> None:
@@ -118,8 +119,10 @@ class PromptQueue:
         """Add a prompt and return it; it gets a new id if a prompt in the queue already has its id."""
         if not self._listeners.is_free(prompt.prompt_id):
             prompt = replace(prompt, prompt_id=str(uuid.uuid4()))
+        # Before the worker can see it: listeners must learn of a prompt before they learn of its start.
         self._listeners.submitted(prompt.as_submitted())
         with self._ready:
+            # The arrival breaks ties: prompts themselves cannot be compared.
             heapq.heappush(self._waiting, (prompt.number, next(self._arrival), prompt))
             self._ready.notify()
         self._on_change()
@@ -161,7 +164,7 @@ class PromptQueue:
         )
         with self._ready:
             self._history[running.prompt.prompt_id] = entry
-            while len(self._history) > MAX_HISTORY:
+            while len(self._history) > MAX_HISTORY:  # a dict keeps its order: the first is the oldest
                 del self._history[next(iter(self._history))]
         self._on_change()
 
@@ -243,6 +246,7 @@ class PromptQueue:
         return [prompt_id for prompt_id, _ in refused]
 
     def _restore_prompt(self, prompt: SubmittedPrompt) -> None:
+        # Credentials are never stored: their placeholders would reach the nodes as values.
         extra = {key: value for key, value in prompt.extra_data.items() if value != REDACTED}
         item = QueuedPrompt(prompt.number, prompt.prompt_id, prompt.graph, extra, tuple(prompt.outputs))
         heapq.heappush(self._waiting, (item.number, next(self._arrival), item))

@@ -23,7 +23,7 @@ from .http import Refusal, json_response
 from .view import run_image_work
 
 BLOCK = 1024 * 1024
-MAX_COPIES = 10_000
+MAX_COPIES = 10_000  # each is compared with the upload
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def form_text(value: object, name: str) -> str:
     return value
 
 
-COMPRESSION = 4
+COMPRESSION = 4  # of zlib: as ComfyUI saves PNG files
 
 
 def referenced_picture(folders: BaseFolders, reference: Any) -> Path:

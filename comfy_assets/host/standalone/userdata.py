@@ -90,6 +90,7 @@ class UserFiles:
         """Write a file atomically, replacing an existing one."""
         path = self.path(name)
         self._make_room(path)
+        # Beside the file, so that replacing it is a rename on one file system.
         draft = path.with_name(temp_name())
         try:
             draft.write_bytes(content)
@@ -186,7 +187,7 @@ def _leads_outside(name: str) -> bool:
     return False
 
 
-STYLE_SHEET = "user.css"
+STYLE_SHEET = "user.css"  # loaded by the page, so it is sent as what it is
 
 UserFilesHandler = Callable[["UserdataRoutes", web.Request, UserFiles], Awaitable[web.StreamResponse]]
 Handler = Callable[["UserdataRoutes", web.Request], Awaitable[web.StreamResponse]]

@@ -21,7 +21,7 @@ from .http import Refusal, json_response, read_json, read_object
 
 USER_HEADER = "comfy-user"
 DEFAULT_USER = "default"
-SYSTEM_PREFIX = "__"
+SYSTEM_PREFIX = "__"  # folders of the system beside those of users, such as ours
 MAX_NAME_CHARACTERS = 100
 
 
@@ -102,7 +102,7 @@ class SettingsRoutes:
     def __init__(self, directory: Path, users: Users) -> None:
         self._directory = directory
         self._users = users
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # a change reads and replaces the whole file
 
     async def list_all(self, request: web.Request) -> web.Response:
         return json_response(await asyncio.to_thread(_read, self._file(request)))

@@ -55,7 +55,7 @@ class ViewRoute:
         """Return the requested file. Raise Refusal."""
         query = request.query
         if not query.get("filename"):
-            raise Refusal("filename is missing.", status=404)
+            raise Refusal("filename is missing.", status=404)  # ComfyUI's status
         name, annotated = split_annotation(query["filename"])
         folder = self._folders.of_type(annotated or query.get("type", "output"))
         if folder is None:
@@ -79,6 +79,7 @@ def passive_type(name: str) -> str:
     guessed = _EXTRA_TYPES.get(Path(name).suffix.lower()) or mimetypes.guess_type(name)[0] or OPAQUE
     if guessed in _PASSIVE_TYPES:
         return guessed
+    # SVG is XML that can contain scripts.
     return guessed if guessed.startswith(_PASSIVE_FAMILIES) and "xml" not in guessed else OPAQUE
 
 

@@ -67,8 +67,8 @@ def _abort_of(request: web.Request) -> Callable[[], None]:
     return abort
 
 
-MAX_WAITING_MESSAGES = 2048
-HEARTBEAT_S = 30.0
+MAX_WAITING_MESSAGES = 2048  # a page that is this far behind has stopped reading
+HEARTBEAT_S = 30.0  # finds pages whose machine is gone
 CLOSE_TIMEOUT_S = 0.3
 
 
