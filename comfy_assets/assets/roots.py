@@ -1,4 +1,4 @@
-"""Which folders belong to the library, and how a folder inside them is described."""
+"""The folders of the library, and the tags and names that a path inside them gives to files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _KIND_ORDER: dict[RootKind, int] = {"input": 0, "output": 1, "models": 2, "temp"
 
 @dataclass(frozen=True)
 class Place:
-    """What a folder's position says about the files directly in it.
+    """The attributes that a folder's path gives to the files directly in it.
 
     ``logical`` is the path under the namespace root ("models/loras/style"); ``loader_prefix`` the path inside
-    the category as loaders want it ("style", "" at the top), or None outside every category.
+    the category as loaders take it ("style", "" at the top), or None outside every category.
     """
 
     kind: RootKind
@@ -36,17 +36,17 @@ class Place:
 
     @property
     def category_names(self) -> list[str]:
-        """The categories by name."""
+        """The names of the categories, sorted."""
         return sorted({f.category for f in self.categories if f.category})
 
     @property
     def key(self) -> str:
-        """A text that differs whenever anything here that files are described by differs."""
+        """A text that changes whenever any attribute of the files changes."""
         claims = [f"{f.category}({','.join(sorted(f.extensions))})" for f in self.categories]
         return "|".join([self.kind, self.logical, str(self.loader_prefix), *claims])
 
     def tags_of(self, name: str) -> tuple[str, ...]:
-        """The tags a file of this name has by its place: root, categories, and the types that can load it."""
+        """Return the tags of a file of this name: root, categories, and model types that accept its suffix."""
         tags: list[str] = [self.kind]
         suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - called for every file
         for folder in self.categories:
@@ -59,7 +59,7 @@ class Place:
 
 
 class Roots:
-    """The library's folders at one moment: what to walk, and where in the library a path lies."""
+    """A snapshot of the library's folders: the roots of walks, and the place of a path in the library."""
 
     def __init__(self, folders: HostFolders) -> None:
         self.folders = folders
@@ -75,10 +75,10 @@ class Roots:
         self.excluded = frozenset(absolute(p) for p in folders.excluded)
 
     def walk_roots(self, only: frozenset[str] | None = None) -> list[Path]:
-        """The outermost folders, so that walking them meets every folder of the library once.
+        """Return the outermost folders, so that walks of them meet every folder of the library once.
 
         ``only`` restricts them to kinds or categories by name. A folder inside another is walked on its own
-        only where the walk of the other does not come by: below a hidden folder.
+        only below a hidden folder, which the walk of the other does not enter.
         """
         chosen = {f.path for f in self._folders if only is None or f.kind in only or f.category in only}
         outermost: list[Path] = []
@@ -88,40 +88,40 @@ class Roots:
         return outermost
 
     def destination(self, kind: RootKind, category: str | None = None) -> Path | None:
-        """The folder that new files of a kind, or of a models category, go to; None when there is none such."""
+        """Return the folder for new files of a kind or a models category; None if there is none."""
         if kind == "temp":
             return self.temp
         found = (f.path for f in self._folders if f.kind == kind and f.category == category)
         return next(found, None)
 
     def destinations(self) -> list[Path]:
-        """Every folder that new files can go to."""
+        """Return every folder for new files."""
         return [*dict.fromkeys(f.path for f in self._folders), *([self.temp] if self.temp else [])]
 
     def categories(self) -> frozenset[str]:
-        """The model categories by name."""
+        """Return the names of the model categories."""
         return frozenset(f.category for f in self._folders if f.category is not None)
 
     def suffixes(self, category: str | None) -> frozenset[str]:
-        """The file name suffixes that a category's loaders accept; empty when they take any, and for no category."""
+        """Return the suffixes that a category's loaders accept; empty if they accept any, and for no category."""
         return next((f.extensions for f in self._folders if category and f.category == category), frozenset())
 
     def names(self) -> frozenset[str]:
-        """The kinds and categories a scan can be restricted to."""
+        """Return the kinds and categories that a scan can be restricted to."""
         return frozenset(n for f in self._folders for n in (f.kind, f.category) if n is not None)
 
     def is_excluded(self, path: Path) -> bool:
-        """Whether the path lies in a subtree that is never part of the library."""
+        """Return whether a path is in a subtree that is never part of the library."""
         return not self.excluded.isdisjoint((path, *path.parents))
 
     def is_temporary(self, path: Path) -> bool:
-        """Whether the path lies in the server's temporary folder."""
+        """Return whether a path is in the server's temporary folder."""
         return self.temp is not None and path.is_relative_to(self.temp)
 
     def place(self, path: Path) -> Place | None:
-        """What the position of a folder says, or None outside the library.
+        """Return the attributes that a folder's path gives to files; None outside the library.
 
-        The temporary folder is not walked, but what a user puts there has a place.
+        The temporary folder is not walked, but uploads may go there, so it has attributes too.
         """
         ancestors = (path, *path.parents)
         if self.temp is not None and self.temp in ancestors:
@@ -140,7 +140,7 @@ class Roots:
 
 
 def root_of(folder: str, walk_roots: list[Path]) -> Path | None:
-    """The innermost of ``Roots.walk_roots`` (which come outermost first) that the folder is in, or None."""
+    """Return the innermost of ``Roots.walk_roots`` (sorted outermost first) that holds a folder, or None."""
     return next((root for root in reversed(walk_roots) if Path(folder).is_relative_to(root)), None)
 
 
@@ -162,7 +162,7 @@ def present_names(folder: str, roots: Roots, walk_roots: list[Path]) -> frozense
 
 
 def is_ignored(name: str, size: int) -> bool:
-    """Whether a file is litter: system files, unfinished downloads, ComfyUI's empty "put_…_here" markers."""
+    """Return whether a file is no asset: a system file, an unfinished download, or ComfyUI's "put_…_here" marker."""
     if size and name[-1] not in _LITTER_ENDS:
         return False
     lowered = name.lower()
@@ -172,7 +172,7 @@ def is_ignored(name: str, size: int) -> bool:
 
 
 def absolute(path: Path) -> Path:
-    """The path made absolute, without ``..`` and without following links."""
+    """Return a path made absolute, without ``..`` and without following links."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
 
 
@@ -185,7 +185,7 @@ def _join(root: str, relative: Path) -> str:
 
 
 def _models_logical(path: Path, models: list[LibraryFolder]) -> str:
-    """Below the models directory as it lies there; elsewhere (extra model paths) below its category."""
+    """Return the path below the models directory, or for extra model paths below the category."""
     plain = [f for f in models if f.category is None]
     if plain:
         return _join("models", path.relative_to(plain[0].path))

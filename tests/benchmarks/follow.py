@@ -88,7 +88,7 @@ async def measure_idle(name: str, services: Services) -> None:
     passes: list[float] = []
     for _ in range(10):
         started = time.perf_counter()
-        await services.indexer.scanner.differences(CancelToken())
+        await services.indexer.scanner.directory_changes(CancelToken())
         passes.append(time.perf_counter() - started)
     before = time.process_time()
     await asyncio.sleep(IDLE_S)

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from comfy_assets_node.comfy_assets.assets.index.insert import NewFile, add_new, folder_row
-from comfy_assets_node.comfy_assets.assets.index.scanner import Wanted
+from comfy_assets_node.comfy_assets.assets.index.scanner import ScanScope
 from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, OutputFolders
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 from comfy_assets_node.comfy_assets.background.throttle import Throttle
@@ -422,8 +422,10 @@ async def test_an_output_is_not_listed_before_its_job_has_ended(
         await asyncio.sleep(0.01)
     await scan(shared)
     assert await bob.api.names() == await ann.api.names() == ["old.png"]
-    progress = await shared.services.indexer.scanner.look(Wanted({str(old.parent)}), lambda *_: True, CancelToken())
-    assert progress.unsettled == [str(written)]  # the watcher looks again
+    progress = await shared.services.indexer.scanner.scan_scope(
+        ScanScope({str(old.parent)}), lambda *_: True, CancelToken()
+    )
+    assert progress.deferred == [str(written)]  # the watcher looks again
     assert await bob.api.names() == ["old.png"]
     shared.release()
     await ann.state(job_id, "completed")

@@ -19,7 +19,7 @@ from aiohttp import FormData
 from blake3 import blake3
 from comfy_assets_node.comfy_assets import app
 from comfy_assets_node.comfy_assets.assets.index import debounce, hash_run, watcher
-from comfy_assets_node.comfy_assets.assets.index.directory_cache import Differences, FolderStamps
+from comfy_assets_node.comfy_assets.assets.index.directory_cache import DirectoryCache, DirectoryChanges
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import FinishedPrompt
 
@@ -33,7 +33,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in less time."""
     for name, seconds in {"TICK_S": 0.02, "POLL_S": 0.1, "LONGEST_REST_S": 0.1}.items():
         monkeypatch.setattr(watcher, name, seconds)
-    monkeypatch.setattr(debounce, "SETTLE_S", 0.2)
+    monkeypatch.setattr(debounce, "STABLE_S", 0.2)
     monkeypatch.setattr(debounce, "REMOVAL_S", 0.5)
 
 
@@ -50,13 +50,13 @@ async def followed(
     async def open_library() -> Any:
         library = await make_library(Config())
         library.polls = 0
-        real = library.services.indexer.scanner.differences
+        real = library.services.indexer.scanner.directory_changes
 
         async def differences(token: Any) -> Any:
             library.polls += 1
             return await real(token)
 
-        monkeypatch.setattr(library.services.indexer.scanner, "differences", differences)
+        monkeypatch.setattr(library.services.indexer.scanner, "directory_changes", differences)
         await library.services.indexer.scanner.completed.wait()
         await library.services.indexer.finish()
         library.host.events.clear()
@@ -86,7 +86,7 @@ def write(base: Path, relative: str, content: bytes = b"content") -> Path:
 
 
 class Steady:
-    """Looks all the time whether anything is missing that must not be, or is there twice."""
+    """PathState all the time whether anything is missing that must not be, or is there twice."""
 
     def __init__(self, library: Any, most: int) -> None:
         self._library, self._most = library, most
@@ -132,7 +132,7 @@ async def _read(library: Any, name: str) -> Any:
 async def test_a_changed_file(followed: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is written over in place shows in no folder's time: where nobody tells of it, a sweep finds it."""
     if "polled" in request.node.callspec.id:
-        monkeypatch.setattr(watcher, "CHECK_S", 0.5)
+        monkeypatch.setattr(watcher, "SWEEP_S", 0.5)
     library = await followed()
     write(library.base, "output/a.png", b"a")
     await until(lambda: _read(library, "a.png"))
@@ -451,7 +451,7 @@ async def test_what_fails_is_tried_again(followed: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(watcher, "RETRY_S", 0.3)
     library = await followed()
     scanner = library.services.indexer.scanner
-    real = scanner.look
+    real = scanner.scan_scope
     failures = iter([sqlite3.OperationalError("database is locked")] * 2)
 
     async def look(*arguments: Any) -> Any:
@@ -459,7 +459,7 @@ async def test_what_fails_is_tried_again(followed: Any, monkeypatch: pytest.Monk
             raise failure
         return await real(*arguments)
 
-    monkeypatch.setattr(scanner, "look", look)
+    monkeypatch.setattr(scanner, "scan_scope", look)
     write(library.base, "output/a.png")
     await until(lambda: _has(library, "output/a.png"))
     assert "database is locked" in caplog.text
@@ -469,9 +469,9 @@ async def test_what_could_not_be_heard_is_found_by_looking_at_everything(
     make_library: Callable[..., Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A storm of events: more has happened than could be told, and the folders' times do not show it."""
-    monkeypatch.setattr(FolderStamps, "differences", lambda *_: Differences())
+    monkeypatch.setattr(DirectoryCache, "changes", lambda *_: DirectoryChanges())
     missed: list[bool] = []
-    monkeypatch.setattr(watcher.Watches, "take", lambda self: ({}, bool(missed and missed.pop())))
+    monkeypatch.setattr(watcher.WatchSet, "drain", lambda self: ({}, bool(missed and missed.pop())))
     library = await make_library(Config())
     await until(lambda: _has_polled(library))
     write(library.base, "output/a.png")

@@ -16,7 +16,7 @@ import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.comfy_assets.assets.index import debounce, hash_run, scanner, walker
-from comfy_assets_node.comfy_assets.assets.index.scanner import Wanted
+from comfy_assets_node.comfy_assets.assets.index.scanner import ScanScope
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
@@ -351,11 +351,11 @@ async def test_what_one_place_alone_does_not_tell_waits_for_the_other(shelf: She
         shelf.move((A, B), (B, A))
 
     async def look(*paths: str) -> list[str]:
-        wanted = Wanted()
+        wanted = ScanScope()
         for path in paths:
             wanted.add(str(shelf.base / path))
-        progress = await shelf.services.indexer.scanner.look(wanted, lambda *_: True, CancelToken())
-        return progress.unsettled
+        progress = await shelf.services.indexer.scanner.scan_scope(wanted, lambda *_: True, CancelToken())
+        return progress.deferred
 
     both = [str(shelf.base / B), str(shelf.base / A)]
     known = await shelf.services.db.fetch_all("SELECT * FROM files")

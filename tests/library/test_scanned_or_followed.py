@@ -69,7 +69,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Follow the disk in less time, without the system's events."""
     for name, seconds in {"TICK_S": 0.02, "POLL_S": 0.1, "LONGEST_REST_S": 0.1, "SWEEP_S": 0.5}.items():
         monkeypatch.setattr(watcher, name, seconds)
-    monkeypatch.setattr(debounce, "SETTLE_S", 0.2)
+    monkeypatch.setattr(debounce, "STABLE_S", 0.2)
     monkeypatch.setattr(debounce, "REMOVAL_S", 0.5)
     monkeypatch.setattr(watcher, "load_backend", lambda: None)
 

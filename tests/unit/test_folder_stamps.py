@@ -8,19 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.index.directory_cache import Differences, FolderStamps
-from comfy_assets_node.comfy_assets.assets.index.exclusions import Fence
-from comfy_assets_node.comfy_assets.assets.index.walker import FolderListing, WalkReport, walk
+from comfy_assets_node.comfy_assets.assets.index.directory_cache import DirectoryCache, DirectoryChanges
+from comfy_assets_node.comfy_assets.assets.index.walker import Exclusions, FolderListing, WalkReport, walk
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
 
 
 def listings(root: Path) -> list[FolderListing]:
-    return list(walk([root], Fence(), WalkReport(), CancelToken()))
+    return list(walk([root], Exclusions(), WalkReport(), CancelToken()))
 
 
-def make(root: Path, *folders: str) -> FolderStamps:
+def make(root: Path, *folders: str) -> DirectoryCache:
     """Folders that have not changed for a while, as they are remembered."""
     root.mkdir(exist_ok=True)
     for name in folders:
@@ -28,8 +27,8 @@ def make(root: Path, *folders: str) -> FolderStamps:
         (root / name / "file").write_text("x")
     for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
         age(folder)
-    stamps = FolderStamps()
-    stamps.remember(listings(root))
+    stamps = DirectoryCache()
+    stamps.store(listings(root))
     return stamps
 
 
@@ -37,8 +36,8 @@ def age(folder: Path) -> None:
     os.utime(folder, (time.time() - 100, time.time() - 100))
 
 
-def differences(stamps: FolderStamps, *roots: Path) -> Differences:
-    return stamps.differences([str(root) for root in roots], CancelToken())
+def differences(stamps: DirectoryCache, *roots: Path) -> DirectoryChanges:
+    return stamps.changes([str(root) for root in roots], CancelToken())
 
 
 Change = Callable[[Path], object]
@@ -47,17 +46,17 @@ Change = Callable[[Path], object]
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda r: None, Differences()),
-        (lambda r: (r / "a/new").write_text("x"), Differences(folders=["a"])),
-        (lambda r: (r / "a/file").unlink(), Differences(folders=["a"])),
-        (lambda r: (r / "a/file").rename(r / "b/other"), Differences(folders=["a", "b"])),
-        (lambda r: (r / "a/sub").mkdir(), Differences(folders=["a"])),
-        (lambda r: (r / "b").rename(r / "c"), Differences(folders=["."], gone=["b"])),
-        (lambda r: (r / "a").rename(r.parent / "away"), Differences(folders=["."], gone=["a"])),
-        (lambda r: (r / "a/file").write_text("longer"), Differences()),
+        (lambda r: None, DirectoryChanges()),
+        (lambda r: (r / "a/new").write_text("x"), DirectoryChanges(folders=["a"])),
+        (lambda r: (r / "a/file").unlink(), DirectoryChanges(folders=["a"])),
+        (lambda r: (r / "a/file").rename(r / "b/other"), DirectoryChanges(folders=["a", "b"])),
+        (lambda r: (r / "a/sub").mkdir(), DirectoryChanges(folders=["a"])),
+        (lambda r: (r / "b").rename(r / "c"), DirectoryChanges(folders=["."], gone=["b"])),
+        (lambda r: (r / "a").rename(r.parent / "away"), DirectoryChanges(folders=["."], gone=["a"])),
+        (lambda r: (r / "a/file").write_text("longer"), DirectoryChanges()),
     ],
 )
-def test_what_differs(tmp_path: Path, change: Change, expected: Differences) -> None:
+def test_what_differs(tmp_path: Path, change: Change, expected: DirectoryChanges) -> None:
     root = tmp_path / "r"
     stamps = make(root, "a", "a/deep", "b")
     change(root)
@@ -71,10 +70,10 @@ def test_a_root_that_goes_and_comes_back(tmp_path: Path) -> None:
     root = tmp_path / "r"
     stamps = make(root, "a/deep")
     root.rename(tmp_path / "away")
-    assert differences(stamps, root) == differences(stamps, root) == Differences()
+    assert differences(stamps, root) == differences(stamps, root) == DirectoryChanges()
     (tmp_path / "away").rename(root)
-    assert differences(stamps, root) == Differences(trees=[str(root)])
-    assert differences(stamps, root) == Differences()
+    assert differences(stamps, root) == DirectoryChanges(trees=[str(root)])
+    assert differences(stamps, root) == DirectoryChanges()
 
 
 def test_a_root_of_which_an_empty_mount_point_is_left(tmp_path: Path) -> None:
@@ -82,16 +81,16 @@ def test_a_root_of_which_an_empty_mount_point_is_left(tmp_path: Path) -> None:
     root = tmp_path / "r"
     stamps = make(root, "a/deep")
     root.rename(tmp_path / "away")
-    assert differences(stamps, root) == Differences()
+    assert differences(stamps, root) == DirectoryChanges()
     root.mkdir()
-    assert differences(stamps, root) == Differences([str(root)], [str(root)], [str(root / "a")])
+    assert differences(stamps, root) == DirectoryChanges([str(root)], [str(root)], [str(root / "a")])
 
 
 def test_a_root_that_was_never_there(tmp_path: Path) -> None:
-    stamps = FolderStamps()
-    assert differences(stamps, tmp_path / "r") == Differences()
+    stamps = DirectoryCache()
+    assert differences(stamps, tmp_path / "r") == DirectoryChanges()
     (tmp_path / "r").mkdir()
-    assert differences(stamps, tmp_path / "r") == Differences(trees=[str(tmp_path / "r")])
+    assert differences(stamps, tmp_path / "r") == DirectoryChanges(trees=[str(tmp_path / "r")])
 
 
 @posix
@@ -105,18 +104,18 @@ def test_a_link_whose_target_goes_and_comes_back(tmp_path: Path) -> None:
     stamps = make(root)
     assert stamps.links == {str(root / "link")}
     assert stamps.as_listed(str(drive / "deep")) == str(root / "link/deep")
-    assert differences(stamps, root) == Differences()
+    assert differences(stamps, root) == DirectoryChanges()
     drive.rename(tmp_path / "away")
-    assert differences(stamps, root) == Differences()
+    assert differences(stamps, root) == DirectoryChanges()
     (tmp_path / "away").rename(drive)
-    assert differences(stamps, root) == Differences(trees=[str(root / "link")])
+    assert differences(stamps, root) == DirectoryChanges(trees=[str(root / "link")])
     (root / "link").unlink()
     age(root)
-    stamps.remember(listings(root))
-    assert differences(stamps, root) == Differences(gone=[str(root / "link")])
+    stamps.store(listings(root))
+    assert differences(stamps, root) == DirectoryChanges(gone=[str(root / "link")])
     for path in stamps.below(str(root / "link")):
         stamps.forget(path)
-    assert differences(stamps, root) == Differences()
+    assert differences(stamps, root) == DirectoryChanges()
     assert stamps.links == frozenset()
 
 
@@ -135,10 +134,10 @@ def test_a_folder_that_has_just_changed_is_looked_at_once_more(tmp_path: Path) -
     root = tmp_path / "r"
     stamps = make(root)
     os.utime(root, (int(time.time()), int(time.time())))  # as a coarse file system tells it
-    stamps.remember(listings(root))
+    stamps.store(listings(root))
     assert differences(stamps, root).folders == [str(root)]
     age(root)
-    stamps.remember(listings(root))
+    stamps.store(listings(root))
     assert differences(stamps, root).folders == []
 
 
@@ -147,7 +146,7 @@ def test_a_look_for_some_names_says_nothing_of_the_others(tmp_path: Path) -> Non
     stamps = make(root)
     (root / "new").write_text("x")
     [listing] = listings(root)
-    stamps.remember([FolderListing(listing.path, listing.files, (), listing.stamp, frozenset({"new"}))])
+    stamps.store([FolderListing(listing.path, listing.files, (), listing.stamp, frozenset({"new"}))])
     assert differences(stamps, root).folders == [str(root)]
 
 
@@ -156,4 +155,4 @@ def test_it_can_be_cancelled(tmp_path: Path) -> None:
     token = CancelToken()
     token.cancel()
     with pytest.raises(Cancelled):
-        stamps.differences([], token)
+        stamps.changes([], token)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.index.diff import Changes, KnownFile, hold_back, reconcile
+from comfy_assets_node.comfy_assets.assets.index.diff import FileChanges, KnownFile, defer_unstable, reconcile
 from comfy_assets_node.comfy_assets.models import FileStat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,21 +15,21 @@ PRESENT, MISSING = KnownFile(1, S, False), KnownFile(1, S, True)
 @pytest.mark.parametrize(
     ("known", "seen", "expected"),
     [
-        ({}, {}, Changes()),
-        ({}, {"a": S}, Changes(new={"a": S})),
-        ({"a": PRESENT}, {"a": S}, Changes()),
-        ({"a": PRESENT}, {"a": (11, 1000, 7)}, Changes(changed=[(PRESENT, (11, 1000, 7))])),
-        ({"a": PRESENT}, {"a": (10, 999, 7)}, Changes(changed=[(PRESENT, (10, 999, 7))])),
-        ({"a": PRESENT}, {"a": (10, 1000, 8)}, Changes(renumbered=[(PRESENT, (10, 1000, 8))])),
-        ({"a": PRESENT}, {}, Changes(gone=[PRESENT])),
-        ({"a": PRESENT}, {"b": S}, Changes(new={"b": S}, gone=[PRESENT])),
-        ({"a": MISSING}, {}, Changes()),
-        ({"a": MISSING}, {"a": S}, Changes(back=[(MISSING, S)])),
-        ({"a": MISSING}, {"a": (10, 1000, 8)}, Changes(back=[(MISSING, (10, 1000, 8))])),
-        ({"a": MISSING}, {"a": (11, 1000, 7)}, Changes(changed=[(MISSING, (11, 1000, 7))])),
+        ({}, {}, FileChanges()),
+        ({}, {"a": S}, FileChanges(new={"a": S})),
+        ({"a": PRESENT}, {"a": S}, FileChanges()),
+        ({"a": PRESENT}, {"a": (11, 1000, 7)}, FileChanges(changed=[(PRESENT, (11, 1000, 7))])),
+        ({"a": PRESENT}, {"a": (10, 999, 7)}, FileChanges(changed=[(PRESENT, (10, 999, 7))])),
+        ({"a": PRESENT}, {"a": (10, 1000, 8)}, FileChanges(renumbered=[(PRESENT, (10, 1000, 8))])),
+        ({"a": PRESENT}, {}, FileChanges(gone=[PRESENT])),
+        ({"a": PRESENT}, {"b": S}, FileChanges(new={"b": S}, gone=[PRESENT])),
+        ({"a": MISSING}, {}, FileChanges()),
+        ({"a": MISSING}, {"a": S}, FileChanges(back=[(MISSING, S)])),
+        ({"a": MISSING}, {"a": (10, 1000, 8)}, FileChanges(back=[(MISSING, (10, 1000, 8))])),
+        ({"a": MISSING}, {"a": (11, 1000, 7)}, FileChanges(changed=[(MISSING, (11, 1000, 7))])),
     ],
 )
-def test_table(known: dict[str, KnownFile], seen: dict[str, FileStat], expected: Changes) -> None:
+def test_table(known: dict[str, KnownFile], seen: dict[str, FileStat], expected: FileChanges) -> None:
     assert reconcile(known, seen) == expected
 
 
@@ -53,7 +53,7 @@ def test_applying_the_changes_gives_what_was_seen(
     for row in changes.gone:
         model[names_by_id[row.id]] = (row.stat, True)
     assert {name: stat for name, (stat, missing) in model.items() if not missing} == seen
-    assert reconcile({n: KnownFile(0, s, m) for n, (s, m) in model.items()}, seen) == Changes()
+    assert reconcile({n: KnownFile(0, s, m) for n, (s, m) in model.items()}, seen) == FileChanges()
 
 
 @given(
@@ -72,7 +72,7 @@ def test_what_is_held_back_is_neither_new_nor_changed_nor_gone(
         assert stat == seen.get(name)
         return name in believed
 
-    held = hold_back(changes, believe)
+    held = defer_unstable(changes, believe)
     part = reconcile(
         {name: row for name, row in rows.items() if name in believed},
         {name: stat for name, stat in seen.items() if name in believed},

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.index import walker
-from comfy_assets_node.comfy_assets.assets.index.exclusions import Fence
-from comfy_assets_node.comfy_assets.assets.index.walker import WalkReport, walk
+from comfy_assets_node.comfy_assets.assets.index.walker import Exclusions, WalkReport, walk
 from comfy_assets_node.comfy_assets.assets.roots import is_ignored
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
 from comfy_assets_node.comfy_assets.fs.paths import extended
@@ -33,7 +32,7 @@ def make(base: Path, *files: str) -> None:
 def listed(*roots: Path, report: WalkReport | None = None, excluded: tuple[Path, ...] = ()) -> dict[str, set[str]]:
     """Names by folder, relative to the parent of the first root; no folder is listed twice."""
     found: dict[str, set[str]] = {}
-    for listing in walk(list(roots), Fence(excluded), report or WalkReport(), CancelToken()):
+    for listing in walk(list(roots), Exclusions(excluded), report or WalkReport(), CancelToken()):
         key = os.path.relpath(listing.path, roots[0].parent).replace(os.sep, "/")
         assert key not in found
         found[key] = set(listing.files)
@@ -44,7 +43,7 @@ def test_lists_files_with_their_stat(tmp_path: Path) -> None:
     make(tmp_path, "r/a.txt", "r/sub/b.txt", "r/empty/x")
     (tmp_path / "r/empty/x").unlink()
     assert listed(tmp_path / "r") == {"r": {"a.txt"}, "r/sub": {"b.txt"}, "r/empty": set()}
-    [listing] = [x for x in walk([tmp_path / "r"], Fence(), WalkReport(), CancelToken()) if x.files][:1]
+    [listing] = [x for x in walk([tmp_path / "r"], Exclusions(), WalkReport(), CancelToken()) if x.files][:1]
     info = (tmp_path / "r/a.txt").stat()
     assert listing.files["a.txt"] == (info.st_size, info.st_mtime_ns, info.st_ino)
 
@@ -129,7 +128,7 @@ def test_the_real_folder_wins_over_links_to_it(tmp_path: Path, names: tuple[str,
     found = listed(tmp_path / "r", report=report)
     assert found["r/real"] == {"x"} and found["r/real/sub"] == {"y"}
     assert sum(map(len, found.values())) == 2
-    assert report.problems == 1 and "already indexed" in report.told[0]
+    assert report.problems == 1 and "already indexed" in report.messages[0]
 
 
 @posix
@@ -180,7 +179,7 @@ def test_a_broken_link_freezes_what_may_lie_behind_it(tmp_path: Path) -> None:
     make(tmp_path, "r/a")
     (tmp_path / "r/link").symlink_to(tmp_path / "away")
     report = WalkReport()
-    [listing] = walk([tmp_path / "r"], Fence(), report, CancelToken())
+    [listing] = walk([tmp_path / "r"], Exclusions(), report, CancelToken())
     assert set(listing.files) == {"a"}
     assert listing.unknown == ()
     assert report.unreachable == [str(tmp_path / "r/link")]
@@ -232,7 +231,7 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     report = WalkReport()
     assert listed(tmp_path / "r", report=report) == {"r": {"a"}}
     assert report.unreachable == [str(tmp_path / "r/locked")]
-    assert report.told == [f"{tmp_path / 'r/locked'}: Permission denied"]
+    assert report.messages == [f"{tmp_path / 'r/locked'}: Permission denied"]
 
 
 def test_a_folder_that_vanishes_while_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +245,7 @@ def test_a_folder_that_vanishes_while_it_is_listed(tmp_path: Path, monkeypatch: 
 def test_folders_that_vanish_mid_walk(tmp_path: Path) -> None:
     make(tmp_path, "r/a", "r/one/b", "r/two/c", "r/two/deep/d")
     report = WalkReport()
-    listings = walk([tmp_path / "r"], Fence(), report, CancelToken())
+    listings = walk([tmp_path / "r"], Exclusions(), report, CancelToken())
     assert next(listings).path == str(tmp_path / "r")
     shutil.rmtree(tmp_path / "r/one")
     shutil.rmtree(tmp_path / "r/two")
@@ -299,7 +298,7 @@ def test_an_entry_that_cannot_be_looked_at(
 
     monkeypatch.setattr(os, "scandir", One)
     report = WalkReport()
-    [listing] = walk([tmp_path], Fence(), report, CancelToken())
+    [listing] = walk([tmp_path], Exclusions(), report, CancelToken())
     assert (listing.files, listing.unknown, report.problems) == ({}, unknown, problems)
 
 
@@ -315,7 +314,7 @@ def test_names_that_are_not_unicode_are_told_of(tmp_path: Path) -> None:
     report = WalkReport()
     assert listed(tmp_path / "r", report=report) == {"r": {"größe.png"}, "r/sub": set()}
     assert report.problems == 3
-    for told in report.told:
+    for told in report.messages:
         told.encode()  # can be sent and printed
         assert "not valid Unicode" in told
         assert "\\udc" in told
@@ -327,7 +326,7 @@ def test_a_root_whose_name_is_not_unicode(tmp_path: Path) -> None:
     make(root, "a")
     make(tmp_path, "r/b")
     report = WalkReport()
-    found = [x.path for x in walk([root, tmp_path / "r"], Fence(), report, CancelToken())]
+    found = [x.path for x in walk([root, tmp_path / "r"], Exclusions(), report, CancelToken())]
     assert found == [str(tmp_path / "r")]
     assert report.problems == 1 and report.unreachable == [str(root)]
 
@@ -345,7 +344,7 @@ def test_only_regular_files_are_listed(tmp_path: Path, monkeypatch: pytest.Monke
 def test_cancel_between_folders(tmp_path: Path) -> None:
     make(tmp_path, *(f"r/{n}/f" for n in range(5)))
     token = CancelToken()
-    listings = walk([tmp_path / "r"], Fence(), WalkReport(), token)
+    listings = walk([tmp_path / "r"], Exclusions(), WalkReport(), token)
     next(listings)
     token.cancel()
     with pytest.raises(Cancelled):
@@ -355,15 +354,15 @@ def test_cancel_between_folders(tmp_path: Path) -> None:
 def test_something_else_may_hold_the_walk_back_before_each_folder(tmp_path: Path) -> None:
     make(tmp_path, "r/one/a", "r/two/b")
     calls: list[None] = []
-    list(walk([tmp_path / "r"], Fence(), WalkReport(), CancelToken(), lambda: calls.append(None)))
+    list(walk([tmp_path / "r"], Exclusions(), WalkReport(), CancelToken(), lambda: calls.append(None)))
     assert len(calls) == 3
 
 
 def test_only_the_first_problems_are_told(tmp_path: Path) -> None:
     report = WalkReport()
-    for n in range(walker.MAX_TOLD_PROBLEMS + 5):
-        report.tell(str(n), "x")
-    assert (report.problems, len(report.told)) == (walker.MAX_TOLD_PROBLEMS + 5, walker.MAX_TOLD_PROBLEMS)
+    for n in range(walker.MAX_MESSAGES + 5):
+        report.add(str(n), "x")
+    assert (report.problems, len(report.messages)) == (walker.MAX_MESSAGES + 5, walker.MAX_MESSAGES)
 
 
 LONG = "x" * 250

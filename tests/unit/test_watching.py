@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.index import watch_backend
-from comfy_assets_node.comfy_assets.assets.index.watch_backend import Backend, Watch, Watches, load_backend
+from comfy_assets_node.comfy_assets.assets.index.watch_backend import (
+    DirectoryWatch,
+    WatchBackend,
+    WatchSet,
+    load_backend,
+)
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 
 
@@ -22,15 +27,15 @@ def token() -> CancelToken:
 
 
 @pytest.fixture
-def watch(monkeypatch: pytest.MonkeyPatch, token: CancelToken) -> Iterator[Callable[..., Watch]]:
-    """Watches that look often; all of them end."""
+def watch(monkeypatch: pytest.MonkeyPatch, token: CancelToken) -> Iterator[Callable[..., DirectoryWatch]]:
+    """WatchSet that look often; all of them end."""
     monkeypatch.setattr(watch_backend, "STEP_MS", 20)
     monkeypatch.setattr(watch_backend, "CHECK_S", 0.05)
-    started: list[Watch] = []
+    started: list[DirectoryWatch] = []
 
-    def start(place: Path, backend: Backend | None = None) -> Watch:
+    def start(place: Path, backend: WatchBackend | None = None) -> DirectoryWatch:
         opened = Opened(backend or load_backend() or pytest.skip("needs watchfiles"))
-        started.append(Watch(str(place), opened, token))
+        started.append(DirectoryWatch(str(place), opened, token))
         started[-1].start()
         until(lambda: opened.is_over)
         return started[-1]
@@ -45,7 +50,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, token: CancelToken) -> Iterator[Calla
 class Opened:
     """A backend that says when it has been opened, or has failed to."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: WatchBackend) -> None:
         self.backend, self.is_over = backend, False
 
     def __call__(self, *arguments: Any) -> Any:
@@ -62,12 +67,12 @@ def until(condition: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-def hear(watch: Watch, *paths: Path) -> dict[str, bool]:
+def hear(watch: DirectoryWatch, *paths: Path) -> dict[str, bool]:
     """Wait until something was heard of all these paths; answers what."""
     heard: dict[str, bool] = {}
 
     def all_heard() -> bool:
-        for path, is_change_of_place in watch.take()[0].items():
+        for path, is_change_of_place in watch.drain()[0].items():
             heard[path] = is_change_of_place or heard.get(path, False)
         return {str(path) for path in paths} <= set(heard)
 
@@ -75,7 +80,7 @@ def hear(watch: Watch, *paths: Path) -> dict[str, bool]:
     return heard
 
 
-def test_what_happens_is_told(tmp_path: Path, watch: Callable[..., Watch]) -> None:
+def test_what_happens_is_told(tmp_path: Path, watch: Callable[..., DirectoryWatch]) -> None:
     old, new, sub = tmp_path / "old", tmp_path / "new", tmp_path / "sub"
     old.write_text("x")
     watch_backend = watch(tmp_path)
@@ -92,7 +97,7 @@ def test_what_happens_is_told(tmp_path: Path, watch: Callable[..., Watch]) -> No
 
 
 @pytest.mark.parametrize("replaced", [True, False])
-def test_it_ends_when_its_folder_goes(tmp_path: Path, watch: Callable[..., Watch], replaced: bool) -> None:
+def test_it_ends_when_its_folder_goes(tmp_path: Path, watch: Callable[..., DirectoryWatch], replaced: bool) -> None:
     place = tmp_path / "place"
     place.mkdir()
     watch_backend = watch(place)
@@ -103,7 +108,7 @@ def test_it_ends_when_its_folder_goes(tmp_path: Path, watch: Callable[..., Watch
     assert not watch_backend.is_alive() and watch_backend.problem is None
 
 
-def test_it_ends_when_asked_to(tmp_path: Path, watch: Callable[..., Watch]) -> None:
+def test_it_ends_when_asked_to(tmp_path: Path, watch: Callable[..., DirectoryWatch]) -> None:
     watch_backend, other = watch(tmp_path), watch(tmp_path)
     watch_backend.end()
     watch_backend.join(5)
@@ -144,7 +149,7 @@ LIMIT = 'OS file watch limit reached. about ["/library/input"] (Error { kind: Ma
     ],
 )
 def test_a_watch_that_fails_says_why(
-    tmp_path: Path, watch: Callable[..., Watch], error: Exception, at_once: bool, hint: bool
+    tmp_path: Path, watch: Callable[..., DirectoryWatch], error: Exception, at_once: bool, hint: bool
 ) -> None:
     backend = Failing(error, at_once=at_once)
     watch_backend = watch(tmp_path, backend)
@@ -154,21 +159,23 @@ def test_a_watch_that_fails_says_why(
     assert backend.closed == (0 if at_once else 1)
 
 
-def test_a_folder_that_goes_while_it_is_opened_is_no_failure(tmp_path: Path, watch: Callable[..., Watch]) -> None:
+def test_a_folder_that_goes_while_it_is_opened_is_no_failure(
+    tmp_path: Path, watch: Callable[..., DirectoryWatch]
+) -> None:
     watch_backend = watch(tmp_path, Failing(FileNotFoundError("gone"), at_once=True))
     watch_backend.join(5)
     assert watch_backend.problem is None
 
 
 def test_more_than_can_be_kept_is_said_to_be_missed(
-    tmp_path: Path, watch: Callable[..., Watch], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, watch: Callable[..., DirectoryWatch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch_backend, "MOST_PATHS", 5)
     thread = watch(tmp_path)
     for number in range(20):
         (tmp_path / str(number)).write_text("x")
-    until(lambda: thread.take()[1])
-    assert thread.take()[1] is False
+    until(lambda: thread.drain()[1])
+    assert thread.drain()[1] is False
 
 
 def test_without_the_package_there_is_no_backend(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +184,9 @@ def test_without_the_package_there_is_no_backend(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
-def test_what_happens_behind_a_link_is_told_under_the_links_name(tmp_path: Path, watch: Callable[..., Watch]) -> None:
+def test_what_happens_behind_a_link_is_told_under_the_links_name(
+    tmp_path: Path, watch: Callable[..., DirectoryWatch]
+) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "far")
     watch_backend = watch(tmp_path / "link")
@@ -189,28 +198,30 @@ def test_a_place_that_cannot_be_watched_is_told_of_once(
     tmp_path: Path, token: CancelToken, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = Failing(OSError(LIMIT), at_once=True)
-    watches = Watches(backend, token)
+    watches = WatchSet(backend, token)
     caplog.set_level(logging.WARNING)
     for _ in range(3):
         for _ in range(3):
-            watches.tend([str(tmp_path), str(tmp_path / "away")])
+            watches.update([str(tmp_path), str(tmp_path / "away")])
             watches.join()
         watches.retry()
     assert backend.made == 3
     [line] = [record.getMessage() for record in caplog.records]
-    assert line.startswith(f"Changes in {tmp_path} are looked for every few seconds, not heard of: OS file watch limit")
+    assert line.startswith(
+        f"Changes in {tmp_path} are polled every few seconds, as it cannot be watched: OS file watch limit"
+    )
 
 
 def test_places_are_watched_while_they_are_wanted_and_there(tmp_path: Path, token: CancelToken) -> None:
-    watches = Watches(load_backend() or pytest.skip("needs watchfiles"), token)
+    watches = WatchSet(load_backend() or pytest.skip("needs watchfiles"), token)
     a, b = tmp_path / "a", tmp_path / "b"
     a.mkdir()
-    watches.tend([str(a), str(b)])
+    watches.update([str(a), str(b)])
     assert watches.counts() == {"watched": 1}
     b.mkdir()
-    watches.tend([str(a), str(b)])
+    watches.update([str(a), str(b)])
     assert watches.counts() == {"watched": 2}
-    watches.tend([str(b)])
+    watches.update([str(b)])
     assert watches.counts() == {"watched": 1}
     token.cancel()
     watches.join()

@@ -1,4 +1,4 @@
-"""Make the store say of folders what their listings say."""
+"""Apply folder listings to the store."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from ..media.mime import guess_mime
 from ..moves.apply import ChangedPath, apply_listed, match_unlisted
 from ..moves.match import Match
 from ..roots import Place, Roots, present_names
-from .diff import Changes, KnownFile, hold_back, reconcile
+from .diff import FileChanges, KnownFile, defer_unstable, reconcile
 from .insert import folder_row
 from .walker import FolderListing
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
-# Whether what looks like this at a path, or its absence (None), is there to stay.
-Judge = Callable[[str, FileStat | None], bool]
+# Tells whether a path is stable in this state, or in its absence (None).
+StabilityCheck = Callable[[str, FileStat | None], bool]
 _Known = dict[str, dict[str, KnownFile]]  # by folder and name
 
 
 @dataclass
 class ScanProgress:
-    """How far a scan is; counts of files unless said otherwise."""
+    """Progress of a scan; counts of files unless noted."""
 
     scanned: int = 0
     created: int = 0
@@ -49,14 +49,14 @@ class ScanProgress:
     folders: int = 0
     problems: int = 0
     errors: list[str] = field(default_factory=list)
-    unsettled: list[str] = field(default_factory=list)  # paths to be looked at again, together
+    deferred: list[str] = field(default_factory=list)  # paths to be scanned again, together
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON members."""
-        return {name: value for name, value in vars(self).items() if name != "unsettled"}
+        """Return JSON members."""
+        return {name: value for name, value in vars(self).items() if name != "deferred"}
 
     def differences(self) -> dict[str, int]:
-        """What has become of how many assets, as JSON members; one that moved is only that."""
+        """Return the numbers of changed assets as JSON members; a moved one counts only as moved."""
         counts = {
             "created": self.created - self.moved,
             "changed": self.changed,
@@ -68,14 +68,14 @@ class ScanProgress:
 
 
 @dataclass
-class Found:
-    """What a scan leaves for its end: files that are ``gone``, and places where something else lies than before."""
+class ScanFindings:
+    """Changes that are decided at the end of a scan: ``gone`` files, and known paths that hold another file."""
 
-    gone: list[Gone] = field(default_factory=list)
-    altered: list[ChangedPath] = field(default_factory=list)
+    gone: list[GoneFile] = field(default_factory=list)
+    changed: list[ChangedPath] = field(default_factory=list)
 
 
-class Gone(NamedTuple):
+class GoneFile(NamedTuple):
     """A file that has a row but was not seen in its folder."""
 
     folder: str
@@ -84,8 +84,8 @@ class Gone(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FolderWork:
-    """A folder in which something may differ from the store. ``former`` are the categories it had, if others."""
+class FolderUpdate:
+    """A folder that may differ from the store. ``former`` are its categories before, if they have changed."""
 
     listing: FolderListing
     place: Place
@@ -93,9 +93,9 @@ class FolderWork:
     former: tuple[str, ...] | None
 
 
-def differing(batch: list[FolderListing], roots: Roots, described: dict[str, FolderRow]) -> list[FolderWork]:
-    """The folders of the batch that the store does not describe as they are, or may not."""
-    work: list[FolderWork] = []
+def changed_folders(batch: list[FolderListing], roots: Roots, described: dict[str, FolderRow]) -> list[FolderUpdate]:
+    """Return the folders of a batch that differ from the store, or may do so."""
+    work: list[FolderUpdate] = []
     for listing in batch:
         place = roots.place(Path(listing.path))
         if place is None:
@@ -103,10 +103,10 @@ def differing(batch: list[FolderListing], roots: Roots, described: dict[str, Fol
         row = _row(listing, place)
         before = described.get(listing.path)
         if listing.only is not None:
-            work.append(FolderWork(listing, place, row, None))
+            work.append(FolderUpdate(listing, place, row, None))
         elif before != row:
             moved = before is None or before.place_key != row.place_key
-            work.append(FolderWork(listing, place, row, _former(before) if moved else None))
+            work.append(FolderUpdate(listing, place, row, _former(before) if moved else None))
     return work
 
 
@@ -123,18 +123,18 @@ def _former(before: FolderRow | None) -> tuple[str, ...] | None:
 
 async def write(
     tx: Transaction,
-    work: Sequence[FolderWork],
+    work: Sequence[FolderUpdate],
     roots: Roots,
     progress: ScanProgress,
-    found: Found,
-    judge: Judge | None = None,
+    found: ScanFindings,
+    is_stable: StabilityCheck | None = None,
     unrecorded_since: Callable[[], int | None] | None = None,
 ) -> None:
-    """Apply the changes of these folders, compared with what the store says inside the transaction.
+    """Apply the changes of folders, compared with the store inside the transaction.
 
-    With a ``judge`` only what is there to stay is applied, and files that have just moved are the same assets at once.
-    Files in the output folder that a job may have written which is not recorded yet (``unrecorded_since``, ms) wait.
-    What can only be said when all has been looked at is added to ``found``.
+    With ``is_stable``, unstable changes are left for later, and files that have just moved are matched at once.
+    So are files in the output folder that an unrecorded job may have written (``unrecorded_since``, ms).
+    Changes that depend on the rest of the scan are added to ``found``.
     """
     whole = [item for item in work if item.listing.only is None]
     rows = await files.known_files(tx, [item.listing.path for item in whole])
@@ -143,10 +143,10 @@ async def write(
     changes = await asyncio.to_thread(lambda: [_changes(known.get(i.listing.path, {}), i.listing) for i in work])
     origins: dict[Position, Match] = {}
     held: set[str] = set()
-    if judge is not None:
+    if is_stable is not None:
         origins = await match_unlisted(tx, await asyncio.to_thread(_new_files_at, work, changes), roots)
-        held = await asyncio.to_thread(_hold_back, work, changes, judge, origins)
-    # Asked within the transaction: a job that is recorded by now has given its files their rows, which were read above.
+        held = await asyncio.to_thread(_defer_unstable, work, changes, is_stable, origins)
+    # Inside the transaction: the rows read above include the files of every job that is recorded by now.
     since = unrecorded_since() if unrecorded_since is not None else None
     if since is not None:
         held |= await asyncio.to_thread(_defer_outputs, work, changes, since, progress)
@@ -157,8 +157,8 @@ async def write(
     for item, change in zip(work, changes, strict=True):
         progress.created += len(change.new)
         progress.returned += len(change.back)
-        found.gone += [Gone(item.listing.path, row.name, row.id) for row in change.gone]
-        found.altered += [ChangedPath(row.id, row.stat, stat) for row, stat in change.changed]
+        found.gone += [GoneFile(item.listing.path, row.name, row.id) for row in change.gone]
+        found.changed += [ChangedPath(row.id, row.stat, stat) for row, stat in change.changed]
 
 
 def _known_files(rows: list[Row]) -> _Known:
@@ -169,7 +169,7 @@ def _known_files(rows: list[Row]) -> _Known:
 
 
 async def _known_at(tx: Transaction, listings: Sequence[FolderListing]) -> _Known:
-    """The files known by the names that were looked for."""
+    """Return the rows of the names that were listed."""
     known: _Known = defaultdict(dict)
     positions = [(listing.path, name) for listing in listings for name in listing.only or ()]
     if positions:
@@ -178,37 +178,42 @@ async def _known_at(tx: Transaction, listings: Sequence[FolderListing]) -> _Know
     return known
 
 
-def _changes(known: dict[str, KnownFile], listing: FolderListing) -> Changes:
-    """A file that could not be looked at stays as it was known."""
+def _changes(known: dict[str, KnownFile], listing: FolderListing) -> FileChanges:
+    """Diff a folder; a file that could not be examined keeps its state."""
     looked_at = {n: row for n, row in known.items() if n not in listing.unknown} if listing.unknown else known
     return reconcile(looked_at, listing.files)
 
 
-def _new_files_at(work: Sequence[FolderWork], changes: list[Changes]) -> dict[Position, tuple[Place, FileStat]]:
+def _new_files_at(work: Sequence[FolderUpdate], changes: list[FileChanges]) -> dict[Position, tuple[Place, FileStat]]:
     found = zip(work, changes, strict=True)
     return {
         (item.listing.path, name): (item.place, stat) for item, change in found for name, stat in change.new.items()
     }
 
 
-def _hold_back(
-    work: Sequence[FolderWork], changes: list[Changes], judge: Judge, origins: dict[Position, Match]
+def _defer_unstable(
+    work: Sequence[FolderUpdate],
+    changes: list[FileChanges],
+    is_stable: StabilityCheck,
+    origins: dict[Position, Match],
 ) -> set[str]:
-    """Take out what is not to be believed yet; answers the folders in which there was something such."""
+    """Remove unstable changes; return the folders that had any."""
     held: set[str] = set()
     for item, change in zip(work, changes, strict=True):
         folder = item.listing.path
 
-        def believe(name: str, stat: FileStat | None, folder: str = folder) -> bool:
-            return (folder, name) in origins or judge(os.path.join(folder, name), stat)  # noqa: PTH118
+        def is_stable(name: str, stat: FileStat | None, folder: str = folder) -> bool:
+            return (folder, name) in origins or is_stable(os.path.join(folder, name), stat)  # noqa: PTH118
 
-        if hold_back(change, believe):
+        if defer_unstable(change, is_stable):
             held.add(folder)
     return held
 
 
-def _defer_outputs(work: Sequence[FolderWork], changes: list[Changes], since: int, progress: ScanProgress) -> set[str]:
-    """Take out files of the output folder that were written after ``since`` (ms); return the folders of these files."""
+def _defer_outputs(
+    work: Sequence[FolderUpdate], changes: list[FileChanges], since: int, progress: ScanProgress
+) -> set[str]:
+    """Remove changes of output files written after ``since`` (ms); return the folders that had any."""
     first_ns = since * 1_000_000 - COARSE_TICK_NS
     deferred: set[str] = set()
     for item, change in zip(work, changes, strict=True):
@@ -222,12 +227,12 @@ def _defer_outputs(work: Sequence[FolderWork], changes: list[Changes], since: in
         change.changed = [(row, stat) for row, stat in change.changed if stat[1] < first_ns]
         if names:
             deferred.add(folder)
-            progress.unsettled += [os.path.join(folder, name) for name in names]  # noqa: PTH118
+            progress.deferred += [os.path.join(folder, name) for name in names]  # noqa: PTH118
     return deferred
 
 
-def _drop_vanished(work: Sequence[FolderWork], changes: list[Changes], known: _Known, roots: Roots) -> None:
-    """Forget new files that have gone since they were listed: those that were put there by us may be in the trash."""
+def _drop_vanished(work: Sequence[FolderUpdate], changes: list[FileChanges], known: _Known, roots: Roots) -> None:
+    """Drop new files that are gone again since they were listed: the API may have moved them to the trash."""
     walk_roots = roots.walk_roots()
     for item, change in zip(work, changes, strict=True):
         if change.new and known.get(item.listing.path):
@@ -236,8 +241,8 @@ def _drop_vanished(work: Sequence[FolderWork], changes: list[Changes], known: _K
                 change.new = {name: stat for name, stat in change.new.items() if name in there}
 
 
-async def _store(tx: Transaction, work: Sequence[FolderWork], changes: list[Changes], held: set[str]) -> None:
-    """Write rows. Of a folder whose rows do not say all that its listing does, the next scan compares the files."""
+async def _store(tx: Transaction, work: Sequence[FolderUpdate], changes: list[FileChanges], held: set[str]) -> None:
+    """Write rows. A folder with unwritten changes gets no fingerprint, so the next scan compares its files."""
     whole = [item.row for item in work if item.listing.only is None]
     folder_ids = await folders.put(tx, whole) if whole else {}
     found = zip(work, changes, strict=True)
@@ -254,7 +259,7 @@ async def _store(tx: Transaction, work: Sequence[FolderWork], changes: list[Chan
 
 
 async def _insert(
-    tx: Transaction, work: Sequence[FolderWork], changes: list[Changes], folder_ids: dict[str, int]
+    tx: Transaction, work: Sequence[FolderUpdate], changes: list[FileChanges], folder_ids: dict[str, int]
 ) -> None:
     sets: dict[tuple[str, ...], int] = {}
     for item, change in zip(work, changes, strict=True):
@@ -267,13 +272,13 @@ async def _insert(
 
 
 def _sample(name: str) -> str:
-    """A name that is tagged and typed like this one: only its suffix counts."""
+    """Return a name with the same tags and type: only the suffix counts."""
     return "x" + name[name.rfind(".") :] if "." in name else "x"
 
 
 def _new_files(
-    work: Sequence[FolderWork],
-    changes: list[Changes],
+    work: Sequence[FolderUpdate],
+    changes: list[FileChanges],
     folder_ids: dict[str, int],
     sets: dict[tuple[str, ...], int],
 ) -> list[NewFiles]:
@@ -290,7 +295,7 @@ def _new_files(
     return groups
 
 
-async def _update(tx: Transaction, changes: list[Changes]) -> None:
+async def _update(tx: Transaction, changes: list[FileChanges]) -> None:
     back = [row.id for change in changes for row, _ in change.back]
     if back:
         await files.mark_present(tx, back)
@@ -299,8 +304,8 @@ async def _update(tx: Transaction, changes: list[Changes]) -> None:
         await files.renumber(tx, renumbered)
 
 
-async def _retag(tx: Transaction, work: Sequence[FolderWork], rows: list[Row]) -> None:
-    """Tag the known files of folders anew that other categories claim than before."""
+async def _retag(tx: Transaction, work: Sequence[FolderUpdate], rows: list[Row]) -> None:
+    """Replace the path tags of known files in folders whose categories have changed."""
     claimed = {item.listing.path: item for item in work if item.former is not None}
     alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = defaultdict(list)
     for path, name, *_, file_id, _missing in rows if claimed else ():

@@ -1,6 +1,6 @@
 """Read one file: its blake3 hash and its metadata, in one pass where it is small.
 
-Synchronous; runs in worker threads. A file that changes while it is read gives no result.
+Blocks: for worker threads. A file that changes while it is read gives no result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SMALL_FILE = 4 << 20
 _SLICE = 64 << 20
 _CHUNK = 4 << 20
 _REMEMBERED_TEXT = 64 << 10
-# A mapped file that another program cuts short is a bus error for us: files still being written are not mapped.
+# If another program truncates a mapped file, reading it is a bus error: files that may still be written are not mapped.
 _MAP_AFTER_NS = 30_000_000_000
 
 Pause = Callable[[], None]
@@ -36,10 +36,10 @@ Count = Callable[[int], None]
 
 
 def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable | None:
-    """Hash a file and extract its metadata; None when it changed meanwhile or is not what its row says.
+    """Hash a file and extract its metadata; return None if it does not match its row or changes meanwhile.
 
-    ``pause`` is called before each chunk: it may block, and may raise to abandon the file. ``count`` is told of
-    the bytes read.
+    ``pause`` is called before each chunk: it may block, and may raise to abandon the file. ``count`` gets the number of
+    bytes of each chunk.
     """
     path = extended(os.path.join(file.path, file.name))  # noqa: PTH118 - called for every file
     try:
@@ -61,7 +61,7 @@ def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable 
 
 
 def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
-    """The blake3 digest of a file. Raises OSError, ChangedWhileReading when it is not of this size."""
+    """Return the blake3 digest of a file. Raises OSError, ChangedWhileReading if its size differs."""
     check(path)
     with FileIO(extended(str(path))) as stream:
         return _digest_chunks(stream, size, pause, count)
@@ -87,7 +87,7 @@ def _read_all(stream: FileIO, size: int) -> bytes:
 
 
 def _digest_large(stream: FileIO, file: Pending, pause: Pause, count: Count) -> bytes:
-    """The digest by mapping the file, all threads hashing; by reading where mapping is refused or unwise."""
+    """Return the digest, computed by all threads; the file is mapped if that is possible and safe."""
     if time.time_ns() - file.mtime_ns >= _MAP_AFTER_NS:
         try:
             mapping = mmap.mmap(stream.fileno(), file.size, access=mmap.ACCESS_READ)
@@ -144,12 +144,12 @@ def _wait_until_reliable(mtime_ns: int, pause: Pause) -> None:
 
 
 def document(key: str, text: bytes) -> Document:
-    """A text found in a file, as it is stored."""
+    """Return a document found in a file, compressed for the store."""
     body = _compressed(text) if len(text) <= _REMEMBERED_TEXT else zlib.compress(text, 1)
     return Document(key, blake3(text).digest(), body)
 
 
 @lru_cache(maxsize=64)
 def _compressed(text: bytes) -> bytes:
-    """Compressed once for the many files in a row that carry the same workflow."""
+    """Compress a text, once for many files in a row with the same workflow."""
     return zlib.compress(text, 1)

@@ -1,4 +1,4 @@
-"""What has happened on the disk, until it is over: a file that is still written to, or being moved, is left alone."""
+"""Debounce changes on the disk: a file that is still being written or moved is left alone until it is stable."""
 
 from __future__ import annotations
 
@@ -12,83 +12,83 @@ from ...fs.paths import extended
 from ...fs.stat import file_stat
 from ...models import FileStat
 
-SETTLE_S = 1.0  # how long a file must look the same
-REMOVAL_S = 2.0  # how long one must be away: longer, so that it is seen first where it has been moved to
+STABLE_S = 1.0  # a file must keep its size and time for so long
+REMOVAL_S = 2.0  # longer, so that a moved file is seen at its new path first
 _MOST_AT_ONCE = 5000
 
-# What lies at a path: a file's stat, a folder, or nothing.
-Looks = FileStat | None
+# The state of a path: a file's stat, FOLDER, or None for nothing.
+PathState = FileStat | None
 FOLDER: FileStat = (-1, 0, 0)
 
 
 @dataclass
-class _Waiting:
-    looks: Looks
+class _PendingPath:
+    looks: PathState
     due: float
 
 
-class Settling:
-    """Paths of which something was heard, and what they looked like then. One thread at a time.
+class Debouncer:
+    """Paths with recent changes, and their state at the time. One thread at a time.
 
-    ``patience`` is how much longer (s) a removal waits that nobody has told of: it is only seen when that is looked for
-    that a file is somewhere else now.
+    ``patience`` is an extra delay (s) for removals that were found without an event: the search must first have had a
+    chance to find the file at a new path.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.patience = 0.0
         self._clock = clock
-        self._waiting: dict[str, _Waiting] = {}
-        self._settled: dict[str, Looks] = {}
+        self._pending: dict[str, _PendingPath] = {}
+        self._stable: dict[str, PathState] = {}
 
-    def hear(self, path: str, looks: Looks) -> None:
-        """Something was heard of a path, which looks like this now."""
-        self._wait(path, looks, REMOVAL_S if looks is None else SETTLE_S)
+    def note_event(self, path: str, looks: PathState) -> None:
+        """Note an event at a path that has this state now; the wait starts again."""
+        self._wait(path, looks, REMOVAL_S if looks is None else STABLE_S)
 
-    def find(self, path: str, looks: Looks) -> None:
-        """A path was found to look like this, other than it was known."""
-        waiting = self._waiting.get(path)
+    def note_difference(self, path: str, looks: PathState) -> None:
+        """Note that a path differs from the store; the wait goes on while the state stays the same."""
+        waiting = self._pending.get(path)
         if waiting is None or waiting.looks != looks:
-            self._wait(path, looks, REMOVAL_S + self.patience if looks is None else SETTLE_S)
+            self._wait(path, looks, REMOVAL_S + self.patience if looks is None else STABLE_S)
 
-    def _wait(self, path: str, looks: Looks, seconds: float) -> None:
-        before = self._waiting.get(path)
+    def _wait(self, path: str, looks: PathState, seconds: float) -> None:
+        before = self._pending.get(path)
         if before is None or before.looks is not None or looks is not None:
-            self._waiting[path] = _Waiting(looks, self._clock() + seconds)
+            self._pending[path] = _PendingPath(looks, self._clock() + seconds)
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether there is anything to take, now or later."""
-        return bool(self._waiting)
+    def has_pending(self) -> bool:
+        """Whether any path is waiting, due or not."""
+        return bool(self._pending)
 
-    def take(self) -> Mapping[str, Looks]:
-        """What has settled; it is believed until the next call. Blocks."""
+    def pop_stable(self) -> Mapping[str, PathState]:
+        """Return the paths that are stable now; ``is_stable`` is true of them until the next call. Blocks."""
         now = self._clock()
-        due = [path for path, waiting in self._waiting.items() if waiting.due <= now][:_MOST_AT_ONCE]
-        self._settled = {}
+        due = [path for path, waiting in self._pending.items() if waiting.due <= now][:_MOST_AT_ONCE]
+        self._stable = {}
         for path in due:
-            before = self._waiting.pop(path).looks
-            looks = glance(path)
+            before = self._pending.pop(path).looks
+            looks = path_state(path)
             if looks == before:
-                self._settled[path] = looks
+                self._stable[path] = looks
             else:
-                self.hear(path, looks)
-        return self._settled
+                self.note_event(path, looks)
+        return self._stable
 
-    def put_back(self) -> None:
-        """What was taken last has come to nothing: take it again later."""
-        for path, looks in self._settled.items():
-            self.hear(path, looks)
+    def restore(self) -> None:
+        """Wait for the last stable paths once more, as they could not be processed."""
+        for path, looks in self._stable.items():
+            self.note_event(path, looks)
 
-    def is_settled(self, path: str, looks: Looks) -> bool:
-        """Whether a path that looks like this is to stay so; if that is too early to say, it counts as found."""
-        if path in self._settled and self._settled[path] == looks:
+    def is_stable(self, path: str, looks: PathState) -> bool:
+        """Return whether a path is stable in this state; if it is too early to tell, the path is noted."""
+        if path in self._stable and self._stable[path] == looks:
             return True
-        self.find(path, looks)
+        self.note_difference(path, looks)
         return False
 
 
-def glance(path: str) -> Looks:
-    """What lies at a path now; nothing, too, where it cannot be looked at. Blocks."""
+def path_state(path: str) -> PathState:
+    """Return the state of a path; None also if it cannot be examined. Blocks."""
     try:
         info = os.stat(extended(path))  # noqa: PTH116
     except OSError:
@@ -97,6 +97,6 @@ def glance(path: str) -> Looks:
 
 
 def _as_listed(info: os.stat_result) -> FileStat:
-    """Listings tell no inodes on Windows."""
+    """Return the stat as a folder listing has it: without an inode on Windows."""
     size, mtime_ns, inode = file_stat(info)
     return size, mtime_ns, inode if os.name != "nt" else 0

@@ -1,4 +1,4 @@
-"""Compare what lies in a folder with what the store knows of it. Pure."""
+"""Diff the listing of a folder against its rows. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from ...models import FileStat
 
-# Whether a file of this name that looks like this, or its absence (None), is there to stay.
-Belief = Callable[[str, FileStat | None], bool]
+# Tells whether a file of this name in this state, or its absence (None), is stable.
+IsStable = Callable[[str, FileStat | None], bool]
 
 
 class KnownFile(NamedTuple):
-    """A file row: its id, what it looked like, and whether it is marked missing; ``name`` where that is asked for."""
+    """A file row: id, recorded stat, missing mark, and ``name`` for callers that need it."""
 
     id: int
     stat: FileStat
@@ -22,11 +22,11 @@ class KnownFile(NamedTuple):
 
 
 @dataclass
-class Changes:
-    """What has to change so that the store says what the disk says.
+class FileChanges:
+    """Changes that bring the rows of a folder in step with the disk.
 
-    ``new`` by name; ``changed`` have another size or time than known; ``back`` were missing and look the same
-    as before; ``renumbered`` differ in the inode alone; ``gone`` are known and no longer there.
+    ``new`` files by name; ``changed`` ones have another size or time than recorded; ``back`` ones were missing and
+    match their record; ``renumbered`` ones differ in the inode only; ``gone`` ones are not on the disk any more.
     """
 
     new: dict[str, FileStat] = field(default_factory=dict)
@@ -36,9 +36,9 @@ class Changes:
     gone: list[KnownFile] = field(default_factory=list)
 
 
-def reconcile(known: dict[str, KnownFile], seen: dict[str, FileStat]) -> Changes:
-    """The changes that turn ``known`` into ``seen``."""
-    changes = Changes()
+def reconcile(known: dict[str, KnownFile], seen: dict[str, FileStat]) -> FileChanges:
+    """Return the changes that turn ``known`` rows into ``seen`` files."""
+    changes = FileChanges()
     for name, stat in seen.items():
         row = known.get(name)
         if row is None:
@@ -53,11 +53,11 @@ def reconcile(known: dict[str, KnownFile], seen: dict[str, FileStat]) -> Changes
     return changes
 
 
-def hold_back(changes: Changes, believe: Belief) -> bool:
-    """Take out what is not to be believed yet; answers whether there was anything such."""
-    new = {name: stat for name, stat in changes.new.items() if believe(name, stat)}
-    changed = [(row, stat) for row, stat in changes.changed if believe(row.name, stat)]
-    gone = [row for row in changes.gone if believe(row.name, None)]
+def defer_unstable(changes: FileChanges, is_stable: IsStable) -> bool:
+    """Remove changes that are not stable yet; return whether there were any."""
+    new = {name: stat for name, stat in changes.new.items() if is_stable(name, stat)}
+    changed = [(row, stat) for row, stat in changes.changed if is_stable(row.name, stat)]
+    gone = [row for row in changes.gone if is_stable(row.name, None)]
     held = (len(new), len(changed), len(gone)) != (len(changes.new), len(changes.changed), len(changes.gone))
     changes.new, changes.changed, changes.gone = new, changed, gone
     return held

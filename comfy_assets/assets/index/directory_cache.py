@@ -1,7 +1,7 @@
-"""What the library's folders looked like when they were last listed: by that, what has changed is found cheaply.
+"""Cache of the folders' identities and times at their last listing, to find changed folders cheaply.
 
-A folder's own time changes whenever a name in it comes or goes, on every file system. Looking at it costs one question
-a folder, however many files there are.
+A folder's own time changes whenever an entry is added, removed or renamed, on every file system. A check costs one stat
+call for each folder, however many files there are.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _UNSURE = -1
 
 
 @dataclass
-class Differences:
-    """``trees`` are places that were away before, ``folders`` have changed, ``gone`` are there no more.
+class DirectoryChanges:
+    """``trees`` are back after being out of reach, ``folders`` have changed, ``gone`` ones have been removed.
 
-    Of what is in a root that is away, or behind a link whose target is, nothing is known.
+    Folders below a root, or behind a link, that is out of reach are in none of them.
     """
 
     trees: list[str] = field(default_factory=list)
@@ -31,8 +31,8 @@ class Differences:
     gone: list[str] = field(default_factory=list)
 
 
-class FolderStamps:
-    """Remembers folders by their paths as walks come by them. One thread at a time."""
+class DirectoryCache:
+    """The folders that walks have listed, by path. One thread at a time."""
 
     def __init__(self) -> None:
         self._stamps: dict[str, FolderStamp] = {}
@@ -45,11 +45,11 @@ class FolderStamps:
 
     @property
     def links(self) -> frozenset[str]:
-        """The links to folders that have been listed; their targets may be away."""
+        """Links to folders that have been listed; their targets may be out of reach."""
         return frozenset(self._links)
 
-    def remember(self, listings: Iterable[FolderListing]) -> None:
-        """Note what was listed. Where only some names were looked for, the others may have changed."""
+    def store(self, listings: Iterable[FolderListing]) -> None:
+        """Store listings of whole folders; a listing of some names says nothing about the others."""
         for listing in listings:
             if listing.only is not None:
                 continue
@@ -62,23 +62,23 @@ class FolderStamps:
                 self._links.add(listing.path)
 
     def forget(self, path: str) -> None:
-        """Forget a folder, not those below it."""
+        """Remove a folder, but not those below it."""
         self._links.discard(path)
         stamp = self._stamps.pop(path, None)
         if stamp is not None and self._paths.get(stamp.identity) == path:
             del self._paths[stamp.identity]
 
     def below(self, top: str) -> list[str]:
-        """The folders that are remembered: this one and all below it."""
+        """Return the cached folders at and below a path."""
         inside = top.rstrip(os.sep) + os.sep
         return [path for path in self._stamps if path == top or path.startswith(inside)]
 
-    def entered(self, root: str) -> dict[Identity, str]:
-        """The folders remembered below a root, by what they really are."""
+    def identities_below(self, root: str) -> dict[Identity, str]:
+        """Return the cached folders at and below a root by identity."""
         return {self._stamps[path].identity: path for path in self.below(root)}
 
     def as_listed(self, folder: str) -> str:
-        """The path under which a folder is listed, or will be, of the several that links may give it. Blocks."""
+        """Return the path under which scans list a folder, of the several that links may give it. Blocks."""
         if not self._links:
             return folder
         top, below = folder, ""
@@ -93,11 +93,11 @@ class FolderStamps:
             top, below = parent, os.path.join(name, below) if below else name  # noqa: PTH118
         return folder
 
-    def differences(self, roots: Collection[str], token: CancelToken) -> Differences:
-        """What has changed since it was listed. Blocks, for one question a folder. Raises Cancelled."""
+    def changes(self, roots: Collection[str], token: CancelToken) -> DirectoryChanges:
+        """Return the changes since the last listing. Blocks, with one stat call per folder. Raises Cancelled."""
         places = [*roots, *(link for link in self._links if os.path.lexists(extended(link)))]
         away = {place for place in places if not _is_folder(place)}
-        found = Differences([p for p in places if p not in away and (p in self._away or p not in self._stamps)])
+        found = DirectoryChanges([p for p in places if p not in away and (p in self._away or p not in self._stamps)])
         self._away = away
         for path, stamp in list(self._stamps.items()):
             token.check()
@@ -108,7 +108,7 @@ class FolderStamps:
             except (FileNotFoundError, NotADirectoryError):
                 found.gone.append(path)
             except OSError:
-                continue  # out of reach: nothing is known of it
+                continue  # out of reach: its state is unknown
             else:
                 if (info.st_dev, info.st_ino) != stamp.identity or info.st_mtime_ns != stamp.mtime_ns:
                     found.folders.append(path)
@@ -117,7 +117,7 @@ class FolderStamps:
 
 
 def _tops(paths: Iterable[str]) -> list[str]:
-    """Those of the paths that are not below another."""
+    """Return the paths that are not below another one."""
     tops: list[str] = []
     for path in sorted(paths):
         if not tops or not path.startswith(tops[-1] + os.sep):

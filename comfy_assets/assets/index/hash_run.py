@@ -1,4 +1,4 @@
-"""Phase two: read every file that has not been read since it last changed."""
+"""The second phase of a scan: read every file that has changed since it was last read."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ log = logging.getLogger("comfy_assets.library")
 
 WORKERS = min(4, os.cpu_count() or 1)
 _SMALL_BATCH = 1024
-_SMALL_SLICE = 48  # files a worker takes at a time
+_SMALL_SLICE = 48  # files per call of a worker
 _LARGE_BATCH = 4
-_ROUNDS = 3  # a file that keeps changing is left to the next run
+_ROUNDS = 3  # a file that keeps changing is read in the next run
 
 
 class HashProgress:
-    """How far a hash run is. Threads add to it."""
+    """Progress of a hash run. Thread-safe."""
 
     def __init__(self, total: int, bytes_total: int) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class HashProgress:
             self.bytes_hashed += count
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON members; ``bytes_per_second`` is the mean so far."""
+        """Return JSON members; ``bytes_per_second`` is the mean so far."""
         elapsed = time.monotonic() - self._started
         return {
             "hashed": self.hashed,
@@ -69,18 +69,18 @@ class HashProgress:
 
 
 @dataclass(frozen=True)
-class _Moved:
-    """A file that is no longer as its row says: the stat it has now, or None when it is gone."""
+class _ChangedFile:
+    """A file that no longer matches its row: its present stat, or None if it is gone."""
 
     file_id: int
     stat: FileStat | None
 
 
-_Outcome = Hashed | Unreadable | _Moved
+_ReadResult = Hashed | Unreadable | _ChangedFile
 
 
 class HashRun:
-    """One pass over the pending files. Small files go in parallel, large ones one by one with all threads on each."""
+    """Reads pending files: small ones in parallel, large ones one by one with all threads on each."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class HashRun:
         *,
         is_followed: bool = False,
     ) -> None:
-        """Where the disk ``is_followed``, files that are away are left to that: they may have moved."""
+        """If the disk ``is_followed``, the follower decides about files that are gone: they may have moved."""
         self._is_followed = is_followed
         self._db = db
         self._host = host
@@ -102,7 +102,7 @@ class HashRun:
         self.progress = HashProgress(0, 0)
 
     async def run(self) -> None:
-        """Read all pending files. Raises Cancelled; what has been recorded until then stays."""
+        """Read all pending files. Raises Cancelled; results recorded until then are kept."""
         self.progress = HashProgress(*await files.pending_totals(self._db))
         for _ in range(_ROUNDS):
             changed = await self._pass(self._hash_small, small=True, batch=_SMALL_BATCH)
@@ -114,7 +114,7 @@ class HashRun:
             await tags.drop_unused_sets(tx)
 
     async def read(self, ids: Sequence[int]) -> None:
-        """Read those of these files, one after another, whose content is not known as they are now."""
+        """Read the files, of these, whose present content is not known, one after another."""
         for _ in range(_ROUNDS):
             found = await files.present_among(self._db, ids)
             outcomes = await asyncio.to_thread(self._read_unknown, found)
@@ -122,9 +122,9 @@ class HashRun:
                 break
 
     async def _pass(
-        self, hash_batch: Callable[[list[Pending]], Awaitable[list[_Outcome]]], *, small: bool, batch: int
+        self, hash_batch: Callable[[list[Pending]], Awaitable[list[_ReadResult]]], *, small: bool, batch: int
     ) -> int:
-        """One pass over the small or the large files; a batch is recorded while the next is read."""
+        """Read the small or the large files once; a batch is recorded while the next is read."""
         changed, after_id = 0, 0
         recording: asyncio.Task[int] | None = None
         try:
@@ -143,23 +143,23 @@ class HashRun:
     async def _pending(self, after_id: int, small: bool, limit: int) -> list[Pending]:
         return await files.pending(self._db, after_id=after_id, small_below=SMALL_FILE + 1, small=small, limit=limit)
 
-    async def _hash_small(self, batch: list[Pending]) -> list[_Outcome]:
+    async def _hash_small(self, batch: list[Pending]) -> list[_ReadResult]:
         loop = asyncio.get_running_loop()
         slices = [batch[i : i + _SMALL_SLICE] for i in range(0, len(batch), _SMALL_SLICE)]
         done = await asyncio.gather(*(loop.run_in_executor(self._pool, self._read_slice, s) for s in slices))
         return [outcome for part in done for outcome in part]
 
-    async def _hash_large(self, batch: list[Pending]) -> list[_Outcome]:
+    async def _hash_large(self, batch: list[Pending]) -> list[_ReadResult]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._read_slice, batch)
 
-    def _read_unknown(self, found: Sequence[Pending]) -> list[_Outcome]:
-        """Read those of the files that were not read, or are not as they were then."""
+    def _read_unknown(self, found: Sequence[Pending]) -> list[_ReadResult]:
+        """Read the files that were never read, or no longer match their record."""
         return self._read_slice([file for file in found if file.state != files.HASHED or not _is_as_recorded(file)])
 
-    def _read_slice(self, batch: Sequence[Pending]) -> list[_Outcome]:
-        """Read files one after another; stops early, with what is done, when cancelled."""
-        outcomes: list[_Outcome] = []
+    def _read_slice(self, batch: Sequence[Pending]) -> list[_ReadResult]:
+        """Read files one after another; return the results so far when cancelled."""
+        outcomes: list[_ReadResult] = []
         for file in batch:
             if self._token.is_cancelled:
                 break
@@ -169,7 +169,7 @@ class HashRun:
                 break
         return outcomes
 
-    def _read(self, file: Pending) -> _Outcome:
+    def _read(self, file: Pending) -> _ReadResult:
         try:
             outcome = read_file(file, lambda: self._gate.wait(self._token), self.progress.add_bytes)
         except Cancelled:
@@ -177,16 +177,16 @@ class HashRun:
         except Exception as error:
             log.exception("%s could not be read", file.name)
             return Unreadable(file.id, type(error).__name__)
-        return outcome if outcome is not None else _look_again(file)
+        return outcome if outcome is not None else _examine(file)
 
     async def _roots(self) -> Roots:
         return Roots(await asyncio.to_thread(self._host.folders))
 
-    async def _record(self, outcomes: list[_Outcome]) -> int:
-        """Store a batch; answers how many files have changed and must be read again."""
+    async def _record(self, outcomes: list[_ReadResult]) -> int:
+        """Store a batch; return the number of files that have changed and must be read again."""
         hashed = [o for o in outcomes if isinstance(o, Hashed)]
         failures = [o for o in outcomes if isinstance(o, Unreadable)]
-        moved = [o for o in outcomes if isinstance(o, _Moved)]
+        moved = [o for o in outcomes if isinstance(o, _ChangedFile)]
         ids = [outcome.file_id for outcome in outcomes]
         async with self._db.transaction() as tx:
             first_time = await moves.never_hashed(tx, [h.file_id for h in hashed])
@@ -211,13 +211,13 @@ def _is_as_recorded(file: Pending) -> bool:
     return stat_as_recorded(extended_path(file.path, file.name), file.size, file.mtime_ns) is not None
 
 
-def _look_again(file: Pending) -> _Outcome:
-    """What became of a file that is not as its row says. Only if its folder is there can it be called gone."""
+def _examine(file: Pending) -> _ReadResult:
+    """Examine a file that does not match its row. It is gone only if its folder is there."""
     folder = Path(extended(file.path))
     try:
         info = (folder / file.name).stat()
     except FileNotFoundError:
-        return _Moved(file.id, None) if folder.is_dir() else Unreadable(file.id, "its folder is out of reach")
+        return _ChangedFile(file.id, None) if folder.is_dir() else Unreadable(file.id, "its folder is out of reach")
     except OSError as error:
         return Unreadable(file.id, error.strerror or type(error).__name__)
-    return _Moved(file.id, file_stat(info))
+    return _ChangedFile(file.id, file_stat(info))

@@ -1,4 +1,4 @@
-"""The index's upkeep as tasks: scan, hash, prune; their progress, and what pages are told of it."""
+"""Background tasks of the index: scan, hash and prune, with their progress and events for pages."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Indexer:
         self.scanner = Scanner(db, host, gate, unrecorded_since)
         self._files_to_hash = False
         self.is_followed = False  # whether changes on disk are noticed without a scan
-        self._is_seeding = False  # a scan was asked for, and its end is to be told of
+        self._is_seeding = False  # a scan was requested, and pages get an event at its end
         self._reading = CancelToken()
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="comfy-assets-hash")
 
     def start_scan(self, only: frozenset[str] | None = None) -> tuple[Task, bool]:
-        """Scan, then hash; answers the scan's task and whether it was started by this call.
+        """Scan, then hash; return the scan's task and whether this call has started it.
 
         ``only`` restricts the scan to kinds or categories.
         """
@@ -62,36 +62,36 @@ class Indexer:
         return self._tasks.start(SCAN, work, payload)
 
     def start_reading(self) -> None:
-        """Read what has been found otherwise than by a scan, if files are to be read; pages hear of the end alone."""
+        """Read files found without a scan, if files are read at all; pages get an event at the end only."""
         if self._hash_files:
             self._files_to_hash = True
             self._tasks.start(HASH, self._hash)
 
     async def read_now(self, ids: Sequence[int]) -> None:
-        """Read those of these files whose content is not known as they are now.
+        """Read the files, of these, whose present content is not known.
 
-        Somebody waits for it: it does not wait for prompts that are executed.
+        A user waits for the result, so this does not pause while a prompt executes.
         """
         gate = Throttle(lambda: False)
         run = HashRun(self._db, self._host, gate, self._pool, self._reading, is_followed=self.is_followed)
         await run.read(ids)
 
     def cancel(self) -> bool:
-        """Ask the scan and the hash run to stop; answers whether any was under way."""
+        """Cancel the scan and the hash run; return whether any was running."""
         return any([self._tasks.cancel(SCAN), self._tasks.cancel(HASH)])
 
     def pause(self) -> None:
-        """Let all upkeep rest, also what begins later, until it is resumed or the server starts anew."""
+        """Pause all background work, also later one, until it is resumed or the server restarts."""
         self._gate.hold()
 
     def resume(self) -> None:
-        """Let upkeep go on."""
+        """Resume background work."""
         self._gate.release()
 
     async def prune(self) -> int:
-        """Mark the files that are no longer there; answers how many were marked.
+        """Mark removed files as missing; return their number.
 
-        Raises RuntimeError when that failed, with the reason, and StoreBusyError when the store takes nothing now.
+        Raises RuntimeError with the reason of a failure, and StoreBusyError while the store cannot be written.
         """
         await self._db.probe(self._db.patience_s)
         task, _ = self._tasks.start(PRUNE, self._prune)
@@ -101,19 +101,19 @@ class Indexer:
         return int(task.result.get("marked", 0))
 
     async def finish(self) -> None:
-        """Wait until the scan and the hash run under way have ended."""
+        """Wait until the running scan and hash run have ended."""
         for name in (SCAN, HASH):
             task = self._tasks.latest(name)
             if task is not None:
                 await task.done.wait()
 
     def status(self) -> dict[str, Any]:
-        """The latest scan and hash run: what is running, how far it is, and what went wrong."""
+        """Return the state, progress and errors of the latest scan and hash run."""
         scan, hashing = self._tasks.latest(SCAN), self._tasks.latest(HASH)
         if scan is None:
             return {"status": "idle", "phase": "idle", "on_hold": self._gate.is_on_hold}
         if hashing is not None and not hashing.is_running and hashing.started_at < scan.started_at:
-            hashing = None  # the end of an earlier scan's run says nothing of this one
+            hashing = None  # it belongs to an earlier scan
         current = hashing if hashing is not None and not scan.is_running else scan
         phases = {SCAN: "listing", HASH: "hashing"}
         answer: dict[str, Any] = {
@@ -134,11 +134,11 @@ class Indexer:
         return answer
 
     def cancel_reading(self) -> None:
-        """Let the threads end in which files are read that somebody waits for."""
+        """Cancel the reading of files that requests wait for."""
         self._reading.cancel()
 
     def close(self) -> None:
-        """Let the worker threads end."""
+        """Stop the worker threads."""
         self.cancel_reading()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -146,25 +146,25 @@ class Indexer:
         progress = ScanProgress()
         self._is_seeding = True
         self._host.emit("assets.seed.started", {"roots": sorted(only or ())})
-        async with _Ticker(self, task, progress.as_dict):
-            await self._told(self.scanner.scan(only, task.token, progress))
+        async with _ProgressReporter(self, task, progress.as_dict):
+            await self._await_reporting(self.scanner.scan(only, task.token, progress))
         self._host.emit("assets.seed.fast_complete", task.result)
         if self._hash_files:
             self.start_reading()
         else:
-            self._tell_end(task.result)
+            self._report_end(task.result)
 
     async def _hash(self, task: Task) -> None:
-        """Hash until there is nothing left of what was found, also by scans that end meanwhile."""
+        """Hash until no file is left, including those of scans that end meanwhile."""
         while self._files_to_hash:
             self._files_to_hash = False
             run = HashRun(self._db, self._host, self._gate, self._pool, task.token, is_followed=self.is_followed)
-            async with _Ticker(self, task, lambda run=run: run.progress.as_dict()):
-                await self._told(run.run())
-            self._tell_end(task.result)
+            async with _ProgressReporter(self, task, lambda run=run: run.progress.as_dict()):
+                await self._await_reporting(run.run())
+            self._report_end(task.result)
 
-    async def _told(self, work: Any) -> None:
-        """Await the work; pages hear when it was cancelled."""
+    async def _await_reporting(self, work: Any) -> None:
+        """Await the work; pages get an event if it is cancelled."""
         try:
             await work
         except Cancelled:
@@ -172,7 +172,7 @@ class Indexer:
             self._host.emit("assets.seed.cancelled", {})
             raise
 
-    def _tell_end(self, result: dict[str, Any]) -> None:
+    def _report_end(self, result: dict[str, Any]) -> None:
         if self._is_seeding:
             self._is_seeding = False
             self._host.emit("assets.seed.completed", result)
@@ -190,13 +190,13 @@ class Indexer:
         task.result = {"marked": marked}
 
     def emit_progress(self, task: Task) -> None:
-        """Tell pages how far a task is that they have heard of."""
+        """Send progress of a requested scan to pages."""
         if self._is_seeding:
             self._host.emit("assets.seed.progress", {"task_id": str(task.id), **self.status()})
 
 
-class _Ticker:
-    """Copies progress to a task now and then while a block runs, and once more at its end."""
+class _ProgressReporter:
+    """Copies progress to a task at intervals while a block runs, and once at its end."""
 
     def __init__(self, indexer: Indexer, task: Task, progress: Any) -> None:
         self._indexer = indexer

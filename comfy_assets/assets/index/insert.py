@@ -1,4 +1,4 @@
-"""How a folder is described in the store, and assets of files of which all is known."""
+"""Insert rows for folders, new files, and files whose content is known."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..roots import Place
 
 @dataclass(frozen=True)
 class CompleteFile:
-    """A file of the library: the folder it is in, as described by its place, its name, stat and content."""
+    """A file with its folder, name, stat and content."""
 
     folder: Path
     place: Place
@@ -33,7 +33,7 @@ class CompleteFile:
 
 
 class NewFile(NamedTuple):
-    """A file that is there, of which nothing more is known: a folder's row id, a name, what the place says, a stat."""
+    """A file whose content is not known yet, in a folder given by its row id."""
 
     folder_id: int
     name: str
@@ -42,7 +42,7 @@ class NewFile(NamedTuple):
 
 
 async def add_new(tx: Transaction, found: Iterable[NewFile]) -> None:
-    """Add files as assets of their own, as a scan does. There must be no rows yet for files in those places."""
+    """Add files as new assets. There must be no rows at their paths yet."""
     groups: dict[tuple[int, tuple[str, ...], str], list[tuple[str, int, int, int, str]]] = {}
     for file in found:
         alike = (file.folder_id, file.place.tags_of(file.name), guess_mime(file.name))
@@ -57,13 +57,13 @@ async def add_new(tx: Transaction, found: Iterable[NewFile]) -> None:
 
 
 async def register(tx: Transaction, entry: NewAsset, file: CompleteFile) -> int:
-    """Add the file as an asset; answers its row id. There must be no row yet for a file in that place."""
+    """Add a file as an asset and return its row id. There must be no row at its path yet."""
     row_id = await assets.add(tx, entry, file.facts.size, file.facts)
     await assets.put_file(tx, row_id, folder_row(file.folder, file.place), file.name, file.stat)
     return row_id
 
 
 def folder_row(folder: Path | str, place: Place, fingerprint: bytes | None = None) -> FolderRow:
-    """The row that describes a folder. Without a fingerprint the next scan compares its files one by one."""
+    """Return the row of a folder. Without a fingerprint the next scan compares its files one by one."""
     categories = msgspec.json.encode(place.category_names).decode()
     return FolderRow(str(folder), place.kind, place.logical, place.loader_prefix, categories, place.key, fingerprint)

@@ -1,4 +1,4 @@
-"""Phase one: list the disk and make the store say the same."""
+"""The first phase of a scan: list the disk and bring the store in step with it."""
 
 from __future__ import annotations
 
@@ -22,26 +22,25 @@ from ...fs.stat import Identity, is_definitely_gone
 from ...host.base import Host
 from ..moves.apply import match_contents, match_listed
 from ..roots import Roots, present_names, root_of
-from .apply import Found, Judge, ScanProgress, differing, write
-from .directory_cache import Differences, FolderStamps
-from .exclusions import Fence
-from .walker import FolderListing, Walk, WalkReport, walk
+from .apply import ScanFindings, ScanProgress, StabilityCheck, changed_folders, write
+from .directory_cache import DirectoryCache, DirectoryChanges
+from .walker import Exclusions, FolderListing, Walk, WalkReport, walk
 
 _BATCH_FILES = 8000
 _BATCH_FOLDERS = 500
-# A file that is found and read before the one it was copied from goes is taken for that one within this time.
+# A copy may be listed before its original is removed: both count as one move within this time.
 _RECENT_S = 60.0
 
 
 @dataclass
-class Wanted:
-    """Where to look: ``trees`` with all below them, and in single ``folders`` at these names, or at all (None)."""
+class ScanScope:
+    """The part of the library to scan: ``trees`` with all below them, and in ``folders`` some names, or all (None)."""
 
     trees: set[str] = field(default_factory=set)
     folders: dict[str, set[str] | None] = field(default_factory=dict)
 
     def add(self, path: str) -> None:
-        """Look at this path, whatever is there."""
+        """Add a path, whatever is there."""
         folder, name = os.path.split(path)
         names = self.folders.setdefault(folder, set())
         if names is not None:
@@ -49,24 +48,23 @@ class Wanted:
 
 
 @dataclass
-class _Run:
-    """A scan or a look under way. ``last_id`` is the highest file id before it."""
+class _ScanRun:
+    """A running scan. ``last_id`` is the highest file id before it."""
 
     roots: Roots
     walk_roots: list[Path]
     last_id: int
     progress: ScanProgress
-    judge: Judge | None
+    is_stable: StabilityCheck | None
     report: WalkReport = field(default_factory=WalkReport)
-    found: Found = field(default_factory=Found)
+    found: ScanFindings = field(default_factory=ScanFindings)
     listed: set[str] = field(default_factory=set)
 
 
 class Scanner:
     """Lists the library's folders into the store, in batches, each of them one transaction.
 
-    Files that are not there any more are marked when all has been looked at, so that one that has only moved is
-    never seen missing.
+    Removed files are marked missing at the end of a scan, so that a moved file is never missing in between.
     """
 
     def __init__(
@@ -81,65 +79,69 @@ class Scanner:
         self._host = host
         self._gate = gate
         self._unrecorded_since = unrecorded_since
-        self._lock = asyncio.Lock()  # a listing that is written late would undo what was seen meanwhile
-        self._stamps = FolderStamps()
-        self._looks: deque[tuple[float, int]] = deque()  # when there were any lately, and the last file id before each
+        self._lock = asyncio.Lock()  # a late write of an old listing would undo newer changes
+        self._cache = DirectoryCache()
+        self._recent_scans: deque[tuple[float, int]] = deque()  # start time, last file id before it
         self.completed = asyncio.Event()
 
     @property
     def links(self) -> frozenset[str]:
-        """The links to folders that were met in the library."""
-        return self._stamps.links
+        """Links to folders in the library."""
+        return self._cache.links
 
     def as_listed(self, folder: str) -> str:
-        """The path under which scans list a folder, of the several that links may give it. Blocks."""
-        return self._stamps.as_listed(folder)
+        """Return the path under which scans list a folder, of the several that links may give it. Blocks."""
+        return self._cache.as_listed(folder)
 
     async def scan(
-        self, only: frozenset[str] | None, token: CancelToken, progress: ScanProgress, judge: Judge | None = None
+        self,
+        only: frozenset[str] | None,
+        token: CancelToken,
+        progress: ScanProgress,
+        is_stable: StabilityCheck | None = None,
     ) -> None:
-        """Bring the store up to date with the disk; ``only`` names the kinds or categories to look at.
+        """Bring the store up to date with the disk; ``only`` restricts it to kinds or categories.
 
-        With a ``judge`` only what is there to stay is taken in. ``completed`` is set once all has been looked at.
-        Raises Cancelled; what has been written until then stays and is true.
+        With ``is_stable``, unstable changes are left for later. ``completed`` is set after a scan of everything. Raises
+        Cancelled; changes written until then are kept.
         """
         async with self._lock:
-            run = await self._begin(only, progress, judge)
+            run = await self._begin(only, progress, is_stable)
             described = {row.path: row for row in await folders.known(self._db)}
-            fence = await asyncio.to_thread(Fence, run.roots.excluded)
-            listings = walk(run.walk_roots, fence, run.report, token, lambda: self._gate.wait(token))
-            await self._take_in(listings, run, token, described)
+            exclusions = await asyncio.to_thread(Exclusions, run.roots.excluded)
+            listings = walk(run.walk_roots, exclusions, run.report, token, lambda: self._gate.wait(token))
+            await self._apply_listings(listings, run, token, described)
             unlisted = [path for path in described if path not in run.listed]
             await self._end(run, unlisted, everywhere=only is None)
             if only is None:
                 progress.missing += await self._check_temporary(unlisted, run)
                 self.completed.set()
 
-    async def look(self, wanted: Wanted, judge: Judge, token: CancelToken) -> ScanProgress:
-        """Bring what is wanted up to date with the disk, as a scan would, but only as far as it is there to stay.
+    async def scan_scope(self, scope: ScanScope, is_stable: StabilityCheck, token: CancelToken) -> ScanProgress:
+        """Bring a part of the store up to date with the disk, as far as it is stable.
 
-        Raises Cancelled; what has been written until then stays and is true.
+        Raises Cancelled; changes written until then are kept.
         """
         async with self._lock:
-            run = await self._begin(None, ScanProgress(), judge)
-            fence = await asyncio.to_thread(Fence, run.roots.excluded)
-            listings = self._listings(wanted, fence, run, token)
-            await self._take_in(listings, run, token, None)
-            unlisted = await asyncio.to_thread(self._vanished, wanted, run)
+            run = await self._begin(None, ScanProgress(), is_stable)
+            exclusions = await asyncio.to_thread(Exclusions, run.roots.excluded)
+            listings = self._listings(scope, exclusions, run, token)
+            await self._apply_listings(listings, run, token, None)
+            unlisted = await asyncio.to_thread(self._vanished, scope, run)
             await self._end(run, unlisted, everywhere=False)
         return run.progress
 
-    async def differences(self, token: CancelToken) -> Differences | None:
-        """Which folders have changed since they were listed; None while a scan finds that out. Raises Cancelled."""
+    async def directory_changes(self, token: CancelToken) -> DirectoryChanges | None:
+        """Return the folders that have changed since they were listed; None during a scan. Raises Cancelled."""
         if self._lock.locked():
             return None
         async with self._lock:
             roots = Roots(await asyncio.to_thread(self._host.folders))
             places = [str(root) for root in roots.walk_roots()]
-            return await uninterrupted(asyncio.to_thread(self._stamps.differences, places, token), token)
+            return await uninterrupted(asyncio.to_thread(self._cache.changes, places, token), token)
 
     async def mark_absent(self, folder: str, roots: Roots, walk_roots: list[Path]) -> int:
-        """Mark the files of one folder that are surely gone; answers how many."""
+        """Mark the files of a folder that are definitely gone; return their number."""
         known = await files.present_in(self._db, folder)
         absent = await asyncio.to_thread(absent_files, folder, known, roots, walk_roots)
         if not absent:
@@ -149,27 +151,31 @@ class Scanner:
             await references.update_missing(tx)
         return marked
 
-    async def _begin(self, only: frozenset[str] | None, progress: ScanProgress, judge: Judge | None) -> _Run:
+    async def _begin(
+        self, only: frozenset[str] | None, progress: ScanProgress, is_stable: StabilityCheck | None
+    ) -> _ScanRun:
         roots = Roots(await asyncio.to_thread(self._host.folders))
-        return _Run(roots, roots.walk_roots(only), await files.last_id(self._db), progress, judge)
+        return _ScanRun(roots, roots.walk_roots(only), await files.last_id(self._db), progress, is_stable)
 
-    def _listings(self, wanted: Wanted, fence: Fence, run: _Run, token: CancelToken) -> Iterator[FolderListing]:
-        """List what is wanted, each folder once. Blocks."""
+    def _listings(
+        self, scope: ScanScope, exclusions: Exclusions, run: _ScanRun, token: CancelToken
+    ) -> Iterator[FolderListing]:
+        """List the folders in a scope, each once. Blocks."""
         entered: dict[Path, dict[Identity, str]] = {}
-        for top in (*sorted(wanted.trees), *sorted(wanted.folders)):
+        for top in (*sorted(scope.trees), *sorted(scope.folders)):
             root = root_of(top, run.walk_roots)
             if root is None or top in run.listed:
                 continue
             if root not in entered:
-                entered[root] = self._stamps.entered(str(root))
-            visit = Walk(fence, run.report, token, lambda: self._gate.wait(token), entered[root])
-            if top not in self._stamps and top not in wanted.trees and fence.bars_link(top):
-                continue  # behind a link that no walk has followed
-            if top in wanted.trees or top not in self._stamps:
+                entered[root] = self._cache.identities_below(str(root))
+            visit = Walk(exclusions, run.report, token, lambda: self._gate.wait(token), entered[root])
+            if top not in self._cache and top not in scope.trees and exclusions.excludes_link(top):
+                continue  # behind a link that walks do not follow
+            if top in scope.trees or top not in self._cache:
                 found = visit.tree(top, is_root=top == str(root))
             else:
-                names = wanted.folders[top]
-                found = visit.folder(top, None if names is None else frozenset(names), self._stamps.__contains__)
+                names = scope.folders[top]
+                found = visit.folder(top, None if names is None else frozenset(names), self._cache.__contains__)
             for listing in found:
                 if listing.path not in run.listed:
                     run.listed.add(listing.path)
@@ -178,7 +184,7 @@ class Scanner:
     async def _batches(
         self, listings: Iterator[FolderListing], token: CancelToken
     ) -> AsyncGenerator[list[FolderListing], None]:
-        """Listings in batches; the next is walked while the last is written."""
+        """Yield listings in batches; the next is walked while the last is written."""
         ahead = asyncio.ensure_future(asyncio.to_thread(_next_batch, listings))
         try:
             while batch := await ahead:
@@ -189,16 +195,16 @@ class Scanner:
                 token.cancel()
             await asyncio.wait([ahead])
             if not ahead.cancelled():
-                ahead.exception()  # retrieved, so that asyncio does not warn of it
+                ahead.exception()  # retrieved, so that asyncio logs no warning
 
-    async def _take_in(
+    async def _apply_listings(
         self,
         listings: Iterator[FolderListing],
-        run: _Run,
+        run: _ScanRun,
         token: CancelToken,
         described: dict[str, FolderRow] | None,
     ) -> None:
-        """Write what is listed, as far as it differs from how the store describes it."""
+        """Write the folders that differ from the store."""
         progress, report = run.progress, run.report
         async with aclosing(self._batches(listings, token)) as batches:
             async for batch in batches:
@@ -206,60 +212,60 @@ class Scanner:
                 known = described
                 if known is None:
                     known = {row.path: row for row in await folders.known(self._db, [x.path for x in batch])}
-                work = await asyncio.to_thread(differing, batch, run.roots, known)
+                work = await asyncio.to_thread(changed_folders, batch, run.roots, known)
                 if work:
                     async with self._db.transaction() as tx:
-                        await write(tx, work, run.roots, progress, run.found, run.judge, self._unrecorded_since)
-                self._stamps.remember(batch)
+                        await write(tx, work, run.roots, progress, run.found, run.is_stable, self._unrecorded_since)
+                self._cache.store(batch)
                 progress.folders += len(batch)
                 progress.scanned += sum(len(listing.files) for listing in batch)
-                progress.problems, progress.errors = report.problems, report.told
+                progress.problems, progress.errors = report.problems, report.messages
 
-    def _vanished(self, wanted: Wanted, run: _Run) -> list[str]:
-        """The folders that were looked for and are not there, with all that were below them. Blocks."""
-        paths = (os.path.join(folder, name) for folder, names in wanted.folders.items() for name in names or ())  # noqa: PTH118
-        tops = [path for path in paths if path in self._stamps and path not in run.listed]
-        return [path for top in tops if not os.path.isdir(extended(top)) for path in self._stamps.below(top)]  # noqa: PTH112
+    def _vanished(self, scope: ScanScope, run: _ScanRun) -> list[str]:
+        """Return the folders in a scope that have been removed, with all below them. Blocks."""
+        paths = (os.path.join(folder, name) for folder, names in scope.folders.items() for name in names or ())  # noqa: PTH118
+        tops = [path for path in paths if path in self._cache and path not in run.listed]
+        return [path for top in tops if not os.path.isdir(extended(top)) for path in self._cache.below(top)]  # noqa: PTH112
 
-    async def _end(self, run: _Run, unlisted: list[str], *, everywhere: bool) -> None:
-        """Mark what is gone, and in a full scan what has left the library; find what has moved; tidy up."""
+    async def _end(self, run: _ScanRun, unlisted: list[str], *, everywhere: bool) -> None:
+        """Mark removed files, and after a full scan those that have left the library; match moved files; clean up."""
         before_recent = self._before_recent(run)
         roots, walk_roots, unreachable = run.roots, run.walk_roots, run.report.unreachable
         gone = await asyncio.to_thread(
             lambda: gone_folders(unlisted, roots, walk_roots, unreachable, everywhere=everywhere)
         )
         for folder in gone:
-            self._stamps.forget(folder)
+            self._cache.forget(folder)
         async with self._db.transaction() as tx:
             ids = await self._still_gone(tx, run)
             ids += [row[5] for row in await files.known_files(tx, gone) if not row[6]] if gone else []
             missing = await files.mark_missing(tx, ids) if ids else 0
-            after_id = run.last_id if run.judge is None else before_recent
-            result = await match_listed(tx, run.found.altered, after_id, ids, roots)
+            after_id = run.last_id if run.is_stable is None else before_recent
+            result = await match_listed(tx, run.found.changed, after_id, ids, roots)
             moved = result.moved
-            if missing and run.judge is not None:
+            if missing and run.is_stable is not None:
                 copies = await moves.scanned_since(tx, before_recent)
                 moved += await match_contents(tx, copies, roots)
             await references.update_missing(tx)
             await tags.drop_unused_sets(tx)
         run.progress.missing += result.missing
-        run.progress.missing += missing if run.judge is None else missing - moved - len({*ids} & {*result.arrived})
+        run.progress.missing += missing if run.is_stable is None else missing - moved - len({*ids} & {*result.arrived})
         run.progress.changed += result.changed + len(result.arrived)
         run.progress.created += result.created
-        run.progress.unsettled += result.undecided
+        run.progress.deferred += result.undecided
         run.progress.moved += moved
-        run.progress.problems, run.progress.errors = run.report.problems, run.report.told
+        run.progress.problems, run.progress.errors = run.report.problems, run.report.messages
 
-    def _before_recent(self, run: _Run) -> int:
-        """The last file id before the looks of late."""
+    def _before_recent(self, run: _ScanRun) -> int:
+        """Return the last file id before the recent scans."""
         now = time.monotonic()
-        self._looks.append((now, run.last_id))
-        while self._looks[0][0] < now - _RECENT_S:
-            self._looks.popleft()
-        return self._looks[0][1]
+        self._recent_scans.append((now, run.last_id))
+        while self._recent_scans[0][0] < now - _RECENT_S:
+            self._recent_scans.popleft()
+        return self._recent_scans[0][1]
 
-    async def _still_gone(self, tx: Transaction, run: _Run) -> list[int]:
-        """The rows of files that were not seen and are not there now either, nor known elsewhere."""
+    async def _still_gone(self, tx: Transaction, run: _ScanRun) -> list[int]:
+        """Return the rows of unlisted files that are still gone and still have the same path."""
         gone = run.found.gone
         if not gone:
             return []
@@ -279,8 +285,8 @@ class Scanner:
 
         return await asyncio.to_thread(absent)
 
-    async def _check_temporary(self, folders: Iterable[str], run: _Run) -> int:
-        """Mark the files that users had put into the temporary folder and that are gone; answers how many."""
+    async def _check_temporary(self, folders: Iterable[str], run: _ScanRun) -> int:
+        """Mark removed files of users in the temporary folder; return their number."""
         marked = 0
         for folder in folders:
             if run.roots.is_temporary(Path(folder)):

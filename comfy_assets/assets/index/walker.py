@@ -1,32 +1,30 @@
-"""Phase one's eyes: walk folders and report, folder by folder, what lies in them.
+"""Walk folders and yield a listing of each. Blocks: for worker threads.
 
-Synchronous; for worker threads. Nothing here raises for what a disk can hold: problems are counted and told of.
+Nothing on a disk makes this raise: problems are counted and reported.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ... import store_guard
 from ...background.cancel import CancelToken
 from ...fs.paths import extended
 from ...fs.stat import Identity, file_stat, identity_at, is_junction
 from ...models import FileStat
 from ..roots import is_ignored
 
-if TYPE_CHECKING:
-    from .exclusions import Fence
-
-MAX_TOLD_PROBLEMS = 50
+MAX_MESSAGES = 50
 
 
 class FolderStamp(NamedTuple):
-    """Which folder was listed, and its own mtime then (ns), which changes with the names in it."""
+    """Identity of a folder and its own mtime (ns), which changes with the names in it."""
 
     identity: Identity
     mtime_ns: int
@@ -35,9 +33,9 @@ class FolderStamp(NamedTuple):
 
 @dataclass(frozen=True)
 class FolderListing:
-    """The regular files directly in one folder, by name. ``unknown`` could not be looked at.
+    """The regular files directly in a folder, by name. ``unknown`` ones could not be examined.
 
-    Where ``only`` is given, no other names were looked for.
+    With ``only``, other names were left out.
     """
 
     path: str
@@ -49,47 +47,74 @@ class FolderListing:
 
 @dataclass
 class WalkReport:
-    """What went wrong. Of ``unreachable`` folders the contents could not be learnt, so nothing is known."""
+    """Problems of a walk. The contents of ``unreachable`` folders are unknown."""
 
     problems: int = 0
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
 
-    def tell(self, path: str, reason: str) -> None:
+    def add(self, path: str, reason: str) -> None:
         """Count a problem and keep the first ones for the user."""
         self.problems += 1
-        if len(self.told) < MAX_TOLD_PROBLEMS:
-            self.told.append(f"{_printable(path)}: {reason}")
+        if len(self.messages) < MAX_MESSAGES:
+            self.messages.append(f"{_printable(path)}: {reason}")
+
+
+class Exclusions:
+    """Keeps walks out of excluded subtrees, under their own paths and through links."""
+
+    def __init__(self, excluded: Iterable[Path] = ()) -> None:
+        paths = [str(path) for path in excluded]
+        self._named = {os.path.normcase(path) for path in paths}
+        self._real = {os.path.normcase(os.path.realpath(path)) for path in paths}
+        self._tops = {identity for path in paths if (identity := identity_at(path)) is not None}
+
+    def excludes(self, path: str) -> bool:
+        """Return whether an excluded subtree begins at this folder."""
+        return os.path.normcase(path) in self._named
+
+    def excludes_link(self, path: str) -> bool:
+        """Return whether a path leads into an excluded subtree through a link."""
+        real = Path(os.path.normcase(os.path.realpath(path)))
+        return not self._real.isdisjoint(map(str, (real, *real.parents)))
+
+    def excludes_file(self, path: str, info: os.stat_result, *, is_link: bool) -> bool:
+        """Return whether a file is one of the store's, by a link or as a hard link."""
+        return (is_link or info.st_nlink != 1) and store_guard.is_protected(path)
+
+    def is_excluded_root(self, identity: Identity) -> bool:
+        """Return whether a folder is the top of an excluded subtree, under whatever path."""
+        return identity in self._tops
 
 
 def walk(
     roots: list[Path],
-    fence: Fence,
+    exclusions: Exclusions,
     report: WalkReport,
     token: CancelToken,
     before_folder: Callable[[], None] = lambda: None,
 ) -> Iterator[FolderListing]:
     """List every folder below the roots. Raises Cancelled when the token is set."""
     for root in roots:
-        yield from Walk(fence, report, token, before_folder).tree(str(root), is_root=True)
+        yield from Walk(exclusions, report, token, before_folder).tree(str(root), is_root=True)
 
 
 class Walk:
     """Lists folders, following links but entering no folder twice below one root.
 
-    ``entered`` are the folders below the same root that have been listed before, by what they really are. The methods
-    raise Cancelled when the token is set.
+    ``entered`` are folders below the same root that have been listed before, by identity. The methods raise Cancelled
+    when the token is set.
     """
 
     def __init__(
         self,
-        fence: Fence,
+        exclusions: Exclusions,
         report: WalkReport,
         token: CancelToken,
         before_folder: Callable[[], None] = lambda: None,
         entered: Mapping[Identity, str] | None = None,
     ) -> None:
-        self._fence = fence
+        self._exclusions = exclusions
         self._report = report
         self._token = token
         self._before_folder = before_folder
@@ -100,8 +125,8 @@ class Walk:
     def tree(self, top: str, *, is_root: bool) -> Iterator[FolderListing]:
         """List a folder and all below it.
 
-        Real folders are entered before linked ones, and those in the order of their names, so that what is listed
-        does not depend on the order in which a disk tells names.
+        Real folders are entered before linked ones, and these in the order of their names, so that the result does not
+        depend on the order of the disk.
         """
         if not _is_unicode(*os.path.split(top), self._report):
             self._report.unreachable.append(top)
@@ -112,9 +137,9 @@ class Walk:
     def folder(
         self, path: str, only: frozenset[str] | None, is_known: Callable[[str], bool]
     ) -> Iterator[FolderListing]:
-        """List a folder, or look for some names in it alone; then all below those that are folders.
+        """List a folder, or some names in it, and all below those that are folders.
 
-        Where everything is listed, folders that are known are not entered.
+        If the whole folder is listed, known folders in it are not entered.
         """
         yield from self._list(path, only=only)
         if only is None:
@@ -142,34 +167,34 @@ class Walk:
             yield listing
 
     def _enter(self, path: str, *, is_root: bool, is_link: bool) -> FolderStamp | None:
-        """The folder to list; None if it cannot be read, or if it has been listed under another name."""
+        """Return the stamp of a folder; None if it cannot be read, or was listed under another path."""
         try:
             info = os.stat(extended(path))  # noqa: PTH116
         except FileNotFoundError:
             if is_root:
-                # A drive that is away; a folder that never was has no rows to freeze.
+                # The drive may be away. For a folder that never existed this has no effect: it has no rows.
                 self._report.unreachable.append(path)
             return None
         except OSError as error:
             self._report.unreachable.append(path)
-            self._report.tell(path, _reason(error))
+            self._report.add(path, _reason(error))
             return None
         if not stat.S_ISDIR(info.st_mode):
             if is_root:
                 self._report.unreachable.append(path)
             return None
         identity = (info.st_dev, info.st_ino)
-        if self._fence.is_top(identity):
+        if self._exclusions.is_excluded_root(identity):
             return None
         other = self._entered.get(identity, path) if info.st_ino else path
         if other != path and identity_at(other) == identity:
-            self._report.tell(path, "links to a folder that is already indexed")
+            self._report.add(path, "links to a folder that is already indexed")
             return None
         self._entered[identity] = path
         return FolderStamp(identity, info.st_mtime_ns, is_link)
 
     def _read(self, path: str, stamp: FolderStamp, only: frozenset[str] | None) -> FolderListing | None:
-        """The folder's files; its subfolders are added to those to be listed."""
+        """Return a folder's files, and queue its subfolders."""
         files: dict[str, FileStat] = {}
         unknown: list[str] = []
         report = self._report
@@ -193,26 +218,26 @@ class Walk:
                     if not stat.S_ISREG(info.st_mode) or is_ignored(name, info.st_size):
                         continue
                     is_link = entry.is_symlink()
-                    if (is_link or info.st_nlink > 1) and self._bars_file(path, name, info, is_link=is_link):
+                    if (is_link or info.st_nlink > 1) and self._excludes_file(path, name, info, is_link=is_link):
                         continue
                     files[name] = file_stat(info)
         except FileNotFoundError:
-            return None  # it vanished while we walked: the same as if it had never been there
+            return None  # removed during the walk, as if it had never been there
         except OSError as error:
             report.unreachable.append(path)
-            report.tell(path, _reason(error))
+            report.add(path, _reason(error))
             return None
         return FolderListing(path, files, tuple(sorted(unknown)), stamp, only)
 
-    def _bars_file(self, folder: str, name: str, info: os.stat_result, *, is_link: bool) -> bool:
-        return self._fence.bars_file(os.path.join(folder, name), info, is_link=is_link)  # noqa: PTH118
+    def _excludes_file(self, folder: str, name: str, info: os.stat_result, *, is_link: bool) -> bool:
+        return self._exclusions.excludes_file(os.path.join(folder, name), info, is_link=is_link)  # noqa: PTH118
 
     def _add(self, folder: str, *, is_link: bool) -> None:
-        if self._fence.bars(folder):
+        if self._exclusions.excludes(folder):
             return
         if not is_link:
             self._pending.append(folder)
-        elif not self._fence.bars_link(folder):
+        elif not self._exclusions.excludes_link(folder):
             heappush(self._linked, folder)
 
 
@@ -221,15 +246,15 @@ def _is_link(entry: os.DirEntry[str]) -> bool:
 
 
 def _tell_unreadable(entry: os.DirEntry[str], folder: str, error: OSError, report: WalkReport) -> bool:
-    """Report an entry that cannot be looked at; answers whether a file may be there all the same.
+    """Report an entry that cannot be examined; return whether it may be a file.
 
     A broken link is no file, but it may have been a folder of files on a drive that is away.
     """
     path = os.path.join(folder, entry.name)  # noqa: PTH118
     if isinstance(error, FileNotFoundError) and not entry.is_symlink():
-        return False  # vanished between listing and looking
+        return False  # removed since it was listed
     report.unreachable.append(path)
-    report.tell(path, _reason(error))
+    report.add(path, _reason(error))
     return not isinstance(error, FileNotFoundError)
 
 
@@ -238,7 +263,7 @@ def _is_unicode(folder: str, name: str, report: WalkReport) -> bool:
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        report.tell(path, "the name is not valid Unicode")
+        report.add(path, "the name is not valid Unicode")
         return False
     return True
 

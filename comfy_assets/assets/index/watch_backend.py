@@ -1,4 +1,4 @@
-"""Threads that hear from the operating system what happens in folders, by way of the ``watchfiles`` package."""
+"""Threads that receive file system events from the operating system through the ``watchfiles`` package."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Any
 
 from ...background.cancel import CancelToken
 from ...fs.stat import identity_at
-from .debounce import FOLDER, glance
+from .debounce import FOLDER, path_state
 
 log = logging.getLogger("comfy_assets.library")
 
-STEP_MS = 200  # how often a thread looks whether there is something to tell, or to end for
-LONGEST_MS = 500  # how long events are gathered while others keep coming
-CHECK_S = 2.0  # how often to see whether a folder is still the one that is watched
+STEP_MS = 200  # interval at which a thread reports events and checks for its end
+LONGEST_MS = 500  # longest time that events are collected while more arrive
+CHECK_S = 2.0  # interval of checks that the path still leads to the watched folder
 MOST_PATHS = 50_000
-_MODIFIED = 2  # of the kinds of change, the one that leaves a path where it is
-_LIMITS = ("limit reached", "os error 24", "os error 28")  # as the package tells of watches or watchers used up
+_MODIFIED = 2  # the kind of change that neither adds nor removes a path
+_LIMITS = ("limit reached", "os error 24", "os error 28")  # in messages about exhausted watches or watchers
 _HINT = " (on Linux it can be raised: sysctl fs.inotify.max_user_watches and fs.inotify.max_user_instances)"
 
-# Makes a watcher of folders: see watchfiles' RustNotify.
-Backend = Callable[..., Any]
+# Creates a watcher of folders: watchfiles' RustNotify.
+WatchBackend = Callable[..., Any]
 
 
-def load_backend() -> Backend | None:
-    """What to watch with; None where the package is not installed or does not work."""
+def load_backend() -> WatchBackend | None:
+    """Return the constructor of watchers; None if the package is not installed or does not work."""
     try:
         from watchfiles._rust_notify import RustNotify
     except (ImportError, OSError):
@@ -37,13 +37,13 @@ def load_backend() -> Backend | None:
     return RustNotify
 
 
-class Watch(threading.Thread):
-    """Watches one folder with all below it, until asked to end, or until another folder or none is in its place.
+class DirectoryWatch(threading.Thread):
+    """Watches a folder and all below it until told to stop, or until its path leads elsewhere.
 
-    Not a daemon: a thread that is inside the package's own code when Python ends would take the process down.
+    Not a daemon: a thread inside the package's native code when Python ends would crash the process.
     """
 
-    def __init__(self, place: str, backend: Backend, token: CancelToken) -> None:
+    def __init__(self, place: str, backend: WatchBackend, token: CancelToken) -> None:
         super().__init__(name=f"comfy-assets-watch {place}")
         self.place = place
         self.problem: str | None = None
@@ -61,28 +61,28 @@ class Watch(threading.Thread):
         """Ask the thread to end."""
         self._ended.set()
 
-    def take(self) -> tuple[dict[str, bool], bool]:
-        """Paths of which something was heard, True for those that came, went or were renamed; whether some are lost."""
+    def drain(self) -> tuple[dict[str, bool], bool]:
+        """Return the paths with events, True if one was added, removed or renamed; and whether events were lost."""
         with self._lock:
             heard, self._heard = self._heard, {}
             missed, self._missed = self._missed, False
         return heard, missed
 
     def run(self) -> None:
-        """Watch; if that fails, ``problem`` tells why."""
+        """Watch; ``problem`` has the reason if that fails."""
         try:
             with closing(self._backend([self.place], False, False, 0, True, True)) as watcher:
-                # Without a time limit of its own: events that come just when it ends are lost.
+                # No time limit: events that arrive just as a call times out would be lost.
                 while isinstance(found := watcher.watch(LONGEST_MS, STEP_MS, 0, self), set):
                     self._note(found)
         except FileNotFoundError:
-            return  # it went while it was being opened
+            return  # removed while it was being opened
         except (OSError, RuntimeError, TypeError) as error:  # the last from an old version of the package
             text = str(error)
             self.problem = text + _HINT if any(sign in text for sign in _LIMITS) else text
 
     def is_set(self) -> bool:
-        """Whether to leave the watcher, which asks this at every step."""
+        """Return whether to stop. The watcher calls this at every step, as it would an event's ``is_set``."""
         if self._ended.is_set() or self._token.is_cancelled:
             return True
         now = time.monotonic()
@@ -94,40 +94,40 @@ class Watch(threading.Thread):
     def _note(self, found: set[tuple[int, str]]) -> None:
         with self._lock:
             for kind, told in found:
-                path = self._as_asked(told)
+                path = self._as_requested(told)
                 self._heard[path] = kind != _MODIFIED or self._heard.get(path, False)
             if len(self._heard) > MOST_PATHS:
                 self._heard, self._missed = {}, True
 
-    def _as_asked(self, told: str) -> str:
-        """Some systems tell where things really are, rather than the path that was asked for."""
+    def _as_requested(self, told: str) -> str:
+        """Translate a resolved path, as some systems report it, back to the requested one."""
         if self._real != self.place and told.startswith(self._real) and not told.startswith(self.place):
             return self.place + told[len(self._real) :]
         return told
 
 
-class Watches:
-    """The watches on the library's places; at those that cannot be watched nothing is heard."""
+class WatchSet:
+    """The watches of the library's folders. Folders that cannot be watched give no events."""
 
-    def __init__(self, backend: Backend | None, token: CancelToken) -> None:
+    def __init__(self, backend: WatchBackend | None, token: CancelToken) -> None:
         self._backend = backend
         self._token = token
-        self._watches: dict[str, Watch] = {}
+        self._watches: dict[str, DirectoryWatch] = {}
         self._reported: set[str] = set()
 
-    def take(self) -> tuple[dict[str, bool], bool]:
-        """What was heard anywhere since the last call, and whether some of it was lost: see ``Watch.take``."""
+    def drain(self) -> tuple[dict[str, bool], bool]:
+        """Return the events of all watches since the last call: see ``DirectoryWatch.drain``."""
         heard: dict[str, bool] = {}
         missed = False
         for watch in self._watches.values():
-            paths, is_incomplete = watch.take()
+            paths, is_incomplete = watch.drain()
             missed = missed or is_incomplete
             for path, is_change_of_place in paths.items():
                 heard[path] = is_change_of_place or heard.get(path, False)
         return heard, missed
 
-    def tend(self, places: Iterable[str]) -> None:
-        """Watch these places and no others; a watch that has failed is left for ``retry``. Blocks."""
+    def update(self, places: Iterable[str]) -> None:
+        """Watch exactly these folders; a watch that has failed waits for ``retry``. Blocks."""
         wanted = set(places) if self._backend is not None else set()
         for place in self._watches.keys() - wanted:
             self._watches.pop(place).end()
@@ -137,22 +137,24 @@ class Watches:
                 self._open(place)
             elif watch.problem and place not in self._reported:
                 self._reported.add(place)
-                log.warning("Changes in %s are looked for every few seconds, not heard of: %s", place, watch.problem)
+                log.warning(
+                    "Changes in %s are polled every few seconds, as it cannot be watched: %s", place, watch.problem
+                )
 
     def _open(self, place: str) -> None:
-        if self._backend is not None and glance(place) == FOLDER:
-            self._watches[place] = Watch(place, self._backend, self._token)
+        if self._backend is not None and path_state(place) == FOLDER:
+            self._watches[place] = DirectoryWatch(place, self._backend, self._token)
             self._watches[place].start()
 
     def retry(self) -> None:
-        """Watch again where that has failed: ``tend`` sees to it."""
+        """Drop the watches that have failed, so that ``update`` opens them again."""
         self._watches = {place: watch for place, watch in self._watches.items() if not watch.problem}
 
     def counts(self) -> dict[str, int]:
-        """How many places are watched, as JSON members."""
+        """Return the number of watched folders, as JSON members."""
         return {"watched": sum(watch.is_alive() for watch in self._watches.values())}
 
     def join(self) -> None:
-        """Wait for the end of all watches, which have been asked to end. Blocks."""
+        """Wait until all watches, which have been told to stop, have ended. Blocks."""
         for watch in self._watches.values():
             watch.join()

@@ -23,7 +23,7 @@ from ...db.files import Position
 from ...db.moves import MoveCandidate
 from ...ids import now_ms
 from ...models import FileStat
-from ..index.debounce import glance
+from ..index.debounce import path_state
 from ..index.insert import NewFile, add_new, folder_row
 from ..media.mime import guess_mime
 from ..roots import Place, Roots, present_names
@@ -133,7 +133,7 @@ class _Sides:
         """Return whether a file is gone from its path; None if that holds another one now."""
         if self._has_vanished(file):
             return True
-        look = glance(os.path.join(file.folder, file.name))  # noqa: PTH118
+        look = path_state(os.path.join(file.folder, file.name))  # noqa: PTH118
         return False if look in (file.stat, None) else None  # None: out of reach, so nothing is known of it
 
     def _defer(self, waiting: Iterable[MoveCandidate]) -> None:
