@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec.structs import asdict, replace
 
@@ -32,7 +33,7 @@ from .sql import Columns, insert_into, json_array
 WORKFLOW_USE, DELETED_WORKFLOW_USE = "workflow_version", "deleted_workflow_version"
 SHARE_USE, DELETED_SHARE_USE = "share", "deleted_share"
 
-# The columns of assets that are fields of ``Asset``.
+# The column of each field of ``Asset``. Tags are made of three, and the locations of several; these follow.
 _FIELDS = {
     "row_id": "a.id",
     "id": "a.uuid",
@@ -40,6 +41,7 @@ _FIELDS = {
     "name": "a.name",
     "mime_type": "a.mime_type",
     "size": "a.size",
+    "tags": "s.tags",
     "created_at": "a.created_at",
     "updated_at": "a.updated_at",
     "last_access_at": "a.last_access_at",
@@ -50,8 +52,9 @@ _FIELDS = {
     "origin": "a.origin",
     "preview_id": "p.uuid",
 }
-# The columns that its tags are made of; the names are those of the parameters of ``tags.combined``.
-_TAGS = {"place": "s.tags", "user": tags.USER_TAGS, "missing": "s.missing"}
+if tuple(_FIELDS) != Asset.__struct_fields__[: len(_FIELDS)]:  # rows are read by position, which is fastest
+    raise TypeError("the columns of assets are not in the order of the fields")
+_TAGS_AT = tuple(_FIELDS).index("tags")
 _LOCATION = Columns(
     Location,
     folder="d.path",
@@ -86,7 +89,7 @@ OTHER_COLUMNS = frozenset(
         "job_id",
     }
 )
-_COLUMNS = ", ".join((*_FIELDS.values(), *_TAGS.values(), _LOCATION.sql))
+_COLUMNS = ", ".join((*_FIELDS.values(), "s.missing", tags.USER_TAGS, _LOCATION.sql))
 _JOINS = """
     JOIN tag_sets s ON s.id = a.tag_set_id
     LEFT JOIN contents c ON c.id = a.content_id
@@ -230,16 +233,18 @@ async def record_access(tx: Transaction, times: dict[int, int]) -> None:
 
 
 def _asset(row: Row) -> Asset:
-    own = dict(zip(_FIELDS, row, strict=False))
-    place, user, missing = row[len(_FIELDS) : len(_FIELDS) + len(_TAGS)]
-    where = row[len(_FIELDS) + len(_TAGS) :]
-    location = _location(where) if where[0] is not None else None
-    return Asset(**own, tags=tags.combined(place, user, missing=bool(missing)), location=location)
+    fields = [*row[: len(_FIELDS)]]
+    missing, user, *where = row[len(_FIELDS) :]
+    if missing or user is not None:  # few assets: decoding and sorting would cost more than all else here
+        fields[_TAGS_AT] = tags.combined(fields[_TAGS_AT], user, missing=bool(missing))
+    fields.append(_location(where) if where[0] is not None else None)
+    return Asset(*fields)
 
 
-def _location(row: Row) -> Location:
-    found = _LOCATION.read(row)
-    return replace(found, missing=bool(found.missing))
+def _location(row: Sequence[Any]) -> Location:
+    fields = [*row[: _LOCATION.count]]
+    fields[-1] = bool(fields[-1])
+    return Location(*fields)
 
 
 async def set_jobs(tx: Transaction, jobs: Sequence[tuple[int, str]]) -> None:

@@ -10,6 +10,7 @@ by its set and as a user's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -75,6 +76,7 @@ def split(tags: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return place, tuple(t for t in ordered if t not in place and t != MISSING_TAG)
 
 
+@lru_cache(maxsize=4096)  # a page's assets have few combinations, and sorting them costs more than reading the rows
 def combined(place: str, user: str | None, *, missing: bool) -> str:
     """Combine the tags of a place and of users (JSON arrays) to all tags of an asset, in canonical order."""
     if user is None and not missing:

@@ -149,17 +149,20 @@ async def _of_tag(db: Database, passing: Sequence[FilteredSet], limit: int) -> l
     if others or len(needs) != 1 or any(each.forbids for each in passing):
         return None
     [name] = needs
+    counts = [(each.id, each.passing or 0) for each in passing]
     rows = await db.fetch_all(
-        "SELECT sum(c.n) FROM tag_counts c JOIN tags t ON t.id = c.tag_id WHERE t.name = ?", (name,)
+        "WITH tag AS (SELECT id FROM tags WHERE name = ?), known AS ("
+        " SELECT l.tag_id, json_extract(value, '$[1]') AS n FROM json_each(?)"
+        " JOIN tag_set_tags l ON l.tag_set_id = json_extract(value, '$[0]') UNION ALL"
+        " SELECT o.tag_id, 1 FROM asset_tags u CROSS JOIN asset_tags o ON o.asset_id = u.asset_id"
+        " WHERE u.tag_id = (SELECT id FROM tag)"
+        ") SELECT t.name, sum(k.n) AS total, (SELECT sum(n) FROM tag_counts WHERE tag_id = (SELECT id FROM tag))"
+        " FROM known k JOIN tags t ON t.id = k.tag_id GROUP BY k.tag_id ORDER BY total DESC, t.name LIMIT ?",
+        (name, json_array(counts), limit),
     )
-    if rows[0][0] != sum(each.passing or 0 for each in passing):
+    if rows and rows[0][2] != sum(count for _, count in counts):
         return None  # some of the tag's assets are in sets that do not pass
-    together = await db.fetch_all(
-        "SELECT o.tag_id, count(*) FROM asset_tags u CROSS JOIN asset_tags o ON o.asset_id = u.asset_id"
-        " WHERE u.tag_id = (SELECT id FROM tags WHERE name = ?) GROUP BY 1",
-        (name,),
-    )
-    return await _named(db, [(each.id, each.passing or 0) for each in passing], together, limit)
+    return [TagCount(tag, count) for tag, count, _ in rows]
 
 
 async def _of_selection(db: Database, selection: RowSelection | IdSelection, limit: int) -> list[TagCount]:
