@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -61,18 +59,6 @@ def _all_records() -> None:
 
 
 SAFETENSORS = frozenset({".safetensors", ".ckpt"})
-
-
-def safetensors_bytes(metadata: dict[str, str] | None = None, fill: int = 0, elements: int = 4) -> bytes:
-    """A valid safetensors file with one F16 tensor."""
-    header: dict[str, Any] = {
-        "w": {"dtype": "F16", "shape": [elements], "data_offsets": [0, 2 * elements]},
-    }
-    if metadata:
-        header["__metadata__"] = metadata
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + bytes([fill]) * (2 * elements)
 
 
 @dataclass

@@ -117,8 +117,8 @@ def main() -> int:
     if options.output is not None:
         options.output.write_text(text + "\n", encoding="utf-8")
     failed = [(server, name) for server, found in results.items() for each in found.values() for name in each.failed]
-    for server, name in failed:
-        print(f"{server}: {name}", file=sys.stderr)
+    for server_name, name in failed:
+        print(f"{server_name}: {name}", file=sys.stderr)
     return 1 if failed else 0
 
 

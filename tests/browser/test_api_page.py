@@ -66,7 +66,7 @@ def page(address: str) -> Iterator[Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         try:
-            opened = browser.new_page()
+            opened: Any = browser.new_page()
             opened.problems = []
             opened.elsewhere = []
             opened.on("pageerror", lambda error: opened.problems.append(str(error)))

@@ -34,6 +34,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from support.examples import examples
+from support.files import picture, safetensors
 
 CHILD = Path(__file__).with_name("child.py")
 MIB = 1 << 20
@@ -41,20 +42,8 @@ DAY_NS = 86_400 * 10**9
 TABLES = ("assets", "files", "folders", "contents", "tag_sets", "trash", "workflows", "workflow_versions")
 
 
-def picture(colour: str) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (8, 8), colour).save(out, "PNG")
-    return out.getvalue()
-
-
-def weights(fill: int) -> bytes:
-    header = b'{"w":{"dtype":"F16","shape":[4],"data_offsets":[0,8]}}'
-    header += b" " * (-len(header) % 8)
-    return struct.pack("<Q", len(header)) + header + bytes([fill]) * 8
-
-
 RED, BLUE = picture("red"), picture("blue")
-LORA = weights(1)
+LORA = safetensors(1)
 GRAPH: dict[str, Any] = {
     "nodes": [
         {"id": 1, "type": "LoadImage", "widgets_values": ["sub/red.png", "image"]},

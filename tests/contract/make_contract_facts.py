@@ -17,8 +17,10 @@ import yaml
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
 # Keywords whose values are copied. A keyword that is not listed here or below is dropped, so that no text slips in.
-_PLAIN = ("$ref", "type", "format", "enum", "required", "pattern", "uniqueItems")
-_PLAIN += ("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
+_PLAIN = (
+    *("$ref", "type", "format", "enum", "required", "pattern", "uniqueItems"),
+    *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"),
+)
 _ONE_SCHEMA = ("items", "additionalProperties", "not")
 _MANY_SCHEMAS = ("allOf", "anyOf", "oneOf")
 _PARAMETER = ("name", "in", "required", "style", "explode")

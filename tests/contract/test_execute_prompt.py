@@ -21,10 +21,10 @@ from support.stored_texts import stored_texts
 PATHS = pytest.mark.parametrize("path", ["/api/prompt", "/prompt"])
 ID = "00000000-0000-4000-8000-0000000000ab"
 SECRET = "comfyui-0123456789abcdef"
-EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 2, "height": 2, "batch_size": 1, "color": 0}}
-SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}}
-GRAPH = {"1": EMPTY, "2": SAVE}
-HELD = {
+EMPTY: dict[str, Any] = {"class_type": "EmptyImage", "inputs": {"width": 2, "height": 2, "batch_size": 1, "color": 0}}
+SAVE: dict[str, Any] = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}}
+GRAPH: dict[str, Any] = {"1": EMPTY, "2": SAVE}
+HELD: dict[str, Any] = {
     "1": EMPTY,
     "h": {"class_type": "Hold", "inputs": {"image": ["1", 0]}},
     "2": {**SAVE, "inputs": {**SAVE["inputs"], "images": ["h", 0]}},

@@ -9,20 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from support.files import picture
 from yarl import URL
 
 PROMPT = {"1": {"class_type": "LoadImage", "inputs": {"image": "größe.png", "n": None, "x": [1, 2.5, True]}}}
 WORKFLOW = {"nodes": [], "version": 0.4}
-
-
-def png(**texts: str) -> bytes:
-    """A 3 x 2 image with these texts."""
-    info = PngInfo()
-    for key, text in texts.items():
-        info.add_text(key, text)
-    file = io.BytesIO()
-    Image.new("RGB", (3, 2)).save(file, "PNG", pnginfo=info)
-    return file.getvalue()
 
 
 async def only(api: Any) -> dict[str, Any]:
@@ -32,7 +23,7 @@ async def only(api: Any) -> dict[str, Any]:
 
 
 async def test_the_documents_are_in_the_asset_and_not_in_the_list(library: Any, api: Any) -> None:
-    library.write("output/a.png", png(prompt=json.dumps(PROMPT), workflow=json.dumps(WORKFLOW)))
+    library.write("output/a.png", picture(size=(3, 2), prompt=json.dumps(PROMPT), workflow=json.dumps(WORKFLOW)))
     await library.scan()
     listed = await only(api)
     assert not {"prompt", "workflow"} & set(listed["metadata"])
@@ -47,7 +38,7 @@ async def test_the_documents_are_in_the_asset_and_not_in_the_list(library: Any, 
     ids=repr,
 )
 async def test_a_document_that_is_no_json_breaks_nothing(library: Any, api: Any, prompt: str) -> None:
-    library.write("output/a.png", png(prompt=prompt[:100_000], workflow=json.dumps(WORKFLOW)))
+    library.write("output/a.png", picture(size=(3, 2), prompt=prompt[:100_000], workflow=json.dumps(WORKFLOW)))
     await library.scan()
     asset = await api.get(f"/api/assets/{(await only(api))['id']}")
     assert asset["metadata"]["workflow"] == WORKFLOW
@@ -65,7 +56,7 @@ async def test_an_asset_that_is_not_hashed_has_neither_hash_nor_metadata(make_li
     from comfy_assets_node.comfy_assets.config import Config
 
     library = await make_library(Config(scan_on_start=False, hash_files=False))
-    library.write("output/a.png", png())
+    library.write("output/a.png", picture(size=(3, 2)))
     await library.scan()
     api = api_of(library)
     listed = await only(api)
@@ -74,7 +65,7 @@ async def test_an_asset_that_is_not_hashed_has_neither_hash_nor_metadata(make_li
 
 
 async def test_user_metadata_and_a_missing_file(library: Any, api: Any, hand: Any) -> None:
-    file = library.write("output/a.png", png(prompt=json.dumps(PROMPT)))
+    file = library.write("output/a.png", picture(size=(3, 2), prompt=json.dumps(PROMPT)))
     await library.scan()
     await hand.user_metadata("a.png", {"rating": 5, "note": None})
     file.unlink()

@@ -6,17 +6,17 @@ the owner what it is for. An operation that is in neither table fails the tests.
 
 from __future__ import annotations
 
-import io
 import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
 from aiohttp import FormData
 from comfy_assets_node.routes import INTERCEPTORS, ROUTES
-from PIL import Image
+from support.files import picture
 
 UUID = "00000000-0000-4000-8000-0000000000aa"
 GRAPH = {"nodes": [{"id": 1, "type": "LoadImage", "widgets_values": ["x.png", "image"]}], "version": 0.4}
@@ -265,10 +265,7 @@ def test_every_operation_is_in_the_table() -> None:
     assert {path.path.removeprefix("/api").split("/")[1] for path in INTERCEPTORS} == set(BY_THE_HOST)
 
 
-def png(red: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 4), (red, 0, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
+png = partial(picture, size=(8, 4))
 
 
 class World:

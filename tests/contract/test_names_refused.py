@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import FormData
 from comfy_assets_node.routes import ROUTES, history, jobs, queue
-from PIL import Image
+from support.files import picture
 from yarl import URL
 
 LEADING_OUT = [
@@ -48,16 +47,10 @@ MADE_SAFE = [
 ]
 
 
-def png(number: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (2, 2), (number, 0, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def upload(file_name: str, number: int, **fields: str) -> FormData:
     """A form whose file has this very name."""
     data = FormData(quote_fields=False)
-    data.add_field("file", png(number), filename=file_name)
+    data.add_field("file", picture(number), filename=file_name)
     for key, value in fields.items():
         data.add_field(key, value)
     return data
@@ -74,8 +67,8 @@ async def shared_shelf(module_library: Any) -> Any:
 
 
 async def furnished(library: Any) -> Any:
-    library.write("output/there.png", png(250))
-    library.write("secret.png", png(251))
+    library.write("output/there.png", picture(250))
+    library.write("secret.png", picture(251))
     await library.scan()
     async with library.client.post("/api/workflows", json={"workflow_json": {}, "name": "there"}) as response:
         library.workflow = (await response.json())["id"]
@@ -262,7 +255,7 @@ async def test_what_is_left_of_an_absolute_name_stays_in_its_folder(shelf: Any) 
     ):
         async with shelf.client.post("/api/assets", data=upload(name, number)) as response:
             assert (await response.json())["file_path"] == f"input/{stored}"
-        assert (shelf.base / "input" / stored).read_bytes() == png(number)
+        assert (shelf.base / "input" / stored).read_bytes() == picture(number)
 
 
 async def test_names_that_are_made_safe(shelf: Any) -> None:
@@ -273,7 +266,7 @@ async def test_names_that_are_made_safe(shelf: Any) -> None:
             asset = await response.json()
             assert response.status == 201, (name, asset)
         assert asset["file_path"] == f"input/{stored}", name
-        assert (shelf.base / "input" / stored).read_bytes() == png(number)
+        assert (shelf.base / "input" / stored).read_bytes() == picture(number)
 
 
 async def test_tags_name_no_path(shelf: Any) -> None:
@@ -292,5 +285,5 @@ async def test_a_link_in_the_place_of_a_new_file_is_not_followed(shelf: Any) -> 
     for name, stored in (("link.png", "link (1).png"), ("dangling.png", "dangling (1).png")):
         async with shelf.client.post("/api/assets", data=upload(name, len(name))) as response:
             assert (await response.json())["file_path"] == f"input/{stored}"
-    assert (shelf.base / "secret.png").read_bytes() == png(251)
+    assert (shelf.base / "secret.png").read_bytes() == picture(251)
     assert not (shelf.base / "not-there.png").exists()

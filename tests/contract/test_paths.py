@@ -18,6 +18,8 @@ from comfy_assets_node.routes import INTERCEPTORS, ROUTES, router
 from comfy_assets_node.routes.request_paths import matched_path
 from yarl import URL
 
+ENTRIES: list[Any] = [*ROUTES, *INTERCEPTORS]
+
 
 def spellings(path: str) -> Iterator[str]:
     """The path with values that an encoded slash, brace or percent sign is in, and with letters encoded."""
@@ -50,13 +52,13 @@ async def world(aiohttp_client: Any, tmp_path: Path) -> Any:
     interceptors = [replace(interceptor, handler=through, media="any") for interceptor in INTERCEPTORS]
     services = Services(MemoryHost(tmp_path, HostFolders(())), Config())
     app = web.Application(middlewares=[router.middleware(routes, interceptors, services)])
-    for method, path in {(each.method, each.path) for each in (*ROUTES, *INTERCEPTORS)}:
+    for method, path in {(each.method, each.path) for each in ENTRIES}:
         app.router.add_route(method, path, host)
     return await aiohttp_client(app)
 
 
 async def test_each_spelling_that_reaches_the_host_is_ours(world: Any) -> None:
-    for entry in (*ROUTES, *INTERCEPTORS):
+    for entry in ENTRIES:
         is_route = isinstance(entry, router.Route)
         for spelling in spellings(entry.path):
             async with world.request(entry.method, URL(spelling, encoded=True)) as response:

@@ -18,10 +18,10 @@ from held_node import Hold
 from yarl import URL
 
 ID = "00000000-0000-4000-8000-0000000000ab"
-EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 2, "height": 2, "batch_size": 1, "color": 0}}
-SAVE = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}}
-GRAPH = {"1": EMPTY, "2": SAVE}
-HELD = {
+EMPTY: dict[str, Any] = {"class_type": "EmptyImage", "inputs": {"width": 2, "height": 2, "batch_size": 1, "color": 0}}
+SAVE: dict[str, Any] = {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}}
+GRAPH: dict[str, Any] = {"1": EMPTY, "2": SAVE}
+HELD: dict[str, Any] = {
     "1": EMPTY,
     "h": {"class_type": "Hold", "inputs": {"image": ["1", 0]}},
     "2": {**SAVE, "inputs": {**SAVE["inputs"], "images": ["h", 0]}},
@@ -176,7 +176,7 @@ async def test_ids_of_any_spelling(library: Any, job_id: str, is_running: bool) 
     queue = library.host.execution
     graph = {"2": {"class_type": "SaveImage", "inputs": {}}}
 
-    async def post(path: str, **options: Any) -> Any:
+    async def post(path: str | URL, **options: Any) -> Any:
         async with library.client.post(path, **options) as response:
             assert response.status == 200, (path, await response.text())
             return None if response.content_type != "application/json" else await response.json()

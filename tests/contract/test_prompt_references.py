@@ -125,7 +125,7 @@ async def test_only_the_inputs_of_nodes_change(host: Any) -> None:
     host.library.write("input/a.png", b"a")
     await host.library.scan()
     reference = by_hash(b"a")
-    prompt = {
+    prompt: dict[str, Any] = {
         "1": {"class_type": "Loader", "inputs": {"file": reference, "text": f"see {reference}", "seed": 2**53}},
         "2": {"class_type": "Saver", "inputs": {"image": ["1", 0], "odd": [reference, 0]}, "_meta": {"x": reference}},
     }
@@ -178,7 +178,7 @@ async def test_every_bad_reference_is_told_and_nothing_is_queued(host: Any) -> N
     (host.library.base / "input/away.png").unlink()
     host.library.host.output_nodes = {"Saver"}
     unknown, away, astray = f"asset:{NOBODYS_ID}", by_hash(b"away"), by_hash(b"no loader reads it")
-    prompt = {
+    prompt: dict[str, Any] = {
         "1": {"class_type": "Loader", "inputs": {"a": unknown, "b": away, "good": by_hash(b"there")}},
         "2": {"class_type": "Other", "inputs": {"c": {"__value__": [astray]}, "image": ["1", 0]}},
         "3": {"class_type": "Saver", "inputs": {"image": ["2", 0]}},

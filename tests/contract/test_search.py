@@ -27,7 +27,8 @@ MAKE, MODEL, COMMENT = 0x010F, 0x0110, 0x9286
 
 def picture(kind: str, number: int, **texts: str) -> bytes:
     """A picture of its own with these texts where ComfyUI, or its packs, would have put them."""
-    file, options = io.BytesIO(), {}
+    file = io.BytesIO()
+    options: dict[str, Any] = {}
     image = Image.new("RGB", (3, 2), (number, 0, 0))
     if kind == "PNG":
         info = options["pnginfo"] = PngInfo()

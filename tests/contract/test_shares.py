@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from aiohttp import FormData
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import ShareNotFoundError
 from comfy_assets_node.comfy_assets.workflows.service import purge_workflows, restore_workflow
-from PIL import Image
+from support.files import picture
 from yarl import URL
 
 GRAPH = {"nodes": [{"id": 1, "type": "LoadImage", "widgets_values": ["photo.png", "image"]}], "version": 0.4}
@@ -25,10 +25,7 @@ NOBODY = "00000000-0000-4000-8000-00000000ffff"
 WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
-def png(red: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 4), (red, 0, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
+png = partial(picture, size=(8, 4))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,7 +15,7 @@ from comfy_assets_node.comfy_assets.assets.prompts import output_recorder
 from comfy_assets_node.comfy_assets.db import connection
 from comfy_assets_node.comfy_assets.jobs import recorder
 from comfy_assets_node.routes import ROUTES
-from PIL import Image
+from support.files import picture
 
 NONE = "00000000-0000-4000-8000-000000000099"
 WORKFLOW = {"nodes": [{"id": 1, "type": "X"}]}
@@ -25,12 +24,6 @@ NEEDS_NO_STORE = {"cancelAssetSeed", "pauseAssetSeed", "resumeAssetSeed", "freeM
 STOPS = {"cancelJob", "cancelJobs", "manageQueue", "interruptJob"}  # asked for in tests of their own
 BEGINS_WORK = {"seedAssets"}  # which meets the trouble later, as a task
 READS = {"checkAssetByHash"}
-
-
-def png(colour: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (2, 2), (colour, 0, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 class Trouble:
@@ -95,9 +88,9 @@ async def timed(work: Awaitable[Any]) -> tuple[Any, float]:
 @pytest.fixture
 async def names(library: Any, api: Any, prompts: Any) -> dict[str, str]:
     """Something of everything, by names for paths."""
-    library.write("output/held.png", png(1))
-    library.write("output/other.png", png(2))
-    library.write("output/doomed.png", png(3))
+    library.write("output/held.png", picture(1))
+    library.write("output/other.png", picture(2))
+    library.write("output/doomed.png", picture(3))
     await library.scan()
     assets = {asset["name"]: asset for asset in (await api.get("/api/assets"))["assets"]}
     workflow = (await api.send("POST", "/api/workflows", 201, json={"workflow_json": WORKFLOW, "name": "one"})).json
@@ -171,7 +164,7 @@ async def test_a_write_to_a_locked_store(api: Any, names: Any, trouble: Trouble,
         from aiohttp import FormData
 
         options = {"data": FormData({"name": "new.png", "tags": '["input"]'})}
-        options["data"].add_field("file", png(9), filename="new.png")
+        options["data"].add_field("file", picture(9), filename="new.png")
     before, files = await everything(api, names), trouble.files()
     async with trouble.locked():
         answer, took = await timed(api.send(method, filled(path, names), None, **options))
@@ -317,7 +310,7 @@ async def test_an_end_is_told_when_its_assets_are_there(library: Any, api: Any, 
     output_recorder.IDLE_S, before = 60.0, output_recorder.IDLE_S
     try:
         for number in range(5):
-            library.write(f"output/made_{number}.png", png(number))
+            library.write(f"output/made_{number}.png", picture(number))
             prompts.submit()
             job = prompts.start()
             file = {"filename": f"made_{number}.png", "subfolder": "", "type": "output"}
@@ -337,7 +330,7 @@ async def test_assets_that_cannot_be_taken_in_keep_no_job_from_its_end(
         raise LookupError("a mistake")
 
     monkeypatch.setattr(library.services.outputs, "_record_batch", fail)
-    library.write("output/made_00001_.png", png(1))
+    library.write("output/made_00001_.png", picture(1))
     job = prompts.run()
     assert (await api.get(f"/api/jobs/{job}"))["status"] == "completed"
 
@@ -351,7 +344,7 @@ async def test_an_end_that_is_held_back_is_in_the_journal(
         await released.wait()
 
     monkeypatch.setattr(library.services.outputs, "_record_batch", wait)
-    library.write("output/made_00001_.png", png(1))
+    library.write("output/made_00001_.png", picture(1))
     job = prompts.run()
     mine = library.services._recorder
     await mine.write()

@@ -29,7 +29,7 @@ async def test_who_asks(library: Any, api: Any, make_library: Any, api_of: Any) 
     await shared.as_user("bob").get("/api/user", 401)
 
 
-TAKEN = [
+TAKEN: list[dict[str, Any]] = [
     {"type": "general"},
     {"type": "missing_nodes", "content": "größe\n" * 100, "rating": 5, "metadata": {"nodes": ["a", {"b": None}]}},
     {"type": "missing_models", "rating": 1, "content": "x" * 20_000, "unknown": [1]},

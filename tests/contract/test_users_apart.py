@@ -27,7 +27,7 @@ from comfy_assets_node.comfy_assets.jobs.submission import JobSubmission, submit
 from comfy_assets_node.comfy_assets.plugin import attach
 from held_node import Hold
 
-EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 2, "height": 2, "batch_size": 1, "color": 0}}
+EMPTY: dict[str, Any] = {"class_type": "EmptyImage", "inputs": {"width": 2, "height": 2, "batch_size": 1, "color": 0}}
 QUEUES = pytest.mark.parametrize("queue", ["/queue", "/api/queue"])
 HISTORIES = pytest.mark.parametrize("history", ["/history", "/api/history"])
 
@@ -107,14 +107,15 @@ class Shared:
 
     def __init__(self, base: Path, host: StandaloneHost, services: Any, api: Any) -> None:
         self.base, self.host, self.services, self.api = base, host, services, api
-        self.ann = self.bob = None
+        self.ann: Any = None
+        self.bob: Any = None
 
     async def with_users(self) -> Shared:
         names = []
         for name in ("ann", "bob"):
             answer = await self.api.client.post("/api/users", json={"username": name})
             names.append(await answer.json())
-        self.ann, self.bob = (User(self, name) for name in names)  # type: ignore[assignment]
+        self.ann, self.bob = (User(self, name) for name in names)
         return self
 
     def release(self) -> None:

@@ -20,18 +20,17 @@ from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.plugin import attach
 from PIL import Image
+from support.files import picture
 from yarl import URL
 
 VIEW = "/api/view"
 
 
-def png(colour: Any = "red", size: tuple[int, int] = (300, 200)) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGBA" if len(colour) == 4 else "RGB", size, colour).save(buffer, "PNG")
-    return buffer.getvalue()
+def png(colour: Any = "red") -> bytes:
+    return picture(colour, (300, 200))
 
 
-def picture(body: bytes) -> Image.Image:
+def opened(body: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(body))
     assert image.format == "JPEG"
     image.load()
@@ -39,7 +38,7 @@ def picture(body: bytes) -> Image.Image:
 
 
 def is_colour(body: bytes, *colour: int) -> bool:
-    seen = picture(body).convert("RGB").getpixel((5, 5))
+    seen = opened(body).convert("RGB").getpixel((5, 5))
     assert isinstance(seen, tuple)
     return all(abs(int(a) - b) < 8 for a, b in zip(seen, colour, strict=True))
 
@@ -99,13 +98,13 @@ async def test_what_is_shown(shelf: Any, api: Any) -> None:
     for query, colour in SHOWN:
         answer = await api.send("GET", VIEW, params={**query, "res": "64"})
         assert is_colour(answer.body, *colour), query
-        assert picture(answer.body).size == (64, 43)
+        assert opened(answer.body).size == (64, 43)
 
 
 async def test_the_size(shelf: Any, api: Any) -> None:
     for res, size in [(64, (64, 43)), (100, (100, 67)), (299, (299, 199)), (300, (300, 200)), (1024, (300, 200))]:
         answer = await api.send("GET", VIEW, params={"filename": "red.png", "res": str(res)})
-        assert picture(answer.body).size == size
+        assert opened(answer.body).size == size
 
 
 async def test_the_headers(shelf: Any, api: Any) -> None:
@@ -544,7 +543,7 @@ async def test_everything_without_res_is_the_hosts_answer(beside_stock: Any) -> 
                 headers = {k: v for k, v in response.headers.items() if k not in ("Date", "Server")}
                 answers.append((response.status, headers, await response.read()))
         assert answers[0] == answers[1], (method, path)
-    assert picture((await ours.send("GET", "/api/view?filename=red.png&res=64")).body).size == (64, 43)
+    assert opened((await ours.send("GET", "/api/view?filename=red.png&res=64")).body).size == (64, 43)
 
 
 async def test_the_store_is_away(tmp_path: Path, aiohttp_client: Any) -> None:

@@ -47,7 +47,7 @@ RECOUNTS = {
 }
 
 
-class Model:
+class TaggedStoreModel:
     """The store, and beside it what each asset's tags and place should be."""
 
     def __init__(self, db: Database) -> None:
@@ -266,7 +266,7 @@ operations = st.one_of(
 )
 
 
-async def perform(model: Model, tx: Transaction, operation: tuple[Any, ...]) -> None:
+async def perform(model: TaggedStoreModel, tx: Transaction, operation: tuple[Any, ...]) -> None:
     kind, *rest = operation
     if kind == "tidied":
         await tags.drop_unused_sets(tx)
@@ -289,7 +289,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def run(path: Path, steps: list[tuple[Any, ...]]) -> None:
     db = await Database.open(path)
     try:
-        model = Model(db)
+        model = TaggedStoreModel(db)
         for operation in [("add", "/one", 3), ("add", "/two", 2), *steps]:
             async with db.transaction() as tx:
                 await perform(model, tx, operation)

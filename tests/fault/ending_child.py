@@ -42,7 +42,7 @@ async def begin() -> None:
             await asyncio.sleep(0.01)
         return
     if activity == "walking":
-        os.scandir = slow_scandir
+        os.scandir = slow_scandir  # type: ignore[assignment]
     else:
         services.host.emit = emit
     services.indexer.start_scan()

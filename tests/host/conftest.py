@@ -89,7 +89,10 @@ class Server(ServerProcess):
     def wait_until_read(self, **headers: str) -> None:
         """Until its first scan has ended and every file is read."""
         self.wait_for(
-            "/api/assets/seed/status", lambda s: (s["status"], s.get("phase")) == ("completed", "idle"), **headers
+            "/api/assets/seed/status",
+            lambda s: (s["status"], s.get("phase")) == ("completed", "idle"),
+            START_TIMEOUT_S,
+            **headers,
         )
 
     def interrupt(self) -> float:

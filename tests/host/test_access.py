@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import socket
 import time
@@ -12,8 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from PIL import Image
 from server_process import COMFYUI
+from support.files import picture
+from support.requests import multipart
 
 GRAPH = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 2, "height": 2, "batch_size": 1, "color": 0}},
@@ -29,18 +29,6 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>document.title = "ran"</
 LIMITS = {"COMFY_ASSETS_MAX_PROMPT_MB": "1", "COMFY_ASSETS_MAX_IMAGE_EDGE": "16"}
 
 
-def picture(edge: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (edge, edge), (edge, 0, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def form(name: str, content: bytes) -> tuple[bytes, dict[str, str]]:
-    """A form with a picture."""
-    head = f'--b\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'.encode()
-    return head + content + b"\r\n--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, start: Any) -> Iterator[Any]:
     base = tmp_path_factory.mktemp("access")
@@ -52,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, start: Any) -> Iterator[Any
             ("a.txt", b"a"),
         ):
             (base / "input" / name).write_bytes(content)
-        (base / "input/held.png").write_bytes(picture(4))
+        (base / "input/held.png").write_bytes(picture(size=(4, 4)))
         running.wait_until_up()
         running.wait_until_read()
         yield running
@@ -68,7 +56,7 @@ def state(server: Any) -> tuple[Any, ...]:
 def requests(server: Any, headers: dict[str, str]) -> Iterator[tuple[str, Any]]:
     """One request of each kind, with these headers."""
     json_type = {"Content-Type": "application/json"}
-    body, form_type = form("evil.png", picture(3))
+    body, form_type = multipart([("image", ("evil.png", picture()))])
     for prefix in ("", "/api"):
         yield "page", server.send("GET", prefix + "/queue", headers=headers)
         yield "prompt", server.send("POST", prefix + "/prompt", PROMPT, {**json_type, **headers})
@@ -182,7 +170,7 @@ def spellings(path: str) -> list[str]:
 
 def test_limits_hold_for_every_spelling_of_a_path(server: Any) -> None:
     large = json.dumps({"prompt": GRAPH, "extra_data": {"x": "y" * (1 << 20)}}).encode()
-    body, form_type = form("wide.png", picture(17))
+    body, form_type = multipart([("image", ("wide.png", picture(size=(17, 17))))])
     for path in (*spellings("/prompt"), *spellings("/api/prompt")):
         answer = server.send("POST", path, large, {"Content-Type": "application/json"})
         assert answer.status in (413, 404, 405), path

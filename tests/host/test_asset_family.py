@@ -11,11 +11,11 @@ import json
 import re
 import sqlite3
 import struct
-import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +25,8 @@ from blake3 import blake3
 from comfy_assets_node.routes import ROUTES
 from PIL import Image
 from support.contract import facts_contract
+from support.files import picture, safetensors
+from support.requests import multipart
 
 ZERO = "00000000-0000-0000-0000-000000000000"
 UNKNOWN = "00000000-0000-7000-8000-00000000abcd"
@@ -40,11 +42,7 @@ NAMES = {
 }
 
 
-def png(color: int) -> bytes:
-    """A small picture, another for each colour."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (80, 40), (color & 255, color >> 8 & 255, color >> 16 & 255)).save(buffer, "PNG")
-    return buffer.getvalue()
+png = partial(picture, size=(80, 40))
 
 
 def bomb() -> bytes:
@@ -54,27 +52,14 @@ def bomb() -> bytes:
     return small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:]
 
 
-def safetensors(fill: int) -> bytes:
-    text = json.dumps({"w": {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]}}).encode()
-    return struct.pack("<Q", len(text)) + text + bytes([fill]) * 8
-
-
 def digest(content: bytes) -> str:
     return "blake3:" + blake3(content).hexdigest()
 
 
 def form(*parts: tuple[str, Any]) -> dict[str, Any]:
     """A multipart body; a part's value is text, bytes, or a pair of a file name and bytes."""
-    boundary = uuid.uuid4().hex
-    body = bytearray()
-    for name, value in parts:
-        file_name, content = value if isinstance(value, tuple) else (None, value)
-        content = content.encode() if isinstance(content, str) else content
-        named = f'; filename="{file_name}"' if file_name is not None else ""
-        body += f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'.encode()
-        body += content + b"\r\n"
-    body += f"--{boundary}--\r\n".encode()
-    return {"body": bytes(body), "headers": {"Content-Type": f"multipart/form-data; boundary={boundary}"}}
+    body, headers = multipart(parts)
+    return {"body": body, "headers": headers}
 
 
 def body(value: Any) -> dict[str, Any]:

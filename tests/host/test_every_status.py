@@ -6,7 +6,6 @@ of a server whose store cannot be opened.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from support.contract import facts_contract
+from support.files import picture
 
 NONE = "00000000-0000-4000-8000-000000000000"
 UNKNOWN_HASH = "blake3:" + "0" * 64
@@ -306,22 +305,18 @@ class World:
     def file(self, name: str) -> bytes:
         if name == NEW:
             self.pictures += 1
-        return picture(self.pictures if name == NEW else 200) + (bytes(3 << 19) if name == "large" else b"")
-
-
-def picture(number: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGBA", (2, 2), (number, 0, 0, 255)).save(buffer, "PNG")
-    return buffer.getvalue()
+        return picture((self.pictures if name == NEW else 200, 0, 0, 255)) + (
+            bytes(3 << 19) if name == "large" else b""
+        )
 
 
 def furnish(base: Path) -> None:
     """Files of which the requests speak."""
     for folder in ("input/clipspace", "user/default/notes", "user/default/workflows"):
         (base / folder).mkdir(parents=True, exist_ok=True)
-    (base / "input/held.png").write_bytes(picture(200))
-    (base / "input/spare.png").write_bytes(picture(202))
-    (base / "input/clipspace/clipspace-mask-1.png").write_bytes(picture(201))
+    (base / "input/held.png").write_bytes(picture((200, 0, 0, 255)))
+    (base / "input/spare.png").write_bytes(picture((202, 0, 0, 255)))
+    (base / "input/clipspace/clipspace-mask-1.png").write_bytes(picture((201, 0, 0, 255)))
     for name in ("a", "held", "doomed", "moving"):
         (base / f"user/default/notes/{name}.txt").write_text(name)
     (base / "user/default/workflows/held.json").write_text('{"nodes": []}')

@@ -77,7 +77,7 @@ class Raising(Listener):
     def _fail(self, *_: object) -> None:
         raise RuntimeError("a listener's own fault")
 
-    submitted = started = shown = interrupting = finished = dropped = _fail
+    submitted = started = shown = interrupting = finished = dropped = _fail  # type: ignore[assignment]
 
 
 class NodeState(Enum):

@@ -102,7 +102,7 @@ MODES = ("plain", "sleep", "wait for the loop", "raise", "raise outside", "swall
 
 def picture(colour: int, *, held: bool = False) -> dict[str, Any]:
     """A graph that saves a picture, with a node of the pack in it if it is ``held``."""
-    graph = {
+    graph: dict[str, Any] = {
         "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": colour}},
         "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}},
     }
@@ -157,9 +157,9 @@ def test_a_pack_that_is_gone_after_a_restart(tmp_path: Path, start_comfyui: Star
         server.wait_for(f"/api/jobs/{running}", lambda job: job["status"] == "in_progress")
         waiting = [submit(server, picture(3 + number, held=True)) for number in range(3)]
         (tmp_path / "input" / "there.png").write_bytes((tmp_path / "output" / "made_00001_.png").read_bytes())
-        loading = picture(7)
-        loading["1"] = {"class_type": "LoadImage", "inputs": {"image": "there.png"}}
-        loading, healthy = submit(server, loading), submit(server, picture(8))
+        graph = picture(7)
+        graph["1"] = {"class_type": "LoadImage", "inputs": {"image": "there.png"}}
+        loading, healthy = submit(server, graph), submit(server, picture(8))
         server.interrupt()
     pack.unlink()
     (tmp_path / "input" / "there.png").unlink()

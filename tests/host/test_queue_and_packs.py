@@ -478,7 +478,8 @@ def test_a_task_done_that_does_not_call_ours(
     bench.execute = execute
     if place.endswith("after"):
         bench.watch()
-    (bench.kind if place.startswith("class") else bench.native).task_done = replaced
+    target: Any = bench.kind if place.startswith("class") else bench.native
+    target.task_done = replaced
     bench.watch()
     for number, prompt_id in enumerate("abc"):
         bench.submit(prompt_id, number)
@@ -515,7 +516,7 @@ def test_methods_that_are_replaced_before_the_server_serves(make_bench: MakeBenc
             raise LookupError("a pack's own fault")
         return taken
 
-    bench.native.task_done, bench.native.get = replaced, failing  # type: ignore[method-assign]
+    bench.native.task_done, bench.native.get = replaced, failing  # type: ignore[method-assign, assignment]
     bench.native.put = lambda item: put(item)  # type: ignore[method-assign]
     bench.queue.wrap_worker()
     bench.queue.wrap_worker()

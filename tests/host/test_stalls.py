@@ -380,7 +380,8 @@ def _name(entry: Route | Interceptor) -> str:
 
 
 def _distinct_entries(wanted: Callable[[Route | Interceptor], bool]) -> list[Any]:
-    found = {_name(entry): entry for entry in (*INTERCEPTORS, *ROUTES) if wanted(entry)}
+    entries: list[Route | Interceptor] = [*INTERCEPTORS, *ROUTES]
+    found = {_name(entry): entry for entry in entries if wanted(entry)}
     return [pytest.param(entry, id=name) for name, entry in found.items()]
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from support.files import picture
+from support.requests import multipart
 
 JSON = {"Content-Type": "application/json"}
 PACK = "some pack"
 
 
 def png(width: int = 4, height: int = 3, alpha: int = 77) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGBA", (width, height), (1, 2, 3, alpha)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return picture((1, 2, 3, alpha), (width, height))
 
 
 def prepare(base: Path) -> None:
@@ -45,10 +44,7 @@ def server(start: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def form(file: bytes, name: str = "new.png", **fields: str) -> tuple[bytes, dict[str, str]]:
-    parts = [f'Content-Disposition: form-data; name="{key}"\r\n\r\n{value}'.encode() for key, value in fields.items()]
-    parts.append(f'Content-Disposition: form-data; name="image"; filename="{name}"\r\n\r\n'.encode() + file)
-    body = b"".join(b"--XX\r\n" + part + b"\r\n" for part in parts) + b"--XX--\r\n"
-    return body, {"Content-Type": "multipart/form-data; boundary=XX"}
+    return multipart([*fields.items(), ("image", (name, file))])
 
 
 def refusal(answer: Any, status: int, code: str | None = None) -> None:

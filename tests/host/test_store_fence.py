@@ -18,6 +18,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from server_process import COMFYUI, JsonServer, comfyui_command, copy_pack, standalone_command
+from support.requests import multipart
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no locks that a reader loses")
 
@@ -151,10 +152,7 @@ def test_user_files(server: Base, name: str, prefix: str) -> None:
 
 def form(filename: str, **fields: str) -> tuple[bytes, dict[str, str]]:
     """A form with a picture."""
-    part = "--b\r\nContent-Disposition: form-data; name="
-    parts = [f'{part}"{name}"\r\n\r\n{text}\r\n' for name, text in fields.items()]
-    parts.append(f'{part}"image"; filename="{filename}"\r\n\r\nbytes\r\n--b--\r\n')
-    return "".join(parts).encode(), {"Content-Type": "multipart/form-data; boundary=b"}
+    return multipart([*fields.items(), ("image", (filename, b"bytes"))])
 
 
 @pytest.mark.parametrize("path", ["/upload/image", "/api/upload/image", "/upload/mask", "/api/upload/mask"])

@@ -13,7 +13,7 @@ from support.stored_texts import stored_texts
 ID = "00000000-0000-4000-8000-0000000000cc"
 SECRET = "comfyui-0123456789abcdef"
 HIDDEN = "[REDACTED]"
-PLACES = {
+PLACES: dict[str, dict[str, Any]] = {
     "deep": {"deep": {"api_key_comfy_org": SECRET}},
     "in a list": {"list": [1, [{"apiKeyComfyOrg": SECRET}]]},
     "beside the workflow": {"extra_pnginfo": {"API_KEY": SECRET}},

@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.models import run_model
 
 SUCCESS = {"status_str": "success", "completed": True, "messages": []}
 FAILURE = {"status_str": "error", "completed": False, "messages": [["execution_error", {"exception_message": "no"}]]}
@@ -38,7 +39,7 @@ step = st.one_of(
 )
 
 
-class Model:
+class JobModel:
     """What should be; and a server, with what is."""
 
     def __init__(self, open_seat: Any) -> None:
@@ -50,6 +51,9 @@ class Model:
 
     async def begin(self, restore: bool = True) -> None:
         self.seat = await self._open_seat(restore=restore)
+
+    async def end(self) -> None:
+        """Do nothing: the seats are closed with the block that opens them."""
 
     def pick(self, index: int) -> str | None:
         return list(self.states)[index % len(self.states)] if self.states else None
@@ -175,13 +179,7 @@ class Model:
 async def follow(steps: list[Any], seats: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with seats(Path(folder)) as open_seat:
-            model = Model(open_seat)
-            await model.begin()
-            for name, *arguments in steps:
-                await getattr(model, name.replace(" ", "_"))(*arguments)
-            await model.look()
-            await model.die()
-            await model.look()
+            await run_model(JobModel(open_seat), steps, at_end=("look", "die", "look"))
 
 
 def S(text: str) -> list[Any]:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +18,9 @@ from comfy_assets_node.comfy_assets.db import references
 from comfy_assets_node.comfy_assets.db import trash as trash_rows
 from comfy_assets_node.comfy_assets.errors import AssetNotFoundError
 from comfy_assets_node.comfy_assets.fs import atomic
+from support.files import safetensors
 
 UPLOADED, SCANNED = b"what was uploaded", b"what was scanned"
-
-
-def safetensors_bytes(fill: int) -> bytes:
-    """A model of one tensor."""
-    text = json.dumps({"w": {"dtype": "F16", "shape": [2, 2], "data_offsets": [0, 8]}}).encode()
-    return struct.pack("<Q", len(text)) + text + bytes([fill]) * 8
 
 
 async def upload(library: Any, content: bytes = UPLOADED, file_name: str = "up.bin", **fields: str) -> dict[str, Any]:
@@ -507,16 +501,16 @@ async def test_a_file_that_is_put_into_a_folder_does_not_hide_that_others_want_o
     library: Any, how: str
 ) -> None:
     """The folder got another category after its scan; the next scan must still notice that."""
-    library.write("models/loras/old.safetensors", safetensors_bytes(fill=1))
+    library.write("models/loras/old.safetensors", safetensors(1))
     await library.scan()
-    deleted = await upload(library, safetensors_bytes(fill=2), "del.safetensors", tags='["models", "loras"]')
+    deleted = await upload(library, safetensors(2), "del.safetensors", tags='["models", "loras"]')
     await delete(library, deleted)
     folders = library.host.current_folders
     library.host.current_folders = replace(
         folders, folders=tuple(replace(f, category="styles") if f.category == "loras" else f for f in folders.folders)
     )
     if how == "uploaded":
-        await upload(library, safetensors_bytes(fill=3), "new.safetensors", tags='["models", "styles"]')
+        await upload(library, safetensors(3), "new.safetensors", tags='["models", "styles"]')
     else:
         await library.services.trash.restore(deleted["id"])
     await library.scan()

@@ -41,8 +41,8 @@ class TestEqualContents:
         usual = library.host.current_folders
 
         def folders_on(drive: str, loras: str, vae: str) -> HostFolders:
-            found = (LibraryFolder("models", library.base / drive / loras, "loras"),)
-            found += (LibraryFolder("models", library.base / drive / vae, "vae"),)
+            base = library.base / drive
+            found = (LibraryFolder("models", base / loras, "loras"), LibraryFolder("models", base / vae, "vae"))
             return HostFolders(found, usual.excluded)
 
         library.host.current_folders = folders_on("one", "first", "second")

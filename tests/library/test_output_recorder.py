@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import sqlite3
 import threading
@@ -19,20 +18,15 @@ from comfy_assets_node.comfy_assets.assets.prompts import output_recorder
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.fs.stat import file_stat
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from support.files import picture
 
 JOB, OTHER_JOB = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 
 
 def png(color: int = 0, text: str | None = '{"1": {"class_type": "EmptyImage"}}') -> bytes:
     """A small image with an embedded prompt."""
-    info = PngInfo()
-    if text is not None:
-        info.add_text("prompt", text)
-    buffer = io.BytesIO()
-    Image.new("RGB", (4, 2), color).save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
+    texts: dict[str, Any] = {} if text is None else {"prompt": text}
+    return picture(color, **texts)
 
 
 def shown(*names: str, kind: str = "output") -> dict[str, Any]:

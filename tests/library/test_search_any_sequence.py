@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import tempfile
@@ -25,9 +24,8 @@ from comfy_assets_node.comfy_assets.search.graph_text import words_in, words_in_
 from comfy_assets_node.comfy_assets.search.words import parse_query, words_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from support.examples import examples
+from support.files import picture
 
 NAMES = ["red dragon.png", "Größe_01.png", "dragonfly.png", "日本 01.png"]
 TAGS = ["red", "book 01", "größe"]
@@ -36,19 +34,17 @@ QUERIES = ["dragon", '"dragon"', "red", "red dragon", "gros 01", "k", "png out",
 NEEDLES = ["dragon", "RAGON", "größe", "01.", "0", ".png", "日本 ", "zz"]
 
 
-def picture(text: str) -> bytes:
+def picture_of(text: str) -> bytes:
     """A picture whose graph says the text."""
-    info = PngInfo()
-    info.add_text("prompt", json.dumps({"1": {"inputs": {"text": text}}, "2": {"inputs": {"seed": len(text)}}}))
-    file = io.BytesIO()
-    Image.new("RGB", (2, 2)).save(file, "PNG", pnginfo=info)
-    return file.getvalue()
+    return picture(
+        size=(2, 2), prompt=json.dumps({"1": {"inputs": {"text": text}}, "2": {"inputs": {"seed": len(text)}}})
+    )
 
 
-PICTURES = [picture(text) for text in TEXTS]
+PICTURES = [picture_of(text) for text in TEXTS]
 
 
-class Model:
+class SearchedLibraryModel:
     """A library to which things happen."""
 
     def __init__(self, base: Path, services: Services) -> None:
@@ -190,7 +186,7 @@ async def run(base: Path, steps: list[tuple[Any, ...]]) -> None:
     services = Services(MemoryHost(base / "user", folders), Config(scan_on_start=False))
     await services.start()
     try:
-        model = Model(base, services)
+        model = SearchedLibraryModel(base, services)
         for start in range(2):
             await model.wrote(start, start)
         for operation, *arguments in [("scanned",), *steps]:

@@ -68,9 +68,9 @@ def test_what_was_used_is_remembered_across_a_restart(tmp_path: Path) -> None:
     for number in range(4):
         cache.put(key(number), bytes(100))
     now = time.time()
-    for number, path in sorted(stored(tmp_path).items()):
+    for name, path in sorted(stored(tmp_path).items()):
         assert abs(path.stat().st_mtime - now) < 60
-        os.utime(path, (now - 9000 + int(number[:2], 16), now - 9000 + int(number[:2], 16)))
+        os.utime(path, (now - 9000 + int(name[:2], 16), now - 9000 + int(name[:2], 16)))
     assert ThumbnailCache(tmp_path, 1 << 20).get(key(0))
     assert ThumbnailCache(tmp_path, 2 * (100 + SEAL)).get(key(1)) is None
     assert set(stored(tmp_path)) == {f"{key(0)}.jpg", f"{key(3)}.jpg"}

@@ -12,12 +12,12 @@ import os
 import re
 import shutil
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -95,7 +95,7 @@ class Server(JsonServer):
 
     def asset(self, name: str, *, user: str | None = None) -> Any:
         """Return the asset with this name."""
-        (found,) = self.request(f"/api/assets?name_contains={urllib.request.quote(name)}", user=user)["assets"]
+        (found,) = self.request(f"/api/assets?name_contains={quote(name)}", user=user)["assets"]
         return self.request(f"/api/assets/{found['id']}", user=user)
 
     def run(self, graph: Any, *, user: str | None = None) -> str:

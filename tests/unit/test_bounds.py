@@ -21,6 +21,8 @@ from comfy_assets_node.routes.openapi import OPERATIONS
 from comfy_assets_node.routes.openapi.document import _query_of
 from comfy_assets_node.routes.request_body import MIB
 
+ENTRIES: list[Any] = [*ROUTES, *INTERCEPTORS]
+
 MAX_BODY = 64 * MIB
 
 
@@ -82,10 +84,10 @@ def test_unbounded_fields_are_found() -> None:
 
 
 def test_every_operation_has_a_largest_body() -> None:
-    for entry in (*ROUTES, *INTERCEPTORS):
+    for entry in ENTRIES:
         limit = entry.body
         assert limit.is_streamed or 0 < limit.size(Config()) <= MAX_BODY, entry.path
-    large = {entry.path for entry in (*ROUTES, *INTERCEPTORS) if entry.body.size(Config()) > MIB}
+    large = {entry.path for entry in ENTRIES if entry.body.size(Config()) > MIB}
     assert large == {
         "/api/prompt",
         "/prompt",
@@ -93,7 +95,7 @@ def test_every_operation_has_a_largest_body() -> None:
         "/api/workflows/{workflow_id}/versions",
         *(f"{prefix}/userdata/{path}" for prefix in ("", "/api") for path in ("{file}", "{file}/move/{dest}")),
     }
-    streamed = {entry.path for entry in (*ROUTES, *INTERCEPTORS) if entry.body.is_streamed}
+    streamed = {entry.path for entry in ENTRIES if entry.body.is_streamed}
     assert streamed == {
         "/api/assets",
         *(f"{prefix}/upload/{what}" for prefix in ("", "/api") for what in ("image", "mask")),

@@ -45,7 +45,7 @@ def both(tmp_path: Path, data: bytes) -> FileMetadata:
 
 
 def test_what_the_library_writes(tmp_path: Path) -> None:
-    tensors = {
+    tensors: dict[str, Any] = {
         "a": np.zeros((4, 5), np.float16),
         "b": np.zeros((7,), np.float32),
         'größe."x"': np.zeros((), np.float32),

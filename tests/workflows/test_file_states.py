@@ -21,6 +21,7 @@ from comfy_assets_node.comfy_assets.workflows.service import WorkflowDetails, re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.models import run_model
 
 OWNER = "default"
 IDS = (None, str(uuid.UUID(int=1)), str(uuid.UUID(int=2)), "no uuid")
@@ -71,7 +72,7 @@ def name_in(path: str) -> str:
     return posixpath.basename(path).removesuffix(".json").removesuffix(".app")
 
 
-class Model:
+class WorkflowFileModel:
     """The expected state, and services over a folder with the actual state."""
 
     def __init__(self, base: Path) -> None:
@@ -278,17 +279,8 @@ async def nothing(row_id: int) -> None:
 
 async def follow(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        model = Model(Path(folder))
-        await model.begin()
-        try:
-            for step_name, *arguments in steps:
-                await getattr(model, step_name)(*arguments)
-                await model.compare()
-            await model.restart()
-            await model.look()
-            await model.compare()
-        finally:
-            await model.end()
+        model = WorkflowFileModel(Path(folder))
+        await run_model(model, steps, after_each=("compare",), at_end=("restart", "look", "compare"))
 
 
 @settings(max_examples=examples(20, 60), deadline=None)

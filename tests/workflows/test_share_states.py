@@ -20,6 +20,7 @@ from comfy_assets_node.comfy_assets.workflows.service import WorkflowDetails, re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.models import run_model
 
 OWNER = "default"
 FILES = ("a.bin", "b.bin", "c.bin")
@@ -55,7 +56,7 @@ class Expected:
     snapshot: tuple[bytes, str, set[str]] | None = None
 
 
-class Model:
+class ShareModel:
     """Two workflows and three files: the expected state, and services with the actual state."""
 
     def __init__(self, base: Path) -> None:
@@ -188,15 +189,7 @@ class Model:
 
 async def follow(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        model = Model(Path(folder))
-        await model.begin()
-        try:
-            await model.fill()
-            for name, *arguments in steps:
-                await getattr(model, name)(*arguments)
-                await model.look()
-        finally:
-            await model.end()
+        await run_model(ShareModel(Path(folder)), [("fill",), *steps], after_each=("look",))
 
 
 @settings(max_examples=examples(12, 30), deadline=None)

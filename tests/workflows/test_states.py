@@ -24,6 +24,7 @@ from comfy_assets_node.comfy_assets.workflows.service import WorkflowDetails, pu
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
+from support.models import run_model
 
 OWNERS = ("ann", "bob")
 VIEWS = ("workflow", "app")
@@ -60,7 +61,7 @@ class Expected:
         self.version_ids: list[str] = []
 
 
-class Model:
+class WorkflowModel:
     """The expected state, and services with the actual state."""
 
     def __init__(self, base: Path) -> None:
@@ -240,16 +241,7 @@ class Model:
 
 async def follow(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        model = Model(Path(folder))
-        await model.begin()
-        try:
-            for step_name, *arguments in steps:
-                await getattr(model, step_name)(*arguments)
-            await model.look()
-            await model.restart()
-            await model.look()
-        finally:
-            await model.end()
+        await run_model(WorkflowModel(Path(folder)), steps, at_end=("look", "restart", "look"))
 
 
 @settings(max_examples=examples(20, 50), deadline=None)

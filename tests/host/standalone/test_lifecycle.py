@@ -21,8 +21,8 @@ from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from support.queue_ids import QueueIds, queue_ids
 
 ROOT = Path(__file__).parents[3]
-EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
-HELD = {
+EMPTY: dict[str, Any] = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
+HELD: dict[str, Any] = {
     "e": EMPTY,
     "h": {"class_type": "Hold", "inputs": {"image": ["e", 0]}},
     "p": {"class_type": "PreviewImage", "inputs": {"images": ["h", 0]}},
@@ -149,7 +149,8 @@ async def test_stopping_ends_pages_prompts_and_threads_at_once(server: Any) -> N
 async def serving(host: StandaloneHost, port: int = 0) -> tuple[asyncio.Task[None], str]:
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(host.serve("127.0.0.1", port, on_ready=ready.set_result))
-    await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
+    waited: list[asyncio.Future[Any]] = [task, ready]
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         await task
     return task, ready.result()

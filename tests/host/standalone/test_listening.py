@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, SubmittedPrompt
 
-EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
-SAVE = {"class_type": "SaveImage", "inputs": {"images": ["e", 0], "filename_prefix": "a"}}
+EMPTY: dict[str, Any] = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
+SAVE: dict[str, Any] = {"class_type": "SaveImage", "inputs": {"images": ["e", 0], "filename_prefix": "a"}}
 HOLD = {"class_type": "Hold", "inputs": {"image": ["e", 0]}}
 FAIL = {"class_type": "Fail", "inputs": {"image": ["e", 0]}}
 QUICK = {"e": EMPTY, "out": SAVE}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import logging
 import os
@@ -17,7 +16,7 @@ import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost, system
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from support.files import picture
 
 SETTINGS = "comfy.settings.json"
 
@@ -201,15 +200,6 @@ async def test_the_log_is_left_alone_once_the_server_has_stopped(server: Any) ->
     assert len(logging.getLogger().handlers) == len(before) - 1
 
 
-def png(size: tuple[int, int], colour: tuple[int, ...], **texts: str) -> bytes:
-    info = PngInfo()
-    for name, text in texts.items():
-        info.add_text(name, text)
-    buffer = io.BytesIO()
-    Image.new("RGBA" if len(colour) == 4 else "RGB", size, colour).save(buffer, "PNG", pnginfo=info)
-    return buffer.getvalue()
-
-
 async def upload_mask(server: Any, mask: bytes, reference: Any, **fields: str) -> tuple[int, Any]:
     form = FormData()
     form.add_field("image", mask, filename="masked.png")
@@ -222,8 +212,8 @@ async def upload_mask(server: Any, mask: bytes, reference: Any, **fields: str) -
 
 
 async def test_a_mask_gives_the_original_its_transparency(server: Any) -> None:
-    (server.base / "input" / "o.png").write_bytes(png((4, 3), (1, 2, 3), workflow="the graph"))
-    mask = png((4, 3), (9, 9, 9, 77))
+    (server.base / "input" / "o.png").write_bytes(picture((1, 2, 3), (4, 3), workflow="the graph"))
+    mask = picture((9, 9, 9, 77), (4, 3))
     reference = {"filename": "o.png", "subfolder": "", "type": "input"}
     table = [
         (reference, {}, "masked.png", ""),
@@ -237,15 +227,15 @@ async def test_a_mask_gives_the_original_its_transparency(server: Any) -> None:
         with Image.open(server.base / "input" / subfolder / name) as image:
             assert np.asarray(image)[0, 0].tolist() == [1, 2, 3, 77]
             assert image.text == {"workflow": "the graph"}  # type: ignore[attr-defined]
-    status, body = await upload_mask(server, png((4, 3), (9, 9, 9, 5)), reference)
+    status, body = await upload_mask(server, picture((9, 9, 9, 5), (4, 3)), reference)
     assert (status, body["name"]) == (200, "masked (1).png")
 
 
 async def test_masks_that_cannot_be_applied(server: Any) -> None:
-    (server.base / "input" / "o.png").write_bytes(png((4, 3), (1, 2, 3)))
+    (server.base / "input" / "o.png").write_bytes(picture((1, 2, 3), (4, 3)))
     (server.base / "input" / "text.png").write_bytes(b"text")
-    (server.base / "secret.png").write_bytes(png((4, 3), (1, 2, 3)))
-    mask = png((4, 3), (9, 9, 9, 77))
+    (server.base / "secret.png").write_bytes(picture((1, 2, 3), (4, 3)))
+    mask = picture((9, 9, 9, 77), (4, 3))
     good = {"filename": "o.png", "type": "input"}
     table = [
         (mask, None),
@@ -260,7 +250,7 @@ async def test_masks_that_cannot_be_applied(server: Any) -> None:
         (mask, {"filename": "text.png", "type": "input"}),
         (b"no picture", good),
         (b"", good),
-        (png((5, 3), (9, 9, 9, 77)), good),
+        (picture((9, 9, 9, 77), (5, 3)), good),
     ]
     for body, reference in table:
         status, answer = await upload_mask(server, body, reference)

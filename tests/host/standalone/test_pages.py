@@ -10,13 +10,13 @@ from typing import Any
 from aiohttp import WSMsgType
 from comfy_assets_node.comfy_assets.host.standalone import websocket
 
-EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
-GRAPH = {
+EMPTY: dict[str, Any] = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
+GRAPH: dict[str, Any] = {
     "e": EMPTY,
     "i": {"class_type": "ImageInvert", "inputs": {"image": ["e", 0]}},
     "p": {"class_type": "PreviewImage", "inputs": {"images": ["i", 0]}},
 }
-HELD = {
+HELD: dict[str, Any] = {
     "e": EMPTY,
     "h": {"class_type": "Hold", "inputs": {"image": ["e", 0]}},
     "p": {"class_type": "PreviewImage", "inputs": {"images": ["h", 0]}},

@@ -9,8 +9,8 @@ from comfy_assets_node.comfy_assets.host.standalone import queue as queue_module
 from comfy_assets_node.comfy_assets.host.standalone.queue import PromptOutcome, PromptQueue, QueuedPrompt
 from support.queue_ids import QueueIds, queue_ids
 
-EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
-HELD = {
+EMPTY: dict[str, Any] = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
+HELD: dict[str, Any] = {
     "e": EMPTY,
     "h": {"class_type": "Hold", "inputs": {"image": ["e", 0]}},
     "out": {"class_type": "PreviewImage", "inputs": {"images": ["h", 0]}},

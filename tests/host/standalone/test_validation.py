@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-EMPTY = {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 4, "batch_size": 1, "color": 0}}
+EMPTY: dict[str, Any] = {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 4, "batch_size": 1, "color": 0}}
 
 
 def empty(**changed: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,9 @@ from blake3 import blake3
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.plugin import attach
-from PIL import Image
+from support.files import picture
 
-
-def picture() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGBA", (20, 10), (1, 2, 3, 4)).save(buffer, "PNG")
-    return buffer.getvalue()
+PICTURE = picture((1, 2, 3, 4), (20, 10))
 
 
 def hash_of(content: bytes) -> str:
@@ -29,7 +24,7 @@ async def test_by_hash(tmp_path: Path, aiohttp_client: Any, path: str) -> None:
     model, page = b"weights of a model", b"<script>alert(1)</script>"
     host = StandaloneHost(tmp_path)
     services = attach(host, Config(scan_on_start=False))
-    files = {"input/sub/a b.png": picture(), "models/loras/m.safetensors": model, "output/p.html": page}
+    files = {"input/sub/a b.png": PICTURE, "models/loras/m.safetensors": model, "output/p.html": page}
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -43,15 +38,15 @@ async def test_by_hash(tmp_path: Path, aiohttp_client: Any, path: str) -> None:
         async with client.get(path, params={"filename": hash_of(content), **query}) as response:
             return response.status, await response.read(), response.headers
 
-    assert (await view(picture()))[:2] == (200, picture())
-    status, body, headers = await view(picture(), channel="a")
-    assert (status, headers["Content-Type"]) == (200, "image/png") and body != picture()
+    assert (await view(PICTURE))[:2] == (200, PICTURE)
+    status, body, headers = await view(PICTURE, channel="a")
+    assert (status, headers["Content-Type"]) == (200, "image/png") and body != PICTURE
     assert (await view(model))[:2] == (200, model)
     status, body, headers = await view(page)
     assert (status, body) == (200, page) and headers["Content-Disposition"].startswith("attachment")
     assert (await view(b"unknown"))[0] == 404
     (tmp_path / "input/sub/a b.png").unlink()
-    assert (await view(picture()))[0] == 404
+    assert (await view(PICTURE))[0] == 404
     await services.stop()
 
 
