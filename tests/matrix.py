@@ -43,7 +43,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Server:
+class MatrixServer:
     """A server to run the suite against; without a checkout the standalone host."""
 
     name: str
@@ -100,7 +100,10 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="the Python that ComfyUI runs with")
     parser.add_argument("--output", type=Path, help="a file to write the table to as well")
     options = parser.parse_args()
-    servers = [Server(STANDALONE, None), *(Server(version_of(path), path.resolve()) for path in options.checkouts)]
+    servers = [
+        MatrixServer(STANDALONE, None),
+        *(MatrixServer(version_of(path), path.resolve()) for path in options.checkouts),
+    ]
     document = openapi.document(ROUTES)
     operations = sorted(each["operationId"] for item in document["paths"].values() for each in item.values())
     results: dict[str, dict[str, Outcome]] = {}

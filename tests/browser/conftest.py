@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path += [str(HERE), str(HERE.parent)]
-from server_process import COMFYUI, JsonServer, comfyui_command, copy_pack  # noqa: E402
+sys.path.append(str(HERE))
+from support.servers import COMFYUI, JsonServer, comfyui_command, copy_pack  # noqa: E402
 
 FRONTEND = os.environ.get("COMFYUI_FRONTEND")
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.skipif(missing, reason="playwright is not installed"))
 
 
-class Server(JsonServer):
+class ComfyUIServer(JsonServer):
     """A ComfyUI process on a base directory, which may have had one before."""
 
     def __init__(self, base: Path) -> None:
@@ -55,8 +55,8 @@ class Server(JsonServer):
 
 
 @contextmanager
-def serving(base: Path) -> Iterator[Server]:
-    server = Server(base)
+def serving(base: Path) -> Iterator[ComfyUIServer]:
+    server = ComfyUIServer(base)
     try:
         yield server
     finally:
@@ -110,7 +110,7 @@ class Troubles:
 
 
 @contextmanager
-def opened(server: Server, path: str = "") -> Iterator[tuple[Any, Troubles]]:
+def opened(server: ComfyUIServer, path: str = "") -> Iterator[tuple[Any, Troubles]]:
     """The page, when it has loaded."""
     from playwright.sync_api import sync_playwright
 
@@ -130,10 +130,10 @@ def opened(server: Server, path: str = "") -> Iterator[tuple[Any, Troubles]]:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Callable[..., AbstractContextManager[Server]]:
+def start(tmp_path: Path) -> Callable[..., AbstractContextManager[ComfyUIServer]]:
     """Starts a ComfyUI in a folder of its name, where it may have been before."""
 
-    def serve(name: str, *, with_project: bool = True) -> AbstractContextManager[Server]:
+    def serve(name: str, *, with_project: bool = True) -> AbstractContextManager[ComfyUIServer]:
         base = tmp_path / name
         return serving(base if base.exists() else make_base(base, with_project=with_project))
 

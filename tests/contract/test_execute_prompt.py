@@ -48,7 +48,7 @@ class Fail(Node):
         raise LookupError(f"it broke {run.extra_data}")
 
 
-class Server:
+class ExecutionServer:
     """The standalone host with the project, and an Api over it."""
 
     def __init__(self, base: Path, host: StandaloneHost, services: Any, api: Any) -> None:
@@ -85,7 +85,7 @@ MakeServer = Callable[..., Any]
 async def make_server(tmp_path: Path, aiohttp_client: Any, api_of: Any) -> AsyncIterator[MakeServer]:
     """Serve over ``tmp_path``; the client's end stops the server."""
 
-    async def make(multi_user: bool = False, with_pack: bool = True, **config: Any) -> Server:
+    async def make(multi_user: bool = False, with_pack: bool = True, **config: Any) -> ExecutionServer:
         host = StandaloneHost(tmp_path, multi_user=multi_user)
         host.nodes.register("Hold", Hold)
         if with_pack:
@@ -94,14 +94,14 @@ async def make_server(tmp_path: Path, aiohttp_client: Any, api_of: Any) -> Async
         client = await aiohttp_client(host.application())
         await services.ready()
         holder = type("Holder", (), {"client": client})()
-        return Server(tmp_path, host, services, api_of(holder))
+        return ExecutionServer(tmp_path, host, services, api_of(holder))
 
     yield make
 
 
 @pytest.fixture
-async def server(make_server: MakeServer) -> Server:
-    made: Server = await make_server(max_prompt_size=MAX_BYTES)
+async def server(make_server: MakeServer) -> ExecutionServer:
+    made: ExecutionServer = await make_server(max_prompt_size=MAX_BYTES)
     return made
 
 

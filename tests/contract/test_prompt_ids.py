@@ -30,7 +30,7 @@ BOTH_PATHS = pytest.mark.parametrize("path", ["/api/prompt", "/prompt"])
 OVER = ("completed", "failed", "cancelled")
 
 
-class Server:
+class PromptServer:
     def __init__(self, base: Path, services: Any, client: Any) -> None:
         self.base, self.services, self.client = base, services, client
 
@@ -65,13 +65,13 @@ class Server:
 
 @pytest.fixture
 async def make_server(tmp_path: Path, aiohttp_client: Any) -> AsyncIterator[Callable[..., Any]]:
-    async def make(*, multi_user: bool = False) -> Server:
+    async def make(*, multi_user: bool = False) -> PromptServer:
         host = StandaloneHost(tmp_path, multi_user=multi_user)
         host.nodes.register("Hold", Hold)
         services = attach(host, Config(scan_on_start=False))
         client = await aiohttp_client(host.application())
         await services.ready()
-        return Server(tmp_path, services, client)
+        return PromptServer(tmp_path, services, client)
 
     yield make
 

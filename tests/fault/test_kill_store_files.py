@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # the tests' folders are no packages
-
-from server_process import JsonServer, standalone_command
+from support.servers import JsonServer, standalone_command
 
 _CHILD = Path(__file__).with_name("reading_server_child.py")
 _PLAIN = """

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from server_process import COMFYUI
 from support.files import picture
 from support.requests import multipart
+from support.servers import COMFYUI
 
 GRAPH = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 2, "height": 2, "batch_size": 1, "color": 0}},

@@ -8,8 +8,6 @@ import itertools
 import json
 import os
 import random
-import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -19,12 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.servers import COMFYUI, HttpServer, make_base, standalone
+from support.servers import comfyui as comfyui_with_pack
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-from server_process import COMFYUI, START_TIMEOUT_S, ServerProcess, comfyui_command, copy_pack, standalone_command
-
-PACK = "comfy-assets"
-FOLDERS = ("models/loras", "input", "output", "temp", "user", "custom_nodes")
 WAIT_S = 120
 ACTIVE = ("pending", "in_progress")
 ORDER = {"pending": 0, "in_progress": 1, "completed": 2, "failed": 2, "cancelled": 2}
@@ -67,37 +62,10 @@ NODE_CLASS_MAPPINGS = {"Hold": Hold, "Fail": Fail, "ShowSecret": ShowSecret, "Fa
 """
 
 
-class Server(ServerProcess):
-    """A server that is killed at the end of its ``with`` block."""
-
-    def __enter__(self) -> Server:
-        self.wait_until_up()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-
-    def interrupt(self) -> None:
-        """Ctrl-C; returns when the process has ended."""
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(10)
-
-    def wait_until_up(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                with closing(Client(self)) as client:
-                    client.get("/api/jobs?limit=1")
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise AssertionError(self.log[-4000:])
-
-
 class Client:
     """Requests on a connection of its own."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: HttpServer) -> None:
         self.server = server
         self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
 
@@ -147,24 +115,16 @@ class Client:
         self.wait_for("/api/jobs?status=pending,in_progress&limit=1", lambda page: not page["pagination"]["total"])
 
 
-def make_base(base: Path) -> Path:
-    for name in FOLDERS:
-        (base / name).mkdir(parents=True, exist_ok=True)
-    return base
-
-
-def standalone(base: Path, *options: str, **environment: str) -> Server:
-    """``comfy-assets serve`` from the checkout."""
-    return Server(make_base(base), standalone_command(*options), environment)
-
-
-def comfyui(base: Path, *options: str, **environment: str) -> Server:
+def comfyui(base: Path, *options: str, **environment: str) -> HttpServer:
     """ComfyUI with the pack in custom_nodes, and a pack of nodes for tests."""
-    pack = make_base(base) / "custom_nodes" / PACK
-    if not pack.exists():
-        copy_pack(pack)
-        (base / "custom_nodes" / "nodes_for_tests.py").write_text(NODES)
-    return Server(base, comfyui_command(*options), environment)
+    (make_base(base) / "custom_nodes" / "nodes_for_tests.py").write_text(NODES)
+    return comfyui_with_pack(base, *options, **environment)
+
+
+def up(server: HttpServer) -> HttpServer:
+    """Wait until a server answers, so that a ``with`` block can begin."""
+    server.wait_until_up()
+    return server
 
 
 ON_COMFYUI = [
@@ -172,7 +132,7 @@ ON_COMFYUI = [
     pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout"),
 ]
 HOSTS = pytest.mark.parametrize("start", [standalone, pytest.param(comfyui, marks=ON_COMFYUI)])
-Start = Callable[..., Server]
+Start = Callable[..., HttpServer]
 numbers = itertools.count(1)
 
 
@@ -240,7 +200,7 @@ def test_watched_closely_no_job_is_ever_missing_or_goes_backwards(tmp_path: Path
                     faults.append(("list", missing, backwards))
                 last = found
 
-    with start(tmp_path) as server, closing(Client(server)) as client:
+    with up(start(tmp_path)) as server, closing(Client(server)) as client:
         watchers = [threading.Thread(target=watch, args=(seed,)) for seed in range(2)]
         watchers.append(threading.Thread(target=watch_lists))
         for watcher in watchers:
@@ -281,7 +241,7 @@ def test_cancelled_at_random_moments_every_answer_agrees_with_the_end(tmp_path: 
                     answers[job_id] = canceller.post(f"/api/jobs/{job_id}/cancel")["cancelled"]
                 time.sleep(chance.random() * 0.02)
 
-    with start(tmp_path) as server, closing(Client(server)) as client:
+    with up(start(tmp_path)) as server, closing(Client(server)) as client:
         canceller = threading.Thread(target=cancel)
         canceller.start()
         try:
@@ -356,10 +316,10 @@ def check_after_kill(client: Client, jobs: dict[str, Any], ids: list[str]) -> No
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
 @HOSTS
 def test_a_queue_that_is_not_to_be_restored(tmp_path: Path, start: Start) -> None:
-    with start(tmp_path) as server, closing(Client(server)) as client:
+    with up(start(tmp_path)) as server, closing(Client(server)) as client:
         ids = [client.submit(saving(next(numbers))) for _ in range(30)]
         client.wait_for(f"/api/jobs/{ids[0]}", lambda job: job["status"] != "pending")
-    with start(tmp_path, COMFY_ASSETS_RESTORE_QUEUE="0") as server, closing(Client(server)) as client:
+    with up(start(tmp_path, COMFY_ASSETS_RESTORE_QUEUE="0")) as server, closing(Client(server)) as client:
         jobs = client.jobs()
         assert client.get("/queue")["queue_pending"] == []
         later = client.submit(trivial())
@@ -367,7 +327,7 @@ def test_a_queue_that_is_not_to_be_restored(tmp_path: Path, start: Start) -> Non
     states = Counter(jobs[job_id]["status"] for job_id in ids)
     assert set(states) <= {"completed", "failed", "cancelled"} and states["failed"] <= 1
     assert states["cancelled"] > 5
-    with start(tmp_path) as server, closing(Client(server)) as client:
+    with up(start(tmp_path)) as server, closing(Client(server)) as client:
         assert {job_id: job["status"] for job_id, job in client.jobs().items() if job_id != later} == {
             job_id: job["status"] for job_id, job in jobs.items()
         }
@@ -376,11 +336,11 @@ def test_a_queue_that_is_not_to_be_restored(tmp_path: Path, start: Start) -> Non
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
 @HOSTS
 def test_stopped_in_an_orderly_way_what_waits_is_kept(tmp_path: Path, start: Start) -> None:
-    with start(tmp_path) as server, closing(Client(server)) as client:
+    with up(start(tmp_path)) as server, closing(Client(server)) as client:
         ids = [client.submit(saving(next(numbers))) for _ in range(20)]
         client.wait_for(f"/api/jobs/{ids[2]}", lambda job: job["status"] not in ACTIVE)
         server.interrupt()
-    with start(tmp_path) as server, closing(Client(server)) as client:
+    with up(start(tmp_path)) as server, closing(Client(server)) as client:
         client.wait_until_idle()
         jobs = client.jobs()
     states = Counter(jobs[job_id]["status"] for job_id in ids)
@@ -398,14 +358,14 @@ def holding() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     """A ComfyUI with the pack."""
     with comfyui(tmp_path_factory.mktemp("comfyui")) as server:
         yield server
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[Client]:
+def client(server: HttpServer) -> Iterator[Client]:
     """A connection to it; nothing of an earlier test waits or runs."""
     with closing(Client(server)) as client:
         client.post("/queue", {"clear": True})
@@ -500,7 +460,7 @@ def test_a_failing_job_tells_why(client: Client) -> None:
 
 @on_comfyui
 @pytest.mark.parametrize("kind", ["ShowSecret", "FailWithSecret"])
-def test_a_secret_stays_secret(server: Server, client: Client, kind: str) -> None:
+def test_a_secret_stays_secret(server: HttpServer, client: Client, kind: str) -> None:
     secret = f"comfyui-secret-{random.randrange(10**12)}"
     graph = {**trivial(), "s": {"class_type": kind, "inputs": {"image": ["1", 0]}}}
     job_id = client.submit(graph, extra_data={"api_key_comfy_org": secret})

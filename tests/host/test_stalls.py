@@ -61,7 +61,7 @@ class StallMeter:
 
 
 @dataclass
-class Server:
+class MeteredServer:
     """A standalone server in a thread, and what its requests name."""
 
     base: Path
@@ -126,8 +126,8 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    found = Server(tmp_path_factory.mktemp("base"))
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MeteredServer]:
+    found = MeteredServer(tmp_path_factory.mktemp("base"))
     is_ready = threading.Event()
     thread = threading.Thread(target=found.run, args=(is_ready,))
     thread.start()
@@ -141,7 +141,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         thread.join(30)
 
 
-def _fill(server: Server) -> dict[str, str]:
+def _fill(server: MeteredServer) -> dict[str, str]:
     """Make one thing of each kind, whose ids requests can name."""
     picture = io.BytesIO()
     Image.new("RGB", (8, 8)).save(picture, "PNG")
@@ -164,7 +164,7 @@ def _form(name: str, file_name: str, content: bytes, **fields: str) -> tuple[byt
     return body, {"Content-Type": "multipart/form-data; boundary=B"}
 
 
-def _path(server: Server, entry: Route | Interceptor) -> str:
+def _path(server: MeteredServer, entry: Route | Interceptor) -> str:
     path = entry.path
     for name in path.replace("}", "{").split("{")[1::2]:
         if name in ("file", "dest"):
@@ -360,7 +360,7 @@ def _forms() -> dict[str, tuple[bytes, dict[str, str]]]:
     }
 
 
-def _check(server: Server, method: str, path: str, requests: dict[str, tuple[Any, ...]]) -> None:
+def _check(server: MeteredServer, method: str, path: str, requests: dict[str, tuple[Any, ...]]) -> None:
     """Send each request; none may stall the loop, nor be answered with a fault of the server."""
     faults: dict[str, Any] = {}
     for name, request in requests.items():
@@ -386,7 +386,7 @@ def _distinct_entries(wanted: Callable[[Route | Interceptor], bool]) -> list[Any
 
 
 @pytest.mark.parametrize("entry", _distinct_entries(lambda entry: entry.method not in ("GET", "HEAD")))
-def test_no_body_stalls_the_loop(server: Server, entry: Route | Interceptor) -> None:
+def test_no_body_stalls_the_loop(server: MeteredServer, entry: Route | Interceptor) -> None:
     requests = {name: ("", *request) for name, request in _bodies(entry).items()}
     _check(server, entry.method, _path(server, entry), requests)
 
@@ -400,7 +400,7 @@ def _values(hint: Any) -> list[str]:
     return found
 
 
-def _queries(server: Server, entry: Route | Interceptor) -> dict[str, tuple[Any, ...]]:
+def _queries(server: MeteredServer, entry: Route | Interceptor) -> dict[str, tuple[Any, ...]]:
     found = {"many": "a&" * (_QUERY // 2), "many values": "limit=1&" * (_QUERY // 8), "escapes": "%26" * (_QUERY // 3)}
     hints = get_type_hints(_query_of(entry), include_extras=True) if isinstance(entry, Route) else {}
     for name, hint in hints.items():
@@ -415,11 +415,11 @@ def _queries(server: Server, entry: Route | Interceptor) -> dict[str, tuple[Any,
 
 
 @pytest.mark.parametrize("entry", _distinct_entries(lambda entry: entry.method in ("GET", "HEAD")))
-def test_no_query_stalls_the_loop(server: Server, entry: Route | Interceptor) -> None:
+def test_no_query_stalls_the_loop(server: MeteredServer, entry: Route | Interceptor) -> None:
     _check(server, entry.method, _path(server, entry), _queries(server, entry))
 
 
-def test_a_stall_is_noticed(server: Server) -> None:
+def test_a_stall_is_noticed(server: MeteredServer) -> None:
     """The meter sees what holds the loop up, and what holds the interpreter up in another thread."""
     assert server._loop is not None
     server._settle()

@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-from server_process import COMFYUI, JsonServer, comfyui_command, copy_pack, standalone_command
 from support.requests import multipart
+from support.servers import COMFYUI, JsonServer, comfyui_command, copy_pack, standalone_command
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no locks that a reader loses")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server_process import COMFYUI
+from support.servers import COMFYUI
 
 pytestmark = [
     pytest.mark.comfyui,

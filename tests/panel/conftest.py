@@ -22,10 +22,10 @@ from urllib.parse import quote
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path += [str(HERE), str(HERE.parent)]
+sys.path.append(str(HERE))
 from page_scripts import ON_CANVAS  # noqa: E402
 from panel_library import make_library  # noqa: E402
-from server_process import COMFYUI, JsonServer, comfyui_command, copy_pack, standalone_command  # noqa: E402
+from support.servers import COMFYUI, JsonServer, comfyui_command, copy_pack, standalone_command  # noqa: E402
 
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
 PACKAGES = ("playwright", "axe_playwright_python", "comfyui_frontend_package")
@@ -69,7 +69,7 @@ def _command(base: Path, options: tuple[str, ...]) -> list[str]:
     return comfyui_command(*options)
 
 
-class Server(JsonServer):
+class PanelServer(JsonServer):
     """``comfy-assets serve`` as a process on a folder of its own, after its first scan.
 
     ``users`` are the ids by name where ``names`` are given: then the server tells users apart.
@@ -110,8 +110,8 @@ class Server(JsonServer):
 
 
 @contextmanager
-def serving(base: Path, *options: str, names: Sequence[str] = ()) -> Iterator[Server]:
-    server = Server(base, *options, names=names)
+def serving(base: Path, *options: str, names: Sequence[str] = ()) -> Iterator[PanelServer]:
+    server = PanelServer(base, *options, names=names)
     try:
         yield server
     finally:
@@ -123,7 +123,7 @@ class Panel:
     """The open page and the panel in it."""
 
     page: Any
-    server: Server
+    server: PanelServer
     errors: list[str] = field(default_factory=list)
     is_open: bool = False
 
@@ -184,7 +184,7 @@ class Panel:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PanelServer]:
     """A server with a small library. Tests that change it undo the change, or look only at their own assets."""
     with serving(make_library(tmp_path_factory.mktemp("library"))) as running:
         yield running
@@ -207,7 +207,7 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, server: Server, *, url: str = "", user: str = "", **options: Any) -> Iterator[Panel]:
+def opened(browser: Any, server: PanelServer, *, url: str = "", user: str = "", **options: Any) -> Iterator[Panel]:
     """Open ComfyUI's page with the panel, at the server's address or another, as a user if there are several.
 
     Errors of the page's code fail the test.
@@ -229,7 +229,7 @@ def opened(browser: Any, server: Server, *, url: str = "", user: str = "", **opt
 
 
 @pytest.fixture(scope="module")
-def shared(browser: Any, server: Server) -> Iterator[Panel]:
+def shared(browser: Any, server: PanelServer) -> Iterator[Panel]:
     """The panel in a page shared by the tests of a module, as loading ComfyUI's page takes seconds."""
     with opened(browser, server) as shown:
         yield shown
@@ -246,7 +246,7 @@ def panel(shared: Panel) -> Iterator[Panel]:
 
 
 @pytest.fixture
-def opening(browser: Any, server: Server) -> Callable[..., Any]:
+def opening(browser: Any, server: PanelServer) -> Callable[..., Any]:
     """Opens the page and the panel with other responses to some requests; the panel may fail."""
 
     @contextmanager

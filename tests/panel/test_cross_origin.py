@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from panel_graphs import saving
 from PIL import Image
-from server_process import COMFYUI
+from support.servers import COMFYUI
 
 EVIL = "evil.example"  # the page's name, which resolves to this machine
 NAMED = "nas.lan"  # a name that resolves to the server
