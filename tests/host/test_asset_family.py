@@ -14,11 +14,9 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from blake3 import blake3
@@ -27,6 +25,7 @@ from PIL import Image
 from support.contract import facts_contract
 from support.files import picture, safetensors
 from support.requests import multipart
+from support.status_walker import Case, ServerWorld, json_request, take
 
 ZERO = "00000000-0000-0000-0000-000000000000"
 UNKNOWN = "00000000-0000-7000-8000-00000000abcd"
@@ -62,25 +61,13 @@ def form(*parts: tuple[str, Any]) -> dict[str, Any]:
     return {"body": body, "headers": headers}
 
 
-def body(value: Any) -> dict[str, Any]:
-    """A JSON body."""
-    return {"body": json.dumps(value).encode(), "headers": {"Content-Type": "application/json"}}
-
-
-class World:
-    """A server over a library of its own, with assets to work on; requests are of ``user``, where there are several."""
+class World(ServerWorld):
+    """A server with assets to work on."""
 
     def __init__(self, server: Any, user: str | None = None) -> None:
-        self.server = server
-        self.base: Path = server.base
-        self.ids: dict[str, str] = {}
+        super().__init__(server, user=user)
         self.users: dict[str, str] = {}
-        self.user = user
         self.numbers = iter(range(1, 1 << 20))
-
-    def send(self, method: str, path: str, **options: Any) -> Any:
-        headers = {"comfy-user": self.user} if self.user else {}
-        return self.server.send(method, path, options.get("body"), {**headers, **options.get("headers", {})})
 
     def fill(self) -> None:
         """A scanned model, output and input; an upload, a reference, and one of each that is deleted."""
@@ -91,7 +78,9 @@ class World:
         for name in ("deleted", "gone"):
             self.send("DELETE", f"/api/assets/{self.ids[name]}")
         answer = self.send(
-            "POST", "/api/assets/from-hash", **body({"hash": digest(safetensors(1)), "tags": ["models", "loras"]})
+            "POST",
+            "/api/assets/from-hash",
+            **json_request({"hash": digest(safetensors(1)), "tags": ["models", "loras"]}),
         )
         assert answer.status == 201, answer
         self.ids["reference"] = answer.json["id"]
@@ -109,27 +98,6 @@ class World:
         answer = self.send("POST", "/api/assets", **form(("file", (name, content)), *parts))
         assert answer.status == 201, answer
         return str(answer.json["id"])
-
-    def listed(self) -> list[dict[str, Any]]:
-        return list(self.send("GET", "/api/assets?limit=500").json.get("assets", ()))
-
-    def state(self) -> dict[str, Any]:
-        """All that a request might have changed, save what the server itself writes."""
-        assets = sorted(self.listed(), key=lambda asset: asset["id"])
-        for asset in assets:
-            asset.pop("last_access_time", None)
-        files = {
-            str(path.relative_to(self.base)): (path.stat().st_size, path.stat().st_mtime_ns)
-            for kind in ("models", "input", "output", "temp", "user/__comfy_assets/trash")
-            for path in (self.base / kind).rglob("*")
-            if path.is_file()
-        }
-        return {
-            "assets": assets,
-            "files": files,
-            "tags": self.send("GET", "/api/tags?limit=1000&include_zero=true").json,
-            "histogram": self.send("GET", "/api/assets/tags/refine?limit=1000").json,
-        }
 
     def new_picture(self) -> bytes:
         return png(next(self.numbers) << 4)
@@ -192,19 +160,6 @@ def broken_world(start: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 Request = Callable[[World], dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Case:
-    """A request, and what must come of it. ``path`` may name an asset of the world in braces."""
-
-    id: str
-    method: str
-    path: str
-    status: int
-    expected: dict[str, Any] = field(default_factory=dict)
-    request: Request = lambda world: {}
-    check: Callable[[World, Any], bool] = lambda world, answer: True
-
-
 def error(code: str, field_name: str | None = None) -> dict[str, Any]:
     return {"code": code, **({"details.field": field_name} if field_name else {})}
 
@@ -219,7 +174,7 @@ def file_last(*parts: tuple[str, Any]) -> Request:
 
 
 def json_body(value: Any) -> Request:
-    return lambda world: body(value)
+    return lambda world: json_request(value)
 
 
 def raw(content: bytes, content_type: str = "application/json") -> Request:
@@ -669,7 +624,7 @@ UPDATE = [
             "preview_id": "{input}",
             "file_path": "input/upload.png",
         },
-        lambda world: body(
+        lambda world: json_request(
             {
                 "name": "Renamed",
                 "mime_type": "image/x-mine",
@@ -723,7 +678,7 @@ UPDATE = [
         ONE,
         404,
         error("ASSET_NOT_FOUND", "preview_id"),
-        lambda world: body({"preview_id": world.ids["deleted"]}),
+        lambda world: json_request({"preview_id": world.ids["deleted"]}),
     ),
     *(
         Case(f"update {str(value)[:40]}", PUT, ONE, 400, error(code), json_body(value))
@@ -1061,7 +1016,7 @@ ANOTHERS = [
         "/api/assets/{model}",
         404,
         error("ASSET_NOT_FOUND", "preview_id"),
-        lambda world: body({"preview_id": world.ids["upload"]}),
+        lambda world: json_request({"preview_id": world.ids["upload"]}),
     ),
     Case("Ann's content once more", POST, ASSETS, 201, {"created_new": True}, upload(content=png(1)), on_disk),
 ]
@@ -1071,36 +1026,11 @@ STORE_AWAY = [
 ]
 
 
-def find(answer: Any, path: str) -> Any:
-    """The member at a path with dots."""
-    for part in path.split("."):
-        answer = answer[part]
-    return answer
-
-
-def run(world: World, case: Case) -> None:
-    before = world.state()
-    path = case.path.format(**world.ids)
-    answer = world.send(case.method, quote(path, safe="/?=&:,%"), **case.request(world))
-    assert answer.status == case.status, (case.id, answer)
-    is_json = answer.headers.get_content_type() == "application/json" and case.method != HEAD
-    content = answer.json if is_json else answer.body
-    if case.method != HEAD:
-        for member, value in case.expected.items():
-            wanted = value.format(**world.ids) if isinstance(value, str) else value
-            assert find(content, member) == wanted, (case.id, member, answer)
-    assert case.check(world, content), (case.id, answer)
-    if answer.status >= 400 or case.method in (GET, HEAD):
-        assert world.state() == before, case.id
-    if answer.status >= 400 and case.method != HEAD:
-        assert is_json and set(content) <= {"code", "message", "details"} and content["message"], answer
-
-
 def run_all(world: World, cases: list[Case]) -> None:
     wrong = []
     for case in cases:
         try:
-            run(world, case)
+            take(world, case)
         except (AssertionError, LookupError, TypeError) as error:
             wrong.append(repr(error))
     assert not wrong, "\n".join(wrong)
@@ -1152,9 +1082,9 @@ def blocked(folder: Path) -> Iterator[None]:
 def test_a_disk_that_refuses(world: World) -> None:
     world.ids["kept"] = world.upload(world.new_picture(), "kept.png")
     with blocked(world.base / "temp"):
-        run(world, Case("no folder", POST, ASSETS, 500, error("STORAGE_FAILED"), upload(("tags", '["temp"]'))))
+        take(world, Case("no folder", POST, ASSETS, 500, error("STORAGE_FAILED"), upload(("tags", '["temp"]'))))
     with blocked(world.base / "user/__comfy_assets/trash"):
-        run(world, Case("no trash", DELETE, "/api/assets/{kept}", 500, error("STORAGE_FAILED")))
+        take(world, Case("no trash", DELETE, "/api/assets/{kept}", 500, error("STORAGE_FAILED")))
 
 
 def test_a_file_that_has_vanished(world: World) -> None:
