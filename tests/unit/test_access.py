@@ -169,6 +169,50 @@ def test_browsers_are_led_from_unspecified_and_mapped_addresses_to_loopback(host
     assert asked({"Host": host, **BROWSER}, "POST") is None  # browsers would send an Origin
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:8188", "192.168.1.5", "[::1]", "[fe80::1]:8188", "box:8188", "localhost"])
+def test_browsers_stay_at_every_other_address(host: str) -> None:
+    assert asked({"Host": host, **BROWSER}) is None
+
+
+def test_a_request_that_the_user_makes_is_accepted() -> None:
+    """Such as a picture whose address was typed: it is no navigation to a page."""
+    headers = {"Host": "127.0.0.1:8188", "Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "no-cors", **BROWSER}
+    assert asked({**headers, "Sec-Fetch-Dest": "image"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "port"),
+    [
+        ("Studio.Example.:8188", "studio.example", 8188),
+        ("[::1]:8188", "::1", 8188),
+        ("[::ffff:10.0.0.1]", "10.0.0.1", None),
+        ("*.Cloud.example:443", "*.cloud.example", 443),
+        (" * ", "*", None),
+    ],
+)
+def test_an_entry_of_the_setting(text: str, name: str, port: int | None) -> None:
+    entry = parse_allowed_host(text)
+    assert (entry.name, entry.port) == (name, port)
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_own"),
+    [
+        ("http://studio.example:80", True),
+        ("http://studio.example:79", False),
+        ("https://studio.example:443", True),
+        ("https://studio.example:444", False),
+        ("http://studio.example:443", False),
+        ("https://odd.example:8443", True),
+        ("https://odd.example", False),
+    ],
+)
+def test_an_origin_without_a_port_has_that_of_its_scheme(origin: str, is_own: bool) -> None:
+    """Behind a proxy that replaces Host; the setting names the page's."""
+    verdict = asked({"Host": "127.0.0.1:8188", "Origin": origin}, "POST")
+    assert verdict == (None if is_own else "ORIGIN_NOT_ALLOWED")
+
+
 def test_pages_in_frames_of_other_origins_load_where_the_setting_names_any() -> None:
     in_frame = {"Host": "127.0.0.1:8188", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
     framed = AccessRules(frame_ancestors=["https://notebook.example"])

@@ -69,6 +69,7 @@ def test_its_form_is_stable() -> None:
         packed([1, "size", "asc", 5, -(2**63) - 1]),
         packed([1, "size", "asc", 10**400, 1]),
         packed([1, "size", "asc", 5, 1]) + "!",
+        packed([1, "size", "asc", 5, 1]) + "!!!!",
         packed([1, "size", "asc", 5, 1]).replace("W", "+", 1),
     ],
 )
