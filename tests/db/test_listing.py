@@ -133,7 +133,7 @@ class Store:
     async def _fill(self) -> None:
         async with self.db.transaction() as tx:
             await fill(tx)
-        await SearchIndex(self.db, TaskRunner(None), Throttle(lambda: False)).catch_up()
+        await SearchIndex(self.db, TaskRunner(None), Throttle(lambda: False)).catch_up()  # type: ignore[arg-type]
 
     def run(self, work: Awaitable[T]) -> T:
         return self.loop.run_until_complete(work)

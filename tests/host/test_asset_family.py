@@ -586,7 +586,7 @@ REFER = [
             FROM_HASH,
             400,
             error(code),
-            json_body({"hash": MODEL_HASH, "tags": ["x"], **value}),
+            json_body({"hash": MODEL_HASH, "tags": ["x"], **value}),  # type: ignore[dict-item]
         )
         for value, code in [
             ({"tags": []}, "INVALID_BODY"),

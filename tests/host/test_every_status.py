@@ -240,7 +240,8 @@ IN_PLAIN_TEXT = {"getUserdata", "getUserdataFile", "postUserdataFile", "deleteUs
 DOCUMENTED = facts_contract().statuses()
 
 
-OF_ANOTHER_FORM = {"executePrompt"}  # its refusals keep the stock server's form, which pages read
+# Refusals of the host itself: pages read the stock server's form of them, which has more members.
+OF_ANOTHER_FORM = {"executePrompt", "getGlobalSubgraph", "getModelsInFolder", "viewFile"}
 
 
 def _asks(operation: str) -> Ask:

@@ -170,7 +170,7 @@ class StandaloneDriver(Driver):
         self.changes = itertools.count()
         nodes = NodeRegistry(BaseFolders(Path("nowhere"), ()))
         register_image_nodes(nodes)
-        self.queue = PromptQueue(lambda: next(self.changes) and None, prompt_check(nodes))
+        self.queue = PromptQueue(lambda: (next(self.changes), None)[1], prompt_check(nodes))
         self._running: RunningPrompt | None = None
 
     def submit(self, prompt_id: str, number: float = 0) -> None:

@@ -170,6 +170,8 @@ def test_watched_closely_no_job_is_ever_missing_or_goes_backwards(tmp_path: Path
     seen: Counter[str] = Counter()
     is_over = threading.Event()
 
+    server: HttpServer
+
     def watch(seed: int) -> None:
         chance = random.Random(seed)
         last: dict[str, int] = {}
@@ -226,6 +228,7 @@ def test_cancelled_at_random_moments_every_answer_agrees_with_the_end(tmp_path: 
     answers: dict[str, bool] = {}
     waiting: list[str] = []
     is_over = threading.Event()
+    server: HttpServer
 
     def cancel() -> None:
         with closing(Client(server)) as canceller:

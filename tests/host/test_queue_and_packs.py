@@ -615,7 +615,7 @@ def test_a_task_done_with_other_arguments(make_bench: MakeBench, kind: type[OldQ
     bench.kind.task_done = hiding  # type: ignore[attr-defined]
     bench.watch()
     ours = bench.native.task_done
-    bench.native.task_done = lambda *args, **kwargs: ours(*args, more=5, **kwargs)  # type: ignore[method-assign]
+    bench.native.task_done = lambda *args, **kwargs: ours(*args, more=5, **kwargs)  # type: ignore[method-assign, call-arg]
     bench.queue.restore([bench.restored("a")])
     bench.start()  # which looks for the credentials where this server has them
     bench.until_over("a")

@@ -150,7 +150,7 @@ async def naive(db: Database) -> dict[str, tuple[list[str], set[str]]]:
         words = {word for part in (name, *tags) if part != "missing" for word in words_of(part)}
         if digest is not None:
             documents = await contents.documents_of(db, digest)
-            words |= {word for key, document in documents.items() for word in words_in(key, document)}
+            words |= {word for key, document in documents.items() for word in words_in(key, document)}  # type: ignore[arg-type]
             words |= set(words_in_facts(facts))
         found[uuid] = (tags, words)
     return found

@@ -137,7 +137,7 @@ def test_avif(make: Make) -> None:
 
 def test_samples_of_any_range(make: Make) -> None:
     thumbnail = make(saved(floats(1e6), "TIFF"))
-    assert thumbnail.getextrema()[1] >= 250  # the brightest sample is white
+    assert thumbnail.getextrema()[1] >= 250  # the brightest sample is white  # type: ignore[operator]
     assert make(saved(floats(0), "TIFF")).getextrema() == (0, 0)
 
 
@@ -220,8 +220,8 @@ def test_planes(make: Make, name: str, data: Callable[[], bytes], plane: str, le
         wanted = (76, 76, 76), right if plane == "flat" else (29, 29, 29)
     else:
         wanted = (255, 0, 0), right
-    assert np.abs(np.subtract(seen[0], wanted[0])).max() <= 4
-    assert np.abs(np.subtract(seen[1], wanted[1])).max() <= 4
+    assert np.abs(np.subtract(seen[0], wanted[0])).max() <= 4  # type: ignore[arg-type]
+    assert np.abs(np.subtract(seen[1], wanted[1])).max() <= 4  # type: ignore[arg-type]
     assert (thumbnail.mode == "L") == (plane == "alpha")
 
 
@@ -267,7 +267,7 @@ def test_the_first_frame_stands_for_an_animation(make: Make, kind: str) -> None:
     more = [Image.new("RGB", (300, 200), colour) for colour in ("blue", "lime")]
     red = Image.new("RGB", (300, 200), "red")
     thumbnail = make(saved(red, kind, save_all=True, append_images=more, duration=100))
-    assert np.abs(np.subtract(thumbnail.getpixel((30, 20)), (255, 0, 0))).max() < 12
+    assert np.abs(np.subtract(thumbnail.getpixel((30, 20)), (255, 0, 0))).max() < 12  # type: ignore[arg-type]
 
 
 def test_bands_make_no_difference(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,7 +422,7 @@ def test_a_truncated_picture_is_an_error_or_complete(
     data = CUT[kind]()
     whole = make(data)
     places = {*range(0, 40), *range(40, len(data), max(1, len(data) // 60)), *range(len(data) - 30, len(data))}
-    outcomes = []
+    outcomes: list[Any] = []
     for place in sorted(place for place in places if 0 <= place < len(data)):
         try:
             thumbnail = make(data[:place])
@@ -469,7 +469,7 @@ def test_a_damaged_picture_never_breaks_more_than_itself(
             assert max(make(bytes(data)).size) <= 64
 
 
-FOREIGN = {
+FOREIGN: dict[str, Any] = {
     "empty": b"",
     "text": b"not a picture",
     "zip": b"PK\x03\x04" + bytes(100),

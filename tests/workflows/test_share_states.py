@@ -162,7 +162,7 @@ class ShareModel:
         if users:
             with pytest.raises(AssetInUseError) as refusal:
                 await deleting
-            assert {use["id"] for use in refusal.value.details["used_by"]} == users
+            assert {use["id"] for use in refusal.value.details["used_by"]} == users  # type: ignore[index]
         else:
             await deleting
             await self._services.trash.restore(self.assets[name])

@@ -233,7 +233,7 @@ class WorkflowModel:
                     for key, each in own.items()
                     if view in (None, each.view) and part.casefold() in each.name.casefold()
                 }
-                page = await self.service.list(WorkflowFilter(owner, part, view), WorkflowPage("name", "asc", 100))
+                page = await self.service.list(WorkflowFilter(owner, part, view), WorkflowPage("name", "asc", 100))  # type: ignore[arg-type]
                 assert ({each.id for each in page.items}, page.total) == (wanted, len(wanted))
                 keys = [each.name.casefold() for each in page.items]
                 assert keys == sorted(keys)

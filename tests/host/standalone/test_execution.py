@@ -11,7 +11,10 @@ import pytest
 from PIL import Image
 from support.queue_ids import queue_ids
 
-GREY = {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 2, "batch_size": 1, "color": 0x808080}}
+GREY: dict[str, Any] = {
+    "class_type": "EmptyImage",
+    "inputs": {"width": 4, "height": 2, "batch_size": 1, "color": 0x808080},
+}
 
 
 def save(source: str, prefix: str = "out", slot: int = 0) -> dict[str, Any]:

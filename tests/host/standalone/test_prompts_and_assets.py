@@ -16,7 +16,10 @@ from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.plugin import attach
 from PIL import Image
 
-GREY = {"class_type": "EmptyImage", "inputs": {"width": 4, "height": 2, "batch_size": 2, "color": 0x808080}}
+GREY: dict[str, Any] = {
+    "class_type": "EmptyImage",
+    "inputs": {"width": 4, "height": 2, "batch_size": 2, "color": 0x808080},
+}
 
 
 def load_and_save(reference: str, prefix: str = "out") -> dict[str, Any]:
