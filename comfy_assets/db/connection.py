@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -100,24 +100,45 @@ class Database:
         Raises StoreBusyError if another process holds the store for longer than ``patience_s``, if the store cannot be
         written, and if its files were removed and the change may be lost.
         """
-        await self._begin(self.patience_s if patience_s is None else patience_s)
+        patience_s = self.patience_s if patience_s is None else patience_s
+        await self._begin(patience_s)
+        is_held = True
+
+        async def pause() -> aiosqlite.Connection:
+            nonlocal is_held
+            await self._commit_and_check()
+            is_held = False
+            self._write_lock.release()  # the lock is fair: writers that wait come first
+            await self._begin(patience_s)
+            is_held = True
+            return self._connections.writer
+
         try:
             with self._sorted_errors():
                 try:
-                    yield Transaction(self._connections.writer, can_search=self.can_search)
+                    yield Transaction(self._connections.writer, pause, can_search=self.can_search)
                     await self._commit()
                 except BaseException:
-                    if not self._closed:  # else SQLite itself rolls back
+                    if is_held and not self._closed:  # else SQLite itself rolls back
                         await asyncio.shield(self._connections.writer.rollback())
                     raise
-            if not self._closed and not await self._keep_in_place():
-                raise StoreBusyError("The change may not have been kept; the server's log says why.")
+            await self._check_kept()
         except StoreBusyError as error:
             self.trouble = error.message
             raise
         finally:
-            self._write_lock.release()
+            if is_held:
+                self._write_lock.release()
         self.trouble = None
+
+    async def _commit_and_check(self) -> None:
+        await self._commit()
+        await self._check_kept()
+
+    async def _check_kept(self) -> None:
+        """Raise StoreBusyError if the store's files were removed and the last transaction may be lost."""
+        if not self._closed and not await self._keep_in_place():
+            raise StoreBusyError("The change may not have been kept; the server's log says why.")
 
     async def _begin(self, patience_s: float) -> None:
         """Acquire the write lock and begin. Only the time that other processes take counts against ``patience_s``."""
@@ -296,9 +317,23 @@ class Database:
 class Transaction:
     """The statements of one write transaction; ``can_search`` as in ``Database``."""
 
-    def __init__(self, connection: aiosqlite.Connection, *, can_search: bool) -> None:
+    def __init__(
+        self,
+        connection: aiosqlite.Connection,
+        pause: Callable[[], Awaitable[aiosqlite.Connection]],
+        *,
+        can_search: bool,
+    ) -> None:
         self.can_search = can_search
         self._connection = connection
+        self._pause = pause
+
+    async def pause(self) -> None:
+        """Commit, let waiting writers go first, and begin again. For work in batches, each complete in itself.
+
+        What was read before may have changed afterwards. Raises StoreBusyError.
+        """
+        self._connection = await self._pause()
 
     async def execute(self, sql: str, parameters: Iterable[Any] = ()) -> int:
         """Run one statement; return the number of rows that it changed."""

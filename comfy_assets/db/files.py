@@ -138,21 +138,20 @@ async def mark_present(tx: Transaction, ids: Sequence[int]) -> None:
 
 
 async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
-    """Mark files as missing; their assets keep everything. Return how many were present before."""
-    changed = await tx.execute(
-        "UPDATE files SET missing = 1 WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))",
-        (json_array(ids),),
-    )
-    await tags.set_missing(tx, ids, missing=True)
-    return changed
+    """Mark files as missing; their assets keep everything. Return how many were present before.
 
-
-async def mark_missing_in_batches(db: Database, ids: Sequence[int]) -> int:
-    """Mark files as missing, in transactions that let other writers in between. Return how many were present."""
+    The transaction pauses after every ``BATCH`` files.
+    """
     marked = 0
     for first in range(0, len(ids), BATCH):
-        async with db.transaction() as tx:
-            marked += await mark_missing(tx, ids[first : first + BATCH])
+        if first:
+            await tx.pause()
+        batch = ids[first : first + BATCH]
+        marked += await tx.execute(
+            "UPDATE files SET missing = 1 WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))",
+            (json_array(batch),),
+        )
+        await tags.set_missing(tx, batch, missing=True)
     return marked
 
 

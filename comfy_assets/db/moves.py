@@ -269,7 +269,8 @@ async def adopt_files(tx: Transaction, old_of: Mapping[int, int]) -> None:
         "UPDATE assets SET content_id = coalesce(?2, content_id) WHERE id = ?1",
         ((old_of[row[0]], row[7]) for row in rows),
     )
-    await tags.set_missing(tx, old_of.values(), missing=False)
+    # Not those whose new file has vanished since it was matched.
+    await tags.set_missing(tx, [old_of[row[0]] for row in rows], missing=False)
 
 
 async def set_types(tx: Transaction, types: Sequence[tuple[int, str]]) -> None:

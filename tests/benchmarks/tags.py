@@ -118,7 +118,7 @@ async def fill(db: Database, count: int) -> None:
 
 
 async def go_missing(db: Database, count: int) -> tuple[float, float]:
-    """Mark files in batches as scans do. Return the seconds that takes, and the longest wait (ms) of other writes."""
+    """Mark files as scans do. Return the seconds that takes, and the longest wait (ms) of other writes."""
     done = asyncio.Event()
     waits: list[float] = []
 
@@ -132,7 +132,8 @@ async def go_missing(db: Database, count: int) -> tuple[float, float]:
 
     writing = asyncio.create_task(write())
     started = time.perf_counter()
-    await files.mark_missing_in_batches(db, range(1, count + 1))
+    async with db.transaction() as tx:
+        await files.mark_missing(tx, range(1, count + 1))
     seconds = time.perf_counter() - started
     done.set()
     await writing

@@ -216,3 +216,35 @@ async def test_opening_that_fails_half_way_leaves_no_thread(
         await Database.open(tmp_path / "library.db")
     assert len(opened) == failing + 1
     assert _threads_left() == []
+
+
+async def test_a_pause_lets_other_writers_in(db: Database) -> None:
+    order: list[str] = []
+
+    async def write() -> None:
+        async with db.transaction() as tx:
+            order.append("other")
+            await tx.execute("INSERT INTO tags (name) VALUES ('other')")
+
+    async with db.transaction() as tx:
+        await tx.execute("INSERT INTO tags (name) VALUES ('first')")
+        waiting = asyncio.create_task(write())
+        await asyncio.sleep(0.01)
+        order.append("before")
+        await tx.pause()
+        order.append("after")
+        assert await tx.fetch_value("SELECT count(*) FROM tags") == 2
+    await waiting
+    assert order == ["before", "other", "after"]
+
+
+async def test_what_was_written_before_a_pause_stays(db: Database) -> None:
+    with pytest.raises(RuntimeError):
+        async with db.transaction() as tx:
+            await tx.execute("INSERT INTO tags (name) VALUES ('kept')")
+            await tx.pause()
+            await tx.execute("INSERT INTO tags (name) VALUES ('lost')")
+            raise RuntimeError
+    assert await db.fetch_all("SELECT name FROM tags") == [("kept",)]
+    async with db.transaction() as tx:
+        assert await tx.fetch_value("SELECT count(*) FROM tags") == 1

@@ -137,6 +137,7 @@ async def write(
     Changes that depend on the rest of the scan are added to ``found``.
     """
     whole = [item for item in work if item.listing.only is None]
+    await _retag(tx, whole)
     rows = await files.known_files(tx, [item.listing.path for item in whole])
     known = await asyncio.to_thread(_known_files, rows)
     known.update(await _known_at(tx, [item.listing for item in work if item.listing.only is not None]))
@@ -152,7 +153,6 @@ async def write(
         held |= await asyncio.to_thread(_defer_outputs, work, changes, since, progress)
     await asyncio.to_thread(_drop_vanished, work, changes, known, roots)
     await _store(tx, work, changes, held)
-    await _retag(tx, whole, rows)
     progress.moved += await apply_listed(tx, origins, roots)
     for item, change in zip(work, changes, strict=True):
         progress.created += len(change.new)
@@ -304,12 +304,20 @@ async def _update(tx: Transaction, changes: list[FileChanges]) -> None:
         await files.renumber(tx, renumbered)
 
 
-async def _retag(tx: Transaction, work: Sequence[FolderUpdate], rows: list[Row]) -> None:
-    """Replace the path tags of known files in folders whose categories have changed."""
+async def _retag(tx: Transaction, work: Sequence[FolderUpdate]) -> None:
+    """Replace the path tags of known files in folders whose categories have changed.
+
+    The transaction pauses between batches. The folders' new categories are stored afterwards: if the server is killed
+    in between, the next scan does the rest.
+    """
     claimed = {item.listing.path: item for item in work if item.former is not None}
+    if not claimed:
+        return
     alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = defaultdict(list)
-    for path, name, *_, file_id, _missing in rows if claimed else ():
-        if (item := claimed.get(path)) is not None:
-            alike[item.former or (), item.place.tags_of(name)].append(file_id)
+    for path, name, *_, file_id, _missing in await files.known_files(tx, list(claimed)):
+        item = claimed[path]
+        alike[item.former or (), item.place.tags_of(name)].append(file_id)
     for (former, wanted), ids in alike.items():
-        await tags.replace_place_tags(tx, ids, former, wanted)
+        for first in range(0, len(ids), files.BATCH):
+            await tags.replace_place_tags(tx, ids[first : first + files.BATCH], former, wanted)
+            await tx.pause()

@@ -26,7 +26,7 @@ from .apply import ScanFindings, ScanProgress, StabilityCheck, changed_folders, 
 from .directory_cache import DirectoryCache, DirectoryChanges
 from .walker import Exclusions, FolderListing, Walk, WalkReport, walk
 
-_BATCH_FILES = 8000
+_BATCH_FILES = 2000  # of one transaction, for which other writers wait some tens of milliseconds
 _BATCH_FOLDERS = 500
 # A copy may be listed before its original is removed: both count as one move within this time.
 _RECENT_S = 60.0

@@ -345,6 +345,13 @@ async def _adopt(tx: Transaction, pairs: Sequence[tuple[MoveCandidate, MoveCandi
     """Give old assets the files of new ones, with the tags, names and types that these paths ask for."""
     if not pairs:
         return
+    if len(pairs) > files.BATCH and not any(new.replaces for _, new in pairs):
+        # A renamed folder: other writers get in between. Not while paths are exchanged, when some files have no name.
+        for first in range(0, len(pairs), files.BATCH):
+            if first:
+                await tx.pause()
+            await _adopt(tx, pairs[first : first + files.BATCH], roots)
+        return
     await moves.adopt_files(tx, {new.id: old.id for old, new in pairs})
     updates = await asyncio.to_thread(_Updates, pairs, roots)
     for (former, wanted), ids in updates.tags.items():
