@@ -13,10 +13,10 @@ from ..models import MODEL_TYPE_PREFIX
 
 # Program code, not models, although servers list them among the categories.
 _NOT_MODELS = frozenset({"custom_nodes"})
-# What operating systems, download tools and ComfyUI itself leave behind; never something to load or look at.
+# Files of operating systems, download tools and ComfyUI itself, which are never assets.
 _IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})
 _IGNORED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".aria2", ".incomplete")
-# What the names and suffixes above end with: most files are let through by a glance at one character.
+# The last characters of the names and suffixes above: for most files one comparison decides.
 _LITTER_ENDS = frozenset("".join(end[-1] + end[-1].upper() for end in (*_IGNORED_NAMES, *_IGNORED_SUFFIXES)))
 _KIND_ORDER: dict[RootKind, int] = {"input": 0, "output": 1, "models": 2, "temp": 3}
 

@@ -17,8 +17,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from .. import json_limits, json_text
+from ..assets.moves.match import match
 from ..db import workflow_files, workflows
 from ..db.connection import Database
+from ..db.moves import MoveCandidate
 from ..db.workflow_files import WorkflowFileRow
 from ..errors import InvalidBodyError, StoreBusyError
 from ..fs.partial_file import LEFTOVER_AGE_S
@@ -89,18 +91,38 @@ def compare(rows: Iterable[WorkflowFileRow], listing: WorkflowListing) -> Folder
     return changes
 
 
-def find_renamed(appeared: ParsedWorkflow, vanished: Sequence[WorkflowFileRow]) -> WorkflowFileRow | None:
-    """Return the workflow whose file vanished and has appeared under another path, if there is one.
+def find_renamed(appeared: Sequence[WorkflowFile], vanished: Sequence[WorkflowFileRow]) -> dict[str, WorkflowFileRow]:
+    """Match files that have appeared with workflows whose files have vanished; return the workflows by the new paths.
 
     The same text is the better evidence: workflows made from one template share the id in their graphs.
     """
-    for row in vanished:
-        if appeared.document.hash in (row.hash, row.held_hash):
-            return row
-    for row in vanished:
-        if appeared.graph_id is not None and row.graph_id == appeared.graph_id:
-            return row
-    return None
+    found: dict[str, WorkflowFileRow] = {}
+    for row_key, file_key in _EVIDENCE:
+        taken = {row.row_id for row in found.values()}
+        rows = {row.row_id: row for row in vanished if row.row_id not in taken}
+        files = [file for file in appeared if file.path not in found]
+        numbers: dict[bytes | str, int] = {}
+        gone = [_candidate(i, str(row.path), row_key(row), numbers) for i, row in rows.items()]
+        new = [_candidate(-i, file.path, file_key(file.parsed), numbers) for i, file in enumerate(files, 1)]
+        found.update({files[-m.new.id - 1].path: rows[m.gone.id] for m in match(gone, new)})
+    return found
+
+
+# The values of a workflow and of a file that are equal if the file is that workflow's, the surest first.
+_EVIDENCE: tuple[
+    tuple[Callable[[WorkflowFileRow], bytes | str | None], Callable[[ParsedWorkflow], bytes | str | None]], ...
+] = (
+    (lambda row: row.held_hash, lambda parsed: parsed.document.hash),
+    (lambda row: row.hash, lambda parsed: parsed.document.hash),
+    (lambda row: row.graph_id, lambda parsed: parsed.graph_id),
+)
+
+
+def _candidate(number: int, path: str, value: bytes | str | None, numbers: dict[bytes | str, int]) -> MoveCandidate:
+    """Return a file for the matcher. Only content counts: size and time are those of an unknown file."""
+    folder, _, name = path.rpartition("/")
+    content_id = numbers.setdefault(value, len(numbers)) if value is not None else None
+    return MoveCandidate(number, 0, 0, 0, folder, folder, name, content_id, is_decided=True)
 
 
 class WorkflowSync:
@@ -299,17 +321,16 @@ class WorkflowSync:
         """Import files that changed or appeared, and return the workflows whose files vanished without a new path."""
         paths = [*changes.appeared, *(str(row.path) for row in changes.changed)][:_BATCH]
         files = await asyncio.to_thread(self._read, owner, folder, paths)
-        vanished = list(changes.vanished)
         appeared = set(changes.appeared)
+        renamed = find_renamed([file for file in files if file.path in appeared], changes.vanished)
         for first in range(0, len(files), _TRANSACTION):
             async with self._db.transaction() as tx:
                 for file in files[first : first + _TRANSACTION]:
-                    row = find_renamed(file.parsed, vanished) if file.path in appeared else None
-                    if row is not None:
-                        vanished.remove(row)
-                        await sync_store.move_file(tx, row.row_id, file.path)
+                    if file.path in renamed:
+                        await sync_store.move_file(tx, renamed[file.path].row_id, file.path)
                     await sync_store.import_file(tx, owner, file)
-        return vanished
+        moved = {row.row_id for row in renamed.values()}
+        return [row for row in changes.vanished if row.row_id not in moved]
 
     def _missing_twice(self, owner: str, vanished: Sequence[WorkflowFileRow]) -> list[WorkflowFileRow]:
         """Return the workflows whose files were missing the last time as well."""

@@ -57,7 +57,7 @@ class Debouncer:
 
     @property
     def has_pending(self) -> bool:
-        """Whether any path is waiting, due or not."""
+        """Whether any path is pending, due or not."""
         return bool(self._pending)
 
     def pop_stable(self) -> Mapping[str, PathState]:

@@ -93,17 +93,17 @@ class DirectoryWatch(threading.Thread):
 
     def _note(self, found: set[tuple[int, str]]) -> None:
         with self._lock:
-            for kind, told in found:
-                path = self._as_requested(told)
+            for kind, reported in found:
+                path = self._as_requested(reported)
                 self._heard[path] = kind != _MODIFIED or self._heard.get(path, False)
             if len(self._heard) > MOST_PATHS:
                 self._heard, self._missed = {}, True
 
-    def _as_requested(self, told: str) -> str:
+    def _as_requested(self, reported: str) -> str:
         """Translate a resolved path, as some systems report it, back to the requested one."""
-        if self._real != self.place and told.startswith(self._real) and not told.startswith(self.place):
-            return self.place + told[len(self._real) :]
-        return told
+        if self._real != self.place and reported.startswith(self._real) and not reported.startswith(self.place):
+            return self.place + reported[len(self._real) :]
+        return reported
 
 
 class WatchSet:
@@ -122,8 +122,8 @@ class WatchSet:
         for watch in self._watches.values():
             paths, is_incomplete = watch.drain()
             missed = missed or is_incomplete
-            for path, is_change_of_place in paths.items():
-                heard[path] = is_change_of_place or heard.get(path, False)
+            for path, is_entry_change in paths.items():
+                heard[path] = is_entry_change or heard.get(path, False)
         return heard, missed
 
     def update(self, places: Iterable[str]) -> None:

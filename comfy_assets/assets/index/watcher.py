@@ -157,8 +157,8 @@ class _FollowRun:
         roots = Roots(self._host.folders())
         walk_roots = roots.walk_roots()
         folders: dict[str, str | None] = {}
-        for told, is_change_of_place in heard.items():
-            folder, name = os.path.split(told)
+        for reported, is_entry_change in heard.items():
+            folder, name = os.path.split(reported)
             if folder not in folders:
                 folders[folder] = self._scanner.as_listed(folder) if _is_inside(folder, roots, walk_roots) else None
             listed = folders[folder]
@@ -167,7 +167,7 @@ class _FollowRun:
             path = os.path.join(listed, name)  # noqa: PTH118
             looks = path_state(path)
             # A change inside a folder has an event of its own.
-            if is_change_of_place if looks == FOLDER else not is_ignored(name, 1):
+            if is_entry_change if looks == FOLDER else not is_ignored(name, 1):
                 self._debouncer.note_event(path, looks)
 
     async def _scan_scope(self) -> None:

@@ -44,7 +44,7 @@ class ChangedPath(NamedTuple):
 
 @dataclass
 class MoveResult:
-    """What came of a set of matches.
+    """Result of applying matches.
 
     ``moved`` assets have the file of a new asset now, and those ``arrived`` (ids) a file at a path that was another
     asset's. ``changed`` files were written over, ``created`` ones are new at known paths, and ``missing`` ones have
