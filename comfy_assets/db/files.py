@@ -292,15 +292,6 @@ async def vacate(tx: Transaction, ids: Sequence[int]) -> dict[int, Slot]:
     return {row[0]: (row[1], row[2]) for row in rows}
 
 
-async def occupy(tx: Transaction, taken: Mapping[int, tuple[Slot, FileStat]]) -> None:
-    """Put files (by id) into free slots, with their size, time and inode there, and mark them as present."""
-    await tx.execute_many(
-        "UPDATE files SET folder_id = ?2, name = ?3, size = ?4, mtime_ns = ?5, inode = ?6 WHERE id = ?1",
-        [(file_id, *place, *stat) for file_id, (place, stat) in taken.items()],
-    )
-    await mark_present(tx, list(taken))
-
-
 async def park(tx: Transaction, folder: FolderRow, names: Mapping[int, str]) -> int:
     """Keep files (by id) that are gone and have lost their slots under their names in a folder that does not exist.
 
