@@ -202,10 +202,10 @@ def _defer_unstable(
     for item, change in zip(work, changes, strict=True):
         folder = item.listing.path
 
-        def is_stable(name: str, stat: FileStat | None, folder: str = folder) -> bool:
+        def may_apply(name: str, stat: FileStat | None, folder: str = folder) -> bool:
             return (folder, name) in origins or is_stable(os.path.join(folder, name), stat)  # noqa: PTH118
 
-        if defer_unstable(change, is_stable):
+        if defer_unstable(change, may_apply):
             held.add(folder)
     return held
 
