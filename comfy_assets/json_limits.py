@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -23,8 +22,7 @@ _REST = bytes(set(range(256)) - set(_STRUCTURE))
 _STEPS = tuple({ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}.get(byte, 0) for byte in range(256))
 
 
-@dataclass(frozen=True)
-class JsonLimits:
+class JsonLimits(msgspec.Struct, frozen=True):
     """The largest numbers of values, of lists and objects, of nesting levels, and of escapes in a text.
 
     Escapes are counted because decoders are slow with them.
@@ -36,8 +34,7 @@ class JsonLimits:
     escapes: int = 1_000_000
 
 
-@dataclass(frozen=True)
-class JsonShape:
+class JsonShape(msgspec.Struct, frozen=True):
     """The numbers of values, nesting levels, and lists and objects in a text."""
 
     values: int

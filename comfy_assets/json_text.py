@@ -51,8 +51,7 @@ _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 
 
-@dataclass(frozen=True)
-class EncodedValue:
+class EncodedValue(msgspec.Struct, frozen=True):
     """A value as JSON. ``notes`` name the parts that are left out."""
 
     text: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -67,7 +66,7 @@ class Asset(msgspec.Struct, frozen=True):
 
     @property
     def is_present(self) -> bool:
-        """Whether the file with the content was there at the last check."""
+        """True if the file with the content was there at the last check."""
         return self.location is not None and not self.location.missing
 
 
@@ -80,8 +79,7 @@ class AssetEdit(msgspec.Struct, frozen=True):
     preview_id: str | None = None
 
 
-@dataclass(frozen=True)
-class CursorKey:
+class CursorKey(msgspec.Struct, frozen=True):
     """The sort value and row id of the row before a page."""
 
     value: int | str
@@ -95,8 +93,7 @@ class SearchWord(NamedTuple):
     is_whole: bool
 
 
-@dataclass(frozen=True)
-class AssetFilter:
+class AssetFilter(msgspec.Struct, frozen=True):
     """The filter of a list of assets. ``metadata`` maps a field to a value or to a list of accepted values.
 
     All ``words`` must occur in the asset's name, its tags, or the texts of the graph in its file.
@@ -107,13 +104,12 @@ class AssetFilter:
     include_tags: tuple[str, ...] = ()
     exclude_tags: tuple[str, ...] = ()
     name_contains: str = ""
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
     hash: bytes | None = None
     words: tuple[SearchWord, ...] = ()
 
 
-@dataclass(frozen=True)
-class PageRequest:
+class PageRequest(msgspec.Struct, frozen=True):
     """A page of a list of assets: after a cursor if ``after`` is given, else from ``offset``."""
 
     sort: AssetSort = "created_at"
@@ -123,8 +119,7 @@ class PageRequest:
     after: CursorKey | None = None
 
 
-@dataclass(frozen=True)
-class Page(Generic[T]):
+class Page(msgspec.Struct, Generic[T], frozen=True):
     """A page of a list. ``total`` is the length of the whole list; ``next_key`` is None on the last page."""
 
     items: list[T]
@@ -133,8 +128,7 @@ class Page(Generic[T]):
     next_key: CursorKey | None = None
 
 
-@dataclass(frozen=True)
-class TagRequest:
+class TagRequest(msgspec.Struct, frozen=True):
     """The filter and page of a list of tags; ``prefix`` is literal text."""
 
     owner: str
@@ -146,8 +140,7 @@ class TagRequest:
     offset: int = 0
 
 
-@dataclass(frozen=True)
-class TagCount:
+class TagCount(msgspec.Struct, frozen=True):
     """A tag and the number of its assets."""
 
     name: str
@@ -222,8 +215,7 @@ class JobOutput(msgspec.Struct, frozen=True):
     output_index: int
 
 
-@dataclass(frozen=True)
-class JobFilter:
+class JobFilter(msgspec.Struct, frozen=True):
     """The filter of a list of jobs: those of ``owner`` and those without an owner, or all if it is None.
 
     ``asset_id`` selects jobs whose graph uses the asset's content, ``words`` jobs whose graph contains all of them.
@@ -237,8 +229,7 @@ class JobFilter:
     words: tuple[SearchWord, ...] = ()
 
 
-@dataclass(frozen=True)
-class JobPage:
+class JobPage(msgspec.Struct, frozen=True):
     """A page of a list of jobs: after a cursor if ``after`` is given, else from ``offset``."""
 
     sort: JobSort = "create_time"
@@ -282,8 +273,7 @@ class WorkflowVersion(msgspec.Struct, frozen=True):
     created_at: int
 
 
-@dataclass(frozen=True)
-class WorkflowContent:
+class WorkflowContent(msgspec.Struct, frozen=True):
     """A version with its text as saved, and the ids of the assets it uses."""
 
     version: WorkflowVersion
@@ -291,8 +281,7 @@ class WorkflowContent:
     asset_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class WorkflowEdit:
+class WorkflowEdit(msgspec.Struct, frozen=True):
     """New values of a workflow's members; None keeps the old one."""
 
     name: str | None = None
@@ -300,8 +289,7 @@ class WorkflowEdit:
     default_view: WorkflowView | None = None
 
 
-@dataclass(frozen=True)
-class WorkflowFilter:
+class WorkflowFilter(msgspec.Struct, frozen=True):
     """The filter of a list of workflows."""
 
     owner: str
@@ -309,8 +297,7 @@ class WorkflowFilter:
     default_view: WorkflowView | None = None
 
 
-@dataclass(frozen=True)
-class WorkflowPage:
+class WorkflowPage(msgspec.Struct, frozen=True):
     """A page of a list of workflows."""
 
     sort: WorkflowSort = "create_time"
@@ -369,8 +356,7 @@ class TaskRecord(msgspec.Struct, frozen=True):
     completed_at: int | None
 
 
-@dataclass(frozen=True)
-class TaskFilter:
+class TaskFilter(msgspec.Struct, frozen=True):
     """The filter of a list of tasks: those of ``owner`` and of nobody. ``since`` and ``until`` are inclusive."""
 
     owner: str
@@ -381,8 +367,7 @@ class TaskFilter:
     until: int | None = None
 
 
-@dataclass(frozen=True)
-class TaskPage:
+class TaskPage(msgspec.Struct, frozen=True):
     """A page of a list of tasks, in the order in which they began."""
 
     order: Order = "desc"

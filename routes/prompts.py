@@ -6,7 +6,6 @@ import asyncio
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from ..comfy_assets import json_limits
 from ..comfy_assets.app import Services

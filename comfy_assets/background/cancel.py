@@ -26,7 +26,7 @@ class CancelToken:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether a stop has been requested."""
+        """True if a stop has been requested."""
         return self._event.is_set()
 
     def check(self) -> None:

@@ -56,7 +56,7 @@ class Task:
 
     @property
     def is_running(self) -> bool:
-        """Whether the work has not ended."""
+        """True if the work has not ended."""
         return self.status == "running"
 
 

@@ -45,12 +45,12 @@ class Throttle:
 
     @property
     def is_closed(self) -> bool:
-        """Whether work waits now."""
+        """True if work waits now."""
         return self._on_hold or (self._closed and self._is_busy())
 
     @property
     def is_on_hold(self) -> bool:
-        """Whether work waits because of ``hold``."""
+        """True if work waits because of ``hold``."""
         return self._on_hold
 
     def hold(self) -> None:

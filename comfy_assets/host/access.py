@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
+import msgspec
+
 from ..errors import HostNotAllowedError, OriginNotAllowedError
 
 SETTING = "COMFY_ASSETS_ALLOWED_HOSTS"
@@ -43,7 +45,7 @@ class Authority:
 
     @property
     def is_address(self) -> bool:
-        """Whether the host is an IP address."""
+        """True if the host is an IP address."""
         return _address(self.host) is not None
 
 
@@ -93,8 +95,7 @@ def _is_loopback(listening: str) -> bool:
     return address.is_loopback
 
 
-@dataclass(frozen=True)
-class PageOrigin:
+class PageOrigin(msgspec.Struct, frozen=True):
     """The origin of a page, with the default port of its scheme if none was given."""
 
     scheme: str
@@ -112,8 +113,7 @@ def parse_origin(text: str) -> PageOrigin | None:
     return PageOrigin(match[1], authority.host, authority.port or _DEFAULT_PORTS[match[1]])
 
 
-@dataclass(frozen=True)
-class AllowedHost:
+class AllowedHost(msgspec.Struct, frozen=True):
     """An entry of the setting: a name, or a pattern with ``*``, and the port if one was given."""
 
     name: str
@@ -140,8 +140,7 @@ def parse_allowed_host(text: str) -> AllowedHost:
     return AllowedHost(text.strip().lower().partition(":")[0], authority.port)
 
 
-@dataclass(frozen=True)
-class AccessRules:
+class AccessRules(msgspec.Struct, frozen=True):
     """The rules of a server. ``own_names`` are the names of this machine; names may be added later.
 
     ``allowed_hosts`` come from the setting. ``origins`` are other origins whose pages may use the server, ``*`` for
@@ -150,13 +149,13 @@ class AccessRules:
 
     is_checked: bool = True
     allowed_hosts: Sequence[AllowedHost] = ()
-    own_names: set[str] = field(default_factory=lambda: {"localhost"})
+    own_names: set[str] = msgspec.field(default_factory=lambda: {"localhost"})
     origins: Collection[str] = ()
     frame_ancestors: Sequence[str] = ()
 
     @property
     def is_open(self) -> bool:
-        """Whether every request is accepted."""
+        """True if every request is accepted."""
         return not self.is_checked or "*" in self.origins
 
     def is_own_host(self, authority: Authority) -> bool:
@@ -170,8 +169,7 @@ class AccessRules:
         return any(allowed.fits(host) for allowed in self.allowed_hosts)
 
 
-@dataclass(frozen=True)
-class AccessRequest:
+class AccessRequest(msgspec.Struct, frozen=True):
     """A request: the method, the scheme of the connection, and the headers by lower-case name."""
 
     method: str
@@ -189,7 +187,7 @@ class AccessRequest:
 
     @property
     def is_secure(self) -> bool:
-        """Whether the client's connection is encrypted, here or at a proxy in front of the server."""
+        """True if the client's connection is encrypted, here or at a proxy in front of the server."""
         return self.scheme == "https" or (self.first_of_list("x-forwarded-proto") or "").lower() == "https"
 
     @property
@@ -198,12 +196,12 @@ class AccessRequest:
 
     @property
     def is_navigation(self) -> bool:
-        """Whether the user opens a page. The page with the link cannot read the page it leads to."""
+        """True if the user opens a page. The page with the link cannot read the page it leads to."""
         return self._is_navigation_of("document")
 
     @property
     def is_frame(self) -> bool:
-        """Whether a page shows this server in a frame. The browser enforces ``frame-ancestors`` for those."""
+        """True if a page shows this server in a frame. The browser enforces ``frame-ancestors`` for those."""
         return self._is_navigation_of("iframe", "frame")
 
     def _is_navigation_of(self, *destinations: str) -> bool:
@@ -212,13 +210,12 @@ class AccessRequest:
 
     @property
     def is_from_browser(self) -> bool:
-        """Whether a browser seems to have sent it. Pages of other origins cannot change these headers."""
+        """True if a browser seems to have sent it. Pages of other origins cannot change these headers."""
         agent, accepted = self.get("user-agent") or "", self.get("accept") or ""
         return "mozilla/" in agent.lower() or "text/html" in accepted.lower()
 
 
-@dataclass(frozen=True)
-class HostRedirect:
+class HostRedirect(msgspec.Struct, frozen=True):
     """A redirection to the same path at this authority."""
 
     authority: str

@@ -7,10 +7,10 @@ in production, ``testing.MemoryHost`` in tests.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
@@ -26,8 +26,7 @@ class UnknownUserError(Exception):
     """The request names no known user (in multi-user mode)."""
 
 
-@dataclass(frozen=True)
-class LibraryFolder:
+class LibraryFolder(msgspec.Struct, frozen=True):
     """A folder of the library.
 
     ``category`` is the loader category of a models folder ("loras"); None for the models directory itself, input and
@@ -41,8 +40,7 @@ class LibraryFolder:
     extensions: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class HostFolders:
+class HostFolders(msgspec.Struct, frozen=True):
     """The folders of the library, and the folders excluded from it.
 
     ``excluded`` subtrees are never indexed, even inside a library folder: the user directory (with our own store),
@@ -54,8 +52,7 @@ class HostFolders:
     temp: Path | None = None
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(msgspec.Struct, frozen=True):
     """The addresses that the server listens on, and the origins that its own options allow, ``*`` for all."""
 
     listening: tuple[str, ...] = ()
@@ -66,8 +63,7 @@ RewritePrompt = Callable[[dict[str, Any]], dict[str, Any]]
 PromptListener = Callable[[FinishedPrompt], None]
 
 
-@dataclass(frozen=True)
-class Plugin:
+class Plugin(msgspec.Struct, frozen=True):
     """Our part of a host: a middleware in front of its routes, access rules, and callbacks.
 
     ``on_serving`` is awaited once, as a background task, after the server has begun to accept connections; ``on_stop``
@@ -77,7 +73,7 @@ class Plugin:
     middleware: Middleware
     on_serving: Callable[[], Awaitable[None]]
     on_stop: Callable[[], Awaitable[None]]
-    access: AccessRules = field(default_factory=AccessRules)
+    access: AccessRules = msgspec.field(default_factory=AccessRules)
 
 
 class Host(Protocol):
@@ -113,7 +109,7 @@ class Host(Protocol):
 
     @property
     def lists_jobs(self) -> bool:
-        """Whether the server itself, and therefore its page, knows ``/api/jobs``."""
+        """True if the server itself, and therefore its page, knows ``/api/jobs``."""
 
     def is_executing(self) -> bool:
         """Return whether a prompt is running. Must be cheap: called for every file and every chunk."""
@@ -140,12 +136,11 @@ class Host(Protocol):
         """Add the plugin to the server. Called once, before the server starts."""
 
 
-@dataclass(frozen=True)
-class EmittedEvent:
+class EmittedEvent(msgspec.Struct, frozen=True):
     """A message sent to pages, as ``testing.MemoryHost`` keeps it."""
 
     type: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 def declared_choices(input_types: Mapping[str, Any], input_name: str) -> Sequence[Any] | None:

@@ -8,8 +8,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from .execution import SubmittedPrompt
 from .prompt_problems import CheckedPrompt, as_sent, depth_problem, refusal, type_problem

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 _LAST_NUMBER = 1 << 53  # clients may choose larger numbers, which a counter in a float could not follow
 
 
-@dataclass(frozen=True)
-class SubmittedPrompt:
+class SubmittedPrompt(msgspec.Struct, frozen=True):
     """A prompt that the server has validated. Its values are the server's own objects and must not be changed.
 
     The smallest ``number`` is executed first. ``outputs`` are the ids of the output nodes to execute. ``secrets`` are
@@ -27,8 +27,7 @@ class SubmittedPrompt:
     secrets: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class FinishedPrompt:
+class FinishedPrompt(msgspec.Struct, frozen=True):
     """A prompt whose execution has completed, failed or been interrupted.
 
     ``outputs`` and ``meta`` map node ids to the nodes' outputs and descriptions, as in ``/history``. ``status`` is
@@ -38,12 +37,11 @@ class FinishedPrompt:
 
     prompt_id: str
     outputs: Mapping[str, Any]
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = msgspec.field(default_factory=dict)
     status: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class NodeProgress:
+class NodeProgress(msgspec.Struct, frozen=True):
     """Progress of a node that has begun: ``value`` of ``max``; ``state`` is "running", "finished" or "error".
 
     ``display_node_id`` is the node of the submitted graph that shows the progress, for nodes created by an expansion.
@@ -88,8 +86,7 @@ class QueueListener(Protocol):
         """Called after waiting prompts were removed from the queue."""
 
 
-@dataclass(frozen=True)
-class QueueListing:
+class QueueListing(msgspec.Struct, frozen=True):
     """The running prompts, and the waiting ones, next first."""
 
     running: Sequence[SubmittedPrompt] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from .execution import FinishedPrompt, SubmittedPrompt
 
@@ -18,8 +19,7 @@ _MAX_MESSAGE = 4000  # characters: a node may list thousands of allowed values
 _MAX_NODES = 10
 
 
-@dataclass(frozen=True)
-class PromptProblem:
+class PromptProblem(msgspec.Struct, frozen=True):
     """A reason why a prompt cannot be executed: ``kind`` is for programs; the node is the one at fault, if known."""
 
     kind: str
@@ -28,8 +28,7 @@ class PromptProblem:
     node_type: str = ""
 
 
-@dataclass(frozen=True)
-class CheckedPrompt:
+class CheckedPrompt(msgspec.Struct, frozen=True):
     """A prompt with its executable outputs, or with its problem if it has none."""
 
     prompt: SubmittedPrompt

@@ -152,12 +152,12 @@ class ReservedSpace:
 
     @property
     def is_there(self) -> bool:
-        """Whether the space is reserved and not in use."""
+        """True if the space is reserved and not in use."""
         return self._room > 0 and self._file is None
 
     @property
     def is_in_use(self) -> bool:
-        """Whether events are written into the space."""
+        """True if events are written into the space."""
         return self._file is not None
 
     def set_aside(self) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from .. import json_text
 from ..assets.prompts.outputs import shown_files
@@ -27,8 +28,7 @@ _NOT_REPORTED = {
 Redact = Callable[[Any], Any]
 
 
-@dataclass(frozen=True)
-class PromptFailure:
+class PromptFailure(msgspec.Struct, frozen=True):
     """The reason why a prompt did not complete: an interrupt, or the contract's ExecutionError; neither if it did."""
 
     was_interrupted: bool = False

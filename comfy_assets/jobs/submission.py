@@ -8,8 +8,9 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from .. import json_text
 from ..host.execution import SubmittedPrompt
@@ -19,8 +20,7 @@ from .live_jobs import LiveJob
 from .outcome import encode_redacted
 
 
-@dataclass(frozen=True)
-class JobSubmission:
+class JobSubmission(msgspec.Struct, frozen=True):
     """Facts about a submitted prompt that only the request knows."""
 
     owner: str = ""

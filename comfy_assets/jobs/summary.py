@@ -7,8 +7,9 @@ preview follow the rules of ComfyUI's own ``/api/jobs``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from ..assets.media.mime import guess_mime
 from ..assets.prompts.outputs import OutputSlot, shown_items
@@ -22,8 +23,7 @@ _SHOWN_KEYS = {"images": "image", "video": "video", "audio": "audio", "3d": "3d"
 _SAVED, _TEMPORARY, _TEXT_FILE, _TEXT, _NOTHING = range(5)
 
 
-@dataclass(frozen=True)
-class OutputSummary:
+class OutputSummary(msgspec.Struct, frozen=True):
     """Counts, ``media`` as bits of models.MEDIA, and ``preview``: an item with its nodeId and mediaType, or None."""
 
     count: int

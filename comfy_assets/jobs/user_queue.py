@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -126,8 +125,7 @@ class QueueControl:
         await asyncio.gather(*self._repeating, return_exceptions=True)
 
 
-@dataclass(frozen=True)
-class ShownPrompt:
+class ShownPrompt(msgspec.Struct, frozen=True):
     """A prompt in the queue. ``graph`` and ``extra_data`` are JSON objects without credentials.
 
     Both are empty, and ``targets`` too, for a prompt of another user. ``created_at`` is the server's own value.
@@ -141,8 +139,7 @@ class ShownPrompt:
     created_at: Any
 
 
-@dataclass(frozen=True)
-class ShownQueue:
+class ShownQueue(msgspec.Struct, frozen=True):
     """The running prompts, and the waiting ones, next first."""
 
     running: Sequence[ShownPrompt]

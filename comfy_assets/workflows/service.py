@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
 from ..db import workflow_files, workflows
 from ..db.connection import Database, Transaction

@@ -129,7 +129,7 @@ async def test_a_model_is_restored_to_where_it_was(
     library: Any, drive: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The server knows the folder from its own configuration, the command from the file."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     folder = LibraryFolder("models", drive, "vae", frozenset({".safetensors"}))
     library.host.current_folders = replace(

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from comfy_assets_node.comfy_assets.db import references
 from comfy_assets_node.comfy_assets.db import trash as trash_rows
 from comfy_assets_node.comfy_assets.errors import AssetNotFoundError
 from comfy_assets_node.comfy_assets.fs import atomic
+from msgspec.structs import replace
 from support.files import safetensors
 
 UPLOADED, SCANNED = b"what was uploaded", b"what was scanned"

@@ -7,10 +7,11 @@ import math
 import time
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from ...credentials import CREDENTIALS, REDACTED, take_out, texts_in
 from ..base import RewritePrompt
