@@ -11,7 +11,7 @@ from .errors import InvalidCursorError
 from .models import CursorKey
 
 _VERSION = 1
-_MAX_LENGTH = 4096
+_MAX_LENGTH = 4096  # characters; a cursor contains the name of an asset
 
 
 class _Token(msgspec.Struct, array_like=True, frozen=True):
@@ -41,6 +41,7 @@ def decode(text: str, sort: str, order: str) -> CursorKey:
 
 
 def _is_int64(*values: int | str) -> bool:
+    # SQLite raises OverflowError for larger integers.
     return all(isinstance(v, str) or -(2**63) <= v < 2**63 for v in values)
 
 

@@ -50,7 +50,7 @@ async def uninterrupted(work: Awaitable[T], token: CancelToken) -> T:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         token.cancel()
-        await asyncio.wait([running])
+        await asyncio.wait([running])  # unlike ``await running`` it raises nothing of the work
         if not running.cancelled():
             running.exception()  # mark it as retrieved: asyncio would log it otherwise
         raise

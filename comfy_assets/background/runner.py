@@ -15,7 +15,7 @@ log = logging.getLogger("comfy_assets.tasks")
 
 TaskStatus = Literal["running", "completed", "failed", "cancelled"]
 Work = Callable[["Task"], Awaitable[None]]
-PROGRESS_INTERVAL_S = 1.0
+PROGRESS_INTERVAL_S = 1.0  # between writes of a row
 CANCELLED = "Cancelled on request."
 
 
@@ -91,6 +91,7 @@ class TaskRunner:
         task = Task(name, payload or {}, owner, is_awaited=True)
         running = self._begin(task, work)
         try:
+            # Cancelling the work itself would abandon its threads: its token stops them at the next piece of work.
             await asyncio.shield(running)
         except asyncio.CancelledError:
             task.token.cancel()
@@ -102,7 +103,7 @@ class TaskRunner:
 
     def _begin(self, task: Task, work: Work) -> asyncio.Task[None]:
         if self._closing:
-            task.token.cancel()
+            task.token.cancel()  # it still gets a row, which says that it was cancelled
         running = asyncio.create_task(self._run(task, work), name=f"comfy-assets {task.name}")
         self._running[task] = running
         running.add_done_callback(lambda _: self._ended(task))
@@ -119,13 +120,13 @@ class TaskRunner:
     def cancel_all(self) -> None:
         """Cancel all tasks, and every task that begins later. Safe from any thread."""
         self._closing = True
-        for task in list(self._running):
+        for task in list(self._running):  # a copy: tasks end on the event loop meanwhile
             task.token.cancel()
 
     async def close(self) -> None:
         """Cancel all tasks and wait until they have ended."""
         self.cancel_all()
-        while self._running:
+        while self._running:  # tasks that begin meanwhile are cancelled, but have to end as well
             await asyncio.wait(list(self._running.values()))
 
     async def _run(self, task: Task, work: Work) -> None:
@@ -170,7 +171,7 @@ class TaskRunner:
         while True:
             await asyncio.sleep(PROGRESS_INTERVAL_S)
             if task.result != recorded:
-                recorded = dict(task.result)
+                recorded = dict(task.result)  # a copy: the work changes it while it is written
                 await self._record_progress(task, recorded)
 
     async def _record_progress(self, task: Task, result: dict[str, Any]) -> None:
