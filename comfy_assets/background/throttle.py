@@ -10,7 +10,7 @@ from .cancel import CancelToken
 
 PATIENCE_S = 30.0
 TURN_S = 1.5
-_POLL_S = 0.05  # twenty looks a second cost nothing, and work goes on soon after the last prompt
+_POLL_S = 0.05  # cheap, and short enough that work resumes soon after the last prompt
 
 
 class Throttle:

@@ -1,1 +1,1 @@
-"""The seam: what the services need from the program they live in, and the programs that give it."""
+"""The interface to the server around us, and its implementations."""

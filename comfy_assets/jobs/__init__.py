@@ -1,1 +1,1 @@
-"""Jobs: every prompt ever run, as the execution queue tells of it, kept in the store."""
+"""Jobs: a record of every prompt, kept in the store."""
