@@ -46,8 +46,9 @@ class StoreFileCheck:
     async def __call__(self, request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
         try:
             paths = await self._paths_of(request, services.host)
-            await asyncio.to_thread(_check_protected, paths, request.method)
-            if self._are_written:
+            if paths:  # a hop to a thread costs more than the rest of the check, and most prompts name no files
+                await asyncio.to_thread(_check_protected, paths, request.method)
+            if paths and self._are_written:
                 await asyncio.to_thread(_check_written, paths, services.host)
         except ApiError as error:
             return error_of(error, self._fail)

@@ -67,6 +67,7 @@ def parse_authority(text: str) -> Authority | None:
     return _authority_of(address, port)
 
 
+@lru_cache(maxsize=256)  # asked several times for each request
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(text.partition("%")[0])
