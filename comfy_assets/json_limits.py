@@ -125,7 +125,9 @@ def decode(text: bytes, shape: JsonShape | None = None) -> Any:
 
     Raises ValueError, msgspec.DecodeError or RecursionError for a malformed text.
     """
-    values = (shape or shape_of(text)).values
+    # A short text has few values: there is no need to count them.
+    is_short = shape is None and not are_many(len(text))
+    values = len(text) if is_short else (shape or shape_of(text)).values
     if not are_many(values):
         try:
             return msgspec.json.decode(text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +41,9 @@ _FAULTS: dict[ReferenceFault, tuple[str, str]] = {
 _MAX_REFERENCES = 1000
 _MAX_REPORTED = 100  # unusable references in one error
 _MAX_NODES = 10_000
+_ABSENT_S = 5.0
+_MAX_ABSENT = 5000
+_MAX_ABSENT_LENGTH = 256  # characters; longer texts are prompts, which seldom recur
 Nodes = Annotated[dict[Text, Any], msgspec.Meta(max_length=_MAX_NODES)]
 
 
@@ -242,22 +246,65 @@ def _node_error(problem: UnresolvedReference) -> dict[str, Any]:
     }
 
 
+class AbsentNames:
+    """Texts of recent prompts that name no file. They are not looked up again for a few seconds.
+
+    Prompts of a batch differ in a seed, and looking up their texts in a thread would cost as much as all else that is
+    done for a prompt. A file that appears meanwhile is missed, as is one that appears while the prompt waits.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._until: dict[tuple[tuple[Path, ...], str], float] = {}
+
+    def unknown(self, folders: tuple[Path, ...], texts: Iterable[str]) -> list[str]:
+        """Return the texts that must be looked up."""
+        now = self._now()
+        return [text for text in texts if self._until.get((folders, text), 0.0) <= now]
+
+    def add(self, folders: tuple[Path, ...], texts: Iterable[str]) -> None:
+        """Remember texts that name no file in the folders."""
+        until = self._now() + _ABSENT_S
+        new = {(folders, text): until for text in texts if len(text) <= _MAX_ABSENT_LENGTH}
+        if len(self._until) + len(new) > _MAX_ABSENT:
+            self._until.clear()
+        self._until.update(new)
+
+
+_absent_names = AbsentNames()
+
+
 async def _files_in_prompt(request: web.Request, host: Host) -> list[Path]:
     """Return the existing files that the prompt's nodes may open by name."""
     raw = await request_body.read(request)
-    return await asyncio.to_thread(_existing_files, raw, [*request_folders(host).values()])
+    folders = tuple(request_folders(host).values())
+    texts = await request_body.decode(_possible_names, raw)
+    unknown = _absent_names.unknown(folders, texts)
+    if not unknown:
+        return []
+    found = await asyncio.to_thread(_existing_files, unknown, folders)
+    _absent_names.add(folders, [text for text in unknown if text not in found])
+    return [path for paths in found.values() for path in paths]
 
 
-def _existing_files(raw: bytes, folders: list[Path]) -> list[Path]:
+def _possible_names(raw: bytes) -> set[str]:
+    """Return the texts in a prompt that may be names of files."""
     try:
         body = json_limits.decode(raw)
     except (ValueError, RecursionError):
-        return []  # malformed: left to the host
+        return set()  # malformed: left to the host
     prompt = body.get("prompt") if isinstance(body, dict) else None
-    found = []
-    for text in {each for each in _texts(prompt) if each and len(each) <= MAX_NAME_LENGTH and "\0" not in each}:
+    return {each for each in _texts(prompt) if each and len(each) <= MAX_NAME_LENGTH and "\0" not in each}
+
+
+def _existing_files(texts: Iterable[str], folders: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the existing files of each text that names any."""
+    found = {}
+    for text in texts:
         bare = split_annotation(text)[0]
-        found += [base / bare for base in folders if os.path.exists(os.path.join(base, bare))]  # noqa: PTH110, PTH118
+        paths = [base / bare for base in folders if os.path.exists(os.path.join(base, bare))]  # noqa: PTH110, PTH118
+        if paths:
+            found[text] = paths
     return found
 
 
