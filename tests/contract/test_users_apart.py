@@ -567,7 +567,7 @@ async def test_a_job_that_writes_over_another_users_file_takes_nothing_of_theirs
 # The test that holds each row of the table in docs/security.md.
 SECURITY = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 ROWS = {
-    "files that a scan has found, their tags and metadata": "test_owners.py::test_what_a_scan_finds_is_for_all",
+    "files found by a scan, their tags and metadata": "test_owners.py::test_what_a_scan_finds_is_for_all",
     "outputs of jobs, their tags and metadata": "test_users_apart.py::test_outputs_are_their_owners",
     "uploads, references, and their tags": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
     "workflows, jobs, history": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
@@ -578,7 +578,7 @@ ROWS = {
     ),
     "tasks": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
     "jobs of requests without a user, and their outputs": "test_users_apart.py::test_prompts_of_nobody_are_everybodys",
-    "files by their name (`/api/view`), and the names in the menus of nodes": (
+    "files by name (`/api/view`), and names in the menus of nodes": (
         "test_users_apart.py::test_files_by_their_name_are_everybodys"
     ),
     "shares": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
