@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 IS_THOROUGH = bool(os.environ.get("COMFY_ASSETS_THOROUGH"))
 
 
 def use_profile() -> None:
-    """Set no time limit for single examples: on a busy machine it fails, and says nothing."""
-    settings.register_profile("project", deadline=None)
+    """Set no limits of time, neither for an example nor for making it up: on a busy machine they fail, and say nothing."""
+    settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("project")
 
 

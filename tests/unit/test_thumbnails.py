@@ -137,7 +137,7 @@ def test_avif(make: Make) -> None:
 
 def test_samples_of_any_range(make: Make) -> None:
     thumbnail = make(saved(floats(1e6), "TIFF"))
-    assert thumbnail.getextrema()[1] >= 250  # the brightest sample is white  # type: ignore[operator]
+    assert thumbnail.getextrema()[1] >= 250  # type: ignore[operator]  # the brightest sample is white
     assert make(saved(floats(0), "TIFF")).getextrema() == (0, 0)
 
 
