@@ -10,7 +10,7 @@ IS_THOROUGH = bool(os.environ.get("COMFY_ASSETS_THOROUGH"))
 
 
 def use_profile() -> None:
-    """Set no limits of time, neither for an example nor for making it up: on a busy machine they fail, and say nothing."""
+    """Set no limits of time for single examples: on a busy machine they fail, and say nothing."""
     settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("project")
 
