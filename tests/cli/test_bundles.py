@@ -623,7 +623,7 @@ def test_few_lines_are_printed_of_many_assets(bundle: Path, taker: Place) -> Non
     lines = out.splitlines()
     assert (status, len(lines)) == (3, 203)
     assert lines[0].split()[:2] == ["missing", "input/a/0.png"]
-    assert lines[200] == "… and 803 more lines; --json has all of them"
+    assert lines[200] == "… and 803 more lines (--json prints all)"
 
 
 def test_a_model_that_is_not_what_its_name_says(giver: Place, taker: Place, tmp_path: Path) -> None:
