@@ -109,7 +109,7 @@ class ShareModel:
             with pytest.raises(WorkflowNotFoundError):
                 await publishing
             return
-        share_id = (await publishing).shared.snapshot.share_id
+        share_id = (await publishing).share.snapshot.share_id
         assert share_id == expected.share or (expected.share is None and share_id not in self.ended)
         expected.share, expected.snapshot = share_id, (expected.texts[-1], expected.name, set(names))
 
