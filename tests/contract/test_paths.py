@@ -70,7 +70,7 @@ async def test_each_spelling_that_reaches_the_host_is_ours(world: Any) -> None:
             assert matched_path(URL(spelling, encoded=True)).count("/") == entry.path.count("/")
 
 
-def test_each_passage_holds_without_api_as_well() -> None:
+def test_each_interceptor_holds_without_api_as_well() -> None:
     through = {(each.method, each.path) for each in INTERCEPTORS}
     own = {(each.method, each.path) for each in ROUTES}
     for method, path in through:
