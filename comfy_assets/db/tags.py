@@ -32,7 +32,7 @@ _decode = msgspec.json.Decoder(list[str]).decode
 
 
 class TagSet(NamedTuple):
-    """What assets have in common: whose they are, the tags of their place, whether they are deleted or missing."""
+    """The owner, the tags of the place, and the flags that assets share."""
 
     owner: str
     tags: tuple[str, ...]
