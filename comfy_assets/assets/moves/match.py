@@ -55,6 +55,8 @@ def match(gone: Iterable[MoveCandidate], new: Iterable[MoveCandidate]) -> list[M
     olds, news = list(gone), list(new)
     found: list[Match] = []
     for key in KEYS:
+        if not olds or not news:
+            break
         if pairs := key(olds, news):
             olds, news = _left(olds, news, pairs)
             found += pairs
@@ -69,6 +71,8 @@ def identity(stat: FileStat) -> FileStat | None:
 def _by_identity(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> list[Match]:
     """Pair the very same files, wherever they are now."""
     found = _unique(olds, news, lambda file: identity(file.stat))
+    if all(file.replaces is None for file in news):  # no known path holds another file
+        return found
     return _without_taken_back(_without_backups(found, news), olds)
 
 
@@ -160,12 +164,21 @@ def _unique(
     olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate], key: Callable[[MoveCandidate], Hashable]
 ) -> list[Match]:
     """Pair the files of a key of which there is one on both sides; first among those that have just gone."""
-    found: list[Match] = []
-    for some in ([file for file in olds if file.is_recent], olds):
-        for some_olds, some_news in _by_key(*_left(some, news, found), key):
-            if len(some_olds) == len(some_news) == 1 and _is_possible(some_olds[0], some_news[0]):
-                found.append(Match(some_olds[0], some_news[0]))
+    recent = [file for file in olds if file.is_recent]
+    found = _singles(recent, news, key) if recent else []
+    if len(found) < min(len(olds), len(news)):
+        found += _singles(*_left(olds, news, found), key) if found else _singles(olds, news, key)
     return found
+
+
+def _singles(
+    olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate], key: Callable[[MoveCandidate], Hashable]
+) -> list[Match]:
+    return [
+        Match(some_olds[0], some_news[0])
+        for some_olds, some_news in _by_key(olds, news, key)
+        if len(some_olds) == len(some_news) == 1 and _is_possible(some_olds[0], some_news[0])
+    ]
 
 
 def _nearest(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> list[Match]:
