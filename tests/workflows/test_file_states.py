@@ -113,9 +113,9 @@ class WorkflowFileModel:
         expected.deleted = self.deletions
 
     def free(self, name: str, ending: str, folder: str, but: str = "") -> str:
-        number = 1
+        number = 0
         while True:
-            found = posixpath.join(folder, f"{name}{f' ({number})' if number > 1 else ''}{ending}")
+            found = posixpath.join(folder, f"{name}{f' ({number})' if number else ''}{ending}")
             if found == but or not (self.folder / found).exists():
                 return found
             number += 1
