@@ -73,7 +73,7 @@ async def test_histograms_are_as_they_were(migrated: Database) -> None:
 
 
 async def test_search_finds_what_it_did_and_what_changes(migrated: Database) -> None:
-    index = SearchIndex(migrated, TaskRunner(None), Throttle(lambda: False))
+    index = SearchIndex(migrated, TaskRunner(None), Throttle(lambda: False))  # type: ignore[arg-type]
     await index.catch_up()
 
     async def found(word: str) -> set[str]:
