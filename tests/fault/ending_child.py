@@ -67,6 +67,8 @@ else:
         loop.run_until_complete(asyncio.wait_for(begin(), 20))
         print("ready", flush=True)
         if ending == "interrupted":
-            loop.run_until_complete(asyncio.sleep(60))
+            # No coroutine: an interrupt before it is awaited would print a warning.
+            loop.call_later(60, loop.stop)
+            loop.run_forever()
     except KeyboardInterrupt:
         pass  # as ComfyUI does: the loop is left as it is, and the main thread ends
