@@ -61,7 +61,7 @@ CLOSED_DOCUMENT = Contract(_closed(openapi.document(ROUTES)))
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]

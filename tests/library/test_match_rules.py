@@ -1,4 +1,4 @@
-"""Which missing asset a new file becomes, by the rules of docs/library.md: files in, assets out."""
+"""The rules of docs/library.md for moved files, from files to assets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users have set on an asset is told apart from what its file gives it, column by column."""
+"""Tell what users have set on an asset from what its file gives it, column by column."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ class JsonServer(ServerProcess):
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: Message
@@ -198,7 +198,7 @@ class HttpServer(ServerProcess):
         )
 
     def interrupt(self) -> float:
-        """Ctrl-C; answers the seconds until the process has ended."""
+        """Send Ctrl-C; return the seconds until the process has ended."""
         # Python loses an interrupt that comes while it collects garbage, as it does at length when a ComfyUI has begun.
         time.sleep(0.5)
         started = time.monotonic()

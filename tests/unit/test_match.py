@@ -1,4 +1,4 @@
-"""Which new file is which file that is gone: by identity, path, time and name, and by content."""
+"""Match new files with files that are gone: by identity, path, time and name, and by content."""
 
 from __future__ import annotations
 

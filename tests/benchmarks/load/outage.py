@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 GRACE_S = 3.0  # after an outage: until the server has noticed that it is over
-LATE_S = 12.0  # after an outage: until files are taken up and written at once again
+LATE_S = 12.0  # time after an outage until files are imported and written at once again
 # What may be answered meanwhile: the store cannot be used, or there is no room to move a file to.
 ALLOWED = ((503, b"STORE_UNAVAILABLE"), (500, b"No space left on device"))
 
