@@ -364,6 +364,7 @@ def holding() -> dict[str, Any]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     """A ComfyUI with the pack."""
     with comfyui(tmp_path_factory.mktemp("comfyui")) as server:
+        server.wait_until_up()
         yield server
 
 
@@ -531,10 +532,12 @@ def test_history_removed_by_the_page_stays_removed(client: Client) -> None:
 @on_comfyui
 def test_after_a_restart_the_page_shows_jobs_from_before(tmp_path: Path) -> None:
     with comfyui(tmp_path) as server, closing(Client(server)) as client:
+        server.wait_until_up()
         ids = [client.submit(saving(next(numbers)), extra_data={"api_key_comfy_org": "comfyui-key"}) for _ in range(5)]
         client.wait_until_idle()
         before = client.get("/history")
     with comfyui(tmp_path) as server, closing(Client(server)) as client:
+        server.wait_until_up()
         assert {job["status"] for job in client.jobs().values()} == {"completed"}
         history = client.get("/history")
         newest = client.submit(trivial())
