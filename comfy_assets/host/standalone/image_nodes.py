@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mimetypes
 import os
 import random
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...json_text import as_in_images
 from ...names import UnsafeName, relative_parts
 from .nodes import InputTypes, Node, NodeRegistry, Result, Run
 from .pixels import METHODS, load_image, resize, stack, to_image
@@ -228,11 +228,12 @@ def png_text(run: Run) -> PngInfo:
     """Make the text chunks of a saved PNG: the prompt, and the client's ``extra_pnginfo``."""
     from PIL.PngImagePlugin import PngInfo
 
+    # Large values are encoded in steps: one call of ``json`` would hold up the event loop until it is done.
     text = PngInfo()
-    text.add_text("prompt", json.dumps(run.graph))
+    text.add_text("prompt", as_in_images(run.graph))
     extra = run.extra_data.get("extra_pnginfo")
     for key, value in extra.items() if isinstance(extra, dict) else ():
-        text.add_text(key, json.dumps(value))
+        text.add_text(key, as_in_images(value))
     return text
 
 
