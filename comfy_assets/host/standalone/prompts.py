@@ -37,7 +37,8 @@ class PromptRoute:
             number = self._number(body)
             prompt_id = text_or_none(body, "prompt_id")
             targets = strings(body, "partial_execution_targets")
-            extra_data, secrets = _extra_data(body)
+            # In a thread: it goes through the whole of a workflow, which may have 300,000 values.
+            extra_data, secrets = await asyncio.to_thread(_extra_data, body)
         except Refusal as error:
             return _refuse(ValidationProblem("invalid_prompt", error.text))
         if "prompt" not in body:
