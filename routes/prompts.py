@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ from ..comfy_assets import json_limits
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.prompts.references import MARKS, DependentOutputs, ReferenceUse, find_references
 from ..comfy_assets.assets.prompts.resolver import ReferenceFault, ReferenceResolution, UnresolvedReference, use_values
+from ..comfy_assets.credentials import texts_in
 from ..comfy_assets.errors import ApiError, InvalidBodyError, PromptIdTakenError
 from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.host.prompt_problems import MAX_DEPTH
@@ -294,7 +295,8 @@ def _possible_names(raw: bytes) -> set[str]:
     except (ValueError, RecursionError):
         return set()  # malformed: left to the host
     prompt = body.get("prompt") if isinstance(body, dict) else None
-    return {each for each in _texts(prompt) if each and len(each) <= MAX_NAME_LENGTH and "\0" not in each}
+    # Each node decides for itself which of its inputs are names of files.
+    return {each for each in texts_in(prompt) if each and len(each) <= MAX_NAME_LENGTH and "\0" not in each}
 
 
 def _existing_files(texts: Iterable[str], folders: Sequence[Path]) -> dict[str, list[Path]]:
@@ -306,19 +308,6 @@ def _existing_files(texts: Iterable[str], folders: Sequence[Path]) -> dict[str, 
         if paths:
             found[text] = paths
     return found
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in the prompt: each node decides for itself which of its inputs are names of files."""
-    pending = [value]
-    while pending:
-        each = pending.pop()
-        if isinstance(each, str):
-            yield each
-        elif isinstance(each, dict):
-            pending += each.values()
-        elif isinstance(each, list):
-            pending += each
 
 
 INTERCEPTORS = [

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from ..models import SCANNED, AssetEdit, FileStat
 from . import tags
 from .assets import EDITABLE
 from .connection import Transaction
 from .connection_pool import Row
 from .files import CHANGED, HASHED, NEW
+from .sql import json_array
 
 
 class MoveCandidate(NamedTuple):
@@ -77,10 +76,6 @@ _JOINED = """
 """
 
 
-def _json(values: Iterable[int]) -> str:
-    return msgspec.json.encode(list(values)).decode()
-
-
 async def _candidates(tx: Transaction, sql: str, parameters: Sequence[Any] = ()) -> list[MoveCandidate]:
     rows = await tx.fetch_all(sql, parameters)
     # A folder may hold thousands: too many to go through on the event loop.
@@ -96,7 +91,9 @@ def _candidate(row: Row) -> MoveCandidate:
 async def by_id(tx: Transaction, ids: Iterable[int]) -> list[MoveCandidate]:
     """Return the files of these assets."""
     return await _candidates(
-        tx, f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.id IN (SELECT value FROM json_each(?))", (_json(ids),)
+        tx,
+        f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.id IN (SELECT value FROM json_each(?))",
+        (json_array(ids),),
     )
 
 
@@ -108,7 +105,7 @@ async def missing_and_new(tx: Transaction, after_id: int) -> tuple[list[MoveCand
         " WHERE o.missing = 1 AND o.size = f.size AND o.mtime_ns = f.mtime_ns AND o.id < f.id)",
         (after_id,),
     )
-    looks = await asyncio.to_thread(lambda: msgspec.json.encode({file.stat[:2] for file in news}).decode())
+    looks = await asyncio.to_thread(lambda: json_array({file.stat[:2] for file in news}))
     olds = await _candidates(
         tx,
         f"SELECT {_COLUMNS} FROM json_each(?) j CROSS JOIN files f ON f.missing = 1"
@@ -123,7 +120,7 @@ async def of_look(tx: Transaction, stats: Iterable[FileStat]) -> list[MoveCandid
 
     def parts() -> tuple[set[tuple[int, int]], str, str]:
         looks = {stat[:2] for stat in stats}
-        return looks, _json({mtime_ns for _, mtime_ns in looks}), _json({size for size, _ in looks})
+        return looks, json_array({mtime_ns for _, mtime_ns in looks}), json_array({size for size, _ in looks})
 
     looks, *parameters = await asyncio.to_thread(parts)
     found = await _candidates(
@@ -143,7 +140,7 @@ async def read_again(tx: Transaction, ids: Sequence[int]) -> None:
 async def never_hashed(tx: Transaction, ids: Sequence[int]) -> list[int]:
     """Return the files, of these, whose content was never known."""
     rows = await tx.fetch_all(
-        f"SELECT id FROM files WHERE state = {NEW} AND id IN (SELECT value FROM json_each(?))", (_json(ids),)
+        f"SELECT id FROM files WHERE state = {NEW} AND id IN (SELECT value FROM json_each(?))", (json_array(ids),)
     )
     return [row[0] for row in rows]
 
@@ -172,7 +169,7 @@ async def note_pending(tx: Transaction, ids: Sequence[int]) -> None:
         " WHERE a.content_id = h.content_id AND f.missing = 1))"
         " INSERT OR IGNORE INTO newcomers (asset_id, size) SELECT id, size FROM assets"
         " WHERE id IN (SELECT value FROM json_each(?1)) AND content_id IN (SELECT content_id FROM wanted)",
-        (_json(ids),),
+        (json_array(ids),),
     )
 
 
@@ -184,19 +181,19 @@ async def decidable(tx: Transaction, read: Sequence[int]) -> list[int]:
     sizes = await tx.fetch_all(
         "SELECT DISTINCT size FROM files WHERE id IN (SELECT value FROM json_each(?))"
         " AND size IN (SELECT size FROM newcomers)",
-        (_json(read),),
+        (json_array(read),),
     )
     if not sizes:
         return []
     unread = await tx.fetch_all(
         f"SELECT DISTINCT size FROM files WHERE state = {NEW} AND missing = 0"
         " AND size IN (SELECT value FROM json_each(?))",
-        (_json(row[0] for row in sizes),),
+        (json_array(row[0] for row in sizes),),
     )
     rows = await tx.fetch_all(
         "SELECT DISTINCT a.content_id FROM newcomers n JOIN assets a ON a.id = n.asset_id"
         " WHERE n.size IN (SELECT value FROM json_each(?)) AND a.content_id IS NOT NULL LIMIT ?",
-        (_json({row[0] for row in sizes} - {row[0] for row in unread}), _MOST_AT_ONCE),
+        (json_array({row[0] for row in sizes} - {row[0] for row in unread}), _MOST_AT_ONCE),
     )
     return [row[0] for row in rows]
 
@@ -213,7 +210,7 @@ async def pending_contents(tx: Transaction) -> list[int]:
 
 async def of_contents(tx: Transaction, contents: Sequence[int]) -> tuple[list[MoveCandidate], list[MoveCandidate]]:
     """Return the missing files and the pending matches that have these contents, without deleted assets."""
-    text = _json(contents)
+    text = json_array(contents)
     held = "a.content_id IN (SELECT value FROM json_each(?))"
     olds = await _candidates(
         tx, f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE {held} AND f.missing = 1 AND NOT {_IS_DELETED}", (text,)
@@ -232,7 +229,7 @@ async def drop_pending(tx: Transaction, contents: Sequence[int]) -> None:
     await tx.execute(
         "DELETE FROM newcomers WHERE asset_id IN (SELECT n.asset_id FROM newcomers n JOIN assets a ON a.id = n.asset_id"
         " WHERE a.content_id IN (SELECT value FROM json_each(?)))",
-        (_json(contents),),
+        (json_array(contents),),
     )
 
 
@@ -257,7 +254,7 @@ async def adopt_files(tx: Transaction, old_of: Mapping[int, int]) -> None:
     rows = await tx.fetch_all(
         "SELECT f.id, f.folder_id, f.name, f.size, f.mtime_ns, f.inode, f.state, a.content_id"
         " FROM files f JOIN assets a ON a.id = f.id WHERE f.id IN (SELECT value FROM json_each(?))",
-        (_json(old_of),),
+        (json_array(old_of),),
     )
     await tx.execute_many("DELETE FROM assets WHERE id = ?", ((new,) for new in old_of))
     await tx.execute_many(
