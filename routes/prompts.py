@@ -256,17 +256,23 @@ class AbsentNames:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._until: dict[tuple[tuple[Path, ...], str], float] = {}
+        self._until: dict[str, float] = {}
+        self._folders: tuple[Path, ...] = ()
 
     def unknown(self, folders: tuple[Path, ...], texts: Iterable[str]) -> list[str]:
         """Return the texts that must be looked up."""
+        if folders != self._folders:  # nothing is known about others
+            self._folders = folders
+            self._until.clear()
         now = self._now()
-        return [text for text in texts if self._until.get((folders, text), 0.0) <= now]
+        return [text for text in texts if self._until.get(text, 0.0) <= now]
 
     def add(self, folders: tuple[Path, ...], texts: Iterable[str]) -> None:
         """Remember texts that name no file in the folders."""
+        if folders != self._folders:
+            return
         until = self._now() + _ABSENT_S
-        new = {(folders, text): until for text in texts if len(text) <= _MAX_ABSENT_LENGTH}
+        new = {text: until for text in texts if len(text) <= _MAX_ABSENT_LENGTH}
         if len(self._until) + len(new) > _MAX_ABSENT:
             self._until.clear()
         self._until.update(new)

@@ -10,7 +10,7 @@ import importlib
 import logging
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -38,6 +38,36 @@ _LISTENING_POLL_S = 0.05
 _LISTENING_TIMEOUT_S = 30.0
 
 
+class ConfiguredFolders(NamedTuple):
+    """The folders as ``folder_paths`` has them; packs change them at any time.
+
+    ``categories`` gives the folders and the file name suffixes of each category of models.
+    """
+
+    input: str
+    output: str
+    models: str
+    temp: str
+    user: str
+    categories: list[tuple[str, tuple[Any, ...], frozenset[Any]]]
+
+    def to_host_folders(self) -> HostFolders:
+        """Make the folders of the library from them."""
+        folders = [
+            LibraryFolder("input", Path(self.input)),
+            LibraryFolder("output", Path(self.output)),
+            LibraryFolder("models", Path(self.models)),
+        ]
+        excluded = [Path(self.user), Path(self.temp)]
+        for category, bases, extensions in self.categories:
+            if category == _CODE_CATEGORY:
+                excluded.extend(Path(base) for base in bases)
+                continue
+            suffixes = frozenset(str(suffix).lower() for suffix in extensions)
+            folders.extend(LibraryFolder("models", Path(base), category, suffixes) for base in bases)
+        return HostFolders(tuple(folders), tuple(excluded), Path(self.temp))
+
+
 class ComfyUIHost:
     """Implements ``Host`` over the running ``PromptServer``."""
 
@@ -46,6 +76,8 @@ class ComfyUIHost:
         self._folder_paths = importlib.import_module("folder_paths")
         self._arguments: Any = importlib.import_module("comfy.cli_args").args
         self._background: set[asyncio.Task[None]] = set()
+        configured = self._configured_folders()
+        self._folders = configured, configured.to_host_folders()
         self._hooks = PromptHooks()
         self.lists_jobs = any(getattr(route, "path", None) == "/api/jobs" for route in self._server.routes)
         nodes, execution = importlib.import_module("nodes"), importlib.import_module("execution")
@@ -76,21 +108,27 @@ class ComfyUIHost:
         return Network(listening, frozenset({origin} if origin else ()))
 
     def folders(self) -> HostFolders:
+        # Each submitted prompt asks for them, and making some fifty paths costs more than all else done for it.
+        configured = self._configured_folders()
+        known, folders = self._folders
+        if known != configured:
+            folders = configured.to_host_folders()
+            self._folders = configured, folders
+        return folders
+
+    def _configured_folders(self) -> ConfiguredFolders:
         paths = self._folder_paths
-        folders = [
-            LibraryFolder("input", Path(paths.get_input_directory())),
-            LibraryFolder("output", Path(paths.get_output_directory())),
-            LibraryFolder("models", Path(paths.models_dir)),
-        ]
-        temp = Path(paths.get_temp_directory())
-        excluded = [Path(paths.get_user_directory()), temp]
-        for category, (bases, extensions, *_) in list(paths.folder_names_and_paths.items()):
-            if category == _CODE_CATEGORY:
-                excluded.extend(Path(base) for base in bases)
-                continue
-            suffixes = frozenset(str(suffix).lower() for suffix in extensions)
-            folders.extend(LibraryFolder("models", Path(base), category, suffixes) for base in bases)
-        return HostFolders(tuple(folders), tuple(excluded), temp)
+        return ConfiguredFolders(
+            str(paths.get_input_directory()),
+            str(paths.get_output_directory()),
+            str(paths.models_dir),
+            str(paths.get_temp_directory()),
+            str(paths.get_user_directory()),
+            [
+                (category, tuple(bases), frozenset(extensions))
+                for category, (bases, extensions, *_) in list(paths.folder_names_and_paths.items())
+            ],
+        )
 
     def data_directory(self) -> Path:
         return Path(self._folder_paths.get_user_directory()) / DATA_FOLDER
