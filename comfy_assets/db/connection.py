@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
@@ -27,6 +28,7 @@ log = logging.getLogger("comfy_assets.db")
 
 PATIENCE_S = 5.0  # how long a transaction waits for another process to release the store
 _POLL_S = 0.05
+_LONG_S = 0.04  # a transaction that has lasted longer lets others go first at its next pause
 _WATCH_S = 1.0  # between two checks that the store's files are in place
 _READER_PATIENCE_S = 1.0  # how long queries may run on before the connections are opened again
 
@@ -327,13 +329,18 @@ class Transaction:
         self.can_search = can_search
         self._connection = connection
         self._pause = pause
+        self._began = time.monotonic()
 
     async def pause(self) -> None:
         """Commit, let waiting writers go first, and begin again. For work in batches, each complete in itself.
 
-        What was read before may have changed afterwards. Raises StoreBusyError.
+        Return at once if the transaction is young: a commit costs as much as a small batch. What was read before may
+        have changed afterwards. Raises StoreBusyError.
         """
+        if time.monotonic() - self._began < _LONG_S:
+            return
         self._connection = await self._pause()
+        self._began = time.monotonic()
 
     async def execute(self, sql: str, parameters: Iterable[Any] = ()) -> int:
         """Run one statement; return the number of rows that it changed."""
