@@ -56,8 +56,9 @@ class StoreFileCheck:
 
 async def check_protected(paths: list[Path], method: str) -> None:
     """Raise FileMissingError if a store file would be read, InvalidNameError if one would be written."""
-    # A hop to a thread costs more than the rest of the check, and most prompts name no files.
-    if paths and await asyncio.to_thread(_any_protected, paths):
+    if not paths:  # a hop to a thread costs more than the rest of the check, and most prompts name no files
+        return
+    if await asyncio.to_thread(_any_protected, paths):
         if method in _READING:
             raise FileMissingError("There is no such file.")  # its existence is not revealed
         raise InvalidNameError("The name leads into the library's store.")
