@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from . import advisories, store_guard
 from .assets.host_uploads import HostUploads
-from .assets.index.indexer import Indexer
+from .assets.index.indexer import HASH, SCAN, Indexer
 from .assets.index.watcher import Follower
 from .assets.media.thumbnail_cache import ThumbnailCache
 from .assets.media.thumbnail_service import ThumbnailService
@@ -183,7 +183,7 @@ class Services:
         gate = Throttle(host.is_executing)
         self.tasks = TaskRunner(TaskStore(db, self._recorder.seat))
         self.task_list = TaskService(db)
-        self.search = SearchIndex(db, self.tasks, gate)
+        self.search = SearchIndex(db, self.tasks, gate, after=(SCAN, HASH))
         self.assets = AssetService(db, host, self.search)
         is_private = host.is_multi_user() and not config.shared_outputs
         unrecorded = self._recorder.live.first_start if is_private else None

@@ -1,4 +1,7 @@
-"""Keep the full-text indexes of assets and jobs up to date: in the background, and before a search."""
+"""Keep the full-text indexes of assets and jobs up to date: in the background, and before a search.
+
+The words of an asset come from its name, its tags, and the documents in its file; those of a job from its graph.
+"""
 
 from __future__ import annotations
 
@@ -10,54 +13,150 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ..assets.index.indexer import HASH, SCAN
+import msgspec
+
 from ..background.runner import Task, TaskRunner
 from ..background.throttle import Throttle
 from ..db import fulltext
 from ..db.connection import Database, Transaction
-from ..db.fulltext import FullTextIndex, IndexedAsset, IndexEntry
+from ..db.fulltext import DocumentLink, FullTextIndex, IndexedAsset, IndexEntry
 from ..errors import SearchNotReadyError
-from . import graph_text
-from .asset_text import RULES as ASSET_RULES
-from .asset_text import AssetWords, are_indexed_alike
-from .words import RULES as WORD_RULES
+from ..models import MISSING_TAG
+from .words import MAX_DOCUMENT, RULES, words_in, words_in_facts, words_of
 
 log = logging.getLogger("comfy_assets.library")
 
 SEARCH = "asset_search"
 
 _BATCH = 500  # rows that one transaction indexes: some tens of milliseconds, for which other writers wait
-_INTERVAL_S = 2.0
+_INTERVAL_S = 2.0  # between looks for new and changed assets, each of which is one cheap query
 _AFTER_FAILURE_S = 60.0
-_COURTESY_S = 10.0  # how long scans and hash runs go first
+_COURTESY_S = 10.0  # for how long other tasks go first
 _POLL_S = 0.1
 _PATIENCE_S = 15.0  # how long a search waits for the index
-_JOB_RULES = f"{WORD_RULES}/{graph_text.RULES}"
+_DOCUMENTS = 64  # documents read at a time, so that large ones do not fill the memory
+_REMEMBERED = 2048  # documents whose words are kept: images of one run share theirs
+
+_Db = Database | Transaction
+_Keyed = tuple[str, int]  # a document's key in a content, and its id: the key tells how it is read
+
+
+class AssetWords:
+    """Collects the words of assets, and keeps those of the latest documents."""
+
+    def __init__(self) -> None:
+        self._known: dict[_Keyed, tuple[str, ...]] = {}
+
+    async def prepare(self, db: _Db, rows: Sequence[IndexedAsset]) -> None:
+        """Read the documents of assets ahead of a transaction."""
+        await self._words_of_contents(db, rows, complete=False)
+
+    async def entries(self, db: _Db, rows: Sequence[IndexedAsset], *, complete: bool = False) -> list[IndexEntry]:
+        """Return the index entries of assets, without deleted ones.
+
+        ``complete`` adds all words that an asset may have been indexed with when less of its content was known.
+        """
+        shown = [row for row in rows if row.tags is not None]
+        contents = await self._words_of_contents(db, shown, complete=complete)
+        return await asyncio.to_thread(_asset_entries, shown, contents)
+
+    async def _words_of_contents(
+        self, db: _Db, rows: Sequence[IndexedAsset], *, complete: bool
+    ) -> dict[int, list[str]]:
+        ids = {row.content_id for row in rows if row.content_id is not None}
+        words: dict[int, list[str]] = {content_id: [] for content_id in ids}
+        for content_id, facts in (await fulltext.model_metadata(db, ids)).items():
+            words[content_id] += words_in_facts(facts)
+        links = await fulltext.documents_of_contents(db, ids)
+        if not complete:  # else the asset may have been indexed by its workflow before its prompt was known
+            links = _without_doubles(links)
+        known = await self._words_of_documents(db, {(link.key, link.document_id) for link in links})
+        for link in links:
+            words[link.content_id] += known[link.key, link.document_id]
+        return words
+
+    async def _words_of_documents(self, db: _Db, wanted: set[_Keyed]) -> dict[_Keyed, tuple[str, ...]]:
+        unknown = [each for each in wanted if each not in self._known]
+        for start in range(0, len(unknown), _DOCUMENTS):
+            part = unknown[start : start + _DOCUMENTS]
+            bodies = await fulltext.document_bodies(db, [document_id for _, document_id in part])
+            self._known |= await asyncio.to_thread(_words_in_bodies, part, bodies)
+        known = {each: self._known[each] for each in wanted}
+        # The oldest go first: a dictionary keeps the order of insertion.
+        while len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return known
+
+
+def are_indexed_alike(one: IndexedAsset, other: IndexedAsset | None) -> bool:
+    """Return whether two states of an asset are sure to have the same words."""
+    if other is None or (one.name_key, one.content_id) != (other.name_key, other.content_id):
+        return False
+    if one.tags is None or other.tags is None:
+        return one.tags == other.tags
+    return set(_indexed_tags(one.tags)) == set(_indexed_tags(other.tags))
+
+
+def _indexed_tags(tags: str) -> list[str]:
+    """Return the tags that are indexed. ``missing`` is not: it comes and goes for whole drives."""
+    return [tag for tag in msgspec.json.decode(tags, type=list[str]) if tag != MISSING_TAG]
+
+
+def _without_doubles(links: list[DocumentLink]) -> list[DocumentLink]:
+    """Leave out the workflow of a file with a prompt: it repeats the prompt, and adds nodes that were not executed."""
+    prompts = {link.content_id for link in links if link.key == "prompt"}
+    return [link for link in links if link.key != "workflow" or link.content_id not in prompts]
+
+
+def _words_in_bodies(wanted: Sequence[_Keyed], bodies: dict[int, bytes]) -> dict[_Keyed, tuple[str, ...]]:
+    return {(key, number): words_in(key, _inflate(bodies.get(number, b""))) for key, number in wanted}
+
+
+def _inflate(body: bytes) -> bytes:
+    """Return a document's text, or nothing if it is damaged or larger than any that is read."""
+    try:
+        text = zlib.decompressobj().decompress(body, MAX_DOCUMENT + 1)
+    except zlib.error:
+        return b""
+    return text if len(text) <= MAX_DOCUMENT else b""
+
+
+def _asset_entries(rows: Sequence[IndexedAsset], contents: dict[int, list[str]]) -> list[IndexEntry]:
+    composed: list[IndexEntry] = []
+    for row in rows:
+        words = dict.fromkeys(words_of(row.name_key))
+        for tag in _indexed_tags(row.tags or "[]"):
+            words |= dict.fromkeys(words_of(tag))
+        if row.content_id is not None:
+            words |= dict.fromkeys(contents[row.content_id])
+        composed.append(IndexEntry(row.id, (row.name_key, " ".join(words))))
+    return composed
 
 
 class _IndexUpdater:
     """The part that both indexes share: an index made by other rules is emptied and built again."""
 
-    def __init__(self, db: Database, index: FullTextIndex, rules: str) -> None:
+    def __init__(self, db: Database, index: FullTextIndex) -> None:
         self._db = db
         self._index = index
-        self._rules = rules
         self._lock = asyncio.Lock()
         self._has_right_rules = False
 
     async def _ensure_rules(self) -> None:
         """Empty the index if its words were made by the rules of another release: queries would not match them."""
-        if not self._has_right_rules and await fulltext.rules(self._db, self._index) != self._rules:
+        if not self._has_right_rules and await fulltext.rules(self._db, self._index) != RULES:
             async with self._db.transaction() as tx:
-                await fulltext.start_over(tx, self._index, self._rules)
+                await fulltext.start_over(tx, self._index, RULES)
         self._has_right_rules = True
 
 
 class SearchIndex(_IndexUpdater):
     """Indexes new and changed assets: every two seconds in a task, and before a search."""
 
-    def __init__(self, db: Database, tasks: TaskRunner, throttle: Throttle) -> None:
-        super().__init__(db, fulltext.ASSETS, ASSET_RULES)
+    def __init__(self, db: Database, tasks: TaskRunner, throttle: Throttle, after: Sequence[str] = ()) -> None:
+        """``after`` are the names of tasks that go first, for some seconds: they change what would be indexed."""
+        super().__init__(db, fulltext.ASSETS)
+        self._after = after
         self._tasks = tasks
         self._throttle = throttle
         self._words = AssetWords()
@@ -83,7 +182,7 @@ class SearchIndex(_IndexUpdater):
         never indexed.
         """
         self._db.require_search()
-        if not await self._has_work():
+        if not await self._has_work():  # the usual case: one query instead of the lock and a transaction
             return
         try:
             await asyncio.wait_for(self.catch_up(), _PATIENCE_S)
@@ -128,10 +227,10 @@ class SearchIndex(_IndexUpdater):
             task.result = {"indexed": indexed}
 
     async def _let_others_go_first(self, task: Task) -> None:
-        """Wait some seconds for scans and hash runs: what they change would have to be indexed twice."""
+        """Wait some seconds for running scans and hash runs: what they change would have to be indexed twice."""
         end = time.monotonic() + _COURTESY_S
         while time.monotonic() < end and any(
-            other is not None and other.is_running for other in map(self._tasks.latest, (SCAN, HASH))
+            other is not None and other.is_running for other in map(self._tasks.latest, self._after)
         ):
             task.token.check()
             await asyncio.sleep(_POLL_S)
@@ -171,7 +270,7 @@ class JobSearch(_IndexUpdater):
     """Indexes the words of jobs' graphs: before a search, and a moment after jobs were submitted."""
 
     def __init__(self, db: Database) -> None:
-        super().__init__(db, fulltext.JOBS, _JOB_RULES)
+        super().__init__(db, fulltext.JOBS)
 
     async def complete(self) -> None:
         """Index all jobs in the store. Raises SearchUnavailableError."""
@@ -203,6 +302,4 @@ async def remove_jobs(tx: Transaction, row_ids: Sequence[int]) -> None:
 
 
 def _job_entries(graphs: Sequence[tuple[int, bytes]]) -> list[IndexEntry]:
-    return [
-        IndexEntry(row_id, (" ".join(graph_text.words_in("prompt", zlib.decompress(body))),)) for row_id, body in graphs
-    ]
+    return [IndexEntry(row_id, (" ".join(words_in("prompt", zlib.decompress(body))),)) for row_id, body in graphs]

@@ -20,8 +20,7 @@ from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import AssetEdit, AssetFilter, PageRequest
 from comfy_assets_node.comfy_assets.search import index
-from comfy_assets_node.comfy_assets.search.graph_text import words_in, words_in_facts
-from comfy_assets_node.comfy_assets.search.words import parse_query, words_of
+from comfy_assets_node.comfy_assets.search.words import parse_query, words_in, words_in_facts, words_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples

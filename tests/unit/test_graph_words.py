@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.search.graph_text import MAX_DOCUMENT, MAX_WORDS, words_in, words_in_facts
+from comfy_assets_node.comfy_assets.search.words import MAX_DOCUMENT, MAX_WORDS, words_in, words_in_facts
 from hypothesis import given
 from hypothesis import strategies as st
 
