@@ -16,7 +16,7 @@ from .assets.index.watcher import Follower
 from .assets.media.thumbnail_cache import ThumbnailCache
 from .assets.media.thumbnail_service import ThumbnailService
 from .assets.prompts.output_recorder import OutputRecorder
-from .assets.prompts.resolver import ReferenceResolver
+from .assets.prompts.references import ReferenceResolver
 from .assets.references import ReferenceService
 from .assets.service import AssetService
 from .assets.trash import AssetTrash

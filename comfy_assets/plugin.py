@@ -6,7 +6,7 @@ import logging
 
 from ..routes import middleware
 from .app import Services
-from .assets.prompts.resolver import apply_values
+from .assets.prompts.references import apply_values
 from .config import Config
 from .host.access import AccessRules, is_beyond_this_machine, parse_allowed_host
 from .host.base import Host, Plugin

@@ -18,8 +18,16 @@ from msgspec.structs import replace
 
 from ..comfy_assets import json_limits
 from ..comfy_assets.app import Services
-from ..comfy_assets.assets.prompts.references import MARKS, DependentOutputs, ReferenceUse, find_references
-from ..comfy_assets.assets.prompts.resolver import ReferenceFault, ReferenceResolution, UnresolvedReference, use_values
+from ..comfy_assets.assets.prompts.references import (
+    MARKS,
+    DependentOutputs,
+    ReferenceFault,
+    ReferenceResolution,
+    ReferenceUse,
+    UnresolvedReference,
+    find_references,
+    use_values,
+)
 from ..comfy_assets.credentials import texts_in
 from ..comfy_assets.errors import ApiError, InvalidBodyError, PromptIdTakenError
 from ..comfy_assets.host.base import Host, UnknownUserError

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 from blake3 import blake3
-from comfy_assets_node.comfy_assets.assets.prompts.resolver import ReferenceResolver
+from comfy_assets_node.comfy_assets.assets.prompts.references import ReferenceResolver
 from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 
 NOBODYS_ID = "00000000-0000-7000-8000-000000000000"

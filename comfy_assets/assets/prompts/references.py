@@ -1,26 +1,44 @@
-"""References to assets in submitted prompts: find them, and replace them by file names. No I/O.
+"""References to assets in submitted prompts: find them, resolve them to file names, and replace them by these.
 
 A reference is the whole value of an input: ``blake3:`` and a hash, or ``asset:`` and an id. Any other text, such as a
 longer one or a malformed hash, is an ordinary string. Links between nodes are never references. In other lists, which
 clients send as ``{"__value__": […]}``, each item may be one.
+
+A reference resolves to the file name that a node's input needs on this server. If several files have the content, one
+among the input's choices is preferred. Otherwise the order is: the asset's own file, the input folder, models, outputs,
+temporary files.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+from ...db import assets
+from ...db.assets import ContentFile
+from ...db.connection import Database
+from ...fs.paths import extended, extended_path
+from ...fs.stat import stat_as_recorded
 from ...graph_nodes import prompt_nodes
+from ...host.base import Host, HostFolders, LibraryFolder
+from ..roots import Place, Roots, absolute
 
 MARKS = (b"blake3:", b"asset:")  # a body without these bytes need not be decoded: it has no references
-_WRAPPED = "__value__"
-_MAX_REACHED, _MAX_OUTPUTS = 10_000, 1000
+_WRAPPED = "__value__"  # a list as such is a link in a prompt, so ComfyUI wraps lists that are values
+_MAX_REACHED, _MAX_OUTPUTS = 10_000, 1000  # each error of a prompt is a search
+_KIND_ORDER = {"input": 0, "models": 1, "output": 2, "temp": 3}
 _HEX = "[0-9a-fA-F]"
 _REFERENCE = re.compile(rf"blake3:({_HEX}{{64}})|asset:({_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}})")
+
+ReferenceFault = Literal["unknown", "missing", "not_loadable"]
 
 
 @dataclass(frozen=True)
@@ -144,3 +162,166 @@ def _is_link(value: Any) -> bool:
     if not isinstance(value, list) or len(value) != 2:
         return False
     return isinstance(value[0], str) and isinstance(value[1], (int, float))
+
+
+@dataclass(frozen=True)
+class UnresolvedReference:
+    """A reference without a value: unknown to the user, its file missing, or in no folder that a loader reads."""
+
+    use: ReferenceUse
+    fault: ReferenceFault
+
+
+@dataclass(frozen=True)
+class ReferenceResolution:
+    """Values of the references in a prompt, and the references that have none."""
+
+    values: ReferenceValues
+    problems: Sequence[UnresolvedReference]
+
+
+@dataclass(frozen=True)
+class _CandidateFiles:
+    """Files with the content that a reference names. ``own`` is the row of the referenced asset itself."""
+
+    copies: Sequence[ContentFile]
+    own: int | None = None
+
+
+@dataclass(frozen=True)
+class _LoadableValues:
+    """Values for a reference, best first; ``is_there`` is False if none of its files exists."""
+
+    is_there: bool = False
+    values: Sequence[str] = field(default_factory=list)
+
+
+class ReferenceResolver:
+    """Resolves references in prompts to file names."""
+
+    def __init__(self, db: Database, host: Host) -> None:
+        self._db = db
+        self._host = host
+
+    async def resolve(self, uses: Sequence[ReferenceUse], owner: str) -> ReferenceResolution:
+        """Return the value of each reference, for the assets that this user can see and the files that exist now."""
+        candidates = {
+            reference: await self._candidates(reference, owner) for reference in {use.reference for use in uses}
+        }
+        return await asyncio.to_thread(self._decide, uses, candidates)
+
+    async def _candidates(self, reference: AssetReference, owner: str) -> _CandidateFiles | None:
+        """Return the files that a reference may stand for, or None if the user can see no such asset."""
+        if reference.digest is not None:
+            if not await assets.content_is_known(self._db, reference.digest, owner):
+                return None
+            return _CandidateFiles(await assets.files_of_content(self._db, reference.digest, owner))
+        asset = await assets.get(self._db, reference.asset_id or "", owner)
+        if asset is None:
+            return None
+        own = await assets.files_of_asset(self._db, asset.row_id)
+        others = await assets.files_of_content(self._db, asset.hash, owner) if asset.hash else []
+        # The asset's own file counts even if it has changed since it was hashed.
+        return _CandidateFiles([*own, *(copy for copy in others if copy.row_id != asset.row_id)], asset.row_id)
+
+    def _decide(
+        self, uses: Sequence[ReferenceUse], candidates: dict[AssetReference, _CandidateFiles | None]
+    ) -> ReferenceResolution:
+        """Choose a value for each reference. Blocks: examines files, and reads the choices of nodes."""
+        lookup = _FileLookup(self._host.folders())
+        found = {reference: lookup.values_for(files) for reference, files in candidates.items() if files is not None}
+        values: dict[tuple[str, str, str], str] = {}
+        problems: list[UnresolvedReference] = []
+        for use in uses:
+            loadable = found.get(use.reference)
+            if loadable is None:
+                problems.append(UnresolvedReference(use, "unknown"))
+            elif not loadable.values:
+                problems.append(UnresolvedReference(use, "not_loadable" if loadable.is_there else "missing"))
+            else:
+                values[use.node_id, use.input_name, use.text] = self._choose(use, loadable.values)
+        return ReferenceResolution(values, problems)
+
+    def _choose(self, use: ReferenceUse, values: Sequence[str]) -> str:
+        if len(values) == 1:
+            return values[0]
+        # Asking a node for its choices may list folders, so it is done only if there is something to choose.
+        offered = self._host.choices(use.class_type, use.input_name) or ()
+        return next((value for value in values if value in offered), values[0])
+
+
+class _FileLookup:
+    """Examines files on the disk and returns the names that loaders use for them. Blocks."""
+
+    def __init__(self, folders: HostFolders) -> None:
+        self._folders = folders.folders
+        roots = Roots(folders)
+        self._place = lru_cache(maxsize=None)(lambda folder: roots.place(absolute(Path(folder))))
+
+    def values_for(self, candidates: _CandidateFiles) -> _LoadableValues:
+        """Return the values for the files that exist."""
+        there = [copy for copy in candidates.copies if _is_there(copy, is_own=copy.row_id == candidates.own)]
+        placed = [(copy, place) for copy in there if (place := self._place(copy.folder)) is not None]
+        placed.sort(key=lambda each: (each[0].row_id != candidates.own, not each[0].visible, _KIND_ORDER[each[1].kind]))
+        values = [value for copy, place in placed for value in self._values(copy, place)]
+        return _LoadableValues(bool(placed), list(dict.fromkeys(values)))
+
+    def _values(self, copy: ContentFile, place: Place) -> Iterator[str]:
+        if place.kind == "models":
+            yield from self._loader_values(Path(copy.folder) / copy.name, place)
+            return
+        subfolder = place.logical.partition("/")[2]
+        name = f"{subfolder}/{copy.name}" if subfolder else copy.name
+        yield name if place.kind == "input" else f"{name} [{place.kind}]"
+
+    def _loader_values(self, path: Path, place: Place) -> Iterator[str]:
+        """Yield the paths inside the file's categories, those whose loaders list its suffix first.
+
+        A loader opens the first file of this name in its folders, so a category in which another file comes first is
+        left out: it would load another model.
+        """
+        suffix = path.suffix.lower()
+        for folder in sorted(place.categories, key=lambda f: bool(f.extensions) and suffix not in f.extensions):
+            inside = path.relative_to(folder.path)
+            if (first := self._first(folder, inside)) is not None and _is_same_file(first, path):
+                yield str(inside)
+
+    def _first(self, category: LibraryFolder, inside: Path) -> Path | None:
+        candidates = (absolute(f.path) / inside for f in self._folders if f.category == category.category)
+        return next((path for path in candidates if Path(extended(str(path))).is_file()), None)
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one == other or one.samefile(other)
+    except OSError:
+        return False
+
+
+def _is_there(copy: ContentFile, *, is_own: bool) -> bool:
+    """Return whether the file exists and, unless it is the asset's own, is as it was when its content was read."""
+    path = extended_path(copy.folder, copy.name)
+    try:
+        return path.is_file() if is_own else stat_as_recorded(path, copy.size, copy.mtime_ns) is not None
+    except ValueError:  # a null character, before Python 3.14
+        return False
+
+
+# Hosts rewrite a prompt while they handle its request, in the same task, so a context variable connects both.
+_values: ContextVar[ReferenceValues | None] = ContextVar("comfy_assets_prompt_values", default=None)
+
+
+@contextmanager
+def use_values(values: ReferenceValues) -> Iterator[None]:
+    """Make ``apply_values`` insert these values into the prompt that is submitted in the block."""
+    token = _values.set(values)
+    try:
+        yield
+    finally:
+        _values.reset(token)
+
+
+def apply_values(body: dict[str, Any]) -> dict[str, Any]:
+    """Rewrite a submitted body with the values of the current request; registered with the host."""
+    values = _values.get()
+    return body if values is None else replace_references(body, values)
