@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from ..assets.index.hash_run import HashProgress
 from ..background.cancel import Cancelled
-from ..background.runner import Task
+from ..background.tasks import Task
 from ..config import Config
 from ..fs.stat import ChangedWhileReading
 from ..workflows.bundles.collector import collect

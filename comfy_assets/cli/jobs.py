@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ..background.runner import Task
+from ..background.tasks import Task
 from ..db import job_list
 from ..db import jobs as job_rows
 from ..errors import JobNotFoundError

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import msgspec
 
-from ..background.runner import Task, TaskRunner
+from ..background.tasks import Task, TaskRunner
 from ..background.throttle import Throttle
 from ..db import fulltext
 from ..db.connection import Database, Transaction

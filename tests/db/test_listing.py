@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from comfy_assets_node.comfy_assets.background.runner import TaskRunner
+from comfy_assets_node.comfy_assets.background.tasks import TaskRunner
 from comfy_assets_node.comfy_assets.background.throttle import Throttle
 from comfy_assets_node.comfy_assets.db import assets, folders, fulltext, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction

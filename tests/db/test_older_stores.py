@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.background.runner import TaskRunner
+from comfy_assets_node.comfy_assets.background.tasks import TaskRunner
 from comfy_assets_node.comfy_assets.background.throttle import Throttle
 from comfy_assets_node.comfy_assets.db import assets, tags
 from comfy_assets_node.comfy_assets.db.connection import Database

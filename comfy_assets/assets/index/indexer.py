@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from ...background.cancel import Cancelled, CancelToken
-from ...background.runner import Task, TaskRunner
+from ...background.tasks import Task, TaskRunner
 from ...background.throttle import Throttle
 from ...db import folders
 from ...db.connection import Database

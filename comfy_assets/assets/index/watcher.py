@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...background.cancel import CancelToken
-from ...background.runner import Task, TaskRunner
+from ...background.tasks import Task, TaskRunner
 from ...background.throttle import Throttle
 from ...host.base import Host
 from ..roots import Roots, is_ignored, root_of
