@@ -21,8 +21,7 @@ from .assets.references import ReferenceService
 from .assets.service import AssetService
 from .assets.trash import AssetTrash
 from .assets.uploads import UploadService
-from .background.service import TaskService, TaskStore
-from .background.tasks import Task, TaskRunner
+from .background.tasks import Task, TaskRunner, TaskService, TaskStore
 from .background.throttle import Throttle
 from .config import Config
 from .db import tasks as task_rows

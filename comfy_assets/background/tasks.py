@@ -1,4 +1,7 @@
-"""The owner of all background work: each task has a name, a reference, a cancel token and a row."""
+"""Background tasks: the runner that owns them, their rows in the store, and the queries of requests.
+
+Each task has a name, a cancel token and a row, and the runner refers to it until it has ended.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,11 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Protocol
 
+from ..db import tasks
+from ..db.connection import Database
+from ..errors import TaskNotFoundError
 from ..ids import now_ms
+from ..models import Page, TaskFilter, TaskPage, TaskRecord
 from .cancel import Cancelled, CancelToken
 
 log = logging.getLogger("comfy_assets.tasks")
@@ -17,6 +24,7 @@ TaskStatus = Literal["running", "completed", "failed", "cancelled"]
 Work = Callable[["Task"], Awaitable[None]]
 PROGRESS_INTERVAL_S = 1.0  # between writes of a row
 CANCELLED = "Cancelled on request."
+_KEPT = 100  # rows of each name: a scan at every start and every hash run would fill the table over the years
 
 
 class TaskJournal(Protocol):
@@ -179,3 +187,48 @@ class TaskRunner:
             await self._journal.progressed(task.id, result)
         except Exception:
             log.exception("The progress of the task %s could not be recorded", task.name)
+
+
+class TaskStore:
+    """The journal of a runner in the store. ``instance`` distinguishes the tasks of servers that share the store."""
+
+    def __init__(self, db: Database, instance: int = 0) -> None:
+        self._db = db
+        self._instance = instance
+
+    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str) -> None:
+        """Add a row for a task that begins, and remove the oldest rows of its name."""
+        await tasks.keep_newest(self._db, name, _KEPT)
+        await tasks.create(self._db, task_id, name, payload, owner, self._instance)
+
+    async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
+        """Store the progress of a task."""
+        await tasks.update(self._db, task_id, result)
+
+    async def finished(self, task_id: uuid.UUID, result: dict[str, Any], error: str | None) -> None:
+        """Store the end of a task, with a message if it failed."""
+        await tasks.finish(self._db, task_id, result, error)
+
+
+class TaskService:
+    """Read tasks from the store. The progress of a running task is at most about a second old."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def list(self, wanted: TaskFilter, page: TaskPage) -> Page[TaskRecord]:
+        """Return one page of tasks (listTasks)."""
+        return await tasks.list_page(self._db, wanted, page)
+
+    async def get(self, task_id: str, owner: str) -> TaskRecord:
+        """Return a task (getTask).
+
+        Raises TaskNotFoundError, also for another user's task and for a malformed id.
+        """
+        try:
+            found = await tasks.get(self._db, uuid.UUID(task_id), owner)
+        except ValueError:
+            found = None
+        if found is None:
+            raise TaskNotFoundError("There is no such task.", details={"id": task_id})
+        return found

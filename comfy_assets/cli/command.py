@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from ..app import STORE_NAME
-from ..background.service import TaskStore
-from ..background.tasks import TaskRunner
+from ..background.tasks import TaskRunner, TaskStore
 from ..db.connection import Database
 from ..errors import ApiError, StoreError
 from ..host.standalone import StandaloneHost

@@ -127,9 +127,9 @@ async def test_what_the_server_does_is_a_task(library: Any, api: Any) -> None:
 
 
 async def test_progress_while_it_runs(library: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from comfy_assets_node.comfy_assets.background import tasks as tasks_
+    from comfy_assets_node.comfy_assets.background import tasks as task_module
 
-    monkeypatch.setattr(tasks_, "PROGRESS_INTERVAL_S", 0.001)
+    monkeypatch.setattr(task_module, "PROGRESS_INTERVAL_S", 0.001)
     go_on = asyncio.Event()
 
     async def work(task: Any) -> None:

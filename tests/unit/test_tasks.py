@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.background import tasks as tasks_
+from comfy_assets_node.comfy_assets.background import tasks as task_module
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
 from comfy_assets_node.comfy_assets.background.tasks import Task, TaskRunner
 
@@ -61,7 +61,7 @@ async def _until_cancelled(task: Task) -> None:
     [
         (_succeed, "completed", None),
         (_fail, "failed", "ValueError: no"),
-        (_stop, "cancelled", tasks_.CANCELLED),
+        (_stop, "cancelled", task_module.CANCELLED),
     ],
 )
 async def test_outcomes(journal: Journal, work: Any, status: str, error: str | None) -> None:
@@ -105,7 +105,7 @@ async def test_who_waits_is_cancelled(journal: Journal) -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert journal.entries[-1] == ("finished", tasks_.CANCELLED, {})
+    assert journal.entries[-1] == ("finished", task_module.CANCELLED, {})
 
 
 async def test_one_of_a_name_at_a_time(journal: Journal) -> None:
@@ -165,7 +165,7 @@ async def test_cancelled_by_the_loop_at_any_step(journal: Journal, steps: int) -
 async def test_a_journal_that_fails(
     journal: Journal, broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tasks_, "PROGRESS_INTERVAL_S", 0.001)
+    monkeypatch.setattr(task_module, "PROGRESS_INTERVAL_S", 0.001)
     journal.broken.add(broken)
     runner = TaskRunner(journal)
 
@@ -181,7 +181,7 @@ async def test_a_journal_that_fails(
 
 
 async def test_progress_is_recorded_when_it_changes(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks_, "PROGRESS_INTERVAL_S", 0.001)
+    monkeypatch.setattr(task_module, "PROGRESS_INTERVAL_S", 0.001)
     runner = TaskRunner(journal)
 
     async def work(task: Task) -> None:
