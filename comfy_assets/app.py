@@ -17,10 +17,9 @@ from .assets.media.thumbnail_cache import ThumbnailCache
 from .assets.media.thumbnail_service import ThumbnailService
 from .assets.prompts.output_recorder import OutputRecorder
 from .assets.prompts.references import ReferenceResolver
-from .assets.references import ReferenceService
 from .assets.service import AssetService
 from .assets.trash import AssetTrash
-from .assets.uploads import UploadService
+from .assets.uploads import ReferenceService, UploadService
 from .background.tasks import Task, TaskRunner, TaskService, TaskStore
 from .background.throttle import Throttle
 from .config import Config

@@ -9,10 +9,9 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from ..comfy_assets import cursor
+from ..comfy_assets.assets.fields import normalize_name, normalize_tags
 from ..comfy_assets.assets.media.mime import check_mime
 from ..comfy_assets.assets.roots import Roots
-from ..comfy_assets.assets.tag_rules import normalize_tags
-from ..comfy_assets.assets.upload_fields import normalize_name
 from ..comfy_assets.errors import InvalidBodyError, InvalidCursorError, InvalidHashError
 from ..comfy_assets.models import (
     Asset,

@@ -20,9 +20,8 @@ from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 from aiohttp.http import HttpProcessingError
 from multidict import MultiDict, MultiDictProxy
 
+from ..comfy_assets.assets.fields import UploadFields, normalize_name, normalize_tags
 from ..comfy_assets.assets.media.mime import check_mime
-from ..comfy_assets.assets.tag_rules import normalize_tags
-from ..comfy_assets.assets.upload_fields import UploadFields, normalize_name
 from ..comfy_assets.assets.uploads import UploadService
 from ..comfy_assets.errors import (
     BodyTooLargeError,

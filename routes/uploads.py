@@ -8,9 +8,9 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
+from ..comfy_assets.assets.fields import UploadFields, normalize_name, normalize_tags
 from ..comfy_assets.assets.media.mime import check_mime
-from ..comfy_assets.assets.tag_rules import normalize_tags
-from ..comfy_assets.assets.upload_fields import CreatedAsset, UploadFields, normalize_name
+from ..comfy_assets.assets.uploads import CreatedAsset
 from .asset_body import AssetBody, asset_body
 from .context import RequestContext, endpoint, json_response
 from .forms import receive_upload

@@ -11,7 +11,7 @@ from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
 from ..comfy_assets import json_limits
-from ..comfy_assets.assets.upload_fields import normalize_name
+from ..comfy_assets.assets.fields import normalize_name
 from ..comfy_assets.errors import (
     BodyTooLargeError,
     InvalidBodyError,

@@ -23,9 +23,9 @@ from ..ids import canonical_id, now_ms
 from ..models import ZERO_ID, Asset, AssetEdit, AssetFilter, Page, PageRequest, TagCount, TagRequest
 from ..search.index import SearchIndex
 from ..store_guard import is_protected
+from .fields import MAX_TAGS, check_not_reserved
 from .media.mime import guess_mime
 from .roots import Roots, absolute
-from .tag_rules import MAX_TAGS, check_not_reserved
 
 Filter = TypeVar("Filter", AssetFilter, TagRequest)
 

@@ -1,4 +1,7 @@
-"""Uploads: receive a file, check it, and create its asset."""
+"""New assets of clients: from a file that they upload, and from content that the library has already.
+
+The latter are *references*: assets without a file of their own.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
 from ..db.moves import MoveCandidate
-from ..errors import HashMismatchError, InvalidIdError, InvalidPreviewError, StorageError
+from ..errors import AssetNotFoundError, HashMismatchError, InvalidIdError, InvalidPreviewError, StorageError
 from ..fs import atomic
 from ..fs.atomic import run_blocking
 from ..fs.partial_file import LEFTOVER_AGE_S, PartialFile, remove_leftovers
@@ -24,16 +27,23 @@ from ..fs.paths import extended_path
 from ..fs.stat import file_stat, stat_as_recorded
 from ..host.base import Host
 from ..ids import new_ids, now_ms
-from ..models import UPLOADED, Asset
+from ..models import REFERENCE, UPLOADED, Asset
 from ..names import split_suffix
+from .fields import UploadDestination, UploadFields, choose_destination, typed_tags, upload_file_name
 from .index.content_reader import document
 from .index.insert import CompleteFile, register
 from .media.metadata import FileMetadata, extract_path
 from .media.mime import check_suffix, resolve_mime
 from .moves.apply import apply, match_upload
 from .roots import Roots, is_ignored
-from .tag_rules import UploadDestination, choose_destination
-from .upload_fields import CreatedAsset, UploadFields, upload_file_name
+
+
+@dataclass(frozen=True)
+class CreatedAsset:
+    """An asset returned for a request to create one; ``is_new`` is False if it existed already."""
+
+    asset: Asset
+    is_new: bool
 
 
 @dataclass(frozen=True)
@@ -271,3 +281,70 @@ async def _find_missing(tx: Transaction, digest: bytes, owner: str) -> dict[int,
     """Return the owner's uploads of this content whose files are missing, by row id."""
     own = await assets.of_content(tx, digest, owner, own=True)
     return {asset.row_id: asset for asset in own if asset.origin == UPLOADED and not asset.is_present}
+
+
+class ReferenceService:
+    """Creates references for ``createAssetFromHash``."""
+
+    def __init__(self, db: Database, host: Host) -> None:
+        self._db = db
+        self._host = host
+
+    async def create(self, digest: bytes, fields: UploadFields, owner: str) -> CreatedAsset:
+        """Return an asset of the content with this blake3 digest (createAssetFromHash).
+
+        An asset that the owner already has of that content is returned instead of a new one. Raises
+        AssetNotFoundError if the owner can see no asset of the content, InvalidTagsError.
+        """
+        roots = Roots(await asyncio.to_thread(self._host.folders))
+        place = choose_destination(fields.tags, roots)
+        async with self._db.transaction() as tx:
+            if not await assets.hash_exists(tx, digest, owner):
+                raise AssetNotFoundError("There is no content with this hash.", details={"field": "hash"})
+            # Creating the same reference twice returns the same asset, so that clients may repeat a request.
+            own = await assets.of_content(tx, digest, owner, own=True)
+            if own:
+                return CreatedAsset(own[0], is_new=False)
+            source = (await assets.of_content(tx, digest, owner, own=False))[0]
+            asset = await add_reference(
+                tx,
+                Facts(digest, source.size, source.metadata or "{}"),
+                owner,
+                name=fields.name or source.name,
+                mime_type=fields.mime_type or source.mime_type,
+                tags=typed_tags(fields.tags, source.name, place.category, roots),
+                user_metadata=fields.user_metadata,
+            )
+        self._host.emit("assets.changed", {"created": 1})
+        return CreatedAsset(asset, is_new=True)
+
+
+async def add_reference(
+    tx: Transaction,
+    content: Facts,
+    owner: str,
+    *,
+    name: str,
+    mime_type: str,
+    tags: tuple[str, ...],
+    user_metadata: str | None = None,
+) -> Asset:
+    """Add an asset of stored content that has no file of its own.
+
+    ``tags`` include those of the root and category, because no location implies them; see ``typed_tags``.
+    """
+    entry = NewAsset(
+        uuid=new_ids(1)[0],
+        owner=owner,
+        name=name,
+        mime_type=mime_type,
+        tags=tags,
+        origin=REFERENCE,
+        created_at=now_ms(),
+        user_metadata=user_metadata,
+    )
+    await assets.add(tx, entry, content.size, content)
+    asset = await assets.get(tx, entry.uuid, owner)
+    if asset is None:
+        raise LookupError("a new reference is not there")
+    return asset

@@ -15,9 +15,10 @@ from pathlib import Path, PurePosixPath
 
 from msgspec.structs import replace
 
+from ..assets.fields import typed_tags
 from ..assets.index.indexer import Indexer
-from ..assets.references import add_reference, typed_tags
 from ..assets.roots import Roots, absolute
+from ..assets.uploads import add_reference
 from ..db import assets, shares, workflows
 from ..db.assets import ContentFile
 from ..db.connection import Database, Transaction

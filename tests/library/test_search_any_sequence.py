@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.app import Services
-from comfy_assets_node.comfy_assets.assets.upload_fields import UploadFields
+from comfy_assets_node.comfy_assets.assets.fields import UploadFields
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import contents, fulltext
 from comfy_assets_node.comfy_assets.db.connection import Database

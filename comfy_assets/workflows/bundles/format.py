@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from ...assets.upload_fields import MAX_NAME_LENGTH, normalize_name
+from ...assets.fields import MAX_NAME_LENGTH, normalize_name
 from ...errors import InvalidNameError
 from ...models import WorkflowView
 from ...names import UnsafeName, relative_parts

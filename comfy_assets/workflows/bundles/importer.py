@@ -19,12 +19,12 @@ from typing import Literal
 
 import msgspec
 
+from ...assets.fields import normalize_name
 from ...assets.index.content_reader import digest_of, document
 from ...assets.index.hash_run import HashProgress
 from ...assets.media.metadata import FileMetadata, extract_path
 from ...assets.media.mime import check_suffix, guess_mime, resolve_mime
 from ...assets.roots import Roots, is_ignored
-from ...assets.upload_fields import normalize_name
 from ...background.cancel import CancelToken, uninterrupted
 from ...db import assets, workflows
 from ...db.connection import Database

@@ -1,4 +1,4 @@
-"""Rules for tags: their form, the reserved ones, and the folder that the tags of a new asset choose. No I/O."""
+"""Fields that clients send for assets: rules for names and tags, and the folder that the tags choose. No I/O."""
 
 from __future__ import annotations
 
@@ -6,17 +6,41 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..db.tags import ROOT_TAGS
-from ..errors import InvalidTagsError, ReservedTagError
+from ..errors import InvalidNameError, InvalidTagsError, ReservedTagError
 from ..host.base import RootKind
 from ..models import MISSING_TAG, MODEL_TYPE_PREFIX
+from ..names import UnsafeName, check_leads_nowhere, safe_file_name, split_suffix
+from .media.mime import DEFAULT_MIME, guess_mime
 from .roots import Roots
 
+MAX_NAME_LENGTH = 255
 MAX_TAGS = 100
 MAX_TAG_LENGTH = 128
 _DEFAULT_KIND: RootKind = "input"
 _KINDS: dict[str, RootKind] = {"models": "models", "input": "input", "output": "output", "temp": "temp"}
+_FALLBACK_NAME = "file"
+
+
+@dataclass(frozen=True)
+class UploadFields:
+    """Checked fields of a request for a new asset.
+
+    ``tags`` are normalized, ``user_metadata`` is the text of a JSON object, ids are canonical UUIDs. ``name`` is the
+    asset's name, ``file_name`` that of the client's file. ``hash`` is an algorithm and the digest that the content
+    must have.
+    """
+
+    tags: tuple[str, ...] = ()
+    file_name: str = ""
+    name: str | None = None
+    mime_type: str | None = None
+    user_metadata: str | None = None
+    id: str | None = None
+    preview_id: str | None = None
+    hash: tuple[Literal["blake3", "sha256"], bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +51,40 @@ class UploadDestination:
     category: str | None
     folder: Path
     user_tags: tuple[str, ...]
+
+
+def normalize_name(name: str, field: str = "name") -> str:
+    """Return an asset's name in stored form: NFC, trimmed.
+
+    Raises InvalidNameError if it is empty, too long, contains control characters, or is a path to another folder.
+    """
+    composed = unicodedata.normalize("NFC", name).strip()
+    try:
+        check_leads_nowhere(composed)
+    except UnsafeName as error:
+        raise InvalidNameError(f"The name is refused: {error}.", details={"field": field}) from error
+    if not 0 < len(composed) <= MAX_NAME_LENGTH:
+        raise InvalidNameError(f"A name has 1 to {MAX_NAME_LENGTH} characters.", details={"field": field})
+    if any(unicodedata.category(character) == "Cc" for character in composed):
+        raise InvalidNameError("A name must not contain control characters.", details={"field": field})
+    return composed
+
+
+def upload_file_name(fields: UploadFields) -> str:
+    """Return the file name for an upload: the asset's name with the suffix of the client's file.
+
+    Raises InvalidNameError.
+    """
+    suffix = split_suffix(fields.file_name)[1]
+    name = fields.name if fields.name is not None else fields.file_name
+    # Clients often send a title without a suffix, but loaders and browsers select files by it.
+    if suffix and guess_mime(name) == DEFAULT_MIME and not name.lower().endswith(suffix.lower()):
+        name += suffix
+    try:
+        return safe_file_name(name, fallback=_FALLBACK_NAME + suffix)
+    except UnsafeName as error:
+        field = "file" if fields.name is None else "name"
+        raise InvalidNameError(f"The file's name is refused: {error}.", details={"field": field}) from error
 
 
 def normalize_tags(tags: Sequence[str], field: str = "tags") -> tuple[str, ...]:
@@ -108,3 +166,13 @@ def _category(tags: Sequence[str], roots: Roots) -> str:
 
 def _unusable(message: str) -> InvalidTagsError:
     return InvalidTagsError(message, details={"field": "tags"})
+
+
+def typed_tags(tags: tuple[str, ...], file_name: str, category: str | None, roots: Roots) -> tuple[str, ...]:
+    """Return the tags of an asset; for models also the category, and the model type if its loaders accept the file."""
+    if category is None:
+        return tags
+    accepted = roots.suffixes(category)
+    loads = not accepted or split_suffix(file_name)[1].lower() in accepted
+    typed = (f"{MODEL_TYPE_PREFIX}{category}",) if loads else ()
+    return (*(tag for tag in tags if not tag.startswith(MODEL_TYPE_PREFIX)), category, *typed)
