@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.index.diff import FileChanges, KnownFile, defer_unstable, reconcile
+from comfy_assets_node.comfy_assets.assets.index.apply import FileChanges, KnownFile, defer_unstable, reconcile
 from comfy_assets_node.comfy_assets.models import FileStat
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,8 @@
-"""Apply folder listings to the store."""
+"""Compare folder listings with the store, and apply the differences.
+
+``reconcile`` and ``defer_unstable`` decide for one folder and are pure. ``write`` does so for many, in a transaction of
+its caller.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,6 @@ from ..media.mime import guess_mime
 from ..moves.apply import ChangedPath, apply_listed, match_unlisted
 from ..moves.match import Match
 from ..roots import Place, Roots, present_names
-from .diff import FileChanges, KnownFile, defer_unstable, reconcile
 from .insert import folder_row
 from .walker import FolderListing
 
@@ -33,6 +36,32 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 # Tells whether a path is stable in this state, or in its absence (None).
 StabilityCheck = Callable[[str, FileStat | None], bool]
+
+
+class KnownFile(NamedTuple):
+    """A file row: id, recorded stat, missing mark, and ``name`` for callers that need it."""
+
+    id: int
+    stat: FileStat
+    missing: bool
+    name: str = ""
+
+
+@dataclass
+class FileChanges:
+    """Changes that bring the rows of a folder in step with the disk.
+
+    ``new`` files by name; ``changed`` ones have another size or time than recorded; ``back`` ones were missing and
+    match their record; ``renumbered`` ones differ in the inode only; ``gone`` ones are not on the disk any more.
+    """
+
+    new: dict[str, FileStat] = field(default_factory=dict)
+    changed: list[tuple[KnownFile, FileStat]] = field(default_factory=list)
+    back: list[tuple[KnownFile, FileStat]] = field(default_factory=list)
+    renumbered: list[tuple[KnownFile, FileStat]] = field(default_factory=list)
+    gone: list[KnownFile] = field(default_factory=list)
+
+
 _Known = dict[str, dict[str, KnownFile]]  # by folder and name
 
 
@@ -121,6 +150,33 @@ def _former(before: FolderRow | None) -> tuple[str, ...] | None:
     return None if before is None else tuple(msgspec.json.decode(before.categories, type=list[str]))
 
 
+def reconcile(known: dict[str, KnownFile], seen: dict[str, FileStat]) -> FileChanges:
+    """Return the changes that turn ``known`` rows into ``seen`` files."""
+    changes = FileChanges()
+    for name, stat in seen.items():
+        row = known.get(name)
+        if row is None:
+            changes.new[name] = stat
+        elif row.stat[:2] != stat[:2]:
+            changes.changed.append((row, stat))
+        elif row.missing:
+            changes.back.append((row, stat))
+        elif row.stat[2] != stat[2]:
+            changes.renumbered.append((row, stat))
+    changes.gone = [row for name, row in known.items() if name not in seen and not row.missing]
+    return changes
+
+
+def defer_unstable(changes: FileChanges, is_stable: StabilityCheck) -> bool:
+    """Remove changes that are not stable yet; return whether there were any. ``is_stable`` gets the files' names."""
+    new = {name: stat for name, stat in changes.new.items() if is_stable(name, stat)}
+    changed = [(row, stat) for row, stat in changes.changed if is_stable(row.name, stat)]
+    gone = [row for row in changes.gone if is_stable(row.name, None)]
+    held = (len(new), len(changed), len(gone)) != (len(changes.new), len(changes.changed), len(changes.gone))
+    changes.new, changes.changed, changes.gone = new, changed, gone
+    return held
+
+
 async def write(
     tx: Transaction,
     work: Sequence[FolderUpdate],
@@ -146,7 +202,7 @@ async def write(
     held: set[str] = set()
     if is_stable is not None:
         origins = await match_unlisted(tx, await asyncio.to_thread(_new_files_at, work, changes), roots)
-        held = await asyncio.to_thread(_defer_unstable, work, changes, is_stable, origins)
+        held = await asyncio.to_thread(_defer_unstable_files, work, changes, is_stable, origins)
     # Inside the transaction: the rows read above include the files of every job that is recorded by now.
     since = unrecorded_since() if unrecorded_since is not None else None
     if since is not None:
@@ -191,7 +247,7 @@ def _new_files_at(work: Sequence[FolderUpdate], changes: list[FileChanges]) -> d
     }
 
 
-def _defer_unstable(
+def _defer_unstable_files(
     work: Sequence[FolderUpdate],
     changes: list[FileChanges],
     is_stable: StabilityCheck,

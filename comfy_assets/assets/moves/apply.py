@@ -1,7 +1,7 @@
 """Find files that may have moved, have ``match`` pair them, and give the assets their files.
 
 Each function here gathers the candidates of one occasion: the end of a scan, new files while the disk is followed,
-contents that have just been read. All of them end in ``apply``.
+contents that have just been read. All of them end in ``apply``. ``user_data`` tells what a user has set on an asset.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from ...db import files, moves, tags
 from ...db.connection import Database, Transaction
 from ...db.files import Position
 from ...db.moves import MoveCandidate
 from ...ids import now_ms
-from ...models import FileStat
+from ...models import AssetEdit, FileStat
 from ..index.debounce import path_state
 from ..index.insert import NewFile, add_new, folder_row
 from ..media.mime import guess_mime
 from ..roots import Place, Roots, present_names
-from ..user_data import user_data
 from .match import Match, identity, match
 
 # The folder, below the one it was in, of a missing file whose path another file has now. No walk enters hidden folders.
@@ -386,3 +386,35 @@ def _type_at(old: MoveCandidate, new: MoveCandidate) -> str:
     if not is_guessed:
         return old.mime_type
     return new.mime_type if new.content_id is not None else guess_mime(new.name)
+
+
+class UserData(NamedTuple):
+    """The edit that gives another asset the same data, and the tags that users have added."""
+
+    edit: AssetEdit
+    tags: frozenset[str]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no user has set anything."""
+        return self.edit == AssetEdit() and not self.tags
+
+
+def user_data(row: MoveCandidate) -> UserData:
+    """Return what users have set on an asset. A name or a type that comes from the file does not count.
+
+    Whatever merges or drops rows of assets must ask this first, so that nothing a user made is lost with a row.
+    """
+    edit = row.members
+    if edit.name == row.name:
+        edit = replace(edit, name=None)
+    # Once the content is known, the type may come from that instead of the name.
+    if row.content_id is not None or edit.mime_type == guess_mime(row.name):
+        edit = replace(edit, mime_type=None)
+    return UserData(edit, frozenset() if row.user_tags is None else _given_tags(row.user_tags, row.categories))
+
+
+def _given_tags(user_tags: str, categories: str) -> frozenset[str]:
+    """Return the users' tags (a JSON array) without categories of the path, which the migration may have left there."""
+    found = msgspec.json.decode(user_tags, type=frozenset[str])
+    return found - tags.place_tags(found, msgspec.json.decode(categories, type=list[str]))
