@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import msgspec
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _LAST_NUMBER = 1 << 53  # clients may choose larger numbers, which a counter in a float could not follow
 
@@ -96,7 +102,8 @@ class QueueListing(msgspec.Struct, frozen=True):
 class ExecutionQueue(Protocol):
     """The queue. Methods may be called from any thread.
 
-    Methods that change the queue may run code of node packs and block: never call them on an event loop.
+    Methods that change the queue may run code of node packs and block, even for ever: on an event loop, call them with
+    ``in_daemon_thread``.
     """
 
     def watch(self, listener: QueueListener) -> None:
@@ -139,3 +146,32 @@ class ExecutionQueue(Protocol):
 
     def announce(self) -> None:
         """Notify open pages that the queue has changed, so that they reload it."""
+
+
+async def in_daemon_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a method of the queue in a thread of its own; return its result or raise its exception.
+
+    Unlike with ``asyncio.to_thread``, a hanging call occupies no thread of a pool and does not keep the process alive.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+
+    def set_outcome(value: T | None, error: BaseException | None) -> None:
+        if outcome.done():  # the caller was cancelled
+            return
+        if error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(value)  # type: ignore[arg-type]
+
+    def run() -> None:
+        value, error = None, None
+        try:
+            value = function(*args, **kwargs)
+        except Exception as raised:  # noqa: BLE001 - it is raised in the caller
+            error = raised
+        with suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(set_outcome, value, error)
+
+    threading.Thread(target=run, name=f"comfy-assets {function.__name__}", daemon=True).start()
+    return await outcome

@@ -15,11 +15,10 @@ from typing import Any
 import msgspec
 
 from .. import json_text
-from ..daemon_thread import in_daemon_thread
 from ..db import jobs, tasks
 from ..db.connection import Database, Transaction
 from ..db.jobs import ActiveJob, StoredId
-from ..host.execution import ExecutionQueue, FinishedPrompt, SubmittedPrompt
+from ..host.execution import ExecutionQueue, FinishedPrompt, SubmittedPrompt, in_daemon_thread
 from ..host.prompt_problems import INVALID, PromptProblem, failed_prompt
 from ..ids import now_ms
 from ..models import CANCELLED, FAILED, IN_PROGRESS, JobRecord

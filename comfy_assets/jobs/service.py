@@ -11,12 +11,11 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
-from ..daemon_thread import in_daemon_thread
 from ..db import job_links, job_list, jobs
 from ..db.connection import Database
 from ..errors import JobElsewhereError, JobForbiddenError, JobNotFoundError
 from ..host.base import Host
-from ..host.execution import NodeProgress
+from ..host.execution import NodeProgress, in_daemon_thread
 from ..ids import canonical_id
 from ..models import FINAL, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
 from ..search.index import JobSearch

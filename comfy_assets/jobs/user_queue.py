@@ -14,9 +14,8 @@ import msgspec
 
 from .. import json_text
 from ..credentials import take_out
-from ..daemon_thread import in_daemon_thread
 from ..host.base import Host
-from ..host.execution import ExecutionQueue, QueueListing, SubmittedPrompt
+from ..host.execution import ExecutionQueue, QueueListing, SubmittedPrompt, in_daemon_thread
 from .live_jobs import LiveJob, spellings
 from .recorder import JobRecorder
 
