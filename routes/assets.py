@@ -8,7 +8,6 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from ..comfy_assets import cursor
 from ..comfy_assets.assets.fields import normalize_name, normalize_tags
 from ..comfy_assets.assets.media.mime import check_mime
 from ..comfy_assets.assets.roots import Roots
@@ -43,7 +42,9 @@ from .params import (
     TextList,
     check_tags,
     check_user_metadata,
+    decode_cursor,
     doc,
+    encode_cursor,
     parse_body,
     parse_hash,
     parse_metadata_filter,
@@ -220,14 +221,14 @@ def _page_request(query: ListAssets) -> PageRequest:
     if query.after is not None:
         if query.sort not in _CURSOR_SORTS:
             raise InvalidCursorError(f"sort={query.sort} has no cursors; use offset.", details={"field": "after"})
-        after = cursor.decode(query.after, query.sort, query.order)
+        after = decode_cursor(query.after, query.sort, query.order)
     return PageRequest(query.sort, query.order, query.limit, query.offset, after)
 
 
 def _next_cursor(page: Page[Asset], query: ListAssets) -> str | None:
     if page.next_key is None or query.sort not in _CURSOR_SORTS:
         return None
-    return cursor.encode(page.next_key, query.sort, query.order)
+    return encode_cursor(page.next_key, query.sort, query.order)
 
 
 def _status(call: RequestContext[NoQuery]) -> dict[str, Any]:

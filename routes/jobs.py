@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ..comfy_assets import cursor
 from ..comfy_assets.errors import InvalidBodyError, InvalidIdError, InvalidQueryError, JobNotFoundError
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import JOB_STATUSES, MEDIA, Job, JobFilter, JobPage, JobSort, Page
@@ -23,7 +22,19 @@ from .job_body import (
     job_progress,
     job_status,
 )
-from .params import Id, JobLimit, NoQuery, Offset, SearchText, SortDirection, Text, doc, parse_body
+from .params import (
+    Id,
+    JobLimit,
+    NoQuery,
+    Offset,
+    SearchText,
+    SortDirection,
+    Text,
+    decode_cursor,
+    doc,
+    encode_cursor,
+    parse_body,
+)
 from .router import Route
 
 # The contract's names, and the names that the stock page uses.
@@ -181,13 +192,13 @@ def _page_request(query: ListJobs) -> JobPage:
     sort = _SORTS[query.sort_by]
     if query.after is None or sort != "create_time":
         return JobPage(sort, query.sort_order, query.limit, query.offset)
-    return JobPage(sort, query.sort_order, query.limit, 0, cursor.decode(query.after, sort, query.sort_order))
+    return JobPage(sort, query.sort_order, query.limit, 0, decode_cursor(query.after, sort, query.sort_order))
 
 
 def _next_cursor(page: Page[Job], request: JobPage) -> str | None:
     if page.next_key is None or request.sort != "create_time":
         return None
-    return cursor.encode(page.next_key, request.sort, request.order)
+    return encode_cursor(page.next_key, request.sort, request.order)
 
 
 ROUTES = [

@@ -1,7 +1,9 @@
-"""Queries and JSON bodies, decoded into msgspec structs with bounds; the types of their fields."""
+"""Queries and JSON bodies, decoded into msgspec structs with bounds; the types of their fields; cursors of lists."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -12,8 +14,15 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from ..comfy_assets import json_limits
-from ..comfy_assets.errors import InvalidBodyError, InvalidHashError, InvalidPreviewError, InvalidQueryError
+from ..comfy_assets.errors import (
+    InvalidBodyError,
+    InvalidCursorError,
+    InvalidHashError,
+    InvalidPreviewError,
+    InvalidQueryError,
+)
 from ..comfy_assets.ids import canonical_id
+from ..comfy_assets.models import CursorKey
 from . import request_body
 
 Q = TypeVar("Q", bound=msgspec.Struct)
@@ -27,6 +36,8 @@ _MAX_METADATA_VALUES = 100
 _MAX_USER_METADATA_BYTES = 64 << 10
 _MAX_USER_METADATA_DEPTH = 32
 _INT64_MAX = 2**63 - 1
+_CURSOR_VERSION = 1  # to be increased if the meaning of a member changes: clients may keep cursors over an update
+_MAX_CURSOR = 4096  # characters; a cursor contains the name of an asset
 
 
 def doc(description: str, **schema: Any) -> msgspec.Meta:
@@ -161,7 +172,7 @@ def parse_metadata_filter(text: str | None) -> dict[str, Any]:
 
 def _is_scalar(item: Any) -> bool:
     if isinstance(item, int) and not isinstance(item, bool):
-        return -(2**63) <= item <= _INT64_MAX
+        return _is_int64(item)
     return item is None or isinstance(item, str | float | bool)
 
 
@@ -183,6 +194,54 @@ def parse_preview_id(text: str) -> str:
     if preview_id is None:
         raise InvalidPreviewError("preview_id must be a UUID.", details={"field": "preview_id"})
     return preview_id
+
+
+class _CursorToken(msgspec.Struct, array_like=True, frozen=True):
+    """The content of a cursor, which is opaque to clients: base64url of this as a JSON array."""
+
+    version: int
+    sort: str
+    order: str
+    value: int | str
+    row_id: int
+
+
+def encode_cursor(key: CursorKey, sort: str, order: str) -> str:
+    """Return the cursor for the rows after ``key`` in this sort order."""
+    raw = msgspec.json.encode(_CursorToken(_CURSOR_VERSION, sort, order, key.value, key.row_id))
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def decode_cursor(text: str, sort: str, order: str) -> CursorKey:
+    """Return the key in a cursor. Raises InvalidCursorError if it is malformed or of another sort order."""
+    token = _parse_cursor(text)
+    # Its value would be compared with another column, and the page would begin anywhere.
+    if (token.sort, token.order) != (sort, order):
+        raise InvalidCursorError(
+            f"The cursor belongs to sort={token.sort}, order={token.order}.", details={"field": "after"}
+        )
+    numbers = [value for value in (token.row_id, token.value) if isinstance(value, int)]
+    if isinstance(token.value, str) != (sort == "name") or not all(map(_is_int64, numbers)):
+        raise InvalidCursorError("The cursor is malformed.", details={"field": "after"})
+    return CursorKey(token.value, token.row_id)
+
+
+def _is_int64(value: int) -> bool:
+    """Return whether SQLite can compare with this integer: it raises OverflowError for a larger one."""
+    return -(2**63) <= value <= _INT64_MAX
+
+
+def _parse_cursor(text: str) -> _CursorToken:
+    try:
+        if len(text) > _MAX_CURSOR:
+            raise ValueError("too long")
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        token = msgspec.json.decode(raw, type=_CursorToken)
+        if token.version != _CURSOR_VERSION:
+            raise ValueError("another version")
+    except (ValueError, binascii.Error, msgspec.DecodeError) as error:
+        raise InvalidCursorError("The cursor is malformed.", details={"field": "after"}) from error
+    return token
 
 
 async def parse_body(schema: type[Q], request: web.Request) -> Q:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets import cursor
 from comfy_assets_node.comfy_assets.host.execution import NodeProgress
 from comfy_assets_node.comfy_assets.models import CursorKey
+from comfy_assets_node.routes.params import encode_cursor
 
 UNKNOWN = "00000000-0000-4000-8000-00000000ffff"
 STATUSES = ["pending", "in_progress", "completed", "failed", "cancelled"]
@@ -272,10 +272,10 @@ async def test_cursors_of_another_order_or_none(api: Any, prompts: Any) -> None:
     ids = [prompts.run() for _ in range(3)]
     good = (await api.get("/api/jobs", limit=1))["pagination"]["next_cursor"]
     wrong = [
-        cursor.encode(CursorKey("a", 1), "name", "desc"),
-        cursor.encode(CursorKey("a", 1), "create_time", "desc"),
-        cursor.encode(CursorKey(2**63, 1), "create_time", "desc"),
-        cursor.encode(CursorKey(1, 1), "created_at", "desc"),
+        encode_cursor(CursorKey("a", 1), "name", "desc"),
+        encode_cursor(CursorKey("a", 1), "create_time", "desc"),
+        encode_cursor(CursorKey(2**63, 1), "create_time", "desc"),
+        encode_cursor(CursorKey(1, 1), "created_at", "desc"),
         good[:-2],
         good + "A",
         "A" * 5000,
