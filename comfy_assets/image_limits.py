@@ -32,11 +32,11 @@ MEMORY = 1 << 30  # bytes for the images of all requests together; a larger imag
 
 # Without EPS, for which Pillow runs other programs, and ICO, whose embedded images have sizes of their own.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+BAND_PIXELS = 1 << 20  # converting this many blocks other threads for a few milliseconds
 _DECODED_AT_ONCE = ("WEBP", "AVIF")
-_PREFIX = 32
-_BAND_PIXELS = 1 << 20
+_PREFIX = 32  # bytes that identify a format, and hold the size in the header of a WebP file
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
-_POLL_S = 0.02
+_POLL_S = 0.02  # threads are notified earlier, but must check whether they are cancelled; coroutines only poll
 # Exceptions that Pillow and the libraries below it raise for damaged files.
 READER_ERRORS = (
     OSError,
@@ -68,65 +68,55 @@ class ImageMemory:
     @contextmanager
     def hold(self, amount: int, check: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Wait for ``amount`` bytes and hold them; for worker threads. ``check`` may raise to stop waiting."""
-        amount, ticket = min(amount, self._limit), self._queue()
-        try:
-            with self._changed:
-                while not self._take(ticket, amount):
+        with self._queued(amount) as is_granted:
+            while not is_granted():
+                with self._changed:
                     self._changed.wait(_POLL_S)
-                    check()
-        except BaseException:
-            self._leave(ticket)
-            raise
-        try:
+                check()
             yield
-        finally:
-            self._give_back(amount)
 
     @asynccontextmanager
     async def reserve(self, amount: int, patience_s: float) -> AsyncIterator[None]:
         """Like ``hold``, for the event loop. Raises TimeoutError if the memory is not free in time."""
-        amount, ticket = min(amount, self._limit), self._queue()
         deadline = time.monotonic() + patience_s
-        try:
-            while not self._try(ticket, amount):
+        with self._queued(amount) as is_granted:
+            while not is_granted():
                 if time.monotonic() > deadline:
                     raise TimeoutError
                 await asyncio.sleep(_POLL_S)
-        except BaseException:
-            self._leave(ticket)
-            raise
-        try:
             yield
-        finally:
-            self._give_back(amount)
 
-    def _queue(self) -> object:
-        ticket = object()
+    @contextmanager
+    def _queued(self, amount: int) -> Iterator[Callable[[], bool]]:
+        """Queue for memory, and give it back at the end of the block, or leave the queue without it.
+
+        Yields a function that returns whether the memory is granted, to be called until it is.
+        """
+        amount, ticket = min(amount, self._limit), object()
+        is_held = False
+
+        def is_granted() -> bool:
+            nonlocal is_held
+            with self._changed:
+                # Only the first in the queue: smaller images would keep a large one waiting for ever.
+                if not is_held and self._waiting[0] is ticket and self._used + amount <= self._limit:
+                    self._waiting.popleft()
+                    self._used += amount
+                    is_held = True
+                    self._changed.notify_all()
+            return is_held
+
         with self._changed:
             self._waiting.append(ticket)
-        return ticket
-
-    def _try(self, ticket: object, amount: int) -> bool:
-        with self._changed:
-            return self._take(ticket, amount)
-
-    def _take(self, ticket: object, amount: int) -> bool:
-        if self._waiting[0] is not ticket or self._used + amount > self._limit:
-            return False
-        self._waiting.popleft()
-        self._used += amount
-        self._changed.notify_all()
-        return True
-
-    def _leave(self, ticket: object) -> None:
-        with self._changed:
-            self._waiting.remove(ticket)
-            self._changed.notify_all()
-
-    def _give_back(self, amount: int) -> None:
-        with self._changed:
-            self._used -= amount
-            self._changed.notify_all()
+        try:
+            yield is_granted
+        finally:
+            with self._changed:
+                if is_held:
+                    self._used -= amount
+                else:
+                    self._waiting.remove(ticket)
+                self._changed.notify_all()
 
 
 image_memory = ImageMemory(MEMORY)
@@ -229,7 +219,7 @@ def convert_in_bands(picture: Image.Image, mode: str, convert: Convert) -> Image
     It is converted in bands of rows, because each conversion blocks every other thread of the process.
     """
     width, height = picture.size
-    rows = max(1, _BAND_PIXELS // width)
+    rows = max(1, BAND_PIXELS // width)
     if rows >= height:
         return convert(picture)
     whole = Image.new(mode, picture.size)

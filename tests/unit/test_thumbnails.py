@@ -274,7 +274,7 @@ def test_bands_make_no_difference(make: Make, monkeypatch: pytest.MonkeyPatch) -
     images = [colours(1501, 997).convert("RGBA"), gray16().resize((1501, 997)), colours(1501, 997).quantize(99)]
     for data in [saved(image, "PNG") for image in images]:
         whole = make(data)
-        monkeypatch.setattr(raster, "_BAND_PIXELS", 20_000)
+        monkeypatch.setattr(raster, "BAND_PIXELS", 20_000)
         assert difference(make(data), whole) == 0
         monkeypatch.undo()
 
@@ -369,7 +369,7 @@ def test_a_bomb_is_refused_by_its_header(
 
 def test_the_limit_of_pixels_is_ours_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
-    monkeypatch.setattr(raster, "_BAND_PIXELS", 20_000)
+    monkeypatch.setattr(raster, "BAND_PIXELS", 20_000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for kind in ("PNG", "JPEG", "BMP"):  # Pillow's readers of GIF, TIFF and WebP look themselves

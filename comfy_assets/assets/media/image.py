@@ -9,10 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from ...background.cancel import CancelToken
-from ...image_limits import READER_ERRORS, Convert, bands
+from ...image_limits import BAND_PIXELS, READER_ERRORS, Convert, bands
 from ...store_guard import check_found
 
-_BAND_PIXELS = 1 << 20  # converting this many holds up other threads for a few milliseconds
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -71,7 +70,7 @@ def shrink(picture: Image.Image, size: tuple[int, int], convert: Convert) -> Ima
 
 def _reduce_in_bands(picture: Image.Image, across: int, down: int, convert: Convert) -> Image.Image:
     width, height = picture.size
-    rows = max(1, _BAND_PIXELS // (width * down)) * down
+    rows = max(1, BAND_PIXELS // (width * down)) * down
     if rows >= height:
         whole = convert(picture)
         return whole.reduce((across, down)) if across > 1 or down > 1 else whole

@@ -210,7 +210,7 @@ def test_bands_make_no_difference(mode: str, monkeypatch: pytest.MonkeyPatch) ->
         Image.linear_gradient("L").convert("RGB").convert(mode) if mode != "I;16" else Image.new(mode, (256, 256), 9)
     )
     wanted = picture.convert("RGBA")
-    monkeypatch.setattr(image_limits, "_BAND_PIXELS", 1000)
+    monkeypatch.setattr(image_limits, "BAND_PIXELS", 1000)
     made = image_limits.convert_in_bands(picture, "RGBA", lambda band: band.convert("RGBA"))
     assert (made.size, made.tobytes()) == (wanted.size, wanted.tobytes())
 
