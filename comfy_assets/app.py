@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from typing import Any, Generic, TypeVar
 
-from . import advisories, store_guard
+from . import store_guard
 from .assets.host_uploads import HostUploads
 from .assets.index.indexer import HASH, SCAN, Indexer
 from .assets.index.watcher import Follower
@@ -50,7 +50,7 @@ T = TypeVar("T")
 STORE_NAME = "library.db"
 _THUMBNAILS = "thumbnails"
 _JOURNAL = "queue"
-_TRY_AGAIN_S = 5.0
+_TRY_AGAIN_S = 5.0  # while another process blocks the store
 
 
 class StoreService(Generic[T]):
@@ -105,10 +105,14 @@ class Services:
         self._available: dict[str, Any] = {}
         self._journal: Journal | None = None
         self._journal_problem: str | None = None
-        self._recorder = JobRecorder(None)
-        self.control = QueueControl(host.execution, self._recorder)
-        self.user_queue = UserQueue(host, self._recorder, self.control)
-        self.prompt_ids = PromptIds(self._recorder)
+        self._set_recorder(JobRecorder(None))
+
+    def _set_recorder(self, recorder: JobRecorder) -> None:
+        """Use a recorder, with the services of jobs that need no store."""
+        self._recorder = recorder
+        self.control = QueueControl(self.host.execution, recorder)
+        self.user_queue = UserQueue(self.host, recorder, self.control)
+        self.prompt_ids = PromptIds(recorder)
 
     def watch_queue(self) -> None:
         """Record every prompt from now on, even while the store is not open yet."""
@@ -116,10 +120,7 @@ class Services:
             self._journal = Journal(self.host.data_directory() / _JOURNAL)
         except OSError as error:  # the store is likely to fail as well, so this is only logged once that has opened
             self._journal_problem = str(error)
-        self._recorder = JobRecorder(self._journal)
-        self.control = QueueControl(self.host.execution, self._recorder)
-        self.user_queue = UserQueue(self.host, self._recorder, self.control)
-        self.prompt_ids = PromptIds(self._recorder)
+        self._set_recorder(JobRecorder(self._journal))
         self.host.execution.watch(self._recorder)
 
     @property
@@ -171,18 +172,16 @@ class Services:
             await self.stop()
         finally:
             self._opened.set()
-        if recover:
-            for warning in await asyncio.to_thread(advisories.warnings):
-                log.warning(warning)
 
     def _compose(self, db: Database) -> None:
-        """Create the services, and register their ends, which run in reverse order."""
+        """Create the services, and register their ends."""
         host, config = self.host, self.config
         gate = Throttle(host.is_executing)
         self.tasks = TaskRunner(TaskStore(db, self._recorder.seat))
         self.task_list = TaskService(db)
         self.search = SearchIndex(db, self.tasks, gate, after=(SCAN, HASH))
         self.assets = AssetService(db, host, self.search)
+        # Without this, a scan that is faster than the recorder would make a user's new outputs public for a moment.
         is_private = host.is_multi_user() and not config.shared_outputs
         unrecorded = self._recorder.live.first_start if is_private else None
         self.indexer = Indexer(db, host, self.tasks, gate, hash_files=config.hash_files, unrecorded_since=unrecorded)
@@ -209,6 +208,7 @@ class Services:
         self.job_links = JobLinks(db, jobs_recorded=self._recorder.write)
         self.shares = Shares(db, host, self.indexer, self.workflow_sync)
 
+        # They end in reverse order: tasks and recorders before the services that they use, and the database last.
         self._ends.push_async_callback(db.close)
         self._ends.push_async_callback(self.thumbnails.close)
         self._ends.push_async_callback(self.assets.close)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from ..routes import middleware
+from . import advisories
 from .app import Services
 from .assets.prompts.references import apply_values
 from .config import Config
@@ -25,6 +27,7 @@ def attach(host: Host, config: Config | None = None) -> Services:
     async def on_serving() -> None:
         _warn_about_network(host)
         await services.start()
+        await _warn_about_packages()
         await services.start_indexing()
 
     services.watch_queue()
@@ -54,6 +57,11 @@ def _warn_about_network(host: Host) -> None:
             "run prompts and delete files. Listen on 127.0.0.1, or put a proxy with a login in front.",
             ", ".join(listening),
         )
+
+
+async def _warn_about_packages() -> None:
+    for warning in await asyncio.to_thread(advisories.warnings):
+        log.warning(warning)
 
 
 def attach_to_comfyui() -> Services | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..fs.stat import file_names, is_definitely_gone
-from ..host.base import HostFolders, LibraryFolder, RootKind
+from ..host.base import Host, HostFolders, LibraryFolder, RootKind
 from ..models import MODEL_TYPE_PREFIX
 
 # Program code, not models, although servers list them among the categories.
@@ -137,6 +138,11 @@ class Roots:
         models = [f for f in holding if f.kind == "models"]
         categories = tuple(sorted((f for f in models if f.category), key=lambda f: f.category or ""))
         return Place("models", _models_logical(path, models), _loader_prefix(path, categories), categories)
+
+
+async def current_roots(host: Host) -> Roots:
+    """Return the library's folders as configured now. In a thread, because a host may look at the disk for them."""
+    return Roots(await asyncio.to_thread(host.folders))
 
 
 def root_of(folder: str, walk_roots: list[Path]) -> Path | None:

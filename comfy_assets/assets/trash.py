@@ -29,7 +29,7 @@ from ..ids import now_ms
 from ..models import UPLOADED, Asset
 from ..names import split_suffix
 from .index.insert import folder_row
-from .roots import Roots
+from .roots import Roots, current_roots
 from .service import not_found, parse_id, require_asset
 
 log = logging.getLogger("comfy_assets.library")
@@ -156,7 +156,7 @@ class AssetTrash:
         With an ``owner`` the asset must be theirs or public. Raises AssetNotFoundError if there is no such deleted
         asset, StorageError.
         """
-        roots = Roots(await asyncio.to_thread(self._host.folders))
+        roots = await current_roots(self._host)
         deleted = await trash.find(self._db, parse_id(asset_id))
         if deleted is None or (owner is not None and deleted.owner not in ("", owner)):
             raise not_found(asset_id)

@@ -35,7 +35,7 @@ from .index.insert import CompleteFile, register
 from .media.metadata import FileMetadata, extract_path
 from .media.mime import check_suffix, resolve_mime
 from .moves.apply import apply, match_upload
-from .roots import Roots, is_ignored
+from .roots import Roots, current_roots, is_ignored
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class UploadService:
         The ``tags`` received so far choose its folder: a file that begins on its final volume need not be copied.
         Raises InvalidTagsError, StorageError.
         """
-        folder = choose_destination(tags, await self._roots()).folder
+        folder = choose_destination(tags, await current_roots(self._host)).folder
         file = await run_blocking(lambda: PartialFile(folder))
         try:
             yield file
@@ -85,7 +85,7 @@ class UploadService:
         Raises InvalidTagsError, InvalidNameError, HashMismatchError, UnsupportedContentError, InvalidIdError,
         InvalidPreviewError, StorageError; nothing has changed then.
         """
-        roots = await self._roots()
+        roots = await current_roots(self._host)
         received = await _check_received(file, fields, roots)
         created = await self._put(received, fields, owner, roots)
         if created.is_new:
@@ -96,11 +96,8 @@ class UploadService:
 
     async def remove_leftovers(self) -> None:
         """Remove partial files of uploads that were interrupted by the end of a server."""
-        folders = (await self._roots()).destinations()
+        folders = (await current_roots(self._host)).destinations()
         await asyncio.to_thread(remove_leftovers, folders, time.time() - LEFTOVER_AGE_S)
-
-    async def _roots(self) -> Roots:
-        return Roots(await asyncio.to_thread(self._host.folders))
 
     async def _put(self, received: _ReceivedFile, fields: UploadFields, owner: str, roots: Roots) -> CreatedAsset:
         """Find or create the asset. The file is moved inside the transaction, so that no scan sees it without a row."""
@@ -296,7 +293,7 @@ class ReferenceService:
         An asset that the owner already has of that content is returned instead of a new one. Raises
         AssetNotFoundError if the owner can see no asset of the content, InvalidTagsError.
         """
-        roots = Roots(await asyncio.to_thread(self._host.folders))
+        roots = await current_roots(self._host)
         place = choose_destination(fields.tags, roots)
         async with self._db.transaction() as tx:
             if not await assets.hash_exists(tx, digest, owner):

@@ -24,7 +24,7 @@ from ...host.base import Host
 from ...ids import now_ms
 from ...models import FileStat, Pending
 from ..moves.apply import match_contents, match_pending
-from ..roots import Roots
+from ..roots import current_roots
 from .content_reader import SMALL_FILE, read_file
 
 log = logging.getLogger("comfy_assets.library")
@@ -109,7 +109,7 @@ class HashRun:
             changed += await self._pass(self._hash_large, small=False, batch=_LARGE_BATCH)
             if not changed:
                 break
-        self.progress.moved += await match_pending(self._db, await self._roots())
+        self.progress.moved += await match_pending(self._db, await current_roots(self._host))
         async with self._db.transaction() as tx:
             await tags.drop_unused_sets(tx)
 
@@ -179,9 +179,6 @@ class HashRun:
             return Unreadable(file.id, type(error).__name__)
         return outcome if outcome is not None else _examine(file)
 
-    async def _roots(self) -> Roots:
-        return Roots(await asyncio.to_thread(self._host.folders))
-
     async def _record(self, outcomes: list[_ReadResult]) -> int:
         """Store a batch; return the number of files that have changed and must be read again."""
         hashed = [o for o in outcomes if isinstance(o, Hashed)]
@@ -200,7 +197,7 @@ class HashRun:
                 if not self._is_followed:
                     await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
             if first_time and await files.missing_count(tx):
-                self.progress.moved += await match_contents(tx, first_time, await self._roots())
+                self.progress.moved += await match_contents(tx, first_time, await current_roots(self._host))
             await references.update_missing(tx, touched)
         self.progress.hashed += len(hashed)
         self.progress.unreadable += len(failures)

@@ -14,7 +14,7 @@ from ...background.throttle import Throttle
 from ...db import folders
 from ...db.connection import Database
 from ...host.base import Host
-from ..roots import Roots
+from ..roots import current_roots
 from .apply import ScanProgress
 from .hash_run import WORKERS, HashRun
 from .scanner import Scanner
@@ -180,7 +180,7 @@ class Indexer:
             self._host.emit("assets.changed", counts)
 
     async def _prune(self, task: Task) -> None:
-        roots = Roots(await asyncio.to_thread(self._host.folders))
+        roots = await current_roots(self._host)
         walk_roots = roots.walk_roots()
         marked = 0
         for folder in await folders.known(self._db):

@@ -21,7 +21,7 @@ from ...fs.paths import extended
 from ...fs.stat import Identity, is_definitely_gone
 from ...host.base import Host
 from ..moves.apply import match_contents, match_listed
-from ..roots import Roots, present_names, root_of
+from ..roots import Roots, current_roots, present_names, root_of
 from .apply import ScanFindings, ScanProgress, StabilityCheck, changed_folders, write
 from .directory_cache import DirectoryCache, DirectoryChanges
 from .walker import Exclusions, FolderListing, Walk, WalkReport, walk
@@ -136,7 +136,7 @@ class Scanner:
         if self._lock.locked():
             return None
         async with self._lock:
-            roots = Roots(await asyncio.to_thread(self._host.folders))
+            roots = await current_roots(self._host)
             places = [str(root) for root in roots.walk_roots()]
             return await uninterrupted(asyncio.to_thread(self._cache.changes, places, token), token)
 
@@ -154,7 +154,7 @@ class Scanner:
     async def _begin(
         self, only: frozenset[str] | None, progress: ScanProgress, is_stable: StabilityCheck | None
     ) -> _ScanRun:
-        roots = Roots(await asyncio.to_thread(self._host.folders))
+        roots = await current_roots(self._host)
         return _ScanRun(roots, roots.walk_roots(only), await files.last_id(self._db), progress, is_stable)
 
     def _listings(
