@@ -56,6 +56,7 @@ def _warning(name: str, fixes: tuple[tuple[str, str], ...], version_of: Callable
     installed = versions(version_of).get(name)
     if installed is None:
         return None
+    # Compared as numbers: as texts, 3.9 would be newer than 3.14.
     unfixed = [cve for fixed, cve in fixes if _numbers(installed) < _numbers(fixed)]
     if not unfixed:
         return None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from .host.access import parse_allowed_host
 
 _FALSE = frozenset({"0", "false", "no", "off"})
+# A source of Content-Security-Policy. Nothing else may get into the header: a semicolon would begin another rule.
 _SOURCE = re.compile(r"\*|(?:https?://)?[A-Za-z0-9.*-]+(?::(?:[0-9]{1,5}|\*))?", re.ASCII)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
@@ -111,6 +112,7 @@ def _number(environment: Mapping[str, str], name: str, unit: str, least: int = 1
     text = environment.get(name, "").strip()
     if not text:
         return None
+    # Other decimal digits than ASCII's pass ``isdecimal``; the bound keeps the number of bytes within 64 bits.
     if not (text.isascii() and text.isdecimal() and least <= int(text) < 1 << 32):
         raise ValueError(f"{name} must be a number of {unit}, not {text!r}")
     return int(text)

@@ -100,7 +100,7 @@ def _folders_in(folder: Path) -> list[Path]:
 def _read(path: Path) -> dict[str, Any]:
     """Return the texts in a file; none if it is missing or malformed."""
     try:
-        texts = json.loads(path.read_text(encoding="utf-8-sig"))
+        texts = json.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors add a byte order mark
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError):

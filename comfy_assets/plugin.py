@@ -30,6 +30,7 @@ def attach(host: Host, config: Config | None = None) -> Services:
         await _warn_about_packages()
         await services.start_indexing()
 
+    # Before the server accepts connections, so that no prompt is executed unrecorded.
     services.watch_queue()
     host.on_prompt(apply_values)
     if host.is_multi_user():
@@ -66,6 +67,6 @@ async def _warn_about_packages() -> None:
 
 def attach_to_comfyui() -> Services | None:
     """Attach to the ComfyUI that imports this package; return None if another copy of the pack is attached already."""
-    from .host.comfyui import ComfyUIHost, claim
+    from .host.comfyui import ComfyUIHost, claim  # here, because serve needs none of it
 
     return attach(ComfyUIHost()) if claim() else None

@@ -94,6 +94,7 @@ def is_protected(path: Path | str) -> bool:
     folders = list(_folders)
     if not folders:
         return False
+    # By name for folders that do not exist yet, and by identity for those that are mounted in two places.
     names = {os.path.normcase(os.path.realpath(folder)) for folder in folders}
     identities = {identity for folder in folders if (identity := _identity_at(folder)) is not None}
     for each in (real, *real.parents):
@@ -115,7 +116,7 @@ def _is_linked(path: Path, folders: Iterable[str]) -> bool:
         info = path.stat()
     except (OSError, ValueError):
         return False
-    if not stat.S_ISREG(info.st_mode) or info.st_nlink == 1:
+    if not stat.S_ISREG(info.st_mode) or info.st_nlink == 1:  # the usual case, without a look at the databases
         return False
     identity = identity_of(info)
     return identity is not None and (identity in _open_files or identity in _database_files(folders))

@@ -21,7 +21,7 @@ MAX_TAGS = 100
 MAX_TAG_LENGTH = 128
 _DEFAULT_KIND: RootKind = "input"
 _KINDS: dict[str, RootKind] = {"models": "models", "input": "input", "output": "output", "temp": "temp"}
-_FALLBACK_NAME = "file"
+_FALLBACK_NAME = "file"  # for a name of characters that no file may have
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def normalize_name(name: str, field: str = "name") -> str:
 
     Raises InvalidNameError if it is empty, too long, contains control characters, or is a path to another folder.
     """
-    composed = unicodedata.normalize("NFC", name).strip()
+    composed = unicodedata.normalize("NFC", name).strip()  # macOS sends names decomposed, others do not
     try:
         check_leads_nowhere(composed)
     except UnsafeName as error:

@@ -92,6 +92,7 @@ class Roots:
         """Return the folder for new files of a kind or a models category; None if there is none."""
         if kind == "temp":
             return self.temp
+        # The first of several: ComfyUI lists the default folder for new files first.
         found = (f.path for f in self._folders if f.kind == kind and f.category == category)
         return next(found, None)
 

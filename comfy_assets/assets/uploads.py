@@ -166,6 +166,7 @@ async def _find_existing(tx: Transaction, received: _ReceivedFile, fields: Uploa
     for asset in await assets.of_content(tx, digest, owner, own=False):
         if asset.location and asset.location.kind == destination.kind:
             tags = msgspec.json.decode(asset.tags, type=list[str])
+            # An upload into loras must not be answered with an asset in checkpoints: loaders would not list it.
             if (destination.category is None or destination.category in tags) and await _holds_now(tx, asset):
                 return asset
     return None

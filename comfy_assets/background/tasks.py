@@ -22,7 +22,7 @@ log = logging.getLogger("comfy_assets.tasks")
 
 TaskStatus = Literal["running", "completed", "failed", "cancelled"]
 Work = Callable[["Task"], Awaitable[None]]
-PROGRESS_INTERVAL_S = 1.0  # between writes of a row
+PROGRESS_INTERVAL_S = 1.0  # between writes of a row: each waits for the disk
 CANCELLED = "Cancelled on request."
 _KEPT = 100  # rows of each name: a scan at every start and every hash run would fill the table over the years
 

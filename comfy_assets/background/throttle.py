@@ -9,7 +9,7 @@ from collections.abc import Callable
 from .cancel import CancelToken
 
 PATIENCE_S = 30.0
-TURN_S = 1.5
+TURN_S = 1.5  # a twentieth of the patience: long enough to read some files, short enough not to slow prompts
 _POLL_S = 0.05  # cheap, and short enough that work resumes soon after the last prompt
 
 

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-from ..assets.index.hash_run import HashProgress
+from ..assets.index.content_reader import HashProgress
 from ..background.cancel import Cancelled
 from ..background.tasks import Task
 from ..config import Config

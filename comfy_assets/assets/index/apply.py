@@ -32,6 +32,7 @@ from ..roots import Place, Roots, present_names
 from .insert import folder_row
 from .walker import FolderListing
 
+# Sorted: the fingerprint of a folder must not depend on the order in which the disk lists its files.
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 # Tells whether a path is stable in this state, or in its absence (None).
@@ -195,6 +196,7 @@ async def write(
     whole = [item for item in work if item.listing.only is None]
     await _retag(tx, whole)
     rows = await files.known_files(tx, [item.listing.path for item in whole])
+    # What follows runs in threads: a batch has thousands of files, and the event loop serves requests meanwhile.
     known = await asyncio.to_thread(_known_files, rows)
     known.update(await _known_at(tx, [item.listing for item in work if item.listing.only is not None]))
     changes = await asyncio.to_thread(lambda: [_changes(known.get(i.listing.path, {}), i.listing) for i in work])
@@ -270,7 +272,7 @@ def _defer_outputs(
     work: Sequence[FolderUpdate], changes: list[FileChanges], since: int, progress: ScanProgress
 ) -> set[str]:
     """Remove changes of output files written after ``since`` (ms); return the folders that had any."""
-    first_ns = since * 1_000_000 - COARSE_TICK_NS
+    first_ns = since * 1_000_000 - COARSE_TICK_NS  # a file system may round times down
     deferred: set[str] = set()
     for item, change in zip(work, changes, strict=True):
         if item.place.kind != "output":
@@ -303,7 +305,7 @@ async def _store(tx: Transaction, work: Sequence[FolderUpdate], changes: list[Fi
     folder_ids = await folders.put(tx, whole) if whole else {}
     found = zip(work, changes, strict=True)
     parts = [item.row for item, change in found if item.listing.only is not None and change.new]
-    if parts:
+    if parts:  # ``add`` removes their fingerprints, because nothing is known of their other files
         folder_ids.update(await folders.add(tx, parts))
     await _insert(tx, work, changes, folder_ids)
     await _update(tx, changes)
@@ -319,6 +321,7 @@ async def _insert(
 ) -> None:
     sets: dict[tuple[str, ...], int] = {}
     for item, change in zip(work, changes, strict=True):
+        # Interned before the files are grouped: that takes a thread, in which the database cannot be used.
         for wanted in {item.place.tags_of(_sample(name)) for name in change.new}:
             if wanted not in sets:
                 sets[wanted] = await tags.intern(tx, "", wanted)
@@ -355,6 +358,7 @@ async def _update(tx: Transaction, changes: list[FileChanges]) -> None:
     back = [row.id for change in changes for row, _ in change.back]
     if back:
         await files.mark_present(tx, back)
+    # A file that is back may have another inode: a remounted network drive numbers its files anew.
     renumbered = [(row.id, stat[2]) for change in changes for row, stat in (*change.renumbered, *change.back)]
     if renumbered:
         await files.renumber(tx, renumbered)

@@ -1,4 +1,4 @@
-"""Read one file: its blake3 hash and its metadata, in one pass where it is small.
+"""Read files: their blake3 hashes and their metadata, in one pass where they are small.
 
 Blocks: for worker threads. A file that changes while it is read gives no result.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import threading
 import time
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from blake3 import blake3
@@ -24,7 +26,9 @@ from ...models import Pending
 from ...store_guard import check, check_found
 from ..media.metadata import FileMetadata, extract, extract_path
 
-SMALL_FILE = 4 << 20
+# Threads that read small files; most disks serve only a few at a time. blake3 itself uses all cores for a large file.
+WORKERS = min(4, os.cpu_count() or 1)
+SMALL_FILE = 4 << 20  # read at once, which is faster than to map it; larger files are hashed with all cores
 _SLICE = 64 << 20
 _CHUNK = 4 << 20
 _REMEMBERED_TEXT = 64 << 10
@@ -33,6 +37,38 @@ _MAP_AFTER_NS = 30_000_000_000
 
 Pause = Callable[[], None]
 Count = Callable[[int], None]
+
+
+class HashProgress:
+    """Progress of reading files, for users. Thread-safe."""
+
+    def __init__(self, total: int, bytes_total: int) -> None:
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self.hashed = 0
+        self.total = total
+        self.bytes_hashed = 0
+        self.bytes_total = bytes_total
+        self.unreadable = 0
+        self.moved = 0
+
+    def add_bytes(self, count: int) -> None:
+        """Count bytes read."""
+        with self._lock:
+            self.bytes_hashed += count
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON members; ``bytes_per_second`` is the mean so far."""
+        elapsed = time.monotonic() - self._started
+        return {
+            "hashed": self.hashed,
+            "total": self.total,
+            "bytes_hashed": self.bytes_hashed,
+            "bytes_total": self.bytes_total,
+            "bytes_per_second": round(self.bytes_hashed / elapsed) if elapsed else 0,
+            "unreadable": self.unreadable,
+            "moved": self.moved,
+        }
 
 
 def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable | None:

@@ -16,7 +16,7 @@ from ...fs.paths import extended
 from ...fs.stat import Identity, fresh_for_ns, identity_at
 from .walker import FolderListing, FolderStamp
 
-_UNSURE = -1
+_UNSURE = -1  # equals no time, so the folder counts as changed at the next look
 
 
 @dataclass
@@ -54,6 +54,7 @@ class DirectoryCache:
             if listing.only is not None:
                 continue
             stamp = listing.stamp
+            # An entry added within the same tick of the clock would leave the folder's time as it is.
             if fresh_for_ns(stamp.mtime_ns):
                 stamp = stamp._replace(mtime_ns=_UNSURE)
             self._stamps[listing.path] = stamp
@@ -85,6 +86,7 @@ class DirectoryCache:
         while top not in self._stamps:
             identity = identity_at(top)
             listed = self._paths.get(identity) if identity is not None else None
+            # Asked again, because the cached folder may have been replaced since.
             if listed is not None and identity_at(listed) == identity:
                 return os.path.join(listed, below) if below else listed  # noqa: PTH118
             parent, name = os.path.split(top)
@@ -95,6 +97,7 @@ class DirectoryCache:
 
     def changes(self, roots: Collection[str], token: CancelToken) -> DirectoryChanges:
         """Return the changes since the last listing. Blocks, with one stat call per folder. Raises Cancelled."""
+        # A drive that is away must not look like removed folders.
         places = [*roots, *(link for link in self._links if os.path.lexists(extended(link)))]
         away = {place for place in places if not _is_folder(place)}
         found = DirectoryChanges([p for p in places if p not in away and (p in self._away or p not in self._stamps)])

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import threading
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...background.cancel import Cancelled, CancelToken
 from ...background.throttle import Throttle
@@ -25,47 +21,14 @@ from ...ids import now_ms
 from ...models import FileStat, Pending
 from ..moves.apply import match_contents, match_pending
 from ..roots import current_roots
-from .content_reader import SMALL_FILE, read_file
+from .content_reader import SMALL_FILE, HashProgress, read_file
 
 log = logging.getLogger("comfy_assets.library")
 
-WORKERS = min(4, os.cpu_count() or 1)
-_SMALL_BATCH = 1024
+_SMALL_BATCH = 1024  # of one transaction, for which other writers wait some tens of milliseconds
 _SMALL_SLICE = 48  # files per call of a worker
-_LARGE_BATCH = 4
+_LARGE_BATCH = 4  # few, so that hours of reading are not lost if the server is killed
 _ROUNDS = 3  # a file that keeps changing is read in the next run
-
-
-class HashProgress:
-    """Progress of a hash run. Thread-safe."""
-
-    def __init__(self, total: int, bytes_total: int) -> None:
-        self._lock = threading.Lock()
-        self._started = time.monotonic()
-        self.hashed = 0
-        self.total = total
-        self.bytes_hashed = 0
-        self.bytes_total = bytes_total
-        self.unreadable = 0
-        self.moved = 0
-
-    def add_bytes(self, count: int) -> None:
-        """Count bytes read."""
-        with self._lock:
-            self.bytes_hashed += count
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return JSON members; ``bytes_per_second`` is the mean so far."""
-        elapsed = time.monotonic() - self._started
-        return {
-            "hashed": self.hashed,
-            "total": self.total,
-            "bytes_hashed": self.bytes_hashed,
-            "bytes_total": self.bytes_total,
-            "bytes_per_second": round(self.bytes_hashed / elapsed) if elapsed else 0,
-            "unreadable": self.unreadable,
-            "moved": self.moved,
-        }
 
 
 @dataclass(frozen=True)
@@ -109,6 +72,7 @@ class HashRun:
             changed += await self._pass(self._hash_large, small=False, batch=_LARGE_BATCH)
             if not changed:
                 break
+        # Only now: a file that was still unread might have been the nearer match.
         self.progress.moved += await match_pending(self._db, await current_roots(self._host))
         async with self._db.transaction() as tx:
             await tags.drop_unused_sets(tx)
@@ -151,6 +115,7 @@ class HashRun:
 
     async def _hash_large(self, batch: list[Pending]) -> list[_ReadResult]:
         loop = asyncio.get_running_loop()
+        # One worker: blake3 has threads of its own, and two large files at once are slower on a hard disk.
         return await loop.run_in_executor(self._pool, self._read_slice, batch)
 
     def _read_unknown(self, found: Sequence[Pending]) -> list[_ReadResult]:
@@ -186,10 +151,11 @@ class HashRun:
         moved = [o for o in outcomes if isinstance(o, _ChangedFile)]
         ids = [outcome.file_id for outcome in outcomes]
         async with self._db.transaction() as tx:
+            # Before the contents are recorded, after which no file is unread.
             first_time = await moves.never_hashed(tx, [h.file_id for h in hashed])
             touched = await references.contents_of(tx, ids)
             await contents.record(tx, hashed)
-            touched |= await references.contents_of(tx, ids)
+            touched |= await references.contents_of(tx, ids)  # the contents before, and those after
             if failures:
                 await contents.record_unreadable(tx, failures)
             if moved:

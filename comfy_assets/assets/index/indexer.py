@@ -16,11 +16,12 @@ from ...db.connection import Database
 from ...host.base import Host
 from ..roots import current_roots
 from .apply import ScanProgress
-from .hash_run import WORKERS, HashRun
+from .content_reader import WORKERS
+from .hash_run import HashRun
 from .scanner import Scanner
 
 SCAN, HASH, PRUNE = "asset_scan", "asset_hash", "asset_prune"
-_EVENT_INTERVAL_S = 0.5
+_EVENT_INTERVAL_S = 0.5  # pages redraw for each event
 
 
 class Indexer:
@@ -72,7 +73,7 @@ class Indexer:
 
         A user waits for the result, so this does not pause while a prompt executes.
         """
-        gate = Throttle(lambda: False)
+        gate = Throttle(lambda: False)  # never busy
         run = HashRun(self._db, self._host, gate, self._pool, self._reading, is_followed=self.is_followed)
         await run.read(ids)
 
@@ -93,6 +94,7 @@ class Indexer:
 
         Raises RuntimeError with the reason of a failure, and StoreBusyError while the store cannot be written.
         """
+        # A task would fail in the background; the caller must get the error of the store itself.
         await self._db.probe(self._db.patience_s)
         task, _ = self._tasks.start(PRUNE, self._prune)
         await task.done.wait()

@@ -43,6 +43,7 @@ class NewFile(NamedTuple):
 
 async def add_new(tx: Transaction, found: Iterable[NewFile]) -> None:
     """Add files as new assets. There must be no rows at their paths yet."""
+    # Alike in all but name, stat and id: one statement inserts a group, however many files it has.
     groups: dict[tuple[int, tuple[str, ...], str], list[tuple[str, int, int, int, str]]] = {}
     for file in found:
         alike = (file.folder_id, file.place.tags_of(file.name), guess_mime(file.name))

@@ -20,7 +20,7 @@ from ...fs.stat import Identity, file_stat, identity_at, is_junction
 from ...models import FileStat
 from ..roots import is_ignored
 
-MAX_MESSAGES = 50
+MAX_MESSAGES = 50  # a drive with broken links has thousands, and all of them are sent to pages
 
 
 class FolderStamp(NamedTuple):
@@ -67,6 +67,7 @@ class Exclusions:
         paths = [str(path) for path in excluded]
         self._named = {os.path.normcase(path) for path in paths}
         self._real = {os.path.normcase(os.path.realpath(path)) for path in paths}
+        # By identity as well, because an excluded folder may be reached under another path, as by a bind mount.
         self._tops = {identity for path in paths if (identity := identity_at(path)) is not None}
 
     def excludes(self, path: str) -> bool:
@@ -120,7 +121,7 @@ class Walk:
         self._before_folder = before_folder
         self._entered = dict(entered or {})
         self._pending: list[str] = []
-        self._linked: list[str] = []
+        self._linked: list[str] = []  # a heap
 
     def tree(self, top: str, *, is_root: bool) -> Iterator[FolderListing]:
         """List a folder and all below it.
@@ -186,6 +187,7 @@ class Walk:
         identity = (info.st_dev, info.st_ino)
         if self._exclusions.is_excluded_root(identity):
             return None
+        # Without inodes, as on some network drives, a folder that is linked twice is listed twice.
         other = self._entered.get(identity, path) if info.st_ino else path
         if other != path and identity_at(other) == identity:
             self._report.add(path, "links to a folder that is already indexed")
@@ -204,6 +206,7 @@ class Walk:
                     name = entry.name
                     if only is not None and name not in only:
                         continue
+                    # Hidden files are not the library's; a name that is not Unicode cannot be stored or sent.
                     if name[0] == "." or (not name.isascii() and not _is_unicode(path, name, report)):
                         continue
                     try:

@@ -17,7 +17,7 @@ from ...db.files import HashedFile
 from ...fs.paths import extended_path
 from ...fs.stat import stat_as_recorded
 from ...models import FileStat
-from ..index.hash_run import HashProgress
+from ..index.content_reader import HashProgress
 from .hardlinks import KeptFile, LinkedCopy, LinkLog, LinkRefusedError, TooManyLinksError, replace_by_link, separate
 
 
@@ -125,6 +125,7 @@ class Duplicates:
 
     async def find(self) -> DuplicateReport:
         """Find files with equal recorded content that are unchanged on the disk."""
+        # Every state on the disk is asked again, because files may have changed since they were hashed.
         candidates = await files.with_equal_content(self._db)
         groups, outdated = await uninterrupted(asyncio.to_thread(_groups, candidates, self._token), self._token)
         unread, _ = await files.pending_totals(self._db)
@@ -201,6 +202,7 @@ class Duplicates:
         stat = await asyncio.to_thread(work)
         if stat is None:
             return False
+        # The path has another time and inode now: without this, the next scan would take it for another file.
         async with self._db.transaction() as tx:
             await files.update_stat(tx, str(path.parent), path.name, before_mtime_ns, stat)
         return True

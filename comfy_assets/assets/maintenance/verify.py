@@ -20,8 +20,7 @@ from ...db.files import HashedFile
 from ...fs.paths import extended
 from ...fs.stat import matches_record
 from ...store_guard import check_found
-from ..index.content_reader import SMALL_FILE
-from ..index.hash_run import WORKERS, HashProgress
+from ..index.content_reader import SMALL_FILE, WORKERS, HashProgress
 
 # damaged: other content with the same size and time; changed: another size or time, so that a scan will read the file
 # again; missing: not found; unreadable: the disk or the system reports an error.

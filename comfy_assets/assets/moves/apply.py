@@ -104,6 +104,7 @@ class _Sides:
         self._has_vanished = _absence(roots)
         self.undecided: list[str] = []
         self.gone = {i: _former(rows[i]) for i in self._paths}
+        # Negative ids are those of files without a row: what is at a known path now has none yet.
         self.new = {-i: _present(rows[i], path.now) for i, path in self._paths.items()}
 
     @property
@@ -113,6 +114,7 @@ class _Sides:
 
     def add(self, found: Iterable[MoveCandidate]) -> None:
         """Add missing and new files, and those that have vanished from a path that was not examined."""
+        # What is at a changed path now may be a file that had another path until a moment ago.
         at = {identity(path.now) for path in self._paths.values()} - {None}
         waiting: list[MoveCandidate] = []
         for file in found:
@@ -264,6 +266,7 @@ async def match_pending(db: Database, roots: Roots) -> int:
     """Match all pending files, once everything has been read; return the number of matches."""
     moved = 0
     while True:
+        # A transaction for each batch, between which other writers get their turn.
         async with db.transaction() as tx:
             contents = await moves.pending_contents(tx)
             if not contents:
@@ -298,8 +301,10 @@ async def apply(
     elsewhere = [m for m in matches if not m.is_in_place]
     staying = {m.new.replaces for m in in_place}
     displaced = [file for file in changed if file.replaces not in staying]
+    # First, because a file at a known path needs a row of its own before another asset can adopt it.
     rows = await _add_displacing(tx, displaced, roots)
     await _adopt(tx, [(m.gone, m.new._replace(id=rows.get(m.new.id, m.new.id))) for m in elsewhere], roots)
+    # A match by name or time alone may be another file of the same look, so its content is read to be sure.
     await moves.read_again(tx, [m.gone.id for m in elsewhere if not m.is_certain])
     if in_place:
         await files.mark_changed(tx, [(m.gone.id, *m.new.stat) for m in in_place], now_ms())

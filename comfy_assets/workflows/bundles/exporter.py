@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 
 from ... import VERSION
-from ...assets.index.content_reader import digest_of
-from ...assets.index.hash_run import HashProgress
+from ...assets.index.content_reader import HashProgress, digest_of
 from ...background.cancel import CancelToken, uninterrupted
 from ...fs.stat import ChangedWhileReading
 from ...ids import hash_text

@@ -20,8 +20,7 @@ from typing import Literal
 import msgspec
 
 from ...assets.fields import normalize_name
-from ...assets.index.content_reader import digest_of, document
-from ...assets.index.hash_run import HashProgress
+from ...assets.index.content_reader import HashProgress, digest_of, document
 from ...assets.media.metadata import FileMetadata, extract_path
 from ...assets.media.mime import check_suffix, guess_mime, resolve_mime
 from ...assets.roots import Roots, is_ignored
