@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..fs.stat import file_names, is_definitely_gone
+from ..fs.paths import file_names, is_definitely_gone
 from ..host.base import Host, HostFolders, LibraryFolder, RootKind
 from ..models import MODEL_TYPE_PREFIX
 

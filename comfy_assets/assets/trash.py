@@ -23,7 +23,7 @@ from ..errors import AssetInUseError, StorageError
 from ..fs import atomic
 from ..fs.atomic import run_blocking
 from ..fs.partial_file import LEFTOVER_AGE_S, remove_leftovers
-from ..fs.stat import file_stat
+from ..fs.paths import file_stat
 from ..host.base import Host
 from ..ids import now_ms
 from ..models import UPLOADED, Asset

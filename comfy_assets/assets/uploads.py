@@ -23,8 +23,7 @@ from ..errors import AssetNotFoundError, HashMismatchError, InvalidIdError, Inva
 from ..fs import atomic
 from ..fs.atomic import run_blocking
 from ..fs.partial_file import LEFTOVER_AGE_S, PartialFile, remove_leftovers
-from ..fs.paths import extended_path
-from ..fs.stat import file_stat, stat_as_recorded
+from ..fs.paths import extended_path, file_stat, stat_as_recorded
 from ..host.base import Host
 from ..ids import new_ids, now_ms
 from ..models import REFERENCE, UPLOADED, Asset

@@ -12,7 +12,7 @@ from ..assets.index.content_reader import HashProgress
 from ..background.cancel import Cancelled
 from ..background.tasks import Task
 from ..config import Config
-from ..fs.stat import ChangedWhileReading
+from ..fs.paths import ChangedWhileReading
 from ..workflows.bundles.collector import collect
 from ..workflows.bundles.exporter import BundleExporter, ExportOptions, ExportResult
 from ..workflows.bundles.format import BundledAsset

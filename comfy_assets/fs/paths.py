@@ -1,13 +1,35 @@
-"""Path texts as the operating system accepts them."""
+"""Paths on the disk: their texts for the system, and the state of what is there, compared with its record.
+
+Blocks, except for the texts: for worker threads.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
+import time
+from collections.abc import Iterable
 from pathlib import Path
+
+from ..models import FileStat
+
+Identity = tuple[int, int]  # device and inode
+
+# The state of a path: a file's stat, FOLDER, or None for nothing.
+PathState = FileStat | None
+FOLDER: FileStat = (-1, 0, 0)
 
 # Windows refuses paths of more than 259 characters, and folders of more than 247, without the prefix.
 _LONGEST_PLAIN = 240
 _PREFIX = "\\\\?\\"
+_INT64 = (1 << 63) - 1
+_JUNCTION = 0xA0000003  # stat.IO_REPARSE_TAG_MOUNT_POINT, which Python defines on Windows alone
+COARSE_TICK_NS = 2_000_000_000  # FAT keeps even seconds; others keep whole ones
+_TICK_NS = 50_000_000  # fine time stamps come from a clock that ticks every 1 to 16 ms
+
+
+class ChangedWhileReading(Exception):  # an outcome rather than an error
+    """The file was written to, or replaced, while it was read."""
 
 
 def extended(path: str) -> str:
@@ -22,3 +44,127 @@ def extended(path: str) -> str:
 def extended_path(folder: Path | str, name: str = "") -> Path:
     """Return a path, or that of a file in a folder, in the form that Windows accepts beyond 260 characters."""
     return Path(extended(os.path.join(folder, name) if name else str(folder)))  # noqa: PTH118 - called for every file
+
+
+def file_stat(info: os.stat_result) -> FileStat:
+    """Return size, time and inode of a file, with times and inodes that SQLite can hold."""
+    mtime_ns = info.st_mtime_ns
+    if not -_INT64 <= mtime_ns <= _INT64:
+        mtime_ns = _INT64 if mtime_ns > 0 else -_INT64
+    return info.st_size, mtime_ns, info.st_ino & _INT64
+
+
+def matches_record(info: os.stat_result, size: int, mtime_ns: int) -> bool:
+    """Return whether this is a regular file of the recorded size and time, so that its recorded content is valid.
+
+    The inode does not count: a restored backup or a remounted network drive gives a file another one.
+    """
+    return stat.S_ISREG(info.st_mode) and file_stat(info)[:2] == (size, mtime_ns)
+
+
+def stat_as_recorded(path: Path | str, size: int, mtime_ns: int) -> os.stat_result | None:
+    """Return the stat of the file at a path if it matches its record, else None."""
+    try:
+        info = os.stat(extended(str(path)))  # noqa: PTH116 - called for every file
+    except (OSError, ValueError):  # the latter for a path with a null character
+        return None
+    return info if matches_record(info, size, mtime_ns) else None
+
+
+def fresh_for_ns(mtime_ns: int) -> int:
+    """Return for how long (ns) a further change could still leave this time stamp as it is; 0 once it is reliable.
+
+    A time far in the future says nothing of when the file was written.
+    """
+    tick = _TICK_NS + (COARSE_TICK_NS if mtime_ns % 1_000_000_000 == 0 else 0)
+    age = time.time_ns() - mtime_ns
+    return tick - age if abs(age) < tick else 0
+
+
+def birth_ns(info: os.stat_result) -> int | None:
+    """Return the time (ns) at which a file was created, on Windows; None elsewhere.
+
+    It stands in for the inode there: listings on Windows have none.
+    """
+    if os.name != "nt":
+        return None
+    # Before Python 3.12 the time of creation was in ctime.
+    return int(getattr(info, "st_birthtime_ns", info.st_ctime_ns))
+
+
+def identity_at(path: str) -> Identity | None:
+    """Return the device and inode that a path leads to; None if there is none, or no inodes."""
+    try:
+        info = os.stat(extended(path))  # noqa: PTH116
+    except OSError:
+        return None
+    return (info.st_dev, info.st_ino) if info.st_ino else None
+
+
+def path_state(path: str) -> PathState:
+    """Return the state of a path; None also if it cannot be examined. Blocks."""
+    try:
+        info = os.stat(extended(path))  # noqa: PTH116
+    except OSError:
+        return None
+    return FOLDER if stat.S_ISDIR(info.st_mode) else _as_listed(info)
+
+
+def _as_listed(info: os.stat_result) -> FileStat:
+    """Return the stat as a folder listing has it: without an inode on Windows."""
+    size, mtime_ns, inode = file_stat(info)
+    return size, mtime_ns, inode if os.name != "nt" else 0
+
+
+def is_junction(info: os.stat_result) -> bool:
+    """Return whether an lstat result is that of a junction, the link to a folder of Windows."""
+    return getattr(info, "st_reparse_tag", 0) == _JUNCTION
+
+
+def is_definitely_gone(folder: str, root: Path | None, unreachable: Iterable[str] = ()) -> bool:
+    """Return whether a folder has been removed, rather than being out of reach for the time being.
+
+    It is out of reach below an ``unreachable`` folder, below a link whose target is missing, or when its root is
+    missing.
+    """
+    path = Path(folder)
+    if any(path.is_relative_to(base) for base in unreachable):
+        return False
+    for ancestor in (path, *path.parents):
+        if root is not None and not ancestor.is_relative_to(root):
+            return False
+        try:
+            info = os.stat(extended(str(ancestor)))  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError):
+            if _is_link(ancestor):
+                return False
+        except OSError:
+            return False
+        else:
+            return ancestor != root or stat.S_ISDIR(info.st_mode)
+    return False
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        info = os.lstat(extended(str(path)))
+    except OSError:
+        return False
+    return stat.S_ISLNK(info.st_mode) or is_junction(info)
+
+
+def file_names(folder: str) -> frozenset[str]:
+    """Return the names of the files, and links to files, in a folder, as they are spelled. Raises OSError.
+
+    A query for a single name would also find a name in another case where the file system ignores case.
+    """
+    with os.scandir(extended(folder)) as entries:
+        return frozenset(entry.name for entry in entries if _may_be_file(entry))
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a file or cannot be examined."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return True

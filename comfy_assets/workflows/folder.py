@@ -13,7 +13,7 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from ..fs import atomic, partial_file
-from ..fs.stat import fresh_for_ns
+from ..fs.paths import fresh_for_ns
 from ..store_guard import check_found
 from .paths import is_workflow, key_of
 

@@ -34,8 +34,7 @@ from ..errors import (
     UnshareableAssetsError,
     WorkflowNotFoundError,
 )
-from ..fs.paths import extended_path
-from ..fs.stat import stat_as_recorded
+from ..fs.paths import extended_path, stat_as_recorded
 from ..host.base import Host, LibraryFolder
 from ..ids import canonical_id, now_ms
 from ..models import Asset, PublishedWorkflow, SharedAsset, Workflow

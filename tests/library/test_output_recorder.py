@@ -16,7 +16,7 @@ import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.prompts import output_recorder
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.fs.stat import file_stat
+from comfy_assets_node.comfy_assets.fs.paths import file_stat
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
 from support.files import picture
 

@@ -18,7 +18,7 @@ from comfy_assets_node.comfy_assets.assets.media.thumbnail_service import Thumbn
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import ImageUnreadableError
-from comfy_assets_node.comfy_assets.fs.stat import ChangedWhileReading
+from comfy_assets_node.comfy_assets.fs.paths import ChangedWhileReading
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image

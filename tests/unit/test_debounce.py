@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.index import debounce
-from comfy_assets_node.comfy_assets.assets.index.debounce import FOLDER, REMOVAL_S, STABLE_S, Debouncer, path_state
+from comfy_assets_node.comfy_assets.assets.index.debounce import REMOVAL_S, STABLE_S, Debouncer
+from comfy_assets_node.comfy_assets.fs.paths import FOLDER, path_state
 
 
 class Bench:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.fs import atomic, stat
+from comfy_assets_node.comfy_assets.fs import atomic, paths
 
 
 @pytest.mark.parametrize("is_same_volume", [True, False])
@@ -54,19 +54,19 @@ def test_a_leftover_is_found_by_its_key(tmp_path: Path) -> None:
     ],
 )
 def test_fresh_times(mtime_ns, is_fresh: bool) -> None:  # type: ignore[no-untyped-def]
-    assert bool(stat.fresh_for_ns(mtime_ns(time.time_ns()))) is is_fresh
+    assert bool(paths.fresh_for_ns(mtime_ns(time.time_ns()))) is is_fresh
 
 
 def test_the_record_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("1234")
-    size, mtime_ns, _ = stat.file_stat(path.stat())
-    assert stat.stat_as_recorded(path, size, mtime_ns) is not None
-    assert stat.stat_as_recorded(path, size + 1, mtime_ns) is None
-    assert stat.stat_as_recorded(path, size, mtime_ns + 1) is None
-    assert stat.stat_as_recorded(tmp_path / "\0", size, mtime_ns) is None
-    assert stat.stat_as_recorded(tmp_path / "none", size, mtime_ns) is None
+    size, mtime_ns, _ = paths.file_stat(path.stat())
+    assert paths.stat_as_recorded(path, size, mtime_ns) is not None
+    assert paths.stat_as_recorded(path, size + 1, mtime_ns) is None
+    assert paths.stat_as_recorded(path, size, mtime_ns + 1) is None
+    assert paths.stat_as_recorded(tmp_path / "\0", size, mtime_ns) is None
+    assert paths.stat_as_recorded(tmp_path / "none", size, mtime_ns) is None
     path.unlink()
     path.mkdir()
     os.utime(path, ns=(mtime_ns, mtime_ns))
-    assert stat.stat_as_recorded(path, path.stat().st_size, mtime_ns) is None
+    assert paths.stat_as_recorded(path, path.stat().st_size, mtime_ns) is None

@@ -15,8 +15,7 @@ from comfy_assets_node.comfy_assets.assets.index import walker
 from comfy_assets_node.comfy_assets.assets.index.walker import Exclusions, WalkReport, walk
 from comfy_assets_node.comfy_assets.assets.roots import is_ignored
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
-from comfy_assets_node.comfy_assets.fs.paths import extended
-from comfy_assets_node.comfy_assets.fs.stat import file_stat, is_definitely_gone
+from comfy_assets_node.comfy_assets.fs.paths import extended, file_stat, is_definitely_gone
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX file system")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux stores names that are not Unicode")

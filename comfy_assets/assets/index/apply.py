@@ -22,7 +22,7 @@ from ...db.connection import Transaction
 from ...db.connection_pool import Row
 from ...db.files import NewFiles, Position
 from ...db.folders import FolderRow
-from ...fs.stat import COARSE_TICK_NS
+from ...fs.paths import COARSE_TICK_NS
 from ...ids import new_ids, now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime

@@ -20,8 +20,7 @@ import msgspec
 from blake3 import blake3
 
 from ...db.contents import Document, Hashed, Unreadable
-from ...fs.paths import extended
-from ...fs.stat import ChangedWhileReading, fresh_for_ns, matches_record
+from ...fs.paths import ChangedWhileReading, extended, fresh_for_ns, matches_record
 from ...models import Pending
 from ...store_guard import check, check_found
 from ..media.metadata import FileMetadata, extract, extract_path

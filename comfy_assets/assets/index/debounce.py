@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ...fs.paths import extended
-from ...fs.stat import file_stat
-from ...models import FileStat
+from ...fs.paths import PathState, path_state
 
 STABLE_S = 1.0  # a file must keep its size and time for so long
 REMOVAL_S = 2.0  # longer, so that a moved file is seen at its new path first
 _MOST_AT_ONCE = 5000
-
-# The state of a path: a file's stat, FOLDER, or None for nothing.
-PathState = FileStat | None
-FOLDER: FileStat = (-1, 0, 0)
 
 
 @dataclass
@@ -85,18 +77,3 @@ class Debouncer:
             return True
         self.note_difference(path, looks)
         return False
-
-
-def path_state(path: str) -> PathState:
-    """Return the state of a path; None also if it cannot be examined. Blocks."""
-    try:
-        info = os.stat(extended(path))  # noqa: PTH116
-    except OSError:
-        return None
-    return FOLDER if stat.S_ISDIR(info.st_mode) else _as_listed(info)
-
-
-def _as_listed(info: os.stat_result) -> FileStat:
-    """Return the stat as a folder listing has it: without an inode on Windows."""
-    size, mtime_ns, inode = file_stat(info)
-    return size, mtime_ns, inode if os.name != "nt" else 0

@@ -12,8 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from ...background.cancel import CancelToken
-from ...fs.paths import extended
-from ...fs.stat import Identity, fresh_for_ns, identity_at
+from ...fs.paths import Identity, extended, fresh_for_ns, identity_at
 from .walker import FolderListing, FolderStamp
 
 _UNSURE = -1  # equals no time, so the folder counts as changed at the next look

@@ -14,8 +14,7 @@ from ...background.throttle import Throttle
 from ...db import contents, files, moves, references, tags
 from ...db.connection import Database
 from ...db.contents import Hashed, Unreadable
-from ...fs.paths import extended, extended_path
-from ...fs.stat import file_stat, stat_as_recorded
+from ...fs.paths import extended, extended_path, file_stat, stat_as_recorded
 from ...host.base import Host
 from ...ids import now_ms
 from ...models import FileStat, Pending

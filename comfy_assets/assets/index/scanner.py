@@ -17,8 +17,7 @@ from ...background.throttle import Throttle
 from ...db import files, folders, moves, references, tags
 from ...db.connection import Database, Transaction
 from ...db.folders import FolderRow
-from ...fs.paths import extended
-from ...fs.stat import Identity, is_definitely_gone
+from ...fs.paths import Identity, extended, is_definitely_gone
 from ...host.base import Host
 from ..moves.apply import match_contents, match_listed
 from ..roots import Roots, current_roots, present_names, root_of

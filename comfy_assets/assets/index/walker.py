@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from ... import store_guard
 from ...background.cancel import CancelToken
-from ...fs.paths import extended
-from ...fs.stat import Identity, file_stat, identity_at, is_junction
+from ...fs.paths import Identity, extended, file_stat, identity_at, is_junction
 from ...models import FileStat
 from ..roots import is_ignored
 

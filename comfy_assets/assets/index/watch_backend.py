@@ -11,8 +11,7 @@ from contextlib import closing
 from typing import Any
 
 from ...background.cancel import CancelToken
-from ...fs.stat import identity_at
-from .debounce import FOLDER, path_state
+from ...fs.paths import FOLDER, identity_at, path_state
 
 log = logging.getLogger("comfy_assets.library")
 

@@ -18,10 +18,11 @@ from pathlib import Path
 from ...background.cancel import CancelToken
 from ...background.tasks import Task, TaskRunner
 from ...background.throttle import Throttle
+from ...fs.paths import FOLDER, path_state
 from ...host.base import Host
 from ..roots import Roots, is_ignored, root_of
 from .apply import ScanProgress
-from .debounce import FOLDER, Debouncer, path_state
+from .debounce import Debouncer
 from .directory_cache import DirectoryChanges
 from .indexer import Indexer
 from .scanner import ScanScope

@@ -14,8 +14,7 @@ from ...background.cancel import CancelToken, uninterrupted
 from ...db import files
 from ...db.connection import Database
 from ...db.files import HashedFile
-from ...fs.paths import extended_path
-from ...fs.stat import stat_as_recorded
+from ...fs.paths import extended_path, stat_as_recorded
 from ...models import FileStat
 from ..index.content_reader import HashProgress
 from .hardlinks import KeptFile, LinkedCopy, LinkLog, LinkRefusedError, TooManyLinksError, replace_by_link, separate

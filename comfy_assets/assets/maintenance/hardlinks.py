@@ -18,8 +18,7 @@ import msgspec
 from blake3 import blake3
 
 from ...fs.atomic import fsync_folder, fsync_if_possible, temp_file, temp_name
-from ...fs.paths import extended
-from ...fs.stat import file_stat, matches_record
+from ...fs.paths import extended, file_stat, matches_record
 from ...models import FileStat
 from ...store_guard import is_protected
 

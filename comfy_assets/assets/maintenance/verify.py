@@ -17,8 +17,7 @@ from ...background.cancel import Cancelled, CancelToken, uninterrupted
 from ...db import files
 from ...db.connection import Database
 from ...db.files import HashedFile
-from ...fs.paths import extended
-from ...fs.stat import matches_record
+from ...fs.paths import extended, matches_record
 from ...store_guard import check_found
 from ..index.content_reader import SMALL_FILE, WORKERS, HashProgress
 

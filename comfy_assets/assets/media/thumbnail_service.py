@@ -19,7 +19,7 @@ from ...db import assets, files
 from ...db.connection import Database
 from ...db.files import LastSeen
 from ...errors import ApiError, FileMissingError, ImageUnreadableError
-from ...fs.stat import ChangedWhileReading
+from ...fs.paths import ChangedWhileReading
 from ...host.base import Host
 from ...models import FileStat, Plane
 from ...names import FileType

@@ -13,8 +13,7 @@ from PIL import Image, ImageFile
 
 from ...background.cancel import CancelToken
 from ...errors import NoThumbnailError
-from ...fs.paths import extended
-from ...fs.stat import ChangedWhileReading, matches_record
+from ...fs.paths import ChangedWhileReading, extended, matches_record
 from ...image_limits import image_memory, map_reader_errors, open_image
 from ...models import FileStat, Plane
 from . import image

@@ -11,8 +11,7 @@ from msgspec.structs import replace
 
 from ... import store_guard
 from ...errors import FileMissingError, InvalidNameError
-from ...fs.paths import extended
-from ...fs.stat import file_stat
+from ...fs.paths import extended, file_stat
 from ...host.base import HostFolders
 from ...models import FileStat
 from ...names import WINDOWS, FileType, UnsafeName, folder_parts, relative_parts, split_annotation

@@ -22,9 +22,9 @@ from ...db import files, moves, tags
 from ...db.connection import Database, Transaction
 from ...db.files import Position
 from ...db.moves import MoveCandidate
+from ...fs.paths import path_state
 from ...ids import now_ms
 from ...models import AssetEdit, FileStat
-from ..index.debounce import path_state
 from ..index.insert import NewFile, add_new, folder_row
 from ..media.mime import guess_mime
 from ..roots import Place, Roots, present_names

@@ -26,7 +26,7 @@ from ...db.job_links import ShownAt
 from ...db.moves import MoveCandidate
 from ...db.owners import JobOwner
 from ...errors import StoreBusyError
-from ...fs.stat import COARSE_TICK_NS
+from ...fs.paths import COARSE_TICK_NS
 from ...host.base import Host
 from ...host.execution import FinishedPrompt
 from ...ids import new_ids, now_ms

@@ -10,8 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ...fs.paths import extended
-from ...fs.stat import birth_ns, file_stat
+from ...fs.paths import birth_ns, extended, file_stat
 from ...host.base import HostFolders
 from ...models import FileStat
 from ..roots import Place, Roots, absolute, is_ignored

@@ -25,8 +25,7 @@ from typing import Any, Literal
 from ...db import assets
 from ...db.assets import ContentFile
 from ...db.connection import Database
-from ...fs.paths import extended, extended_path
-from ...fs.stat import stat_as_recorded
+from ...fs.paths import extended, extended_path, stat_as_recorded
 from ...graph_nodes import prompt_nodes
 from ...host.base import Host, HostFolders, LibraryFolder
 from ..roots import Place, Roots, absolute

@@ -12,7 +12,7 @@ import msgspec
 from ... import VERSION
 from ...assets.index.content_reader import HashProgress, digest_of
 from ...background.cancel import CancelToken, uninterrupted
-from ...fs.stat import ChangedWhileReading
+from ...fs.paths import ChangedWhileReading
 from ...ids import hash_text
 from ...models import SharedAsset
 from . import format, writer

@@ -17,8 +17,7 @@ from ...db.connection import Database, Transaction
 from ...db.contents import Facts, Hashed
 from ...errors import StorageError
 from ...fs import atomic
-from ...fs.paths import extended_path
-from ...fs.stat import file_stat
+from ...fs.paths import extended_path, file_stat
 from ...ids import new_ids, now_ms
 from ...models import UPLOADED, Asset
 from ...names import split_suffix
