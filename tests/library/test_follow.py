@@ -18,7 +18,7 @@ import pytest
 from aiohttp import FormData
 from blake3 import blake3
 from comfy_assets_node.comfy_assets import app
-from comfy_assets_node.comfy_assets.assets.index import debounce, hash_run, watcher
+from comfy_assets_node.comfy_assets.assets.index import hash_run, watcher
 from comfy_assets_node.comfy_assets.assets.index.directory_cache import DirectoryCache, DirectoryChanges
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import FinishedPrompt
@@ -33,8 +33,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in less time."""
     for name, seconds in {"TICK_S": 0.02, "POLL_S": 0.1, "LONGEST_REST_S": 0.1}.items():
         monkeypatch.setattr(watcher, name, seconds)
-    monkeypatch.setattr(debounce, "STABLE_S", 0.2)
-    monkeypatch.setattr(debounce, "REMOVAL_S", 0.5)
+    monkeypatch.setattr(watcher, "STABLE_S", 0.2)
+    monkeypatch.setattr(watcher, "REMOVAL_S", 0.5)
 
 
 @pytest.fixture(params=["watched", "polled"])

@@ -15,11 +15,12 @@ import msgspec
 import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.app import Services
-from comfy_assets_node.comfy_assets.assets.index import debounce, hash_run, scanner, walker
+from comfy_assets_node.comfy_assets.assets.index import hash_run, scanner, walker
 from comfy_assets_node.comfy_assets.assets.index.scanner import ScanScope
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
+from comfy_assets_node.comfy_assets.fs import paths
 from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from hypothesis import HealthCheck, given, settings
@@ -326,7 +327,7 @@ async def test_files_in_the_places_of_others(
 
 def without_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have listings tell no inodes, as on Windows."""
-    for module in (walker, debounce):
+    for module in (walker, paths):
         real = module.file_stat
         monkeypatch.setattr(module, "file_stat", lambda info, real=real: (*real(info)[:2], 0))
 

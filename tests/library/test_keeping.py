@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.comfy_assets.assets.index import debounce, hash_run, walker
+from comfy_assets_node.comfy_assets.assets.index import hash_run, walker
 from comfy_assets_node.comfy_assets.assets.prompts import output_recorder, outputs
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.fs import paths
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
 from PIL import Image
 
@@ -55,7 +56,7 @@ def written(library: Any, relative: str, content: bytes = b"content", number: in
 
 def without_inodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have listings tell no inodes, as on Windows."""
-    for module in (walker, debounce):
+    for module in (walker, paths):
         real = module.file_stat
         monkeypatch.setattr(module, "file_stat", lambda info, real=real: (*real(info)[:2], 0))
 

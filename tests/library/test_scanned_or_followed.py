@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.index import debounce, walker, watcher
+from comfy_assets_node.comfy_assets.assets.index import walker, watcher
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.fs import paths
 
 LORAS = "models/loras"
 TIME_NS, WHOLE_NS = 1_600_000_000_123_456_700, 1_600_000_000_000_000_000
@@ -69,8 +70,8 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Follow the disk in less time, without the system's events."""
     for name, seconds in {"TICK_S": 0.02, "POLL_S": 0.1, "LONGEST_REST_S": 0.1, "SWEEP_S": 0.5}.items():
         monkeypatch.setattr(watcher, name, seconds)
-    monkeypatch.setattr(debounce, "STABLE_S", 0.2)
-    monkeypatch.setattr(debounce, "REMOVAL_S", 0.5)
+    monkeypatch.setattr(watcher, "STABLE_S", 0.2)
+    monkeypatch.setattr(watcher, "REMOVAL_S", 0.5)
     monkeypatch.setattr(watcher, "load_backend", lambda: None)
 
 
@@ -97,7 +98,7 @@ async def test_the_same_end(
     expected: dict[str, str],
 ) -> None:
     if not has_inodes:
-        for module in (walker, debounce):
+        for module in (walker, paths):
             real = module.file_stat
             monkeypatch.setattr(module, "file_stat", lambda info, real=real: (*real(info)[:2], 0))
         if way in (exchanged, replacing) and mtime_ns == WHOLE_NS:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.index import debounce
-from comfy_assets_node.comfy_assets.assets.index.debounce import REMOVAL_S, STABLE_S, Debouncer
+from comfy_assets_node.comfy_assets.assets.index import watcher
+from comfy_assets_node.comfy_assets.assets.index.watcher import REMOVAL_S, STABLE_S, Debouncer
 from comfy_assets_node.comfy_assets.fs.paths import FOLDER, path_state
 
 
@@ -115,7 +115,7 @@ def test_what_came_to_nothing_is_taken_again(bench: Bench) -> None:
 
 
 def test_no_more_is_taken_than_can_be_written_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(debounce, "_MOST_AT_ONCE", 2)
+    monkeypatch.setattr(watcher, "_MOST_AT_ONCE", 2)
     for name in "abc":
         bench.write(name)
         bench.hear(name)

@@ -1,8 +1,8 @@
 """Follow the disk: list changes in the library's folders within seconds, without a scan.
 
 Three sources find changes. Events of the operating system, where it has them; the times of folders, polled every few
-seconds on every file system; and, rarely, a scan of all files, for changes that neither shows. A change is applied once
-the path is stable.
+seconds on every file system; and, rarely, a scan of all files, for changes that neither shows. Changes are debounced: a
+file that is still being written or moved is left alone until it is stable.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...background.cancel import CancelToken
 from ...background.tasks import Task, TaskRunner
 from ...background.throttle import Throttle
-from ...fs.paths import FOLDER, path_state
+from ...fs.paths import FOLDER, PathState, path_state
 from ...host.base import Host
 from ..roots import Roots, is_ignored, root_of
 from .apply import ScanProgress
-from .debounce import Debouncer
 from .directory_cache import DirectoryChanges
 from .indexer import Indexer
 from .scanner import ScanScope
@@ -31,13 +31,85 @@ from .watch_backend import WatchSet, load_backend
 log = logging.getLogger("comfy_assets.library")
 
 FOLLOW = "asset_follow"
-TICK_S = 0.25
+TICK_S = 0.25  # between looks at what is due, each of which is cheap
 POLL_S, POLL_SHARE = 2.0, 50  # interval of checks of folder times, or so many times their duration
 SWEEP_S, SWEEP_SHARE = 60.0, 100  # the same for all files
-LONGEST_SWEEP_S = 3600.0
+LONGEST_SWEEP_S = 3600.0  # however slow the disk is
 REST_SHARE, LONGEST_REST_S = 10, 10.0  # scanning takes a tenth of the time at most
-RETRY_S = 30.0
+RETRY_S = 30.0  # after a failure, such as a store that is locked by another process
+STABLE_S = 1.0  # a file must keep its size and time for so long
+REMOVAL_S = 2.0  # longer, so that a moved file is seen at its new path first
 MOST_LINKS = 24  # each takes a thread and one of the few inotify instances of a user
+_MOST_AT_ONCE = 5000  # paths of one scan, each of which is looked at before it
+
+
+@dataclass
+class _PendingPath:
+    """The state of a path when it was noted, and when it counts as stable (by the debouncer's clock)."""
+
+    looks: PathState
+    due: float
+
+
+class Debouncer:
+    """Paths with recent changes, and their state at the time. One thread at a time.
+
+    ``patience`` is an extra delay (s) for removals that were found without an event: the search must first have had a
+    chance to find the file at a new path.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.patience = 0.0
+        self._clock = clock
+        self._pending: dict[str, _PendingPath] = {}
+        self._stable: dict[str, PathState] = {}
+
+    def note_event(self, path: str, looks: PathState) -> None:
+        """Note an event at a path that has this state now; the wait starts again."""
+        self._wait(path, looks, REMOVAL_S if looks is None else STABLE_S)
+
+    def note_difference(self, path: str, looks: PathState) -> None:
+        """Note that a path differs from the store; the wait goes on while the state stays the same."""
+        waiting = self._pending.get(path)
+        if waiting is None or waiting.looks != looks:
+            self._wait(path, looks, REMOVAL_S + self.patience if looks is None else STABLE_S)
+
+    def _wait(self, path: str, looks: PathState, seconds: float) -> None:
+        before = self._pending.get(path)
+        # A path that is still gone keeps its time: events of a removal that continue must not delay it for ever.
+        if before is None or before.looks is not None or looks is not None:
+            self._pending[path] = _PendingPath(looks, self._clock() + seconds)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether any path is pending, due or not."""
+        return bool(self._pending)
+
+    def pop_stable(self) -> Mapping[str, PathState]:
+        """Return the paths that are stable now; ``is_stable`` is true of them until the next call. Blocks."""
+        now = self._clock()
+        due = [path for path, waiting in self._pending.items() if waiting.due <= now][:_MOST_AT_ONCE]
+        self._stable = {}
+        for path in due:
+            before = self._pending.pop(path).looks
+            looks = path_state(path)
+            if looks == before:
+                self._stable[path] = looks
+            else:
+                self.note_event(path, looks)
+        return self._stable
+
+    def restore(self) -> None:
+        """Wait for the last stable paths once more, as they could not be processed."""
+        for path, looks in self._stable.items():
+            self.note_event(path, looks)
+
+    def is_stable(self, path: str, looks: PathState) -> bool:
+        """Return whether a path is stable in this state; if it is too early to tell, the path is noted."""
+        if path in self._stable and self._stable[path] == looks:
+            return True
+        self.note_difference(path, looks)
+        return False
 
 
 class Follower:
