@@ -32,8 +32,7 @@ from ..comfy_assets.errors import (
     InvalidTagsError,
     UnsupportedContentError,
 )
-from ..comfy_assets.fs.atomic import run_blocking
-from ..comfy_assets.fs.partial_file import PartialFile
+from ..comfy_assets.fs.atomic import PartialFile, run_blocking
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import ZERO_ID
 from .params import check_user_metadata, parse_preview_id

@@ -21,8 +21,7 @@ from ..db.connection import Database, Transaction
 from ..db.trash import DeletedAsset, TrashedFile
 from ..errors import AssetInUseError, StorageError
 from ..fs import atomic
-from ..fs.atomic import run_blocking
-from ..fs.partial_file import LEFTOVER_AGE_S, remove_leftovers
+from ..fs.atomic import LEFTOVER_AGE_S, remove_leftovers, run_blocking
 from ..fs.paths import file_stat
 from ..host.base import Host
 from ..ids import now_ms

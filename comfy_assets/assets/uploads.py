@@ -21,8 +21,7 @@ from ..db.contents import Facts
 from ..db.moves import MoveCandidate
 from ..errors import AssetNotFoundError, HashMismatchError, InvalidIdError, InvalidPreviewError, StorageError
 from ..fs import atomic
-from ..fs.atomic import run_blocking
-from ..fs.partial_file import LEFTOVER_AGE_S, PartialFile, remove_leftovers
+from ..fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers, run_blocking
 from ..fs.paths import extended_path, file_stat, stat_as_recorded
 from ..host.base import Host
 from ..ids import new_ids, now_ms

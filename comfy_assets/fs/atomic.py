@@ -1,18 +1,26 @@
-"""Write and move files so that none is ever overwritten or seen half written. Blocks: for worker threads."""
+"""Write, receive and move files so that none is ever overwritten or seen half written. Blocks: for worker threads.
+
+A file has a temporary name until it is complete. What a killed process leaves under such names is removed by
+``remove_leftovers``.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+
+from blake3 import blake3
 
 from ..errors import StorageError
 from ..names import numbered, split_suffix
@@ -23,13 +31,15 @@ log = logging.getLogger("comfy_assets.library")
 
 T = TypeVar("T")
 
-_ATTEMPTS = 1000
-_WINDOWS_RETRIES = 10
+_ATTEMPTS = 1000  # numbered names; each may be taken by another program just before the move
+_WINDOWS_RETRIES = 10  # virus scanners hold a new file open for some tens of milliseconds
 _WINDOWS_PAUSE_S = 0.05
-_COPY_BLOCK = 1 << 20
+_BLOCK = 1 << 20
+_FLUSH_EVERY = 32 << 20  # bytes
+LEFTOVER_AGE_S = 3600.0  # another server may still be writing a younger file
 # Scans, lists of users' files and loaders' lists skip hidden names and this suffix.
 _TEMP_PREFIX, _TEMP_SUFFIX = ".comfy-assets-", ".part"
-TEMP_PATTERN = f"{_TEMP_PREFIX}*{_TEMP_SUFFIX}"  # for ``Path.glob``
+_TEMP_PATTERN = f"{_TEMP_PREFIX}*{_TEMP_SUFFIX}"  # for ``Path.glob``
 # A file system may refuse to flush a folder, or a file that is open for reading.
 _CANNOT_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS})
 
@@ -84,6 +94,7 @@ def move_to_free_name(source: Path, folder: Path, wanted: str, taken: Iterable[s
 
     ``taken`` are names that must not be used although there may be no such files. Raises OSError.
     """
+    # Case is ignored everywhere: the library may be moved to a system where such names are the same.
     reserved = {name.casefold() for name in taken}
     present: set[str] | None = None
     number = 0
@@ -96,7 +107,7 @@ def move_to_free_name(source: Path, folder: Path, wanted: str, taken: Iterable[s
                 pass
             else:
                 return folder / name
-        if present is None:
+        if present is None:  # listed only if the first name is taken, which is rare
             present = _names_like(folder, wanted)
         number = _next_number(wanted, number, reserved | present)
     raise NoFreeNameError(errno.EEXIST, "there are too many files of this name", wanted)
@@ -126,7 +137,7 @@ def move_no_replace(source: Path, target: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
-        new.touch(exist_ok=False)
+        new.touch(exist_ok=False)  # takes the name, so that the rename overwrites nothing but this empty file
         try:
             old.replace(new)
         except OSError:
@@ -187,7 +198,7 @@ def copy_to_volume(source: Path, target: Path) -> None:
     check_found(str(source))
     with source.open("rb") as reading, target.open("xb") as writing:
         try:
-            shutil.copyfileobj(reading, writing, _COPY_BLOCK)
+            shutil.copyfileobj(reading, writing, _BLOCK)
             writing.flush()
             os.fsync(writing.fileno())
             shutil.copystat(source, target)
@@ -220,6 +231,84 @@ def fsync_if_possible(handle: int) -> None:
     except OSError as error:
         if error.errno not in _CANNOT_FLUSH:
             raise
+
+
+class PartialFile:
+    """A file that is being received: written and hashed in one pass under a temporary name.
+
+    The methods lock: a cancelled request may leave a thread that still writes when the file is discarded.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Create the file, and the folder if needed. Raises OSError."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / temp_name()
+        self.size = 0
+        self._hash = blake3()
+        self._unflushed = 0
+        self._lock = threading.Lock()
+        self._stream: BinaryIO = self.path.open("xb", buffering=0)
+
+    def write(self, blocks: Iterable[bytes]) -> None:
+        """Append blocks. Raises OSError."""
+        with self._lock:
+            for block in blocks:
+                self._hash.update(block)
+                view = memoryview(block)
+                while view:  # one call may write a part only, as the file is not buffered
+                    view = view[self._stream.write(view) :]
+                self.size += len(block)
+                self._unflushed += len(block)
+            if self._unflushed >= _FLUSH_EVERY:
+                # Flushing now and then keeps the flush at the end short, for which the client waits.
+                self._unflushed = 0
+                os.fsync(self._stream.fileno())
+
+    def finish(self) -> bytes:
+        """Flush the file to the disk and return its blake3 digest. Raises OSError."""
+        with self._lock:
+            os.fsync(self._stream.fileno())
+            self._stream.close()
+            return self._hash.digest()
+
+    def move_to_volume(self, folder: Path) -> None:
+        """Bring the finished file to the volume of a folder, unless it is there. Raises OSError."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            if is_same_volume(self.path, folder):
+                return
+            target = folder / self.path.name
+            copy_to_volume(self.path, target)
+            self.path.unlink()
+            self.path = target
+
+    def sha256(self) -> bytes:
+        """Return the SHA-256 digest of the finished file."""
+        digest = hashlib.sha256()
+        with self.path.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+        return digest.digest()
+
+    def discard(self) -> None:
+        """Remove the file unless it has been moved to its final path."""
+        with self._lock:
+            with contextlib.suppress(OSError):
+                self._stream.close()
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+
+
+def remove_leftovers(folders: Iterable[Path], before: float) -> int:
+    """Remove temporary files of killed processes last written before this time (s since 1970); return their number."""
+    removed = 0
+    for folder in folders:
+        for path in folder.glob(_TEMP_PATTERN):
+            with contextlib.suppress(OSError):  # it vanished, or another server is still writing it
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    removed += 1
+    return removed
 
 
 async def run_blocking(work: Callable[[], T]) -> T:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from ..fs import atomic, partial_file
+from ..fs import atomic
 from ..fs.paths import fresh_for_ns
 from ..store_guard import check_found
 from .paths import is_workflow, key_of
@@ -187,7 +187,7 @@ class WorkflowFolder:
     def remove_leftovers(self, before: float) -> None:
         """Remove incomplete files of a killed server, last written before this time (s since 1970)."""
         below = (Path(folder) for folder, _, _ in os.walk(self._root))
-        partial_file.remove_leftovers(below, before)
+        atomic.remove_leftovers(below, before)
 
 
 def reliable(stamp: FileStamp) -> FileStamp:

@@ -23,7 +23,7 @@ from ..db.connection import Database
 from ..db.moves import MoveCandidate
 from ..db.workflow_files import WorkflowFileRow
 from ..errors import InvalidBodyError, StoreBusyError
-from ..fs.partial_file import LEFTOVER_AGE_S
+from ..fs.atomic import LEFTOVER_AGE_S
 from ..host.base import Host
 from ..ids import now_ms
 from . import sync_store

@@ -18,7 +18,6 @@ from aiohttp import FormData, web
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import references
 from comfy_assets_node.comfy_assets.fs import atomic
-from comfy_assets_node.comfy_assets.fs import partial_file as drafts
 
 CONTENT = bytes(range(256)) * 40
 
@@ -103,23 +102,23 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     seen = Seen()
-    multipart, begin, discard = web.Request.multipart, drafts.PartialFile.__init__, drafts.PartialFile.discard
+    multipart, begin, discard = web.Request.multipart, atomic.PartialFile.__init__, atomic.PartialFile.discard
 
     async def noting_multipart(self: web.Request) -> Any:
         seen.forms.append(self)
         return await multipart(self)
 
-    def noting_begin(self: drafts.PartialFile, folder: Path) -> None:
+    def noting_begin(self: atomic.PartialFile, folder: Path) -> None:
         begin(self, folder)
         seen.files.append(self)
 
-    def noting_discard(self: drafts.PartialFile) -> None:
+    def noting_discard(self: atomic.PartialFile) -> None:
         discard(self)
         seen.discarded.append(self.size)
 
     monkeypatch.setattr(web.Request, "multipart", noting_multipart)
-    monkeypatch.setattr(drafts.PartialFile, "__init__", noting_begin)
-    monkeypatch.setattr(drafts.PartialFile, "discard", noting_discard)
+    monkeypatch.setattr(atomic.PartialFile, "__init__", noting_begin)
+    monkeypatch.setattr(atomic.PartialFile, "discard", noting_discard)
     return seen
 
 
@@ -186,7 +185,7 @@ async def test_a_large_file_cut_while_it_is_written_leaves_nothing(
 
 async def test_a_file_is_not_discarded_while_a_thread_writes_it(tmp_path: Path) -> None:
     """A cancelled request does not wait for its thread."""
-    draft = drafts.PartialFile(tmp_path)
+    draft = atomic.PartialFile(tmp_path)
     writing, go_on = threading.Event(), threading.Event()
 
     def blocks() -> Iterator[bytes]:
@@ -227,7 +226,7 @@ async def test_a_disk_that_is_full(library: Any, monkeypatch: pytest.MonkeyPatch
     def write(self: Any, blocks: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(drafts.PartialFile, "write", write)
+    monkeypatch.setattr(atomic.PartialFile, "write", write)
     async with library.client.post("/api/assets", data=form()) as response:
         assert response.status == 500
         error = await response.json()

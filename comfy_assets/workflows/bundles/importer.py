@@ -30,7 +30,7 @@ from ...db.connection import Database
 from ...db.contents import Facts
 from ...errors import ApiError, UnsupportedContentError
 from ...fs import atomic
-from ...fs.partial_file import LEFTOVER_AGE_S, PartialFile, remove_leftovers
+from ...fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers
 from ...fs.paths import extended_path
 from ...host.base import Host
 from ...models import Location, Workflow, WorkflowFilter, WorkflowPage

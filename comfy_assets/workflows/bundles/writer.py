@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from ...assets.index.content_reader import Count, Pause
 from ...fs import atomic
-from ...fs.partial_file import LEFTOVER_AGE_S, remove_leftovers
+from ...fs.atomic import LEFTOVER_AGE_S, remove_leftovers
 from ...fs.paths import ChangedWhileReading, extended, file_stat
 from ...names import split_suffix
 from ...store_guard import check
