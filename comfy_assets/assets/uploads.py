@@ -28,9 +28,8 @@ from ..ids import new_ids, now_ms
 from ..models import REFERENCE, UPLOADED, Asset
 from ..names import split_suffix
 from .fields import UploadDestination, UploadFields, choose_destination, typed_tags, upload_file_name
-from .index.content_reader import document
+from .index.content_reader import read_facts
 from .index.insert import CompleteFile, register
-from .media.metadata import FileMetadata, extract_path
 from .media.mime import check_suffix, resolve_mime
 from .moves.apply import apply, match_upload
 from .roots import Roots, current_roots, is_ignored
@@ -123,12 +122,12 @@ async def _check_received(file: PartialFile, fields: UploadFields, roots: Roots)
     check_suffix(name, destination.category, roots.suffixes(destination.category))
     digest = await run_blocking(file.finish)
     await _check_hash(file, digest, fields)
-    extracted = await run_blocking(lambda: extract_path(name, file.path))
-    mime_type = resolve_mime(name, fields.mime_type, extracted.mime_type)
+    facts, found_type = await run_blocking(lambda: read_facts(name, file.path, digest, file.size))
+    mime_type = resolve_mime(name, fields.mime_type, found_type)
     if is_ignored(name, file.size):
         name += "_"  # scans ignore files of this name, so the asset would be marked missing
     await run_blocking(lambda: file.move_to_volume(destination.folder))
-    return _ReceivedFile(destination, file, name, mime_type, _facts(digest, file.size, extracted))
+    return _ReceivedFile(destination, file, name, mime_type, facts)
 
 
 async def _check_hash(file: PartialFile, digest: bytes, fields: UploadFields) -> None:
@@ -140,11 +139,6 @@ async def _check_hash(file: PartialFile, digest: bytes, fields: UploadFields) ->
         raise HashMismatchError(
             f"The content's hash is {algorithm}:{found.hex()}, not the declared one.", details={"field": "hash"}
         )
-
-
-def _facts(digest: bytes, size: int, extracted: FileMetadata) -> Facts:
-    documents = tuple(document(key, text) for key, text in extracted.documents.items())
-    return Facts(digest, size, msgspec.json.encode(extracted.facts).decode(), documents)
 
 
 async def _find_existing(tx: Transaction, received: _ReceivedFile, fields: UploadFields, owner: str) -> Asset | None:

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from ...db.contents import Document, Hashed, Unreadable
+from ...db.contents import Document, Facts, Hashed, Unreadable
 from ...fs.paths import ChangedWhileReading, extended, fresh_for_ns, matches_record
 from ...models import Pending
 from ...store_guard import check, check_found
@@ -90,9 +90,22 @@ def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable 
         return None
     except OSError as error:
         return Unreadable(file.id, error.strerror or type(error).__name__)
+    facts = _facts(digest, file.size, extracted)
+    return Hashed(file.id, file.size, file.mtime_ns, digest, facts.metadata, extracted.mime_type, facts.documents)
+
+
+def read_facts(name: str, path: Path, digest: bytes, size: int) -> tuple[Facts, str | None]:
+    """Return the facts of a file that is hashed already, and the media type that its content shows, if any.
+
+    ``name`` is the file's future name, and ``path`` where it is now. Raises OSError.
+    """
+    extracted = extract_path(name, path)
+    return _facts(digest, size, extracted), extracted.mime_type
+
+
+def _facts(digest: bytes, size: int, extracted: FileMetadata) -> Facts:
     documents = tuple(document(key, text) for key, text in extracted.documents.items())
-    metadata = msgspec.json.encode(extracted.facts).decode()
-    return Hashed(file.id, file.size, file.mtime_ns, digest, metadata, extracted.mime_type, documents)
+    return Facts(digest, size, msgspec.json.encode(extracted.facts).decode(), documents)
 
 
 def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:

@@ -17,17 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from ...assets.fields import normalize_name
-from ...assets.index.content_reader import HashProgress, digest_of, document
-from ...assets.media.metadata import FileMetadata, extract_path
+from ...assets.index.content_reader import HashProgress, digest_of, read_facts
 from ...assets.media.mime import check_suffix, guess_mime, resolve_mime
 from ...assets.roots import Roots, is_ignored
 from ...background.cancel import CancelToken, uninterrupted
 from ...db import assets, workflows
 from ...db.connection import Database
-from ...db.contents import Facts
 from ...errors import ApiError, UnsupportedContentError
 from ...fs import atomic
 from ...fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers
@@ -296,17 +292,11 @@ class _PartialFiles:
 def _bundle_file(asset: BundledAsset, folder: Path, source: Path | None, content: Path) -> BundleFile:
     """Read the metadata of a file. Raises UnsupportedContentError for a model whose content contradicts its name."""
     *between, name = relative_parts(asset.path)
-    extracted = extract_path(name, content)
-    mime_type = extracted.mime_type or guess_mime(name)
+    facts, found_type = read_facts(name, content, asset.digest, asset.size)
+    mime_type = found_type or guess_mime(name)
     if asset.kind == "models":
-        mime_type = resolve_mime(name, None, extracted.mime_type)
-    facts = _facts(asset, extracted)
+        mime_type = resolve_mime(name, None, found_type)
     return BundleFile(source, folder.joinpath(*between), name, normalize_name(asset.name), mime_type, facts)
-
-
-def _facts(asset: BundledAsset, extracted: FileMetadata) -> Facts:
-    documents = tuple(document(key, text) for key, text in extracted.documents.items())
-    return Facts(asset.digest, asset.size, msgspec.json.encode(extracted.facts).decode(), documents)
 
 
 def _folder_for(asset: BundledAsset, roots: Roots) -> Path:
