@@ -16,7 +16,7 @@ from ..names import UnsafeName, check_leads_nowhere, safe_file_name, split_suffi
 from .media.mime import DEFAULT_MIME, guess_mime
 from .roots import Roots
 
-MAX_NAME_LENGTH = 255
+MAX_NAME_LENGTH = 255  # characters, as of a file on most systems; the file itself gets a name of at most 255 bytes
 MAX_TAGS = 100
 MAX_TAG_LENGTH = 128
 _DEFAULT_KIND: RootKind = "input"
@@ -151,6 +151,16 @@ def choose_destination(tags: Sequence[str], roots: Roots) -> UploadDestination:
     return UploadDestination(kind, category, folder, tuple(tag for tag in tags if tag not in own))
 
 
+def typed_tags(tags: tuple[str, ...], file_name: str, category: str | None, roots: Roots) -> tuple[str, ...]:
+    """Return the tags of an asset; for models also the category, and the model type if its loaders accept the file."""
+    if category is None:
+        return tags
+    accepted = roots.suffixes(category)
+    loads = not accepted or split_suffix(file_name)[1].lower() in accepted
+    typed = (f"{MODEL_TYPE_PREFIX}{category}",) if loads else ()
+    return (*(tag for tag in tags if not tag.startswith(MODEL_TYPE_PREFIX)), category, *typed)
+
+
 def _category(tags: Sequence[str], roots: Roots) -> str:
     known = roots.categories()
     named = [c for c in dict.fromkeys(tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags) if c in known]
@@ -166,13 +176,3 @@ def _category(tags: Sequence[str], roots: Roots) -> str:
 
 def _unusable(message: str) -> InvalidTagsError:
     return InvalidTagsError(message, details={"field": "tags"})
-
-
-def typed_tags(tags: tuple[str, ...], file_name: str, category: str | None, roots: Roots) -> tuple[str, ...]:
-    """Return the tags of an asset; for models also the category, and the model type if its loaders accept the file."""
-    if category is None:
-        return tags
-    accepted = roots.suffixes(category)
-    loads = not accepted or split_suffix(file_name)[1].lower() in accepted
-    typed = (f"{MODEL_TYPE_PREFIX}{category}",) if loads else ()
-    return (*(tag for tag in tags if not tag.startswith(MODEL_TYPE_PREFIX)), category, *typed)
