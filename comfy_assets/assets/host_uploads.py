@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from ..db import files, folders, owners
+from ..db import files, owners
 from ..db.connection import Database
 from ..errors import OtherUsersFileError
 from ..host.base import Host
@@ -45,7 +45,7 @@ class HostUploads:
         async with self._db.transaction() as tx:
             known = (await files.by_position(tx, [position])).get(position)
             if known is None:  # otherwise the watcher was faster
-                folder_ids = await folders.add(tx, [folder_row(located.folder, located.place)])
+                folder_ids = await files.add_folders(tx, [folder_row(located.folder, located.place)])
                 folder_id = folder_ids[located.folder]
                 await add_new(tx, [NewFile(folder_id, located.name, located.place, located.stat)])
                 known = (await files.by_position(tx, [position]))[position]

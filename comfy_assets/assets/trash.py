@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ..db import assets, files, folders, references, tags, trash
+from ..db import assets, files, references, tags, trash
 from ..db.assets import AssetFile, AssetUse
 from ..db.connection import Database, Transaction
 from ..db.trash import DeletedAsset, TrashedFile
@@ -202,7 +202,7 @@ class AssetTrash:
         if place is None:
             raise StorageError("The former folder of the file is not part of the library.")
         stat = file_stat(await run_blocking(path.stat))
-        former = await folders.categories_of(tx, deleted.folder or str(folder))
+        former = await files.categories_of(tx, deleted.folder or str(folder))
         await assets.put_file(tx, deleted.row_id, folder_row(folder, place), path.name, stat)
         await tags.replace_place_tags(tx, [deleted.row_id], former, place.tags_of(path.name))
 

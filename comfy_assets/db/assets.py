@@ -19,12 +19,11 @@ from ..models import (
     Page,
     PageRequest,
 )
-from . import contents, folders, tags
+from . import contents, files, tags
 from .connection import Database, Transaction
 from .connection_pool import Row
 from .contents import Facts
-from .files import HASHED, NEW
-from .folders import FolderRow
+from .files import HASHED, NEW, FolderRow
 from .listing.filters import IdSelection, RowSelection, select
 from .listing.pages import SORT_KEYS, ordering, page_of
 from .sql import Columns, insert_into, json_array
@@ -308,7 +307,7 @@ async def add(tx: Transaction, entry: NewAsset, size: int, facts: Facts | None) 
 
 async def put_file(tx: Transaction, row_id: int, folder: FolderRow, name: str, stat: FileStat) -> None:
     """Add the file of an asset. It is read later if the asset's content is not known."""
-    folder_id = (await folders.add(tx, [folder]))[folder.path]
+    folder_id = (await files.add_folders(tx, [folder]))[folder.path]
     await tx.execute(
         "INSERT INTO files (id, folder_id, name, size, mtime_ns, inode, state)"
         f" SELECT id, ?2, ?3, ?4, ?5, ?6, CASE WHEN content_id IS NULL THEN {NEW} ELSE {HASHED} END"

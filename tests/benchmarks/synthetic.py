@@ -16,11 +16,10 @@ from typing import Any
 
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.index.content_reader import document
-from comfy_assets_node.comfy_assets.db import contents, files, folders, tags
+from comfy_assets_node.comfy_assets.db import contents, files, tags
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.db.contents import Document, Hashed
-from comfy_assets_node.comfy_assets.db.files import NewFiles
-from comfy_assets_node.comfy_assets.db.folders import FolderRow
+from comfy_assets_node.comfy_assets.db.files import FolderRow, NewFiles
 from comfy_assets_node.comfy_assets.ids import new_ids
 
 BATCH = 4000
@@ -249,7 +248,7 @@ async def _add(db: Database, batch: list[_Row]) -> None:
     for row, asset_id in zip(batch, new_ids(len(batch)), strict=True):
         groups.setdefault((row.folder, row.suffix, row.user_tag), []).append((row, asset_id))
     async with db.transaction() as tx:
-        folder_ids = await folders.put(tx, [_folder(path) for path in {row.folder for row in batch}])
+        folder_ids = await files.put_folders(tx, [_folder(path) for path in {row.folder for row in batch}])
         new: list[NewFiles] = []
         for (folder, suffix, _), members in groups.items():
             set_id = await tags.intern(tx, "", _place_tags(folder))

@@ -22,10 +22,9 @@ HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 import conftest  # noqa: E402, F401 - loads the checkout under its package name
-from comfy_assets_node.comfy_assets.db import assets, files, folders, tags  # noqa: E402
+from comfy_assets_node.comfy_assets.db import assets, files, tags  # noqa: E402
 from comfy_assets_node.comfy_assets.db.connection import Database  # noqa: E402
-from comfy_assets_node.comfy_assets.db.files import NewFiles  # noqa: E402
-from comfy_assets_node.comfy_assets.db.folders import FolderRow  # noqa: E402
+from comfy_assets_node.comfy_assets.db.files import FolderRow, NewFiles  # noqa: E402
 from comfy_assets_node.comfy_assets.db.listing import counts  # noqa: E402
 from comfy_assets_node.comfy_assets.ids import new_ids  # noqa: E402
 from comfy_assets_node.comfy_assets.models import AssetFilter, PageRequest, TagRequest  # noqa: E402
@@ -104,7 +103,7 @@ async def fill(db: Database, count: int) -> None:
     for first in range(0, count, 1000):
         members = range(first, min(first + 1000, count))
         async with db.transaction() as tx:
-            folder_ids = await folders.put(
+            folder_ids = await files.put_folders(
                 tx, [FolderRow(f, f.split("/")[2], f[9:], None, "[]", f, None) for f in place]
             )
             groups = []

@@ -19,7 +19,7 @@ from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, Ou
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 from comfy_assets_node.comfy_assets.background.throttle import Throttle
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.db import folders
+from comfy_assets_node.comfy_assets.db import files
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run
 from comfy_assets_node.comfy_assets.host.standalone.queue import QueuedPrompt
@@ -448,7 +448,7 @@ async def test_an_output_that_a_scan_has_found_first(shared: Shared) -> None:
     located = OutputFolders(shared.host.folders()).locate(OutputFile("output", "", "early.png"))
     assert located is not None
     async with shared.services.db.transaction() as tx:  # as a scan does that begins just before the job ends
-        folder_ids = await folders.add(tx, [folder_row(located.folder, located.place)])
+        folder_ids = await files.add_folders(tx, [folder_row(located.folder, located.place)])
         await add_new(tx, [NewFile(folder_ids[located.folder], located.name, located.place, located.stat)])
     assert await bob.api.names() == ["early.png"]  # another server's scan cannot know whose it is
     shared.release()

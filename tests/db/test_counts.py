@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.db import assets, contents, files, folders, migrate, moves, references, tags, trash
+from comfy_assets_node.comfy_assets.db import assets, contents, files, migrate, moves, references, tags, trash
 from comfy_assets_node.comfy_assets.db.assets import NewAsset
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts, Hashed, Unreadable
-from comfy_assets_node.comfy_assets.db.files import NewFiles
-from comfy_assets_node.comfy_assets.db.folders import FolderRow
+from comfy_assets_node.comfy_assets.db.files import FolderRow, NewFiles
 from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
 from comfy_assets_node.comfy_assets.ids import new_ids
 from comfy_assets_node.comfy_assets.models import REFERENCE, UPLOADED, AssetFilter, TagRequest
@@ -66,7 +65,7 @@ class TaggedStoreModel:
         return sorted({known[pick % len(known)] for pick in picks}) if known else []
 
     async def add(self, tx: Transaction, folder: str, count: int) -> None:
-        self.folder_ids = await folders.put(
+        self.folder_ids = await files.put_folders(
             tx, [FolderRow(f, PLACE[f][0], f, None, json.dumps(["loras"]), f, None) for f in FOLDERS]
         )
         set_id = await tags.intern(tx, "", PLACE[folder])

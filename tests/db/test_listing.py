@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import pytest
 from comfy_assets_node.comfy_assets.background.tasks import TaskRunner
 from comfy_assets_node.comfy_assets.background.throttle import Throttle
-from comfy_assets_node.comfy_assets.db import assets, folders, fulltext, tags
+from comfy_assets_node.comfy_assets.db import assets, files, fulltext, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
-from comfy_assets_node.comfy_assets.db.folders import FolderRow
+from comfy_assets_node.comfy_assets.db.files import FolderRow
 from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
 from comfy_assets_node.comfy_assets.db.listing import filters as listing_filters
 from comfy_assets_node.comfy_assets.db.listing import pages as listing_pages
@@ -90,7 +90,7 @@ ROWS = make_rows(90)
 
 async def fill(tx: Transaction) -> None:
     folder = FolderRow("/there", "output", "output", None, "[]", "", None)
-    folder_id = (await folders.put(tx, [folder]))[folder.path]
+    folder_id = (await files.put_folders(tx, [folder]))[folder.path]
     for row in ROWS:
         if row.hash is not None:
             await tx.execute(

@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 import msgspec
 from blake3 import blake3
 
-from ...db import files, folders, tags
+from ...db import files, tags
 from ...db.connection import Transaction
 from ...db.connection_pool import Row
-from ...db.files import NewFiles, Position
-from ...db.folders import FolderRow
+from ...db.files import FolderRow, NewFiles, Position
 from ...fs.paths import COARSE_TICK_NS
 from ...ids import new_ids, now_ms
 from ...models import FileStat
@@ -302,18 +301,16 @@ def _drop_vanished(work: Sequence[FolderUpdate], changes: list[FileChanges], kno
 async def _store(tx: Transaction, work: Sequence[FolderUpdate], changes: list[FileChanges], held: set[str]) -> None:
     """Write rows. A folder with unwritten changes gets no fingerprint, so the next scan compares its files."""
     whole = [item.row for item in work if item.listing.only is None]
-    folder_ids = await folders.put(tx, whole) if whole else {}
+    folder_ids = await files.put_folders(tx, whole) if whole else {}
     found = zip(work, changes, strict=True)
     parts = [item.row for item, change in found if item.listing.only is not None and change.new]
-    if parts:  # ``add`` removes their fingerprints, because nothing is known of their other files
-        folder_ids.update(await folders.add(tx, parts))
+    if parts:  # ``add_folders`` removes their fingerprints, because nothing is known of their other files
+        folder_ids.update(await files.add_folders(tx, parts))
     await _insert(tx, work, changes, folder_ids)
     await _update(tx, changes)
     left = {item.listing.path for item, change in zip(work, changes, strict=True) if change.gone or change.changed}
     incomplete = left | held
-    await folders.set_fingerprints(
-        tx, [(row.path, None if row.path in incomplete else row.fingerprint) for row in whole]
-    )
+    await files.set_fingerprints(tx, [(row.path, None if row.path in incomplete else row.fingerprint) for row in whole])
 
 
 async def _insert(

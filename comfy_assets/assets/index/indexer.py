@@ -11,7 +11,7 @@ from typing import Any
 from ...background.cancel import Cancelled, CancelToken
 from ...background.tasks import Task, TaskRunner
 from ...background.throttle import Throttle
-from ...db import folders
+from ...db import files
 from ...db.connection import Database
 from ...host.base import Host
 from ..roots import current_roots
@@ -185,7 +185,7 @@ class Indexer:
         roots = await current_roots(self._host)
         walk_roots = roots.walk_roots()
         marked = 0
-        for folder in await folders.known(self._db):
+        for folder in await files.known_folders(self._db):
             task.token.check()
             marked += await self.scanner.mark_absent(folder.path, roots, walk_roots)
             task.result = {"marked": marked}

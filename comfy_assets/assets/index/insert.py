@@ -13,8 +13,7 @@ from ...db import assets, files, tags
 from ...db.assets import NewAsset
 from ...db.connection import Transaction
 from ...db.contents import Facts
-from ...db.files import NewFiles
-from ...db.folders import FolderRow
+from ...db.files import FolderRow, NewFiles
 from ...ids import new_ids, now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from ...background.cancel import CancelToken, uninterrupted
 from ...background.throttle import Throttle
-from ...db import files, folders, moves, references, tags
+from ...db import files, moves, references, tags
 from ...db.connection import Database, Transaction
-from ...db.folders import FolderRow
+from ...db.files import FolderRow
 from ...fs.paths import Identity, extended, is_definitely_gone
 from ...host.base import Host
 from ..moves.apply import match_contents, match_listed
@@ -106,7 +106,7 @@ class Scanner:
         """
         async with self._lock:
             run = await self._begin(only, progress, is_stable)
-            described = {row.path: row for row in await folders.known(self._db)}
+            described = {row.path: row for row in await files.known_folders(self._db)}
             exclusions = await asyncio.to_thread(Exclusions, run.roots.excluded)
             listings = walk(run.walk_roots, exclusions, run.report, token, lambda: self._gate.wait(token))
             await self._apply_listings(listings, run, token, described)
@@ -210,7 +210,7 @@ class Scanner:
                 run.listed.update(listing.path for listing in batch)
                 known = described
                 if known is None:
-                    known = {row.path: row for row in await folders.known(self._db, [x.path for x in batch])}
+                    known = {row.path: row for row in await files.known_folders(self._db, [x.path for x in batch])}
                 work = await asyncio.to_thread(changed_folders, batch, run.roots, known)
                 if work:
                     async with self._db.transaction() as tx:

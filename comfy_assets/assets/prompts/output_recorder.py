@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ...background.cancel import Cancelled, CancelToken
-from ...db import assets, contents, files, folders, job_links, moves, owners, references
+from ...db import assets, contents, files, job_links, moves, owners, references
 from ...db.connection import Database, Transaction
 from ...db.contents import Hashed, Unreadable
 from ...db.files import Position, StoredFile
@@ -389,7 +389,7 @@ async def _insert(tx: Transaction, outputs: Sequence[_JobOutput]) -> None:
     rows = {o.located.folder: folder_row(o.located.folder, o.located.place) for o in outputs}
     if not rows:
         return
-    folder_ids = await folders.add(tx, list(rows.values()))
+    folder_ids = await files.add_folders(tx, list(rows.values()))
     located = [output.located for output in outputs]
     await add_new(tx, [NewFile(folder_ids[file.folder], file.name, file.place, file.stat) for file in located])
 
