@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ..db import assets, files, references, tags, trash
+from ..db import assets, contents, files, tags, trash
 from ..db.assets import AssetFile, AssetUse
 from ..db.connection import Database, Transaction
 from ..db.trash import DeletedAsset, TrashedFile
@@ -125,7 +125,7 @@ class AssetTrash:
             if move is not None and file is not None:
                 taken = await run_blocking(partial(move.run, asset.id, file))
             await trash.hide(tx, asset.row_id, now_ms(), taken)
-            await references.update_missing(tx, await references.contents_of(tx, [asset.row_id]))
+            await contents.update_missing_references(tx, await contents.of_assets(tx, [asset.row_id]))
             await tags.drop_unused_sets(tx)
         self._host.emit("assets.changed", {"deleted": 1})
 
@@ -167,7 +167,7 @@ class AssetTrash:
                 if move is None:
                     raise StorageError("The file is no longer in the trash.")
                 await self._place(tx, deleted, roots, move)
-            await references.update_missing(tx, await references.contents_of(tx, [deleted.row_id]))
+            await contents.update_missing_references(tx, await contents.of_assets(tx, [deleted.row_id]))
             await tags.drop_unused_sets(tx)
             asset = await assets.get(tx, deleted.id, deleted.owner)
         if asset is None:
@@ -308,6 +308,6 @@ async def _file_to_move(tx: Transaction, asset: Asset) -> AssetFile | None:
     file = await assets.file_of(tx, asset.row_id)
     if asset.origin != UPLOADED or file is None or file.missing:
         return None
-    if file.content_id is not None and await references.need_file_of(tx, file.content_id, asset.row_id):
+    if file.content_id is not None and await contents.references_need_file(tx, file.content_id, asset.row_id):
         return None
     return file

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..db import assets, files, references
+from ..db import assets, contents, files
 from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
@@ -179,9 +179,9 @@ async def _holds_now(tx: Transaction, asset: Asset) -> bool:
     if await asyncio.to_thread(stat_as_recorded, path, known.size, known.mtime_ns) is not None:
         return True
     if await asyncio.to_thread(_is_gone, path):
-        touched = await references.contents_of(tx, [known.file_id])
+        touched = await contents.of_assets(tx, [known.file_id])
         await files.mark_missing(tx, [known.file_id])
-        await references.update_missing(tx, touched)
+        await contents.update_missing_references(tx, touched)
     return False
 
 
@@ -246,10 +246,10 @@ async def _register(
     # An asset of the owner that lost a file of this content gets the new one and keeps its tags and metadata.
     entry = bare if found is not None else _with_fields(bare, fields, received.destination)
     row_id = await register(tx, entry, complete)
-    touched = await references.contents_of(tx, [row_id])
+    touched = await contents.of_assets(tx, [row_id])
     if found is not None:
         await apply(tx, [found._replace(new=found.new._replace(id=row_id, name=path.name))], roots)
-    await references.update_missing(tx, touched)
+    await contents.update_missing_references(tx, touched)
     asset = await assets.get(tx, bare.uuid if found is None else lost[found.gone.id].id, owner)
     if asset is None:
         raise LookupError("a new asset is not in the store")

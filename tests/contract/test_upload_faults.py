@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import FormData, web
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.db import references
+from comfy_assets_node.comfy_assets.db import contents as db_contents
 from comfy_assets_node.comfy_assets.fs import atomic
 
 CONTENT = bytes(range(256)) * 40
@@ -239,7 +239,7 @@ async def test_a_store_that_fails_takes_the_file_back(library: Any, monkeypatch:
     async def settle(*_: Any) -> None:
         raise RuntimeError("the store has failed")
 
-    monkeypatch.setattr(references, "update_missing", settle)
+    monkeypatch.setattr(db_contents, "update_missing_references", settle)
     async with library.client.post("/api/assets", data=form()) as response:
         assert response.status == 500
     monkeypatch.undo()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.db import assets, contents, files, migrate, moves, references, tags, trash
+from comfy_assets_node.comfy_assets.db import assets, contents, files, migrate, moves, tags, trash
 from comfy_assets_node.comfy_assets.db.assets import NewAsset
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts, Hashed, Unreadable
@@ -105,7 +105,7 @@ class TaggedStoreModel:
 
     async def settled(self, tx: Transaction) -> None:
         """References are missing while no file holds their content."""
-        await references.update_missing(tx)
+        await contents.update_missing_references(tx)
         there = {self.hashes[i] for i in self.files if "missing" not in self.tags[i]}
         for i in set(self.tags) - set(self.files):
             self.tags[i] = self.tags[i] - {"missing"} | (set() if self.hashes[i] in there else {"missing"})

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.db import assets, references
+from comfy_assets_node.comfy_assets.db import assets, contents
 from comfy_assets_node.comfy_assets.db.assets import NewAsset
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts
@@ -40,12 +40,12 @@ async def test_only_the_contents_in_question_are_looked_at(db: Database) -> None
     async with db.transaction() as tx:
         first = await refer(tx, 1, "a")
         await refer(tx, 2, "a")
-        touched = await references.contents_of(tx, [first])
-        await references.update_missing(tx, set())
+        touched = await contents.of_assets(tx, [first])
+        await contents.update_missing_references(tx, set())
         assert await tags_of(tx) == {"1.png": ["a"], "2.png": ["a"]}
-        await references.update_missing(tx, touched)
+        await contents.update_missing_references(tx, touched)
         assert await tags_of(tx) == {"1.png": ["a", "missing"], "2.png": ["a"]}
-        await references.update_missing(tx)
+        await contents.update_missing_references(tx)
         assert await tags_of(tx) == {"1.png": ["a", "missing"], "2.png": ["a", "missing"]}
 
 
@@ -53,4 +53,4 @@ async def test_what_has_not_been_read_holds_no_content(db: Database) -> None:
     async with db.transaction() as tx:
         first = await refer(tx, 1, "a")
         await tx.execute("UPDATE assets SET content_id = NULL")
-        assert await references.contents_of(tx, [first, first + 1]) == set()
+        assert await contents.of_assets(tx, [first, first + 1]) == set()

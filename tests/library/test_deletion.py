@@ -13,7 +13,7 @@ import pytest
 from aiohttp import FormData
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.db import references
+from comfy_assets_node.comfy_assets.db import contents
 from comfy_assets_node.comfy_assets.db import trash as trash_rows
 from comfy_assets_node.comfy_assets.errors import AssetNotFoundError
 from comfy_assets_node.comfy_assets.fs import atomic
@@ -411,7 +411,7 @@ async def test_between_volumes_a_store_that_fails_changes_nothing(
     assert place.read_bytes() == UPLOADED and stored(library) == []
     await delete(library, asset)
     with monkeypatch.context() as broken, pytest.raises(RuntimeError):
-        broken.setattr(references, "update_missing", fail)
+        broken.setattr(contents, "update_missing_references", fail)
         await library.services.trash.restore(asset["id"])
     assert stored(library) == [UPLOADED] and list(place.parent.iterdir()) == []
     assert [entry.id for entry in await library.services.trash.entries()] == [asset["id"]]

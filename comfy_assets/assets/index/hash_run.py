@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...background.cancel import Cancelled, CancelToken
 from ...background.throttle import Throttle
-from ...db import contents, files, moves, references, tags
+from ...db import contents, files, moves, tags
 from ...db.connection import Database
 from ...db.contents import Hashed, Unreadable
 from ...fs.paths import extended, extended_path, file_stat, stat_as_recorded
@@ -152,9 +152,9 @@ class HashRun:
         async with self._db.transaction() as tx:
             # Before the contents are recorded, after which no file is unread.
             first_time = await moves.never_hashed(tx, [h.file_id for h in hashed])
-            touched = await references.contents_of(tx, ids)
+            touched = await contents.of_assets(tx, ids)
             await contents.record(tx, hashed)
-            touched |= await references.contents_of(tx, ids)  # the contents before, and those after
+            touched |= await contents.of_assets(tx, ids)  # the contents before, and those after
             if failures:
                 await contents.record_unreadable(tx, failures)
             if moved:
@@ -163,7 +163,7 @@ class HashRun:
                     await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
             if first_time and await files.missing_count(tx):
                 self.progress.moved += await match_contents(tx, first_time, await current_roots(self._host))
-            await references.update_missing(tx, touched)
+            await contents.update_missing_references(tx, touched)
         self.progress.hashed += len(hashed)
         self.progress.unreadable += len(failures)
         return sum(m.stat is not None for m in moved)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...background.cancel import CancelToken, uninterrupted
 from ...background.throttle import Throttle
-from ...db import files, moves, references, tags
+from ...db import contents, files, moves, tags
 from ...db.connection import Database, Transaction
 from ...db.files import FolderRow
 from ...fs.paths import Identity, extended, is_definitely_gone
@@ -147,7 +147,7 @@ class Scanner:
             return 0
         async with self._db.transaction() as tx:
             marked = await files.mark_missing(tx, absent)
-            await references.update_missing(tx)
+            await contents.update_missing_references(tx)
         return marked
 
     async def _begin(
@@ -245,7 +245,7 @@ class Scanner:
             if missing and run.is_stable is not None:
                 copies = await moves.scanned_since(tx, before_recent)
                 moved += await match_contents(tx, copies, roots)
-            await references.update_missing(tx)
+            await contents.update_missing_references(tx)
             await tags.drop_unused_sets(tx)
         run.progress.missing += result.missing
         run.progress.missing += missing if run.is_stable is None else missing - moved - len({*ids} & {*result.arrived})

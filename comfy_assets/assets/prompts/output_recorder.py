@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ...background.cancel import Cancelled, CancelToken
-from ...db import assets, contents, files, job_links, moves, owners, references
+from ...db import assets, contents, files, job_links, moves, owners
 from ...db.connection import Database, Transaction
 from ...db.contents import Hashed, Unreadable
 from ...db.files import Position, StoredFile
@@ -306,7 +306,7 @@ async def _record(
     """
     positions = [output.position for output in outputs]
     before = await files.by_position(tx, positions)
-    touched = await references.contents_of(tx, [row.id for row in before.values()])
+    touched = await contents.of_assets(tx, [row.id for row in before.values()])
     new = [output for output in outputs if output.position not in before]
     before = await _match_known(tx, outputs, before, roots, makers)
     await _insert(tx, new)
@@ -424,10 +424,10 @@ async def _record_contents(
             failures.append(msgspec.structs.replace(output.reading, file_id=row_id))
     first_time = await moves.never_hashed(tx, [result.file_id for result in hashed])
     await contents.record(tx, hashed)
-    touched = former | await references.contents_of(tx, [row.id for row in rows.values()])
+    touched = former | await contents.of_assets(tx, [row.id for row in rows.values()])
     await contents.record_unreadable(tx, failures)
     moved = 0
     if first_time and await files.missing_count(tx):
         moved = await match_contents(tx, first_time, roots)
-    await references.update_missing(tx, touched)
+    await contents.update_missing_references(tx, touched)
     return moved

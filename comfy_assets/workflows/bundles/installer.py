@@ -11,7 +11,7 @@ from pathlib import Path
 from ...assets.index.insert import CompleteFile, register
 from ...assets.moves.apply import ChangedPath, match_written
 from ...assets.roots import Roots
-from ...db import assets, contents, files, references
+from ...db import assets, contents, files
 from ...db.assets import NewAsset
 from ...db.connection import Database, Transaction
 from ...db.contents import Facts, Hashed
@@ -135,4 +135,4 @@ async def _register(
             created_at=now_ms(),
         )
         row_id = await register(tx, entry, CompleteFile(path.parent, place, path.name, stat, facts))
-    await references.update_missing(tx, await references.contents_of(tx, [row_id]))
+    await contents.update_missing_references(tx, await contents.of_assets(tx, [row_id]))
