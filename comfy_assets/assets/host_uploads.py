@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from ..db import files, owners
+from ..db import files, tags
 from ..db.connection import Database
 from ..errors import OtherUsersFileError
 from ..host.base import Host
@@ -50,12 +50,12 @@ class HostUploads:
                 await add_new(tx, [NewFile(folder_id, located.name, located.place, located.stat)])
                 known = (await files.by_position(tx, [position]))[position]
             if known.id > mark.last_id:
-                await owners.give(tx, [known.id], user)
+                await tags.give_public(tx, [known.id], user)
 
     async def names_of_others(self, user: str, kind: OutputKind) -> set[str]:
         """Return the names of other users' files at the top of the input or output folder."""
         root = await asyncio.to_thread(lambda: Roots(self._host.folders()).destination(kind))
-        return await owners.names_of_others(self._db, str(root), user) if root is not None else set()
+        return await files.names_of_others(self._db, str(root), user) if root is not None else set()
 
     async def _locate(self, file: OutputFile) -> LocatedFile | None:
         return await asyncio.to_thread(lambda: OutputFolders(self._host.folders()).locate(file))

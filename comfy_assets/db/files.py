@@ -330,6 +330,16 @@ async def owner_at(db: Database, folder: str, name: str) -> str | None:
     return str(row[0]) if row else None
 
 
+async def names_of_others(db: Database, folder: str, user: str) -> set[str]:
+    """Return the names of the files in a folder that belong to other users."""
+    rows = await db.fetch_all(
+        "SELECT f.name FROM folders d JOIN files f ON f.folder_id = d.id JOIN assets a ON a.id = f.id"
+        " JOIN tag_sets s ON s.id = a.tag_set_id WHERE d.path = ? AND s.owner NOT IN ('', ?)",
+        (folder, user),
+    )
+    return {row[0] for row in rows}
+
+
 @dataclass(frozen=True)
 class LastSeen:
     """A file in a folder that a scan has listed; all None if the folder has no row for it.

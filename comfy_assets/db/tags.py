@@ -133,6 +133,11 @@ async def move_assets(tx: Transaction, ids: Iterable[int], change: Callable[[Tag
             )
 
 
+async def give_public(tx: Transaction, ids: Iterable[int], owner: str) -> None:
+    """Make a user the owner of those of the assets that are public; their tags stay."""
+    await move_assets(tx, ids, lambda s: s if s.owner else s._replace(owner=owner))
+
+
 async def retag(tx: Transaction, ids: Iterable[int], *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
     """Change the same tags on many assets; what is in both is added. Those of the place can be removed, too."""
     chosen, added = json_array(ids), set(add)

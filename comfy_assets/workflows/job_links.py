@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from .. import json_text
-from ..db import workflow_jobs
+from ..db import job_links
 from ..db.connection import Database
-from ..db.workflow_jobs import LinkCandidate, NamedWorkflow, UnlinkedJob
+from ..db.job_links import LinkCandidate, NamedWorkflow, UnlinkedJob
 from .document import graph_digest, graph_id
 
 log = logging.getLogger("comfy_assets.workflows")
@@ -63,23 +63,23 @@ class JobLinks:
 
     async def _complete(self) -> None:
         async with self._lock:
-            done, upto = await workflow_jobs.progress(self._db)
+            done, upto = await job_links.version_progress(self._db)
             if done == upto:
                 return
             wanted: dict[NamedWorkflow, int] = {}
-            for named in await workflow_jobs.named_by_jobs(self._db, min(done.job_id, upto.job_id), upto.job_id):
+            for named in await job_links.named_by_jobs(self._db, min(done.job_id, upto.job_id), upto.job_id):
                 wanted[named] = done.job_id
-            for named in await workflow_jobs.named_by_versions(self._db, done.version_id, upto.version_id):
+            for named in await job_links.named_by_versions(self._db, done.version_id, upto.version_id):
                 wanted[named] = 0
             links = [link for named, after in wanted.items() for link in await self._links(named, after)]
             async with self._db.transaction() as tx:
-                await workflow_jobs.link(tx, links)
-                await workflow_jobs.advance(tx, upto)
+                await job_links.link_versions(tx, links)
+                await job_links.set_version_progress(tx, upto)
 
     async def _links(self, named: NamedWorkflow, after: int) -> list[tuple[int, str, str | None]]:
         """Return the row, workflow and version of each job with this workflow id."""
-        jobs = await workflow_jobs.unlinked(self._db, named, after, _MAX_JOBS)
-        found = await workflow_jobs.candidates(self._db, named) if jobs else []
+        jobs = await job_links.without_version(self._db, named, after, _MAX_JOBS)
+        found = await job_links.version_candidates(self._db, named) if jobs else []
         if not found:
             return []
         await asyncio.to_thread(self._read_graphs, jobs)

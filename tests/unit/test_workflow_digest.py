@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.db.workflow_jobs import LinkCandidate
+from comfy_assets_node.comfy_assets.db.job_links import LinkCandidate
 from comfy_assets_node.comfy_assets.workflows.document import graph_digest, graph_id
 from comfy_assets_node.comfy_assets.workflows.job_links import GraphIdentity, choose
 

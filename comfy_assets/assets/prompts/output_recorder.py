@@ -18,13 +18,12 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ...background.cancel import Cancelled, CancelToken
-from ...db import assets, contents, files, job_links, moves, owners
+from ...db import assets, contents, files, job_links, moves, tags
 from ...db.connection import Database, Transaction
 from ...db.contents import Hashed, Unreadable
 from ...db.files import Position, StoredFile
-from ...db.job_links import ShownAt
+from ...db.job_links import JobOwner, ShownAt
 from ...db.moves import MoveCandidate
-from ...db.owners import JobOwner
 from ...errors import StoreBusyError
 from ...fs.paths import COARSE_TICK_NS
 from ...host.base import Host
@@ -106,10 +105,10 @@ class OutputRecorder:
 
     async def _assign_former_outputs(self) -> None:
         after = 0
-        while found := await owners.public_outputs(self._db, self._host.user_ids(), after, _BATCH):
+        while found := await job_links.public_outputs(self._db, self._host.user_ids(), after, _BATCH):
             async with self._db.transaction() as tx:
                 for owner in {output.owner for output in found}:
-                    await owners.give(tx, [output.row_id for output in found if output.owner == owner], owner)
+                    await tags.give_public(tx, [output.row_id for output in found if output.owner == owner], owner)
             after = found[-1].job_row - 1  # the batch may end between outputs of one job
 
     def record(self, prompt: FinishedPrompt) -> None:
@@ -230,13 +229,13 @@ class OutputRecorder:
             await job_links.link_outputs(tx, links)
             if self._is_private:
                 job_ids = {link[0] for link in links}
-                created += await owners.refer_to_others(tx, job_ids, lambda: new_ids(1)[0], now_ms())
+                created += await job_links.refer_to_others(tx, job_ids, lambda: new_ids(1)[0], now_ms())
         if outputs or created:
             self._host.emit("assets.changed", {"created": created} if created else {"changed": len(outputs)})
 
     async def _record(self, tx: Transaction, outputs: Sequence[_JobOutput], roots: Roots) -> int:
         is_shared_host = self._host.is_multi_user()
-        makers = await owners.owners_of_jobs(tx, {output.job_id for output in outputs}) if is_shared_host else {}
+        makers = await job_links.owners_of_jobs(tx, {output.job_id for output in outputs}) if is_shared_host else {}
         return await _record(tx, outputs, roots, makers, private=self._is_private)
 
     def _locate(self, batch: Iterable[tuple[str, ShownFile]]) -> tuple[OutputFolders, list[_JobOutput], list[ShownAt]]:
@@ -341,7 +340,7 @@ async def _give_to_makers(
         if is_written or output.position not in before:
             given.setdefault(maker.owner, []).append(row_id)
     for owner, row_ids in given.items():
-        await owners.give(tx, row_ids, owner)
+        await tags.give_public(tx, row_ids, owner)
 
 
 async def _match_known(
