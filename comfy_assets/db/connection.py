@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 import uuid
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
@@ -17,12 +18,9 @@ import aiosqlite
 
 from .. import store_guard
 from ..errors import SearchUnavailableError, StoreBusyError, StoreError
-from . import migrate, recovery
+from . import migrate, store_files
 from .connection_pool import BUSY_TIMEOUT_S, Readers, Row, StoreConnections, open_connections
-from .recovery import CommitMark
-from .result_cache import ResultCache
-from .sqlite_errors import READ_ONLY, as_busy
-from .store_files import StoreState, fold_log, open_guard
+from .store_files import CommitMark, StoreState, fold_log, open_guard
 
 log = logging.getLogger("comfy_assets.db")
 
@@ -31,6 +29,53 @@ _POLL_S = 0.05
 _LONG_S = 0.04  # a transaction that has lasted longer lets others go first at its next pause
 _WATCH_S = 1.0  # between two checks that the store's files are in place
 _READER_PATIENCE_S = 1.0  # how long queries may run on before the connections are opened again
+
+_READ_ONLY = "readonly database"
+_LOCKED = "is locked"
+# Python 3.10 has no error codes, so the text must do.
+_STATES = (
+    (_LOCKED, "another process holds it"),
+    ("disk is full", "the disk is full"),
+    ("disk I/O error", "the disk cannot be read or written"),
+    ("unable to open database file", "its file cannot be opened"),
+    (_READ_ONLY, "its file cannot be written"),
+    ("disk image is malformed", "its file is damaged"),
+    ("file is not a database", "its file is damaged"),
+    ("interrupted", "it is being opened again or closed"),
+)
+# Operational errors that values cause, not the state of the store.
+_UNFIT = ("malformed JSON", "JSON path error", "too big", "integer overflow")
+
+
+class ResultCache:
+    """The results of searches, so that the next page, another order and the histogram need no new search.
+
+    They are bytes by key, for one version of a search index. The least recently used are dropped first. For a library
+    of a million assets, a set of them takes 125 kB and an order of them 8 MB.
+    """
+
+    def __init__(self, limit: int = 64) -> None:
+        self._limit = limit
+        self._version = -1
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+
+    def get(self, key: str, version: int) -> bytes | None:
+        """Return the result that was put for this version of the index, or None."""
+        packed = self._kept.get(key) if version == self._version else None
+        if packed is not None:
+            self._kept.move_to_end(key)
+        return packed
+
+    def put(self, key: str, version: int, packed: bytes) -> None:
+        """Keep a result. Those of older versions are dropped; one that is itself older is not kept."""
+        if version < self._version:
+            return
+        if version > self._version:
+            self._kept.clear()
+            self._version = version
+        self._kept[key] = packed
+        while len(self._kept) > self._limit:
+            self._kept.popitem(last=False)
 
 
 class Database:
@@ -215,7 +260,7 @@ class Database:
             self._problem = "The library store is being opened again."
             await self._connections.close()
             restored = await asyncio.to_thread(
-                recovery.restore, self._path, copy, state, self._connections.files, self._started, self._latest
+                store_files.restore, self._path, copy, state, self._connections.files, self._started, self._latest
             )
             if restored.problem is not None:
                 self._problem = restored.problem
@@ -237,8 +282,8 @@ class Database:
 
     async def _copy(self) -> Path:
         """Copy what the connections show into a new file beside the store."""
-        path = await asyncio.to_thread(recovery.copy_path, self._path)
-        target = await asyncio.to_thread(recovery.open_copy, path)
+        path = await asyncio.to_thread(store_files.copy_path, self._path)
+        target = await asyncio.to_thread(store_files.open_copy, path)
         try:
             await self._connections.writer.backup(target)
         except BaseException:
@@ -266,9 +311,9 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            if isinstance(error, StoreBusyError) or (is_reading and READ_ONLY in str(error)):
+            if isinstance(error, StoreBusyError) or (is_reading and _READ_ONLY in str(error)):
                 raise
-            if (busy := as_busy(error)) is None:
+            if (busy := _as_busy(error)) is None:
                 raise
             raise busy from error
         except ValueError as error:
@@ -389,3 +434,25 @@ def _prepare(path: Path) -> bool:
         closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)) as conn,
     ):
         return migrate.create_search_tables(conn)
+
+
+def _as_busy(error: sqlite3.Error) -> StoreBusyError | None:
+    """Return the error as StoreBusyError if the state of the store is the cause, or None."""
+    text = str(error)
+    for words, reason in _STATES:
+        if words in text:
+            busy = StoreBusyError(f"The library store cannot be used now: {reason}.")
+            busy.is_passing = words == _LOCKED
+            return busy
+    return None
+
+
+def is_unfit(error: Exception) -> bool:
+    """Return whether the values of a statement are the cause, not the state of the store or of the process."""
+    if isinstance(error, sqlite3.OperationalError):
+        return any(words in str(error) for words in _UNFIT)
+    if isinstance(error, sqlite3.ProgrammingError):
+        return "closed" not in str(error)
+    if isinstance(error, sqlite3.Error):
+        return isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError))
+    return isinstance(error, RecursionError) or not isinstance(error, (RuntimeError, OSError))

@@ -19,8 +19,7 @@ from typing import Any, TypeVar, cast
 import aiosqlite
 
 from ..errors import QueryTimeoutError
-from .recovery import CommitMark, last_commit
-from .store_files import StoreFiles, open_guard
+from .store_files import CommitMark, StoreFiles, last_commit, open_guard
 
 Row = tuple[Any, ...]
 T = TypeVar("T")

@@ -14,10 +14,9 @@ from blake3 import blake3
 
 from .. import json_text
 from ..db import job_links, jobs
-from ..db.connection import Database, Transaction
+from ..db.connection import Database, Transaction, is_unfit
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob, StoredId
-from ..db.sqlite_errors import is_unfit
 from ..host.execution import SubmittedPrompt
 from ..models import JobRecord
 from ..search import index as search_index

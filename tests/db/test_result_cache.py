@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comfy_assets_node.comfy_assets.db.result_cache import ResultCache
+from comfy_assets_node.comfy_assets.db.connection import ResultCache
 
 
 def test_one_version_at_a_time() -> None:

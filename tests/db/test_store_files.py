@@ -165,16 +165,16 @@ async def test_nothing_is_given_up_while_no_copy_can_be_made(
 ) -> None:
     await add(db, "a")
     log_of(store).unlink()
-    real = connection_module.recovery.open_copy
+    real = connection_module.store_files.open_copy
 
     def full(copy: Path) -> sqlite3.Connection:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(connection_module.recovery, "open_copy", full)
+    monkeypatch.setattr(connection_module.store_files, "open_copy", full)
     with pytest.raises(StoreUnavailableError, match="disk is full"):
         await add(db, "refused")
     assert await db.fetch_all("SELECT name FROM tags") == [("a",)]
-    monkeypatch.setattr(connection_module.recovery, "open_copy", real)
+    monkeypatch.setattr(connection_module.store_files, "open_copy", real)
     await add(db, "b")
     assert await outside(store) == "[('a',), ('b',)]"
 

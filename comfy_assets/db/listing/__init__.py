@@ -21,6 +21,6 @@ nothing counts it for a total. This is how:
 3. *Count tags* (``counts``). Without a search, histograms are sums of the counts that triggers keep. Within a set of
    ids, assets are counted set by set and tag by tag on the bitmap.
 
-Results of searches are cached until the index changes (``db.result_cache``), because the next page, another order and
-the histogram ask for the same set again.
+Results of searches are cached until the index changes (``connection.ResultCache``), because the next page, another
+order and the histogram ask for the same set again.
 """
