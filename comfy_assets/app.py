@@ -30,12 +30,10 @@ from .errors import StoreError, StoreUnavailableError
 from .feedback import FeedbackFile
 from .host.base import Host
 from .jobs import recovery
-from .jobs.history import UserHistory, fill_history
 from .jobs.journal import Journal
-from .jobs.prompt_ids import PromptIds
 from .jobs.recorder import JobRecorder
-from .jobs.service import JobService
-from .jobs.user_queue import QueueControl, UserQueue
+from .jobs.service import JobService, UserHistory, fill_history
+from .jobs.user_queue import PromptIds, QueueControl, UserQueue
 from .models import JobRecord
 from .search.index import SearchIndex
 from .workflows.job_links import JobLinks

@@ -13,9 +13,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
+from ..comfy_assets.credentials import PromptRedaction
 from ..comfy_assets.errors import InvalidBodyError, UnauthorizedError
 from ..comfy_assets.host.base import UnknownUserError
-from ..comfy_assets.jobs.redaction import PromptRedaction
 from .context import RequestContext, endpoint, json_response
 from .interceptors import ErrorMapping, Interceptor
 from .params import Members, NoQuery, doc, json_body, object_body, parse_body

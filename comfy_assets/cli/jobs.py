@@ -17,7 +17,7 @@ from ..db import jobs as job_rows
 from ..errors import JobNotFoundError
 from ..ids import canonical_id, now_ms
 from ..jobs import service
-from ..jobs.summary import as_file, countable
+from ..jobs.outcome import as_file, countable
 from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page
 from .command import (
     Commands,

@@ -13,6 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
+EMPTY_RESULT = '{"outputs":{},"meta":{},"status":null}'  # of a job of which only the end is known
+
 
 class _Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Something that happened to the job ``id``."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ..credentials import take_out
+from ..credentials import PromptRedaction, take_out
 from ..db.connection import Database
 from ..db.jobs import ActiveJob
 from ..errors import StoreBusyError
@@ -30,7 +30,6 @@ from .events import JobDropped, JobEnded, JobEvent, JobInterrupted, JobStarted, 
 from .journal import Journal
 from .live_jobs import LiveJob, LiveJobs
 from .outcome import encode_redacted, has_files, job_ended, job_ended_without_outputs, presumed_end
-from .redaction import PromptRedaction
 from .submission import JobSubmission, current_submission, submitted_event
 
 log = logging.getLogger("comfy_assets.jobs")

@@ -1,4 +1,4 @@
-"""Jobs for requests: lists, single jobs, and changes to them.
+"""Jobs for requests: lists, single jobs, changes to them, and the form of them that ``GET /history`` returns.
 
 Every read writes the queue's reported events to the store first, so that a request sees the current state of each job.
 """
@@ -8,14 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
+from .. import json_text
+from ..credentials import REDACTED
 from ..db import job_links, job_list, jobs
 from ..db.connection import Database
 from ..errors import JobElsewhereError, JobForbiddenError, JobNotFoundError
 from ..host.base import Host
-from ..host.execution import NodeProgress, in_daemon_thread
+from ..host.execution import ExecutionQueue, NodeProgress, in_daemon_thread
 from ..ids import canonical_id
 from ..models import FINAL, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
 from ..search.index import JobSearch
@@ -29,6 +33,10 @@ log = logging.getLogger("comfy_assets.jobs")
 
 _INDEX_S = 2.0
 _DELETE_BATCH = 500  # jobs removed in a transaction, so that other writers get in between
+_MAX_HISTORY = 64 << 20  # stored bytes of one history: the whole of it is in memory at once
+_HISTORY_CHUNK, _FILL_CHUNK = 100, 200  # records read at once
+
+HistoryEntries = dict[str, msgspec.Raw]
 
 
 class JobService:
@@ -201,6 +209,81 @@ class JobService:
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+
+
+class UserHistory:
+    """The executed jobs that a user may see, as JSON texts by id."""
+
+    def __init__(self, db: Database, recorder: JobRecorder) -> None:
+        self._db = db
+        self._recorder = recorder
+
+    async def page(self, owner: str, limit: int, offset: int | None) -> HistoryEntries:
+        """Return ``limit`` jobs, oldest first: from ``offset`` on, counted from the oldest, or the latest without one.
+
+        A history that is too large lacks the jobs at its far end: the latest with an offset, else the oldest.
+        """
+        await self._recorder.flush()
+        rows = await jobs.executed(self._db, owner, limit, offset)
+        entries: HistoryEntries = {}
+        budget = _MAX_HISTORY
+        for chunk in _chunks_of(rows):
+            for record in await jobs.records_of(self._db, chunk):
+                budget -= _stored_size(record)
+                if budget > 0:
+                    entries[record.job.id] = await asyncio.to_thread(_encoded_entry, record)
+            if budget <= 0:
+                break
+        return entries if offset is not None else dict(reversed(entries.items()))
+
+    async def single(self, owner: str, job_id: str) -> HistoryEntries:
+        """Return the job with this id, or nothing if it was not executed or belongs to another user."""
+        await self._recorder.flush()
+        records = await jobs.records_of(self._db, await jobs.executed_as(self._db, owner, job_id))
+        return {record.job.id: await asyncio.to_thread(_encoded_entry, record) for record in records}
+
+
+def _chunks_of(rows: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (rows[start : start + _HISTORY_CHUNK] for start in range(0, len(rows), _HISTORY_CHUNK))
+
+
+def _stored_size(record: JobRecord) -> int:
+    return len(record.graph) + len(record.workflow or b"") + len(record.result)
+
+
+def _encoded_entry(record: JobRecord) -> msgspec.Raw:
+    return msgspec.Raw(json_text.encode(history_entry(record)).encode())
+
+
+def history_entry(record: JobRecord) -> dict[str, Any]:
+    """Return a job as an entry of a server's own history, without redacted credentials."""
+    result = json_text.read(record.result, dict[str, Any])
+    extra = {key: value for key, value in store.extra_data(record).items() if value != REDACTED}
+    graph, targets = json_text.decode(record.graph), msgspec.json.decode(record.targets)
+    return {
+        "prompt": (record.job.number, record.job.id, graph, extra, targets),
+        "outputs": result.get("outputs") or {},
+        "status": result.get("status"),
+        "meta": result.get("meta") or {},
+    }
+
+
+async def fill_history(db: Database, queue: ExecutionQueue) -> None:
+    """Give the server's own history the latest jobs of earlier runs: as many as its page reads and memory allows."""
+    room, budget = queue.history_room(), _MAX_HISTORY
+    entries: dict[str, dict[str, Any]] = {}
+    before: int | None = None
+    while len(entries) < room and budget > 0:
+        chunk = await jobs.newest_finished(db, min(_FILL_CHUNK, room - len(entries)), before)
+        for record in chunk:
+            budget -= _stored_size(record)
+            if budget > 0:
+                entries[record.job.id] = await asyncio.to_thread(history_entry, record)
+        if not chunk:
+            break
+        before = chunk[-1].job.row_id
+    if entries:
+        queue.remember(dict(reversed(entries.items())))
 
 
 async def count_to_prune(db: Database, before: int | None, keep: int) -> int:

@@ -17,10 +17,12 @@ from ..db import job_links, jobs
 from ..db.connection import Database, Transaction, is_unfit
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob, StoredId
+from ..graph_nodes import NamedFile, named_files
 from ..host.execution import SubmittedPrompt
 from ..models import JobRecord
 from ..search import index as search_index
 from .events import (
+    EMPTY_RESULT,
     JobDropped,
     JobEnded,
     JobEvent,
@@ -29,12 +31,10 @@ from .events import (
     JobSubmitted,
     OutputShown,
 )
-from .graph_files import NamedFile, named_files
-from .summary import summarize
+from .outcome import summarize
 
 log = logging.getLogger("comfy_assets.jobs")
 
-EMPTY_RESULT = '{"outputs":{},"meta":{},"status":null}'  # of a job of which only the end is known
 _decode_graph = msgspec.json.Decoder(dict[str, Any]).decode
 
 _LEVEL = 6

@@ -1,19 +1,24 @@
-"""The execution queue as one user sees it: what it shows, and what the user may cancel.
+"""The execution queue as one user sees it: the ids of its prompts, what it shows, and what the user may cancel.
 
-Nothing here needs the store: stopping a prompt works whatever the state of the disk.
+All of this works without the store: prompts are submitted and stopped whatever the state of the disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 
 from .. import json_text
 from ..credentials import take_out
+from ..db.connection import Database
+from ..db.jobs import StoredId, stored_ids
+from ..errors import PromptIdTakenError
 from ..host.base import Host
 from ..host.execution import ExecutionQueue, QueueListing, SubmittedPrompt, in_daemon_thread
 from .live_jobs import LiveJob, spellings
@@ -22,6 +27,7 @@ from .recorder import JobRecorder
 log = logging.getLogger("comfy_assets.jobs")
 
 _REPEAT_S = 0.25  # an interrupt just before the execution begins is lost: it is repeated until the job has ended
+MAX_PROMPT_ID = 256  # characters
 _EMPTY = msgspec.Raw(b"{}")
 
 
@@ -122,6 +128,61 @@ class QueueControl:
         for task in list(self._repeating):
             task.cancel()
         await asyncio.gather(*self._repeating, return_exceptions=True)
+
+
+class PromptIds:
+    """Reject prompt ids that are in use. An id belongs to one job at a time, and to the same user for ever."""
+
+    def __init__(self, recorder: JobRecorder) -> None:
+        self._recorder = recorder
+
+    @asynccontextmanager
+    async def claimed(self, prompt_id: str, owner: str, db: Database | None) -> AsyncIterator[None]:
+        """Reserve the id for the prompt that is submitted within the block. Raises PromptIdTakenError.
+
+        Without a store, only ids of prompts in the queue are known.
+        """
+        _check_spelling(prompt_id)
+        if not self._recorder.live.reserve(prompt_id):
+            raise _taken("A job in the queue has this prompt_id.")
+        try:
+            await self._check_owner(prompt_id, owner, db)
+            yield
+        finally:
+            self._recorder.live.release(prompt_id)
+
+    async def _check_owner(self, prompt_id: str, owner: str, db: Database | None) -> None:
+        ended = self._recorder.live.get(prompt_id)
+        if ended is not None and not ended.is_accessible(owner):
+            raise _taken("Another job has this prompt_id.")
+        if db is None:
+            return
+        try:
+            if ended is not None:
+                await self._recorder.flush()  # its outputs must be linked to its record before that is replaced
+            stored = (await stored_ids(db, [prompt_id])).get(prompt_id)
+        except sqlite3.Error as error:
+            log.warning("The owner of the job %s could not be looked up: %s", prompt_id, error)
+            return
+        if stored is not None:
+            self._check_stored(stored, owner)
+
+    def _check_stored(self, stored: StoredId, owner: str) -> None:
+        if stored.owner not in ("", owner):
+            raise _taken("Another job has this prompt_id.")
+        if stored.is_active and stored.seat in self._recorder.running_seats():
+            raise _taken("A job in the queue of another server has this prompt_id.")
+
+
+def _check_spelling(prompt_id: str) -> None:
+    """Raise PromptIdTakenError for an id that could not be part of a URL."""
+    is_text = prompt_id.isprintable() and prompt_id.strip() == prompt_id
+    if not prompt_id or not is_text or len(prompt_id) > MAX_PROMPT_ID:
+        raise _taken(f"A prompt_id must have 1 to {MAX_PROMPT_ID} printable characters.")
+
+
+def _taken(reason: str) -> PromptIdTakenError:
+    return PromptIdTakenError(f"{reason} Omit prompt_id to get a new one.", details={"field": "prompt_id"})
 
 
 class ShownPrompt(msgspec.Struct, frozen=True):

@@ -20,8 +20,7 @@ from .. import json_limits
 from ..assets.prompts.references import parse_reference
 from ..db.contents import Document
 from ..errors import InvalidBodyError, UnprocessableBodyError
-from ..graph_nodes import is_saved_format, prompt_nodes, saved_graphs, saved_nodes
-from ..jobs.graph_files import NamedFile, named_file
+from ..graph_nodes import NamedFile, is_saved_format, named_file, prompt_nodes, saved_graphs, saved_nodes
 from ..models import ZERO_ID
 
 _COMPRESSION = 6  # zlib's default; versions are kept for good, so it pays more than level 1 as metadata has it

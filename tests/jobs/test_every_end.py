@@ -329,7 +329,7 @@ async def test_two_runs_of_one_id_share_nothing(open_seat: Any) -> None:
         events.OutputShown(A, 2, '{"9":{"text":["first"]}}', first),
         events.JobInterrupted(A, 3, first),
         events.JobDropped(A, 4, first),
-        events.JobEnded(A, 5, 3, store.EMPTY_RESULT, run=first),
+        events.JobEnded(A, 5, 3, events.EMPTY_RESULT, run=first),
     ):
         seat.recorder._report(late)
         assert await seat.states() == {A: "pending"}
@@ -401,14 +401,14 @@ async def test_no_user_takes_over_another_users_record(
     db = await Database.open(tmp_path / "library.db")
     try:
         first = events.JobSubmitted(A, 1, old, 0.0, '{"1": {"inputs": {"image": "a.png"}}}', None, "{}", "[]", run=1)
-        await store.record(db, [first, events.JobEnded(A, 2, 2, store.EMPTY_RESULT, run=1)], 1)
+        await store.record(db, [first, events.JobEnded(A, 2, 2, events.EMPTY_RESULT, run=1)], 1)
         if is_removed:
             (row,) = await db.fetch_all("SELECT id FROM jobs")
             async with db.transaction() as tx:
                 await store.remove(tx, [row[0]])
         second = events.JobSubmitted(A, 3, new, 0.0, "{}", None, "{}", "[]", run=2)
         await store.record(
-            db, [second, events.JobStarted(A, 4, 2), events.JobEnded(A, 5, 3, store.EMPTY_RESULT, run=2)], 1
+            db, [second, events.JobStarted(A, 4, 2), events.JobEnded(A, 5, 3, events.EMPTY_RESULT, run=2)], 1
         )
         rows = await db.fetch_all("SELECT owner, run, status FROM jobs")
         if is_replaced:

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from comfy_assets_node.comfy_assets.credentials import PromptRedaction
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
-from comfy_assets_node.comfy_assets.jobs.redaction import PromptRedaction
 from support.stored_texts import stored_texts, texts_in
 
 HIDDEN = "[REDACTED]"
