@@ -33,7 +33,7 @@ from ..models import (
     WorkflowVersion,
     WorkflowView,
 )
-from . import sync_store
+from . import file_changes
 from .document import parse_workflow
 from .sync import WorkflowSync
 
@@ -77,7 +77,7 @@ class WorkflowService:
         async with self._db.transaction() as tx:
             now = now_ms()
             row_id, workflow_id = await _add(tx, details, owner, now)
-            await sync_store.add_version(tx, row_id, 1, owner, parsed, now)
+            await file_changes.add_version(tx, row_id, 1, owner, parsed, now)
             made = await _existing(tx, workflow_id, owner)
         await self._sync.write(row_id)
         return await self._with_path(made)
@@ -171,7 +171,7 @@ class WorkflowService:
             now = now_ms()
             if not await workflows.advance(tx, workflow.row_id, base, now):
                 raise _conflict(workflow, base)
-            await sync_store.add_version(tx, workflow.row_id, base + 1, owner, parsed, now)
+            await file_changes.add_version(tx, workflow.row_id, base + 1, owner, parsed, now)
             saved = await _saved(tx, workflow_id, owner)
         await self._sync.write(workflow.row_id)
         return saved

@@ -26,12 +26,12 @@ from ..errors import InvalidBodyError, StoreBusyError
 from ..fs.atomic import LEFTOVER_AGE_S
 from ..host.base import Host
 from ..ids import now_ms
-from . import sync_store
+from . import file_changes
 from .document import ParsedWorkflow, parse_workflow
+from .file_changes import WorkflowFile
 from .file_writer import FileWriter
 from .folder import UNCERTAIN_MTIME, FileStamp, WorkflowFolder, WorkflowListing
 from .paths import FOLDER, is_workflow
-from .sync_store import WorkflowFile
 
 log = logging.getLogger("comfy_assets.workflows")
 
@@ -294,7 +294,7 @@ class WorkflowSync:
         is_gone = await asyncio.to_thread(folder.actual_path, path) != path
         if row is not None and actual is not None and is_workflow(actual) and is_gone:
             async with self._db.transaction() as tx:
-                await sync_store.move_file(tx, row.row_id, actual)
+                await file_changes.move_file(tx, row.row_id, actual)
         await self.sync_file(owner, path)
         await self.sync_file(owner, new)
 
@@ -327,8 +327,8 @@ class WorkflowSync:
             async with self._db.transaction() as tx:
                 for file in files[first : first + _TRANSACTION]:
                     if file.path in renamed:
-                        await sync_store.move_file(tx, renamed[file.path].row_id, file.path)
-                    await sync_store.import_file(tx, owner, file)
+                        await file_changes.move_file(tx, renamed[file.path].row_id, file.path)
+                    await file_changes.import_file(tx, owner, file)
         moved = {row.row_id for row in renamed.values()}
         return [row for row in changes.vanished if row.row_id not in moved]
 

@@ -34,10 +34,10 @@ from ...names import UnsafeName, relative_parts
 from ...store_guard import is_protected
 from ..document import parse_workflow
 from ..service import WorkflowDetails, WorkflowService
-from . import reader
+from . import archive
+from .archive import Bundle
 from .format import BundledAsset, BundleError, is_code, is_unsafe
 from .installer import BundleFile, create_folder, install
-from .reader import Bundle
 
 ImportOutcome = Literal["have", "added", "missing"]
 MAX_SIZE = 100 * 10**9  # bytes of all files of a bundle, unless the user sets another limit
@@ -104,7 +104,7 @@ class BundleImporter:
         """
         with ExitStack() as stack:  # a with statement would open the bundle on the event loop
             bundle = await uninterrupted(
-                asyncio.to_thread(stack.enter_context, reader.open_bundle(path, self._max_workflow, self._max_size)),
+                asyncio.to_thread(stack.enter_context, archive.open_bundle(path, self._max_workflow, self._max_size)),
                 self._token,
             )
             await self._check_workflow(bundle)

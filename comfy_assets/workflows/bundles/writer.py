@@ -21,8 +21,8 @@ from ...fs.atomic import LEFTOVER_AGE_S, remove_leftovers
 from ...fs.paths import ChangedWhileReading, extended, file_stat
 from ...names import split_suffix
 from ...store_guard import check
+from .archive import PLAIN_RATIO_BYTES
 from .format import MANIFEST, WORKFLOW, Manifest, encode_manifest
-from .reader import PLAIN_RATIO_BYTES
 
 _BLOCK = 1 << 20
 _DATE = (1980, 1, 1, 0, 0, 0)  # for all members, so that equal contents make equal bundles
