@@ -15,7 +15,7 @@ from ..comfy_assets.app import Services
 from ..comfy_assets.errors import FileMissingError, StoreUnavailableError
 from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.names import UnsafeName, check_leads_nowhere
-from ..comfy_assets.workflows.paths import in_userdata
+from ..comfy_assets.workflows.folder import in_userdata
 from . import request_body
 from .context import RequestContext, guarded, plain_text_error
 from .file_checks import StoreFileCheck

@@ -23,7 +23,7 @@ from ..comfy_assets.errors import (
 from ..comfy_assets.json_limits import JsonLimits
 from ..comfy_assets.json_text import members
 from ..comfy_assets.models import Workflow, WorkflowContent, WorkflowView
-from ..comfy_assets.workflows.paths import FOLDER
+from ..comfy_assets.workflows.folder import FOLDER
 from ..comfy_assets.workflows.service import SavedVersion
 from . import request_body
 from .asset_body import utc_time

@@ -13,8 +13,7 @@ from ..background.cancel import Cancelled
 from ..background.tasks import Task
 from ..config import Config
 from ..fs.paths import ChangedWhileReading
-from ..workflows.bundles.collector import collect
-from ..workflows.bundles.exporter import BundleExporter, ExportOptions, ExportResult
+from ..workflows.bundles.exporter import BundleExporter, ExportOptions, ExportResult, collect
 from ..workflows.bundles.format import BundledAsset
 from ..workflows.bundles.importer import MAX_SIZE, AssetOutcome, BundleImporter, ImportOutcome, ImportResult
 from ..workflows.service import WorkflowService

@@ -39,7 +39,7 @@ from ..host.base import Host, LibraryFolder
 from ..ids import canonical_id, now_ms
 from ..models import Asset, PublishedWorkflow, SharedAsset, Workflow
 from ..store_guard import is_protected
-from .paths import in_userdata, name_of
+from .folder import in_userdata, name_of
 from .sync import WorkflowSync
 
 MAX_ASSETS = 500  # of a share

@@ -28,10 +28,8 @@ from ..host.base import Host
 from ..ids import now_ms
 from . import file_changes
 from .document import ParsedWorkflow, parse_workflow
-from .file_changes import WorkflowFile
-from .file_writer import FileWriter
-from .folder import UNCERTAIN_MTIME, FileStamp, WorkflowFolder, WorkflowListing
-from .paths import FOLDER, is_workflow
+from .file_changes import FileWriter, WorkflowFile
+from .folder import FOLDER, UNCERTAIN_MTIME, FileStamp, WorkflowFolder, WorkflowListing, is_workflow
 
 log = logging.getLogger("comfy_assets.workflows")
 

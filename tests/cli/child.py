@@ -22,11 +22,7 @@ from comfy_assets_node.comfy_assets.background.cancel import CancelToken  # noqa
 from comfy_assets_node.comfy_assets.cli import main  # noqa: E402
 from comfy_assets_node.comfy_assets.db import files  # noqa: E402
 from comfy_assets_node.comfy_assets.fs import atomic  # noqa: E402
-from comfy_assets_node.comfy_assets.workflows.bundles import (  # noqa: E402
-    importer,
-    installer,
-    writer,
-)
+from comfy_assets_node.comfy_assets.workflows.bundles import archive, importer, installer  # noqa: E402
 
 # Moments: the function that is called, and whether it runs before the halt.
 MOMENTS: dict[str, tuple[Any, str, bool]] = {
@@ -38,10 +34,10 @@ MOMENTS: dict[str, tuple[Any, str, bool]] = {
     "dressed": (hardlinks, "_restore_attributes", True),
     "replaced": (Path, "replace", True),
     "restamping": (files, "update_stat", False),
-    "bundle copied": (writer, "_copy", True),
+    "bundle copied": (archive, "_copy", True),
     "bundle extracted": (importer.BundleImporter, "_accept", True),
     "bundle placed": (atomic, "move_to_free_name", True),
-    "bundle registered": (installer.references, "contents_of", False),
+    "bundle registered": (installer.contents, "of_assets", False),
     "reading": (verify.Verifier, "_digest", True),
 }
 tokens: list[CancelToken] = []
