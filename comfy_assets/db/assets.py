@@ -21,12 +21,11 @@ from ..models import (
 )
 from . import contents, files, tags
 from .connection import Database, Transaction
-from .connection_pool import Row
 from .contents import Facts
 from .files import HASHED, NEW, FolderRow
 from .listing.filters import IdSelection, RowSelection, select
 from .listing.pages import SORT_KEYS, ordering, page_of
-from .sql import Columns, insert_into, json_array
+from .sql import Columns, Row, insert_into, json_array
 
 # Kinds of asset_uses. An asset that a version or a share uses cannot be deleted; those of deleted workflows keep none.
 WORKFLOW_USE, DELETED_WORKFLOW_USE = "workflow_version", "deleted_workflow_version"

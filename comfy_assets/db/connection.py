@@ -19,7 +19,8 @@ import aiosqlite
 from .. import store_guard
 from ..errors import SearchUnavailableError, StoreBusyError, StoreError
 from . import migrate, store_files
-from .connection_pool import BUSY_TIMEOUT_S, Readers, Row, StoreConnections, open_connections
+from .connection_pool import BUSY_TIMEOUT_S, Readers, StoreConnections, open_connections
+from .sql import Row
 from .store_files import CommitMark, StoreState, fold_log, open_guard
 
 log = logging.getLogger("comfy_assets.db")

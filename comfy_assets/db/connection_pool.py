@@ -19,9 +19,9 @@ from typing import Any, TypeVar, cast
 import aiosqlite
 
 from ..errors import QueryTimeoutError
+from .sql import Row
 from .store_files import CommitMark, StoreFiles, last_commit, open_guard
 
-Row = tuple[Any, ...]
 T = TypeVar("T")
 
 _LOOK_S = 0.1  # between two checks that a client is still connected

@@ -14,9 +14,8 @@ import msgspec
 from ..models import REFERENCE
 from . import tags, trash
 from .connection import Database, Transaction
-from .connection_pool import Row
 from .files import HASHED, UNREADABLE
-from .sql import json_array
+from .sql import Row, json_array
 
 # Values that are made by the thousand while files are read are not tracked by the garbage collector (``gc=False``):
 # they contain no cycles, and in a process with torch a full collection stops everything for a quarter of a second.

@@ -11,8 +11,7 @@ import msgspec
 from ..models import FileStat, Pending
 from . import tags, trash
 from .connection import Database, Transaction
-from .connection_pool import Row
-from .sql import json_array
+from .sql import Row, json_array
 
 NEW, HASHED, CHANGED, UNREADABLE = range(4)
 # Files that one transaction may mark or move. That takes some tens of milliseconds, for which other writers wait.

@@ -10,8 +10,7 @@ from msgspec.structs import replace
 from ..models import CursorKey, Job, JobFilter, JobPage, Page
 from . import fulltext, jobs
 from .connection import Database
-from .connection_pool import Row
-from .sql import after_key, json_array, order_by
+from .sql import Row, after_key, json_array, order_by
 
 if TYPE_CHECKING:
     from .listing.bitmap import IdSet

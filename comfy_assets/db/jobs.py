@@ -10,9 +10,8 @@ import msgspec
 from ..models import CANCELLED, COMPLETED, FAILED, IN_PROGRESS, PENDING, Job, JobRecord
 from . import contents
 from .connection import Database, Transaction
-from .connection_pool import Row
 from .contents import Document
-from .sql import Columns, json_array
+from .sql import Columns, Row, json_array
 
 COLUMNS = Columns(
     Job,

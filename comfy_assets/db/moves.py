@@ -10,9 +10,8 @@ from ..models import SCANNED, AssetEdit, FileStat
 from . import tags
 from .assets import EDITABLE
 from .connection import Transaction
-from .connection_pool import Row
 from .files import CHANGED, HASHED, NEW
-from .sql import json_array
+from .sql import Row, json_array
 
 
 class MoveCandidate(NamedTuple):

@@ -1,4 +1,4 @@
-"""Building blocks of SQL statements: parameters, columns by field name, keyset pages."""
+"""Building blocks of SQL statements: rows, parameters, columns by field name, keyset pages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from ..models import CursorKey, Order
 
+Row = tuple[Any, ...]
 T = TypeVar("T", bound=msgspec.Struct)
 
 

@@ -19,8 +19,8 @@ from blake3 import blake3
 
 from ...db import files, tags
 from ...db.connection import Transaction
-from ...db.connection_pool import Row
 from ...db.files import FolderRow, NewFiles, Position
+from ...db.sql import Row
 from ...fs.paths import COARSE_TICK_NS
 from ...ids import new_ids, now_ms
 from ...models import FileStat

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...models import AssetFilter
 from .. import fulltext, tags
 from ..connection import Database
-from ..connection_pool import Row
-from ..sql import json_array
+from ..sql import Row, json_array
 
 if TYPE_CHECKING:
     from .bitmap import IdSet
