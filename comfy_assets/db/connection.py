@@ -26,7 +26,7 @@ from .store_files import CommitMark, StoreState, fold_log, open_guard
 log = logging.getLogger("comfy_assets.db")
 
 PATIENCE_S = 5.0  # how long a transaction waits for another process to release the store
-_POLL_S = 0.05
+_POLL_S = 0.05  # between two attempts to begin while another process holds the store
 _LONG_S = 0.04  # a transaction that has lasted longer lets others go first at its next pause
 _WATCH_S = 1.0  # between two checks that the store's files are in place
 _READER_PATIENCE_S = 1.0  # how long queries may run on before the connections are opened again
@@ -96,6 +96,7 @@ class Database:
         self._connections = connections
         self._readers = Readers(connections.readers)
         self._started = connections.last_commit
+        # Every commit is marked with this writer's id and a number, by which a restore sees what the file lacks.
         self._latest = CommitMark(uuid.uuid4().hex, 0)
         self._problem: str | None = None
         self._write_lock = asyncio.Lock()
@@ -167,6 +168,7 @@ class Database:
                     yield Transaction(self._connections.writer, pause, can_search=self.can_search)
                     await self._commit()
                 except BaseException:
+                    # Shielded: a rollback that is cancelled, too, would leave the writer inside of the transaction.
                     if is_held and not self._closed:  # else SQLite itself rolls back
                         await asyncio.shield(self._connections.writer.rollback())
                     raise
@@ -198,6 +200,8 @@ class Database:
                 if not self._closed:
                     await self._keep_in_place()
                 with self._sorted_errors():
+                    # A deferred transaction would take the lock with its first write, and fail there without a chance
+                    # to try again if another process has written since it first read.
                     await self._connections.writer.execute("BEGIN IMMEDIATE")
                 return
             except StoreBusyError as error:
@@ -208,10 +212,8 @@ class Database:
                     raise
             except BaseException:
                 try:
-                    if not self._closed:
-                        await asyncio.shield(
-                            self._connections.writer.rollback()
-                        )  # the cancelled BEGIN may still take effect
+                    if not self._closed:  # the cancelled BEGIN may still take effect
+                        await asyncio.shield(self._connections.writer.rollback())
                 finally:
                     self._write_lock.release()
                 raise
@@ -230,6 +232,7 @@ class Database:
     async def probe(self, patience_s: float = 0.0) -> None:
         """Write to the store without changing anything. Raises StoreBusyError if that is impossible."""
         async with self.transaction(patience_s) as tx:
+            # A table of one row. The update is a write nevertheless, and fails where a disk is full or read-only.
             await tx.execute("UPDATE job_search SET indexed_upto = indexed_upto")
 
     def _require_usable(self) -> None:
@@ -334,6 +337,7 @@ class Database:
             store_guard.release(self._path.parent)
         self._closed = True
         self._over.set()
+        # Readers end first: the log cannot be truncated while one of them reads from it.
         await self._readers.interrupt()
         for reader in self._connections.readers:
             await reader.close()

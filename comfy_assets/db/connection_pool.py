@@ -25,7 +25,7 @@ from .store_files import CommitMark, StoreFiles, last_commit, open_guard
 T = TypeVar("T")
 
 _LOOK_S = 0.1  # between two checks that a client is still connected
-_INTERRUPT_S = 0.05
+_INTERRUPT_S = 0.05  # between two interrupts of the same query
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ async def _interrupt(connection: aiosqlite.Connection, query: asyncio.Future[lis
         await asyncio.wait({query}, timeout=_INTERRUPT_S)
 
 
-READERS = 3
+READERS = 3  # expensive queries use two of them at most
 BUSY_TIMEOUT_S = 10
 # Short, because Database.transaction retries: with a long timeout in SQLite, transactions of this process would wait
 # one after another, each for the sum of all before it.
@@ -203,9 +203,9 @@ _WRITER_TIMEOUT_MS = 50
 # Readers rely on the operating system's cache. The writer caches more, so that a bulk import stays in memory.
 _WRITER_PRAGMAS = (
     "foreign_keys = ON",
-    "wal_autocheckpoint = 8000",
-    "synchronous = NORMAL",
-    "cache_size = -65536",
+    "wal_autocheckpoint = 8000",  # pages; with the default of 1000 (4 MB), a bulk import would always checkpoint
+    "synchronous = NORMAL",  # with a write-ahead log, a power failure loses the last commits, but damages nothing
+    "cache_size = -65536",  # KiB if negative
     "temp_store = MEMORY",
     f"busy_timeout = {_WRITER_TIMEOUT_MS}",
 )
@@ -253,6 +253,8 @@ async def open_connections(path: Path) -> StoreConnections:
 
 
 async def _connect(path: Path, pragmas: Sequence[str]) -> aiosqlite.Connection:
+    # Without an isolation level, sqlite3 begins no transactions by itself. Most statements here are constant texts, so
+    # that it pays to keep more than the usual 128 prepared.
     connection = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S, cached_statements=256)
     try:
         for pragma in pragmas:

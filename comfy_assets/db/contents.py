@@ -126,6 +126,7 @@ def _unpacked(rows: Sequence[Row], max_bytes: int | None) -> dict[str, bytes | N
     found: dict[str, bytes | None] = {}
     left = max_bytes
     for key, body in rows:
+        # One byte more than is left shows that a document is too large, whatever size it unpacks to.
         text = zlib.decompressobj().decompress(body, left + 1)
         found[key] = text if len(text) <= left else None
         left -= len(text) if len(text) <= left else 0
@@ -134,6 +135,7 @@ def _unpacked(rows: Sequence[Row], max_bytes: int | None) -> dict[str, bytes | N
 
 async def drop_unused_documents(tx: Transaction, ids: Iterable[int]) -> None:
     """Delete those of the documents that no content, job, workflow version or share refers to any more."""
+    # content_documents has no index by document. An EXISTS would read all of it for each document, this once.
     await tx.execute(
         "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?1))"
         " AND NOT EXISTS (SELECT 1 FROM job_records WHERE graph_id = documents.id)"

@@ -157,6 +157,7 @@ async def insert_new(tx: Transaction, groups: Sequence[NewFiles], now: int) -> N
     await tx.execute(_NEW_FILES_TABLE)
     await tx.execute("DELETE FROM new_files")
     await tx.execute_many(_STAGE_NEW_FILES, groups)
+    # A file has the id of its asset, so the ids are chosen here.
     first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets"))
     await tx.execute(
         "INSERT OR ROLLBACK INTO assets"
@@ -185,6 +186,7 @@ async def _fold_names(tx: Transaction, after_id: int) -> None:
 
 async def mark_changed(tx: Transaction, rows: Sequence[tuple[int, int, int, int]], now: int) -> None:
     """Store the new ``(id, size, mtime_ns, inode)`` of files, and forget their contents."""
+    # A file that was never read stays NEW: it may have any content, which the matcher of moves has to know.
     await tx.execute_many(
         "UPDATE files SET size = ?2, mtime_ns = ?3, inode = ?4, error = NULL,"
         f" state = CASE state WHEN {NEW} THEN {NEW} ELSE {CHANGED} END WHERE id = ?1",
@@ -282,6 +284,7 @@ async def present_in(db: Database, folder: str) -> list[tuple[int, str]]:
 
 async def names_like(tx: Transaction, folder: str, stem: str) -> list[str]:
     """Return the names of known files in a folder that begin with ``stem``, missing files included."""
+    # Unlike LIKE, BETWEEN uses the index and has no wildcards; the upper bound ends in the highest character.
     rows = await tx.fetch_all(
         "SELECT f.name FROM folders d JOIN files f ON f.folder_id = d.id WHERE d.path = ? AND f.name BETWEEN ? AND ?",
         (folder, stem, stem + "\U0010ffff"),
@@ -386,7 +389,7 @@ async def park(tx: Transaction, folder: FolderRow, names: Mapping[int, str]) -> 
     used = {row[0] for row in rows}
     changes: list[tuple[int, int, str]] = []
     for file_id, name in names.items():
-        free = name if name not in used else f"{file_id} {name}"
+        free = name if name not in used else f"{file_id} {name}"  # as unique as the id
         used.add(free)
         changes.append((file_id, folder_id, free))
     await tx.execute_many("UPDATE files SET folder_id = ?2, name = ?3 WHERE id = ?1", changes)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .listing.bitmap import IdSet
 
 _FEW = 2000  # up to this many found jobs are looked up one by one
-_LONGEST_PART = 20_000
+_LONGEST_PART = 20_000  # entries of the list that are read at once
 _SORT_KEYS = {"create_time": "created_at", "execution_time": "duration"}
 
 
@@ -71,7 +71,7 @@ async def _page_of_few(
 
 async def _count_found(db: Database, wanted: JobFilter, selection: _Selection, found: IdSet) -> int:
     """Return how many of the found jobs pass the filter. If few jobs fail it, count those instead."""
-    if selection.is_counted and not wanted.media:
+    if selection.is_counted and not wanted.media:  # the complement below knows statuses and owners only
         passing = await _count(db, wanted, selection)
         rows = await db.fetch_all("SELECT coalesce(sum(n), 0) FROM job_counts")
         if rows[0][0] - passing <= _FEW:
@@ -122,6 +122,7 @@ def _select(wanted: JobFilter) -> _Selection:
         conditions.append("j.workflow_id = ?")
         parameters.append(wanted.workflow_id)
     if wanted.asset_id is not None:
+        # Jobs that used the same content under another path count as well.
         conditions.append(
             "j.id IN (SELECT i.job_id FROM assets a JOIN assets b ON b.id = a.id OR b.content_id = a.content_id"
             " JOIN job_inputs i ON i.asset_id = b.id WHERE a.uuid = ?)"
@@ -162,6 +163,7 @@ def _keys_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tupl
     key, reach = _SORT_KEYS[page.sort], page.offset + page.limit + 1
     after, place = _after(page)
     where, parameters = f"{selection.where}{after}", [*selection.parameters, *place]
+    # Each walk goes as far as the end of the page, since one status alone may fill it.
     walks = [
         f"SELECT * FROM (SELECT j.id, j.{key} AS key FROM jobs j WHERE j.status = {status:d} AND {where}"
         f" {order_by(f'j.{key}', 'j.id', page.order)} LIMIT {reach:d})"

@@ -152,6 +152,7 @@ async def start(tx: Transaction, started: Sequence[tuple[str, int, int]]) -> Non
 
 async def show(tx: Transaction, shown: Sequence[tuple[str, int, int, str]]) -> None:
     """Record what nodes have shown: ids, runs, times and JSON objects of the nodes' outputs."""
+    # json_patch merges by node and key: what a node shows later replaces what it has shown under the same key.
     await tx.execute_many(
         "UPDATE job_records SET shown = json_patch(coalesce(shown, '{}'), ?3)"
         f" WHERE job_id = (SELECT id FROM jobs WHERE uuid = ?1 AND run = ?2 AND {_ACTIVE})",
@@ -185,6 +186,7 @@ async def drop(tx: Transaction, dropped: Sequence[tuple[str, int, int, bool]]) -
 
 async def end(tx: Transaction, ended: Sequence[EndedJob]) -> None:
     """Record the ends of jobs. An end that an event told of replaces a presumed one."""
+    # The records come first: the second statement closes the jobs, by which the first one finds them.
     is_open = f"uuid = ?1 AND run = ?2 AND ({_ACTIVE} OR (is_presumed AND NOT ?3))"
     await tx.execute_many(
         "UPDATE job_records SET shown = NULL, result = ?4, error = ?5,"
@@ -192,6 +194,7 @@ async def end(tx: Transaction, ended: Sequence[EndedJob]) -> None:
         f" WHERE job_id = (SELECT id FROM jobs WHERE {is_open})",
         [(e.id, e.run, e.is_presumed, e.result, e.error, e.problem) for e in ended],
     )
+    # Never before the submission, even if the clock was set back in between.
     began = "max(coalesce(started_at, ?10, ?5), created_at)"
     await tx.execute_many(
         f"UPDATE jobs SET status = ?4, is_presumed = ?3, started_at = {began}, finished_at = max(?5, {began}),"
@@ -276,7 +279,7 @@ async def newest_finished(db: Database, limit: int, before: int | None = None) -
     rows = await db.fetch_all(
         f"SELECT {_RECORD} FROM jobs j {_RECORD_JOINS} WHERE r.result IS NOT NULL AND j.id < ?"
         " ORDER BY j.id DESC LIMIT ?",
-        (before if before is not None else 1 << 62, limit),
+        (before if before is not None else 1 << 62, limit),  # no row has so large an id
     )
     return [_record(row) for row in rows]
 
@@ -364,6 +367,7 @@ async def delete(tx: Transaction, row_ids: Sequence[int]) -> None:
         " AND workflow_id IS NOT NULL",
         (ids,),
     )
+    # An id stays its owner's: no other user may submit a prompt with it later.
     await tx.execute(
         "INSERT OR IGNORE INTO removed_jobs (uuid, owner) SELECT uuid, owner FROM jobs"
         " WHERE id IN (SELECT value FROM json_each(?)) AND owner <> ''",

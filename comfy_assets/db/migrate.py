@@ -101,7 +101,7 @@ def _is_readable(path: Path) -> bool:
                 return True
             problems = conn.execute("PRAGMA quick_check(1)").fetchone()
             return problems is not None and problems[0] == "ok"
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError:  # a lock or the disk, which say nothing about the file
         raise
     except sqlite3.DatabaseError as error:
         log.error("The library store %s cannot be read: %s", path.name, error)

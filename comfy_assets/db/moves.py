@@ -122,6 +122,7 @@ async def of_look(tx: Transaction, stats: Iterable[FileStat]) -> list[MoveCandid
         return looks, json_array({mtime_ns for _, mtime_ns in looks}), json_array({size for size, _ in looks})
 
     looks, *parameters = await asyncio.to_thread(parts)
+    # SQLite compares times and sizes one by one; which pairs belong together is decided below.
     found = await _candidates(
         tx,
         f"SELECT {_COLUMNS} FROM files f {_JOINED} WHERE f.mtime_ns IN (SELECT value FROM json_each(?))"
@@ -243,6 +244,7 @@ async def adopt_files(tx: Transaction, old_of: Mapping[int, int]) -> None:
     References to a new asset then lead to the old one.
     """
     pairs = list(old_of.items())
+    # Where the old asset has the same use already, the row stays with the new asset and is deleted with it.
     await tx.execute_many("UPDATE OR IGNORE asset_uses SET asset_id = ?2 WHERE asset_id = ?1", pairs)
     await tx.execute_many("UPDATE OR IGNORE job_inputs SET asset_id = ?2 WHERE asset_id = ?1", pairs)
     await tx.execute_many("UPDATE job_outputs SET asset_id = ?2 WHERE asset_id = ?1", pairs)
@@ -255,6 +257,7 @@ async def adopt_files(tx: Transaction, old_of: Mapping[int, int]) -> None:
         " FROM files f JOIN assets a ON a.id = f.id WHERE f.id IN (SELECT value FROM json_each(?))",
         (json_array(old_of),),
     )
+    # Deleted before the old assets get the files: no two files of a folder may have the same name.
     await tx.execute_many("DELETE FROM assets WHERE id = ?", ((new,) for new in old_of))
     await tx.execute_many(
         "UPDATE files SET folder_id = ?2, name = ?3, size = ?4, mtime_ns = ?5, inode = ?6, missing = 0,"

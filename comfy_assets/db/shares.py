@@ -37,7 +37,7 @@ async def publish(tx: Transaction, new: NewShare, found: Sequence[tuple[int, Sha
         " SELECT ?1, ?2, ?3, document_id, ?4, ?5 FROM workflow_versions WHERE workflow_id = ?2 AND version = ?3",
         (share_id or new.share_id, new.workflow, new.version, new.name, new.at),
     )
-    await contents.drop_unused_documents(tx, former)
+    await contents.drop_unused_documents(tx, former)  # only now: the new share may have the same document
     row_id = int(await tx.fetch_value("SELECT id FROM shares WHERE workflow_id = ?", (new.workflow,)))
     await tx.execute_many(
         "INSERT INTO shared_assets (share_id, uuid, hash, name, size, mime_type, kind, category, path)"
@@ -104,6 +104,7 @@ async def get(db: Database | Transaction, share_id: str) -> tuple[PublishedWorkf
     if not rows:
         return None
     share, owner, workflow_id, version, name, at, body, text = rows[0]
+    # json_group_array promises no order. The ids, which come first, are in the order of the publication.
     found = sorted(msgspec.json.decode(text, type=list[tuple[int, str, str, str, int, str, str, str | None, str]]))
     published = tuple(_asset(row) for row in found)
     return PublishedWorkflow(share, owner, workflow_id, version, name, at, b"", published), body

@@ -33,7 +33,7 @@ class Columns(Generic[T]):
         if set(fields) != expressions.keys():
             raise TypeError(f"{kind.__name__}: the columns differ from the fields: {set(fields) ^ expressions.keys()}")
         self._kind = kind
-        self.count = len(fields)
+        self.count = len(fields)  # rows may go on with other columns
         self.sql = ", ".join(expressions[name] for name in fields)
 
     def read(self, row: Sequence[Any]) -> T:
@@ -60,5 +60,6 @@ def after_key(key: str, row_id: str, order: Order, after: CursorKey | None) -> t
     """Return the condition, to be appended to others, that starts a page behind a row in this order; and parameters."""
     if after is None:
         return "", []
+    # A comparison of row values is a range of the index by key and id, which one with OR is not.
     sign = "<" if order == "desc" else ">"
     return f" AND ({key}, {row_id}) {sign} (?, ?)", [after.value, after.row_id]

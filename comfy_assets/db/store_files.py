@@ -28,8 +28,8 @@ log = logging.getLogger("comfy_assets.db")
 StoreState = Literal["in place", "log gone", "file gone", "file replaced"]
 LOG, INDEX = "-wal", "-shm"
 _UNKNOWN: Identity = (0, 0)
-LOCK_TIMEOUT_S = 10
-_FOLD_TIMEOUT_MS = 200
+LOCK_TIMEOUT_S = 10  # how long SQLite waits for another process
+_FOLD_TIMEOUT_MS = 200  # short: what is not folded now stays in the log, where it is just as safe
 
 
 class StoreFiles:
@@ -82,6 +82,7 @@ def _identity_at(path: str) -> Identity | None:
 
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """Open a connection that does not change the write-ahead log when it is closed."""
+    # A path of Windows begins with a drive, so the slash that begins the path of a URI has to be added.
     posix = path.absolute().as_posix()
     uri = f"file://{'' if posix.startswith('/') else '/'}{quote(os.fsencode(posix))}?mode=ro"
     return sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S, check_same_thread=False)
@@ -91,6 +92,7 @@ def open_guard(path: Path) -> sqlite3.Connection:
     """Open a read-only connection. Until it is closed, no other connection of this process is the last one."""
     guard = connect_read_only(path)
     try:
+        # SQLite opens the write-ahead log with the first statement, not before.
         guard.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except BaseException:
         guard.close()
@@ -183,7 +185,7 @@ def _put_back(path: Path, copy: Path, files: StoreFiles) -> RestoreResult:
         with suppress(FileNotFoundError):  # of another process; a log is useless without its file
             path.with_name(path.name + side).rename(copy.with_name(f"{copy.name}.other{side}"))
     try:
-        os.link(copy, path)
+        os.link(copy, path)  # fails if there is a file by now, which a rename would replace on POSIX
     except FileExistsError:
         return RestoreResult(is_complete=False, problem=f"{path.name} is another file now; restart the server.")
     except OSError:  # the file system has no hard links

@@ -80,6 +80,7 @@ async def running_instances(db: Database) -> set[int]:
 
 async def keep_newest(db: Database, name: str, count: int) -> None:
     """Delete all but the newest ended tasks of a name."""
+    # A running one stays in any case: its server, which may be another one, still updates it.
     async with db.transaction() as tx:
         await tx.execute(
             "DELETE FROM tasks WHERE name = ?1 AND status <> 'running' AND id NOT IN"

@@ -35,6 +35,7 @@ class TrashedFile:
 async def hide(tx: Transaction, row_id: int, now: int, taken: TrashedFile | None) -> None:
     """Delete an asset at ``now`` (ms) but keep its row. The row of a file that was moved to the trash is deleted."""
     await _set_hidden(tx, row_id, hidden=True)
+    # With the content at this time: a file that has another one later is not what the user has deleted.
     await tx.execute(
         "INSERT INTO trash (asset_id, deleted_at, content_id, stored, folder, name)"
         " VALUES (?1, ?2, (SELECT content_id FROM assets WHERE id = ?1), ?3, ?4, ?5)",
@@ -111,4 +112,5 @@ async def find(db: Database | Transaction, uuid: str) -> DeletedAsset | None:
 
 async def forget(tx: Transaction, row_id: int) -> None:
     """Delete a deleted asset for good."""
+    # The second condition spares an asset that was restored meanwhile.
     await tx.execute("DELETE FROM assets WHERE id = ? AND id IN (SELECT asset_id FROM trash)", (row_id,))

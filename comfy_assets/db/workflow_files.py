@@ -77,6 +77,7 @@ async def of_id(db: Database, workflow_id: str) -> WorkflowFileRow | None:
 
 async def is_at_rest(db: Database, owner: str) -> bool:
     """Return whether every file has its final name and version, and was seen long enough after its last change."""
+    # A negative time is UNCERTAIN_MTIME of ``workflows.folder``.
     rows = await db.fetch_all(
         "SELECT 1 FROM workflows WHERE owner = ?1 AND CASE WHEN deleted_at IS NULL"
         " THEN file_version IS NOT latest_version OR file_mtime_ns < 0 OR is_misnamed"

@@ -99,6 +99,7 @@ async def add(tx: Transaction, new: NewWorkflow) -> int:
 
 async def advance(tx: Transaction, row_id: int, base: int, now: int) -> bool:
     """Make the version after ``base`` the latest. Return False if ``base`` is not the latest."""
+    # One statement checks and changes, so that of two writers with the same base only one succeeds.
     changed = await tx.execute(
         "UPDATE workflows SET latest_version = latest_version + 1, updated_at = ?3"
         " WHERE id = ?1 AND latest_version = ?2 AND deleted_at IS NULL",
@@ -125,6 +126,7 @@ async def add_version(tx: Transaction, row_id: int, new: NewVersion, document: D
             new.graph_digest,
         ),
     )
+    # Repeated in the row of the workflow, where it has an index.
     await tx.execute("UPDATE workflows SET graph_id = ? WHERE id = ?", (new.graph_id, row_id))
 
 
@@ -149,6 +151,7 @@ async def copy_version(tx: Transaction, row_id: int, new: NewVersion, source: Wo
 
 async def link_files(tx: Transaction, version_id: str, owner: str, named: Iterable[tuple[str, str, str]]) -> None:
     """Store which visible assets a version names, by (kind of folder or "", path in it, name)."""
+    # The parameters of PLACES have numbers, so all others need one as well.
     await tx.execute_many(
         f"INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by) SELECT a.id, '{WORKFLOW_USE}', ?6 FROM {PLACES}"
         f" JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id"
@@ -191,7 +194,7 @@ async def called(db: Database, text: str) -> list[Workflow]:
     """Return all users' workflows with this name (in any case) or path, without deleted ones."""
     rows = await db.fetch_all(
         f"SELECT {COLUMNS.sql} FROM workflows w WHERE (w.name_key = ?1 OR w.path = ?2) AND w.deleted_at IS NULL"
-        " ORDER BY w.id LIMIT 10",
+        " ORDER BY w.id LIMIT 10",  # enough to say that a name is ambiguous
         (text.casefold(), text),
     )
     return COLUMNS.read_all(rows)
@@ -334,6 +337,7 @@ async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
         f"DELETE FROM asset_uses WHERE used_by = ? AND kind IN ('{WORKFLOW_USE}', '{DELETED_WORKFLOW_USE}')",
         [(version_id,) for version_id, _ in versions],
     )
+    # Before the workflows: the cascade reaches the rows of shares, but not the uses of assets.
     await shares.remove_of(tx, row_ids)
     await tx.execute("DELETE FROM workflows WHERE id IN (SELECT value FROM json_each(?))", (ids,))
     await contents.drop_unused_documents(tx, {document_id for _, document_id in versions})

@@ -16,12 +16,15 @@ import msgspec
 EMPTY_RESULT = '{"outputs":{},"meta":{},"status":null}'  # of a job of which only the end is known
 
 
+# As arrays, events are short lines, and take new members at the end. They contain no cycles, so that the garbage
+# collector need not track them: bursts of them would make it run more often.
 class _Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Something that happened to the job ``id``."""
 
     id: str
 
 
+# The tags are part of the journal's format. They stay as they are, whatever the classes are called.
 class JobSubmitted(_Event, frozen=True, tag="Submitted"):
     """The job entered the queue.
 

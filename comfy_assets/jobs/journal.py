@@ -41,6 +41,7 @@ class Journal:
         self.seat = next(seat for seat in count(1) if self._claim(seat))
         for seat in _numbers(folder, _LOCK_NAME) - {self.seat}:
             self._claim(seat)  # fails for running servers; the seats of ended ones are recovered by this server
+        # Files with this number and above are this process's own. Below are those of earlier processes with the seat.
         self._number = self._first = max((number for _, number, _ in self._files()), default=0) + 1
         self._file: FileIO | None = None
         self._is_broken = False
@@ -48,6 +49,7 @@ class Journal:
         self._reserve.set_aside()
 
     def _claim(self, seat: int) -> bool:
+        # Not bound to a thread: the event loop releases what a worker thread may have acquired.
         lock = FileLock(self._folder / f"{seat}.lock", thread_local=False)
         try:
             lock.acquire(timeout=0)
@@ -67,6 +69,7 @@ class Journal:
 
     def left_behind(self) -> list[bytes]:
         """Return the lines, in order, of events that ended servers have not stored."""
+        # Reserved space that was not used up ends in zeros.
         return [line for path in self._left_behind() for line in path.read_bytes().rstrip(b"\0").split(b"\n") if line]
 
     def drop_left_behind(self) -> None:
@@ -95,7 +98,7 @@ class Journal:
 
     def _write(self, line: bytes) -> None:
         if self._file is None:
-            self._file = FileIO(self._path(), "ab")
+            self._file = FileIO(self._path(), "ab")  # unbuffered: what is written survives the process
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, "no space is left")
 
@@ -179,7 +182,7 @@ class ReservedSpace:
         try:
             if self._file is None:
                 self._path.replace(to)
-                self._file = FileIO(to, "r+b")
+                self._file = FileIO(to, "r+b")  # overwrites the zeros; appending would need new space
             written = self._file.write(line)
         except OSError:
             return False

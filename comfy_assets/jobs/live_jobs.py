@@ -55,6 +55,7 @@ class LiveJobs:
 
     def get(self, prompt_id: str) -> LiveJob | None:
         """Return the prompt with this id, exactly as the queue spells it."""
+        # Without the lock, since a single access to a dict is atomic. The queue's own threads call this often.
         return self._jobs.get(prompt_id)
 
     def find(self, job_id: str) -> LiveJob | None:

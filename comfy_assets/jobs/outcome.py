@@ -88,6 +88,7 @@ def _values(values: object) -> Mapping[str, Any]:
     """Return values by name. Some servers report a list of node ids instead of outputs: these have no values."""
     if not isinstance(values, Mapping):
         return {}
+    # All or nothing: half of the values would look like all of them.
     size = len(json_text.encode(values))
     return values if size <= _MAX_VALUES else {}
 
@@ -212,6 +213,7 @@ def _rank(key: str, file: Mapping[str, Any] | None) -> int:
     if file is None:
         return _NOTHING
     suffix = _suffix(file.get("filename"))
+    # Custom nodes have keys of their own, such as "gifs", but declare a format.
     is_moving = str(file.get("format") or "").startswith(("video/", "audio/"))
     if not (key in _SHOWN_KEYS or is_moving or suffix in _3D_SUFFIXES or suffix in _TEXT_SUFFIXES):
         return _NOTHING
@@ -244,6 +246,7 @@ def _suffix(name: object) -> str:
 
 
 def _excerpt(text: object) -> dict[str, Any]:
+    # ComfyUI's own nodes return a text as a tuple of one.
     whole = str(text[0] if isinstance(text, tuple) and text else text)
     return {"content": whole} if len(whole) <= MAX_TEXT else {"content": whole[:MAX_TEXT], "truncated": True}
 

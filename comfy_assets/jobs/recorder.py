@@ -166,6 +166,7 @@ class JobRecorder:
 
     def submitted(self, prompt: SubmittedPrompt) -> None:
         submission = current_submission()
+        # Before anything that may fail: later events of the prompt are redacted in any case.
         self._redaction.add(prompt.prompt_id, prompt.secrets)
         job = self.live.add(prompt.prompt_id, submission.owner)
         event: JobEvent
@@ -268,7 +269,7 @@ class JobRecorder:
     # Writing to the store.
 
     def _report(self, event: JobEvent) -> None:
-        line = encode(event)
+        line = encode(event)  # before the lock, as it may take long
         with self._lock:
             if self._is_closed:
                 return
@@ -330,6 +331,7 @@ class JobRecorder:
         else:
             if not self._ends:
                 return
+        # Something is left, deferred or refused by the store, and perhaps no further event will wake the recorder.
         await asyncio.sleep(FLUSH_S)
         self._wake()
 

@@ -46,12 +46,14 @@ async def recover(
     """
     seat = journal.seat if journal is not None else 0
     if journal is not None:
+        # While this server runs, its own seat has jobs that must not be settled: events of ended servers are stored
+        # under the seat of one of these.
         await _import_journal(db, journal, min(seats) if seats else seat)
     async with db.transaction() as tx:
         active = await jobs.active_of(tx, await _others(tx, journal, seats))
         cut_short = [record for record in active if record.job.status == IN_PROGRESS]
         waiting = [record for record in active if record.job.status != IN_PROGRESS]
-        asked = await jobs.interrupted(tx)
+        asked = await jobs.interrupted(tx)  # before the jobs end, after which they are not found any more
         ends = [_end_of(record, was_asked=record.job.row_id in asked) for record in cut_short]
         await jobs.end(tx, [store.ended_job(end) for end in ends])
         await _adopt_waiting(tx, waiting, seat, restore=restore)

@@ -31,7 +31,7 @@ from .user_queue import QueueControl
 
 log = logging.getLogger("comfy_assets.jobs")
 
-_INDEX_S = 2.0
+_INDEX_S = 2.0  # between two rounds of indexing new jobs
 _DELETE_BATCH = 500  # jobs removed in a transaction, so that other writers get in between
 _MAX_HISTORY = 64 << 20  # stored bytes of one history: the whole of it is in memory at once
 _HISTORY_CHUNK, _FILL_CHUNK = 100, 200  # records read at once
@@ -159,6 +159,7 @@ class JobService:
         """Remove the records of those of the jobs that have ended, never their files; return their ids."""
         await self._recorder.flush()
         found = {job.row_id: job for job in (await self._find(job_ids)).values() if job.owner in ("", owner)}
+        # Active jobs are left out: their events would have no row to be written to.
         over = [job for job in found.values() if job.status in FINAL]
         async with self._db.transaction() as tx:
             await store.remove(tx, [job.row_id for job in over])
@@ -283,6 +284,7 @@ async def fill_history(db: Database, queue: ExecutionQueue) -> None:
             break
         before = chunk[-1].job.row_id
     if entries:
+        # Read from the latest on, while a server's history has the oldest first.
         queue.remember(dict(reversed(entries.items())))
 
 

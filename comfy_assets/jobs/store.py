@@ -37,7 +37,7 @@ log = logging.getLogger("comfy_assets.jobs")
 
 _decode_graph = msgspec.json.Decoder(dict[str, Any]).decode
 
-_LEVEL = 6
+_LEVEL = 6  # zlib's default
 _SHORT = 512  # bytes
 _SHORT_WINDOW, _SHORT_MEMORY = 10, 4  # a window of 1 KB, a table of 4 KB
 
@@ -210,6 +210,7 @@ async def record(db: Database, events: Sequence[JobEvent], seat: int, patience_s
     if not events:
         return
     try:
+        # Compressing takes longer than writing, and would hold up the event loop.
         groups = await asyncio.to_thread(rows_of, events, seat)
         async with db.transaction(patience_s) as tx:
             await write(tx, groups)

@@ -97,6 +97,7 @@ def _split_workflow(extra_data: Mapping[str, Any]) -> tuple[Mapping[str, Any], M
 
 def _created_at(extra_data: Mapping[str, Any]) -> int:
     """Return the server's own time of the submission (ms); older servers report none."""
+    # The bound lies in the year 10889: clients can send anything here, and SQLite's integers end.
     at = extra_data.get("create_time")
     return at if isinstance(at, int) and not isinstance(at, bool) and 0 < at < 1 << 48 else now_ms()
 

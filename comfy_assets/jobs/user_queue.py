@@ -55,6 +55,7 @@ class QueueControl:
     async def cancel(self, jobs: Iterable[LiveJob]) -> Sequence[str]:
         """Cancel the jobs; return the ids of those that had neither ended nor been cancelled before."""
         wanted = {job.prompt_id: job.job_id for job in jobs if not self._recorder.is_interrupted(job.prompt_id)}
+        # Node packs wrap the methods of the queue, and what they do there may never return.
         cancelled = await in_daemon_thread(self._queue.cancel_many, list(wanted)) if wanted else []
         for prompt_id in cancelled:
             self._repeat_interrupt(prompt_id)
@@ -80,6 +81,7 @@ class QueueControl:
         listing = self._queue.listing()
         prompts = listing.running if job_id is not None else (*listing.running, *listing.pending)
         named = None if job_id is None else spellings(job_id)
+        # Prompts of other users are passed over, and so are those that are being interrupted already.
         for prompt in prompts:
             if named is not None and prompt.prompt_id not in named:
                 continue
@@ -196,7 +198,7 @@ class ShownPrompt(msgspec.Struct, frozen=True):
     graph: msgspec.Raw
     extra_data: msgspec.Raw
     targets: Sequence[str]
-    created_at: Any
+    created_at: Any  # of any type, as clients may send it in the extra data
 
 
 class ShownQueue(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ from ..store_guard import check_found
 FOLDER = "workflows"
 _SUFFIX, _APP_SUFFIX = ".json", ".app.json"
 _NO_NAME = "Untitled"
-UNCERTAIN_MTIME = -1
+UNCERTAIN_MTIME = -1  # no file has this time, so the next listing differs and the file is read again
 _MAX_DEPTH = 32  # of folders: a listing must end, and junctions on Windows, which are no symlinks, can form a cycle
 
 
@@ -222,11 +222,11 @@ class WorkflowFolder:
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic.temp_file(target) as temporary:
             atomic.write_new(temporary, lambda stream: stream.write(content))
-            info = temporary.stat()
+            info = temporary.stat()  # before the move, after which others may change the file
             if replaces is None:
                 atomic.move_no_replace(temporary, target)
             elif self._holds(path, replaces):
-                temporary.replace(target)
+                temporary.replace(target)  # another program may write between the two: nothing does both in one step
             else:
                 return None
         return reliable(FileStamp(info.st_size, info.st_mtime_ns))

@@ -66,6 +66,8 @@ class JobLinks:
             done, upto = await job_links.version_progress(self._db)
             if done == upto:
                 return
+            # New jobs are linked to the versions that there are, and all earlier jobs to new versions. If a workflow
+            # has both, the second entry stands, which includes the first.
             wanted: dict[NamedWorkflow, int] = {}
             for named in await job_links.named_by_jobs(self._db, min(done.job_id, upto.job_id), upto.job_id):
                 wanted[named] = done.job_id
@@ -84,7 +86,7 @@ class JobLinks:
             return []
         await asyncio.to_thread(self._read_graphs, jobs)
         chosen = [(job.row_id, *choose(named.workflow_id, self._graphs[job.document_hash], found)) for job in jobs]
-        if len(self._graphs) > _MAX_CACHED:
+        if len(self._graphs) > _MAX_CACHED:  # only now, as the lines above need all graphs of this round
             self._graphs = {}
         return chosen
 

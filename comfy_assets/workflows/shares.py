@@ -268,6 +268,7 @@ async def _add_references(
 
     Raises AssetContentMissingError if a content is in no file any more.
     """
+    # Checked again, within the transaction: files may have been marked as missing since.
     missing = [each.id for each in shared if await assets.stand_in(tx, each.hash) is None]
     if missing:
         raise _content_missing(missing)
@@ -278,7 +279,7 @@ async def _add_references(
         if asset is None:
             asset = await add_reference(
                 tx,
-                Facts(each.hash, each.size, "{}"),
+                Facts(each.hash, each.size, "{}"),  # the content is known, and keeps its metadata
                 owner,
                 name=each.name,
                 mime_type=each.mime_type,

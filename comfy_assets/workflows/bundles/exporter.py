@@ -244,6 +244,7 @@ class BundleExporter:
         except BundleError as error:
             plan.problems.append(f"{asset.path}: {error}")
             return
+        # A manifest names a path only once, in any case, since not every file system tells them apart.
         plan.entries.setdefault(entry.library_path.casefold(), entry)
         if source is not None and with_bytes:
             plan.sources.setdefault(digest, source)

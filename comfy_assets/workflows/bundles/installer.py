@@ -71,6 +71,7 @@ async def _install(
     former = await _former(tx, file, owner)
     path = file.folder / file.name
     if file.source is not None:
+        # Onto the volume of its folder first, so that the last step is a rename, which cannot fail halfway.
         source = await asyncio.to_thread(atomic.stage, file.source, file.folder)
         placed.append(source)  # a copy if the folder is on another volume
         path = await _move(tx, source, file, is_former=former is not None)
