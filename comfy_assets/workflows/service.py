@@ -39,6 +39,7 @@ from .sync import WorkflowSync
 
 TRASH_DAYS = 30  # how long deleted workflows can be restored
 _DAY_MS = 86_400_000
+_PAGE = 100  # workflows read at once
 _PURGED_AT_ONCE = 100  # in one transaction, so that other writers get in between
 
 
@@ -147,6 +148,29 @@ class WorkflowService:
             raise _no_version(workflow, number)
         content, body = found
         return replace(content, text=await asyncio.to_thread(zlib.decompress, body))
+
+    async def find(self, name: str | None, text: bytes, owner: str) -> Workflow | None:
+        """Return a workflow of the owner with exactly this name and latest text, or None."""
+        page = WorkflowPage(limit=_PAGE)
+        while True:
+            listed = await self.list(WorkflowFilter(owner, name or ""), page)
+            for workflow in listed.items:
+                if workflow.name == name and (await self.content(workflow.id, owner)).text == text:
+                    return workflow
+            if not listed.has_more:
+                return None
+            page = replace(page, offset=page.offset + _PAGE)
+
+    async def link_assets(self, workflow_id: str, owner: str) -> None:
+        """Link the latest version to the assets that it refers to, for assets that were added after it was saved.
+
+        Raises the errors of ``get``.
+        """
+        content = await self.content(workflow_id, owner)
+        references = (await asyncio.to_thread(parse_workflow, content.text)).references
+        async with self._db.transaction() as tx:
+            await workflows.link_files(tx, content.version.id, owner, references.files)
+            await workflows.link_references(tx, content.version.id, owner, references.asset_ids, references.digests)
 
     async def versions(
         self, workflow_id: str, owner: str, limit: int, offset: int

@@ -22,14 +22,14 @@ from ...assets.index.content_reader import HashProgress, digest_of, read_facts
 from ...assets.media.mime import check_suffix, guess_mime, resolve_mime
 from ...assets.roots import Roots, is_ignored
 from ...background.cancel import CancelToken, uninterrupted
-from ...db import assets, workflows
+from ...db import assets
 from ...db.connection import Database
 from ...errors import ApiError, UnsupportedContentError
 from ...fs import atomic
 from ...fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers
 from ...fs.paths import extended_path
 from ...host.base import Host
-from ...models import Location, Workflow, WorkflowFilter, WorkflowPage
+from ...models import Location, Workflow
 from ...names import UnsafeName, relative_parts
 from ...store_guard import is_protected
 from ..document import parse_workflow
@@ -42,7 +42,6 @@ from .installer import BundleFile, create_folder, install
 ImportOutcome = Literal["have", "added", "missing"]
 MAX_SIZE = 100 * 10**9  # bytes of all files of a bundle, unless the user sets another limit
 _RESERVE = 64 << 20  # bytes that stay free on a disk, for the store among others
-_PAGE = 100  # workflows read at once
 
 
 @dataclass(frozen=True)
@@ -234,31 +233,12 @@ class BundleImporter:
         """Return the user's workflow with this name and text, and whether it had to be created."""
         described = bundle.manifest.workflow
         name = normalize_name(described.name) if described.name is not None else None
-        offset = 0
-        while True:
-            filter_, page = WorkflowFilter(owner, name or ""), WorkflowPage(limit=_PAGE, offset=offset)
-            listed = await workflows.list_page(self._db, filter_, page)
-            for workflow in listed.items:
-                if workflow.name == name and await self._link_same(workflow, bundle.text):
-                    return workflow, False
-            if not listed.has_more:
-                break
-            offset += _PAGE
+        workflow = await self._service.find(name, bundle.text, owner)
+        if workflow is not None:
+            await self._service.link_assets(workflow.id, owner)
+            return workflow, False
         details = WorkflowDetails(name, described.description, described.default_view)
         return await self._service.create(details, bundle.text, owner), True
-
-    async def _link_same(self, workflow: Workflow, text: bytes) -> bool:
-        """Link the workflow to the assets of the bundle if it has this text, and return whether it has."""
-        content = await self._service.content(workflow.id, workflow.owner)
-        if content.text != text:
-            return False
-        references = (await asyncio.to_thread(parse_workflow, text)).references
-        async with self._db.transaction() as tx:
-            await workflows.link_files(tx, content.version.id, workflow.owner, references.files)
-            await workflows.link_references(
-                tx, content.version.id, workflow.owner, references.asset_ids, references.digests
-            )
-        return True
 
 
 class _PartialFiles:
