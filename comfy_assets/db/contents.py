@@ -134,7 +134,7 @@ def _unpacked(rows: Sequence[Row], max_bytes: int | None) -> dict[str, bytes | N
 
 
 async def drop_unused_documents(tx: Transaction, ids: Iterable[int]) -> None:
-    """Delete those of the documents that no content, job, workflow version or share refers to any more."""
+    """Delete the documents, of these, that no content, job, workflow version or share refers to any more."""
     # content_documents has no index by document. An EXISTS would read all of it for each document, this once.
     await tx.execute(
         "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?1))"
@@ -172,7 +172,7 @@ async def of_assets(tx: Transaction, ids: Sequence[int]) -> set[int]:
 async def update_missing_references(tx: Transaction, contents: Collection[int] | None = None) -> None:
     """Mark the references whose content is in no file any more as missing, and unmark those whose is.
 
-    ``contents`` are those of which files were gained or lost; None: any.
+    ``contents`` have gained or lost files; None: check the references to all contents.
     """
     chosen = "" if contents is None else " AND a.content_id IN (SELECT value FROM json_each(?))"
     rows = await tx.fetch_all(

@@ -244,7 +244,7 @@ async def last_id(db: Database | Transaction) -> int:
 
 
 async def pending(db: Database, *, after_id: int, small_below: int, small: bool, limit: int) -> list[Pending]:
-    """Return files that are to be read, by id: the small ones or the others."""
+    """Return files whose content has to be read, by id: the small files or the others."""
     rows = await db.fetch_all(
         "SELECT f.id, d.path, f.name, f.size, f.mtime_ns, f.state"
         " FROM files f JOIN folders d ON d.id = f.folder_id"
@@ -256,7 +256,7 @@ async def pending(db: Database, *, after_id: int, small_below: int, small: bool,
 
 
 async def present_among(db: Database, ids: Sequence[int]) -> list[Pending]:
-    """Return those of the files that are not marked missing."""
+    """Return the files, of these, that are not marked missing."""
     rows = await db.fetch_all(
         "SELECT f.id, d.path, f.name, f.size, f.mtime_ns, f.state FROM files f JOIN folders d ON d.id = f.folder_id"
         " WHERE f.missing = 0 AND f.id IN (SELECT value FROM json_each(?))",
@@ -266,7 +266,7 @@ async def present_among(db: Database, ids: Sequence[int]) -> list[Pending]:
 
 
 async def pending_totals(db: Database) -> tuple[int, int]:
-    """Return the number of files that are to be read, and their bytes."""
+    """Return the number of files whose content has to be read, and their bytes."""
     row = await db.fetch_one(
         f"SELECT count(*), coalesce(sum(size), 0) FROM files WHERE state <> {HASHED} AND missing = 0"
     )
@@ -307,7 +307,7 @@ class StoredFile(NamedTuple):
 
 
 async def by_position(db: Database | Transaction, positions: Sequence[Position]) -> dict[Position, StoredFile]:
-    """Return the rows of files by folder and name, without those that have none."""
+    """Return the rows of files by folder and name. Files without a row are left out."""
     rows = await db.fetch_all(
         "SELECT d.path, f.name, f.id, f.size, f.mtime_ns, f.inode, f.missing, f.state, a.job_id FROM json_each(?) j"
         " CROSS JOIN folders d ON d.path = json_extract(j.value, '$[0]')"

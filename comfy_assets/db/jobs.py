@@ -81,7 +81,7 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
 class EndedJob(msgspec.Struct, frozen=True, gc=False):
     """The end of a job; see ``models.Job``. ``result`` is compressed; ``started_at`` is used if no start was recorded.
 
-    ``is_presumed``: no event told of the end, and one that comes later replaces it.
+    ``is_presumed``: no event reported the end; if one comes later, it replaces this end.
     """
 
     id: str
@@ -185,7 +185,7 @@ async def drop(tx: Transaction, dropped: Sequence[tuple[str, int, int, bool]]) -
 
 
 async def end(tx: Transaction, ended: Sequence[EndedJob]) -> None:
-    """Record the ends of jobs. An end that an event told of replaces a presumed one."""
+    """Record the ends of jobs. A reported end replaces a presumed one."""
     # The records come first: the second statement closes the jobs, by which the first one finds them.
     is_open = f"uuid = ?1 AND run = ?2 AND ({_ACTIVE} OR (is_presumed AND NOT ?3))"
     await tx.execute_many(

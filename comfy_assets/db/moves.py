@@ -19,7 +19,7 @@ class MoveCandidate(NamedTuple):
 
     ``id`` is the row of the asset; a new file without a row has a negative id of its own. ``logical`` is the folder's
     path below the roots ("output/2024"), ``content_id`` None while the content is not known. ``members`` are the values
-    that users can edit. ``user_tags`` and ``categories``, those of the folder at the last scan, are JSON arrays.
+    that users can edit. ``user_tags`` and ``categories`` (of the folder, at the last scan) are JSON arrays.
     ``is_made``: a job wrote the file. ``is_used``: a workflow version or a share refers to the asset.
 
     The other members are set by the callers of the matcher. ``is_recent``: the file was there until the present scan.
@@ -234,7 +234,7 @@ async def drop_pending(tx: Transaction, contents: Sequence[int]) -> None:
 
 
 async def drop_all_pending(tx: Transaction) -> None:
-    """Remove all pending matches: the content of those that are left is not known any more."""
+    """Remove all pending matches: the content of the remaining ones is not known any more."""
     await tx.execute("DELETE FROM newcomers")
 
 

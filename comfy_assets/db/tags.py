@@ -134,7 +134,7 @@ async def move_assets(tx: Transaction, ids: Iterable[int], change: Callable[[Tag
 
 
 async def give_public(tx: Transaction, ids: Iterable[int], owner: str) -> None:
-    """Make a user the owner of those of the assets that are public; their tags stay."""
+    """Make a user the owner of the public assets among these; their tags stay."""
     await move_assets(tx, ids, lambda s: s if s.owner else s._replace(owner=owner))
 
 

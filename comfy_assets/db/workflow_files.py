@@ -166,7 +166,7 @@ async def move(tx: Transaction, row_id: int, path: str) -> None:
 
 
 async def misname(tx: Transaction, row_id: int) -> None:
-    """Record that a workflow's file, if there is one, is to be renamed."""
+    """Record that a workflow's file, if there is one, has to be renamed."""
     await tx.execute("UPDATE workflows SET is_misnamed = path IS NOT NULL WHERE id = ?", (row_id,))
 
 

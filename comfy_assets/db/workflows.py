@@ -252,7 +252,7 @@ async def versions_of(db: Database, row_id: int, limit: int, offset: int) -> Seq
 async def body_of(db: Database, row_id: int, number: int | None, owner: str) -> tuple[WorkflowContent, bytes] | None:
     """Return a version (None: the latest) of the owner's workflow without its text, and the compressed text.
 
-    Its assets are those that the owner can see.
+    The content lists only assets that the owner can see.
     """
     rows = await db.fetch_all(
         f"SELECT {_VERSION_COLUMNS.sql}, d.body, (SELECT json_group_array(a.uuid) FROM asset_uses u"
@@ -328,7 +328,7 @@ async def rows_deleted_before(tx: Transaction, before: int, limit: int) -> list[
 
 
 async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
-    """Delete workflows for good, with their versions, their shares, and texts that nothing else refers to."""
+    """Remove workflows with their versions, their shares, and texts that nothing else refers to."""
     ids = json_array(row_ids)
     versions = await tx.fetch_all(
         "SELECT uuid, document_id FROM workflow_versions WHERE workflow_id IN (SELECT value FROM json_each(?))", (ids,)

@@ -378,7 +378,7 @@ class JobRecorder:
         return upto
 
     async def close(self) -> None:
-        """Write what is in memory; ignore all later events."""
+        """Write the events in memory; ignore all later ones."""
         with self._lock:
             self._is_awake = True  # schedule no further writes
             self._reported += 1

@@ -74,7 +74,7 @@ async def put_back(
 ) -> None:
     """Put jobs back into the queue, in their order. The queue's listeners must be registered before.
 
-    Jobs that the server can no longer execute fail; ``report_failed`` is called for those that cannot even be decoded.
+    Jobs that the server can no longer execute fail; ``report_failed`` is called for jobs that cannot even be decoded.
     """
     refused = 0
     for start in range(0, len(waiting), _RESTORE_BATCH):

@@ -120,7 +120,7 @@ class JobService:
         return bool(await self.cancel_many([job_id], owner))
 
     async def cancel_many(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
-        """Cancel the jobs, or none if one of them cannot be; return the ids of those that had not ended.
+        """Cancel the jobs, or none if one of them cannot be; return the ids of the jobs that had not ended.
 
         Raises JobNotFoundError and JobElsewhereError. The store is not read for jobs in this server's queue.
         """
@@ -156,7 +156,7 @@ class JobService:
         }
 
     async def delete(self, job_ids: Sequence[str], owner: str) -> Sequence[str]:
-        """Remove the records of those of the jobs that have ended, never their files; return their ids."""
+        """Remove the records of the jobs that have ended, never their files; return the ids of these jobs."""
         await self._recorder.flush()
         found = {job.row_id: job for job in (await self._find(job_ids)).values() if job.owner in ("", owner)}
         # Active jobs are left out: their events would have no row to be written to.

@@ -53,7 +53,7 @@ class QueueControl:
         return self._recorder.live.is_active(prompt_id)
 
     async def cancel(self, jobs: Iterable[LiveJob]) -> Sequence[str]:
-        """Cancel the jobs; return the ids of those that had neither ended nor been cancelled before."""
+        """Cancel the jobs; return the ids without jobs that had ended or been cancelled before."""
         wanted = {job.prompt_id: job.job_id for job in jobs if not self._recorder.is_interrupted(job.prompt_id)}
         # Node packs wrap the methods of the queue, and what they do there may never return.
         cancelled = await in_daemon_thread(self._queue.cancel_many, list(wanted)) if wanted else []
@@ -62,7 +62,7 @@ class QueueControl:
         return [wanted[prompt_id] for prompt_id in cancelled]
 
     async def cancel_known(self, job_ids: Iterable[str], owner: str) -> Sequence[str]:
-        """Cancel those of the jobs that are in the queue and accessible; return their ids."""
+        """Cancel the jobs that are in the queue and accessible to the user; return their ids."""
         found = (self.find(job_id, owner) for job_id in dict.fromkeys(job_ids))
         return await self.cancel({job.prompt_id: job for job in found if job is not None}.values())
 
@@ -237,7 +237,7 @@ class UserQueue:
                 await self._control.interrupt(owner, running)
 
     async def drop(self, job_ids: Sequence[str], owner: str) -> None:
-        """Cancel those of the user's jobs that wait, but not those that run."""
+        """Cancel the user's waiting jobs among these; running ones continue."""
         running = set(await self._running())
         waiting = [job_id for job_id in job_ids if running.isdisjoint(spellings(job_id))]
         await self._control.cancel_known(waiting, owner)

@@ -1,7 +1,7 @@
 """Parse the text of a workflow: what is stored of it, what it refers to, and how a job of it is recognized. Pure.
 
-Workflows come from strangers. Everything taken from one is bounded, and the functions that walk a graph never raise for
-what is in it. Parsing blocks for as long as decoding and compressing the text takes, so it belongs in a thread.
+Workflows come from strangers. Everything taken from one is bounded, and the functions that walk a graph never raise
+because of its content. Parsing blocks while it decodes and compresses the text, so it belongs in a thread.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..errors import InvalidBodyError, UnprocessableBodyError
 from ..graph_nodes import NamedFile, is_saved_format, named_file, prompt_nodes, saved_graphs, saved_nodes
 from ..models import ZERO_ID
 
-_COMPRESSION = 6  # zlib's default; versions are kept for good, so it pays more than level 1 as metadata has it
+_COMPRESSION = 6  # zlib's default; versions are never deleted, so it pays more than the level 1 of metadata
 _MAX_REFERENCES = 1000
 _MAX_VALUES = 100_000  # texts of a graph that are looked at
 _MAX_DEPTH = 4  # of lists and objects inside the value of a widget

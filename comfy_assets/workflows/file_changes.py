@@ -201,7 +201,7 @@ class FileWriter:
             raise
 
     async def remove(self, folder: WorkflowFolder, rows: Sequence[WorkflowFileRow]) -> list[WorkflowFileRow]:
-        """Remove the files of deleted workflows, and return the rows of those that cannot be removed now."""
+        """Remove the files of deleted workflows, and return the rows of files that cannot be removed now."""
         failed: list[WorkflowFileRow] = []
         for row in rows:
             try:

@@ -245,7 +245,7 @@ async def restore_workflow(db: Database, workflow_id: str, owner: str | None = N
 
 
 async def purge_workflows(db: Database, now: int | None = None) -> int:
-    """Remove workflows that were deleted more than ``TRASH_DAYS`` ago for good, and return their number."""
+    """Remove all traces of workflows that were deleted more than ``TRASH_DAYS`` ago, and return their number."""
     before = (now_ms() if now is None else now) - TRASH_DAYS * _DAY_MS
     count = 0
     while True:

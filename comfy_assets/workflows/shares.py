@@ -123,7 +123,7 @@ class Shares:
         return Publication(workflow.id, await self._visible(published[0], owner))
 
     async def withdraw(self, file: str, owner: str) -> None:
-        """Withdraw the share of the workflow in one of the user's files. Its id becomes invalid for good.
+        """Withdraw the share of the workflow in one of the user's files. Its id is never valid again.
 
         Raises WorkflowNotFoundError, ShareNotFoundError.
         """
@@ -264,7 +264,7 @@ def _category(candidates: Sequence[LibraryFolder], name: str) -> LibraryFolder |
 async def _add_references(
     tx: Transaction, shared: Sequence[SharedAsset], owner: str, roots: Roots
 ) -> tuple[list[Asset], int]:
-    """Return an asset of the owner's for each shared one, and the number of those that had to be added.
+    """Return an asset of the owner's for each shared one, and the number of assets that had to be added.
 
     Raises AssetContentMissingError if a content is in no file any more.
     """

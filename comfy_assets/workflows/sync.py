@@ -343,7 +343,7 @@ class WorkflowSync:
                     await workflows.hide(tx, row.row_id, now_ms())
 
     def _read(self, owner: str, folder: WorkflowFolder, paths: Iterable[str]) -> list[WorkflowFile]:
-        """Read and parse files, without those that are no workflows. Blocks."""
+        """Read and parse files; leave out files that are no workflows. Blocks."""
         files = []
         for path in paths:
             try:
@@ -419,7 +419,7 @@ class WorkflowSync:
         await self._remove_deleted(owner, self._folder(owner))
 
     async def _remove_deleted(self, owner: str, folder: WorkflowFolder) -> list[WorkflowFileRow]:
-        """Remove the files of deleted workflows, and return the rows of those that cannot be removed now."""
+        """Remove the files of deleted workflows, and return the rows of files that cannot be removed now."""
         rows = await workflow_files.to_remove(self._db, owner)
         if rows and (owner in self._unavailable or not await asyncio.to_thread(folder.exists)):
             return rows

@@ -1,4 +1,4 @@
-"""Bundles as zip archives: read those of strangers, and write new ones.
+"""Bundles as zip archives: read bundles of strangers, and write new ones.
 
 A bundle that is read is checked as a whole before any of it is written to disk. In one that is written, each file is
 hashed while it is copied, and the bundle gets its name only when it is complete. Everything here blocks, so run it in

@@ -57,7 +57,7 @@ async def collect(
 
     Raises WorkflowNotFoundError, WorkflowVersionNotFoundError, and ValueError if several workflows have the name.
     """
-    share = await _share(db, name) if version is None else None  # a share is one version for good
+    share = await _share(db, name) if version is None else None  # a share never gets another version
     return share if share is not None else await _saved(db, host, service, name, version)
 
 
@@ -87,7 +87,7 @@ async def _share(db: Database, share_id: str) -> BundleContent | None:
 
 
 async def _saved(db: Database, host: Host, service: WorkflowService, name: str, version: int | None) -> BundleContent:
-    """Return a workflow with the assets that the version was linked to, and those that its file names refer to now."""
+    """Return a workflow with the assets linked to the version, and the assets that its file names refer to now."""
     workflow = await _workflow(db, name)
     content = await service.content(workflow.id, workflow.owner, version)
     references = (await asyncio.to_thread(parse_workflow, content.text)).references
@@ -192,7 +192,7 @@ class _ExportPlan:
 
 
 class BundleExporter:
-    """Writes one bundle. ``progress`` counts first the files that are read, then those that are written."""
+    """Writes one bundle. ``progress`` counts the files that are read, then the files that are written."""
 
     def __init__(self, token: CancelToken) -> None:
         self._token = token
