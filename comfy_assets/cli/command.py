@@ -18,8 +18,7 @@ from ..app import STORE_NAME
 from ..background.tasks import TaskRunner, TaskStore
 from ..db.connection import Database
 from ..errors import ApiError, StoreError
-from ..host.standalone import StandaloneHost
-from ..host.standalone.extra_paths import FILE_NAME, ExtraFolder, read_extra_folders
+from ..host.standalone import EXTRA_PATHS_FILE, ExtraFolder, StandaloneHost, read_extra_folders
 from .terminal import ProgressBar, complain, say
 
 T = TypeVar("T")
@@ -64,13 +63,13 @@ def add_extra_paths(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a file that you pass to ComfyUI with the option of this name (can be repeated);"
-        f" {FILE_NAME} in the base directory is always read",
+        f" {EXTRA_PATHS_FILE} in the base directory is always read",
     )
 
 
 def extra_folders(options: argparse.Namespace, base: Path) -> list[ExtraFolder]:
     """Return the model folders outside the base directory. Raises OSError, ValueError for unreadable files."""
-    own = base / FILE_NAME
+    own = base / EXTRA_PATHS_FILE
     named: list[Path] = options.extra_model_paths_config
     return [folder for file in ([own] if own.is_file() else []) + named for folder in read_extra_folders(file)]
 

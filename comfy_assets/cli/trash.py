@@ -11,7 +11,7 @@ from typing import Any
 
 from ..assets.trash import AssetTrash
 from ..db.trash import DeletedAsset
-from ..host.standalone.extra_paths import ExtraFolder
+from ..host.standalone import ExtraFolder
 from ..ids import now_ms
 from .command import (
     PROBLEMS,

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.cli import main
 from comfy_assets_node.comfy_assets.host.base import LibraryFolder
-from comfy_assets_node.comfy_assets.host.standalone.extra_paths import ExtraFolder, read_extra_folders
+from comfy_assets_node.comfy_assets.host.standalone import ExtraFolder, StandaloneHost, read_extra_folders
 
 FILE = "extra_model_paths.yaml"
 
@@ -106,8 +106,6 @@ def test_scan_reads_the_file_in_the_base_directory_and_those_that_are_named(base
 
 
 def test_folders_of_a_host(tmp_path: Path) -> None:
-    from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
-
     here = tmp_path.absolute()
     extra = [
         ExtraFolder("loras", here / "first", is_first=True),

@@ -5,7 +5,15 @@ change and save images: there is no sampler and no model loading. It serves to t
 develop clients, and to run tests.
 """
 
+from .folders import EXTRA_PATHS_FILE, ExtraFolder, read_extra_folders
 from .frontend import WebFiles, installed_page
 from .host import StandaloneHost
 
-__all__ = ["StandaloneHost", "WebFiles", "installed_page"]
+__all__ = [
+    "EXTRA_PATHS_FILE",
+    "ExtraFolder",
+    "StandaloneHost",
+    "WebFiles",
+    "installed_page",
+    "read_extra_folders",
+]

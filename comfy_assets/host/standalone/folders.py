@@ -1,4 +1,4 @@
-"""The folders below a base directory, in ComfyUI's layout."""
+"""The folders below a base directory, in ComfyUI's layout, and model folders in other places."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...names import FileType, UnsafeName, relative_parts, split_annotation
 from ...store_guard import is_protected
 from ..base import HostFolders, LibraryFolder
-from .extra_paths import ExtraFolder
 
 DATA_DIRECTORY = "__comfy_assets"
+EXTRA_PATHS_FILE = "extra_model_paths.yaml"
 
 WEIGHTS = frozenset({".ckpt", ".pt", ".pt2", ".bin", ".pth", ".safetensors", ".pkl", ".sft"})
 ANY_FILE: frozenset[str] = frozenset()
@@ -49,8 +51,18 @@ CATEGORIES: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
     "detection": (("detection",), WEIGHTS),
 }
 
-
 _CODE_CATEGORY = "custom_nodes"
+# Current names of categories of earlier versions.
+_RENAMED = {"unet": "diffusion_models", "clip": "text_encoders"}
+
+
+@dataclass(frozen=True)
+class ExtraFolder:
+    """A folder of a category. ``is_first`` puts it before the category's own folders, where new files go."""
+
+    category: str
+    path: Path
+    is_first: bool = False
 
 
 class BaseFolders:
@@ -178,3 +190,44 @@ def _files_below(root: Path) -> Iterator[str]:
         subdirectories[:] = [name for name in subdirectories if name != ".git"]
         parent = Path(directory).relative_to(root)
         yield from ((parent / name).as_posix() for name in names)
+
+
+def read_extra_folders(file: Path) -> list[ExtraFolder]:
+    """Return the folders of an ``extra_model_paths.yaml`` in its order, read as ComfyUI does; they need not exist.
+
+    Relative paths start from the file's folder. Raise OSError if the file cannot be read, ValueError with its name if
+    it is malformed or PyYAML is not installed.
+    """
+    try:
+        import yaml  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ValueError(f"{file} can only be read with PyYAML (pip install pyyaml)") from error
+    try:
+        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return [folder for section in _mapping(sections).values() for folder in _of_section(_mapping(section), file)]
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"{file} is malformed: {error}") from error
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"names and values are expected, not {value!r}")
+    return {str(name): each for name, each in value.items()}
+
+
+def _of_section(section: dict[str, Any], file: Path) -> Iterator[ExtraFolder]:
+    start = Path(os.path.abspath(file)).parent  # noqa: PTH100  not resolve(): links stay as the user named them
+    base = start / os.path.expandvars(Path(_text(section.pop("base_path", ""))).expanduser())
+    is_first = bool(section.pop("is_default", False))
+    for category, lines in section.items():
+        for line in filter(None, _text(lines).split("\n")):
+            path = Path(os.path.normpath(base / line))
+            yield ExtraFolder(_RENAMED.get(category, category), path, is_first)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a path is expected, not {value!r}")
+    return value

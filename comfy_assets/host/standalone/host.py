@@ -20,8 +20,7 @@ from ..guard import protect
 from ..listeners import PromptHooks
 from .connections import ConnectionLimits, Connections
 from .executor import Executor, Worker
-from .extra_paths import ExtraFolder
-from .folders import DATA_DIRECTORY, BaseFolders
+from .folders import DATA_DIRECTORY, BaseFolders, ExtraFolder
 from .frontend import WebFiles
 from .http import respond_to_preflight
 from .image_nodes import register_image_nodes
