@@ -13,6 +13,7 @@ from aiohttp import web
 from ..base import RewritePrompt
 from .catalogue import CatalogueRoutes
 from .executor import Executor
+from .files import ViewRoute
 from .folders import BaseFolders
 from .frontend import WebFiles
 from .http import (
@@ -33,7 +34,6 @@ from .system import statistics
 from .upload import UploadRoutes
 from .userdata import UserdataRoutes
 from .users import SettingsRoutes, UserRefused, Users
-from .view import ViewRoute
 from .websocket import MessageHub, WebSocketRoute
 
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -18,9 +18,9 @@ from aiohttp import web
 
 from ...names import UnsafeName, file_name, folder_parts, relative_parts, split_annotation
 from ...store_guard import is_protected
+from .files import run_image_work
 from .folders import BaseFolders
 from .http import Refusal, json_response
-from .view import run_image_work
 
 BLOCK = 1024 * 1024
 MAX_COPIES = 10_000  # each is compared with the upload

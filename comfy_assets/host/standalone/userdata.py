@@ -18,9 +18,9 @@ from ...fs.atomic import is_temp_name, temp_name
 from ...names import UnsafeName, check_leads_nowhere, relative_parts
 from ...store_guard import is_protected
 from ..base import UnknownUserError
+from .files import OPAQUE, passive_type
 from .http import json_response
 from .users import Users
-from .view import OPAQUE, passive_type
 
 
 class FileRefused(Exception):

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets import image_limits
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError, ImageUnreadableError
-from comfy_assets_node.comfy_assets.host.standalone import view
+from comfy_assets_node.comfy_assets.host.standalone import files
 from comfy_assets_node.comfy_assets.host.standalone.pixels import load_image
 from comfy_assets_node.comfy_assets.image_limits import ImageMemory
 from PIL import Image
@@ -120,7 +120,7 @@ async def test_pictures_wait_for_memory(server: Any, monkeypatch: pytest.MonkeyP
     (server.base / "input" / "a.png").write_bytes(encoded((80, 80), "RGB"))
     at_work, most = 0, 0
     lock = threading.Lock()
-    real = view._encode_file
+    real = files._encode_file
 
     def slowly(*arguments: Any) -> Any:
         nonlocal at_work, most
@@ -133,7 +133,7 @@ async def test_pictures_wait_for_memory(server: Any, monkeypatch: pytest.MonkeyP
             at_work -= 1
         return result
 
-    monkeypatch.setattr(view, "_encode_file", slowly)
+    monkeypatch.setattr(files, "_encode_file", slowly)
 
     async def ask() -> int:
         async with server.client.get("/view?filename=a.png&type=input&channel=a") as response:
@@ -145,7 +145,7 @@ async def test_pictures_wait_for_memory(server: Any, monkeypatch: pytest.MonkeyP
 
 async def test_nobody_waits_for_ever(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_limits, "image_memory", memory := ImageMemory(1000))
-    monkeypatch.setattr(view, "MEMORY_WAIT_S", 0.1)
+    monkeypatch.setattr(files, "MEMORY_WAIT_S", 0.1)
     (server.base / "input" / "a.png").write_bytes(encoded((80, 80), "RGB"))
     with memory.hold(1):
         async with server.client.get("/view?filename=a.png&type=input&channel=a") as response:
