@@ -13,7 +13,7 @@ from aiohttp import web
 from ..base import RewritePrompt
 from .catalogue import CatalogueRoutes
 from .executor import Executor
-from .files import ViewRoute
+from .files import UploadRoutes, ViewRoute
 from .folders import BaseFolders
 from .frontend import WebFiles
 from .http import (
@@ -31,7 +31,6 @@ from .nodes import NodeRegistry, describe
 from .prompts import PromptRoute
 from .queue import PromptQueue
 from .system import statistics
-from .upload import UploadRoutes
 from .userdata import UserdataRoutes
 from .users import SettingsRoutes, UserRefused, Users
 from .websocket import MessageHub, WebSocketRoute
