@@ -1,4 +1,4 @@
-"""Limits for connections: their number, and the time that a client may take to send a request.
+"""The sockets of the server, and limits for connections: their number, and the time for sending a request.
 
 aiohttp has no timeout for the rest of a header. Connections that make progress, and web sockets, are never closed.
 """
@@ -6,8 +6,10 @@ aiohttp has no timeout for the rest of a header. Connections that make progress,
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +25,45 @@ _MIN_CONNECTIONS = 32
 _SWEEP_S = 0.5  # one timer for all connections, not one for each chunk of data
 _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n"
+
+
+async def listen(host: str, port: int) -> list[socket.socket]:
+    """Bind sockets to every address of the host names, which are separated by commas. Raise OSError with the names.
+
+    After the first address, those that this machine does not have are skipped, such as ::1 without IPv6.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in await _addresses(host, port):
+            # Port 0 means a free port: the one chosen for the first address is used for the others too.
+            wanted = (address, sockets[0].getsockname()[1] if sockets else port)
+            try:
+                sockets.append(socket.create_server(wanted, family=family))
+            except OSError as error:
+                if not sockets or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+    except OSError as error:
+        for each in sockets:
+            each.close()
+        reason = f"cannot listen on {host} port {port}: {error.strerror or error}"
+        raise OSError(error.errno, reason) from error
+    return sockets
+
+
+async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+    """Return the addresses of the host names. IPv4 comes first, as the first address appears in the URL."""
+    loop = asyncio.get_running_loop()
+    found = []
+    for name in host.split(","):
+        found += await loop.getaddrinfo(name.strip(), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    unique = dict.fromkeys((entry[0], str(entry[4][0])) for entry in found)
+    return sorted(unique, key=lambda each: each[0] != socket.AF_INET)
+
+
+def url_of(listening: socket.socket) -> str:
+    """Return the URL of a socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _default_limit() -> int:

@@ -25,7 +25,7 @@ from ...errors import ApiError, BusyError
 from ...names import UnsafeName, file_name, folder_parts, relative_parts, split_annotation
 from ...store_guard import is_protected
 from .folders import BaseFolders
-from .http import Refusal, json_response
+from .http import Refusal, RouteTable, json_response
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,7 +53,10 @@ class ViewRoute:
     def __init__(self, folders: BaseFolders) -> None:
         self._folders = folders
 
-    async def show(self, request: web.Request) -> web.StreamResponse:
+    def routes(self) -> RouteTable:
+        return [("GET", "/view", self._show)]
+
+    async def _show(self, request: web.Request) -> web.StreamResponse:
         path = self._path(request)
         if not await asyncio.to_thread(_may_be_sent, path):
             raise Refusal("There is no such file.", status=404)
@@ -223,12 +226,15 @@ class UploadRoutes:
     def __init__(self, folders: BaseFolders) -> None:
         self._folders = folders
 
-    async def receive_image(self, request: web.Request) -> web.Response:
+    def routes(self) -> RouteTable:
+        return [("POST", "/upload/image", self._receive_image), ("POST", "/upload/mask", self._receive_mask)]
+
+    async def _receive_image(self, request: web.Request) -> web.Response:
         """Store an image. Fields: image (the file), type, subfolder, overwrite ("true" or "1")."""
         upload = await self._receive(request)
         return await upload.store(upload.source)
 
-    async def receive_mask(self, request: web.Request) -> web.Response:
+    async def _receive_mask(self, request: web.Request) -> web.Response:
         """Store the image ``original_ref`` with the alpha channel of the received mask. Other fields as above."""
         upload = await self._receive(request)
         original = self._original(form_text(upload.fields.get("original_ref"), "original_ref"))

@@ -1,18 +1,22 @@
-"""The folders below a base directory, in ComfyUI's layout, and model folders in other places."""
+"""The folders below a base directory, in ComfyUI's layout, model folders in other places, and the lists of models."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+
+from aiohttp import web
 
 from ...names import FileType, UnsafeName, relative_parts, split_annotation
 from ...store_guard import is_protected
 from ..base import HostFolders, LibraryFolder
+from .http import Refusal, RouteTable, json_response
 
 DATA_DIRECTORY = "__comfy_assets"
 EXTRA_PATHS_FILE = "extra_model_paths.yaml"
@@ -52,6 +56,7 @@ CATEGORIES: Mapping[str, tuple[tuple[str, ...], frozenset[str]]] = {
 }
 
 _CODE_CATEGORY = "custom_nodes"
+_HIDDEN_CATEGORIES = frozenset({"configs"})  # not in the list with folders, as in ComfyUI
 # Current names of categories of earlier versions.
 _RENAMED = {"unet": "diffusion_models", "clip": "text_encoders"}
 
@@ -231,3 +236,65 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"a path is expected, not {value!r}")
     return value
+
+
+class ModelRoutes:
+    """The routes /models, /embeddings and /experiment/models."""
+
+    def __init__(self, folders: BaseFolders) -> None:
+        self._folders = folders
+
+    def routes(self) -> RouteTable:
+        return [
+            ("GET", "/models", self._list_categories),
+            ("GET", "/models/{category}", self._list_names),
+            ("GET", "/embeddings", self._list_embeddings),
+            ("GET", "/experiment/models", self._list_folders),
+            ("GET", "/experiment/models/{folder}", self._list_models),
+        ]
+
+    async def _list_categories(self, request: web.Request) -> web.Response:
+        return json_response(self._folders.categories())
+
+    async def _list_names(self, request: web.Request) -> web.Response:
+        category = request.match_info["category"]
+        if category not in self._folders.categories():
+            raise Refusal("There is no such category.", status=404)
+        return json_response(await asyncio.to_thread(self._folders.model_names, category))
+
+    async def _list_embeddings(self, request: web.Request) -> web.Response:
+        """List the embeddings without suffixes, as prompts name them."""
+        names = await asyncio.to_thread(self._folders.model_names, "embeddings")
+        return json_response([PurePosixPath(name).with_suffix("").as_posix() for name in names])
+
+    async def _list_folders(self, request: web.Request) -> web.Response:
+        return json_response(
+            [
+                {
+                    "name": category,
+                    "folders": [str(path) for path in self._folders.category_paths(category)],
+                    "extensions": sorted(self._folders.category_suffixes(category)),
+                }
+                for category in self._folders.categories()
+                if category not in _HIDDEN_CATEGORIES
+            ]
+        )
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        category = request.match_info["folder"]
+        if category not in self._folders.categories():
+            raise Refusal("There is no such folder.", status=404)
+        return json_response(await asyncio.to_thread(_describe_models, self._folders, category))
+
+
+def _describe_models(folders: BaseFolders, category: str) -> list[dict[str, Any]]:
+    """List the models of a category, without files that disappear meanwhile."""
+    found = []
+    for index, root, name in folders.models_of(category):
+        try:
+            status = (root / name).stat()
+        except OSError:
+            continue
+        times = {"modified": status.st_mtime, "created": status.st_ctime}
+        found.append({"name": name, "pathIndex": index, **times, "size": status.st_size})
+    return found

@@ -11,6 +11,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from ... import packs
+from ...names import UnsafeName, relative_parts
+from .folders import BaseFolders
+from .http import Refusal, RouteTable, json_response
+
 PACKAGE = "comfyui_frontend_package"
 _IMMUTABLE = "public, max-age=31536000, immutable"
 # The page's files may have any path, so that requests that a middleware has served are matched with them as well.
@@ -78,6 +83,60 @@ class WebFiles:
         kind = _SCRIPTS.get(Path(request.path).suffix)
         if kind is not None and response.status in (200, 206):
             response.headers["Content-Type"] = f"{kind}; charset=utf-8"
+
+
+class PackRoutes:
+    """The routes of what node packs add to the page: scripts, texts, example workflows and subgraphs.
+
+    No code of a pack is executed.
+    """
+
+    def __init__(self, folders: BaseFolders, web_files: WebFiles) -> None:
+        self._folders = folders
+        self._web_files = web_files
+
+    def routes(self) -> RouteTable:
+        return [
+            ("GET", "/extensions", self._scripts),
+            ("GET", "/i18n", self._translations),
+            ("GET", "/workflow_templates", self._templates),
+            ("GET", "/workflow_templates/{pack}/{file:.+}", self._template),
+            ("GET", "/global_subgraphs", self._subgraphs),
+            ("GET", "/global_subgraphs/{id}", self._subgraph),
+        ]
+
+    async def _scripts(self, request: web.Request) -> web.Response:
+        return json_response(await self._web_files.scripts())
+
+    async def _translations(self, request: web.Request) -> web.Response:
+        return json_response(
+            await asyncio.to_thread(packs.translations, self._folders.code, self._web_files.packs.values())
+        )
+
+    async def _templates(self, request: web.Request) -> web.Response:
+        return json_response(await asyncio.to_thread(packs.templates, self._folders.code))
+
+    async def _template(self, request: web.Request) -> web.StreamResponse:
+        """Send an example workflow, or its picture."""
+        try:
+            parts = relative_parts(request.match_info["file"])
+        except UnsafeName as error:
+            raise Refusal(f"The name is refused: {error}.") from error
+        path = await asyncio.to_thread(packs.template_file, self._folders.code, request.match_info["pack"], parts)
+        if path is None:
+            raise Refusal("There is no such template.", status=404)
+        return web.FileResponse(path, headers={"X-Content-Type-Options": "nosniff"})
+
+    async def _subgraphs(self, request: web.Request) -> web.Response:
+        found = await asyncio.to_thread(packs.blueprints, self._folders.code)
+        return json_response({each: blueprint.describe() for each, blueprint in found.items()})
+
+    async def _subgraph(self, request: web.Request) -> web.Response:
+        found = (await asyncio.to_thread(packs.blueprints, self._folders.code)).get(request.match_info["id"])
+        data = None if found is None else await asyncio.to_thread(found.read)
+        if found is None or data is None:
+            raise Refusal("There is no such subgraph.", status=404)
+        return json_response({**found.describe(), "data": data})
 
 
 _POLICY = (

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,20 +16,20 @@ from ..access import AccessRules
 from ..base import HostFolders, Network, Plugin, PromptListener, RewritePrompt, declared_choices
 from ..guard import protect
 from ..listeners import PromptHooks
-from .connections import ConnectionLimits, Connections
+from .connections import ConnectionLimits, Connections, listen, url_of
 from .executor import Executor, Worker
-from .folders import DATA_DIRECTORY, BaseFolders, ExtraFolder
-from .frontend import WebFiles
-from .http import respond_to_preflight
+from .files import UploadRoutes, ViewRoute
+from .folders import DATA_DIRECTORY, BaseFolders, ExtraFolder, ModelRoutes
+from .frontend import PackRoutes, WebFiles
+from .http import add_routes, respond_to_preflight
 from .image_nodes import register_image_nodes
-from .internal import LogBuffer
-from .nodes import NodeRegistry
-from .prompts import prompt_check
-from .queue import PromptQueue
-from .server import ServerParts, ServerRoutes
-from .system import MAX_UPLOAD_BYTES, default_features
-from .users import Users
-from .websocket import MessageHub
+from .nodes import NodeRegistry, NodeRoutes
+from .prompts import PromptRoute, prompt_check
+from .queue import PromptQueue, QueueRoutes
+from .system import MAX_UPLOAD_BYTES, InternalRoutes, LogBuffer, SystemRoutes, default_features
+from .userdata import UserdataRoutes
+from .users import SettingsRoutes, UserRoutes, Users
+from .websocket import MessageHub, WebSocketRoute
 
 log = logging.getLogger("comfy_assets.standalone")
 
@@ -137,7 +135,7 @@ class StandaloneHost:
         """
         limit_repeats(SERVER_LOGGERS)
         escape_records("aiohttp")  # its records quote malformed requests
-        listening = await _listen(host, port)
+        listening = await listen(host, port)
         self._listening = tuple(name.strip() for name in host.split(","))
         runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         servers: list[asyncio.Server] = []
@@ -150,7 +148,7 @@ class StandaloneHost:
                 servers.append(await asyncio.get_running_loop().create_server(protocol, sock=each, backlog=_BACKLOG))
             await self._start_plugin(runner.app)
             if on_ready is not None:
-                on_ready(_url(listening[0]))
+                on_ready(url_of(listening[0]))
             await asyncio.Event().wait()
         finally:
             for server in servers:
@@ -168,26 +166,38 @@ class StandaloneHost:
         app = web.Application(middlewares=[respond_to_preflight, *plugin], client_max_size=MAX_UPLOAD_BYTES)
         protect(app, access)
         self._connections.add_to(app)
-        self._routes().add_to(app)
+        self._add_routes(app)
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._close_pages)
         app.on_cleanup.append(self._stop)
         return app
 
-    def _routes(self) -> ServerRoutes:
-        parts = ServerParts(
-            self._folders,
-            self._users,
-            self._queue,
-            self._hub,
-            self.nodes,
-            self._executor,
-            self.features,
-            self._hooks.rewrite,
-            self._log_buffer,
-            self._web_files,
-        )
-        return ServerRoutes(parts)
+    def _add_routes(self, app: web.Application) -> None:
+        """Add every route under its plain path and under /api, except those of the page."""
+        tables = [
+            WebSocketRoute(self._hub, self._greeting, self.features).routes(),
+            PromptRoute(self.nodes, self._queue, self._hooks.rewrite).routes(),
+            QueueRoutes(self._queue).routes(),
+            NodeRoutes(self.nodes).routes(),
+            ModelRoutes(self._folders).routes(),
+            ViewRoute(self._folders).routes(),
+            UploadRoutes(self._folders).routes(),
+            UserRoutes(self._users).routes(),
+            SettingsRoutes(self._folders.user, self._users).routes(),
+            UserdataRoutes(self._folders.user, self._users).routes(),
+            PackRoutes(self._folders, self._web_files).routes(),
+            SystemRoutes(self.features).routes(),
+        ]
+        for table in tables:
+            add_routes(app, table, ("", "/api"))
+        add_routes(app, InternalRoutes(self._folders, self._log_buffer).routes(), ("/internal",))
+        self._web_files.add_to(app)  # last: the page's files may have any path
+
+    def _greeting(self, sid: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return the messages for a page that has just connected."""
+        node_id = self._executor.current_node(sid)
+        running = [] if node_id is None else [("executing", {"node": node_id})]
+        return [("status", {"status": self._queue.state(), "sid": sid}), *running]
 
     async def _start(self, app: web.Application) -> None:
         await asyncio.to_thread(self._folders.prepare)
@@ -230,42 +240,4 @@ class StandaloneHost:
             self._queue.notify_output(data["prompt_id"], data["node"], data["output"])
 
     def _queue_changed(self) -> None:
-        self._hub.send("status", {"status": {"exec_info": {"queue_remaining": self._queue.remaining()}}})
-
-
-async def _listen(host: str, port: int) -> list[socket.socket]:
-    """Bind sockets to every address of the host names, which are separated by commas. Raise OSError with the names.
-
-    After the first address, those that this machine does not have are skipped, such as ::1 without IPv6.
-    """
-    sockets: list[socket.socket] = []
-    try:
-        for family, address in await _addresses(host, port):
-            # Port 0 means a free port: the one chosen for the first address is used for the others too.
-            wanted = (address, sockets[0].getsockname()[1] if sockets else port)
-            try:
-                sockets.append(socket.create_server(wanted, family=family))
-            except OSError as error:
-                if not sockets or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    raise
-    except OSError as error:
-        for each in sockets:
-            each.close()
-        reason = f"cannot listen on {host} port {port}: {error.strerror or error}"
-        raise OSError(error.errno, reason) from error
-    return sockets
-
-
-async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    """Return the addresses of the host names. IPv4 comes first, as the first address appears in the URL."""
-    loop = asyncio.get_running_loop()
-    found = []
-    for name in host.split(","):
-        found += await loop.getaddrinfo(name.strip(), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    unique = dict.fromkeys((entry[0], str(entry[4][0])) for entry in found)
-    return sorted(unique, key=lambda each: each[0] != socket.AF_INET)
-
-
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._hub.send("status", {"status": self._queue.state()})

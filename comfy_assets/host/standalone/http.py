@@ -1,17 +1,21 @@
-"""JSON bodies of requests and responses, refusals, and responses to preflight requests."""
+"""Shared parts of the routes: their tables, JSON bodies, refusals, and responses to preflight requests."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ... import json_limits, json_text
+
+RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# Routes as (method, path, handler). A GET route handles HEAD as well.
+RouteTable = Sequence[tuple[str, str, RouteHandler]]
 
 _PARSED_INLINE = 64 << 10  # bytes; larger bodies are parsed in a thread
 _CODES = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "BODY_TOO_LARGE"}
@@ -25,6 +29,26 @@ class Refusal(Exception):
         self.text = text
         self.status = status
         self.code = code or _CODES.get(status, "INVALID_REQUEST")
+
+
+def add_routes(app: web.Application, table: RouteTable, prefixes: Iterable[str]) -> None:
+    """Add every route below each of the prefixes, with its Refusals turned into responses."""
+    for method, path, handler in table:
+        for prefix in prefixes:
+            if method == "GET":
+                app.router.add_get(f"{prefix}{path}", _with_refusals(handler))
+            else:
+                app.router.add_route(method, f"{prefix}{path}", _with_refusals(handler))
+
+
+def _with_refusals(handler: RouteHandler) -> RouteHandler:
+    async def respond(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Refusal as error:
+            return _refusal_response(error)
+
+    return respond
 
 
 async def read_json(request: web.Request) -> Any:
@@ -56,7 +80,7 @@ def _parse(raw: bytes) -> Any:
         raise Refusal("The request's body is not valid JSON.") from error
 
 
-def refusal_response(refusal: Refusal) -> web.Response:
+def _refusal_response(refusal: Refusal) -> web.Response:
     """Make the contract's error response, with the member ``error`` that ComfyUI's own clients read."""
     body = {"code": refusal.code, "message": refusal.text, "error": refusal.text}
     return json_response(body, status=refusal.status)

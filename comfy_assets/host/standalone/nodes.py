@@ -1,14 +1,18 @@
-"""The base class of nodes, and the registry of node types."""
+"""The base class of nodes, the registry of node types, and the routes that describe them."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from aiohttp import web
+
 from .folders import BaseFolders
+from .http import RouteTable, json_response
 
 # "required" | "optional" | "hidden" -> input name -> (type, options), as in /object_info. A list as the type is a
 # choice. Hidden inputs are a word only ("PROMPT"): nodes find their values in the Run.
@@ -132,3 +136,33 @@ def describe(class_type: str, node: Node) -> dict[str, Any]:
     if node.essentials_category is not None:
         info["essentials_category"] = node.essentials_category
     return info
+
+
+class NodeRoutes:
+    """The routes /object_info and /node_replacements."""
+
+    def __init__(self, registry: NodeRegistry) -> None:
+        self._registry = registry
+
+    def routes(self) -> RouteTable:
+        return [
+            ("GET", "/object_info", self._describe_all),
+            ("GET", "/object_info/{class_type}", self._describe_one),
+            ("GET", "/node_replacements", self._list_replacements),
+        ]
+
+    async def _describe_all(self, request: web.Request) -> web.Response:
+        names = list(self._registry)
+        # In a thread: nodes list folders for their choices.
+        return json_response(
+            await asyncio.to_thread(lambda: {name: describe(name, self._registry[name]) for name in names})
+        )
+
+    async def _describe_one(self, request: web.Request) -> web.Response:
+        name = request.match_info["class_type"]
+        node = self._registry.get(name)
+        return json_response({} if node is None else {name: await asyncio.to_thread(describe, name, node)})
+
+    async def _list_replacements(self, request: web.Request) -> web.Response:
+        """Return no replacements: packs register them when they are loaded, and no pack is loaded here."""
+        return json_response({})

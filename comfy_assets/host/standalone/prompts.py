@@ -18,7 +18,7 @@ from ..base import RewritePrompt
 from ..execution import SubmittedPrompt
 from ..prompt_problems import CheckedPrompt, CheckPrompts, as_sent, depth_problem, refusal, type_problem
 from .graph import GraphStep, NodeLink, as_link, declared_inputs, find_cycle, read_steps, upstream
-from .http import Refusal, json_response, read_object, strings, text_or_none
+from .http import Refusal, RouteTable, json_response, read_object, strings, text_or_none
 from .nodes import Node, NodeRegistry
 from .queue import Graph, PromptQueue, QueuedPrompt
 
@@ -31,7 +31,10 @@ class PromptRoute:
         self._queue = queue
         self._rewrite = rewrite
 
-    async def submit(self, request: web.Request) -> web.Response:
+    def routes(self) -> RouteTable:
+        return [("POST", "/prompt", self._submit)]
+
+    async def _submit(self, request: web.Request) -> web.Response:
         try:
             body = await asyncio.to_thread(self._rewrite, await read_object(request))
             number = self._number(body)

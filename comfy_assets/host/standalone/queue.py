@@ -1,4 +1,4 @@
-"""The execution queue: pending prompts, the running one, and the history of finished ones."""
+"""The execution queue: pending prompts, the running one, and the history of finished ones, with their routes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from aiohttp import web
 
 from ...credentials import REDACTED, rebuilt, redactor
 from ..execution import (
@@ -21,6 +23,15 @@ from ..execution import (
 )
 from ..listeners import QueueListeners
 from ..prompt_problems import CheckPrompts, failed_prompt, unchecked
+from .http import (
+    RouteTable,
+    json_response,
+    large_json_response,
+    query_integer,
+    read_object,
+    strings,
+    text_or_none,
+)
 
 MAX_HISTORY = 10_000  # entries, as in ComfyUI
 
@@ -296,6 +307,10 @@ class PromptQueue:
         with self._ready:
             return len(self._waiting) + (self._running is not None)
 
+    def state(self) -> dict[str, Any]:
+        """Return the body of ``GET /prompt``, which the message ``status`` also has."""
+        return {"exec_info": {"queue_remaining": self.remaining()}}
+
     def history(self, max_items: int | None = None, offset: int = -1) -> dict[str, dict[str, Any]]:
         """Return finished prompts, the oldest first: ``max_items`` from ``offset``, the last ones if negative."""
         with self._ready:
@@ -328,3 +343,71 @@ def _history_entry(prompt: QueuedPrompt, outcome: PromptOutcome) -> dict[str, An
         },
         "meta": dict(outcome.meta),
     }
+
+
+class QueueRoutes:
+    """The routes of the queue and the history, except ``POST /prompt``."""
+
+    def __init__(self, queue: PromptQueue) -> None:
+        self._queue = queue
+
+    def routes(self) -> RouteTable:
+        return [
+            ("GET", "/prompt", self._show_state),
+            ("GET", "/queue", self._list_queue),
+            ("POST", "/queue", self._change_queue),
+            ("GET", "/history", self._list_history),
+            ("POST", "/history", self._change_history),
+            ("GET", "/history/{prompt_id}", self._show_finished),
+            ("POST", "/interrupt", self._interrupt),
+            ("POST", "/free", self._free),
+        ]
+
+    async def _show_state(self, request: web.Request) -> web.Response:
+        return json_response(self._queue.state())
+
+    async def _list_queue(self, request: web.Request) -> web.Response:
+        running, waiting = self._queue.prompts()
+        return await large_json_response(
+            {
+                "queue_running": [prompt.as_json() for prompt in running],
+                "queue_pending": [prompt.as_json() for prompt in waiting],
+            }
+        )
+
+    async def _change_queue(self, request: web.Request) -> web.Response:
+        body = await read_object(request)
+        unwanted = strings(body, "delete")
+        if body.get("clear"):
+            self._queue.clear()
+        if unwanted:
+            self._queue.drop_many(unwanted)
+        return web.Response()
+
+    async def _list_history(self, request: web.Request) -> web.Response:
+        count, offset = query_integer(request, "max_items"), query_integer(request, "offset")
+        return await large_json_response(self._queue.history(count, -1 if offset is None else offset))
+
+    async def _show_finished(self, request: web.Request) -> web.Response:
+        prompt_id = request.match_info["prompt_id"]
+        entry = self._queue.finished(prompt_id)
+        return await large_json_response({} if entry is None else {prompt_id: entry})
+
+    async def _change_history(self, request: web.Request) -> web.Response:
+        body = await read_object(request)
+        unwanted = strings(body, "delete")
+        if body.get("clear"):
+            self._queue.forget(None)
+        if unwanted:
+            self._queue.forget(unwanted)
+        return web.Response()
+
+    async def _interrupt(self, request: web.Request) -> web.Response:
+        body = await read_object(request, empty_allowed=True)
+        self._queue.interrupt(text_or_none(body, "prompt_id") or None)
+        return web.Response()
+
+    async def _free(self, request: web.Request) -> web.Response:
+        body = await read_object(request, empty_allowed=True)
+        self._queue.free(unload_models=bool(body.get("unload_models")), free_memory=bool(body.get("free_memory")))
+        return web.Response()

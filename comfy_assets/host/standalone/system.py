@@ -1,22 +1,55 @@
-"""Facts about the machine and its graphics devices, without a dependency: PyTorch and psutil are optional."""
+"""The state of the server: its machine, features and log, for clients and ComfyUI's own page.
+
+Nothing is required for the facts about the machine: PyTorch and psutil are optional.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import importlib
 import logging
 import os
 import platform
+import shutil
 import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+
 from ... import VERSION
+from .folders import BaseFolders
+from .http import Refusal, RouteTable, json_response, read_object
+from .websocket import MessageHub
+
+log = logging.getLogger("comfy_assets.standalone")
 
 # The ComfyUI release whose API is implemented: clients choose features by this number.
 COMFYUI_VERSION = "0.33.0"
-MAX_UPLOAD_BYTES = 100 * 1024 * 1024
+MAX_UPLOAD_BYTES = 100 << 20
+_LOG_RECORDS = 300  # as in ComfyUI
+
+
+class SystemRoutes:
+    """The routes /system_stats and /features."""
+
+    def __init__(self, features: Mapping[str, Any]) -> None:
+        self._features = features
+
+    def routes(self) -> RouteTable:
+        return [("GET", "/system_stats", self._statistics), ("GET", "/features", self._list_features)]
+
+    async def _statistics(self, request: web.Request) -> web.Response:
+        return json_response(await asyncio.to_thread(statistics))
+
+    async def _list_features(self, request: web.Request) -> web.Response:
+        return json_response(self._features)
 
 
 @dataclass(frozen=True)
@@ -116,9 +149,6 @@ def _windows_memory() -> SystemMemory:
     return SystemMemory(int(status.total), int(status.free))
 
 
-log = logging.getLogger("comfy_assets.standalone")
-
-
 def find_torch() -> Any:
     """Return PyTorch, None if it is not installed or cannot be loaded."""
     try:
@@ -153,3 +183,107 @@ def _describe(torch: Any, index: int) -> dict[str, Any]:
         "torch_vram_total": reserved,
         "torch_vram_free": reserved - allocated,
     }
+
+
+class InternalRoutes:
+    """The routes below /internal, which ComfyUI's own page uses."""
+
+    def __init__(self, folders: BaseFolders, log_buffer: LogBuffer) -> None:
+        self._folders = folders
+        self._log_buffer = log_buffer
+
+    def routes(self) -> RouteTable:
+        return [
+            ("GET", "/logs", self._logs),
+            ("GET", "/logs/raw", self._raw_logs),
+            ("PATCH", "/logs/subscribe", self._subscribe),
+            ("GET", "/folder_paths", self._folder_paths),
+            ("GET", "/files/{directory_type}", self._files),
+        ]
+
+    async def _logs(self, request: web.Request) -> web.Response:
+        """Return the log as one string."""
+        return json_response("".join(f"{entry['t']} - {entry['m']}" for entry in self._log_buffer.entries()))
+
+    async def _raw_logs(self, request: web.Request) -> web.Response:
+        return json_response({"entries": self._log_buffer.entries(), "size": terminal_size()})
+
+    async def _subscribe(self, request: web.Request) -> web.Response:
+        """Start or stop sending the log to a session: ``{"clientId": …, "enabled": …}``."""
+        body = await read_object(request)
+        sid, enabled = body.get("clientId"), body.get("enabled")
+        if not isinstance(sid, str) or not isinstance(enabled, bool):
+            raise Refusal("clientId must be a string and enabled true or false.")
+        self._log_buffer.subscribe(sid, enabled=enabled)
+        return web.Response()
+
+    async def _folder_paths(self, request: web.Request) -> web.Response:
+        folders = {name: self._folders.category_paths(name) for name in self._folders.categories()}
+        folders["custom_nodes"] = tuple(self._folders.code)
+        return json_response({name: [str(path) for path in paths] for name, paths in folders.items()})
+
+    async def _files(self, request: web.Request) -> web.Response:
+        """List the files directly in the input, output or temp folder, the latest first."""
+        kind = request.match_info["directory_type"]
+        folder = self._folders.of_type(kind)
+        if folder is None:
+            raise Refusal("Invalid directory type")
+        return json_response([f"{name} [{kind}]" for name in await asyncio.to_thread(_latest_first, folder)])
+
+
+def _latest_first(folder: Path) -> list[str]:
+    found = []
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return []
+    for entry in entries:
+        try:
+            if entry.is_file() and not entry.name.startswith("."):
+                found.append((-entry.stat().st_mtime, entry.name))
+        except OSError:  # gone in the meantime
+            continue
+    return [name for _, name in sorted(found)]
+
+
+class LogBuffer(logging.Handler):
+    """Keeps the last log records between ``open`` and ``shut``, as ``{"t": time, "m": text}``."""
+
+    def __init__(self, hub: MessageHub) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("[%(levelname)s] %(message)s\n"))
+        self._hub = hub
+        self._entries: deque[dict[str, str]] = deque(maxlen=_LOG_RECORDS)
+        self._readers: set[str] = set()
+        self._guard = threading.Lock()
+
+    def open(self) -> None:
+        logging.getLogger().addHandler(self)
+
+    def shut(self) -> None:
+        logging.getLogger().removeHandler(self)
+
+    def entries(self) -> list[dict[str, str]]:
+        with self._guard:
+            return list(self._entries)
+
+    def subscribe(self, sid: str, *, enabled: bool) -> None:
+        """Start or stop sending every new entry to the pages of a session."""
+        with self._guard:
+            (self._readers.add if enabled else self._readers.discard)(sid)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        entry = {"t": datetime.fromtimestamp(record.created).isoformat(), "m": self.format(record)}
+        with self._guard:
+            self._entries.append(entry)
+            # Pages that disconnected without unsubscribing.
+            self._readers = {sid for sid in self._readers if self._hub.is_connected(sid)}
+            readers = list(self._readers)
+        for sid in readers:
+            self._hub.send("logs", {"entries": [entry], "size": None}, sid)
+
+
+def terminal_size() -> dict[str, Any]:
+    """Return the size of the server's terminal; 80 x 24 without one."""
+    size = shutil.get_terminal_size()
+    return {"cols": size.columns, "rows": size.lines}

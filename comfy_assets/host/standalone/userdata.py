@@ -19,7 +19,7 @@ from ...names import UnsafeName, check_leads_nowhere, relative_parts
 from ...store_guard import is_protected
 from ..base import UnknownUserError
 from .files import OPAQUE, passive_type
-from .http import json_response
+from .http import RouteTable, json_response
 from .users import Users
 
 
@@ -216,12 +216,22 @@ class UserdataRoutes:
         self._users = users
         self._lock = threading.Lock()
 
+    def routes(self) -> RouteTable:
+        return [
+            ("GET", "/userdata", self._list_files),
+            ("GET", "/v2/userdata", self._list_entries),
+            ("GET", "/userdata/{file}", self._download),
+            ("POST", "/userdata/{file}", self._store),
+            ("DELETE", "/userdata/{file}", self._delete),
+            ("POST", "/userdata/{file}/move/{dest}", self._move),
+        ]
+
     def files_of(self, request: web.Request) -> UserFiles:
         """Return the files of the request's user. Raise UnknownUserError."""
         return UserFiles(self._directory / self._users.identify(request.headers), self._lock)
 
     @_with_user_files
-    async def list_files(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
+    async def _list_files(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
         """List the files of the folder ``dir``: names, their parts (``split``), or sizes and times (``full_info``)."""
         name = request.query.get("dir", "")
         if not name:
@@ -230,12 +240,12 @@ class UserdataRoutes:
         return json_response(found)
 
     @_with_user_files
-    async def list_entries(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
+    async def _list_entries(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
         """List all files and folders below the folder ``path``."""
         return json_response(await asyncio.to_thread(files.entries_in, _decoded(request.query.get("path", ""))))
 
     @_with_user_files
-    async def download(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
+    async def _download(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
         """Send a file. Browsers never display it, as it could be a page with scripts."""
         path = await asyncio.to_thread(files.existing, _named(request))
         guessed = mimetypes.guess_type(path.name)[0] or OPAQUE
@@ -246,21 +256,21 @@ class UserdataRoutes:
         return web.FileResponse(path, headers={**headers, "X-Content-Type-Options": "nosniff"})
 
     @_with_user_files
-    async def store(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
+    async def _store(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
         """Write the body to a file."""
         name, overwrite = _named(request), _may_overwrite(request)
         path = await asyncio.to_thread(files.store, name, await request.read(), overwrite=overwrite)
         return await _written(request, files, path)
 
     @_with_user_files
-    async def move(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
+    async def _move(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
         """Rename a file."""
         names = _named(request), _named(request, "dest")
         path = await asyncio.to_thread(files.move, *names, overwrite=_may_overwrite(request))
         return await _written(request, files, path)
 
     @_with_user_files
-    async def delete(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
+    async def _delete(self, request: web.Request, files: UserFiles) -> web.StreamResponse:
         """Remove a file."""
         await asyncio.to_thread(files.delete, _named(request))
         return web.Response(status=204)

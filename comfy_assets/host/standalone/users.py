@@ -17,12 +17,15 @@ from aiohttp import web
 
 from ...fs.atomic import replace_file
 from ..base import UnknownUserError
-from .http import Refusal, json_response, read_json, read_object
+from .http import Refusal, RouteTable, json_response, read_json, read_object, text_or_none
+
+log = logging.getLogger("comfy_assets.standalone")
 
 USER_HEADER = "comfy-user"
 DEFAULT_USER = "default"
 SYSTEM_PREFIX = "__"  # folders of the system beside those of users, such as ours
 MAX_NAME_CHARACTERS = 100
+_SETTINGS_FILE = "comfy.settings.json"
 
 
 class UserRefused(ValueError):
@@ -91,9 +94,29 @@ class Users:
         draft.replace(self._file)
 
 
-log = logging.getLogger("comfy_assets.standalone")
+class UserRoutes:
+    """The route /users."""
 
-FILE_NAME = "comfy.settings.json"
+    def __init__(self, users: Users) -> None:
+        self._users = users
+
+    def routes(self) -> RouteTable:
+        return [("GET", "/users", self._list), ("POST", "/users", self._add)]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        if self._users.multi_user:
+            return json_response({"storage": "server", "users": self._users.names()})
+        return json_response({"storage": "server", "migrated": self._users.has_directory()})
+
+    async def _add(self, request: web.Request) -> web.Response:
+        body = await read_object(request)
+        if not self._users.multi_user:
+            raise Refusal("This server was started for a single user.")
+        try:
+            name = text_or_none(body, "username") or ""
+            return json_response(await asyncio.to_thread(self._users.add, name))
+        except UserRefused as error:
+            raise Refusal(str(error)) from error
 
 
 class SettingsRoutes:
@@ -104,20 +127,28 @@ class SettingsRoutes:
         self._users = users
         self._lock = threading.Lock()  # a change reads and replaces the whole file
 
-    async def list_all(self, request: web.Request) -> web.Response:
+    def routes(self) -> RouteTable:
+        return [
+            ("GET", "/settings", self._list),
+            ("POST", "/settings", self._update),
+            ("GET", "/settings/{id}", self._get),
+            ("POST", "/settings/{id}", self._set),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
         return json_response(await asyncio.to_thread(_read, self._file(request)))
 
-    async def get(self, request: web.Request) -> web.Response:
+    async def _get(self, request: web.Request) -> web.Response:
         """Return the value itself, null if it was never set, as the page reads it."""
         settings = await asyncio.to_thread(_read, self._file(request))
         return json_response(settings.get(request.match_info["id"]))
 
-    async def update(self, request: web.Request) -> web.Response:
+    async def _update(self, request: web.Request) -> web.Response:
         """Change the settings in the body."""
         file = self._file(request)
         return json_response(await asyncio.to_thread(self._merge, file, await read_object(request)))
 
-    async def set(self, request: web.Request) -> web.Response:
+    async def _set(self, request: web.Request) -> web.Response:
         """Change one setting to the value in the body."""
         file, value = self._file(request), await read_json(request)
         await asyncio.to_thread(self._merge, file, {request.match_info["id"]: value})
@@ -125,7 +156,7 @@ class SettingsRoutes:
 
     def _file(self, request: web.Request) -> Path:
         try:
-            return self._directory / self._users.identify(request.headers) / FILE_NAME
+            return self._directory / self._users.identify(request.headers) / _SETTINGS_FILE
         except UnknownUserError as error:
             raise Refusal("The server does not know this user.", status=401) from error
 

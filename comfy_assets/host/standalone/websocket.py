@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
+from .http import RouteTable
+
 # Returns the (event, data) pairs for a page that has just connected, by session id.
 Greeting = Callable[[str], list[tuple[str, Mapping[str, Any]]]]
 
@@ -24,7 +26,10 @@ class WebSocketRoute:
         self._features = features
         self._greeting = greeting
 
-    async def connect(self, request: web.Request) -> web.WebSocketResponse:
+    def routes(self) -> RouteTable:
+        return [("GET", "/ws", self._connect)]
+
+    async def _connect(self, request: web.Request) -> web.WebSocketResponse:
         """Serve ``GET /ws?clientId=…`` until the page disconnects."""
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, timeout=CLOSE_TIMEOUT_S)
         await socket.prepare(request)
