@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from .access import AccessRules
-from .execution import ExecutionQueue, FinishedPrompt
+from .execution import ExecutionQueue, PromptListener, RewritePrompt
 
 RootKind = Literal["models", "input", "output", "temp"]
 
@@ -57,10 +57,6 @@ class Network(msgspec.Struct, frozen=True):
 
     listening: tuple[str, ...] = ()
     origins: frozenset[str] = frozenset()
-
-
-RewritePrompt = Callable[[dict[str, Any]], dict[str, Any]]
-PromptListener = Callable[[FinishedPrompt], None]
 
 
 class Plugin(msgspec.Struct, frozen=True):

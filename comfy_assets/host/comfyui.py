@@ -19,15 +19,13 @@ from .base import (
     LibraryFolder,
     Network,
     Plugin,
-    PromptListener,
-    RewritePrompt,
     UnknownUserError,
     declared_choices,
 )
 from .comfyui_queue import ComfyUIQueue
 from .comfyui_validation import PromptValidator
+from .execution import PromptHooks, PromptListener, RewritePrompt
 from .guard import protect
-from .listeners import PromptHooks
 
 log = logging.getLogger("comfy_assets")
 

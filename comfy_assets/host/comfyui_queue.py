@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .base import PromptListener
 from .comfyui_items import (
     as_mapping,
     finished_prompt,
@@ -30,12 +29,13 @@ from .comfyui_states import Graph, ObservedPrompt, PromptStates
 from .execution import (
     FinishedPrompt,
     NodeProgress,
+    PromptListener,
     QueueListener,
+    QueueListeners,
     QueueListing,
     SubmittedPrompt,
     number_after,
 )
-from .listeners import QueueListeners
 from .prompt_problems import CheckPrompts, PromptProblem, depth_problem, failed_prompt
 
 log = logging.getLogger("comfy_assets")

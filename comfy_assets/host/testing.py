@@ -16,12 +16,19 @@ from .base import (
     HostFolders,
     Network,
     Plugin,
-    PromptListener,
-    RewritePrompt,
     UnknownUserError,
 )
-from .execution import FinishedPrompt, NodeProgress, QueueListener, QueueListing, SubmittedPrompt
-from .listeners import PromptHooks, QueueListeners
+from .execution import (
+    FinishedPrompt,
+    NodeProgress,
+    PromptHooks,
+    PromptListener,
+    QueueListener,
+    QueueListeners,
+    QueueListing,
+    RewritePrompt,
+    SubmittedPrompt,
+)
 from .prompt_problems import depth_problem, failed_prompt, type_problem
 
 USER_HEADER = "comfy-user"

@@ -21,7 +21,7 @@ from comfy_assets_node.comfy_assets import app
 from comfy_assets_node.comfy_assets.assets.index import hash_run, watcher
 from comfy_assets_node.comfy_assets.assets.index.directory_cache import DirectoryCache, DirectoryChanges
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.host.base import FinishedPrompt
+from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
 

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..base import PromptListener
-from ..execution import FinishedPrompt
+from ..execution import FinishedPrompt, PromptListener
 from .graph import GraphStep, execution_order, read_steps, signatures
 from .nodes import ExecutionInterrupted, NodeRegistry, Result, Run
 from .queue import PromptOutcome, PromptQueue, RunningPrompt

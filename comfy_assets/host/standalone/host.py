@@ -13,9 +13,9 @@ from aiohttp import web
 
 from ...logs import SERVER_LOGGERS, escape_records, limit_repeats
 from ..access import AccessRules
-from ..base import HostFolders, Network, Plugin, PromptListener, RewritePrompt, declared_choices
+from ..base import HostFolders, Network, Plugin, declared_choices
+from ..execution import PromptHooks, PromptListener, RewritePrompt
 from ..guard import protect
-from ..listeners import PromptHooks
 from .connections import ConnectionLimits, Connections, listen, url_of
 from .executor import Executor, Worker
 from .files import UploadRoutes, ViewRoute

@@ -14,8 +14,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from ...credentials import CREDENTIALS, REDACTED, take_out, texts_in
-from ..base import RewritePrompt
-from ..execution import SubmittedPrompt
+from ..execution import RewritePrompt, SubmittedPrompt
 from ..prompt_problems import CheckedPrompt, CheckPrompts, as_sent, depth_problem, refusal, type_problem
 from .graph import GraphStep, NodeLink, as_link, declared_inputs, find_cycle, read_steps, upstream
 from .http import Refusal, RouteTable, json_response, read_object, strings, text_or_none

@@ -17,11 +17,11 @@ from ..execution import (
     FinishedPrompt,
     NodeProgress,
     QueueListener,
+    QueueListeners,
     QueueListing,
     SubmittedPrompt,
     number_after,
 )
-from ..listeners import QueueListeners
 from ..prompt_problems import CheckPrompts, failed_prompt, unchecked
 from .http import (
     RouteTable,

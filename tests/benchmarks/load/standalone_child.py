@@ -18,7 +18,7 @@ from checkout import load
 
 load()
 from comfy_assets_node.comfy_assets.cli import main, serve  # noqa: E402
-from comfy_assets_node.comfy_assets.host.base import FinishedPrompt  # noqa: E402
+from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt  # noqa: E402
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost  # noqa: E402
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run  # noqa: E402
 
