@@ -1,14 +1,15 @@
-"""Shapes of ComfyUI's queue: its items, the arguments of ``task_done``, and the progress registry.
+"""Items of ComfyUI's queue: their shapes, and access to them under the queue's lock.
 
-A new version of ComfyUI that changes one of them is followed here, and nowhere else. Anything may be malformed, as
-other packs put items into the queue as well.
+The arguments of ``task_done`` and the progress registry are read here too. A new version of ComfyUI that changes one of
+these shapes is followed here, and nowhere else. Anything may be malformed, as other packs put items into the queue as
+well.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..credentials import CREDENTIALS, REDACTED, texts_in
@@ -27,7 +28,7 @@ def id_of(item: Any) -> str:
         return ""
 
 
-def order_of(item: Any) -> tuple[Any, str]:
+def _order_of(item: Any) -> tuple[Any, str]:
     """Return the sort key of the server's order of execution."""
     return item[0], str(item[1])
 
@@ -115,3 +116,63 @@ def item_of(prompt: SubmittedPrompt, queue: Any) -> tuple[Any, ...]:
     extra = {key: value for key, value in prompt.extra_data.items() if value != REDACTED}
     item = (prompt.number, prompt.prompt_id, dict(prompt.graph), extra, list(prompt.outputs))
     return (*item, {}) if has_sensitive_part(queue) else item
+
+
+class QueueItems:
+    """Reads and removes the items of a ``PromptQueue``, each time under its lock."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def present(self) -> set[str]:
+        """Return the prompt ids of waiting and running items."""
+        with self._queue.mutex:
+            items = (*self._queue.queue, *self._queue.currently_running.values())
+        return {id_of(item) for item in items}
+
+    def held(self) -> set[Any]:
+        """Return the item ids of running items."""
+        with self._queue.mutex:
+            return set(self._queue.currently_running)
+
+    def running(self) -> list[tuple[Any, Any]]:
+        """Return the running items, each with its item id."""
+        with self._queue.mutex:
+            return list(self._queue.currently_running.items())
+
+    def waiting(self) -> list[Any]:
+        """Return the waiting items, the next first."""
+        with self._queue.mutex:
+            items = list(self._queue.queue)
+        return sorted(items, key=_order_of)
+
+    def remove_running(self, item_ids: Iterable[Any]) -> list[Any]:
+        """Remove running items from the server's list; return those that were in it."""
+        with self._queue.mutex:
+            running = self._queue.currently_running
+            return [running.pop(item_id) for item_id in item_ids if item_id in running]
+
+    def remove_waiting(self, prompt_ids: Collection[str]) -> set[str]:
+        """Remove the waiting items of prompts; return the ids of those that had any."""
+        with self._queue.mutex:
+            items = list(self._queue.queue)
+            gone = {prompt_id for prompt_id in map(id_of, items) if prompt_id in prompt_ids}
+            if gone:
+                # A sorted list is a valid heap. The key avoids comparing graphs, which raises TypeError.
+                self._queue.queue[:] = sorted((item for item in items if id_of(item) not in gone), key=_order_of)
+        return gone
+
+    def finished(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FinishedPrompt | None:
+        """Return the prompt that a call of ``task_done`` with these arguments ends; None if they are malformed."""
+        with self._queue.mutex:
+            return finished_prompt(self._queue, args, kwargs)
+
+    def history_of(self, prompt_id: str) -> Mapping[str, Any]:
+        """Return the prompt's entry of the history, an empty one if there is none."""
+        with self._queue.mutex:
+            return as_mapping(self._queue.history.get(prompt_id))
+
+    def add_history(self, history: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put entries before those of the history, which win where both have one."""
+        with self._queue.mutex:
+            self._queue.history = {**history, **self._queue.history}

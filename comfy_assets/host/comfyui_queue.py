@@ -1,9 +1,9 @@
 """ComfyUI's execution queue, observed by wrapping its methods in a chain with other packs' wrappers.
 
 Signatures have grown over time and other packs wrap or replace the methods, so arguments are passed on unchanged.
-``comfyui_items`` has the shapes of items and arguments. A method that another pack may have wrapped is never called
-with the queue's lock held: such a wrapper may sleep, or wait for the server's event loop, which needs that lock to
-handle requests.
+``comfyui_items`` reads items and arguments; ``comfyui_states`` ensures that each event is reported once. A method that
+another pack may have wrapped is never called with the queue's lock held: such a wrapper may sleep, or wait for the
+server's event loop, which needs that lock to handle requests.
 """
 
 from __future__ import annotations
@@ -15,16 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .comfyui_items import (
-    as_mapping,
-    finished_prompt,
-    id_of,
-    item_of,
-    order_of,
-    progress_of,
-    prompt_of,
-    prompts_in,
-)
+from .comfyui_items import QueueItems, as_mapping, id_of, item_of, progress_of, prompt_of, prompts_in
 from .comfyui_states import Graph, ObservedPrompt, PromptStates
 from .execution import (
     FinishedPrompt,
@@ -67,6 +58,7 @@ class ComfyUIQueue:
     ) -> None:
         self._server = server
         self._queue = server.prompt_queue
+        self._items = QueueItems(self._queue)
         self._interrupt = interrupt
         self._registry = registry
         self._after = finished
@@ -138,7 +130,7 @@ class ComfyUIQueue:
         try:
             return put()
         except BaseException:
-            if prompt_id not in self._present():
+            if prompt_id not in self._items.present():
                 self._listeners.dropped(self._states.leave([prompt_id]))
             raise
         finally:
@@ -177,7 +169,7 @@ class ComfyUIQueue:
         try:
             self._queue.put(item_of(prompt, self._queue))
         except Exception as error:  # code of other packs
-            if prompt.prompt_id in self._present():
+            if prompt.prompt_id in self._items.present():
                 log.exception("A pack failed when the job %s returned to the queue", prompt.prompt_id)
             else:
                 self._states.leave([prompt.prompt_id])
@@ -223,8 +215,8 @@ class ComfyUIQueue:
 
         ``started`` are prompts that an inner wrapper of ours has marked before another pack's wrapper failed.
         """
-        found = self._states.missing(self._present())
-        suspects = self._states.unknown(self._held())
+        found = self._states.missing(self._items.present())
+        suspects = self._states.unknown(self._items.held())
         if suspects:
             time.sleep(_WORKER_S)
         ended = [item_id for item_id in started if self._states.end(item_id) is not None]
@@ -237,9 +229,7 @@ class ComfyUIQueue:
 
     def _remove_running(self, item_ids: Iterable[int]) -> dict[str, Graph]:
         """Remove running prompts from the server's list; return their graphs by id."""
-        with self._queue.mutex:
-            running = self._queue.currently_running
-            gone = [running.pop(item_id) for item_id in item_ids if item_id in running]
+        gone = self._items.remove_running(item_ids)
         return {prompt.prompt_id: prompt.graph for prompt in prompts_in(gone)}
 
     # task_done: the end.
@@ -266,23 +256,20 @@ class ComfyUIQueue:
         """Return the prompt that a call of ``task_done`` ends, unless its end was reported before."""
         if self._states.is_over(item_id):
             return None
-        with self._queue.mutex:
-            finished = finished_prompt(self._queue, args, kwargs)
+        finished = self._items.finished(args, kwargs)
         if finished is None or self._states.end(item_id) is None:
             return None
         self._states.leave([finished.prompt_id])  # a pack may have called the class's own ``get``, past our wrapper
         return finished
 
     def _forget_running(self, item_id: Any) -> None:
-        with self._queue.mutex:
-            item = self._queue.currently_running.pop(item_id, None)
-        if item is not None:
+        if self._items.remove_running([item_id]):
             self._announce_quietly()
 
     def _end_unreported(self) -> None:
         """Report the end of prompts that ended without a report: a pack may have replaced ``task_done``."""
         is_worker = threading.current_thread().name.endswith(_WORKER) and not self._is_outermost("task_done")
-        for item_id in self._states.left_over(self._held(), is_worker=is_worker):
+        for item_id in self._states.left_over(self._items.held(), is_worker=is_worker):
             running = self._states.end(item_id)
             if running is not None:
                 finished = self._finished_as_seen(running)
@@ -290,8 +277,7 @@ class ComfyUIQueue:
                 self._after(finished)
 
     def _finished_as_seen(self, running: ObservedPrompt) -> FinishedPrompt:
-        with self._queue.mutex:
-            entry = as_mapping(self._queue.history.get(running.prompt_id))
+        entry = self._items.history_of(running.prompt_id)
         outputs = as_mapping(entry.get("outputs")) or dict(running.shown)
         status = entry.get("status")
         if not isinstance(status, Mapping) and running.failure is not None:
@@ -311,7 +297,7 @@ class ComfyUIQueue:
 
     def _report_dropped(self) -> None:
         """Report prompts that are no longer in the queue as dropped."""
-        self._listeners.dropped(list(self._states.missing(self._present())))
+        self._listeners.dropped(list(self._states.missing(self._items.present())))
 
     def cancel(self, prompt_id: str) -> bool:
         return bool(self.cancel_many([prompt_id]))
@@ -331,13 +317,9 @@ class ComfyUIQueue:
         """Remove those of the prompts that wait; return their ids."""
         if self._is_watched_by_others("delete_queue_item"):
             return {prompt_id for prompt_id in wanted if self._delete_all(prompt_id)}
-        with self._queue.mutex:
-            items = list(self._queue.queue)
-            gone = {id_of(item) for item in items} & wanted.keys()
-            if not gone:
-                return gone
-            # A sorted list is a valid heap. The key avoids comparing graphs, which raises TypeError.
-            self._queue.queue[:] = sorted((item for item in items if id_of(item) not in gone), key=order_of)
+        gone = self._items.remove_waiting(wanted)
+        if not gone:
+            return gone
         running = set(self._running_ids())
         left = self._states.leave(prompt_id for prompt_id in wanted if prompt_id in gone)
         self._listeners.dropped([prompt_id for prompt_id in left if prompt_id not in running])
@@ -356,8 +338,7 @@ class ComfyUIQueue:
 
         Its end is delayed meanwhile, so that the interrupt cannot hit the next prompt.
         """
-        with self._queue.mutex:
-            held = [key for key, item in self._queue.currently_running.items() if id_of(item) == prompt_id]
+        held = [item_id for item_id, item in self._items.running() if id_of(item) == prompt_id]
         if not self._states.begin_interrupt(held):
             return False
         self._listeners.interrupting(prompt_id)
@@ -404,22 +385,9 @@ class ComfyUIQueue:
 
     # The content of the queue.
 
-    def _present(self) -> set[str]:
-        """Return the ids of waiting and running prompts."""
-        with self._queue.mutex:
-            items = (*self._queue.queue, *self._queue.currently_running.values())
-        return {id_of(item) for item in items}
-
-    def _held(self) -> set[Any]:
-        """Return the item ids of running prompts."""
-        with self._queue.mutex:
-            return set(self._queue.currently_running)
-
     def _running_items(self) -> list[Any]:
         """Return the items of running prompts whose end was not reported yet."""
-        with self._queue.mutex:
-            running = list(self._queue.currently_running.items())
-        return [item for item_id, item in running if not self._states.is_over(item_id)]
+        return [item for item_id, item in self._items.running() if not self._states.is_over(item_id)]
 
     def _running_ids(self) -> list[str]:
         return [id_of(item) for item in self._running_items()]
@@ -429,13 +397,8 @@ class ComfyUIQueue:
         queue = self._queue
         return bool(queue.queue) or any(not self._states.is_over(key) for key in list(queue.currently_running))
 
-    def _waiting_items(self) -> list[Any]:
-        with self._queue.mutex:
-            items = list(self._queue.queue)
-        return sorted(items, key=order_of)
-
     def listing(self) -> QueueListing:
-        return QueueListing(prompts_in(self._running_items()), prompts_in(self._waiting_items()))
+        return QueueListing(prompts_in(self._running_items()), prompts_in(self._items.waiting()))
 
     def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
         registry = self._registry()  # read once: the next prompt replaces it
@@ -449,8 +412,7 @@ class ComfyUIQueue:
         return self._history_room
 
     def remember(self, history: Mapping[str, Mapping[str, Any]]) -> None:
-        with self._queue.mutex:
-            self._queue.history = {**history, **self._queue.history}
+        self._items.add_history(history)
 
     def forget(self, prompt_ids: Iterable[str] | None) -> None:
         if prompt_ids is None:
