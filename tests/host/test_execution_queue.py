@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.credentials import REDACTED
+from comfy_assets_node.comfy_assets.host.comfyui import PromptValidator
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
-from comfy_assets_node.comfy_assets.host.comfyui_validation import PromptValidator
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodeProgress, SubmittedPrompt
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
 from comfy_assets_node.comfy_assets.host.standalone.image_nodes import register_image_nodes

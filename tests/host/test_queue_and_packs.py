@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.host import comfyui_states
+from comfy_assets_node.comfy_assets.host.comfyui import PromptValidator
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
-from comfy_assets_node.comfy_assets.host.comfyui_validation import PromptValidator
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, SubmittedPrompt
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue, OldQueue
 from support.queue_ids import queue_ids
