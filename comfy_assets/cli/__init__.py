@@ -12,8 +12,7 @@ from io import TextIOWrapper
 from .. import VERSION
 from ..errors import ApiError, StoreError
 from . import bundles, duplicates, jobs, library, serve, trash, workflows
-from .command import NotConfirmed
-from .terminal import Parser, complain
+from .command import NotConfirmed, Parser, complain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

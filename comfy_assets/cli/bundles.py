@@ -26,16 +26,17 @@ from .command import (
     add_command,
     add_extra_paths,
     add_json,
+    complain,
     counted,
     existing_base,
     extra_folders,
     open_library,
     print_some,
+    say,
     show_progress,
     size,
     written_size,
 )
-from .terminal import complain, say
 
 _IMPORT_MORE = (
     "The whole bundle is verified before anything is changed. The exit status is 0 if the library has every asset"

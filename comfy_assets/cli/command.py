@@ -1,4 +1,7 @@
-"""Shared parts of the commands: options, the store, confirmations, and the formats of values."""
+"""Shared parts of the commands: options, the store, confirmations, output, and the formats of values.
+
+Control characters are escaped in all output, so that a file name cannot control the terminal.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,22 @@ import argparse
 import asyncio
 import os
 import re
+import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from types import TracebackType
+from typing import Any, TextIO, TypeAlias, TypeVar
 
 from ..app import STORE_NAME
 from ..background.tasks import TaskRunner, TaskStore
 from ..db.connection import Database
 from ..errors import ApiError, StoreError
 from ..host.standalone import EXTRA_PATHS_FILE, ExtraFolder, StandaloneHost, read_extra_folders
-from .terminal import ProgressBar, complain, say
+from ..logs import escaped
 
 T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # not subscriptable at run time
@@ -30,6 +35,8 @@ UNNAMED = "(unnamed)"
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 _MAX_LINES = 200  # of a list on a terminal
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+_BAR_WIDTH = 24
+_CLEAR_LINE = "\r\x1b[K"
 
 
 def add_group(commands: Commands, name: str, help_text: str) -> Commands:
@@ -96,6 +103,73 @@ def existing_base(options: argparse.Namespace) -> Path:
     if not base.is_dir():
         raise OSError(f"the folder {base} does not exist")
     return base
+
+
+def say(*lines: object, to: TextIO | None = None, end: str = "\n") -> None:
+    """Print lines with control characters escaped. Commands print with this function only."""
+    out = sys.stdout if to is None else to
+    for line in lines:
+        print(escaped(str(line)), end=end, file=out, flush=True)
+
+
+def complain(*lines: object) -> None:
+    """Print lines to standard error."""
+    say(*lines, to=sys.stderr)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that escapes its messages, because they repeat the arguments."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message("\n".join(map(escaped, message.split("\n"))), file)
+
+
+class ProgressBar:
+    """A line of progress on a terminal, cleared at the end. Shows nothing if ``out`` is no terminal."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._enabled = out.isatty()
+        self._shown = False
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._shown:
+            self._out.write(_CLEAR_LINE)
+            self._out.flush()
+
+    def show(self, status: Mapping[str, Any]) -> None:
+        """Show a status with the members that ``Indexer.status`` returns."""
+        if self._enabled:
+            # A full line would wrap, and the next one could not replace it.
+            columns = shutil.get_terminal_size().columns
+            self._out.write(_CLEAR_LINE + progress_line(status)[: columns - 1])
+            self._out.flush()
+            self._shown = True
+
+
+def progress_line(status: Mapping[str, Any]) -> str:
+    """Return a status as one line."""
+    if status.get("phase") != "hashing":
+        return f"Listing: {status.get('scanned', 0):,} files"
+    done, total = status.get("bytes_hashed", 0), status.get("bytes_total", 0)
+    share = done / total if total else 1.0
+    filled = round(min(share, 1.0) * _BAR_WIDTH)  # a file that grows meanwhile can make the share exceed 1
+    rate = status.get("bytes_per_second", 0)
+    left = f", {(total - done) / rate:,.0f} s left" if rate and total > done else ""
+    pause = " (paused: a prompt is running)" if status.get("paused") else ""
+    return (
+        f"Reading [{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {share:4.0%}"
+        f" {status.get('hashed', 0):,}/{status.get('total', 0):,} files,"
+        f" {rate / 1e6:,.0f} MB/s{left}{pause}"
+    )
 
 
 @dataclass(frozen=True)

@@ -19,16 +19,17 @@ from .command import (
     add_command,
     add_json,
     add_yes,
+    complain,
     confirm,
     counted,
     existing_base,
     open_library,
     require_terminal_or_yes,
+    say,
     show_progress,
     written_size,
     written_time,
 )
-from .terminal import complain, say
 
 _MORE = (
     "With --link, copies on the same volume are replaced by hard links to the oldest of them, which frees their space"

@@ -31,9 +31,9 @@ from .command import (
     existing_base,
     open_library,
     require_terminal_or_yes,
+    say,
     written_time,
 )
-from .terminal import say
 
 _DEFAULT_LIMIT = 20
 _MAX_JOBS = 1_000_000

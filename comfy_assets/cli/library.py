@@ -25,17 +25,19 @@ from ..ids import hash_text
 from .command import (
     PROBLEMS,
     Commands,
+    ProgressBar,
     add_command,
     add_extra_paths,
     add_json,
+    complain,
     counted,
     existing_base,
     extra_folders,
     open_library,
+    say,
     show_progress,
     written_size,
 )
-from .terminal import ProgressBar, complain, say
 
 _VERIFY_MORE = (
     "Reports damaged files (other bytes with the same size and time), unreadable files, and files that were changed or"

@@ -10,8 +10,7 @@ from pathlib import Path
 from ..host.standalone import StandaloneHost, WebFiles, installed_page
 from ..plugin import attach
 from ..sample import make_sample_library
-from .command import Commands, add_command, add_extra_paths, base_directory, extra_folders
-from .terminal import say
+from .command import Commands, add_command, add_extra_paths, base_directory, extra_folders, say
 
 _PACKS = {"comfy-assets": Path(__file__).resolve().parents[2]}
 

@@ -29,10 +29,10 @@ from .command import (
     open_library,
     require_terminal_or_yes,
     restore_each,
+    say,
     written_size,
     written_time,
 )
-from .terminal import say
 
 
 def add_to(commands: Commands) -> None:

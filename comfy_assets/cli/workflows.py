@@ -23,9 +23,9 @@ from .command import (
     existing_base,
     open_library,
     restore_each,
+    say,
     written_time,
 )
-from .terminal import say
 
 
 def add_to(commands: Commands) -> None:
