@@ -11,7 +11,7 @@ from io import TextIOWrapper
 
 from .. import VERSION
 from ..errors import ApiError, StoreError
-from . import bundles, duplicates, jobs, library, serve, trash, workflows
+from . import duplicates, jobs, library, serve, trash, workflows
 from .command import NotConfirmed, Parser, complain
 
 
@@ -39,6 +39,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--verbose", action="store_true", help="print log messages")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (serve, library, jobs, duplicates, trash, workflows, bundles):
+    for module in (serve, library, jobs, duplicates, trash, workflows):
         module.add_to(commands)
     return parser

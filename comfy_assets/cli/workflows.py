@@ -1,4 +1,4 @@
-"""``comfy-assets workflows``: list and restore deleted workflows."""
+"""``comfy-assets workflows``, ``export`` and ``import``: deleted workflows, and bundles of workflows."""
 
 from __future__ import annotations
 
@@ -7,39 +7,95 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from ..assets.index.content_reader import HashProgress
+from ..background.cancel import Cancelled
+from ..background.tasks import Task
+from ..config import Config
 from ..db import workflows as workflow_rows
 from ..db.workflows import DeletedWorkflow
-from ..workflows.service import TRASH_DAYS, restore_workflow
+from ..fs.paths import ChangedWhileReading
+from ..workflows.bundles.exporter import BundleExporter, ExportOptions, ExportResult, collect
+from ..workflows.bundles.format import BundledAsset
+from ..workflows.bundles.importer import MAX_SIZE, AssetOutcome, BundleImporter, ImportOutcome, ImportResult
+from ..workflows.service import TRASH_DAYS, WorkflowService, restore_workflow
+from ..workflows.sync import WorkflowSync
 from .command import (
     PROBLEMS,
     UNNAMED,
     Commands,
+    Library,
     add_command,
+    add_extra_paths,
     add_group,
     add_json,
+    complain,
     counted,
     existing_base,
+    extra_folders,
     open_library,
+    print_some,
     restore_each,
     say,
+    show_progress,
+    size,
+    written_size,
     written_time,
+)
+
+_IMPORT_MORE = (
+    "The whole bundle is verified before anything is changed. The exit status is 0 if the library has every asset"
+    " under the name that the workflow uses, 3 if the workflow was imported but some of its assets are missing or have"
+    " other names, and 1 if the bundle was rejected."
 )
 
 
 def add_to(commands: Commands) -> None:
     """Add the commands."""
+    _add_restoration(commands)
+    _add_bundles(commands)
+
+
+def _add_restoration(commands: Commands) -> None:
     actions = add_group(commands, "workflows", "list and restore deleted workflows")
-    add_json(add_command(actions, "deleted", _list, "list deleted workflows, the latest first"))
+    add_json(add_command(actions, "deleted", _list_deleted, "list deleted workflows, the latest first"))
     restore = add_command(actions, "restore", _restore, "restore deleted workflows with all their versions")
     restore.add_argument("ids", nargs="+", metavar="ID", help="an id from workflows deleted")
 
 
-def _list(options: argparse.Namespace) -> int:
-    entries = asyncio.run(_entries(existing_base(options)))
+def _add_bundles(commands: Commands) -> None:
+    export = add_command(commands, "export", _export, "export a workflow or share with its assets as a bundle")
+    export.add_argument("workflow", metavar="WORKFLOW", help="a workflow (id, name or path of its file) or share (id)")
+    export.add_argument("out", type=Path, metavar="OUT.zip", help="the bundle to write")
+    export.add_argument("--version", type=int, metavar="N", help="the version to export (default: the latest)")
+    export.add_argument("--models", action="store_true", help="include model files")
+    export.add_argument("--incomplete", action="store_true", help="export even if files are missing")
+    export.add_argument("--force", action="store_true", help="replace an existing file")
+    import_ = add_command(commands, "import", _import, "import a bundle into the library", more=_IMPORT_MORE)
+    import_.add_argument("bundle", type=Path, metavar="IN.zip", help="a bundle that export has written")
+    import_.add_argument("--user", default="default", metavar="ID", help="the user who gets the workflow")
+    import_.add_argument(
+        "--unsafe-models",
+        action="store_true",
+        help="also import model files that can run code when they are loaded (.ckpt, .pt, .bin and similar)",
+    )
+    import_.add_argument(
+        "--max-size",
+        type=size,
+        default=MAX_SIZE,
+        metavar="SIZE",
+        help="reject a bundle with more bytes of files in total, as in 500MB or 20GB (default: 100GB)",
+    )
+    for parser in (export, import_):
+        add_extra_paths(parser)
+        add_json(parser)
+
+
+def _list_deleted(options: argparse.Namespace) -> int:
+    entries = asyncio.run(_deleted(existing_base(options)))
     if options.json:
-        say(json.dumps([_as_json(entry) for entry in entries]))
+        say(json.dumps([_deleted_as_json(entry) for entry in entries]))
         return 0
     for entry in entries:
         versions = counted(entry.latest_version, "version")
@@ -48,12 +104,12 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _entries(base: Path) -> Sequence[DeletedWorkflow]:
+async def _deleted(base: Path) -> Sequence[DeletedWorkflow]:
     async with open_library(base) as library:
         return await workflow_rows.deleted(library.db)
 
 
-def _as_json(entry: DeletedWorkflow) -> dict[str, Any]:
+def _deleted_as_json(entry: DeletedWorkflow) -> dict[str, Any]:
     """Return what is known of a deleted workflow, with the names of the API."""
     members = {
         "id": entry.id,
@@ -78,3 +134,142 @@ async def _restore_all(base: Path, ids: Sequence[str]) -> int:
             return f"{workflow.id}  {workflow.name or UNNAMED}"
 
         return await restore_each(ids, restore)
+
+
+def _export(options: argparse.Namespace) -> int:
+    try:
+        result = asyncio.run(_run_export(existing_base(options), options))
+    except (ChangedWhileReading, Cancelled) as error:
+        complain(f"comfy-assets: {error}")
+        return 1
+    for problem in result.problems:
+        complain(f"not included: {problem}")
+    if options.json:
+        say(json.dumps(_export_as_json(result, options.out)))
+    else:
+        _print_export(result, options.out)
+    return PROBLEMS if result.problems else 0
+
+
+async def _run_export(base: Path, options: argparse.Namespace) -> ExportResult:
+    async with open_library(base, extra_folders(options, base)) as library:
+        content = await collect(library.db, library.host, _service(library), options.workflow, options.version)
+        export = ExportOptions(models=options.models, incomplete=options.incomplete, force=options.force)
+        results: list[ExportResult] = []
+
+        async def work(task: Task) -> None:
+            exporter = BundleExporter(task.token)
+            running = exporter.run(content, options.out.absolute(), export)
+            results.append(await show_progress(running, lambda: _progress(task, exporter.progress)))
+            task.result = {"assets": len(results[0].manifest.assets), "problems": list(results[0].problems)}
+
+        workflow = content.workflow
+        payload = {
+            "workflow_id": workflow.id,
+            "version": workflow.version,
+            "bundle": options.out.name,
+            "models": export.models,
+        }
+        await library.tasks.run("workflow_export", work, payload, content.owner)
+        return results[0]
+
+
+def _progress(task: Task, progress: HashProgress) -> dict[str, Any]:
+    """Report the progress to the task, and return it for the terminal."""
+    task.result = progress.as_dict()
+    return {"phase": "hashing", **task.result}
+
+
+def _service(library: Library) -> WorkflowService:
+    sync = WorkflowSync(library.db, library.host, Config.from_environment().max_workflow_size)
+    return WorkflowService(library.db, sync)
+
+
+def _print_export(result: ExportResult, out: Path) -> None:
+    print_some(
+        f"{'included' if asset.member else 'named only':>10}  {asset.library_path}  {written_size(asset.size)}"
+        for asset in result.manifest.assets
+    )
+    workflow = result.manifest.workflow
+    say(
+        f"{workflow.name or UNNAMED}, version {workflow.version}, with"
+        f" {counted(len(result.manifest.assets), 'asset')} exported to {out} ({written_size(out.stat().st_size)})"
+    )
+
+
+def _export_as_json(result: ExportResult, out: Path) -> dict[str, Any]:
+    workflow = result.manifest.workflow
+    return {
+        "bundle": str(out),
+        "size": out.stat().st_size,
+        "workflow": {"id": workflow.id, "name": workflow.name, "version": workflow.version},
+        "assets": [{**_asset_as_json(each), "included": each.member is not None} for each in result.manifest.assets],
+        "problems": list(result.problems),
+    }
+
+
+def _import(options: argparse.Namespace) -> int:
+    result = asyncio.run(_run_import(existing_base(options), options))
+    if options.json:
+        say(json.dumps(_import_as_json(result)))
+    else:
+        _print_import(result)
+    return 0 if all(map(_is_as_needed, result.outcomes)) else PROBLEMS
+
+
+async def _run_import(base: Path, options: argparse.Namespace) -> ImportResult:
+    async with open_library(base, extra_folders(options, base)) as library:
+        limit = Config.from_environment().max_workflow_size
+        results: list[ImportResult] = []
+
+        async def work(task: Task) -> None:
+            importer = BundleImporter(library.db, library.host, _service(library), task.token, limit, options.max_size)
+            running = importer.run(options.bundle, options.user, unsafe_models=options.unsafe_models)
+            results.append(await show_progress(running, lambda: _progress(task, importer.progress)))
+            task.result = {"workflow_id": results[0].workflow.id, **_counts(results[0])}
+
+        await library.tasks.run("workflow_import", work, {"bundle": options.bundle.name}, options.user)
+        return results[0]
+
+
+def _counts(result: ImportResult) -> dict[str, int]:
+    """Return the number of assets with each outcome."""
+    return {name: sum(each.outcome == name for each in result.outcomes) for name in get_args(ImportOutcome)}
+
+
+def _print_import(result: ImportResult) -> None:
+    print_some(map(_line, sorted(result.outcomes, key=_is_as_needed)))
+    count = _counts(result)
+    say(
+        f"{counted(len(result.outcomes), 'asset')}:"
+        f" {count['have']} already there, {count['added']} added, {count['missing']} missing"
+    )
+    name, workflow_id = result.workflow.name or UNNAMED, result.workflow.id
+    say(f"{name} imported as {workflow_id}" if result.is_new else f"{name} exists already: {workflow_id}")
+
+
+def _is_as_needed(each: AssetOutcome) -> bool:
+    """Whether the library has the asset under the name that the workflow uses."""
+    return each.outcome != "missing" and each.note is None
+
+
+def _line(each: AssetOutcome) -> str:
+    note = f" ({each.note})" if each.note else ""
+    return f"{each.outcome:>7}  {each.asset.library_path}{note}"
+
+
+def _import_as_json(result: ImportResult) -> dict[str, Any]:
+    return {
+        "workflow": {"id": result.workflow.id, "name": result.workflow.name, "created": result.is_new},
+        "assets": [_outcome_as_json(each) for each in result.outcomes],
+    }
+
+
+def _outcome_as_json(each: AssetOutcome) -> dict[str, Any]:
+    members = {**_asset_as_json(each.asset), "outcome": each.outcome, "file": each.path, "note": each.note}
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _asset_as_json(asset: BundledAsset) -> dict[str, Any]:
+    members = {"hash": asset.hash, "size": asset.size, "name": asset.name, "kind": asset.kind, "path": asset.path}
+    return members if asset.category is None else {**members, "category": asset.category}
