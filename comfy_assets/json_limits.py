@@ -7,7 +7,10 @@ The functions block as long as the text needs: call them in a thread for large t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import accumulate
 from typing import Any
 
@@ -47,6 +50,14 @@ class JsonShape(msgspec.Struct, frozen=True):
     def is_large(self) -> bool:
         """Return whether the values must be processed in steps."""
         return are_many(self.values)
+
+
+class DecodedText(msgspec.Struct, frozen=True):
+    """A JSON text with its value. ``is_finite`` is False if the text has NaN or a number that is no finite float."""
+
+    text: bytes
+    value: Any
+    is_finite: bool
 
 
 DEFAULT_LIMITS = JsonLimits()
@@ -149,12 +160,49 @@ def decode(text: bytes, shape: JsonShape | None = None) -> Any:
 
     Raises ValueError, msgspec.DecodeError or RecursionError for a malformed text.
     """
+    return decode_text(text, shape).value
+
+
+def decode_text(text: bytes, shape: JsonShape | None = None) -> DecodedText:
+    """Decode a JSON text as ``decode`` does, and keep the text with its value."""
     # A short text has few values: there is no need to count them.
     is_short = shape is None and not are_many(len(text))
     values = len(text) if is_short else (shape or shape_of(text)).values
     if not are_many(values):
         try:
-            return msgspec.json.decode(text)
-        except msgspec.DecodeError:
+            return DecodedText(text, msgspec.json.decode(text), is_finite=True)
+        except msgspec.DecodeError:  # raised for NaN and numbers that are too large, too
             pass
-    return decode_in_steps(text, values, json.JSONDecoder(parse_constant=lambda _: None))
+    non_finite: list[str] = []
+
+    def read_float(digits: str) -> float:
+        number = float(digits)
+        if not math.isfinite(number):
+            non_finite.append(digits)
+        return number
+
+    # ``append`` returns None, the value of a constant.
+    value = decode_in_steps(text, values, json.JSONDecoder(parse_constant=non_finite.append, parse_float=read_float))
+    return DecodedText(text, value, is_finite=not non_finite)
+
+
+# A context variable, because the decoder of a body and its next reader are separated by the server's own code.
+_shared: ContextVar[Sequence[DecodedText]] = ContextVar("comfy_assets_decoded_text", default=())
+
+
+@contextmanager
+def sharing(decoded: DecodedText) -> Iterator[None]:
+    """Let ``decoded_before`` return this text in the block, so that a large body is decoded once."""
+    shared = [decoded]
+    token = _shared.set(shared)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+        shared.clear()  # tasks that were started in the block keep its context, and would keep a large value alive
+
+
+def decoded_before(text: bytes) -> DecodedText | None:
+    """Return the decoded form of a text if its decoder shares it; None for every other text."""
+    # By identity: comparing large texts takes time, and a body that was changed meanwhile is another object.
+    return next((decoded for decoded in _shared.get() if decoded.text is text), None)

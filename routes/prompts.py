@@ -99,16 +99,20 @@ class _Node(msgspec.Struct, frozen=True):
     inputs: Nodes | UnsetType = UNSET
 
 
-def parse_prompt(raw: bytes) -> PromptBody:
-    """Return the body. Raise InvalidBodyError with the name of the malformed member. Blocks.
+def _decode_prompt(raw: bytes) -> tuple[PromptBody, json_limits.DecodedText]:
+    """Return the body and its text. Raise InvalidBodyError with the name of the malformed member. Blocks.
 
     Like hosts, it decodes Python's extensions of JSON, NaN and infinities.
     """
     shape = json_limits.check(raw, PROMPT.json)
     try:
-        value = json_limits.decode(raw, shape)
+        decoded = json_limits.decode_text(raw, shape)
     except (ValueError, RecursionError) as error:
         raise InvalidBodyError(f"The body is not valid JSON: {error}.") from error
+    return _prompt_body(decoded.value), decoded
+
+
+def _prompt_body(value: object) -> PromptBody:
     try:
         body = msgspec.convert(value, PromptBody)
     except msgspec.ValidationError as error:
@@ -149,12 +153,13 @@ def _malformed(error: msgspec.ValidationError, parent: str) -> InvalidBodyError:
 
 async def submit(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
     """Pass a prompt on as the user's job, with its references to assets resolved; refuse it if it is malformed."""
-    body = await _parse(request, {}, services)
-    if isinstance(body, web.StreamResponse):
-        return body
+    outcome = await _parse(request, {}, services)
+    if isinstance(outcome, web.StreamResponse):
+        return outcome
+    body, decoded = outcome
     await services.started()  # prompts of the queue before a restart are submitted first
     submission = JobSubmission(_owner(request, services), body.workflow_id, body.workflow_version_id)
-    with submitting(submission):
+    with submitting(submission), json_limits.sharing(decoded):
         if body.prompt_id is None:
             return await _with_assets(request, body, pass_on, services)
         return await _with_chosen_id(request, body, pass_on, services, submission.owner)
@@ -172,8 +177,8 @@ async def _with_chosen_id(
 
 
 @guarded(requires_store=False, allow_anonymous=True, failure=prompt_error)
-async def _parse(call: RequestContext[NoQuery]) -> PromptBody:
-    return await request_body.decode(parse_prompt, await request_body.read(call.request))
+async def _parse(call: RequestContext[NoQuery]) -> tuple[PromptBody, json_limits.DecodedText]:
+    return await request_body.decode(_decode_prompt, await request_body.read(call.request))
 
 
 def _owner(request: web.Request, services: Services) -> str:

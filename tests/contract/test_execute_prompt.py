@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets import json_limits
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
+from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost, http
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run
 from comfy_assets_node.comfy_assets.plugin import attach
 from held_node import Hold
@@ -160,6 +161,40 @@ async def test_front_number_and_the_nodes_to_execute(server: Any) -> None:
     assert list(job["outputs"]) == ["3"]
     detail = (await server.api.get(f"/api/history_v2/{job['id']}"))[job["id"]]
     assert detail["prompt"]["outputs_to_execute"] == ["3"]
+
+
+@PATHS
+@pytest.mark.parametrize("values", [0, 30_000], ids=["decoded at once", "decoded in steps"])
+async def test_a_prompt_is_decoded_once(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch, path: str, values: int
+) -> None:
+    server = await make_server()
+    decoded = []
+
+    def count(*args: Any, **options: Any) -> Any:
+        decoded.append(args)
+        return decode_text(*args, **options)
+
+    decode_text = json_limits.decode_text
+    monkeypatch.setattr(json_limits, "decode_text", count)
+    monkeypatch.setattr(http, "_parse", lambda raw: pytest.fail("decoded by the host"))
+    body = await server.submit(path, extra_data={"x": [0] * values})
+    assert len(decoded) == 1
+    assert (await server.ended(body["prompt_id"]))["status"] == "completed"
+
+
+@PATHS
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400"])
+@pytest.mark.parametrize("values", [1, 30_000], ids=["decoded at once", "decoded in steps"])
+async def test_numbers_that_are_not_finite_are_refused_and_nothing_is_queued(
+    make_server: MakeServer, path: str, number: str, values: int
+) -> None:
+    server = await make_server()
+    numbers = ",".join([number] * values)
+    raw = f'{{"prompt": {json.dumps(GRAPH)}, "extra_data": {{"x": [{numbers}]}}}}'
+    async with server.api.client.post(path, data=raw.encode()) as response:
+        assert (response.status, (await response.json())["error"]["type"]) == (400, "invalid_prompt")
+    assert await server.total() == 0
 
 
 @PATHS

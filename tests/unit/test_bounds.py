@@ -7,6 +7,7 @@ import math
 import random
 import types
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -181,6 +182,18 @@ def test_a_large_workflow_has_the_digest_of_a_small_one() -> None:
             assert graph_digest(workflow, in_steps=True) == graph_digest(workflow)
 
 
+def test_a_decoded_text_is_shared_in_its_block_alone() -> None:
+    text = b"[1, 2]"
+    decoded = json_limits.decode_text(text)
+    with json_limits.sharing(decoded):
+        context = copy_context()  # a task that is started here has one
+        assert json_limits.decoded_before(text) is decoded
+        assert json_limits.decoded_before(bytes(bytearray(text))) is None, "another text, though an equal one"
+        assert context.run(json_limits.decoded_before, text) is decoded
+    assert json_limits.decoded_before(text) is None
+    assert context.run(json_limits.decoded_before, text) is None
+
+
 def test_what_is_decoded_in_steps_is_decoded_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(5)
     for _ in range(200):
@@ -191,6 +204,9 @@ def test_what_is_decoded_in_steps_is_decoded_alike(monkeypatch: pytest.MonkeyPat
             == json.loads(text)
         )
     assert json_limits.decode(b'{"a": NaN, "b": -Infinity, "c": "\\ud83d"}') == {"a": None, "b": None, "c": "\ud83d"}
+    for number, is_finite in (("1.5", True), ("NaN", False), ("-Infinity", False), ("1e400", False), ("1e-400", True)):
+        for shape in (JsonShape(1, 1), JsonShape(10**9, 1)):
+            assert json_limits.decode_text(f'{{"a": [{number}]}}'.encode(), shape).is_finite == is_finite, number
     for broken in (b"", b"{", b'{"a"}', b"\xff", b"[1,]", b'"\n"', b"[1] 2"):
         for shape in (JsonShape(1, 1), JsonShape(10**9, 1)):
             with pytest.raises(ValueError):

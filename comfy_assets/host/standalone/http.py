@@ -18,6 +18,7 @@ RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RouteTable = Sequence[tuple[str, str, RouteHandler]]
 
 _PARSED_INLINE = 64 << 10  # bytes; larger bodies are parsed in a thread
+_NO_JSON = "The request's body is not valid JSON."
 _CODES = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 413: "BODY_TOO_LARGE"}
 
 
@@ -68,6 +69,11 @@ async def read_object(request: web.Request, *, empty_allowed: bool = False) -> d
 
 
 async def _parse_body(raw: bytes) -> Any:
+    decoded = json_limits.decoded_before(raw)
+    if decoded is not None:  # the plugin has decoded a prompt to check it
+        if not decoded.is_finite:
+            raise Refusal(_NO_JSON)
+        return decoded.value
     return _parse(raw) if len(raw) <= _PARSED_INLINE else await asyncio.to_thread(_parse, raw)
 
 
@@ -77,7 +83,7 @@ def _parse(raw: bytes) -> Any:
     try:
         return json_text.decode_in_steps(raw, json_limits.shape_of(raw).values, decoder)
     except (ValueError, RecursionError) as error:
-        raise Refusal("The request's body is not valid JSON.") from error
+        raise Refusal(_NO_JSON) from error
 
 
 def _refusal_response(refusal: Refusal) -> web.Response:
