@@ -76,7 +76,7 @@ def add_extra_paths(parser: argparse.ArgumentParser) -> None:
 
 def extra_folders(options: argparse.Namespace, base: Path) -> list[ExtraFolder]:
     """Return the model folders outside the base directory. Raises OSError, ValueError for unreadable files."""
-    own = base / EXTRA_PATHS_FILE
+    own = base / EXTRA_PATHS_FILE  # ComfyUI reads the one beside its main.py, which is usually this one
     named: list[Path] = options.extra_model_paths_config
     return [folder for file in ([own] if own.is_file() else []) + named for folder in read_extra_folders(file)]
 
@@ -189,7 +189,7 @@ async def open_library(base: Path, extra: Sequence[ExtraFolder] = ()) -> AsyncIt
     """
     host = StandaloneHost(base, extra_folders=extra)
     path = host.data_directory() / STORE_NAME
-    if not path.exists():
+    if not path.exists():  # opening it would create an empty store in a folder that may be the wrong one
         raise StoreError(f"{base} has no library yet. Run comfy-assets scan or serve first.")
     db = await Database.open(path)
     tasks = TaskRunner(TaskStore(db))
@@ -211,7 +211,7 @@ async def show_progress(work: Awaitable[T], status: Callable[[], Mapping[str, An
         return await running
     except asyncio.CancelledError:
         running.cancel()
-        await asyncio.wait([running])
+        await asyncio.wait([running])  # until it has recorded its end: the store is closed next
         raise
 
 
@@ -245,7 +245,7 @@ def confirm(options: argparse.Namespace, question: str) -> None:
     """Ask a question unless --yes was given. Raises NotConfirmed unless the reply is yes."""
     if options.yes:
         return
-    say(f"{question} [y/N] ", to=sys.stderr, end="")
+    say(f"{question} [y/N] ", to=sys.stderr, end="")  # standard output may be read by a program
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotConfirmed(declined=True)
 

@@ -73,6 +73,7 @@ def _link(base: Path, report: DuplicateReport, options: argparse.Namespace) -> i
     surplus = report.surplus
     if surplus:
         copies, size = counted(len(surplus), "copy", "copies"), written_size(report.reclaimable)
+        # Also in the help, but it must have been seen before the files are linked.
         complain("A program that writes into one of the linked files changes all of them.")
         confirm(options, f"Replace {copies} by hard links and free {size}?")
     return asyncio.run(_change(base, options, "linked", lambda duplicates: duplicates.link(surplus)))
@@ -112,7 +113,7 @@ def _print_report(report: DuplicateReport) -> None:
         for mark, copy in _marked(group):
             for file in copy.files:
                 say(f"          {mark}  {Path(file.folder, file.name)}")
-                mark = "same"
+                mark = "same"  # further names of one file, which share its space already
     total, groups = written_size(report.reclaimable), counted(len(report.groups), "group")
     say(f"{total} can be freed by linking {counted(len(report.surplus), 'copy', 'copies')} in {groups}")
     if report.unread or report.outdated:

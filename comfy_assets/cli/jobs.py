@@ -53,7 +53,7 @@ def add_to(commands: Commands) -> None:
     show.add_argument("id", metavar="ID", help="an id from jobs list")
     show.add_argument("--graph", action="store_true", help="only the graph, in the form in which it can be submitted")
     prune = add_command(actions, "prune", _prune, "delete the records of finished jobs, but not their files")
-    prune.set_defaults(refuse=prune.error)
+    prune.set_defaults(refuse=prune.error)  # argparse cannot require one of two options that may also be combined
     prune.add_argument("--older-than", type=age_ms, metavar="AGE", help="jobs that ended longer ago: 12h, 90d, 8w")
     prune.add_argument("--keep", type=_number, metavar="N", help="keep the latest N jobs, whatever their age")
     add_yes(prune)
@@ -86,6 +86,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 async def _latest(base: Path, statuses: Sequence[str], limit: int) -> Page[Job]:
+    # Jobs of every user: whoever can read the store's file can read them anyway.
     wanted = JobFilter(None, tuple(sorted({JOB_STATUSES.index(name) for name in statuses})))
     async with open_library(base) as library:
         return await job_list.list_page(library.db, wanted, JobPage(limit=limit))

@@ -71,6 +71,7 @@ def _scan(options: argparse.Namespace) -> int:
 
 
 async def _run_scan(host: StandaloneHost, hash_files: bool, bar: ProgressBar) -> dict[str, object]:
+    # Not scanned at the start: the scan is started below, so that its time can be measured.
     services = Services(host, Config(scan_on_start=False, hash_files=hash_files))
     await services.start(recover=False)  # a server may be running on the same library
     if services.problem:

@@ -155,7 +155,7 @@ async def _run_export(base: Path, options: argparse.Namespace) -> ExportResult:
     async with open_library(base, extra_folders(options, base)) as library:
         content = await collect(library.db, library.host, _service(library), options.workflow, options.version)
         export = ExportOptions(models=options.models, incomplete=options.incomplete, force=options.force)
-        results: list[ExportResult] = []
+        results: list[ExportResult] = []  # a task returns nothing but its JSON result
 
         async def work(task: Task) -> None:
             exporter = BundleExporter(task.token)
@@ -167,7 +167,7 @@ async def _run_export(base: Path, options: argparse.Namespace) -> ExportResult:
         payload = {
             "workflow_id": workflow.id,
             "version": workflow.version,
-            "bundle": options.out.name,
+            "bundle": options.out.name,  # not its path: the API lists tasks
             "models": export.models,
         }
         await library.tasks.run("workflow_export", work, payload, content.owner)
@@ -238,6 +238,7 @@ def _counts(result: ImportResult) -> dict[str, int]:
 
 
 def _print_import(result: ImportResult) -> None:
+    # False sorts before True: problems come first, as only the first lines are printed.
     print_some(map(_line, sorted(result.outcomes, key=_is_as_needed)))
     count = _counts(result)
     say(

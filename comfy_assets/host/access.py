@@ -29,7 +29,7 @@ SETTING = "COMFY_ASSETS_ALLOWED_HOSTS"
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+(?:%\w+)?)\]|([a-z0-9._-]+))(?::([0-9]{1,5}))?", re.ASCII)
 _ORIGIN = re.compile(r"(https?)://([^/?#]+)", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_OWN_SITES = frozenset({"same-origin", "none"})
+_OWN_SITES = frozenset({"same-origin", "none"})  # "none": the user typed the address or opened a bookmark
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Authority:
         return _address(self.host) is not None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256)  # bounded, as clients choose the texts
 def parse_authority(text: str) -> Authority | None:
     """Parse a ``Host`` header; return None if it is malformed."""
     match = _AUTHORITY.fullmatch(text.strip().lower())
@@ -58,7 +58,7 @@ def parse_authority(text: str) -> Authority | None:
     port = int(match[3]) if match[3] is not None else None
     if port is not None and not 0 < port < 1 << 16:
         return None
-    name = match[1] or match[2].removesuffix(".")
+    name = match[1] or match[2].removesuffix(".")  # a fully qualified name is the same host
     address = _address(name)
     if match[1] is not None and (address is None or address.version != 6):
         return None
@@ -231,6 +231,7 @@ def judge(rules: AccessRules, request: AccessRequest) -> Refusal | HostRedirect 
         return None
     hosts = request.headers.get("host", ())
     authority = parse_authority(hosts[0]) if hosts else None
+    # With two different hosts, a proxy may have judged by the other one.
     if len(set(hosts)) > 1 or (hosts and authority is None):
         return _unknown_host(", ".join(hosts))
     if _is_foreign(rules, request, authority):
@@ -252,6 +253,7 @@ def _is_foreign(rules: AccessRules, request: AccessRequest, authority: Authority
             return False
         if not _is_own_origin(rules, request, parse_origin(origins[0]), authority):
             return True
+        # An origin of this server is not enough: Sec-Fetch-Site is checked below as well.
     elif _referring_origin(request) in rules.origins:
         return False
     site = request.get("sec-fetch-site")

@@ -141,6 +141,7 @@ class EmittedEvent(msgspec.Struct, frozen=True):
 
 def declared_choices(input_types: Mapping[str, Any], input_name: str) -> Sequence[Any] | None:
     """Return the values of a combo input: ``([a, b], …)`` or ``("COMBO", {"options": [a, b]})``; None for others."""
+    # Hidden inputs are left out: the server sets them, not the user.
     for group in ("required", "optional"):
         declared = (input_types.get(group) or {}).get(input_name)
         if isinstance(declared, (list, tuple)) and declared:

@@ -45,7 +45,7 @@ def prompt_of(item: Any) -> SubmittedPrompt | None:
     ones keep in the extra data.
     """
     try:
-        number, prompt_id, graph, extra_data, outputs, *rest = item
+        number, prompt_id, graph, extra_data, outputs, *rest = item  # later versions may add more parts
         apart = rest[0] if rest and isinstance(rest[0], Mapping) else {}
         kept_with = {key: extra_data[key] for key in CREDENTIALS if key in extra_data}
         credentials = {**kept_with, **apart}
@@ -76,7 +76,7 @@ def finished_prompt(queue: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
             prompt_id,
             as_mapping(result.get("outputs")),
             as_mapping(result.get("meta")),
-            None if status is None else status._asdict(),
+            None if status is None else status._asdict(),  # a named tuple of the server
         )
     except (AttributeError, LookupError, TypeError):
         log.exception("The arguments of task_done are malformed")

@@ -220,7 +220,7 @@ class QueueListeners:
             return all(listener.is_free(prompt_id) for listener in self._listeners)
         except Exception:
             log.exception("A listener failed to check a prompt id")
-            return True
+            return True  # the user's prompt runs, though its record may be mixed up with another
 
     def submitted(self, prompt: SubmittedPrompt) -> None:
         for listener in self._listeners:

@@ -111,7 +111,7 @@ class MemoryQueue:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # reentrant: a listener may ask the queue that notifies it
         self._listeners = QueueListeners()
         self.waiting: list[SubmittedPrompt] = []
         self.running: SubmittedPrompt | None = None

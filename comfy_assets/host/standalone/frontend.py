@@ -25,7 +25,7 @@ _SCRIPTS = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/c
 
 def installed_page() -> Path | None:
     """The folder of ComfyUI's page, or None when the package is not installed."""
-    found = importlib.util.find_spec(PACKAGE)
+    found = importlib.util.find_spec(PACKAGE)  # not imported: only its files are of interest
     if found is None or not found.submodule_search_locations:
         return None
     folder = Path(next(iter(found.submodule_search_locations))) / "static"
@@ -61,12 +61,14 @@ class WebFiles:
         for name, folder in self.packs.items():
             web_folder = folder / "web"
             for path in sorted(web_folder.rglob("*.js")):
+                # Files of packs may have any name, unlike those of the page's build.
                 paths.append(f"/extensions/{name}/{quote(path.relative_to(web_folder).as_posix())}")
         return paths
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
         if self.page is None:
             return await show_page(request)
+        # Revalidated at each visit: it names the scripts of the installed version.
         return web.FileResponse(self.page / "index.html", headers={"Cache-Control": "no-cache"})
 
     async def _set_headers(self, request: web.Request, response: web.StreamResponse) -> None:

@@ -36,7 +36,7 @@ def as_link(value: object) -> NodeLink | None:
     if not isinstance(value, list) or len(value) != 2:
         return None
     source, slot = value
-    if not isinstance(source, str) or not isinstance(slot, int) or isinstance(slot, bool):
+    if not isinstance(source, str) or not isinstance(slot, int) or isinstance(slot, bool):  # True is an int in Python
         return None
     return NodeLink(source, slot)
 
@@ -83,6 +83,7 @@ def execution_order(steps: Mapping[str, GraphStep], outputs: Iterable[str], cach
     Sources of a cached node are left out; cached outputs are included, as their results are shown again.
     """
     order: dict[str, None] = {}
+    # A stack, not recursion: a chain of nodes may be longer than Python's limit of frames.
     for output in outputs:
         waiting = [(output, False)]
         while waiting:
@@ -94,6 +95,7 @@ def execution_order(steps: Mapping[str, GraphStep], outputs: Iterable[str], cach
                 continue
             waiting.append((node_id, True))
             sources = [link.source for link in steps[node_id].links.values()]
+            # Reversed, so that the source of the first input is on top of the stack and runs first.
             waiting += [(source, False) for source in reversed(sources) if source not in cached]
     return list(order)
 
@@ -119,8 +121,9 @@ def sources_first(steps: Mapping[str, GraphStep]) -> Iterator[str]:
 def find_cycle(steps: Mapping[str, GraphStep]) -> list[str]:
     """Return the nodes of one cycle, each followed by one of its sources; [] if there is no cycle."""
     blocked = set(steps) - set(sources_first(steps))
-    for start in sorted(blocked):
+    for start in sorted(blocked):  # sorted, so that equal graphs have equal errors
         path: list[str] = []
+        # A blocked node is on a cycle or below one, so a walk up ends in a cycle or at a link to a missing node.
         node_id: str | None = start
         while node_id is not None and node_id not in path:
             path.append(node_id)

@@ -61,6 +61,7 @@ class PromptRoute:
         number = body.get("number")
         if number is None:
             return self._queue.number_for(front=bool(body.get("front")))
+        # True and false would be 1 and 0, as Python counts them among its integers.
         if isinstance(number, bool) or not isinstance(number, (int, float)):
             raise Refusal("number must be a number.")
         return number
@@ -79,6 +80,7 @@ def _extra_data(body: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]
     extra = body.get("extra_data") or {}
     if not isinstance(extra, dict):
         raise Refusal("extra_data must be an object.")
+    # By name first: a credential that ComfyUI declares may have any form.
     known = {key: extra[key] for key in CREDENTIALS if key in extra}
     redacted, others = take_out({**extra, **dict.fromkeys(known, REDACTED)})
     kept = dict(redacted)
@@ -193,6 +195,7 @@ def _check_entry(node_id: str, entry: object, registry: NodeRegistry) -> Validat
 
 
 def _validate_outputs(graph: Graph, outputs: Sequence[str], registry: NodeRegistry) -> ValidationResult:
+    # Copies: values are converted in them, while the decoded body may still be in use by the plugin.
     typed = {node_id: {**entry, "inputs": dict(entry.get("inputs", {}))} for node_id, entry in graph.items()}
     _unwrap_values(typed)
     steps = read_steps(typed, registry)
@@ -219,6 +222,7 @@ def _validate_outputs(graph: Graph, outputs: Sequence[str], registry: NodeRegist
 def _summary(problems: Iterable[Iterable[ValidationProblem]]) -> ValidationProblem:
     lines = [f"{each.message}: {each.details}" for found in problems for each in found]
     message = "The prompt's outputs did not pass validation"
+    # Each line once: a batch of equal nodes has equal problems.
     return ValidationProblem("prompt_outputs_failed_validation", message, "\n".join(dict.fromkeys(lines)))
 
 
@@ -306,6 +310,7 @@ def _offered_type(graph: Graph, link: NodeLink, registry: NodeRegistry) -> str |
     if link.source not in graph:
         return None
     returns = registry[graph[link.source]["class_type"]].returns
+    # Checked by hand: a negative index would count from the end.
     return returns[link.slot] if 0 <= link.slot < len(returns) else None
 
 
@@ -363,6 +368,7 @@ def _check_choice(name: str, choices: Sequence[Any], config: object, value: Any)
         return None
     few = len(choices) <= MAX_CHOICES_SHOWN
     shown = str(list(choices)) if few else f"(list of length {len(choices)})"
+    # The long list is left out of the data as well, as ComfyUI does.
     info = {"input_config": config if few else None, "received_value": value}
     details = f"{name}: {value!r:.200} not in {shown}"
     return _problem("value_not_in_list", "The value is not one of the choices", name, details, **info)

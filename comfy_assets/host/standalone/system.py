@@ -129,6 +129,7 @@ def _pages(name: str) -> int:
         return 0
 
 
+# Declared by hand, as Python has no function for the size of the memory.
 class _MemoryStatus(ctypes.Structure):
     """MEMORYSTATUSEX of the Windows API."""
 
@@ -142,7 +143,7 @@ class _MemoryStatus(ctypes.Structure):
 
 
 def _windows_memory() -> SystemMemory:
-    windows = getattr(ctypes, "windll", None)
+    windows = getattr(ctypes, "windll", None)  # missing elsewhere, which type checkers would report
     status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
     if windows is None or not windows.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
         return SystemMemory(0, 0)

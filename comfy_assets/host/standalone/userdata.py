@@ -94,7 +94,7 @@ class UserFiles:
         draft = path.with_name(temp_name())
         try:
             draft.write_bytes(content)
-            with self._lock:
+            with self._lock:  # without it, two uploads that may not overwrite could both find the name free
                 self._check_free(path, overwrite=overwrite)
                 self._replace(draft, path)
         except OSError as error:
@@ -117,7 +117,7 @@ class UserFiles:
         path = self.existing(name)
         try:
             path.unlink()
-        except FileNotFoundError as error:
+        except FileNotFoundError as error:  # another request was faster
             raise FileRefused(404, "There is no such file.") from error
         except OSError as error:
             raise FileRefused(400, f"The file cannot be removed: {error.strerror or error}.") from error
@@ -133,6 +133,7 @@ class UserFiles:
         }
 
     def _is_inside(self, path: Path) -> bool:
+        # Both resolved: the user's folder itself may be a link, and so may any folder in it.
         return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root))
 
     def _make_room(self, path: Path) -> None:
@@ -183,7 +184,7 @@ def _leads_outside(name: str) -> bool:
     try:
         check_leads_nowhere(name)
     except UnsafeName:
-        return "\0" not in name
+        return "\0" not in name  # no system can store such a name, so it leads nowhere: 400, as in ComfyUI
     return False
 
 

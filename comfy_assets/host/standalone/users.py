@@ -52,6 +52,7 @@ class Users:
         if not self.multi_user:
             return DEFAULT_USER
         user = headers.get(USER_HEADER, DEFAULT_USER)
+        # The prefix is checked although ``add`` refuses it: users.json may have been edited.
         if user.startswith(SYSTEM_PREFIX) or user not in self._names:
             raise UnknownUserError(user)
         return user
@@ -65,6 +66,7 @@ class Users:
         name = name.strip()
         if not name or len(name) > MAX_NAME_CHARACTERS:
             raise UserRefused(f"A user name has 1 to {MAX_NAME_CHARACTERS} characters.")
+        # The id is the name of a folder, so it has only characters that every system allows.
         slug = re.sub(r"[^a-zA-Z0-9_-]+", "-", name)
         if name.startswith(SYSTEM_PREFIX) or slug.startswith(SYSTEM_PREFIX):
             raise UserRefused(f"User names beginning with {SYSTEM_PREFIX} are reserved.")
@@ -73,7 +75,7 @@ class Users:
                 raise UserRefused("A user of this name already exists.")
             user = f"{slug}_{uuid.uuid4()}"
             self._write({**self._names, user: name})
-            self._names[user] = name
+            self._names[user] = name  # only now: a user that could not be saved would be gone at the next start
         return user
 
     def _read(self) -> dict[str, str]:
