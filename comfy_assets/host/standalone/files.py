@@ -11,7 +11,6 @@ import json
 import mimetypes
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from ...errors import ApiError, BusyError
+from ...fs.atomic import temp_file
 from ...names import UnsafeName, file_name, folder_parts, relative_parts, split_annotation
 from ...store_guard import is_protected
 from .folders import BaseFolders
@@ -278,8 +278,10 @@ def store_upload(source: IO[bytes], folder: Path, wanted: str, *, overwrite: boo
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if overwrite:
-            with _draft(source, folder) as draft:
-                draft.replace(folder / wanted)
+            with temp_file(folder / wanted) as temporary:
+                with temporary.open("xb") as target:
+                    _copy(source, target)
+                temporary.replace(folder / wanted)
             return wanted
         return _store_beside(source, folder, wanted)
     except OSError as error:
@@ -319,25 +321,16 @@ def same_content(source: IO[bytes], path: Path) -> bool:
 
 def _copy_or_remove(source: IO[bytes], target: IO[bytes], path: Path) -> None:
     try:
-        source.seek(0)
-        shutil.copyfileobj(source, target, _BLOCK)
+        _copy(source, target)
     except OSError:
-        target.close()
+        target.close()  # Windows removes no open file
         path.unlink(missing_ok=True)
         raise
 
 
-@contextmanager
-def _draft(source: IO[bytes], folder: Path) -> Iterator[Path]:
-    """Write the upload under a temporary name in its folder; remove it at the end unless it has been moved."""
-    path = folder / f".upload-{uuid.uuid4().hex}"
-    try:
-        with path.open("xb") as target:
-            source.seek(0)
-            shutil.copyfileobj(source, target, _BLOCK)
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+def _copy(source: IO[bytes], target: IO[bytes]) -> None:
+    source.seek(0)  # it has been read if it was compared with a file
+    shutil.copyfileobj(source, target, _BLOCK)
 
 
 async def _read_form(request: web.Request) -> dict[str, object]:

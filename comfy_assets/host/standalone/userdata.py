@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from ...fs.atomic import is_temp_name, temp_name
+from ...fs.atomic import is_temp_name, temp_file
 from ...names import UnsafeName, check_leads_nowhere, relative_parts
 from ...store_guard import is_protected
 from ..base import UnknownUserError
@@ -90,17 +90,14 @@ class UserFiles:
         """Write a file atomically, replacing an existing one."""
         path = self.path(name)
         self._make_room(path)
-        # Beside the file, so that replacing it is a rename on one file system.
-        draft = path.with_name(temp_name())
         try:
-            draft.write_bytes(content)
-            with self._lock:  # without it, two uploads that may not overwrite could both find the name free
-                self._check_free(path, overwrite=overwrite)
-                self._replace(draft, path)
+            with temp_file(path) as temporary:
+                temporary.write_bytes(content)
+                with self._lock:  # without it, two uploads that may not overwrite could both find the name free
+                    self._check_free(path, overwrite=overwrite)
+                    self._replace(temporary, path)
         except OSError as error:
             raise FileRefused(400, f"The file cannot be written: {error.strerror or error}.") from error
-        finally:
-            draft.unlink(missing_ok=True)
         return path
 
     def move(self, name: str, new_name: str, *, overwrite: bool) -> Path:

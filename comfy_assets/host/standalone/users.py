@@ -90,10 +90,7 @@ class Users:
         return users
 
     def _write(self, users: Mapping[str, str]) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._file.with_name(self._file.name + ".new")
-        draft.write_text(json.dumps(users), encoding="utf-8")
-        draft.replace(self._file)
+        replace_file(self._file, json.dumps(users).encode())
 
 
 class UserRoutes:
