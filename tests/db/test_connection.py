@@ -11,7 +11,7 @@ from typing import Any
 
 import aiosqlite
 import pytest
-from comfy_assets_node.comfy_assets.db import connection_pool
+from comfy_assets_node.comfy_assets.db import connection, connection_pool
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.connection_pool import READERS
 from comfy_assets_node.comfy_assets.errors import StoreError
@@ -218,6 +218,13 @@ async def test_opening_that_fails_half_way_leaves_no_thread(
     assert _threads_left() == []
 
 
+@pytest.fixture
+def always_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count every transaction as long."""
+    monkeypatch.setattr(connection, "_LONG_S", 0.0)
+
+
+@pytest.mark.usefixtures("always_pauses")
 async def test_a_pause_lets_other_writers_in(db: Database) -> None:
     order: list[str] = []
 
@@ -238,6 +245,17 @@ async def test_a_pause_lets_other_writers_in(db: Database) -> None:
     assert order == ["before", "other", "after"]
 
 
+async def test_a_short_transaction_does_not_pause(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_LONG_S", 3600.0)
+    with pytest.raises(RuntimeError):
+        async with db.transaction() as tx:
+            await tx.execute("INSERT INTO tags (name) VALUES ('lost')")
+            await tx.pause()
+            raise RuntimeError
+    assert await db.fetch_all("SELECT name FROM tags") == []
+
+
+@pytest.mark.usefixtures("always_pauses")
 async def test_what_was_written_before_a_pause_stays(db: Database) -> None:
     with pytest.raises(RuntimeError):
         async with db.transaction() as tx:
