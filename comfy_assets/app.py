@@ -10,6 +10,9 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from typing import Any, Generic, TypeVar
 
 from . import store_guard
+from .assets.aliases import AssetAliases
+from .assets.exports.selection import ExportCollector
+from .assets.exports.service import EXPORT, AssetExports
 from .assets.host_uploads import HostUploads
 from .assets.index.indexer import HASH, SCAN, Indexer
 from .assets.index.watcher import Follower
@@ -49,6 +52,7 @@ STORE_NAME = "library.db"
 _THUMBNAILS = "thumbnails"
 _JOURNAL = "queue"
 _TRY_AGAIN_S = 5.0  # while another process blocks the store
+_RESUMED = (EXPORT,)  # tasks that the next start continues
 
 
 class StoreService(Generic[T]):
@@ -82,8 +86,10 @@ class Services:
     host_uploads = StoreService[HostUploads]()
     references = StoreService[ReferenceService]()
     trash = StoreService[AssetTrash]()
+    aliases = StoreService[AssetAliases]()
     reference_resolver = StoreService[ReferenceResolver]()
     thumbnails = StoreService[ThumbnailService]()
+    exports = StoreService[AssetExports]()
     jobs = StoreService[JobService]()
     user_history = StoreService[UserHistory]()
     outputs = StoreService[OutputRecorder]()
@@ -176,7 +182,7 @@ class Services:
         host, config = self.host, self.config
         gate = Throttle(host.is_executing)
         self.tasks = TaskRunner(TaskStore(db, self._recorder.seat))
-        self.task_list = TaskService(db)
+        self.task_list = TaskService(db, self.tasks)
         self.search = SearchIndex(db, self.tasks, gate, after=(SCAN, HASH))
         self.assets = AssetService(db, host, self.search)
         # Without this, a scan that is faster than the recorder would make a user's new outputs public for a moment.
@@ -199,7 +205,18 @@ class Services:
             jobs_recorded=self._recorder.write,
             finished=self._recorder.files_recorded,
         )
-        self.jobs = JobService(db, host, self._recorder, self.control, take_over=self._take_over)
+        self.aliases = AssetAliases(db, host, self._outputs_recorded)
+        collector = ExportCollector(db, host, self.aliases, self._outputs_recorded)
+        self.exports = AssetExports(db, host, self.tasks, collector)
+        self.jobs = JobService(
+            db,
+            host,
+            self._recorder,
+            self.control,
+            take_over=self._take_over,
+            outputs_recorded=self._outputs_recorded,
+            delete_assets=self.trash.delete_all,
+        )
         self.user_history = UserHistory(db, self._recorder)
         self.workflow_sync = WorkflowSync(db, host, config.max_workflow_size)
         self.workflows = WorkflowService(db, self.workflow_sync)
@@ -214,7 +231,14 @@ class Services:
         for working in (self._recorder, self.outputs, self.jobs, self.tasks, self.search, self.job_links):
             self._ends.push_async_callback(working.close)
         self._ends.push_async_callback(self.workflow_sync.close)
+        self._ends.push_async_callback(self.exports.close)
         db.close_at_exit(before=self._stop_workers)
+
+    async def _outputs_recorded(self) -> None:
+        """Wait until the outputs of all ended jobs are assets."""
+        await self._recorder.flush()
+        self.outputs.flush_soon()
+        await self.outputs.drain()
 
     def _stop_workers(self) -> None:
         """Cancel the work of all threads. Safe from any thread."""
@@ -225,7 +249,7 @@ class Services:
 
     async def _recover(self) -> None:
         """Repair the state that ended servers left. Waiting jobs return to the queue last: they start at once."""
-        await task_rows.fail_interrupted(self.db, self._recorder.running_seats())
+        await task_rows.fail_interrupted(self.db, self._recorder.running_seats(), _RESUMED)
         await purge_workflows(self.db)
         await self.trash.recover()
         await self.uploads.remove_leftovers()
@@ -240,6 +264,7 @@ class Services:
         self.outputs.start()
         await self._put_back(waiting)
         self.jobs.start()  # only now: its monitor ends jobs that are not in the queue
+        await self.exports.open(self._recorder.running_seats())
 
     async def _put_back(self, waiting: Sequence[JobRecord]) -> None:
         self._recorder.restored(waiting)
@@ -247,7 +272,8 @@ class Services:
 
     async def _take_over(self, seats: set[int]) -> None:
         """Adopt the jobs and tasks of other servers that have ended."""
-        await task_rows.fail_tasks_of(self.db, seats)
+        await task_rows.fail_tasks_of(self.db, seats, _RESUMED)
+        await self.exports.resume({*self._recorder.running_seats(), self._recorder.seat})
         waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue, seats=seats)
         await self._put_back(waiting)
 

@@ -152,6 +152,10 @@ class AssetNotFoundError(ApiError):
     code = "ASSET_NOT_FOUND"
 
 
+class UnknownAssetIdError(AssetNotFoundError):
+    """No user has such an asset: the id may be one of the server around the project."""
+
+
 class AssetContentMissingError(ApiError):
     """The asset exists, but its file is missing."""
 
@@ -230,6 +234,27 @@ class TaskNotFoundError(ApiError):
 
     status = 404
     code = "TASK_NOT_FOUND"
+
+
+class TaskNotCancellableError(ApiError):
+    """The task has ended, belongs to the server itself, or runs on another server that shares this library."""
+
+    status = 409
+    code = "TASK_NOT_CANCELLABLE"
+
+
+class ExportNotFoundError(ApiError):
+    """The export does not exist, has expired, or belongs to another user; ``details.name`` names it."""
+
+    status = 404
+    code = "EXPORT_NOT_FOUND"
+
+
+class TooManyExportsError(ApiError):
+    """The user has too many exports that run or wait."""
+
+    status = 429
+    code = "TOO_MANY_EXPORTS"
 
 
 class VideoUnreadableError(ApiError):

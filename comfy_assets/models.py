@@ -337,7 +337,7 @@ class PublishedWorkflow(msgspec.Struct, frozen=True):
     assets: tuple[SharedAsset, ...]
 
 
-TaskState = Literal["created", "running", "completed", "failed"]
+TaskState = Literal["created", "running", "completed", "failed", "cancelled"]
 
 
 class TaskRecord(msgspec.Struct, frozen=True):

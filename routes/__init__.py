@@ -7,6 +7,7 @@ from aiohttp.typedefs import Middleware
 from ..comfy_assets.app import Services
 from . import (
     assets,
+    exports,
     files,
     history,
     host_uploads,
@@ -28,6 +29,7 @@ from .interceptors import Interceptor, with_plain_paths
 ROUTES: list[router.Route] = [
     *assets.ROUTES,
     *uploads.ROUTES,
+    *exports.ROUTES,
     *files.ROUTES,
     *jobs.ROUTES,
     *queue.ROUTES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,7 +12,13 @@ from msgspec import UNSET, UnsetType
 from ..comfy_assets.assets.fields import normalize_name, normalize_tags
 from ..comfy_assets.assets.media.mime import check_mime
 from ..comfy_assets.assets.roots import Roots
-from ..comfy_assets.errors import InvalidBodyError, InvalidCursorError, InvalidHashError
+from ..comfy_assets.errors import (
+    AssetNotFoundError,
+    InvalidBodyError,
+    InvalidCursorError,
+    InvalidHashError,
+    UnknownAssetIdError,
+)
 from ..comfy_assets.models import (
     Asset,
     AssetEdit,
@@ -24,7 +31,7 @@ from ..comfy_assets.models import (
 )
 from ..comfy_assets.search import words
 from .asset_body import AssetBody, asset_body, utc_time
-from .context import RequestContext, endpoint
+from .context import Function, RequestContext, endpoint
 from .file_response import content_response
 from .params import (
     After,
@@ -116,6 +123,29 @@ class ListAssetsResponse(msgspec.Struct, omit_defaults=True):
     ] = None
 
 
+def by_any_id(function: Function) -> Function:
+    """Let an operation on one asset accept the ids that the host's own asset feature gives to files.
+
+    They are looked up only for assets that are not found otherwise. Raises UnknownAssetIdError for an id that nobody's
+    asset has, if there is only one user: the host, which knows of no owners, may show what it has under the id.
+    """
+
+    @functools.wraps(function)
+    async def wrapped(call: RequestContext[Any]) -> Any:
+        try:
+            return await function(call)
+        except AssetNotFoundError as error:
+            asset_id = str((error.details or {}).get("id", ""))
+            aliases = call.services.aliases
+            if await aliases.learn([asset_id]):
+                return await wrapped(call)
+            if call.services.host.is_multi_user() or not await aliases.is_unknown(asset_id):
+                raise
+            raise UnknownAssetIdError(error.message, details=error.details) from None
+
+    return wrapped
+
+
 @endpoint(query=ListAssets)
 async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
     """Return a page of assets (listAssets)."""
@@ -135,6 +165,7 @@ async def tag_histogram(call: RequestContext[TagHistogramQuery]) -> dict[str, An
 
 
 @endpoint()
+@by_any_id
 async def get_asset(call: RequestContext[NoQuery]) -> AssetBody:
     """Return an asset with the large metadata that listings omit (getAssetById)."""
     asset = await call.services.assets.get(call.path["id"], call.user)
@@ -142,6 +173,7 @@ async def get_asset(call: RequestContext[NoQuery]) -> AssetBody:
 
 
 @endpoint(query=AssetContentQuery)
+@by_any_id
 async def get_content(call: RequestContext[AssetContentQuery]) -> web.StreamResponse:
     """Return the asset's content, whole or a range of it (getAssetContent)."""
     asset, path = await call.services.assets.content(call.path["id"], call.user)
@@ -264,6 +296,7 @@ class UpdateAssetRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @endpoint()
+@by_any_id
 async def update_asset(call: RequestContext[NoQuery]) -> AssetBody:
     """Change an asset's name, type, preview or metadata; return the whole asset (updateAsset)."""
     body = await parse_body(UpdateAssetRequest, call.request)
@@ -279,6 +312,7 @@ async def update_asset(call: RequestContext[NoQuery]) -> AssetBody:
 
 
 @endpoint()
+@by_any_id
 async def delete_asset(call: RequestContext[NoQuery]) -> web.Response:
     """Move an asset to the trash (deleteAsset)."""
     await call.services.trash.delete(call.path["id"], call.user)
@@ -286,6 +320,7 @@ async def delete_asset(call: RequestContext[NoQuery]) -> web.Response:
 
 
 @endpoint()
+@by_any_id
 async def restore_asset(call: RequestContext[NoQuery]) -> AssetBody:
     """Restore a deleted asset and return it (restoreAsset, an extension)."""
     return asset_body(await call.services.trash.restore(call.path["id"], call.user))
@@ -331,6 +366,7 @@ class TagsRequest(msgspec.Struct, frozen=True):
 
 
 @endpoint()
+@by_any_id
 async def add_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
     """Add tags to an asset (addAssetTags)."""
     body = await parse_body(TagsRequest, call.request)
@@ -339,6 +375,7 @@ async def add_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
 
 
 @endpoint()
+@by_any_id
 async def remove_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
     """Remove tags from an asset (removeAssetTags)."""
     body = await parse_body(TagsRequest, call.request)
@@ -356,8 +393,8 @@ ROUTES = [
     Route("POST", "/api/assets/seed/pause", "pauseAssetSeed", pause_seed),
     Route("POST", "/api/assets/seed/resume", "resumeAssetSeed", resume_seed),
     Route("GET", "/api/assets/seed/status", "getAssetSeedStatus", seed_status),
-    Route("GET", "/api/assets/{id}", "getAssetById", get_asset),
-    Route("GET", "/api/assets/{id}/content", "getAssetContent", get_content),
+    Route("GET", "/api/assets/{id}", "getAssetById", get_asset, shared=(UnknownAssetIdError,)),
+    Route("GET", "/api/assets/{id}/content", "getAssetContent", get_content, shared=(UnknownAssetIdError,)),
     Route("PUT", "/api/assets/{id}", "updateAsset", update_asset),
     Route("DELETE", "/api/assets/{id}", "deleteAsset", delete_asset),
     Route("POST", "/api/assets/{id}/restore", "restoreAsset", restore_asset),

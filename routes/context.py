@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +22,8 @@ log = logging.getLogger("comfy_assets.http")
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 RequestHandler = Callable[[web.Request, Mapping[str, str], Services], Awaitable[web.StreamResponse]]
+# The error of the request that is handled in this context: several requests of a connection share a context.
+_failure: ContextVar[ApiError | None] = ContextVar("comfy_assets_failure", default=None)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -88,6 +91,7 @@ def guarded(
                     await services.ready()
                 return await function(RequestContext(services, parsed, path, user, request))
             except ApiError as error:
+                _failure.set(error)
                 return error_of(error, fail)
             except Exception:
                 # The path is logged as it was sent: decoded, it could forge lines of the log.
@@ -97,6 +101,15 @@ def guarded(
         return handler
 
     return decorate
+
+
+async def call(
+    handler: RequestHandler, request: web.Request, path: Mapping[str, str], services: Services
+) -> tuple[web.StreamResponse, ApiError | None]:
+    """Call a handler; return its response, and the error that the response was made of, if any."""
+    _failure.set(None)
+    response = await handler(request, path, services)
+    return response, _failure.get()
 
 
 def _user_of(request: web.Request, services: Services, *, allow_anonymous: bool) -> str:

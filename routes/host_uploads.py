@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.host_uploads import UploadMark
-from ..comfy_assets.assets.prompts.outputs import output_file
+from ..comfy_assets.assets.prompts.outputs import alias_of, output_file
 from ..comfy_assets.config import Config
 from ..comfy_assets.errors import InvalidBodyError
 from ..comfy_assets.host.base import Host
@@ -84,9 +84,15 @@ def _field_error(name: str, reason: str) -> InvalidBodyError:
 
 
 async def assign_upload(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-    """Refuse to replace another user's file; assign the file that the host writes to the user."""
+    """Refuse to replace another user's file; assign the file that the host writes to the user.
+
+    The id that the host's own asset feature gave to the file becomes an alias of ours.
+    """
     if not services.host.is_multi_user():
-        return await pass_on(request)
+        response = await pass_on(request)
+        if response.status == 200 and isinstance(response, web.Response):
+            await _note_alias(response)(request, {}, services)
+        return response
     mark = await _begin(request, {}, services)
     if isinstance(mark, web.StreamResponse):
         return mark
@@ -116,20 +122,44 @@ def _claim(mark: UploadMark, response: web.Response) -> Callable[..., Awaitable[
     async def claim(call: RequestContext[NoQuery]) -> None:
         file = output_file(_stored_file(response))
         if file is not None and call.user:
-            await call.services.host_uploads.claim(call.user, file, mark)
+            await call.services.host_uploads.claim(call.user, file, mark, _alias_in(response))
 
     return claim
 
 
+def _note_alias(response: web.Response) -> Callable[..., Awaitable[Any]]:
+    @guarded(requires_store=False, allow_anonymous=True)
+    async def note(call: RequestContext[NoQuery]) -> None:
+        alias = _alias_in(response)
+        file = output_file(_stored_file(response)) if alias is not None else None
+        if alias is not None and file is not None:
+            await call.services.ready()
+            await call.services.host_uploads.note_alias(file, alias)
+
+    return note
+
+
+def _alias_in(response: web.Response) -> str | None:
+    """Return the id that the host gave to the uploaded file, if it has an asset feature of its own."""
+    stored = _stored(response)
+    asset = stored.get("asset") if stored is not None else None
+    return alias_of(asset) if isinstance(asset, dict) else None
+
+
 def _stored_file(response: web.Response) -> Mapping[str, Any] | None:
     """Return the file that the host has stored, in the form in which nodes name files."""
+    stored = _stored(response)
+    if stored is None:
+        return None
+    return {"filename": stored.get("name"), "subfolder": stored.get("subfolder"), "type": stored.get("type")}
+
+
+def _stored(response: web.Response) -> dict[str, Any] | None:
     try:
         stored = json.loads(response.text or "")
     except ValueError:
         return None
-    if not isinstance(stored, dict):
-        return None
-    return {"filename": stored.get("name"), "subfolder": stored.get("subfolder"), "type": stored.get("type")}
+    return stored if isinstance(stored, dict) else None
 
 
 async def list_files(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:

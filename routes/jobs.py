@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
+from aiohttp import web
 
 from ..comfy_assets.errors import InvalidBodyError, InvalidIdError, InvalidQueryError, JobNotFoundError
 from ..comfy_assets.ids import canonical_id
@@ -140,6 +141,13 @@ async def cancel_job(call: RequestContext[NoQuery]) -> dict[str, bool]:
         raise
 
 
+@endpoint()
+async def delete_job(call: RequestContext[NoQuery]) -> web.Response:
+    """Remove a job with the assets that it made (deleteJob)."""
+    await call.services.jobs.delete_with_assets(call.path["job_id"], call.user)
+    return web.Response(status=204)
+
+
 @endpoint(requires_store=False)
 async def cancel_jobs(call: RequestContext[NoQuery]) -> dict[str, Sequence[str]]:
     """Cancel several jobs, or none of them if one is unknown (cancelJobs)."""
@@ -205,6 +213,7 @@ ROUTES = [
     Route("GET", "/api/jobs", "listJobs", list_jobs),
     Route("POST", "/api/jobs/cancel", "cancelJobs", cancel_jobs),
     Route("GET", "/api/jobs/{job_id}", "getJobDetail", get_job),
+    Route("DELETE", "/api/jobs/{job_id}", "deleteJob", delete_job),
     Route("GET", "/api/jobs/{job_id}/assets", "listJobAssets", get_outputs),
     Route("GET", "/api/jobs/{job_id}/progress", "getJobProgress", get_progress),
     Route("POST", "/api/jobs/{job_id}/cancel", "cancelJob", cancel_job),

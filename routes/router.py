@@ -15,8 +15,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.errors import UnsupportedContentError
-from .context import RequestHandler, error_of
+from ..comfy_assets.errors import ApiError, UnsupportedContentError
+from .context import RequestHandler, call, error_of
 from .interceptors import Interceptor, intercept
 from .request_body import SMALL, BodyLimit, BodyType, body_limit, check_body_type, drain
 from .request_paths import escape_published_file, find_user_file_route, is_unmatched, matched_path, segment_value
@@ -26,8 +26,9 @@ from .request_paths import escape_published_file, find_user_file_route, is_unmat
 class Route:
     """An operation of the project. ``{name}`` in ``path`` stands for one segment; GET includes HEAD.
 
-    A request for which ``when`` returns False is left to the host. ``body`` bounds the request's body, ``media`` is
-    its type.
+    A request for which ``when`` returns False is left to the host. A request that fails with one of the ``shared``
+    errors is passed on to the host as well, if it has a route of its own for it: the id may be one of the host's. Such
+    an operation reads no body. ``body`` bounds the request's body, ``media`` is its type.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Route:
     when: Callable[[web.Request, Services], bool] | None = None
     body: BodyLimit = SMALL
     media: BodyType = "json"
+    shared: tuple[type[ApiError], ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -95,13 +97,33 @@ def middleware(routes: list[Route], interceptors: list[Interceptor], services: S
                 except UnsupportedContentError as error:
                     return error_of(error)
                 with body_limit(route.body, services.config), _end_with_client(route, request, services):
-                    return await route.handler(request, parameters, services)
+                    response, failure = await call(route.handler, request, parameters, services)
+                if not isinstance(failure, route.shared) or is_unmatched(request):
+                    return response
+                theirs = await _hosts_response(request, handler)
+                # Compared with None: responses of old versions of aiohttp are falsy.
+                return response if theirs is None else theirs
         # Only now: our own routes for user files match every spelling of a name.
         path, handler = await find_user_file_route(request, path, handler, services)
         chain = [interceptor for interceptor, _ in intercepted.all(method, path)]
         return await intercept(request, chain, handler, services)
 
     return comfy_assets
+
+
+# Statuses with which a host says that it does not know the id either, or that the feature is off.
+_UNKNOWN_TO_HOST = frozenset({404, 405, 501, 503})
+
+
+async def _hosts_response(request: web.Request, handler: Handler) -> web.StreamResponse | None:
+    """Return the host's response to a request for an id that is not ours, or None if it does not know the id."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        if error.status in _UNKNOWN_TO_HOST:
+            return None
+        raise
+    return response if response.prepared or response.status not in _UNKNOWN_TO_HOST else None
 
 
 def _end_with_client(route: Route, request: web.Request, services: Services) -> AbstractContextManager[None]:

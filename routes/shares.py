@@ -12,6 +12,7 @@ from msgspec import Raw
 from ..comfy_assets.assets.media.mime import has_thumbnail, is_previewable, is_safe_inline
 from ..comfy_assets.assets.media.thumbnail_service import ThumbnailRequest
 from ..comfy_assets.ids import hash_text
+from ..comfy_assets.json_limits import LARGE
 from ..comfy_assets.models import Asset, SharedAsset
 from ..comfy_assets.workflows.shares import Publication, VisibleShare
 from .asset_body import asset_body, utc_time
@@ -19,6 +20,7 @@ from .context import RequestContext, endpoint
 from .file_response import content_response
 from .files import thumbnail_response
 from .params import ANY_OBJECT, Ids, NoQuery, Text, doc, parse_body
+from .request_body import MIB, BodyLimit
 from .router import Route
 
 _PREVIEW_RES = 512  # longer side in pixels
@@ -139,6 +141,13 @@ class ImportPublishedAssetsRequest(msgspec.Struct, frozen=True):
     share_id: Annotated[Text, doc("The share.")]
 
 
+class WorkflowApiAssetsRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of postAssetsFromWorkflow: a workflow."""
+
+    workflow_api_json: Annotated[Raw, doc("The graph, in the format of prompts or as the page saves it.", **ANY_OBJECT)]
+    owned: Annotated[bool | None, doc("Only assets of the user (true), or only public ones (false).")] = None
+
+
 class SharedContentQuery(msgspec.Struct, frozen=True):
     """Query of getPublishedAssetContent; ``res`` requests a thumbnail."""
 
@@ -186,6 +195,14 @@ async def import_assets(call: RequestContext[NoQuery]) -> dict[str, Any]:
     return {"assets": [library_asset(asset) for asset in taken]}
 
 
+@endpoint()
+async def find_assets(call: RequestContext[NoQuery]) -> dict[str, Any]:
+    """Return the assets that a workflow needs (postAssetsFromWorkflow)."""
+    body = await parse_body(WorkflowApiAssetsRequest, call.request)
+    needed = await call.services.shares.assets_needed(bytes(body.workflow_api_json), call.user, owned=body.owned)
+    return {"assets": [library_asset(asset) for asset in needed]}
+
+
 @endpoint(query=SharedContentQuery, allow_anonymous=True)
 async def get_content(call: RequestContext[SharedContentQuery]) -> web.StreamResponse:
     """Return the content or a thumbnail of a published asset (getPublishedAssetContent, an extension).
@@ -201,6 +218,7 @@ async def get_content(call: RequestContext[SharedContentQuery]) -> web.StreamRes
     return content_response(path, asset.name, asset.mime_type, is_inline=call.query.disposition == "inline")
 
 
+_GRAPH = BodyLimit(lambda config: config.max_workflow_size + MIB, LARGE)
 _FILE = "/api/userdata/{file}/publish"
 _SHARE = "/api/workflows/published/{share_id}"
 ROUTES = [
@@ -209,5 +227,6 @@ ROUTES = [
     Route("DELETE", _FILE, "deleteUserdataFilePublish", withdraw),
     Route("GET", _SHARE, "getPublishedWorkflow", get_published),
     Route("GET", f"{_SHARE}/assets/{{asset_id}}/content", "getPublishedAssetContent", get_content),
+    Route("POST", "/api/assets/from-workflow", "postAssetsFromWorkflow", find_assets, body=_GRAPH),
     Route("POST", "/api/assets/import", "importPublishedAssets", import_assets),
 ]

@@ -11,7 +11,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
-from ..comfy_assets.errors import InvalidQueryError
+from ..comfy_assets.errors import InvalidQueryError, TaskNotFoundError
 from ..comfy_assets.models import TaskFilter, TaskPage, TaskRecord, TaskState
 from .asset_body import utc_time
 from .context import RequestContext, endpoint, error_response
@@ -42,7 +42,7 @@ class TaskEntry(msgspec.Struct):
 
     id: Annotated[str, doc("The task's id.", format="uuid")]
     task_name: Annotated[str, doc("Name of its kind.")]
-    status: Annotated[TaskState, doc("State of the task; `failed` includes cancelled tasks.")]
+    status: Annotated[TaskState, doc("State of the task.")]
     create_time: Annotated[datetime, doc("Time of the request.")]
     started_at: Annotated[datetime | UnsetType, doc("Time of its start.")]
     completed_at: Annotated[datetime | UnsetType, doc("Time of its end.")]
@@ -88,6 +88,13 @@ async def get_task(call: RequestContext[NoQuery]) -> TaskResponse:
     return _body(await call.services.task_list.get(call.path["task_id"], call.user))
 
 
+@endpoint()
+async def cancel_task(call: RequestContext[NoQuery]) -> web.Response:
+    """Cancel a task (cancelTask)."""
+    await call.services.task_list.cancel(call.path["task_id"], call.user)
+    return web.Response(status=204)
+
+
 def _microseconds(query: ListTasks, field: str) -> int | None:
     """Return a time of the query in microseconds since 1970. Raise InvalidQueryError unless it is RFC 3339."""
     text: str | None = getattr(query, field)
@@ -131,5 +138,6 @@ def _members(task: TaskRecord) -> dict[str, Any]:
 
 ROUTES = [
     Route("GET", "/api/tasks", "listTasks", list_tasks),
-    Route("GET", "/api/tasks/{task_id}", "getTask", get_task),
+    Route("GET", "/api/tasks/{task_id}", "getTask", get_task, shared=(TaskNotFoundError,)),
+    Route("DELETE", "/api/tasks/{task_id}", "cancelTask", cancel_task, shared=(TaskNotFoundError,)),
 ]

@@ -1,15 +1,16 @@
-"""Ownership of files that users upload with ComfyUI's own operations, such as ``/upload/image``, in multi-user mode."""
+"""Uploads by ComfyUI's own operations, such as ``/upload/image``: owners of the files, and ids that ComfyUI gives."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
 
-from ..db import files, tags
+from ..db import asset_aliases, files, tags
+from ..db.asset_aliases import AliasedFile
 from ..db.connection import Database
 from ..errors import OtherUsersFileError
 from ..host.base import Host
-from .index.insert import NewFile, add_new, folder_row
+from .aliases import add_files
 from .prompts.outputs import LocatedFile, OutputFile, OutputFolders, OutputKind
 from .roots import Roots
 
@@ -36,21 +37,31 @@ class HostUploads:
                 raise OtherUsersFileError("A file of another user has this name.", details={"field": "image"})
         return UploadMark(await files.last_id(self._db))
 
-    async def claim(self, user: str, file: OutputFile, mark: UploadMark) -> None:
-        """Assign the file to the user if it is new since ``begin``, which returned the mark."""
+    async def claim(self, user: str, file: OutputFile, mark: UploadMark, alias: str | None = None) -> None:
+        """Assign the file to the user if it is new since ``begin``, which returned the mark.
+
+        ``alias`` is the id that the host gave to the file, if any.
+        """
+        await self._record(file, alias, user, mark)
+
+    async def note_alias(self, file: OutputFile, alias: str) -> None:
+        """Store the id that the host gave to an uploaded file."""
+        await self._record(file, alias)
+
+    async def _record(
+        self, file: OutputFile, alias: str | None, user: str = "", mark: UploadMark | None = None
+    ) -> None:
         located = await self._locate(file)
         if located is None:
             return  # the host refused the upload, or stored it outside the library
         position = (located.folder, located.name)
         async with self._db.transaction() as tx:
-            known = (await files.by_position(tx, [position])).get(position)
-            if known is None:  # otherwise the watcher was faster
-                folder_ids = await files.add_folders(tx, [folder_row(located.folder, located.place)])
-                folder_id = folder_ids[located.folder]
-                await add_new(tx, [NewFile(folder_id, located.name, located.place, located.stat)])
-                known = (await files.by_position(tx, [position]))[position]
-            if known.id > mark.last_id:
+            await add_files(tx, [located])
+            known = (await files.by_position(tx, [position]))[position]
+            if mark is not None and known.id > mark.last_id:
                 await tags.give_public(tx, [known.id], user)
+            if alias is not None:
+                await asset_aliases.add(tx, [AliasedFile(alias, *position)])
 
     async def names_of_others(self, user: str, kind: OutputKind) -> set[str]:
         """Return the names of other users' files at the top of the input or output folder."""

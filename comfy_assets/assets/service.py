@@ -150,8 +150,12 @@ class AssetService:
             raise InvalidPreviewError("The zero UUID names no asset.", details={"field": "preview_id"})
         async with self._db.transaction() as tx:
             asset = await require_asset(tx, asset_id, owner)
-            if change.preview_id is not None and await assets.get(tx, change.preview_id, owner) is None:
-                raise AssetNotFoundError("There is no such preview asset.", details={"field": "preview_id"})
+            if change.preview_id is not None:
+                preview = await assets.get(tx, change.preview_id, owner)
+                if preview is None:
+                    details = {"field": "preview_id", "id": change.preview_id}
+                    raise AssetNotFoundError("There is no such preview asset.", details=details)
+                change = replace(change, preview_id=preview.id)  # it may have been named by an alias
             await assets.edit(tx, asset.row_id, change, now_ms())
             asset = await require_asset(tx, asset_id, owner)  # with the changes
         self._host.emit("assets.changed", {"changed": 1})

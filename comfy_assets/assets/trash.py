@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ from ..db import assets, contents, files, tags, trash
 from ..db.assets import AssetFile, AssetUse
 from ..db.connection import Database, Transaction
 from ..db.trash import DeletedAsset, TrashedFile
-from ..errors import AssetInUseError, StorageError
+from ..errors import AssetInUseError, AssetNotFoundError, StorageError
 from ..fs import atomic
 from ..fs.atomic import LEFTOVER_AGE_S, remove_leftovers, run_blocking
 from ..fs.paths import file_stat
@@ -109,6 +109,19 @@ class AssetTrash:
         self._db = db
         self._host = host
         self._folder = host.data_directory() / FOLDER
+
+    async def delete_all(self, asset_ids: Sequence[str], owner: str) -> None:
+        """Delete assets as ``delete`` does, or none of them if one is in use. Unknown ones are skipped.
+
+        Raises AssetInUseError, and StorageError, which leaves the assets before deleted.
+        """
+        for asset_id in asset_ids:
+            asset = await assets.get(self._db, asset_id, owner)
+            if asset is not None:
+                await _refuse_if_used(self._db, asset, owner)
+        for asset_id in asset_ids:
+            with contextlib.suppress(AssetNotFoundError):
+                await self.delete(asset_id, owner)
 
     async def delete(self, asset_id: str, owner: str) -> None:
         """Delete an asset so that it can be restored (deleteAsset).
@@ -283,7 +296,7 @@ async def _deletable(tx: Transaction, asset_id: str, owner: str) -> tuple[Asset,
     return asset, await _file_to_move(tx, asset)
 
 
-async def _refuse_if_used(tx: Transaction, asset: Asset, owner: str) -> None:
+async def _refuse_if_used(tx: Database | Transaction, asset: Asset, owner: str) -> None:
     used_by = [_describe_use(use, owner) for use in await assets.uses_of(tx, asset.row_id)]
     if used_by:
         raise AssetInUseError(

@@ -104,7 +104,7 @@ class UploadService:
                 found = await _find_existing(tx, received, fields, owner)
                 if found is not None:
                     return CreatedAsset(found, is_new=False)
-                await _check_preview(tx, fields, owner)
+                fields = await _with_preview(tx, fields, owner)
                 await _claim_id(tx, fields.id, owner)
                 placed.append(await _place(tx, received))
                 return await _register(tx, received, placed[0], fields, owner, roots)
@@ -196,9 +196,14 @@ def _is_gone(path: Path) -> bool:
     return False
 
 
-async def _check_preview(tx: Transaction, fields: UploadFields, owner: str) -> None:
-    if fields.preview_id is not None and await assets.get(tx, fields.preview_id, owner) is None:
+async def _with_preview(tx: Transaction, fields: UploadFields, owner: str) -> UploadFields:
+    """Return the fields with the preview's own id, which may be given as an alias. Raises InvalidPreviewError."""
+    if fields.preview_id is None:
+        return fields
+    preview = await assets.get(tx, fields.preview_id, owner)
+    if preview is None:
         raise InvalidPreviewError("There is no such preview asset.", details={"field": "preview_id"})
+    return replace(fields, preview_id=preview.id)
 
 
 async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:

@@ -13,7 +13,8 @@ from typing import Any, Literal, Protocol
 
 from ..db import tasks
 from ..db.connection import Database
-from ..errors import TaskNotFoundError
+from ..db.tasks import STOPPED
+from ..errors import ApiError, StoreUnavailableError, TaskNotCancellableError, TaskNotFoundError
 from ..ids import now_ms
 from ..models import Page, TaskFilter, TaskPage, TaskRecord
 from .cancel import Cancelled, CancelToken
@@ -27,32 +28,53 @@ CANCELLED = "Cancelled on request."
 _KEPT = 100  # rows of each name: a scan at every start and every hash run would fill the table over the years
 
 
+class TaskFailedError(Exception):
+    """The work of a task cannot be done; the message says why, for people. It is not logged as a bug."""
+
+
 class TaskJournal(Protocol):
     """The store of task rows."""
 
-    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str) -> None:
-        """Record that the task begins."""
+    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str, key: str) -> None:
+        """Record that the task begins, or that it goes on after a restart of the server."""
 
     async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
         """Record the progress of the task."""
 
-    async def finished(self, task_id: uuid.UUID, result: dict[str, Any], error: str | None) -> None:
-        """Record the end of the task, with a message if it failed."""
+    async def finished(self, task_id: uuid.UUID, status: TaskStatus, result: dict[str, Any], error: str | None) -> None:
+        """Record the end of the task, with a message unless it completed."""
 
 
 class Task:
     """A piece of work, running or ended.
 
     ``result`` is its progress while it runs, then its outcome. ``owner`` is the user who may see it, "" for all users.
-    ``failure`` is the exception raised by the work; it is logged unless a caller waits for it (``is_awaited``).
+    ``key`` identifies the work: no second task of the owner does it meanwhile. ``failure`` is the exception raised by
+    the work; it is logged unless a caller waits for it (``is_awaited``). ``is_cancellable``: requests may cancel it.
+    ``is_resumable``: the next start of the server continues it if this one stops before its end.
     """
 
-    def __init__(self, name: str, payload: dict[str, Any], owner: str = "", *, is_awaited: bool = False) -> None:
-        self.id = uuid.uuid4()
+    def __init__(
+        self,
+        name: str,
+        payload: dict[str, Any],
+        owner: str = "",
+        *,
+        task_id: uuid.UUID | None = None,
+        key: str | None = None,
+        is_awaited: bool = False,
+        is_cancellable: bool = True,
+        is_resumable: bool = False,
+    ) -> None:
+        self.id = task_id or uuid.uuid4()
         self.name = name
         self.payload = payload
         self.owner = owner
+        self.key = key if key is not None else str(self.id)
         self.is_awaited = is_awaited
+        self.is_cancellable = is_cancellable
+        self.is_resumable = is_resumable
+        self.is_cancel_requested = False
         self.failure: Exception | None = None
         self.token = CancelToken()
         self.status: TaskStatus = "running"
@@ -60,6 +82,7 @@ class Task:
         self.error: str | None = None
         self.started_at = now_ms()
         self.completed_at: int | None = None
+        self.stored = asyncio.Event()  # set once the task has a row, or has failed to get one
         self.done = asyncio.Event()
 
     @property
@@ -67,9 +90,14 @@ class Task:
         """True if the work has not ended."""
         return self.status == "running"
 
+    def cancel(self) -> None:
+        """Request that the work stops."""
+        self.is_cancel_requested = True
+        self.token.cancel()
+
 
 class TaskRunner:
-    """Run at most one task of a name at a time, and remember the latest task of each name."""
+    """Runs tasks: one of a name at a time, whose latest is remembered, or several beside each other."""
 
     def __init__(self, journal: TaskJournal) -> None:
         self._journal = journal
@@ -81,15 +109,35 @@ class TaskRunner:
         """Return the running task of this name, else the one that ended last, else None."""
         return self._latest.get(name)
 
-    def start(self, name: str, work: Work, payload: dict[str, Any] | None = None) -> tuple[Task, bool]:
+    def start(
+        self, name: str, work: Work, payload: dict[str, Any] | None = None, *, is_cancellable: bool = True
+    ) -> tuple[Task, bool]:
         """Start the work unless a task of this name runs; return the task, and whether it is new."""
         current = self._latest.get(name)
         if current is not None and current.is_running:
             return current, False
-        task = Task(name, payload or {})
+        task = Task(name, payload or {}, is_cancellable=is_cancellable)
         self._latest[name] = task
         self._begin(task, work)
         return task, True
+
+    async def spawn(self, task: Task, work: Work) -> Task:
+        """Start the work as this task, beside others of its name, and return the task once it is stored.
+
+        If a task of the same name, owner and key runs, that one is returned and nothing is started. Raises
+        StoreUnavailableError.
+        """
+        same = (
+            each for each in self._running if (each.name, each.owner, each.key) == (task.name, task.owner, task.key)
+        )
+        current = next((each for each in same if not each.token.is_cancelled), None)
+        if current is None:
+            current = task
+            self._begin(task, work)
+        await current.stored.wait()
+        if isinstance(current.failure, StoreUnavailableError):
+            raise current.failure
+        return current
 
     async def run(self, name: str, work: Work, payload: dict[str, Any] | None = None, owner: str = "") -> Task:
         """Run the work as a task of its own, beside others of the name, and wait until it has ended.
@@ -102,7 +150,7 @@ class TaskRunner:
             # Cancelling the work itself would abandon its threads: its token stops them at the next piece of work.
             await asyncio.shield(running)
         except asyncio.CancelledError:
-            task.token.cancel()
+            task.cancel()
             await asyncio.wait([running])
             raise
         if task.failure is not None:
@@ -122,7 +170,15 @@ class TaskRunner:
         task = self._latest.get(name)
         if task is None or not task.is_running:
             return False
-        task.token.cancel()
+        task.cancel()
+        return True
+
+    def cancel_task(self, task_id: uuid.UUID) -> bool:
+        """Request that a task stops; return False unless it runs here and may be cancelled."""
+        task = next((each for each in self._running if each.id == task_id), None)
+        if task is None or not task.is_cancellable:
+            return False
+        task.cancel()
         return True
 
     def cancel_all(self) -> None:
@@ -140,7 +196,8 @@ class TaskRunner:
     async def _run(self, task: Task, work: Work) -> None:
         reporter = asyncio.create_task(self._report(task), name=f"comfy-assets {task.name} progress")
         try:
-            await self._journal.created(task.id, task.name, task.payload, task.owner)
+            await self._journal.created(task.id, task.name, task.payload, task.owner, task.key)
+            task.stored.set()
             await work(task)
             task.status = "completed"
         except Cancelled as error:
@@ -149,10 +206,14 @@ class TaskRunner:
             task.token.cancel()
             task.status, task.error = "cancelled", CANCELLED
             raise
+        except TaskFailedError as error:
+            if not task.is_awaited:
+                log.warning("The task %s failed: %s", task.name, error)
+            task.status, task.error, task.failure = "failed", str(error), error
         except Exception as error:
             if not task.is_awaited:
                 log.exception("The task %s failed", task.name)
-            task.status, task.error, task.failure = "failed", f"{type(error).__name__}: {error}", error
+            task.status, task.error, task.failure = "failed", _error_text(error), error
         finally:
             reporter.cancel()
             task.completed_at = now_ms()
@@ -165,11 +226,18 @@ class TaskRunner:
             task.status, task.error = "cancelled", CANCELLED
             task.completed_at = now_ms()
         del self._running[task]
+        task.stored.set()
         task.done.set()
 
     async def _finish(self, task: Task) -> None:
+        status, error = task.status, task.error
+        if status == "cancelled" and not task.is_cancel_requested:
+            if task.is_resumable:
+                return  # its row still says that it runs, which makes the next start continue it
+            if self._closing:
+                status, error = "failed", STOPPED
         try:
-            await self._journal.finished(task.id, task.result, task.error)
+            await self._journal.finished(task.id, status, task.result, error)
         except Exception:
             log.exception("The end of the task %s could not be recorded", task.name)
 
@@ -189,6 +257,11 @@ class TaskRunner:
             log.exception("The progress of the task %s could not be recorded", task.name)
 
 
+def _error_text(error: Exception) -> str:
+    """Return the message of a failed task: that of an ApiError is written for people."""
+    return error.message if isinstance(error, ApiError) else f"{type(error).__name__}: {error}"
+
+
 class TaskStore:
     """The journal of a runner in the store. ``instance`` distinguishes the tasks of servers that share the store."""
 
@@ -196,25 +269,26 @@ class TaskStore:
         self._db = db
         self._instance = instance
 
-    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str) -> None:
+    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str, key: str) -> None:
         """Add a row for a task that begins, and remove the oldest rows of its name."""
         await tasks.keep_newest(self._db, name, _KEPT)
-        await tasks.create(self._db, task_id, name, payload, owner, self._instance)
+        await tasks.create(self._db, task_id, name, payload, owner, self._instance, key)
 
     async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
         """Store the progress of a task."""
         await tasks.update(self._db, task_id, result)
 
-    async def finished(self, task_id: uuid.UUID, result: dict[str, Any], error: str | None) -> None:
-        """Store the end of a task, with a message if it failed."""
-        await tasks.finish(self._db, task_id, result, error)
+    async def finished(self, task_id: uuid.UUID, status: TaskStatus, result: dict[str, Any], error: str | None) -> None:
+        """Store the end of a task, with a message unless it completed."""
+        await tasks.finish(self._db, task_id, status, result, error)
 
 
 class TaskService:
-    """Read tasks from the store. The progress of a running task is at most about a second old."""
+    """Read and cancel tasks. The progress of a running task is at most about a second old."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, runner: TaskRunner) -> None:
         self._db = db
+        self._runner = runner
 
     async def list(self, wanted: TaskFilter, page: TaskPage) -> Page[TaskRecord]:
         """Return one page of tasks (listTasks)."""
@@ -232,3 +306,13 @@ class TaskService:
         if found is None:
             raise TaskNotFoundError("There is no such task.", details={"id": task_id})
         return found
+
+    async def cancel(self, task_id: str, owner: str) -> None:
+        """Request that a task stops (cancelTask). Its state is `cancelled` once it has.
+
+        Raises TaskNotFoundError, and TaskNotCancellableError for a task that has ended, that another server runs, or
+        that the server needs.
+        """
+        task = await self.get(task_id, owner)
+        if not self._runner.cancel_task(uuid.UUID(bytes=task.id)):
+            raise TaskNotCancellableError("The task cannot be cancelled.", details={"id": task_id})

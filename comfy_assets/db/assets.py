@@ -126,10 +126,14 @@ async def _page_rows(db: Database, selection: RowSelection | IdSelection, page: 
 
 
 async def get(db: Database | Transaction, asset_id: str, owner: str) -> Asset | None:
-    """Return the asset if it is public or the owner's, or None."""
-    rows = await db.fetch_all(
-        f"SELECT {_COLUMNS} FROM assets a {_JOINS} WHERE a.uuid = ? AND {tags.VISIBLE}", (asset_id, owner)
-    )
+    """Return the asset with this id or alias if it is public or the owner's, or None."""
+    selected = f"SELECT {_COLUMNS} FROM assets a {_JOINS}"
+    rows = await db.fetch_all(f"{selected} WHERE a.uuid = ? AND {tags.VISIBLE}", (asset_id, owner))
+    if not rows:
+        rows = await db.fetch_all(
+            f"{selected} WHERE a.id = (SELECT asset_id FROM asset_aliases WHERE alias = ?) AND {tags.VISIBLE}",
+            (asset_id, owner),
+        )
     found = await _complete(db, [_asset(row) for row in rows])
     return found[0] if found else None
 
@@ -141,6 +145,18 @@ async def get_many(db: Database | Transaction, asset_ids: Sequence[str]) -> dict
         (json_array(asset_ids),),
     )
     return {asset.id: asset for asset in await _complete(db, [_asset(row) for row in rows])}
+
+
+async def visible(db: Database | Transaction, ids: Sequence[str], owner: str) -> dict[str, Asset]:
+    """Return the owner's and the public assets by the ids, or aliases, that were given. Others are left out."""
+    rows = await db.fetch_all(
+        "SELECT j.value, a.uuid FROM json_each(?) j JOIN assets a ON a.id = coalesce("
+        "(SELECT id FROM assets WHERE uuid = j.value), (SELECT asset_id FROM asset_aliases WHERE alias = j.value))"
+        f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE {tags.VISIBLE}",
+        (json_array(ids), owner),
+    )
+    found = await get_many(db, sorted({row[1] for row in rows}))
+    return {row[0]: found[row[1]] for row in rows if row[1] in found}
 
 
 async def of_content(db: Database | Transaction, digest: bytes, owner: str, *, own: bool) -> list[Asset]:
@@ -352,7 +368,7 @@ class AssetUse:
     name: str | None = None
 
 
-async def uses_of(tx: Transaction, row_id: int) -> list[AssetUse]:
+async def uses_of(tx: Database | Transaction, row_id: int) -> list[AssetUse]:
     """Return the uses that keep an asset from being deleted."""
     rows = await tx.fetch_all(
         "SELECT u.kind, u.used_by, w.owner, s.name FROM asset_uses u"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..models import SCANNED, AssetEdit, FileStat
-from . import tags
+from . import asset_aliases, tags
 from .assets import EDITABLE
 from .connection import Transaction
 from .files import CHANGED, HASHED, NEW
@@ -249,6 +249,7 @@ async def adopt_files(tx: Transaction, old_of: Mapping[int, int]) -> None:
     await tx.execute_many("UPDATE OR IGNORE job_inputs SET asset_id = ?2 WHERE asset_id = ?1", pairs)
     await tx.execute_many("UPDATE job_outputs SET asset_id = ?2 WHERE asset_id = ?1", pairs)
     await tx.execute_many("UPDATE assets SET preview_id = ?2 WHERE preview_id = ?1", pairs)
+    await asset_aliases.adopt(tx, pairs)
     await tx.execute_many(
         "UPDATE assets SET job_id = coalesce(job_id, (SELECT job_id FROM assets WHERE id = ?1)) WHERE id = ?2", pairs
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ..ids import now_ms
-from ..models import Page, TaskFilter, TaskPage, TaskRecord
+from ..models import Page, TaskFilter, TaskPage, TaskRecord, TaskState
 from .connection import Database
 from .sql import Columns, json_array, order_by
 
@@ -18,16 +18,26 @@ _COLUMNS = Columns(TaskRecord, **{name: name for name in TaskRecord.__struct_fie
 
 
 async def create(
-    db: Database, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str = "", instance: int = 0
+    db: Database,
+    task_id: uuid.UUID,
+    name: str,
+    payload: dict[str, Any],
+    owner: str = "",
+    instance: int = 0,
+    key: str | None = None,
 ) -> None:
-    """Add a task that this server (``instance``) is about to run. All users may see a task of the owner ""."""
+    """Add a task that this server (``instance``) is about to run, or take over the stored one that has the id.
+
+    All users may see a task of the owner "". ``key`` is its idempotency key, by default its id.
+    """
     now = now_ms()
     async with db.transaction() as tx:
         await tx.execute(
             "INSERT INTO tasks"
             " (id, owner, name, idempotency_key, status, payload, created_at, updated_at, started_at, instance)"
-            " VALUES (?, ?, ?, ?, 'running', ?, ?, ?, ?, ?)",
-            (task_id.bytes, owner, name, str(task_id), _json(payload), now, now, now, instance),
+            " VALUES (?, ?, ?, ?, 'running', ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET status = 'running',"
+            " updated_at = excluded.updated_at, started_at = excluded.started_at, instance = excluded.instance",
+            (task_id.bytes, owner, name, key or str(task_id), _json(payload), now, now, now, instance),
         )
 
 
@@ -40,41 +50,71 @@ async def update(db: Database, task_id: uuid.UUID, result: dict[str, Any]) -> No
         )
 
 
-async def finish(db: Database, task_id: uuid.UUID, result: dict[str, Any], error: str | None) -> None:
-    """Store the outcome; the task failed when there is an error message."""
+async def finish(
+    db: Database, task_id: uuid.UUID, status: TaskState, result: dict[str, Any], error: str | None
+) -> None:
+    """Store the end of a task, with a message unless it completed."""
     now = now_ms()
     async with db.transaction() as tx:
         await tx.execute(
             "UPDATE tasks SET status = ?, result = ?, error_message = ?, updated_at = ?, completed_at = ? WHERE id = ?",
-            ("failed" if error else "completed", _json(result), error, now, now, task_id.bytes),
+            (status, _json(result), error, now, now, task_id.bytes),
         )
 
 
-async def fail_interrupted(db: Database, running: Collection[int] = ()) -> None:
-    """Mark the tasks of servers that have ended as failed. ``running`` are the instances of other servers that run."""
-    now = now_ms()
+_IS_ACTIVE = "status IN ('created', 'running')"
+
+
+async def fail_interrupted(db: Database, running: Collection[int] = (), resumed: Collection[str] = ()) -> None:
+    """Mark the tasks of servers that have ended as failed, but those of the names in ``resumed``.
+
+    ``running`` are the instances of other servers that run.
+    """
+    await _fail(db, "instance NOT IN (SELECT value FROM json_each(?3))", running, resumed)
+
+
+async def fail_tasks_of(db: Database, instances: Collection[int], resumed: Collection[str] = ()) -> None:
+    """Mark the tasks that servers left running when they ended, while this one runs, as failed.
+
+    Those of the names in ``resumed`` are left as they are.
+    """
+    await _fail(db, "instance IN (SELECT value FROM json_each(?3))", instances, resumed)
+
+
+async def _fail(db: Database, condition: str, instances: Collection[int], resumed: Collection[str]) -> None:
     async with db.transaction() as tx:
         await tx.execute(
             "UPDATE tasks SET status = 'failed', error_message = ?1, updated_at = ?2, completed_at = ?2"
-            " WHERE status IN ('created', 'running') AND instance NOT IN (SELECT value FROM json_each(?3))",
-            (STOPPED, now, json_array(running)),
+            f" WHERE {_IS_ACTIVE} AND {condition} AND name NOT IN (SELECT value FROM json_each(?4))",
+            (STOPPED, now_ms(), json_array(instances), json_array(resumed)),
         )
 
 
-async def fail_tasks_of(db: Database, instances: Collection[int]) -> None:
-    """Mark the tasks that servers left running when they ended, while this one runs, as failed."""
-    now = now_ms()
-    async with db.transaction() as tx:
-        await tx.execute(
-            "UPDATE tasks SET status = 'failed', error_message = ?1, updated_at = ?2, completed_at = ?2"
-            " WHERE status IN ('created', 'running') AND instance IN (SELECT value FROM json_each(?3))",
-            (STOPPED, now, json_array(instances)),
-        )
+class InterruptedTask(NamedTuple):
+    """A task that a server left running when it ended. ``payload`` is a JSON object."""
+
+    id: uuid.UUID
+    owner: str
+    key: str
+    payload: str
+
+
+async def interrupted(db: Database, name: str, running: Collection[int] = ()) -> list[InterruptedTask]:
+    """Return the tasks of this name that servers have left running, the oldest first.
+
+    ``running`` are the instances of servers that run.
+    """
+    rows = await db.fetch_all(
+        f"SELECT id, owner, idempotency_key, payload FROM tasks WHERE name = ? AND {_IS_ACTIVE}"
+        " AND instance NOT IN (SELECT value FROM json_each(?)) ORDER BY created_at, id",
+        (name, json_array(running)),
+    )
+    return [InterruptedTask(uuid.UUID(bytes=row[0]), *row[1:]) for row in rows]
 
 
 async def running_instances(db: Database) -> set[int]:
     """Return the servers that have tasks which have not ended."""
-    rows = await db.fetch_all("SELECT DISTINCT instance FROM tasks WHERE status IN ('created', 'running')")
+    rows = await db.fetch_all(f"SELECT DISTINCT instance FROM tasks WHERE {_IS_ACTIVE}")
     return {row[0] for row in rows}
 
 

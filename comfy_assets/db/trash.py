@@ -105,8 +105,12 @@ async def forgettable(db: Database | Transaction) -> list[DeletedAsset]:
 
 
 async def find(db: Database | Transaction, uuid: str) -> DeletedAsset | None:
-    """Return the deleted asset with this id, or None."""
-    rows = await db.fetch_all(f"{_SELECT} WHERE a.uuid = ?", (uuid,))
+    """Return the deleted asset with this id or alias, or None."""
+    rows = await db.fetch_all(
+        f"{_SELECT} WHERE a.uuid = ?1 OR a.id = (SELECT asset_id FROM asset_aliases WHERE alias = ?1)"
+        " ORDER BY a.uuid = ?1 DESC",
+        (uuid,),
+    )
     return DeletedAsset(*rows[0]) if rows else None
 
 

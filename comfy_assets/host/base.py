@@ -125,6 +125,12 @@ class Host(Protocol):
     def is_output_node(self, class_type: str) -> bool:
         """Return whether nodes of this type are output nodes."""
 
+    def asset_files(self, ids: Sequence[str]) -> Mapping[str, Path]:
+        """Return the files to which the server's own asset feature gave these ids; unknown ids are left out. Blocks.
+
+        The mapping is empty on servers without the feature.
+        """
+
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         """Send a websocket message ``{"type": event, "data": data}`` to every open page."""
 

@@ -1,6 +1,7 @@
 """The ComfyUI host: the pack in ``custom_nodes``, and the validation of prompts that return to ComfyUI's queue.
 
-The only module that imports modules of ComfyUI. Tested with ComfyUI 0.3.64, 0.8.0, 0.18.1, 0.29.0 and 0.33.0.
+Only this module and ``comfyui_assets`` import modules of ComfyUI. Tested with ComfyUI 0.3.64, 0.8.0, 0.18.1, 0.29.0 and
+0.33.0.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .base import (
     UnknownUserError,
     declared_choices,
 )
+from .comfyui_assets import ComfyUIAssetIndex
 from .comfyui_queue import ComfyUIQueue
 from .execution import PromptHooks, PromptListener, RewritePrompt, SubmittedPrompt
 from .guard import protect
@@ -82,6 +84,7 @@ class ComfyUIHost:
         self._server: Any = importlib.import_module("server").PromptServer.instance
         self._folder_paths = importlib.import_module("folder_paths")
         self._arguments: Any = importlib.import_module("comfy.cli_args").args
+        self._asset_index = ComfyUIAssetIndex()
         self._background: set[asyncio.Task[None]] = set()
         configured = self._configured_folders()
         self._folders = configured, configured.to_host_folders()
@@ -183,6 +186,9 @@ class ComfyUIHost:
 
     def _node(self, class_type: str) -> Any:
         return importlib.import_module("nodes").NODE_CLASS_MAPPINGS.get(class_type)
+
+    def asset_files(self, ids: Sequence[str]) -> Mapping[str, Path]:
+        return self._asset_index.files(ids)
 
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         self._server.send_sync(event, dict(data))

@@ -50,6 +50,7 @@ class MemoryHost:
         self.hooks = PromptHooks()
         self.execution = MemoryQueue()
         self.lists_jobs = True
+        self.ids_of_files: dict[str, Path] = {}
         self.current_network = Network(("127.0.0.1",))
 
     def network(self) -> Network:
@@ -95,6 +96,9 @@ class MemoryHost:
 
     def is_output_node(self, class_type: str) -> bool:
         return class_type in self.output_nodes
+
+    def asset_files(self, ids: Sequence[str]) -> Mapping[str, Path]:
+        return {each: self.ids_of_files[each] for each in ids if each in self.ids_of_files}
 
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         self.events.append(EmittedEvent(event, dict(data)))

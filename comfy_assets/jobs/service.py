@@ -21,7 +21,7 @@ from ..errors import JobElsewhereError, JobForbiddenError, JobNotFoundError
 from ..host.base import Host
 from ..host.execution import ExecutionQueue, NodeProgress, in_daemon_thread
 from ..ids import canonical_id
-from ..models import FINAL, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
+from ..models import FINAL, Asset, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
 from ..search.index import JobSearch
 from . import store
 from .live_jobs import LiveJob, spellings
@@ -32,6 +32,7 @@ from .user_queue import QueueControl
 log = logging.getLogger("comfy_assets.jobs")
 
 _INDEX_S = 2.0  # between two rounds of indexing new jobs
+_OUTPUT = "output"  # the tag of files in the output folder
 _DELETE_BATCH = 500  # jobs removed in a transaction, so that other writers get in between
 _MAX_HISTORY = 64 << 20  # stored bytes of one history: the whole of it is in memory at once
 _HISTORY_CHUNK, _FILL_CHUNK = 100, 200  # records read at once
@@ -50,14 +51,22 @@ class JobService:
         control: QueueControl,
         *,
         take_over: Callable[[set[int]], Awaitable[None]],
+        outputs_recorded: Callable[[], Awaitable[None]],
+        delete_assets: Callable[[Sequence[str], str], Awaitable[None]],
     ) -> None:
-        """Use the running event loop. ``take_over`` adopts the jobs of servers (seats) that have ended."""
+        """Use the running event loop. ``take_over`` adopts the jobs of servers (seats) that have ended.
+
+        ``outputs_recorded`` waits until the outputs of all ended jobs are assets. ``delete_assets`` deletes assets, by
+        their ids, for a user, or none of them and raises AssetInUseError.
+        """
         self._db = db
         self._host = host
         self._queue = host.execution
         self._recorder = recorder
         self._control = control
         self._take_over = take_over
+        self._outputs_recorded = outputs_recorded
+        self._delete_assets = delete_assets
         self._search = JobSearch(db)
         self._background: set[asyncio.Task[None]] = set()
 
@@ -168,6 +177,24 @@ class JobService:
             await in_daemon_thread(self._queue.forget, ids)
             self._queue.announce()
         return ids
+
+    async def delete_with_assets(self, job_id: str, owner: str) -> None:
+        """Remove the record of a job, and delete the assets that it made so that they can be restored (deleteJob).
+
+        A job that has not ended is left as it is. Raises JobNotFoundError, also for a job of another user, and
+        AssetInUseError, which leaves everything as it is.
+        """
+        try:
+            job = await self.get(job_id, owner)
+        except JobForbiddenError:
+            raise JobNotFoundError("There is no such job.", details={"id": job_id}) from None
+        if job.status not in FINAL:
+            return
+        await self._outputs_recorded()
+        outputs = await job_links.outputs_of(self._db, job.row_id, owner)
+        made = {output.asset.id for output in outputs if _is_made_by(output.asset, job)}
+        await self._delete_assets(sorted(made), owner)
+        await self.delete([job.id], owner)
 
     async def clear(self, owner: str) -> int:
         """Remove the records of all ended jobs of the user, never their files; return their number."""
@@ -286,6 +313,11 @@ async def fill_history(db: Database, queue: ExecutionQueue) -> None:
     if entries:
         # Read from the latest on, while a server's history has the oldest first.
         queue.remember(dict(reversed(entries.items())))
+
+
+def _is_made_by(asset: Asset, job: Job) -> bool:
+    """Return whether a job wrote an asset that it showed, rather than an input or a result of another job."""
+    return asset.job_id == job.id and _OUTPUT in msgspec.json.decode(asset.tags, type=list[str])
 
 
 async def count_to_prune(db: Database, before: int | None, keep: int) -> int:

@@ -204,7 +204,7 @@ class SearchIndex(_IndexUpdater):
             pause = _INTERVAL_S
             try:
                 if await self._has_work():
-                    task, _ = self._tasks.start(SEARCH, self._work)
+                    task, _ = self._tasks.start(SEARCH, self._work, is_cancellable=False)
                     await task.done.wait()
                     pause = _AFTER_FAILURE_S if task.status == "failed" else pause
             except (sqlite3.Error, ValueError) as error:  # aiosqlite raises ValueError on a closed connection

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from msgspec.structs import replace
 
+from .. import json_limits
 from ..assets.fields import typed_tags
 from ..assets.index.indexer import Indexer
 from ..assets.roots import Roots, absolute
@@ -39,6 +40,7 @@ from ..host.base import Host, LibraryFolder
 from ..ids import canonical_id, now_ms
 from ..models import Asset, PublishedWorkflow, SharedAsset, Workflow
 from ..store_guard import is_protected
+from .document import WorkflowReferences, references_in
 from .folder import in_userdata, name_of
 from .sync import WorkflowSync
 
@@ -152,6 +154,23 @@ class Shares:
             self._host.emit("assets.changed", {"created": created})
         return found
 
+    async def assets_needed(self, workflow: bytes, owner: str, *, owned: bool | None = None) -> list[Asset]:
+        """Return the assets that a workflow, in either format, names, by name (postAssetsFromWorkflow).
+
+        ``owned`` selects those that belong to the user, or the public ones. Raises InvalidBodyError.
+        """
+        references = await asyncio.to_thread(_references_of, workflow)
+        ids = {*references.asset_ids, *await workflows.assets_called(self._db, owner, references.files)}
+        found = {asset.id: asset for asset in (await assets.visible(self._db, sorted(ids), owner)).values()}
+        for digest in references.digests:
+            own = await assets.of_content(self._db, digest, owner, own=True)
+            same = own or await assets.of_content(self._db, digest, owner, own=False)
+            found |= {asset.id: asset for asset in same[:1]}
+        if owned is not None:
+            is_single = not self._host.is_multi_user()  # the only user owns the public assets as well
+            found = {each.id: each for each in found.values() if owned == (is_single or each.owner != "")}
+        return sorted(found.values(), key=lambda asset: (asset.name.casefold(), asset.id))
+
     async def content(self, share_id: str, asset_id: str) -> tuple[SharedAsset, Path]:
         """Return an asset of a share, and a file with the published content.
 
@@ -204,6 +223,17 @@ class Shares:
         """Return the ids of the assets whose content is unknown or in no file now."""
         files = await self._files_of([asset.hash for asset in found if asset.hash is not None], owner)
         return [asset.id for asset in found if asset.hash not in files]
+
+
+def _references_of(text: bytes) -> WorkflowReferences:
+    """Return what a workflow refers to. Blocks. Raises InvalidBodyError unless it is a JSON object."""
+    try:
+        workflow = json_limits.decode(text, json_limits.check(text, json_limits.LARGE))
+    except (ValueError, RecursionError) as error:
+        raise InvalidBodyError(f"It is not valid JSON: {error}.", details={"field": "workflow_api_json"}) from error
+    if not isinstance(workflow, dict):
+        raise InvalidBodyError("workflow_api_json must be a JSON object.", details={"field": "workflow_api_json"})
+    return references_in(workflow)
 
 
 async def _latest(tx: Transaction, workflow: Workflow, file: str) -> Workflow:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..router import Route
-from . import assets, files, jobs, nodes, server, shares, tasks, users, workflows
+from . import assets, exports, files, jobs, nodes, server, shares, tasks, users, workflows
 from .document import build
 
 OPERATIONS = [
     operation
-    for module in (assets, files, jobs, nodes, server, shares, tasks, users, workflows)
+    for module in (assets, exports, files, jobs, nodes, server, shares, tasks, users, workflows)
     for operation in module.OPERATIONS
 ]
 HOST_OPERATIONS = [operation for module in (files, jobs, nodes, server, users) for operation in module.HOST_OPERATIONS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...comfy_assets.errors import (
+    AssetInUseError,
     InvalidCursorError,
     InvalidIdError,
     JobElsewhereError,
@@ -10,6 +11,7 @@ from ...comfy_assets.errors import (
     JobNotFoundError,
     SearchNotReadyError,
     SearchUnavailableError,
+    StorageError,
 )
 from ..history import HistoryManageRequest
 from ..job_body import ANY_JOB_ID, JobAsset, JobDetailResponse, JobEntry, JobProgress, JobStatusResponse
@@ -228,6 +230,15 @@ OPERATIONS = [
         {200: Response("The progress.", JobProgress)},
         parameters=_JOB,
         errors=_OF_OTHERS,
+    ),
+    Operation(
+        "deleteJob",
+        "Jobs",
+        "Remove a job with the assets that it made",
+        {204: Response("The job is removed, or has not finished and is left as it is.")},
+        "The assets are deleted as by deleteAsset: they can be restored.",
+        parameters=_JOB,
+        errors=(JobNotFoundError, AssetInUseError, StorageError),
     ),
     Operation(
         "cancelJob",

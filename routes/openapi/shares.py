@@ -20,6 +20,7 @@ from ..shares import (
     ImportPublishedAssetsRequest,
     PublishedWorkflowDetail,
     PublishWorkflowAssetsRequest,
+    WorkflowApiAssetsRequest,
     WorkflowPublishInfo,
 )
 from .schema import BINARY, Operation, Record, RequestBody, Response, array
@@ -92,6 +93,14 @@ OPERATIONS = [
             ImageUnreadableError,
         ),
         is_open=True,
+    ),
+    Operation(
+        "postAssetsFromWorkflow",
+        "Sharing",
+        "List the assets that a workflow needs",
+        {200: Response("The assets of the library.", _IMPORTED)},
+        "Pages ask before they publish a workflow.",
+        body=RequestBody(WorkflowApiAssetsRequest),
     ),
     Operation(
         "importPublishedAssets",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from ...comfy_assets.errors import TaskNotFoundError
+from ...comfy_assets.errors import TaskNotCancellableError, TaskNotFoundError
 from ..tasks import TaskEntry, TaskResponse
 from .schema import PAGINATION, Operation, Record, Response, array
 
 _LIST = Record(
     "TasksListResponse", "A page of tasks.", {"tasks": array(TaskEntry, "The tasks."), "pagination": PAGINATION}
 )
+
+_TASK = {"task_id": {"description": "The task's id.", "format": "uuid"}}
 
 OPERATIONS = [
     Operation(
@@ -23,7 +25,16 @@ OPERATIONS = [
         "Tasks",
         "Get a task with its progress",
         {200: Response("The task.", TaskResponse)},
-        parameters={"task_id": {"description": "The task's id.", "format": "uuid"}},
+        parameters=_TASK,
         errors=(TaskNotFoundError,),
+    ),
+    Operation(
+        "cancelTask",
+        "Tasks",
+        "Cancel a task",
+        {204: Response("The task stops soon; then its state is `cancelled`.")},
+        "Tasks of the servers around the project, which newer versions of ComfyUI have, are cancelled by them.",
+        parameters=_TASK,
+        errors=(TaskNotFoundError, TaskNotCancellableError),
     ),
 ]

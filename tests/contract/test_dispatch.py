@@ -92,10 +92,24 @@ OURS = [
     ("/api/assets/tags/refine", 200),
     ("/api/assets/seed/status", 200),
     ("/health", 200),
-    (f"/api/assets/{SOME_ID}", 404),
-    (f"/api/assets/{SOME_ID}/content", 404),
+    ("/api/assets/x", 404),
+    ("/api/assets/x/content", 404),
     ("/api/assets?limit=0", 400),
 ]
+# The host has operations of its own at these paths, and may know the id.
+SHARED = [
+    ("GET", f"/api/assets/{SOME_ID}"),
+    ("GET", f"/api/assets/{SOME_ID}/content"),
+    ("GET", f"/api/tasks/{SOME_ID}"),
+    ("DELETE", f"/api/tasks/{SOME_ID}"),
+]
+
+
+async def test_an_id_that_is_not_ours_is_passed_on_untouched(api: Any) -> None:
+    for method, path in SHARED:
+        # Not by ``api``: what the host answers is no answer of ours.
+        async with api.client.request(method, URL(f"{path}?a=%2F&b", encoded=True)) as response:
+            assert (response.status, await response.text()) == (299, f"{method} {path}?a=%2F&b ")
 
 
 async def test_a_head_is_a_get_without_the_body(api: Any) -> None:
@@ -189,7 +203,7 @@ async def test_a_client_that_goes_away_is_no_failure(api: Any, caplog: pytest.Lo
 
 
 async def test_every_error_has_the_same_shape(api: Any) -> None:
-    for path, status in ((f"/api/assets/{SOME_ID}", 404), ("/api/assets?order=x", 400)):
+    for path, status in (("/api/assets/x", 404), ("/api/assets?order=x", 400)):
         answer = await api.send("GET", path, status)
         assert answer.headers["Content-Type"] == "application/json"
         body = msgspec.json.decode(answer.body)

@@ -6,6 +6,7 @@ the owner what it is for. An operation that is in neither table fails the tests.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
+from comfy_assets_node.comfy_assets.assets.exports.selection import ExportSelection
+from comfy_assets_node.comfy_assets.background.tasks import Task
 from comfy_assets_node.routes import INTERCEPTORS, ROUTES
 from support.files import picture
 
@@ -106,6 +109,37 @@ CASES: dict[str, list[Case]] = {
             told={"code": "INVALID_ID"},
         ),
     ],
+    # Bob may ask for it: his archive has nothing of hers, as the tests of exports show.
+    "createAssetExport": [
+        *each(dict.fromkeys(ASSET, (202, 202)), "POST", "/api/assets/export", body={"asset_ids": ["{}"]}),
+        *each(dict.fromkeys(STATES, (202, 202)), "POST", "/api/assets/export", body={"job_ids": ["{}"]}),
+    ],
+    "downloadExport": each({"export": (404, 200)}, "GET", "/api/assets/exports/{}"),
+    "downloadExportContent": [
+        *each({"export": (404, 200)}, "GET", "/api/assets/exports/{}/content"),
+        *each({"export": (404, 404)}, "GET", "/api/assets/exports/{}/content?token=x"),
+    ],
+    "postAssetsFromWorkflow": [
+        *each(
+            dict.fromkeys(("upload", "output", "deleted"), (200, 200)),
+            "POST",
+            "/api/assets/from-workflow",
+            body={"workflow_api_json": {"1": {"class_type": "x", "inputs": {"image": "asset:{}"}}}},
+            told={"assets": []},
+        ),
+        Case(
+            "POST",
+            "/api/assets/from-workflow",
+            200,
+            200,
+            {
+                "workflow_api_json": {
+                    "1": {"class_type": "x", "inputs": {"image": "{upload_hash}", "file": "upload.png"}}
+                }
+            },
+            told={"assets": []},
+        ),
+    ],
     "createAssetFromHash": [
         Case("POST", "/api/assets/from-hash", 404, 200, {"hash": "{upload_hash}", "tags": ["input"]}),
         Case("POST", "/api/assets/from-hash", 404, 404, {"hash": "{deleted_hash}", "tags": ["input"]}),
@@ -122,6 +156,7 @@ CASES: dict[str, list[Case]] = {
     "listJobAssets": each(JOB, "GET", "/api/jobs/{}/assets"),
     "getJobProgress": each(JOB, "GET", "/api/jobs/{}/progress"),
     "cancelJob": each(dict.fromkeys(STATES, (404, 200)), "POST", "/api/jobs/{}/cancel"),
+    "deleteJob": each(dict.fromkeys(STATES, (404, 204)), "DELETE", "/api/jobs/{}"),
     "getJobStatus": each(JOB, "GET", "/api/job/{}/status"),
     "manageQueue": [
         *each(dict.fromkeys(STATES, (200, 200)), "POST", "/api/queue", body={"delete": ["{}"]}, told={"deleted": []}),
@@ -205,6 +240,7 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
     "getTask": each({"task": (404, 200), "ended_task": (404, 200)}, "GET", "/api/tasks/{}"),
+    "cancelTask": each({"running_task": (404, 204), "ended_task": (404, 409)}, "DELETE", "/api/tasks/{}"),
 }
 
 # Operations that name nothing that somebody has.
@@ -263,6 +299,10 @@ def test_every_operation_is_in_the_table() -> None:
         paths = {route.path for route in ROUTES if route.operation == operation}
         assert cases and paths, operation
     assert {path.path.removeprefix("/api").split("/")[1] for path in INTERCEPTORS} == set(BY_THE_HOST)
+
+
+async def _until_cancelled(task: Task) -> None:
+    await asyncio.to_thread(task.token.sleep, 60)
 
 
 png = partial(picture, size=(8, 4))
@@ -347,6 +387,12 @@ class World:
                     " VALUES (?, 'ann', 'asset_export', ?, ?, '{}', 5, 5)",
                     (task_id.bytes, str(task_id), state),
                 )
+        running = await self.library.services.tasks.spawn(Task("asset_export", {}, "ann"), _until_cancelled)
+        self.ids["running_task"] = str(running.id)
+        selection = ExportSelection(asset_ids=(self.ids["upload"],))
+        exporting = await self.library.services.exports.start(selection, "ann")
+        await exporting.done.wait()
+        self.ids["export"] = exporting.result["export_name"]
 
     async def request(self, api: Any, case: Case, status: int) -> Any:
         """What the user is answered, who must get this status."""
@@ -375,9 +421,10 @@ class World:
             "/api/jobs",
             "/api/history_v2",
             "/api/workflows",
-            "/api/tasks",
         ):
             seen[path] = await self.ann.get(path)
+        tasks = (await self.ann.get("/api/tasks"))["tasks"]
+        seen["tasks"] = [task for task in tasks if task["task_name"] != "asset_search"]  # the server's upkeep
         for state in STATES:
             seen[state] = await self.ann.get(f"/api/jobs/{self.ids[state]}")
         for name in ("workflow", "published"):

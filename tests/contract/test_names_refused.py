@@ -108,6 +108,7 @@ QUERY = frozenset({"INVALID_NAME", "INVALID_QUERY"})
 ONE = "/api/assets/{name}"
 WORKFLOW = "/api/workflows/{workflow}"
 NO_WORKFLOW = frozenset({"WORKFLOW_NOT_FOUND"})
+NO_EXPORT = frozenset({"EXPORT_NOT_FOUND"})
 NO_SHARE = frozenset({"SHARE_NOT_FOUND"})
 FILE = "/api/userdata/{name}/publish"
 TAKERS = [
@@ -201,6 +202,12 @@ TAKERS = [
         "importPublishedAssets", "POST", "/api/assets/import", 404, NO_SHARE,
         lambda n, a: {"json": {"share_id": n, "published_asset_ids": []}},
     ),
+    Taker(
+        "createAssetExport", "POST", "/api/assets/export", 400, frozenset({"INVALID_BODY"}),
+        lambda n, a: {"json": {"asset_ids": [n]}},
+    ),
+    Taker("downloadExport", "GET", "/api/assets/exports/{name}", 404, NO_EXPORT),
+    Taker("downloadExportContent", "GET", "/api/assets/exports/{name}/content", 404, NO_EXPORT),
     Taker("getGlobalSubgraph", "GET", "/api/global_subgraphs/{name}", 404, frozenset({"SUBGRAPH_NOT_FOUND"})),
     Taker("viewFile", "GET", "/api/view?res=64&filename={name}", 400, QUERY),
     Taker("viewFile", "GET", "/api/view?res=64&filename=there.png&subfolder={name}", 400, QUERY),
@@ -231,8 +238,8 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
     others = {
         "listAssets", "getAssetTagHistogram", "listTags", "pruneAssets", "cancelAssetSeed", "getAssetSeedStatus",
         "getHealth", "listWorkflows", "getOpenApiDocument", "getApiPage", "getGlobalSubgraphs", "getNodeReplacements",
-        "listTasks", "getTask", "getUser", "submitFeedback",
-        "pauseAssetSeed", "resumeAssetSeed",
+        "listTasks", "getTask", "cancelTask", "getUser", "submitFeedback",
+        "pauseAssetSeed", "resumeAssetSeed", "postAssetsFromWorkflow",
     }  # fmt: skip
     others |= {route.operation for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation for route in ROUTES} - others

@@ -1,12 +1,16 @@
-"""listTasks and getTask: what is recorded of background work, its filters, and what they refuse."""
+"""listTasks, getTask and cancelTask: what is recorded of background work, its filters, and what they refuse."""
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import uuid
 from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets.background import tasks as task_module
+from comfy_assets_node.comfy_assets.background.tasks import Task
+from comfy_assets_node.comfy_assets.db import tasks as task_rows
 
 FIRST = 1_700_000_000_000  # 2023-11-14T22:13:20Z
 NAMES = ("asset_scan", "asset_hash", "bundle_import")
@@ -57,6 +61,7 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
     ({"status": "running"}, [5]),
     ({"status": "running,failed"}, [5, 1]),
     ({"status": "created"}, []),
+    ({"status": "cancelled"}, []),
     ({"status": ""}, [5, 4, 3, 2, 1, 0]),
     ({"created_after": AT_2}, [5, 4, 3]),
     ({"created_after": "2023-11-14T22:13:21.999999Z"}, [5, 4, 3, 2]),
@@ -127,8 +132,6 @@ async def test_what_the_server_does_is_a_task(library: Any, api: Any) -> None:
 
 
 async def test_progress_while_it_runs(library: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from comfy_assets_node.comfy_assets.background import tasks as task_module
-
     monkeypatch.setattr(task_module, "PROGRESS_INTERVAL_S", 0.001)
     go_on = asyncio.Event()
 
@@ -162,3 +165,81 @@ async def test_a_users_own_tasks_are_nobody_elses(make_library: Any, api_of: Any
     for user, seen in (("ann", {str(own), str(everybodys)}), ("bob", {str(everybodys)})):
         assert {task["id"] for task in (await api.as_user(user).get("/api/tasks"))["tasks"]} == seen
         await api.as_user(user).get(f"/api/tasks/{own}", 200 if user == "ann" else 404)
+
+
+async def work_until_cancelled(task: Any) -> None:
+    while True:
+        task.token.check()
+        await asyncio.sleep(0.001)
+
+
+async def test_a_task_is_cancelled(library: Any, api: Any) -> None:
+    task = await library.services.tasks.spawn(Task("import", {"n": 1}), work_until_cancelled)
+    path = f"/api/tasks/{str(task.id).upper()}"
+    assert (await api.get(path))["status"] == "running"
+    assert (await api.send("DELETE", path, 204)).body == b""
+    await task.done.wait()
+    shown = await api.get(path)
+    assert (shown["status"], shown["error_message"]) == ("cancelled", task_module.CANCELLED)
+    page = (await api.send("GET", "/api/tasks?status=cancelled")).json
+    assert [each["id"] for each in page["tasks"]] == [str(task.id)]
+    refused = (await api.send("DELETE", path, 409)).json  # it has ended
+    assert refused["code"] == "TASK_NOT_CANCELLABLE"
+    assert await api.get(path) == shown
+
+
+async def test_tasks_that_cannot_be_cancelled(library: Any, api: Any) -> None:
+    """Those that the server needs, and those that another server on the same store runs."""
+    await without_search(library)
+    needed, _ = library.services.tasks.start("asset_follow", work_until_cancelled, is_cancellable=False)
+    elsewhere = uuid.uuid4()
+    await task_rows.create(library.services.db, elsewhere, "import", {}, instance=99)
+    await needed.stored.wait()
+    for task_id in (needed.id, elsewhere):
+        assert (await api.send("DELETE", f"/api/tasks/{task_id}", 409)).json["code"] == "TASK_NOT_CANCELLABLE"
+        assert (await api.get(f"/api/tasks/{task_id}"))["status"] == "running"
+    for task_id in ("00000000-0000-4000-8000-000000000000", "x", "%00"):
+        assert (await api.send("DELETE", f"/api/tasks/{task_id}", 404)).json["code"] == "TASK_NOT_FOUND"
+    needed.cancel()
+    await needed.done.wait()
+
+
+async def test_the_same_work_is_done_once(library: Any) -> None:
+    spawn = library.services.tasks.spawn
+    first, same = await asyncio.gather(
+        spawn(Task("import", {}, "ann", key="k"), work_until_cancelled),
+        spawn(Task("import", {}, "ann", key="k"), work_until_cancelled),
+    )
+    assert first is same
+    others = [
+        await spawn(Task("import", {}, owner, key=key), work_until_cancelled)
+        for owner, key in (("bob", "k"), ("ann", "l"))
+    ]
+    assert len({first.id, *(each.id for each in others)}) == 3
+    first.cancel()  # it does not take on new requests while it ends
+    again = await spawn(Task("import", {}, "ann", key="k"), work_until_cancelled)
+    assert again is not first
+
+
+async def test_nobody_cancels_the_tasks_of_others(make_library: Any, api_of: Any) -> None:
+    library = await make_library(users=frozenset({"ann", "bob"}))
+    ann, bob = (api_of(library).as_user(user) for user in ("ann", "bob"))
+    task = await library.services.tasks.spawn(Task("import", {}, "ann"), work_until_cancelled)
+    assert (await bob.send("DELETE", f"/api/tasks/{task.id}", 404)).json["code"] == "TASK_NOT_FOUND"
+    assert (await ann.get(f"/api/tasks/{task.id}"))["status"] == "running"
+    await ann.send("DELETE", f"/api/tasks/{task.id}", 204)
+    await task.done.wait()
+    assert task.status == "cancelled"
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+async def test_a_task_that_the_end_of_the_server_interrupts(make_library: Any, resumable: bool) -> None:
+    """It failed, unless the next start goes on with it: then its row says that it runs."""
+    library = await make_library()
+    task = await library.services.tasks.spawn(Task("import", {}, is_resumable=resumable), work_until_cancelled)
+    await library.services.stop()
+    assert task.status == "cancelled"
+    with sqlite3.connect(library.host.data_directory() / "library.db") as store:
+        found = store.execute("SELECT status, error_message FROM tasks WHERE id = ?", (task.id.bytes,)).fetchone()
+    store.close()
+    assert found == (("running", None) if resumable else ("failed", task_rows.STOPPED))

@@ -20,13 +20,14 @@ class Journal:
         self.entries: list[tuple[str, str, Any]] = []
         self.broken: set[str] = set()
 
-    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str) -> None:
+    async def created(self, task_id: uuid.UUID, name: str, payload: dict[str, Any], owner: str, key: str) -> None:
         self._note("created", name, payload)
 
     async def progressed(self, task_id: uuid.UUID, result: dict[str, Any]) -> None:
         self._note("progressed", "", dict(result))
 
-    async def finished(self, task_id: uuid.UUID, result: dict[str, Any], error: str | None) -> None:
+    async def finished(self, task_id: uuid.UUID, status: str, result: dict[str, Any], error: str | None) -> None:
+        assert status in ("completed", "failed", "cancelled") and (error is None) == (status == "completed")
         self._note("finished", error or "", dict(result))
 
     def _note(self, what: str, text: str, value: Any) -> None:

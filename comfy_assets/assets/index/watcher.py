@@ -138,7 +138,7 @@ class Follower:
                 task.token.cancel()
                 await asyncio.shield(asyncio.to_thread(watches.join))
 
-        return self._tasks.start(FOLLOW, follow)[0]
+        return self._tasks.start(FOLLOW, follow, is_cancellable=False)[0]
 
 
 class _FollowRun:

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from ...background.cancel import Cancelled, CancelToken
-from ...db import assets, contents, files, job_links, moves, tags
+from ...db import asset_aliases, assets, contents, files, job_links, moves, tags
+from ...db.asset_aliases import AliasedFile
 from ...db.connection import Database, Transaction
 from ...db.contents import Hashed, Unreadable
 from ...db.files import Position, StoredFile
@@ -217,7 +218,7 @@ class OutputRecorder:
             return [self._waiting.popleft() for _ in range(count)]
 
     async def _record_batch(self, batch: Sequence[tuple[str, ShownFile]]) -> None:
-        folders, outputs, links = await asyncio.to_thread(self._locate, batch)
+        folders, outputs, links, aliases = await asyncio.to_thread(self._locate, batch)
         if not outputs:
             return
         known = await files.by_position(self._db, [output.position for output in outputs])
@@ -227,6 +228,7 @@ class OutputRecorder:
         async with self._db.transaction() as tx:
             created = await self._record(tx, outputs, folders.roots) if outputs else 0
             await job_links.link_outputs(tx, links)
+            await asset_aliases.add(tx, aliases)
             if self._is_private:
                 job_ids = {link[0] for link in links}
                 created += await job_links.refer_to_others(tx, job_ids, lambda: new_ids(1)[0], now_ms())
@@ -238,12 +240,18 @@ class OutputRecorder:
         makers = await job_links.owners_of_jobs(tx, {output.job_id for output in outputs}) if is_shared_host else {}
         return await _record(tx, outputs, roots, makers, private=self._is_private)
 
-    def _locate(self, batch: Iterable[tuple[str, ShownFile]]) -> tuple[OutputFolders, list[_JobOutput], list[ShownAt]]:
-        """Return the current folders, the existing files, each with the first job that named it, and all job links."""
+    def _locate(
+        self, batch: Iterable[tuple[str, ShownFile]]
+    ) -> tuple[OutputFolders, list[_JobOutput], list[ShownAt], list[AliasedFile]]:
+        """Return the current folders, the existing files, each with the first job that named it, and all job links.
+
+        The last list has the files to which the server has given ids of its own.
+        """
         folders = OutputFolders(self._host.folders())
         located: dict[OutputFile, LocatedFile | None] = {}
         found: dict[Position, _JobOutput] = {}
         links: list[ShownAt] = []
+        aliases: list[AliasedFile] = []
         for job_id, shown in batch:
             if shown.file not in located:
                 located[shown.file] = folders.locate(shown.file)
@@ -251,7 +259,9 @@ class OutputRecorder:
                 output, slot = _JobOutput(job_id, shown.file, file), shown.slot
                 found.setdefault(output.position, output)
                 links.append((job_id, slot.node_id, slot.key, slot.index, *output.position))
-        return folders, list(found.values()), links
+                if shown.alias is not None:
+                    aliases.append(AliasedFile(shown.alias, *output.position))
+        return folders, list(found.values()), links, aliases
 
     def _read(
         self, outputs: Sequence[_JobOutput], known: dict[Position, StoredFile], folders: OutputFolders

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ...fs.paths import birth_ns, extended, file_stat
 from ...host.base import HostFolders
+from ...ids import canonical_id
 from ...models import FileStat
 from ..roots import Place, Roots, absolute, is_ignored
 
@@ -57,10 +58,11 @@ class OutputSlot:
 
 @dataclass(frozen=True)
 class ShownFile:
-    """A file in the results of a node."""
+    """A file in the results of a node. ``alias`` is the id that the server's own asset feature gave to it, if any."""
 
     file: OutputFile
     slot: OutputSlot
+    alias: str | None = None
 
 
 def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[OutputSlot, Any]]:
@@ -73,7 +75,17 @@ def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[OutputSlot, Any]]:
 
 def shown_files(outputs: Mapping[str, Any]) -> list[ShownFile]:
     """Return the files among the results of nodes."""
-    return [ShownFile(file, slot) for slot, item in shown_items(outputs) if (file := output_file(item)) is not None]
+    return [
+        ShownFile(file, slot, alias_of(item))
+        for slot, item in shown_items(outputs)
+        if (file := output_file(item)) is not None
+    ]
+
+
+def alias_of(item: Mapping[str, Any]) -> str | None:
+    """Return the id in a description of a file, in canonical form, or None if it has none that is a UUID."""
+    given = item.get("id")
+    return canonical_id(given) if isinstance(given, str) else None
 
 
 def output_file(item: object) -> OutputFile | None:

@@ -113,6 +113,9 @@ class StandaloneHost:
         node = self.nodes.get(class_type)
         return node is not None and node.output_node
 
+    def asset_files(self, ids: Sequence[str]) -> Mapping[str, Path]:
+        return {}
+
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         self._hub.send(event, data)
 

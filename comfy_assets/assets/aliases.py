@@ -1,0 +1,90 @@
+"""Ids that the server's own asset feature gives to files: they are aliases of the assets here.
+
+Aliases are stored when a job's outputs and uploads are recorded. An id that was given before, or while the project was
+not installed, is looked up in the server's table when a request names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from ..db import asset_aliases, files
+from ..db.asset_aliases import AliasedFile
+from ..db.connection import Database, Transaction
+from ..host.base import Host
+from ..ids import canonical_id
+from .index.insert import NewFile, add_new, folder_row
+from .prompts.outputs import LocatedFile, OutputFile, OutputFolders, OutputKind
+
+_KINDS: tuple[OutputKind, ...] = ("output", "input")
+
+
+class AssetAliases:
+    """Finds the assets of ids that the server gave."""
+
+    def __init__(self, db: Database, host: Host, outputs_recorded: Callable[[], Awaitable[None]]) -> None:
+        """``outputs_recorded`` waits until the outputs of all ended jobs are assets."""
+        self._db = db
+        self._host = host
+        self._outputs_recorded = outputs_recorded
+
+    async def learn(self, ids: Collection[str]) -> bool:
+        """Store the aliases among these ids that are not known yet; return whether there were any.
+
+        The file of an id may be of a job that still runs. It becomes an asset at once if there is only one user;
+        otherwise it does when the job ends, because nobody knows before whose it is.
+        """
+        wanted = {known for each in ids if (known := canonical_id(each)) is not None}
+        wanted = set(await asset_aliases.unknown(self._db, wanted)) if wanted else set()
+        located = await asyncio.to_thread(self._locate, sorted(wanted)) if wanted else {}
+        if not located:
+            return False
+        if await self._without_asset(located.values()):
+            await self._outputs_recorded()
+        async with self._db.transaction() as tx:
+            if not self._host.is_multi_user():
+                await add_files(tx, list(located.values()))
+            await asset_aliases.add(tx, [AliasedFile(each, f.folder, f.name) for each, f in located.items()])
+        return len(await asset_aliases.unknown(self._db, located)) < len(located)
+
+    async def is_unknown(self, asset_id: str) -> bool:
+        """Return whether no asset of any user, deleted or not, has the id; False for a text that is not a UUID."""
+        known = canonical_id(asset_id)
+        return known is not None and bool(await asset_aliases.unknown(self._db, [known]))
+
+    def _locate(self, ids: Sequence[str]) -> Mapping[str, LocatedFile]:
+        """Return the files of ids in the server's own table, as far as they are in the library. Blocks."""
+        named = self._host.asset_files(ids)
+        if not named:
+            return {}
+        library = OutputFolders(self._host.folders())
+        found = {asset_id: _located(path, library) for asset_id, path in named.items()}
+        return {asset_id: file for asset_id, file in found.items() if file is not None}
+
+    async def _without_asset(self, located: Collection[LocatedFile]) -> bool:
+        positions = {(file.folder, file.name) for file in located}
+        return len(await files.by_position(self._db, sorted(positions))) < len(positions)
+
+
+async def add_files(tx: Transaction, located: Sequence[LocatedFile]) -> None:
+    """Add those of the files as assets that have no row yet: the watcher and the end of a job may be slower."""
+    by_position = {(file.folder, file.name): file for file in located}
+    known = await files.by_position(tx, list(by_position))
+    new = [file for position, file in by_position.items() if position not in known]
+    if new:
+        rows = {file.folder: folder_row(file.folder, file.place) for file in new}
+        folder_ids = await files.add_folders(tx, list(rows.values()))
+        await add_new(tx, [NewFile(folder_ids[file.folder], file.name, file.place, file.stat) for file in new])
+
+
+def _located(path: Path, library: OutputFolders) -> LocatedFile | None:
+    """Return the file if it is an input or an output of the library. Blocks."""
+    for kind in _KINDS:
+        root = library.roots.destination(kind)
+        if root is not None and path.is_relative_to(root):
+            inside = path.relative_to(root)
+            subfolder = "" if inside.parent == Path() else str(inside.parent)
+            return library.locate(OutputFile(kind, subfolder, inside.name))
+    return None

@@ -1,0 +1,1 @@
+"""Export of assets: zip files of a user's selection, to download."""

@@ -1,0 +1,362 @@
+"""Exports: tasks that write the files of a selection into an archive, which its owner downloads within a day."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import re
+import secrets
+import shutil
+import sqlite3
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...background.cancel import Cancelled, CancelToken, uninterrupted
+from ...background.tasks import Task, TaskFailedError, TaskRunner, Work
+from ...db import exports, tasks
+from ...db.connection import Database
+from ...db.exports import ExportedArchive
+from ...errors import ExportNotFoundError, StoreUnavailableError, TooManyExportsError
+from ...fs import atomic
+from ...host.base import Host
+from ...ids import now_ms
+from .archive import ArchiveWriter, UnreadableMember
+from .layout import ExportedFile, member_names
+from .selection import CollectedFiles, ExportCollector, ExportSelection, FailedAsset
+
+log = logging.getLogger("comfy_assets.library")
+
+EXPORT = "asset_export"  # name of the tasks, and of their event
+FOLDER = "exports"
+KEPT_MS = 24 * 60 * 60 * 1000
+_SWEEP_S = 600.0
+_EVENT_S = 0.25  # between two reports of progress
+_AT_ONCE = 2  # archives written at the same time: more would only make the disk slower
+_WAIT_S = 0.1
+_MOST_OF_ONE = 20  # running and waiting exports of a user
+_RESERVE = 64 << 20  # bytes that an export leaves free on the disk
+_MOST_NAMED = 1000  # failed assets in a result
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,100}\.zip")
+
+
+@dataclass
+class ExportProgress:
+    """Progress of an export. The thread that writes changes the numbers, the event loop reads them."""
+
+    assets_total: int = 0
+    assets_attempted: int = 0
+    assets_failed: int = 0
+    bytes_total: int = 0
+    bytes_processed: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the members of results and events; ``progress`` is between 0 and 1."""
+        share = min(self.bytes_processed / self.bytes_total, 1.0) if self.bytes_total else 0.0
+        return {**vars(self), "progress": share}
+
+    def count(self, size: int) -> None:
+        """Add bytes that were written."""
+        self.bytes_processed += size
+
+
+class AssetExports:
+    """Starts exports and gives access to their archives. Everything of an export is its owner's alone."""
+
+    def __init__(self, db: Database, host: Host, runner: TaskRunner, collector: ExportCollector) -> None:
+        self._db = db
+        self._host = host
+        self._runner = runner
+        self._collector = collector
+        self._folder = host.data_directory() / FOLDER
+        self._active: dict[uuid.UUID, str] = {}  # owners of running and waiting exports, by task
+        self._writing = 0
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def start(self, selection: ExportSelection, owner: str) -> Task:
+        """Start an export (createAssetExport), or return the running one of the same selection.
+
+        Raises TooManyExportsError, StoreUnavailableError.
+        """
+        payload = msgspec.to_builtins(selection)
+        task = Task(EXPORT, payload, owner, key=selection.key, is_resumable=True)
+        if list(self._active.values()).count(owner) >= _MOST_OF_ONE:
+            raise TooManyExportsError(f"At most {_MOST_OF_ONE} exports can run or wait; try again when one has ended.")
+        return await self._runner.spawn(task, lambda running: self._run(running, selection))
+
+    async def find(self, name: str, owner: str) -> ExportedArchive:
+        """Return an archive of the owner (downloadExport). Raises ExportNotFoundError."""
+        archive = await self._get(name)
+        if archive is None or archive.owner != owner:
+            raise _not_found(name)
+        return archive
+
+    async def content(self, name: str, *, owner: str = "", token: str = "") -> Path:
+        """Return the file of an archive, for its owner or for whoever has its token. Raises ExportNotFoundError.
+
+        Browsers send no user header with a download that a page starts by a link.
+        """
+        archive = await self._get(name)
+        is_allowed = archive is not None and (
+            hmac.compare_digest(token.encode(), archive.token.encode()) if token else archive.owner == owner != ""
+        )
+        path = self._folder / name
+        if not is_allowed or not await asyncio.to_thread(path.is_file):
+            raise _not_found(name)
+        return path
+
+    async def _get(self, name: str) -> ExportedArchive | None:
+        """Return the archive of this name unless it has expired."""
+        archive = await exports.get(self._db, name) if _NAME.fullmatch(name) else None
+        return archive if archive is not None and archive.expires_at > now_ms() else None
+
+    async def open(self, running: Collection[int]) -> None:
+        """Continue the exports that an ended server left, and remove expired archives from now on.
+
+        ``running`` are the instances of servers that run.
+        """
+        await self.resume(running)
+        self._sweeping = asyncio.create_task(self._sweep_regularly(), name="comfy-assets expired exports")
+
+    async def resume(self, running: Collection[int]) -> None:
+        """Continue the exports that were left by servers other than the running ones, from their beginning."""
+        for left in await tasks.interrupted(self._db, EXPORT, running):
+            try:
+                selection = msgspec.json.decode(left.payload, type=ExportSelection)
+            except msgspec.MsgspecError:
+                selection = None  # of another version of the program
+            task = Task(EXPORT, {}, left.owner, task_id=left.id, key=left.key, is_resumable=True)
+            await self._runner.spawn(task, _work_of(self._run, selection))
+
+    async def close(self) -> None:
+        """Stop removing expired archives. The task runner ends the exports themselves."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait([self._sweeping])
+
+    # An export
+
+    async def _run(self, task: Task, selection: ExportSelection) -> None:
+        progress = ExportProgress()
+        self._active[task.id] = task.owner
+        reporting = asyncio.create_task(self._report(task, progress), name="comfy-assets export progress")
+        try:
+            await self._wait_for_turn(task.token)
+            try:
+                await self._export(task, selection, progress)
+            finally:
+                self._writing -= 1
+        except Cancelled:
+            if task.is_cancel_requested:
+                self._emit(task, progress, "cancelled", error="Cancelled on request.")
+            raise
+        except Exception as error:
+            self._emit(task, progress, "failed", error=str(error))
+            raise
+        finally:
+            reporting.cancel()
+            del self._active[task.id]
+
+    async def _wait_for_turn(self, token: CancelToken) -> None:
+        token.check()
+        while self._writing >= _AT_ONCE:
+            token.check()
+            await asyncio.sleep(_WAIT_S)
+        self._writing += 1
+
+    async def _export(self, task: Task, selection: ExportSelection, progress: ExportProgress) -> None:
+        collected = await self._collector.collect(selection, task.owner)
+        self._begin(progress, collected)
+        if not collected.files:
+            self._fail(task, progress, collected, "None of the assets can be exported.")
+        names = await asyncio.to_thread(member_names, collected.files, selection.naming_strategy, collected.job_times)
+        partial = self._folder / atomic.temp_name(str(task.id))
+        writing = asyncio.to_thread(self._write, partial, collected, names, progress, task.token)
+        try:
+            await uninterrupted(writing, task.token)
+        except OSError as error:
+            raise TaskFailedError(f"The archive cannot be written: {error.strerror or error}.") from error
+        if progress.assets_failed == progress.assets_total:
+            await asyncio.to_thread(partial.unlink, missing_ok=True)
+            self._fail(task, progress, collected, "None of the files could be read.")
+        archive = await self._publish(task, partial)
+        size = await asyncio.to_thread(lambda: (self._folder / archive.name).stat().st_size)
+        task.result = {
+            **self._outcome(progress, collected),
+            "success": True,
+            "export_name": archive.name,
+            "export_size": size,
+            "progress": 1.0,
+        }
+        if selection.naming_strategy == "group_by_job_time":
+            job_ids = {file.job_id for file in collected.files if file.job_id is not None}
+            task.result["used_job_time_fallback"] = not job_ids <= collected.job_times.keys()
+        self._emit(task, progress, "completed", export_name=archive.name, progress=1.0)
+
+    def _begin(self, progress: ExportProgress, collected: CollectedFiles) -> None:
+        failed = len(collected.failed)
+        progress.assets_total = len(collected.files) + failed
+        progress.assets_attempted = progress.assets_failed = failed
+        progress.bytes_total = sum(collected.sizes)
+
+    def _fail(self, task: Task, progress: ExportProgress, collected: CollectedFiles, message: str) -> None:
+        task.result = {**self._outcome(progress, collected), "success": False, "error": message}
+        raise TaskFailedError(message)
+
+    def _outcome(self, progress: ExportProgress, collected: CollectedFiles) -> dict[str, Any]:
+        outcome = {
+            **progress.as_dict(),
+            "assets_succeeded": progress.assets_total - progress.assets_failed,
+            "uncompressed_size": progress.bytes_processed,
+        }
+        if collected.failed:
+            outcome["failed_assets"] = msgspec.to_builtins(collected.failed[:_MOST_NAMED])
+        if collected.unknown_jobs:
+            outcome["unknown_jobs"] = collected.unknown_jobs[:_MOST_NAMED]
+        return outcome
+
+    def _write(
+        self, partial: Path, collected: CollectedFiles, names: list[str], progress: ExportProgress, token: CancelToken
+    ) -> None:
+        """Write the archive. Blocks. Leaves no file behind if it raises OSError, Cancelled, TaskFailedError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)  # of a server that ended meanwhile
+        self._check_space(progress.bytes_total)
+        stream = partial.open("xb")
+        try:
+            writer = ArchiveWriter(stream)
+            try:
+                for file, name in zip(collected.files, names, strict=True):
+                    token.check()
+                    self._add(writer, file, name, collected, progress, token)
+                writer.finish()
+            except BaseException:
+                writer.abandon()
+                raise
+            stream.close()
+        except BaseException:
+            with contextlib.suppress(OSError):  # on a full disk, closing fails as well
+                stream.close()
+            partial.unlink(missing_ok=True)
+            raise
+
+    def _add(
+        self,
+        writer: ArchiveWriter,
+        file: ExportedFile,
+        name: str,
+        collected: CollectedFiles,
+        progress: ExportProgress,
+        token: CancelToken,
+    ) -> None:
+        before = progress.bytes_processed
+        try:
+            writer.add(file.path, name, token.check, progress.count)
+        except UnreadableMember as error:
+            progress.bytes_processed = before
+            progress.assets_failed += 1
+            failed = FailedAsset(file.asset_id or "", "fetch_failed", file.job_id, file.name, str(error))
+            collected.failed.append(failed)
+        progress.assets_attempted += 1
+
+    def _check_space(self, size: int) -> None:
+        """Raise TaskFailedError unless the disk of the exports has room for this many bytes."""
+        free = shutil.disk_usage(self._folder).free
+        if free < size + _RESERVE:
+            needed, left = (size + _RESERVE) >> 20, free >> 20
+            raise TaskFailedError(
+                f"The export needs {needed:,} MiB, but the disk of the library has {left:,} MiB free."
+            )
+
+    async def _publish(self, task: Task, partial: Path) -> ExportedArchive:
+        """Give the complete archive its name, and record it."""
+        now = now_ms()
+        day = datetime.fromtimestamp(now / 1000, timezone.utc).strftime("%Y-%m-%d")
+        name = f"comfy-export-{day}-{secrets.token_hex(8)}.zip"
+        archive = ExportedArchive(name, task.id.bytes, task.owner, secrets.token_urlsafe(24), now, now + KEPT_MS)
+        await asyncio.to_thread(atomic.move_no_replace, partial, self._folder / name)
+        try:
+            async with self._db.transaction() as tx:
+                await exports.add(tx, archive)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread((self._folder / name).unlink, missing_ok=True))
+            raise
+        return archive
+
+    async def _report(self, task: Task, progress: ExportProgress) -> None:
+        """Copy the progress to the task, and send it to pages while it changes."""
+        sent = None
+        while True:
+            current = progress.as_dict()
+            task.result = current
+            if current != sent:
+                self._emit(task, progress, "running" if progress.assets_total else "created")
+                sent = current
+            await asyncio.sleep(_EVENT_S)
+
+    def _emit(self, task: Task, counts: ExportProgress, status: str, **more: Any) -> None:
+        """Send an event to pages. Servers cannot say whose page one is, and a page downloads what it is told of.
+
+        With several users, pages read the state of their own tasks instead.
+        """
+        if not self._host.is_multi_user():
+            self._host.emit("asset_export", {"task_id": str(task.id), **counts.as_dict(), "status": status, **more})
+
+    # Expired archives
+
+    async def _sweep_regularly(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except (OSError, sqlite3.Error, StoreUnavailableError) as error:
+                log.warning("Expired exports could not be removed; the next attempt follows: %s", error)
+            await asyncio.sleep(_SWEEP_S)
+
+    async def sweep(self) -> None:
+        """Remove expired archives, and files that a killed server left in the folder."""
+        for name in await exports.expired(self._db, now_ms()):
+            if await asyncio.to_thread(self._removed, self._folder / name):
+                async with self._db.transaction() as tx:
+                    await exports.remove(tx, name)
+        known = await exports.names(self._db)
+        await asyncio.to_thread(self._remove_strays, known, time.time() - atomic.LEFTOVER_AGE_S)
+
+    def _removed(self, path: Path) -> bool:
+        """Remove a file; return False if it is still open, which prevents it on Windows. Blocks."""
+        try:
+            path.unlink(missing_ok=True)
+        except PermissionError:
+            return False
+        return True
+
+    def _remove_strays(self, known: Collection[str], before: float) -> None:
+        """Remove partial and unrecorded archives last written before a time (s since 1970). Blocks."""
+        if not self._folder.is_dir():
+            return
+        atomic.remove_leftovers([self._folder], before)
+        for path in self._folder.glob("*.zip"):
+            if path.name not in known and path.stat().st_mtime < before:
+                self._removed(path)
+
+
+def _work_of(run: Callable[[Task, ExportSelection], Awaitable[None]], selection: ExportSelection | None) -> Work:
+    """Return the work of a task that is continued."""
+
+    async def work(task: Task) -> None:
+        if selection is None:
+            raise TaskFailedError("The server was updated before the export was finished; start it again.")
+        await run(task, selection)
+
+    return work
+
+
+def _not_found(name: str) -> ExportNotFoundError:
+    return ExportNotFoundError("There is no such export.", details={"name": name})
