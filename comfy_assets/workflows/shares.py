@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from .. import json_limits
 from ..assets.fields import typed_tags
 from ..assets.index.indexer import Indexer
-from ..assets.roots import Roots, absolute
+from ..assets.roots import Roots, absolute, current_roots
 from ..assets.uploads import add_reference
 from ..db import assets, shares, workflows
 from ..db.assets import ContentFile
@@ -107,7 +107,7 @@ class Shares:
         absent = await self._without_file(await _own_assets(self._db, ids, owner), owner)
         if absent:
             raise _unshareable(absent)
-        roots = Roots(await asyncio.to_thread(self._host.folders))
+        roots = await current_roots(self._host)
         async with self._db.transaction() as tx:
             workflow = await _latest(tx, workflow, file)
             shared = _snapshots(await _own_assets(tx, ids, owner), roots)
@@ -147,7 +147,7 @@ class Shares:
         absent = await self._without_file(_among(ids, (await _existing(self._db, share_id))[0]), owner)
         if absent:
             raise _content_missing(absent)
-        roots = Roots(await asyncio.to_thread(self._host.folders))
+        roots = await current_roots(self._host)
         async with self._db.transaction() as tx:
             found, created = await _add_references(tx, _among(ids, (await _existing(tx, share_id))[0]), owner, roots)
         if created:

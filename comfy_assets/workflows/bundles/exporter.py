@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from ... import VERSION
 from ...assets.index.content_reader import HashProgress, digest_of
-from ...assets.roots import Roots
+from ...assets.roots import Roots, current_roots
 from ...background.cancel import CancelToken, uninterrupted
 from ...db import assets, shares, workflows
 from ...db.connection import Database
@@ -94,7 +94,7 @@ async def _saved(db: Database, host: Host, service: WorkflowService, name: str, 
     # Files may have been added since the version was saved, and linked ones renamed.
     ids = {*content.asset_ids, *await workflows.assets_called(db, workflow.owner, references.files)}
     found = await assets.get_many(db, sorted(ids))
-    roots = Roots(await asyncio.to_thread(host.folders))
+    roots = await current_roots(host)
     description = BundledWorkflow(
         _hash_of(content.text),
         len(content.text),

@@ -20,7 +20,7 @@ from typing import Literal
 from ...assets.fields import normalize_name
 from ...assets.index.content_reader import HashProgress, digest_of, read_facts
 from ...assets.media.mime import check_suffix, guess_mime, resolve_mime
-from ...assets.roots import Roots, is_ignored
+from ...assets.roots import Roots, current_roots, is_ignored
 from ...background.cancel import CancelToken, uninterrupted
 from ...db import assets
 from ...db.connection import Database
@@ -107,7 +107,7 @@ class BundleImporter:
                 self._token,
             )
             await self._check_workflow(bundle)
-            roots = Roots(await asyncio.to_thread(self._host.folders))
+            roots = await current_roots(self._host)
             plan = await self._plan(bundle, roots, owner, unsafe_models=unsafe_models)
             await self._install(bundle, plan, roots, owner)
         # Saved last, so that the workflow is linked to the assets that have just been installed.
