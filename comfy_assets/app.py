@@ -18,6 +18,7 @@ from .assets.index.indexer import HASH, SCAN, Indexer
 from .assets.index.watcher import Follower
 from .assets.media.thumbnail_cache import ThumbnailCache
 from .assets.media.thumbnail_service import ThumbnailService
+from .assets.page_refresh import PageRefresh
 from .assets.prompts.output_recorder import OutputRecorder
 from .assets.prompts.references import ReferenceResolver
 from .assets.service import AssetService
@@ -97,6 +98,7 @@ class Services:
     workflows = StoreService[WorkflowService]()
     job_links = StoreService[JobLinks]()
     shares = StoreService[Shares]()
+    page_refresh = StoreService[PageRefresh]()
 
     def __init__(self, host: Host, config: Config) -> None:
         self.host = host
@@ -154,6 +156,10 @@ class Services:
     def reading(self, is_gone: Callable[[], bool]) -> AbstractContextManager[None]:
         """Stop the queries of the current task when the client has disconnected, or after the configured time."""
         return reading(is_gone, self.config.query_timeout)
+
+    async def outputs_recorded(self) -> None:
+        """Wait until the files of prompts that have just ended are assets, but only for a moment."""
+        await self._recorder.files_of_ended()
 
     async def started(self) -> None:
         """Wait until the attempt to open the store has ended."""
@@ -222,6 +228,7 @@ class Services:
         self.workflows = WorkflowService(db, self.workflow_sync)
         self.job_links = JobLinks(db, jobs_recorded=self._recorder.write)
         self.shares = Shares(db, host, self.indexer, self.workflow_sync)
+        self.page_refresh = PageRefresh(db, host)
 
         # They end in reverse order: tasks and recorders before the services that they use, and the database last.
         self._ends.push_async_callback(db.close)
@@ -232,6 +239,7 @@ class Services:
             self._ends.push_async_callback(working.close)
         self._ends.push_async_callback(self.workflow_sync.close)
         self._ends.push_async_callback(self.exports.close)
+        self._ends.push_async_callback(self.page_refresh.close)
         db.close_at_exit(before=self._stop_workers)
 
     async def _outputs_recorded(self) -> None:
@@ -284,6 +292,7 @@ class Services:
         """
         if not self._available:
             return
+        await self.page_refresh.start()
         self.search.start()
         self.workflow_sync.start(follow=self.config.follow)
         self.job_links.start()

@@ -27,6 +27,7 @@ class Config:
     query of a request that only reads, in seconds. ``shared_outputs`` shows the outputs of jobs to all users; otherwise
     they belong to the owners of the jobs in multi-user mode.
 
+    ``feature_flags`` tells ComfyUI's page that its own panels can show this library.
     ``check_origin`` refuses requests from pages of other origins. ``allowed_hosts`` are additional names of the server;
     ``frame_ancestors`` are origins that may show its pages in a frame.
     """
@@ -44,6 +45,7 @@ class Config:
     max_image_pixels: int | None = None
     shared_outputs: bool = False
     query_timeout: int = 10
+    feature_flags: bool = True
     check_origin: bool = True
     allowed_hosts: tuple[str, ...] = ()
     frame_ancestors: tuple[str, ...] = ()
@@ -66,6 +68,7 @@ class Config:
             query_timeout=_number(environment, "COMFY_ASSETS_QUERY_SECONDS", "seconds") or cls.query_timeout,
             max_image_edge=_number(environment, "COMFY_ASSETS_MAX_IMAGE_EDGE", "pixels"),
             max_image_pixels=_mebibytes(environment, "COMFY_ASSETS_MAX_IMAGE_MEGAPIXELS", unit="megapixels"),
+            feature_flags=_flag(environment, "COMFY_ASSETS_FEATURE_FLAGS", cls.feature_flags),
             check_origin=_flag(environment, "COMFY_ASSETS_CHECK_ORIGIN", cls.check_origin),
             allowed_hosts=_hosts(environment, "COMFY_ASSETS_ALLOWED_HOSTS"),
             frame_ancestors=_sources(environment, "COMFY_ASSETS_FRAME_ANCESTORS"),

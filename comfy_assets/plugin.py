@@ -15,6 +15,7 @@ from .host.base import Host, Plugin
 from .host.guard import names_of_this_machine
 from .jobs.submission import with_session
 from .logs import limit_repeats
+from .page_flags import page_flags
 
 log = logging.getLogger("comfy_assets")
 
@@ -26,10 +27,12 @@ def attach(host: Host, config: Config | None = None) -> Services:
 
     async def on_serving() -> None:
         _warn_about_network(host)
+        _report_other_index(host)
         await services.start()
         await _warn_about_packages()
         await services.start_indexing()
 
+    host.add_features(page_flags(services.config))
     # Before the server accepts connections, so that no prompt is executed unrecorded.
     services.watch_queue()
     host.on_prompt(apply_values)
@@ -63,6 +66,15 @@ def _warn_about_network(host: Host) -> None:
 async def _warn_about_packages() -> None:
     for warning in await asyncio.to_thread(advisories.warnings):
         log.warning(warning)
+
+
+def _report_other_index(host: Host) -> None:
+    if advice := host.index_option():
+        log.warning(
+            "ComfyUI also keeps an index of assets of its own, which nothing reads while this pack is installed. "
+            "To save the work, %s.",
+            advice,
+        )
 
 
 def attach_to_comfyui() -> Services | None:

@@ -151,6 +151,7 @@ async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
     """Return a page of assets (listAssets)."""
     query = call.query
     wanted = _filter(query, call.user, _digest(query.hash))
+    await call.services.outputs_recorded()  # pages ask as soon as a prompt has run
     page = await call.services.assets.list(wanted, _page_request(query))
     return ListAssetsResponse(
         [asset_body(asset) for asset in page.items], page.total, page.has_more, _next_cursor(page, query)

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import InvalidBodyError, StoreBusyError
 from ..comfy_assets.host.access import is_beyond_this_machine
+from ..comfy_assets.page_flags import page_flags
 from .context import RequestContext, endpoint, json_response
 from .file_response import is_held
 from .interceptors import ErrorMapping, Interceptor
@@ -48,6 +49,7 @@ async def health(call: RequestContext[NoQuery]) -> web.Response:
 async def features(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
     """Add the contract's features to those of the host (getFeatures); the host's value of a feature counts."""
     ours = {
+        **page_flags(services.config),
         "max_upload_size": services.config.max_upload_size or request.client_max_size,
         "supports_preview_metadata": False,
         # Whether other machines can reach the server, which has no login: the panel warns of it.

@@ -238,6 +238,34 @@ async def count(db: Database) -> int:
     return int(row[0]) if row else 0
 
 
+async def newest_row(db: Database) -> int:
+    """Return the highest row id of an asset, or 0."""
+    row = await db.fetch_one("SELECT coalesce(max(id), 0) FROM assets")
+    return int(row[0]) if row else 0
+
+
+async def are_first(db: Database, after: int, head: int) -> bool:
+    """Return whether the assets above a row id are the latest by creation, or at least among the ``head`` latest."""
+    row = await db.fetch_one(
+        "WITH oldest AS (SELECT min(created_at) AS at FROM assets WHERE id > ?1) SELECT"
+        " NOT EXISTS (SELECT 1 FROM assets WHERE created_at >= (SELECT at FROM oldest) AND id <= ?1)"
+        " OR (SELECT count(*) FROM (SELECT 1 FROM assets WHERE created_at >= (SELECT at FROM oldest) LIMIT ?2 + 1))"
+        " <= ?2",
+        (after, head),
+    )
+    return row is not None and bool(row[0])
+
+
+async def models_above(db: Database, after: int) -> bool:
+    """Return whether an asset above a row id is a model."""
+    row = await db.fetch_one(
+        "SELECT EXISTS (SELECT 1 FROM assets a JOIN tag_set_tags l ON l.tag_set_id = a.tag_set_id"
+        " WHERE a.id > ? AND l.tag_id = (SELECT id FROM tags WHERE name = 'models'))",
+        (after,),
+    )
+    return row is not None and bool(row[0])
+
+
 async def record_access(tx: Transaction, times: dict[int, int]) -> None:
     """Set the last access time (ms) of assets by row id. A later time that is stored stays."""
     await tx.execute_many(

@@ -59,6 +59,9 @@ class Network(msgspec.Struct, frozen=True):
     origins: frozenset[str] = frozenset()
 
 
+EmitListener = Callable[[str, Mapping[str, Any]], None]
+
+
 class Plugin(msgspec.Struct, frozen=True):
     """Our part of a host: a middleware in front of its routes, access rules, and callbacks.
 
@@ -131,8 +134,20 @@ class Host(Protocol):
         The mapping is empty on servers without the feature.
         """
 
+    def add_features(self, features: Mapping[str, Any]) -> None:
+        """Add feature flags to those that pages receive when they connect. Called once, before any page does.
+
+        A flag that the user has set in the server's own options keeps its value.
+        """
+
+    def index_option(self) -> str | None:
+        """Return advice for turning off the server's own index of assets, as a clause; None if it does not run."""
+
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         """Send a websocket message ``{"type": event, "data": data}`` to every open page."""
+
+    def on_emit(self, listener: EmitListener) -> None:
+        """Call ``listener`` after every message that ``emit`` sends, on its thread: it must return quickly."""
 
     def attach(self, plugin: Plugin) -> None:
         """Add the plugin to the server. Called once, before the server starts."""

@@ -20,6 +20,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from .base import (
+    EmitListener,
     HostFolders,
     LibraryFolder,
     Network,
@@ -89,6 +90,7 @@ class ComfyUIHost:
         configured = self._configured_folders()
         self._folders = configured, configured.to_host_folders()
         self._hooks = PromptHooks()
+        self._emit_listeners: list[EmitListener] = []
         self.lists_jobs = any(getattr(route, "path", None) == "/api/jobs" for route in self._server.routes)
         nodes, execution = importlib.import_module("nodes"), importlib.import_module("execution")
         room = 0 if self.lists_jobs else execution.MAXIMUM_HISTORY_SIZE
@@ -190,8 +192,28 @@ class ComfyUIHost:
     def asset_files(self, ids: Sequence[str]) -> Mapping[str, Path]:
         return self._asset_index.files(ids)
 
+    def add_features(self, features: Mapping[str, Any]) -> None:
+        try:
+            flags = importlib.import_module("comfy_api.feature_flags").SERVER_FEATURE_FLAGS
+        except (ImportError, AttributeError):
+            log.info("This server sends its page no feature flags.")
+            return
+        chosen = {str(each).partition("=")[0].strip() for each in getattr(self._arguments, "feature_flag", None) or ()}
+        flags.update({name: value for name, value in features.items() if name not in chosen})
+
+    def index_option(self) -> str | None:
+        arguments = self._arguments
+        if hasattr(arguments, "disable_assets"):  # since 0.40, where the index runs unless it is turned off
+            return None if arguments.disable_assets else "start it with --disable-assets"
+        return "start it without --enable-assets" if getattr(arguments, "enable_assets", False) else None
+
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         self._server.send_sync(event, dict(data))
+        for listener in self._emit_listeners:
+            listener(event, data)
+
+    def on_emit(self, listener: EmitListener) -> None:
+        self._emit_listeners.append(listener)
 
     def attach(self, plugin: Plugin) -> None:
         app: web.Application = self._server.app

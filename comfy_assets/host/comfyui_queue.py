@@ -32,6 +32,7 @@ from .prompt_problems import CheckPrompts, PromptProblem, depth_problem, failed_
 log = logging.getLogger("comfy_assets")
 
 _ENDS = ("execution_error", "execution_interrupted")  # messages of prompts that do not complete
+_SUCCESS = "execution_success"
 _WORKER = "(prompt_worker)"  # Python names a thread after its function
 _UNREADABLE = "PromptUnreadable"
 _INTERRUPT_S = 0.5  # longest wait of a request for an interrupt that hangs in another pack
@@ -359,9 +360,11 @@ class ComfyUIQueue:
 
     def _send_sync_of(self, send_sync: Callable[..., Any]) -> Callable[..., Any]:
         def send_sync_and_report(*args: Any, **kwargs: Any) -> Any:
-            answer = send_sync(*args, **kwargs)
             event = args[0] if args else kwargs.get("event")
             data = args[1] if len(args) > 1 else kwargs.get("data")
+            if event == _SUCCESS and isinstance(data, Mapping):
+                self._listeners.completing(str(data.get("prompt_id")))  # first: a page asks for the outputs at once
+            answer = send_sync(*args, **kwargs)
             if event == "executed":
                 self._report_output(data)
             elif event in _ENDS and isinstance(data, Mapping):

@@ -89,6 +89,9 @@ class QueueListener(Protocol):
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
         """Called when a node of the running prompt has output. Servers report it only if a page is connected."""
 
+    def completing(self, prompt_id: str) -> None:
+        """Called when every node of the running prompt has run, before pages are told. ``finished`` follows soon."""
+
     def interrupting(self, prompt_id: str) -> None:
         """Called before the running prompt is interrupted."""
 
@@ -233,6 +236,10 @@ class QueueListeners:
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
         for listener in self._listeners:
             _call(listener.shown, prompt_id, node_id, output)
+
+    def completing(self, prompt_id: str) -> None:
+        for listener in self._listeners:
+            _call(listener.completing, prompt_id)
 
     def interrupting(self, prompt_id: str) -> None:
         for listener in self._listeners:

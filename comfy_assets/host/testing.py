@@ -12,6 +12,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from .base import (
+    EmitListener,
     EmittedEvent,
     HostFolders,
     Network,
@@ -52,6 +53,8 @@ class MemoryHost:
         self.lists_jobs = True
         self.ids_of_files: dict[str, Path] = {}
         self.current_network = Network(("127.0.0.1",))
+        self.features: dict[str, Any] = {}
+        self.emit_listeners: list[EmitListener] = []
 
     def network(self) -> Network:
         return self.current_network
@@ -100,8 +103,19 @@ class MemoryHost:
     def asset_files(self, ids: Sequence[str]) -> Mapping[str, Path]:
         return {each: self.ids_of_files[each] for each in ids if each in self.ids_of_files}
 
+    def add_features(self, features: Mapping[str, Any]) -> None:
+        self.features.update(features)
+
+    def index_option(self) -> str | None:
+        return None
+
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         self.events.append(EmittedEvent(event, dict(data)))
+        for listener in self.emit_listeners:
+            listener(event, data)
+
+    def on_emit(self, listener: EmitListener) -> None:
+        self.emit_listeners.append(listener)
 
     def attach(self, plugin: Plugin) -> None:
         self.plugin = plugin
@@ -145,6 +159,11 @@ class MemoryQueue:
         """Report output of a node of the running prompt."""
         assert self.running is not None
         self._listeners.shown(self.running.prompt_id, node_id, output)
+
+    def complete(self) -> None:
+        """Report that every node of the running prompt has run."""
+        assert self.running is not None
+        self._listeners.completing(self.running.prompt_id)
 
     def finish(
         self, outputs: Mapping[str, Any], status: Mapping[str, Any] | None, meta: Mapping[str, Any] | None = None

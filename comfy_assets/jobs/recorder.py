@@ -37,6 +37,8 @@ log = logging.getLogger("comfy_assets.jobs")
 FLUSH_S = 0.5  # delay of a write, so that a burst of events shares a transaction
 PATIENCE_S = 0.7  # wait for another process that locks the store; a request may be waiting for its list
 FILES_WAIT_S = 1.0  # wait of a request for the files of ended jobs
+COMPLETION_S = 0.5  # longest wait for the report of a prompt's end after its last node
+_POLL_S = 0.02
 FILES_HOLD_S = 5.0  # longest delay of an end whose files are being recorded
 _MAX_WAITING = 20_000  # events kept in memory while the store cannot be written; the journal has them all
 _MAX_SHOWN = 4 << 20  # characters of one node's output; a larger one is only recorded at the end of the job
@@ -62,6 +64,7 @@ class DeferredEnds:
         self._files: FileRecorder | None = None
         self._lock = threading.Lock()
         self._jobs: dict[str, tuple[str, int, float]] = {}  # by prompt id: id in the store, run, deadline
+        self._completing: dict[str, float] = {}  # prompts whose end is about to be reported: deadlines
         self._changed: asyncio.Event | None = None
 
     def open(self, files: FileRecorder | None) -> None:
@@ -71,14 +74,21 @@ class DeferredEnds:
     def __bool__(self) -> bool:
         return bool(self._jobs)
 
+    def expect(self, prompt_id: str) -> None:
+        """Let ``wait`` wait for the end of a prompt, which is about to be added."""
+        with self._lock:
+            self._completing[prompt_id] = time.monotonic() + COMPLETION_S
+
     def add(self, prompt: FinishedPrompt, job_id: str, run: int) -> None:
         """Start to record the files of an ended job, and defer its end; do nothing if it has no files."""
         files = self._files
-        if files is None or not has_files(prompt.outputs):
-            return
+        is_deferred = files is not None and has_files(prompt.outputs)
         with self._lock:
-            self._jobs[prompt.prompt_id] = (job_id, run, time.monotonic() + FILES_HOLD_S)
-        files.record(prompt)
+            self._completing.pop(prompt.prompt_id, None)
+            if is_deferred:
+                self._jobs[prompt.prompt_id] = (job_id, run, time.monotonic() + FILES_HOLD_S)
+        if is_deferred and files is not None:
+            files.record(prompt)
 
     def release(self, prompt_ids: Iterable[str]) -> bool:
         """Defer the ends of these jobs no longer; return whether any was deferred."""
@@ -109,6 +119,7 @@ class DeferredEnds:
 
     async def wait(self) -> None:
         """Wait until the files of all jobs that have ended by now are recorded, but at most ``FILES_WAIT_S``."""
+        await self._ends_of_completed()
         wanted = set(self._jobs)
         if not wanted or self._files is None:
             return
@@ -121,6 +132,21 @@ class DeferredEnds:
                 await asyncio.wait_for(changed.wait(), left)
             except asyncio.TimeoutError:
                 return
+
+    async def _ends_of_completed(self) -> None:
+        """Wait until the ends of the prompts that complete now are reported, which another thread is about to do."""
+        wanted = set(self._completing)
+        while wanted and (waiting := self._still_completing(wanted)):
+            wanted = waiting
+            await asyncio.sleep(_POLL_S)
+
+    def _still_completing(self, wanted: set[str]) -> set[str]:
+        """Return those of the prompts whose end is still expected; forget the overdue ones."""
+        now = time.monotonic()
+        with self._lock:
+            for prompt_id in [each for each, until in self._completing.items() if until < now]:
+                del self._completing[prompt_id]
+            return wanted & self._completing.keys()
 
 
 class JobRecorder:
@@ -204,6 +230,9 @@ class JobRecorder:
     def redactor_of(self, prompt_id: str) -> Callable[[Any], Any]:
         """Return a function that copies a value without the credentials of a prompt in the queue."""
         return self._redaction.of(prompt_id)
+
+    def completing(self, prompt_id: str) -> None:
+        self._ends.expect(prompt_id)
 
     def interrupting(self, prompt_id: str) -> None:
         job = self.live.get(prompt_id) or self.live.add(prompt_id, "", 0)
@@ -334,6 +363,10 @@ class JobRecorder:
         # Something is left, deferred or refused by the store, and perhaps no further event will wake the recorder.
         await asyncio.sleep(FLUSH_S)
         self._wake()
+
+    async def files_of_ended(self) -> None:
+        """Wait until the files of all jobs that have ended by now are assets, but at most ``FILES_WAIT_S``."""
+        await self._ends.wait()
 
     async def flush(self) -> None:
         """Write every event reported until now. Raises StoreBusyError if the store cannot be written soon."""

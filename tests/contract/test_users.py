@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from comfy_assets_node.comfy_assets import feedback
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.page_flags import page_flags
 
 FEEDBACK = "/api/feedback"
 
@@ -90,7 +91,7 @@ async def test_feedback_that_cannot_be_written(library: Any, api: Any) -> None:
     assert (await api.send("POST", FEEDBACK, 500, json={"type": "general"})).json["code"] == "STORAGE_FAILED"
 
 
-CLOSED = {"open_to_network": False}
+CLOSED = {"open_to_network": False, **page_flags(Config())}
 BOTH = {"max_upload_size", "supports_preview_metadata"}
 
 

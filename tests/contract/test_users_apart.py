@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from comfy_assets_node.comfy_assets.assets.index.insert import NewFile, add_new, folder_row
 from comfy_assets_node.comfy_assets.assets.index.scanner import ScanScope
+from comfy_assets_node.comfy_assets.assets.page_refresh import completed
 from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, OutputFolders
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 from comfy_assets_node.comfy_assets.background.throttle import Throttle
@@ -357,10 +358,11 @@ async def test_others_hear_nothing_of_a_job_but_the_length_of_the_queue(
     await ann.state(job_id, end)
     await shared.services.outputs.drain()
     messages = await heard(listener)
-    assert {message["type"] for message in messages} <= {"status", "feature_flags", "assets.changed"}
+    changes = {"assets.changed", "assets.seed.completed"}
+    assert {message["type"] for message in messages} <= {"status", "feature_flags", *changes}
     for message in messages:
-        if message["type"] == "assets.changed":
-            assert set(message["data"]) <= {"created", "changed", "deleted"}
+        if message["type"] in changes:
+            assert set(message["data"]) <= {"created", "changed", "deleted", *completed("full", source="")}
     assert job_id not in json.dumps(messages) and "anns" not in json.dumps(messages)
     if session is not None:
         assert job_id in json.dumps(await heard(own))

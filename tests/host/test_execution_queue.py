@@ -60,6 +60,9 @@ class Listener:
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
         self.told.append(("shown", prompt_id, node_id))
 
+    def completing(self, prompt_id: str) -> None:
+        pass
+
     def interrupting(self, prompt_id: str) -> None:
         self.told.append(("interrupting", prompt_id))
 

@@ -6,11 +6,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets.assets import page_refresh
 from comfy_assets_node.comfy_assets.assets.index import hash_run
 from comfy_assets_node.comfy_assets.background.throttle import Throttle
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 
 TABLES = ("assets", "files", "folders", "tag_sets", "contents", "documents", "tag_set_tags", "tags", "asset_tags")
+
+
+@pytest.fixture(autouse=True)
+def _no_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are told of changes by a message that comes later, and has tests of its own."""
+    monkeypatch.setattr(page_refresh, "DELAY_S", 3600)
 
 
 @pytest.fixture

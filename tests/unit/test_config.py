@@ -25,6 +25,7 @@ MIB = 1 << 20
         ({"COMFY_ASSETS_MAX_IMAGE_EDGE": "16384"}, Config(max_image_edge=16384)),
         ({"COMFY_ASSETS_MAX_IMAGE_MEGAPIXELS": "64"}, Config(max_image_pixels=67108864)),
         ({"COMFY_ASSETS_CHECK_ORIGIN": "0"}, Config(check_origin=False)),
+        ({"COMFY_ASSETS_FEATURE_FLAGS": "0"}, Config(feature_flags=False)),
         (
             {"COMFY_ASSETS_ALLOWED_HOSTS": "a.example, *.b.example:8443 *"},
             Config(allowed_hosts=("a.example", "*.b.example:8443", "*")),

@@ -25,8 +25,8 @@ from docs_pages import CONTRIBUTING, FENCE, PAGES, ROOT, Page, page, quoted, rea
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # Options that are named and are not ours: ComfyUI's.
 OPTIONS_OF_OTHERS = {
-    "--cpu", "--enable-asset-hashing", "--enable-assets", "--enable-cors-header", "--listen", "--max-upload-size",
-    "--output-directory",
+    "--cpu", "--disable-assets", "--enable-asset-hashing", "--enable-assets", "--enable-cors-header",
+    "--feature-flag", "--listen", "--max-upload-size", "--output-directory",
 }  # fmt: skip
 ENVIRONMENT = re.compile(r"\b((?:COMFY[A-Z]*|PANEL)_[A-Z_]+)\b")
 

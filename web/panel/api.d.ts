@@ -167,6 +167,14 @@ export interface SeedStatus {
   error_message?: string;
 }
 
+/** The end of a scan, or other changes of assets, for which ComfyUI's page listens too. */
+export interface ChangesShown {
+  source?: "scan" | "changes";
+  phase?: "fast" | "enrich" | "full";
+  total?: number;
+  scanned?: number;
+}
+
 /** The texts of all node packs: language, then name of the pack, then nested keys. */
 export type I18n = Record<string, Record<string, Texts>>;
 
@@ -202,9 +210,9 @@ export interface ServerMessages {
   "assets.changed": unknown;
   "assets.seed.started": unknown;
   "assets.seed.progress": SeedStatus;
-  "assets.seed.completed": SeedStatus | null;
+  "assets.seed.completed": ChangesShown | null;
   "assets.seed.cancelled": unknown;
-  "assets.seed.fast_complete": unknown;
+  "assets.seed.fast_complete": ChangesShown | null;
   status: unknown;
   execution_start: { prompt_id: string };
   execution_success: { prompt_id: string };

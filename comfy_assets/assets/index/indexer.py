@@ -14,6 +14,8 @@ from ...background.throttle import Throttle
 from ...db import files
 from ...db.connection import Database
 from ...host.base import Host
+from ...ids import now_ms
+from ..page_refresh import completed
 from ..roots import current_roots
 from .apply import ScanProgress
 from .content_reader import WORKERS
@@ -154,7 +156,7 @@ class Indexer:
         if self._hash_files:
             self.start_reading()
         else:
-            self._report_end(task.result)
+            self._report_end(task)
 
     async def _hash(self, task: Task) -> None:
         """Hash until no file is left, including those of scans that end meanwhile."""
@@ -163,7 +165,7 @@ class Indexer:
             run = HashRun(self._db, self._host, self._gate, self._pool, task.token, is_followed=self.is_followed)
             async with _ProgressReporter(self, task, lambda run=run: run.progress.as_dict()):
                 await self._await_reporting(run.run())
-            self._report_end(task.result)
+            self._report_end(task)
 
     async def _await_reporting(self, work: Any) -> None:
         """Await the work; pages get an event if it is cancelled."""
@@ -174,10 +176,11 @@ class Indexer:
             self._host.emit("assets.seed.cancelled", {})
             raise
 
-    def _report_end(self, result: dict[str, Any]) -> None:
+    def _report_end(self, task: Task) -> None:
+        result = task.result
         if self._is_seeding:
             self._is_seeding = False
-            self._host.emit("assets.seed.completed", result)
+            self._host.emit("assets.seed.completed", {**result, **_completion(task)})
         elif counts := {name: result[name] for name in ("hashed", "moved") if result.get(name)}:
             self._host.emit("assets.changed", counts)
 
@@ -195,6 +198,22 @@ class Indexer:
         """Send progress of a requested scan to pages."""
         if self._is_seeding:
             self._host.emit("assets.seed.progress", {"task_id": str(task.id), **self.status()})
+
+
+def _completion(task: Task) -> dict[str, Any]:
+    """Return what ComfyUI's page reads of the end of a scan: its lists show facts that only reading has found."""
+    result = task.result
+    created, enriched = result.get("created", 0), result.get("hashed", 0)
+    total = result.get("total", result.get("scanned", 0))
+    return completed(
+        "enrich" if enriched or result.get("moved") else "fast",
+        created=created,
+        enriched=enriched,
+        skipped=max(0, total - created - enriched),
+        total=total,
+        elapsed=(now_ms() - task.started_at) / 1000,
+        source="scan",
+    )
 
 
 class _ProgressReporter:

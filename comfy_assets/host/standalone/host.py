@@ -13,7 +13,7 @@ from aiohttp import web
 
 from ...logs import SERVER_LOGGERS, escape_records, limit_repeats
 from ..access import AccessRules
-from ..base import HostFolders, Network, Plugin, declared_choices
+from ..base import EmitListener, HostFolders, Network, Plugin, declared_choices
 from ..execution import PromptHooks, PromptListener, RewritePrompt
 from ..guard import protect
 from .connections import ConnectionLimits, Connections, listen, url_of
@@ -65,6 +65,7 @@ class StandaloneHost:
         self.features: dict[str, Any] = default_features()
         self._executor = Executor(self.nodes, self._send)
         self._hooks = PromptHooks()
+        self._emit_listeners: list[EmitListener] = []
         self._worker = Worker(self._queue, self._executor, self._hub.send, self._hooks.notify)
         self._plugin: Plugin | None = None
         self._plugin_task: asyncio.Task[None] | None = None
@@ -116,8 +117,19 @@ class StandaloneHost:
     def asset_files(self, ids: Sequence[str]) -> Mapping[str, Path]:
         return {}
 
+    def add_features(self, features: Mapping[str, Any]) -> None:
+        self.features.update(features)
+
+    def index_option(self) -> str | None:
+        return None
+
     def emit(self, event: str, data: Mapping[str, Any]) -> None:
         self._hub.send(event, data)
+        for listener in self._emit_listeners:
+            listener(event, data)
+
+    def on_emit(self, listener: EmitListener) -> None:
+        self._emit_listeners.append(listener)
 
     def attach(self, plugin: Plugin) -> None:
         """Put the plugin in front of the routes. Raise RuntimeError after the application has been built."""
@@ -238,6 +250,8 @@ class StandaloneHost:
 
     def _send(self, event: str, data: Mapping[str, Any], sid: str | None) -> None:
         """Send a message about a prompt to pages, and report the outputs of its nodes to the queue's listeners."""
+        if event == "execution_success":
+            self._queue.notify_completing(data["prompt_id"])  # first: a page asks for the outputs at once
         self._hub.send(event, data, sid)
         if event == "executed" and isinstance(data["output"], Mapping):
             self._queue.notify_output(data["prompt_id"], data["node"], data["output"])

@@ -165,6 +165,10 @@ class PromptQueue:
         """Notify listeners of the output of a node."""
         self._listeners.shown(prompt_id, node_id, output)
 
+    def notify_completing(self, prompt_id: str) -> None:
+        """Notify listeners that every node of the running prompt has run."""
+        self._listeners.completing(prompt_id)
+
     def finish(self, running: RunningPrompt, outcome: PromptOutcome) -> None:
         """Move the running prompt to the history."""
         entry = _history_entry(running.prompt, outcome)

@@ -41,6 +41,9 @@ class Listener:
     def shown(self, prompt_id: str, node_id: str, output: Mapping[str, Any]) -> None:
         self.told.append(("shown", prompt_id, node_id, sorted(output)))
 
+    def completing(self, prompt_id: str) -> None:
+        pass
+
     def interrupting(self, prompt_id: str) -> None:
         self.told.append(("interrupting", prompt_id))
 
@@ -65,7 +68,7 @@ class Raising:
     def _fail(self, *_: object) -> None:
         raise RuntimeError("a listener's own fault")
 
-    submitted = started = shown = interrupting = finished = dropped = _fail
+    submitted = started = shown = completing = interrupting = finished = dropped = _fail
 
 
 @pytest.fixture

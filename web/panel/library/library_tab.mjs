@@ -55,8 +55,11 @@ export class LibraryTab {
     this.#store.subscribe((state, before) => this.#onQueryChange(state, before));
     const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
     page.listen("assets.changed", refreshSoon);
-    page.listen("assets.seed.completed", refreshSoon);
-    page.listen("assets.seed.fast_complete", refreshSoon);
+    for (const type of /** @type {const} */ (["assets.seed.fast_complete", "assets.seed.completed"])) {
+      page.listen(type, (shown) => {
+        if (shown?.source !== "changes") refreshSoon(); // assets.changed tells of these
+      });
+    }
     this.grid.updateLayout();
     this.grid.reset();
     this.facets.refresh();

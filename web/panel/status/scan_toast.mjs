@@ -1,6 +1,6 @@
 /** A toast of the page when a long scan ends, whether or not the panel is open. */
 
-/** @import { SeedStatus } from "../api.d.ts" */
+/** @import { ChangesShown } from "../api.d.ts" */
 /** @import { HostPage } from "../types.d.ts" */
 
 import { Client } from "../shared/client.mjs";
@@ -22,6 +22,7 @@ export function showScanToasts(page) {
   page.listen("assets.seed.progress", () => (startedAt ??= Date.now()));
   page.listen("assets.seed.cancelled", () => (startedAt = null));
   page.listen("assets.seed.completed", (status) => {
+    if (status?.source === "changes") return;
     const duration = startedAt === null ? 0 : Date.now() - startedAt;
     startedAt = null;
     if (duration >= MIN_SCAN_MS && page.setting(TOASTS) !== false) showToast(page, status, duration);
@@ -30,7 +31,7 @@ export function showScanToasts(page) {
 
 /**
  * @param {HostPage} page
- * @param {SeedStatus | null} status
+ * @param {ChangesShown | null} status
  * @param {number} duration in milliseconds
  */
 async function showToast(page, status, duration) {

@@ -31,7 +31,9 @@ export class StatusBar {
     this.element = h("div", { class: "ca-status", role: "group", "aria-label": t("status.label") }, this.bar, row);
     page.listen("assets.seed.started", () => this.refresh());
     page.listen("assets.seed.progress", (status) => this.#show(status));
-    page.listen("assets.seed.completed", () => this.refresh());
+    page.listen("assets.seed.completed", (shown) => {
+      if (shown?.source !== "changes") this.refresh();
+    });
     this.#show(null);
     this.text.textContent = ""; // nothing is known before the first response
   }
