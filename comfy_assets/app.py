@@ -10,10 +10,9 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from typing import Any, Generic, TypeVar
 
 from . import store_guard
-from .assets.aliases import AssetAliases
 from .assets.exports.selection import ExportCollector
 from .assets.exports.service import EXPORT, AssetExports
-from .assets.host_uploads import HostUploads
+from .assets.host_files import AssetAliases, HostUploads
 from .assets.index.indexer import HASH, SCAN, Indexer
 from .assets.index.watcher import Follower
 from .assets.media.thumbnail_cache import ThumbnailCache

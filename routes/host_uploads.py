@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.assets.host_uploads import UploadMark
+from ..comfy_assets.assets.host_files import UploadMark
 from ..comfy_assets.assets.prompts.outputs import alias_of, output_file
 from ..comfy_assets.config import Config
 from ..comfy_assets.errors import InvalidBodyError

@@ -23,7 +23,7 @@ from ...fs.paths import extended
 from ...host.base import Host
 from ...ids import hash_text
 from ...models import Asset, Location
-from ..aliases import AssetAliases
+from ..host_files import AssetAliases
 from ..prompts.outputs import shown_items
 from ..roots import Roots, absolute
 from .layout import ExportedFile, NamingStrategy
