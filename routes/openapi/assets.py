@@ -23,9 +23,7 @@ from ...comfy_assets.errors import (
 )
 from ..asset_body import AssetBody
 from ..assets import ListAssetsResponse, SeedAssetsRequest, TagsRequest, UpdateAssetRequest
-from ..params import HASH, HASH_PATTERN
-from ..uploads import AssetCreated, CreateAssetFromHashRequest
-from .schema import (
+from ..operations import (
     BINARY,
     BYTES,
     FORM,
@@ -42,6 +40,8 @@ from .schema import (
     text,
     time,
 )
+from ..params import HASH, HASH_PATTERN
+from ..uploads import AssetCreated, CreateAssetFromHashRequest
 
 _HISTOGRAM = Record(
     "AssetTagHistogramResponse",

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from .schema import Record, Schema
+from ..operations import Record, Schema
 
 _TEMPLATE = "#/components/schemas/{name}"
 

@@ -22,10 +22,10 @@ from ...comfy_assets.errors import (
     UnsupportedContentError,
 )
 from ..context import RequestContext
+from ..operations import ERROR, JSON, HostOperation, Operation, Record, RequestBody, Response, Schema
 from ..params import NoQuery
 from ..router import Route
 from .components import Components
-from .schema import ERROR, JSON, HostOperation, Operation, Record, RequestBody, Response, Schema
 
 _DESCRIPTION = """\
 The API of a hosted ComfyUI on your own machine: a library of models, inputs and outputs, the jobs that created them,

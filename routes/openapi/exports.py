@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...comfy_assets.errors import ExportNotFoundError, TooManyExportsError
 from ..exports import AssetExportResponse, CreateAssetExportRequest, ExportDownloadResponse
-from .schema import BINARY, Operation, RequestBody, Response
+from ..operations import BINARY, Operation, RequestBody, Response
 
 _ARCHIVE = "application/zip"
 _NAME = {"export_name": {"description": "Name of the archive.", "pattern": "^[a-zA-Z0-9_-]+\\.zip$"}}

@@ -14,8 +14,7 @@ from ...comfy_assets.errors import (
     NoThumbnailError,
     VideoUnreadableError,
 )
-from ..params import doc
-from .schema import (
+from ..operations import (
     BINARY,
     FORM,
     HostOperation,
@@ -29,6 +28,7 @@ from .schema import (
     number,
     text,
 )
+from ..params import doc
 
 _UNUSED = doc("Accepted and ignored, as on the stock server.")
 

@@ -16,8 +16,7 @@ from ...comfy_assets.errors import (
 from ..history import HistoryManageRequest
 from ..job_body import ANY_JOB_ID, JobAsset, JobDetailResponse, JobEntry, JobProgress, JobStatusResponse
 from ..jobs import JobsCancelRequest
-from ..queue import FreeMemoryRequest, InterruptRequest, QueueManageRequest
-from .schema import (
+from ..operations import (
     PAGINATION,
     HostOperation,
     Operation,
@@ -32,6 +31,7 @@ from .schema import (
     number,
     text,
 )
+from ..queue import FreeMemoryRequest, InterruptRequest, QueueManageRequest
 
 _JOB = {"job_id": {"description": ANY_JOB_ID}}
 

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from ...comfy_assets.errors import SubgraphNotFoundError
-from .schema import HostOperation, Operation, Record, Response, array, flag, integer, mapping, members, nullable, text
+from ..operations import (
+    HostOperation,
+    Operation,
+    Record,
+    Response,
+    array,
+    flag,
+    integer,
+    mapping,
+    members,
+    nullable,
+    text,
+)
 
 _BROKEN = {500: "An unexpected error; the server's log has the details."}
 _STRINGS = {"type": "string"}

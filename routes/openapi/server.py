@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .schema import (
+from ..operations import (
     PLAIN,
     TEXT,
     HostOperation,

@@ -15,6 +15,7 @@ from ...comfy_assets.errors import (
     WorkflowForbiddenError,
     WorkflowNotFoundError,
 )
+from ..operations import BINARY, Operation, Record, RequestBody, Response, array
 from ..shares import (
     AssetInfo,
     ImportPublishedAssetsRequest,
@@ -23,7 +24,6 @@ from ..shares import (
     WorkflowApiAssetsRequest,
     WorkflowPublishInfo,
 )
-from .schema import BINARY, Operation, Record, RequestBody, Response, array
 
 _IMPORTED = Record(
     "ImportPublishedAssetsResponse", "The imported assets.", {"assets": array(AssetInfo, "The assets of the library.")}

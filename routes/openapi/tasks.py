@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...comfy_assets.errors import TaskNotCancellableError, TaskNotFoundError
+from ..operations import PAGINATION, Operation, Record, Response, array
 from ..tasks import TaskEntry, TaskResponse
-from .schema import PAGINATION, Operation, Record, Response, array
 
 _LIST = Record(
     "TasksListResponse", "A page of tasks.", {"tasks": array(TaskEntry, "The tasks."), "pagination": PAGINATION}

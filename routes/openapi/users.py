@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from ..params import doc
-from ..users import FeedbackRequest
-from .schema import (
+from ..operations import (
     BINARY,
     BYTES,
     ERROR,
@@ -29,6 +27,8 @@ from .schema import (
     number,
     text,
 )
+from ..params import doc
+from ..users import FeedbackRequest
 
 _USER = Record("UserResponse", "The user of the request.", {"id": text("The user's id."), "status": text("`active`.")})
 _THANKS = Record("FeedbackResponse", "An empty object.", {})

@@ -11,6 +11,7 @@ from ...comfy_assets.errors import (
     WorkflowTooLargeError,
     WorkflowVersionNotFoundError,
 )
+from ..operations import PAGINATION, Operation, Record, RequestBody, Response, array
 from ..workflow_body import (
     CreateWorkflowRequest,
     CreateWorkflowVersionRequest,
@@ -20,7 +21,6 @@ from ..workflow_body import (
     WorkflowVersionContentResponse,
     WorkflowVersionResponse,
 )
-from .schema import PAGINATION, Operation, Record, RequestBody, Response, array
 
 _LIST = Record(
     "WorkflowListResponse",

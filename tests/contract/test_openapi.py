@@ -22,7 +22,7 @@ from comfy_assets_node.routes.asset_body import AssetBody
 from comfy_assets_node.routes.context import RequestContext
 from comfy_assets_node.routes.openapi import page
 from comfy_assets_node.routes.openapi.components import Components
-from comfy_assets_node.routes.openapi.schema import Record
+from comfy_assets_node.routes.operations import Record
 from comfy_assets_node.routes.params import NoQuery
 from comfy_assets_node.routes.router import Route
 from openapi_spec_validator import OpenAPIV31SpecValidator

@@ -1,4 +1,4 @@
-"""The vocabulary of the tables in this package: operations with their bodies and responses, and JSON schemas."""
+"""The vocabulary of operations: their bodies and responses, and JSON schemas."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from ...comfy_assets.errors import ApiError
+from ..comfy_assets.errors import ApiError
 
 JSON = "application/json"
 TEXT = "text/plain"
