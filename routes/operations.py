@@ -89,14 +89,14 @@ class HostOperation:
     statuses: Mapping[int, str] = field(default_factory=dict)
 
 
-def text(description: str, **more: Any) -> Schema:
+def string(description: str, **more: Any) -> Schema:
     """Make the schema of a string."""
     return {"type": "string", "description": description, **more}
 
 
-def time(description: str) -> Schema:
+def timestamp(description: str) -> Schema:
     """Make the schema of an RFC 3339 time in UTC."""
-    return text(description, format="date-time")
+    return string(description, format="date-time")
 
 
 def integer(description: str, **more: Any) -> Schema:
@@ -109,7 +109,7 @@ def number(description: str, **more: Any) -> Schema:
     return {"type": "number", "description": description, **more}
 
 
-def flag(description: str) -> Schema:
+def boolean(description: str) -> Schema:
     """Make the schema of a boolean."""
     return {"type": "boolean", "description": description}
 
@@ -124,7 +124,7 @@ def mapping(values: Any = True, description: str = "", **more: Any) -> Schema:
     return _described({"type": "object", "additionalProperties": values, **more}, description)
 
 
-def members(required: Mapping[str, Any], description: str = "", **optional: Any) -> Schema:
+def object_with(required: Mapping[str, Any], description: str = "", **optional: Any) -> Schema:
     """Make the schema of an object with these members."""
     schema: Schema = {"type": "object", "properties": {**required, **optional}}
     if required:
@@ -151,8 +151,8 @@ PAGINATION = Record(
         "offset": integer("Number of entries before the page.", minimum=0),
         "limit": integer("Maximum number of entries on the page.", minimum=1),
         "total": integer("Number of entries in the list.", minimum=0),
-        "has_more": flag("Whether another page follows."),
-        "next_cursor": text("The `after` of the next page, for lists with cursors."),
+        "has_more": boolean("Whether another page follows."),
+        "next_cursor": string("The `after` of the next page, for lists with cursors."),
     },
     optional=("next_cursor",),
 )
@@ -160,8 +160,8 @@ ERROR = Record(
     "ErrorResponse",
     "The reason for which a request failed.",
     {
-        "code": text("A stable code for programs, in capital letters."),
-        "message": text("A sentence for people."),
+        "code": string("A stable code for programs, in capital letters."),
+        "message": string("A sentence for people."),
         "details": mapping(True, "Details for programs: the field, the ids, the limit."),
     },
     optional=("details",),

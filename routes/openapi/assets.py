@@ -32,13 +32,13 @@ from ..operations import (
     RequestBody,
     Response,
     array,
-    flag,
+    boolean,
     integer,
     mapping,
-    members,
     number,
-    text,
-    time,
+    object_with,
+    string,
+    timestamp,
 )
 from ..params import HASH, HASH_PATTERN
 from ..uploads import AssetCreated, CreateAssetFromHashRequest
@@ -49,7 +49,7 @@ _HISTOGRAM = Record(
     {"tag_counts": mapping({"type": "integer"}, "Counts by tag, the largest first.")},
 )
 _TAG = Record(
-    "TagInfo", "A tag in use.", {"name": text("The tag."), "count": integer("Number of assets with the tag.")}
+    "TagInfo", "A tag in use.", {"name": string("The tag."), "count": integer("Number of assets with the tag.")}
 )
 _TAG_LIST = Record(
     "ListTagsResponse",
@@ -57,7 +57,7 @@ _TAG_LIST = Record(
     {
         "tags": array(_TAG, "The tags, in the requested order."),
         "total": integer("Number of tags."),
-        "has_more": flag("Whether another page follows."),
+        "has_more": boolean("Whether another page follows."),
     },
 )
 _CHANGE = Record(
@@ -88,39 +88,39 @@ _COUNTS = {
     "bytes_total": integer("Bytes to hash."),
     "bytes_per_second": integer("Speed of hashing."),
     "errors": array(True, "The first problems."),
-    "error_message": text("Reason of the failure."),
-    "started_at": time("Time of its start."),
+    "error_message": string("Reason of the failure."),
+    "started_at": timestamp("Time of its start."),
 }
 _PROGRESS = Record(
     "SeedStatus",
     "The progress of the latest scan and of the hash run that follows it.",
     {
-        "status": text(
+        "status": string(
             "State of the scan; `idle` if there was none yet.",
             enum=["idle", "running", "completed", "failed", "cancelled"],
         ),
-        "phase": text("The current phase.", enum=["idle", "listing", "hashing"]),
-        "paused": flag("Whether it waits for running prompts, or is paused."),
-        "on_hold": flag("Whether a user has paused background work."),
+        "phase": string("The current phase.", enum=["idle", "listing", "hashing"]),
+        "paused": boolean("Whether it waits for running prompts, or is paused."),
+        "on_hold": boolean("Whether a user has paused background work."),
         **_COUNTS,
     },
     optional=("paused", *_COUNTS),
 )
-_FORM = members(
+_FORM = object_with(
     {"file": {**BINARY, "description": "The file. It must come last in the form if tags choose its folder."}},
-    tags=text(
+    tags=string(
         "A JSON array of tags. `input`, `output`, or `models` with a category choose the folder.",
         contentMediaType="application/json",
     ),
-    name=text("The displayed name; the file's own if omitted."),
-    mime_type=text("Media type of the content; guessed by the server if omitted."),
-    user_metadata=text("A JSON object: metadata of the user.", contentMediaType="application/json"),
-    hash=text(
+    name=string("The displayed name; the file's own if omitted."),
+    mime_type=string("Media type of the content; guessed by the server if omitted."),
+    user_metadata=string("A JSON object: metadata of the user.", contentMediaType="application/json"),
+    hash=string(
         "The expected hash of the content; the upload is refused if it differs.",
         pattern="^(blake3|sha256):[0-9a-f]{64}$",
     ),
-    id=text("The UUID of the new asset.", format="uuid"),
-    preview_id=text("The asset to use as the preview.", format="uuid"),
+    id=string("The UUID of the new asset.", format="uuid"),
+    preview_id=string("The asset to use as the preview.", format="uuid"),
 )
 
 _SEARCH = (SearchUnavailableError, SearchNotReadyError)
@@ -266,9 +266,9 @@ OPERATIONS = [
         {
             200: Response(
                 "The scan.",
-                members(
-                    {_STATUS: text("Result.", enum=["started", "already_running"])},
-                    task_id=text("The scan's task.", format="uuid"),
+                object_with(
+                    {_STATUS: string("Result.", enum=["started", "already_running"])},
+                    task_id=string("The scan's task.", format="uuid"),
                 ),
             )
         },
@@ -297,7 +297,11 @@ OPERATIONS = [
         "cancelAssetSeed",
         "Assets",
         "Cancel the running scan",
-        {200: Response("Whether one was running.", members({_STATUS: text("Result.", enum=["cancelling", "idle"])}))},
+        {
+            200: Response(
+                "Whether one was running.", object_with({_STATUS: string("Result.", enum=["cancelling", "idle"])})
+            )
+        },
     ),
     Operation(
         "pruneAssets",
@@ -306,9 +310,9 @@ OPERATIONS = [
         {
             200: Response(
                 "The result.",
-                members(
+                object_with(
                     {
-                        _STATUS: text("Result.", enum=["completed"]),
+                        _STATUS: string("Result.", enum=["completed"]),
                         "marked": number("Number of assets marked as missing."),
                     }
                 ),

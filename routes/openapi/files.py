@@ -24,9 +24,9 @@ from ..operations import (
     Response,
     array,
     integer,
-    members,
     number,
-    text,
+    object_with,
+    string,
 )
 from ..params import doc
 
@@ -59,19 +59,19 @@ _PLACE = Record(
     "UploadedFile",
     "The location of an uploaded file.",
     {
-        "name": text("The file's name, which may differ from the uploaded one."),
-        "subfolder": text("The folder inside the folder of the type."),
-        "type": text("`input`, `output` or `temp`."),
+        "name": string("The file's name, which may differ from the uploaded one."),
+        "subfolder": string("The folder inside the folder of the type."),
+        "type": string("`input`, `output` or `temp`."),
     },
 )
 _LAYERS = Record(
     "MaskLayers",
     "The files that the mask editor saved for one mask. Missing files are omitted.",
     {
-        "mask": text("The mask."),
-        "paint": text("The painted strokes."),
-        "painted": text("The image with the painted strokes."),
-        "painted_masked": text("The same image with the mask."),
+        "mask": string("The mask."),
+        "paint": string("The painted strokes."),
+        "painted": string("The image with the painted strokes."),
+        "painted_masked": string("The same image with the mask."),
     },
     optional=("mask", "paint", "painted", "painted_masked"),
 )
@@ -79,7 +79,7 @@ _VIDEO = Record(
     "VideoInfo",
     "Facts of a video.",
     {
-        "source": members(
+        "source": object_with(
             {
                 "size": array({"type": "integer"}, "Width and height.", minItems=2, maxItems=2),
                 "fps": number("Frames per second."),
@@ -128,7 +128,7 @@ OPERATIONS = [
 ]
 
 _IMAGE = {**BINARY, "description": "The image."}
-_OVERWRITE = text("`true` to replace a file of this name.", enum=["true", "false", "1", "0"])
+_OVERWRITE = string("`true` to replace a file of this name.", enum=["true", "false", "1", "0"])
 _STATUSES = {
     400: "The form is malformed, the image is too large, or its folder accepts no uploads.",
     401: "The server does not know this user.",
@@ -147,10 +147,10 @@ HOST_OPERATIONS = [
             {200: Response("The location.", _PLACE)},
             "An image that already exists is not stored twice.",
             body=RequestBody(
-                members(
+                object_with(
                     {"image": _IMAGE},
-                    type=text("The folder.", enum=["input", "output", "temp"], default="input"),
-                    subfolder=text("The folder inside that folder."),
+                    type=string("The folder.", enum=["input", "output", "temp"], default="input"),
+                    subfolder=string("The folder inside that folder."),
                     overwrite=_OVERWRITE,
                 ),
                 FORM,
@@ -168,15 +168,15 @@ HOST_OPERATIONS = [
             {200: Response("The location.", _PLACE)},
             "The mask becomes the alpha channel of the image.",
             body=RequestBody(
-                members(
+                object_with(
                     {
                         "image": _IMAGE,
-                        "original_ref": text(
+                        "original_ref": string(
                             "The masked image: a JSON object with `filename`, `subfolder` and `type`."
                         ),
                     },
-                    type=text("The folder.", enum=["input", "output", "temp"], default="input"),
-                    subfolder=text("The folder inside that folder."),
+                    type=string("The folder.", enum=["input", "output", "temp"], default="input"),
+                    subfolder=string("The folder inside that folder."),
                     overwrite=_OVERWRITE,
                 ),
                 FORM,

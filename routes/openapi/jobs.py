@@ -24,12 +24,12 @@ from ..operations import (
     RequestBody,
     Response,
     array,
-    flag,
+    boolean,
     integer,
     mapping,
-    members,
     number,
-    text,
+    object_with,
+    string,
 )
 from ..queue import FreeMemoryRequest, InterruptRequest, QueueManageRequest
 
@@ -39,10 +39,10 @@ EXECUTION_ERROR = Record(
     "ExecutionError",
     "The error that ended a job.",
     {
-        "node_id": text("The node that failed."),
-        "node_type": text("Its type."),
-        "exception_message": text("Message of the exception."),
-        "exception_type": text("Class of the exception; `ServerStopped` if the server ended during the job."),
+        "node_id": string("The node that failed."),
+        "node_type": string("Its type."),
+        "exception_message": string("Message of the exception."),
+        "exception_type": string("Class of the exception; `ServerStopped` if the server ended during the job."),
         "traceback": array({"type": "string"}, "Traceback of the exception."),
         "current_inputs": mapping(True, "Inputs of the node."),
         "current_outputs": mapping(True, "Outputs of the nodes before."),
@@ -56,7 +56,9 @@ _ASSETS = Record(
     {"assets": array(JobAsset, "The assets, in the order of the outputs."), "total": integer("Number of assets.")},
 )
 _CANCELLED = Record(
-    "JobCancelResponse", "The result of a cancellation.", {"cancelled": flag("False if the job had already finished.")}
+    "JobCancelResponse",
+    "The result of a cancellation.",
+    {"cancelled": boolean("False if the job had already finished.")},
 )
 _MANY_CANCELLED = Record(
     "JobsCancelResponse",
@@ -82,7 +84,7 @@ _QUEUE_CHANGED = Record(
     "The cancelled jobs.",
     {
         "deleted": array({"type": "string"}, "The known jobs among the given ids."),
-        "cleared": flag("True if all were requested."),
+        "cleared": boolean("True if all were requested."),
     },
     optional=("deleted", "cleared"),
 )
@@ -90,14 +92,14 @@ _HISTORY_ENTRY = Record(
     "HistoryEntry",
     "A finished job, without its graph.",
     {
-        "prompt_id": text("The job's id."),
+        "prompt_id": string("The job's id."),
         "create_time": integer("Time of submission, in milliseconds.", format="int64"),
-        "workflow_id": text("The workflow that it was submitted from."),
-        "prompt": members(
+        "workflow_id": string("The workflow that it was submitted from."),
+        "prompt": object_with(
             {},
             "The submitted prompt.",
             priority=number("Its position in the queue."),
-            prompt_id=text("The job's id."),
+            prompt_id=string("The job's id."),
             extra_data=mapping(True, "Its additional data, without the page's graph."),
         ),
         "outputs": mapping(True, "Its outputs, by node."),
@@ -113,11 +115,11 @@ _HISTORY_DETAIL = Record(
     "HistoryDetailEntry",
     "A finished job with its graph.",
     {
-        "prompt": members(
+        "prompt": object_with(
             {},
             "The submitted prompt.",
             priority=number("Its position in the queue."),
-            prompt_id=text("The job's id."),
+            prompt_id=string("The job's id."),
             prompt=mapping(True, "The graph."),
             extra_data=mapping(True, "Its additional data, without credentials."),
             outputs_to_execute=array({"type": "string"}, "The requested output nodes."),
@@ -125,32 +127,32 @@ _HISTORY_DETAIL = Record(
         "outputs": mapping(True, "Its outputs, by node."),
         "status": mapping(True, "Result and messages of the execution."),
         "meta": mapping(True, "Information about the nodes with outputs."),
-        "error_message": text("The error of a failed job, as JSON text."),
+        "error_message": string("The error of a failed job, as JSON text."),
     },
     optional=("prompt", "outputs", "status", "meta", "error_message"),
 )
-_REMOVED = members(
+_REMOVED = object_with(
     {},
     "The removed records.",
     deleted=array({"type": "string"}, "The existing records among the given ids."),
-    cleared=flag("True if all were requested."),
+    cleared=boolean("True if all were requested."),
 )
 _PROMPT = Record(
     "PromptRequest",
     "A prompt to execute.",
     {
         "prompt": mapping(mapping(), "The graph: nodes by id, each with `class_type` and `inputs`."),
-        "prompt_id": text(
+        "prompt_id": string(
             "Id of the new job; no other job may have it. Chosen by the server if omitted.",
             format="uuid",
         ),
         "number": number("Its position in the queue; the last if omitted."),
-        "front": flag("Whether it runs before all pending prompts."),
+        "front": boolean("Whether it runs before all pending prompts."),
         "extra_data": mapping(True, "Additional data of nodes and of the page, stored with the job."),
-        "client_id": text("The websocket client that receives its progress."),
+        "client_id": string("The websocket client that receives its progress."),
         "partial_execution_targets": array({"type": "string"}, "Execute only these output nodes and what they need."),
-        "workflow_id": text("The workflow that it is submitted from; stored with the job."),
-        "workflow_version_id": text("The version of the workflow; stored with the job."),
+        "workflow_id": string("The workflow that it is submitted from; stored with the job."),
+        "workflow_version_id": string("The version of the workflow; stored with the job."),
     },
     optional=(
         "prompt_id", "number", "front", "extra_data", "client_id", "partial_execution_targets", "workflow_id",
@@ -161,7 +163,7 @@ _ACCEPTED = Record(
     "PromptResponse",
     "An accepted prompt.",
     {
-        "prompt_id": text("The job's id.", format="uuid"),
+        "prompt_id": string("The job's id.", format="uuid"),
         "number": number("Its position in the queue."),
         "node_errors": mapping(True, "Errors of outputs that will not be executed, by node."),
     },
@@ -172,9 +174,9 @@ PROMPT_ERROR = Record(
     {
         "error": {
             "description": "Error of the whole prompt.",
-            **members(
-                {"type": text("A code for programs."), "message": text("A sentence for people.")},
-                details=text("Details."),
+            **object_with(
+                {"type": string("A code for programs."), "message": string("A sentence for people.")},
+                details=string("Details."),
                 extra_info=mapping(True, "Details for programs."),
             ),
         },
@@ -185,7 +187,7 @@ PROMPT_ERROR = Record(
 _INFO = Record(
     "PromptInfo",
     "The length of the queue.",
-    {"exec_info": members({"queue_remaining": integer("Number of running and pending prompts.")}, "The length.")},
+    {"exec_info": object_with({"queue_remaining": integer("Number of running and pending prompts.")}, "The length.")},
 )
 
 _OF_OTHERS = (JobNotFoundError, JobForbiddenError)

@@ -9,12 +9,12 @@ from ..operations import (
     Record,
     Response,
     array,
-    flag,
+    boolean,
     integer,
     mapping,
-    members,
     nullable,
-    text,
+    object_with,
+    string,
 )
 
 _BROKEN = {500: "An unexpected error; the server's log has the details."}
@@ -30,30 +30,30 @@ _NODE = Record(
         "output_is_list": array(nullable({"type": "boolean"}), "Which outputs are lists."),
         "output_name": array(nullable({"type": "string"}), "The names of its outputs."),
         "output_tooltips": nullable(array(True, "Tooltips of its outputs.")),
-        "name": text("Its type, as graphs name it."),
-        "display_name": nullable(text("Its displayed name.")),
-        "description": nullable(text("Its description.")),
-        "python_module": nullable(text("The Python module that it is defined in.")),
-        "category": nullable(text("Its menu path.")),
-        "output_node": nullable(flag("Whether it is an output node.")),
-        "deprecated": nullable(flag("Whether it is deprecated.")),
-        "experimental": nullable(flag("Whether it is experimental.")),
-        "api_node": nullable(flag("Whether it calls an online service.")),
+        "name": string("Its type, as graphs name it."),
+        "display_name": nullable(string("Its displayed name.")),
+        "description": nullable(string("Its description.")),
+        "python_module": nullable(string("The Python module that it is defined in.")),
+        "category": nullable(string("Its menu path.")),
+        "output_node": nullable(boolean("Whether it is an output node.")),
+        "deprecated": nullable(boolean("Whether it is deprecated.")),
+        "experimental": nullable(boolean("Whether it is experimental.")),
+        "api_node": nullable(boolean("Whether it calls an online service.")),
     },
     optional=(
         "input_order", "output_is_list", "output_name", "output_tooltips", "display_name", "description",
         "python_module", "category", "output_node", "deprecated", "experimental", "api_node",
     ),
 )  # fmt: skip
-_SOURCE = members({"node_pack": text("The node pack.")}, "Its origin.")
+_SOURCE = object_with({"node_pack": string("The node pack.")}, "Its origin.")
 _SUBGRAPH_INFO = Record(
     "GlobalSubgraphInfo",
     "A ready-made subgraph.",
     {
-        "source": text("`templates` or `custom_node`."),
-        "name": text("Its name."),
+        "source": string("`templates` or `custom_node`."),
+        "name": string("Its name."),
         "info": _SOURCE,
-        "data": text("Empty in lists: get the subgraph by its id."),
+        "data": string("Empty in lists: get the subgraph by its id."),
     },
     optional=("data",),
 )
@@ -61,22 +61,22 @@ _SUBGRAPH = Record(
     "GlobalSubgraphData",
     "A ready-made subgraph with its graph.",
     {
-        "source": text("`templates` or `custom_node`."),
-        "name": text("Its name."),
+        "source": string("`templates` or `custom_node`."),
+        "name": string("Its name."),
         "info": _SOURCE,
-        "data": text("The subgraph, as JSON text."),
+        "data": string("The subgraph, as JSON text."),
     },
 )
 _FOLDER = Record(
     "ModelFolder",
     "A category of models.",
-    {"name": text("The category."), "folders": array(_STRINGS, "Its folders.")},
+    {"name": string("The category."), "folders": array(_STRINGS, "Its folders.")},
 )
 _MODEL = Record(
     "ModelFile",
     "A file of a model.",
     {
-        "name": text("Its path inside the folder."),
+        "name": string("Its path inside the folder."),
         "pathIndex": integer("Index of its folder among the category's folders, from 0."),
         "size": integer("Its size in bytes."),
         "modified": {"type": "number", "description": "Time of its last change, in seconds since 1970."},

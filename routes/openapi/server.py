@@ -11,38 +11,38 @@ from ..operations import (
     RequestBody,
     Response,
     array,
-    flag,
+    boolean,
     integer,
     mapping,
-    members,
     number,
-    text,
+    object_with,
+    string,
 )
 
 _STATS = Record(
     "SystemStatsResponse",
     "The machine, and the versions and resources of the server.",
     {
-        "system": members(
+        "system": object_with(
             {
-                "os": text("The operating system."),
-                "python_version": text("The version of Python."),
-                "embedded_python": flag("Whether the server brings its own Python."),
-                "comfyui_version": text("The version of ComfyUI."),
-                "pytorch_version": text("The version of PyTorch; `none` without it."),
+                "os": string("The operating system."),
+                "python_version": string("The version of Python."),
+                "embedded_python": boolean("Whether the server brings its own Python."),
+                "comfyui_version": string("The version of ComfyUI."),
+                "pytorch_version": string("The version of PyTorch; `none` without it."),
                 "argv": array({"type": "string"}, "Command line of the server."),
                 "ram_total": number("Main memory in bytes."),
                 "ram_free": number("Free part of it in bytes."),
             },
             "Versions and main memory.",
-            comfyui_frontend_version=text("The version of the page."),
-            workflow_templates_version=text("The version of the templates."),
-            cloud_version=text("The version of the hosted service."),
-            deploy_environment=text("The environment that the server runs in."),
+            comfyui_frontend_version=string("The version of the page."),
+            workflow_templates_version=string("The version of the templates."),
+            cloud_version=string("The version of the hosted service."),
+            deploy_environment=string("The environment that the server runs in."),
         ),
         "devices": array(
-            members(
-                {"name": text("Its name."), "type": text("`cpu`, `cuda` and the like.")},
+            object_with(
+                {"name": string("Its name."), "type": string("`cpu`, `cuda` and the like.")},
                 vram_total=number("Its memory in bytes."),
                 vram_free=number("Free part of it in bytes."),
             ),
@@ -55,8 +55,8 @@ _FEATURES = Record(
     "Features of the server by name; some have a value.",
     {
         "max_upload_size": integer("The largest body of an upload, in bytes."),
-        "supports_preview_metadata": flag("Whether previews include the id of their node."),
-        "open_to_network": flag("Whether the server listens beyond its own machine; it has no login."),
+        "supports_preview_metadata": boolean("Whether previews include the id of their node."),
+        "open_to_network": boolean("Whether the server listens beyond its own machine; it has no login."),
     },
     optional=("max_upload_size", "supports_preview_metadata", "open_to_network"),
 )
@@ -64,12 +64,14 @@ _LOGS = Record(
     "LogsResponse",
     "The latest log lines of the server.",
     {
-        "entries": array(members({"t": text("Time."), "m": text("Text.")}), "The lines, the oldest first."),
-        "size": members({"cols": integer("Columns."), "rows": integer("Rows.")}, "The size of the server's terminal."),
+        "entries": array(object_with({"t": string("Time."), "m": string("Text.")}), "The lines, the oldest first."),
+        "size": object_with(
+            {"cols": integer("Columns."), "rows": integer("Rows.")}, "The size of the server's terminal."
+        ),
     },
 )
-_SUBSCRIPTION = members(
-    {"clientId": text("The websocket client."), "enabled": flag("Whether to send it log lines.")},
+_SUBSCRIPTION = object_with(
+    {"clientId": string("The websocket client."), "enabled": boolean("Whether to send it log lines.")},
 )
 
 OPERATIONS = [

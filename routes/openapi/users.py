@@ -20,17 +20,19 @@ from ..operations import (
     RequestBody,
     Response,
     array,
-    flag,
+    boolean,
     integer,
     mapping,
-    members,
     number,
-    text,
+    object_with,
+    string,
 )
 from ..params import doc
 from ..users import FeedbackRequest
 
-_USER = Record("UserResponse", "The user of the request.", {"id": text("The user's id."), "status": text("`active`.")})
+_USER = Record(
+    "UserResponse", "The user of the request.", {"id": string("The user's id."), "status": string("`active`.")}
+)
 _THANKS = Record("FeedbackResponse", "An empty object.", {})
 
 OPERATIONS = [
@@ -69,7 +71,7 @@ class StoreUserFileQuery(msgspec.Struct):
 
 
 _INFO = {
-    "path": text("The file's path inside the requested folder."),
+    "path": string("The file's path inside the requested folder."),
     "size": integer("Its size in bytes."),
     "modified": integer("Time of its last change, in milliseconds since 1970.", format="int64"),
 }
@@ -106,8 +108,8 @@ _STORAGE = Record(
     "UsersInfo",
     "How the server distinguishes users.",
     {
-        "storage": text("Where files of users are stored: `server`."),
-        "migrated": flag("On a server for one user: whether their folder exists."),
+        "storage": string("Where files of users are stored: `server`."),
+        "migrated": boolean("On a server for one user: whether their folder exists."),
         "users": mapping({"type": "string"}, "On a server for several users: names by id."),
     },
     optional=("migrated", "users"),
@@ -117,9 +119,9 @@ _ENTRY = Record(
     "UserDataEntry",
     "A file or folder of the user.",
     {
-        "name": text("Its name."),
-        "path": text("Its path."),
-        "type": text("Its type.", enum=["file", "directory"]),
+        "name": string("Its name."),
+        "path": string("Its path."),
+        "type": string("Its type.", enum=["file", "directory"]),
         "size": integer("The size of a file in bytes."),
         "modified": number("Time of its last change, in milliseconds since 1970."),
         "created": number("Time of its creation, in milliseconds since 1970."),
@@ -144,8 +146,8 @@ HOST_OPERATIONS = [
             "Users",
             "Add a user, on a server for several users",
             {200: Response("The user's id.", {"type": "string"})},
-            body=RequestBody(members({"username": text("The user's name.")}), example={"username": "Ada"}),
-            error_schema={"anyOf": [ERROR, members({"error": text("A sentence for people.")})]},
+            body=RequestBody(object_with({"username": string("The user's name.")}), example={"username": "Ada"}),
+            error_schema={"anyOf": [ERROR, object_with({"error": string("A sentence for people.")})]},
         ),
         {400: "The name is missing or taken.", 413: "The body is too large."},
     ),
@@ -262,7 +264,7 @@ HOST_OPERATIONS = [
             "updateSettingById",
             "Settings",
             "Change a setting",
-            {200: Response("The stored value.", members({"value": _VALUE}))},
+            {200: Response("The stored value.", object_with({"value": _VALUE}))},
             parameters=_SETTING,
             body=RequestBody(_VALUE, JSON, example="dark"),
         ),
