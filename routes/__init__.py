@@ -16,6 +16,7 @@ from . import (
     prompts,
     queue,
     router,
+    scans,
     server,
     shares,
     tasks,
@@ -25,11 +26,13 @@ from . import (
     workflows,
 )
 from .interceptors import Interceptor, with_plain_paths
+from .operations import HostOperation, Route
 
-ROUTES: list[router.Route] = [
+ROUTES: list[Route] = [
     *assets.ROUTES,
     *uploads.ROUTES,
     *exports.ROUTES,
+    *scans.ROUTES,
     *files.ROUTES,
     *jobs.ROUTES,
     *queue.ROUTES,
@@ -41,7 +44,12 @@ ROUTES: list[router.Route] = [
     *users.ROUTES,
     *server.ROUTES,
 ]
-ROUTES += server.description_routes(ROUTES)
+HOST_OPERATIONS: list[HostOperation] = [
+    operation
+    for module in (files, host_uploads, nodes, prompts, server, userdata, users)
+    for operation in module.HOST_OPERATIONS
+]
+ROUTES += server.description_routes(ROUTES, HOST_OPERATIONS)
 # All interceptors of a path stand in one module, which gives their order.
 INTERCEPTORS: list[Interceptor] = with_plain_paths(
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import quote
 
@@ -14,9 +14,9 @@ from msgspec import UNSET, Raw, UnsetType
 from ..comfy_assets.assets.media.mime import guess_mime, has_thumbnail, is_picture, is_previewable
 from ..comfy_assets.ids import hash_text
 from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Location
+from .context import utc_time
 from .params import ANY_OBJECT, HASH, HASH_PATTERN, doc
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _EMPTY = Raw(b"{}")
 _PREVIEW_RES = 512  # longer side in pixels
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -149,8 +149,3 @@ def _view_url(location: Location) -> str:
     url = f"/api/view?type={location.kind}&filename={quote(location.name, safe='')}"
     subfolder = location.logical.partition("/")[2]
     return f"{url}&subfolder={quote(subfolder, safe='')}" if subfolder else url
-
-
-def utc_time(milliseconds: int) -> datetime:
-    """Return the time of milliseconds since 1970, in UTC, which is encoded with a Z."""
-    return _EPOCH + timedelta(milliseconds=milliseconds)

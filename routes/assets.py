@@ -1,4 +1,4 @@
-"""The library: lists, content and changes of assets, tags, and scans of the folders."""
+"""The library: lists, content and changes of assets, and their tags."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.assets.fields import normalize_name, normalize_tags
 from ..comfy_assets.assets.media.mime import check_mime
-from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import (
+    AssetContentMissingError,
+    AssetInUseError,
     AssetNotFoundError,
     InvalidBodyError,
     InvalidCursorError,
     InvalidHashError,
+    InvalidNameError,
+    InvalidPreviewError,
+    InvalidTagsError,
+    ReservedTagError,
+    SearchNotReadyError,
+    SearchUnavailableError,
+    StorageError,
     UnknownAssetIdError,
 )
 from ..comfy_assets.models import (
@@ -30,15 +38,29 @@ from ..comfy_assets.models import (
     TagRequest,
 )
 from ..comfy_assets.search import words
-from .asset_body import AssetBody, asset_body, utc_time
-from .context import Function, RequestContext, endpoint
+from .asset_body import AssetBody, asset_body
+from .context import Function, NoQuery, RequestContext, endpoint
 from .file_response import content_response
+from .operations import (
+    BINARY,
+    BYTES,
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    Route,
+    array,
+    boolean,
+    integer,
+    mapping,
+    string,
+)
 from .params import (
+    HASH,
+    HASH_PATTERN,
     After,
     FilterText,
-    Ids,
     Members,
-    NoQuery,
     Offset,
     PageLimit,
     SearchText,
@@ -57,10 +79,8 @@ from .params import (
     parse_metadata_filter,
     parse_preview_id,
 )
-from .router import Route
 
 _CURSOR_SORTS = ("created_at", "updated_at", "name", "size")
-_ROOT_KINDS = {"models", "input", "output"}
 _NO_CONTENT = b""  # the digest of no content
 
 
@@ -102,14 +122,6 @@ class AssetContentQuery(msgspec.Struct, frozen=True):
         Literal["attachment", "inline"],
         doc("Whether browsers save or display it. Content that can contain scripts is never displayed."),
     ] = "attachment"
-
-
-class SeedAssetsRequest(msgspec.Struct, frozen=True):
-    """Body of seedAssets: the folders to scan."""
-
-    roots: Annotated[Ids | None, doc("`models`, `input`, `output`, or model categories; all folders if omitted.")] = (
-        None
-    )
 
 
 class ListAssetsResponse(msgspec.Struct, omit_defaults=True):
@@ -188,46 +200,6 @@ async def check_hash(call: RequestContext[NoQuery]) -> web.Response:
     return web.Response(status=200 if exists else 404)
 
 
-@endpoint()
-async def seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Start a scan unless one is running (seedAssets)."""
-    body = await parse_body(SeedAssetsRequest, call.request)
-    task, started = call.services.indexer.start_scan(_scan_roots(call, body))
-    return {"status": "started" if started else "already_running", "task_id": str(task.id)}
-
-
-@endpoint()
-async def seed_status(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Return the progress of the latest scan (getAssetSeedStatus)."""
-    return _status(call)
-
-
-@endpoint()
-async def pause_seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Pause scans, hashing and watching; return their progress (pauseAssetSeed, an extension)."""
-    call.services.indexer.pause()
-    return _status(call)
-
-
-@endpoint()
-async def resume_seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Resume scans, hashing and watching; return their progress (resumeAssetSeed, an extension)."""
-    call.services.indexer.resume()
-    return _status(call)
-
-
-@endpoint()
-async def cancel_seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Cancel the running scan and hash run (cancelAssetSeed)."""
-    return {"status": "cancelling" if call.services.indexer.cancel() else "idle"}
-
-
-@endpoint()
-async def prune(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Mark the assets whose files no longer exist (pruneAssets)."""
-    return {"status": "completed", "marked": await call.services.indexer.prune()}
-
-
 def _filter(query: AssetQuery, user: str, digest: bytes | None = None) -> AssetFilter:
     return AssetFilter(
         owner=user,
@@ -262,27 +234,6 @@ def _next_cursor(page: Page[Asset], query: ListAssets) -> str | None:
     if page.next_key is None or query.sort not in _CURSOR_SORTS:
         return None
     return encode_cursor(page.next_key, query.sort, query.order)
-
-
-def _status(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    status = call.services.indexer.status()
-    if "started_at" in status:
-        status["started_at"] = utc_time(status["started_at"])
-    return status
-
-
-def _scan_roots(call: RequestContext[NoQuery], body: SeedAssetsRequest) -> frozenset[str] | None:
-    if body.roots is None:
-        return None
-    names = Roots(call.services.host.folders()).names()
-    known = {name: name for name in names} | {f"models/{name}": name for name in names - _ROOT_KINDS}
-    unknown = [root for root in body.roots if root.strip("/") not in known]
-    if unknown or not body.roots:
-        raise InvalidBodyError(
-            "roots must name roots (models, input, output) or model categories.",
-            details={"field": "roots", "unknown": unknown},
-        )
-    return frozenset(known[root.strip("/")] for root in body.roots)
 
 
 class UpdateAssetRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -384,22 +335,189 @@ async def remove_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
     return {"removed": change.changed, "not_present": change.unchanged, "total_tags": change.total}
 
 
+_HISTOGRAM = Record(
+    "AssetTagHistogramResponse",
+    "Number of assets with each tag.",
+    {"tag_counts": mapping({"type": "integer"}, "Counts by tag, the largest first.")},
+)
+_TAG = Record(
+    "TagInfo", "A tag in use.", {"name": string("The tag."), "count": integer("Number of assets with the tag.")}
+)
+_TAG_LIST = Record(
+    "ListTagsResponse",
+    "A page of tags.",
+    {
+        "tags": array(_TAG, "The tags, in the requested order."),
+        "total": integer("Number of tags."),
+        "has_more": boolean("Whether another page follows."),
+    },
+)
+_TAG_CHANGE = Record(
+    "TagsModificationResponse",
+    "The result of a change of an asset's tags.",
+    {
+        "total_tags": array({"type": "string"}, "All tags of the asset after the change."),
+        "added": array({"type": "string"}, "Added tags."),
+        "already_present": array({"type": "string"}, "Tags that the asset already had."),
+        "removed": array({"type": "string"}, "Removed tags."),
+        "not_present": array({"type": "string"}, "Tags that the asset did not have."),
+    },
+    optional=("added", "already_present", "removed", "not_present"),
+)
+_SEARCH_ERRORS = (SearchUnavailableError, SearchNotReadyError)
+_ASSET_ID = {"id": {"description": "The asset's id.", "format": "uuid"}}
+
 ROUTES = [
-    Route("GET", "/api/assets", "listAssets", list_assets),
-    Route("GET", "/api/assets/tags/refine", "getAssetTagHistogram", tag_histogram),
-    Route("HEAD", "/api/assets/hash/{hash}", "checkAssetByHash", check_hash),
-    Route("POST", "/api/assets/prune", "pruneAssets", prune),
-    Route("POST", "/api/assets/seed", "seedAssets", seed),
-    Route("POST", "/api/assets/seed/cancel", "cancelAssetSeed", cancel_seed),
-    Route("POST", "/api/assets/seed/pause", "pauseAssetSeed", pause_seed),
-    Route("POST", "/api/assets/seed/resume", "resumeAssetSeed", resume_seed),
-    Route("GET", "/api/assets/seed/status", "getAssetSeedStatus", seed_status),
-    Route("GET", "/api/assets/{id}", "getAssetById", get_asset, shared=(UnknownAssetIdError,)),
-    Route("GET", "/api/assets/{id}/content", "getAssetContent", get_content, shared=(UnknownAssetIdError,)),
-    Route("PUT", "/api/assets/{id}", "updateAsset", update_asset),
-    Route("DELETE", "/api/assets/{id}", "deleteAsset", delete_asset),
-    Route("POST", "/api/assets/{id}/restore", "restoreAsset", restore_asset),
-    Route("POST", "/api/assets/{id}/tags", "addAssetTags", add_tags),
-    Route("DELETE", "/api/assets/{id}/tags", "removeAssetTags", remove_tags),
-    Route("GET", "/api/tags", "listTags", list_tags),
+    Route(
+        "GET",
+        "/api/assets",
+        list_assets,
+        Operation(
+            "listAssets",
+            "Assets",
+            "List assets",
+            {200: Response("The page.", ListAssetsResponse)},
+            errors=(InvalidCursorError, *_SEARCH_ERRORS),
+        ),
+    ),
+    Route(
+        "GET",
+        "/api/assets/tags/refine",
+        tag_histogram,
+        Operation(
+            "getAssetTagHistogram",
+            "Assets",
+            "Count the tags of the assets that match the filters",
+            {200: Response("The counts.", _HISTOGRAM)},
+            errors=_SEARCH_ERRORS,
+        ),
+    ),
+    Route(
+        "HEAD",
+        "/api/assets/hash/{hash}",
+        check_hash,
+        Operation(
+            "checkAssetByHash",
+            "Assets",
+            "Check whether content exists",
+            {200: Response("It exists."), 404: Response("It does not exist.")},
+            parameters={"hash": {"description": HASH, "pattern": HASH_PATTERN}},
+            errors=(InvalidHashError,),
+        ),
+    ),
+    Route(
+        "GET",
+        "/api/assets/{id}",
+        get_asset,
+        Operation(
+            "getAssetById",
+            "Assets",
+            "Get an asset",
+            {200: Response("The asset, with all metadata.", AssetBody)},
+            parameters=_ASSET_ID,
+            errors=(AssetNotFoundError,),
+        ),
+        shared=(UnknownAssetIdError,),
+    ),
+    Route(
+        "GET",
+        "/api/assets/{id}/content",
+        get_content,
+        Operation(
+            "getAssetContent",
+            "Assets",
+            "Get an asset's content",
+            {
+                200: Response("The bytes.", BINARY, BYTES, {"Content-Disposition": "The name to save it under."}),
+                206: Response(
+                    "The part that the request's `Range` selects.",
+                    BINARY,
+                    BYTES,
+                    {"Content-Range": "The returned range."},
+                ),
+                304: Response("The client's copy is up to date."),
+                412: Response("A condition of the request is not met."),
+                416: Response("The requested range does not exist."),
+            },
+            parameters=_ASSET_ID,
+            errors=(AssetNotFoundError, AssetContentMissingError),
+        ),
+        shared=(UnknownAssetIdError,),
+    ),
+    Route(
+        "PUT",
+        "/api/assets/{id}",
+        update_asset,
+        Operation(
+            "updateAsset",
+            "Assets",
+            "Change an asset's name, type, preview or metadata",
+            {200: Response("The changed asset.", AssetBody)},
+            parameters=_ASSET_ID,
+            body=RequestBody(UpdateAssetRequest, example={"name": "Portrait, second try.png"}),
+            errors=(InvalidNameError, InvalidPreviewError, AssetNotFoundError),
+        ),
+    ),
+    Route(
+        "DELETE",
+        "/api/assets/{id}",
+        delete_asset,
+        Operation(
+            "deleteAsset",
+            "Assets",
+            "Delete an asset",
+            {204: Response("It is in the trash and can be restored.")},
+            "The file is moved to the trash with the last asset that uses it.",
+            parameters=_ASSET_ID,
+            errors=(AssetNotFoundError, AssetInUseError, StorageError),
+        ),
+    ),
+    Route(
+        "POST",
+        "/api/assets/{id}/restore",
+        restore_asset,
+        Operation(
+            "restoreAsset",
+            "Assets",
+            "Restore a deleted asset",
+            {200: Response("The changed asset.", AssetBody)},
+            "Its file returns to its path, or to a new name if the path is taken.",
+            parameters=_ASSET_ID,
+            errors=(AssetNotFoundError, StorageError),
+        ),
+    ),
+    Route(
+        "POST",
+        "/api/assets/{id}/tags",
+        add_tags,
+        Operation(
+            "addAssetTags",
+            "Assets",
+            "Add tags to an asset",
+            {200: Response("The result.", _TAG_CHANGE)},
+            parameters=_ASSET_ID,
+            body=RequestBody(TagsRequest, example={"tags": ["portrait"]}),
+            errors=(InvalidTagsError, ReservedTagError, AssetNotFoundError),
+        ),
+    ),
+    Route(
+        "DELETE",
+        "/api/assets/{id}/tags",
+        remove_tags,
+        Operation(
+            "removeAssetTags",
+            "Assets",
+            "Remove tags from an asset",
+            {200: Response("The result.", _TAG_CHANGE)},
+            parameters=_ASSET_ID,
+            body=RequestBody(TagsRequest, example={"tags": ["portrait"]}),
+            errors=(InvalidTagsError, ReservedTagError, AssetNotFoundError),
+        ),
+    ),
+    Route(
+        "GET",
+        "/api/tags",
+        list_tags,
+        Operation("listTags", "Tags", "List tags", {200: Response("The page.", _TAG_LIST)}),
+    ),
 ]

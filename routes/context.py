@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ from aiohttp import web
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import ApiError, UnauthorizedError
 from ..comfy_assets.host.base import UnknownUserError
-from .params import NoQuery, parse_query
+from .params import parse_query
 from .request_body import check_headers
 
 log = logging.getLogger("comfy_assets.http")
@@ -24,7 +25,12 @@ Q = TypeVar("Q", bound=msgspec.Struct)
 RequestHandler = Callable[[web.Request, Mapping[str, str], Services], Awaitable[web.StreamResponse]]
 # The error of the request that is handled in this context: several requests of a connection share a context.
 _failure: ContextVar[ApiError | None] = ContextVar("comfy_assets_failure", default=None)
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class NoQuery(msgspec.Struct, frozen=True):
+    """Query of an operation without parameters."""
 
 
 @dataclass(frozen=True)
@@ -126,23 +132,17 @@ def json_response(value: Any, status: int = 200) -> web.Response:
     return web.Response(body=_encoder.encode(value), status=status, content_type="application/json")
 
 
+def utc_time(milliseconds: int) -> datetime:
+    """Return the time of milliseconds since 1970, in UTC, which is encoded with a Z."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
 def error_response(status: int, code: str, message: str, details: dict[str, Any] | None = None) -> web.Response:
     """Make the contract's ErrorResponse."""
     body: dict[str, Any] = {"code": code, "message": message}
     if details:
         body["details"] = details
     return json_response(body, status)
-
-
-def plain_text_error(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
-    """Make the error of an operation whose errors are plain text: the message alone."""
-    return web.Response(status=status, text=message)
-
-
-def prompt_error(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
-    """Make an error in the form in which ComfyUI rejects prompts."""
-    error = {"type": code.lower(), "message": message, "details": "", "extra_info": details or {}}
-    return json_response({"error": error, "node_errors": {}}, status)
 
 
 def error_of(error: ApiError, fail: Failure = error_response) -> web.Response:

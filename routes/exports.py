@@ -11,14 +11,13 @@ from aiohttp import hdrs, web
 
 from ..comfy_assets.assets.exports.layout import NamingStrategy
 from ..comfy_assets.assets.exports.selection import ExportSelection
-from ..comfy_assets.errors import ExportNotFoundError, InvalidBodyError
+from ..comfy_assets.errors import ExportNotFoundError, InvalidBodyError, TooManyExportsError
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import TaskState
-from .asset_body import utc_time
-from .context import RequestContext, endpoint, json_response
+from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .file_response import content_response
-from .params import Id, NoQuery, Text, doc, parse_body
-from .router import Route
+from .operations import BINARY, Operation, RequestBody, Response, Route
+from .params import Id, Text, doc, parse_body
 
 _MOST_IDS = 10_000
 _ARCHIVE = "application/zip"
@@ -131,11 +130,71 @@ def _response(path: Any, name: str) -> web.StreamResponse:
     return response
 
 
+_EXPORT_NAME = {"export_name": {"description": "Name of the archive.", "pattern": "^[a-zA-Z0-9_-]+\\.zip$"}}
+_CONDITIONAL = {
+    304: Response("The client's copy is up to date."),
+    412: Response("A condition of the request is not met."),
+    416: Response("The requested range does not exist."),
+}
+
 _EXPORT = "/api/assets/exports/{export_name}"
 # A newer server has exports of its own.
 _SHARED = (ExportNotFoundError,)
 ROUTES = [
-    Route("POST", "/api/assets/export", "createAssetExport", create_export),
-    Route("GET", _EXPORT, "downloadExport", get_export, shared=_SHARED),
-    Route("GET", f"{_EXPORT}/content", "downloadExportContent", get_content, shared=_SHARED),
+    Route(
+        "POST",
+        "/api/assets/export",
+        create_export,
+        Operation(
+            "createAssetExport",
+            "Assets",
+            "Export several assets as an archive",
+            {202: Response("The export has started, or runs already.", AssetExportResponse)},
+            "The archive is a zip file. The task's result names it, and the assets that are not in it. Pages get the "
+            "event `asset_export` meanwhile.",
+            body=RequestBody(
+                CreateAssetExportRequest,
+                example={"asset_ids": ["0b6a5ad4-0f0c-4c57-9b35-7c0c5f1d2a11"], "naming_strategy": "preserve"},
+            ),
+            errors=(TooManyExportsError,),
+        ),
+    ),
+    Route(
+        "GET",
+        _EXPORT,
+        get_export,
+        Operation(
+            "downloadExport",
+            "Assets",
+            "Get the URL of an exported archive",
+            {
+                200: Response("The URL.", ExportDownloadResponse),
+                206: Response("A part of the archive, for a request with `Range`.", BINARY, _ARCHIVE),
+                **_CONDITIONAL,
+            },
+            "Only the owner gets it. A request with `Range` or `Accept: application/zip` gets the archive itself.",
+            parameters=_EXPORT_NAME,
+            errors=(ExportNotFoundError,),
+        ),
+        shared=_SHARED,
+    ),
+    Route(
+        "GET",
+        f"{_EXPORT}/content",
+        get_content,
+        Operation(
+            "downloadExportContent",
+            "Assets",
+            "Download an exported archive",
+            {
+                200: Response("The archive.", BINARY, _ARCHIVE),
+                206: Response("The part that the request's `Range` selects.", BINARY, _ARCHIVE),
+                **_CONDITIONAL,
+            },
+            "Archives are removed after a day.",
+            parameters=_EXPORT_NAME,
+            errors=(ExportNotFoundError,),
+        ),
+        shared=_SHARED,
+    ),
 ]

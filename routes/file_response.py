@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from pathlib import Path
-from urllib.parse import quote
+from pathlib import Path, PurePath
+from urllib.parse import quote, unquote
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
 
+from ..comfy_assets.app import Services
 from ..comfy_assets.assets.media.mime import DEFAULT_MIME, guess_mime, is_safe_inline, may_run
+from ..comfy_assets.names import split_annotation
 
 STYLE_SHEET = "user.css"
 
@@ -59,7 +62,18 @@ def content_response(path: Path, name: str, mime: str, *, is_inline: bool) -> Co
     return ContentResponse(path, headers)
 
 
-def make_inert(response: web.StreamResponse, name: str) -> None:
+async def send_inert(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    """Change the headers of a user's file so that browsers run nothing in it.
+
+    Older hosts display SVG and HTML in the page's own origin.
+    """
+    response = await pass_on(request)
+    name = unquote(request.match_info.get("file", "")) or split_annotation(request.query.get("filename", ""))[0]
+    _make_inert(response, PurePath(name.replace("\\", "/")).name)
+    return response
+
+
+def _make_inert(response: web.StreamResponse, name: str) -> None:
     """Change the headers of a host's response with a file, so that browsers run nothing in it.
 
     The user's style sheet keeps its type: the page loads it.

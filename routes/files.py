@@ -7,7 +7,6 @@ import logging
 import re
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
@@ -17,16 +16,37 @@ from ..comfy_assets.app import Services
 from ..comfy_assets.assets.media import view_path
 from ..comfy_assets.assets.media.thumbnail_service import ThumbnailRequest
 from ..comfy_assets.assets.roots import Roots
-from ..comfy_assets.errors import ApiError, FileMissingError, InvalidQueryError, StoreUnavailableError
-from ..comfy_assets.host.base import UnknownUserError
+from ..comfy_assets.errors import (
+    ApiError,
+    FileMissingError,
+    ImageTooLargeError,
+    ImageUnreadableError,
+    InvalidNameError,
+    InvalidQueryError,
+    NoThumbnailError,
+    StoreUnavailableError,
+    VideoUnreadableError,
+)
+from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.models import Plane
 from ..comfy_assets.names import FileType, split_annotation
-from .context import RequestContext, endpoint, error_response
-from .file_checks import PictureCheck, StoreFileCheck, decoded_views, request_folders, viewed_files
-from .file_response import content_response, disposition, is_held, make_inert
-from .interceptors import ErrorMapping, Interceptor
-from .params import NoQuery, Text, check_encoding, doc
-from .router import Route, is_missing_at_host
+from .context import NoQuery, RequestContext, endpoint, error_response
+from .file_response import content_response, disposition, is_held, send_inert
+from .interceptors import ErrorMapping, Interceptor, PictureCheck, StoreFileCheck, named_files, request_folders
+from .operations import (
+    BINARY,
+    Operation,
+    Record,
+    Response,
+    Route,
+    array,
+    integer,
+    is_missing_at_host,
+    number,
+    object_with,
+    string,
+)
+from .params import Text, check_encoding, doc
 
 if TYPE_CHECKING:
     from ..comfy_assets.assets.media.video import VideoFacts
@@ -140,6 +160,19 @@ async def _view_unknown_hash(request: web.Request, pass_on: Handler) -> web.Stre
         return error_response(404, "FILE_NOT_FOUND", "There is no such file.")
 
 
+async def _viewed_files(request: web.Request, host: Host) -> list[Path]:
+    """Return the files that a request to ``/view`` may mean."""
+    query = request.query
+    return named_files(host, query.get("filename", ""), query.get("subfolder", ""), query.get("type", "output"))
+
+
+async def _decoded_views(request: web.Request, host: Host) -> list[Path]:
+    """Return the pictures that the host decodes for a request to ``/view``; most it sends as they are."""
+    if "preview" not in request.query and request.query.get("channel") not in ("rgb", "a"):
+        return []
+    return await _viewed_files(request, host)
+
+
 async def _check_view(call: RequestContext[NoQuery]) -> None:
     """Raise FileMissingError if an unknown user asks for a file by its hash: such files belong to users."""
     if not call.request.query.get("filename", "").startswith("blake3:"):
@@ -148,17 +181,6 @@ async def _check_view(call: RequestContext[NoQuery]) -> None:
         call.services.host.user_of(call.request)
     except UnknownUserError:
         raise FileMissingError("There is no such file.") from None
-
-
-async def send_inert(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-    """Change the headers of a user's file so that browsers run nothing in it.
-
-    Older hosts display SVG and HTML in the page's own origin.
-    """
-    response = await pass_on(request)
-    name = unquote(request.match_info.get("file", "")) or split_annotation(request.query.get("filename", ""))[0]
-    make_inert(response, PurePath(name.replace("\\", "/")).name)
-    return response
 
 
 def _not_found(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
@@ -225,16 +247,115 @@ def _video_facts(roots: Roots, query: VideoQuery) -> VideoFacts:
     raise FileMissingError("There is no such file.", details={"field": "filename"})
 
 
+_UNUSED = doc("Accepted and ignored, as on the stock server.")
+
+
+class ViewQuery(msgspec.Struct):
+    """Query of viewFile, with the parameters of the project and of the host."""
+
+    filename: Annotated[str, doc("The file's name, which may end in ` [input]` and the like, or the hash of an asset.")]
+    subfolder: Annotated[str, doc("The folder inside the folder of the type.")] = ""
+    type: Annotated[Literal["input", "output", "temp"], doc("The folder.")] = "output"
+    res: Annotated[
+        Annotated[int, msgspec.Meta(ge=64, le=1024)] | None, doc("Longer side of the thumbnail, in pixels.")
+    ] = None
+    channel: Annotated[
+        Literal["rgba", "rgb", "a", "alpha"] | None, doc("The colours without transparency, or the transparency alone.")
+    ] = None
+    preview: Annotated[
+        str | None, doc("Format and quality of a preview, such as `webp;90`, made by the server around the project.")
+    ] = None
+    fullpath: Annotated[str | None, _UNUSED] = None
+    format: Annotated[str | None, _UNUSED] = None
+    frame_rate: Annotated[int | None, _UNUSED] = None
+    workflow: Annotated[str | None, _UNUSED] = None
+    timestamp: Annotated[int | None, _UNUSED] = None
+
+
+_LAYERS = Record(
+    "MaskLayers",
+    "The files that the mask editor saved for one mask. Missing files are omitted.",
+    {
+        "mask": string("The mask."),
+        "paint": string("The painted strokes."),
+        "painted": string("The image with the painted strokes."),
+        "painted_masked": string("The same image with the mask."),
+    },
+    optional=("mask", "paint", "painted", "painted_masked"),
+)
+_VIDEO = Record(
+    "VideoInfo",
+    "Facts of a video.",
+    {
+        "source": object_with(
+            {
+                "size": array({"type": "integer"}, "Width and height.", minItems=2, maxItems=2),
+                "fps": number("Frames per second."),
+                "frames": integer("Number of frames."),
+                "duration": number("Duration in seconds."),
+            },
+            "The facts.",
+        )
+    },
+)
+
 ROUTES = [
-    Route("GET", "/api/view", "viewFile", view_file, when=_has_size),
-    Route("GET", "/api/files/mask-layers", "getMaskLayers", mask_layers),
-    Route("GET", "/api/vhs/queryvideo", "getVhsQueryVideo", query_video, when=is_missing_at_host),
+    Route(
+        "GET",
+        "/api/view",
+        view_file,
+        Operation(
+            "viewFile",
+            "Files",
+            "Get a file or its thumbnail",
+            {
+                200: Response(
+                    "The file; with `res` a JPEG.", BINARY, "*/*", {"ETag": "With `res`: entity tag of the thumbnail."}
+                ),
+                206: Response("The part that the request's `Range` selects.", BINARY, "*/*"),
+                304: Response("The client's copy is up to date."),
+            },
+            "The project handles requests with `res`; the server around it handles the others.",
+            query=ViewQuery,
+            errors=(InvalidNameError, FileMissingError, NoThumbnailError, ImageTooLargeError, ImageUnreadableError),
+            is_open=True,
+        ),
+        when=_has_size,
+    ),
+    Route(
+        "GET",
+        "/api/files/mask-layers",
+        mask_layers,
+        Operation(
+            "getMaskLayers",
+            "Files",
+            "List the files that the mask editor saved together",
+            {200: Response("Their names.", _LAYERS)},
+            errors=(FileMissingError,),
+            statuses={400: 404},
+        ),
+    ),
+    Route(
+        "GET",
+        "/api/vhs/queryvideo",
+        query_video,
+        Operation(
+            "getVhsQueryVideo",
+            "Files",
+            "Get the size, duration and frame rate of a video",
+            {200: Response("The facts.", _VIDEO)},
+            "A node pack that has the operation keeps it.",
+            errors=(InvalidNameError, FileMissingError, VideoUnreadableError),
+            statuses={404: 400},
+        ),
+        when=is_missing_at_host,
+    ),
 ]
 INTERCEPTORS = [
     # The hash comes first: the checks need the file's name.
     Interceptor("GET", "/api/view", view_by_hash),
-    Interceptor("GET", "/api/view", StoreFileCheck(viewed_files)),
-    Interceptor("GET", "/api/view", PictureCheck(decoded_views)),
+    Interceptor("GET", "/api/view", StoreFileCheck(_viewed_files)),
+    Interceptor("GET", "/api/view", PictureCheck(_decoded_views)),
     Interceptor("GET", "/api/view", ErrorMapping(_check_view, statuses={403: 400})),
     Interceptor("GET", "/api/view", send_inert),
 ]

@@ -9,15 +9,30 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from msgspec import Raw
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.models import FINAL
-from .context import RequestContext, endpoint, guarded, json_response
+from ..comfy_assets.json_text import strict
+from ..comfy_assets.models import FINAL, JobRecord
+from .context import NoQuery, RequestContext, endpoint, guarded, json_response
 from .interceptors import Interceptor, check_first, for_several_users
-from .job_body import history_detail, history_entry, stock_entry
-from .params import Ids, NoQuery, Offset, doc, parse_body
+from .jobs import JOB_ERRORS, prompt_extra_data, result_parts
+from .operations import (
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    Route,
+    array,
+    boolean,
+    integer,
+    mapping,
+    number,
+    object_with,
+    string,
+)
+from .params import Ids, Offset, doc, parse_body
 from .queue import check_ids
-from .router import Route
 
 _DEFAULT_ITEMS = 200
 _MAX_ITEMS = 10_000  # the size of a host's own history
@@ -141,10 +156,131 @@ async def _stock_history_entry(call: RequestContext[NoQuery]) -> Mapping[str, ms
     return await call.services.user_history.single(call.user, call.request.path.rpartition("/")[2])
 
 
+def history_entry(record: JobRecord) -> dict[str, Any]:
+    """Make the contract's HistoryEntry, which has neither the prompt's graph nor the workflow's."""
+    job = record.job
+    entry: dict[str, Any] = {
+        "prompt_id": job.id,
+        "create_time": job.created_at,
+        "prompt": {
+            "priority": job.number,
+            "prompt_id": job.id,
+            "extra_data": prompt_extra_data(record, with_workflow=False),
+        },
+        **result_parts(record),
+    }
+    if job.workflow_id is not None:
+        entry["workflow_id"] = job.workflow_id
+    return entry
+
+
+def history_detail(record: JobRecord) -> dict[str, Any]:
+    """Make the contract's HistoryDetailEntry. ``error_message`` of a failed job has the form that comfy-cli reads."""
+    failure = {} if record.job.error is None else {"error_message": record.job.error}
+    return {
+        "prompt": {
+            "priority": record.job.number,
+            "prompt_id": record.job.id,
+            "prompt": Raw(strict(record.graph)),
+            "extra_data": prompt_extra_data(record),
+            "outputs_to_execute": Raw(record.targets),
+        },
+        **result_parts(record),
+        **failure,
+    }
+
+
+def stock_entry(record: JobRecord) -> dict[str, Any]:
+    """Make the entry of a finished job in the server's own ``/history``."""
+    job = record.job
+    prompt = [job.number, job.id, Raw(strict(record.graph)), prompt_extra_data(record), Raw(record.targets)]
+    return {"prompt": prompt, "outputs": Raw(b"{}"), "meta": Raw(b"{}"), **result_parts(record)}
+
+
+_HISTORY_ENTRY = Record(
+    "HistoryEntry",
+    "A finished job, without its graph.",
+    {
+        "prompt_id": string("The job's id."),
+        "create_time": integer("Time of submission, in milliseconds.", format="int64"),
+        "workflow_id": string("The workflow that it was submitted from."),
+        "prompt": object_with(
+            {},
+            "The submitted prompt.",
+            priority=number("Its position in the queue."),
+            prompt_id=string("The job's id."),
+            extra_data=mapping(True, "Its additional data, without the page's graph."),
+        ),
+        "outputs": mapping(True, "Its outputs, by node."),
+        "status": mapping(True, "Result and messages of the execution."),
+        "meta": mapping(True, "Information about the nodes with outputs."),
+    },
+    optional=("create_time", "workflow_id", "prompt", "outputs", "status", "meta"),
+)
+_HISTORY = Record(
+    "HistoryResponse", "Finished jobs.", {"history": array(_HISTORY_ENTRY, "The jobs, the latest first.")}
+)
+_HISTORY_DETAIL = Record(
+    "HistoryDetailEntry",
+    "A finished job with its graph.",
+    {
+        "prompt": object_with(
+            {},
+            "The submitted prompt.",
+            priority=number("Its position in the queue."),
+            prompt_id=string("The job's id."),
+            prompt=mapping(True, "The graph."),
+            extra_data=mapping(True, "Its additional data, without credentials."),
+            outputs_to_execute=array({"type": "string"}, "The requested output nodes."),
+        ),
+        "outputs": mapping(True, "Its outputs, by node."),
+        "status": mapping(True, "Result and messages of the execution."),
+        "meta": mapping(True, "Information about the nodes with outputs."),
+        "error_message": string("The error of a failed job, as JSON text."),
+    },
+    optional=("prompt", "outputs", "status", "meta", "error_message"),
+)
+_REMOVED = object_with(
+    {},
+    "The removed records.",
+    deleted=array({"type": "string"}, "The existing records among the given ids."),
+    cleared=boolean("True if all were requested."),
+)
+
 ROUTES = [
-    Route("GET", "/api/history_v2", "getHistory", get_history),
-    Route("GET", "/api/history_v2/{prompt_id}", "getHistoryForPrompt", get_entry),
-    Route("POST", "/api/history", "manageHistory", manage_history),
+    Route(
+        "GET",
+        "/api/history_v2",
+        get_history,
+        Operation(
+            "getHistory", "History", "List finished jobs, the latest first", {200: Response("The records.", _HISTORY)}
+        ),
+    ),
+    Route(
+        "GET",
+        "/api/history_v2/{prompt_id}",
+        get_entry,
+        Operation(
+            "getHistoryForPrompt",
+            "History",
+            "Get a finished job",
+            {200: Response("The job by its id; an empty object before it has finished.", mapping(_HISTORY_DETAIL))},
+            parameters={"prompt_id": "The job's id."},
+            errors=JOB_ERRORS,
+        ),
+    ),
+    Route(
+        "POST",
+        "/api/history",
+        manage_history,
+        Operation(
+            "manageHistory",
+            "History",
+            "Remove records of finished jobs, never their files",
+            {200: Response("The removed records.", _REMOVED)},
+            body=RequestBody(HistoryManageRequest, example={"delete": ["0b6a5ad4-0f0c-4c57-9b35-7c0c5f1d2a11"]}),
+        ),
+    ),
 ]
 INTERCEPTORS = [
     Interceptor("GET", "/api/history", for_several_users(_stock_history)),

@@ -4,32 +4,88 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, Literal, cast
 
-from aiohttp import web
+from aiohttp import BodyPartReader, hdrs, web
+from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler
+from multidict import MultiDict, MultiDictProxy
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.host_files import UploadMark
 from ..comfy_assets.assets.prompts.outputs import alias_of, output_file
 from ..comfy_assets.config import Config
-from ..comfy_assets.errors import InvalidBodyError
+from ..comfy_assets.errors import (
+    BodyTooLargeError,
+    InvalidBodyError,
+)
 from ..comfy_assets.host.base import Host
 from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation
-from .context import RequestContext, guarded, json_response
-from .file_checks import PictureCheck, StoreFileCheck, mask_pictures, request_folders, uploaded_files
-from .forms import read_host_form
-from .interceptors import ErrorMapping, Interceptor
-from .params import NoQuery
-from .request_body import STREAMED
+from .context import NoQuery, RequestContext, guarded, json_response
+from .interceptors import ErrorMapping, Interceptor, PictureCheck, StoreFileCheck, named_files, request_folders
+from .operations import (
+    BINARY,
+    FORM,
+    UNEXPECTED_ERROR,
+    UNKNOWN_USER,
+    HostOperation,
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    object_with,
+    string,
+)
+from .request_body import MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED
 
 _TRUE = ("true", "1")  # as hosts compare the field ``overwrite``
+_CHUNK_SIZE = 256 << 10
+_IN_MEMORY_SIZE = 1 << 20  # larger files of a form go to a temporary file
+
+
+async def _uploaded_files(request: web.Request, host: Host) -> list[Path]:
+    """Return the paths that an upload would be written to, and the original picture of a mask."""
+    form = await _read_form(request)
+    image = form.get("image")
+    name = image.filename if isinstance(image, web.FileField) else ""
+    paths = named_files(host, name, form.get("subfolder", ""), form.get("type", "input"))
+    try:
+        return paths + _referenced_files(host, _reference(form))
+    except (ValueError, RecursionError):
+        return paths  # malformed: the check of the form refuses it
+
+
+async def _mask_pictures(request: web.Request, host: Host) -> Sequence[Path | IO[bytes]]:
+    """Return the mask in an upload and its original picture."""
+    form = await _read_form(request)
+    try:
+        reference = _reference(form)
+    except (ValueError, RecursionError):
+        return []  # malformed: the check of the form refuses it
+    image = form.get("image")
+    mask: list[Path | IO[bytes]] = [image.file] if isinstance(image, web.FileField) else []
+    return [*mask, *_referenced_files(host, reference)]
+
+
+def _reference(form: Mapping[str, Any]) -> Any:
+    """Return the decoded ``original_ref`` of a mask. Raise ValueError, RecursionError."""
+    return json.loads(str(form.get("original_ref")))
+
+
+def _referenced_files(host: Host, reference: Any) -> list[Path]:
+    if not isinstance(reference, dict):
+        return []
+    # As hosts do: null and "" mean the default, and so does a missing member.
+    return named_files(
+        host, reference.get("filename"), reference.get("subfolder") or "", reference.get("type") or "output"
+    )
 
 
 async def _check_image(call: RequestContext[NoQuery]) -> None:
-    form = await read_host_form(call.request)
+    form = await _read_form(call.request)
     image = form.get("image")
     if not isinstance(image, web.FileField) or not image.filename:
         raise _field_error("image", "must be a file with a name")
@@ -49,7 +105,7 @@ def _check_limits(picture: IO[bytes] | Path, config: Config, field: str) -> None
 
 async def _check_mask(call: RequestContext[NoQuery]) -> None:
     await _check_image(call)
-    text = (await read_host_form(call.request)).get("original_ref")
+    text = (await _read_form(call.request)).get("original_ref")
     original = _original(text, call.services.host)
     if not await asyncio.to_thread(original.is_file):
         raise _field_error("original_ref", "names a picture that does not exist")
@@ -105,7 +161,7 @@ async def assign_upload(request: web.Request, pass_on: Handler, services: Servic
 @guarded(allow_anonymous=True)
 async def _begin(call: RequestContext[NoQuery]) -> UploadMark | None:
     """Return the state before the upload, or None if nothing is to be assigned after it."""
-    form = await read_host_form(call.request)
+    form = await _read_form(call.request)
     image = form.get("image")
     if not isinstance(image, web.FileField):
         return None  # the host refuses it
@@ -181,14 +237,143 @@ async def _names_of_others(call: RequestContext[NoQuery]) -> set[str]:
     return await call.services.host_uploads.names_of_others(call.user, kind)
 
 
-_STORE_CHECK = StoreFileCheck(uploaded_files, are_written=True)
+async def _read_form(request: web.Request) -> MultiDictProxy[Any]:
+    """Return the fields of a multipart form, and keep them for ``request.post`` of the host; {} for other bodies.
+
+    Raise BodyTooLargeError, InvalidBodyError.
+    """
+    if request.content_type != "multipart/form-data":
+        return MultiDictProxy(MultiDict())
+    if request._post is None:
+        try:
+            fields = await _HostForm(request.client_max_size).read(request)
+        # A broken body or an unknown charset; aiohttp 3.9 asserts on a body that ends early.
+        except (ValueError, LookupError, RuntimeError, AssertionError, HttpProcessingError, OSError) as error:
+            raise InvalidBodyError("The body is not a readable form.") from error
+        request._post = MultiDictProxy(fields)
+    return request._post
+
+
+class _HostForm:
+    """Reads the fields of a form. ``limit`` bounds the bytes of all files together; 0 is no limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._fields: MultiDict[Any] = MultiDict()
+
+    async def read(self, request: web.Request) -> MultiDict[Any]:
+        form = await request.multipart()
+        for _ in range(MAX_FORM_PARTS):
+            part = await form.next()
+            if part is None:
+                return self._fields
+            if not isinstance(part, BodyPartReader) or part.name is None or hdrs.CONTENT_ENCODING in part.headers:
+                raise InvalidBodyError("Every part of the form must be a named field, and not compressed.")
+            self._fields.add(part.name, await (self._file(part) if part.filename else self._text(part)))
+            await asyncio.sleep(0)  # otherwise the parts of a form that has arrived are read without any pause
+        raise InvalidBodyError(f"A form has at most {MAX_FORM_PARTS} fields.")
+
+    async def _text(self, part: BodyPartReader) -> str:
+        gathered = bytearray()
+        while chunk := await part.read_chunk(_CHUNK_SIZE):
+            gathered += chunk
+            if len(gathered) > MAX_FORM_FIELD_SIZE:
+                raise InvalidBodyError("The field is too long.", details={"field": part.name})
+        return part.decode(bytes(gathered)).decode(part.get_charset("utf-8"))
+
+    async def _file(self, part: BodyPartReader) -> web.FileField:
+        file = SpooledTemporaryFile(_IN_MEMORY_SIZE)  # noqa: SIM115 - the host reads it
+        try:
+            while chunk := await part.read_chunk(_CHUNK_SIZE):
+                self._size += len(chunk)
+                if 0 < self._limit < self._size:
+                    raise BodyTooLargeError("The form is too large.", details={"max_bytes": self._limit})
+                await asyncio.to_thread(file.write, part.decode(chunk))
+            await asyncio.to_thread(file.seek, 0)
+        except BaseException:
+            file.close()
+            raise
+        kind = part.headers.get(hdrs.CONTENT_TYPE, "application/octet-stream")
+        return web.FileField(str(part.name), str(part.filename), cast("IO[bytes]", file), kind, part.headers)
+
+
+_PLACE = Record(
+    "UploadedFile",
+    "The location of an uploaded file.",
+    {
+        "name": string("The file's name, which may differ from the uploaded one."),
+        "subfolder": string("The folder inside the folder of the type."),
+        "type": string("`input`, `output` or `temp`."),
+    },
+)
+_IMAGE = {**BINARY, "description": "The image."}
+_OVERWRITE = string("`true` to replace a file of this name.", enum=["true", "false", "1", "0"])
+_UPLOAD_ERRORS = {
+    400: "The form is malformed, the image is too large, or its folder accepts no uploads.",
+    409: "`OTHER_USERS_FILE`: the upload would replace a file of another user.",
+    413: "The form is too large.",
+    **UNKNOWN_USER,
+    **UNEXPECTED_ERROR,
+}
+
+_STORE_CHECK = StoreFileCheck(_uploaded_files, are_written=True)
 INTERCEPTORS = [
     Interceptor("POST", "/api/upload/image", _STORE_CHECK),
     Interceptor("POST", "/api/upload/image", ErrorMapping(_check_image), STREAMED),
     Interceptor("POST", "/api/upload/image", assign_upload),
     Interceptor("POST", "/api/upload/mask", _STORE_CHECK),
-    Interceptor("POST", "/api/upload/mask", PictureCheck(mask_pictures)),
+    Interceptor("POST", "/api/upload/mask", PictureCheck(_mask_pictures)),
     Interceptor("POST", "/api/upload/mask", ErrorMapping(_check_mask), STREAMED),
     Interceptor("POST", "/api/upload/mask", assign_upload),
     Interceptor("GET", "/internal/files/{directory_type}", list_files),
+]
+HOST_OPERATIONS = [
+    HostOperation(
+        "POST",
+        "/api/upload/image",
+        Operation(
+            "uploadImage",
+            "Files",
+            "Upload an image",
+            {200: Response("The location.", _PLACE)},
+            "An image that already exists is not stored twice.",
+            body=RequestBody(
+                object_with(
+                    {"image": _IMAGE},
+                    type=string("The folder.", enum=["input", "output", "temp"], default="input"),
+                    subfolder=string("The folder inside that folder."),
+                    overwrite=_OVERWRITE,
+                ),
+                FORM,
+            ),
+        ),
+        statuses=_UPLOAD_ERRORS,
+    ),
+    HostOperation(
+        "POST",
+        "/api/upload/mask",
+        Operation(
+            "uploadMask",
+            "Files",
+            "Upload a mask of an image",
+            {200: Response("The location.", _PLACE)},
+            "The mask becomes the alpha channel of the image.",
+            body=RequestBody(
+                object_with(
+                    {
+                        "image": _IMAGE,
+                        "original_ref": string(
+                            "The masked image: a JSON object with `filename`, `subfolder` and `type`."
+                        ),
+                    },
+                    type=string("The folder.", enum=["input", "output", "temp"], default="input"),
+                    subfolder=string("The folder inside that folder."),
+                    overwrite=_OVERWRITE,
+                ),
+                FORM,
+            ),
+        ),
+        statuses=_UPLOAD_ERRORS,
+    ),
 ]

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
-from collections.abc import Awaitable, Callable, Mapping
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
+from typing import IO, Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.errors import UnsupportedContentError
-from .context import Failure, RequestContext, error_of, error_response, guarded
-from .params import NoQuery
+from ..comfy_assets.errors import (
+    ApiError,
+    FileMissingError,
+    InvalidNameError,
+    UnauthorizedError,
+    UnsupportedContentError,
+)
+from ..comfy_assets.host.base import Host, UnknownUserError
+from ..comfy_assets.names import FILE_TYPES, split_annotation
+from ..comfy_assets.store_guard import is_protected
+from .context import Failure, NoQuery, RequestContext, error_of, error_response, guarded
 from .request_body import HOSTS_SMALL, BodyLimit, BodyType, body_limit, check_host_body_type
 
 # Calls the host's handler (the second argument) and may change its response, or responds in its place.
@@ -29,6 +41,13 @@ _ERRORS = {
 # Errors of the operating system that are caused by a name from the client, not by the state of the disk.
 _MISSING = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 _REFUSED = frozenset({errno.EEXIST, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP})
+
+MAX_NAME_LENGTH = 4096  # the longest path of Linux
+_READING = ("GET", "HEAD")
+
+# Returns the paths, or the pictures, that the host would open for a request.
+PathsOf = Callable[[web.Request, Host], Awaitable[list[Path]]]
+PicturesOf = Callable[[web.Request, Host], Awaitable[Sequence[Path | IO[bytes]]]]
 
 
 @dataclass(frozen=True)
@@ -81,6 +100,14 @@ def with_plain_paths(interceptors: list[Interceptor]) -> list[Interceptor]:
         replace(each, path=each.path.removeprefix("/api")) for each in interceptors if each.path.startswith("/api/")
     ]
     return [*interceptors, *(twin for twin in twins if (twin.method, twin.path, twin.handler) not in known)]
+
+
+async def check_user(call: RequestContext[NoQuery]) -> None:
+    """Raise UnauthorizedError if the host does not know the request's user."""
+    try:
+        call.services.host.user_of(call.request)
+    except UnknownUserError:
+        raise UnauthorizedError("The server does not know this user.") from None
 
 
 def check_first(check: Check) -> InterceptorHandler:
@@ -181,3 +208,96 @@ def _status_of(error: Exception, method: str) -> int | None:
     if number in _MISSING:
         return 400 if method == "POST" else 404
     return 400 if number is None or number in _REFUSED else None
+
+
+class StoreFileCheck:
+    """An interceptor's handler that refuses a request if the host would open a file of the store for it.
+
+    With ``are_written`` it also refuses links into folders that are not part of the library: those of users and of
+    programs. A link inside the library to any other place is the user's own arrangement.
+    """
+
+    def __init__(self, paths_of: PathsOf, fail: Failure = error_response, *, are_written: bool = False) -> None:
+        self._paths_of = paths_of
+        self._fail = fail
+        self._are_written = are_written
+
+    async def __call__(self, request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+        try:
+            paths = await self._paths_of(request, services.host)
+            await check_protected(paths, request.method)
+            if paths and self._are_written:
+                await asyncio.to_thread(_check_written, paths, services.host)
+        except ApiError as error:
+            return error_of(error, self._fail)
+        return await pass_on(request)
+
+
+async def check_protected(paths: list[Path], method: str) -> None:
+    """Raise FileMissingError if a store file would be read, InvalidNameError if one would be written."""
+    if not paths:  # a hop to a thread costs more than the rest of the check, and most prompts name no files
+        return
+    if await asyncio.to_thread(_any_protected, paths):
+        if method in _READING:
+            raise FileMissingError("There is no such file.")  # its existence is not revealed
+        raise InvalidNameError("The name leads into the library's store.")
+
+
+def _any_protected(paths: Sequence[Path]) -> bool:
+    return any(is_protected(path) for path in paths)
+
+
+def _check_written(paths: list[Path], host: Host) -> None:
+    """Raise InvalidNameError if a link in the path leads to a folder that is not part of the library."""
+    folders = host.folders()
+    real = [Path(os.path.realpath(path)) for path in paths]
+    temp = Path(os.path.realpath(folders.temp)) if folders.temp is not None else None
+    for excluded in map(Path, map(os.path.realpath, folders.excluded)):
+        if excluded != temp and any(path.is_relative_to(excluded) for path in real):
+            raise InvalidNameError("The name leads to a folder that accepts no uploads.")
+
+
+class PictureCheck:
+    """An interceptor's handler that refuses a request if a picture that the host would decode is too large."""
+
+    def __init__(self, pictures_of: PicturesOf) -> None:
+        self._pictures_of = pictures_of
+
+    async def __call__(self, request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+        try:
+            for picture in await self._pictures_of(request, services.host):
+                await asyncio.to_thread(_measure, picture)
+        except ApiError as error:
+            return error_of(error)
+        return await pass_on(request)
+
+
+def _measure(picture: Path | IO[bytes]) -> None:
+    """Raise ImageTooLargeError, ImageUnreadableError. A missing file is left to the host."""
+    from ..comfy_assets.image_limits import open_untrusted  # in the thread: importing Pillow slows the server's start
+
+    if isinstance(picture, Path) and not picture.is_file():
+        return
+    with open_untrusted(picture):
+        pass
+
+
+def request_folders(host: Host) -> dict[str, Path]:
+    """Return the folders that requests name by a type, ``input``, ``output`` and ``temp``, by that type."""
+    folders = host.folders()
+    found: dict[str, Path] = {}
+    for folder in folders.folders:
+        if folder.kind in FILE_TYPES:
+            found.setdefault(folder.kind, folder.path)
+    return found if folders.temp is None else {**found, "temp": folders.temp}
+
+
+def named_files(host: Host, name: Any, subfolder: Any, file_type: Any) -> list[Path]:
+    """Return the files that a name may mean. Hosts differ: they use a name with slashes whole, or its last part."""
+    if not all(isinstance(each, str) for each in (name, subfolder, file_type)) or len(name) > MAX_NAME_LENGTH:
+        return []
+    bare, annotated = split_annotation(name)
+    root = request_folders(host).get(annotated or file_type)
+    if root is None or "\0" in bare or "\0" in subfolder:
+        return []
+    return [root / subfolder / bare, root / subfolder / os.path.basename(bare)]  # noqa: PTH119

@@ -1,14 +1,21 @@
-"""The vocabulary of operations: their bodies and responses, and JSON schemas."""
+"""Operations: the routes of the project's own, those of the host, and the vocabulary of their descriptions.
+
+The descriptions become the OpenAPI document, which ``openapi`` builds on the first request for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from aiohttp import web
 
+from ..comfy_assets.app import Services
 from ..comfy_assets.errors import ApiError
+from .context import RequestHandler
+from .request_body import SMALL, BodyLimit, BodyType
 
 JSON = "application/json"
 TEXT = "text/plain"
@@ -18,6 +25,7 @@ FORM = "multipart/form-data"
 Schema = dict[str, Any]
 
 
+# Compared by identity, as the builder finds two records of one name even if their members are equal.
 @dataclass(frozen=True, eq=False)
 class Record:
     """An object schema that becomes a component of the document. Members are required unless ``optional``."""
@@ -58,7 +66,8 @@ class Operation:
     Method, path and query of the project's own operations come from their routes, unless ``query`` is given.
     ``parameters`` describes the parameters of the path, by a sentence or a schema; it also overrides the descriptions
     in the query's struct. ``errors`` are those beyond the errors of every route, ``statuses`` replaces statuses of
-    errors. ``is_open`` marks an operation that needs no known user.
+    errors. ``components`` are records that its structs refer to by name. ``is_open`` marks an operation that needs no
+    known user.
     """
 
     id: str
@@ -71,9 +80,41 @@ class Operation:
     body: RequestBody | None = None
     errors: tuple[type[ApiError], ...] = ()
     statuses: Mapping[int, int] = field(default_factory=dict)
+    components: tuple[Record, ...] = ()
     is_open: bool = False
     error_media: str = JSON
     error_schema: Any = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """An operation of the project. ``{name}`` in ``path`` stands for one segment; GET includes HEAD.
+
+    A request for which ``when`` returns False is left to the host. A request that fails with one of the ``shared``
+    errors is passed on to the host as well, if it has a route of its own for it: the id may be one of the host's. Such
+    an operation reads no body. ``body`` bounds the request's body, ``media`` is its type.
+    """
+
+    method: str
+    path: str
+    handler: RequestHandler
+    operation: Operation
+    when: Callable[[web.Request, Services], bool] | None = None
+    body: BodyLimit = SMALL
+    media: BodyType = "json"
+    shared: tuple[type[ApiError], ...] = ()
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The request methods of the operation."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+
+def is_missing_at_host(request: web.Request, _: Services) -> bool:
+    """Return whether the host has no route of its own for a request (a condition for ``Route.when``)."""
+    match = request.match_info
+    # Static files do not count: their route matches every path.
+    return match.http_exception is not None or isinstance(match.route.resource, web.StaticResource)
 
 
 @dataclass(frozen=True)
@@ -134,6 +175,7 @@ def object_with(required: Mapping[str, Any], description: str = "", **optional: 
 
 def nullable(schema: Schema) -> Schema:
     """Make the schema of the same value or null."""
+    # OpenAPI 3.1 has no ``nullable``: null is one of the types.
     return {**schema, "type": [schema["type"], "null"]}
 
 
@@ -141,8 +183,13 @@ def _described(schema: Schema, description: str) -> Schema:
     return {**schema, "description": description} if description else schema
 
 
+# OpenAPI 3.1 describes bytes by JSON Schema's media type; the ``format: binary`` of 3.0 is no longer defined.
 BINARY: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
 PLAIN: Schema = {"type": "string"}
+
+# Descriptions of error statuses that several of the host's operations have.
+UNKNOWN_USER = {401: "The server does not know this user."}
+UNEXPECTED_ERROR = {500: "An unexpected error; the server's log has the details."}
 
 PAGINATION = Record(
     "PaginationInfo",

@@ -72,10 +72,6 @@ HASH = "The blake3 hash of the content: `blake3:` and 64 hexadecimal digits."
 HASH_PATTERN = "^blake3:[0-9a-f]{64}$"
 
 
-class NoQuery(msgspec.Struct, frozen=True):
-    """Query of an operation without parameters."""
-
-
 def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
     """Return the parameters as the struct of the schema. Unknown parameters are ignored.
 

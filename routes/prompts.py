@@ -29,16 +29,34 @@ from ..comfy_assets.assets.prompts.references import (
     use_values,
 )
 from ..comfy_assets.credentials import texts_in
-from ..comfy_assets.errors import ApiError, InvalidBodyError, PromptIdTakenError
+from ..comfy_assets.errors import (
+    ApiError,
+    InvalidBodyError,
+    PromptIdTakenError,
+)
 from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.host.prompt_problems import MAX_DEPTH
 from ..comfy_assets.jobs.submission import JobSubmission, submitting
 from ..comfy_assets.names import split_annotation
 from . import request_body
-from .context import RequestContext, error_of, guarded, json_response, prompt_error
-from .file_checks import MAX_NAME_LENGTH, check_protected, request_folders
-from .interceptors import Interceptor
-from .params import Id, NoQuery, Text, split_error
+from .context import NoQuery, RequestContext, error_of, guarded, json_response
+from .interceptors import MAX_NAME_LENGTH, Interceptor, check_protected, request_folders
+from .operations import (
+    UNEXPECTED_ERROR,
+    HostOperation,
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    array,
+    boolean,
+    integer,
+    mapping,
+    number,
+    object_with,
+    string,
+)
+from .params import Id, Text, split_error
 from .request_body import BodyLimit
 
 _FAULTS: dict[ReferenceFault, tuple[str, str]] = {
@@ -74,6 +92,12 @@ PROMPT = BodyLimit(
     error=_too_large,
     is_hosts=True,
 )
+
+
+def _prompt_error(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
+    """Make an error in the form in which ComfyUI rejects prompts."""
+    error = {"type": code.lower(), "message": message, "details": "", "extra_info": details or {}}
+    return json_response({"error": error, "node_errors": {}}, status)
 
 
 class PromptBody(msgspec.Struct, frozen=True):
@@ -173,10 +197,10 @@ async def _with_chosen_id(
         async with services.claimed(str(body.prompt_id), owner):
             return await _with_assets(request, body, pass_on, services)
     except PromptIdTakenError as error:
-        return error_of(error, prompt_error)
+        return error_of(error, _prompt_error)
 
 
-@guarded(requires_store=False, allow_anonymous=True, failure=prompt_error)
+@guarded(requires_store=False, allow_anonymous=True, failure=_prompt_error)
 async def _parse(call: RequestContext[NoQuery]) -> tuple[PromptBody, json_limits.DecodedText]:
     return await request_body.decode(_decode_prompt, await request_body.read(call.request))
 
@@ -200,7 +224,7 @@ async def _with_assets(
     try:
         await _check_store_files(names, services.host)
     except ApiError as error:
-        return error_of(error, prompt_error)
+        return error_of(error, _prompt_error)
     if not uses:
         return await pass_on(request)
     resolution = await _resolve(request, services, uses)
@@ -220,7 +244,7 @@ def _references_in(raw: bytes, graph: object) -> Sequence[ReferenceUse]:
 async def _resolve(
     request: web.Request, services: Services, uses: Sequence[ReferenceUse]
 ) -> ReferenceResolution | web.StreamResponse:
-    @guarded(failure=prompt_error)
+    @guarded(failure=_prompt_error)
     async def resolve(call: RequestContext[NoQuery]) -> ReferenceResolution:
         if len(uses) > _MAX_REFERENCES:
             raise InvalidBodyError(
@@ -329,4 +353,97 @@ def _existing_files(texts: Iterable[str], folders: Sequence[Path]) -> dict[str, 
     return found
 
 
+_PROMPT = Record(
+    "PromptRequest",
+    "A prompt to execute.",
+    {
+        "prompt": mapping(mapping(), "The graph: nodes by id, each with `class_type` and `inputs`."),
+        "prompt_id": string(
+            "Id of the new job; no other job may have it. Chosen by the server if omitted.",
+            format="uuid",
+        ),
+        "number": number("Its position in the queue; the last if omitted."),
+        "front": boolean("Whether it runs before all pending prompts."),
+        "extra_data": mapping(True, "Additional data of nodes and of the page, stored with the job."),
+        "client_id": string("The websocket client that receives its progress."),
+        "partial_execution_targets": array({"type": "string"}, "Execute only these output nodes and what they need."),
+        "workflow_id": string("The workflow that it is submitted from; stored with the job."),
+        "workflow_version_id": string("The version of the workflow; stored with the job."),
+    },
+    optional=(
+        "prompt_id", "number", "front", "extra_data", "client_id", "partial_execution_targets", "workflow_id",
+        "workflow_version_id",
+    ),
+)  # fmt: skip
+_ACCEPTED = Record(
+    "PromptResponse",
+    "An accepted prompt.",
+    {
+        "prompt_id": string("The job's id.", format="uuid"),
+        "number": number("Its position in the queue."),
+        "node_errors": mapping(True, "Errors of outputs that will not be executed, by node."),
+    },
+)
+_PROMPT_ERROR = Record(
+    "PromptErrorResponse",
+    "The reason for which a prompt was rejected, in ComfyUI's form.",
+    {
+        "error": {
+            "description": "Error of the whole prompt.",
+            **object_with(
+                {"type": string("A code for programs."), "message": string("A sentence for people.")},
+                details=string("Details."),
+                extra_info=mapping(True, "Details for programs."),
+            ),
+        },
+        "node_errors": {"description": "Errors of nodes, by id."},
+    },
+    optional=("error", "node_errors"),
+)
+_QUEUE_LENGTH = Record(
+    "PromptInfo",
+    "The length of the queue.",
+    {"exec_info": object_with({"queue_remaining": integer("Number of running and pending prompts.")}, "The length.")},
+)
+
 INTERCEPTORS = [Interceptor("POST", "/api/prompt", submit, PROMPT, media="json")]
+HOST_OPERATIONS = [
+    HostOperation(
+        "POST",
+        "/api/prompt",
+        Operation(
+            "executePrompt",
+            "Queue",
+            "Submit a prompt",
+            {200: Response("The prompt is in the queue.", _ACCEPTED)},
+            "Inputs that name files may be the id or hash of an asset, see `docs/portability.md`. The server around "
+            "the project validates the graph; malformed prompts never reach it.",
+            body=RequestBody(
+                _PROMPT,
+                example={
+                    "prompt": {
+                        "1": {
+                            "class_type": "EmptyImage",
+                            "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0},
+                        },
+                        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "made"}},
+                    }
+                },
+            ),
+            error_schema=_PROMPT_ERROR,
+        ),
+        statuses={
+            400: "The body is malformed, its `prompt_id` belongs to another job, or the graph is invalid.",
+            413: "The prompt is larger than the server accepts.",
+            503: "The server accepts no prompts now.",
+            **UNEXPECTED_ERROR,
+        },
+    ),
+    HostOperation(
+        "GET",
+        "/api/prompt",
+        Operation(
+            "getPromptInfo", "Queue", "Get the length of the queue", {200: Response("The length.", _QUEUE_LENGTH)}
+        ),
+    ),
+]

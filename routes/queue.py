@@ -10,10 +10,10 @@ from aiohttp import web
 from ..comfy_assets.app import Services
 from ..comfy_assets.jobs.user_queue import ShownPrompt
 from . import request_body
-from .context import RequestContext, endpoint
+from .context import NoQuery, RequestContext, endpoint
 from .interceptors import Interceptor, check_first, for_several_users
-from .params import Id, Ids, NoQuery, doc, json_body, parse_body
-from .router import Route
+from .operations import Operation, Record, RequestBody, Response, Route, array, boolean
+from .params import Id, Ids, doc, json_body, parse_body
 
 
 class QueueManageRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,11 +147,80 @@ async def _check_optional_json(call: RequestContext[NoQuery]) -> None:
         await json_body(call.request)
 
 
+_PROMPT_ITEM = array(
+    True,
+    "A prompt: number, id, graph, ids of the output nodes, and an object with `create_time`.",
+    minItems=5,
+    maxItems=5,
+)
+_QUEUE = Record(
+    "QueueInfo",
+    "The queue.",
+    {
+        "queue_running": array(_PROMPT_ITEM, "Running prompts."),
+        "queue_pending": array(_PROMPT_ITEM, "Pending prompts, the next first."),
+    },
+)
+_QUEUE_CHANGED = Record(
+    "QueueManageResponse",
+    "The cancelled jobs.",
+    {
+        "deleted": array({"type": "string"}, "The known jobs among the given ids."),
+        "cleared": boolean("True if all were requested."),
+    },
+    optional=("deleted", "cleared"),
+)
+
 ROUTES = [
-    Route("GET", "/api/queue", "getQueueInfo", get_queue, when=_lists_jobs),
-    Route("POST", "/api/queue", "manageQueue", manage_queue),
-    Route("POST", "/api/interrupt", "interruptJob", interrupt),
-    Route("POST", "/api/free", "freeMemory", free_memory),
+    Route(
+        "GET",
+        "/api/queue",
+        get_queue,
+        Operation(
+            "getQueueInfo",
+            "Queue",
+            "Get the queue",
+            {200: Response("The queue.", _QUEUE)},
+            "Servers older than the page's list of jobs keep the operation, in a form of their own.",
+        ),
+        when=_lists_jobs,
+    ),
+    Route(
+        "POST",
+        "/api/queue",
+        manage_queue,
+        Operation(
+            "manageQueue",
+            "Queue",
+            "Cancel some or all pending jobs",
+            {200: Response("The cancelled jobs.", _QUEUE_CHANGED)},
+            body=RequestBody(QueueManageRequest, example={"clear": True}),
+        ),
+    ),
+    Route(
+        "POST",
+        "/api/interrupt",
+        interrupt,
+        Operation(
+            "interruptJob",
+            "Queue",
+            "Cancel the running job, or else the next one",
+            {200: Response("The job is cancelled, or there was none.")},
+            body=RequestBody(InterruptRequest, is_required=False),
+        ),
+    ),
+    Route(
+        "POST",
+        "/api/free",
+        free_memory,
+        Operation(
+            "freeMemory",
+            "Queue",
+            "Free memory after the running job",
+            {200: Response("The request is accepted.")},
+            body=RequestBody(FreeMemoryRequest, is_required=False, example={"unload_models": True}),
+        ),
+    ),
 ]
 # Operations of the host. Without /api the POST operations are always the host's; a GET reaches it on older servers.
 INTERCEPTORS = [

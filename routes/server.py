@@ -18,11 +18,29 @@ from ..comfy_assets.app import Services
 from ..comfy_assets.errors import InvalidBodyError, StoreBusyError
 from ..comfy_assets.host.access import is_beyond_this_machine
 from ..comfy_assets.page_flags import page_flags
-from .context import RequestContext, endpoint, json_response
+from .context import NoQuery, RequestContext, endpoint, json_response
 from .file_response import is_held
 from .interceptors import ErrorMapping, Interceptor
-from .params import NoQuery, object_body
-from .router import Route, is_missing_at_host
+from .operations import (
+    PLAIN,
+    TEXT,
+    UNKNOWN_USER,
+    HostOperation,
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    Route,
+    array,
+    boolean,
+    integer,
+    is_missing_at_host,
+    mapping,
+    number,
+    object_with,
+    string,
+)
+from .params import object_body
 
 if TYPE_CHECKING:
     from .openapi.page import DocsPage
@@ -81,14 +99,14 @@ class StaticContent:
     etag: str
 
 
-def description_routes(others: Sequence[Route]) -> list[Route]:
-    """Make the routes of the OpenAPI document and its page, which describe these other routes and themselves."""
+def description_routes(others: Sequence[Route], host_operations: Sequence[HostOperation]) -> list[Route]:
+    """Make the routes of the OpenAPI document and its page, which describe these operations and themselves."""
 
     @cache
     def document() -> StaticContent:
-        from . import openapi  # on the first request: loading its texts would slow the server's start
+        from . import openapi  # on the first request: most servers are never asked for the document
 
-        return _static(msgspec.json.encode(openapi.document(routes)))
+        return _static(msgspec.json.encode(openapi.document(routes, host_operations)))
 
     @endpoint(requires_store=False, allow_anonymous=True)
     async def get_document(call: RequestContext[NoQuery]) -> web.Response:
@@ -103,8 +121,36 @@ def description_routes(others: Sequence[Route]) -> list[Route]:
         return await _respond(call.request, lambda: _static(page.html), headers)
 
     own = [
-        Route("GET", "/api/openapi.json", "getOpenApiDocument", get_document),
-        Route("GET", "/api/docs", "getApiPage", get_page),
+        Route(
+            "GET",
+            "/api/openapi.json",
+            get_document,
+            Operation(
+                "getOpenApiDocument",
+                "Server",
+                "Get this document",
+                {
+                    200: Response("The document.", mapping(), headers={"ETag": "Entity tag of the document."}),
+                    304: Response("The client's copy is up to date."),
+                },
+                is_open=True,
+            ),
+        ),
+        Route(
+            "GET",
+            "/api/docs",
+            get_page,
+            Operation(
+                "getApiPage",
+                "Server",
+                "Get this document as a page",
+                {
+                    200: Response("The page.", PLAIN, "text/html", {"ETag": "Entity tag of the page."}),
+                    304: Response("The client's copy is up to date."),
+                },
+                is_open=True,
+            ),
+        ),
     ]
     routes = [*others, *own]
     return own
@@ -128,8 +174,131 @@ async def _respond(request: web.Request, make: Callable[[], StaticContent], head
     return web.Response(body=content.body, headers=headers)
 
 
-ROUTES = [Route("GET", "/health", "getHealth", health)]
+_STATS = Record(
+    "SystemStatsResponse",
+    "The machine, and the versions and resources of the server.",
+    {
+        "system": object_with(
+            {
+                "os": string("The operating system."),
+                "python_version": string("The version of Python."),
+                "embedded_python": boolean("Whether the server brings its own Python."),
+                "comfyui_version": string("The version of ComfyUI."),
+                "pytorch_version": string("The version of PyTorch; `none` without it."),
+                "argv": array({"type": "string"}, "Command line of the server."),
+                "ram_total": number("Main memory in bytes."),
+                "ram_free": number("Free part of it in bytes."),
+            },
+            "Versions and main memory.",
+            comfyui_frontend_version=string("The version of the page."),
+            workflow_templates_version=string("The version of the templates."),
+            cloud_version=string("The version of the hosted service."),
+            deploy_environment=string("The environment that the server runs in."),
+        ),
+        "devices": array(
+            object_with(
+                {"name": string("Its name."), "type": string("`cpu`, `cuda` and the like.")},
+                vram_total=number("Its memory in bytes."),
+                vram_free=number("Free part of it in bytes."),
+            ),
+            "The devices that execute models.",
+        ),
+    },
+)
+_FEATURES = Record(
+    "FeaturesResponse",
+    "Features of the server by name; some have a value.",
+    {
+        "max_upload_size": integer("The largest body of an upload, in bytes."),
+        "supports_preview_metadata": boolean("Whether previews include the id of their node."),
+        "open_to_network": boolean("Whether the server listens beyond its own machine; it has no login."),
+    },
+    optional=("max_upload_size", "supports_preview_metadata", "open_to_network"),
+)
+_LOGS = Record(
+    "LogsResponse",
+    "The latest log lines of the server.",
+    {
+        "entries": array(object_with({"t": string("Time."), "m": string("Text.")}), "The lines, the oldest first."),
+        "size": object_with(
+            {"cols": integer("Columns."), "rows": integer("Rows.")}, "The size of the server's terminal."
+        ),
+    },
+)
+_SUBSCRIPTION = object_with(
+    {"clientId": string("The websocket client."), "enabled": boolean("Whether to send it log lines.")},
+)
+
+ROUTES = [
+    Route(
+        "GET",
+        "/health",
+        health,
+        Operation(
+            "getHealth",
+            "Server",
+            "Check the health of the library",
+            {200: Response("It works.", PLAIN, TEXT), 503: Response("It does not work.", PLAIN, TEXT)},
+            "For health checks: no user is needed.",
+            is_open=True,
+            error_media=TEXT,
+            error_schema=PLAIN,
+        ),
+    )
+]
 INTERCEPTORS = [
     Interceptor("GET", "/api/features", features),
     Interceptor("PATCH", "/internal/logs/subscribe", ErrorMapping(_check_subscription), media="json"),
+]
+HOST_OPERATIONS = [
+    HostOperation(
+        "GET",
+        "/api/system_stats",
+        Operation(
+            "getSystemStats",
+            "Server",
+            "Get facts about the machine and the server",
+            {200: Response("The facts.", _STATS)},
+        ),
+        UNKNOWN_USER,
+    ),
+    HostOperation(
+        "GET",
+        "/api/features",
+        Operation(
+            "getFeatures", "Server", "Get the features of the server", {200: Response("Features by name.", _FEATURES)}
+        ),
+    ),
+    HostOperation(
+        "GET",
+        "/internal/logs",
+        Operation("getInternalLogs", "Server", "Get the log as text", {200: Response("The text.", PLAIN)}),
+    ),
+    HostOperation(
+        "GET",
+        "/internal/logs/raw",
+        Operation("getInternalLogsRaw", "Server", "Get the log line by line", {200: Response("The lines.", _LOGS)}),
+    ),
+    HostOperation(
+        "PATCH",
+        "/internal/logs/subscribe",
+        Operation(
+            "subscribeToLogs",
+            "Server",
+            "Subscribe to the log, or unsubscribe",
+            {200: Response("The subscription is changed.")},
+            body=RequestBody(_SUBSCRIPTION, example={"clientId": "c", "enabled": True}),
+        ),
+        {400: "The body is malformed.", 413: "The body is too large."},
+    ),
+    HostOperation(
+        "GET",
+        "/internal/folder_paths",
+        Operation(
+            "getInternalFolderPaths",
+            "Server",
+            "List the folders of each category",
+            {200: Response("Paths by category.", mapping(array(True)))},
+        ),
+    ),
 ]

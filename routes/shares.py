@@ -11,17 +11,30 @@ from msgspec import Raw
 
 from ..comfy_assets.assets.media.mime import has_thumbnail, is_previewable, is_safe_inline
 from ..comfy_assets.assets.media.thumbnail_service import ThumbnailRequest
+from ..comfy_assets.errors import (
+    AssetContentMissingError,
+    AssetNotFoundError,
+    ImageTooLargeError,
+    ImageUnreadableError,
+    NoThumbnailError,
+    PublishedTooLargeError,
+    ShareNotFoundError,
+    UnknownAssetsError,
+    UnshareableAssetsError,
+    WorkflowForbiddenError,
+    WorkflowNotFoundError,
+)
 from ..comfy_assets.ids import hash_text
 from ..comfy_assets.json_limits import LARGE
 from ..comfy_assets.models import Asset, SharedAsset
 from ..comfy_assets.workflows.shares import Publication, VisibleShare
-from .asset_body import asset_body, utc_time
-from .context import RequestContext, endpoint
+from .asset_body import asset_body
+from .context import NoQuery, RequestContext, endpoint, utc_time
 from .file_response import content_response
 from .files import thumbnail_response
-from .params import ANY_OBJECT, Ids, NoQuery, Text, doc, parse_body
+from .operations import BINARY, Operation, Record, RequestBody, Response, Route, array
+from .params import ANY_OBJECT, Ids, Text, doc, parse_body
 from .request_body import MIB, BodyLimit
-from .router import Route
 
 _PREVIEW_RES = 512  # longer side in pixels
 _WORKFLOW_ID = doc("The workflow's id.")
@@ -218,15 +231,128 @@ async def get_content(call: RequestContext[SharedContentQuery]) -> web.StreamRes
     return content_response(path, asset.name, asset.mime_type, is_inline=call.query.disposition == "inline")
 
 
+_IMPORTED = Record(
+    "ImportPublishedAssetsResponse", "The imported assets.", {"assets": array(AssetInfo, "The assets of the library.")}
+)
+_FILE_PARAMETER = {"file": "The workflow's path among the user's files, such as `workflows%2Fportrait.json`."}
+_SHARE_PARAMETER = {"share_id": "The id that it is published under."}
+_WORKFLOW_ERRORS = (WorkflowNotFoundError, WorkflowForbiddenError)
+
 _GRAPH = BodyLimit(lambda config: config.max_workflow_size + MIB, LARGE)
 _FILE = "/api/userdata/{file}/publish"
 _SHARE = "/api/workflows/published/{share_id}"
 ROUTES = [
-    Route("GET", _FILE, "getUserdataFilePublish", get_publish),
-    Route("POST", _FILE, "postUserdataFilePublish", publish),
-    Route("DELETE", _FILE, "deleteUserdataFilePublish", withdraw),
-    Route("GET", _SHARE, "getPublishedWorkflow", get_published),
-    Route("GET", f"{_SHARE}/assets/{{asset_id}}/content", "getPublishedAssetContent", get_content),
-    Route("POST", "/api/assets/from-workflow", "postAssetsFromWorkflow", find_assets, body=_GRAPH),
-    Route("POST", "/api/assets/import", "importPublishedAssets", import_assets),
+    Route(
+        "GET",
+        _FILE,
+        get_publish,
+        Operation(
+            "getUserdataFilePublish",
+            "Sharing",
+            "Get the publication of a workflow",
+            {200: Response("The publication.", WorkflowPublishInfo)},
+            parameters=_FILE_PARAMETER,
+            errors=_WORKFLOW_ERRORS,
+        ),
+    ),
+    Route(
+        "POST",
+        _FILE,
+        publish,
+        Operation(
+            "postUserdataFilePublish",
+            "Sharing",
+            "Publish a workflow",
+            {200: Response("The publication.", WorkflowPublishInfo)},
+            "A publication never changes; publishing again replaces it under the same id.",
+            parameters=_FILE_PARAMETER,
+            body=RequestBody(PublishWorkflowAssetsRequest, example={"asset_ids": []}),
+            errors=(*_WORKFLOW_ERRORS, UnknownAssetsError, UnshareableAssetsError),
+        ),
+    ),
+    Route(
+        "DELETE",
+        _FILE,
+        withdraw,
+        Operation(
+            "deleteUserdataFilePublish",
+            "Sharing",
+            "Withdraw the publication of a workflow",
+            {204: Response("It is no longer published.")},
+            parameters=_FILE_PARAMETER,
+            errors=(*_WORKFLOW_ERRORS, ShareNotFoundError),
+        ),
+    ),
+    Route(
+        "GET",
+        _SHARE,
+        get_published,
+        Operation(
+            "getPublishedWorkflow",
+            "Sharing",
+            "Get a published workflow",
+            {200: Response("The workflow and its assets.", PublishedWorkflowDetail)},
+            parameters=_SHARE_PARAMETER,
+            errors=(ShareNotFoundError, PublishedTooLargeError),
+        ),
+    ),
+    Route(
+        "GET",
+        f"{_SHARE}/assets/{{asset_id}}/content",
+        get_content,
+        Operation(
+            "getPublishedAssetContent",
+            "Sharing",
+            "Get the content of a published asset, or a thumbnail",
+            {
+                200: Response("The content; with `res` a JPEG.", BINARY, "*/*"),
+                206: Response("The part that the request's `Range` selects.", BINARY, "*/*"),
+                304: Response("The client's copy is up to date."),
+                412: Response("A condition of the request is not met."),
+                416: Response("The requested range does not exist."),
+            },
+            "Knowledge of the share's id is enough: no user is needed.",
+            parameters={
+                **_SHARE_PARAMETER,
+                "asset_id": "The asset's id in the share.",
+            },
+            errors=(
+                ShareNotFoundError,
+                AssetNotFoundError,
+                AssetContentMissingError,
+                NoThumbnailError,
+                ImageTooLargeError,
+                ImageUnreadableError,
+            ),
+            is_open=True,
+        ),
+    ),
+    Route(
+        "POST",
+        "/api/assets/from-workflow",
+        find_assets,
+        Operation(
+            "postAssetsFromWorkflow",
+            "Sharing",
+            "List the assets that a workflow needs",
+            {200: Response("The assets of the library.", _IMPORTED)},
+            "Pages ask before they publish a workflow.",
+            body=RequestBody(WorkflowApiAssetsRequest),
+        ),
+        body=_GRAPH,
+    ),
+    Route(
+        "POST",
+        "/api/assets/import",
+        import_assets,
+        Operation(
+            "importPublishedAssets",
+            "Sharing",
+            "Import the assets of a published workflow",
+            {200: Response("The assets of the library.", _IMPORTED)},
+            "Content that the user already has is not stored twice.",
+            body=RequestBody(ImportPublishedAssetsRequest),
+            errors=(ShareNotFoundError, UnknownAssetsError, AssetContentMissingError),
+        ),
+    ),
 ]

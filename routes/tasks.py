@@ -11,12 +11,11 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
-from ..comfy_assets.errors import InvalidQueryError, TaskNotFoundError
+from ..comfy_assets.errors import InvalidQueryError, TaskNotCancellableError, TaskNotFoundError
 from ..comfy_assets.models import TaskFilter, TaskPage, TaskRecord, TaskState
-from .asset_body import utc_time
-from .context import RequestContext, endpoint, error_response
-from .params import ANY_OBJECT, NoQuery, Offset, ShortPageLimit, SortDirection, Text, doc
-from .router import Route
+from .context import NoQuery, RequestContext, endpoint, error_response, utc_time
+from .operations import PAGINATION, Operation, Record, Response, Route, array
+from .params import ANY_OBJECT, Offset, ShortPageLimit, SortDirection, Text, doc
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
@@ -136,8 +135,51 @@ def _members(task: TaskRecord) -> dict[str, Any]:
     }
 
 
+_TASKS_LIST = Record(
+    "TasksListResponse", "A page of tasks.", {"tasks": array(TaskEntry, "The tasks."), "pagination": PAGINATION}
+)
+
+_TASK_ID = {"task_id": {"description": "The task's id.", "format": "uuid"}}
 ROUTES = [
-    Route("GET", "/api/tasks", "listTasks", list_tasks),
-    Route("GET", "/api/tasks/{task_id}", "getTask", get_task, shared=(TaskNotFoundError,)),
-    Route("DELETE", "/api/tasks/{task_id}", "cancelTask", cancel_task, shared=(TaskNotFoundError,)),
+    Route(
+        "GET",
+        "/api/tasks",
+        list_tasks,
+        Operation(
+            "listTasks",
+            "Tasks",
+            "List the server's tasks and the user's own",
+            {200: Response("The page.", _TASKS_LIST)},
+            statuses={400: 422},
+        ),
+    ),
+    Route(
+        "GET",
+        "/api/tasks/{task_id}",
+        get_task,
+        Operation(
+            "getTask",
+            "Tasks",
+            "Get a task with its progress",
+            {200: Response("The task.", TaskResponse)},
+            parameters=_TASK_ID,
+            errors=(TaskNotFoundError,),
+        ),
+        shared=(TaskNotFoundError,),
+    ),
+    Route(
+        "DELETE",
+        "/api/tasks/{task_id}",
+        cancel_task,
+        Operation(
+            "cancelTask",
+            "Tasks",
+            "Cancel a task",
+            {204: Response("The task stops soon; then its state is `cancelled`.")},
+            "Tasks of the servers around the project, which newer versions of ComfyUI have, are cancelled by them.",
+            parameters=_TASK_ID,
+            errors=(TaskNotFoundError, TaskNotCancellableError),
+        ),
+        shared=(TaskNotFoundError,),
+    ),
 ]

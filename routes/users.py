@@ -14,12 +14,25 @@ from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.credentials import PromptRedaction
-from ..comfy_assets.errors import InvalidBodyError, UnauthorizedError
-from ..comfy_assets.host.base import UnknownUserError
-from .context import RequestContext, endpoint, json_response
-from .interceptors import ErrorMapping, Interceptor
-from .params import Members, NoQuery, doc, json_body, object_body, parse_body
-from .router import Route
+from ..comfy_assets.errors import InvalidBodyError
+from .context import NoQuery, RequestContext, endpoint, json_response
+from .interceptors import ErrorMapping, Interceptor, check_user
+from .operations import (
+    ERROR,
+    JSON,
+    UNKNOWN_USER,
+    HostOperation,
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    Route,
+    boolean,
+    mapping,
+    object_with,
+    string,
+)
+from .params import Members, doc, json_body, object_body, parse_body
 
 SETTINGS_FILE = "comfy.settings.json"
 
@@ -69,14 +82,6 @@ def _credentials_of(request: web.Request) -> list[str]:
     return [text for text in (*headers, *tokens, *request.cookies.values()) if text]
 
 
-async def check_user(call: RequestContext[NoQuery]) -> None:
-    """Raise UnauthorizedError if the host does not know the request's user."""
-    try:
-        call.services.host.user_of(call.request)
-    except UnknownUserError:
-        raise UnauthorizedError("The server does not know this user.") from None
-
-
 async def _check_new_user(call: RequestContext[NoQuery]) -> None:
     if not isinstance((await object_body(call.request)).get("username"), str):
         raise InvalidBodyError("username must be a string.", details={"field": "username"})
@@ -120,15 +125,118 @@ def _read_settings(file: Path) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-_ERRORS = ErrorMapping(check_user)
+_USER = Record(
+    "UserResponse", "The user of the request.", {"id": string("The user's id."), "status": string("`active`.")}
+)
+_THANKS = Record("FeedbackResponse", "An empty object.", {})
+# ComfyUI itself sends no text with most of these.
+_VALUE = {"description": "The value, of any type."}
+_ALL = mapping(True, "Values by their ids.")
+_MALFORMED = {400: "The body is malformed.", 413: "The body is too large."}
+_SETTING = {"id": "The setting's id, such as `Comfy.ColorPalette`."}
+_STORAGE = Record(
+    "UsersInfo",
+    "How the server distinguishes users.",
+    {
+        "storage": string("Where files of users are stored: `server`."),
+        "migrated": boolean("On a server for one user: whether their folder exists."),
+        "users": mapping({"type": "string"}, "On a server for several users: names by id."),
+    },
+    optional=("migrated", "users"),
+)
+
 ROUTES = [
-    Route("GET", "/api/user", "getUser", get_user),
-    Route("POST", "/api/feedback", "submitFeedback", submit_feedback),
+    Route(
+        "GET",
+        "/api/user",
+        get_user,
+        Operation("getUser", "Users", "Get the user of the request", {200: Response("The user.", _USER)}),
+    ),
+    Route(
+        "POST",
+        "/api/feedback",
+        submit_feedback,
+        Operation(
+            "submitFeedback",
+            "Users",
+            "Submit feedback",
+            {201: Response("The feedback is stored on this machine.", _THANKS)},
+            "It is sent nowhere.",
+            body=RequestBody(FeedbackRequest, example={"type": "general", "content": "It works.", "rating": 5}),
+        ),
+    ),
 ]
+_ERRORS = ErrorMapping(check_user)
 INTERCEPTORS = [
     Interceptor("POST", "/api/users", ErrorMapping(_check_new_user), media="json"),
     Interceptor("GET", "/api/settings", _ERRORS),
     Interceptor("POST", "/api/settings", change_settings),
     Interceptor("GET", "/api/settings/{id}", _ERRORS),
     Interceptor("POST", "/api/settings/{id}", change_setting),
+]
+HOST_OPERATIONS = [
+    HostOperation(
+        "GET",
+        "/api/users",
+        Operation(
+            "getUsersInfo", "Users", "Get how the server distinguishes users", {200: Response("The users.", _STORAGE)}
+        ),
+        UNKNOWN_USER,
+    ),
+    HostOperation(
+        "POST",
+        "/api/users",
+        Operation(
+            "addUser",
+            "Users",
+            "Add a user, on a server for several users",
+            {200: Response("The user's id.", {"type": "string"})},
+            body=RequestBody(object_with({"username": string("The user's name.")}), example={"username": "Ada"}),
+            error_schema={"anyOf": [ERROR, object_with({"error": string("A sentence for people.")})]},
+        ),
+        {400: "The name is missing or taken.", 413: "The body is too large."},
+    ),
+    HostOperation(
+        "GET",
+        "/api/settings",
+        Operation("getAllSettings", "Settings", "Get all settings", {200: Response("The settings.", _ALL)}),
+        UNKNOWN_USER,
+    ),
+    HostOperation(
+        "POST",
+        "/api/settings",
+        Operation(
+            "updateMultipleSettings",
+            "Settings",
+            "Change settings",
+            {200: Response("All settings after the change.", _ALL)},
+            body=RequestBody(_ALL, JSON, example={"Comfy.ColorPalette": "dark"}),
+        ),
+        _MALFORMED | UNKNOWN_USER,
+    ),
+    HostOperation(
+        "GET",
+        "/api/settings/{id}",
+        Operation(
+            "getSettingById",
+            "Settings",
+            "Get a setting",
+            {200: Response("The value itself; null if it was never set.", _VALUE)},
+            parameters=_SETTING,
+        ),
+        UNKNOWN_USER,
+    ),
+    HostOperation(
+        "POST",
+        "/api/settings/{id}",
+        Operation(
+            "updateSettingById",
+            "Settings",
+            "Change a setting",
+            {200: Response("The stored value.", object_with({"value": _VALUE}))},
+            parameters=_SETTING,
+            body=RequestBody(_VALUE, JSON, example="dark"),
+        ),
+        _MALFORMED | UNKNOWN_USER,
+    ),
 ]

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import conftest  # noqa: F401  (it loads the checkout as the package)
-from comfy_assets_node.routes import ROUTES, openapi
+from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, openapi
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITE = ("tests/host/test_every_status.py", "tests/host/test_whole_surface.py", "tests/host/test_stock_operations.py")
@@ -104,7 +104,7 @@ def main() -> int:
         MatrixServer(STANDALONE, None),
         *(MatrixServer(version_of(path), path.resolve()) for path in options.checkouts),
     ]
-    document = openapi.document(ROUTES)
+    document = openapi.document(ROUTES, HOST_OPERATIONS)
     operations = sorted(each["operationId"] for item in document["paths"].values() for each in item.values())
     results: dict[str, dict[str, Outcome]] = {}
     with tempfile.TemporaryDirectory() as folder:

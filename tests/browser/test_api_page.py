@@ -17,10 +17,10 @@ import pytest
 from aiohttp import web
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.plugin import attach
-from comfy_assets_node.routes import ROUTES, openapi
+from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, openapi
 
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
-OPERATIONS = sum(len(item) for item in openapi.document(ROUTES)["paths"].values())
+OPERATIONS = sum(len(item) for item in openapi.document(ROUTES, HOST_OPERATIONS)["paths"].values())
 
 pytestmark = [
     pytest.mark.browser,

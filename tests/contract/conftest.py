@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestClient
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
 from comfy_assets_node.comfy_assets.jobs.submission import JobSubmission, submitting
-from comfy_assets_node.routes import ROUTES, openapi
+from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, openapi
 from support.contract import Contract, contracts
 
 sys.path.append(str(Path(__file__).resolve().parent))  # the tests' folders are no packages
@@ -55,8 +55,8 @@ def _closed(node: Any) -> Any:
     return {"additionalProperties": False, **closed} if isinstance(node.get("properties"), dict) else closed
 
 
-DOCUMENT = Contract(openapi.document(ROUTES))
-CLOSED_DOCUMENT = Contract(_closed(openapi.document(ROUTES)))
+DOCUMENT = Contract(openapi.document(ROUTES, HOST_OPERATIONS))
+CLOSED_DOCUMENT = Contract(_closed(openapi.document(ROUTES, HOST_OPERATIONS)))
 
 
 @dataclass(frozen=True)

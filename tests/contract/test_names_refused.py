@@ -241,8 +241,8 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
         "listTasks", "getTask", "cancelTask", "getUser", "submitFeedback",
         "pauseAssetSeed", "resumeAssetSeed", "postAssetsFromWorkflow",
     }  # fmt: skip
-    others |= {route.operation for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
-    assert {taker.operation for taker in TAKERS} == {route.operation for route in ROUTES} - others
+    others |= {route.operation.id for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
+    assert {taker.operation for taker in TAKERS} == {route.operation.id for route in ROUTES} - others
 
 
 async def test_a_file_that_is_called_so(shelf: Any) -> None:

@@ -15,7 +15,7 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.routes import INTERCEPTORS, ROUTES, router
-from comfy_assets_node.routes.request_paths import matched_path
+from comfy_assets_node.routes.router import matched_path
 from yarl import URL
 
 ENTRIES: list[Any] = [*ROUTES, *INTERCEPTORS]

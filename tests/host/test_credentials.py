@@ -42,14 +42,14 @@ def test_credentials_mean_nothing_and_are_kept_nowhere(tmp_path: Path, start: Ca
             path = route.path.replace("{hash}", "blake3:" + "0" * 64)
             for name in ("{id}", "{job_id}", "{prompt_id}", "{workflow_id}", "{task_id}", "{share_id}", "{file}"):
                 path = path.replace(name, SOME_ID)
-            body = TELLTALE if route.operation == "submitFeedback" else {}
+            body = TELLTALE if route.operation.id == "submitFeedback" else {}
             sent = None if route.method in ("GET", "HEAD") else json.dumps(body).encode()
             answer = server.send(route.method, path, sent, {**HEADERS, **JSON})
-            assert answer.status not in (401, 403) and answer.status < 500, (route.operation, answer)
+            assert answer.status not in (401, 403) and answer.status < 500, (route.operation.id, answer)
             plain = None if sent is None else sent.replace(KEY.encode(), b"").replace(TOKEN.encode(), b"")
             plain = None if plain is None else plain.replace(SESSION.encode(), b"")
             without = server.send(route.method, path, plain, JSON)
-            assert answer.status == without.status, (route.operation, answer, without)
+            assert answer.status == without.status, (route.operation.id, answer, without)
         failing = {**PROMPT, "prompt": {**GRAPH, "2": {"class_type": "NoSuchNode", "inputs": {}}}}
         assert server.post("/api/prompt", failing, **HEADERS).status == 400
         server.interrupt()

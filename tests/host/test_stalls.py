@@ -30,10 +30,9 @@ from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.plugin import attach
 from comfy_assets_node.routes import INTERCEPTORS, ROUTES
 from comfy_assets_node.routes.interceptors import Interceptor
-from comfy_assets_node.routes.openapi import OPERATIONS
-from comfy_assets_node.routes.openapi.document import _query_of
+from comfy_assets_node.routes.openapi import query_of
+from comfy_assets_node.routes.operations import Route
 from comfy_assets_node.routes.request_body import MIB
-from comfy_assets_node.routes.router import Route
 from PIL import Image
 
 # Bodies of every kind are as large as they may be only if this is asked for; it takes some minutes.
@@ -319,8 +318,7 @@ def _bodies(entry: Route | Interceptor) -> dict[str, tuple[bytes, dict[str, str]
     size = entry.body.size(Config())
     plain = {**_shapes(size if IS_WHOLE else min(size, 2 * MIB)), "one text": _one_text(size)}
     if isinstance(entry, Route):
-        said = next(operation for operation in OPERATIONS if operation.id == entry.operation)
-        schema = said.body.schema if said.body is not None else None
+        schema = entry.operation.body.schema if entry.operation.body is not None else None
         plain |= _of_schema(schema, size if IS_WHOLE else min(size, 8 * MIB))
     if entry.path in ("/queue", "/history"):
         plain["many ids"] = _filled(size, b'"a"', b'{"delete":[', b"]}")
@@ -403,7 +401,7 @@ def _values(hint: Any) -> list[str]:
 
 def _queries(server: MeteredServer, entry: Route | Interceptor) -> dict[str, tuple[Any, ...]]:
     found = {"many": "a&" * (_QUERY // 2), "many values": "limit=1&" * (_QUERY // 8), "escapes": "%26" * (_QUERY // 3)}
-    hints = get_type_hints(_query_of(entry), include_extras=True) if isinstance(entry, Route) else {}
+    hints = get_type_hints(query_of(entry), include_extras=True) if isinstance(entry, Route) else {}
     for name, hint in hints.items():
         found |= {f"{name} {number}": f"{name}={value}" for number, value in enumerate(_values(hint))}
     if "metadata_filter" in hints:

@@ -18,8 +18,7 @@ from comfy_assets_node.comfy_assets.errors import BodyTooLargeError, InvalidBody
 from comfy_assets_node.comfy_assets.json_limits import JsonLimits, JsonShape
 from comfy_assets_node.comfy_assets.workflows.document import graph_digest
 from comfy_assets_node.routes import INTERCEPTORS, ROUTES, prompts, queue
-from comfy_assets_node.routes.openapi import OPERATIONS
-from comfy_assets_node.routes.openapi.document import _query_of
+from comfy_assets_node.routes.openapi import query_of
 from comfy_assets_node.routes.request_body import MIB
 
 ENTRIES: list[Any] = [*ROUTES, *INTERCEPTORS]
@@ -29,10 +28,9 @@ MAX_BODY = 64 * MIB
 
 def schemas() -> list[type[msgspec.Struct]]:
     """What the bodies and queries of all operations are checked with."""
-    said = {operation.id: operation for operation in OPERATIONS}
-    bodies = [said[route.operation].body for route in ROUTES]
+    bodies = [route.operation.body for route in ROUTES]
     found = [body.schema for body in bodies if body is not None]
-    found += [_query_of(route) for route in ROUTES]
+    found += [query_of(route) for route in ROUTES]
     found += [prompts.PromptBody, prompts._Node, queue.StockIdsBody]
     return list(dict.fromkeys(each for each in found if isinstance(each, type) and issubclass(each, msgspec.Struct)))
 

@@ -15,12 +15,12 @@ import comfy_assets_node
 import pytest
 from comfy_assets_node.comfy_assets.errors import ApiError
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
-from comfy_assets_node.routes import ROUTES, openapi, prompts
+from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, openapi, prompts
 
 sys.path.append(str(Path(__file__).resolve().parent))
 from docs_pages import CONTRIBUTING, FENCE, PAGES, ROOT, page, quoted, read_from_the_environment, sources
 
-DOCUMENT = openapi.document(ROUTES)
+DOCUMENT = openapi.document(ROUTES, HOST_OPERATIONS)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CODE = r"[A-Z]+(?:_[A-Z]+)+|[A-Z]{8,}"  # what a code of an error looks like
 

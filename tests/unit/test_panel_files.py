@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.routes import ROUTES, openapi
+from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, openapi
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = sorted(path.name for path in (ROOT / "locales").iterdir())
@@ -117,7 +117,7 @@ def test_every_class_with_a_style_is_used(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def schemas() -> Any:
-    return openapi.document(ROUTES)["components"]["schemas"]
+    return openapi.document(ROUTES, HOST_OPERATIONS)["components"]["schemas"]
 
 
 @pytest.mark.parametrize("name", BODIES)
