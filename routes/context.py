@@ -118,13 +118,19 @@ async def call(
     return response, _failure.get()
 
 
-def _user_of(request: web.Request, services: Services, *, allow_anonymous: bool) -> str:
+def known_user(request: web.Request, services: Services) -> str | None:
+    """Return the request's user, None if the host does not know them."""
     try:
         return services.host.user_of(request)
     except UnknownUserError:
-        if allow_anonymous:
-            return ""
-        raise UnauthorizedError("The server does not know this user.") from None
+        return None
+
+
+def _user_of(request: web.Request, services: Services, *, allow_anonymous: bool) -> str:
+    user = known_user(request, services)
+    if user is None and not allow_anonymous:
+        raise UnauthorizedError("The server does not know this user.")
+    return user or ""
 
 
 def json_response(value: Any, status: int = 200) -> web.Response:

@@ -9,12 +9,11 @@ from urllib.parse import quote, unquote
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
 
-from ..comfy_assets.app import Services
 from ..comfy_assets.assets.media.mime import DEFAULT_MIME, guess_mime, is_safe_inline, may_run
 from ..comfy_assets.names import split_annotation
+from .interceptors import HostRequest
 
 STYLE_SHEET = "user.css"
 
@@ -62,13 +61,14 @@ def content_response(path: Path, name: str, mime: str, *, is_inline: bool) -> Co
     return ContentResponse(path, headers)
 
 
-async def send_inert(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def send_inert(call: HostRequest) -> web.StreamResponse:
     """Change the headers of a user's file so that browsers run nothing in it.
 
     Older hosts display SVG and HTML in the page's own origin.
     """
-    response = await pass_on(request)
-    name = unquote(request.match_info.get("file", "")) or split_annotation(request.query.get("filename", ""))[0]
+    response = await call.pass_on()
+    name = unquote(call.request.match_info.get("file", ""))
+    name = name or split_annotation(call.request.query.get("filename", ""))[0]
     _make_inert(response, PurePath(name.replace("\\", "/")).name)
     return response
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.media import view_path
@@ -27,12 +26,19 @@ from ..comfy_assets.errors import (
     StoreUnavailableError,
     VideoUnreadableError,
 )
-from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.models import Plane
 from ..comfy_assets.names import FileType, split_annotation
-from .context import NoQuery, RequestContext, endpoint, error_response
+from .context import NoQuery, RequestContext, endpoint, error_response, known_user
 from .file_response import content_response, disposition, is_held, send_inert
-from .interceptors import ErrorMapping, Interceptor, PictureCheck, StoreFileCheck, named_files, request_folders
+from .interceptors import (
+    ErrorMapping,
+    HostRequest,
+    Interceptor,
+    PictureCheck,
+    StoreFileCheck,
+    named_files,
+    request_folders,
+)
 from .operations import (
     BINARY,
     Operation,
@@ -115,27 +121,30 @@ def _has_size(request: web.Request, _: Services) -> bool:
     return "res" in request.query
 
 
-async def view_by_hash(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def view_by_hash(call: HostRequest) -> web.StreamResponse:
     """Replace a hash in a request to ``/view`` by the file's name; send a file that the host has no name for."""
-    match = _HASH.fullmatch(request.query.get("filename", ""))
+    match = _HASH.fullmatch(call.request.query.get("filename", ""))
     if match is None:
-        return await pass_on(request)
-    found = await _file_of_hash(request, bytes.fromhex(match[1]), services)
+        return await call.pass_on()
+    found = await _file_of_hash(call, bytes.fromhex(match[1]))
     if found is None:
-        return await _view_unknown_hash(request, pass_on)
+        return await _view_unknown_hash(call)
     path, mime = found
-    named = await asyncio.to_thread(_request_name, path, request_folders(services.host))
+    named = await asyncio.to_thread(_request_name, path, request_folders(call.services.host))
     if named is None:
         return content_response(path, path.name, mime, is_inline=True)
     # The host reads the query, so it gets a request with the file's name in place of the hash.
-    return await pass_on(request.clone(rel_url=request.rel_url.update_query(named)))
+    return await call.pass_on(call.request.clone(rel_url=call.request.rel_url.update_query(named)))
 
 
-async def _file_of_hash(request: web.Request, digest: bytes, services: Services) -> tuple[Path, str] | None:
+async def _file_of_hash(call: HostRequest, digest: bytes) -> tuple[Path, str] | None:
+    user = known_user(call.request, call.services)
+    if user is None:
+        return None
     try:
-        await services.ready()
-        return await services.assets.file_of_hash(digest, services.host.user_of(request))
-    except (StoreUnavailableError, UnknownUserError):
+        await call.services.ready()
+        return await call.services.assets.file_of_hash(digest, user)
+    except StoreUnavailableError:
         return None
 
 
@@ -149,10 +158,10 @@ def _request_name(path: Path, folders: dict[str, Path]) -> dict[str, str] | None
     return None
 
 
-async def _view_unknown_hash(request: web.Request, pass_on: Handler) -> web.StreamResponse:
+async def _view_unknown_hash(call: HostRequest) -> web.StreamResponse:
     """Pass on a hash that is not in the store; return 404 if the host fails to read its own records."""
     try:
-        return await pass_on(request)
+        return await call.pass_on()
     except web.HTTPException:
         raise
     except Exception:
@@ -160,27 +169,26 @@ async def _view_unknown_hash(request: web.Request, pass_on: Handler) -> web.Stre
         return error_response(404, "FILE_NOT_FOUND", "There is no such file.")
 
 
-async def _viewed_files(request: web.Request, host: Host) -> list[Path]:
+async def _viewed_files(call: HostRequest) -> list[Path]:
     """Return the files that a request to ``/view`` may mean."""
-    query = request.query
+    query, host = call.request.query, call.services.host
     return named_files(host, query.get("filename", ""), query.get("subfolder", ""), query.get("type", "output"))
 
 
-async def _decoded_views(request: web.Request, host: Host) -> list[Path]:
+async def _decoded_views(call: HostRequest) -> list[Path]:
     """Return the pictures that the host decodes for a request to ``/view``; most it sends as they are."""
-    if "preview" not in request.query and request.query.get("channel") not in ("rgb", "a"):
+    query = call.request.query
+    if "preview" not in query and query.get("channel") not in ("rgb", "a"):
         return []
-    return await _viewed_files(request, host)
+    return await _viewed_files(call)
 
 
 async def _check_view(call: RequestContext[NoQuery]) -> None:
     """Raise FileMissingError if an unknown user asks for a file by its hash: such files belong to users."""
     if not call.request.query.get("filename", "").startswith("blake3:"):
         return
-    try:
-        call.services.host.user_of(call.request)
-    except UnknownUserError:
-        raise FileMissingError("There is no such file.") from None
+    if known_user(call.request, call.services) is None:
+        raise FileMissingError("There is no such file.")
 
 
 def _not_found(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:

@@ -8,14 +8,12 @@ from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from msgspec import Raw
 
-from ..comfy_assets.app import Services
 from ..comfy_assets.json_text import strict
 from ..comfy_assets.models import FINAL, JobRecord
 from .context import NoQuery, RequestContext, endpoint, guarded, json_response
-from .interceptors import Interceptor, check_first, for_several_users
+from .interceptors import HostRequest, Interceptor, check_first, for_several_users
 from .jobs import JOB_ERRORS, prompt_extra_data, result_parts
 from .operations import (
     Operation,
@@ -102,13 +100,13 @@ async def _remove(call: RequestContext[NoQuery], body: HistoryManageRequest | St
     return result
 
 
-async def manage_stock_history(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def manage_stock_history(call: HostRequest) -> web.StreamResponse:
     """Remove from the store the records that the host removes from its memory."""
-    if services.host.is_multi_user():  # the host would remove the records of all users
-        return await _remove_own(request, {}, services)
-    response = await pass_on(request)
+    if call.services.host.is_multi_user():  # the host would remove the records of all users
+        return await call.run(_remove_own)
+    response = await call.pass_on()
     if response.status == 200:
-        await _remove_too(request, {}, services)
+        await call.run(_remove_too)
     return response
 
 
@@ -124,15 +122,15 @@ async def _remove_too(call: RequestContext[NoQuery]) -> None:
     await _remove(call, body)
 
 
-async def stored_history_entry(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def stored_history_entry(call: HostRequest) -> web.StreamResponse:
     """Return a finished job from the store, in the host's form, if the host has forgotten it since its restart."""
-    response = await pass_on(request)
+    response = await call.pass_on()
     if not isinstance(response, web.Response) or (response.status, response.body) != (200, b"{}"):
         return response
-    job_id = request.path.rsplit("/", 1)[-1]
-    if services.control.is_queued(job_id):
+    job_id = call.request.path.rsplit("/", 1)[-1]
+    if call.services.control.is_queued(job_id):
         return response
-    found = await _stored_entry(request, {"prompt_id": job_id}, services)
+    found = await call.run(_stored_entry, {"prompt_id": job_id})
     return found if isinstance(found, web.Response) and found.status == 200 else response
 
 

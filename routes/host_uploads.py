@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Literal, cast
 
 from aiohttp import BodyPartReader, hdrs, web
 from aiohttp.http import HttpProcessingError
-from aiohttp.typedefs import Handler
 from multidict import MultiDict, MultiDictProxy
 
-from ..comfy_assets.app import Services
 from ..comfy_assets.assets.host_files import UploadMark
 from ..comfy_assets.assets.prompts.outputs import alias_of, output_file
 from ..comfy_assets.config import Config
@@ -24,8 +22,16 @@ from ..comfy_assets.errors import (
 )
 from ..comfy_assets.host.base import Host
 from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation
-from .context import NoQuery, RequestContext, guarded, json_response
-from .interceptors import ErrorMapping, Interceptor, PictureCheck, StoreFileCheck, named_files, request_folders
+from .context import GuardedFunction, NoQuery, RequestContext, guarded, json_response
+from .interceptors import (
+    ErrorMapping,
+    HostRequest,
+    Interceptor,
+    PictureCheck,
+    StoreFileCheck,
+    named_files,
+    request_folders,
+)
 from .operations import (
     BINARY,
     FORM,
@@ -46,11 +52,12 @@ _CHUNK_SIZE = 256 << 10
 _IN_MEMORY_SIZE = 1 << 20  # larger files of a form go to a temporary file
 
 
-async def _uploaded_files(request: web.Request, host: Host) -> list[Path]:
+async def _uploaded_files(call: HostRequest) -> list[Path]:
     """Return the paths that an upload would be written to, and the original picture of a mask."""
-    form = await _read_form(request)
+    form = await _read_form(call.request)
     image = form.get("image")
     name = image.filename if isinstance(image, web.FileField) else ""
+    host = call.services.host
     paths = named_files(host, name, form.get("subfolder", ""), form.get("type", "input"))
     try:
         return paths + _referenced_files(host, _reference(form))
@@ -58,16 +65,16 @@ async def _uploaded_files(request: web.Request, host: Host) -> list[Path]:
         return paths  # malformed: the check of the form refuses it
 
 
-async def _mask_pictures(request: web.Request, host: Host) -> Sequence[Path | IO[bytes]]:
+async def _mask_pictures(call: HostRequest) -> Sequence[Path | IO[bytes]]:
     """Return the mask in an upload and its original picture."""
-    form = await _read_form(request)
+    form = await _read_form(call.request)
     try:
         reference = _reference(form)
     except (ValueError, RecursionError):
         return []  # malformed: the check of the form refuses it
     image = form.get("image")
     mask: list[Path | IO[bytes]] = [image.file] if isinstance(image, web.FileField) else []
-    return [*mask, *_referenced_files(host, reference)]
+    return [*mask, *_referenced_files(call.services.host, reference)]
 
 
 def _reference(form: Mapping[str, Any]) -> Any:
@@ -139,22 +146,22 @@ def _field_error(name: str, reason: str) -> InvalidBodyError:
     return InvalidBodyError(f"The field {name} {reason}.", details={"field": name})
 
 
-async def assign_upload(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def assign_upload(call: HostRequest) -> web.StreamResponse:
     """Refuse to replace another user's file; assign the file that the host writes to the user.
 
     The id that the host's own asset feature gave to the file becomes an alias of ours.
     """
-    if not services.host.is_multi_user():
-        response = await pass_on(request)
+    if not call.services.host.is_multi_user():
+        response = await call.pass_on()
         if response.status == 200 and isinstance(response, web.Response):
-            await _note_alias(response)(request, {}, services)
+            await call.run(_note_alias(response))
         return response
-    mark = await _begin(request, {}, services)
+    mark = await call.run(_begin)
     if isinstance(mark, web.StreamResponse):
         return mark
-    response = await pass_on(request)
+    response = await call.pass_on()
     if response.status == 200 and isinstance(response, web.Response) and mark is not None:
-        await _claim(mark, response)(request, {}, services)
+        await call.run(_claim(mark, response))
     return response
 
 
@@ -173,7 +180,7 @@ async def _begin(call: RequestContext[NoQuery]) -> UploadMark | None:
     return await call.services.host_uploads.begin(call.user, file, overwrites=overwrites)
 
 
-def _claim(mark: UploadMark, response: web.Response) -> Callable[..., Awaitable[Any]]:
+def _claim(mark: UploadMark, response: web.Response) -> GuardedFunction:
     @guarded(allow_anonymous=True)
     async def claim(call: RequestContext[NoQuery]) -> None:
         file = output_file(_stored_file(response))
@@ -183,7 +190,7 @@ def _claim(mark: UploadMark, response: web.Response) -> Callable[..., Awaitable[
     return claim
 
 
-def _note_alias(response: web.Response) -> Callable[..., Awaitable[Any]]:
+def _note_alias(response: web.Response) -> GuardedFunction:
     @guarded(requires_store=False, allow_anonymous=True)
     async def note(call: RequestContext[NoQuery]) -> None:
         alias = _alias_in(response)
@@ -218,13 +225,13 @@ def _stored(response: web.Response) -> dict[str, Any] | None:
     return stored if isinstance(stored, dict) else None
 
 
-async def list_files(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def list_files(call: HostRequest) -> web.StreamResponse:
     """Remove the names of other users' files from a list of the host."""
-    response = await pass_on(request)
-    kind = request.path.rpartition("/")[2]
-    if not services.host.is_multi_user() or response.status != 200 or kind not in ("input", "output"):
+    response = await call.pass_on()
+    kind = call.request.path.rpartition("/")[2]
+    if not call.services.host.is_multi_user() or response.status != 200 or kind not in ("input", "output"):
         return response
-    hidden = await _names_of_others(request, {"kind": kind}, services)
+    hidden = await call.run(_names_of_others, {"kind": kind})
     if isinstance(hidden, web.StreamResponse) or not isinstance(response, web.Response):
         return hidden if isinstance(hidden, web.StreamResponse) else response
     names = json.loads(response.text or "[]")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -22,14 +22,47 @@ from ..comfy_assets.errors import (
     UnauthorizedError,
     UnsupportedContentError,
 )
-from ..comfy_assets.host.base import Host, UnknownUserError
+from ..comfy_assets.host.base import Host
 from ..comfy_assets.names import FILE_TYPES, split_annotation
 from ..comfy_assets.store_guard import is_protected
-from .context import Failure, NoQuery, RequestContext, error_of, error_response, guarded
+from .context import (
+    Failure,
+    NoQuery,
+    RequestContext,
+    RequestHandler,
+    error_of,
+    error_response,
+    guarded,
+    known_user,
+)
 from .request_body import HOSTS_SMALL, BodyLimit, BodyType, body_limit, check_host_body_type
 
-# Calls the host's handler (the second argument) and may change its response, or responds in its place.
-InterceptorHandler = Callable[[web.Request, Handler, Services], Awaitable[web.StreamResponse]]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class HostRequest:
+    """A request for one of the host's operations, on its way through the interceptors of the path."""
+
+    request: web.Request
+    services: Services
+    next: Handler
+
+    async def pass_on(self, request: web.Request | None = None) -> web.StreamResponse:
+        """Return the response of the next interceptor or of the host, to another request if one is given."""
+        return await self.next(self.request if request is None else request)
+
+    async def run(
+        self,
+        step: Callable[[web.Request, Mapping[str, str], Services], Awaitable[T]],
+        path: Mapping[str, str] | None = None,
+    ) -> T:
+        """Return the result of an ``endpoint``, or of a ``guarded`` function, for the request."""
+        return await step(self.request, path or {}, self.services)
+
+
+# Passes the request on to the host and may change its response, or responds in its place.
+InterceptorHandler = Callable[[HostRequest], Awaitable[web.StreamResponse]]
 Check = Callable[[RequestContext[NoQuery]], Awaitable[None]]
 
 _ERRORS = {
@@ -46,8 +79,8 @@ MAX_NAME_LENGTH = 4096  # the longest path of Linux
 _READING = ("GET", "HEAD")
 
 # Returns the paths, or the pictures, that the host would open for a request.
-PathsOf = Callable[[web.Request, Host], Awaitable[list[Path]]]
-PicturesOf = Callable[[web.Request, Host], Awaitable[Sequence[Path | IO[bytes]]]]
+PathsOf = Callable[[HostRequest], Awaitable[list[Path]]]
+PicturesOf = Callable[[HostRequest], Awaitable[Sequence[Path | IO[bytes]]]]
 
 
 @dataclass(frozen=True)
@@ -88,7 +121,7 @@ async def intercept(
 
 def _wrap(interceptor: Interceptor, handler: Handler, services: Services) -> Handler:
     async def wrapped(request: web.Request) -> web.StreamResponse:
-        return await interceptor.handler(request, handler, services)
+        return await interceptor.handler(HostRequest(request, services, handler))
 
     return wrapped
 
@@ -104,29 +137,27 @@ def with_plain_paths(interceptors: list[Interceptor]) -> list[Interceptor]:
 
 async def check_user(call: RequestContext[NoQuery]) -> None:
     """Raise UnauthorizedError if the host does not know the request's user."""
-    try:
-        call.services.host.user_of(call.request)
-    except UnknownUserError:
-        raise UnauthorizedError("The server does not know this user.") from None
+    if known_user(call.request, call.services) is None:
+        raise UnauthorizedError("The server does not know this user.")
 
 
 def check_first(check: Check) -> InterceptorHandler:
     """Make an interceptor's handler that refuses a request if the check raises ApiError, and changes nothing else."""
     guard = guarded(requires_store=False, allow_anonymous=True)(check)
 
-    async def handler(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-        refusal: web.StreamResponse | None = await guard(request, {}, services)
+    async def handler(call: HostRequest) -> web.StreamResponse:
+        refusal: web.StreamResponse | None = await call.run(guard)
         # Compared with None: responses of old versions of aiohttp are falsy.
-        return await pass_on(request) if refusal is None else refusal
+        return await call.pass_on() if refusal is None else refusal
 
     return handler
 
 
-def for_several_users(operation: Callable[..., Awaitable[web.StreamResponse]]) -> InterceptorHandler:
+def for_several_users(operation: RequestHandler) -> InterceptorHandler:
     """Make an interceptor's handler that replaces the host's operation if several users share the host."""
 
-    async def handler(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
-        return await (operation(request, {}, services) if services.host.is_multi_user() else pass_on(request))
+    async def handler(call: HostRequest) -> web.StreamResponse:
+        return await (call.run(operation) if call.services.host.is_multi_user() else call.pass_on())
 
     return handler
 
@@ -145,20 +176,20 @@ class ErrorMapping:
     statuses: Mapping[int, int] = field(default_factory=dict)
     thing: str = "file"
 
-    async def __call__(self, request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    async def __call__(self, call: HostRequest) -> web.StreamResponse:
         if self.check is not None:
             guard = guarded(requires_store=False, allow_anonymous=True, failure=self.fail)
-            refusal: web.StreamResponse | None = await guard(self.check)(request, {}, services)
+            refusal: web.StreamResponse | None = await call.run(guard(self.check))
             if refusal is not None:
                 return refusal
         try:
-            return self._map(await pass_on(request))
+            return self._map(await call.pass_on())
         except web.HTTPException as error:
             if error.status < 400:
                 raise
             return self.response(error.status)
         except _host_faults() as error:
-            status = _status_of(error, request.method)
+            status = _status_of(error, call.request.method)
             if status is None:
                 raise
             return self.response(status)
@@ -222,15 +253,15 @@ class StoreFileCheck:
         self._fail = fail
         self._are_written = are_written
 
-    async def __call__(self, request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    async def __call__(self, call: HostRequest) -> web.StreamResponse:
         try:
-            paths = await self._paths_of(request, services.host)
-            await check_protected(paths, request.method)
+            paths = await self._paths_of(call)
+            await check_protected(paths, call.request.method)
             if paths and self._are_written:
-                await asyncio.to_thread(_check_written, paths, services.host)
+                await asyncio.to_thread(_check_written, paths, call.services.host)
         except ApiError as error:
             return error_of(error, self._fail)
-        return await pass_on(request)
+        return await call.pass_on()
 
 
 async def check_protected(paths: list[Path], method: str) -> None:
@@ -263,13 +294,13 @@ class PictureCheck:
     def __init__(self, pictures_of: PicturesOf) -> None:
         self._pictures_of = pictures_of
 
-    async def __call__(self, request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+    async def __call__(self, call: HostRequest) -> web.StreamResponse:
         try:
-            for picture in await self._pictures_of(request, services.host):
+            for picture in await self._pictures_of(call):
                 await asyncio.to_thread(_measure, picture)
         except ApiError as error:
             return error_of(error)
-        return await pass_on(request)
+        return await call.pass_on()
 
 
 def _measure(picture: Path | IO[bytes]) -> None:

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from ..comfy_assets.app import Services
 from ..comfy_assets.errors import SubgraphNotFoundError
-from ..comfy_assets.host.base import Host
 from ..comfy_assets.packs import blueprints
 from .context import NoQuery, RequestContext, endpoint
-from .interceptors import ErrorMapping, Interceptor, StoreFileCheck
+from .interceptors import ErrorMapping, HostRequest, Interceptor, StoreFileCheck
 from .operations import (
     UNEXPECTED_ERROR,
     HostOperation,
@@ -57,19 +54,20 @@ async def node_replacements(call: RequestContext[NoQuery]) -> dict[str, Any]:
     return {}
 
 
-async def map_subgraph(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def map_subgraph(call: HostRequest) -> web.StreamResponse:
     """Return 404 for a subgraph that does not exist; hosts return null."""
     mapping = ErrorMapping(thing="subgraph")
-    response = await mapping(request, pass_on, services)
+    response = await mapping(call)
     # ComfyUI returns null with 200 for an unknown id.
     is_null = response.status == 200 and isinstance(response, web.Response) and response.body == b"null"
     return mapping.response(404) if is_null else response
 
 
-async def _described_models(request: web.Request, host: Host) -> list[Path]:
+async def _described_models(call: HostRequest) -> list[Path]:
     """Return the models whose header a request may mean: a category has several folders."""
-    category, name = request.match_info.get("folder_name", ""), request.query.get("filename", "")
-    return [each.path / name for each in host.folders().folders if each.category == category and "\0" not in name]
+    category, name = call.request.match_info.get("folder_name", ""), call.request.query.get("filename", "")
+    folders = call.services.host.folders().folders
+    return [each.path / name for each in folders if each.category == category and "\0" not in name]
 
 
 _STRINGS = {"type": "string"}

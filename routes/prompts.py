@@ -12,12 +12,10 @@ from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from ..comfy_assets import json_limits
-from ..comfy_assets.app import Services
 from ..comfy_assets.assets.prompts.references import (
     MARKS,
     DependentOutputs,
@@ -34,13 +32,13 @@ from ..comfy_assets.errors import (
     InvalidBodyError,
     PromptIdTakenError,
 )
-from ..comfy_assets.host.base import Host, UnknownUserError
+from ..comfy_assets.host.base import Host
 from ..comfy_assets.host.prompt_problems import MAX_DEPTH
 from ..comfy_assets.jobs.submission import JobSubmission, submitting
 from ..comfy_assets.names import split_annotation
 from . import request_body
-from .context import NoQuery, RequestContext, error_of, guarded, json_response
-from .interceptors import MAX_NAME_LENGTH, Interceptor, check_protected, request_folders
+from .context import NoQuery, RequestContext, error_of, guarded, json_response, known_user
+from .interceptors import MAX_NAME_LENGTH, HostRequest, Interceptor, check_protected, request_folders
 from .operations import (
     UNEXPECTED_ERROR,
     HostOperation,
@@ -175,27 +173,25 @@ def _malformed(error: msgspec.ValidationError, parent: str) -> InvalidBodyError:
     return InvalidBodyError(f"{field or 'body'}: {message}.", details={"field": field} if field else None)
 
 
-async def submit(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def submit(call: HostRequest) -> web.StreamResponse:
     """Pass a prompt on as the user's job, with its references to assets resolved; refuse it if it is malformed."""
-    outcome = await _parse(request, {}, services)
+    outcome = await call.run(_parse)
     if isinstance(outcome, web.StreamResponse):
         return outcome
     body, decoded = outcome
-    await services.started()  # prompts of the queue before a restart are submitted first
-    submission = JobSubmission(_owner(request, services), body.workflow_id, body.workflow_version_id)
+    await call.services.started()  # prompts of the queue before a restart are submitted first
+    submission = JobSubmission(_owner(call), body.workflow_id, body.workflow_version_id)
     with submitting(submission), json_limits.sharing(decoded):
         if body.prompt_id is None:
-            return await _with_assets(request, body, pass_on, services)
-        return await _with_chosen_id(request, body, pass_on, services, submission.owner)
+            return await _with_assets(call, body)
+        return await _with_chosen_id(call, body, submission.owner)
 
 
-async def _with_chosen_id(
-    request: web.Request, body: PromptBody, pass_on: Handler, services: Services, owner: str
-) -> web.StreamResponse:
+async def _with_chosen_id(call: HostRequest, body: PromptBody, owner: str) -> web.StreamResponse:
     """Pass a prompt on under the id that the client chose; refuse it if another job has the id."""
     try:
-        async with services.claimed(str(body.prompt_id), owner):
-            return await _with_assets(request, body, pass_on, services)
+        async with call.services.claimed(str(body.prompt_id), owner):
+            return await _with_assets(call, body)
     except PromptIdTakenError as error:
         return error_of(error, _prompt_error)
 
@@ -205,35 +201,30 @@ async def _parse(call: RequestContext[NoQuery]) -> tuple[PromptBody, json_limits
     return await request_body.decode(_decode_prompt, await request_body.read(call.request))
 
 
-def _owner(request: web.Request, services: Services) -> str:
+def _owner(call: HostRequest) -> str:
     """Return the job's owner. The host accepts prompts of users that it does not know: their jobs belong to all."""
-    try:
-        return services.host.user_of(request)
-    except UnknownUserError:
-        return ""
+    return known_user(call.request, call.services) or ""
 
 
-async def _with_assets(
-    request: web.Request, body: PromptBody, pass_on: Handler, services: Services
-) -> web.StreamResponse:
+async def _with_assets(call: HostRequest, body: PromptBody) -> web.StreamResponse:
     """Pass a prompt on with its references resolved; refuse it with the references that cannot be resolved."""
     graph = {"prompt": body.prompt}
     uses, names = await request_body.decode(
-        lambda raw: (_references_in(raw, graph), _possible_names(body.prompt)), await request_body.read(request)
+        lambda raw: (_references_in(raw, graph), _possible_names(body.prompt)), await request_body.read(call.request)
     )
     try:
-        await _check_store_files(names, services.host)
+        await _check_store_files(names, call.services.host)
     except ApiError as error:
         return error_of(error, _prompt_error)
     if not uses:
-        return await pass_on(request)
-    resolution = await _resolve(request, services, uses)
+        return await call.pass_on()
+    resolution = await _resolve(call, uses)
     if isinstance(resolution, web.StreamResponse):
         return resolution
     if resolution.problems:
-        return await asyncio.to_thread(_refusal, graph, resolution.problems, services.host)
+        return await asyncio.to_thread(_refusal, graph, resolution.problems, call.services.host)
     with use_values(resolution.values):
-        return await pass_on(request)
+        return await call.pass_on()
 
 
 def _references_in(raw: bytes, graph: object) -> Sequence[ReferenceUse]:
@@ -241,9 +232,7 @@ def _references_in(raw: bytes, graph: object) -> Sequence[ReferenceUse]:
     return find_references(graph, _MAX_REFERENCES + 1) if any(mark in raw for mark in MARKS) else ()
 
 
-async def _resolve(
-    request: web.Request, services: Services, uses: Sequence[ReferenceUse]
-) -> ReferenceResolution | web.StreamResponse:
+async def _resolve(call: HostRequest, uses: Sequence[ReferenceUse]) -> ReferenceResolution | web.StreamResponse:
     @guarded(failure=_prompt_error)
     async def resolve(call: RequestContext[NoQuery]) -> ReferenceResolution:
         if len(uses) > _MAX_REFERENCES:
@@ -252,7 +241,7 @@ async def _resolve(
             )
         return await call.services.reference_resolver.resolve(uses, call.user)
 
-    outcome: ReferenceResolution | web.StreamResponse = await resolve(request, {}, services)
+    outcome: ReferenceResolution | web.StreamResponse = await call.run(resolve)
     return outcome
 
 

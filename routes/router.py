@@ -20,9 +20,8 @@ from yarl import URL
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import UnsupportedContentError
-from ..comfy_assets.host.base import UnknownUserError
 from ..comfy_assets.names import UnsafeName, check_leads_nowhere
-from .context import call, error_of
+from .context import call, error_of, known_user
 from .interceptors import Interceptor, intercept
 from .operations import Route, is_missing_at_host
 from .request_body import body_limit, check_body_type, drain, has_body
@@ -201,10 +200,8 @@ async def _names(request: web.Request, rest: str, services: Services) -> list[st
 
 
 def _folder(request: web.Request, services: Services) -> Path | None:
-    try:
-        return services.host.user_directory(services.host.user_of(request))
-    except UnknownUserError:
-        return None
+    user = known_user(request, services)
+    return None if user is None else services.host.user_directory(user)
 
 
 def _with_files(folder: Path, splits: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from ..comfy_assets.app import Services
 from ..comfy_assets.errors import InvalidBodyError, StoreBusyError
 from ..comfy_assets.host.access import is_beyond_this_machine
 from ..comfy_assets.page_flags import page_flags
 from .context import NoQuery, RequestContext, endpoint, json_response
 from .file_response import is_held
-from .interceptors import ErrorMapping, Interceptor
+from .interceptors import ErrorMapping, HostRequest, Interceptor
 from .operations import (
     PLAIN,
     TEXT,
@@ -64,18 +62,18 @@ async def health(call: RequestContext[NoQuery]) -> web.Response:
     return web.Response(text="OK")
 
 
-async def features(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def features(call: HostRequest) -> web.StreamResponse:
     """Add the contract's features to those of the host (getFeatures); the host's value of a feature counts."""
     ours = {
-        **page_flags(services.config),
-        "max_upload_size": services.config.max_upload_size or request.client_max_size,
+        **page_flags(call.services.config),
+        "max_upload_size": call.services.config.max_upload_size or call.request.client_max_size,
         "supports_preview_metadata": False,
         # Whether other machines can reach the server, which has no login: the panel warns of it.
-        "open_to_network": is_beyond_this_machine(services.host.network().listening),
+        "open_to_network": is_beyond_this_machine(call.services.host.network().listening),
     }
-    if is_missing_at_host(request, services):
+    if is_missing_at_host(call.request, call.services):
         return json_response(ours)
-    response = await pass_on(request)
+    response = await call.pass_on()
     if response.status != 200 or not isinstance(response, web.Response):
         return response
     theirs = json.loads(response.text or "{}")

@@ -12,17 +12,15 @@ from urllib.parse import unquote
 
 import msgspec
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import FileMissingError, StoreUnavailableError
-from ..comfy_assets.host.base import Host, UnknownUserError
 from ..comfy_assets.names import UnsafeName, check_leads_nowhere
 from ..comfy_assets.workflows.folder import in_userdata
 from . import request_body
-from .context import NoQuery, RequestContext, guarded
+from .context import NoQuery, RequestContext, guarded, known_user
 from .file_response import send_inert
-from .interceptors import ErrorMapping, Interceptor, StoreFileCheck, check_user
+from .interceptors import ErrorMapping, HostRequest, Interceptor, StoreFileCheck, check_user
 from .operations import (
     BINARY,
     BYTES,
@@ -53,12 +51,12 @@ def _plain_text_error(status: int, code: str, message: str, details: dict[str, A
     return web.Response(status=status, text=message)
 
 
-async def _user_files(request: web.Request, host: Host) -> list[Path]:
-    try:
-        folder = host.user_directory(host.user_of(request))
-    except UnknownUserError:
+async def _user_files(call: HostRequest) -> list[Path]:
+    user = known_user(call.request, call.services)
+    if user is None:
         return []
-    names = [unquote(request.match_info[each]) for each in ("file", "dest") if each in request.match_info]
+    folder, matched = call.services.host.user_directory(user), call.request.match_info
+    names = [unquote(matched[each]) for each in ("file", "dest") if each in matched]
     return [folder / name for name in names if "\0" not in name]
 
 
@@ -76,7 +74,7 @@ async def _check_user_file(call: RequestContext[NoQuery]) -> None:
         raise FileMissingError("There is no such file.")
 
 
-async def sync_workflow(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def sync_workflow(call: HostRequest) -> web.StreamResponse:
     """Let the host save, move or delete a workflow file, then store the change.
 
     The user's files are locked meanwhile, so that nothing replaces what the page writes before it is stored. If the
@@ -84,23 +82,23 @@ async def sync_workflow(request: web.Request, pass_on: Handler, services: Servic
     writes the files: the request is passed on, and the next comparison with the files stores the change. Other errors
     are logged.
     """
-    if not any(_workflow_paths(request)):
-        return await pass_on(request)
+    if not any(_workflow_paths(call.request)):
+        return await call.pass_on()
     # The body is read before the files are locked, so that nobody waits for a slow client. The host finds it read.
-    refusal = await _receive(request, {}, services)
+    refusal = await call.run(_receive)
     if isinstance(refusal, web.StreamResponse):
         return refusal
-    user = await _known_user(request, {}, services)
+    user = await call.run(_known_user)
     if isinstance(user, web.StreamResponse):
-        return await pass_on(request)  # the host refuses an unknown user in its own way
+        return await call.pass_on()  # the host refuses an unknown user in its own way
     async with AsyncExitStack() as stack:
         try:
-            is_locked = await _lock(stack, services, user)
+            is_locked = await _lock(stack, call.services, user)
         except asyncio.TimeoutError:
             return _plain_text_error(503, "STORE_UNAVAILABLE", "The workflow files are in use; try again.", None)
-        response = await pass_on(request)
+        response = await call.pass_on()
         if is_locked and 200 <= response.status < 300:
-            await _import(request, request.match_info, services)
+            await call.run(_import)
     return response
 
 

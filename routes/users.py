@@ -10,13 +10,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
-from ..comfy_assets.app import Services
 from ..comfy_assets.credentials import PromptRedaction
 from ..comfy_assets.errors import InvalidBodyError
 from .context import NoQuery, RequestContext, endpoint, json_response
-from .interceptors import ErrorMapping, Interceptor, check_user
+from .interceptors import ErrorMapping, HostRequest, Interceptor, check_user
 from .operations import (
     ERROR,
     JSON,
@@ -97,19 +95,20 @@ async def _check_setting(call: RequestContext[NoQuery]) -> None:
     await json_body(call.request)
 
 
-async def change_settings(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def change_settings(call: HostRequest) -> web.StreamResponse:
     """Change several settings; return all of them, as the contract requires, if the host returns nothing."""
-    response = await ErrorMapping(_check_settings)(request, pass_on, services)
+    response = await ErrorMapping(_check_settings)(call)
     if not _is_empty(response):
         return response
-    file = services.host.user_directory(services.host.user_of(request)) / SETTINGS_FILE
+    host = call.services.host
+    file = host.user_directory(host.user_of(call.request)) / SETTINGS_FILE
     return json_response(await asyncio.to_thread(_read_settings, file))
 
 
-async def change_setting(request: web.Request, pass_on: Handler, services: Services) -> web.StreamResponse:
+async def change_setting(call: HostRequest) -> web.StreamResponse:
     """Change one setting; return its value if the host returns nothing."""
-    response = await ErrorMapping(_check_setting)(request, pass_on, services)
-    return json_response({"value": await json_body(request)}) if _is_empty(response) else response
+    response = await ErrorMapping(_check_setting)(call)
+    return json_response({"value": await json_body(call.request)}) if _is_empty(response) else response
 
 
 def _is_empty(response: web.StreamResponse) -> bool:
