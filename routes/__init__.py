@@ -49,6 +49,7 @@ HOST_OPERATIONS: list[HostOperation] = [
     for module in (files, host_uploads, nodes, prompts, server, userdata, users)
     for operation in module.HOST_OPERATIONS
 ]
+# The document describes its own two operations as well, so they are made last.
 ROUTES += server.description_routes(ROUTES, HOST_OPERATIONS)
 # All interceptors of a path stand in one module, which gives their order.
 INTERCEPTORS: list[Interceptor] = with_plain_paths(

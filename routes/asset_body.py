@@ -100,6 +100,7 @@ def _metadata(facts: str, documents: Mapping[str, bytes | None] | None) -> Raw:
         return Raw(facts.encode())
     # Only the top level is decoded: documents may have megabytes.
     members: dict[str, Raw] = msgspec.json.decode(facts, type=dict[str, Raw])
+    # Already JSON: they are copied into the response as they are.
     members.update({key: Raw(text) for key, text in documents.items() if text is not None})
     left_out = [key for key, text in documents.items() if text is None]
     if left_out:
@@ -122,6 +123,7 @@ def _put_preview(body: AssetBody, asset: Asset) -> None:
         body.preview_id = asset.id
     url = None
     if asset.preview is not None:
+        # A location has no digest, so a preview asset among the models has no URL of its own.
         url = _preview_url(asset.preview, guess_mime(asset.preview.name), None)
     if url is None and asset.location is not None:
         url = _preview_url(asset.location, asset.mime_type, asset.hash)

@@ -80,6 +80,7 @@ from .params import (
     parse_preview_id,
 )
 
+# Not the time of the last access: it changes while a client pages.
 _CURSOR_SORTS = ("created_at", "updated_at", "name", "size")
 _NO_CONTENT = b""  # the digest of no content
 
@@ -174,6 +175,7 @@ async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
 async def tag_histogram(call: RequestContext[TagHistogramQuery]) -> dict[str, Any]:
     """Count the tags of the assets that match the filters (getAssetTagHistogram)."""
     counts = await call.services.assets.histogram(_filter(call.query, call.user), call.query.limit)
+    # The order is part of the response: members keep it in JSON, the largest count first.
     return {"tag_counts": {tag.name: tag.count for tag in counts}}
 
 
@@ -197,6 +199,7 @@ async def get_content(call: RequestContext[AssetContentQuery]) -> web.StreamResp
 async def check_hash(call: RequestContext[NoQuery]) -> web.Response:
     """Return whether the user can access content with this hash (checkAssetByHash)."""
     exists = await call.services.assets.hash_exists(parse_hash(call.path["hash"]), call.user)
+    # A HEAD request has no body, not even of an error.
     return web.Response(status=200 if exists else 404)
 
 
@@ -258,6 +261,7 @@ async def update_asset(call: RequestContext[NoQuery]) -> AssetBody:
         preview_id=parse_preview_id(body.preview_id) if body.preview_id is not UNSET else None,
         user_metadata=check_user_metadata(body.user_metadata) if body.user_metadata is not UNSET else None,
     )
+    # An empty change would succeed and set the time of the last change.
     if change == AssetEdit():
         raise InvalidBodyError("Give at least one of name, mime_type, preview_id and user_metadata.")
     return asset_body(await call.services.assets.update(call.path["id"], change, call.user))

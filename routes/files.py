@@ -96,6 +96,7 @@ class VideoQuery(msgspec.Struct, frozen=True):
 async def view_file(call: RequestContext[ThumbnailQuery]) -> web.Response:
     """Return a thumbnail of a picture or video (viewFile with ``res``)."""
     query = call.query
+    # A name that is not UTF-8 would otherwise be looked for with its percent signs, and found missing.
     check_encoding(call.request.rel_url.raw_query_string)
     if not query.filename:
         raise InvalidQueryError("filename is missing.", details={"field": "filename"})
@@ -260,6 +261,8 @@ _UNUSED = doc("Accepted and ignored, as on the stock server.")
 
 class ViewQuery(msgspec.Struct):
     """Query of viewFile, with the parameters of the project and of the host."""
+
+    # For the document alone: requests with ``res`` are parsed as ThumbnailQuery, the others by the host.
 
     filename: Annotated[str, doc("The file's name, which may end in ` [input]` and the like, or the hash of an asset.")]
     subfolder: Annotated[str, doc("The folder inside the folder of the type.")] = ""

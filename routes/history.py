@@ -70,6 +70,7 @@ class StockHistoryBody(msgspec.Struct, frozen=True):
 async def get_history(call: RequestContext[HistoryQuery]) -> dict[str, Any]:
     """List finished jobs without their graphs, the latest first (getHistory)."""
     limit = min(call.query.max_items, _MAX_ITEMS)
+    # 0 is valid by the contract, and no reason to read the store.
     records = await call.services.jobs.history(call.user, limit, call.query.offset) if limit else []
     # In a thread: each record is decompressed and decoded.
     entries = await asyncio.to_thread(lambda: [history_entry(record) for record in records])
@@ -106,6 +107,7 @@ async def manage_stock_history(call: HostRequest) -> web.StreamResponse:
         return await call.run(_remove_own)
     response = await call.pass_on()
     if response.status == 200:
+        # Its error is dropped: the host has done what it was asked for and says so.
         await call.run(_remove_too)
     return response
 
@@ -127,9 +129,11 @@ async def stored_history_entry(call: HostRequest) -> web.StreamResponse:
     response = await call.pass_on()
     if not isinstance(response, web.Response) or (response.status, response.body) != (200, b"{}"):
         return response
+    # An empty object: the host does not know the job, or the job has not finished.
     job_id = call.request.path.rsplit("/", 1)[-1]
     if call.services.control.is_queued(job_id):
         return response
+    # An error of the store is dropped, too: the response of the host is right for all it knows.
     found = await call.run(_stored_entry, {"prompt_id": job_id})
     return found if isinstance(found, web.Response) and found.status == 200 else response
 
@@ -145,6 +149,7 @@ async def _stored_entry(call: RequestContext[NoQuery]) -> web.Response | None:
 @endpoint(query=StockHistoryQuery, allow_anonymous=True)
 async def _stock_history(call: RequestContext[StockHistoryQuery]) -> Mapping[str, msgspec.Raw]:
     limit = _MAX_ITEMS if call.query.max_items is None else min(call.query.max_items, _MAX_ITEMS)
+    # -1 is the default of ComfyUI: the latest entries.
     offset = call.query.offset if call.query.offset is not None and call.query.offset >= 0 else None
     return await call.services.user_history.page(call.user, limit, offset)
 

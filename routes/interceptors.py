@@ -112,6 +112,7 @@ async def intercept(
         check_host_body_type(request, media)
     except UnsupportedContentError as error:
         return error_of(error)
+    # From the innermost outwards, so that the first of the list is called first.
     for interceptor in reversed(interceptors):
         handler = _wrap(interceptor, handler, services)
     limit = next((each.body for each in interceptors if each.body is not HOSTS_SMALL), HOSTS_SMALL)
@@ -282,6 +283,7 @@ def _check_written(paths: list[Path], host: Host) -> None:
     """Raise InvalidNameError if a link in the path leads to a folder that is not part of the library."""
     folders = host.folders()
     real = [Path(os.path.realpath(path)) for path in paths]
+    # No part of the library, but a folder that requests may name and write to.
     temp = Path(os.path.realpath(folders.temp)) if folders.temp is not None else None
     for excluded in map(Path, map(os.path.realpath, folders.excluded)):
         if excluded != temp and any(path.is_relative_to(excluded) for path in real):

@@ -288,6 +288,7 @@ async def _cancel(call: RequestContext[NoQuery], job_ids: Sequence[str]) -> Sequ
     held = [call.services.control.find(job_id, call.user) for job_id in job_ids]
     jobs = [job for job in held if job is not None]
     if len(jobs) == len(job_ids):
+        # By id, so that a job named twice is cancelled once.
         return await call.services.control.cancel({job.prompt_id: job for job in jobs}.values())
     await call.services.ready()
     return await call.services.jobs.cancel_many(job_ids, call.user)
@@ -319,6 +320,7 @@ def _page_request(query: ListJobs) -> JobPage:
     sort = _SORTS[query.sort_by]
     if query.after is None or sort != "create_time":
         return JobPage(sort, query.sort_order, query.limit, query.offset)
+    # A cursor states where the page begins: an offset is ignored with it.
     return JobPage(sort, query.sort_order, query.limit, 0, decode_cursor(query.after, sort, query.sort_order))
 
 

@@ -71,6 +71,7 @@ async def _described_models(call: HostRequest) -> list[Path]:
 
 
 _STRINGS = {"type": "string"}
+# Packs define nodes in Python and may set most of these to None.
 _NODE = Record(
     "NodeInfo",
     "A node type. Values that a pack does not set are null.",
@@ -130,6 +131,7 @@ _MODEL = Record(
         "name": string("Its path inside the folder."),
         "pathIndex": integer("Index of its folder among the category's folders, from 0."),
         "size": integer("Its size in bytes."),
+        # In seconds, as ComfyUI sends them; times of user files are in milliseconds.
         "modified": {"type": "number", "description": "Time of its last change, in seconds since 1970."},
         "created": {"type": "number", "description": "Time of its creation, in seconds since 1970."},
     },
@@ -137,6 +139,7 @@ _MODEL = Record(
 )
 
 _SUBGRAPH = "/api/global_subgraphs/{id}"
+# Servers that have these operations keep them.
 ROUTES = [
     Route(
         "GET",

@@ -63,7 +63,7 @@ _FAULTS: dict[ReferenceFault, tuple[str, str]] = {
     "not_loadable": ("asset_not_loadable", "The asset's file is in no folder that a node loads it from"),
 }
 
-_MAX_REFERENCES = 1000
+_MAX_REFERENCES = 1000  # each is looked up in the store
 _MAX_REPORTED = 100  # unusable references in one error
 _MAX_NODES = 10_000
 _ABSENT_S = 5.0
@@ -105,7 +105,7 @@ class PromptBody(msgspec.Struct, frozen=True):
     """
 
     prompt: Nodes | UnsetType = UNSET
-    number: float | Text | UnsetType = UNSET
+    number: float | Text | UnsetType = UNSET  # hosts call float() on it
     extra_data: Nodes | UnsetType = UNSET
     prompt_id: Id | None = None
     client_id: Text | float | bool | None = None
@@ -229,6 +229,7 @@ async def _with_assets(call: HostRequest, body: PromptBody) -> web.StreamRespons
 
 def _references_in(raw: bytes, graph: object) -> Sequence[ReferenceUse]:
     """Return the references in a prompt, at most one more than allowed."""
+    # A search in the bytes is far cheaper than a walk over the graph, and most prompts have no references.
     return find_references(graph, _MAX_REFERENCES + 1) if any(mark in raw for mark in MARKS) else ()
 
 

@@ -50,6 +50,7 @@ async def get_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
 def _item(number: int, prompt: ShownPrompt) -> list[Any]:
     """Return a queue item: number, id, graph, output nodes, and the time of submission if the server keeps it."""
     times = {"create_time": prompt.created_at} if prompt.created_at is not None else {}
+    # The number is the position in the queue, where the form of hosts has the priority.
     return [number, prompt.prompt_id, prompt.graph, prompt.targets, times]
 
 
@@ -70,6 +71,7 @@ async def manage_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
 async def interrupt(call: RequestContext[NoQuery]) -> web.Response:
     """Cancel the running job, or else the next one (interruptJob)."""
     body = await parse_body(InterruptRequest, call.request)
+    # An empty id counts as none, as in ComfyUI.
     await call.services.control.interrupt(call.user, body.prompt_id or None)
     return web.Response()
 

@@ -46,6 +46,7 @@ class SeedAssetsRequest(msgspec.Struct, frozen=True):
 async def seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
     """Start a scan unless one is running (seedAssets)."""
     body = await parse_body(SeedAssetsRequest, call.request)
+    # One scan runs at a time: a request for other roots gets the running one.
     task, started = call.services.indexer.start_scan(_scan_roots(call, body))
     return {"status": "started" if started else "already_running", "task_id": str(task.id)}
 
@@ -84,6 +85,7 @@ async def prune(call: RequestContext[NoQuery]) -> dict[str, Any]:
 
 def _status(call: RequestContext[NoQuery]) -> dict[str, Any]:
     status = call.services.indexer.status()
+    # Absent until the first scan.
     if "started_at" in status:
         status["started_at"] = utc_time(status["started_at"])
     return status
@@ -93,8 +95,10 @@ def _scan_roots(call: RequestContext[NoQuery], body: SeedAssetsRequest) -> froze
     if body.roots is None:
         return None
     names = Roots(call.services.host.folders()).names()
+    # Categories are accepted as tags name them, `loras`, and as paths do, `models/loras`.
     known = {name: name for name in names} | {f"models/{name}": name for name in names - _ROOT_KINDS}
     unknown = [root for root in body.roots if root.strip("/") not in known]
+    # An empty list is refused, as it reads like "all folders" and like "none".
     if unknown or not body.roots:
         raise InvalidBodyError(
             "roots must name roots (models, input, output) or model categories.",
@@ -133,7 +137,7 @@ _SCAN_PROGRESS = Record(
         "phase": string("The current phase.", enum=["idle", "listing", "hashing"]),
         "paused": boolean("Whether it waits for running prompts, or is paused."),
         "on_hold": boolean("Whether a user has paused background work."),
-        **_SCAN_COUNTS,
+        **_SCAN_COUNTS,  # absent until the first scan
     },
     optional=("paused", *_SCAN_COUNTS),
 )

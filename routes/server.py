@@ -66,6 +66,7 @@ async def features(call: HostRequest) -> web.StreamResponse:
     """Add the contract's features to those of the host (getFeatures); the host's value of a feature counts."""
     ours = {
         **page_flags(call.services.config),
+        # 0 means that the host's own limit applies.
         "max_upload_size": call.services.config.max_upload_size or call.request.client_max_size,
         "supports_preview_metadata": False,
         # Whether other machines can reach the server, which has no login: the panel warns of it.
@@ -77,6 +78,7 @@ async def features(call: HostRequest) -> web.StreamResponse:
     if response.status != 200 or not isinstance(response, web.Response):
         return response
     theirs = json.loads(response.text or "{}")
+    # With nothing to add, the response is left as it is, with its headers.
     if not isinstance(theirs, dict) or ours.keys() <= theirs.keys():
         return response
     return json_response({**ours, **theirs})
@@ -150,6 +152,7 @@ def description_routes(others: Sequence[Route], host_operations: Sequence[HostOp
             ),
         ),
     ]
+    # Read by the handlers above when they are called.
     routes = [*others, *own]
     return own
 
@@ -166,6 +169,7 @@ def _static(body: bytes) -> StaticContent:
 
 async def _respond(request: web.Request, make: Callable[[], StaticContent], headers: dict[str, str]) -> web.Response:
     content = await asyncio.to_thread(make)
+    # Clients keep it but ask each time: an update of the pack changes it at the same URL.
     headers |= {"ETag": content.etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
     if is_held(request, content.etag):
         return web.Response(status=304, headers=headers)

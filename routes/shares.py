@@ -39,6 +39,7 @@ from .request_body import MIB, BodyLimit
 _PREVIEW_RES = 512  # longer side in pixels
 _WORKFLOW_ID = doc("The workflow's id.")
 _SHARE_ID = doc("The id that it is published under; empty if it is not published.")
+# Always false: a server of one's own has no public list of workflows.
 _LISTED = doc("Whether others can find it without its id.")
 _PUBLISH_TIME = doc("Time of its last publication; null if it is not published.")
 _ASSETS = doc("The assets published with it, with `in_library` for the requesting user.")
@@ -196,6 +197,7 @@ async def withdraw(call: RequestContext[NoQuery]) -> web.Response:
 @endpoint()
 async def get_published(call: RequestContext[NoQuery]) -> PublishedWorkflowDetail:
     """Return a published workflow (getPublishedWorkflow)."""
+    # Checked again, as it may have been lowered since the publication.
     limit = call.services.config.max_workflow_size
     return published_body(await call.services.shares.get(call.path["share_id"], call.user, limit))
 
@@ -225,6 +227,7 @@ async def get_content(call: RequestContext[SharedContentQuery]) -> web.StreamRes
     share_id, asset_id, shares = call.path["share_id"], call.path["asset_id"], call.services.shares
     if call.query.res is not None:
         snapshot, asset = await shares.asset(share_id, asset_id)
+        # By its hash, as its file may have moved since the publication.
         wanted = ThumbnailRequest("input", "", hash_text(asset.hash), call.query.res, "flat")
         return await thumbnail_response(call, wanted, snapshot.owner)
     asset, path = await shares.content(share_id, asset_id)

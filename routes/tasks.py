@@ -18,6 +18,7 @@ from .operations import PAGINATION, Operation, Record, Response, Route, array
 from .params import ANY_OBJECT, Offset, ShortPageLimit, SortDirection, Text, doc
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# msgspec alone would accept a time without a zone, whose meaning depends on the server.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
 
 
@@ -106,6 +107,7 @@ def _microseconds(query: ListTasks, field: str) -> int | None:
     except (ValueError, OverflowError) as error:
         message = f"{field} must be a time like 2024-01-31T00:00:00Z."
         raise InvalidQueryError(message, details={"field": field}) from error
+    # In integers: ``total_seconds`` is not exact to the microsecond for times some centuries away.
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 

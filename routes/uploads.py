@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http import HttpProcessingError
 from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.assets.fields import UploadFields, normalize_name, normalize_tags
@@ -49,13 +50,24 @@ from .params import (
     parse_hash,
     parse_preview_id,
 )
-from .request_body import BROKEN_FORM, MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED
+from .request_body import MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED
 
 _CHUNK_SIZE = 1 << 20
 _BATCH_SIZE = 2 << 20  # passing a batch to a thread costs about as much as hashing 100 KB
 _FORM_SLACK = 1 << 20  # size of a form beside its file
 # Unlike in queries, an upload may state a SHA-256 as well.
 _HASH = re.compile(r"(blake3|sha256):([0-9a-f]{64})")
+# Raised by various versions of aiohttp for forms that are malformed or end early.
+_BROKEN_FORM = (
+    ValueError,
+    LookupError,
+    RuntimeError,
+    AssertionError,
+    EOFError,
+    ConnectionError,
+    HttpProcessingError,
+    web.RequestPayloadError,
+)
 
 
 class CreateAssetFromHashRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +132,7 @@ async def receive_upload(
         form = _UploadForm(uploads, limit, stack)
         try:
             await form.read(await request.multipart())
-        except BROKEN_FORM as error:
+        except _BROKEN_FORM as error:
             raise InvalidBodyError("The body is not a readable multipart form.") from error
         if form.draft is None:
             raise InvalidBodyError("The form has no file.", details={"field": "file"})

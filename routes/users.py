@@ -34,6 +34,7 @@ from .params import Members, doc, json_body, object_body, parse_body
 
 SETTINGS_FILE = "comfy.settings.json"
 
+# The type of the field bounds the number of its members, not their size.
 _MAX_METADATA_BYTES = 64 << 10
 # Clients of the hosted service send its credentials along. They mean nothing here and must not be stored.
 _CREDENTIAL_HEADERS = ("X-API-Key", hdrs.AUTHORIZATION)
@@ -98,6 +99,7 @@ async def _check_setting(call: RequestContext[NoQuery]) -> None:
 async def change_settings(call: HostRequest) -> web.StreamResponse:
     """Change several settings; return all of them, as the contract requires, if the host returns nothing."""
     response = await ErrorMapping(_check_settings)(call)
+    # ComfyUI returns 200 without a body.
     if not _is_empty(response):
         return response
     host = call.services.host

@@ -49,7 +49,9 @@ _SLACK = 1 << 20  # size of a body beside the workflow
 _INT64_MAX = 2**63 - 1
 
 Description = Annotated[str, msgspec.Meta(max_length=10_000)]
+# Of this server or of another, whose ids need not be UUIDs.
 SourceId = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$")]
+# SQLite stores no larger numbers; one that is refused here would end in 500 there.
 VersionNumber = Annotated[int, msgspec.Meta(ge=-_INT64_MAX, le=_INT64_MAX)]
 
 _GRAPH = doc("The workflow, as the page saves it.", **ANY_OBJECT)
@@ -165,6 +167,7 @@ class WorkflowVersionContentResponse(msgspec.Struct, kw_only=True):
 async def list_workflows(call: RequestContext[ListWorkflows]) -> dict[str, Any]:
     """Return a page of the user's workflows (listWorkflows)."""
     query = call.query
+    # Names are stored in NFC; systems such as macOS send names of files in NFD.
     wanted = WorkflowFilter(call.user, unicodedata.normalize("NFC", query.name), query.default_view)
     page = await call.services.workflows.list(wanted, WorkflowPage(query.sort, query.order, query.limit, query.offset))
     return page_body([workflow_body(each) for each in page.items], page.total, query.limit, query.offset)
@@ -266,7 +269,7 @@ async def read_body(schema: type[S], request: web.Request) -> S:
         raw = await request_body.read(request)
         return await request_body.decode(lambda text: _decoded(schema, text, limits), raw)
     except BodyTooLargeError:
-        raise
+        raise  # 413 stays; the contract has 422 for every other fault of these bodies
     except InvalidBodyError as error:
         raise UnprocessableBodyError(error.message, details=error.details) from error
     except msgspec.ValidationError as error:
@@ -281,7 +284,7 @@ def _decoded(schema: type[S], raw: bytes, limits: JsonLimits) -> S:
     try:
         return msgspec.json.decode(raw, type=schema)
     except msgspec.ValidationError:
-        raise
+        raise  # a DecodeError as well: the text is JSON, but not of this schema
     except msgspec.DecodeError:
         return _with_half_characters(schema, raw, shape.values)
 
@@ -306,6 +309,7 @@ def _with_half_characters(schema: type[S], raw: bytes, values: int) -> S:
 def workflow_text(workflow: Raw, limit: int) -> bytes:
     """Return the text of a workflow. Raise WorkflowTooLargeError."""
     text = bytes(workflow)
+    # The limit of the body allows for what stands beside the workflow, so it does not bound the workflow.
     if len(text) > limit:
         raise _too_large(limit)
     return text
@@ -395,6 +399,7 @@ def content_body(content: WorkflowContent) -> WorkflowVersionContentResponse:
 
 def page_body(items: list[Any], total: int, limit: int, offset: int) -> dict[str, Any]:
     """Make the body of a page of a list."""
+    # Rows may have gone since they were counted: clients that page to the end must not loop over empty pages.
     has_more = offset + len(items) < total and bool(items)
     return {"data": items, "pagination": {"offset": offset, "limit": limit, "total": total, "has_more": has_more}}
 

@@ -96,6 +96,7 @@ def document(routes: Sequence[Route], host_operations: Sequence[HostOperation]) 
         "servers": [{"url": "/"}],
         "security": [{}, *({name: []} for name in _SECURITY)],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items() if name in used],
+        # Sorted, so that the document changes only with its content.
         "paths": dict(sorted(paths.items())),
         "components": {"schemas": dict(sorted(components.schemas.items())), "securitySchemes": _SECURITY},
     }
@@ -103,6 +104,7 @@ def document(routes: Sequence[Route], host_operations: Sequence[HostOperation]) 
 
 def query_of(route: Route) -> type[msgspec.Struct]:
     """Return the struct of a route's query, from the annotation of its handler."""
+    # ``endpoint`` wraps the function; the annotation is on the innermost.
     hint = get_type_hints(inspect.unwrap(route.handler)).get("call", RequestContext[NoQuery])
     query: type[msgspec.Struct] = get_args(hint)[0]
     return query
@@ -197,12 +199,14 @@ class _OperationWriter:
             status = self._operation.statuses.get(error.status, error.status)
             by_status.setdefault(status, ([], ""))[0].append(error)
         known, _ = by_status.get(500, ([], ""))
+        # Any handler may fail unexpectedly, beside the errors of the operation that have this status.
         by_status[500] = (known, _UNEXPECTED)
         return by_status
 
     def _errors_of_body(self, route: Route, known: Sequence[type[ApiError]]) -> list[type[ApiError]]:
         """Return the errors that every operation with a JSON body has."""
         body = self._operation.body
+        # Forms name their errors themselves: their readers differ.
         if body is None or body.media != JSON:
             return []
         errors: list[type[ApiError]] = [BodyTooLargeError]

@@ -23,6 +23,7 @@ def read() -> DocsPage:
     parts = resources.files(__package__)
     markup, style, script = (parts.joinpath(f"docs.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     html = markup.replace("/* docs.css */", style).replace("/* docs.js */", script)
+    # The hashes permit exactly this style and script, where 'unsafe-inline' would permit any that gets into the page.
     policy = "; ".join(
         [
             "default-src 'none'",
