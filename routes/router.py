@@ -32,7 +32,6 @@ _PREFIXES = ("/api/userdata/", "/userdata/")
 _MOVE = "/move/"
 _PUBLISH = "/publish"
 
-
 Entry = TypeVar("Entry", Route, Interceptor)
 
 
@@ -155,8 +154,10 @@ async def find_user_file_route(
 ) -> tuple[str, Handler]:
     """Return the path and handler of the host's route for a user file that aiohttp did not match.
 
-    Return the arguments unchanged for every other request. The route's parameters are put into the request's
-    ``match_info``, where handlers look for them.
+    The pattern ``{file}`` of hosts takes one segment without braces. A path to a file with braces in its name, or with
+    slashes that a proxy has decoded, would end in 405 although the handler accepts the name. The route's parameters
+    are put into the request's ``match_info``, where handlers look for them. Return the arguments unchanged for every
+    other request.
     """
     prefix = next((each for each in _PREFIXES if path.startswith(each)), None)
     if prefix is None or not (is_missing_at_host(request, services) or await _is_stored_in_folder(request, services)):
