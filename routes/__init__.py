@@ -45,9 +45,12 @@ ROUTES: list[Route] = [
     *server.ROUTES,
 ]
 HOST_OPERATIONS: list[HostOperation] = [
-    operation
-    for module in (files, host_uploads, nodes, prompts, server, userdata, users)
-    for operation in module.HOST_OPERATIONS
+    *host_uploads.HOST_OPERATIONS,
+    *prompts.HOST_OPERATIONS,
+    *nodes.HOST_OPERATIONS,
+    *userdata.HOST_OPERATIONS,
+    *users.HOST_OPERATIONS,
+    *server.HOST_OPERATIONS,
 ]
 # The document describes its own two operations as well, so they are made last.
 ROUTES += server.description_routes(ROUTES, HOST_OPERATIONS)

@@ -15,6 +15,7 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.routes import INTERCEPTORS, ROUTES, router
+from comfy_assets_node.routes.interceptors import HostRequest
 from comfy_assets_node.routes.router import matched_path
 from yarl import URL
 
@@ -40,8 +41,8 @@ async def world(aiohttp_client: Any, tmp_path: Path) -> Any:
     async def of_ours(request: web.Request, *_: Any) -> web.Response:
         return web.Response(headers={"reached": "ours"})
 
-    async def through(request: web.Request, pass_on: Any, *_: Any) -> web.StreamResponse:
-        response = await pass_on(request)
+    async def through(call: HostRequest) -> web.StreamResponse:
+        response = await call.pass_on()
         response.headers["reached"] = "interceptor"
         return response
 
