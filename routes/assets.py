@@ -27,16 +27,7 @@ from ..comfy_assets.errors import (
     StorageError,
     UnknownAssetIdError,
 )
-from ..comfy_assets.models import (
-    Asset,
-    AssetEdit,
-    AssetFilter,
-    AssetSort,
-    Page,
-    PageRequest,
-    TagOrder,
-    TagRequest,
-)
+from ..comfy_assets.models import Asset, AssetEdit, AssetFilter, AssetSort, Page, PageRequest, TagOrder, TagRequest
 from ..comfy_assets.search import words
 from .asset_body import AssetBody, asset_body
 from .context import Function, NoQuery, RequestContext, endpoint

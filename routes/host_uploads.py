@@ -16,10 +16,7 @@ from multidict import MultiDict, MultiDictProxy
 from ..comfy_assets.assets.host_files import UploadMark
 from ..comfy_assets.assets.prompts.outputs import alias_of, output_file
 from ..comfy_assets.config import Config
-from ..comfy_assets.errors import (
-    BodyTooLargeError,
-    InvalidBodyError,
-)
+from ..comfy_assets.errors import BodyTooLargeError, InvalidBodyError
 from ..comfy_assets.host.base import Host
 from ..comfy_assets.names import FILE_TYPES, UnsafeName, check_leads_nowhere, split_annotation
 from .context import GuardedFunction, NoQuery, RequestContext, guarded, json_response

@@ -25,16 +25,7 @@ from ..comfy_assets.errors import (
 from ..comfy_assets.host.base import Host
 from ..comfy_assets.names import FILE_TYPES, split_annotation
 from ..comfy_assets.store_guard import is_protected
-from .context import (
-    Failure,
-    NoQuery,
-    RequestContext,
-    RequestHandler,
-    error_of,
-    error_response,
-    guarded,
-    known_user,
-)
+from .context import Failure, NoQuery, RequestContext, RequestHandler, error_of, error_response, guarded, known_user
 from .request_body import HOSTS_SMALL, BodyLimit, BodyType, body_limit, check_host_body_type
 
 T = TypeVar("T")

@@ -27,11 +27,7 @@ from ..comfy_assets.assets.prompts.references import (
     use_values,
 )
 from ..comfy_assets.credentials import texts_in
-from ..comfy_assets.errors import (
-    ApiError,
-    InvalidBodyError,
-    PromptIdTakenError,
-)
+from ..comfy_assets.errors import ApiError, InvalidBodyError, PromptIdTakenError
 from ..comfy_assets.host.base import Host
 from ..comfy_assets.host.prompt_problems import MAX_DEPTH
 from ..comfy_assets.jobs.submission import JobSubmission, submitting

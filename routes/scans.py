@@ -7,9 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ..comfy_assets.assets.roots import Roots
-from ..comfy_assets.errors import (
-    InvalidBodyError,
-)
+from ..comfy_assets.errors import InvalidBodyError
 from .context import NoQuery, RequestContext, endpoint, utc_time
 from .operations import (
     Operation,
@@ -25,11 +23,7 @@ from .operations import (
     string,
     timestamp,
 )
-from .params import (
-    Ids,
-    doc,
-    parse_body,
-)
+from .params import Ids, doc, parse_body
 
 _ROOT_KINDS = {"models", "input", "output"}
 
