@@ -65,7 +65,7 @@ class ExportDownloadResponse(msgspec.Struct, kw_only=True):
 class ExportContentQuery(msgspec.Struct, frozen=True):
     """Query of downloadExportContent."""
 
-    token: Annotated[Text, doc("The token in the URL of downloadExport; without it, only the owner has access.")] = ""
+    token: Annotated[Id, doc("The token in the URL of downloadExport; without it, only the owner has access.")] = ""
 
 
 @endpoint()

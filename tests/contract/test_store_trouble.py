@@ -23,7 +23,8 @@ SOON_S = 2.0  # for what is promised within a second: the machine may be busy
 NEEDS_NO_STORE = {"cancelAssetSeed", "pauseAssetSeed", "resumeAssetSeed", "freeMemory", "submitFeedback"}
 STOPS = {"cancelJob", "cancelJobs", "manageQueue", "interruptJob"}  # asked for in tests of their own
 BEGINS_WORK = {"seedAssets"}  # which meets the trouble later, as a task
-READS = {"checkAssetByHash"}
+ENDS_WORK = {"cancelTask"}
+READS = {"checkAssetByHash", "postAssetsFromWorkflow"}
 
 
 class Trouble:
@@ -116,6 +117,8 @@ WRITES: dict[str, Case] = {
     "createAssetFromHash": (
         "POST", "/api/assets/from-hash", {"json": {"hash": "{hash}", "tags": ["input"], "name": "x.png"}},
     ),
+    "createAssetExport": ("POST", "/api/assets/export", {"json": {"asset_ids": ["{asset}"]}}),
+    "deleteJob": ("DELETE", "/api/jobs/{job}", {}),
     "updateAsset": ("PUT", "/api/assets/{asset}", {"json": {"name": "renamed.png"}}),
     "deleteAsset": ("DELETE", "/api/assets/{asset}", {}),
     "restoreAsset": ("POST", "/api/assets/{doomed}/restore", {}),
@@ -146,7 +149,7 @@ def filled(value: Any, names: dict[str, str]) -> Any:
 
 
 def test_every_operation_that_writes_is_in_the_table() -> None:
-    others = NEEDS_NO_STORE | STOPS | BEGINS_WORK | READS
+    others = NEEDS_NO_STORE | STOPS | BEGINS_WORK | ENDS_WORK | READS
     writing = {route.operation.id for route in ROUTES if route.method != "GET"}
     assert writing - others == set(WRITES)
 

@@ -579,6 +579,7 @@ ROWS = {
         "test_users_apart.py::test_others_hear_nothing_of_a_job_but_the_length_of_the_queue"
     ),
     "tasks": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
+    "exported archives": "test_exports.py::test_what_users_see_of_each_others_exports",
     "jobs of requests without a user, and their outputs": "test_users_apart.py::test_prompts_of_nobody_are_everybodys",
     "files by name (`/api/view`), and names in the menus of nodes": (
         "test_users_apart.py::test_files_by_their_name_are_everybodys"
