@@ -29,9 +29,14 @@ from .config import Config
 from .db import tasks as task_rows
 from .db.connection import Database
 from .db.connection_pool import reading
+from .downloads.links import ProviderUrls
+from .downloads.secrets import SecretService
+from .downloads.service import DOWNLOAD, DownloadService
+from .downloads.sources import Sources
 from .errors import StoreError, StoreUnavailableError
 from .feedback import FeedbackFile
 from .host.base import Host
+from .host.remote_client import RemoteClient, RemoteLimits
 from .jobs import recovery
 from .jobs.journal import Journal
 from .jobs.recorder import JobRecorder
@@ -52,7 +57,7 @@ STORE_NAME = "library.db"
 _THUMBNAILS = "thumbnails"
 _JOURNAL = "queue"
 _TRY_AGAIN_S = 5.0  # while another process blocks the store
-_RESUMED = (EXPORT,)  # tasks that the next start continues
+_RESUMED = (EXPORT, DOWNLOAD)  # tasks that the next start continues
 
 
 class StoreService(Generic[T]):
@@ -83,6 +88,7 @@ class Services:
     indexer = StoreService[Indexer]()
     follower = StoreService[Follower]()
     uploads = StoreService[UploadService]()
+    downloads = StoreService[DownloadService]()
     host_uploads = StoreService[HostUploads]()
     references = StoreService[ReferenceService]()
     trash = StoreService[AssetTrash]()
@@ -104,6 +110,8 @@ class Services:
         self.config = config
         store_guard.protect(host.data_directory())
         self.feedback = FeedbackFile(host.data_directory())
+        self._providers = ProviderUrls(**_mirrors(config))
+        self.secrets = SecretService(host.data_directory(), self._providers)
         self._opened = asyncio.Event()
         self._problem: str | None = None
         self._ends = AsyncExitStack()
@@ -196,6 +204,22 @@ class Services:
         self.indexer = Indexer(db, host, self.tasks, gate, hash_files=config.hash_files, unrecorded_since=unrecorded)
         self.follower = Follower(host, self.tasks, gate, self.indexer)
         self.uploads = UploadService(db, host)
+        client = RemoteClient(
+            allow_private=config.download_private,
+            allow_http=config.download_private,
+            limits=RemoteLimits(idle_s=config.download_idle),
+        )
+        self.downloads = DownloadService(
+            db,
+            host,
+            self.uploads,
+            self.tasks,
+            client,
+            Sources(client, self._providers),
+            self.secrets,
+            instance=self._recorder.seat,
+            enabled=config.downloads,
+        )
         self.host_uploads = HostUploads(db, host)
         self.references = ReferenceService(db, host)
         self.trash = AssetTrash(db, host)
@@ -231,6 +255,7 @@ class Services:
 
         # They end in reverse order: tasks and recorders before the services that they use, and the database last.
         self._ends.push_async_callback(db.close)
+        self._ends.push_async_callback(client.close)
         self._ends.push_async_callback(self.thumbnails.close)
         self._ends.push_async_callback(self.assets.close)
         self._ends.callback(self.indexer.close)
@@ -259,7 +284,7 @@ class Services:
         await task_rows.fail_interrupted(self.db, self._recorder.running_seats(), _RESUMED)
         await purge_workflows(self.db)
         await self.trash.recover()
-        await self.uploads.remove_leftovers()
+        await self.uploads.remove_leftovers(keep=await self.downloads.partial_names())
         if self._journal_problem is not None:
             log.warning("Jobs are not safe from a crash, their journal cannot be opened: %s", self._journal_problem)
         waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue)
@@ -272,6 +297,7 @@ class Services:
         await self._put_back(waiting)
         self.jobs.start()  # only now: its monitor ends jobs that are not in the queue
         await self.exports.open(self._recorder.running_seats())
+        await self.downloads.resume(self._recorder.running_seats())
 
     async def _put_back(self, waiting: Sequence[JobRecord]) -> None:
         self._recorder.restored(waiting)
@@ -283,6 +309,7 @@ class Services:
         await self.exports.resume({*self._recorder.running_seats(), self._recorder.seat})
         waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue, seats=seats)
         await self._put_back(waiting)
+        await self.downloads.resume({*self._recorder.running_seats(), self._recorder.seat})
 
     async def start_indexing(self) -> None:
         """Start the full-text index, the first scan and the watcher, as configured.
@@ -313,6 +340,12 @@ class Services:
         self._available.clear()
         if self._problem is None:  # else the server continues without a store, whose files stay protected
             store_guard.release(self.host.data_directory())
+
+
+def _mirrors(config: Config) -> dict[str, str]:
+    """Return the addresses of providers that the configuration replaces."""
+    given = {"huggingface": config.huggingface_url, "civitai": config.civitai_url}
+    return {name: address for name, address in given.items() if address}
 
 
 async def _try_again(task: Task, start: Callable[[], Task]) -> None:

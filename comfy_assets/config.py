@@ -12,6 +12,7 @@ from .host.access import parse_allowed_host
 _FALSE = frozenset({"0", "false", "no", "off"})
 # A source of Content-Security-Policy. Nothing else may get into the header: a semicolon would begin another rule.
 _SOURCE = re.compile(r"\*|(?:https?://)?[A-Za-z0-9.*-]+(?::(?:[0-9]{1,5}|\*))?", re.ASCII)
+_ADDRESS = re.compile(r"(https?://)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/?", re.ASCII)
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
 
@@ -30,6 +31,10 @@ class Config:
     ``feature_flags`` tells ComfyUI's page that its own panels can show this library.
     ``check_origin`` refuses requests from pages of other origins. ``allowed_hosts`` are additional names of the server;
     ``frame_ancestors`` are origins that may show its pages in a frame.
+
+    ``downloads`` allows downloads from links, ``download_private`` those from addresses that are not public.
+    ``download_idle`` is the time without a byte, in seconds, after which a download is tried again. ``huggingface_url``
+    and ``civitai_url`` are the addresses of mirrors of these providers, "" for the providers themselves.
     """
 
     scan_on_start: bool = True
@@ -49,6 +54,11 @@ class Config:
     check_origin: bool = True
     allowed_hosts: tuple[str, ...] = ()
     frame_ancestors: tuple[str, ...] = ()
+    downloads: bool = True
+    download_private: bool = False
+    download_idle: int = 60
+    huggingface_url: str = ""
+    civitai_url: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
@@ -72,6 +82,11 @@ class Config:
             check_origin=_flag(environment, "COMFY_ASSETS_CHECK_ORIGIN", cls.check_origin),
             allowed_hosts=_hosts(environment, "COMFY_ASSETS_ALLOWED_HOSTS"),
             frame_ancestors=_sources(environment, "COMFY_ASSETS_FRAME_ANCESTORS"),
+            downloads=_flag(environment, "COMFY_ASSETS_DOWNLOADS", cls.downloads),
+            download_private=_flag(environment, "COMFY_ASSETS_DOWNLOAD_PRIVATE", cls.download_private),
+            download_idle=_number(environment, "COMFY_ASSETS_DOWNLOAD_IDLE_SECONDS", "seconds") or cls.download_idle,
+            huggingface_url=_address(environment, "COMFY_ASSETS_HUGGINGFACE_URL"),
+            civitai_url=_address(environment, "COMFY_ASSETS_CIVITAI_URL"),
             thumbnail_cache_size=cls.thumbnail_cache_size if cache_size is None else cache_size,
         )
 
@@ -104,6 +119,16 @@ def _sources(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     if bad := [source for source in sources if not _SOURCE.fullmatch(source)]:
         raise ValueError(f"{name} must list origins such as https://example.com, not {bad[0]!r}")
     return sources
+
+
+def _address(environment: Mapping[str, str], name: str) -> str:
+    """Return the address of a server without a slash at the end, by default with https; "" if it is not set."""
+    text = environment.get(name, "").strip()
+    if not text:
+        return ""
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError(f"{name} must be an address such as https://mirror.example, not {text!r}")
+    return (text if "://" in text else f"https://{text}").rstrip("/")
 
 
 def _mebibytes(environment: Mapping[str, str], name: str, least: int = 1, unit: str = "MiB") -> int | None:

@@ -335,6 +335,168 @@ class VersionConflictError(ApiError):
     code = "VERSION_CONFLICT"
 
 
+class DownloadsDisabledError(ApiError):
+    """Downloads from other servers are turned off by a setting."""
+
+    status = 403
+    code = "DOWNLOADS_DISABLED"
+
+
+class TooManyDownloadsError(ApiError):
+    """Too many downloads are waiting; ``details.limit`` is the largest number."""
+
+    status = 429
+    code = "TOO_MANY_DOWNLOADS"
+
+
+class NotEnoughSpaceError(ApiError):
+    """The disk has too little free space; ``details`` has the needed and the free bytes."""
+
+    status = 507
+    code = "NOT_ENOUGH_SPACE"
+
+
+class InvalidLinkError(ApiError):
+    """The link is not an address of a file that this server may request; ``details.field`` names the member."""
+
+    code = "INVALID_URL_FORMAT"
+
+
+class AddressNotAllowedError(ApiError):
+    """The link, or a redirect from it, leads to an address that is not public; ``details.setting`` allows those."""
+
+    status = 403
+    code = "ADDRESS_NOT_ALLOWED"
+
+
+class SourceError(ApiError):
+    """The other server did not send the file or the facts about it.
+
+    ``is_passing`` is true if the same request may succeed later.
+    """
+
+    status = 422
+    code = "HTTP_ERROR"
+    is_passing = False
+
+
+class UnknownSourceHostError(SourceError):
+    """The name of the other server cannot be resolved."""
+
+    code = "INVALID_HOST"
+    is_passing = True
+
+
+class SourceKeyNeededError(SourceError):
+    """The other server wants a key: add one for ``details.provider``."""
+
+    code = "UNAUTHORIZED_SOURCE"
+
+
+class SourceKeyInvalidError(SourceError):
+    """The other server does not accept the stored key of ``details.provider``."""
+
+    code = "USER_TOKEN_INVALID"
+
+
+class SourceKeyDeniedError(SourceError):
+    """The stored key of ``details.provider`` does not give access to the file."""
+
+    code = "USER_TOKEN_ACCESS_DENIED"
+
+
+class SourceForbiddenError(SourceError):
+    """The other server does not give access to the file."""
+
+    code = "ACCESS_FORBIDDEN"
+
+
+class SourceNotFoundError(SourceError):
+    """The other server has no such file; ``details.files`` names files that the link may mean."""
+
+    code = "RESOURCE_NOT_FOUND"
+
+
+class SourceRateLimitError(SourceError):
+    """The other server has had too many requests."""
+
+    code = "RATE_LIMITED"
+    is_passing = True
+
+
+class SourceServerError(SourceError):
+    """The other server has a problem of its own."""
+
+    code = "SOURCE_SERVER_ERROR"
+    is_passing = True
+
+
+class SourceTimeoutError(SourceError):
+    """The other server sent nothing for too long."""
+
+    code = "NETWORK_TIMEOUT"
+    is_passing = True
+
+
+class SourceUnreachableError(SourceError):
+    """No connection to the other server is possible, or its certificate is not valid."""
+
+    code = "CONNECTION_REFUSED"
+    is_passing = True
+
+
+class SourceInterruptedError(SourceError):
+    """The connection to the other server ended early, again and again."""
+
+    code = "NETWORK_ERROR"
+    is_passing = True
+
+
+class SourceMetadataError(SourceError):
+    """The other server's facts about the file are malformed or too large."""
+
+    code = "METADATA_FETCH_FAILED"
+
+
+class UnsafePickleError(SourceError):
+    """The provider's scan found code in the file that could do harm."""
+
+    code = "UNSAFE_PICKLE_SCAN"
+
+
+class UnsafeVirusError(SourceError):
+    """The provider's scan found a virus in the file."""
+
+    code = "UNSAFE_VIRUS_SCAN"
+
+
+class InvalidProviderError(ApiError):
+    """Keys of this provider are not used here; ``details.providers`` lists the others."""
+
+    code = "INVALID_PROVIDER"
+
+
+class SecretNotFoundError(ApiError):
+    """The key does not exist or belongs to another user."""
+
+    status = 404
+    code = "NOT_FOUND"
+
+
+class DuplicateSecretNameError(ApiError):
+    """The user has a key of this name."""
+
+    status = 409
+    code = "DUPLICATE_NAME"
+
+
+class DuplicateProviderError(ApiError):
+    """The user has a key for this provider: change that one."""
+
+    status = 409
+    code = "DUPLICATE_PROVIDER"
+
+
 class SearchUnavailableError(ApiError):
     """This server has no full-text search; the message names the missing feature."""
 

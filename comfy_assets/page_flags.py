@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .config import Config
+from .downloads.service import import_flags
 
 # Flags of features that always work. The page's versions that know them: docs/compatibility.md.
 ALWAYS: Mapping[str, Any] = {
@@ -19,7 +20,7 @@ ALWAYS: Mapping[str, Any] = {
     "asset_rename_enabled": True,  # pages up to 1.55
 }
 # Each returns further flags for the settings.
-CONDITIONAL: tuple[Callable[[Config], Mapping[str, Any]], ...] = ()
+CONDITIONAL: tuple[Callable[[Config], Mapping[str, Any]], ...] = (import_flags,)
 
 
 def page_flags(config: Config) -> dict[str, Any]:

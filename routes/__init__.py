@@ -7,6 +7,7 @@ from aiohttp.typedefs import Middleware
 from ..comfy_assets.app import Services
 from . import (
     assets,
+    downloads,
     exports,
     files,
     history,
@@ -17,6 +18,7 @@ from . import (
     queue,
     router,
     scans,
+    secrets,
     server,
     shares,
     tasks,
@@ -31,6 +33,7 @@ from .operations import HostOperation, Route
 ROUTES: list[Route] = [
     *assets.ROUTES,
     *uploads.ROUTES,
+    *downloads.ROUTES,
     *exports.ROUTES,
     *scans.ROUTES,
     *files.ROUTES,
@@ -41,6 +44,7 @@ ROUTES: list[Route] = [
     *workflows.ROUTES,
     *nodes.ROUTES,
     *tasks.ROUTES,
+    *secrets.ROUTES,
     *users.ROUTES,
     *server.ROUTES,
 ]

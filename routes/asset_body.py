@@ -9,12 +9,14 @@ from typing import Annotated
 from urllib.parse import quote
 
 import msgspec
+from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
 from ..comfy_assets.assets.media.mime import guess_mime, has_thumbnail, is_picture, is_previewable
+from ..comfy_assets.assets.uploads import CreatedAsset
 from ..comfy_assets.ids import hash_text
 from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Location
-from .context import utc_time
+from .context import json_response, utc_time
 from .params import ANY_OBJECT, HASH, HASH_PATTERN, doc
 
 _EMPTY = Raw(b"{}")
@@ -62,6 +64,18 @@ class AssetBody(msgspec.Struct):
     ] = UNSET
     job_id: Annotated[str | UnsetType, doc("The job that created it.", format="uuid")] = UNSET
     last_access_time: Annotated[datetime | UnsetType, doc("Time at which its content was last requested.")] = UNSET
+
+
+class AssetCreated(AssetBody, kw_only=True):
+    """An asset, and whether it was created by this request."""
+
+    created_new: Annotated[bool, doc("False if the user already had this content: the response is the existing asset.")]
+
+
+def created_response(created: CreatedAsset) -> web.Response:
+    """Make the response of an operation that creates an asset: 201, or 200 if it existed already."""
+    members = msgspec.structs.asdict(asset_body(created.asset))
+    return json_response(AssetCreated(**members, created_new=created.is_new), 201 if created.is_new else 200)
 
 
 def asset_body(asset: Asset, documents: Mapping[str, bytes | None] | None = None) -> AssetBody:

@@ -51,12 +51,13 @@ class Response:
 
 @dataclass(frozen=True)
 class RequestBody:
-    """The body of an operation's requests."""
+    """The body of an operation's requests. ``others`` are schemas of other media types that it may have."""
 
     schema: Any
     media: str = JSON
     is_required: bool = True
     example: Any = None
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ FilterText = Annotated[str, msgspec.Meta(max_length=64 << 10)]
 Id = Annotated[str, msgspec.Meta(max_length=256)]
 Ids = Annotated[list[Id], msgspec.Meta(max_length=1000)]
 Tags = Annotated[list[Text], msgspec.Meta(min_length=1, max_length=1000)]
+OptionalTags = Annotated[list[Text], msgspec.Meta(max_length=1000)]
 TextList = Annotated[tuple[Text, ...], msgspec.Meta(max_length=1000)]
 Members = Annotated[dict[Text, Any], msgspec.Meta(max_length=10_000)]
 _limit = doc("Maximum number of entries on a page.")

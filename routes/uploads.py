@@ -18,9 +18,10 @@ from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.assets.fields import UploadFields, normalize_name, normalize_tags
 from ..comfy_assets.assets.media.mime import check_mime
-from ..comfy_assets.assets.uploads import CreatedAsset, UploadService
+from ..comfy_assets.assets.uploads import UploadService
 from ..comfy_assets.errors import (
     AssetNotFoundError,
+    BodyTooLargeError,
     FileTooLargeError,
     HashMismatchError,
     InvalidBodyError,
@@ -29,15 +30,18 @@ from ..comfy_assets.errors import (
     InvalidNameError,
     InvalidPreviewError,
     InvalidTagsError,
+    NotEnoughSpaceError,
     StorageError,
+    TooManyDownloadsError,
     UnsupportedContentError,
 )
 from ..comfy_assets.fs.atomic import PartialFile, run_blocking
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import ZERO_ID
-from .asset_body import AssetBody, asset_body
-from .context import NoQuery, RequestContext, endpoint, json_response
-from .operations import BINARY, FORM, Operation, RequestBody, Response, Route, object_with, string
+from .asset_body import AssetCreated, created_response
+from .context import NoQuery, RequestContext, endpoint
+from .downloads import LINK_ERRORS, SOURCE_ERRORS, CreateAssetFromLinkRequest, create_from_link
+from .operations import BINARY, FORM, JSON, Operation, RequestBody, Response, Route, object_with, string
 from .params import (
     HASH,
     HASH_PATTERN,
@@ -82,20 +86,16 @@ class CreateAssetFromHashRequest(msgspec.Struct, frozen=True, kw_only=True):
     user_metadata: Annotated[Members | UnsetType, doc("Metadata to add to it.")] = UNSET
 
 
-class AssetCreated(AssetBody, kw_only=True):
-    """An asset, and whether it was created by this request."""
-
-    created_new: Annotated[bool, doc("False if the user already had this content: the response is the existing asset.")]
-
-
 @endpoint()
 async def create_asset(call: RequestContext[NoQuery]) -> web.Response:
-    """Create an asset from an uploaded file (createAsset)."""
+    """Create an asset from an uploaded file, or from a link in a JSON body (createAsset)."""
+    if call.request.content_type == JSON:
+        return await create_from_link(call)
     uploads = call.services.uploads
     # 0 means that the host's own limit applies.
     limit = call.services.config.max_upload_size or call.request.client_max_size
     async with receive_upload(call.request, uploads, limit) as (draft, declared):
-        return _created_response(await uploads.complete(draft, declared, call.user))
+        return created_response(await uploads.complete(draft, declared, call.user))
 
 
 @endpoint()
@@ -108,12 +108,7 @@ async def create_from_hash(call: RequestContext[NoQuery]) -> web.Response:
         mime_type=check_mime(body.mime_type) if body.mime_type is not UNSET else None,
         user_metadata=check_user_metadata(body.user_metadata) if body.user_metadata is not UNSET else None,
     )
-    return _created_response(await call.services.references.create(parse_hash(body.hash), declared, call.user))
-
-
-def _created_response(created: CreatedAsset) -> web.Response:
-    members = msgspec.structs.asdict(asset_body(created.asset))
-    return json_response(AssetCreated(**members, created_new=created.is_new), 201 if created.is_new else 200)
+    return created_response(await call.services.references.create(parse_hash(body.hash), declared, call.user))
 
 
 @contextlib.asynccontextmanager
@@ -311,8 +306,9 @@ ROUTES = [
                 200: Response("The existing asset: the user already had this content.", AssetCreated),
                 201: Response("The new asset.", AssetCreated),
             },
-            "The file is hashed while it is received. Without tags it is stored as an input.",
-            body=RequestBody(_UPLOAD_FORM, FORM),
+            "The file is hashed while it is received. Without tags it is stored as an input. A JSON body has a link to"
+            " the file instead, which is downloaded before the response.",
+            body=RequestBody(_UPLOAD_FORM, FORM, others={JSON: CreateAssetFromLinkRequest}),
             errors=(
                 InvalidBodyError,
                 InvalidNameError,
@@ -324,6 +320,11 @@ ROUTES = [
                 FileTooLargeError,
                 UnsupportedContentError,
                 StorageError,
+                BodyTooLargeError,
+                NotEnoughSpaceError,
+                TooManyDownloadsError,
+                *LINK_ERRORS,
+                *SOURCE_ERRORS,
             ),
         ),
         body=STREAMED,

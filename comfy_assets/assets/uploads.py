@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,17 +91,28 @@ class UploadService:
             self._host.emit("assets.changed", {"created": 1})
         return created
 
-    async def remove_leftovers(self) -> None:
-        """Remove partial files of uploads that were interrupted by the end of a server."""
+    async def find_existing(self, digest: bytes, fields: UploadFields, owner: str) -> Asset | None:
+        """Return the asset that ``complete`` would find for this blake3 digest, or None. Raises InvalidTagsError."""
+        destination = choose_destination(fields.tags, await current_roots(self._host))
+        async with self._db.transaction() as tx:
+            return await _find_existing(tx, digest, destination, fields, owner)
+
+    async def check_preview(self, preview_id: str | None, owner: str) -> None:
+        """Raise InvalidPreviewError if there is no such asset."""
+        if preview_id is not None and await assets.get(self._db, preview_id, owner) is None:
+            raise _no_preview()
+
+    async def remove_leftovers(self, keep: Container[str] = ()) -> None:
+        """Remove partial files that were interrupted by the end of a server, except those with a name in ``keep``."""
         folders = (await current_roots(self._host)).destinations()
-        await asyncio.to_thread(remove_leftovers, folders, time.time() - LEFTOVER_AGE_S)
+        await asyncio.to_thread(remove_leftovers, folders, time.time() - LEFTOVER_AGE_S, keep)
 
     async def _put(self, received: _ReceivedFile, fields: UploadFields, owner: str, roots: Roots) -> CreatedAsset:
         """Find or create the asset. The file is moved inside the transaction, so that no scan sees it without a row."""
         placed: list[Path] = []
         try:
             async with self._db.transaction() as tx:
-                found = await _find_existing(tx, received, fields, owner)
+                found = await _find_existing(tx, received.facts.hash, received.destination, fields, owner)
                 if found is not None:
                     return CreatedAsset(found, is_new=False)
                 fields = await _with_preview(tx, fields, owner)
@@ -141,7 +152,9 @@ async def _check_hash(file: PartialFile, digest: bytes, fields: UploadFields) ->
         )
 
 
-async def _find_existing(tx: Transaction, received: _ReceivedFile, fields: UploadFields, owner: str) -> Asset | None:
+async def _find_existing(
+    tx: Transaction, digest: bytes, destination: UploadDestination, fields: UploadFields, owner: str
+) -> Asset | None:
     """Return an existing asset to use instead of the upload: the one with the requested id, or of the same content.
 
     An asset of the same content counts if it is the owner's own, or public and in the location that the tags choose.
@@ -151,7 +164,6 @@ async def _find_existing(tx: Transaction, received: _ReceivedFile, fields: Uploa
         found = await assets.get(tx, fields.id, owner)
         if found is not None:
             return found
-    digest, destination = received.facts.hash, received.destination
     for asset in await assets.of_content(tx, digest, owner, own=True):
         if await _holds_now(tx, asset):
             return asset
@@ -202,8 +214,12 @@ async def _with_preview(tx: Transaction, fields: UploadFields, owner: str) -> Up
         return fields
     preview = await assets.get(tx, fields.preview_id, owner)
     if preview is None:
-        raise InvalidPreviewError("There is no such preview asset.", details={"field": "preview_id"})
+        raise _no_preview()
     return replace(fields, preview_id=preview.id)
+
+
+def _no_preview() -> InvalidPreviewError:
+    return InvalidPreviewError("There is no such preview asset.", details={"field": "preview_id"})
 
 
 async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:

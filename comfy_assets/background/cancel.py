@@ -9,6 +9,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_POLL_S = 0.1  # tokens are set from threads, so that work on the event loop looks at them now and then
+
 
 class Cancelled(Exception):
     """Raised in a worker after its token was cancelled."""
@@ -38,6 +40,22 @@ class CancelToken:
         """Wait; raise Cancelled as soon as a stop is requested."""
         if self._event.wait(seconds):
             raise Cancelled
+
+
+async def until_cancelled(work: Awaitable[T], token: CancelToken) -> T:
+    """Await the work; cancel it and raise Cancelled soon after a stop has been requested."""
+    running = asyncio.ensure_future(work)
+    try:
+        while not running.done():
+            token.check()
+            await asyncio.wait([running], timeout=_POLL_S)
+        return running.result()
+    finally:
+        if not running.done():
+            running.cancel()
+            await asyncio.wait([running])
+            if not running.cancelled():
+                running.exception()  # mark it as retrieved: asyncio would log it otherwise
 
 
 async def uninterrupted(work: Awaitable[T], token: CancelToken) -> T:

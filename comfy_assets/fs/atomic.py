@@ -16,9 +16,9 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 from blake3 import blake3
 
@@ -241,33 +241,41 @@ class PartialFile:
 
     def __init__(self, folder: Path) -> None:
         """Create the file, and the folder if needed. Raises OSError."""
+        self._open(folder, temp_name(), "xb")
+
+    def _open(self, folder: Path, name: str, mode: Literal["xb", "ab"]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / temp_name()
+        self.path = folder / name
         self.size = 0
+        self.flushed = 0  # bytes that a power failure cannot take
         self._hash = blake3()
-        self._unflushed = 0
         self._lock = threading.Lock()
-        self._stream: BinaryIO = self.path.open("xb", buffering=0)
+        self._stream: BinaryIO = self.path.open(mode, buffering=0)
 
     def write(self, blocks: Iterable[bytes]) -> None:
         """Append blocks. Raises OSError."""
         with self._lock:
             for block in blocks:
-                self._hash.update(block)
                 view = memoryview(block)
                 while view:  # one call may write a part only, as the file is not buffered
                     view = view[self._stream.write(view) :]
+                self._update(block)
                 self.size += len(block)
-                self._unflushed += len(block)
-            if self._unflushed >= _FLUSH_EVERY:
+            if self.size - self.flushed >= _FLUSH_EVERY:
                 # Flushing now and then keeps the flush at the end short, for which the client waits.
-                self._unflushed = 0
-                os.fsync(self._stream.fileno())
+                self._flush()
+
+    def _update(self, block: bytes) -> None:
+        self._hash.update(block)
+
+    def _flush(self) -> None:
+        os.fsync(self._stream.fileno())
+        self.flushed = self.size
 
     def finish(self) -> bytes:
         """Flush the file to the disk and return its blake3 digest. Raises OSError."""
         with self._lock:
-            os.fsync(self._stream.fileno())
+            self._flush()
             self._stream.close()
             return self._hash.digest()
 
@@ -299,11 +307,16 @@ class PartialFile:
                 self.path.unlink()
 
 
-def remove_leftovers(folders: Iterable[Path], before: float) -> int:
-    """Remove temporary files of killed processes last written before this time (s since 1970); return their number."""
+def remove_leftovers(folders: Iterable[Path], before: float, keep: Container[str] = ()) -> int:
+    """Remove temporary files of killed processes last written before this time (s since 1970); return their number.
+
+    Files with a name in ``keep`` stay.
+    """
     removed = 0
     for folder in folders:
         for path in folder.glob(_TEMP_PATTERN):
+            if path.name in keep:
+                continue
             with contextlib.suppress(OSError):  # it vanished, or another server is still writing it
                 if path.stat().st_mtime < before:
                     path.unlink()

@@ -6,6 +6,7 @@ Blocks, except for the texts: for worker threads.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterable
@@ -143,6 +144,12 @@ def is_definitely_gone(folder: str, root: Path | None, unreachable: Iterable[str
         else:
             return ancestor != root or stat.S_ISDIR(info.st_mode)
     return False
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the free space of the disk that a folder is on, or would be on. Raises OSError."""
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    return shutil.disk_usage(existing).free
 
 
 def _is_link(path: Path) -> bool:

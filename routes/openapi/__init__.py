@@ -49,6 +49,7 @@ _TAGS = {
     "History": "Finished prompts.",
     "Workflows": "Saved workflows, whose versions never change.",
     "Sharing": "Publication of workflows, and import of the assets that they need.",
+    "Secrets": "Keys for downloads from providers.",
     "Tasks": "Background tasks: scans, hash runs and the like.",
     "Files": "Images and other files of the server's folders.",
     "Models": "The folders of models, as loader nodes see them.",
@@ -172,7 +173,8 @@ class _OperationWriter:
         content: Schema = {"schema": self._components.schema(body.schema)}
         if body.example is not None:
             content["example"] = body.example
-        return {"required": body.is_required, "content": {body.media: content}}
+        others = {media: {"schema": self._components.schema(schema)} for media, schema in body.others.items()}
+        return {"required": body.is_required, "content": {body.media: content, **others}}
 
     def _response(self, response: Response) -> Schema:
         schema: Schema = {"description": response.description}

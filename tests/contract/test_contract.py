@@ -20,6 +20,9 @@ EXTENSIONS = {
     "getApiPage",
 }
 EXTENSIONS |= {"deleteUserdataFilePublish", "getPublishedAssetContent", "importPublishedAssets"}
+EXTENSIONS |= {"getRemoteAssetMetadata", "createAssetDownload"}
+EXTENSIONS |= {f"{verb}Secret" for verb in ("create", "get", "update", "replace", "delete")}
+EXTENSIONS |= {"listSecrets", "listSecretProviders"}
 EXTENSIONS |= {"restoreAsset", "restoreWorkflow", "pauseAssetSeed", "resumeAssetSeed"}
 # Operations of today's pages and of the hosted service that the contract does not have yet.
 EXTENSIONS |= {"cancelTask", "deleteJob", "postAssetsFromWorkflow"}

@@ -118,6 +118,14 @@ TAKERS = [
         lambda n, a: {"data": upload("fine.png", 1, tags=json.dumps(["models", n]))},
     ),
     Taker(
+        "createAsset", "POST", "/api/assets", 400, REFUSED,
+        lambda n, a: {"json": {"url": "https://a.example/x.png", "name": n}},
+    ),
+    Taker(
+        "createAssetDownload", "POST", "/api/assets/download", 400, TAGS,
+        lambda n, a: {"json": {"source_url": "https://a.example/x.bin", "tags": ["models", n]}},
+    ),
+    Taker(
         "createAsset", "POST", "/api/assets", 400, frozenset({"INVALID_ID"}),
         lambda n, a: {"data": upload("fine.png", 1, id=n)},
     ),
@@ -238,9 +246,11 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
     others = {
         "listAssets", "getAssetTagHistogram", "listTags", "pruneAssets", "cancelAssetSeed", "getAssetSeedStatus",
         "getHealth", "listWorkflows", "getOpenApiDocument", "getApiPage", "getGlobalSubgraphs", "getNodeReplacements",
-        "listTasks", "getTask", "cancelTask", "getUser", "submitFeedback",
+        "listTasks", "getTask", "cancelTask", "getUser", "submitFeedback", "getRemoteAssetMetadata",
         "pauseAssetSeed", "resumeAssetSeed", "postAssetsFromWorkflow",
     }  # fmt: skip
+    others |= {f"{verb}Secret" for verb in ("create", "get", "update", "replace", "delete")}
+    others |= {"listSecrets", "listSecretProviders"}
     others |= {route.operation.id for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation.id for route in ROUTES} - others
 

@@ -60,7 +60,7 @@ EVERY: dict[str, dict[int, Ask | str]] = {
         200: Ask("/api/assets", form={"file": "held", "hash": "{hash}"}),
         400: Ask("/api/assets", form={"name": "x"}),
         413: Ask("/api/assets", form={"file": "large"}),
-        415: Ask("/api/assets", json={}),
+        415: Ask("/api/assets", data=b"content"),
     },
     "deleteAsset": {204: Ask("/api/assets/{doomed_asset}"), 404: Ask(GONE), 409: Ask("/api/assets/{used_asset}")},
     "getAssetById": {200: Ask(ONE), 404: Ask(GONE)},

@@ -69,7 +69,13 @@ ALLOWED = [
 FORBIDDEN = [
     (
         "comfy_assets.db",
-        ("comfy_assets.assets", "comfy_assets.background", "comfy_assets.host", "comfy_assets.workflows"),
+        (
+            "comfy_assets.assets",
+            "comfy_assets.background",
+            "comfy_assets.downloads",
+            "comfy_assets.host",
+            "comfy_assets.workflows",
+        ),
     ),
     (
         "comfy_assets.fs",
@@ -77,20 +83,31 @@ FORBIDDEN = [
             "comfy_assets.assets",
             "comfy_assets.background",
             "comfy_assets.db",
+            "comfy_assets.downloads",
             "comfy_assets.host",
             "comfy_assets.jobs",
             "comfy_assets.workflows",
         ),
     ),
-    ("comfy_assets.jobs", ("comfy_assets.workflows",)),
-    ("comfy_assets.assets", ("comfy_assets.workflows",)),
+    ("comfy_assets.jobs", ("comfy_assets.downloads", "comfy_assets.workflows")),
+    ("comfy_assets.assets", ("comfy_assets.downloads", "comfy_assets.workflows")),
+    ("comfy_assets.downloads", ("comfy_assets.jobs", "comfy_assets.workflows")),
     (
         "comfy_assets.background",
-        ("comfy_assets.assets", "comfy_assets.host", "comfy_assets.jobs", "comfy_assets.workflows"),
+        (
+            "comfy_assets.assets",
+            "comfy_assets.downloads",
+            "comfy_assets.host",
+            "comfy_assets.jobs",
+            "comfy_assets.workflows",
+        ),
     ),
     ("comfy_assets.models", ("comfy_assets.db", "comfy_assets.assets", "comfy_assets.host")),
     ("comfy_assets.errors", ("comfy_assets.",)),
-    ("comfy_assets.host", ("comfy_assets.db", "comfy_assets.assets", "comfy_assets.background")),
+    (
+        "comfy_assets.host",
+        ("comfy_assets.db", "comfy_assets.assets", "comfy_assets.background", "comfy_assets.downloads"),
+    ),
     ("routes", ("comfy_assets.db",)),
 ]
 
