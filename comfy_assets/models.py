@@ -36,13 +36,21 @@ class Location(msgspec.Struct, frozen=True):
     missing: bool
 
 
+class Preview(msgspec.Struct, frozen=True):
+    """The file of an asset that is the preview of another; ``hash`` is None until the file has been hashed."""
+
+    mime_type: str
+    hash: bytes | None
+    location: Location
+
+
 class Asset(msgspec.Struct, frozen=True):
     """An entry of the library.
 
     ``id`` is a UUID in canonical form; ``tags`` and ``metadata`` are JSON texts as stored (an array, an object).
     ``hash`` is the 32-byte blake3 digest, or None until the file has been hashed. ``row_id`` breaks ties in every sort
     order. ``location`` is the asset's own file, or a file of the same content if it has none. ``preview`` is the
-    location of the asset that a user chose as the preview (``preview_id``).
+    file of the asset that a user chose as the preview (``preview_id``).
     """
 
     row_id: int
@@ -62,7 +70,7 @@ class Asset(msgspec.Struct, frozen=True):
     origin: int
     preview_id: str | None
     location: Location | None
-    preview: Location | None = None
+    preview: Preview | None = None
 
     @property
     def is_present(self) -> bool:

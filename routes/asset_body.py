@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
-from ..comfy_assets.assets.media.mime import guess_mime, has_thumbnail, is_picture, is_previewable
+from ..comfy_assets.assets.media.mime import has_thumbnail, is_picture, is_previewable
 from ..comfy_assets.assets.uploads import CreatedAsset
 from ..comfy_assets.ids import hash_text
 from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Location
@@ -137,8 +137,7 @@ def _put_preview(body: AssetBody, asset: Asset) -> None:
         body.preview_id = asset.id
     url = None
     if asset.preview is not None:
-        # A location has no digest, so a preview asset among the models has no URL of its own.
-        url = _preview_url(asset.preview, guess_mime(asset.preview.name), None)
+        url = _preview_url(asset.preview.location, asset.preview.mime_type, asset.preview.hash)
     if url is None and asset.location is not None:
         url = _preview_url(asset.location, asset.mime_type, asset.hash)
     if url is not None:

@@ -23,6 +23,7 @@ from ..ids import canonical_id, now_ms
 from ..models import ZERO_ID, Asset, AssetEdit, AssetFilter, Page, PageRequest, TagCount, TagRequest
 from ..search.index import SearchIndex
 from ..store_guard import is_protected
+from . import previews
 from .fields import MAX_TAGS, check_not_reserved
 from .media.mime import guess_mime
 from .roots import Roots, absolute
@@ -156,6 +157,7 @@ class AssetService:
                     details = {"field": "preview_id", "id": change.preview_id}
                     raise AssetNotFoundError("There is no such preview asset.", details=details)
                 change = replace(change, preview_id=preview.id)  # it may have been named by an alias
+                await previews.adopt(tx, asset, preview)
             await assets.edit(tx, asset.row_id, change, now_ms())
             asset = await require_asset(tx, asset_id, owner)  # with the changes
         self._host.emit("assets.changed", {"changed": 1})

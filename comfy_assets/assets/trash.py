@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +19,7 @@ from ..db import assets, contents, files, tags, trash
 from ..db.assets import AssetFile, AssetUse
 from ..db.connection import Database, Transaction
 from ..db.trash import DeletedAsset, TrashedFile
-from ..errors import AssetInUseError, AssetNotFoundError, StorageError
+from ..errors import ApiError, AssetInUseError, AssetNotFoundError, StorageError
 from ..fs import atomic
 from ..fs.atomic import LEFTOVER_AGE_S, remove_leftovers, run_blocking
 from ..fs.paths import file_stat
@@ -137,10 +137,20 @@ class AssetTrash:
             taken = None
             if move is not None and file is not None:
                 taken = await run_blocking(partial(move.run, asset.id, file))
+            preview = await trash.own_preview(tx, asset.row_id)
             await trash.hide(tx, asset.row_id, now_ms(), taken)
             await contents.update_missing_references(tx, await contents.of_assets(tx, [asset.row_id]))
             await tags.drop_unused_sets(tx)
         self._host.emit("assets.changed", {"deleted": 1})
+        if preview is not None:
+            await self._follow(self.delete(preview, owner), preview)
+
+    async def _follow(self, change: Awaitable[object], preview: str) -> None:
+        """Delete or restore the preview of an asset after it. A failure changes nothing for the asset."""
+        try:
+            await change
+        except ApiError as error:
+            log.warning("The preview %s stays as it is: %s", preview, error)
 
     @contextlib.asynccontextmanager
     async def _moving(self, file: AssetFile | None) -> AsyncIterator[TrashMove | None]:
@@ -182,10 +192,13 @@ class AssetTrash:
                 await self._place(tx, deleted, roots, move)
             await contents.update_missing_references(tx, await contents.of_assets(tx, [deleted.row_id]))
             await tags.drop_unused_sets(tx)
-            asset = await assets.get(tx, deleted.id, deleted.owner)
+            preview = await trash.deleted_preview(tx, deleted.row_id)
+        if preview is not None:
+            await self._follow(self.restore(preview, owner), preview)
+        asset = await assets.get(self._db, deleted.id, deleted.owner)
         if asset is None:
             raise LookupError("a restored asset is not there")
-        self._host.emit("assets.changed", {"created": 1})
+        self._host.emit("assets.changed", {"returned": 1})
         return asset
 
     @contextlib.asynccontextmanager

@@ -27,6 +27,7 @@ from ..host.base import Host
 from ..ids import new_ids, now_ms
 from ..models import REFERENCE, UPLOADED, Asset
 from ..names import split_suffix
+from . import previews
 from .fields import UploadDestination, UploadFields, choose_destination, typed_tags, upload_file_name
 from .index.content_reader import read_facts
 from .index.insert import CompleteFile, register
@@ -37,10 +38,14 @@ from .roots import Roots, current_roots, is_ignored
 
 @dataclass(frozen=True)
 class CreatedAsset:
-    """An asset returned for a request to create one; ``is_new`` is False if it existed already."""
+    """An asset returned for a request to create one; ``is_new`` is False if it existed already.
+
+    ``is_preview``: it belongs to another asset, see ``previews``.
+    """
 
     asset: Asset
     is_new: bool
+    is_preview: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class _ReceivedFile:
     name: str
     mime_type: str
     facts: Facts
+    is_preview: bool = False
 
 
 class UploadService:
@@ -85,7 +91,7 @@ class UploadService:
         roots = await current_roots(self._host)
         received = await _check_received(file, fields, roots)
         created = await self._put(received, fields, owner, roots)
-        if created.is_new:
+        if created.is_new and not created.is_preview:
             # The content is flushed already; this makes its name survive a power failure.
             await run_blocking(lambda: atomic.fsync_folder(received.destination.folder))
             self._host.emit("assets.changed", {"created": 1})
@@ -112,13 +118,17 @@ class UploadService:
         placed: list[Path] = []
         try:
             async with self._db.transaction() as tx:
-                found = await _find_existing(tx, received.facts.hash, received.destination, fields, owner)
+                if await previews.is_preview(tx, received.name, received.mime_type, fields.tags, owner):
+                    received = await run_blocking(lambda: _among_previews(received))
+                digest, destination, is_preview = received.facts.hash, received.destination, received.is_preview
+                found = await _find_existing(tx, digest, destination, fields, owner, is_preview=is_preview)
                 if found is not None:
                     return CreatedAsset(found, is_new=False)
                 fields = await _with_preview(tx, fields, owner)
                 await _claim_id(tx, fields.id, owner)
                 placed.append(await _place(tx, received))
-                return await _register(tx, received, placed[0], fields, owner, roots)
+                created = await _register(tx, received, placed[0], fields, owner, roots)
+                return replace(created, is_preview=received.is_preview)
         except BaseException:
             # The transaction was rolled back, so a file in its final place would be scanned as another asset.
             for path in placed:
@@ -153,7 +163,13 @@ async def _check_hash(file: PartialFile, digest: bytes, fields: UploadFields) ->
 
 
 async def _find_existing(
-    tx: Transaction, digest: bytes, destination: UploadDestination, fields: UploadFields, owner: str
+    tx: Transaction,
+    digest: bytes,
+    destination: UploadDestination,
+    fields: UploadFields,
+    owner: str,
+    *,
+    is_preview: bool = False,
 ) -> Asset | None:
     """Return an existing asset to use instead of the upload: the one with the requested id, or of the same content.
 
@@ -164,9 +180,11 @@ async def _find_existing(
         found = await assets.get(tx, fields.id, owner)
         if found is not None:
             return found
-    for asset in await assets.of_content(tx, digest, owner, own=True):
+    for asset in await assets.of_content(tx, digest, owner, own=True, previews=is_preview):
         if await _holds_now(tx, asset):
             return asset
+    if is_preview:
+        return None  # it must not become visible, nor hide an asset that is
     for asset in await assets.of_content(tx, digest, owner, own=False):
         if asset.location and asset.location.kind == destination.kind:
             tags = msgspec.json.decode(asset.tags, type=list[str])
@@ -237,6 +255,13 @@ async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:
     await assets.change_id(tx, holder.row_id, new_ids(1)[0])
 
 
+def _among_previews(received: _ReceivedFile) -> _ReceivedFile:
+    """Return the file with the folder of previews as its destination, which is created."""
+    folder = received.destination.folder / previews.FOLDER
+    folder.mkdir(exist_ok=True)
+    return replace(received, destination=replace(received.destination, folder=folder), is_preview=True)
+
+
 async def _place(tx: Transaction, received: _ReceivedFile) -> Path:
     folder = received.destination.folder
     taken = await files.names_like(tx, str(folder), split_suffix(received.name)[0])
@@ -260,8 +285,9 @@ async def _register(
         tags=place_tags,
         origin=UPLOADED,
         created_at=now_ms(),
+        is_preview=received.is_preview,
     )
-    lost = await _find_missing(tx, received.facts.hash, owner)
+    lost = {} if received.is_preview else await _find_missing(tx, received.facts.hash, owner)
     new = MoveCandidate(-1, *stat, str(path.parent), place.logical, received.name, owner=owner)
     found = await match_upload(tx, list(lost), new)
     # An asset of the owner that lost a file of this content gets the new one and keeps its tags and metadata.

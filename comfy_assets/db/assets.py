@@ -18,6 +18,7 @@ from ..models import (
     Location,
     Page,
     PageRequest,
+    Preview,
 )
 from . import contents, files, tags
 from .connection import Database, Transaction
@@ -128,10 +129,10 @@ async def _page_rows(db: Database, selection: RowSelection | IdSelection, page: 
 async def get(db: Database | Transaction, asset_id: str, owner: str) -> Asset | None:
     """Return the asset with this id or alias if it is public or the owner's, or None."""
     selected = f"SELECT {_COLUMNS} FROM assets a {_JOINS}"
-    rows = await db.fetch_all(f"{selected} WHERE a.uuid = ? AND {tags.VISIBLE}", (asset_id, owner))
+    rows = await db.fetch_all(f"{selected} WHERE a.uuid = ? AND {tags.FOUND}", (asset_id, owner))
     if not rows:
         rows = await db.fetch_all(
-            f"{selected} WHERE a.id = (SELECT asset_id FROM asset_aliases WHERE alias = ?) AND {tags.VISIBLE}",
+            f"{selected} WHERE a.id = (SELECT asset_id FROM asset_aliases WHERE alias = ?) AND {tags.FOUND}",
             (asset_id, owner),
         )
     found = await _complete(db, [_asset(row) for row in rows])
@@ -152,16 +153,22 @@ async def visible(db: Database | Transaction, ids: Sequence[str], owner: str) ->
     rows = await db.fetch_all(
         "SELECT j.value, a.uuid FROM json_each(?) j JOIN assets a ON a.id = coalesce("
         "(SELECT id FROM assets WHERE uuid = j.value), (SELECT asset_id FROM asset_aliases WHERE alias = j.value))"
-        f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE {tags.VISIBLE}",
+        f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE {tags.FOUND}",
         (json_array(ids), owner),
     )
     found = await get_many(db, sorted({row[1] for row in rows}))
     return {row[0]: found[row[1]] for row in rows if row[1] in found}
 
 
-async def of_content(db: Database | Transaction, digest: bytes, owner: str, *, own: bool) -> list[Asset]:
-    """Return the owner's assets of this content (``own``), or the public ones; oldest first."""
-    condition = "s.owner = ? AND s.hidden = 0" if own else "s.owner = '' AND s.hidden = 0 AND ? IS NOT NULL"
+async def of_content(
+    db: Database | Transaction, digest: bytes, owner: str, *, own: bool, previews: bool = False
+) -> list[Asset]:
+    """Return the owner's assets of this content (``own``), or the public ones; oldest first.
+
+    With ``previews``, only those that are previews of other assets; otherwise none of these.
+    """
+    hidden = f"s.hidden = {tags.PREVIEW if previews else 0}"
+    condition = f"s.owner = ? AND {hidden}" if own else f"s.owner = '' AND {hidden} AND ? IS NOT NULL"
     rows = await db.fetch_all(
         f"SELECT {_COLUMNS} FROM contents k JOIN assets a ON a.content_id = k.id {_JOINS}"
         f" WHERE k.hash = ? AND {condition} ORDER BY a.id",
@@ -179,7 +186,7 @@ async def _complete(db: Database | Transaction, found: list[Asset]) -> list[Asse
             for a in found
         ]
     if any(asset.preview_id for asset in found):
-        previews = await _locations(db, [a.preview_id for a in found if a.preview_id])
+        previews = await _previews(db, [a.preview_id for a in found if a.preview_id])
         found = [replace(a, preview=previews.get(a.preview_id)) if a.preview_id else a for a in found]
     return found
 
@@ -200,13 +207,32 @@ async def _stand_ins(db: Database | Transaction, digests: Sequence[bytes]) -> di
     return {row[0]: _location(row[1:]) for row in rows}
 
 
-async def _locations(db: Database | Transaction, ids: Sequence[str]) -> dict[str, Location]:
+async def _previews(db: Database | Transaction, ids: Sequence[str]) -> dict[str, Preview]:
+    """Return the files of previews by id. A reference shows another asset's file; a deleted asset shows none."""
     rows = await db.fetch_all(
-        f"SELECT a.uuid, {_LOCATION.sql} FROM assets a JOIN files f ON f.id = a.id JOIN folders d ON d.id = f.folder_id"
-        " WHERE a.uuid IN (SELECT value FROM json_each(?))",
+        f"SELECT a.uuid, a.mime_type, c.hash, {_LOCATION.sql} FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        " LEFT JOIN contents c ON c.id = a.content_id LEFT JOIN files f ON f.id = a.id"
+        " LEFT JOIN folders d ON d.id = f.folder_id"
+        f" WHERE a.uuid IN (SELECT value FROM json_each(?)) AND NOT s.hidden & {tags.DELETED}",
         (json_array(ids),),
     )
-    return {row[0]: _location(row[1:]) for row in rows}
+    places = await _stand_ins(db, list({row[2] for row in rows if row[2] is not None and row[3] is None}))
+    found: dict[str, Preview] = {}
+    for uuid, mime_type, digest, *where in rows:
+        location = _location(where) if where[0] is not None else places.get(digest)
+        if location is not None:
+            found[uuid] = Preview(mime_type, digest, location)
+    return found
+
+
+async def has_name(tx: Transaction, name: str, owner: str) -> bool:
+    """Return whether the owner can see an asset of this name."""
+    rows = await tx.fetch_all(
+        "SELECT 1 FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        f" WHERE a.name_key = ? AND a.name = ? AND {tags.VISIBLE} LIMIT 1",
+        (name.casefold(), name, owner),
+    )
+    return bool(rows)
 
 
 async def hash_exists(db: Database | Transaction, digest: bytes, owner: str) -> bool:
@@ -308,6 +334,7 @@ class NewAsset:
     user_metadata: str | None = None
     job_id: str | None = None
     preview_uuid: str | None = None
+    is_preview: bool = False
 
 
 @dataclass(frozen=True)
@@ -324,7 +351,7 @@ class AssetFile:
 async def add(tx: Transaction, entry: NewAsset, size: int, facts: Facts | None) -> int:
     """Add an asset without a file; return its row id."""
     place, user = tags.split(entry.tags)
-    set_id = await tags.intern(tx, entry.owner, place)
+    set_id = await tags.intern(tx, entry.owner, place, hidden=tags.PREVIEW if entry.is_preview else 0)
     content_id = await contents.put(tx, facts) if facts is not None else None
     preview = "SELECT id FROM assets WHERE uuid = ?"
     values = {
@@ -422,7 +449,7 @@ async def holder_of(tx: Transaction, uuid: str) -> IdHolder | None:
     rows = await tx.fetch_all(
         "SELECT a.id, s.owner, s.hidden FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id WHERE a.uuid = ?", (uuid,)
     )
-    return IdHolder(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
+    return IdHolder(rows[0][0], rows[0][1], bool(rows[0][2] & tags.DELETED)) if rows else None
 
 
 async def change_id(tx: Transaction, row_id: int, uuid: str) -> None:

@@ -1,7 +1,7 @@
 """Tags: the interned sets of what folders give, and the plain join table of what users give.
 
 A *tag set* combines an owner with the tags of a place (root, categories, model types) and two flags: ``hidden`` for
-deleted assets, ``missing`` for assets without content. The number of sets is bounded by the numbers of folders and
+deleted assets and for previews of others, ``missing`` for assets without content. The number of sets is bounded by the numbers of folders and
 owners, so filters are decided on sets, and triggers keep a count of assets for each. Users' tags are rows of
 ``asset_tags``; for them triggers keep ``tag_counts`` (by set) and ``tag_totals`` (by owner). No asset has a tag twice,
 by its set and as a user's.
@@ -22,6 +22,9 @@ from .sql import json_array
 ROOT_TAGS = ("models", "input", "output", "temp")
 # SQL that tells of a ``tag_sets s`` row whether a user (the parameter) may know of its assets.
 VISIBLE = "s.owner IN ('', ?) AND s.hidden = 0"
+# Bits of ``hidden``. No list, count or search has a hidden asset; previews of others are found by their ids.
+DELETED, PREVIEW = 1, 2
+FOUND = f"s.owner IN ('', ?) AND s.hidden IN (0, {PREVIEW})"
 # SQL for the tags that users gave to an asset ``a``, as a JSON array; null for most assets, which have none.
 USER_TAGS = """
     CASE WHEN EXISTS (SELECT 1 FROM asset_tags WHERE asset_id = a.id) THEN (
@@ -36,7 +39,7 @@ class TagSet(NamedTuple):
 
     owner: str
     tags: tuple[str, ...]
-    hidden: bool = False
+    hidden: int = 0
     missing: bool = False
 
 
@@ -85,9 +88,7 @@ def combined(place: str, user: str | None, *, missing: bool) -> str:
     return json_array(canonical(found))
 
 
-async def intern(
-    tx: Transaction, owner: str, tags: Iterable[str], *, hidden: bool = False, missing: bool = False
-) -> int:
+async def intern(tx: Transaction, owner: str, tags: Iterable[str], *, hidden: int = 0, missing: bool = False) -> int:
     """Return the id of the tag set with exactly these tags of a place; add it if there is none."""
     ordered = canonical(tags)
     key = (owner, json_array(ordered), hidden, missing)
@@ -122,7 +123,7 @@ async def move_assets(tx: Transaction, ids: Iterable[int], change: Callable[[Tag
         (json_array(ids),),
     )
     for set_id, owner, text, hidden, missing, members in rows:
-        present = TagSet(owner, tuple(_decode(text)), bool(hidden), bool(missing))
+        present = TagSet(owner, tuple(_decode(text)), hidden, bool(missing))
         target = change(present)
         if target == present:
             continue
@@ -199,6 +200,11 @@ def _numbers(text: str) -> list[int]:
 async def set_missing(tx: Transaction, ids: Iterable[int], *, missing: bool) -> None:
     """Mark assets as missing, or as there again."""
     await move_assets(tx, ids, lambda s: s._replace(missing=missing))
+
+
+async def hide_as_preview(tx: Transaction, row_id: int) -> None:
+    """Take an asset out of lists, counts and searches because it is the preview of another."""
+    await move_assets(tx, [row_id], lambda s: s._replace(hidden=s.hidden | PREVIEW))
 
 
 async def drop_unused_sets(tx: Transaction) -> None:

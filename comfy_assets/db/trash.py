@@ -34,7 +34,7 @@ class TrashedFile:
 
 async def hide(tx: Transaction, row_id: int, now: int, taken: TrashedFile | None) -> None:
     """Delete an asset at ``now`` (ms) but keep its row. The row of a file that was moved to the trash is deleted."""
-    await _set_hidden(tx, row_id, hidden=True)
+    await tags.move_assets(tx, [row_id], lambda s: s._replace(hidden=s.hidden | tags.DELETED))
     # With the content at this time: a file that has another one later is not what the user has deleted.
     await tx.execute(
         "INSERT INTO trash (asset_id, deleted_at, content_id, stored, folder, name)"
@@ -47,12 +47,30 @@ async def hide(tx: Transaction, row_id: int, now: int, taken: TrashedFile | None
 
 async def reveal(tx: Transaction, row_id: int) -> None:
     """Restore a deleted asset."""
-    await _set_hidden(tx, row_id, hidden=False)
+    await tags.move_assets(tx, [row_id], lambda s: s._replace(hidden=s.hidden & ~tags.DELETED))
     await tx.execute("DELETE FROM trash WHERE asset_id = ?", (row_id,))
 
 
-async def _set_hidden(tx: Transaction, row_id: int, *, hidden: bool) -> None:
-    await tags.move_assets(tx, [row_id], lambda s: s._replace(hidden=hidden))
+async def own_preview(tx: Transaction, row_id: int) -> str | None:
+    """Return the id of the preview that belongs to an asset and to no other that is not deleted, or None."""
+    rows = await tx.fetch_all(
+        "SELECT p.uuid FROM assets a JOIN assets p ON p.id = a.preview_id AND p.id <> a.id"
+        f" JOIN tag_sets s ON s.id = p.tag_set_id WHERE a.id = ? AND s.hidden = {tags.PREVIEW} AND NOT EXISTS ("
+        " SELECT 1 FROM assets o JOIN tag_sets t ON t.id = o.tag_set_id WHERE o.preview_id = p.id AND o.id <> a.id"
+        f" AND NOT t.hidden & {tags.DELETED})",
+        (row_id,),
+    )
+    return rows[0][0] if rows else None
+
+
+async def deleted_preview(tx: Transaction, row_id: int) -> str | None:
+    """Return the id of an asset's preview that was deleted with it, or None."""
+    rows = await tx.fetch_all(
+        "SELECT p.uuid FROM assets a JOIN assets p ON p.id = a.preview_id JOIN tag_sets s ON s.id = p.tag_set_id"
+        f" WHERE a.id = ? AND s.hidden = {tags.PREVIEW | tags.DELETED}",
+        (row_id,),
+    )
+    return rows[0][0] if rows else None
 
 
 async def reveal_changed(tx: Transaction) -> None:

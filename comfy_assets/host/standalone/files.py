@@ -40,6 +40,8 @@ _BLOCK = 1 << 20
 _MAX_COPIES = 10_000  # of one name; each is compared with the upload
 _MASKED_COMPRESSION = 4  # of zlib: as ComfyUI saves PNG files
 DEFAULT_QUALITY = 90
+_PREVIEW_EDGE = 512  # longer side in pixels, of previews of models
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif")
 OPAQUE = "application/octet-stream"
 # Types that browsers display without running anything; all others are sent as downloads.
 _PASSIVE_FAMILIES = ("image/", "audio/", "video/")
@@ -86,6 +88,52 @@ class ViewRoute:
             return folder.joinpath(*subfolder, *relative_parts(name))
         except UnsafeName as error:
             raise Refusal(f"The file's name is refused: {error}.") from error
+
+
+class ModelPreviewRoute:
+    """The route /experiment/models/preview: the picture beside a model."""
+
+    def __init__(self, folders: BaseFolders) -> None:
+        self._folders = folders
+
+    def routes(self) -> RouteTable:
+        return [("GET", "/experiment/models/preview/{folder}/{path_index}/{file:.+}", self._show)]
+
+    async def _show(self, request: web.Request) -> web.StreamResponse:
+        """Send the picture as WebP. The file's name is the model's; any suffix will do."""
+        category, index = request.match_info["folder"], request.match_info["path_index"]
+        if category not in self._folders.categories():
+            raise Refusal("There is no such folder.", status=404)
+        if not (index.isascii() and index.isdecimal() and len(index) <= 4):
+            raise Refusal("path_index must be a number.")
+        roots = self._folders.category_paths(category)
+        try:
+            parts = relative_parts(request.match_info["file"])
+        except UnsafeName as error:
+            raise Refusal(f"The file's name is refused: {error}.") from error
+        path = None
+        if int(index) < len(roots):
+            path = await asyncio.to_thread(picture_beside, roots[int(index)].joinpath(*parts))
+        if path is None:
+            raise Refusal("There is no preview of this model.", status=404)
+        return await _picture(path, _small_preview)
+
+
+def picture_beside(model: Path) -> Path | None:
+    """Return the picture with a model's name, NAME.preview.png rather than NAME.png, or None. Blocks."""
+    names = (stem + suffix for stem in (f"{model.stem}.preview", model.stem) for suffix in _PICTURES)
+    paths = (model.with_name(name) for name in names)
+    return next((path for path in paths if _may_be_sent(path) and _is_inside(path, model.parent)), None)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Return whether a file is really in the folder, rather than a link to another place."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _small_preview(image: Image) -> tuple[bytes, str]:
+    image.thumbnail((_PREVIEW_EDGE, _PREVIEW_EDGE))
+    return _encode_preview(image, "webp", "")
 
 
 def _may_be_sent(path: Path) -> bool:

@@ -18,7 +18,7 @@ from ..execution import PromptHooks, PromptListener, RewritePrompt
 from ..guard import protect
 from .connections import ConnectionLimits, Connections, listen, url_of
 from .executor import Executor, Worker
-from .files import UploadRoutes, ViewRoute
+from .files import ModelPreviewRoute, UploadRoutes, ViewRoute
 from .folders import DATA_DIRECTORY, BaseFolders, ExtraFolder, ModelRoutes
 from .frontend import PackRoutes, WebFiles
 from .http import add_routes, respond_to_preflight
@@ -196,6 +196,7 @@ class StandaloneHost:
             NodeRoutes(self.nodes).routes(),
             ModelRoutes(self._folders).routes(),
             ViewRoute(self._folders).routes(),
+            ModelPreviewRoute(self._folders).routes(),
             UploadRoutes(self._folders).routes(),
             UserRoutes(self._users).routes(),
             SettingsRoutes(self._folders.user, self._users).routes(),

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,6 +86,47 @@ async def test_model_folders(server: Any) -> None:
     ] == [("b.safetensors", 1)]
     async with server.client.get("/api/experiment/models/none") as response:
         assert response.status == 404 and (await response.json())["code"] == "NOT_FOUND"
+
+
+def save(path: Path, color: str, size: tuple[int, int] = (4, 2)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path)
+
+
+async def test_pictures_beside_models(server: Any) -> None:
+    """The page replaces the suffix of the model's name."""
+    loras, clip = server.base / "models" / "loras", server.base / "models" / "clip"
+    for name in ("sub/a.safetensors", "b.v2.ckpt", "none.safetensors"):
+        put(loras / name, "1")
+    save(loras / "sub" / "a.png", "red", (2000, 1000))
+    save(loras / "b.v2.jpg", "red")
+    save(loras / "b.v2.preview.png", "blue")
+    save(clip / "c.webp", "lime")
+    save(server.base / "input" / "outside.png", "red")
+    (loras / "linked.png").symlink_to(server.base / "input" / "outside.png")
+    put(loras / "broken.png", "no picture")
+    path = "/api/experiment/models/preview"
+    for query, size, color in (
+        ("loras/0/sub/a.webp", (512, 256), (255, 0, 0)),
+        ("loras/0/b.v2.webp", (4, 2), (0, 0, 255)),
+        ("text_encoders/1/c.webp", (4, 2), (0, 255, 0)),
+    ):
+        async with server.client.get(f"{path}/{query}") as response:
+            assert (response.status, response.content_type) == (200, "image/webp")
+            with Image.open(BytesIO(await response.read())) as image:
+                pixel = image.convert("RGB").getpixel((0, 0))
+                assert image.size == size and max(abs(a - b) for a, b in zip(pixel, color, strict=True)) < 40
+    for query, status in (
+        ("loras/0/none.webp", 404),
+        ("loras/0/linked.webp", 404),
+        ("loras/0/broken.webp", 400),
+        ("loras/1/sub/a.webp", 404),
+        ("loras/x/sub/a.webp", 400),
+        ("none/0/a.webp", 404),
+        ("loras/0/..%2F..%2Finput%2Foutside.webp", 400),
+    ):
+        async with server.client.get(f"{path}/{query}") as response:
+            assert response.status == status, query
 
 
 async def test_settings_are_kept(server: Any) -> None:
