@@ -1,10 +1,10 @@
 """Tags: the interned sets of what folders give, and the plain join table of what users give.
 
 A *tag set* combines an owner with the tags of a place (root, categories, model types) and two flags: ``hidden`` for
-deleted assets and for previews of others, ``missing`` for assets without content. The number of sets is bounded by the numbers of folders and
-owners, so filters are decided on sets, and triggers keep a count of assets for each. Users' tags are rows of
-``asset_tags``; for them triggers keep ``tag_counts`` (by set) and ``tag_totals`` (by owner). No asset has a tag twice,
-by its set and as a user's.
+deleted assets and for previews of others, ``missing`` for assets without content. The number of sets is bounded by the
+numbers of folders and owners, so filters are decided on sets, and triggers keep a count of assets for each. Users' tags
+are rows of ``asset_tags``; for them triggers keep ``tag_counts`` (by set) and ``tag_totals`` (by owner). No asset has a
+tag twice, by its set and as a user's.
 """
 
 from __future__ import annotations
