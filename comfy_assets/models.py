@@ -104,13 +104,15 @@ class SearchWord(NamedTuple):
 class AssetFilter(msgspec.Struct, frozen=True):
     """The filter of a list of assets. ``metadata`` maps a field to a value or to a list of accepted values.
 
-    All ``words`` must occur in the asset's name, its tags, or the texts of the graph in its file.
+    An asset has every tag of ``tags_all``, at least one of ``tags_any`` unless there are none, and no tag of
+    ``tags_none``. All ``words`` must occur in the asset's name, its tags, or the texts of the graph in its file.
     """
 
     owner: str
     include_public: bool = True
-    include_tags: tuple[str, ...] = ()
-    exclude_tags: tuple[str, ...] = ()
+    tags_all: tuple[str, ...] = ()
+    tags_any: tuple[str, ...] = ()
+    tags_none: tuple[str, ...] = ()
     name_contains: str = ""
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
     hash: bytes | None = None

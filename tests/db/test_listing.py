@@ -39,6 +39,9 @@ FACTS: tuple[dict[str, Any], ...] = (
     {"n": "1"},
     {"n": None},
     {"n": [1]},
+    {"n": [[1], "v", {"a": 1}], "k": []},
+    {"n": [None], "k": {"x": [1, {"y": None}], "a": 1.0}},
+    {"k": {"a": True}},
     {"k": "v", "n": 2.5},
     {"k": "größe"},
     {"a.b": "dots", "": "empty"},
@@ -155,22 +158,24 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def same(wanted: Any, found: Any) -> bool:
-    """JSON equality of scalars: 1 is 1.0, but neither true nor "1"."""
+    """JSON equality: 1 is 1.0, but neither true nor "1"; the order of members does not matter."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return wanted.keys() == found.keys() and all(same(wanted[key], found[key]) for key in wanted)
+    if isinstance(wanted, list) and isinstance(found, list):
+        return len(wanted) == len(found) and all(map(same, wanted, found))
     if isinstance(wanted, bool) or isinstance(found, bool):
         return wanted is found
     if isinstance(wanted, int | float):
         return isinstance(found, int | float) and wanted == found
-    return isinstance(found, str) and wanted == found
+    return type(wanted) is type(found) and wanted == found
 
 
 def has_field(row: Row, key: str, wanted: Any) -> bool:
     values = [facts[key] for facts in (row.facts, row.user_facts or {}) if key in facts]
-    for item in wanted if isinstance(wanted, list) else [wanted]:
-        if item is None and all(value is None for value in values):
-            return True
-        if item is not None and any(same(item, value) for value in values):
-            return True
-    return False
+    elements = [element for value in values for element in (value if isinstance(value, list) else [value])]
+    elements = [element for element in elements if element is not None]
+    accepted = wanted if isinstance(wanted, list) else [wanted]
+    return any(not elements if item is None else any(same(item, each) for each in elements) for item in accepted)
 
 
 def has_word(row: Row, wanted: SearchWord) -> bool:
@@ -181,8 +186,9 @@ def has_word(row: Row, wanted: SearchWord) -> bool:
 def passes(row: Row, wanted: AssetFilter) -> bool:
     return (
         (row.owner == wanted.owner or (wanted.include_public and row.owner == ""))
-        and set(wanted.include_tags) <= row.tags
-        and not set(wanted.exclude_tags) & row.tags
+        and set(wanted.tags_all) <= row.tags
+        and (not wanted.tags_any or not row.tags.isdisjoint(wanted.tags_any))
+        and row.tags.isdisjoint(wanted.tags_none)
         and wanted.name_contains.casefold() in row.name.casefold()
         and all(has_word(row, word) for word in wanted.words)
         and (wanted.hash is None or wanted.hash == row.hash)
@@ -208,20 +214,34 @@ def expected(wanted: AssetFilter, sort: str, order: str) -> list[int]:
 # What is asked
 
 scalars = st.sampled_from(["v", "größe", "1", 1, 2.5, 1.0, True, False, None, "dots", "empty"])
-some_tags = st.lists(st.sampled_from([*TAGS, "nobody has this"]), max_size=2, unique=True).map(tuple)
+structures: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        {},
+        {"a": 1},
+        {"a": 1.0, "x": [1, {"y": None}]},
+        {"a": 1, "x": [1, {"y": 0}]},
+        {"a": True},
+        {"a": {"b": 1}},
+        [1],
+        [],
+    ]
+)
+tag_names = st.sampled_from([*TAGS, "nobody has this"])
+some_tags = st.lists(tag_names, max_size=2, unique=True).map(tuple)
 filters = st.builds(
     AssetFilter,
     owner=st.sampled_from([*OWNERS, "somebody else"]),
     include_public=st.booleans(),
-    include_tags=some_tags,
-    exclude_tags=some_tags,
+    tags_all=some_tags,
+    tags_any=st.one_of(some_tags, st.lists(tag_names, min_size=2, max_size=4, unique=True).map(tuple)),
+    tags_none=some_tags,
     name_contains=st.sampled_from(["", "", "", ".png", "GRÖSSE", "ss", "%", "_", "i̇", "zzz"]),
     metadata=st.one_of(
         st.just({}),
         st.dictionaries(
             st.sampled_from(["n", "k", "a.b", "", "absent"]),
-            st.one_of(scalars, st.lists(scalars, max_size=3)),
-            max_size=2,
+            st.one_of(scalars, structures.filter(bool), st.lists(st.one_of(scalars, structures), max_size=3)),
+            max_size=5,
         ),
     ),
     hash=st.one_of(st.none(), st.none(), st.sampled_from([bytes([3]) * 32, bytes([99]) * 32])),

@@ -16,8 +16,8 @@ from .filters import (
     IdSelection,
     RowSelection,
     filtered_sets,
-    rows_of,
     select,
+    select_by_tags,
     visible_condition,
 )
 
@@ -120,14 +120,15 @@ async def histogram(db: Database, wanted: AssetFilter, limit: int) -> Sequence[T
     """Count, for each tag, the assets that carry it and pass the filter; the most frequent tags first."""
     if wanted.name_contains or wanted.words or wanted.metadata or wanted.hash:
         return await _of_selection(db, await select(db, wanted), limit)
-    if not wanted.include_tags and not wanted.exclude_tags:
+    if not (wanted.tags_all or wanted.tags_any or wanted.tags_none):
         request = TagRequest(wanted.owner, include_public=wanted.include_public, limit=limit)
         return (await list_tags(db, request)).items
     sets = await filtered_sets(db, wanted)
     passing = [each for each in sets if each.passes]
-    if not any(each.needs or each.forbids for each in passing):
+    if not any(any(each.demand) for each in passing):
         return await _of_sets(db, passing, limit)
-    return await _of_tag(db, passing, limit) or await _of_selection(db, rows_of(wanted, sets), limit)
+    counted = await _of_tag(db, passing, limit)
+    return counted or await _of_selection(db, await select_by_tags(db, wanted, sets), limit)
 
 
 async def _of_sets(db: Database, passing: Sequence[FilteredSet], limit: int) -> list[TagCount]:
@@ -145,10 +146,10 @@ async def _of_sets(db: Database, passing: Sequence[FilteredSet], limit: int) -> 
 
 async def _of_tag(db: Database, passing: Sequence[FilteredSet], limit: int) -> list[TagCount] | None:
     """Return the histogram of all assets with one user's tag, or None if the filter demands anything else."""
-    [needs, *others] = {each.needs for each in passing}
-    if others or len(needs) != 1 or any(each.forbids for each in passing):
+    [demand, *others] = {each.demand for each in passing}
+    if others or len(demand.needs) != 1 or demand.any_of or demand.forbids:
         return None
-    [name] = needs
+    [name] = demand.needs
     counts = [(each.id, each.passing or 0) for each in passing]
     rows = await db.fetch_all(
         "WITH tag AS (SELECT id FROM tags WHERE name = ?), known AS ("

@@ -3,39 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...models import AssetFilter
 from .. import fulltext, tags
 from ..connection import Database
-from ..sql import Row, json_array
+from ..sql import json_array
+from .metadata import metadata_clause
 
 if TYPE_CHECKING:
     from .bitmap import IdSet
 
 # Up to this many candidates are gathered from the tag index and sorted; for more, the sort index is walked.
 GATHER_LIMIT = 8000
+# One asset in so many is few: their ids are gathered although the sort index could be walked.
+_FEW_SHARE = 20
 # Up to this many ids are passed to SQLite; more are compared here.
 HANDED_OVER = 20_000
-# Up to this many fields of metadata are looked up one by one, which is faster for few.
-_FEW_FIELDS = 3
 ROW_COST = 15  # how many ids can be compared in the time in which SQLite reads one asset's row
+
+
+class Demand(NamedTuple):
+    """The users' tags that an asset must have: all of ``needs``, one of ``any_of`` if given; and not, ``forbids``."""
+
+    needs: frozenset[str] = frozenset()
+    any_of: frozenset[str] = frozenset()
+    forbids: frozenset[str] = frozenset()
+
+    @property
+    def wants(self) -> bool:
+        """True if an asset passes only by a tag that it has from a user."""
+        return bool(self.needs or self.any_of)
+
+
+_NO_DEMAND = Demand()
 
 
 class FilteredSet(NamedTuple):
     """A tag set in use, and whether its assets pass the filter by owner and tags.
 
-    An asset of it passes if users gave it all tags in ``needs`` and none in ``forbids``. ``passing`` is the number of
-    these assets, or None if they must be counted.
+    An asset of it passes if its users' tags meet ``demand``. ``passing`` is the number of these assets, or None if they
+    must be counted. ``users_tags`` has, of the tags in the filter, those that users gave to assets of the set, with the
+    number of these.
     """
 
     id: int
     assets: int
     passes: bool
-    needs: frozenset[str] = frozenset()
-    forbids: frozenset[str] = frozenset()
+    demand: Demand = _NO_DEMAND
     passing: int | None = None
+    users_tags: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True)
@@ -70,13 +88,16 @@ async def select(db: Database, wanted: AssetFilter) -> RowSelection | IdSelectio
     needle = wanted.name_contains.casefold()
     by_index = bool(needle) and await fulltext.are_names_indexed(db)
     if not (by_index or wanted.words):
-        return rows_of(wanted, sets)
+        return await select_by_tags(db, wanted, sets)
     found: list[IdSet] = []
     if wanted.words:
         found.append(await fulltext.of_words(db, wanted.words))
     if needle:
         found.append(await (fulltext.of_name if by_index else fulltext.of_any_name)(db, needle))
-    return await _narrowed(db, wanted, found, sets)
+    ids = found[0]
+    for other in found[1:]:
+        ids &= other
+    return await _narrowed(db, wanted, await _with_tags(db, ids, sets), sets)
 
 
 def visible_condition(wanted: AssetFilter) -> str:
@@ -86,116 +107,226 @@ def visible_condition(wanted: AssetFilter) -> str:
 
 async def filtered_sets(db: Database, wanted: AssetFilter) -> list[FilteredSet]:
     """Test every tag set that assets have."""
-    names = [*wanted.include_tags, *wanted.exclude_tags]
-    # For each tag: whether the set has it, and how many of the set's assets have it from a user.
-    of_tag = "tag_set_id = s.id AND tag_id = (SELECT id FROM tags WHERE name = ?)"
-    facts = f", EXISTS (SELECT 1 FROM tag_set_tags WHERE {of_tag}), (SELECT n FROM tag_counts WHERE {of_tag})"
+    # One statement sees one state of the store: the sets, the filter's tags that they have, and those of their assets.
     rows = await db.fetch_all(
-        f"SELECT s.id, s.asset_count, {visible_condition(wanted)}{facts * len(names)}"
-        " FROM tag_sets s WHERE s.asset_count > 0",
-        [wanted.owner, *(name for name in names for _ in range(2))],
+        "WITH wanted AS (SELECT t.id, t.name FROM json_each(?) j CROSS JOIN tags t ON t.name = j.value)"
+        f" SELECT s.id, NULL, {visible_condition(wanted)}, s.asset_count FROM tag_sets s WHERE s.asset_count > 0"
+        " UNION ALL SELECT l.tag_set_id, w.name, 1, NULL FROM wanted w CROSS JOIN tag_set_tags l ON l.tag_id = w.id"
+        " UNION ALL SELECT c.tag_set_id, w.name, 0, c.n FROM wanted w CROSS JOIN tag_counts c ON c.tag_id = w.id",
+        [json_array({*wanted.tags_all, *wanted.tags_any, *wanted.tags_none}), wanted.owner],
     )
-    return [_filtered_set(row, wanted) for row in rows]
+    of_place: dict[int, set[str]] = {}
+    of_users: dict[int, dict[str, int]] = {}
+    for set_id, name, is_of_place, count in rows:
+        if name is not None and is_of_place:
+            of_place.setdefault(set_id, set()).add(name)
+        elif name is not None:
+            of_users.setdefault(set_id, {})[name] = count
+    return [
+        _filtered_set(wanted, FilteredSet(set_id, assets, bool(visible), users_tags=of_users.get(set_id, {})), place)
+        for set_id, name, visible, assets in rows
+        if name is None
+        for place in (of_place.get(set_id, set()),)
+    ]
 
 
-def _filtered_set(row: Row, wanted: AssetFilter) -> FilteredSet:
-    set_id, assets, visible, *facts = row
-    names = [*wanted.include_tags, *wanted.exclude_tags]
-    by_name = {name: (bool(facts[2 * at]), facts[2 * at + 1] or 0) for at, name in enumerate(names)}
-    needs = frozenset(name for name in wanted.include_tags if not by_name[name][0])
-    forbids = frozenset(name for name in wanted.exclude_tags if by_name[name][1])
+def _filtered_set(wanted: AssetFilter, found: FilteredSet, place: set[str]) -> FilteredSet:
+    """Decide on a tag set with these tags; ``passes`` says whether its assets are visible."""
+    users = found.users_tags
+    needs = frozenset(wanted.tags_all) - place
+    forbids = frozenset(name for name in wanted.tags_none if name in users)
+    any_of = frozenset(name for name in wanted.tags_any if name in users) - forbids
+    is_any_met = not wanted.tags_any or not place.isdisjoint(wanted.tags_any) or not needs.isdisjoint(any_of)
     if (
-        not visible
-        or any(by_name[name][0] for name in wanted.exclude_tags)
-        or not all(by_name[name][1] for name in needs)
-        or needs & forbids
+        not found.passes
+        or not place.isdisjoint(wanted.tags_none)
+        or not needs <= users.keys()
+        or not needs.isdisjoint(forbids)
+        or not (is_any_met or any_of)
     ):
-        return FilteredSet(set_id, assets, passes=False)
-    passing: int | None = None
-    if not needs and not forbids:
-        passing = assets
-    elif len(needs) + len(forbids) == 1:
-        passing = by_name[next(iter(needs))][1] if needs else assets - by_name[next(iter(forbids))][1]
-    return FilteredSet(set_id, assets, passing != 0, needs, forbids, passing)
+        return found._replace(passes=False)
+    if is_any_met:
+        any_of = frozenset()
+    elif len(any_of) == 1:
+        needs, any_of = needs | any_of, frozenset()
+    passing = _passing(found, needs, forbids) if not any_of else None
+    return found._replace(passes=passing != 0, demand=Demand(needs, any_of, forbids), passing=passing)
+
+
+def _passing(found: FilteredSet, needs: frozenset[str], forbids: frozenset[str]) -> int | None:
+    """Return the number of a set's assets with these demands if it is known: for one tag at most."""
+    if len(needs) + len(forbids) > 1:
+        return None
+    return next(
+        (found.users_tags[name] for name in needs), found.assets - sum(found.users_tags[name] for name in forbids)
+    )
 
 
 # The assets with a user's tag: by the tag's index, or by walking assets in another order.
 BY_TAG = "asset_tags u CROSS JOIN assets a ON a.id = u.asset_id"
 BY_ASSET = "assets a CROSS JOIN asset_tags u ON u.asset_id = a.id"
 
-# The users' tags that assets of a set need, and those that they must not have.
-_Demand = tuple[frozenset[str], frozenset[str]]
+_Groups = Mapping[Demand, Sequence[FilteredSet]]
 
 
-def _by_demand(sets: Iterable[FilteredSet]) -> dict[_Demand, list[FilteredSet]]:
-    """Group the passing sets by the users' tags that they need and forbid. Most filters make one group."""
-    groups: dict[_Demand, list[FilteredSet]] = {}
+def _by_demand(sets: Iterable[FilteredSet]) -> dict[Demand, list[FilteredSet]]:
+    """Group the passing sets by the users' tags that they demand. Most filters make one group."""
+    groups: dict[Demand, list[FilteredSet]] = {}
     for each in sets:
         if each.passes:
-            groups.setdefault((each.needs, each.forbids), []).append(each)
+            groups.setdefault(each.demand, []).append(each)
     return groups
 
 
-def rows_of(wanted: AssetFilter, sets: Sequence[FilteredSet]) -> RowSelection:
-    """Resolve a filter without a search to a condition on rows."""
+async def select_by_tags(db: Database, wanted: AssetFilter, sets: Sequence[FilteredSet]) -> RowSelection | IdSelection:
+    """Resolve a filter without a search: to a condition on rows, or to a set of ids if that makes pages faster."""
     groups = _by_demand(sets)
+    # A hash leaves few rows, and a part of a name that is not indexed has every row read.
+    if wanted.hash is None and not wanted.name_contains and _are_united(groups, sets):
+        return await _narrowed(db, wanted, await _united(db, groups, sets), sets)
     where, parameters = _row_clauses(wanted)
     passing = [each for each in sets if each.passes]
-    counts = [each.passing for each in passing]
+    counts = [await _count_passing(db, demand, members, sets) for demand, members in groups.items() if not where]
     known = [count for count in counts if count is not None]
-    total = sum(known) if len(known) == len(counts) and not where else None
+    total = sum(known) if len(known) == len(groups) else None
+    rest = RowSelection(" AND ".join(where), parameters, total, passing)
+    if len(groups) == 1 and (demand := next(iter(groups))).needs:
+        return _rows_of_tag(demand, rest)
+    return _rows_of_sets(groups, sets, rest)
+
+
+def _are_united(groups: _Groups, sets: Sequence[FilteredSet]) -> bool:
+    """Return whether the assets of the groups are united to a set of ids.
+
+    The assets that users' tags let pass are found by these tags, and counted so if several tags do. Those that pass by
+    their place are added if they are few; many are soon met in any order.
+    """
     if len(groups) == 1:
-        [((needs, forbids), members)] = groups.items()
-        if needs:
-            return _rows_of_tag(needs, forbids, members, RowSelection(" AND ".join(where), parameters, total, passing))
+        demand = next(iter(groups))
+        return bool(demand.any_of) and not demand.needs
+    by_place = sum(_count(members) for demand, members in groups.items() if not demand.wants)
+    return by_place <= max(GATHER_LIMIT, _count(sets) // _FEW_SHARE) and any(demand.wants for demand in groups)
+
+
+async def _united(db: Database, groups: _Groups, sets: Sequence[FilteredSet]) -> IdSet:
+    """Return the ids of all assets that pass."""
+    from .bitmap import IdSet
+
+    result = IdSet.of(await fulltext.parse_ids(None))
+    for demand, members in groups.items():
+        result = result.plus((await _ids_of(db, demand, members, sets)).ids)
+    return result
+
+
+async def _ids_of(db: Database, demand: Demand, members: Sequence[FilteredSet], sets: Sequence[FilteredSet]) -> IdSet:
+    """Return the ids of the assets of tag sets that meet a demand, by way of the users' tags if it wants any."""
+    from .bitmap import IdSet
+
+    if not demand.wants:
+        ids = IdSet.of(await fulltext.fetch_ids(db, *_ids_of_sets(members)))
+        return await _meeting(db, ids, demand)
+    first = _rarest(demand, members)
+    rest = demand._replace(needs=demand.needs - first, any_of=demand.any_of - first)
+    ids = await _meeting(db, await _of_tags(db, first), rest)
+    chosen = {each.id for each in members}
+    others = [each for each in sets if each.id not in chosen and not first.isdisjoint(each.users_tags)]
+    return await _of_sets(db, ids, members, others)
+
+
+def _rarest(demand: Demand, members: Sequence[FilteredSet]) -> frozenset[str]:
+    """Return the needed tag that fewest assets of the sets have, or else the tags of which an asset needs one."""
+    if not demand.needs:
+        return demand.any_of
+    counts = {name: sum(each.users_tags[name] for each in members) for name in demand.needs}
+    return frozenset([min(sorted(counts), key=counts.__getitem__)])
+
+
+async def _of_tags(db: Database, names: Iterable[str]) -> IdSet:
+    """Return the ids of the assets to which users gave any of these tags."""
+    from .bitmap import IdSet
+
+    sql = (
+        "SELECT group_concat(u.asset_id) FROM tags t CROSS JOIN asset_tags u ON u.tag_id = t.id"
+        " WHERE t.name IN (SELECT value FROM json_each(?))"
+    )
+    return IdSet.of(await fulltext.fetch_ids(db, sql, (json_array(names),)))
+
+
+async def _meeting(db: Database, ids: IdSet, demand: Demand) -> IdSet:
+    """Return those of the assets whose users' tags meet a demand."""
+    for name in demand.needs:
+        ids &= await _of_tags(db, [name])
+    if demand.any_of:
+        ids &= await _of_tags(db, demand.any_of)
+    if demand.forbids:
+        ids = ids.minus((await _of_tags(db, demand.forbids)).ids)
+    return ids
+
+
+async def _count_passing(
+    db: Database, demand: Demand, members: Sequence[FilteredSet], sets: Sequence[FilteredSet]
+) -> int | None:
+    """Return how many assets of a group pass; None if the rows of a tag must be counted."""
+    known = [each.passing for each in members if each.passing is not None]
+    if len(known) == len(members):
+        return sum(known)
+    if demand.needs:
+        return None
+    if demand.any_of:
+        return len(await _ids_of(db, demand, members, sets))
+    return _count(members) - len(await _ids_of(db, Demand(any_of=demand.forbids), members, sets))
+
+
+def _rows_of_sets(groups: _Groups, sets: Sequence[FilteredSet], rest: RowSelection) -> RowSelection:
+    """Resolve a filter to the rows of tag sets, each with what is demanded of its group."""
     every = sum(len(members) for members in groups.values()) == len(sets)
-    candidates = sum(each.assets for members in groups.values() for each in members)
+    candidates = sum(_count(members) for members in groups.values())
     # The unary plus keeps SQLite from using the tag index where walking the sort index is cheaper.
     column = "a.tag_set_id" if candidates <= GATHER_LIMIT else "+a.tag_set_id"
     alternatives: list[str] = []
     bound: list[Any] = []
-    for (needs, forbids), members in groups.items():
-        clauses, values = _demand_clauses(needs, forbids)
+    for demand, members in groups.items():
+        clauses, values = _demand_clauses(demand)
         if not every or len(groups) > 1:
             clauses.insert(0, f"{column} IN (SELECT value FROM json_each(?))")
             values.insert(0, json_array(each.id for each in members))
         alternatives.append(" AND ".join(clauses) or "1")
         bound += values
-    where.append(f"({' OR '.join(alternatives) or '0'})")
-    return RowSelection(" AND ".join(where), [*parameters, *bound], total, passing)
+    where = [*([rest.where] if rest.where else []), f"({' OR '.join(alternatives) or '0'})"]
+    return replace(rest, where=" AND ".join(where), parameters=[*rest.parameters, *bound])
 
 
-def _rows_of_tag(
-    needs: frozenset[str], forbids: frozenset[str], members: Sequence[FilteredSet], rest: RowSelection
-) -> RowSelection:
-    """Resolve a filter that needs users' tags by way of one of these."""
-    [first, *others] = sorted(needs)
-    clauses, values = _demand_clauses(frozenset(others), forbids)
+def _rows_of_tag(demand: Demand, rest: RowSelection) -> RowSelection:
+    """Resolve a filter that needs users' tags by way of the rarest of these."""
+    members = rest.sets
+    [first] = _rarest(demand, members)
+    clauses, values = _demand_clauses(demand._replace(needs=demand.needs - {first}))
     # Tested last, because it reads the asset's row.
     where = ["u.tag_id = (SELECT id FROM tags WHERE name = ?)", *([rest.where] if rest.where else []), *clauses]
     where.append("+a.tag_set_id IN (SELECT value FROM json_each(?))")
     parameters = [first, *rest.parameters, *values, json_array(each.id for each in members)]
-    tag_assets = sum(each.passing if each.passing is not None else each.assets for each in members)
+    tag_assets = sum(each.users_tags[first] for each in members)
     return RowSelection(" AND ".join(where), parameters, rest.total, rest.sets, BY_TAG, tag_assets)
 
 
-def _demand_clauses(needs: Iterable[str], forbids: Iterable[str]) -> tuple[list[str], list[Any]]:
-    test = "EXISTS (SELECT 1 FROM asset_tags WHERE asset_id = a.id AND tag_id = (SELECT id FROM tags WHERE name = ?))"
-    needed, forbidden = sorted(needs), sorted(forbids)
-    return [test] * len(needed) + [f"NOT {test}"] * len(forbidden), [*needed, *forbidden]
+def _demand_clauses(demand: Demand) -> tuple[list[str], list[Any]]:
+    of_tag = "EXISTS (SELECT 1 FROM asset_tags WHERE asset_id = a.id AND tag_id = (SELECT id FROM tags WHERE name = ?))"
+    needed, forbidden = sorted(demand.needs), sorted(demand.forbids)
+    clauses, values = [of_tag] * len(needed) + [f"NOT {of_tag}"] * len(forbidden), [*needed, *forbidden]
+    if demand.any_of:
+        clauses.append(
+            "EXISTS (SELECT 1 FROM asset_tags WHERE asset_id = a.id AND tag_id IN"
+            " (SELECT id FROM tags WHERE name IN (SELECT value FROM json_each(?))))"
+        )
+        values.append(json_array(sorted(demand.any_of)))
+    return clauses, values
 
 
-async def _narrowed(
-    db: Database, wanted: AssetFilter, found: Sequence[IdSet], sets: Sequence[FilteredSet]
-) -> IdSelection:
-    """Apply the other filters to the results of searches."""
+async def _narrowed(db: Database, wanted: AssetFilter, ids: IdSet, sets: Sequence[FilteredSet]) -> IdSelection:
+    """Apply the hash and the metadata of a filter to the assets that pass otherwise."""
     from .bitmap import IdSet
 
-    ids = found[0]
-    for other in found[1:]:
-        ids &= other
     passing = [each for each in sets if each.passes]
-    ids = await _with_tags(db, ids, sets)
     if wanted.hash is not None:
         sql = "SELECT group_concat(id) FROM assets WHERE content_id = (SELECT id FROM contents WHERE hash = ?)"
         ids &= IdSet.of(await fulltext.fetch_ids(db, sql, (wanted.hash,)))
@@ -210,18 +341,12 @@ async def _with_tags(db: Database, ids: IdSet, sets: Sequence[FilteredSet]) -> I
 
     groups = _by_demand(sets)
     result = IdSet.of(await fulltext.parse_ids(None))
-    for (needs, forbids), members in groups.items():
+    for demand, members in groups.items():
         chosen = {each.id for each in members}
         part = await _of_sets(db, ids, members, [each for each in sets if each.id not in chosen])
-        for name in needs:
-            part &= IdSet.of(await fulltext.fetch_ids(db, _OF_TAG, (name,)))
-        for name in forbids:
-            part = part.minus(await fulltext.fetch_ids(db, _OF_TAG, (name,)))
+        part = await _meeting(db, part, demand)
         result = part if len(groups) == 1 else result.plus(part.ids)
     return result
-
-
-_OF_TAG = "SELECT group_concat(asset_id) FROM asset_tags WHERE tag_id = (SELECT id FROM tags WHERE name = ?)"
 
 
 async def _of_sets(db: Database, ids: IdSet, chosen: Sequence[FilteredSet], others: Sequence[FilteredSet]) -> IdSet:
@@ -278,84 +403,7 @@ def _row_clauses(wanted: AssetFilter) -> tuple[list[str], list[Any]]:
         clauses.append("a.content_id = (SELECT id FROM contents WHERE hash = ?)")
         parameters.append(wanted.hash)
     if wanted.metadata:
-        clause, bound = _metadata_clause(wanted.metadata)
+        clause, bound = metadata_clause(wanted.metadata)
         clauses.append(clause)
         parameters.extend(bound)
     return clauses, parameters
-
-
-_METADATA_FIELDS = (
-    "(SELECT key, value, type FROM json_each(coalesce(a.user_metadata, '{}')) UNION ALL"
-    " SELECT key, value, type FROM json_each((SELECT metadata FROM contents WHERE id = a.content_id)))"
-)
-
-
-def _field_clause(key: str, value: Any) -> tuple[str, list[Any]]:
-    """Return the condition for one field; it reads an asset's metadata once for values and once for null."""
-    accepted = value if isinstance(value, list) else [value]
-    by_type: dict[str, list[Any]] = {
-        "type = 'text' AND value": [item for item in accepted if isinstance(item, str)],
-        "type": [str(item).lower() for item in accepted if isinstance(item, bool)],
-        "type IN ('integer', 'real') AND value": [
-            item for item in accepted if isinstance(item, (int, float)) and not isinstance(item, bool)
-        ],
-    }
-    tests = [f"{what} IN (SELECT value FROM json_each(?))" for what, items in by_type.items() if items]
-    alternatives: list[str] = []
-    parameters: list[Any] = []
-    if tests:
-        alternatives.append(f"EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND ({' OR '.join(tests)}))")
-        parameters = [key, *(json_array(items) for items in by_type.values() if items)]
-    if None in accepted:
-        alternatives.append(f"NOT EXISTS (SELECT 1 FROM {_METADATA_FIELDS} WHERE key = ? AND type <> 'null')")
-        parameters.append(key)
-    return f"({' OR '.join(alternatives) or '0'})", parameters
-
-
-# Reads an asset's metadata once for all fields of the filter. It counts the fields with an accepted value, minus those
-# that may be null but have a value: such a field passes only if its value is accepted, which makes up for the minus.
-_METADATA_CONDITION = """
-    (
-        SELECT count(DISTINCT CASE WHEN (field.key, field.kind, field.value) IN (
-            SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
-            FROM json_each(?)
-        ) THEN field.key END)
-        - count(DISTINCT CASE WHEN field.kind <> 'null' AND field.key IN (SELECT value FROM json_each(?))
-            THEN field.key END)
-        FROM (
-            SELECT key, value, CASE type WHEN 'integer' THEN 'number' WHEN 'real' THEN 'number' ELSE type END AS kind
-            FROM json_each(coalesce(a.user_metadata, '{}'))
-            UNION ALL
-            SELECT key, value, CASE type WHEN 'integer' THEN 'number' WHEN 'real' THEN 'number' ELSE type END
-            FROM json_each((SELECT metadata FROM contents WHERE id = a.content_id))
-        ) field
-        WHERE field.key IN (SELECT value FROM json_each(?))
-    ) = ?
-"""
-
-
-def _metadata_clause(wanted: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """Return the condition for all fields.
-
-    A field matches by equality, or by any value of a list. Null matches a field that is absent or null.
-    """
-    if len(wanted) <= _FEW_FIELDS:
-        clauses = [_field_clause(key, value) for key, value in wanted.items()]
-        return " AND ".join(text for text, _ in clauses), [each for _, bound in clauses for each in bound]
-    accepted: list[tuple[str, str, Any]] = []
-    optional: list[str] = []
-    for key, value in wanted.items():
-        for item in value if isinstance(value, list) else [value]:
-            if item is None:
-                optional.append(key)
-            else:
-                accepted.append((key, *_kind_and_value(item)))
-    needed = len(wanted.keys() - set(optional))
-    return _METADATA_CONDITION, [json_array(accepted), json_array(optional), json_array(wanted), needed]
-
-
-def _kind_and_value(item: Any) -> tuple[str, Any]:
-    """Return a value's type in SQLite's JSON functions, and the value as they return it."""
-    if isinstance(item, bool):
-        return str(item).lower(), int(item)
-    return ("text" if isinstance(item, str) else "number"), item
