@@ -143,7 +143,7 @@ class Services:
         return self._problem or (db.problem if db is not None else None)
 
     def claimed(self, prompt_id: str, owner: str) -> AbstractAsyncContextManager[None]:
-        """Reserve an id for a prompt that is submitted within the block. Raises PromptIdTakenError."""
+        """Reserve an id for a prompt that is submitted within the block. See ``PromptIds.claimed``."""
         return self.prompt_ids.claimed(prompt_id, owner, self._available.get("db"))
 
     async def check_store(self) -> None:

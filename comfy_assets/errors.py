@@ -27,6 +27,15 @@ class InvalidQueryError(ApiError):
     code = "INVALID_QUERY"
 
 
+class InvalidTagFilterError(InvalidQueryError):
+    """The tags to filter by are too many, contradict each other, or are given by an older and a newer name.
+
+    ``details.parameters`` or ``details.parameter`` names the parameters, ``details.conflicting_tags`` the tags.
+    """
+
+    code = "INVALID_TAG_FILTER"
+
+
 class InvalidBodyError(ApiError):
     """The request body is malformed; ``details.field`` names the member at fault, if there is one."""
 
@@ -223,8 +232,14 @@ class JobElsewhereError(ApiError):
     code = "JOB_ELSEWHERE"
 
 
+class InvalidPromptIdError(ApiError):
+    """The ``prompt_id`` cannot be the id of a job; ``details.field`` names the member."""
+
+    code = "INVALID_PROMPT_ID"
+
+
 class PromptIdTakenError(ApiError):
-    """The ``prompt_id`` is in use or malformed; ``details.field`` names the member."""
+    """The ``prompt_id`` is in use; ``details.field`` names the member."""
 
     code = "PROMPT_ID_IN_USE"
 

@@ -57,7 +57,13 @@ class AssetBody(msgspec.Struct):
         str | UnsetType,
         doc("Location of the file, relative to the kind of its folder: `models/loras/a.safetensors`, `output/b.png`."),
     ] = UNSET
-    loader_path: Annotated[str | UnsetType, doc("For a model: the name that loader nodes use.")] = UNSET
+    loader_path: Annotated[
+        str | UnsetType,
+        doc(
+            "The name that loader nodes use: of a model the path inside its category, of any other file the path "
+            "inside its root."
+        ),
+    ] = UNSET
     preview_id: Annotated[str | UnsetType, doc("The asset used as its preview: often itself.", format="uuid")] = UNSET
     preview_url: Annotated[
         str | UnsetType, doc("URL of a preview, relative to the server's root.", format="uri-reference")
@@ -124,9 +130,18 @@ def _metadata(facts: str, documents: Mapping[str, bytes | None] | None) -> Raw:
 
 def _put_location(body: AssetBody, asset: Asset, location: Location) -> None:
     body.file_path = f"{location.logical}/{location.name}"
-    if location.loader_prefix is not None and MODEL_TYPE_PREFIX in asset.tags:
-        prefix = location.loader_prefix
+    prefix = _loader_prefix(asset.tags, location)
+    if prefix is not None:
         body.loader_path = f"{prefix}/{location.name}" if prefix else location.name
+
+
+def _loader_prefix(tags: str, location: Location) -> str | None:
+    """Return the folder in the name that loader nodes use, "" at the top; None if none of them takes the file."""
+    if f'"{location.kind}"' not in tags:  # a reference may say that the content is something else than that file
+        return None
+    if location.kind == "models":
+        return location.loader_prefix if MODEL_TYPE_PREFIX in tags else None
+    return location.logical.partition("/")[2]
 
 
 def _put_preview(body: AssetBody, asset: Asset) -> None:

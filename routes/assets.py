@@ -20,6 +20,7 @@ from ..comfy_assets.errors import (
     InvalidHashError,
     InvalidNameError,
     InvalidPreviewError,
+    InvalidTagFilterError,
     InvalidTagsError,
     ReservedTagError,
     SearchNotReadyError,
@@ -27,9 +28,9 @@ from ..comfy_assets.errors import (
     StorageError,
     UnknownAssetIdError,
 )
-from ..comfy_assets.models import Asset, AssetEdit, AssetFilter, AssetSort, Page, PageRequest, TagOrder, TagRequest
-from ..comfy_assets.search import words
+from ..comfy_assets.models import Asset, AssetEdit, AssetSort, Page, PageRequest, TagOrder, TagRequest
 from .asset_body import AssetBody, asset_body
+from .asset_filters import AssetQuery, asset_filter
 from .context import Function, NoQuery, RequestContext, endpoint
 from .file_response import content_response
 from .operations import (
@@ -48,46 +49,27 @@ from .operations import (
 )
 from .params import (
     HASH,
-    HASH_PATTERN,
+    HASH_OR_DIGITS_PATTERN,
     After,
-    FilterText,
     Members,
     Offset,
     PageLimit,
-    SearchText,
     SortDirection,
     TagLimit,
     Tags,
     Text,
-    TextList,
-    check_tags,
     check_user_metadata,
     decode_cursor,
     doc,
     encode_cursor,
     parse_body,
     parse_hash,
-    parse_metadata_filter,
     parse_preview_id,
 )
 
 # Not the time of the last access: it changes while a client pages.
 _CURSOR_SORTS = ("created_at", "updated_at", "name", "size")
 _NO_CONTENT = b""  # the digest of no content
-
-
-class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """The filters of listings and histograms. ``q``, a full-text search, is an extension."""
-
-    include_tags: Annotated[TextList, doc("Only assets that have all of these tags.")] = ()
-    exclude_tags: Annotated[TextList, doc("Only assets that have none of these tags.")] = ()
-    name_contains: Annotated[Text, doc("Only assets whose name contains this text; case does not matter.")] = ""
-    q: SearchText = ""
-    metadata_filter: Annotated[
-        FilterText | None,
-        doc("A JSON object: members of the metadata, each with the value, or a list of values, that it may have."),
-    ] = None
-    include_public: Annotated[bool, doc("Whether to include assets that belong to no user.")] = True
 
 
 class ListAssets(AssetQuery, frozen=True, kw_only=True):
@@ -154,7 +136,7 @@ def by_any_id(function: Function) -> Function:
 async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
     """Return a page of assets (listAssets)."""
     query = call.query
-    wanted = _filter(query, call.user, _digest(query.hash))
+    wanted = asset_filter(query, call.user, _digest(query.hash))
     await call.services.outputs_recorded()  # pages ask as soon as a prompt has run
     page = await call.services.assets.list(wanted, _page_request(query))
     return ListAssetsResponse(
@@ -165,7 +147,7 @@ async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
 @endpoint(query=TagHistogramQuery)
 async def tag_histogram(call: RequestContext[TagHistogramQuery]) -> dict[str, Any]:
     """Count the tags of the assets that match the filters (getAssetTagHistogram)."""
-    counts = await call.services.assets.histogram(_filter(call.query, call.user), call.query.limit)
+    counts = await call.services.assets.histogram(asset_filter(call.query, call.user), call.query.limit)
     # The order is part of the response: members keep it in JSON, the largest count first.
     return {"tag_counts": {tag.name: tag.count for tag in counts}}
 
@@ -192,19 +174,6 @@ async def check_hash(call: RequestContext[NoQuery]) -> web.Response:
     exists = await call.services.assets.hash_exists(parse_hash(call.path["hash"]), call.user)
     # A HEAD request has no body, not even of an error.
     return web.Response(status=200 if exists else 404)
-
-
-def _filter(query: AssetQuery, user: str, digest: bytes | None = None) -> AssetFilter:
-    return AssetFilter(
-        owner=user,
-        include_public=query.include_public,
-        include_tags=check_tags("include_tags", query.include_tags),
-        exclude_tags=check_tags("exclude_tags", query.exclude_tags),
-        name_contains=query.name_contains,
-        words=words.parse_query(query.q),
-        metadata=parse_metadata_filter(query.metadata_filter),
-        hash=digest,
-    )
 
 
 def _digest(text: str | None) -> bytes | None:
@@ -372,7 +341,7 @@ ROUTES = [
             "Assets",
             "List assets",
             {200: Response("The page.", ListAssetsResponse)},
-            errors=(InvalidCursorError, *_SEARCH_ERRORS),
+            errors=(InvalidCursorError, InvalidTagFilterError, *_SEARCH_ERRORS),
         ),
     ),
     Route(
@@ -384,7 +353,7 @@ ROUTES = [
             "Assets",
             "Count the tags of the assets that match the filters",
             {200: Response("The counts.", _HISTOGRAM)},
-            errors=_SEARCH_ERRORS,
+            errors=(InvalidTagFilterError, *_SEARCH_ERRORS),
         ),
     ),
     Route(
@@ -396,7 +365,7 @@ ROUTES = [
             "Assets",
             "Check whether content exists",
             {200: Response("It exists."), 404: Response("It does not exist.")},
-            parameters={"hash": {"description": HASH, "pattern": HASH_PATTERN}},
+            parameters={"hash": {"description": HASH, "pattern": HASH_OR_DIGITS_PATTERN}},
             errors=(InvalidHashError,),
         ),
     ),

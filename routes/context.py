@@ -48,6 +48,7 @@ Function = Callable[[RequestContext[Any]], Awaitable[Any]]
 GuardedFunction = Callable[[web.Request, Mapping[str, str], Services], Awaitable[Any]]
 # Makes the error response of a status, a code, a message and details.
 Failure = Callable[[int, str, str, dict[str, Any] | None], web.Response]
+_PARAMETERS: dict[RequestHandler, frozenset[str]] = {}
 
 
 def endpoint(
@@ -56,12 +57,14 @@ def endpoint(
     requires_store: bool = True,
     allow_anonymous: bool = False,
     failure: Failure | None = None,
+    has_more_parameters: bool = False,
 ) -> Callable[[Function], RequestHandler]:
     """Make a handler of a function that returns a response, or a value to encode as JSON.
 
     The handler never raises: errors become responses of ``failure``, by default of ``error_response``.
     ``allow_anonymous`` passes the user "" if the host does not know the request's user. Browsers, for example, send no
     user header with the images of a page. Without ``requires_store`` the handler does not wait for the store to open.
+    ``has_more_parameters`` tells that not only those of ``query`` are used.
     """
     guard = guarded(query, requires_store=requires_store, allow_anonymous=allow_anonymous, failure=failure)
 
@@ -71,9 +74,17 @@ def endpoint(
             result = await function(call)
             return result if isinstance(result, web.StreamResponse) else json_response(result)
 
-        return guard(respond)
+        handler = guard(respond)
+        if not has_more_parameters:
+            _PARAMETERS[handler] = frozenset(query.__struct_fields__)
+        return handler
 
     return decorate
+
+
+def parameters_of(handler: RequestHandler) -> frozenset[str] | None:
+    """Return the names of the query parameters of an endpoint, or None if it may use any."""
+    return _PARAMETERS.get(handler)
 
 
 def guarded(

@@ -92,7 +92,7 @@ class VideoQuery(msgspec.Struct, frozen=True):
     type: Annotated[FileType | None, doc("The folder; if omitted, inputs are searched, then outputs.")] = None
 
 
-@endpoint(query=ThumbnailQuery, allow_anonymous=True)
+@endpoint(query=ThumbnailQuery, allow_anonymous=True, has_more_parameters=True)  # those of the host
 async def view_file(call: RequestContext[ThumbnailQuery]) -> web.Response:
     """Return a thumbnail of a picture or video (viewFile with ``res``)."""
     query = call.query
@@ -232,7 +232,7 @@ def _layer_exists(roots: Roots, name: str) -> bool:
     return True
 
 
-@endpoint(query=VideoQuery, failure=_bad_request)
+@endpoint(query=VideoQuery, failure=_bad_request, has_more_parameters=True)  # all widgets of the node
 async def query_video(call: RequestContext[VideoQuery]) -> dict[str, Any]:
     """Return a video's size, frame rate, length and number of frames (getVhsQueryVideo)."""
     if not call.query.filename:

@@ -27,15 +27,12 @@ from . import request_body
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 
-_HASH = re.compile(r"blake3:([0-9a-f]{64})")
+_HASH = re.compile(r"(?:blake3:)?([0-9a-f]{64})")
 # The end of msgspec's messages: the path of the field.
 _FIELD = re.compile(r" - at `\$\.?([^`]*)`$")
-_MAX_TAGS = 100
-_MAX_METADATA_KEYS = 32
-_MAX_METADATA_VALUES = 100
 _MAX_USER_METADATA_BYTES = 64 << 10
 _MAX_USER_METADATA_DEPTH = 32
-_INT64_MAX = 2**63 - 1
+INT64_MAX = 2**63 - 1
 _CURSOR_VERSION = 1  # to be increased if the meaning of a member changes: clients may keep cursors over an update
 _MAX_CURSOR = 4096  # characters; a cursor contains the name of an asset
 
@@ -45,7 +42,7 @@ def doc(description: str, **schema: Any) -> msgspec.Meta:
     return msgspec.Meta(description=description, extra_json_schema=schema or None)
 
 
-Offset = Annotated[int, msgspec.Meta(ge=0, le=_INT64_MAX), doc("Number of entries to skip.")]
+Offset = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX), doc("Number of entries to skip.")]
 # Every text, list and object from outside has a bound. Stricter rules refuse with errors of their own.
 Text = Annotated[str, msgspec.Meta(max_length=10_000)]
 FilterText = Annotated[str, msgspec.Meta(max_length=64 << 10)]
@@ -53,7 +50,8 @@ Id = Annotated[str, msgspec.Meta(max_length=256)]
 Ids = Annotated[list[Id], msgspec.Meta(max_length=1000)]
 Tags = Annotated[list[Text], msgspec.Meta(min_length=1, max_length=1000)]
 OptionalTags = Annotated[list[Text], msgspec.Meta(max_length=1000)]
-TextList = Annotated[tuple[Text, ...], msgspec.Meta(max_length=1000)]
+# No request line is long enough for more: the rules for tags, not this bound, refuse too many.
+FilterTags = Annotated[tuple[Text, ...], msgspec.Meta(max_length=10_000)]
 Members = Annotated[dict[Text, Any], msgspec.Meta(max_length=10_000)]
 _limit = doc("Maximum number of entries on a page.")
 PageLimit = Annotated[int, msgspec.Meta(ge=1, le=500), _limit]
@@ -71,6 +69,7 @@ After = Annotated[Text, doc("The `next_cursor` of the previous page, requested w
 ANY_OBJECT: dict[str, Any] = {"type": "object", "additionalProperties": True}
 HASH = "The blake3 hash of the content: `blake3:` and 64 hexadecimal digits."
 HASH_PATTERN = "^blake3:[0-9a-f]{64}$"
+HASH_OR_DIGITS_PATTERN = "^(blake3:)?[0-9a-f]{64}$"  # of requests
 
 
 def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
@@ -137,48 +136,8 @@ def split_error(error: msgspec.ValidationError) -> tuple[str, str]:
     return (text[: match.start()], match[1]) if match else (text, "")
 
 
-def check_tags(field: str, tags: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the tags. Raise InvalidQueryError if they are too many for one query."""
-    if len(tags) > _MAX_TAGS:
-        raise InvalidQueryError(f"At most {_MAX_TAGS} tags can be given.", details={"field": field})
-    return tags
-
-
-def parse_metadata_filter(text: str | None) -> dict[str, Any]:
-    """Return the filter: for each field the value, or the list of values, that it may have. Raise InvalidQueryError."""
-    if not text:
-        return {}
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _bad_filter(f"It is not valid JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise _bad_filter("It must be a JSON object.")
-    if len(value) > _MAX_METADATA_KEYS:
-        raise _bad_filter(f"At most {_MAX_METADATA_KEYS} fields can be given.")
-    count = 0
-    for key, wanted in value.items():
-        items = wanted if isinstance(wanted, list) else [wanted]
-        if not all(_is_scalar(item) for item in items):
-            raise _bad_filter(f"The value of {key!r} must be a string, a number, true, false, null or a list of these.")
-        count += len(items)
-    if count > _MAX_METADATA_VALUES:
-        raise _bad_filter(f"At most {_MAX_METADATA_VALUES} values can be given.")
-    return value
-
-
-def _is_scalar(item: Any) -> bool:
-    if isinstance(item, int) and not isinstance(item, bool):
-        return _is_int64(item)
-    return item is None or isinstance(item, str | float | bool)
-
-
-def _bad_filter(reason: str) -> InvalidQueryError:
-    return InvalidQueryError(f"metadata_filter cannot be used. {reason}", details={"field": "metadata_filter"})
-
-
 def parse_hash(text: str) -> bytes:
-    """Return the digest of ``blake3:<64 hex digits>``. Raise InvalidHashError."""
+    """Return the digest of ``blake3:<64 hex digits>``, or of the digits alone. Raise InvalidHashError."""
     match = _HASH.fullmatch(text)
     if match is None:
         raise InvalidHashError("A hash looks like blake3: and 64 hexadecimal digits.", details={"field": "hash"})
@@ -225,7 +184,7 @@ def decode_cursor(text: str, sort: str, order: str) -> CursorKey:
 
 def _is_int64(value: int) -> bool:
     """Return whether SQLite can compare with this integer: it raises OverflowError for a larger one."""
-    return -(2**63) <= value <= _INT64_MAX
+    return -(2**63) <= value <= INT64_MAX
 
 
 def _parse_cursor(text: str) -> _CursorToken:

@@ -27,7 +27,7 @@ from ..comfy_assets.assets.prompts.references import (
     use_values,
 )
 from ..comfy_assets.credentials import texts_in
-from ..comfy_assets.errors import ApiError, InvalidBodyError, PromptIdTakenError
+from ..comfy_assets.errors import ApiError, InvalidBodyError, InvalidPromptIdError, PromptIdTakenError
 from ..comfy_assets.host.base import Host
 from ..comfy_assets.host.prompt_problems import MAX_DEPTH
 from ..comfy_assets.jobs.submission import JobSubmission, submitting
@@ -50,7 +50,7 @@ from .operations import (
     object_with,
     string,
 )
-from .params import Id, Text, split_error
+from .params import Text, split_error
 from .request_body import BodyLimit
 
 _FAULTS: dict[ReferenceFault, tuple[str, str]] = {
@@ -94,6 +94,9 @@ def _prompt_error(status: int, code: str, message: str, details: dict[str, Any] 
     return json_response({"error": error, "node_errors": {}}, status)
 
 
+_Target = Text | float | bool | None  # hosts compare them with the ids of nodes
+
+
 class PromptBody(msgspec.Struct, frozen=True):
     """Body of executePrompt. Only the types of its members are checked; the host checks their values.
 
@@ -103,9 +106,9 @@ class PromptBody(msgspec.Struct, frozen=True):
     prompt: Nodes | UnsetType = UNSET
     number: float | Text | UnsetType = UNSET  # hosts call float() on it
     extra_data: Nodes | UnsetType = UNSET
-    prompt_id: Id | None = None
+    prompt_id: Any = None  # refused apart, as hosts do
     client_id: Text | float | bool | None = None
-    partial_execution_targets: Annotated[list[Text], msgspec.Meta(max_length=_MAX_NODES)] | None = None
+    partial_execution_targets: Annotated[list[_Target], msgspec.Meta(max_length=_MAX_NODES)] | None = None
     workflow_id: Text | None = None
     workflow_version_id: Text | None = None
 
@@ -119,6 +122,8 @@ class _Node(msgspec.Struct, frozen=True):
 
 def _decode_prompt(raw: bytes) -> tuple[PromptBody, json_limits.DecodedText]:
     """Return the body and its text. Raise InvalidBodyError with the name of the malformed member. Blocks.
+
+    Raise InvalidPromptIdError for an id that is no text.
 
     Like hosts, it decodes Python's extensions of JSON, NaN and infinities.
     """
@@ -135,6 +140,8 @@ def _prompt_body(value: object) -> PromptBody:
         body = msgspec.convert(value, PromptBody)
     except msgspec.ValidationError as error:
         raise _malformed(error, "") from error
+    if not isinstance(body.prompt_id, str | None):
+        raise InvalidPromptIdError("prompt_id must be a valid UUID", details={"field": "prompt_id"})
     if body.prompt is not UNSET:
         for node_id, node in body.prompt.items():
             try:
@@ -188,7 +195,7 @@ async def _with_chosen_id(call: HostRequest, body: PromptBody, owner: str) -> we
     try:
         async with call.services.claimed(str(body.prompt_id), owner):
             return await _with_assets(call, body)
-    except PromptIdTakenError as error:
+    except (InvalidPromptIdError, PromptIdTakenError) as error:
         return error_of(error, _prompt_error)
 
 

@@ -21,10 +21,11 @@ from yarl import URL
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import UnsupportedContentError
 from ..comfy_assets.names import UnsafeName, check_leads_nowhere
-from .context import call, error_of, known_user
+from .context import call, error_of, known_user, parameters_of
 from .interceptors import Interceptor, intercept
 from .operations import Route, is_missing_at_host
 from .request_body import body_limit, check_body_type, drain, has_body
+from .unknown_parameters import UnknownParameters
 
 # These stay encoded: an encoded slash is part of its segment and does not end it.
 _KEPT = re.compile(r"(%2f|%25)", re.IGNORECASE | re.ASCII)
@@ -63,7 +64,7 @@ class Router(Generic[Entry]):
 
 def middleware(routes: list[Route], interceptors: list[Interceptor], services: Services) -> Middleware:
     """Make the middleware that puts these routes and interceptors in front of an application's own routes."""
-    own, intercepted = Router(routes), Router(interceptors)
+    own, intercepted, unknown = Router(routes), Router(interceptors), UnknownParameters()
 
     @web.middleware
     async def comfy_assets(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -78,6 +79,8 @@ def middleware(routes: list[Route], interceptors: list[Interceptor], services: S
         if found is not None:
             route, parameters = found
             if route.when is None or route.when(request, services):
+                if request.query_string and (known := parameters_of(route.handler)) is not None:
+                    unknown.report(route.operation.id, request.query, known)
                 try:
                     check_body_type(request, route.media)
                 except UnsupportedContentError as error:

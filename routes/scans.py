@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ..comfy_assets.assets.roots import Roots
+from ..comfy_assets.background.tasks import Task
 from ..comfy_assets.errors import InvalidBodyError
 from .context import NoQuery, RequestContext, endpoint, utc_time
 from .operations import (
@@ -28,6 +29,12 @@ from .params import Ids, doc, parse_body
 _ROOT_KINDS = {"models", "input", "output"}
 
 
+class SeedAssets(msgspec.Struct, frozen=True):
+    """Query of seedAssets."""
+
+    wait: Annotated[bool, doc("Whether to answer when the scan has ended, instead of at once.")] = False
+
+
 class SeedAssetsRequest(msgspec.Struct, frozen=True):
     """Body of seedAssets: the folders to scan."""
 
@@ -36,12 +43,15 @@ class SeedAssetsRequest(msgspec.Struct, frozen=True):
     )
 
 
-@endpoint()
-async def seed(call: RequestContext[NoQuery]) -> dict[str, Any]:
+@endpoint(query=SeedAssets)
+async def seed(call: RequestContext[SeedAssets]) -> dict[str, Any]:
     """Start a scan unless one is running (seedAssets)."""
     body = await parse_body(SeedAssetsRequest, call.request)
+    roots = _scan_roots(call, body)
+    if call.query.wait:
+        return _ended_scan(await call.services.indexer.scan_now(roots))
     # One scan runs at a time: a request for other roots gets the running one.
-    task, started = call.services.indexer.start_scan(_scan_roots(call, body))
+    task, started = call.services.indexer.start_scan(roots)
     return {"status": "started" if started else "already_running", "task_id": str(task.id)}
 
 
@@ -77,6 +87,20 @@ async def prune(call: RequestContext[NoQuery]) -> dict[str, Any]:
     return {"status": "completed", "marked": await call.services.indexer.prune()}
 
 
+def _ended_scan(task: Task) -> dict[str, Any]:
+    """Return the outcome of a scan that a request has waited for."""
+    counts = {name: count for name, count in task.result.items() if isinstance(count, int)}
+    outcome: dict[str, Any] = {
+        "status": task.status,
+        "task_id": str(task.id),
+        "progress": {"total": counts.get("scanned", 0), **counts},
+        "errors": task.result.get("errors", []),
+    }
+    if task.status == "failed":
+        outcome["error_message"] = task.error
+    return outcome
+
+
 def _status(call: RequestContext[NoQuery]) -> dict[str, Any]:
     status = call.services.indexer.status()
     # Absent until the first scan.
@@ -85,7 +109,7 @@ def _status(call: RequestContext[NoQuery]) -> dict[str, Any]:
     return status
 
 
-def _scan_roots(call: RequestContext[NoQuery], body: SeedAssetsRequest) -> frozenset[str] | None:
+def _scan_roots(call: RequestContext[SeedAssets], body: SeedAssetsRequest) -> frozenset[str] | None:
     if body.roots is None:
         return None
     names = Roots(call.services.host.folders()).names()
@@ -120,6 +144,7 @@ _SCAN_COUNTS = {
     "error_message": string("Reason of the failure."),
     "started_at": timestamp("Time of its start."),
 }
+_OF_LISTING = ("scanned", "total", "folders", "created", "changed", "missing", "returned", "moved", "problems")
 _SCAN_PROGRESS = Record(
     "SeedStatus",
     "The progress of the latest scan and of the hash run that follows it.",
@@ -171,8 +196,20 @@ ROUTES = [
                 200: Response(
                     "The scan.",
                     object_with(
-                        {"status": string("Result.", enum=["started", "already_running"])},
+                        {
+                            "status": string(
+                                "Result; with `wait` that of the scan.",
+                                enum=["started", "already_running", "completed", "failed", "cancelled"],
+                            )
+                        },
                         task_id=string("The scan's task.", format="uuid"),
+                        progress=object_with(
+                            {},
+                            "What the scan has found; only with `wait`.",
+                            **{name: _SCAN_COUNTS[name] for name in _OF_LISTING},
+                        ),
+                        errors=array(True, "The first problems; only with `wait`."),
+                        error_message=string("Reason of the failure."),
                     ),
                 )
             },

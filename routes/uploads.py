@@ -31,6 +31,7 @@ from ..comfy_assets.errors import (
     InvalidPreviewError,
     InvalidTagsError,
     NotEnoughSpaceError,
+    ReservedTagError,
     StorageError,
     TooManyDownloadsError,
     UnsupportedContentError,
@@ -44,7 +45,7 @@ from .downloads import LINK_ERRORS, SOURCE_ERRORS, CreateAssetFromLinkRequest, c
 from .operations import BINARY, FORM, JSON, Operation, RequestBody, Response, Route, object_with, string
 from .params import (
     HASH,
-    HASH_PATTERN,
+    HASH_OR_DIGITS_PATTERN,
     Members,
     Tags,
     Text,
@@ -60,7 +61,7 @@ _CHUNK_SIZE = 1 << 20
 _BATCH_SIZE = 2 << 20  # passing a batch to a thread costs about as much as hashing 100 KB
 _FORM_SLACK = 1 << 20  # size of a form beside its file
 # Unlike in queries, an upload may state a SHA-256 as well.
-_HASH = re.compile(r"(blake3|sha256):([0-9a-f]{64})")
+_HASH = re.compile(r"(?:(blake3|sha256):)?([0-9a-f]{64})")
 # Raised by various versions of aiohttp for forms that are malformed or end early.
 _BROKEN_FORM = (
     ValueError,
@@ -77,7 +78,7 @@ _BROKEN_FORM = (
 class CreateAssetFromHashRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Body of createAssetFromHash: the content and the fields of the new asset."""
 
-    hash: Annotated[Text, doc(HASH, pattern=HASH_PATTERN)]
+    hash: Annotated[Text, doc(f"{HASH} The digits alone will do.", pattern=HASH_OR_DIGITS_PATTERN)]
     tags: Annotated[Tags, doc("Tags of the new asset.")]
     name: Annotated[Text | UnsetType, doc("Its name; the name of the content's file if omitted.")] = UNSET
     mime_type: Annotated[Text | UnsetType, doc("Media type of the content; determined from the file if omitted.")] = (
@@ -246,7 +247,7 @@ def _hash(text: str) -> tuple[Literal["blake3", "sha256"], bytes]:
         raise InvalidHashError(
             "A hash looks like blake3: or sha256: and 64 hexadecimal digits.", details={"field": "hash"}
         )
-    return ("blake3" if match[1] == "blake3" else "sha256"), bytes.fromhex(match[2])
+    return ("sha256" if match[1] == "sha256" else "blake3"), bytes.fromhex(match[2])
 
 
 def _id(text: str) -> str:
@@ -286,8 +287,8 @@ _UPLOAD_FORM = object_with(
     mime_type=string("Media type of the content; guessed by the server if omitted."),
     user_metadata=string("A JSON object: metadata of the user.", contentMediaType="application/json"),
     hash=string(
-        "The expected hash of the content; the upload is refused if it differs.",
-        pattern="^(blake3|sha256):[0-9a-f]{64}$",
+        "The expected hash of the content; the upload is refused if it differs. Digits alone are those of blake3.",
+        pattern="^((blake3|sha256):)?[0-9a-f]{64}$",
     ),
     id=string("The UUID of the new asset.", format="uuid"),
     preview_id=string("The asset to use as the preview.", format="uuid"),
@@ -342,8 +343,9 @@ ROUTES = [
                 200: Response("The existing asset: the user already had this content.", AssetCreated),
                 201: Response("The new asset.", AssetCreated),
             },
+            "Tags are free: they choose no folder. Tags of a model that name one category are completed.",
             body=RequestBody(CreateAssetFromHashRequest, example={"hash": "blake3:" + "0" * 64, "tags": ["input"]}),
-            errors=(InvalidNameError, InvalidTagsError, InvalidHashError, AssetNotFoundError),
+            errors=(InvalidNameError, InvalidTagsError, ReservedTagError, InvalidHashError, AssetNotFoundError),
         ),
     ),
 ]

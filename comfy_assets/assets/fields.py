@@ -21,6 +21,7 @@ MAX_TAGS = 100
 MAX_TAG_LENGTH = 128
 _DEFAULT_KIND: RootKind = "input"
 _KINDS: dict[str, RootKind] = {"models": "models", "input": "input", "output": "output", "temp": "temp"}
+_FORMER_CATEGORIES = {"unet": "diffusion_models", "clip": "text_encoders"}
 _FALLBACK_NAME = "file"  # for a name of characters that no file may have
 
 
@@ -131,8 +132,8 @@ def check_not_reserved(tags: Iterable[str], place_tags: Iterable[str]) -> None:
 def choose_destination(tags: Sequence[str], roots: Roots) -> UploadDestination:
     """Return the destination that normalized tags choose. Raises InvalidTagsError.
 
-    The location is ``models`` with a category, ``input`` (the default), ``output`` or ``temp``. A ``model_type:`` tag
-    may name the category too, because clients send back the tags of a response.
+    The location is ``models`` with a category (see ``_named_categories``), ``input`` (the default), ``output`` or
+    ``temp``. A ``model_type:`` tag may name the category too, because clients send back the tags of a response.
     """
     if MISSING_TAG in tags:
         raise _unusable(f"A new asset cannot have the tag {MISSING_TAG}.")
@@ -151,6 +152,26 @@ def choose_destination(tags: Sequence[str], roots: Roots) -> UploadDestination:
     return UploadDestination(kind, category, folder, tuple(tag for tag in tags if tag not in own))
 
 
+def reference_tags(tags: tuple[str, ...], file_name: str, roots: Roots) -> tuple[str, ...]:
+    """Return the tags of an asset without a file of its own: any, in any order, since they place no file.
+
+    The tags of a model are completed if they name one category, so that it is listed with the others. Raises
+    InvalidTagsError, and ReservedTagError for a model type that is not of a category, or for several.
+    """
+    if MISSING_TAG in tags:
+        raise _unusable(f"A new asset cannot have the tag {MISSING_TAG}.")
+    known = roots.categories()
+    typed = {tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)}
+    if len(typed) > 1 or not typed <= known:  # the sets of such tags must stay few
+        raise ReservedTagError(
+            f"An asset can have one tag that begins with {MODEL_TYPE_PREFIX}, of a category of this server.",
+            details={"field": "tags", "tags": sorted(MODEL_TYPE_PREFIX + category for category in typed)},
+        )
+    named = [*typed] or [*_named_categories(tags, known)]
+    category = named[0] if "models" in tags and len(named) == 1 else None
+    return typed_tags(tags, file_name, category, roots)
+
+
 def typed_tags(tags: tuple[str, ...], file_name: str, category: str | None, roots: Roots) -> tuple[str, ...]:
     """Return the tags of an asset; for models also the category, and the model type if its loaders accept the file."""
     if category is None:
@@ -163,7 +184,7 @@ def typed_tags(tags: tuple[str, ...], file_name: str, category: str | None, root
 
 def _category(tags: Sequence[str], roots: Roots) -> str:
     known = roots.categories()
-    named = [c for c in dict.fromkeys(tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags) if c in known]
+    named = [*_named_categories(tags, known)]
     if len(named) == 1:
         return named[0]
     if named:
@@ -172,6 +193,21 @@ def _category(tags: Sequence[str], roots: Roots) -> str:
         "A model needs the tag of its category, such as checkpoints or loras.",
         details={"field": "tags", "categories": sorted(known)},
     )
+
+
+def _named_categories(tags: Sequence[str], known: frozenset[str]) -> dict[str, None]:
+    """Return the categories that tags name, in order: by their own names, or else by other forms of these.
+
+    Other forms are the singular (``checkpoint``), a path below the category (``loras/styles``) and the names that
+    ComfyUI had before.
+    """
+    bare = dict.fromkeys(tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags)
+    named = dict.fromkeys(tag for tag in bare if tag in known)
+    if named:
+        return named
+    bases = [base for base in (tag.partition("/")[0] for tag in bare) if base not in ROOT_TAGS]
+    forms = [_FORMER_CATEGORIES.get(base, base) + ending for base in bases for ending in ("", "s", "es")]
+    return dict.fromkeys(form for form in forms if form in known)
 
 
 def _unusable(message: str) -> InvalidTagsError:

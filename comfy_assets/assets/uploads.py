@@ -28,7 +28,7 @@ from ..ids import new_ids, now_ms
 from ..models import REFERENCE, UPLOADED, Asset
 from ..names import split_suffix
 from . import previews
-from .fields import UploadDestination, UploadFields, choose_destination, typed_tags, upload_file_name
+from .fields import UploadDestination, UploadFields, choose_destination, reference_tags, upload_file_name
 from .index.content_reader import read_facts
 from .index.insert import CompleteFile, register
 from .media.mime import check_suffix, resolve_mime
@@ -331,10 +331,9 @@ class ReferenceService:
         """Return an asset of the content with this blake3 digest (createAssetFromHash).
 
         An asset that the owner already has of that content is returned instead of a new one. Raises
-        AssetNotFoundError if the owner can see no asset of the content, InvalidTagsError.
+        AssetNotFoundError if the owner can see no asset of the content, InvalidTagsError, ReservedTagError.
         """
         roots = await current_roots(self._host)
-        place = choose_destination(fields.tags, roots)
         async with self._db.transaction() as tx:
             if not await assets.hash_exists(tx, digest, owner):
                 raise AssetNotFoundError("There is no content with this hash.", details={"field": "hash"})
@@ -349,7 +348,7 @@ class ReferenceService:
                 owner,
                 name=fields.name or source.name,
                 mime_type=fields.mime_type or source.mime_type,
-                tags=typed_tags(fields.tags, source.name, place.category, roots),
+                tags=reference_tags(fields.tags, source.name, roots),
                 user_metadata=fields.user_metadata,
             )
         self._host.emit("assets.changed", {"created": 1})

@@ -18,7 +18,7 @@ from .. import json_text
 from ..credentials import take_out
 from ..db.connection import Database
 from ..db.jobs import StoredId, stored_ids
-from ..errors import PromptIdTakenError
+from ..errors import InvalidPromptIdError, PromptIdTakenError
 from ..host.base import Host
 from ..host.execution import ExecutionQueue, QueueListing, SubmittedPrompt, in_daemon_thread
 from .live_jobs import LiveJob, spellings
@@ -140,7 +140,9 @@ class PromptIds:
 
     @asynccontextmanager
     async def claimed(self, prompt_id: str, owner: str, db: Database | None) -> AsyncIterator[None]:
-        """Reserve the id for the prompt that is submitted within the block. Raises PromptIdTakenError.
+        """Reserve the id for the prompt that is submitted within the block.
+
+        Raises PromptIdTakenError, InvalidPromptIdError.
 
         Without a store, only ids of prompts in the queue are known.
         """
@@ -177,10 +179,12 @@ class PromptIds:
 
 
 def _check_spelling(prompt_id: str) -> None:
-    """Raise PromptIdTakenError for an id that could not be part of a URL."""
+    """Raise InvalidPromptIdError for an id that could not be part of a URL."""
     is_text = prompt_id.isprintable() and prompt_id.strip() == prompt_id
     if not prompt_id or not is_text or len(prompt_id) > MAX_PROMPT_ID:
-        raise _taken(f"A prompt_id must have 1 to {MAX_PROMPT_ID} printable characters.")
+        raise InvalidPromptIdError(
+            f"A prompt_id must have 1 to {MAX_PROMPT_ID} printable characters.", details={"field": "prompt_id"}
+        )
 
 
 def _taken(reason: str) -> PromptIdTakenError:

@@ -157,6 +157,8 @@ class _OperationWriter:
             parameter = {"name": name, "in": "query", **self._parameter(name, _of_parameter(kind))}
             if name in schema.get("required", ()):
                 parameter["required"] = True
+            if parameter["schema"].pop("deprecated", False):
+                parameter["deprecated"] = True
             if kind.get("type") == "array":
                 parameter |= {"style": "form", "explode": False}
             yield parameter

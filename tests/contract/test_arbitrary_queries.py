@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from support.examples import examples
 from yarl import URL
 
-FILTERS = ["include_tags", "exclude_tags", "name_contains", "q", "metadata_filter", "include_public", "limit"]
+FILTERS = [
+    "tags_all",
+    "tags_any",
+    "tags_none",
+    "include_tags",
+    "exclude_tags",
+    "name_contains",
+    "q",
+    "metadata_filter",
+    "include_public",
+    "limit",
+]
 PARAMETERS = {
     "/api/assets": [*FILTERS, "offset", "sort", "order", "hash", "after"],
     "/api/assets/tags/refine": FILTERS,

@@ -24,6 +24,8 @@ async def test_content_that_is_there(library: Any, api: Any) -> None:
     await library.scan()
     assert await status(api, KNOWN) == 200
     assert await status(api, KNOWN.replace(":", "%3A")) == 200
+    assert await status(api, DIGEST) == 200
+    assert await status(api, "0" * 64) == 404
     assert await status(api, "blake3:" + "0" * 64) == 404
 
 
@@ -48,7 +50,7 @@ async def test_content_that_has_changed(library: Any, api: Any) -> None:
 
 
 MALFORMED = [
-    DIGEST,
+    DIGEST.upper(),
     f"blake3:{DIGEST.upper()}",
     f"BLAKE3:{DIGEST}",
     f"sha256:{DIGEST}",

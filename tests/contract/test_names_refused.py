@@ -138,10 +138,6 @@ TAKERS = [
         lambda n, a: {"json": {"hash": a["hash"], "tags": ["x"], "name": n}},
     ),
     Taker(
-        "createAssetFromHash", "POST", "/api/assets/from-hash", 400, TAGS,
-        lambda n, a: {"json": {"hash": a["hash"], "tags": ["models", n]}},
-    ),
-    Taker(
         "createAssetFromHash", "POST", "/api/assets/from-hash", 400, frozenset({"INVALID_HASH"}),
         lambda n, a: {"json": {"hash": n, "tags": ["x"]}},
     ),

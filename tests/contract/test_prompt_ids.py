@@ -122,11 +122,12 @@ async def test_a_prompt_that_is_refused_takes_no_id(make_server: Any) -> None:
     await server.until("completed")
 
 
-@pytest.mark.parametrize("prompt_id", ["", " ", "a\nb", "\ud800", "x" * 300, "a\0b"])
-async def test_ids_under_which_no_job_can_be_asked_for(make_server: Any, prompt_id: str) -> None:
+@pytest.mark.parametrize("prompt_id", ["", " ", "a\nb", "\ud800", "x" * 300, "a\0b", 123, True, [], {"a": 1}])
+@BOTH_PATHS
+async def test_ids_under_which_no_job_can_be_asked_for(make_server: Any, path: str, prompt_id: Any) -> None:
     server = await make_server()
-    status, body = await server.ask("POST", "/api/prompt", json={"prompt": GRAPH, "prompt_id": prompt_id})
-    assert status == 400 and body["error"]
+    status, body = await server.ask("POST", path, json={"prompt": GRAPH, "prompt_id": prompt_id})
+    assert (status, body["error"]["type"], body["node_errors"]) == (400, "invalid_prompt_id", {})
     assert (await server.ask("GET", "/api/jobs"))[1]["pagination"]["total"] == 0
 
 

@@ -310,3 +310,49 @@ async def test_prunes_at_the_same_time_count_once_each_or_together(shelf: Any, a
     assert {answer["status"] for answer in answers} == {"completed"}
     assert {answer["marked"] for answer in answers} <= {0, 1}
     assert await api.names(include_tags="missing") == ["i.png"]
+
+
+async def test_a_request_can_wait_for_the_scan(shelf: Any, api: Any) -> None:
+    answer = (await api.send("POST", "/api/assets/seed?wait=true", json={})).json
+    assert answer["status"] == "completed"
+    assert answer["errors"] == []
+    assert answer["progress"]["scanned"] == answer["progress"]["total"] == answer["progress"]["created"] == 5
+    uuid.UUID(answer["task_id"])
+    assert len(await api.names()) == 5
+    assert (await api.send("POST", "/api/assets/seed?wait=perhaps", 400, json={})).json["code"] == "INVALID_QUERY"
+
+
+async def test_a_scan_that_is_waited_for_sees_what_was_there_before_it(
+    shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A running scan may have been past a folder already, so another one follows."""
+    held, scan = asyncio.Event(), shelf.services.indexer.scanner.scan
+
+    async def slow(*arguments: Any) -> None:
+        await scan(*arguments)
+        await held.wait()
+
+    monkeypatch.setattr(shelf.services.indexer.scanner, "scan", slow)
+    assert (await seed(api))["status"] == "started"
+    while len(await api.names()) < 5:
+        await asyncio.sleep(0.01)
+    shelf.write("input/late.png", b"late")
+    waiting = [asyncio.create_task(api.send("POST", f"/api/assets/seed?wait={each}", json={})) for each in (1, 1)]
+    waiting.append(asyncio.create_task(api.send("POST", "/api/assets/seed?wait=1", json={"roots": ["models"]})))
+    await asyncio.sleep(0.05)
+    assert not any(each.done() for each in waiting)
+    held.set()
+    answers = [answer.json for answer in await asyncio.gather(*waiting)]
+    assert {answer["status"] for answer in answers} == {"completed"}
+    assert answers[0]["task_id"] == answers[1]["task_id"] != answers[2]["task_id"]
+    assert "late.png" in await api.names()
+
+
+async def test_a_cancelled_scan_ends_the_wait(shelf: Any, api: Any) -> None:
+    shelf.services.indexer.pause()
+    waiting = asyncio.create_task(api.send("POST", "/api/assets/seed?wait=true", json={}))
+    while (await api.get(STATUS))["status"] != "running":
+        await asyncio.sleep(0.01)
+    await api.send("POST", "/api/assets/seed/cancel")
+    assert (await waiting).json["status"] == "cancelled"
+    shelf.services.indexer.resume()

@@ -68,7 +68,7 @@ async def test_histograms_are_as_they_were(migrated: Database) -> None:
     for key, wanted in V11["histograms"].items():
         owner, *names = key.split(";")
         include, exclude = (tuple(filter(None, text.split(","))) for text in names)
-        found = await counts.histogram(migrated, AssetFilter(owner, include_tags=include, exclude_tags=exclude), 100)
+        found = await counts.histogram(migrated, AssetFilter(owner, tags_all=include, tags_none=exclude), 100)
         assert [[t.name, t.count] for t in found] == wanted, key
 
 

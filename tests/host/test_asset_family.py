@@ -595,7 +595,6 @@ REFER = [
             ({"tags": None}, "INVALID_BODY"),
             ({"hash": 1}, "INVALID_BODY"),
             ({"hash": None}, "INVALID_BODY"),
-            ({"tags": ["input", "output"]}, "INVALID_TAGS"),
             ({"tags": ["missing"]}, "INVALID_TAGS"),
             ({"tags": [" "]}, "INVALID_TAGS"),
             ({"name": "../x"}, "INVALID_NAME"),

@@ -64,6 +64,21 @@ class Indexer:
 
         return self._tasks.start(SCAN, work, payload)
 
+    async def scan_now(self, only: frozenset[str] | None = None) -> Task:
+        """Scan what is on the disk at the time of the call, and return the ended task.
+
+        Like any scan it pauses while a prompt executes, and while background work is paused.
+        """
+        payload = {"roots": sorted(only)} if only else {}
+        running, started = self.start_scan(only)
+        task = running
+        # A scan that was running at the call may have been past a folder that has changed since.
+        while not started and (task is running or task.payload != payload):
+            await task.done.wait()
+            task, started = self.start_scan(only)
+        await task.done.wait()
+        return task
+
     def start_reading(self) -> None:
         """Read files found without a scan, if files are read at all; pages get an event at the end only."""
         if self._hash_files:

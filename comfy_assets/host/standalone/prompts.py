@@ -17,7 +17,7 @@ from ...credentials import CREDENTIALS, REDACTED, take_out, texts_in
 from ..execution import RewritePrompt, SubmittedPrompt
 from ..prompt_problems import CheckedPrompt, CheckPrompts, as_sent, depth_problem, refusal, type_problem
 from .graph import GraphStep, NodeLink, as_link, declared_inputs, find_cycle, read_steps, upstream
-from .http import Refusal, RouteTable, json_response, read_object, strings, text_or_none
+from .http import Refusal, RouteTable, json_response, read_object, text_or_none
 from .nodes import Node, NodeRegistry
 from .queue import Graph, PromptQueue, QueuedPrompt
 
@@ -38,7 +38,7 @@ class PromptRoute:
             body = await asyncio.to_thread(self._rewrite, await read_object(request))
             number = self._number(body)
             prompt_id = text_or_none(body, "prompt_id")
-            targets = strings(body, "partial_execution_targets")
+            targets = _targets(body)
             # In a thread: it goes through the whole of a workflow, which may have 300,000 values.
             extra_data, secrets = await asyncio.to_thread(_extra_data, body)
         except Refusal as error:
@@ -73,6 +73,14 @@ def is_canonical_uuid(text: str) -> bool:
         return str(uuid.UUID(text)) == text
     except ValueError:
         return False
+
+
+def _targets(body: Mapping[str, Any]) -> list[str] | None:
+    """Return the nodes to execute, None for all outputs. Anything but a string names no node. Raise Refusal."""
+    value = body.get("partial_execution_targets")
+    if not isinstance(value, list | None):
+        raise Refusal("partial_execution_targets must be a list.")
+    return None if value is None else [item for item in value if isinstance(item, str)]
 
 
 def _extra_data(body: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
