@@ -125,7 +125,7 @@ def _scan_roots(call: RequestContext[SeedAssets], body: SeedAssetsRequest) -> fr
     return frozenset(known[root.strip("/")] for root in body.roots)
 
 
-_SCAN_COUNTS = {
+_LISTING_COUNTS = {
     "scanned": integer("Files seen."),
     "total": integer("Files to see."),
     "folders": integer("Folders seen."),
@@ -135,6 +135,9 @@ _SCAN_COUNTS = {
     "returned": integer("Files that are no longer missing."),
     "moved": integer("Files found at another path."),
     "problems": integer("Folders and files that could not be accessed."),
+}
+_SCAN_COUNTS = {
+    **_LISTING_COUNTS,
     "hashed": integer("Files hashed."),
     "unreadable": integer("Files that could not be read."),
     "bytes_hashed": integer("Bytes hashed."),
@@ -144,7 +147,6 @@ _SCAN_COUNTS = {
     "error_message": string("Reason of the failure."),
     "started_at": timestamp("Time of its start."),
 }
-_OF_LISTING = ("scanned", "total", "folders", "created", "changed", "missing", "returned", "moved", "problems")
 _SCAN_PROGRESS = Record(
     "SeedStatus",
     "The progress of the latest scan and of the hash run that follows it.",
@@ -206,7 +208,7 @@ ROUTES = [
                         progress=object_with(
                             {},
                             "What the scan has found; only with `wait`.",
-                            **{name: _SCAN_COUNTS[name] for name in _OF_LISTING},
+                            **_LISTING_COUNTS,
                         ),
                         errors=array(True, "The first problems; only with `wait`."),
                         error_message=string("Reason of the failure."),
