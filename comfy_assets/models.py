@@ -106,6 +106,7 @@ class AssetFilter(msgspec.Struct, frozen=True):
 
     An asset has every tag of ``tags_all``, at least one of ``tags_any`` unless there are none, and no tag of
     ``tags_none``. All ``words`` must occur in the asset's name, its tags, or the texts of the graph in its file.
+    ``file`` is a path below the folder of inputs or of outputs, as loader nodes have it ("sub/photo.png").
     """
 
     owner: str
@@ -116,6 +117,7 @@ class AssetFilter(msgspec.Struct, frozen=True):
     name_contains: str = ""
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
     hash: bytes | None = None
+    file: str | None = None
     words: tuple[SearchWord, ...] = ()
 
 

@@ -39,8 +39,11 @@ class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
     include_public: Annotated[bool, doc("Whether to include assets that belong to no user.")] = True
 
 
-def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None) -> AssetFilter:
-    """Return the filter of a user's query, and of a digest. Raise InvalidQueryError, InvalidTagFilterError."""
+def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file: str | None = None) -> AssetFilter:
+    """Return the filter of a user's query, and of a digest or a file's path.
+
+    Raise InvalidQueryError, InvalidTagFilterError.
+    """
     tags_all, tags_none = _tags(query)
     return AssetFilter(
         owner=user,
@@ -52,6 +55,7 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None) -> A
         words=words.parse_query(query.q),
         metadata=_metadata_filter(query.metadata_filter),
         hash=digest,
+        file=file,
     )
 
 

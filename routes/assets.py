@@ -69,7 +69,6 @@ from .params import (
 
 # Not the time of the last access: it changes while a client pages.
 _CURSOR_SORTS = ("created_at", "updated_at", "name", "size")
-_NO_CONTENT = b""  # the digest of no content
 
 
 class ListAssets(AssetQuery, frozen=True, kw_only=True):
@@ -79,7 +78,13 @@ class ListAssets(AssetQuery, frozen=True, kw_only=True):
     offset: Offset = 0
     sort: Annotated[AssetSort, doc("The field to sort by.")] = "created_at"
     order: SortDirection = "desc"
-    hash: Annotated[Text | None, doc("Only assets with this content. A malformed hash matches nothing.")] = None
+    hash: Annotated[
+        Text | None,
+        doc(
+            "Only assets with this content. A text that is no hash is the path of a file below the inputs or outputs, "
+            "as loader nodes have it (`sub/photo.png`)."
+        ),
+    ] = None
     after: After | None = None
 
 
@@ -136,7 +141,7 @@ def by_any_id(function: Function) -> Function:
 async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
     """Return a page of assets (listAssets)."""
     query = call.query
-    wanted = asset_filter(query, call.user, _digest(query.hash))
+    wanted = asset_filter(query, call.user, *_content(query.hash))
     await call.services.outputs_recorded()  # pages ask as soon as a prompt has run
     page = await call.services.assets.list(wanted, _page_request(query))
     return ListAssetsResponse(
@@ -176,12 +181,17 @@ async def check_hash(call: RequestContext[NoQuery]) -> web.Response:
     return web.Response(status=200 if exists else 404)
 
 
-def _digest(text: str | None) -> bytes | None:
-    """Return the digest to filter by. The stock frontend also sends file names, which match no content."""
+def _content(text: str | None) -> tuple[bytes | None, str | None]:
+    """Return the digest, or the path of the file, to filter by.
+
+    ComfyUI's page asks this way for the file of a loader node, and reports it as missing if nothing is found.
+    """
+    if not text:
+        return None, None
     try:
-        return parse_hash(text) if text else None
+        return parse_hash(text), None
     except InvalidHashError:
-        return _NO_CONTENT
+        return None, text
 
 
 def _page_request(query: ListAssets) -> PageRequest:

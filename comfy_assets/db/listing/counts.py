@@ -118,7 +118,7 @@ def _of_two_owners(wanted: TagRequest) -> str:
 
 async def histogram(db: Database, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
     """Count, for each tag, the assets that carry it and pass the filter; the most frequent tags first."""
-    if wanted.name_contains or wanted.words or wanted.metadata or wanted.hash:
+    if wanted.name_contains or wanted.words or wanted.metadata or wanted.hash or wanted.file:
         return await _of_selection(db, await select(db, wanted), limit)
     if not (wanted.tags_all or wanted.tags_any or wanted.tags_none):
         request = TagRequest(wanted.owner, include_public=wanted.include_public, limit=limit)

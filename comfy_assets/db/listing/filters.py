@@ -181,8 +181,8 @@ def _by_demand(sets: Iterable[FilteredSet]) -> dict[Demand, list[FilteredSet]]:
 async def select_by_tags(db: Database, wanted: AssetFilter, sets: Sequence[FilteredSet]) -> RowSelection | IdSelection:
     """Resolve a filter without a search: to a condition on rows, or to a set of ids if that makes pages faster."""
     groups = _by_demand(sets)
-    # A hash leaves few rows, and a part of a name that is not indexed has every row read.
-    if wanted.hash is None and not wanted.name_contains and _are_united(groups, sets):
+    # A hash or a file leaves few rows, and a part of a name that is not indexed has every row read.
+    if wanted.hash is None and wanted.file is None and not wanted.name_contains and _are_united(groups, sets):
         return await _narrowed(db, wanted, await _united(db, groups, sets), sets)
     where, parameters = _row_clauses(wanted)
     passing = [each for each in sets if each.passes]
@@ -330,6 +330,9 @@ async def _narrowed(db: Database, wanted: AssetFilter, ids: IdSet, sets: Sequenc
     if wanted.hash is not None:
         sql = "SELECT group_concat(id) FROM assets WHERE content_id = (SELECT id FROM contents WHERE hash = ?)"
         ids &= IdSet.of(await fulltext.fetch_ids(db, sql, (wanted.hash,)))
+    if wanted.file is not None:
+        sql = f"SELECT group_concat(id) FROM files WHERE id IN ({_AT_PATH})"
+        ids &= IdSet.of(await fulltext.fetch_ids(db, sql, _at_path(wanted.file)))
     if wanted.metadata:
         ids &= await _with_metadata(db, wanted, ids)
     return IdSelection(ids, len(ids), passing, _count(sets))
@@ -392,6 +395,18 @@ async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet) -> IdSet
 BY_IDS = "(SELECT value AS id FROM json_each(?)) chosen CROSS JOIN assets a ON a.id = chosen.id"
 
 
+# The file that is there at a path below inputs or outputs, by the parameters of ``_at_path``.
+_AT_PATH = (
+    "SELECT f.id FROM folders d JOIN files f ON f.folder_id = d.id"
+    " WHERE d.logical IN (?, ?) AND f.name = ? AND f.missing = 0"
+)
+
+
+def _at_path(path: str) -> list[str]:
+    folder, _, name = path.rpartition("/")
+    return [*(f"{kind}/{folder}" if folder else kind for kind in ("input", "output")), name]
+
+
 def _row_clauses(wanted: AssetFilter) -> tuple[list[str], list[Any]]:
     """Return the conditions that read the asset's own row."""
     clauses: list[str] = []
@@ -402,6 +417,9 @@ def _row_clauses(wanted: AssetFilter) -> tuple[list[str], list[Any]]:
     if wanted.hash is not None:
         clauses.append("a.content_id = (SELECT id FROM contents WHERE hash = ?)")
         parameters.append(wanted.hash)
+    if wanted.file is not None:
+        clauses.append(f"a.id IN ({_AT_PATH})")
+        parameters.extend(_at_path(wanted.file))
     if wanted.metadata:
         clause, bound = metadata_clause(wanted.metadata)
         clauses.append(clause)
