@@ -6,7 +6,7 @@ The descriptions become the OpenAPI document, which ``openapi`` builds on the fi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -25,9 +25,9 @@ FORM = "multipart/form-data"
 Schema = dict[str, Any]
 
 
-# Compared by identity, as the builder finds two records of one name even if their members are equal.
-@dataclass(frozen=True, eq=False)
-class Record:
+# Descriptions are structs: the tables are made when the server starts, and a dataclass takes a millisecond to define.
+# A Record is compared by identity, as the builder finds two of one name even if their members are equal.
+class Record(msgspec.Struct, frozen=True, eq=False):
     """An object schema that becomes a component of the document. Members are required unless ``optional``."""
 
     name: str
@@ -36,8 +36,7 @@ class Record:
     optional: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """The response of an operation with one status; it has no body without ``schema``.
 
     ``schema`` is a struct, a Record, a JSON schema, or a combination of them. ``headers`` gives a description of each.
@@ -46,22 +45,20 @@ class Response:
     description: str
     schema: Any = None
     media: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class RequestBody:
+class RequestBody(msgspec.Struct, frozen=True):
     """The body of an operation's requests. ``others`` are schemas of other media types that it may have."""
 
     schema: Any
     media: str = JSON
     is_required: bool = True
     example: Any = None
-    others: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True):
     """The description of an operation.
 
     Method, path and query of the project's own operations come from their routes, unless ``query`` is given.
@@ -76,11 +73,11 @@ class Operation:
     summary: str
     responses: Mapping[int, Response]
     description: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = {}
     query: type[msgspec.Struct] | None = None
     body: RequestBody | None = None
     errors: tuple[type[ApiError], ...] = ()
-    statuses: Mapping[int, int] = field(default_factory=dict)
+    statuses: Mapping[int, int] = {}
     components: tuple[Record, ...] = ()
     is_open: bool = False
     error_media: str = JSON
@@ -118,8 +115,7 @@ def is_missing_at_host(request: web.Request, _: Services) -> bool:
     return match.http_exception is not None or isinstance(match.route.resource, web.StaticResource)
 
 
-@dataclass(frozen=True)
-class HostOperation:
+class HostOperation(msgspec.Struct, frozen=True):
     """An operation of the server around the project, or of the standalone host in its place.
 
     ``statuses`` describes its error statuses.
@@ -128,7 +124,7 @@ class HostOperation:
     method: str
     path: str
     operation: Operation
-    statuses: Mapping[int, str] = field(default_factory=dict)
+    statuses: Mapping[int, str] = {}
 
 
 def string(description: str, **more: Any) -> Schema:
