@@ -9,8 +9,9 @@ import asyncio
 import hashlib
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -309,6 +310,28 @@ class SourceServer:
     def running(self) -> int:
         """The number of connections to the storage that have not ended."""
         return len(self._storage._open)
+
+
+@contextmanager
+def source_in_thread() -> Iterator[SourceServer]:
+    """A server for tests that have no event loop."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="source", daemon=True)
+    thread.start()
+
+    async def started() -> SourceServer:
+        server = SourceServer()
+        await server.start()
+        return server
+
+    server = asyncio.run_coroutine_threadsafe(started(), loop).result(10)
+    try:
+        yield server
+    finally:
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
 
 
 def _json(value: Any) -> Reply:
