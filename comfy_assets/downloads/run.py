@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from ..assets.fields import UploadFields, upload_file_name
+from ..assets.fields import UploadFields, choose_destination, upload_file_name
+from ..assets.roots import current_roots
 from ..assets.uploads import CreatedAsset, UploadService
 from ..background.cancel import Cancelled, until_cancelled
 from ..background.tasks import Task
@@ -132,6 +133,7 @@ class DownloadRun:
                 if found is not None:
                     self.created = CreatedAsset(found, is_new=False)
                     return
+            await self._choose_folder()
             self._file = await run_blocking(lambda: ResumableFile(Path(self._row.folder), self._row.key))
             # Without a hash to compare, only bytes that a power failure cannot have damaged are used.
             limit = None if self._source.sha256 is not None else self._row.flushed
@@ -151,6 +153,16 @@ class DownloadRun:
             )
             await transfer.run()
         await downloads.record_verified(self._tools.db, self.task.id, file.digest(), file.sha256())
+
+    async def _choose_folder(self) -> None:
+        """Begin in the folder that is the destination now, unless there is a partial file to continue."""
+        if await run_blocking(self._path.exists):
+            return
+        folder = str(choose_destination(self._fields.tags, await current_roots(self._tools.host)).folder)
+        if folder != self._row.folder:
+            self._row = msgspec.structs.replace(self._row, folder=folder, flushed=0)
+            self._state.validator = None
+            await downloads.record_folder(self._tools.db, self.task.id, folder)
 
     async def _complete(self) -> None:
         """Create the asset, or find the one of the same content; then the download has ended."""

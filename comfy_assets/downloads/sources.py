@@ -132,10 +132,10 @@ class Sources:
     async def _hugging_face(self, link: HuggingFaceFile, key: RemoteKey | None) -> RemoteFile:
         base = self.providers.huggingface
         # The redirect to the storage has the facts; Git LFS names files by their SHA-256.
-        request = RemoteRequest(link.address(base), method="HEAD", key=key, stays=True)
+        request = RemoteRequest(link.address(base), method="HEAD", key=key, provider=HUGGING_FACE, stays=True)
         response = await self._client.probe(request)
         if not 300 <= response.status < 400:
-            check_status(response, key)
+            check_status(response, request)
         headers = response.headers
         digest = _SHA256.fullmatch(headers.get("X-Linked-Etag", ""))
         commit = headers.get("X-Repo-Commit")
@@ -171,7 +171,8 @@ class Sources:
         return _civitai_file(base, version, model, model_id, file)
 
     async def _json(self, url: str, key: RemoteKey | None) -> dict[str, Any]:
-        body = await self._client.read(RemoteRequest(url, headers={"Accept": "application/json"}, key=key))
+        headers = {"Accept": "application/json"}
+        body = await self._client.read(RemoteRequest(url, headers=headers, key=key, provider=CIVITAI))
         try:
             if len(body) <= _INLINE_SIZE:
                 return msgspec.json.decode(body, type=dict[str, Any])
@@ -185,7 +186,7 @@ class Sources:
 
         response = await self._client.probe(request)
         if response.status != 416:  # which is what an empty file gives
-            check_status(response, None)
+            check_status(response, request)
         headers = response.headers
         mime = headers.get("Content-Type", "").partition(";")[0].strip().lower() or None
         return RemoteFile(

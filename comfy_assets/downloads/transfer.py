@@ -102,13 +102,14 @@ class Transfer:
         """Request the missing part and write it. Raises SourceError."""
         if await self._is_complete():
             return
-        async with self._client.open(self._request()) as response:
+        request = self._request()
+        async with self._client.open(request) as response:
             if response.status == 416 and self._file.size:
                 if parse_size(response.headers.get("Content-Range", "").rpartition("*/")[2]) == self._file.size:
                     return  # nothing is missing; the size was not known before
                 await self._restart()  # the file is shorter now, or another one
                 raise SourceInterruptedError("The other server has another version of the file.")
-            check_status(response, self._key)
+            check_status(response, request)
             self._check_kind(response)
             await self._align(response)
             await self._write(response)
@@ -132,7 +133,7 @@ class Transfer:
             headers["Range"] = f"bytes={self._file.size}-"
             if self.state.validator is not None:
                 headers["If-Range"] = self.state.validator
-        return RemoteRequest(self._source.url, headers=headers, key=self._key)
+        return RemoteRequest(self._source.url, headers=headers, key=self._key, provider=self._source.provider)
 
     def _check_kind(self, response: RemoteResponse) -> None:
         """Raise SourceError for an answer that is not the content of the file."""

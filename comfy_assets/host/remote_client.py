@@ -78,13 +78,15 @@ class RemoteKey(msgspec.Struct, frozen=True):
 class RemoteRequest(msgspec.Struct, frozen=True):
     """A request to another server.
 
-    With ``stays`` a redirect to another origin is returned and not followed: its headers have the wanted facts.
+    ``provider`` is the one that a key could be for; errors name it. With ``stays`` a redirect to another origin is
+    returned and not followed: its headers have the wanted facts.
     """
 
     url: str
     method: str = "GET"
     headers: Mapping[str, str] = {}
     key: RemoteKey | None = None
+    provider: str = ""
     stays: bool = False
 
 
@@ -212,7 +214,7 @@ class RemoteClient:
     async def _read(self, request: RemoteRequest, limit: int) -> bytes:
         body = bytearray()
         async with self.open(request) as response:
-            check_status(response, request.key)
+            check_status(response, request)
             async for chunk in response.chunks():
                 body += chunk
                 if len(body) > limit:
@@ -265,17 +267,17 @@ def parse_size(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
-def check_status(response: RemoteResponse, key: RemoteKey | None) -> None:
+def check_status(response: RemoteResponse, request: RemoteRequest) -> None:
     """Raise the SourceError of an answer's status, unless it is 200 or 206."""
     if response.status in (200, 206):
         return
-    raise _error_of(response.status, key)
+    raise _error_of(response.status, request)
 
 
-def _error_of(status: int, key: RemoteKey | None) -> SourceError:
-    details = {"status": status, **({"provider": key.provider} if key is not None else {})}
+def _error_of(status: int, request: RemoteRequest) -> SourceError:
+    details = {"status": status, **({"provider": request.provider} if request.provider else {})}
     if status in (401, 403):
-        return _refused(status, key, details)
+        return _refused(status, request.key, details)
     if status in (404, 410):
         return SourceNotFoundError("The other server has no such file.", details=details)
     if status == 429:

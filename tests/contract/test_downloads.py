@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import logging
 import os
+import shutil
+import ssl
+import subprocess
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -135,8 +140,10 @@ async def open_shop(
 ) -> AsyncIterator[Callable[..., Awaitable[Shop]]]:
     clients = []
 
-    async def make(users: frozenset[str] | None = None, *, hasty: bool = True, **options: Any) -> Shop:
-        library = await make_library(config(source), users)
+    async def make(
+        users: frozenset[str] | None = None, *, hasty: bool = True, settings: Config | None = None, **options: Any
+    ) -> Shop:
+        library = await make_library(settings or config(source), users)
         if hasty:
             clients.append(hasten(library, source, **options))
         return Shop(library, api_of(library), source)
@@ -527,7 +534,8 @@ class TestKeys:
         caplog.set_level(logging.DEBUG)
         shop.source.add("ink.safetensors", MODEL, key=KEY)
         link = shop.source.page("ink.safetensors")
-        assert (await shop.start(link, 422))["code"] == "UNAUTHORIZED_SOURCE"
+        refused = await shop.start(link, 422)
+        assert (refused["code"], refused["details"]["provider"]) == ("UNAUTHORIZED_SOURCE", "huggingface")
         secret = {"name": "HF", "provider": "huggingface", "secret_value": "wrong"}
         made = (await shop.api.send("POST", "/api/secrets", 201, json=secret)).json
         assert (await shop.start(link, 422))["code"] == "USER_TOKEN_INVALID"
@@ -611,6 +619,28 @@ class TestOnce:
         assert shop.source.gets() == []
 
 
+class TestDestination:
+    async def test_it_is_chosen_when_the_turn_comes(self, shop: Shop) -> None:
+        """A folder that is not configured any more is not made again."""
+        file = shop.source.add("first.safetensors", model(seed=2), faults=[Fault(stall=100_000)])
+        shop.source.add("ink.safetensors", MODEL)
+        first = (await shop.start(shop.source.page("first.safetensors")))["task_id"]
+        second = (await shop.start(shop.source.page("ink.safetensors")))["task_id"]
+        await shop.until(lambda: not file.faults)
+        host, models = shop.library.host, shop.library.base / "models"
+        host.current_folders = msgspec.structs.replace(
+            host.current_folders,
+            folders=tuple(
+                msgspec.structs.replace(each, path=models / "other") if each.category == "loras" else each
+                for each in host.current_folders.folders
+            ),
+        )
+        await shop.api.send("DELETE", f"/api/tasks/{first}", 204)
+        assert (await shop.ended(second))["status"] == "completed"
+        assert (models / "other/ink.safetensors").read_bytes() == MODEL
+        assert not list((models / "loras").iterdir())
+
+
 class TestCancel:
     @pytest.mark.parametrize("waits", [False, True])
     async def test_nothing_is_left(self, shop: Shop, waits: bool) -> None:
@@ -691,6 +721,23 @@ class TestRestart:
             shop = await open_shop()
             assert (await shop.rows(), len(shop.files())) == (count, count)
 
+    async def test_downloads_that_are_turned_off_wait(self, open_shop: Any, source: SourceServer) -> None:
+        source.add("ink.safetensors", MODEL, faults=[Fault(stall=300_000)])
+        shop = await open_shop(hasty=False)
+        task_id = (await shop.start(source.page("ink.safetensors")))["task_id"]
+        await shop.until(lambda: not source.files["ink.safetensors"].faults)
+        await asyncio.sleep(0.3)
+        await shop.library.services.stop()
+        shop = await open_shop(hasty=False, settings=dataclasses.replace(config(source), downloads=False))
+        task = await shop.ended(task_id)
+        assert (task["status"], task["error_message"]) == ("failed", "The server stopped before the task was finished.")
+        await shop.library.services.stop()
+        shop = await open_shop(hasty=False)
+        before = len(source.gets())
+        assert (await shop.download(source.page("ink.safetensors")))["status"] == "completed"
+        assert source.gets()[before].range is not None
+        assert shop.files() == {"ink.safetensors": MODEL}
+
 
 class TestUsers:
     USERS = frozenset({"ann", "bob"})
@@ -715,3 +762,33 @@ class TestUsers:
         for method in ("GET", "DELETE"):
             await bob.send(method, f"/api/secrets/{made['id']}", 404)
         assert (await bob.get("/api/secrets")) == {"data": []}
+
+
+class TestTls:
+    async def test_a_certificate_that_nobody_vouches_for(self, open_shop: Any, tmp_path: Path) -> None:
+        context = self_signed(tmp_path)
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=context)
+        port = server.sockets[0].getsockname()[1]
+        shop = await open_shop()
+        url = f"https://127.0.0.1:{port}/ink.safetensors"
+        answer = await shop.api.get("/api/assets/remote-metadata", 422, url=url)
+        assert answer["code"] == "CONNECTION_REFUSED" and "certificate" in answer["message"]
+        server.close()
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A server's context with a certificate of its own; skips the test where openssl is not installed."""
+    program = shutil.which("openssl")
+    if program is None:
+        pytest.skip("openssl makes the certificate")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subject = ["-subj", "/CN=127.0.0.1", "-days", "2"]
+    command = [program, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command, *subject], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
