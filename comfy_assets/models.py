@@ -310,12 +310,13 @@ class WorkflowFilter(msgspec.Struct, frozen=True):
 
 
 class WorkflowPage(msgspec.Struct, frozen=True):
-    """A page of a list of workflows."""
+    """A page of a list of workflows: after a cursor if ``after`` is given, else from ``offset``."""
 
     sort: WorkflowSort = "create_time"
     order: Order = "desc"
     limit: int = 20
     offset: int = 0
+    after: CursorKey | None = None
 
 
 class SharedAsset(msgspec.Struct, frozen=True):

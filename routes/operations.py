@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import ApiError
@@ -90,7 +90,7 @@ class Route:
 
     A request for which ``when`` returns False is left to the host. A request that fails with one of the ``shared``
     errors is passed on to the host as well, if it has a route of its own for it: the id may be one of the host's. Such
-    an operation reads no body. ``body`` bounds the request's body, ``media`` is its type.
+    an operation reads no body before it knows the id. ``body`` bounds the request's body, ``media`` is its type.
     """
 
     method: str
@@ -113,6 +113,18 @@ def is_missing_at_host(request: web.Request, _: Services) -> bool:
     match = request.match_info
     # Static files do not count: their route matches every path.
     return match.http_exception is not None or isinstance(match.route.resource, web.StaticResource)
+
+
+def is_hosted_client(request: web.Request) -> bool:
+    """Return whether a request is from a client of the hosted service, which shows the credentials of the service.
+
+    The page names its user instead. A ``Bearer`` token beside that name is from a proxy that authenticates users, and
+    so is every token of another scheme.
+    """
+    if "X-API-Key" in request.headers:
+        return True
+    scheme = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")[0]
+    return scheme.lower() == "bearer" and "Comfy-User" not in request.headers
 
 
 class HostOperation(msgspec.Struct, frozen=True):

@@ -8,11 +8,11 @@ import msgspec
 from aiohttp import web
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.jobs.user_queue import ShownPrompt
+from ..comfy_assets.jobs.user_queue import ShownPrompt, ShownQueue
 from . import request_body
 from .context import NoQuery, RequestContext, endpoint
 from .interceptors import Interceptor, check_first, for_several_users
-from .operations import Operation, Record, RequestBody, Response, Route, array, boolean
+from .operations import Operation, Record, RequestBody, Response, Route, array, boolean, is_hosted_client
 from .params import Id, Ids, doc, json_body, parse_body
 
 
@@ -38,8 +38,14 @@ class FreeMemoryRequest(msgspec.Struct, frozen=True):
 
 @endpoint(requires_store=False)
 async def get_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    """Return the running and the pending prompts, numbered from 1 (getQueueInfo)."""
+    """Return the running and the pending prompts (getQueueInfo).
+
+    Hosted clients receive the contract's items, all others those of ComfyUI: extensions of the page read the workflow
+    and the client in them.
+    """
     queue = await call.services.user_queue.show(call.user)
+    if not is_hosted_client(call.request):
+        return _stock_body(queue)
     first_pending = len(queue.running) + 1
     return {
         "queue_running": [_item(number, prompt) for number, prompt in enumerate(queue.running, 1)],
@@ -52,6 +58,17 @@ def _item(number: int, prompt: ShownPrompt) -> list[Any]:
     times = {"create_time": prompt.created_at} if prompt.created_at is not None else {}
     # The number is the position in the queue, where the form of hosts has the priority.
     return [number, prompt.prompt_id, prompt.graph, prompt.targets, times]
+
+
+def _stock_body(queue: ShownQueue) -> dict[str, Any]:
+    return {
+        "queue_running": [_stock_item(prompt) for prompt in queue.running],
+        "queue_pending": [_stock_item(prompt) for prompt in queue.pending],
+    }
+
+
+def _stock_item(prompt: ShownPrompt) -> list[Any]:
+    return [prompt.number, prompt.prompt_id, prompt.graph, prompt.extra_data, prompt.targets]
 
 
 @endpoint(requires_store=False)
@@ -84,9 +101,9 @@ async def free_memory(call: RequestContext[NoQuery]) -> web.Response:
     return web.Response()
 
 
-def _lists_jobs(request: web.Request, services: Services) -> bool:
-    """Return False for older servers: their pages read the queue in the stock server's form."""
-    return services.host.lists_jobs
+def _shows_queue(request: web.Request, services: Services) -> bool:
+    """Return False for pages of older servers, which show their queue themselves."""
+    return services.host.lists_jobs or is_hosted_client(request)
 
 
 class StockQueueBody(msgspec.Struct, frozen=True):
@@ -110,15 +127,7 @@ class StockIdsBody(msgspec.Struct, frozen=True):
 
 @endpoint(allow_anonymous=True, requires_store=False)
 async def _stock_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    queue = await call.services.user_queue.show(call.user)
-    return {
-        "queue_running": [_stock_item(prompt) for prompt in queue.running],
-        "queue_pending": [_stock_item(prompt) for prompt in queue.pending],
-    }
-
-
-def _stock_item(prompt: ShownPrompt) -> list[Any]:
-    return [prompt.number, prompt.prompt_id, prompt.graph, prompt.extra_data, prompt.targets]
+    return _stock_body(await call.services.user_queue.show(call.user))
 
 
 @endpoint(allow_anonymous=True, requires_store=False)
@@ -151,7 +160,8 @@ async def _check_optional_json(call: RequestContext[NoQuery]) -> None:
 
 _PROMPT_ITEM = array(
     True,
-    "A prompt: number, id, graph, ids of the output nodes, and an object with `create_time`.",
+    "A prompt: for hosted clients its position, id, graph, ids of the output nodes, and an object with `create_time`; "
+    "for others its number, id, graph, extra data with the workflow and `client_id`, and ids of the output nodes.",
     minItems=5,
     maxItems=5,
 )
@@ -183,9 +193,10 @@ ROUTES = [
             "Queue",
             "Get the queue",
             {200: Response("The queue.", _QUEUE)},
-            "Servers older than the page's list of jobs keep the operation, in a form of their own.",
+            "A request with `X-API-Key` or a `Bearer` token is a hosted client's. Servers older than the page's list "
+            "of jobs keep the operation for all others.",
         ),
-        when=_lists_jobs,
+        when=_shows_queue,
     ),
     Route(
         "POST",

@@ -298,6 +298,7 @@ ROUTES = [
             parameters=_SHARE_PARAMETER,
             errors=(ShareNotFoundError, PublishedTooLargeError),
         ),
+        shared=(ShareNotFoundError,),
     ),
     Route(
         "GET",
@@ -329,6 +330,7 @@ ROUTES = [
             ),
             is_open=True,
         ),
+        shared=(ShareNotFoundError,),
     ),
     Route(
         "POST",

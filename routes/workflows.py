@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import unicodedata
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
 from ..comfy_assets import json_limits
+from ..comfy_assets.app import Services
 from ..comfy_assets.assets.fields import normalize_name
 from ..comfy_assets.errors import (
     BodyTooLargeError,
     InvalidBodyError,
+    InvalidCursorError,
     InvalidNameError,
     UnprocessableBodyError,
     UnprocessableNameError,
@@ -25,6 +27,7 @@ from ..comfy_assets.errors import (
     WorkflowTooLargeError,
     WorkflowVersionNotFoundError,
 )
+from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.json_limits import JsonLimits
 from ..comfy_assets.json_text import members
 from ..comfy_assets.models import (
@@ -40,8 +43,30 @@ from ..comfy_assets.workflows.folder import FOLDER
 from ..comfy_assets.workflows.service import SavedVersion, WorkflowDetails
 from . import request_body
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
-from .operations import PAGINATION, Operation, Record, RequestBody, Response, Route, array
-from .params import ANY_OBJECT, Offset, ShortPageLimit, SortDirection, Text, doc, split_error
+from .operations import (
+    PAGINATION,
+    Operation,
+    Record,
+    RequestBody,
+    Response,
+    Route,
+    array,
+    is_hosted_client,
+    is_missing_at_host,
+    string,
+)
+from .params import (
+    ANY_OBJECT,
+    After,
+    Offset,
+    ShortPageLimit,
+    SortDirection,
+    Text,
+    decode_cursor,
+    doc,
+    encode_cursor,
+    split_error,
+)
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -53,6 +78,13 @@ Description = Annotated[str, msgspec.Meta(max_length=10_000)]
 SourceId = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$")]
 # SQLite stores no larger numbers; one that is refused here would end in 500 there.
 VersionNumber = Annotated[int, msgspec.Meta(ge=-_INT64_MAX, le=_INT64_MAX)]
+
+# Another application around the project, such as the page's agent, may have lists of workflows at the same path.
+PROVIDER = "comfy-assets"
+Provider = Annotated[
+    Literal["comfy-assets"] | None,
+    doc("Names this project, on servers where another application serves the path as well."),
+]
 
 _GRAPH = doc("The workflow, as the page saves it.", **ANY_OBJECT)
 _VIEW = doc("The view that the page opens it in.", enum=["app", "workflow"])
@@ -74,6 +106,14 @@ class ListWorkflows(msgspec.Struct, frozen=True):
     order: SortDirection = "desc"
     limit: ShortPageLimit = 20
     offset: Offset = 0
+    after: Annotated[After | None, doc("It replaces `offset`.")] = None
+    provider: Provider = None
+
+
+class CreateWorkflowQuery(msgspec.Struct, frozen=True):
+    """Query of createWorkflow."""
+
+    provider: Provider = None
 
 
 class ListVersions(msgspec.Struct, frozen=True):
@@ -169,12 +209,21 @@ async def list_workflows(call: RequestContext[ListWorkflows]) -> dict[str, Any]:
     query = call.query
     # Names are stored in NFC; systems such as macOS send names of files in NFD.
     wanted = WorkflowFilter(call.user, unicodedata.normalize("NFC", query.name), query.default_view)
-    page = await call.services.workflows.list(wanted, WorkflowPage(query.sort, query.order, query.limit, query.offset))
-    return page_body([workflow_body(each) for each in page.items], page.total, query.limit, query.offset)
+    after = None if query.after is None else decode_cursor(query.after, query.sort, query.order)
+    # A cursor states where the page begins: an offset is ignored with it.
+    offset = query.offset if after is None else 0
+    page = await call.services.workflows.list(wanted, WorkflowPage(query.sort, query.order, query.limit, offset, after))
+    body = page_body([workflow_body(each) for each in page.items], page.total, query.limit, offset)
+    body["pagination"]["has_more"] = page.has_more
+    if page.next_key is not None:
+        cursor = encode_cursor(page.next_key, query.sort, query.order)
+        # Pages look for it in either place.
+        body["pagination"]["next_cursor"] = body["next_cursor"] = cursor
+    return body
 
 
-@endpoint()
-async def create_workflow(call: RequestContext[NoQuery]) -> web.Response:
+@endpoint(query=CreateWorkflowQuery)
+async def create_workflow(call: RequestContext[CreateWorkflowQuery]) -> web.Response:
     """Save a new workflow (createWorkflow)."""
     limit = call.services.config.max_workflow_size
     body = await read_body(CreateWorkflowRequest, call.request)
@@ -198,6 +247,7 @@ async def get_workflow(call: RequestContext[NoQuery]) -> WorkflowResponse:
 @endpoint()
 async def update_workflow(call: RequestContext[NoQuery]) -> WorkflowResponse:
     """Change a workflow's name, description or view (updateWorkflow)."""
+    await call.services.workflows.check_known(call.path["workflow_id"])
     body = await read_body(UpdateWorkflowRequest, call.request)
     view = None if body.default_view is UNSET else body.default_view
     change = WorkflowEdit(name_of(body), description_of(body), view)
@@ -234,10 +284,10 @@ async def list_versions(call: RequestContext[ListVersions]) -> dict[str, Any]:
 @endpoint()
 async def create_version(call: RequestContext[NoQuery]) -> web.Response:
     """Save a new version of a workflow (createWorkflowVersion)."""
-    limit = call.services.config.max_workflow_size
+    limit, workflow_id = call.services.config.max_workflow_size, call.path["workflow_id"]
+    await call.services.workflows.check_known(workflow_id)
     body = await read_body(CreateWorkflowVersionRequest, call.request)
     text = workflow_text(body.workflow_json, limit)
-    workflow_id = call.path["workflow_id"]
     saved = await call.services.workflows.create_version(workflow_id, body.base_version, text, call.user)
     return json_response(version_body(saved), 201)
 
@@ -256,8 +306,10 @@ async def get_version(call: RequestContext[NoQuery]) -> WorkflowVersionContentRe
 @endpoint()
 async def fork_workflow(call: RequestContext[NoQuery]) -> web.Response:
     """Create a workflow from a version of another (forkWorkflow)."""
+    workflow_id = call.path["workflow_id"]
+    await call.services.workflows.check_known(workflow_id)
     body = await read_body(ForkWorkflowRequest, call.request)
-    workflow_id, name = call.path["workflow_id"], name_of(body)
+    name = name_of(body)
     fork = await call.services.workflows.fork(workflow_id, body.source_version, name, call.user)
     return json_response(workflow_body(fork), 201)
 
@@ -404,10 +456,27 @@ def page_body(items: list[Any], total: int, limit: int, offset: int) -> dict[str
     return {"data": items, "pagination": {"offset": offset, "limit": limit, "total": total, "has_more": has_more}}
 
 
+def is_for_project(request: web.Request, services: Services) -> bool:
+    """Return whether a list or a new workflow is the project's: otherwise an application beside it has the path."""
+    is_named = request.query.get("provider") == PROVIDER
+    return is_named or is_missing_at_host(request, services) or is_hosted_client(request)
+
+
+def may_be_ours(request: web.Request, services: Services) -> bool:
+    """Return whether the id in the path may be one of the project's: those of other applications are no UUIDs."""
+    workflow_id = request.rel_url.raw_parts[3]  # behind "/", "api" and "workflows"
+    return canonical_id(workflow_id) is not None or is_missing_at_host(request, services)
+
+
 _WORKFLOW_LIST = Record(
     "WorkflowListResponse",
     "A page of workflows.",
-    {"data": array(WorkflowResponse, "The workflows."), "pagination": PAGINATION},
+    {
+        "data": array(WorkflowResponse, "The workflows."),
+        "pagination": PAGINATION,
+        "next_cursor": string("The same as in `pagination`."),
+    },
+    optional=("next_cursor",),
 )
 _VERSION_LIST = Record(
     "WorkflowVersionListResponse",
@@ -425,8 +494,13 @@ ROUTES = [
         "/api/workflows",
         list_workflows,
         Operation(
-            "listWorkflows", "Workflows", "List the user's workflows", {200: Response("The page.", _WORKFLOW_LIST)}
+            "listWorkflows",
+            "Workflows",
+            "List the user's workflows",
+            {200: Response("The page.", _WORKFLOW_LIST)},
+            errors=(InvalidCursorError,),
         ),
+        when=is_for_project,
     ),
     Route(
         "POST",
@@ -441,6 +515,7 @@ ROUTES = [
             errors=(*_BODY_ERRORS, UnprocessableNameError),
         ),
         body=_BODY_LIMIT,
+        when=is_for_project,
     ),
     Route(
         "GET",
@@ -453,6 +528,8 @@ ROUTES = [
             {200: Response("The workflow.", WorkflowResponse)},
             errors=_WORKFLOW_ERRORS,
         ),
+        when=may_be_ours,
+        shared=(WorkflowNotFoundError,),
     ),
     Route(
         "PATCH",
@@ -466,6 +543,8 @@ ROUTES = [
             body=RequestBody(UpdateWorkflowRequest, example={"name": "Landscape"}),
             errors=(*_WORKFLOW_ERRORS, *_BODY_ERRORS, UnprocessableNameError),
         ),
+        when=may_be_ours,
+        shared=(WorkflowNotFoundError,),
     ),
     Route(
         "DELETE",
@@ -478,6 +557,8 @@ ROUTES = [
             {204: Response("It can be restored for 30 days.")},
             errors=_WORKFLOW_ERRORS,
         ),
+        when=may_be_ours,
+        shared=(WorkflowNotFoundError,),
     ),
     Route(
         "POST",
@@ -492,6 +573,8 @@ ROUTES = [
             "taken.",
             errors=_WORKFLOW_ERRORS,
         ),
+        when=may_be_ours,
+        shared=(WorkflowNotFoundError,),
     ),
     Route(
         "GET",
@@ -504,6 +587,8 @@ ROUTES = [
             {200: Response("The version.", WorkflowVersionContentResponse)},
             errors=_WORKFLOW_ERRORS,
         ),
+        when=may_be_ours,
+        shared=(WorkflowNotFoundError,),
     ),
     Route(
         "POST",
@@ -517,6 +602,8 @@ ROUTES = [
             body=RequestBody(ForkWorkflowRequest, example={"source_version": 1, "name": "A try"}),
             errors=(*_WORKFLOW_ERRORS, WorkflowVersionNotFoundError, *_BODY_ERRORS, UnprocessableNameError),
         ),
+        when=may_be_ours,
+        shared=(WorkflowNotFoundError,),
     ),
     Route(
         "GET",
@@ -529,6 +616,8 @@ ROUTES = [
             {200: Response("The page, the latest version first.", _VERSION_LIST)},
             errors=_WORKFLOW_ERRORS,
         ),
+        when=may_be_ours,
+        shared=(WorkflowNotFoundError,),
     ),
     Route(
         "POST",
@@ -545,6 +634,8 @@ ROUTES = [
             errors=(*_WORKFLOW_ERRORS, VersionConflictError, *_BODY_ERRORS),
         ),
         body=_BODY_LIMIT,
+        when=may_be_ours,
+        shared=(WorkflowNotFoundError,),
     ),
     Route(
         "GET",
@@ -558,5 +649,7 @@ ROUTES = [
             parameters={"version": "The version's number."},
             errors=(*_WORKFLOW_ERRORS, WorkflowVersionNotFoundError),
         ),
+        when=may_be_ours,
+        shared=(WorkflowNotFoundError,),
     ),
 ]

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ..models import (
+    CursorKey,
     Page,
     Workflow,
     WorkflowContent,
@@ -22,7 +23,7 @@ from .assets import DELETED_SHARE_USE, DELETED_WORKFLOW_USE, SHARE_USE, WORKFLOW
 from .connection import Database, Transaction
 from .contents import Document
 from .job_links import PLACES, place
-from .sql import Columns, json_array, order_by
+from .sql import Columns, after_key, json_array, order_by
 
 COLUMNS = Columns(
     Workflow,
@@ -349,18 +350,22 @@ _SORT_KEYS = {"create_time": "created_at", "update_time": "updated_at", "name": 
 async def list_page(db: Database, wanted: WorkflowFilter, page: WorkflowPage) -> Page[Workflow]:
     """Return one page of the workflows that pass the filter, and the total number of them."""
     total = await _count(db, wanted)
-    if page.offset >= total:
+    if page.after is None and page.offset >= total:
         return Page([], total, has_more=False)
     where, parameters = _select(wanted)
     key = _SORT_KEYS[page.sort]
-    # The page is found in an index alone. Only its rows are looked up.
+    condition, bound = after_key(f"w.{key}", "w.id", page.order, page.after)
+    offset = page.offset if page.after is None else 0
+    # The page is found in an index alone. Only its rows, and one more that tells of another page, are looked up.
     rows = await db.fetch_all(
-        f"SELECT {COLUMNS.sql} FROM (SELECT w.id, w.{key} AS key FROM workflows w WHERE {where}"
-        f" {order_by(f'w.{key}', 'w.id', page.order)} LIMIT {page.limit:d} OFFSET {page.offset:d}) k"
+        f"SELECT {COLUMNS.sql}, k.key FROM (SELECT w.id, w.{key} AS key FROM workflows w WHERE {where}{condition}"
+        f" {order_by(f'w.{key}', 'w.id', page.order)} LIMIT {page.limit + 1:d} OFFSET {offset:d}) k"
         f" CROSS JOIN workflows w ON w.id = k.id {order_by('k.key', 'k.id', page.order)}",
-        parameters,
+        [*parameters, *bound],
     )
-    return Page(COLUMNS.read_all(rows), total, has_more=page.offset + len(rows) < total)
+    shown, has_more = rows[: page.limit], len(rows) > page.limit
+    items = COLUMNS.read_all(shown)
+    return Page(items, total, has_more, CursorKey(shown[-1][-1], items[-1].row_id) if has_more else None)
 
 
 def _select(wanted: WorkflowFilter) -> tuple[str, list[Any]]:

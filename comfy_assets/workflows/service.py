@@ -92,6 +92,11 @@ class WorkflowService:
         """Return one page of the workflows that match the filter (listWorkflows)."""
         return await workflows.list_page(self._db, wanted, page)
 
+    async def check_known(self, workflow_id: str) -> None:
+        """Raise WorkflowNotFoundError unless some user has this workflow."""
+        if await workflows.get(self._db, _canonical(workflow_id)) is None:
+            raise _not_found(workflow_id)
+
     async def get(self, workflow_id: str, owner: str) -> Workflow:
         """Return a workflow (getWorkflow). Raises WorkflowNotFoundError, WorkflowForbiddenError for another user's."""
         return await self._current(workflow_id, owner)

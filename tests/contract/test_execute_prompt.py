@@ -153,7 +153,7 @@ async def test_front_number_and_the_nodes_to_execute(server: Any) -> None:
     first = await server.submit(graph=graph, front=True)
     queue = await server.api.get("/api/queue")
     assert [entry[1] for entry in queue["queue_pending"]] == [first["prompt_id"], last["prompt_id"]]
-    assert [sorted(entry[3]) for entry in queue["queue_pending"]] == [["2", "3"], ["3"]]
+    assert [sorted(entry[4]) for entry in queue["queue_pending"]] == [["2", "3"], ["3"]]
     info = await server.api.get("/api/prompt")
     assert info == {"exec_info": {"queue_remaining": 3}}
     server.release()

@@ -14,11 +14,19 @@ async def states(api: Any) -> dict[str, str]:
     return {job["id"]: job["status"] for job in (await api.get("/api/jobs"))["jobs"]}
 
 
-async def test_the_queue(api: Any, prompts: Any) -> None:
-    assert await api.get("/api/queue") == {"queue_running": [], "queue_pending": []}
+HOSTED = {"X-API-Key": "comfyui-0123456789"}
+
+
+async def hosted(api: Any, **headers: str) -> Any:
+    """The queue as a client of the hosted service reads it."""
+    return (await api.send("GET", "/api/queue", headers=headers or HOSTED)).json
+
+
+async def test_the_queue_for_hosted_clients(api: Any, prompts: Any) -> None:
+    assert await hosted(api) == {"queue_running": [], "queue_pending": []}
     ids = prompts.one_of_each()
     front = prompts.submit(number=-5, extra={"create_time": 7, "extra_pnginfo": {"workflow": {}}})
-    body = await api.get("/api/queue")
+    body = await hosted(api)
     (running,) = body["queue_running"]
     graph = prompts.queue.running.graph
     assert running == [1, ids["in_progress"], graph, ["2"], {"create_time": 1_700_000_003_000}]
@@ -28,12 +36,41 @@ async def test_the_queue(api: Any, prompts: Any) -> None:
 
 async def test_the_queue_of_a_server_that_does_not_say_when_prompts_came(api: Any, prompts: Any) -> None:
     prompts.submit(extra={"create_time": None})
-    ((*_, times),) = (await api.get("/api/queue"))["queue_pending"]
+    ((*_, times),) = (await hosted(api))["queue_pending"]
     assert times == {}
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_hosted"),
+    [
+        ({}, False),
+        (HOSTED, True),
+        ({"Authorization": "Bearer abc"}, True),
+        ({"authorization": "bearer abc"}, True),
+        # What a proxy with a login puts before the page's requests.
+        ({"Authorization": "Basic YTpi"}, False),
+        ({"Authorization": "Bearer abc", "Comfy-User": "default"}, False),
+        ({**HOSTED, "Comfy-User": "default"}, True),
+    ],
+)
+async def test_who_reads_which_form(api: Any, prompts: Any, headers: dict[str, str], is_hosted: bool) -> None:
+    """Extensions of the page read the workflow and the client in the fourth member of an item."""
+    graph = {"id": "w", "nodes": [{"id": 1, "properties": {"api_key": "sk-0123456789abcdef"}}]}
+    extra = {"create_time": 7, "client_id": "page", "extra_pnginfo": {"workflow": graph}, "api_key_comfy_org": "secret"}
+    job = prompts.submit(number=-5, extra=extra)
+    answer = await api.send("GET", "/api/queue", headers=headers)
+    (item,) = answer.json["queue_pending"]
+    assert item[1] == job and "sk-0123456789abcdef" not in answer.text and "secret" not in answer.text
+    if is_hosted:
+        assert item[0] == 1 and item[3:] == [["2"], {"create_time": 7}]
+    else:
+        assert item[0] == -5 and item[4] == ["2"] and item[3]["client_id"] == "page"
+        assert item[3]["extra_pnginfo"]["workflow"]["id"] == "w"
 
 
 async def test_where_the_page_reads_the_stock_form_the_queue_is_the_servers_own(library: Any, api: Any) -> None:
     library.host.lists_jobs = False
+    assert await hosted(api) == {"queue_running": [], "queue_pending": []}
     answer = await api.client.get("/api/queue")
     assert (answer.status, await answer.text()) == (404, "404: Not Found")  # the in-memory host serves nothing itself
 

@@ -402,13 +402,53 @@ async def test_lists(api: Any, hand: Any) -> None:
     assert [each["name"] for each in page["data"]] == ["Beta", "gamma ALPHA"]
     assert page["pagination"] == {"offset": 1, "limit": 2, "total": 3, "has_more": False}
     assert (await api.get(URL, limit="1"))["pagination"]["has_more"]
+    cursor = (await api.get(URL, limit="1"))["next_cursor"]
+    assert len((await api.get(URL, after=cursor))["data"]) == 2  # the last page
     beyond = await api.get(URL, offset=str(2**63 - 1))
     assert (beyond["data"], beyond["pagination"]["total"], beyond["pagination"]["has_more"]) == ([], 3, False)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("sort", ["create_time", "update_time", "name"])
+async def test_pages_by_cursor_while_workflows_are_added_and_deleted(
+    api: Any, hand: Any, sort: str, order: str
+) -> None:
+    """Each workflow that stays is listed once, equal times and names or not; an offset beside a cursor is ignored."""
+    made = [await create(api, name=name) for name in ("b", "B", "a", "c", "b")]
+    await hand.execute("UPDATE workflows SET created_at = id / 2, updated_at = id / 3")
+    query = {"sort": sort, "order": order, "limit": "2"}
+    whole = [each["id"] for each in (await api.get(URL, **{**query, "limit": "100"}))["data"]]
+    assert sorted(whole) == sorted(each["id"] for each in made)
+    page, listed, new = await api.get(URL, **query), [], set()
+    gone = page["data"][-1]["id"]
+    while True:
+        listed += [each["id"] for each in page["data"]]
+        pagination = page["pagination"]
+        assert pagination["has_more"] is ("next_cursor" in page)
+        assert page.get("next_cursor") == pagination.get("next_cursor")
+        assert (pagination["offset"], pagination["limit"]) == (0, 2)
+        if not pagination["has_more"]:
+            break
+        if not new:
+            await api.send("DELETE", f"{URL}/{gone}", 204)
+            new = {(await create(api, name=name))["id"] for name in ("b", "z", "A")}
+        page = await api.get(URL, after=page["next_cursor"], offset="3", **query)
+    assert [each for each in listed if each not in new] == whole
+
+
+async def test_a_cursor_of_another_list(api: Any) -> None:
+    for name in "ab":
+        await create(api, name=name)
+    cursor = (await api.get(URL, limit="1"))["next_cursor"]
+    for query in ({"after": cursor, "order": "asc"}, {"after": cursor, "sort": "name"}, {"after": "x"}, {"after": ""}):
+        error = await api.error(URL, 400, query)
+        assert (error["code"], error["details"]["field"]) == ("INVALID_CURSOR", "after"), query
 
 
 @pytest.mark.parametrize(
     "parameters",
     [
+        {"provider": "agent"},
         {"limit": "0"},
         {"limit": "101"},
         {"limit": "x"},

@@ -505,16 +505,19 @@ def test_an_odd_prompt_harms_no_other(client: Client, text: str) -> None:
 
 @on_comfyui
 def test_what_the_page_reads_of_the_queue(client: Client) -> None:
-    held, waiting = client.submit(holding()), client.submit(trivial())
+    page = {"client_id": "page", "extra_data": {"extra_pnginfo": {"workflow": {"id": "w", "nodes": []}}}}
+    held, waiting = client.submit(holding(), **page), client.submit(trivial(), **page)
     client.wait_for(f"/api/jobs/{held}", lambda job: job["status"] == "in_progress")
     stock, ours = client.get("/queue"), client.get("/api/queue")
     assert [item[1] for item in stock["queue_pending"]] == [item[1] for item in ours["queue_pending"]] == [waiting]
-    has_jobs = isinstance(ours["queue_pending"][0][3], list)
-    assert isinstance(stock["queue_pending"][0][3], dict)
-    if has_jobs:
-        assert ours["queue_running"][0][0] == 1 and isinstance(ours["queue_running"][0][4]["create_time"], int)
-    else:
-        assert ours == stock
+    for item in ours["queue_running"] + ours["queue_pending"]:
+        assert (item[3]["client_id"], item[3]["extra_pnginfo"]["workflow"]["id"], item[4]) == ("page", "w", ["2"])
+    assert [item[:2] for item in stock["queue_running"]] == [item[:2] for item in ours["queue_running"]]
+    hosted = client.server.get("/api/queue", **{"X-API-Key": "comfyui-0123456789"}).json
+    assert [[item[0], item[1], item[3]] for item in hosted["queue_running"] + hosted["queue_pending"]] == [
+        [1, held, ["2"]],
+        [2, waiting, ["2"]],
+    ]
 
 
 @on_comfyui

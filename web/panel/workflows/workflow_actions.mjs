@@ -5,6 +5,9 @@
 
 import { isPageGraph } from "./graph_diff.mjs";
 
+/** Query of requests for lists and new workflows, which another application on the server may serve as well. */
+export const PROVIDER = { provider: "comfy-assets" };
+
 /** Each method returns the body of the response, or null after a failure, for which it shows a notification. */
 export class WorkflowActions {
   #context;
@@ -23,7 +26,8 @@ export class WorkflowActions {
   saveNew() {
     return this.#try("workflow.saveFailed", async ({ client, page, notifications, t }) => {
       const name = page.currentName() ?? t("workflow.unnamed");
-      const saved = await client.post("/workflows", { name, workflow_json: await this.#openGraph() });
+      const body = { name, workflow_json: await this.#openGraph() };
+      const saved = await client.request("POST", "/workflows", { query: PROVIDER, body });
       notifications.show(t("workflow.saved", { name }));
       return saved;
     });

@@ -11,7 +11,7 @@ import { icon } from "../shared/icons.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
-import { WorkflowActions } from "./workflow_actions.mjs";
+import { PROVIDER, WorkflowActions } from "./workflow_actions.mjs";
 import { WorkflowDetail } from "./workflow_detail.mjs";
 
 const ROW_PX = 52;
@@ -72,7 +72,7 @@ export class WorkflowsTab {
   /** @param {PageRequest} request */
   async #load({ offset, limit, signal }) {
     const page = { offset: String(offset), limit: String(limit) };
-    const query = { ...page, sort: "update_time", order: "desc", name: this.#text.trim() };
+    const query = { ...page, ...PROVIDER, sort: "update_time", order: "desc", name: this.#text.trim() };
     const { data, pagination } = await this.#context.client.get("/workflows", { query, signal });
     return { items: data, total: pagination.total };
   }
