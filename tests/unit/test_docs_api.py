@@ -42,10 +42,12 @@ class TestRoutes:
 
     MENTION = re.compile(rf"^(?:(?P<method>{'|'.join(METHODS)}) )?(?P<path>/(?!api$)[^\s?#]*)(?:\?(?P<query>\S*))?$")
 
+    OTHERS = frozenset({"/api/agent"})  # paths of applications that are neither of them
+
     def mentions(self) -> Iterator[tuple[str, str, re.Match[str]]]:
         for each in PAGES:
             for span in each.code:
-                if match := self.MENTION.match(span):
+                if (match := self.MENTION.match(span)) and match["path"].rstrip("…") not in self.OTHERS:
                     yield each.name, span, match
 
     def test_every_path_named_is_one(self, known: dict[str, set[str]]) -> None:
