@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -37,7 +36,8 @@ def at(number: int, path: str, **members: Any) -> MoveCandidate:
     return file(-number, path, replaces=number, **members)
 
 
-def ids(found: Iterable[Match]) -> dict[int, int]:
+def ids(found: list[Match]) -> dict[int, int]:
+    assert len({m.gone.id for m in found}) == len({m.new.id for m in found}) == len(found)
     return {m.gone.id: m.new.id % 1000 if m.new.id > 0 else m.new.id for m in found}
 
 
@@ -50,7 +50,7 @@ def equal(side: str, *places: str) -> list[MoveCandidate]:
     ]
 
 
-A = (7, T, 5)
+A, B = (7, T, 5), (7, T + 9, 6)
 # The same file but for one member, and what has to be the case so that it is taken for it.
 LOOKS = {
     "the same inode": (gone(1, "output/a"), new(2, "input/b", stat=(1, T + 1, 2)), True),
@@ -71,6 +71,29 @@ LOOKS = {
     "found by nobody": (gone(1, "o/a", owner="ann"), new(2, "o/b", stat=(1, T + 1, 2)), True),
     "an older one": (gone(3000, "o/a", stat=A), new(2, "o/b", stat=A), False),
     "content, unread files left": (gone(1, "o/a", content_id=1), new(2, "i/b", content_id=1), False),
+    "the same inode, whole seconds": (gone(1, "o/a", stat=(7, WHOLE, 5)), new(2, "i/b", stat=(7, WHOLE, 5)), True),
+    "the same path, another size": (gone(1, "/a:o/x", stat=(7, T, 3)), new(2, "/b:o/x", stat=(8, T, 4)), False),
+    "another folder and name, just gone": (
+        gone(1, "o/x", stat=(7, WHOLE, 3), is_recent=True), new(2, "i/y", stat=(7, WHOLE, 4)), False,
+    ),
+    "no inodes, another time": (
+        gone(1, "o/a", stat=(7, WHOLE, 0), is_recent=True), new(2, "o/b", stat=(7, 2 * WHOLE, 0)), False,
+    ),
+    "unread now": (gone(1, "o/a", stat=A, content_id=1), new(2, "i/b", stat=A), True),
+    "unread before": (gone(1, "o/a", stat=A), new(2, "i/b", stat=A, content_id=1), True),
+    "the same inode and content": (gone(1, "o/a", stat=A, content_id=1), new(2, "i/b", stat=A, content_id=1), True),
+    "content of another user": (
+        gone(1, "o/a", content_id=1, owner="ann"), new(2, "o/a", content_id=1, is_decided=True, owner="bob"), False,
+    ),
+    "content of everybody": (
+        gone(1, "o/a", content_id=1), new(2, "o/a", content_id=1, is_decided=True, owner="bob"), False,
+    ),
+    "content of one user": (
+        gone(1, "o/a", content_id=1, owner="bob"), new(2, "o/a", content_id=1, is_decided=True, owner="bob"), True,
+    ),
+    "content that a user made public": (
+        gone(1, "o/a", content_id=1, owner="bob"), new(2, "o/a", content_id=1, is_decided=True), True,
+    ),
     "content": (gone(1, "o/a", content_id=1), new(2, "i/b", content_id=1, is_decided=True), True),
 }  # fmt: skip
 
@@ -78,6 +101,39 @@ LOOKS = {
 @pytest.mark.parametrize(("old", "present", "is_same"), LOOKS.values(), ids=LOOKS)
 def test_one_of_each(old: MoveCandidate, present: MoveCandidate, is_same: bool) -> None:
     assert bool(match([old], [present])) is is_same
+
+
+def test_a_users_own_file_goes_before_a_public_one() -> None:
+    """However near the public one is."""
+    lost = gone(1, "o/a", content_id=1, owner="ann")
+    found = [new(2, "o/a", content_id=1, is_decided=True), new(3, "z/z", content_id=1, is_decided=True, owner="ann")]
+    assert ids(match([lost], found)) == ids(match([lost], found[::-1])) == {1: 3}
+
+
+def test_recent_files_and_others_are_in_one_pair_each() -> None:
+    olds = [gone(1, "o/a", stat=A, is_recent=True), gone(2, "o/b", stat=B)]
+    assert ids(match(olds, [new(3, "i/k", stat=A), new(4, "i/l", stat=B)])) == {1: 3, 2: 4}
+
+
+NO_INODE = (7, T, 0)
+# What was there and what is there now; whether the content is certainly the same, and whether the path is.
+CERTAIN = {
+    "moved": (gone(1, "o/a", stat=A), new(2, "i/b", stat=A), True, False),
+    "another time": (gone(1, "o/a", stat=A), new(2, "o/a", stat=B), False, False),
+    "read already": (gone(1, "o/a", stat=A), new(2, "o/a", stat=B, content_id=1), True, False),
+    "no inode": (gone(1, "o/a.png", stat=NO_INODE), new(2, "i/A.PNG", stat=NO_INODE), True, False),
+    "no inode, capitals before": (gone(1, "o/A.PNG", stat=NO_INODE), new(2, "i/a.png", stat=NO_INODE), True, False),
+    "no inode, another name": (gone(1, "o/a", stat=NO_INODE), new(2, "o/b", stat=NO_INODE), False, False),
+    "no inode, at a known path": (gone(1, "o/a", stat=NO_INODE), at(2, "i/a", stat=NO_INODE), False, False),
+    "written over": (gone(1, "o/a", stat=A), at(1, "o/a", stat=B), False, True),
+    "moved over another": (gone(1, "o/a", stat=A), at(2, "o/b", stat=A), True, False),
+}
+
+
+@pytest.mark.parametrize(("old", "present", "is_certain", "is_in_place"), CERTAIN.values(), ids=CERTAIN)
+def test_a_pair(old: MoveCandidate, present: MoveCandidate, is_certain: bool, is_in_place: bool) -> None:
+    pair = Match(old, present)
+    assert (pair.is_certain, pair.is_in_place) == (is_certain, is_in_place)
 
 
 @pytest.mark.parametrize("stat", [(7, T, 5), (7, T, 0), (7, WHOLE, 0)])
@@ -90,7 +146,6 @@ def test_of_several_none_is_taken(stat: tuple[int, int, int]) -> None:
 
 
 # Known paths where something else lies than before: what was there, what is there now, new files; and the pairs.
-B = (7, T + 9, 6)
 PLACES = {
     "written over in place": ([gone(1, "o/a.png", stat=A)], [at(1, "o/a.png", stat=B)], {1: -1}),
     "exchanged": (
@@ -101,6 +156,20 @@ PLACES = {
     ),
     "a backup, and the name written again": (
         [gone(1, "o/a.png", stat=A)], [at(1, "o/a.png", stat=B), new(3, "o/a.bak", stat=A)], {1: -1},
+    ),
+    "a backup with an end of its own": (
+        [gone(1, "o/a.png", stat=A)], [at(1, "o/a.png", stat=B), new(3, "o/a.png.1", stat=A)], {1: -1},
+    ),
+    "moved to a backup's name in another folder": (
+        [gone(1, "o/a.png", stat=A)], [at(1, "o/a.png", stat=B), new(3, "i/a.png~", stat=A)], {1: 3},
+    ),
+    "over one that is not marked": (
+        [gone(1, "o/a", stat=A), gone(2, "o/b", stat=B)], [at(1, "o/a", stat=B)], {2: -1},
+    ),
+    "over a marked one that keeps nothing": (
+        [gone(1, "o/a", stat=A, is_marked=True, keeps_path=False), gone(2, "o/b", stat=B)],
+        [at(1, "o/a", stat=B)],
+        {2: -1},
     ),
     "a backup, and another known file in its place": (
         [gone(1, "o/a.png", stat=A), gone(2, "o/b", stat=B)],
@@ -150,6 +219,11 @@ CASES = {
     "one of two that are new": (["/a:output/y.png"], ["/b:output/x.png", "/b:output/y.png"], {0: 1}),
     "the same name in another case": (["/a:o/X.png", "/a:o/y.png"], ["/b:p/Y.PNG", "/b:p/x.png"], {0: 1, 1: 0}),
     "a case of its own each": (["/a:o/X.png", "/a:o/x.png"], ["/b:o/x.png", "/b:o/X.png"], {0: 1, 1: 0}),
+    "names in their order": (["/a:o/1.png", "/a:o/2.png"], ["/a:o/b.png", "/a:o/a.png"], {0: 1, 1: 0}),
+    "folders in their order": (["/a:o/1/x.png", "/a:o/2/x.png"], ["/b:i/4/x.png", "/b:i/3/x.png"], {0: 1, 1: 0}),
+    "the same name before the same in another case": (
+        ["/a:o/1/X.png", "/a:o/2/x.png"], ["/b:i/1/x.png", "/b:i/2/X.png"], {0: 1, 1: 0},
+    ),
     "another system": (["C:\\\\a:output/t/x.png"], ["/b:output/t/x.png"], {0: 0}),
     "nothing is gone": ([], ["/b:output/x.png"], {}),
 }  # fmt: skip
@@ -158,6 +232,22 @@ CASES = {
 @pytest.mark.parametrize(("olds", "news", "expected"), CASES.values(), ids=CASES)
 def test_the_nearest(olds: list[str], news: list[str], expected: dict[int, int]) -> None:
     assert ids(match(equal("gone", *olds), equal("new", *news))) == expected
+
+
+# Paths below the roots, each in a folder whose own name says the opposite; the pairs are those of the same place.
+CROSSED = {
+    "the same path": (["models/loras/x", "models/vae/x"], ["models/loras/x", "models/vae/x"]),
+    "the same path, and one in another case": (["m/S/x", "m/s/x"], ["m/S/x", "m/s/x"]),
+    "the same path in another case": (["models/Loras/X", "models/Vae/X"], ["models/loras/x", "models/vae/x"]),
+    "the same name and path in another case": (["m/L/X", "m/L/y"], ["m/l/x", "m/l/Y"]),
+}
+
+
+@pytest.mark.parametrize(("olds", "news"), CROSSED.values(), ids=CROSSED)
+def test_the_path_below_the_roots_decides_before_the_folders(olds: list[str], news: list[str]) -> None:
+    before = [f._replace(folder=f"/one/{n}") for n, f in enumerate(equal("gone", *(f"/:{p}" for p in olds)))]
+    after = [f._replace(folder=f"/two/{1 - n}") for n, f in enumerate(equal("new", *(f"/:{p}" for p in news)))]
+    assert ids(match(before, after)) == ids(match(before, after[::-1])) == {0: 0, 1: 1}
 
 
 FILES = st.lists(
