@@ -117,7 +117,7 @@ def test_words_of_eight_letters_are_looked_for_elsewhere(text: str, is_told_apar
     assert found == {"password": REDACTED} and secrets == ({text} if is_told_apart else set())
 
 
-@pytest.mark.parametrize("half", [{"name": "password"}, {"key": "token", "name": 5}, {"value": SECRET}])
+@pytest.mark.parametrize("half", [{"name": "password"}, {"key": "token", "name": 5}, {"name": [], "value": SECRET}])
 def test_half_of_a_pair_names_nothing(half: dict[str, Any]) -> None:
     assert take_out({"headers": [half]}) == ({"headers": [half]}, frozenset())
     found, _ = take_out({"token": SECRET, "headers": [half]})
