@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.fs import atomic, paths
@@ -70,3 +72,108 @@ def test_the_record_of_a_file(tmp_path: Path) -> None:
     path.mkdir()
     os.utime(path, ns=(mtime_ns, mtime_ns))
     assert paths.stat_as_recorded(path, path.stat().st_size, mtime_ns) is None
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("path", "system", "expected"),
+    [
+        (f"C:\\{LONG}", "nt", f"\\\\?\\C:\\{LONG}"),
+        (f"\\\\host\\share\\{LONG}", "nt", f"\\\\?\\UNC\\host\\share\\{LONG}"),
+        (f"\\\\?\\C:\\{LONG}", "nt", f"\\\\?\\C:\\{LONG}"),
+        ("C:\\" + "x" * 236, "nt", "C:\\" + "x" * 236),
+        ("C:\\" + "x" * 237, "nt", "\\\\?\\C:\\" + "x" * 237),
+        (f"/{LONG}", "posix", f"/{LONG}"),
+    ],
+)
+def test_paths_beyond_260_characters(monkeypatch: pytest.MonkeyPatch, path: str, system: str, expected: str) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", system)
+        found = paths.extended(path)
+    assert found == expected
+
+
+def test_a_path_and_that_of_a_file_in_it(tmp_path: Path) -> None:
+    assert paths.extended_path(tmp_path) == paths.extended_path(str(tmp_path)) == tmp_path
+    assert paths.extended_path(tmp_path, "a") == tmp_path / "a"
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ((1, 2, 3), (1, 2, 3)),
+        ((1, -2, 3), (1, -2, 3)),
+        ((0, 2**63, 0), (0, 2**63 - 1, 0)),
+        ((0, -(2**63), 0), (0, -(2**63) + 1, 0)),
+        ((1, 2, 2**64 - 1), (1, 2, 2**63 - 1)),
+        ((1, 2, 2**63 + 5), (1, 2, 5)),
+    ],
+)
+def test_a_stat_that_the_store_can_hold(found: tuple[int, int, int], expected: tuple[int, int, int]) -> None:
+    info: Any = SimpleNamespace(st_size=found[0], st_mtime_ns=found[1], st_ino=found[2])
+    assert paths.file_stat(info) == expected
+
+
+def test_the_state_of_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.write_text("1234")
+    stat = file.stat()
+    assert paths.path_state(str(file)) == (4, stat.st_mtime_ns, stat.st_ino if os.name != "nt" else 0)
+    assert paths.path_state(str(tmp_path)) == paths.FOLDER
+    assert paths.path_state(str(tmp_path / "none")) is None
+    assert paths.identity_at(str(file)) == (stat.st_dev, stat.st_ino)
+    assert paths.identity_at(str(tmp_path / "none")) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda path: SimpleNamespace(st_dev=5, st_ino=0))
+        assert paths.identity_at("on a drive without inodes") is None
+
+
+GONE = {  # a folder below the root, folders out of reach, and whether it is gone
+    "a/b": ((), True),
+    "file/a": ((), True),
+    "a/c": (("a",), False),
+    "a/d": (("b", "a"), False),
+    "a": (("a",), False),
+    "b": ((), True),
+    "ab": (("a",), True),
+    "away": ((), False),
+    "away/a": ((), False),
+    "away/a/b": ((), False),
+    "round/a": ((), False),
+    "x" * 300: ((), False),
+}
+
+
+@pytest.mark.parametrize(("folder", "unreachable", "expected"), [(key, *value) for key, value in GONE.items()])
+def test_folders_that_are_gone(tmp_path: Path, folder: str, unreachable: tuple[str, ...], expected: bool) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "file").write_text("")
+    if "away" in folder or "round" in folder:
+        try:
+            (root / "away").symlink_to(tmp_path / "drive", target_is_directory=True)
+            (root / "round").symlink_to(root / "round", target_is_directory=True)
+        except OSError:
+            pytest.skip("no symbolic links here")
+    out_of_reach = [str(root / name) for name in unreachable]
+    assert paths.is_definitely_gone(str(root / folder), root, out_of_reach) is expected
+    assert paths.is_definitely_gone(str(root / folder), None, out_of_reach) is expected
+
+
+@pytest.mark.parametrize("root", ["none", "file", "other"])
+def test_nothing_is_gone_without_its_root(tmp_path: Path, root: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "other").mkdir()
+    folder = "a" if root == "other" else f"{root}/a"
+    assert not paths.is_definitely_gone(str(tmp_path / folder), tmp_path / root)
+
+
+def test_names_of_files(tmp_path: Path) -> None:
+    (tmp_path / "A.txt").write_text("")
+    (tmp_path / "folder").mkdir()
+    assert paths.file_names(str(tmp_path)) == {"A.txt"}
+    with pytest.raises(OSError, match="none"):
+        paths.file_names(str(tmp_path / "none"))
+    assert paths.free_bytes(tmp_path / "none" / "deep") > 0
