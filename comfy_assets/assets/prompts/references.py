@@ -1,7 +1,8 @@
 """References to assets in submitted prompts: find them, resolve them to file names, and replace them by these.
 
-A reference is the whole value of an input: ``blake3:`` and a hash, or ``asset:`` and an id. Any other text, such as a
-longer one or a malformed hash, is an ordinary string. Links between nodes are never references. In other lists, which
+A reference is the whole value of an input: ``blake3:`` and a hash, or ``asset:`` and an id. Pickers of ComfyUI's page
+add the folder, as in ``blake3:… [output]``, which does not matter for the content. Any other text, such as a longer one
+or a malformed hash, is an ordinary string. Links between nodes are never references. In other lists, which
 clients send as ``{"__value__": […]}``, each item may be one.
 
 A reference resolves to the file name that a node's input needs on this server. If several files have the content, one
@@ -35,7 +36,8 @@ _WRAPPED = "__value__"  # a list as such is a link in a prompt, so ComfyUI wraps
 _MAX_REACHED, _MAX_OUTPUTS = 10_000, 1000  # each error of a prompt is a search
 _KIND_ORDER = {"input": 0, "models": 1, "output": 2, "temp": 3}
 _HEX = "[0-9a-fA-F]"
-_REFERENCE = re.compile(rf"blake3:({_HEX}{{64}})|asset:({_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}})")
+_FOLDER = r"(?: \[(?:input|output|temp)\])?"
+_REFERENCE = re.compile(rf"(?:blake3:({_HEX}{{64}})|asset:({_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}})){_FOLDER}")
 
 ReferenceFault = Literal["unknown", "missing", "not_loadable"]
 
