@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -72,7 +73,8 @@ class ExportContentQuery(msgspec.Struct, frozen=True):
 async def create_export(call: RequestContext[NoQuery]) -> web.Response:
     """Start an export (createAssetExport)."""
     body = await parse_body(CreateAssetExportRequest, call.request)
-    task = await call.services.exports.start(_selection(body), call.user)
+    selection = await asyncio.to_thread(_selection, body)  # thousands of ids may have to be parsed
+    task = await call.services.exports.start(selection, call.user)
     message = "The export has started; its task reports the progress."
     return json_response(AssetExportResponse(task_id=str(task.id), status="created", message=message), 202)
 

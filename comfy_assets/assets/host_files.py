@@ -100,7 +100,7 @@ class AssetAliases:
         The file of an id may be of a job that still runs. It becomes an asset at once if there is only one user;
         otherwise it does when the job ends, because nobody knows before whose it is.
         """
-        wanted = {known for each in ids if (known := canonical_id(each)) is not None}
+        wanted = await asyncio.to_thread(_canonical, ids)
         wanted = set(await asset_aliases.unknown(self._db, wanted)) if wanted else set()
         located = await asyncio.to_thread(self._locate, sorted(wanted)) if wanted else {}
         if not located:
@@ -130,6 +130,11 @@ class AssetAliases:
     async def _without_asset(self, located: Collection[LocatedFile]) -> bool:
         positions = {(file.folder, file.name) for file in located}
         return len(await files.by_position(self._db, sorted(positions))) < len(positions)
+
+
+def _canonical(ids: Collection[str]) -> set[str]:
+    """Return the ids that are UUIDs, in canonical form. Blocks for as long as thousands of them take."""
+    return {known for each in ids if (known := canonical_id(each)) is not None}
 
 
 async def add_files(tx: Transaction, located: Sequence[LocatedFile]) -> None:

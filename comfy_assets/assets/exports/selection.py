@@ -102,8 +102,7 @@ class ExportCollector:
         jobs = await exports.jobs(self._db, selection.job_ids, owner)
         found.unknown_jobs = [job_id for job_id in selection.job_ids if job_id not in jobs]
         wanted = await self._outputs(selection, list(jobs), owner)
-        for each in await self._by_id(selection.asset_ids, owner, found):
-            wanted.setdefault(each.asset.id, each)
+        await self._add_by_id(wanted, selection.asset_ids, owner, found)
         if len(wanted) > MAX_FILES:
             raise TaskFailedError(f"An export can have at most {MAX_FILES:,} files; select fewer.")
         previews = await self._previews(selection, jobs, found) if selection.include_previews else []
@@ -118,22 +117,17 @@ class ExportCollector:
         """Return the outputs of the jobs that pass the filters, by the ids of the assets."""
         pairs = await exports.output_ids(self._db, job_ids, owner, MAX_FILES + 1) if job_ids else []
         visible = await self._visible([asset_id for _, asset_id in pairs], owner)
-        wanted: dict[str, _WantedAsset] = {}
-        for job_id, asset_id in pairs:
-            asset = visible.get(asset_id)
-            if asset is not None and _passes(asset, selection.job_asset_name_filters.get(job_id)):
-                wanted.setdefault(asset.id, _WantedAsset(asset, job_id))
-        return wanted
+        return await asyncio.to_thread(_filtered, pairs, visible, selection.job_asset_name_filters)
 
-    async def _by_id(self, ids: Sequence[str], owner: str, found: CollectedFiles) -> list[_WantedAsset]:
-        """Return the assets of these ids; add the unknown ones to the failures."""
+    async def _add_by_id(
+        self, wanted: dict[str, _WantedAsset], ids: Sequence[str], owner: str, found: CollectedFiles
+    ) -> None:
+        """Add the assets of these ids, and the unknown ones to the failures."""
         visible = await self._visible(ids, owner)
-        unknown = [asset_id for asset_id in ids if asset_id not in visible]
+        unknown = await asyncio.to_thread(lambda: [asset_id for asset_id in ids if asset_id not in visible])
         if unknown and await self._aliases.learn(unknown):
             visible |= await self._visible(unknown, owner)
-        found.failed += [FailedAsset(asset_id, "not_found") for asset_id in ids if asset_id not in visible]
-        assets_in_order = [visible[asset_id] for asset_id in ids if asset_id in visible]
-        return [_WantedAsset(asset, asset.job_id) for asset in assets_in_order]
+        await asyncio.to_thread(_add_wanted, wanted, ids, visible, found)
 
     async def _visible(self, ids: Sequence[str], owner: str) -> dict[str, Asset]:
         visible: dict[str, Asset] = {}
@@ -169,22 +163,52 @@ class ExportCollector:
     ) -> None:
         """Add the files that exist; a file elsewhere with the same content serves for one that is missing."""
         lookup = _LibraryFiles(self._host)
-        own = await asyncio.to_thread(lambda: [lookup.find(each.asset.location) for each in wanted])
-        for each, there in zip(wanted, own, strict=True):
-            asset = each.asset
-            if there is None and asset.hash is not None:
-                other = await assets.stand_in(self._db, asset.hash)
-                there = await asyncio.to_thread(lookup.find, other)
-            if there is None:
-                found.failed.append(FailedAsset(asset.id, "content_missing", each.job_id, asset.name))
-                continue
-            path, size = there
-            folder = asset.location.logical.partition("/")[2] if asset.location is not None else ""
-            found.files.append(ExportedFile(path, folder, asset.name, asset.created_at, asset.id, each.job_id))
-            found.sizes.append(size)
+        there = await asyncio.to_thread(lambda: [lookup.find(each.asset.location) for each in wanted])
+        for index, each in enumerate(wanted):
+            if there[index] is None and each.asset.hash is not None:
+                other = await assets.stand_in(self._db, each.asset.hash)
+                there[index] = await asyncio.to_thread(lookup.find, other)
+        await asyncio.to_thread(_add_files, found, wanted, there)
         for file, size in await asyncio.to_thread(lambda: list(lookup.temporary(previews))):
             found.files.append(file)
             found.sizes.append(size)
+
+
+def _filtered(
+    pairs: Iterable[tuple[str, str]], visible: Mapping[str, Asset], filters: Mapping[str, Sequence[str]]
+) -> dict[str, _WantedAsset]:
+    """Return the outputs (pairs of a job and an asset) that pass the filters of their jobs, by the ids of assets."""
+    wanted: dict[str, _WantedAsset] = {}
+    for job_id, asset_id in pairs:
+        asset = visible.get(asset_id)
+        if asset is not None and _passes(asset, filters.get(job_id)):
+            wanted.setdefault(asset.id, _WantedAsset(asset, job_id))
+    return wanted
+
+
+def _add_wanted(
+    wanted: dict[str, _WantedAsset], ids: Iterable[str], visible: Mapping[str, Asset], found: CollectedFiles
+) -> None:
+    """Add the assets of these ids that are visible, and the others to the failures."""
+    for asset_id in ids:
+        asset = visible.get(asset_id)
+        if asset is None:
+            found.failed.append(FailedAsset(asset_id, "not_found"))
+        else:
+            wanted.setdefault(asset.id, _WantedAsset(asset, asset.job_id))
+
+
+def _add_files(found: CollectedFiles, wanted: Iterable[_WantedAsset], there: Iterable[tuple[Path, int] | None]) -> None:
+    """Add the assets with the paths and sizes of their files, or to the failures without one."""
+    for each, file in zip(wanted, there, strict=True):
+        asset = each.asset
+        if file is None:
+            found.failed.append(FailedAsset(asset.id, "content_missing", each.job_id, asset.name))
+            continue
+        path, size = file
+        folder = asset.location.logical.partition("/")[2] if asset.location is not None else ""
+        found.files.append(ExportedFile(path, folder, asset.name, asset.created_at, asset.id, each.job_id))
+        found.sizes.append(size)
 
 
 def _passes(asset: Asset, names: Iterable[str] | None) -> bool:

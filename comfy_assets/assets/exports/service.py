@@ -86,8 +86,8 @@ class AssetExports:
 
         Raises TooManyExportsError, StoreUnavailableError.
         """
-        payload = msgspec.to_builtins(selection)
-        task = Task(EXPORT, payload, owner, key=selection.key, is_resumable=True)
+        payload, key = await asyncio.to_thread(lambda: (msgspec.to_builtins(selection), selection.key))
+        task = Task(EXPORT, payload, owner, key=key, is_resumable=True)
         if list(self._active.values()).count(owner) >= _MOST_OF_ONE:
             raise TooManyExportsError(f"At most {_MOST_OF_ONE} exports can run or wait; try again when one has ended.")
         return await self._runner.spawn(task, lambda running: self._run(running, selection))
