@@ -46,7 +46,6 @@ from .context import NoQuery, RequestContext, endpoint, json_response
 from .operations import Operation, RequestBody, Response, Route
 from .params import Id, Members, OptionalTags, Text, check_user_metadata, doc, parse_body, parse_preview_id
 
-LinkText = Annotated[str, msgspec.Meta(max_length=4096)]
 # What can go wrong at the other server.
 SOURCE_ERRORS: tuple[type[ApiError], ...] = (
     SourceError,
@@ -72,7 +71,7 @@ _EXAMPLE = "https://huggingface.co/owner/repository/blob/main/model.safetensors"
 class RemoteMetadataQuery(msgspec.Struct, frozen=True):
     """Query of getRemoteAssetMetadata."""
 
-    url: Annotated[LinkText, doc("A page of a file at Hugging Face or Civitai, or the address of any file.")]
+    url: Annotated[Text, doc("A page of a file at Hugging Face or Civitai, or the address of any file.")]
 
 
 class LinkProblem(msgspec.Struct):
@@ -107,7 +106,7 @@ class RemoteMetadataResponse(msgspec.Struct):
 class DownloadAssetRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Body of createAssetDownload."""
 
-    source_url: Annotated[LinkText, doc("The link, as for `GET /api/assets/remote-metadata`.")]
+    source_url: Annotated[Text, doc("The link, as for `GET /api/assets/remote-metadata`.")]
     tags: Annotated[OptionalTags, doc("Tags of the new asset; they choose its folder, as for uploads.")] = []
     user_metadata: Annotated[Members | UnsetType, doc("Metadata to add to it.")] = UNSET
     preview_id: Annotated[Id | UnsetType, doc("The asset to use as the preview.")] = UNSET
@@ -116,7 +115,7 @@ class DownloadAssetRequest(msgspec.Struct, frozen=True, kw_only=True):
 class CreateAssetFromLinkRequest(msgspec.Struct, frozen=True, kw_only=True):
     """JSON body of createAsset: a link to the file, and the fields of the new asset."""
 
-    url: Annotated[LinkText, doc("The link, as for `GET /api/assets/remote-metadata`.")]
+    url: Annotated[Text, doc("The link, as for `GET /api/assets/remote-metadata`.")]
     name: Annotated[Text | UnsetType, doc("Its name; the name of the file if omitted.")] = UNSET
     tags: Annotated[OptionalTags, doc("Tags of the new asset; they choose its folder.")] = []
     user_metadata: Annotated[Members | UnsetType, doc("Metadata to add to it.")] = UNSET

@@ -354,7 +354,8 @@ class TestDownload:
             ({"user_metadata": {"a": "x" * 70_000}}, 400, "INVALID_BODY"),
             ({"user_metadata": []}, 400, "INVALID_BODY"),
             ({"source_url": 5}, 400, "INVALID_BODY"),
-            ({"source_url": "https://a.example/" + "x" * 5000}, 400, "INVALID_BODY"),
+            ({"source_url": "https://a.example/" + "x" * 5000}, 400, "INVALID_URL_FORMAT"),
+            ({"source_url": "https://huggingface.co/o/r/blob/main/" + "x" * 5000}, 400, "INVALID_URL_FORMAT"),
         ],
     )
     async def test_what_is_refused(self, shop: Shop, change: Any, status: int, code: str) -> None:
