@@ -153,6 +153,12 @@ async def test_interrupted_prompts_are_passed_over(server: Server, is_named: boo
         assert await server.control.interrupt("ann") == "all-1"
 
 
+async def test_the_next_prompt_of_the_user_is_interrupted_where_only_others_run(server: Server) -> None:
+    server.queue.running = ["ann-1"]
+    assert await server.control.interrupt("bob") == "bob-2"
+    assert await server.control.interrupt("bob", "bob-2") is None
+
+
 @pytest.mark.parametrize(
     ("prompt_id", "owner", "is_found"),
     [("ann-1", "ann", True), ("ann-1", "bob", False), ("all-1", "bob", True), ("early", "ann", False)],
