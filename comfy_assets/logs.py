@@ -17,6 +17,7 @@ LOGGERS = (
     "comfy_assets",
     "comfy_assets.access",
     "comfy_assets.db",
+    "comfy_assets.downloads",
     "comfy_assets.http",
     "comfy_assets.jobs",
     "comfy_assets.library",

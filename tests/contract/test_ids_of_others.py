@@ -239,12 +239,23 @@ CASES: dict[str, list[Case]] = {
             {"share_id": "{withdrawn}", "published_asset_ids": ["{withdrawn_asset}"]},
         ),
     ],
+    "createAssetDownload": each(
+        {"upload": (400, 400)},  # Bob must not use her picture, and she gets to know that it is no link
+        "POST",
+        "/api/assets/download",
+        body={"source_url": "no link", "preview_id": "{}"},
+    ),
+    "getSecret": each({"secret": (404, 200)}, "GET", "/api/secrets/{}"),
+    "updateSecret": each({"secret": (404, 200)}, "PATCH", "/api/secrets/{}", body={"name": "renamed"}),
+    "replaceSecret": each({"secret": (404, 200)}, "PUT", "/api/secrets/{}", body={"name": "renamed"}),
+    "deleteSecret": each({"secret": (404, 204)}, "DELETE", "/api/secrets/{}"),
     "getTask": each({"task": (404, 200), "ended_task": (404, 200)}, "GET", "/api/tasks/{}"),
     "cancelTask": each({"running_task": (404, 204), "ended_task": (404, 409)}, "DELETE", "/api/tasks/{}"),
 }
 
 # Operations that name nothing that somebody has.
 WITHOUT_IDS = {
+    "createSecret",
     "freeMemory",
     "getApiPage",
     "getAssetSeedStatus",
@@ -257,8 +268,11 @@ WITHOUT_IDS = {
     "getNodeReplacements",
     "getOpenApiDocument",
     "getQueueInfo",
+    "getRemoteAssetMetadata",
     "getUser",
     "getVhsQueryVideo",
+    "listSecretProviders",
+    "listSecrets",
     "listTags",
     "listTasks",
     "listWorkflows",
@@ -323,6 +337,8 @@ class World:
         await self._make_jobs()
         await self._make_workflows()
         await self._make_tasks()
+        key = {"name": "Civitai", "provider": "civitai", "secret_value": "key-of-ann"}
+        self.ids["secret"] = (await self.ann.send("POST", "/api/secrets", 201, json=key)).json["id"]
         return self
 
     async def upload(self, api: Any, red: int, name: str, **fields: str) -> Any:
@@ -421,6 +437,7 @@ class World:
             "/api/jobs",
             "/api/history_v2",
             "/api/workflows",
+            "/api/secrets",
         ):
             seen[path] = await self.ann.get(path)
         tasks = (await self.ann.get("/api/tasks"))["tasks"]

@@ -584,6 +584,7 @@ ROWS = {
     "files by name (`/api/view`), and names in the menus of nodes": (
         "test_users_apart.py::test_files_by_their_name_are_everybodys"
     ),
+    "downloads and keys for them": "test_secrets.py::test_every_user_has_their_own",
     "shares": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
 }
 

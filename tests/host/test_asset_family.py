@@ -484,7 +484,7 @@ CREATE = [
         {"size": MAX_UPLOAD_MB << 20},
         upload(name="a.bin", content=bytes(MAX_UPLOAD_MB << 20)),
     ),
-    Case("no multipart", POST, ASSETS, 415, error("UNSUPPORTED_MEDIA_TYPE"), json_body({})),
+    Case("neither multipart nor a link", POST, ASSETS, 400, error("INVALID_BODY"), json_body({})),
     Case(
         "a picture that is none",
         POST,
