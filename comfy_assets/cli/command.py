@@ -23,7 +23,15 @@ from ..app import STORE_NAME
 from ..background.tasks import TaskRunner, TaskStore
 from ..db.connection import Database
 from ..errors import ApiError, StoreError
-from ..host.standalone import EXTRA_PATHS_FILE, ExtraFolder, StandaloneHost, read_extra_folders
+from ..host.standalone import (
+    EXTRA_PATHS_FILES,
+    ExtraFolder,
+    ExtraPaths,
+    StandaloneHost,
+    WebFiles,
+    read_base_paths,
+    read_extra_folders,
+)
 from ..logs import escaped
 
 T = TypeVar("T")
@@ -70,15 +78,37 @@ def add_extra_paths(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a file that you pass to ComfyUI with the option of this name (can be repeated);"
-        f" {EXTRA_PATHS_FILE} in the base directory is always read",
+        f" {' or '.join(EXTRA_PATHS_FILES)} in the base directory is always read",
     )
 
 
-def extra_folders(options: argparse.Namespace, base: Path) -> list[ExtraFolder]:
-    """Return the model folders outside the base directory. Raises OSError, ValueError for unreadable files."""
-    own = base / EXTRA_PATHS_FILE  # ComfyUI reads the one beside its main.py, which is usually this one
-    named: list[Path] = options.extra_model_paths_config
-    return [folder for file in ([own] if own.is_file() else []) + named for folder in read_extra_folders(file)]
+def extra_folders(options: argparse.Namespace) -> list[ExtraFolder]:
+    """Return the model folders of the files that are named. Raises OSError, ValueError for unreadable files."""
+    return [folder for file in options.extra_model_paths_config for folder in read_extra_folders(file)]
+
+
+def host_on(
+    base: Path,
+    extra: Sequence[ExtraFolder] | None = None,
+    *,
+    multi_user: bool = False,
+    web_files: WebFiles | None = None,
+) -> StandaloneHost:
+    """Return a host on a base directory, with the folders that the file of paths in it names, and ``extra`` ones.
+
+    With None the command needs no model folders, only the store, which an old file of paths cannot move: that file is
+    not read. Raises OSError, ValueError if the file is unreadable.
+    """
+    is_read = extra is not None or (base / EXTRA_PATHS_FILES[0]).is_file()
+    # ComfyUI reads the file beside its main.py, which is usually this one.
+    paths = read_base_paths(base) if is_read else ExtraPaths()
+    return StandaloneHost(
+        base,
+        multi_user=multi_user,
+        extra_folders=[*paths.folders, *(extra or ())],
+        directories=paths.directories,
+        web_files=web_files,
+    )
 
 
 def default_base_directory() -> Path:
@@ -182,12 +212,12 @@ class Library:
 
 
 @asynccontextmanager
-async def open_library(base: Path, extra: Sequence[ExtraFolder] = ()) -> AsyncIterator[Library]:
-    """Open the store of a base directory. ``extra`` are model folders elsewhere. Raises StoreError if there is none.
+async def open_library(base: Path, extra: Sequence[ExtraFolder] | None = None) -> AsyncIterator[Library]:
+    """Open the store of a base directory. ``extra``: see ``host_on``. Raises StoreError if there is none.
 
     Does not recover or clean up as a server does when it starts, because a server may be using the same store.
     """
-    host = StandaloneHost(base, extra_folders=extra)
+    host = host_on(base, extra)
     path = host.data_directory() / STORE_NAME
     if not path.exists():  # opening it would create an empty store in a folder that may be the wrong one
         raise StoreError(f"{base} has no library yet. Run comfy-assets scan or serve first.")

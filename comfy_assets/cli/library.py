@@ -33,6 +33,7 @@ from .command import (
     counted,
     existing_base,
     extra_folders,
+    host_on,
     open_library,
     say,
     show_progress,
@@ -59,7 +60,7 @@ def add_to(commands: Commands) -> None:
 
 def _scan(options: argparse.Namespace) -> int:
     base = existing_base(options)
-    host = StandaloneHost(base, extra_folders=extra_folders(options, base))
+    host = host_on(base, extra_folders(options))
     with ProgressBar(sys.stderr) as bar:
         summary = asyncio.run(_run_scan(host, not options.no_hash, bar))
     errors = int(str(summary["errors"]))

@@ -9,9 +9,9 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from ..host.standalone import StandaloneHost, WebFiles, installed_page
+from ..host.standalone import WebFiles, installed_page
 from ..plugin import attach
-from .command import Commands, add_command, add_extra_paths, base_directory, extra_folders, say
+from .command import Commands, add_command, add_extra_paths, base_directory, extra_folders, host_on, say
 
 _PACKS = {"comfy-assets": Path(__file__).resolve().parents[2]}
 _PICTURES = (("dawn", (250, 170, 90)), ("noon", (90, 170, 250)), ("dusk", (120, 80, 160)))
@@ -47,12 +47,8 @@ def _serve(options: argparse.Namespace) -> int:
     if options.base_directory is None and not base.exists():
         make_sample_library(base)
         say(f"Created a small sample library in {base}. Use --base-directory for your own.")
-    host = StandaloneHost(
-        base,
-        multi_user=options.multi_user,
-        extra_folders=extra_folders(options, base),
-        web_files=WebFiles(None if options.own_page else installed_page(), _PACKS),
-    )
+    web_files = WebFiles(None if options.own_page else installed_page(), _PACKS)
+    host = host_on(base, extra_folders(options), multi_user=options.multi_user, web_files=web_files)
     attach(host)
 
     def ready(url: str) -> None:

@@ -81,7 +81,7 @@ def _as_json(entry: DeletedAsset) -> dict[str, Any]:
 
 def _restore(options: argparse.Namespace) -> int:
     base = existing_base(options)
-    failed = asyncio.run(_restore_all(base, extra_folders(options, base), options.ids))
+    failed = asyncio.run(_restore_all(base, extra_folders(options), options.ids))
     return PROBLEMS if failed else 0
 
 

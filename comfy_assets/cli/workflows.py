@@ -152,7 +152,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 async def _run_export(base: Path, options: argparse.Namespace) -> ExportResult:
-    async with open_library(base, extra_folders(options, base)) as library:
+    async with open_library(base, extra_folders(options)) as library:
         content = await collect(library.db, library.host, _service(library), options.workflow, options.version)
         export = ExportOptions(models=options.models, incomplete=options.incomplete, force=options.force)
         results: list[ExportResult] = []  # a task returns nothing but its JSON result
@@ -218,7 +218,7 @@ def _import(options: argparse.Namespace) -> int:
 
 
 async def _run_import(base: Path, options: argparse.Namespace) -> ImportResult:
-    async with open_library(base, extra_folders(options, base)) as library:
+    async with open_library(base, extra_folders(options)) as library:
         limit = Config.from_environment().max_workflow_size
         results: list[ImportResult] = []
 

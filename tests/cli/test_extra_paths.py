@@ -1,4 +1,4 @@
-"""Model folders elsewhere: extra_model_paths.yaml on the command line."""
+"""Folders elsewhere: extra_paths.yaml, and extra_model_paths.yaml of earlier versions, on the command line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.cli import main
+from comfy_assets_node.comfy_assets.cli.command import host_on
 from comfy_assets_node.comfy_assets.host.base import LibraryFolder
-from comfy_assets_node.comfy_assets.host.standalone import ExtraFolder, StandaloneHost, read_extra_folders
+from comfy_assets_node.comfy_assets.host.standalone import (
+    ExtraFolder,
+    StandaloneHost,
+    read_base_paths,
+    read_extra_folders,
+)
 
 FILE = "extra_model_paths.yaml"
+NEW = "extra_paths.yaml"
 
 
 @pytest.fixture
@@ -45,6 +52,21 @@ def _home(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a:\n  is_default: true\n  base_path: /d\n  vae: v\n", [("vae", "/d/v", True)]),
         ("a:\n  clip: /c\n  unet: /u\n", [("text_encoders", "/c", False), ("diffusion_models", "/u", False)]),
         ("a:\n  my_models: /m\n", [("my_models", "/m", False)]),
+        ("a:\n  output: /o\n", [("output", "/o", False)]),  # not a directory in files of earlier versions
+        (
+            "a:\n  base_path: /d\n  is_default: true\n  custom_nodes: n\n"
+            "  models:\n    base_path: m\n    vae: v\n    clip: |\n      a/\n      /b\n",
+            [
+                ("custom_nodes", "/d/n", True),
+                ("vae", "/d/m/v", True),
+                ("text_encoders", "/d/m/a", True),
+                ("text_encoders", "/b", True),
+            ],
+        ),
+        (
+            "a:\n  models:\n    is_default: true\n    loras: l\nb:\n  models: all\n",
+            [("loras", "{here}/l", True), ("models", "{here}/all", False)],
+        ),
     ],
 )
 def test_what_the_file_says(tmp_path: Path, text: str, folders: list[tuple[str, str, bool]]) -> None:
@@ -54,15 +76,70 @@ def test_what_the_file_says(tmp_path: Path, text: str, folders: list[tuple[str, 
     assert read_extra_folders(file) == wanted
 
 
+def test_the_new_file_replaces_the_old_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FILE).write_text("a:\n  loras: /old\n")
+    assert read_base_paths(tmp_path).folders == [ExtraFolder("loras", Path("/old").absolute())]
+    assert not caplog.records
+    (tmp_path / NEW).write_text("a:\n  loras: /new\n")
+    assert read_base_paths(tmp_path).folders == [ExtraFolder("loras", Path("/new").absolute())]
+    (record,) = caplog.records
+    assert FILE in record.getMessage() and NEW in record.getMessage()
+
+
+def test_a_base_path_stands_for_its_folders_of_models(tmp_path: Path) -> None:
+    """Those that are there and not named: directly below it, or below that of the block ``models``."""
+    for name in ("loras", "vae", "unet", "custom_nodes", "input", "other", "models/vae", "models/clip_vision"):
+        (tmp_path / name).mkdir(parents=True)
+    text = f"a:\n  base_path: {tmp_path}\n  vae: else\nb:\n  base_path: {tmp_path}\n  models:\n    base_path: models\n"
+    (tmp_path / NEW).write_text(text)
+    found = read_base_paths(tmp_path)
+    assert found.folders == [
+        ExtraFolder("vae", tmp_path / "else"),
+        ExtraFolder("loras", tmp_path / "loras"),
+        ExtraFolder("vae", tmp_path / "models/vae"),
+        ExtraFolder("clip_vision", tmp_path / "models/clip_vision"),
+    ]
+    assert read_extra_folders(tmp_path / NEW)[0] == found.folders[0] and len(found.folders) > 1
+
+
+def test_directories_elsewhere(base: Any, drive: Path) -> None:
+    """Every command finds the store in the folder of users, and the files in the other ones."""
+    (drive / "out").mkdir()
+    (drive / "out/a.png").write_bytes(b"picture")
+    base.write("output/b.png", b"another picture")
+    text = f"a:\n  base_path: {drive}\n  output: out\n  input: in/\n  temp: t\n  user: people\n"
+    (base.path / NEW).write_text(text)
+    assert base.run("scan").status == 0
+    assert not base.store.exists() and (drive / "people/__comfy_assets/library.db").is_file()
+    ran = base.run("status", "--json")
+    assert ran.status == 0 and json.loads(ran.out)["store"] == str(drive / "people/__comfy_assets/library.db")
+    folders = host_on(base.path).folders()
+    assert {folder.kind: folder.path for folder in folders.folders if folder.kind in ("input", "output")} == {
+        "input": drive / "in",
+        "output": drive / "out",
+    }
+    assert folders.temp == drive / "t" and {drive / "people", drive / "t"} <= set(folders.excluded)
+
+
+@pytest.mark.parametrize("name", [FILE, NEW])
 @pytest.mark.parametrize(
     "text", ["a: [", "- a", "a: b", "a:\n  loras: [x]\n", "a:\n  base_path: 1\n  loras: x\n", "\xff"]
 )
-def test_a_malformed_file_is_named_and_nothing_is_done(base: Any, text: str) -> None:
+def test_a_malformed_file_is_named_and_nothing_is_done(base: Any, text: str, name: str) -> None:
     base.write("models/loras/a.safetensors", b"a")
-    (base.path / FILE).write_bytes(text.encode("latin-1"))
+    (base.path / name).write_bytes(text.encode("latin-1"))
     ran = base.run("scan")
-    assert ran.status == 1 and FILE in ran.err and "malformed" in ran.err
+    assert ran.status == 1 and name in ran.err and "malformed" in ran.err
     assert not base.store.exists()
+
+
+def test_commands_that_need_only_the_store_do_not_read_the_old_file(base: Any) -> None:
+    base.write("models/loras/a.safetensors", b"a")
+    assert base.run("scan").status == 0
+    (base.path / FILE).write_text("a: [")
+    assert base.run("status").status == base.run("trash", "list").status == 0
+    (base.path / NEW).write_text("a: [")
+    assert base.run("status").status == 1  # it may have moved the store
 
 
 def test_without_pyyaml_the_file_is_not_passed_over(base: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,15 +5,17 @@ change and save images: there is no sampler and no model loading. It serves to t
 develop clients, and to run tests.
 """
 
-from .folders import EXTRA_PATHS_FILE, ExtraFolder, read_extra_folders
+from .folders import EXTRA_PATHS_FILES, ExtraFolder, ExtraPaths, read_base_paths, read_extra_folders
 from .frontend import WebFiles, installed_page
 from .host import StandaloneHost
 
 __all__ = [
-    "EXTRA_PATHS_FILE",
+    "EXTRA_PATHS_FILES",
     "ExtraFolder",
+    "ExtraPaths",
     "StandaloneHost",
     "WebFiles",
     "installed_page",
+    "read_base_paths",
     "read_extra_folders",
 ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,8 +19,12 @@ from ...store_guard import is_protected
 from ..base import HostFolders, LibraryFolder
 from .http import Refusal, RouteTable, json_response
 
+log = logging.getLogger("comfy_assets.standalone")
+
 DATA_DIRECTORY = "__comfy_assets"
-EXTRA_PATHS_FILE = "extra_model_paths.yaml"
+# In a base directory, the first of these that is there is read; the second is the name of earlier versions.
+EXTRA_PATHS_FILES = ("extra_paths.yaml", "extra_model_paths.yaml")
+DIRECTORIES = ("input", "output", "temp", "user")
 
 WEIGHTS = frozenset({".ckpt", ".pt", ".pt2", ".bin", ".pth", ".safetensors", ".pkl", ".sft"})
 ANY_FILE: frozenset[str] = frozenset()
@@ -73,16 +78,18 @@ class ExtraFolder:
 class BaseFolders:
     """The folders of a server with the base directory ``base``. The constructor touches no disk.
 
-    ``extra``: model folders in other places, whose categories may be new.
+    ``extra``: model folders in other places, whose categories may be new. ``directories``: other places of
+    ``DIRECTORIES``, by name.
     """
 
-    def __init__(self, base: Path, extra: Sequence[ExtraFolder] = ()) -> None:
+    def __init__(
+        self, base: Path, extra: Sequence[ExtraFolder] = (), directories: Mapping[str, Path] | None = None
+    ) -> None:
         self.base = Path(os.path.abspath(base))  # noqa: PTH100  not resolve(): links stay as the user named them
         self.models = self.base / "models"
-        self.input = self.base / "input"
-        self.output = self.base / "output"
-        self.temp = self.base / "temp"
-        self.user = self.base / "user"
+        self.input, self.output, self.temp, self.user = (
+            (directories or {}).get(name, self.base / name) for name in DIRECTORIES
+        )
         self.custom_nodes = self.base / "custom_nodes"
         self._code = [self.custom_nodes, *(each.path for each in extra if each.category == _CODE_CATEGORY)]
         self._models = {
@@ -155,7 +162,7 @@ class BaseFolders:
         return path
 
     def prepare(self) -> None:
-        """Create the missing folders inside the base directory."""
+        """Create the missing folders of the base directory, and those that replace them."""
         wanted = [*self._own, self.input, self.output, self.temp, self.user, self.custom_nodes]
         for path in wanted:
             path.mkdir(parents=True, exist_ok=True)
@@ -197,21 +204,47 @@ def _files_below(root: Path) -> Iterator[str]:
         yield from ((parent / name).as_posix() for name in names)
 
 
-def read_extra_folders(file: Path) -> list[ExtraFolder]:
-    """Return the folders of an ``extra_model_paths.yaml`` in its order, read as ComfyUI does; they need not exist.
+@dataclass(frozen=True)
+class ExtraPaths:
+    """The content of a file of ``EXTRA_PATHS_FILES``: model folders, and places of ``DIRECTORIES`` by name."""
 
-    Relative paths start from the file's folder. Raise OSError if the file cannot be read, ValueError with its name if
-    it is malformed or PyYAML is not installed.
+    folders: Sequence[ExtraFolder] = ()
+    directories: Mapping[str, Path] = field(default_factory=dict)
+
+
+def read_base_paths(base: Path) -> ExtraPaths:
+    """Return what the file in a base directory says; nothing if there is none. Raise the errors of ``read_paths``."""
+    found = [base / name for name in EXTRA_PATHS_FILES if (base / name).is_file()]
+    if not found:
+        return ExtraPaths()
+    for ignored in found[1:]:
+        log.warning("%s is ignored because %s is there, which replaces it.", ignored, found[0].name)
+    return read_paths(found[0], is_main=found[0].name == EXTRA_PATHS_FILES[0])
+
+
+def read_extra_folders(file: Path) -> list[ExtraFolder]:
+    """Return the model folders of another file, such as one of earlier versions. Raise the errors of ``read_paths``."""
+    return list(read_paths(file).folders)
+
+
+def read_paths(file: Path, *, is_main: bool = False) -> ExtraPaths:
+    """Return the folders of a file in its order, read as ComfyUI does; they need not exist.
+
+    Relative paths start from the file's folder. ``is_main``: the file is ``extra_paths.yaml``, which may also move
+    ``DIRECTORIES``, and stands for every folder below a ``base_path`` that is named after a category. Raise OSError if
+    the file cannot be read, ValueError with its name if it is malformed or PyYAML is not installed. Blocks.
     """
     try:
         import yaml  # type: ignore[import-untyped]
     except ImportError as error:
         raise ValueError(f"{file} can only be read with PyYAML (pip install pyyaml)") from error
+    reader = _PathsReader(Path(os.path.abspath(file)).parent, is_main)  # noqa: PTH100  links stay as they are named
     try:
-        sections = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return [folder for section in _mapping(sections).values() for folder in _of_section(_mapping(section), file)]
+        for section in _mapping(yaml.safe_load(file.read_text(encoding="utf-8"))).values():
+            reader.read(_mapping(section))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise ValueError(f"{file} is malformed: {error}") from error
+    return ExtraPaths(reader.folders, reader.directories)
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -222,14 +255,56 @@ def _mapping(value: Any) -> dict[str, Any]:
     return {str(name): each for name, each in value.items()}
 
 
-def _of_section(section: dict[str, Any], file: Path) -> Iterator[ExtraFolder]:
-    start = Path(os.path.abspath(file)).parent  # noqa: PTH100  not resolve(): links stay as the user named them
-    base = start / os.path.expandvars(Path(_text(section.pop("base_path", ""))).expanduser())
-    is_first = bool(section.pop("is_default", False))
-    for category, lines in section.items():
-        for line in filter(None, _text(lines).split("\n")):
-            path = Path(os.path.normpath(base / line))
-            yield ExtraFolder(_RENAMED.get(category, category), path, is_first)
+class _PathsReader:
+    """Collects the folders of a file's sections. ``start``: the folder that relative paths begin at."""
+
+    def __init__(self, start: Path, is_main: bool) -> None:
+        self._start = start
+        self._is_main = is_main
+        self.folders: list[ExtraFolder] = []
+        self.directories: dict[str, Path] = {}
+
+    def read(self, section: dict[str, Any]) -> None:
+        """Add the folders of a section. Raise ValueError for a value of a wrong type."""
+        is_based, base, is_first = _head(section, self._start)
+        models = section.pop("models") if isinstance(section.get("models"), dict) else None
+        if self._is_main:
+            named = [name for name in DIRECTORIES if name in section]
+            self.directories |= {name: _path(base, _text(section.pop(name)).strip()) for name in named}
+        self._add(section, base, is_first)
+        if models is not None:
+            self._read_models(_mapping(models), base, is_based, is_first)
+        elif self._is_main and is_based:
+            self._add_existing(base, section, is_first)
+
+    def _read_models(self, models: dict[str, Any], base: Path, is_based: bool, is_first: bool) -> None:
+        """Add the folders of the block ``models``, which only newer versions of ComfyUI know."""
+        has_base, base, is_first = _head(models, base, is_first)
+        self._add(models, base, is_first)
+        if has_base or is_based:
+            self._add_existing(base, models, is_first)
+
+    def _add(self, paths: Mapping[str, Any], base: Path, is_first: bool) -> None:
+        for category, lines in paths.items():
+            for line in filter(None, (line.strip() for line in _text(lines).split("\n"))):
+                self.folders.append(ExtraFolder(_RENAMED.get(category, category), _path(base, line), is_first))
+
+    def _add_existing(self, base: Path, named: Collection[str], is_first: bool) -> None:
+        """Add the folders of the categories that are not named, as far as they exist."""
+        for category in CATEGORIES:
+            if category not in named and (base / category).is_dir():
+                self.folders.append(ExtraFolder(category, _path(base, category), is_first))
+
+
+def _head(section: dict[str, Any], start: Path, is_first: bool = False) -> tuple[bool, Path, bool]:
+    """Take the settings out of a section: whether it has a base path, that path, and whether its folders are first."""
+    is_based = "base_path" in section
+    text = os.path.expandvars(Path(_text(section.pop("base_path", ""))).expanduser())
+    return is_based, start / text, bool(section.pop("is_default", is_first))
+
+
+def _path(base: Path, text: str) -> Path:
+    return Path(os.path.normpath(base / text))
 
 
 def _text(value: Any) -> str:

@@ -60,7 +60,8 @@ class WebFiles:
         paths = [f"/{path.relative_to(self.page).as_posix()}" for path in found if self.page is not None]
         for name, folder in self.packs.items():
             web_folder = folder / "web"
-            for path in sorted(web_folder.rglob("*.js")):
+            # Modules for this server's pages alone: ComfyUI's pages load files with the suffix .js.
+            for path in (*sorted(web_folder.rglob("*.js")), *sorted((web_folder / "standalone").glob("*.mjs"))):
                 # Files of packs may have any name, unlike those of the page's build.
                 paths.append(f"/extensions/{name}/{quote(path.relative_to(web_folder).as_posix())}")
         return paths

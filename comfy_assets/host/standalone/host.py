@@ -27,6 +27,7 @@ from .nodes import NodeRegistry, NodeRoutes
 from .prompts import PromptRoute, prompt_check
 from .queue import PromptQueue, QueueRoutes
 from .system import MAX_UPLOAD_BYTES, InternalRoutes, LogBuffer, SystemRoutes, default_features
+from .templates import TemplateRoutes
 from .userdata import UserdataRoutes
 from .users import SettingsRoutes, UserRoutes, Users
 from .websocket import MessageHub, WebSocketRoute
@@ -41,7 +42,8 @@ class StandaloneHost:
     """Implements ``Host`` with a server of its own. Nothing is written before the application starts.
 
     ``nodes`` is the registry of node types; ``features`` is what /features and the websocket's handshake send. Both
-    can be extended at any time. ``extra_folders``: model folders in other places. ``web_files``: the frontend.
+    can be extended at any time. ``extra_folders``: model folders in other places; ``directories``: other places of
+    input, output, temp and user. ``web_files``: the frontend.
     """
 
     def __init__(
@@ -50,10 +52,11 @@ class StandaloneHost:
         *,
         multi_user: bool = False,
         extra_folders: Sequence[ExtraFolder] = (),
+        directories: Mapping[str, Path] | None = None,
         web_files: WebFiles | None = None,
         connection_limits: ConnectionLimits | None = None,
     ) -> None:
-        self._folders = BaseFolders(base_directory, extra_folders)
+        self._folders = BaseFolders(base_directory, extra_folders, directories or {})
         self._users = Users(self._folders.user, multi_user=multi_user)
         self._hub = MessageHub()
         self._log_buffer = LogBuffer(self._hub)
@@ -202,6 +205,7 @@ class StandaloneHost:
             SettingsRoutes(self._folders.user, self._users).routes(),
             UserdataRoutes(self._folders.user, self._users).routes(),
             PackRoutes(self._folders, self._web_files).routes(),
+            TemplateRoutes(self._folders, self.nodes).routes(),
             SystemRoutes(self.features).routes(),
         ]
         for table in tables:
