@@ -117,7 +117,7 @@ def workflow(template: Template, registry: NodeRegistry, picture: str = "") -> d
     nodes = []
     for number, step in enumerate(template.nodes, 1):
         node = registry[step.class_type]
-        inputs = []
+        inputs: list[dict[str, Any]] = []
         for name, source in step.links.items():
             kind = _links_of(node)[name]
             slot = list(registry[template.nodes[source - 1].class_type].returns).index(kind)
