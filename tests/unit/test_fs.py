@@ -59,6 +59,41 @@ def test_fresh_times(mtime_ns, is_fresh: bool) -> None:  # type: ignore[no-untyp
     assert bool(paths.fresh_for_ns(mtime_ns(time.time_ns()))) is is_fresh
 
 
+NOW = 1_700_000_000_123_456_789
+
+
+@pytest.mark.parametrize(
+    ("age_ns", "expected"),
+    [
+        (0, 50_000_000),
+        (20_000_000, 30_000_000),
+        (50_000_000, 0),
+        (-10_000_000, 60_000_000),
+        (123_456_789, 2_050_000_000 - 123_456_789),
+        (2_123_456_789, 0),
+    ],
+)
+def test_for_how_long_times_are_fresh(monkeypatch: pytest.MonkeyPatch, age_ns: int, expected: int) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: NOW)
+    assert paths.fresh_for_ns(NOW - age_ns) == expected
+
+
+def test_times_of_creation_are_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    before_3_12: Any = SimpleNamespace(st_ctime_ns=5)
+    since_3_12: Any = SimpleNamespace(st_ctime_ns=5, st_birthtime_ns=7)
+    for system, expected in (("nt", (5, 7)), ("posix", (None, None))):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "name", system)
+            found = paths.birth_ns(before_3_12), paths.birth_ns(since_3_12)
+        assert found == expected
+
+
+@pytest.mark.parametrize(("tag", "expected"), [(0xA0000003, True), (0xA000000C, False), (0, False), (None, False)])
+def test_junctions(tag: int | None, expected: bool) -> None:
+    info: Any = SimpleNamespace() if tag is None else SimpleNamespace(st_reparse_tag=tag)
+    assert paths.is_junction(info) is expected
+
+
 def test_the_record_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("1234")
@@ -126,6 +161,10 @@ def test_the_state_of_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert paths.identity_at(str(file)) == (stat.st_dev, stat.st_ino)
     assert paths.identity_at(str(tmp_path / "none")) is None
     with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        on_windows = paths.path_state(str(file))
+    assert on_windows == (4, stat.st_mtime_ns, 0)
+    with monkeypatch.context() as patch:
         patch.setattr(os, "stat", lambda path: SimpleNamespace(st_dev=5, st_ino=0))
         assert paths.identity_at("on a drive without inodes") is None
 
@@ -176,4 +215,22 @@ def test_names_of_files(tmp_path: Path) -> None:
     assert paths.file_names(str(tmp_path)) == {"A.txt"}
     with pytest.raises(OSError, match="none"):
         paths.file_names(str(tmp_path / "none"))
-    assert paths.free_bytes(tmp_path / "none" / "deep") > 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows")
+def test_names_of_files_that_cannot_be_examined(tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    (tmp_path / "gone").symlink_to(tmp_path / "nothing")
+    assert paths.file_names(str(tmp_path)) == {"round"}
+
+
+def test_the_disk_of_a_folder_that_may_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Path] = []
+
+    def disk_usage(folder: Path) -> Any:
+        asked.append(folder)
+        return SimpleNamespace(free=7)
+
+    monkeypatch.setattr(paths.shutil, "disk_usage", disk_usage)
+    assert paths.free_bytes(tmp_path) == paths.free_bytes(tmp_path / "none" / "deep") == 7
+    assert asked == [tmp_path, tmp_path]
