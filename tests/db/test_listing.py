@@ -7,7 +7,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Awaitable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,15 @@ from comfy_assets_node.comfy_assets.db.files import FolderRow
 from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
 from comfy_assets_node.comfy_assets.db.listing import filters as listing_filters
 from comfy_assets_node.comfy_assets.db.listing import pages as listing_pages
-from comfy_assets_node.comfy_assets.models import Asset, AssetFilter, Page, PageRequest, SearchWord, TagRequest
+from comfy_assets_node.comfy_assets.models import (
+    Asset,
+    AssetFilter,
+    CursorKey,
+    Page,
+    PageRequest,
+    SearchWord,
+    TagRequest,
+)
 from comfy_assets_node.comfy_assets.search.index import SearchIndex
 from comfy_assets_node.comfy_assets.search.words import words_of
 from hypothesis import given, settings
@@ -311,6 +319,50 @@ def test_every_asset_once_and_in_order(
     assert pages[-1].next_key is None
     for number, page in enumerate(offset_pages):
         assert page.has_more == ((number + 1) * limit < len(ids))
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_the_order_of_names_is_used_only_where_it_is_true(store: Store, order: Any) -> None:
+    wanted = AssetFilter("anna", name_contains=".png")
+    found: Any = store.run(listing_filters.select(store.db, wanted))
+    ids = expected(wanted, "name", order)
+    names = {row.id: row.name.casefold() for row in ROWS}
+    other = next(row.id for row in ROWS if row.id not in ids)
+
+    def page(offset: int = 0, after: CursorKey | None = None, selection: Any = found) -> list[int] | None:
+        return store.run(listing_pages._by_name(store.db, selection, PageRequest("name", order, 5, offset, after)))
+
+    assert page() == ids[:6]
+    assert page(3) == ids[3:9]
+    assert page(3, CursorKey(names[ids[7]], ids[7])) == ids[8:14]  # a cursor goes before an offset
+    assert page(after=CursorKey("renamed since", ids[7])) is None
+    assert page(after=CursorKey(names[other], other)) is None
+    assert page(after=CursorKey("removed", len(ROWS) + 1)) is None
+    assert page(selection=replace(found, total=found.total + 1)) is None
+
+
+def test_the_order_of_names_follows_the_index(tmp_path: Path) -> None:
+    store = Store(tmp_path / "library.db")
+
+    def change(sql: str) -> list[int] | None:
+        async def work() -> Any:
+            async with store.db.transaction() as tx:
+                await tx.execute(sql)
+            return await listing_pages.name_order(store.db)
+
+        found = store.run(work())
+        return None if found is None else found.tolist()
+
+    by_name = sorted(ROWS, key=lambda row: (row.name.casefold(), row.id))
+    assert change("DELETE FROM assets WHERE 0") == [row.id for row in by_name]
+    assert change("UPDATE assets SET name = 'zzz', name_key = 'zzz' WHERE id = 1") is None
+    store.run(SearchIndex(store.db, TaskRunner(None), Throttle(lambda: False)).catch_up())  # type: ignore[arg-type]
+    renamed = [row.id for row in by_name if row.id != 1]
+    assert change("DELETE FROM assets WHERE 0") == [*renamed, 1]
+    columns = "tag_set_id, name, name_key, mime_type, size, created_at, updated_at"
+    added = f"INSERT INTO assets (id, uuid, {columns}) SELECT 999, 'id-999', {columns} FROM assets WHERE id = 1"
+    assert change(added) is None
+    store.close()
 
 
 @settings(max_examples=100, deadline=None)
