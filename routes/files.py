@@ -63,7 +63,7 @@ _CLIPSPACE = "clipspace"
 # The mask editor saves up to four files with one time stamp.
 _LAYER = re.compile(r"clipspace-(?:painted-masked|painted|paint|mask)-([0-9]+(?:\.[0-9]+)?)\.png", re.ASCII)
 _LAYER_KINDS = ("mask", "paint", "painted", "painted_masked")
-_HASH = re.compile(r"blake3:([0-9a-f]{64})")
+_HASH = re.compile(r"blake3:([0-9a-f]{64})(?: \[(?:input|output|temp)\])?")  # pages add the folder to a picked image's
 # Query value -> plane of the thumbnail: "rgb" without transparency, "a" and "alpha" the transparency alone.
 _PLANES: dict[str | None, Plane] = {None: "flat", "rgb": "rgb", "a": "alpha", "alpha": "alpha"}
 

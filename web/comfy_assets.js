@@ -60,6 +60,11 @@ async function render(container) {
   }
 }
 
+// The page logs an error for message types that have no listener. The panel adds its own only once it is open, and the
+// first messages come before extensions are set up.
+for (const type of /** @type {const} */ (["assets.changed", "assets.seed.fast_complete"])) page.listen(type, () => {});
+showScanToasts(page);
+
 const open = logErrors(() => {
   const tabs = app.extensionManager.sidebarTab;
   if (tabs.activeSidebarTabId !== TAB) tabs.toggleSidebarTab(TAB);
@@ -100,10 +105,5 @@ app.registerExtension({
       render,
       destroy: () => panel?.unmount(),
     });
-    showScanToasts(page);
-    // The page logs a warning for message types that have no listener, and the panel adds its own only once it is open.
-    for (const type of /** @type {const} */ (["assets.changed", "assets.seed.fast_complete"])) {
-      page.listen(type, () => {});
-    }
   }),
 });

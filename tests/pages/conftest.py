@@ -43,8 +43,9 @@ SETTINGS = {
 USUAL = re.compile(
     r"user\.css|comfy\.templates\.json|/userdata\?dir=|ERR_NAME_NOT_RESOLVED|ERR_INTERNET_DISCONNECTED|ERR_TUNNEL"
     r"|/releases\?|favicon|templates/index|fuse_options|cloud_mode|/experiment/models/preview/|/view_metadata/"
-    # The page loads a list again while it is still being loaded, for example when its panel is opened.
-    r"|AbortError: signal is aborted|/customnode/|/v2/|comfyui_manager|manager/version|/internal/logs"
+    # The page loads a list again while it is still being loaded, as when its panel is opened; 1.27 at its start.
+    r"|AbortError: signal is aborted|Cannot read properties of undefined \(reading 'id'\)"
+    r"|/customnode/|/v2/|comfyui_manager|manager/version|/internal/logs"
 )
 
 
@@ -75,7 +76,9 @@ class Site:
             return standalone_command()
         if not (pack := base / "custom_nodes" / "comfy-assets").exists():
             copy_pack(pack)
-        own = ["--enable-assets"] if self.host == "comfyui_with_index" else []
+        own: list[str] = []
+        if self.host == "comfyui_with_index":  # whose database is in the checkout otherwise, where one server locks it
+            own = ["--enable-assets", "--database-url", f"sqlite:///{base / 'comfyui.db'}"]
         return comfyui_command("--front-end-root", str(Path(PAGES or "") / self.version), *own)
 
     def environment(self, base: Path) -> dict[str, str]:
@@ -229,7 +232,7 @@ def opened(browser: Any, server: PageServer) -> Iterator[StockPage]:
         stock.watch()
         stock.page.goto(server.url, wait_until="domcontentloaded")
         stock.page.wait_for_function(
-            "() => window.app?.extensionManager?.getSidebarTabs?.().length && window.app.graph && app.api.clientId"
+            "() => window.app?.extensionManager?.getSidebarTabs?.().length && app.canvas?.graph && app.api.clientId"
         )
         stock.page.evaluate("app.graph.clear()")
         yield stock

@@ -13,6 +13,7 @@ from PIL import Image
 from stock_library import make_library, saving
 
 MANY = 2000
+QUIET_MS = 1500
 # When a prompt had run, and when its picture was on the page.
 WATCH = """
 name => {
@@ -86,7 +87,7 @@ def test_a_change_elsewhere_shows_without_a_reload(site: Any, server: Any, stock
 
 
 def test_a_selection_is_one_archive(site: Any, server: Any, stock: Any) -> None:
-    if not site.uses_flags:
+    if site.number < (1, 55):
         pytest.skip("this page downloads files one by one")
     show_media(site, stock)
     names = ["out_00004_.png", "out_00003_.png"]
@@ -203,6 +204,7 @@ def test_many_outputs_scroll_by_cursor(site: Any, server: Any, stock: Any) -> No
     stock.page.get_by_role("tab", name="Imported").click()
     stock.page.get_by_role("tab", name="Generated").click()
     stock.card(server.names("output")[0]).wait_for()
+    stock.page.wait_for_timeout(QUIET_MS)  # the page hears of the scan, and begins its lists anew
     stock.requests.clear()
     deadline = time.monotonic() + 120
     while not any(name == "out_00000_.png" for name in stock.cards()):

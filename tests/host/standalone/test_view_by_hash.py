@@ -34,11 +34,14 @@ async def test_by_hash(tmp_path: Path, aiohttp_client: Any, path: str) -> None:
     await task.done.wait()
     await services.indexer.finish()
 
-    async def view(content: bytes, **query: str) -> tuple[int, bytes, Any]:
-        async with client.get(path, params={"filename": hash_of(content), **query}) as response:
+    async def view(content: bytes, folder: str = "", **query: str) -> tuple[int, bytes, Any]:
+        async with client.get(path, params={"filename": hash_of(content) + folder, **query}) as response:
             return response.status, await response.read(), response.headers
 
     assert (await view(PICTURE))[:2] == (200, PICTURE)
+    for kind in ("input", "output"):  # as pages name what was picked from another folder
+        assert (await view(PICTURE, " [output]", type=kind))[:2] == (200, PICTURE)
+    assert (await view(PICTURE, " [other]"))[0] == 404
     status, body, headers = await view(PICTURE, channel="a")
     assert (status, headers["Content-Type"]) == (200, "image/png") and body != PICTURE
     assert (await view(model))[:2] == (200, model)
