@@ -38,13 +38,14 @@ SETTINGS = {
     "Comfy.Workflow.ShowMissingNodesWarning": False,
     "Comfy.VueNodes.Enabled": True,
 }
-# What pages call errors with any server: files that a user may add, models without metadata or a picture, and services
-# on the internet.
+# What pages call errors with any server: files that a user may add, models without metadata or a picture, services on
+# the internet, and a message of the server's own index.
 USUAL = re.compile(
     r"user\.css|comfy\.templates\.json|/userdata\?dir=|ERR_NAME_NOT_RESOLVED|ERR_INTERNET_DISCONNECTED|ERR_TUNNEL"
     r"|/releases\?|favicon|templates/index|fuse_options|cloud_mode|/experiment/models/preview/|/view_metadata/"
     # The page loads a list again while it is still being loaded, as when its panel is opened; 1.27 at its start.
     r"|AbortError: signal is aborted|Cannot read properties of undefined \(reading 'id'\)"
+    r"|Content Security Policy|Unknown message type assets\.seed\.enrich_complete"
     r"|/customnode/|/v2/|comfyui_manager|manager/version|/internal/logs"
 )
 
