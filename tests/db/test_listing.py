@@ -362,6 +362,8 @@ def test_the_order_of_names_follows_the_index(tmp_path: Path) -> None:
     columns = "tag_set_id, name, name_key, mime_type, size, created_at, updated_at"
     added = f"INSERT INTO assets (id, uuid, {columns}) SELECT 999, 'id-999', {columns} FROM assets WHERE id = 1"
     assert change(added) is None
+    found: Any = store.run(listing_filters.select(store.db, AssetFilter("anna", words=(SearchWord("png", True),))))
+    assert store.run(listing_pages._by_name(store.db, found, PageRequest("name", "asc", 5))) is None
     store.close()
 
 
