@@ -238,7 +238,7 @@ def opened(browser: Any, server: PageServer) -> Iterator[StockPage]:
         stock.page.evaluate("app.graph.clear()")
         yield stock
     finally:
-        if folder := os.environ.get("PAGES_SCREENSHOTS"):
+        if folder := os.environ.get("COMFY_ASSETS_PAGES_SHOTS"):
             stock.page.screenshot(path=str(Path(folder) / f"{time.time():.0f}.png"))
         context.close()
 
