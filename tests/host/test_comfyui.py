@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
+from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.page_flags import page_flags
 
 COMFYUI = os.environ.get("COMFYUI_PATH")
 
@@ -67,6 +70,17 @@ def test_the_library_is_listed(server: Any) -> None:
 def test_the_stock_page_finds_models_for_its_library(server: Any) -> None:
     page = server.get("/api/assets?include_tags=models&limit=500&exclude_tags=missing&include_public=false").json
     assert [asset["loader_path"] for asset in page["assets"]] == ["style/ink.safetensors"]
+
+
+async def test_pages_are_told_to_read_the_library(server: Any) -> None:
+    """When they connect, and in the list of features."""
+    async with ClientSession() as session, session.ws_connect(server.url + "/ws?clientId=flags") as socket:
+        await socket.send_json({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
+        message = await socket.receive_json(timeout=30)
+        while message["type"] != "feature_flags":
+            message = await socket.receive_json(timeout=30)
+    assert message["data"].items() >= page_flags(Config()).items()
+    assert server.get("/api/features").json.items() >= page_flags(Config()).items()
 
 
 def test_the_stock_page_and_routes_are_there(server: Any) -> None:
