@@ -152,11 +152,11 @@ def choose_destination(tags: Sequence[str], roots: Roots) -> UploadDestination:
     return UploadDestination(kind, category, folder, tuple(tag for tag in tags if tag not in own))
 
 
-def reference_tags(tags: tuple[str, ...], file_name: str, roots: Roots) -> tuple[str, ...]:
-    """Return the tags of an asset without a file of its own: any, in any order, since they place no file.
+def reference_category(tags: Sequence[str], roots: Roots) -> str | None:
+    """Return the category of a model without a file of its own, None for other assets and if it is not clear.
 
-    The tags of a model are completed if they name one category, so that it is listed with the others. Raises
-    InvalidTagsError, and ReservedTagError for a model type that is not of a category, or for several.
+    Since they place no file, the tags are free: any, in any order. Raises InvalidTagsError for ``missing``, and
+    ReservedTagError for a model type that is not of a category, or for several.
     """
     if MISSING_TAG in tags:
         raise _unusable(f"A new asset cannot have the tag {MISSING_TAG}.")
@@ -168,8 +168,7 @@ def reference_tags(tags: tuple[str, ...], file_name: str, roots: Roots) -> tuple
             details={"field": "tags", "tags": sorted(MODEL_TYPE_PREFIX + category for category in typed)},
         )
     named = [*typed] or [*_named_categories(tags, known)]
-    category = named[0] if "models" in tags and len(named) == 1 else None
-    return typed_tags(tags, file_name, category, roots)
+    return named[0] if "models" in tags and len(named) == 1 else None
 
 
 def typed_tags(tags: tuple[str, ...], file_name: str, category: str | None, roots: Roots) -> tuple[str, ...]:

@@ -28,7 +28,14 @@ from ..ids import new_ids, now_ms
 from ..models import REFERENCE, UPLOADED, Asset
 from ..names import split_suffix
 from . import previews
-from .fields import UploadDestination, UploadFields, choose_destination, reference_tags, upload_file_name
+from .fields import (
+    UploadDestination,
+    UploadFields,
+    choose_destination,
+    reference_category,
+    typed_tags,
+    upload_file_name,
+)
 from .index.content_reader import read_facts
 from .index.insert import CompleteFile, register
 from .media.mime import check_suffix, resolve_mime
@@ -334,6 +341,7 @@ class ReferenceService:
         AssetNotFoundError if the owner can see no asset of the content, InvalidTagsError, ReservedTagError.
         """
         roots = await current_roots(self._host)
+        category = reference_category(fields.tags, roots)
         async with self._db.transaction() as tx:
             if not await assets.hash_exists(tx, digest, owner):
                 raise AssetNotFoundError("There is no content with this hash.", details={"field": "hash"})
@@ -348,7 +356,7 @@ class ReferenceService:
                 owner,
                 name=fields.name or source.name,
                 mime_type=fields.mime_type or source.mime_type,
-                tags=reference_tags(fields.tags, source.name, roots),
+                tags=typed_tags(fields.tags, source.name, category, roots),
                 user_metadata=fields.user_metadata,
             )
         self._host.emit("assets.changed", {"created": 1})

@@ -860,8 +860,8 @@ READ = [
             ("include_public=perhaps", "INVALID_QUERY"),
             ("metadata_filter=[", "INVALID_QUERY"),
             ("metadata_filter=1", "INVALID_QUERY"),
-            ("include_tags=" + ",".join(map(str, range(101))), "INVALID_QUERY"),
-            ("exclude_tags=" + ",".join(map(str, range(101))), "INVALID_QUERY"),
+            ("include_tags=" + ",".join(map(str, range(101))), "INVALID_TAG_FILTER"),
+            ("exclude_tags=" + ",".join(map(str, range(101))), "INVALID_TAG_FILTER"),
             ("name_contains=%00", "INVALID_QUERY"),
             ("after=e30&sort=last_access_time", "INVALID_CURSOR"),
         ]
