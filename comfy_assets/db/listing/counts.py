@@ -16,8 +16,8 @@ from .filters import (
     IdSelection,
     RowSelection,
     filtered_sets,
+    ids_by_tags,
     select,
-    select_by_tags,
     visible_condition,
 )
 
@@ -127,8 +127,10 @@ async def histogram(db: Database, wanted: AssetFilter, limit: int) -> Sequence[T
     passing = [each for each in sets if each.passes]
     if not any(any(each.demand) for each in passing):
         return await _of_sets(db, passing, limit)
-    counted = await _of_tag(db, passing, limit)
-    return counted or await _of_selection(db, await select_by_tags(db, wanted, sets), limit)
+    if (name := _only_need(sets)) is not None:
+        return await _of_tag(db, name, passing, limit)
+    ids = await ids_by_tags(db, sets)
+    return await _of_selection(db, IdSelection(ids, len(ids), passing, sum(each.assets for each in sets)), limit)
 
 
 async def _of_sets(db: Database, passing: Sequence[FilteredSet], limit: int) -> list[TagCount]:
@@ -144,26 +146,29 @@ async def _of_sets(db: Database, passing: Sequence[FilteredSet], limit: int) -> 
     return [TagCount(name, count) for name, count in rows]
 
 
-async def _of_tag(db: Database, passing: Sequence[FilteredSet], limit: int) -> list[TagCount] | None:
-    """Return the histogram of all assets with one user's tag, or None if the filter demands anything else."""
-    [demand, *others] = {each.demand for each in passing}
+def _only_need(sets: Sequence[FilteredSet]) -> str | None:
+    """Return the user's tag that all passing assets have and no others, or None if there is no such tag."""
+    [demand, *others] = {each.demand for each in sets if each.passes}
     if others or len(demand.needs) != 1 or demand.any_of or demand.forbids:
         return None
     [name] = demand.needs
-    counts = [(each.id, each.passing or 0) for each in passing]
+    passing = sum(each.passing or 0 for each in sets if each.passes)
+    return name if passing == sum(each.users_tags.get(name, 0) for each in sets) else None
+
+
+async def _of_tag(db: Database, name: str, passing: Sequence[FilteredSet], limit: int) -> list[TagCount]:
+    """Return the histogram of all assets with a user's tag, which are in the passing sets."""
     rows = await db.fetch_all(
-        "WITH tag AS (SELECT id FROM tags WHERE name = ?), known AS ("
+        "WITH known AS ("
         " SELECT l.tag_id, json_extract(value, '$[1]') AS n FROM json_each(?)"
         " JOIN tag_set_tags l ON l.tag_set_id = json_extract(value, '$[0]') UNION ALL"
         " SELECT o.tag_id, 1 FROM asset_tags u CROSS JOIN asset_tags o ON o.asset_id = u.asset_id"
-        " WHERE u.tag_id = (SELECT id FROM tag)"
-        ") SELECT t.name, sum(k.n) AS total, (SELECT sum(n) FROM tag_counts WHERE tag_id = (SELECT id FROM tag))"
+        " WHERE u.tag_id = (SELECT id FROM tags WHERE name = ?)"
+        ") SELECT t.name, sum(k.n) AS total"
         " FROM known k JOIN tags t ON t.id = k.tag_id GROUP BY k.tag_id ORDER BY total DESC, t.name LIMIT ?",
-        (name, json_array(counts), limit),
+        (json_array((each.id, each.passing or 0) for each in passing), name, limit),
     )
-    if rows and rows[0][2] != sum(count for _, count in counts):
-        return None  # some of the tag's assets are in sets that do not pass
-    return [TagCount(tag, count) for tag, count, _ in rows]
+    return [TagCount(tag, count) for tag, count in rows]
 
 
 async def _of_selection(db: Database, selection: RowSelection | IdSelection, limit: int) -> list[TagCount]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 GATHER_LIMIT = 8000
 # One asset in so many is few: their ids are gathered although the sort index could be walked.
 _FEW_SHARE = 20
-# Up to this many ids are passed to SQLite; more are compared here.
-HANDED_OVER = 20_000
+# Up to this many ids, or one asset in so many, are passed to SQLite to read their metadata; for more, all are read.
+HANDED_OVER, _METADATA_SHARE = 20_000, 4
 ROW_COST = 15  # how many ids can be compared in the time in which SQLite reads one asset's row
 
 
@@ -183,13 +183,10 @@ async def select_by_tags(db: Database, wanted: AssetFilter, sets: Sequence[Filte
     groups = _by_demand(sets)
     # A hash or a file leaves few rows, and a part of a name that is not indexed has every row read.
     if wanted.hash is None and wanted.file is None and not wanted.name_contains and _are_united(groups, sets):
-        return await _narrowed(db, wanted, await _united(db, groups, sets), sets)
+        return await _narrowed(db, wanted, await ids_by_tags(db, sets), sets)
     where, parameters = _row_clauses(wanted)
-    passing = [each for each in sets if each.passes]
-    counts = [await _count_passing(db, demand, members, sets) for demand, members in groups.items() if not where]
-    known = [count for count in counts if count is not None]
-    total = sum(known) if len(known) == len(groups) else None
-    rest = RowSelection(" AND ".join(where), parameters, total, passing)
+    total = sum([await _count_passing(db, *group, sets) for group in groups.items()]) if not where else None
+    rest = RowSelection(" AND ".join(where), parameters, total, [each for each in sets if each.passes])
     if len(groups) == 1 and (demand := next(iter(groups))).needs:
         return _rows_of_tag(demand, rest)
     return _rows_of_sets(groups, sets, rest)
@@ -198,22 +195,22 @@ async def select_by_tags(db: Database, wanted: AssetFilter, sets: Sequence[Filte
 def _are_united(groups: _Groups, sets: Sequence[FilteredSet]) -> bool:
     """Return whether the assets of the groups are united to a set of ids.
 
-    The assets that users' tags let pass are found by these tags, and counted so if several tags do. Those that pass by
-    their place are added if they are few; many are soon met in any order.
+    Assets that several users' tags decide on must be gathered anyway, to be counted; those with one tag are in an index
+    in order. Assets that pass by their place are added if they are few: many are soon met in any order.
     """
     if len(groups) == 1:
-        demand = next(iter(groups))
-        return bool(demand.any_of) and not demand.needs
+        [(demand, members)] = groups.items()
+        return demand.wants and any(each.passing is None for each in members)
     by_place = sum(_count(members) for demand, members in groups.items() if not demand.wants)
     return by_place <= max(GATHER_LIMIT, _count(sets) // _FEW_SHARE) and any(demand.wants for demand in groups)
 
 
-async def _united(db: Database, groups: _Groups, sets: Sequence[FilteredSet]) -> IdSet:
-    """Return the ids of all assets that pass."""
+async def ids_by_tags(db: Database, sets: Sequence[FilteredSet]) -> IdSet:
+    """Return the ids of all assets that pass by their tag set and by users' tags."""
     from .bitmap import IdSet
 
     result = IdSet.of(await fulltext.parse_ids(None))
-    for demand, members in groups.items():
+    for demand, members in _by_demand(sets).items():
         result = result.plus((await _ids_of(db, demand, members, sets)).ids)
     return result
 
@@ -265,14 +262,12 @@ async def _meeting(db: Database, ids: IdSet, demand: Demand) -> IdSet:
 
 async def _count_passing(
     db: Database, demand: Demand, members: Sequence[FilteredSet], sets: Sequence[FilteredSet]
-) -> int | None:
-    """Return how many assets of a group pass; None if the rows of a tag must be counted."""
+) -> int:
+    """Return how many assets of a group pass."""
     known = [each.passing for each in members if each.passing is not None]
     if len(known) == len(members):
         return sum(known)
-    if demand.needs:
-        return None
-    if demand.any_of:
+    if demand.wants:
         return len(await _ids_of(db, demand, members, sets))
     return _count(members) - len(await _ids_of(db, Demand(any_of=demand.forbids), members, sets))
 
@@ -334,7 +329,7 @@ async def _narrowed(db: Database, wanted: AssetFilter, ids: IdSet, sets: Sequenc
         sql = f"SELECT group_concat(id) FROM files WHERE id IN ({_AT_PATH})"
         ids &= IdSet.of(await fulltext.fetch_ids(db, sql, _at_path(wanted.file)))
     if wanted.metadata:
-        ids &= await _with_metadata(db, wanted, ids)
+        ids &= await _with_metadata(db, wanted, ids, _count(sets))
     return IdSelection(ids, len(ids), passing, _count(sets))
 
 
@@ -379,13 +374,13 @@ def _ids_of_sets(sets: Iterable[FilteredSet]) -> tuple[str, list[Any]]:
     )
 
 
-async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet) -> IdSet:
+async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet, library: int) -> IdSet:
     """Return a set that contains those of the assets whose metadata pass, and maybe others."""
     from .bitmap import IdSet
 
     where, parameters = _row_clauses(AssetFilter(wanted.owner, metadata=wanted.metadata))
     source = "assets a"
-    if len(ids) <= HANDED_OVER:
+    if len(ids) <= max(HANDED_OVER, library // _METADATA_SHARE):
         source, parameters = BY_IDS, [json_array(ids), *parameters]
     sql = f"SELECT group_concat(a.id) FROM {source} WHERE {' AND '.join(where)}"
     return IdSet.of(await fulltext.fetch_ids(db, sql, parameters))
