@@ -61,7 +61,7 @@ PASSING: list[tuple[list[tuple[str, str]], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("query", "names"), PASSING, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("query", "names"), PASSING, ids=[str(query)[:60] for query, _ in PASSING])
 async def test_assets_by_their_tags(shelf: Any, api: Any, query: list[tuple[str, str]], names: set[str]) -> None:
     page = (await api.send("GET", "/api/assets", params=[*query, ("sort", "name"), ("order", "asc")])).json
     assert [asset["name"] for asset in page["assets"]] == sorted(names)
