@@ -43,8 +43,10 @@ SETTINGS = {
 USUAL = re.compile(
     r"user\.css|comfy\.templates\.json|/userdata\?dir=|ERR_NAME_NOT_RESOLVED|ERR_INTERNET_DISCONNECTED|ERR_TUNNEL"
     r"|/releases\?|favicon|templates/index|fuse_options|cloud_mode|/experiment/models/preview/|/view_metadata/"
-    # The page loads a list again while it is still being loaded, as when its panel is opened; 1.27 at its start.
-    r"|AbortError: signal is aborted|Cannot read properties of undefined \(reading 'id'\)"
+    # The page loads a list again while it is still being loaded, as when its panel is opened.
+    r"|AbortError: signal is aborted"
+    # Pages up to 1.53 at their start.
+    r"|Cannot read properties of undefined \(reading 'id'\)|graph accessed before initialization"
     r"|Content Security Policy|Unknown message type assets\.seed\.enrich_complete"
     r"|/customnode/|/v2/|comfyui_manager|manager/version|/internal/logs"
 )
