@@ -49,7 +49,8 @@ async def test_lists_and_new_workflows(beside: Any) -> None:
     assert len(beside.agent.requests) == 3
     ours = await saved(beside)
     hosted = await ask(beside, "POST", URL, 201, json=body, headers=HOSTED)
-    for options in ({"params": OURS}, {"headers": HOSTED}, {"headers": {"Authorization": "Bearer abc"}}):
+    marks: list[dict[str, Any]] = [{"params": OURS}, {"headers": HOSTED}, {"headers": {"Authorization": "Bearer abc"}}]
+    for options in marks:
         listed = await ask(beside, "GET", URL, **options)
         assert {each["id"] for each in listed["data"]} == {ours["id"], hosted["id"]}
     assert len(beside.agent.requests) == 3
@@ -107,7 +108,7 @@ async def test_an_unknown_uuid_is_offered_to_the_agent_with_its_body(beside: Any
         ("POST", f"{path}/fork", [1]),
         ("DELETE", path, None),
     ]:
-        options = {} if body is None else {"json": body}
+        options: dict[str, Any] = {} if body is None else {"json": body}
         answer = await ask(beside, method, url, **options)
         assert is_agents(answer) and answer["body"] == ("" if body is None else body)
         missing = await ask(beside, method, url.replace(path, unknown), 404, **options)

@@ -56,8 +56,8 @@ async def test_those_of_ended_servers_are_adopted_once(db: Database) -> None:
     await downloads.interrupt(db, uuid.UUID(int=1))
     found = await asyncio.gather(*(downloads.adopt(db, server, {2, 8, 9}) for server in (8, 9)))
     assert sorted(each.key for adopted in found for each in adopted) == ["key0", "key3"]
-    rows = await db.fetch_all("SELECT key, instance FROM downloads ORDER BY key")
-    assert dict(rows)["key2"] == 2 and dict(rows)["key1"] == 1
+    instances: dict[str, int] = dict(await db.fetch_all("SELECT key, instance FROM downloads"))
+    assert instances["key2"] == 2 and instances["key1"] == 1
 
 
 async def test_old_interrupted_ones_are_removed(db: Database) -> None:

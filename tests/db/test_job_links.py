@@ -46,12 +46,12 @@ async def fill(tx: Transaction) -> None:
         )
     for content in range(1, 9):
         await tx.execute("INSERT INTO contents (id, hash, size) VALUES (?, ?, 0)", (content, bytes([content]) * 32))
-    for asset, (owner, content_id, job_id, hidden) in ASSETS.items():
+    for asset, (owner, content_id, made_by, hidden) in ASSETS.items():
         set_id = await tags.intern(tx, owner, ["output"], hidden=int(hidden))
         await tx.execute(
             "INSERT INTO assets (id, uuid, tag_set_id, content_id, name, name_key, mime_type, size, created_at,"
             " updated_at, job_id) VALUES (?1, 'id-' || ?1, ?2, ?3, 'n' || ?1, 'n' || ?1, 'm', 0, 1, 1, ?4)",
-            (asset, set_id, content_id, job_id),
+            (asset, set_id, content_id, made_by),
         )
         await tx.execute(
             "INSERT INTO files (id, folder_id, name, size, mtime_ns, inode) VALUES (?1, ?2, ?1, 0, 0, 0)",
@@ -76,7 +76,7 @@ async def show(tx: Transaction, job_id: str, *assets: int) -> None:
 
 async def test_a_user_sees_their_own_outputs_and_public_ones(db: Database) -> None:
     async with db.transaction() as tx:
-        shown = [("of-all", *where, "/out", name) for *where, name in (
+        shown = [("of-all", node, kind, number, "/out", name) for node, kind, number, name in (
             ("2", "images", 0, "3"), ("1", "images", 1, "2"), ("1", "images", 0, "1"), ("1", "gifs", 5, "4"),
             ("1", "gifs", 6, "none"),
         )]  # fmt: skip

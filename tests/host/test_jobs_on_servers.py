@@ -505,7 +505,10 @@ def test_an_odd_prompt_harms_no_other(client: Client, text: str) -> None:
 
 @on_comfyui
 def test_what_the_page_reads_of_the_queue(client: Client) -> None:
-    page = {"client_id": "page", "extra_data": {"extra_pnginfo": {"workflow": {"id": "w", "nodes": []}}}}
+    page: dict[str, Any] = {
+        "client_id": "page",
+        "extra_data": {"extra_pnginfo": {"workflow": {"id": "w", "nodes": []}}},
+    }
     held, waiting = client.submit(holding(), **page), client.submit(trivial(), **page)
     client.wait_for(f"/api/jobs/{held}", lambda job: job["status"] == "in_progress")
     stock, ours = client.get("/queue"), client.get("/api/queue")
