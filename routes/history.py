@@ -146,6 +146,19 @@ async def _stored_entry(call: RequestContext[NoQuery]) -> web.Response | None:
     return await asyncio.to_thread(lambda: json_response({record.job.id: stock_entry(record)}))
 
 
+async def history_of_old_pages(call: HostRequest) -> web.StreamResponse:
+    """Return the latest finished jobs from the store, in the host's form, to pages older than their server.
+
+    Only these ask a server that lists jobs for its history, which is empty after a restart. They give a ``max_items``.
+    """
+    request = call.request
+    if call.services.host.lists_jobs and request.path.startswith("/api/") and "max_items" in request.query:
+        found = await call.run(_stock_history)
+        if found.status == 200:
+            return found
+    return await call.pass_on()
+
+
 @endpoint(query=StockHistoryQuery, allow_anonymous=True)
 async def _stock_history(call: RequestContext[StockHistoryQuery]) -> Mapping[str, msgspec.Raw]:
     limit = _MAX_ITEMS if call.query.max_items is None else min(call.query.max_items, _MAX_ITEMS)
@@ -287,6 +300,7 @@ ROUTES = [
 ]
 INTERCEPTORS = [
     Interceptor("GET", "/api/history", for_several_users(_stock_history)),
+    Interceptor("GET", "/api/history", history_of_old_pages),
     Interceptor("GET", "/api/history/{prompt_id}", stored_history_entry),
     Interceptor("GET", "/api/history/{prompt_id}", for_several_users(_stock_history_entry)),
     Interceptor("POST", "/history", manage_stock_history, media="json"),

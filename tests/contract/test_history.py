@@ -309,3 +309,30 @@ async def test_another_users_job_of_an_earlier_run_is_not_in_the_history(
         ("stranger", True): [],
         ("stranger", False): [nobodys],
     }
+
+
+async def test_pages_older_than_their_server(library: Any, prompts: Any, aiohttp_client: Any) -> None:
+    """They ask for the server's own history, which is empty after a restart."""
+    own = {"own": 1}
+
+    async def history(_: web.Request) -> web.Response:
+        return web.json_response(own)
+
+    app = web.Application(middlewares=[library.host.plugin.middleware])
+    for path in ("/history", "/api/history"):
+        app.router.add_get(path, history)
+    client = await aiohttp_client(app)
+
+    async def ask(path: str) -> Any:
+        async with client.get(path) as response:
+            assert response.status == 200
+            return await response.json()
+
+    ids = [prompts.run() for _ in range(3)]
+    found = await ask("/api/history?max_items=2")
+    assert list(found) == ids[1:]
+    assert found[ids[2]]["prompt"][1] == ids[2] and found[ids[2]]["status"]["completed"]
+    for path in ("/api/history", "/history?max_items=2", "/api/history?max_items=x"):
+        assert await ask(path) == own
+    library.host.lists_jobs = False
+    assert await ask("/api/history?max_items=2") == own
