@@ -28,10 +28,12 @@ ASSETS: dict[int, tuple[str, int | None, str | None, bool]] = {
     9: ("", 6, "of-bob", False),
     10: ("", 7, "of-all", False),
     11: ("", 8, None, False),
+    12: ("", 8, "of-ann", False),
 }
 FOLDERS = (
     FolderRow("/out", "output", "output", None, "[]", "", None),
     FolderRow("/in/a", "input", "input/a", None, "[]", "", None),
+    FolderRow("/in/b", "input", "input/b", None, "[]", "", None),
     FolderRow("/loras", "models", "models/loras/a", "a", "[]", "", None),
 )
 
@@ -47,7 +49,7 @@ async def fill(tx: Transaction) -> None:
     for content in range(1, 9):
         await tx.execute("INSERT INTO contents (id, hash, size) VALUES (?, ?, 0)", (content, bytes([content]) * 32))
     for asset, (owner, content_id, made_by, hidden) in ASSETS.items():
-        set_id = await tags.intern(tx, owner, ["output"], hidden=int(hidden))
+        set_id = await tags.intern(tx, owner, ["output", "a category"], hidden=int(hidden))
         await tx.execute(
             "INSERT INTO assets (id, uuid, tag_set_id, content_id, name, name_key, mime_type, size, created_at,"
             " updated_at, job_id) VALUES (?1, 'id-' || ?1, ?2, ?3, 'n' || ?1, 'n' || ?1, 'm', 0, 1, 1, ?4)",
@@ -111,19 +113,19 @@ async def test_others_outputs_become_references(db: Database) -> None:
         assert await job_links.refer_to_others(tx, ["of-bob"], lambda: next(new_ids), 99) == 1
         assert await job_links.refer_to_others(tx, [job_id for job_id, *_ in JOBS.values()], str, 99) == 0
     # A reference of Ann's stands for Bob's 3; his 7 has no content yet. Bob has 2 as 5; 6 is deleted, so 4 is new.
-    assert await shown_by(db, 1) == [1, 2, 12, 4, 7]
-    assert await shown_by(db, 2) == [1, 5, 3, 13]
+    assert await shown_by(db, 1) == [1, 2, 13, 4, 7]
+    assert await shown_by(db, 2) == [1, 5, 3, 14]
     assert await shown_by(db, 3) == [1, 2, 3]
     made = await rows(
         db,
         "SELECT a.id, a.uuid, s.owner, s.tags, s.hidden, a.content_id, a.name, a.origin, a.job_id, a.created_at"
-        " FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id WHERE a.id > 11 ORDER BY a.id",
+        " FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id WHERE a.id > 12 ORDER BY a.id",
     )
     assert [tuple(row) for row in made] == [
-        (12, "new-1", "ann", '["output"]', 0, 3, "n3", REFERENCE, "of-ann", 99),
-        (13, "new-2", "bob", '["output"]', 0, 4, "n4", REFERENCE, "of-bob", 99),
+        (13, "new-1", "ann", '["output"]', 0, 3, "n3", REFERENCE, "of-ann", 99),
+        (14, "new-2", "bob", '["output"]', 0, 4, "n4", REFERENCE, "of-bob", 99),
     ]
-    assert await rows(db, "SELECT * FROM assets WHERE id <= 11 ORDER BY id") == before
+    assert await rows(db, "SELECT * FROM assets WHERE id <= 12 ORDER BY id") == before
 
 
 async def test_public_outputs_of_users_jobs(db: Database) -> None:
@@ -152,7 +154,7 @@ async def test_owners_of_jobs(db: Database) -> None:
 
 async def test_assets_that_graphs_name(db: Database) -> None:
     async with db.transaction() as tx:
-        for asset, folder in ((5, "/in/a"), (6, "/loras")):
+        for asset, folder in ((5, "/in/a"), (6, "/loras"), (7, "/in/b")):
             sql = "UPDATE files SET folder_id = (SELECT id FROM folders WHERE path = ?), name = 'x' WHERE id = ?"
             await tx.execute(sql, (folder, asset))
         named = [

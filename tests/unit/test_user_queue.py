@@ -222,7 +222,16 @@ async def test_ids_of_prompts_that_have_ended(
 
 @pytest.mark.parametrize(
     ("prompt_id", "may"),
-    [("a", True), ("a b", True), ("x" * 256, True), ("x" * 257, False), ("", False), (" a", False), ("a\n", False)],
+    [
+        ("a", True),
+        ("a b", True),
+        ("x" * 256, True),
+        ("x" * 257, False),
+        ("", False),
+        (" a", False),
+        ("a\n", False),
+        ("a\0b", False),
+    ],
 )
 async def test_spellings_of_ids(server: Server, prompt_id: str, may: bool) -> None:
     assert await claims(server, prompt_id, "ann") is may
