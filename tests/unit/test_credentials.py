@@ -122,6 +122,7 @@ def test_half_of_a_pair_names_nothing(half: dict[str, Any]) -> None:
     assert take_out({"headers": [half]}) == ({"headers": [half]}, frozenset())
     found, _ = take_out({"token": SECRET, "headers": [half]})
     assert found == {"token": REDACTED, "headers": [half]}
+    assert take_out({"token": SECRET, "name": "password"})[0] == {"token": REDACTED, "name": "password"}
 
 
 class Items(list[Any]):

@@ -219,6 +219,11 @@ CASES = {
     "one of two that are new": (["/a:output/y.png"], ["/b:output/x.png", "/b:output/y.png"], {0: 1}),
     "the same name in another case": (["/a:o/X.png", "/a:o/y.png"], ["/b:p/Y.PNG", "/b:p/x.png"], {0: 1, 1: 0}),
     "a case of its own each": (["/a:o/X.png", "/a:o/x.png"], ["/b:o/x.png", "/b:o/X.png"], {0: 1, 1: 0}),
+    "folders in another case": (
+        ["/a:o/T/1.png", "/a:o/u/2.png"], ["/b:i/U/a.png", "/b:i/t/b.png"], {0: 1, 1: 0},
+    ),
+    "the deeper of two folders that end alike": (["/o:a/1.png"], ["/n:a/2.png", "/n:a/a/3.png"], {0: 1}),
+    "of folders that differ, not the deeper": (["/a:o/1.png"], ["/b:j/2.png", "/c:i/k/3.png"], {0: 0}),
     "names in their order": (["/a:o/1.png", "/a:o/2.png"], ["/a:o/b.png", "/a:o/a.png"], {0: 1, 1: 0}),
     "folders in their order": (["/a:o/1/x.png", "/a:o/2/x.png"], ["/b:i/4/x.png", "/b:i/3/x.png"], {0: 1, 1: 0}),
     "the same name before the same in another case": (
