@@ -11,7 +11,7 @@ import pytest
 from comfy_assets_node.comfy_assets.db import files, job_links, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.files import FolderRow
-from comfy_assets_node.comfy_assets.db.job_links import JobOwner, PublicOutput, place
+from comfy_assets_node.comfy_assets.db.job_links import JobOwner, NamedWorkflow, PublicOutput, place
 from comfy_assets_node.comfy_assets.models import REFERENCE
 
 JOBS = {1: ("of-ann", "ann", 7), 2: ("of-bob", "bob", None), 3: ("of-all", "", None)}
@@ -169,6 +169,64 @@ async def test_assets_that_graphs_name(db: Database) -> None:
         await job_links.link_inputs(tx, named)
     linked = await rows(db, "SELECT job_id, asset_id FROM job_inputs ORDER BY 1, 2")
     assert [tuple(row) for row in linked] == [(1, 1), (1, 5), (1, 6), (2, 5)]
+
+
+# The owner of each workflow, the id in its graph, and whether it is deleted; each has one version.
+WORKFLOWS = {
+    "w1": ("ann", "shared", False),
+    "w2": ("bob", "shared", False),
+    "w3": ("ann", "anns", False),
+    "w4": ("ann", "anns", True),
+    "w5": ("bob", "bobs", False),
+}
+
+
+@pytest.fixture
+async def workflows(db: Database) -> Database:
+    """Two users' workflows, some with the same graph."""
+    async with db.transaction() as tx:
+        await tx.execute("INSERT INTO documents (id, hash, body) VALUES (1, x'00', x'00')")
+        for number, (workflow_id, (owner, graph_id, is_deleted)) in enumerate(WORKFLOWS.items(), 1):
+            await tx.execute(
+                "INSERT INTO workflows (id, uuid, owner, name_key, default_view, latest_version, created_at,"
+                " updated_at, deleted_at, graph_id) VALUES (?, ?, ?, '', 'workflow', 1, 1, 1, ?, ?)",
+                (number, workflow_id, owner, 9 if is_deleted else None, graph_id),
+            )
+            await tx.execute(
+                "INSERT INTO workflow_versions (uuid, workflow_id, version, document_id, created_by, created_at)"
+                " VALUES ('v' || ?1, ?1, 1, 1, 'x', 1)",
+                (number,),
+            )
+    return db
+
+
+@pytest.mark.parametrize(
+    ("owner", "named", "expected"),
+    [
+        ("ann", "shared", ["w1"]), ("bob", "shared", ["w2"]), ("ann", "anns", ["w3"]), ("bob", "anns", []),
+        ("bob", "w1", []), ("ann", "w1", ["w1"]), ("ann", "w4", []), ("ann", "w5", []), ("", "shared", []),
+    ],
+)  # fmt: skip
+async def test_versions_that_a_users_job_may_belong_to(
+    workflows: Database, owner: str, named: str, expected: list[str]
+) -> None:
+    found = await job_links.version_candidates(workflows, NamedWorkflow(owner, named))
+    assert [each.workflow_id for each in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("owner", "named", "is_found"),
+    [
+        ("ann", "shared", True), ("bob", "bobs", True), ("ann", "bobs", False), ("bob", "anns", False),
+        ("bob", "w3", False), ("ann", "w3", True), ("bob", "w2", True), ("ann", "w2", False), ("", "shared", False),
+    ],
+)  # fmt: skip
+async def test_workflows_that_users_jobs_name(workflows: Database, owner: str, named: str, is_found: bool) -> None:
+    async with workflows.transaction() as tx:
+        await tx.execute("UPDATE jobs SET owner = ?, workflow_id = ? WHERE id = 2", (owner, named))
+    found = await job_links.named_by_jobs(workflows, 1, 2)
+    assert found == ([NamedWorkflow(owner, named)] if is_found else [])
+    assert await job_links.named_by_jobs(workflows, 2, 3) == await job_links.named_by_jobs(workflows, 0, 1) == []
 
 
 @pytest.mark.parametrize(
