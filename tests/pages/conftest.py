@@ -215,7 +215,7 @@ def server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pag
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # longer, its event loop would be in the way of asynchronous tests
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
