@@ -303,7 +303,7 @@ class AssetExports:
             await asyncio.sleep(_EVENT_S)
 
     def _emit(self, task: Task, counts: ExportProgress, status: str, **more: Any) -> None:
-        """Send an event to pages. Servers do not know the user of a page, and pages download every export that is announced.
+        """Send an event to pages. Servers do not know a page's user, and pages download each announced export.
 
         With several users, pages read the state of their own tasks instead.
         """
