@@ -73,7 +73,7 @@ class HostTurns:
 
 @dataclass(frozen=True)
 class DownloadTools:
-    """What every download uses."""
+    """Services and limits that all downloads share."""
 
     db: Database
     host: Host

@@ -87,7 +87,7 @@ def test_the_new_file_replaces_the_old_one(tmp_path: Path, caplog: pytest.LogCap
 
 
 def test_a_base_path_stands_for_its_folders_of_models(tmp_path: Path) -> None:
-    """Those that are there and not named: directly below it, or below that of the block ``models``."""
+    """Existing folders without an entry: directly below the base path, or below that of the block ``models``."""
     for name in ("loras", "vae", "unet", "custom_nodes", "input", "other", "models/vae", "models/clip_vision"):
         (tmp_path / name).mkdir(parents=True)
     text = f"a:\n  base_path: {tmp_path}\n  vae: else\nb:\n  base_path: {tmp_path}\n  models:\n    base_path: models\n"

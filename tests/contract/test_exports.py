@@ -42,7 +42,7 @@ async def made(library: Any, prompts: Any, *names: str, owner: str = "", temp: t
 
 
 async def export(api: Any, **body: Any) -> str:
-    """Start an export; answers the task's id."""
+    """Start an export; return the task's id."""
     return str((await api.send("POST", "/api/assets/export", 202, json=body)).json["task_id"])
 
 
@@ -61,7 +61,7 @@ async def exported(api: Any, **body: Any) -> tuple[Any, dict[str, bytes]]:
 
 
 async def members(api: Any, name: str) -> dict[str, bytes]:
-    """What is in an archive, by the page's way to it."""
+    """Return the contents of an archive, downloaded as the page does."""
     place = await api.get(f"/api/assets/exports/{name}")
     async with api.client.get(place["url"]) as response:
         assert response.status == 200 and response.headers["Content-Type"] == "application/zip"
@@ -377,7 +377,7 @@ async def test_an_export_expires(library: Any, api: Any, selection: dict[str, st
 
 
 async def test_a_restart(make_library: Any, api_of: Any, gate: Gate) -> None:
-    """What is complete can still be downloaded; what was interrupted is exported again, from its beginning."""
+    """A complete archive can still be downloaded; an interrupted export starts again from its beginning."""
     library = await make_library()
     api = api_of(library)
     library.write("output/a.png", picture(1))
@@ -401,7 +401,7 @@ async def test_a_restart(make_library: Any, api_of: Any, gate: Gate) -> None:
 
 
 async def test_a_request_of_another_version(make_library: Any, api_of: Any) -> None:
-    """What cannot be continued ends with a message."""
+    """An export that cannot be continued ends with a message."""
     library = await make_library()
     task_id = uuid.uuid4()
     async with library.services.db.transaction() as tx:

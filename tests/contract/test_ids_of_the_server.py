@@ -23,7 +23,7 @@ class Finished:
 
 
 async def made(library: Any, prompts: Any, *files: tuple[str, str], owner: str = "", key: str = "images") -> str:
-    """A job ends whose files, written before, have these ids; answers the job's id."""
+    """End a job whose files, written before, have these ids; return the job's id."""
     shown = [{"filename": Path(f).name, "subfolder": "", "type": "output", "id": given} for f, given in files]
     outputs = {"9": {key: shown}}
     job_id = prompts.run(outputs, owner=owner)

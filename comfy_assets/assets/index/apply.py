@@ -355,7 +355,7 @@ async def _update(tx: Transaction, changes: list[FileChanges]) -> None:
     back = [row.id for change in changes for row, _ in change.back]
     if back:
         await files.mark_present(tx, back)
-    # A file that is back may have another inode: a remounted network drive numbers its files anew.
+    # A file that is back may have another inode: a remounted network drive assigns new numbers to its files.
     renumbered = [(row.id, stat[2]) for change in changes for row, stat in (*change.renumbered, *change.back)]
     if renumbered:
         await files.renumber(tx, renumbered)
