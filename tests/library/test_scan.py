@@ -426,7 +426,7 @@ async def test_categories_share_a_folder_and_folders_nest(library: Any) -> None:
             ["inner", *both, "model_type:inner", "model_type:lora_models", "models"],
             "c.bin",
         ),
-        "d.png": (["output"], None),
+        "d.png": (["output"], "d.png"),
     }
 
 
