@@ -35,7 +35,7 @@ async def only_scan(library: Any) -> dict[str, Any]:
         ("models/loras/a/b/style.safetensors", ["models", "loras", "model_type:loras"], "a/b/style.safetensors"),
         ("models/checkpoints/style.ckpt", ["models", "checkpoints", "model_type:checkpoints"], "style.ckpt"),
         ("models/loras/style.txt", ["models", "loras"], None),
-        ("output/style.safetensors", ["output"], None),
+        ("output/style.safetensors", ["output"], "style.safetensors"),
         ("models/loras/größe.safetensors", ["models", "loras", "model_type:loras"], "größe.safetensors"),
     ],
 )  # fmt: skip
