@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from comfy_assets_node.comfy_assets.assets.media import safetensors_metadata
 from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract, extract_path
+from comfy_assets_node.comfy_assets.assets.media.readers import safetensors as safetensors_reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
@@ -221,5 +221,5 @@ def test_any_mutation(data: st.DataObject) -> None:
     found = extract(NAME, bytes(mutated))
     assert_bounded(found)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(safetensors_metadata, "_MAX_DECODED_AT_ONCE", 0)
+        patch.setattr(safetensors_reader, "_MAX_DECODED_AT_ONCE", 0)
         assert extract(NAME, bytes(mutated)) == found, "both ways to read a header agree"

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...store_guard import check_found
-from .image_metadata import read_image, sniff_image
-from .safetensors_metadata import read_safetensors
+from .readers.images import read_image, sniff_image
+from .readers.safetensors import read_safetensors
 
 _SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
 _HEAD = 256
