@@ -25,15 +25,16 @@ class Trap:
         return pytest.fail, ("unpickled",)
 
 
-PICKLE = FileMetadata({"format": "pickle"}, {}, None)
+PICKLE = FileMetadata({"format": "pickle", "kind": "model"}, {}, None)
 NOTHING = FileMetadata({}, {}, None)
+PICTURE = FileMetadata({"format": "png", "kind": "image", "width": 7, "height": 5}, {}, "image/png")
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x07\0\0\0\x05\x08\x02\0\0\0\0\0\0\0\0\0\0\0IEND\0\0\0\0"
 
 
 @pytest.mark.parametrize(
     ("name", "data", "expected"),
     [
-        ("a.gguf", b"GGUF\x03\0\0\0", FileMetadata({"format": "gguf"}, {}, "application/gguf")),
+        ("a.gguf", b"GGUF\x03\0\0\0", FileMetadata({"format": "gguf", "kind": "model"}, {}, "application/gguf")),
         ("a.ckpt", zip_of("archive/data.pkl", "archive/version"), PICKLE),
         ("a.pt", zip_of("model/data.pkl"), PICKLE),
         ("a.pth", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", PICKLE),
@@ -45,10 +46,13 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x07\0\0\0\x05\x08\x02\0\0\0\0\0\0\0\
         ("a.txt", b"text", NOTHING),
         ("a.png", b"", NOTHING),
         ("", b"", NOTHING),
-        ("a.jpg", PNG, FileMetadata({"format": "png", "width": 7, "height": 5}, {}, "image/png")),
+        ("a.jpg", PNG, PICTURE),
+        ("a.safetensors", PNG, PICTURE),
         ("a.png", b"<html>", NOTHING),
         ("a.SFT", struct.pack("<Q", 2) + b"{}", None),
         ("a.Safetensors", struct.pack("<Q", 2) + b"{}", None),
+        ("a.bin", struct.pack("<Q", 2) + b"{}", None),
+        ("0123456789abcdef", struct.pack("<Q", 2) + b"{}", None),
     ],
 )
 def test_recognised(tmp_path: Path, name: str, data: bytes, expected: FileMetadata | None) -> None:
@@ -57,7 +61,7 @@ def test_recognised(tmp_path: Path, name: str, data: bytes, expected: FileMetada
     found = extract(name, data)
     assert extract_path(name, path) == found
     if expected is None:
-        facts = {"format": "safetensors", "tensor_count": 0, "parameter_count": 0, "dtypes": {}}
+        facts = {"format": "safetensors", "kind": "model", "tensor_count": 0, "parameter_count": 0, "dtypes": {}}
         expected = FileMetadata(facts, {}, "application/safetensors")
     assert found == expected
 

@@ -54,6 +54,7 @@ def test_what_the_library_writes(tmp_path: Path) -> None:
     found = both(tmp_path, save(tensors, metadata={"title": "Ä", "line": "a\nb"}))
     assert found.facts == {
         "format": "safetensors",
+        "kind": "model",
         "tensor_count": 4,
         "parameter_count": 28,
         "dtypes": {"F16": 1, "F32": 2, "I8": 1},
@@ -65,7 +66,7 @@ def test_what_the_library_writes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("header", [b"{}", b"{ \n}   ", b'{"__metadata__":{}}', b'{"__metadata__" : { } } '])
 def test_no_tensors(tmp_path: Path, header: bytes) -> None:
-    facts = {"format": "safetensors", "tensor_count": 0, "parameter_count": 0, "dtypes": {}}
+    facts = {"format": "safetensors", "kind": "model", "tensor_count": 0, "parameter_count": 0, "dtypes": {}}
     assert both(tmp_path, file_of(header)).facts == facts
 
 
@@ -166,7 +167,7 @@ def test_hostile(tmp_path: Path, data: bytes, words: str) -> None:
     start = time.thread_time()
     found = both(tmp_path, data)
     assert time.thread_time() - start < 2
-    assert set(found.facts) == {"format", "error"}
+    assert set(found.facts) == {"format", "kind", "error"}
     assert words in found.facts["error"]
     assert found.documents == {}
     assert found.mime_type is None

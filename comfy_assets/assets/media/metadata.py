@@ -1,36 +1,34 @@
 """Metadata of a file: small facts for lists, and the documents embedded in it.
 
 For worker threads. Files may be hostile: no pixel is decoded, nothing is unpickled, memory is bounded, and bad content
-gives a short sentence in ``facts["error"]`` instead of an exception. A reader for another format is a function from
-``(read, size)`` to facts and documents, called in ``_extract``.
+gives a short sentence in ``facts["error"]`` instead of an exception. The formats are in ``readers``.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from ...store_guard import check_found
-from .readers.images import read_image, sniff_image
-from .readers.safetensors import read_safetensors
+from .readers import registry, texts
+from .readers.base import ByteSource
 
-_SAFETENSORS_SUFFIXES = (".safetensors", ".sft")
-_HEAD = 256
-# torch.save writes a zip file whose first entry is data.pkl; its older format begins with a pickled magic number.
-_TORCH_ZIP = re.compile(rb"PK\x03\x04.{26}[^/\x00-\x1f]{1,128}/data\.pkl", re.DOTALL)
-_TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_MAX_FACTS = 4096  # bytes of JSON: lists show the facts of hundreds of files
+_ALWAYS = frozenset({"format", "kind", "width", "height", "embedded", "omitted"})
 
 
 @dataclass(frozen=True)
 class FileMetadata:
     """Metadata of one file.
 
-    ``facts`` encodes to at most 4 KiB of JSON. ``documents`` are JSON texts in UTF-8 by key: "prompt", "workflow" and
-    "header" are objects, "parameters" (the text that other user interfaces embed) is a string. Each has at most
-    16 MiB; larger ones are only named in ``facts["omitted"]``. ``mime_type`` is None if the content does not show it.
+    ``facts`` encodes to at most 4 KiB of JSON. ``documents`` are JSON texts in UTF-8 by key: "prompt", "workflow",
+    "generation" and "header" are objects, "parameters" (the text that other user interfaces embed) and "description"
+    are strings. Each has at most 16 MiB; larger ones are only named in ``facts["omitted"]``. ``mime_type`` is None if
+    the content does not show it.
     """
 
     facts: dict[str, Any]
@@ -42,40 +40,44 @@ def extract(name: str, data: bytes) -> FileMetadata:
     """Return the metadata of a file with this name and content. Never raises."""
 
     def read(offset: int, length: int) -> bytes:
-        return data[offset : offset + length]
+        return data[offset : offset + length] if offset >= 0 and length > 0 else b""
 
-    return _extract(name, _ByteSource(read, len(data), in_memory=True))
+    return _extract(name, ByteSource(read, len(data), in_memory=True))
 
 
 def extract_path(name: str, path: Path) -> FileMetadata:
     """Return the metadata of a file on disk, reading no more of it than needed. Raises only OSError."""
     check_found(str(path))
     with path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
 
         def read(offset: int, length: int) -> bytes:
+            length = min(length, size - offset)  # a stream reserves the memory for what it is asked for
+            if offset < 0 or length <= 0:
+                return b""
             stream.seek(offset)
             return stream.read(length)
 
-        return _extract(name, _ByteSource(read, stream.seek(0, 2), in_memory=False))
+        return _extract(name, ByteSource(read, size, in_memory=False))
 
 
-class _ByteSource(NamedTuple):
-    read: Callable[[int, int], bytes]
-    size: int
-    in_memory: bool
+def _extract(name: str, source: ByteSource) -> FileMetadata:
+    contents = registry.read(name, source)
+    documents = texts.documents(contents)
+    facts = contents.facts
+    if documents:
+        facts["embedded"] = sorted(documents)
+    if omitted := contents.omitted - documents.keys():
+        facts["omitted"] = sorted(omitted)
+    if contents.problems:
+        facts["error"] = " ".join(dict.fromkeys(contents.problems))
+    return FileMetadata(_bounded(facts), documents, contents.mime_type)
 
 
-def _extract(name: str, source: _ByteSource) -> FileMetadata:
-    if name.lower().endswith(_SAFETENSORS_SUFFIXES):
-        facts, documents = read_safetensors(source.read, source.size)
-        return FileMetadata(facts, documents, "application/safetensors" if "tensor_count" in facts else None)
-    head = source.read(0, _HEAD)
-    image = sniff_image(head)
-    if image is not None:
-        facts, documents = read_image(image, source.read, source.size, whole=source.in_memory)
-        return FileMetadata(facts, documents, f"image/{image}")
-    if head.startswith(b"GGUF"):
-        return FileMetadata({"format": "gguf"}, {}, "application/gguf")
-    if _TORCH_ZIP.match(head) or head.startswith(_TORCH_LEGACY):
-        return FileMetadata({"format": "pickle"}, {}, None)
-    return FileMetadata({}, {}, None)
+def _bounded(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts without the largest ones if they are too many bytes together."""
+    sizes = {key: len(msgspec.json.encode(value)) + len(key) + 4 for key, value in facts.items()}
+    while sum(sizes.values()) > _MAX_FACTS:
+        largest = max(sizes.keys() - _ALWAYS, key=lambda key: sizes[key])
+        del sizes[largest]
+    return {key: facts[key] for key in facts if key in sizes}

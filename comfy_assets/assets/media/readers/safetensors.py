@@ -9,12 +9,13 @@ bounds the memory to a few times the header and lets other threads run in betwee
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from typing import Annotated, Any
 
 import msgspec
+
+from .base import ByteSource, Contents, Format, Read
 
 MAX_HEADER = 32 << 20
 MAX_DOCUMENT = 16 << 20
@@ -55,10 +56,10 @@ _STRING_PART = re.compile(_STRING, re.DOTALL)
 
 _DTYPE = re.compile(r"[A-Z][A-Z0-9_]{0,15}")
 
+_OPENING = re.compile(rb'\{[ \t\r\n]*["}]')
+
 _BAD_JSON = "The header is not the JSON that the format requires."
 _BAD_TENSOR = "The header describes a tensor wrongly."
-
-Read = Callable[[int, int], bytes]
 
 
 class _MalformedHeaderError(ValueError):
@@ -290,3 +291,23 @@ def _skip(pattern: re.Pattern[bytes], text: bytes, start: int) -> int:
     if found is None:
         raise _MalformedHeaderError(_BAD_JSON)
     return found.end()
+
+
+def _matches(head: bytes) -> bool:
+    """Return whether a file begins with the length of a header, and a JSON object."""
+    return 2 <= int.from_bytes(head[:8], "little") <= MAX_HEADER and _OPENING.match(head, 8) is not None
+
+
+def _read(contents: Contents, source: ByteSource) -> None:
+    facts, contents.texts = read_safetensors(source.read, source.size)
+    if "error" in facts:
+        contents.problems.append(facts.pop("error"))
+    contents.omitted.update(facts.pop("omitted", ()))
+    contents.facts |= facts
+    if "tensor_count" not in facts:
+        contents.mime_type = None
+
+
+FORMATS = (
+    Format("safetensors", "application/safetensors", "model", _matches, _read, suffixes=(".safetensors", ".sft")),
+)

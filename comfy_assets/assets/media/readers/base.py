@@ -1,0 +1,79 @@
+"""What readers of file formats share: the source they read, the contents they fill, and the format they are for.
+
+A reader never decodes pixels, runs nothing, follows nothing outside the file, and reads at most ``MAX_READ`` bytes. Bad
+content gives a sentence in ``Contents.problems`` instead of an exception; only a struct.error may leave a reader, and
+counts as a truncated file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+MAX_READ = 16 << 20  # bytes of a file that its reader may hold
+MAX_TEXT = 16 << 20  # bytes of one text
+MAX_PARTS = 10_000  # chunks, boxes or segments that a reader walks through: hostile files have many tiny ones
+TRUNCATED = "The file is truncated."
+
+Read = Callable[[int, int], bytes]
+"""Returns ``length`` bytes from ``offset``; fewer at the end of the file, none for a negative value. Raises OSError."""
+
+
+class ByteSource(NamedTuple):
+    """A file, or the bytes of one: ``size`` in bytes, and ``in_memory`` where reading costs nothing."""
+
+    read: Read
+    size: int
+    in_memory: bool
+
+
+@dataclass
+class Contents:
+    """What a reader has found in a file.
+
+    ``facts`` are for lists. ``texts`` are raw texts by document key, as ``texts.add`` files them, and ``omitted`` the
+    keys of those that are too large. ``problems`` are sentences for users. ``mime_type`` is None if the content does
+    not show it.
+    """
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
+    omitted: set[str] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+    mime_type: str | None = None
+
+
+class Format(NamedTuple):
+    """A file format: its name and kind as in ``facts``, and its reader.
+
+    ``matches`` gets the first 4 KiB of a file. ``suffixes`` (lower case, with the dot) choose the format for files that
+    no format matches. The reader may replace ``mime_type`` and ``facts["kind"]`` of the contents.
+    """
+
+    name: str
+    mime_type: str | None
+    kind: str
+    matches: Callable[[bytes], bool]
+    read: Callable[[Contents, ByteSource], None]
+    suffixes: tuple[str, ...] = ()
+
+
+def starts_with(*magics: bytes) -> Callable[[bytes], bool]:
+    """Return the check for files that begin with one of these bytes."""
+    return lambda head: head.startswith(magics)
+
+
+def read_nothing(contents: Contents, source: ByteSource) -> None:
+    """Leave the contents as they are: the reader of a format that is only recognized."""
+
+
+def show_size(contents: Contents, width: int, height: int, orientation: int = 1) -> None:
+    """Add the width and height as shown: EXIF orientations 5 to 8 turn the picture by a quarter."""
+    if not width or not height:
+        if not contents.problems:
+            contents.problems.append("The image's width or height is 0.")
+        return
+    if 5 <= orientation <= 8:
+        width, height = height, width
+    contents.facts |= {"width": width, "height": height}

@@ -1,0 +1,106 @@
+"""EXIF blocks of every container: texts, and the orientation of the picture (EXIF 3.0, TIFF 6.0)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from . import texts
+from .base import MAX_READ, ByteSource, Contents
+
+MAGIC = b"Exif\0\0"
+
+_MAX_TAGS = 256  # of a directory
+_EXIF_POINTER, _ORIENTATION, _USER_COMMENT = 0x8769, 0x0112, 0x9286
+_BYTES = frozenset((1, 2, 7, 129))  # value types that hold text: BYTE, ASCII, UNDEFINED, UTF-8
+_SHORT = 3
+# Tags with names that ``texts`` knows. Of all others only texts that state their key are of interest.
+_NAMES = {
+    0x010D: "DocumentName",
+    0x010E: "ImageDescription",
+    0x010F: "Make",
+    0x0110: "Model",
+    0x0131: "Software",
+    0x013B: "Artist",
+    0x8298: "Copyright",
+    _USER_COMMENT: "UserComment",
+    0x9C9B: "XPTitle",
+    0x9C9C: "XPComment",
+    0x9C9D: "XPAuthor",
+    0x9C9E: "XPKeywords",
+    0x9C9F: "XPSubject",
+}
+_XP_TAGS = range(0x9C9B, 0x9CA0)  # Windows writes them in UTF-16
+
+
+def add(contents: Contents, source: ByteSource, parts: list[tuple[int, int]]) -> int:
+    """Add the texts of an EXIF block; return its orientation, 1 if it states none.
+
+    ``parts`` are starts and lengths: a block larger than 64 KiB continues over several segments of a JPEG.
+    """
+    if sum(length for _, length in parts) > MAX_READ:
+        contents.problems.append("The EXIF block is too large to be read.")
+        return 1
+    return add_block(contents, b"".join(source.read(start, length) for start, length in parts))
+
+
+def add_block(contents: Contents, block: bytes) -> int:
+    """Add the texts of an EXIF block that is in memory, with or without its prefix; return its orientation."""
+    block = block.removeprefix(MAGIC)
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+    if order is None:
+        return 1
+    try:
+        return _read(contents, block, order)
+    except struct.error:
+        contents.problems.append("The EXIF block is damaged.")
+        return 1
+
+
+def _read(contents: Contents, block: bytes, order: str) -> int:
+    orientation, comment = 1, None
+    room = MAX_READ  # values may lie over one another: together they could be many times the block
+    directories = [struct.unpack_from(order + "I", block, 4)[0]]
+    for directory in directories:  # the list grows: the first directory has the pointer to the second
+        for tag, kind, start, length in _entries(block, order, directory):
+            if tag == _EXIF_POINTER and len(directories) == 1:
+                directories.append(struct.unpack_from(order + "I", block, start)[0])
+            elif tag == _ORIENTATION and kind == _SHORT:
+                orientation = struct.unpack_from(order + "H", block, start)[0]
+            elif kind in _BYTES and length <= room:
+                room -= length
+                value = block[start : start + length]
+                if tag == _USER_COMMENT:
+                    comment = value
+                else:
+                    texts.add(contents, _NAMES.get(tag, ""), _utf16(value) if tag in _XP_TAGS else value)
+    if comment is not None:  # last: Make and Model are what ComfyUI writes
+        texts.add(contents, _NAMES[_USER_COMMENT], _comment_text(comment))
+    return orientation
+
+
+def _entries(block: bytes, order: str, directory: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the tag, type, start and length in bytes of each value of a directory. Raises struct.error."""
+    count = min(struct.unpack_from(order + "H", block, directory)[0], _MAX_TAGS)
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+        tag, kind, length, value = struct.unpack_from(order + "HHII", block, entry)
+        is_inline = length <= 4 or kind not in _BYTES  # values of up to 4 bytes replace the pointer
+        yield tag, kind, entry + 8 if is_inline else value, length
+
+
+def _comment_text(comment: bytes) -> bytes:
+    """Return a UserComment as UTF-8, or unchanged if it names no encoding."""
+    code, text = comment[:8], comment[8:]
+    if code == b"UNICODE\0":
+        # Some writers state UTF-16 and write plain text.
+        return text if b"\0" not in text[:2048] and text.isascii() else _utf16(text)
+    return text if code in (b"ASCII\0\0\0", b"JIS\0\0\0\0\0", bytes(8)) else comment
+
+
+def _utf16(text: bytes) -> bytes:
+    """Return UTF-16 of unknown byte order as UTF-8. Most writers of comments use big-endian."""
+    sample = text[:2048]  # the position of zero bytes shows the other order
+    order = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
+    if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        order = "utf-16-le" if text[:2] == b"\xff\xfe" else "utf-16-be"
+    return text[: len(text) & ~1].decode(order, "replace").removeprefix("\ufeff").encode()

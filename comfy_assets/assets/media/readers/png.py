@@ -1,0 +1,111 @@
+"""Reader for PNG and APNG: the size, and the texts of ComfyUI and other tools (PNG specification, third edition).
+
+Pillow is not used for this. It finds text after the pixels only by decoding them, and discards everything after a
+damaged chunk. This reader walks the chunks and reads only the texts with a known keyword, each once.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from . import exif, texts
+from .base import MAX_PARTS, MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, show_size, starts_with
+
+_MAGIC = b"\x89PNG\r\n\x1a\n"
+_TEXT_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"comf"))  # comf: ComfyUI's animated PNGs
+_NOT_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha() or byte > 127)
+_MAX_KEYWORD = 79
+_SLACK = 4096  # bytes around a text in its chunk: keyword, language, translated keyword
+
+_Chunk = tuple[bytes, int, int]  # kind, start and length of the data
+
+
+class _TextTooLargeError(Exception):
+    """A text is larger than 16 MiB."""
+
+
+def _read(contents: Contents, source: ByteSource) -> None:
+    length, kind, width, height = struct.unpack(">I4sII", source.read(8, 16))
+    if kind != b"IHDR" or length != 13:
+        contents.problems.append("The PNG file has no header.")
+        return
+    found: dict[bytes, _Chunk] = {}
+    exif_parts: list[tuple[int, int]] = []
+    for chunk, head in _chunks(contents, source):
+        kind, start, length = chunk
+        if kind == b"eXIf":
+            exif_parts = [(start, length)]
+        elif kind == b"acTL":
+            frames = int.from_bytes(head[8:12], "big")
+            if 1 < frames < 1 << 31:
+                contents.facts["frame_count"] = frames
+        else:
+            keyword = head[8:].partition(b"\0")[0]
+            if len(keyword) < length and texts.is_known(keyword.decode("latin-1")):
+                found[keyword] = chunk  # pages show the last one of several
+    for keyword, chunk in found.items():
+        _add_text(contents, source, keyword, chunk)
+    show_size(contents, width, height, exif.add(contents, source, exif_parts))
+
+
+def _chunks(contents: Contents, source: ByteSource) -> Iterator[tuple[_Chunk, bytes]]:
+    """Yield the chunks that are read, each with its first bytes. Those behind the pixels are walked to as well."""
+    start = 33
+    for _ in range(MAX_PARTS):
+        head = source.read(start, 8 + _MAX_KEYWORD + 1)
+        if len(head) < 8:
+            break
+        length, kind = struct.unpack_from(">I4s", head)
+        if kind == b"IEND":
+            return
+        if kind.translate(None, _NOT_LETTERS) != kind:
+            contents.problems.append("The PNG file is damaged.")
+            return
+        if start + 12 + length > source.size:
+            break
+        if kind in _TEXT_CHUNKS or kind in (b"eXIf", b"acTL"):
+            yield (kind, start + 8, length), head
+        start += 12 + length
+    else:
+        return
+    contents.problems.append(TRUNCATED)
+
+
+def _add_text(contents: Contents, source: ByteSource, keyword: bytes, chunk: _Chunk) -> None:
+    kind, start, length = chunk
+    name = keyword.decode("latin-1")
+    try:
+        if length > MAX_TEXT + _SLACK:
+            raise _TextTooLargeError
+        body = source.read(start + len(keyword) + 1, length - len(keyword) - 1)
+        texts.add(contents, name, _text(kind, body))
+    except _TextTooLargeError:
+        texts.omit(contents, name)
+    except zlib.error:
+        contents.problems.append(f"The embedded {texts.key_of(name)} is damaged.")
+
+
+def _text(kind: bytes, body: bytes) -> bytes:
+    """Return the text of a chunk without its keyword. Raises _TextTooLargeError, zlib.error."""
+    if kind == b"zTXt":
+        return _inflate(body[1:])
+    if kind == b"iTXt":
+        _language, _, rest = body[2:].partition(b"\0")
+        _translated, _, text = rest.partition(b"\0")
+        return _inflate(text) if body[:1] == b"\1" else text
+    return body
+
+
+def _inflate(data: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    text = stream.decompress(data, MAX_TEXT + 1)
+    if len(text) > MAX_TEXT:
+        raise _TextTooLargeError
+    if not stream.eof:
+        raise zlib.error("incomplete")
+    return text
+
+
+FORMATS = (Format("png", "image/png", "image", starts_with(_MAGIC), _read),)

@@ -1,0 +1,50 @@
+"""All formats that are read, and the detection of a file's format.
+
+The content decides, whatever the suffix. The suffix is used only for formats that no content shows, such as a
+safetensors file that is cut off in its header.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import PurePosixPath
+
+from . import gguf, gif, jpeg, png, safetensors, torch_pickle, webp
+from .base import TRUNCATED, ByteSource, Contents, Format
+
+# Raised by each change to what a reader gives: contents that an older version read are read again in the background.
+READER_VERSION = 2
+
+HEAD = 4096  # bytes that the formats are detected by
+
+FORMATS: tuple[Format, ...] = (
+    *png.FORMATS,
+    *jpeg.FORMATS,
+    *webp.FORMATS,
+    *gif.FORMATS,
+    *gguf.FORMATS,
+    *torch_pickle.FORMATS,
+    *safetensors.FORMATS,
+)
+_BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
+
+
+def detect(name: str, head: bytes) -> Format | None:
+    """Return the format of a file with this name and these first bytes; None if no reader knows it."""
+    for each in FORMATS:
+        if each.matches(head):
+            return each
+    return _BY_SUFFIX.get(PurePosixPath(name).suffix.lower()) if _BY_SUFFIX else None
+
+
+def read(name: str, source: ByteSource) -> Contents:
+    """Return what the reader of the file's format finds in it. Raises OSError as the source does."""
+    found = detect(name, source.read(0, HEAD))
+    if found is None:
+        return Contents()
+    contents = Contents({"format": found.name, "kind": found.kind}, mime_type=found.mime_type)
+    try:
+        found.read(contents, source)
+    except struct.error:
+        contents.problems.append(TRUNCATED)
+    return contents
