@@ -27,7 +27,10 @@ log = logging.getLogger("comfy_assets.db")
 
 PATIENCE_S = 5.0  # how long a transaction waits for another process to release the store
 _POLL_S = 0.05  # between two attempts to begin while another process holds the store
-_LONG_S = 0.04  # a transaction that has lasted longer lets others go first at its next pause
+# A transaction lets others go first at its next pause if it has lasted this long: writers of this process, which are
+# known to wait, and other processes, of which nothing is known.
+_LONG_S = 0.04
+_LONGEST_S = 0.5
 _WATCH_S = 1.0  # between two checks that the store's files are in place
 _READER_PATIENCE_S = 1.0  # how long queries may run on before the connections are opened again
 
@@ -100,6 +103,7 @@ class Database:
         self._latest = CommitMark(uuid.uuid4().hex, 0)
         self._problem: str | None = None
         self._write_lock = asyncio.Lock()
+        self._waiting_writers = 0
         self._closed = False
         self._over = threading.Event()  # closed, or the process is about to end
         self._watch = asyncio.create_task(self._watch_files(), name="comfy-assets store files")
@@ -165,7 +169,9 @@ class Database:
         try:
             with self._sorted_errors():
                 try:
-                    yield Transaction(self._connections.writer, pause, can_search=self.can_search)
+                    yield Transaction(
+                        self._connections.writer, pause, lambda: self._waiting_writers > 0, can_search=self.can_search
+                    )
                     await self._commit()
                 except BaseException:
                     # Shielded: a rollback that is cancelled, too, would leave the writer inside of the transaction.
@@ -195,7 +201,11 @@ class Database:
         loop = asyncio.get_running_loop()
         deadline: float | None = None
         while True:
-            await self._write_lock.acquire()
+            self._waiting_writers += 1
+            try:
+                await self._write_lock.acquire()
+            finally:
+                self._waiting_writers -= 1
             try:
                 if not self._closed:
                     await self._keep_in_place()
@@ -373,21 +383,23 @@ class Transaction:
         self,
         connection: aiosqlite.Connection,
         pause: Callable[[], Awaitable[aiosqlite.Connection]],
+        is_waited_for: Callable[[], bool],
         *,
         can_search: bool,
     ) -> None:
         self.can_search = can_search
         self._connection = connection
         self._pause = pause
+        self._is_waited_for = is_waited_for
         self._began = time.monotonic()
 
     async def pause(self) -> None:
         """Commit, let waiting writers go first, and begin again. For work in batches, each complete in itself.
 
-        Return at once if the transaction is young: a commit costs as much as a small batch. What was read before may
-        have changed afterwards. Raises StoreBusyError.
+        Return at once if the transaction is young or nobody waits for it: the pages that batches share are written
+        once for each commit. What was read before may have changed afterwards. Raises StoreBusyError.
         """
-        if time.monotonic() - self._began < _LONG_S:
+        if time.monotonic() - self._began < (_LONG_S if self._is_waited_for() else _LONGEST_S):
             return
         self._connection = await self._pause()
         self._began = time.monotonic()

@@ -222,6 +222,7 @@ async def test_opening_that_fails_half_way_leaves_no_thread(
 def always_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count every transaction as long."""
     monkeypatch.setattr(connection, "_LONG_S", 0.0)
+    monkeypatch.setattr(connection, "_LONGEST_S", 0.0)
 
 
 @pytest.mark.usefixtures("always_pauses")
@@ -245,13 +246,28 @@ async def test_a_pause_lets_other_writers_in(db: Database) -> None:
     assert order == ["before", "other", "after"]
 
 
-async def test_a_short_transaction_does_not_pause(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_LONG_S", 3600.0)
+@pytest.mark.parametrize(("waits_for_it", "limit"), [(False, "_LONGEST_S"), (True, "_LONG_S")])
+async def test_a_short_transaction_does_not_pause(
+    db: Database, monkeypatch: pytest.MonkeyPatch, waits_for_it: bool, limit: str
+) -> None:
+    monkeypatch.setattr(connection, "_LONG_S", 0.0)
+    monkeypatch.setattr(connection, limit, 3600.0)
+
+    async def write() -> None:
+        async with db.transaction():
+            pass
+
+    waiting: asyncio.Task[None] | None = None
     with pytest.raises(RuntimeError):
         async with db.transaction() as tx:
             await tx.execute("INSERT INTO tags (name) VALUES ('lost')")
+            if waits_for_it:
+                waiting = asyncio.create_task(write())
+                await asyncio.sleep(0.01)
             await tx.pause()
             raise RuntimeError
+    if waiting is not None:
+        await waiting
     assert await db.fetch_all("SELECT name FROM tags") == []
 
 

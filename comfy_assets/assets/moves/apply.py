@@ -348,17 +348,21 @@ def _place(folder: Path | str, roots: Roots) -> Place:
 
 async def _adopt(tx: Transaction, pairs: Sequence[tuple[MoveCandidate, MoveCandidate]], roots: Roots) -> None:
     """Give old assets the files of new ones, with the tags, names and types that these paths ask for."""
-    if not pairs:
-        return
-    if len(pairs) > files.BATCH and not any(new.replaces for _, new in pairs):
-        # A renamed folder: other writers get in between. Not while paths are exchanged, when some files have no name.
-        for first in range(0, len(pairs), files.BATCH):
-            if first:
-                await tx.pause()
-            await _adopt(tx, pairs[first : first + files.BATCH], roots)
-        return
+    place_of = lru_cache(maxsize=None)(lambda folder: roots.place(Path(folder)))
+    pairs = sorted(pairs, key=lambda pair: pair[1].id)  # neighbours in the store: each batch writes few pages
+    # While paths are exchanged, some files have no name: all in one batch then.
+    size = len(pairs) if any(new.replaces for _, new in pairs) else files.BATCH
+    for first in range(0, len(pairs), size or 1):
+        if first:
+            await tx.pause()  # a renamed folder: other writers get in between
+        await _adopt_batch(tx, pairs[first : first + size], place_of)
+
+
+async def _adopt_batch(
+    tx: Transaction, pairs: Sequence[tuple[MoveCandidate, MoveCandidate]], place_of: Callable[[str], Place | None]
+) -> None:
     await moves.adopt_files(tx, {new.id: old.id for old, new in pairs})
-    updates = await asyncio.to_thread(_Updates, pairs, roots)
+    updates = await asyncio.to_thread(_Updates, pairs, place_of)
     for (former, wanted), ids in updates.tags.items():
         await tags.replace_place_tags(tx, ids, msgspec.json.decode(former, type=list[str]), wanted)
     await moves.rename_assets(tx, updates.names)
@@ -368,11 +372,12 @@ async def _adopt(tx: Transaction, pairs: Sequence[tuple[MoveCandidate, MoveCandi
 class _Updates:
     """Changes to assets whose files have moved: ids by former categories (JSON) and new tags, new names, new types."""
 
-    def __init__(self, pairs: Iterable[tuple[MoveCandidate, MoveCandidate]], roots: Roots) -> None:
+    def __init__(
+        self, pairs: Iterable[tuple[MoveCandidate, MoveCandidate]], place_of: Callable[[str], Place | None]
+    ) -> None:
         self.tags: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
         self.names: list[tuple[int, str]] = []
         self.types: list[tuple[int, str]] = []
-        place_of = lru_cache(maxsize=None)(lambda folder: roots.place(Path(folder)))
         for old, new in pairs:
             place = place_of(new.folder)
             self.tags[old.categories, place.tags_of(new.name) if place else ()].append(old.id)
