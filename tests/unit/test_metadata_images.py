@@ -341,9 +341,7 @@ def test_nan_becomes_null(tmp_path: Path, claimed: str, expected: dict[str, Any]
 @pytest.mark.parametrize(
     "claimed",
     [
-        b"not JSON",
         b"[1]",
-        b"null",
         b'{"a": NaNs}',
         b'{"a": 1} x',
         b'{"a": "\x01"}',

@@ -32,13 +32,14 @@ class ByteSource(NamedTuple):
 class Contents:
     """What a reader has found in a file.
 
-    ``facts`` are for lists. ``texts`` are raw texts by document key, as ``texts.add`` files them, and ``omitted`` the
-    keys of those that are too large. ``problems`` are sentences for users. ``mime_type`` is None if the content does
-    not show it.
+    ``facts`` are for lists. ``texts`` are raw texts by document key, as ``texts.add`` files them, ``fields`` those that
+    become a document only together, by their keyword, and ``omitted`` the keys of those that are too large.
+    ``problems`` are sentences for users. ``mime_type`` is None if the content does not show it.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
+    fields: dict[str, bytes] = field(default_factory=dict)
     omitted: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     mime_type: str | None = None

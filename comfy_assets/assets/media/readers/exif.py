@@ -15,7 +15,7 @@ _EXIF_POINTER, _ORIENTATION, _USER_COMMENT = 0x8769, 0x0112, 0x9286
 _BYTES = frozenset((1, 2, 7, 129))  # value types that hold text: BYTE, ASCII, UNDEFINED, UTF-8
 _SHORT = 3
 # Tags with names that ``texts`` knows. Of all others only texts that state their key are of interest.
-_NAMES = {
+TAGS = {
     0x010D: "DocumentName",
     0x010E: "ImageDescription",
     0x010F: "Make",
@@ -73,10 +73,19 @@ def _read(contents: Contents, block: bytes, order: str) -> int:
                 if tag == _USER_COMMENT:
                     comment = value
                 else:
-                    texts.add(contents, _NAMES.get(tag, ""), _utf16(value) if tag in _XP_TAGS else value)
+                    add_tag(contents, tag, value)
     if comment is not None:  # last: Make and Model are what ComfyUI writes
-        texts.add(contents, _NAMES[_USER_COMMENT], _comment_text(comment))
+        add_tag(contents, _USER_COMMENT, comment)
     return orientation
+
+
+def add_tag(contents: Contents, tag: int, value: bytes) -> None:
+    """Add the text of a tag, in the encoding that the tag has."""
+    if tag == _USER_COMMENT:
+        value = _comment_text(value)
+    elif tag in _XP_TAGS:
+        value = _utf16(value)
+    texts.add(contents, TAGS.get(tag, ""), value)
 
 
 def _entries(block: bytes, order: str, directory: int) -> Iterator[tuple[int, int, int, int]]:

@@ -10,6 +10,7 @@ import re
 
 import msgspec
 
+from . import single_fields, xmp
 from .base import MAX_READ, MAX_TEXT, Contents
 from .json_repair import is_object, object_text, utf8_text
 
@@ -21,11 +22,21 @@ _STRINGS = frozenset({"parameters", "description"})  # documents that are string
 
 # Keywords in lower case: programs write "prompt", "Prompt" and "PROMPT".
 _KEYS = {"prompt": "prompt", "workflow": "workflow", "parameters": "parameters"}
+# Keywords of objects with the settings of other tools: InvokeAI 3 and 2, TensorArt.
+_OBJECTS = frozenset({"invokeai_metadata", "sd-metadata", "generation_data"})
 # Keywords of texts that can be anything: their content decides.
-_FREE = frozenset({"usercomment", "comment", "description", "imagedescription", "xpcomment", "title", "xptitle"})
+_TITLES = frozenset({"title", "xptitle"})
+_FREE = _TITLES | {
+    *("usercomment", "comment", "comments", "xpcomment", "description", "imagedescription", "documentname"),
+    *("subject", "xpsubject", "keywords", "xpkeywords"),
+}
+_ARTISTS = frozenset({"artist", "author", "xpauthor", "creator"})
+_MAX_SHOWN = 200  # characters of a title or an artist in lists
 _UNDESCRIPTIVE = frozenset({"usercomment"})  # cameras and phones write other texts to this field
 _CLAIM = re.compile(rb"(prompt|workflow) ?:\s*(?=[{\[\"])", re.IGNORECASE)
 _OTHER_CLAIM = re.compile(rb"[A-Za-z][\w.-]{0,63} ?:\s*[{\[\"]")  # further data that packs add in the same way
+_SWARMUI = b'"sui_image_params"'
+_MAX_SIGNATURE = 4096  # bytes in which a tool shows itself
 _SETTINGS = b"Steps: "  # in the last line of what A1111 and its relatives write
 # Comments of encoders, which say nothing about the picture.
 _ENCODER = re.compile(
@@ -34,41 +45,97 @@ _ENCODER = re.compile(
     re.IGNORECASE,
 )
 
+_KNOWN = frozenset({*_KEYS, *_OBJECTS, *_FREE, *_ARTISTS, XMP.lower()}) | single_fields.KEYWORDS
+
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_string = msgspec.json.Decoder(str).decode
+
+
+class _Node(msgspec.Struct):
+    """A node of a graph in the format of ComfyUI's API."""
+
+    class_type: str
+    inputs: dict[str, msgspec.Raw] = {}
+
+
+_decode_node = msgspec.json.Decoder(_Node).decode
 
 
 def is_known(keyword: str) -> bool:
     """Return whether texts with this keyword are of interest, so that readers skip the others."""
-    name = keyword.strip().lower()
-    return name in _KEYS or name in _FREE
+    return keyword.strip().lower() in _KNOWN
 
 
 def key_of(keyword: str) -> str:
     """Return the key of the document that texts with this keyword usually become, for messages."""
-    return _KEYS.get(keyword.strip().lower(), "description")
+    name = keyword.strip().lower()
+    if name in _OBJECTS or (name in single_fields.KEYWORDS and name not in _KEYS):
+        return "generation"
+    return _KEYS.get(name, "description")
 
 
 def add(contents: Contents, keyword: str, text: bytes) -> None:
     """File a text under the key of its document; the first one of a key stays, unless it is empty.
 
-    ``keyword`` may be empty for a text that can only be of interest if it names its key itself, as ComfyUI's
-    ``workflow:{…}`` in EXIF does.
+    Descriptions, comments and titles are joined. ``keyword`` may be empty for a text that can only be of interest if it
+    names its key itself, as ComfyUI's ``workflow:{…}`` in EXIF does.
     """
+    name = keyword.strip().lower()
+    if name == XMP.lower():
+        _add_packet(contents, text)
+        return
     text = utf8_text(text.strip(_EDGES))
     if not text:
         return
-    name = keyword.strip().lower()
     if name in _KEYS:
-        _file(contents, _KEYS[name], text)
+        _add_keyed(contents, name, text)
     elif claim := _CLAIM.match(text):
         _file(contents, claim[1].lower().decode(), text[claim.end() :])
+    elif name in _OBJECTS:
+        _file(contents, "generation", text)
     elif name in _FREE:
         _add_free(contents, name, text)
+    elif name in _ARTISTS:
+        contents.facts.setdefault("artist", _shown(text))
+    elif name in single_fields.KEYWORDS:
+        _add_field(contents, name, text)
+    elif text.startswith(b"{") and _SWARMUI in text[:_MAX_SIGNATURE]:  # its older versions wrote it to the camera model
+        _file(contents, "parameters", text)
 
 
 def omit(contents: Contents, keyword: str) -> None:
     """Note that a text with this keyword is too large to be read."""
     contents.omitted.add(key_of(keyword))
+
+
+def _add_keyed(contents: Contents, name: str, text: bytes) -> None:
+    """File a text under ComfyUI's keywords, which other tools use for other texts."""
+    if name == "prompt" and text[:1] not in (b"{", b"[", b'"'):
+        if text != b"null":  # the graph of a tool that has none
+            _add_field(contents, name, text)
+    elif name != "parameters" or not text.startswith(b"{") or not _add_graphs(contents, text):
+        _file(contents, _KEYS[name], text)
+
+
+def _add_field(contents: Contents, name: str, text: bytes) -> None:
+    if len(text) > single_fields.MAX_FIELD:
+        contents.omitted.add("generation")
+    else:
+        contents.fields.setdefault(name, text)
+
+
+def _add_packet(contents: Contents, packet: bytes) -> None:
+    """Add the properties of an XMP packet, each under its own name."""
+    if len(packet) > xmp.MAX_PACKET:
+        contents.omitted.add("description")
+        return
+    found: dict[str, str] = {}
+    try:
+        xmp.properties(packet, found)
+    except xmp.DamagedPacketError:
+        contents.problems.append("The XMP packet is damaged.")
+    for name, value in found.items():
+        add(contents, name, value.encode("utf-8", "replace"))
 
 
 def _add_free(contents: Contents, name: str, text: bytes) -> None:
@@ -78,29 +145,87 @@ def _add_free(contents: Contents, name: str, text: bytes) -> None:
     elif _SETTINGS in text:
         _file(contents, "parameters", text)
     elif name not in _UNDESCRIPTIVE and not _ENCODER.match(text) and not _OTHER_CLAIM.match(text):
-        _file(contents, "description", text)
+        if name in _TITLES:
+            contents.facts.setdefault("title", _shown(text))
+        _describe(contents, text)
+
+
+def _shown(text: bytes) -> str:
+    return text.decode("utf-8", "replace")[:_MAX_SHOWN]
+
+
+def _describe(contents: Contents, text: bytes) -> None:
+    """Add a text to the description, unless it is there already: many programs write the same to several places."""
+    former = contents.texts.get("description", b"")
+    if text in former:
+        return
+    if len(former) + len(text) >= _MAX_STRING:
+        contents.omitted.add("description")
+        return
+    contents.texts.pop("description", None)
+    _file(contents, "description", former + b"\n" + text if former else text)
 
 
 def _add_object(contents: Contents, text: bytes) -> None:
     """File a JSON object by its members."""
-    try:
-        members = _decode_members(text)
-    except (ValueError, msgspec.DecodeError, RecursionError):  # nested deeper than can be decoded
-        _file(contents, "generation", text)
+    if _add_graphs(contents, text):
         return
-    embedded = {key: bytes(members[key]) for key in ("prompt", "workflow") if key in members}
-    embedded = {key: value for key, value in embedded.items() if is_object(value)}
-    if embedded:  # as packs write them to comments of videos and pictures
-        for key, value in embedded.items():
-            _file(contents, key, value)
-    elif bytes(members.get("nodes", b"")).startswith(b"["):
-        _file(contents, "workflow", text)
-    elif members and all(b'"class_type"' in bytes(value) for value in members.values()):
-        _file(contents, "prompt", text)
-    elif "sui_image_params" in members or "metadata_scheme" in members:  # SwarmUI, Fooocus
+    members = _members(text)
+    if "sui_image_params" in members or "metadata_scheme" in members:  # SwarmUI, Fooocus
         _file(contents, "parameters", text)
+    elif "Comment" in members and "Software" in members:  # NovelAI's texts of a PNG, in other formats
+        _file(contents, "generation", _unquoted(members["Comment"]))
+        if description := _unquoted(members.get("Description", b"")):
+            _describe(contents, description)
     else:
         _file(contents, "generation", text)
+
+
+def _add_graphs(contents: Contents, text: bytes) -> bool:
+    """File the graphs in a JSON object, as packs write them to comments and settings; return whether it has any."""
+    members = _members(text)
+    embedded = {key: bytes(members[key]) for key in ("prompt", "workflow") if key in members}
+    embedded = {key: value for key, value in embedded.items() if is_object(value)}
+    if embedded:
+        for key, value in embedded.items():
+            _file(contents, key, value)
+        return True
+    if bytes(members.get("nodes", b"")).startswith(b"["):
+        _file(contents, "workflow", text)
+        return True
+    nodes = {key: value for key, value in members.items() if _is_node(value)}
+    if nodes and len(nodes) < len(members):  # Civitai adds its own members to the graph
+        _file(contents, "prompt", msgspec.json.encode(nodes))
+        if "extraMetadata" in members:
+            _file(contents, "generation", _unquoted(members["extraMetadata"]))
+    elif nodes:
+        _file(contents, "prompt", text)
+    return bool(nodes)
+
+
+def _members(text: bytes) -> dict[str, msgspec.Raw]:
+    """Return the members of a JSON object; none if it is nested deeper than can be decoded, or malformed."""
+    try:
+        return _decode_members(text)
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        return {}
+
+
+def _is_node(value: msgspec.Raw) -> bool:
+    try:
+        _decode_node(value)
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _unquoted(value: msgspec.Raw | bytes) -> bytes:
+    """Return the text of a JSON string, any other JSON value as it is."""
+    text = bytes(value)
+    try:
+        return _decode_string(text).encode() if text.startswith(b'"') else text
+    except (ValueError, msgspec.DecodeError):
+        return text
 
 
 def _file(contents: Contents, key: str, text: bytes) -> None:
@@ -117,6 +242,8 @@ def _file(contents: Contents, key: str, text: bytes) -> None:
 def documents(contents: Contents) -> dict[str, bytes]:
     """Return the texts as JSON documents. Texts that are too large or invalid are noted instead."""
     found: dict[str, bytes] = {}
+    if "generation" not in contents.texts and (settings := single_fields.generation(contents.fields)):
+        found["generation"] = msgspec.json.encode(settings)
     for key, text in contents.texts.items():
         if key in _STRINGS:
             found[key] = msgspec.json.encode(text.decode())
