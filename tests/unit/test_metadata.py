@@ -42,7 +42,11 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x07\0\0\0\x05\x08\x02\0\0\0\0\0\0\0\
         ("a.zip", zip_of("readme.txt", "a/data.pkl"), NOTHING),
         ("a.zip", b"PK\x03\x04", NOTHING),
         ("a.mp4", b"\0\0\0\x20ftypisom" + bytes(100), NOTHING),
-        ("a.svg", b"<svg onload='x'/>", NOTHING),
+        (
+            "a.svg",
+            b"<svg onload='x'/>",
+            FileMetadata({"format": "svg", "kind": "image"}, {}, "image/svg+xml"),
+        ),
         ("a.txt", b"text", NOTHING),
         ("a.png", b"", NOTHING),
         ("", b"", NOTHING),

@@ -9,7 +9,22 @@ from __future__ import annotations
 import struct
 from pathlib import PurePosixPath
 
-from . import gguf, gif, jpeg, png, safetensors, torch_pickle, webp
+from . import (
+    bitmaps,
+    gguf,
+    gif,
+    heif,
+    jpeg,
+    jpeg2000,
+    jpegxl,
+    openexr,
+    png,
+    safetensors,
+    svg,
+    tiff,
+    torch_pickle,
+    webp,
+)
 from .base import TRUNCATED, ByteSource, Contents, Format
 
 # Raised by each change to what a reader gives: contents that an older version read are read again in the background.
@@ -22,6 +37,13 @@ FORMATS: tuple[Format, ...] = (
     *jpeg.FORMATS,
     *webp.FORMATS,
     *gif.FORMATS,
+    *heif.FORMATS,
+    *jpegxl.FORMATS,
+    *tiff.FORMATS,
+    *openexr.FORMATS,
+    *jpeg2000.FORMATS,
+    *svg.FORMATS,
+    *bitmaps.FORMATS,
     *gguf.FORMATS,
     *torch_pickle.FORMATS,
     *safetensors.FORMATS,

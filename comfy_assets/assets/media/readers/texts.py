@@ -51,14 +51,14 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
 
 
-class _Node(msgspec.Struct):
+class _GraphNode(msgspec.Struct):
     """A node of a graph in the format of ComfyUI's API."""
 
     class_type: str
     inputs: dict[str, msgspec.Raw] = {}
 
 
-_decode_node = msgspec.json.Decoder(_Node).decode
+_decode_node = msgspec.json.Decoder(_GraphNode).decode
 
 
 def is_known(keyword: str) -> bool:

@@ -1,0 +1,122 @@
+"""Pictures whose header states a size and little else: BMP, ICO, TGA, PPM, PSD, XCF, DDS, HDR, QOI."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from .base import ByteSource, Contents, Format, show_size, starts_with
+
+_MAX_HEADER = 64 << 10  # of formats with a header of text
+_MAX_ICONS = 256
+# Width, height and the highest value are separated by white space and comments; PBM has no highest value.
+_PPM_MAGIC = re.compile(rb"P[1-7Ff][ \t\r\n]")
+_PPM_NUMBER = re.compile(rb"(?:[ \t\r\n]|#[^\n]{0,1000}\n)+([0-9]{1,9})(?=[ \t\r\n#])")
+_PAM_FIELD = re.compile(rb"^(WIDTH|HEIGHT)[ \t]+([0-9]{1,9})\s*$", re.MULTILINE)
+_HDR_SIZE = re.compile(rb"\n\n(?:[+-]Y ([0-9]{1,9}) [+-]X ([0-9]{1,9})|[+-]X ([0-9]{1,9}) [+-]Y ([0-9]{1,9}))\r?\n")
+_TGA_KINDS = frozenset((1, 2, 3, 9, 10, 11))
+_TGA_DEPTHS = frozenset((8, 15, 16, 24, 32))
+
+
+def _read_bmp(contents: Contents, source: ByteSource) -> None:
+    header = source.read(14, 12)
+    if struct.unpack_from("<I", header)[0] == 12:  # OS/2
+        width, height = struct.unpack_from("<HH", header, 4)
+    else:
+        width, height = struct.unpack_from("<ii", header, 4)
+    show_size(contents, abs(width), abs(height))  # a negative height means that the first row is the top one
+
+
+def _read_ico(contents: Contents, source: ByteSource) -> None:
+    """Show the size of the largest picture, which is the one that programs show. Zero means 256 or more."""
+    count = min(struct.unpack("<H", source.read(4, 2))[0], _MAX_ICONS)
+    entries = list(struct.iter_unpack("<BBBBHHII", source.read(6, 16 * count)))
+    if not entries:
+        raise struct.error("truncated")
+    width, height, *_, start = max(entries, key=lambda entry: (entry[0] or 256) * (entry[1] or 256))
+    head = source.read(start, 24)
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):  # a picture of 256 and more pixels is a PNG with its own size
+        width, height = struct.unpack_from(">II", head, 16)
+    show_size(contents, width or 256, height or 256)
+
+
+def _is_ico(head: bytes) -> bool:
+    """Return whether the directory is plausible: four bytes with few values are no safe magic number."""
+    if not head.startswith((b"\0\0\1\0", b"\0\0\2\0")) or len(head) < 22:
+        return False
+    count, reserved, start = struct.unpack_from("<H", head, 4)[0], head[9], struct.unpack_from("<I", head, 18)[0]
+    return 0 < count <= _MAX_ICONS and reserved in (0, 255) and start >= 6 + 16 * count
+
+
+def _read_tga(contents: Contents, source: ByteSource) -> None:
+    """Read a TGA file, which is chosen by its suffix because its first bytes are no magic number."""
+    header = source.read(0, 18)
+    kind, depth = header[2:3], header[16:17]
+    if len(header) < 18:
+        raise struct.error("truncated")
+    if kind[0] not in _TGA_KINDS or depth[0] not in _TGA_DEPTHS or header[1] > 1:
+        contents.problems.append("This is not a TGA file.")
+        return
+    contents.mime_type = "image/x-tga"
+    show_size(contents, *struct.unpack_from("<HH", header, 12))
+
+
+def _read_ppm(contents: Contents, source: ByteSource) -> None:
+    header = source.read(0, _MAX_HEADER)
+    if header.startswith(b"P7"):
+        fields = dict(_PAM_FIELD.findall(header.partition(b"ENDHDR")[0]))
+        sizes = [fields.get(b"WIDTH"), fields.get(b"HEIGHT")]
+    else:
+        width = _PPM_NUMBER.match(header, 2)
+        height = _PPM_NUMBER.match(header, width.end()) if width else None
+        sizes = [width[1] if width else None, height[1] if height else None]
+    if sizes[0] is None or sizes[1] is None:
+        contents.problems.append("The picture does not state its size.")
+    else:
+        show_size(contents, int(sizes[0]), int(sizes[1]))
+
+
+def _read_psd(contents: Contents, source: ByteSource) -> None:
+    height, width = struct.unpack(">II", source.read(14, 8))
+    show_size(contents, width, height)
+
+
+def _read_xcf(contents: Contents, source: ByteSource) -> None:
+    show_size(contents, *struct.unpack(">II", source.read(14, 8)))
+
+
+def _read_dds(contents: Contents, source: ByteSource) -> None:
+    height, width = struct.unpack("<II", source.read(12, 8))
+    show_size(contents, width, height)
+
+
+def _read_qoi(contents: Contents, source: ByteSource) -> None:
+    show_size(contents, *struct.unpack(">II", source.read(4, 8)))
+
+
+def _read_hdr(contents: Contents, source: ByteSource) -> None:
+    """Read the line after the first empty one: rows and columns, or columns and rows of a turned picture."""
+    found = _HDR_SIZE.search(source.read(0, _MAX_HEADER).replace(b"\r\n", b"\n"))
+    if found is None:
+        contents.problems.append("The picture does not state its size.")
+        return
+    rows, columns, turned_columns, turned_rows = found.groups()
+    show_size(contents, int(columns or turned_columns), int(rows or turned_rows))
+
+
+def _is_bmp(head: bytes) -> bool:
+    """Return whether a header of a known length follows the two letters."""
+    return head.startswith(b"BM") and len(head) >= 18 and head[14] in (12, 16, 40, 52, 56, 64, 108, 124)
+
+
+FORMATS = (
+    Format("bmp", "image/bmp", "image", _is_bmp, _read_bmp, (".bmp", ".dib")),
+    Format("ico", "image/x-icon", "image", _is_ico, _read_ico),
+    Format("tga", None, "image", lambda head: False, _read_tga, (".tga",)),
+    Format("ppm", "image/x-portable-anymap", "image", lambda head: _PPM_MAGIC.match(head) is not None, _read_ppm),
+    Format("psd", "image/vnd.adobe.photoshop", "image", starts_with(b"8BPS\0\1", b"8BPS\0\2"), _read_psd),
+    Format("xcf", "image/x-xcf", "image", starts_with(b"gimp xcf "), _read_xcf),
+    Format("dds", "image/vnd.ms-dds", "image", starts_with(b"DDS \x7c\0\0\0"), _read_dds),
+    Format("hdr", "image/vnd.radiance", "image", starts_with(b"#?RADIANCE", b"#?RGBE"), _read_hdr),
+    Format("qoi", "image/qoi", "image", starts_with(b"qoif"), _read_qoi),
+)
