@@ -37,6 +37,7 @@ from .errors import StoreError, StoreUnavailableError
 from .feedback import FeedbackFile
 from .host.base import Host
 from .host.remote_client import RemoteClient, RemoteLimits
+from .ignored_files import ExcludePatterns
 from .jobs import recovery
 from .jobs.journal import Journal
 from .jobs.recorder import JobRecorder
@@ -109,6 +110,7 @@ class Services:
         self.host = host
         self.config = config
         store_guard.protect(host.data_directory())
+        host.exclude(ExcludePatterns(config.exclude))
         self.feedback = FeedbackFile(host.data_directory())
         self._providers = ProviderUrls(**_mirrors(config))
         self.secrets = SecretService(host.data_directory(), self._providers)

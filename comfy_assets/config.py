@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .host.access import parse_allowed_host
+from .ignored_files import parse_patterns
 
 _FALSE = frozenset({"0", "false", "no", "off"})
 # A source of Content-Security-Policy. Nothing else may get into the header: a semicolon would begin another rule.
@@ -35,6 +36,8 @@ class Config:
     ``downloads`` allows downloads from links, ``download_private`` those from addresses that are not public.
     ``download_idle`` is the time without a byte, in seconds, after which a download is tried again. ``huggingface_url``
     and ``civitai_url`` are the addresses of mirrors of these providers, "" for the providers themselves.
+
+    ``exclude`` are the patterns of files and folders that are left out of the library: see ``ExcludePatterns``.
     """
 
     scan_on_start: bool = True
@@ -59,6 +62,7 @@ class Config:
     download_idle: int = 60
     huggingface_url: str = ""
     civitai_url: str = ""
+    exclude: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
@@ -87,8 +91,18 @@ class Config:
             download_idle=_number(environment, "COMFY_ASSETS_DOWNLOAD_IDLE_SECONDS", "seconds") or cls.download_idle,
             huggingface_url=_address(environment, "COMFY_ASSETS_HUGGINGFACE_URL"),
             civitai_url=_address(environment, "COMFY_ASSETS_CIVITAI_URL"),
+            exclude=exclude_patterns(environment),
             thumbnail_cache_size=cls.thumbnail_cache_size if cache_size is None else cache_size,
         )
+
+
+def exclude_patterns(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Return the patterns of what is left out of the library. Raises ValueError, which quotes the malformed one."""
+    name = "COMFY_ASSETS_EXCLUDE"
+    try:
+        return parse_patterns(environment.get(name, ""))
+    except ValueError as error:
+        raise ValueError(f"{name} must list patterns of names such as *.bak, or of paths: {error}") from error
 
 
 def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:

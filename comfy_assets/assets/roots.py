@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..fs.paths import file_names, is_definitely_gone
 from ..host.base import Host, HostFolders, LibraryFolder, RootKind
+from ..ignored_files import is_ignored, is_ignored_folder
 from ..models import MODEL_TYPE_PREFIX
 
 # Program code, not models, although servers list them among the categories.
 _NOT_MODELS = frozenset({"custom_nodes"})
-# Files of operating systems, download tools and ComfyUI itself, which are never assets.
-_IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})
-_IGNORED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".aria2", ".incomplete")
-# The last characters of the names and suffixes above: for most files one comparison decides.
-_LITTER_ENDS = frozenset("".join(end[-1] + end[-1].upper() for end in (*_IGNORED_NAMES, *_IGNORED_SUFFIXES)))
 _KIND_ORDER: dict[RootKind, int] = {"input": 0, "output": 1, "models": 2, "temp": 3}
 
 
@@ -74,17 +71,23 @@ class Roots:
             self._at[folder.path].append(folder)
         self.temp = absolute(folders.temp) if folders.temp is not None else None
         self.excluded = frozenset(absolute(p) for p in folders.excluded)
+        self.patterns = folders.patterns
+
+    @property
+    def paths(self) -> list[Path]:
+        """The folders of the library."""
+        return list(self._at)
 
     def walk_roots(self, only: frozenset[str] | None = None) -> list[Path]:
         """Return the outermost folders, so that walks of them meet every folder of the library once.
 
         ``only`` restricts them to kinds or categories by name. A folder inside another is walked on its own
-        only below a hidden folder, which the walk of the other does not enter.
+        only below a folder that the walk of the other does not enter: a hidden one, or one that is left out.
         """
         chosen = {f.path for f in self._folders if only is None or f.kind in only or f.category in only}
         outermost: list[Path] = []
         for path in sorted(chosen, key=lambda p: (len(p.parts), str(p))):
-            if not self.is_excluded(path) and not any(_walk_reaches(base, path) for base in outermost):
+            if not self.is_excluded(path) and not any(self._walk_reaches(base, path) for base in outermost):
                 outermost.append(path)
         return outermost
 
@@ -115,6 +118,49 @@ class Roots:
     def is_excluded(self, path: Path) -> bool:
         """Return whether a path is in a subtree that is never part of the library."""
         return not self.excluded.isdisjoint((path, *path.parents))
+
+    def is_left_out(self, folder: Path) -> bool:
+        """Return whether walks do not enter a folder of the library: it is hidden, of a system, or left out by a user.
+
+        So are all folders below such a one, but not a folder of the library itself.
+        """
+        for path in (folder, *folder.parents):
+            if path in self._at:
+                return False
+            if self.is_skipped(path):
+                return True
+        return False
+
+    def leaves_out(self, folder: Path) -> Callable[[str], object] | None:
+        """Return a function that tells which files of a folder a user leaves out, by name; None if none of them."""
+        if not self.patterns:
+            return None
+        place = self.place(folder)
+        return self.patterns.files_in(place.logical) if place is not None else None
+
+    def is_ignored(self, folder: Path, name: str, size: int) -> bool:
+        """Return whether a file in a folder that walks enter is no asset."""
+        leaves_out = self.leaves_out(folder)
+        return is_ignored(name, size) or (leaves_out is not None and bool(leaves_out(name)))
+
+    def _walk_reaches(self, base: Path, path: Path) -> bool:
+        between = path.relative_to(base).parts if path.is_relative_to(base) else None
+        if between is None:
+            return False
+        return not any(self.is_skipped(base.joinpath(*between[: i + 1])) for i in range(len(between)))
+
+    def is_skipped(self, folder: Path) -> bool:
+        """Return whether the walk of a folder does not enter this one in it."""
+        name = folder.name
+        if name.startswith("."):
+            return True
+        if folder in self._at:
+            return False  # a folder that is configured is meant, whatever its name
+        if is_ignored_folder(name):
+            return True
+        above = self.place(folder.parent) if self.patterns else None
+        leaves_out = self.patterns.folders_in(above.logical) if above is not None else None
+        return leaves_out is not None and bool(leaves_out(name))
 
     def is_temporary(self, path: Path) -> bool:
         """Return whether a path is in the server's temporary folder."""
@@ -154,37 +200,34 @@ def root_of(folder: str, walk_roots: list[Path]) -> Path | None:
 def present_names(folder: str, roots: Roots, walk_roots: list[Path]) -> frozenset[str] | None:
     """Return the names of the files in a folder; None if it is out of reach, so that nothing is known of them. Blocks.
 
-    The temporary folder is never out of reach: servers remove it as a whole.
+    Files that walks leave out count as removed. The temporary folder is never out of reach: servers remove it as a
+    whole.
     """
     root = root_of(folder, walk_roots)
     is_temporary = root is None and roots.is_temporary(Path(folder))
     if root is None and not is_temporary:
         return None
     try:
-        return file_names(folder)
+        names = file_names(folder)
     except (FileNotFoundError, NotADirectoryError):
         return frozenset() if is_temporary or is_definitely_gone(folder, root) else None
     except OSError:
         return None
+    return names if is_temporary else _walked(names, Path(folder), roots)
 
 
-def is_ignored(name: str, size: int) -> bool:
-    """Return whether a file is no asset: a system file, an unfinished download, or ComfyUI's "put_…_here" marker."""
-    if size and name[-1] not in _LITTER_ENDS:
-        return False
-    lowered = name.lower()
-    if lowered in _IGNORED_NAMES or lowered.endswith(_IGNORED_SUFFIXES):
-        return True
-    return size == 0 and lowered.startswith("put_") and "_here" in lowered
+def _walked(names: frozenset[str], folder: Path, roots: Roots) -> frozenset[str]:
+    """Return the names, of those in a folder, that walks list."""
+    if roots.is_left_out(folder):
+        return frozenset()
+    leaves_out = roots.leaves_out(folder) or (lambda _: False)
+    # The size counts for the empty markers of ComfyUI only, which have no rows.
+    return frozenset(name for name in names if not (is_ignored(name, 1) or leaves_out(name)))
 
 
 def absolute(path: Path) -> Path:
     """Return a path made absolute, without ``..`` and without following links."""
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
-
-
-def _walk_reaches(base: Path, path: Path) -> bool:
-    return path.is_relative_to(base) and not any(p.startswith(".") for p in path.relative_to(base).parts)
 
 
 def _join(root: str, relative: Path) -> str:

@@ -19,12 +19,20 @@ from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
 from ..db.moves import MoveCandidate
-from ..errors import AssetNotFoundError, HashMismatchError, InvalidIdError, InvalidPreviewError, StorageError
+from ..errors import (
+    AssetNotFoundError,
+    HashMismatchError,
+    InvalidIdError,
+    InvalidNameError,
+    InvalidPreviewError,
+    StorageError,
+)
 from ..fs import atomic
 from ..fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers, run_blocking
 from ..fs.paths import extended_path, file_stat, stat_as_recorded
 from ..host.base import Host
 from ..ids import new_ids, now_ms
+from ..ignored_files import is_ignored
 from ..models import REFERENCE, UPLOADED, Asset
 from ..names import split_suffix
 from . import previews
@@ -40,7 +48,7 @@ from .index.content_reader import read_facts
 from .index.insert import CompleteFile, register
 from .media.mime import check_suffix, resolve_mime
 from .moves.apply import apply, match_upload
-from .roots import Roots, current_roots, is_ignored
+from .roots import Roots, current_roots
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,11 @@ async def _check_received(file: PartialFile, fields: UploadFields, roots: Roots)
     mime_type = resolve_mime(name, fields.mime_type, found_type)
     if is_ignored(name, file.size):
         name += "_"  # scans ignore files of this name, so the asset would be marked missing
+    if roots.is_ignored(destination.folder, name, file.size):
+        raise InvalidNameError(
+            "The settings of this server leave files of this name out of the library (COMFY_ASSETS_EXCLUDE).",
+            details={"field": "name"},
+        )
     await run_blocking(lambda: file.move_to_volume(destination.folder))
     return _ReceivedFile(destination, file, name, mime_type, facts)
 

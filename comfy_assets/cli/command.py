@@ -21,6 +21,7 @@ from typing import Any, TextIO, TypeAlias, TypeVar
 
 from ..app import STORE_NAME
 from ..background.tasks import TaskRunner, TaskStore
+from ..config import exclude_patterns
 from ..db.connection import Database
 from ..errors import ApiError, StoreError
 from ..host.standalone import (
@@ -32,6 +33,7 @@ from ..host.standalone import (
     read_base_paths,
     read_extra_folders,
 )
+from ..ignored_files import ExcludePatterns
 from ..logs import escaped
 
 T = TypeVar("T")
@@ -102,13 +104,15 @@ def host_on(
     is_read = extra is not None or (base / EXTRA_PATHS_FILES[0]).is_file()
     # ComfyUI reads the file beside its main.py, which is usually this one.
     paths = read_base_paths(base) if is_read else ExtraPaths()
-    return StandaloneHost(
+    host = StandaloneHost(
         base,
         multi_user=multi_user,
         extra_folders=[*paths.folders, *(extra or ())],
         directories=paths.directories,
         web_files=web_files,
     )
+    host.exclude(ExcludePatterns(exclude_patterns()))
+    return host
 
 
 def default_base_directory() -> Path:

@@ -17,7 +17,7 @@ from ..app import STORE_NAME, Services
 from ..assets.index.indexer import Indexer
 from ..assets.maintenance.verify import Verifier, VerifyFinding, VerifyReport
 from ..background.cancel import CancelToken
-from ..config import Config
+from ..config import Config, exclude_patterns
 from ..db import assets, files, trash
 from ..errors import StoreError
 from ..host.standalone import StandaloneHost
@@ -73,7 +73,7 @@ def _scan(options: argparse.Namespace) -> int:
 
 async def _run_scan(host: StandaloneHost, hash_files: bool, bar: ProgressBar) -> dict[str, object]:
     # Not scanned at the start: the scan is started below, so that its time can be measured.
-    services = Services(host, Config(scan_on_start=False, hash_files=hash_files))
+    services = Services(host, Config(scan_on_start=False, hash_files=hash_files, exclude=exclude_patterns()))
     await services.start(recover=False)  # a server may be running on the same library
     if services.problem:
         raise StoreError(services.problem)

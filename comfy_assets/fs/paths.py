@@ -137,7 +137,7 @@ def is_definitely_gone(folder: str, root: Path | None, unreachable: Iterable[str
         try:
             info = os.stat(extended(str(ancestor)))  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
-            if _is_link(ancestor):
+            if is_link(str(ancestor)):
                 return False
         except OSError:
             return False
@@ -152,9 +152,10 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def _is_link(path: Path) -> bool:
+def is_link(path: str) -> bool:
+    """Return whether there is a symbolic link or a junction at a path. Blocks."""
     try:
-        info = os.lstat(extended(str(path)))
+        info = os.lstat(extended(path))
     except OSError:
         return False
     return stat.S_ISLNK(info.st_mode) or is_junction(info)

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from ..ignored_files import NO_PATTERNS, ExcludePatterns
 from .access import AccessRules
 from .execution import ExecutionQueue, PromptListener, RewritePrompt
 
@@ -44,12 +45,14 @@ class HostFolders(msgspec.Struct, frozen=True):
     """The folders of the library, and the folders excluded from it.
 
     ``excluded`` subtrees are never indexed, even inside a library folder: the user directory (with our own store),
-    temporary files, and program code. ``temp`` is never indexed either, but users may upload into it.
+    temporary files, and program code. ``temp`` is never indexed either, but users may upload into it. ``patterns`` are
+    those of ``Host.exclude``.
     """
 
     folders: tuple[LibraryFolder, ...]
     excluded: tuple[Path, ...] = ()
     temp: Path | None = None
+    patterns: ExcludePatterns = NO_PATTERNS
 
 
 class Network(msgspec.Struct, frozen=True):
@@ -83,6 +86,9 @@ class Host(Protocol):
 
     def folders(self) -> HostFolders:
         """Return the folders as configured now. Categories may share folders, and folders may be nested."""
+
+    def exclude(self, patterns: ExcludePatterns) -> None:
+        """Let ``folders`` return these patterns, of what the user leaves out of the library. Called once, at first."""
 
     def data_directory(self) -> Path:
         """Return our folder for the store and caches, under the host's user directory."""

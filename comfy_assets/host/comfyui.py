@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from msgspec.structs import replace
 
+from ..ignored_files import NO_PATTERNS, ExcludePatterns
 from .base import (
     EmitListener,
     HostFolders,
@@ -61,7 +62,7 @@ class ConfiguredFolders(NamedTuple):
     user: str
     categories: list[tuple[str, tuple[Any, ...], frozenset[Any]]]
 
-    def to_host_folders(self) -> HostFolders:
+    def to_host_folders(self, patterns: ExcludePatterns = NO_PATTERNS) -> HostFolders:
         """Make the folders of the library from them."""
         folders = [
             LibraryFolder("input", Path(self.input)),
@@ -75,7 +76,7 @@ class ConfiguredFolders(NamedTuple):
                 continue
             suffixes = frozenset(str(suffix).lower() for suffix in extensions)
             folders.extend(LibraryFolder("models", Path(base), category, suffixes) for base in bases)
-        return HostFolders(tuple(folders), tuple(excluded), Path(self.temp))
+        return HostFolders(tuple(folders), tuple(excluded), Path(self.temp), patterns)
 
 
 class ComfyUIHost:
@@ -87,8 +88,9 @@ class ComfyUIHost:
         self._arguments: Any = importlib.import_module("comfy.cli_args").args
         self._asset_index = ComfyUIAssetIndex()
         self._background: set[asyncio.Task[None]] = set()
+        self._patterns = NO_PATTERNS
         configured = self._configured_folders()
-        self._folders = configured, configured.to_host_folders()
+        self._folders = configured, configured.to_host_folders(self._patterns)
         self._hooks = PromptHooks()
         self._emit_listeners: list[EmitListener] = []
         self.lists_jobs = any(getattr(route, "path", None) == "/api/jobs" for route in self._server.routes)
@@ -124,9 +126,14 @@ class ComfyUIHost:
         configured = self._configured_folders()
         known, folders = self._folders
         if known != configured:
-            folders = configured.to_host_folders()
+            folders = configured.to_host_folders(self._patterns)
             self._folders = configured, folders
         return folders
+
+    def exclude(self, patterns: ExcludePatterns) -> None:
+        self._patterns = patterns
+        configured = self._configured_folders()
+        self._folders = configured, configured.to_host_folders(patterns)
 
     def _configured_folders(self) -> ConfiguredFolders:
         paths = self._folder_paths

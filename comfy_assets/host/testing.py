@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 from msgspec.structs import replace
 
+from ..ignored_files import NO_PATTERNS, ExcludePatterns
 from .base import (
     EmitListener,
     EmittedEvent,
@@ -42,6 +43,7 @@ class MemoryHost:
     def __init__(self, data_directory: Path, folders: HostFolders, users: frozenset[str] | None = None) -> None:
         self._data_directory = data_directory
         self.current_folders = folders
+        self.patterns = NO_PATTERNS
         self.users = users
         self.is_busy = False
         self.events: list[EmittedEvent] = []
@@ -60,7 +62,10 @@ class MemoryHost:
         return self.current_network
 
     def folders(self) -> HostFolders:
-        return self.current_folders
+        return replace(self.current_folders, patterns=self.patterns)
+
+    def exclude(self, patterns: ExcludePatterns) -> None:
+        self.patterns = patterns
 
     def data_directory(self) -> Path:
         return self._data_directory

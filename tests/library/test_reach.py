@@ -226,18 +226,21 @@ async def test_a_drive_that_is_unplugged_while_its_files_are_read(library: Any) 
 
 
 @posix
-@pytest.mark.parametrize("target", ["user", "user/default", "temp", "."])
+@pytest.mark.parametrize("target", ["user", "user/default", "temp", "far"])
 async def test_links_do_not_lead_into_what_is_excluded(library: Any, target: str) -> None:
     """Not even by way of a folder that contains it."""
+    usual = library.host.current_folders
+    library.host.current_folders = HostFolders(usual.folders, (*usual.excluded, library.base / "far/user"))
+    library.write("far/user/private.json")
     library.write("user/default/private.json")
     library.write("user/top.json")
     library.write("temp/preview.png")
-    library.write("other/a.png")
+    library.write("far/a.png")
     (library.base / "output/link").symlink_to(library.base / target)
     await library.scan()
     names = {a["name"] for a in await library.assets()}
     assert names.isdisjoint({"private.json", "top.json", "preview.png"})
-    assert ("a.png" in names) is (target == ".")
+    assert ("a.png" in names) is (target == "far")
 
 
 async def upload(library: Any, name: str, tag: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.index.directory_cache import DirectoryCache, DirectoryChanges
-from comfy_assets_node.comfy_assets.assets.index.walker import Exclusions, FolderListing, WalkReport, walk
+from comfy_assets_node.comfy_assets.assets.index.exclusions import Exclusions
+from comfy_assets_node.comfy_assets.assets.index.walker import FolderListing, WalkReport, walk
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")

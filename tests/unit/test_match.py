@@ -136,6 +136,16 @@ def test_a_pair(old: MoveCandidate, present: MoveCandidate, is_certain: bool, is
     assert (pair.is_certain, pair.is_in_place) == (is_certain, is_in_place)
 
 
+def test_the_names_of_one_file_are_told_apart_by_their_folders() -> None:
+    """Hard links, and folders that are linked into several categories."""
+    stat = (7, T, 5)
+    olds = [gone(n, path, stat=stat, is_recent=True) for n, path in enumerate(["m/a/x/1", "m/b/x/1", "m/b/x/2"], 1)]
+    news = [new(n, path, stat=stat) for n, path in enumerate(["m/b/y/1", "m/b/z/3", "m/a/y/1"], 4)]
+    assert ids(match(olds, news)) == {1: 6, 2: 4, 3: 5}
+    assert all(m.is_certain for m in match(olds, news))
+    assert match(olds, news[:2]) == []  # one of them is elsewhere
+
+
 @pytest.mark.parametrize("stat", [(7, T, 5), (7, T, 0), (7, WHOLE, 0)])
 def test_of_several_none_is_taken(stat: tuple[int, int, int]) -> None:
     """Not before they have been read."""

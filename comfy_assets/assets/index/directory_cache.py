@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ...background.cancel import CancelToken
 from ...fs.paths import Identity, extended, fresh_for_ns, identity_at
-from .walker import FolderListing, FolderStamp
+from .walker import FolderKey, FolderListing, FolderStamp
 
 _UNSURE = -1  # equals no time, so the folder counts as changed at the next look
 
@@ -73,9 +73,10 @@ class DirectoryCache:
         inside = top.rstrip(os.sep) + os.sep
         return [path for path in self._stamps if path == top or path.startswith(inside)]
 
-    def identities_below(self, root: str) -> dict[Identity, str]:
-        """Return the cached folders at and below a root by identity."""
-        return {self._stamps[path].identity: path for path in self.below(root)}
+    def entered_below(self, root: str) -> dict[FolderKey, str]:
+        """Return the cached folders at and below a root by namespace and identity."""
+        stamps = ((path, self._stamps[path]) for path in self.below(root))
+        return {(stamp.namespace, stamp.identity): path for path, stamp in stamps}
 
     def as_listed(self, folder: str) -> str:
         """Return the path under which scans list a folder, of the several that links may give it. Blocks."""

@@ -17,13 +17,14 @@ from ...background.throttle import Throttle
 from ...db import contents, files, moves, tags
 from ...db.connection import Database, Transaction
 from ...db.files import FolderRow
-from ...fs.paths import Identity, extended, is_definitely_gone
+from ...fs.paths import extended, is_definitely_gone
 from ...host.base import Host
 from ..moves.apply import match_contents, match_listed
 from ..roots import Roots, current_roots, present_names, root_of
 from .apply import ScanFindings, ScanProgress, StabilityCheck, changed_folders, write
 from .directory_cache import DirectoryCache, DirectoryChanges
-from .walker import Exclusions, FolderListing, Walk, WalkReport, walk
+from .exclusions import Exclusions
+from .walker import FolderKey, FolderListing, Walk, WalkReport, walk
 
 _BATCH_FILES = 2000  # of one transaction, for which other writers wait some tens of milliseconds
 _BATCH_FOLDERS = 500
@@ -107,7 +108,7 @@ class Scanner:
         async with self._lock:
             run = await self._begin(only, progress, is_stable)
             described = {row.path: row for row in await files.known_folders(self._db)}
-            exclusions = await asyncio.to_thread(Exclusions, run.roots.excluded)
+            exclusions = await asyncio.to_thread(Exclusions, run.roots.excluded, run.roots)
             listings = walk(run.walk_roots, exclusions, run.report, token, lambda: self._gate.wait(token))
             await self._apply_listings(listings, run, token, described)
             unlisted = [path for path in described if path not in run.listed]
@@ -123,7 +124,7 @@ class Scanner:
         """
         async with self._lock:
             run = await self._begin(None, ScanProgress(), is_stable)
-            exclusions = await asyncio.to_thread(Exclusions, run.roots.excluded)
+            exclusions = await asyncio.to_thread(Exclusions, run.roots.excluded, run.roots)
             listings = self._listings(scope, exclusions, run, token)
             await self._apply_listings(listings, run, token, None)
             unlisted = await asyncio.to_thread(self._vanished, scope, run)
@@ -160,15 +161,15 @@ class Scanner:
         self, scope: ScanScope, exclusions: Exclusions, run: _ScanRun, token: CancelToken
     ) -> Iterator[FolderListing]:
         """List the folders in a scope, each once. Blocks."""
-        entered: dict[Path, dict[Identity, str]] = {}
+        entered: dict[Path, dict[FolderKey, str]] = {}
         for top in (*sorted(scope.trees), *sorted(scope.folders)):
             root = root_of(top, run.walk_roots)
             if root is None or top in run.listed:
                 continue
             if root not in entered:
-                entered[root] = self._cache.identities_below(str(root))
+                entered[root] = self._cache.entered_below(str(root))
             visit = Walk(exclusions, run.report, token, lambda: self._gate.wait(token), entered[root])
-            if top not in self._cache and top not in scope.trees and exclusions.excludes_link(top):
+            if top not in self._cache and top not in scope.trees and exclusions.is_refused(top):
                 continue  # behind a link that walks do not follow
             if top in scope.trees or top not in self._cache:
                 found = visit.tree(top, is_root=top == str(root))

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import NamedTuple
 
-from ... import store_guard
 from ...background.cancel import CancelToken
 from ...fs.paths import Identity, extended, file_stat, identity_at, is_junction
+from ...ignored_files import is_ignored
 from ...models import FileStat
-from ..roots import is_ignored
+from .exclusions import Exclusions, Namespace
+
+FolderKey = tuple[Namespace, Identity]
 
 MAX_MESSAGES = 50  # a drive with broken links has thousands, and all of them are sent to pages
 
@@ -28,6 +30,7 @@ class FolderStamp(NamedTuple):
     identity: Identity
     mtime_ns: int
     is_link: bool
+    namespace: Namespace = ""
 
 
 @dataclass(frozen=True)
@@ -59,34 +62,6 @@ class WalkReport:
             self.messages.append(f"{_printable(path)}: {reason}")
 
 
-class Exclusions:
-    """Keeps walks out of excluded subtrees, under their own paths and through links."""
-
-    def __init__(self, excluded: Iterable[Path] = ()) -> None:
-        paths = [str(path) for path in excluded]
-        self._named = {os.path.normcase(path) for path in paths}
-        self._real = {os.path.normcase(os.path.realpath(path)) for path in paths}
-        # By identity as well, because an excluded folder may be reached under another path, as by a bind mount.
-        self._tops = {identity for path in paths if (identity := identity_at(path)) is not None}
-
-    def excludes(self, path: str) -> bool:
-        """Return whether an excluded subtree begins at this folder."""
-        return os.path.normcase(path) in self._named
-
-    def excludes_link(self, path: str) -> bool:
-        """Return whether a path leads into an excluded subtree through a link."""
-        real = Path(os.path.normcase(os.path.realpath(path)))
-        return not self._real.isdisjoint(map(str, (real, *real.parents)))
-
-    def excludes_file(self, path: str, info: os.stat_result, *, is_link: bool) -> bool:
-        """Return whether a file is one of the store's, by a link or as a hard link."""
-        return (is_link or info.st_nlink != 1) and store_guard.is_protected(path)
-
-    def is_excluded_root(self, identity: Identity) -> bool:
-        """Return whether a folder is the top of an excluded subtree, under whatever path."""
-        return identity in self._tops
-
-
 def walk(
     roots: list[Path],
     exclusions: Exclusions,
@@ -100,10 +75,10 @@ def walk(
 
 
 class Walk:
-    """Lists folders, following links but entering no folder twice below one root.
+    """Lists folders, following links but entering no folder twice for the same namespace below one root.
 
-    ``entered`` are folders below the same root that have been listed before, by identity. The methods raise Cancelled
-    when the token is set.
+    So a folder that is linked into two model categories is listed in both. ``entered`` are folders below the same root
+    that have been listed before. The methods raise Cancelled when the token is set.
     """
 
     def __init__(
@@ -112,15 +87,15 @@ class Walk:
         report: WalkReport,
         token: CancelToken,
         before_folder: Callable[[], None] = lambda: None,
-        entered: Mapping[Identity, str] | None = None,
+        entered: Mapping[FolderKey, str] | None = None,
     ) -> None:
         self._exclusions = exclusions
         self._report = report
         self._token = token
         self._before_folder = before_folder
         self._entered = dict(entered or {})
-        self._pending: list[str] = []
-        self._linked: list[str] = []  # a heap
+        self._pending: list[tuple[str, Namespace]] = []
+        self._linked: list[tuple[str, Namespace]] = []  # a heap
 
     def tree(self, top: str, *, is_root: bool) -> Iterator[FolderListing]:
         """List a folder and all below it.
@@ -131,7 +106,7 @@ class Walk:
         if not _is_unicode(*os.path.split(top), self._report):
             self._report.unreachable.append(top)
             return
-        yield from self._list(top, is_root=is_root)
+        yield from self._list(top, self._exclusions.namespace_of(top), is_root=is_root)
         yield from self._rest()
 
     def folder(
@@ -141,32 +116,38 @@ class Walk:
 
         If the whole folder is listed, known folders in it are not entered.
         """
-        yield from self._list(path, only=only)
+        yield from self._list(path, self._exclusions.namespace_of(path), only=only)
         if only is None:
-            self._pending = [child for child in self._pending if not is_known(child)]
-            self._linked = [child for child in self._linked if not is_known(child)]
+            self._pending = [child for child in self._pending if not is_known(child[0])]
+            self._linked = [child for child in self._linked if not is_known(child[0])]
         yield from self._rest()
 
     def _rest(self) -> Iterator[FolderListing]:
         while self._pending or self._linked:
             if self._pending:
-                yield from self._list(self._pending.pop())
+                yield from self._list(*self._pending.pop())
             else:
-                yield from self._list(heappop(self._linked), is_link=True)
+                yield from self._list(*heappop(self._linked), is_link=True)
 
     def _list(
-        self, path: str, *, is_root: bool = False, is_link: bool = False, only: frozenset[str] | None = None
+        self,
+        path: str,
+        namespace: Namespace,
+        *,
+        is_root: bool = False,
+        is_link: bool = False,
+        only: frozenset[str] | None = None,
     ) -> Iterator[FolderListing]:
         self._token.check()
         self._before_folder()
-        stamp = self._enter(path, is_root=is_root, is_link=is_link)
+        stamp = self._enter(path, namespace, is_root=is_root, is_link=is_link)
         if stamp is None:
             return
         listing = self._read(path, stamp, only)
         if listing is not None:
             yield listing
 
-    def _enter(self, path: str, *, is_root: bool, is_link: bool) -> FolderStamp | None:
+    def _enter(self, path: str, namespace: Namespace, *, is_root: bool, is_link: bool) -> FolderStamp | None:
         """Return the stamp of a folder; None if it cannot be read, or was listed under another path."""
         try:
             info = os.stat(extended(path))  # noqa: PTH116
@@ -184,21 +165,22 @@ class Walk:
                 self._report.unreachable.append(path)
             return None
         identity = (info.st_dev, info.st_ino)
-        if self._exclusions.is_excluded_root(identity):
+        if self._exclusions.is_excluded_root(identity, path, namespace):
             return None
         # Without inodes, as on some network drives, a folder that is linked twice is listed twice.
-        other = self._entered.get(identity, path) if info.st_ino else path
+        other = self._entered.get((namespace, identity), path) if info.st_ino else path
         if other != path and identity_at(other) == identity:
             self._report.add(path, "links to a folder that is already indexed")
             return None
-        self._entered[identity] = path
-        return FolderStamp(identity, info.st_mtime_ns, is_link)
+        self._entered[namespace, identity] = path
+        return FolderStamp(identity, info.st_mtime_ns, is_link, namespace)
 
     def _read(self, path: str, stamp: FolderStamp, only: frozenset[str] | None) -> FolderListing | None:
         """Return a folder's files, and queue its subfolders."""
         files: dict[str, FileStat] = {}
         unknown: list[str] = []
         report = self._report
+        leaves_out = self._exclusions.files_in(path)
         try:
             with os.scandir(extended(path)) as entries:
                 for entry in entries:
@@ -210,7 +192,7 @@ class Walk:
                         continue
                     try:
                         if entry.is_dir():
-                            self._add(os.path.join(path, name), is_link=_is_link(entry))  # noqa: PTH118
+                            self._add(path, name, stamp.namespace, is_link=_is_link(entry))
                             continue
                         info = entry.stat()
                     except OSError as error:
@@ -218,6 +200,8 @@ class Walk:
                             unknown.append(name)
                         continue
                     if not stat.S_ISREG(info.st_mode) or is_ignored(name, info.st_size):
+                        continue
+                    if leaves_out is not None and leaves_out(name):
                         continue
                     is_link = entry.is_symlink()
                     if (is_link or info.st_nlink > 1) and self._excludes_file(path, name, info, is_link=is_link):
@@ -234,13 +218,24 @@ class Walk:
     def _excludes_file(self, folder: str, name: str, info: os.stat_result, *, is_link: bool) -> bool:
         return self._exclusions.excludes_file(os.path.join(folder, name), info, is_link=is_link)  # noqa: PTH118
 
-    def _add(self, folder: str, *, is_link: bool) -> None:
-        if self._exclusions.excludes(folder):
+    def _add(self, parent: str, name: str, namespace: Namespace, *, is_link: bool) -> None:
+        folder = os.path.join(parent, name)  # noqa: PTH118
+        exclusions = self._exclusions
+        if exclusions.excludes(folder) or exclusions.leaves_out_folder(folder, name):
             return
+        namespace = exclusions.namespace_in(namespace, folder)
         if not is_link:
-            self._pending.append(folder)
-        elif not self._exclusions.excludes_link(folder):
-            heappush(self._linked, folder)
+            self._pending.append((folder, namespace))
+        elif not exclusions.excludes_link(folder):
+            self._add_link(folder, namespace)
+
+    def _add_link(self, folder: str, namespace: Namespace) -> None:
+        # A folder of the library may be a link: its user has chosen the target.
+        refusal = None if self._exclusions.is_chosen(folder) else self._exclusions.refusal(folder, namespace)
+        if refusal is None:
+            heappush(self._linked, (folder, namespace))
+        else:
+            self._report.add(folder, refusal)
 
 
 def _is_link(entry: os.DirEntry[str]) -> bool:

@@ -21,7 +21,7 @@ from ...background.tasks import Task, TaskRunner
 from ...background.throttle import Throttle
 from ...fs.paths import FOLDER, PathState, path_state
 from ...host.base import Host
-from ..roots import Roots, is_ignored, root_of
+from ..roots import Roots, root_of
 from .apply import ScanProgress
 from .directory_cache import DirectoryChanges
 from .indexer import Indexer
@@ -240,7 +240,7 @@ class _FollowRun:
             path = os.path.join(listed, name)  # noqa: PTH118
             looks = path_state(path)
             # A change inside a folder has an event of its own.
-            if is_entry_change if looks == FOLDER else not is_ignored(name, 1):
+            if is_entry_change if looks == FOLDER else not roots.is_ignored(Path(listed), name, 1):
                 self._debouncer.note_event(path, looks)
 
     async def _scan_scope(self) -> None:
@@ -288,6 +288,4 @@ def _is_inside(folder: str, roots: Roots, walk_roots: list[Path]) -> bool:
     """Return whether walks enter this folder."""
     path = Path(folder)
     root = root_of(folder, walk_roots)
-    if root is None or roots.is_excluded(path):
-        return False
-    return not any(part.startswith(".") for part in path.relative_to(root).parts)
+    return root is not None and not roots.is_excluded(path) and not roots.is_left_out(path)

@@ -71,9 +71,31 @@ def identity(stat: FileStat) -> FileStat | None:
 def _by_identity(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> list[Match]:
     """Pair the very same files, wherever they are now."""
     found = _unique(olds, news, lambda file: identity(file.stat))
+    found += _several_names(*_left(olds, news, found))
     if all(file.replaces is None for file in news):  # no known path holds another file
         return found
     return _without_taken_back(_without_backups(found, news), olds)
+
+
+def _several_names(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> list[Match]:
+    """Pair the names of files that have several: hard links, and files in a folder that is linked into categories.
+
+    The order is: same name, any; each the nearest first by the folders that they are in. There must be as many on both
+    sides: otherwise they may as well be copies on several drives, whose inodes are equal by chance.
+    """
+    found: list[Match] = []
+    for key in (_name, _anything):
+
+        def same_file(file: MoveCandidate, key: Callable[[MoveCandidate], Hashable] = key) -> Hashable:
+            # Without an inode, files of the same size and time may be copies.
+            return (file.stat, key(file)) if file.inode else None
+
+        for some_olds, some_news in list(_by_key(olds, news, same_file)):
+            is_possible = all(_is_possible(old, new) for old in some_olds for new in some_news)
+            if is_possible and len(some_olds) == len(some_news):
+                found += _nearest_folders(some_olds, some_news, lambda folder: parts_of(folder)[::-1])
+        olds, news = _left(olds, news, found)
+    return found
 
 
 def _without_backups(found: list[Match], news: Iterable[MoveCandidate]) -> list[Match]:
@@ -189,7 +211,7 @@ def _nearest(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> li
     found: list[Match] = []
     for key in (_path, _folded_path, _name, _folded_name, _anything):
         for some_olds, some_news in list(_by_key(olds, news, key)):
-            found += _by_suffix(some_olds, some_news)
+            found += _nearest_folders(some_olds, some_news, parts_of)
         olds, news = _left(olds, news, found)
     return found
 
@@ -214,16 +236,23 @@ def _anything(_: MoveCandidate) -> Hashable:
     return ()
 
 
-def _by_suffix(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> list[Match]:
-    """Pair files by the longest common suffix of their folders' paths, until there is nothing left on one side."""
+def _nearest_folders(
+    olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate], parts_in_order: Callable[[str], tuple[str, ...]]
+) -> list[Match]:
+    """Pair files by the most parts that the paths of their folders have in common at the beginning of the order.
+
+    There is nothing left on one side then.
+    """
     if len(olds) == len(news) == 1:
         return [Match(olds[0], news[0])]
-    parts = {file.id: parts_of(file.folder) for file in (*olds, *news)}
+    if not olds or not news:
+        return []
+    parts = {file.id: parts_in_order(file.folder) for file in (*olds, *news)}
     found: list[Match] = []
     deepest = min(max(len(parts[file.id]) for file in side) for side in (olds, news))
     for length in range(deepest, -1, -1):
 
-        def suffix(file: MoveCandidate, length: int = length) -> Hashable:
+        def common(file: MoveCandidate, length: int = length) -> Hashable:
             return parts[file.id][:length]
 
         def order(file: MoveCandidate, length: int = length) -> tuple[object, ...]:
@@ -231,7 +260,7 @@ def _by_suffix(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> 
             depth = -len(parts[file.id]) if length else 0
             return depth, not file.is_marked, parts[file.id][::-1], file.name, file.id
 
-        for some_olds, some_news in list(_by_key(olds, news, suffix)):
+        for some_olds, some_news in list(_by_key(olds, news, common)):
             # One side may have more.
             found += map(Match, sorted(some_olds, key=order), sorted(some_news, key=order))
         olds, news = _left(olds, news, found)

@@ -14,7 +14,7 @@ from ...fs.paths import birth_ns, extended, file_stat
 from ...host.base import HostFolders
 from ...ids import canonical_id
 from ...models import FileStat
-from ..roots import Place, Roots, absolute, is_ignored
+from ..roots import Place, Roots, absolute
 
 # Temporary previews are not part of the library.
 OutputKind = Literal["input", "output"]
@@ -106,7 +106,7 @@ class OutputFolders:
         self._folder = lru_cache(maxsize=None)(self._find_folder)
 
     def locate(self, file: OutputFile) -> LocatedFile | None:
-        """Return the file if it exists and a scan would list it: inside its folder, not hidden, not ignored."""
+        """Return the file if it exists and a scan would list it: inside its folder, not hidden, not left out."""
         subfolder, name = os.path.split(os.path.join(file.subfolder, file.name))  # noqa: PTH118 - called for every file
         if not name or name.startswith("."):
             return None
@@ -118,7 +118,7 @@ class OutputFolders:
             info = os.stat(extended(os.path.join(folder[0], name)))  # noqa: PTH116, PTH118
         except (OSError, ValueError):  # ValueError: a NUL character, or not valid Unicode
             return None
-        if not stat.S_ISREG(info.st_mode) or is_ignored(name, info.st_size):
+        if not stat.S_ISREG(info.st_mode) or self.roots.is_ignored(Path(folder[0]), name, info.st_size):
             return None
         return LocatedFile(*folder, name, file_stat(info), birth_ns(info))
 
@@ -128,9 +128,11 @@ class OutputFolders:
         if root is None:
             return None
         folder = absolute(root / subfolder)
-        if not folder.is_relative_to(root) or any(part.startswith(".") for part in folder.relative_to(root).parts):
+        if not folder.is_relative_to(root) or self.roots.is_left_out(folder):
             return None
         folder = _as_walked(root, folder)
+        if self.roots.is_left_out(folder):
+            return None
         str(folder).encode()
         place = self.roots.place(folder)
         return None if place is None else (str(folder), place)

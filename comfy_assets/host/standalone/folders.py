@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ...ignored_files import NO_PATTERNS
 from ...names import FileType, UnsafeName, relative_parts, split_annotation
 from ...store_guard import is_protected
 from ..base import HostFolders, LibraryFolder
@@ -96,6 +97,7 @@ class BaseFolders:
             category: ([self.models / name for name in names], suffixes)
             for category, (names, suffixes) in CATEGORIES.items()
         }
+        self.patterns = NO_PATTERNS
         self._own = [path for paths, _ in self._models.values() for path in paths]
         self._add(each for each in extra if each.category != _CODE_CATEGORY)
 
@@ -124,6 +126,7 @@ class BaseFolders:
             ),
             excluded=(self.user, self.temp, *self._code),
             temp=self.temp,
+            patterns=self.patterns,
         )
 
     def category_paths(self, category: str) -> tuple[Path, ...]:
@@ -162,10 +165,16 @@ class BaseFolders:
         return path
 
     def prepare(self) -> None:
-        """Create the missing folders of the base directory, and those that replace them."""
-        wanted = [*self._own, self.input, self.output, self.temp, self.user, self.custom_nodes]
-        for path in wanted:
-            path.mkdir(parents=True, exist_ok=True)
+        """Create the missing folders of the base directory, and those that replace them.
+
+        A folder that cannot be created, as where a link leads to a drive that is away, is logged: the others work.
+        """
+        for path in (*self._own, self.input, self.output, self.temp, self.user, self.custom_nodes):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                then = "Restart the server" if path == self.user else "It is used"
+                log.warning("%s %s as soon as it is there.", _mkdir_problem(path, error), then)
 
     def empty_temp(self) -> None:
         """Remove everything in temp. Files that another program has open stay until the next start."""
@@ -188,6 +197,14 @@ class BaseFolders:
             for name in sorted(_files_below(root)):
                 if not extensions or Path(name).suffix.lower() in extensions:
                     yield index, root, name
+
+
+def _mkdir_problem(path: Path, error: OSError) -> str:
+    """Return a sentence that says why a folder cannot be created."""
+    link = next((each for each in (path, *path.parents) if each.is_symlink() and not each.exists()), None)
+    if link is not None:
+        return f"The folder {path} is missing: {link} links to {link.readlink()}, which is not there."
+    return f"The folder {path} cannot be created: {error.strerror or error}."
 
 
 def _files_below(root: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ...ignored_files import ExcludePatterns
 from ...logs import SERVER_LOGGERS, escape_records, limit_repeats
 from ..access import AccessRules
 from ..base import EmitListener, HostFolders, Network, Plugin, declared_choices
@@ -81,6 +82,9 @@ class StandaloneHost:
 
     def folders(self) -> HostFolders:
         return self._folders.library()
+
+    def exclude(self, patterns: ExcludePatterns) -> None:
+        self._folders.patterns = patterns
 
     def data_directory(self) -> Path:
         return self._folders.user / DATA_DIRECTORY

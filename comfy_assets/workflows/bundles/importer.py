@@ -20,7 +20,7 @@ from typing import Literal
 from ...assets.fields import normalize_name
 from ...assets.index.content_reader import HashProgress, digest_of, read_facts
 from ...assets.media.mime import check_suffix, guess_mime, resolve_mime
-from ...assets.roots import Roots, current_roots, is_ignored
+from ...assets.roots import Roots, current_roots
 from ...background.cancel import CancelToken, uninterrupted
 from ...db import assets
 from ...db.connection import Database
@@ -290,9 +290,10 @@ def _folder_for(asset: BundledAsset, roots: Roots) -> Path:
         raise ValueError(f"there is no folder for {asset.category or asset.kind} here")
     parts = relative_parts(asset.path)
     check_suffix(parts[-1], asset.category, roots.suffixes(asset.category))
-    if is_ignored(parts[-1], asset.size):
+    within = folder.joinpath(*parts[:-1])
+    if roots.is_left_out(within) or roots.is_ignored(within, parts[-1], asset.size):
         raise ValueError("files with such a name are not assets")
-    place = roots.place(folder.joinpath(*parts[:-1]))
+    place = roots.place(within)
     if place is None or place.kind != asset.kind or (asset.category and asset.category not in place.category_names):
         raise ValueError("its path belongs to something else here")
     if _leads_out(folder, folder.joinpath(*parts)):

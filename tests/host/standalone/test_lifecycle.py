@@ -16,8 +16,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import Host, Plugin
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
+from comfy_assets_node.comfy_assets.plugin import attach
 from support.queue_ids import QueueIds, queue_ids
 
 ROOT = Path(__file__).parents[3]
@@ -218,3 +220,34 @@ def test_ctrl_c_ends_the_process_at_once(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=10)
         assert time.monotonic() - began < 1
     assert errors.strip().endswith("KeyboardInterrupt")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+@pytest.mark.parametrize(
+    "broken", ["models", "models/loras", "models/unet", "output", "input", "temp", "custom_nodes", "user"]
+)
+async def test_a_link_to_a_drive_that_is_away_does_not_keep_the_server_from_starting(
+    tmp_path: Path, aiohttp_client: Any, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    base = tmp_path / "base"
+    (base / broken).parent.mkdir(parents=True, exist_ok=True)
+    (base / broken).symlink_to(tmp_path / "unplugged", target_is_directory=True)
+    kept = "models/vae/kept.safetensors" if broken not in ("models", "models/vae") else "output/kept.png"
+    (base / kept).parent.mkdir(parents=True, exist_ok=True)
+    (base / kept).write_bytes(b"kept")
+    host = StandaloneHost(base)
+    services = attach(host, Config(scan_on_start=True, follow=False))
+    client = await aiohttp_client(host.application())
+    await services.started()
+    assert f"{base / broken} links to {tmp_path / 'unplugged'}, which is not there" in caplog.text
+    assert (await client.get("/models")).status == 200
+    listed = await client.get("/api/assets")
+    if broken == "user":  # nothing can be stored, which the other requests say
+        assert (await listed.json())["code"] == "STORE_UNAVAILABLE"
+        return
+    assert listed.status == 200
+    await services.indexer.scan_now()
+    assert [a["file_path"] for a in (await (await client.get("/api/assets")).json())["assets"]] == [kept]
+    (tmp_path / "unplugged").mkdir()
+    task = await services.indexer.scan_now()
+    assert task.status == "completed" and task.result["problems"] == 0

@@ -1,0 +1,129 @@
+"""What walks leave out of the library's folders, and which links to folders they follow. Blocks: for worker threads."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from ... import store_guard
+from ...fs.paths import Identity, identity_at, is_link
+from ...ignored_files import is_ignored_folder
+from ..roots import Roots
+
+# Folders of one namespace give their files the same tags: "models|loras", "output". A folder is listed once in each.
+Namespace = str
+
+
+class Exclusions:
+    """Keeps walks out of excluded subtrees, under their own paths and through links, and out of what a user leaves out.
+
+    Without ``roots``, all folders are of one namespace, and links may lead anywhere else.
+    """
+
+    def __init__(self, excluded: Iterable[Path] = (), roots: Roots | None = None) -> None:
+        paths = [str(path) for path in excluded]
+        self._named = {os.path.normcase(path) for path in paths}
+        self._real = {_real(path) for path in paths}
+        # By identity as well, because an excluded folder may be reached under another path, as by a bind mount.
+        self._tops = {identity for path in paths if (identity := identity_at(path)) is not None}
+        self._roots = roots
+        self._has_patterns = roots is not None and bool(roots.patterns)
+        self._namespaces = {str(path): _namespace(path, roots) for path in roots.paths} if roots is not None else {}
+        self._kinds: defaultdict[str, set[str]] = defaultdict(set)
+        self._kinds_at: defaultdict[Identity, set[str]] = defaultdict(set)
+        for path, namespace in self._namespaces.items():
+            self._kinds[_real(path)].add(_kind(namespace))
+            if (identity := identity_at(path)) is not None:
+                self._kinds_at[identity].add(_kind(namespace))
+
+    def namespace_of(self, path: str) -> Namespace:
+        """Return the namespace of a folder: that of the nearest folder of the library that holds it."""
+        return next((self._namespaces[each] for each in _upwards(path) if each in self._namespaces), "")
+
+    def namespace_in(self, namespace: Namespace, path: str) -> Namespace:
+        """Return the namespace of a folder, given that of the folder that it is in."""
+        return self._namespaces.get(path, namespace)
+
+    def is_chosen(self, path: str) -> bool:
+        """Return whether a folder is one of the library's, rather than inside one."""
+        return path in self._namespaces
+
+    def excludes(self, path: str) -> bool:
+        """Return whether an excluded subtree begins at this folder."""
+        return os.path.normcase(path) in self._named
+
+    def excludes_link(self, path: str) -> bool:
+        """Return whether a path leads into an excluded subtree through a link."""
+        return not self._real.isdisjoint(_upwards(_real(path)))
+
+    def excludes_file(self, path: str, info: os.stat_result, *, is_link: bool) -> bool:
+        """Return whether a file is one of the store's, by a link or as a hard link."""
+        return (is_link or info.st_nlink != 1) and store_guard.is_protected(path)
+
+    def is_excluded_root(self, identity: Identity, path: str, namespace: Namespace) -> bool:
+        """Return whether a folder is the top of an excluded subtree, or of another kind of root, under another path."""
+        if identity in self._tops:
+            return True
+        kinds = self._kinds_at.get(identity)
+        return kinds is not None and _kind(namespace) not in kinds and path not in self._namespaces
+
+    def files_in(self, folder: str) -> Callable[[str], object] | None:
+        """Return a function that tells which files of a folder a user leaves out, by name; None if none of them."""
+        return self._roots.leaves_out(Path(folder)) if self._has_patterns and self._roots is not None else None
+
+    def leaves_out_folder(self, folder: str, name: str) -> bool:
+        """Return whether a folder of this name in another belongs to a system, or is left out by a user."""
+        if folder in self._namespaces:  # a folder of the library itself is always entered
+            return False
+        if self._has_patterns and self._roots is not None:
+            return self._roots.is_skipped(Path(folder))
+        return is_ignored_folder(name)
+
+    def refusal(self, link: str, namespace: Namespace) -> str | None:
+        """Return the reason why a link to a folder is not followed, for users; None if it is.
+
+        A link to a folder that it is in would list that, and all roots in it, again. A link to another root would list
+        the same files as something else. In a category of models it may lead to a folder in another root, as to
+        models that were trained into the output folder: loaders find them there.
+        """
+        target = _real(link)
+        # Also those that the links before it are in: together they may lead round.
+        links = [link, *(each for each in _upwards(os.path.dirname(link)) if is_link(each))]  # noqa: PTH120
+        if any(target in _upwards(_real(os.path.dirname(each))) for each in links):  # noqa: PTH120
+            return "links to a folder that it is in"
+        root = next((each for each in _upwards(target) if each in self._kinds), None)
+        if root is None or _kind(namespace) in self._kinds[root]:
+            return None
+        if _kind(namespace) == "models" and target != root:
+            return None
+        return f"links to a folder that is indexed as {' and '.join(sorted(self._kinds[root]))}"
+
+    def is_refused(self, path: str) -> bool:
+        """Return whether a folder is behind a link that walks do not follow."""
+        if self.excludes_link(path):
+            return True
+        links = (each for each in _upwards(path) if each not in self._namespaces and is_link(each))
+        return any(self.refusal(each, self.namespace_of(each)) is not None for each in links)
+
+
+def _namespace(path: Path, roots: Roots) -> Namespace:
+    place = roots.place(path)
+    return "" if place is None else "|".join([place.kind, *place.category_names])
+
+
+def _kind(namespace: Namespace) -> str:
+    return namespace.partition("|")[0]
+
+
+def _real(path: str) -> str:
+    return os.path.normcase(os.path.realpath(path))
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """Yield a path and the folders that it is in, the innermost first."""
+    yield path
+    while (above := os.path.dirname(path)) != path:  # noqa: PTH120 - called for every link
+        path = above
+        yield path
