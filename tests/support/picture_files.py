@@ -284,7 +284,7 @@ _COMFYUI = {0x010F: b'workflow:{"nodes": []}', 0x0110: b"prompt:" + _PROMPT}
 _EXIF = exif_block(_COMFYUI, user_comment(_SETTINGS), 6)
 _XMP = xmp_packet(dc_description="a cat", exif_UserComment='{"c": "a cat", "uc": "dog"}')
 BITMAPS = {
-    "bmp": b"BM" + bytes(12) + struct.pack("<Iii", 40, 30, -20) + bytes(28),
+    "bmp": b"BM" + bytes(8) + struct.pack("<IIiiHHI", 54, 40, 30, -20, 1, 24, 0) + bytes(20 + 20 * 92),
     "ico": struct.pack("<HHH", 0, 1, 2) + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, 9, 38) * 2 + bytes(9),
     "tga": bytes((0, 0, 2)) + bytes(9) + struct.pack("<HHBB", 30, 20, 24, 0) + bytes(60),
     "ppm": b"P6\n# a comment\n30 20\n255\n" + bytes(60),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
-from .base import ByteSource, Contents, Format, show_size, starts_with
+from .base import TRUNCATED, ByteSource, Contents, Format, show_size, starts_with
 
 _MAX_HEADER = 64 << 10  # of formats with a header of text
 _MAX_ICONS = 256
@@ -24,7 +24,18 @@ def _read_bmp(contents: Contents, source: ByteSource) -> None:
         width, height = struct.unpack_from("<HH", header, 4)
     else:
         width, height = struct.unpack_from("<ii", header, 4)
-    show_size(contents, abs(width), abs(height))  # a negative height means that the first row is the top one
+    width, height = abs(width), abs(height)  # a negative height means that the first row is the top one
+    if _pixels_end(source, width, height) > source.size:
+        contents.problems.append(TRUNCATED)
+    show_size(contents, width, height)
+
+
+def _pixels_end(source: ByteSource, width: int, height: int) -> int:
+    """Return where the pixels of a BMP end if they are not compressed; 0 otherwise."""
+    start, header, depth, compression = struct.unpack("<I I 10x H I", source.read(10, 24).ljust(24, b"\0"))
+    if header < 40 or compression not in (0, 3):
+        return 0
+    return int(start + (width * depth + 31) // 32 * 4 * height)
 
 
 def _read_ico(contents: Contents, source: ByteSource) -> None:

@@ -10,6 +10,8 @@ from .base import MAX_READ, ByteSource, Contents
 
 MAGIC = b"Exif\0\0"
 
+_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}  # the first bytes of a block, and its byte order
+_MAX_PREFIX = 64
 _MAX_TAGS = 256  # of a directory
 _EXIF_POINTER, _ORIENTATION, _USER_COMMENT = 0x8769, 0x0112, 0x9286
 _BYTES = frozenset((1, 2, 7, 129))  # value types that hold text: BYTE, ASCII, UNDEFINED, UTF-8
@@ -47,7 +49,7 @@ def add(contents: Contents, source: ByteSource, parts: list[tuple[int, int]]) ->
 def add_block(contents: Contents, block: bytes) -> int:
     """Add the texts of an EXIF block that is in memory, with or without its prefix; return its orientation."""
     block = block.removeprefix(MAGIC)
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+    order = _ORDERS.get(block[:4])
     if order is None:
         return 1
     try:
@@ -55,6 +57,15 @@ def add_block(contents: Contents, block: bytes) -> int:
     except struct.error:
         contents.problems.append("The EXIF block is damaged.")
         return 1
+
+
+def add_item(contents: Contents, data: bytes) -> int:
+    """Add the texts of an EXIF item of AVIF, HEIC or JPEG XL; return its orientation.
+
+    Four bytes before the block count those between them and its header. Some writers leave them out.
+    """
+    found = [at for order in _ORDERS if (at := data.find(order, 0, _MAX_PREFIX)) >= 0]
+    return add_block(contents, data[min(found) if found else 4 + int.from_bytes(data[:4], "big") :])
 
 
 def _read(contents: Contents, block: bytes, order: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from . import texts
-from .base import ByteSource, Contents, Format, show_size, starts_with
+from .base import TRUNCATED, ByteSource, Contents, Format, show_size, starts_with
 
 _MAX_READ = 4 << 20  # comments and frames behind it are not found
 _IMAGE, _EXTENSION = 0x2C, 0x21
@@ -82,7 +82,8 @@ def _read(contents: Contents, source: ByteSource) -> None:
         if blocks.frames > 1:
             contents.facts |= {"frame_count": blocks.frames, "duration": blocks.hundredths / 100}
     except IndexError:
-        pass  # cut short, or larger than what is read: the size is known, and browsers show what is there
+        if source.size <= _MAX_READ:
+            contents.problems.append(TRUNCATED)
     show_size(contents, width, height)
 
 

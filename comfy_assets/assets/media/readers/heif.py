@@ -209,11 +209,8 @@ def _cropped(value: bytes, width: int, height: int) -> tuple[int, int]:
 
 def _add_texts(contents: Contents, meta: _Meta, source: ByteSource) -> None:
     for item in meta.exif[:1]:
-        data = _item(contents, meta, source, item, "exif")
-        if len(data) > 4:
-            (skipped,) = struct.unpack_from(">I", data)  # bytes before the TIFF header, such as "Exif\0\0"
-            # Its orientation does not count here: the property irot replaces it.
-            exif.add_block(contents, data[4 + skipped :])
+        # Its orientation does not count here: the property irot replaces it.
+        exif.add_item(contents, _item(contents, meta, source, item, "exif"))
     for item in meta.xmp[:1]:
         texts.add(contents, texts.XMP, _item(contents, meta, source, item, "xmp"))
 

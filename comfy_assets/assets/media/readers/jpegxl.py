@@ -51,10 +51,8 @@ def _content(contents: Contents, source: ByteSource, box: Box, name: str) -> byt
 def _add_text(contents: Contents, kind: bytes, data: bytes) -> None:
     if kind == b"xml " and data:
         texts.add(contents, texts.XMP, data)
-    elif kind == b"Exif" and len(data) > 4:
-        (skipped,) = struct.unpack_from(">I", data)  # bytes before the TIFF header
-        # Its orientation does not count: the codestream has one of its own.
-        exif.add_block(contents, data[4 + skipped :])
+    elif kind == b"Exif":
+        exif.add_item(contents, data)  # its orientation does not count: the codestream has one of its own
 
 
 def _unpacked(contents: Contents, packed: bytes, name: str) -> bytes:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 
 from . import exif, texts
-from .base import MAX_PARTS, MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, show_size, starts_with
+from .base import MAX_PARTS, MAX_READ, TRUNCATED, ByteSource, Contents, Format, show_size, starts_with
 
 _MAGIC = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"comf"))  # comf: ComfyUI's animated PNGs
@@ -19,11 +19,13 @@ _NOT_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha() or b
 _MAX_KEYWORD = 79
 _SLACK = 4096  # bytes around a text in its chunk: keyword, language, translated keyword
 
+_OTHERS = frozenset({"description", "generation"})  # read after ComfyUI's, as they may be many
+
 _Chunk = tuple[bytes, int, int]  # kind, start and length of the data
 
 
 class _TextTooLargeError(Exception):
-    """A text is larger than 16 MiB."""
+    """A text, or all texts together, are larger than 16 MiB."""
 
 
 def _read(contents: Contents, source: ByteSource) -> None:
@@ -32,6 +34,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
         contents.problems.append("The PNG file has no header.")
         return
     found: dict[bytes, _Chunk] = {}
+    seconds = 0.0
     exif_parts: list[tuple[int, int]] = []
     for chunk, head in _chunks(contents, source):
         kind, start, length = chunk
@@ -41,13 +44,24 @@ def _read(contents: Contents, source: ByteSource) -> None:
             frames = int.from_bytes(head[8:12], "big")
             if 1 < frames < 1 << 31:
                 contents.facts["frame_count"] = frames
+        elif kind == b"fcTL":
+            seconds += _delay(head[28:32])
         else:
             keyword = head[8:].partition(b"\0")[0]
             if len(keyword) < length and texts.is_known(keyword.decode("latin-1")):
                 found[keyword] = chunk  # pages show the last one of several
-    for keyword, chunk in found.items():
-        _add_text(contents, source, keyword, chunk)
+    if seconds and "frame_count" in contents.facts:
+        contents.facts["duration"] = round(seconds, 3)
+    room = MAX_READ
+    for keyword, chunk in sorted(found.items(), key=lambda item: texts.key_of(item[0].decode("latin-1")) in _OTHERS):
+        room -= _add_text(contents, source, keyword, chunk, room)
     show_size(contents, width, height, exif.add(contents, source, exif_parts))
+
+
+def _delay(numbers: bytes) -> float:
+    """Return the seconds for which a frame of an animation is shown."""
+    shown, parts = struct.unpack(">HH", numbers)
+    return float(shown) / (parts or 100)
 
 
 def _chunks(contents: Contents, source: ByteSource) -> Iterator[tuple[_Chunk, bytes]]:
@@ -65,7 +79,7 @@ def _chunks(contents: Contents, source: ByteSource) -> Iterator[tuple[_Chunk, by
             return
         if start + 12 + length > source.size:
             break
-        if kind in _TEXT_CHUNKS or kind in (b"eXIf", b"acTL"):
+        if kind in _TEXT_CHUNKS or kind in (b"eXIf", b"acTL", b"fcTL"):
             yield (kind, start + 8, length), head
         start += 12 + length
     else:
@@ -73,35 +87,39 @@ def _chunks(contents: Contents, source: ByteSource) -> Iterator[tuple[_Chunk, by
     contents.problems.append(TRUNCATED)
 
 
-def _add_text(contents: Contents, source: ByteSource, keyword: bytes, chunk: _Chunk) -> None:
+def _add_text(contents: Contents, source: ByteSource, keyword: bytes, chunk: _Chunk, room: int) -> int:
+    """Add a text of at most ``room`` bytes; return the number of bytes that it took."""
     kind, start, length = chunk
     name = keyword.decode("latin-1")
     try:
-        if length > MAX_TEXT + _SLACK:
+        if length > room + _SLACK:
             raise _TextTooLargeError
-        body = source.read(start + len(keyword) + 1, length - len(keyword) - 1)
-        texts.add(contents, name, _text(kind, body))
+        text = _text(kind, source.read(start + len(keyword) + 1, length - len(keyword) - 1), room)
+        texts.add(contents, name, text)
     except _TextTooLargeError:
         texts.omit(contents, name)
     except zlib.error:
         contents.problems.append(f"The embedded {texts.key_of(name)} is damaged.")
+    else:
+        return min(room, max(length, len(text)))
+    return 0
 
 
-def _text(kind: bytes, body: bytes) -> bytes:
+def _text(kind: bytes, body: bytes, room: int) -> bytes:
     """Return the text of a chunk without its keyword. Raises _TextTooLargeError, zlib.error."""
     if kind == b"zTXt":
-        return _inflate(body[1:])
+        return _inflate(body[1:], room)
     if kind == b"iTXt":
         _language, _, rest = body[2:].partition(b"\0")
         _translated, _, text = rest.partition(b"\0")
-        return _inflate(text) if body[:1] == b"\1" else text
+        return _inflate(text, room) if body[:1] == b"\1" else text
     return body
 
 
-def _inflate(data: bytes) -> bytes:
+def _inflate(data: bytes, room: int) -> bytes:
     stream = zlib.decompressobj()
-    text = stream.decompress(data, MAX_TEXT + 1)
-    if len(text) > MAX_TEXT:
+    text = stream.decompress(data, room + 1)
+    if len(text) > room:
         raise _TextTooLargeError
     if not stream.eof:
         raise zlib.error("incomplete")
