@@ -16,7 +16,7 @@ def zip_of(*names: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in names:
-            archive.writestr(name, b"x")
+            archive.writestr(name, b"}.")
     return buffer.getvalue()
 
 
@@ -25,6 +25,7 @@ class Trap:
         return pytest.fail, ("unpickled",)
 
 
+GGUF = FileMetadata({"format": "gguf", "kind": "model"}, {}, "application/gguf")
 PICKLE = FileMetadata({"format": "pickle", "kind": "model"}, {}, None)
 NOTHING = FileMetadata({}, {}, None)
 PICTURE = FileMetadata({"format": "png", "kind": "image", "width": 7, "height": 5}, {}, "image/png")
@@ -34,10 +35,14 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x07\0\0\0\x05\x08\x02\0\0\0\0\0\0\0\
 @pytest.mark.parametrize(
     ("name", "data", "expected"),
     [
-        ("a.gguf", b"GGUF\x03\0\0\0", FileMetadata({"format": "gguf", "kind": "model"}, {}, "application/gguf")),
+        (
+            "a.gguf",
+            b"GGUF\x03\0\0\0" + bytes(16),
+            FileMetadata({"format": "gguf", "kind": "model"}, {}, "application/gguf"),
+        ),
         ("a.ckpt", zip_of("archive/data.pkl", "archive/version"), PICKLE),
         ("a.pt", zip_of("model/data.pkl"), PICKLE),
-        ("a.pth", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", PICKLE),
+        ("a.pth", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19." + b"N." * 3, PICKLE),
         ("a.pt", pickle.dumps(Trap(), 2), NOTHING),
         ("a.zip", zip_of("readme.txt", "a/data.pkl"), NOTHING),
         ("a.zip", b"PK\x03\x04", NOTHING),

@@ -58,6 +58,7 @@ def test_what_the_library_writes(tmp_path: Path) -> None:
         "tensor_count": 4,
         "parameter_count": 28,
         "dtypes": {"F16": 1, "F32": 2, "I8": 1},
+        "name": "Ä",
         "header": {"title": "Ä", "line": "a\nb"},
     }
     assert found.documents == {}
@@ -118,7 +119,9 @@ HOSTILE = {
     "length of 2^60": (file_of({}, length=HUGE), "32 MiB"),
     "length of 2^64-1": (b"\xff" * 8 + b"{}", "32 MiB"),
     "length beyond the file": (file_of({"t": ONE}, length=5000), "truncated"),
-    "a web page": (b"<!DOCTYPE html><html>", "32 MiB"),
+    "a web page": (b"<!DOCTYPE html><html><title>Sign &amp; in</title>", 'a web page ("Sign & in")'),
+    "a web page behind a mark": (b"\xef\xbb\xbf\n<!-- x --> <HTML lang=en>", "a web page,"),
+    "an error of a web site": (b'{"error":"Unauthorized"}', "error message of a web site"),
     "bad JSON": (file_of(b'{"t": {"dtype": }}'), "tensor wrongly"),
     "no object": (file_of(b'[{"t": 1}]'), "JSON"),
     "text behind": (file_of(b"{}x"), "JSON"),
@@ -146,10 +149,9 @@ HOSTILE = {
     "name is no text": (file_of(b'{"\xff":%b}' % json.dumps(ONE).encode()), "wrongly"),
     "name is half a character": (file_of(b'{"\\ud800":%b}' % json.dumps(ONE).encode()), "wrongly"),
     "endless name": (file_of({"x" * 20_000: ONE}), "JSON"),
-    "metadata is no object": (file_of(b'{"__metadata__":[]}'), "JSON"),
-    "metadata null": (file_of(b'{"__metadata__":null}'), "JSON"),
-    "metadata number": (file_of({"__metadata__": {"a": 5}}), "not text"),
-    "metadata nested": (file_of({"__metadata__": {"a": {"b": "c"}}}), "not text"),
+    "metadata of a wrong word": (file_of(b'{"__metadata__":nil}'), "JSON"),
+    "metadata too deep": (file_of(b'{"__metadata__":' + b"[" * 100 + b"]" * 100 + b"}"), "JSON"),
+    "metadata not closed": (file_of(b'{"__metadata__":{"a":[}'), "JSON"),
     "metadata twice": (file_of(b'{"__metadata__":{},"__metadata__":{}}'), "JSON"),
     "metadata is no text": (file_of(b'{"__metadata__":{"a":"\xff"}}'), "JSON"),
     "long metadata is no text": (file_of(b'{"__metadata__":{"a":"%b\xff"}}' % (b"x" * 9000)), "JSON"),
@@ -197,15 +199,54 @@ def test_an_oversized_header_is_not_read(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
+NOT_TEXT, NOT_OBJECT = "holds something that is not text", "is not an object of texts"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "shown", "document", "error"),
+    [
+        (None, None, None, NOT_OBJECT),
+        ([], None, None, NOT_OBJECT),
+        (5, None, None, NOT_OBJECT),
+        ("text", None, None, NOT_OBJECT),
+        ({"a": None}, None, {"a": None}, NOT_TEXT),
+        ({"a": 5, "b": "c"}, {"b": "c"}, {"a": 5, "b": "c"}, NOT_TEXT),
+        ({"a": {"b": ["}", {"c": 1.5}]}, "d": "e"}, {"d": "e"}, {"a": {"b": ["}", {"c": 1.5}]}, "d": "e"}, NOT_TEXT),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_metadata_against_the_format_is_read_and_reported(
+    tmp_path: Path, metadata: Any, shown: dict[str, str] | None, document: Any, error: str, first: bool
+) -> None:
+    header = {"__metadata__": metadata, "t": ONE} if first else {"t": ONE, "__metadata__": metadata}
+    found = both(tmp_path, file_of(header, 12))
+    assert found.facts["tensor_count"] == 1
+    assert found.facts.get("header") == shown
+    assert error in found.facts["error"]
+    assert [json.loads(text) for text in found.documents.values()] == ([] if document is None else [document])
+    assert found.mime_type == "application/safetensors"
+
+
+@pytest.mark.parametrize("key", ["modelspec.thumbnail", "ssmd_cover_images"])
+def test_pictures_are_no_documents(tmp_path: Path, key: str) -> None:
+    metadata = {"a": "b", key: "data:image/jpeg;base64," + "A" * (2 << 20), "c": "d" * 300}
+    found = both(tmp_path, file_of({"__metadata__": metadata, "t": ONE}, 12))
+    assert found.facts["has_thumbnail"] is True
+    assert json.loads(found.documents["header"]) == {"a": "b", "c": "d" * 300}
+    small = both(tmp_path, file_of({"__metadata__": {**metadata, "c": "d"}, "t": ONE}, 12))
+    assert small.facts["header"] == {"a": "b", "c": "d"}
+    assert small.documents == {}
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes(noise: bytes, as_header: bool) -> None:
     found = extract(NAME, file_of(b"{" + noise) if as_header else noise)
-    assert found.facts["format"] == "safetensors"
+    assert found.facts["format"] in ("safetensors", "git-lfs", "model-info")
     assert_bounded(found)
 
 
-VALID = file_of({"__metadata__": {"a": "b", "c": 'x\\"y' * 80}, "t": ONE, "u": ONE}, 12)
+VALID = file_of({"__metadata__": {"a": "b", "c": 'x\\"y' * 80, "d": {"e": [None]}}, "t": ONE, "u": ONE}, 12)
 
 
 @settings(max_examples=400, deadline=None)

@@ -17,6 +17,8 @@ from . import (
     jpeg,
     jpeg2000,
     jpegxl,
+    mistaken,
+    model_info,
     openexr,
     png,
     safetensors,
@@ -47,6 +49,8 @@ FORMATS: tuple[Format, ...] = (
     *gguf.FORMATS,
     *torch_pickle.FORMATS,
     *safetensors.FORMATS,
+    *mistaken.FORMATS,
+    *model_info.FORMATS,
 )
 _BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
 

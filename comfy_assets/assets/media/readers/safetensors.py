@@ -1,4 +1,4 @@
-"""Reader for the header of a safetensors file: tensor counts, types and the ``__metadata__`` texts.
+"""The header of a safetensors file: tensor counts and types, the architecture, and the ``__metadata__`` texts.
 
 The package ``safetensors`` is not used. It opens paths only and maps them into memory, rejects truncated files and
 tensor types newer than itself without reporting anything, ignores repeated names, and is no faster: it needs two calls
@@ -15,7 +15,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from . import architectures, model_facts
 from .base import ByteSource, Contents, Format, Read
+from .mistaken import explain
 
 MAX_HEADER = 32 << 20
 MAX_DOCUMENT = 16 << 20
@@ -26,6 +28,9 @@ _MAX_ENTRY = 16 << 10  # bytes of a tensor's name, type, shape and offsets
 _MAX_NAME = 1024  # characters; longer names are left to the reader of single entries
 _MAX_NUMBER = 1 << 53  # the largest integer that every JSON reader represents exactly
 _MAX_DTYPES = 24
+_MAX_DECODED_VALUE = 1 << 20  # bytes; a longer one is only part of the document
+_MAX_DEPTH = 64  # of values in __metadata__
+_MAX_FACTS = 3800  # bytes of JSON, with some room for what the registry adds
 # Limits for the texts of __metadata__ that lists show; longer ones are only part of the document.
 _SHOWN_VALUES = 32
 _SHOWN_LENGTH = 256  # characters
@@ -47,7 +52,9 @@ _STRING = rb'[^"\\]*(?:\\.[^"\\]*)*'
 _TENSOR = re.compile(
     _WS + rb'"(' + _STRING + rb')"' + _WS + rb":" + _WS + rb"(\{[^{}]*\})" + _WS + rb"([,}])", re.DOTALL
 )
-_METADATA = re.compile(_WS + rb'"__metadata__"' + _WS + rb":" + _WS + rb"(?=\{)")
+_METADATA = re.compile(_WS + rb'"__metadata__"' + _WS + rb":" + _WS)
+_SCALAR = re.compile(rb"(?:null|true|false|-?[0-9][0-9.eE+-]{0,40})")
+_NESTING = re.compile(rb'[^"\[\]{}]*(["\[\]{}])')
 _EMPTY = re.compile(rb"\{" + _WS + rb"\}")
 _QUOTE = re.compile(_WS + rb'(?=")')
 _COLON = re.compile(_WS + rb":" + _WS)
@@ -60,6 +67,8 @@ _OPENING = re.compile(rb'\{[ \t\r\n]*["}]')
 
 _BAD_JSON = "The header is not the JSON that the format requires."
 _BAD_TENSOR = "The header describes a tensor wrongly."
+_NOT_TEXT = "The header's __metadata__ holds something that is not text."
+_NOT_OBJECT = "The header's __metadata__ is not an object of texts."
 
 
 class _MalformedHeaderError(ValueError):
@@ -78,6 +87,7 @@ class _Tensor(msgspec.Struct, gc=False):
 _decode_tensor = msgspec.json.Decoder(_Tensor).decode
 _decode_tensors = msgspec.json.Decoder(dict[Annotated[str, msgspec.Meta(max_length=_MAX_NAME)], _Tensor]).decode
 _decode_string = msgspec.json.Decoder(str).decode
+_decode_any = msgspec.json.Decoder().decode
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -87,39 +97,47 @@ class _HeaderSummary:
     parameters: int = 0
     dtypes: dict[str, int] = field(default_factory=dict)
     data_end: int = 0
+    shapes: dict[str, list[int]] = field(default_factory=dict)  # of the first tensors
+    has_metadata: bool = False
+    pairs: list[tuple[tuple[int, int], tuple[int, int]]] = field(default_factory=list)  # spans of keys and values
+    problem: str | None = None
+    # What ``_add_texts`` makes of the metadata.
+    header: dict[str, Any] = field(default_factory=dict)
     shown: dict[str, str] = field(default_factory=dict)
-    metadata: tuple[int, int] | None = None  # start and end of the __metadata__ object in the header
-    shown_bytes: int = 0
-    all_shown: bool = True
+    document: bytes | None = None
+    is_omitted: bool = False
 
 
-def read_safetensors(read: Read, size: int) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return the facts and documents of a safetensors file of ``size`` bytes; ``read`` takes an offset and a length.
+def read_safetensors(contents: Contents, source: ByteSource) -> None:
+    """Add the facts of a safetensors file, and its ``__metadata__`` as a document unless lists show all of it.
 
-    A malformed header gives ``facts["error"]`` instead of an exception.
+    Raises _MalformedHeaderError.
     """
-    try:
-        header = _read_header(read, size)
-        summary = _summarise_at_once(header) or _summarise(header)
-        documents = {} if summary.all_shown else _documents(summary, header)
-    except _MalformedHeaderError as error:
-        return {"format": "safetensors", "error": str(error)}, {}
-    return _facts(summary, 8 + len(header) + summary.data_end, size, documents), documents
+    header = _read_header(source.read, source.size)
+    summary = _summarise_at_once(header) or _summarise(header)
+    _add_texts(summary, header)
+    contents.facts |= _facts(summary)
+    if summary.document is not None:
+        contents.texts["header"] = summary.document
+    if summary.is_omitted:
+        contents.omitted.add("header")
+    if summary.problem is not None:
+        contents.problems.append(summary.problem)
+    declared = 8 + len(header) + summary.data_end
+    if declared > source.size:
+        contents.problems.append(f"The file is truncated: {source.size:,} of {declared:,} bytes are there.")
 
 
-def _facts(summary: _HeaderSummary, declared: int, size: int, documents: dict[str, bytes]) -> dict[str, Any]:
+def _facts(summary: _HeaderSummary) -> dict[str, Any]:
+    inferred = architectures.infer(summary.shapes)
     facts: dict[str, Any] = {
-        "format": "safetensors",
         "tensor_count": summary.tensors,
         "parameter_count": summary.parameters,
         "dtypes": summary.dtypes,
+        **model_facts.model_facts(summary.header, inferred),
     }
     if summary.shown:
         facts["header"] = summary.shown
-    if not summary.all_shown and not documents:
-        facts["omitted"] = ["header"]
-    if declared > size:
-        facts["error"] = f"The file is truncated: {size:,} of {declared:,} bytes are there."
     return facts
 
 
@@ -155,15 +173,15 @@ def _summarise_at_once(header: bytes) -> _HeaderSummary | None:
         # The dictionary hides repeated names, and msgspec skips unknown members; the text still contains both.
         if not len(tensors) == text.count(b'"data_offsets"') == text.count(b"{") - 1:
             return None
-        for tensor in tensors.values():
-            _add_tensor(summary, tensor)
+        for name, tensor in tensors.items():
+            _add_tensor(summary, name, tensor)
     except (ValueError, msgspec.DecodeError, RecursionError):  # only newer versions raise ValueErrors
         return None
     return summary
 
 
 def _summarise(header: bytes) -> _HeaderSummary:
-    """Summarise a header entry by entry. Raises _MalformedHeader."""
+    """Summarise a header entry by entry. Raises _MalformedHeaderError."""
     summary = _HeaderSummary()
     names: set[bytes] = set()
     empty = _EMPTY.match(header, 0, _PART)
@@ -190,14 +208,16 @@ def _add_entry(summary: _HeaderSummary, names: set[bytes], name: bytes, entry: b
     if name in names:
         raise _MalformedHeaderError("The header names a tensor twice.")
     names.add(name)
-    _add_tensor(summary, tensor)
+    _add_tensor(summary, name.decode(), tensor)
 
 
-def _add_tensor(summary: _HeaderSummary, tensor: _Tensor) -> None:
+def _add_tensor(summary: _HeaderSummary, name: str, tensor: _Tensor) -> None:
     count, (begin, end) = prod(tensor.shape), tensor.data_offsets
     bits = _BITS.get(tensor.dtype)
     if begin > end or (bits is not None and count * bits != 8 * (end - begin)):
         raise _MalformedHeaderError("The header's shapes and sizes contradict each other.")
+    if summary.tensors < architectures.MAX_TENSORS:
+        summary.shapes[name] = tensor.shape
     summary.tensors += 1
     summary.parameters += count
     summary.data_end = max(summary.data_end, end)
@@ -216,11 +236,18 @@ def _plain(name: bytes) -> bytes:
 
 
 def _add_metadata(summary: _HeaderSummary, text: bytes, start: int) -> int:
-    """Read the ``__metadata__`` entry at ``start``; return its end. Raises _MalformedHeader."""
+    """Find the pairs of the ``__metadata__`` entry at ``start``; return its end. Raises _MalformedHeaderError.
+
+    The format allows texts only. Other values are kept and reported: some trainers write them.
+    """
     opening = _METADATA.match(text, start, start + _PART)
-    if opening is None or summary.metadata is not None:
+    if opening is None or summary.has_metadata:
         raise _MalformedHeaderError(_BAD_JSON)
+    summary.has_metadata = True
     start = opening.end()
+    if text[start : start + 1] != b"{":
+        summary.problem = _NOT_OBJECT
+        return _value_end(text, start)
     empty = _EMPTY.match(text, start, start + _PART)
     end, separator = (empty.end(), b"}") if empty else (start + 1, b",")
     while separator == b",":
@@ -228,43 +255,90 @@ def _add_metadata(summary: _HeaderSummary, text: bytes, start: int) -> int:
         key_end = _string_end(text, key_start)
         value_start = _skip(_COLON, text, key_end)
         if text[value_start : value_start + 1] != b'"':
-            raise _MalformedHeaderError("The header's __metadata__ holds something that is not text.")
-        end = _string_end(text, value_start)
-        if not _show(summary, text, (key_start, key_end), (value_start, end)):
-            summary.all_shown = False
+            summary.problem = _NOT_TEXT
+        end = _value_end(text, value_start)
+        summary.pairs.append(((key_start, key_end), (value_start, end)))
         end, separator = _separator(text, end)
-    summary.metadata = (start, end)
     return end
 
 
-def _show(summary: _HeaderSummary, text: bytes, key: tuple[int, int], value: tuple[int, int]) -> bool:
-    """Show a pair in lists if it is short and the limits allow it; return whether it is shown."""
-    length = value[1] - key[0]
-    if summary.shown_bytes + length > _SHOWN_BYTES or len(summary.shown) >= _SHOWN_VALUES:
-        return False
-    try:
-        name, content = _decode_string(text[slice(*key)]), _decode_string(text[slice(*value)])
-    except ValueError:
-        raise _MalformedHeaderError(_BAD_JSON) from None
-    if len(content) > _SHOWN_LENGTH:
-        return False
-    summary.shown[name] = content
-    summary.shown_bytes += length
-    return True
+def _value_end(text: bytes, start: int) -> int:
+    """Return the end of the JSON value at ``start``."""
+    first = text[start : start + 1]
+    if first == b'"':
+        return _string_end(text, start)
+    if first not in (b"{", b"["):
+        scalar = _SCALAR.match(text, start, start + _PART)
+        if scalar is None:
+            raise _MalformedHeaderError(_BAD_JSON)
+        return scalar.end()
+    depth, end = 0, start
+    while True:
+        found = _NESTING.match(text, end, end + _PART)
+        if found is None:
+            raise _MalformedHeaderError(_BAD_JSON)
+        end = found.end()
+        if found[1] == b'"':
+            end = _string_end(text, end - 1)
+        else:
+            depth += 1 if found[1] in b"{[" else -1
+        if depth == 0:
+            return end
+        if depth > _MAX_DEPTH:
+            raise _MalformedHeaderError(_BAD_JSON)
 
 
-def _documents(summary: _HeaderSummary, header: bytes) -> dict[str, bytes]:
-    """Return the whole ``__metadata__`` object as a document, or nothing if it is too large."""
-    assert summary.metadata is not None
-    text = header[slice(*summary.metadata)]
+def _add_texts(summary: _HeaderSummary, header: bytes) -> None:
+    """Decode the pairs of the metadata: those that lists show, and the document, which has no pictures.
+
+    Pictures in headers are megabytes of base64, which nobody reads or searches for.
+    """
+    room = _SHOWN_BYTES
+    pictures = 0
+    kept: list[bytes] = []
+    for key_span, value_span in summary.pairs:
+        key = _decoded(header[slice(*key_span)])
+        length = value_span[1] - key_span[0]
+        if key in model_facts.PICTURES and length > _SHOWN_LENGTH:
+            summary.header[key] = True
+            pictures += 1
+            continue
+        kept.append(header[key_span[0] : value_span[1]])
+        if length > _MAX_DECODED_VALUE:
+            continue
+        value = _decoded(header[slice(*value_span)])
+        summary.header[key] = value
+        is_short = isinstance(value, str) and len(value) <= _SHOWN_LENGTH
+        if is_short and length <= room and len(summary.shown) < _SHOWN_VALUES:
+            summary.shown[key] = value
+            room -= length
+    is_whole = len(summary.shown) + pictures == len(summary.pairs) and not _is_too_long(summary)
+    if not is_whole:
+        _add_document(summary, b"{" + b",".join(kept) + b"}")
+
+
+def _is_too_long(summary: _HeaderSummary) -> bool:
+    """Return whether the facts are so many that lists may leave the header out."""
+    return len(msgspec.json.encode(_facts(summary))) > _MAX_FACTS
+
+
+def _add_document(summary: _HeaderSummary, text: bytes) -> None:
     if len(text) > MAX_DOCUMENT:
-        return {}
+        summary.is_omitted = True
+        return
     try:
         _check_json(text)
         text.decode()
     except (ValueError, msgspec.DecodeError):
         raise _MalformedHeaderError(_BAD_JSON) from None
-    return {"header": text}
+    summary.document = text
+
+
+def _decoded(text: bytes) -> Any:
+    try:
+        return _decode_any(text)
+    except (ValueError, msgspec.DecodeError, RecursionError):
+        raise _MalformedHeaderError(_BAD_JSON) from None
 
 
 def _string_end(text: bytes, start: int) -> int:
@@ -299,12 +373,10 @@ def _matches(head: bytes) -> bool:
 
 
 def _read(contents: Contents, source: ByteSource) -> None:
-    facts, contents.texts = read_safetensors(source.read, source.size)
-    if "error" in facts:
-        contents.problems.append(facts.pop("error"))
-    contents.omitted.update(facts.pop("omitted", ()))
-    contents.facts |= facts
-    if "tensor_count" not in facts:
+    try:
+        read_safetensors(contents, source)
+    except _MalformedHeaderError as error:
+        contents.problems.append(explain(source.read(0, 4096)) or str(error))
         contents.mime_type = None
 
 
