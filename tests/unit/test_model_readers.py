@@ -351,7 +351,7 @@ def test_a_gguf_file_that_is_cut_off_keeps_what_is_known() -> None:
 
 
 def test_a_vocabulary_is_skipped_in_bounded_memory(tmp_path: Path) -> None:
-    tokens = [f"{number:0>40}" for number in range(100_000)]
+    tokens = [f"{number:0>40}" for number in range(20_000)]
     path = tmp_path / "x.gguf"
     path.write_bytes(gguf({"tokenizer.ggml.tokens": tokens, "general.name": "last"}, FLUX))
     del tokens
