@@ -80,10 +80,12 @@ def _of_civitai(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a version of a model says, or a model with its versions, of which the first is the latest."""
     versions = found.get("modelVersions")
     model: Mapping[str, Any]
+    version: Mapping[str, Any]
     if isinstance(versions, list) and versions and isinstance(versions[0], dict):
         model, version, model_id = found, versions[0], found.get("id")
     else:
-        model = found["model"] if isinstance(found.get("model"), dict) else {}
+        inner = found.get("model")
+        model = inner if isinstance(inner, dict) else {}
         version, model_id = found, found.get("modelId")
     creator = model.get("creator") or found.get("creator")
     return _present(

@@ -29,7 +29,7 @@ class Tensor(NamedTuple):
     dtype: str
 
     @property
-    def count(self) -> int:
+    def parameters(self) -> int:
         """The number of parameters."""
         return min(prod(self.shape), _MAX_NUMBER)
 

@@ -105,7 +105,7 @@ def _add_facts(contents: Contents, value: Any) -> None:
     if tensors:
         contents.facts |= {
             "tensor_count": len(tensors),
-            "parameter_count": sum(tensor.count for tensor in tensors.values()),
+            "parameter_count": sum(tensor.parameters for tensor in tensors.values()),
             "dtypes": _dtypes(tensors),
         }
     inferred = architectures.infer({name: tensor.shape for name, tensor in tensors.items()})
