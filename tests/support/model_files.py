@@ -98,7 +98,7 @@ class _Pickler(pickle._Pickler):  # the one in Python, which can be told how to 
 
     def save(self, value: Any, *rest: Any, **more: Any) -> None:
         if isinstance(value, _Function):
-            self.write(f"c{value.module}\n{value.name}\n".encode())
+            self.write(f"c{value.module}\n{value.name}\n".encode())  # type: ignore[attr-defined]
         else:
             super().save(value, *rest, **more)
 

@@ -231,7 +231,7 @@ def test_metadata_against_the_format_is_read_and_reported(
 def test_pictures_are_no_documents(tmp_path: Path, key: str) -> None:
     metadata = {"a": "b", key: "data:image/jpeg;base64," + "A" * (2 << 20), "c": "d" * 300}
     found = both(tmp_path, file_of({"__metadata__": metadata, "t": ONE}, 12))
-    assert found.facts["has_thumbnail"] is True
+    assert found.facts["has_picture"] is True
     assert json.loads(found.documents["header"]) == {"a": "b", "c": "d" * 300}
     small = both(tmp_path, file_of({"__metadata__": {**metadata, "c": "d"}, "t": ONE}, 12))
     assert small.facts["header"] == {"a": "b", "c": "d"}
@@ -242,7 +242,7 @@ def test_pictures_are_no_documents(tmp_path: Path, key: str) -> None:
 @given(st.binary(max_size=300), st.booleans())
 def test_any_bytes(noise: bytes, as_header: bool) -> None:
     found = extract(NAME, file_of(b"{" + noise) if as_header else noise)
-    assert found.facts["format"] in ("safetensors", "git-lfs", "model-info")
+    assert found.facts["format"], "of some other format if the noise looks like it"
     assert_bounded(found)
 
 

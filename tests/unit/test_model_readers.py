@@ -55,7 +55,7 @@ HEADERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"general.name": "N", "general.author": "A"}, {"name": "N", "author": "A"}),
     ({"name": "\ud83d half"}, {"name": "half"}),
     ({"name": 5, "author": True, "description": {"a": 1}}, {"name": "5"}),
-    ({"ssmd_cover_images": "[]", "modelspec.thumbnail": "x"}, {"has_thumbnail": True}),
+    ({"ssmd_cover_images": "[]", "modelspec.thumbnail": "x"}, {"has_picture": True}),
 ]
 
 

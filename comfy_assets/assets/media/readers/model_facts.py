@@ -142,7 +142,7 @@ def model_facts(header: Mapping[str, Any], inferred: Architecture | None = None)
     put_text(facts, "architecture", architecture)
     put_text(facts, "base_model", base_model(header, inferred))
     if any(header.get(field) for field in PICTURES):
-        facts["has_thumbnail"] = True
+        facts["has_picture"] = True
     return facts
 
 
