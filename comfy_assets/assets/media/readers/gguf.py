@@ -45,11 +45,11 @@ _FILE_TYPES = dict(enumerate(_FILE_TYPE_NAMES.split()))
 _WHOLE_NUMBERS = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
 
 
-class _MalformedError(ValueError):
+class _MalformedGgufError(ValueError):
     """The header violates the format; the message is a sentence for users."""
 
 
-class _Header(NamedTuple):
+class _GgufHeader(NamedTuple):
     """The values of a header that are kept, and its tensors: the dimensions and the type of each."""
 
     values: dict[str, Any]
@@ -57,7 +57,7 @@ class _Header(NamedTuple):
     types: list[tuple[int, int]]  # the number of parameters and the type of each tensor
 
 
-class _Cursor:
+class _GgufCursor:
     """Reads a file from its beginning, a window at a time. Raises struct.error at its end."""
 
     def __init__(self, source: ByteSource) -> None:
@@ -96,7 +96,7 @@ class _Cursor:
         wanted = max(length, _WINDOW)
         self._read += wanted
         if self._read > MAX_READ:
-            raise _MalformedError("The header is larger than 16 MiB.")
+            raise _MalformedGgufError("The header is larger than 16 MiB.")
         self._window, self._at = self._source.read(self._start, wanted), 0
 
 
@@ -107,29 +107,29 @@ def _read(contents: Contents, source: ByteSource) -> None:
         contents.problems.append(explain(head) or "This is not a GGUF file.")
         contents.mime_type = None
         return
-    header = _Header({}, {}, [])
+    header = _GgufHeader({}, {}, [])
     try:
-        _read_header(_Cursor(source), header)
+        _read_header(_GgufCursor(source), header)
     except struct.error:
         contents.problems.append(TRUNCATED)
-    except _MalformedError as error:
+    except _MalformedGgufError as error:
         contents.problems.append(str(error))
     _add_facts(contents, header)
 
 
-def _read_header(cursor: _Cursor, header: _Header) -> None:
+def _read_header(cursor: _GgufCursor, header: _GgufHeader) -> None:
     cursor.skip(4)
     version = cursor.number("I")
     if version & 0xFFFF == 0:  # written on a big-endian machine
         cursor.order = ">"
         version >>= 24
     if not 1 <= version <= 3:
-        raise _MalformedError(f"GGUF version {version} is not known.")
+        raise _MalformedGgufError(f"GGUF version {version} is not known.")
     length = "I" if version == 1 else "Q"
     tensors, keys = cursor.number(length), cursor.number(length)
     if tensors > _MAX_TENSORS or keys > _MAX_KEYS:
-        raise _MalformedError("The header describes more than any model has.")
-    reader = _Values(cursor, length)
+        raise _MalformedGgufError("The header describes more than any model has.")
+    reader = _GgufValues(cursor, length)
     for _ in range(keys):
         key = reader.text()
         value = reader.value(cursor.number("I"))
@@ -139,11 +139,11 @@ def _read_header(cursor: _Cursor, header: _Header) -> None:
         _read_tensor(cursor, reader, header)
 
 
-def _read_tensor(cursor: _Cursor, reader: _Values, header: _Header) -> None:
+def _read_tensor(cursor: _GgufCursor, reader: _GgufValues, header: _GgufHeader) -> None:
     name = reader.text()
     dimensions = cursor.number("I")
     if dimensions > _MAX_DIMENSIONS:
-        raise _MalformedError("The header describes a tensor wrongly.")
+        raise _MalformedGgufError("The header describes a tensor wrongly.")
     code = cursor.order + reader.length * dimensions
     sizes = struct.unpack(code, cursor.take(struct.calcsize(code)))
     kind, _ = cursor.number("I"), cursor.number("Q")
@@ -151,16 +151,16 @@ def _read_tensor(cursor: _Cursor, reader: _Values, header: _Header) -> None:
     for size in sizes:
         count *= size
     if count > _MAX_PARAMETERS:
-        raise _MalformedError("The header describes more than any model has.")
+        raise _MalformedGgufError("The header describes more than any model has.")
     header.types.append((count, kind))
     if len(header.shapes) < architectures.MAX_TENSORS:
         header.shapes[name] = sizes[::-1]  # the fastest dimension comes first, other than in safetensors
 
 
-class _Values:
+class _GgufValues:
     """Reads keys and values. Long values and arrays are skipped, and None."""
 
-    def __init__(self, cursor: _Cursor, length: str) -> None:
+    def __init__(self, cursor: _GgufCursor, length: str) -> None:
         self._cursor = cursor
         self._kept = 0
         self._items = 0
@@ -170,7 +170,7 @@ class _Values:
         """Return the next key or name."""
         size = self._cursor.number(self.length)
         if size > _MAX_STRING:
-            raise _MalformedError("The header has a name that is too long.")
+            raise _MalformedGgufError("The header has a name that is too long.")
         return self._cursor.take(size).decode(errors="replace")
 
     def value(self, kind: int, depth: int = 0) -> Any:
@@ -180,7 +180,7 @@ class _Values:
         if kind == _STRING:
             return self._string()
         if kind != _ARRAY or depth > 2:
-            raise _MalformedError("The header has a value of an unknown type.")
+            raise _MalformedGgufError("The header has a value of an unknown type.")
         return self._array(depth)
 
     def _string(self) -> str | None:
@@ -195,12 +195,12 @@ class _Values:
         kind, count = self._cursor.number("I"), self._cursor.number(self.length)
         self._items += count
         if self._items > _MAX_ITEMS:
-            raise _MalformedError("The header has more values than any model has.")
+            raise _MalformedGgufError("The header has more values than any model has.")
         if kind in _SCALARS:
             self._cursor.skip(count * struct.calcsize(_SCALARS[kind]))
             return None
         if kind == _ARRAY and count > _MAX_KEYS:
-            raise _MalformedError("The header has more values than any model has.")
+            raise _MalformedGgufError("The header has more values than any model has.")
         if kind == _STRING and count > 64:  # a vocabulary
             for _ in range(count):
                 self._cursor.skip(self._cursor.number(self.length))
@@ -208,7 +208,7 @@ class _Values:
         return [self.value(kind, depth + 1) for _ in range(count)]
 
 
-def _add_facts(contents: Contents, header: _Header) -> None:
+def _add_facts(contents: Contents, header: _GgufHeader) -> None:
     values = header.values
     types = _types(header.types)
     facts = contents.facts

@@ -34,17 +34,17 @@ class Tensor(NamedTuple):
         return min(prod(self.shape), _MAX_NUMBER)
 
 
-class _Named(NamedTuple):
+class _NamedGlobal(NamedTuple):
     """A function or class that the pickle names, which nothing calls."""
 
     name: str
 
 
-class _Made(dict[Any, Any]):
+class _MadeObject(dict[Any, Any]):
     """What calling a named function would return."""
 
 
-class _Storage(NamedTuple):
+class _TensorStorage(NamedTuple):
     """A reference to the data of a tensor."""
 
     dtype: str
@@ -70,7 +70,7 @@ def pickles(data: bytes, count: int) -> Iterator[Any]:
     """Return the values of pickles that follow one another. Raises PickleError."""
     at = 0
     for _ in range(count):
-        machine = _Machine(data, at)
+        machine = _PickleMachine(data, at)
         try:
             yield machine.run()
         except PickleError:
@@ -80,7 +80,7 @@ def pickles(data: bytes, count: int) -> Iterator[Any]:
         at = machine.at
 
 
-class _Machine:
+class _PickleMachine:
     """The stack, the memo and the position of one pickle."""
 
     def __init__(self, data: bytes, at: int) -> None:
@@ -198,7 +198,7 @@ class _Machine:
         self._memo[at] = self._stack[-1]
 
     def _global(self, module: Any, name: Any) -> None:
-        self._push(_Named(f"{module}.{name}"))
+        self._push(_NamedGlobal(f"{module}.{name}"))
 
     def _global_of_stack(self) -> None:
         name, module = self._pop(), self._pop()
@@ -215,13 +215,13 @@ class _Machine:
     def _build(self) -> None:
         state = self._pop()
         target = self._stack[-1]
-        if isinstance(target, _Made) and isinstance(state, dict) and state is not target:
+        if isinstance(target, _MadeObject) and isinstance(state, dict) and state is not target:
             target.update((key, value) for key, value in state.items() if isinstance(key, str | int))
 
     def _persistent(self, reference: Any) -> None:
         kind = reference[1] if isinstance(reference, tuple) and len(reference) > 1 else None
-        name = kind.name.rpartition(".")[2].removesuffix("Storage") if isinstance(kind, _Named) else ""
-        self._push(_Storage(_DTYPES.get(name, name[:16] or "?")))
+        name = kind.name.rpartition(".")[2].removesuffix("Storage") if isinstance(kind, _NamedGlobal) else ""
+        self._push(_TensorStorage(_DTYPES.get(name, name[:16] or "?")))
 
     def _skip(self, length: int) -> None:
         self._take(length)
@@ -229,28 +229,28 @@ class _Machine:
 
 def _made(function: Any, arguments: Any) -> Any:
     """Return what a call of a named function stands for: a tensor, or an empty mapping."""
-    name = function.name.rpartition(".")[2] if isinstance(function, _Named) else ""
+    name = function.name.rpartition(".")[2] if isinstance(function, _NamedGlobal) else ""
     given = arguments if isinstance(arguments, tuple) else ()
     if name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3") and len(given) > 2:
         return _tensor(given)
     if name in ("_rebuild_parameter", "_rebuild_from_type_v2") and given and isinstance(given[0], Tensor):
         return given[0]
-    return _Made()
+    return _MadeObject()
 
 
 def _tensor(arguments: tuple[Any, ...]) -> Any:
     storage, shape = arguments[0], arguments[2]
     sizes = shape if isinstance(shape, tuple) and len(shape) <= _MAX_DIMENSIONS else None
     if sizes is None or not all(isinstance(size, int) and 0 <= size <= _MAX_NUMBER for size in sizes):
-        return _Made()
-    return Tensor(sizes, storage.dtype if isinstance(storage, _Storage) else "?")
+        return _MadeObject()
+    return Tensor(sizes, storage.dtype if isinstance(storage, _TensorStorage) else "?")
 
 
-def _pushing(make: Callable[[_Machine], Any]) -> Callable[[_Machine], None]:
+def _pushing(make: Callable[[_PickleMachine], Any]) -> Callable[[_PickleMachine], None]:
     return lambda machine: machine._push(make(machine))
 
 
-_Step = Callable[[_Machine], Any]
+_Step = Callable[[_PickleMachine], Any]
 
 _STEPS: dict[int, _Step] = {
     ord("("): _pushing(lambda m: _MARK),
@@ -317,22 +317,22 @@ _STEPS: dict[int, _Step] = {
 }
 
 
-def _dictionary(machine: _Machine) -> None:
+def _dictionary(machine: _PickleMachine) -> None:
     items = machine._pop_to_mark()
     machine._push({})
     machine._set(items)
 
 
-def _instance(machine: _Machine) -> None:
+def _instance(machine: _PickleMachine) -> None:
     machine._line()
     machine._line()
     machine._pop_to_mark()
-    machine._push(_Made())
+    machine._push(_MadeObject())
 
 
-def _object(machine: _Machine) -> None:
+def _object(machine: _PickleMachine) -> None:
     machine._pop_to_mark()
-    machine._push(_Made())
+    machine._push(_MadeObject())
 
 
 _STEPS |= {ord("d"): _dictionary, ord("i"): _instance, ord("o"): _object}

@@ -55,13 +55,13 @@ def _read(contents: Contents, source: ByteSource) -> None:
 
 def _archived(source: ByteSource) -> bytes:
     """Return the pickle of an archive. Raises what zipfile raises."""
-    with zipfile.ZipFile(_Window(source)) as archive:
+    with zipfile.ZipFile(_ArchiveStream(source)) as archive:
         entry = next(each for each in archive.infolist() if each.filename.endswith("/data.pkl"))
         with archive.open(entry) as stream:
             return stream.read(_MAX_PICKLE)
 
 
-class _Window(io.RawIOBase):
+class _ArchiveStream(io.RawIOBase):
     """A source as the file that zipfile wants, which reads no more than a list of entries may have."""
 
     def __init__(self, source: ByteSource) -> None:
