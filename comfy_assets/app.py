@@ -14,6 +14,7 @@ from .assets.exports.selection import ExportCollector
 from .assets.exports.service import EXPORT, AssetExports
 from .assets.host_files import AssetAliases, HostUploads
 from .assets.index.indexer import HASH, SCAN, Indexer
+from .assets.index.reread import REREAD, Rereader
 from .assets.index.watcher import Follower
 from .assets.media.thumbnail_cache import ThumbnailCache
 from .assets.media.thumbnail_service import ThumbnailService
@@ -87,6 +88,7 @@ class Services:
     search = StoreService[SearchIndex]()
     assets = StoreService[AssetService]()
     indexer = StoreService[Indexer]()
+    rereader = StoreService[Rereader]()
     follower = StoreService[Follower]()
     uploads = StoreService[UploadService]()
     downloads = StoreService[DownloadService]()
@@ -198,12 +200,13 @@ class Services:
         gate = Throttle(host.is_executing)
         self.tasks = TaskRunner(TaskStore(db, self._recorder.seat))
         self.task_list = TaskService(db, self.tasks)
-        self.search = SearchIndex(db, self.tasks, gate, after=(SCAN, HASH))
+        self.search = SearchIndex(db, self.tasks, gate, after=(SCAN, HASH, REREAD))
         self.assets = AssetService(db, host, self.search)
         # Without this, a scan that is faster than the recorder would make a user's new outputs public for a moment.
         is_private = host.is_multi_user() and not config.shared_outputs
         unrecorded = self._recorder.live.first_start if is_private else None
         self.indexer = Indexer(db, host, self.tasks, gate, hash_files=config.hash_files, unrecorded_since=unrecorded)
+        self.rereader = Rereader(db, host, self.tasks, gate, self.search, after=(SCAN,))
         self.follower = Follower(host, self.tasks, gate, self.indexer)
         self.uploads = UploadService(db, host)
         client = RemoteClient(
@@ -261,7 +264,15 @@ class Services:
         self._ends.push_async_callback(self.thumbnails.close)
         self._ends.push_async_callback(self.assets.close)
         self._ends.callback(self.indexer.close)
-        for working in (self._recorder, self.outputs, self.jobs, self.tasks, self.search, self.job_links):
+        for working in (
+            self._recorder,
+            self.outputs,
+            self.jobs,
+            self.tasks,
+            self.rereader,
+            self.search,
+            self.job_links,
+        ):
             self._ends.push_async_callback(working.close)
         self._ends.push_async_callback(self.workflow_sync.close)
         self._ends.push_async_callback(self.exports.close)
@@ -328,6 +339,8 @@ class Services:
             self._keep_trying(lambda: self.indexer.start_scan()[0])
             if self.config.follow:
                 self._keep_trying(self.follower.start)
+        if self.config.hash_files:
+            self.rereader.start()  # only now: a scan that starts goes first
 
     def _keep_trying(self, start: Callable[[], Task]) -> None:
         """Start a task, and restart it while it fails because the store is not usable."""

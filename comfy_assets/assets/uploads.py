@@ -158,8 +158,8 @@ async def _check_received(file: PartialFile, fields: UploadFields, roots: Roots)
     check_suffix(name, destination.category, roots.suffixes(destination.category))
     digest = await run_blocking(file.finish)
     await _check_hash(file, digest, fields)
-    facts, found_type = await run_blocking(lambda: read_facts(name, file.path, digest, file.size))
-    mime_type = resolve_mime(name, fields.mime_type, found_type)
+    facts = await run_blocking(lambda: read_facts(name, file.path, digest, file.size))
+    mime_type = resolve_mime(name, fields.mime_type, facts.mime_type)
     if is_ignored(name, file.size):
         name += "_"  # scans ignore files of this name, so the asset would be marked missing
     if roots.is_ignored(destination.folder, name, file.size):

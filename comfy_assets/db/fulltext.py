@@ -173,6 +173,36 @@ async def model_metadata(db: Database | Transaction, content_ids: Collection[int
     return dict(rows)
 
 
+async def indexed_of_contents(
+    db: Database | Transaction, content_ids: Collection[int], limit: int
+) -> list[IndexedAsset]:
+    """Return assets that are indexed with the words of these contents, in the state in which they are indexed."""
+    ids = json_array(content_ids)
+    rows = await db.fetch_all(
+        "SELECT asset_id, name_key, tags, content_id FROM search_stale"
+        " WHERE content_id IN (SELECT value FROM json_each(?1)) AND tags IS NOT NULL UNION ALL"
+        f" {_CURRENT} WHERE a.content_id IN (SELECT value FROM json_each(?1)) AND a.id <= {ASSETS.upto}"
+        " AND s.hidden = 0 AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = a.id) LIMIT ?2",
+        (ids, limit),
+    )
+    return [IndexedAsset(*row) for row in rows]
+
+
+async def mark_removed(tx: Transaction, removed: Sequence[IndexedAsset]) -> None:
+    """Record that assets were removed from the index, and have to be indexed again if they are there."""
+    await tx.execute(
+        "INSERT OR REPLACE INTO search_stale (asset_id, name_key, tags, content_id)"
+        " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), NULL, NULL FROM json_each(?)",
+        (json_array((row.id, row.name_key) for row in removed),),
+    )
+    await tx.execute("UPDATE search_state SET version = version + 1")
+
+
+async def invalidate(tx: Transaction, index: FullTextIndex) -> None:
+    """Have an index built again before it is used again."""
+    await tx.execute(f"UPDATE {index.state} SET rules = ''")
+
+
 async def mark_indexed(tx: Transaction, stale_ids: Iterable[int], upto: int | None) -> None:
     """Record that stale assets are indexed in their current state, and new ones up to an id (None: no new ones)."""
     await tx.execute(
@@ -213,11 +243,6 @@ async def insert_jobs(tx: Transaction, entries: Sequence[IndexEntry]) -> None:
     wanted = {row[0] for row in rows}
     await insert(tx, JOBS, [entry for entry in entries if entry.id in wanted])
     await tx.execute("UPDATE job_search SET indexed_upto = max(indexed_upto, ?)", (entries[-1].id,))
-
-
-async def invalidate_jobs(tx: Transaction) -> None:
-    """Have the index of jobs built again before it is used again."""
-    await tx.execute("UPDATE job_search SET rules = ''")
 
 
 # Searches. Results are cached until the index changes.

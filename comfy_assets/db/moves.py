@@ -18,8 +18,9 @@ class MoveCandidate(NamedTuple):
     """A file that is gone from its path or new at it, with what its asset carries.
 
     ``id`` is the row of the asset; a new file without a row has a negative id of its own. ``logical`` is the folder's
-    path below the roots ("output/2024"), ``content_id`` None while the content is not known. ``members`` are the values
-    that users can edit. ``user_tags`` and ``categories`` (of the folder, at the last scan) are JSON arrays.
+    path below the roots ("output/2024"), ``content_id`` None while the content is not known, ``content_type`` the media
+    type that it shows. ``members`` are the values that users can edit. ``user_tags`` and ``categories`` (of the folder,
+    at the last scan) are JSON arrays.
     ``is_made``: a job wrote the file. ``is_used``: a workflow version or a share refers to the asset.
 
     The other members are set by the callers of the matcher. ``is_recent``: the file was there until the present scan.
@@ -39,6 +40,7 @@ class MoveCandidate(NamedTuple):
     owner: str = ""
     user_tags: str | None = None
     categories: str = "[]"
+    content_type: str | None = None
     members: AssetEdit = AssetEdit()
     is_made: bool = False
     is_used: bool = False
@@ -68,6 +70,7 @@ class MoveCandidate(NamedTuple):
 _COLUMNS = f"""
     {EDITABLE.sql},
     f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, s.owner, {tags.USER_TAGS}, d.categories,
+    (SELECT mime_type FROM contents WHERE id = a.content_id),
     a.job_id IS NOT NULL, EXISTS (SELECT 1 FROM asset_uses u WHERE u.asset_id = a.id), f.missing
 """
 _JOINED = """
@@ -135,6 +138,18 @@ async def of_look(tx: Transaction, stats: Iterable[FileStat]) -> list[MoveCandid
 async def read_again(tx: Transaction, ids: Sequence[int]) -> None:
     """Have files read again whose content is likely, but not certain, to be the recorded one."""
     await tx.execute_many(f"UPDATE files SET state = {CHANGED} WHERE id = ? AND state = {HASHED}", [(i,) for i in ids])
+
+
+async def read_unknown_again(tx: Transaction, ids: Iterable[int]) -> None:
+    """Have the contents of assets that have other names now read again if nothing is known of them.
+
+    The new name may tell more, and they are not hashed again.
+    """
+    await tx.execute(
+        "UPDATE contents SET reader_version = 0 WHERE metadata = '{}' AND reader_version > 0 AND id IN"
+        " (SELECT content_id FROM assets WHERE id IN (SELECT value FROM json_each(?)))",
+        (json_array(ids),),
+    )
 
 
 async def never_hashed(tx: Transaction, ids: Sequence[int]) -> list[int]:

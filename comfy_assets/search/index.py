@@ -10,8 +10,8 @@ import logging
 import sqlite3
 import time
 import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 
@@ -47,9 +47,9 @@ class AssetWords:
     def __init__(self) -> None:
         self._known: dict[_Keyed, tuple[str, ...]] = {}
 
-    async def prepare(self, db: _Db, rows: Sequence[IndexedAsset]) -> None:
-        """Read the documents of assets ahead of a transaction."""
-        await self._words_of_contents(db, rows, complete=False)
+    async def prepare(self, db: _Db, rows: Sequence[IndexedAsset], *, complete: bool = False) -> None:
+        """Read the documents of assets ahead of a transaction that asks for the ``entries``."""
+        await self._words_of_contents(db, rows, complete=complete)
 
     async def entries(self, db: _Db, rows: Sequence[IndexedAsset], *, complete: bool = False) -> list[IndexEntry]:
         """Return the index entries of assets, without deleted ones.
@@ -193,6 +193,39 @@ class SearchIndex(_IndexUpdater):
                 details={"field": "q", "indexed": indexed, "total": total},
             ) from None
 
+    @asynccontextmanager
+    async def replacing(self, content_ids: Collection[int]) -> AsyncIterator[Transaction]:
+        """Open a transaction that replaces the documents or the metadata of contents.
+
+        Their assets are removed from the index before, as they can only be removed with the words that they were
+        indexed with. They are indexed again in the background.
+        """
+        async with self._lock:
+            if self._db.can_search:
+                await self._ensure_rules()
+                while await self._remove(content_ids):
+                    pass
+            async with self._db.transaction() as tx:
+                # Another server that shares the store may have indexed them meanwhile; and one whose SQLite cannot
+                # search leaves the index to one whose SQLite can.
+                is_clean = self._db.can_search and not await fulltext.indexed_of_contents(tx, content_ids, 1)
+                if not is_clean:
+                    await fulltext.invalidate(tx, self._index)
+                    self._has_right_rules = False
+                yield tx
+
+    async def _remove(self, content_ids: Collection[int]) -> bool:
+        """Remove assets with these contents from the index; return whether there may be more."""
+        ahead = await fulltext.indexed_of_contents(self._db, content_ids, _BATCH)
+        if not ahead:
+            return False
+        await self._words.prepare(self._db, ahead, complete=True)
+        async with self._db.transaction() as tx:
+            indexed = await fulltext.indexed_of_contents(tx, content_ids, _BATCH)
+            await fulltext.delete(tx, self._index, await self._words.entries(tx, indexed, complete=True))
+            await fulltext.mark_removed(tx, indexed)
+        return True
+
     async def catch_up(self) -> None:
         """Index everything, however long it takes."""
         while await self._step():
@@ -294,7 +327,7 @@ async def remove_jobs(tx: Transaction, row_ids: Sequence[int]) -> None:
     """Remove jobs, which are about to be deleted, from the index."""
     if not tx.can_search:
         # This SQLite cannot change the index either. One that can will build it again.
-        await fulltext.invalidate_jobs(tx)
+        await fulltext.invalidate(tx, fulltext.JOBS)
         return
     graphs = await fulltext.indexed_graphs(tx, row_ids)
     if graphs:

@@ -19,11 +19,12 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from ...db.contents import Document, Facts, Hashed, Unreadable
+from ...db.contents import Document, Facts, Hashed, OutdatedContent, Unreadable
 from ...fs.paths import ChangedWhileReading, extended, fresh_for_ns, matches_record
 from ...models import Pending
 from ...store_guard import check, check_found
-from ..media.metadata import FileMetadata, extract, extract_path
+from ..media.metadata import FileMetadata, extract, extract_path, extract_stream
+from ..media.readers.registry import READER_VERSION
 
 # Threads that read small files; most disks serve only a few at a time. blake3 itself uses all cores for a large file.
 WORKERS = min(4, os.cpu_count() or 1)
@@ -83,7 +84,7 @@ def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable 
             _wait_until_reliable(file.mtime_ns, pause)
             if not _is_unchanged(stream, file):
                 return None
-            digest, extracted = _digest(stream, file, Path(path), pause, count)
+            digest, extracted = _digest(stream, file, pause, count)
             if not _is_unchanged(stream, file):
                 return None
     except (FileNotFoundError, ChangedWhileReading):
@@ -91,21 +92,46 @@ def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable 
     except OSError as error:
         return Unreadable(file.id, error.strerror or type(error).__name__)
     facts = _facts(digest, file.size, extracted)
-    return Hashed(file.id, file.size, file.mtime_ns, digest, facts.metadata, extracted.mime_type, facts.documents)
+    return Hashed(
+        file.id,
+        file.size,
+        file.mtime_ns,
+        digest,
+        facts.metadata,
+        facts.mime_type,
+        facts.documents,
+        facts.reader_version,
+    )
 
 
-def read_facts(name: str, path: Path, digest: bytes, size: int) -> tuple[Facts, str | None]:
-    """Return the facts of a file that is hashed already, and the media type that its content shows, if any.
+def read_facts(name: str, path: Path, digest: bytes, size: int) -> Facts:
+    """Return the facts of a file that is hashed already.
 
     ``name`` is the file's future name, and ``path`` where it is now. Raises OSError.
     """
-    extracted = extract_path(name, path)
-    return _facts(digest, size, extracted), extracted.mime_type
+    return _facts(digest, size, extract_path(name, path))
+
+
+def read_facts_again(content: OutdatedContent) -> Facts | None:
+    """Return the facts of a content, from one of its files; None if the file does not match its record any more."""
+    path = extended(os.path.join(content.folder, content.name))  # noqa: PTH118 - called for every content
+    try:
+        check_found(path)
+        with FileIO(path) as stream:
+            if not matches_record(os.fstat(stream.fileno()), content.size, content.mtime_ns):
+                return None
+            extracted = extract_stream(content.name, stream, content.size)
+            if not matches_record(os.fstat(stream.fileno()), content.size, content.mtime_ns):
+                return None
+    except OSError:
+        return None
+    return _facts(content.hash, content.size, extracted)
 
 
 def _facts(digest: bytes, size: int, extracted: FileMetadata) -> Facts:
     documents = tuple(document(key, text) for key, text in extracted.documents.items())
-    return Facts(digest, size, msgspec.json.encode(extracted.facts).decode(), documents)
+    metadata = msgspec.json.encode(extracted.facts).decode()
+    return Facts(digest, size, metadata, documents, extracted.mime_type, READER_VERSION)
 
 
 def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
@@ -115,13 +141,14 @@ def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
         return _digest_chunks(stream, size, pause, count)
 
 
-def _digest(stream: FileIO, file: Pending, path: Path, pause: Pause, count: Count) -> tuple[bytes, FileMetadata]:
+def _digest(stream: FileIO, file: Pending, pause: Pause, count: Count) -> tuple[bytes, FileMetadata]:
     pause()
     if file.size <= SMALL_FILE:
         data = _read_all(stream, file.size)
         count(len(data))
         return blake3(data).digest(), extract(file.name, data)
-    extracted = extract_path(file.name, path)
+    extracted = extract_stream(file.name, stream, file.size)
+    stream.seek(0)
     return _digest_large(stream, file, pause, count), extracted
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from .readers import registry, texts
 from .readers.base import ByteSource
 
 _MAX_FACTS = 4096  # bytes of JSON: lists show the facts of hundreds of files
+_WINDOW = 4096
+_FIRST_WINDOW = 16 << 10
 _ALWAYS = frozenset({"format", "kind", "width", "height", "embedded", "omitted"})
 
 
@@ -48,17 +51,44 @@ def extract(name: str, data: bytes) -> FileMetadata:
 def extract_path(name: str, path: Path) -> FileMetadata:
     """Return the metadata of a file on disk, reading no more of it than needed. Raises only OSError."""
     check_found(str(path))
-    with path.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
+    with FileIO(path) as stream:
+        return extract_stream(name, stream, os.fstat(stream.fileno()).st_size)
 
-        def read(offset: int, length: int) -> bytes:
-            length = min(length, size - offset)  # a stream reserves the memory for what it is asked for
-            if offset < 0 or length <= 0:
-                return b""
-            stream.seek(offset)
-            return stream.read(length)
 
-        return _extract(name, ByteSource(read, size, in_memory=False))
+def extract_stream(name: str, stream: FileIO, size: int) -> FileMetadata:
+    """Return the metadata of an open file of ``size`` bytes. Raises only OSError."""
+    return _extract(name, ByteSource(_FileWindow(stream, size).read, size, in_memory=False))
+
+
+class _FileWindow:
+    """Reads an unbuffered file through a window, since readers ask for a few bytes here and there."""
+
+    def __init__(self, stream: FileIO, size: int) -> None:
+        self._stream = stream
+        self._size = size
+        self._start = 0
+        self._data = b""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return bytes as ``Read`` does."""
+        length = min(length, self._size - offset)  # a stream reserves the memory for what it is asked for
+        if offset < 0 or length <= 0:
+            return b""
+        start = offset - self._start
+        if start < 0 or start + length > len(self._data):
+            if length > _WINDOW:
+                return self._read_at(offset, length)
+            self._start, start = offset, 0
+            # Most texts are near the beginning of their files.
+            self._data = self._read_at(offset, _FIRST_WINDOW if offset == 0 else _WINDOW)
+        return self._data[start : start + length]
+
+    def _read_at(self, offset: int, length: int) -> bytes:
+        self._stream.seek(offset)
+        data = self._stream.read(length)
+        while 0 < len(data) < length and (more := self._stream.read(length - len(data))):
+            data += more
+        return data
 
 
 def _extract(name: str, source: ByteSource) -> FileMetadata:

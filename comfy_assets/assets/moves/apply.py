@@ -25,6 +25,7 @@ from ...db.moves import MoveCandidate
 from ...fs.paths import path_state
 from ...ids import now_ms
 from ...models import AssetEdit, FileStat
+from ...names import split_suffix
 from ..index.insert import NewFile, add_new, folder_row
 from ..media.mime import guess_mime
 from ..roots import Place, Roots, present_names
@@ -367,10 +368,15 @@ async def _adopt_batch(
         await tags.replace_place_tags(tx, ids, msgspec.json.decode(former, type=list[str]), wanted)
     await moves.rename_assets(tx, updates.names)
     await moves.set_types(tx, updates.types)
+    if updates.with_other_suffix:
+        await moves.read_unknown_again(tx, updates.with_other_suffix)
 
 
 class _Updates:
-    """Changes to assets whose files have moved: ids by former categories (JSON) and new tags, new names, new types."""
+    """Changes to assets whose files have moved: ids by former categories (JSON) and new tags, new names, new types.
+
+    The type of a file ``with_other_suffix`` (ids) may have been unknown because of its former name.
+    """
 
     def __init__(
         self, pairs: Iterable[tuple[MoveCandidate, MoveCandidate]], place_of: Callable[[str], Place | None]
@@ -378,6 +384,7 @@ class _Updates:
         self.tags: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
         self.names: list[tuple[int, str]] = []
         self.types: list[tuple[int, str]] = []
+        self.with_other_suffix: list[int] = []
         for old, new in pairs:
             place = place_of(new.folder)
             self.tags[old.categories, place.tags_of(new.name) if place else ()].append(old.id)
@@ -385,17 +392,18 @@ class _Updates:
                 self.names.append((old.id, new.name))
             if (mime_type := _type_at(old, new)) != old.mime_type:
                 self.types.append((old.id, mime_type))
+            if split_suffix(old.name)[1].lower() != split_suffix(new.name)[1].lower():
+                self.with_other_suffix.append(old.id)
 
 
 def _type_at(old: MoveCandidate, new: MoveCandidate) -> str:
     """Return the type of a file that has moved: given by its content, by a user, or else by its name."""
-    if old.content_id is None:
-        is_guessed = old.mime_type == guess_mime(old.name)
-    else:
-        is_guessed = new.content_id not in (None, old.content_id)
+    if new.content_id is not None and old.content_id not in (None, new.content_id):
+        return new.mime_type
+    is_guessed = old.content_type is None and old.mime_type == guess_mime(old.name)
     if not is_guessed:
         return old.mime_type
-    return new.mime_type if new.content_id is not None else guess_mime(new.name)
+    return new.mime_type if new.content_id is not None and old.content_id is None else guess_mime(new.name)
 
 
 class UserData(NamedTuple):

@@ -272,10 +272,10 @@ class _PartialFiles:
 def _bundle_file(asset: BundledAsset, folder: Path, source: Path | None, content: Path) -> BundleFile:
     """Read the metadata of a file. Raises UnsupportedContentError for a model whose content contradicts its name."""
     *between, name = relative_parts(asset.path)
-    facts, found_type = read_facts(name, content, asset.digest, asset.size)
-    mime_type = found_type or guess_mime(name)
+    facts = read_facts(name, content, asset.digest, asset.size)
+    mime_type = facts.mime_type or guess_mime(name)
     if asset.kind == "models":
-        mime_type = resolve_mime(name, None, found_type)
+        mime_type = resolve_mime(name, None, facts.mime_type)
     return BundleFile(source, folder.joinpath(*between), name, normalize_name(asset.name), mime_type, facts)
 
 

@@ -121,7 +121,16 @@ async def _register(
     facts = file.facts
     if former is not None:
         await match_written(tx, [ChangedPath(former.row_id, stat, stat)], roots)
-        read = Hashed(former.row_id, stat[0], stat[1], facts.hash, facts.metadata, None, facts.documents)
+        read = Hashed(
+            former.row_id,
+            stat[0],
+            stat[1],
+            facts.hash,
+            facts.metadata,
+            facts.mime_type,
+            facts.documents,
+            facts.reader_version,
+        )
         await contents.record(tx, [read])
         row_id = former.row_id
     else:
