@@ -40,9 +40,10 @@ from comfy_assets_node.comfy_assets.plugin import attach  # noqa: E402
 
 def pytest_configure() -> None:
     # Imported here, as programs that the tests start import this module as well and need neither.
-    from support import examples
+    from support import examples, stores
 
     examples.use_profile()
+    stores.use_template()
 
 
 def pytest_report_header() -> str:

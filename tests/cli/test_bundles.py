@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -129,10 +131,15 @@ class Place:
         return self.path / "user" / "__comfy_assets" / "library.db"
 
     def rows(self, sql: str) -> list[Any]:
-        async def fetch(db: Database) -> list[Any]:
-            return await db.fetch_all(sql)
+        if not self.store.exists():
 
-        return list(self.work(fetch))
+            async def create(db: Database) -> None:
+                assert db.can_search
+
+            self.work(create)
+        # Not through Database, whose four connections and threads take longer than most of these tests.
+        with closing(sqlite3.connect(self.store)) as connection:
+            return connection.execute(sql).fetchall()
 
     def files(self) -> dict[str, bytes]:
         """Everything outside the store."""

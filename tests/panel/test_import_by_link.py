@@ -14,6 +14,9 @@ from support.source_server import MODEL_ID, VERSION_ID, Fault, SourceServer, sam
 
 TIMEOUT_MS = 60_000  # the page begins with hundreds of files, on a machine that may be busy
 SIZE = 3_000_000
+# The library's dialog has its button only if the server's flags have arrived before it opens.
+READY = """window.app?.extensionManager?.command && window.app.graph
+    && window.app.api.getServerFeature("model_upload_button_enabled")"""
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingNodesWarning": False}
 
 
@@ -75,7 +78,7 @@ def wizard(tmp_path_factory: pytest.TempPathFactory, source: SourceServer, brows
         page = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB")
         page.set_default_timeout(TIMEOUT_MS)
         page.goto(server.url)
-        page.wait_for_function("window.app?.extensionManager?.command && window.app.graph")
+        page.wait_for_function(READY)
         yield Wizard(page, server, source, base)
         page.close()
     finally:
@@ -89,7 +92,7 @@ def library(wizard: Wizard) -> Iterator[Wizard]:
     wizard.page.locator("[data-attr=upload-model-button]").wait_for()
     yield wizard
     wizard.page.reload()
-    wizard.page.wait_for_function("window.app?.extensionManager?.command && window.app.graph")
+    wizard.page.wait_for_function(READY)
 
 
 def test_a_file_of_a_repository(library: Wizard) -> None:

@@ -1,0 +1,42 @@
+"""New stores for tests: copies of one that the migrations have made, once a process.
+
+Hundreds of tests begin with a new store. To make one takes more processor time than most of these tests do.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from comfy_assets_node.comfy_assets.db import connection, migrate
+
+_prepare = connection._prepare
+_create_search_tables = migrate.create_search_tables
+
+
+def use_template() -> None:
+    """Let this process copy its new stores. An existing store is opened and migrated as ever."""
+    connection._prepare = _copy_and_prepare
+
+
+def _copy_and_prepare(path: Path) -> bool:
+    # A test that replaces this function wants a store without search tables, or none of a capable SQLite.
+    if not path.exists() and migrate.create_search_tables is _create_search_tables:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_template(tuple(migrate.migrations())), path)
+    return _prepare(path)
+
+
+@cache
+def _template(steps: tuple[migrate.Migration, ...]) -> Path:
+    """Return a new store with these migrations; in a folder that lasts as long as the process."""
+    path = Path(_folder().name) / f"new-{len(steps)}.db"
+    _prepare(path)
+    return path
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="comfy-assets-tests-")
