@@ -131,6 +131,7 @@ def assert_true(base: Path) -> list[tuple[str, int, bool]]:
     return [(str(Path(row[0]) / row[1]), row[4], bool(row[5])) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     chance = random.Random(SEED)

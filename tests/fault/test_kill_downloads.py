@@ -17,6 +17,8 @@ from support.files import safetensors
 from support.servers import ROOT, JsonServer, _free_port, make_base, standalone_command
 from support.source_server import same_bytes
 
+pytestmark = pytest.mark.slow
+
 SIZE = 16 << 20  # five seconds at the pace of the source
 LORAS = "models/loras"
 ENVIRONMENT = {

@@ -23,7 +23,10 @@ c.close()
 """
 ROUNDS = 5
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9, and locks of another kind")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9, and locks of another kind"),
+]
 
 
 def our_command(base: Path) -> None:

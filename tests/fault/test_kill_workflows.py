@@ -18,6 +18,8 @@ from comfy_assets_node.comfy_assets.models import WorkflowFilter, WorkflowPage
 from comfy_assets_node.comfy_assets.workflows.service import WorkflowService
 from comfy_assets_node.comfy_assets.workflows.sync import WorkflowSync
 
+pytestmark = pytest.mark.slow
+
 KILLS = 6
 SEED = 5
 

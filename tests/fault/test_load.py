@@ -110,6 +110,7 @@ def kept(left: Left) -> Iterator[Left]:
     left.store.write_bytes(store)
 
 
+@pytest.mark.slow
 def test_what_was_answered_under_load_is_there_after_a_kill(left: Left) -> None:
     assert left.status == 0, left.output
     assert "nothing is amiss" in left.output

@@ -30,6 +30,8 @@ NODES = """
 import os, time
 import comfy.model_management, folder_paths
 
+pytestmark = pytest.mark.slow
+
 class Hold:
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "run"

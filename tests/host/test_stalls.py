@@ -35,6 +35,8 @@ from comfy_assets_node.routes.operations import Route
 from comfy_assets_node.routes.request_body import MIB
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 # Bodies of every kind are as large as they may be only if this is asked for; it takes some minutes.
 IS_WHOLE = bool(os.environ.get("COMFY_ASSETS_WHOLE_BODIES"))
 MAX_STALL_S = 0.05

@@ -20,6 +20,8 @@ from panel_graphs import saving
 from PIL import Image
 from support.servers import COMFYUI
 
+pytestmark = pytest.mark.slow
+
 EVIL = "evil.example"  # the page's name, which resolves to this machine
 NAMED = "nas.lan"  # a name that resolves to the server
 REBOUND = "rebind.example"  # a page's name, which resolves to the server after the page is loaded

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from panel_graphs import page_graph, saving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tab(panel: Any) -> Any:
