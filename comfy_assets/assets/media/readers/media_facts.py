@@ -1,0 +1,159 @@
+"""Facts and tags of videos, sounds and 3D files, with one order, one rounding and one bound for all their readers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import texts
+from .base import MAX_READ, ByteSource, Contents, Read
+
+MAX_TAGS = 1_000
+# A hostile file may have a part for every eight bytes; walking through so many takes about 40 ms.
+_MAX_READS = 8_000
+_MAX_TITLE = 256
+_MAX_NAME = 32
+_MAX_NUMBER = 1 << 40
+_MAX_DESCRIPTION = 256 << 10
+_BLOCK = 8 << 10
+_SLACK = 1 << 20  # of the bytes that may be read, for what is no text
+_TOO_MANY_PARTS = "The file has too many parts to be read completely."
+
+# Tags with a fact of their own, by their name in lower case.
+_FACTS = {"title": "title", "artist": "artist", "author": "artist"}
+# Tags that are read as a description, too.
+_DESCRIPTIVE = frozenset({"lyrics", "unsyncedlyrics", "synopsis", "summary", "subtitle"})
+
+
+class ReadLimitError(Exception):
+    """A reader has read as much of one file as it may."""
+
+
+@dataclass
+class MediaFacts:
+    """Properties of a video or sound. None and impossible values are left out of the facts.
+
+    ``width`` and ``height`` are pixels as shown, after turning. ``duration`` is in seconds, ``fps`` the average number
+    of frames per second, ``frame_count`` the number of frames of the first video track.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    duration: float | None = None
+    fps: float | None = None
+    frame_count: int | None = None
+    codec: str | None = None
+    audio_codec: str | None = None
+    sample_rate: float | None = None
+    channels: int | None = None
+
+    def add_to(self, contents: Contents, *, is_video: bool) -> None:
+        """Write the facts, in the order of this class; ``has_audio`` tells videos with sound from silent ones."""
+        contents.facts["kind"] = "video" if is_video else "audio"
+        if is_video and _is_number(self.width) and _is_number(self.height):
+            contents.facts |= {"width": self.width, "height": self.height}
+        add_number(contents, "duration", self.duration)
+        if is_video:
+            add_number(contents, "fps", self.fps)
+            add_number(contents, "frame_count", self.frame_count)
+            _add_name(contents, "codec", self.codec)
+            contents.facts["has_audio"] = self.audio_codec is not None
+        _add_name(contents, "audio_codec", self.audio_codec)
+        add_number(contents, "sample_rate", self.sample_rate)
+        add_number(contents, "channels", self.channels)
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value) and 0 < value < _MAX_NUMBER
+
+
+def add_number(contents: Contents, key: str, value: float | None) -> None:
+    """Add a fact with three decimals, or a whole number; nothing for None, 0 and impossible values."""
+    if value is None or not _is_number(value):
+        return
+    rounded = round(value, 3)
+    if rounded:
+        contents.facts[key] = int(rounded) if rounded == int(rounded) else rounded
+
+
+def _add_name(contents: Contents, key: str, name: str | None) -> None:
+    if name:
+        contents.facts[key] = name[:_MAX_NAME]
+
+
+def add_tag(contents: Contents, keyword: str, text: bytes) -> None:
+    """Add a tag in UTF-8: as a fact if it is a title or an artist, and as a document if its keyword is of interest.
+
+    Several titles, comments and descriptions become one description, a line each.
+    """
+    name = keyword.strip().lower()
+    if name in _DESCRIPTIVE:
+        keyword = "description"
+    fact = _FACTS.get(name)
+    if fact is not None and fact not in contents.facts:
+        title = " ".join(text[: 4 * _MAX_TITLE].decode("utf-8", "replace").replace("\0", " ").split())[:_MAX_TITLE]
+        if title:
+            contents.facts[fact] = title
+    former = contents.texts.pop("description", b"")
+    texts.add(contents, keyword, text)
+    latter = contents.texts.pop("description", b"")
+    if former and latter and latter not in former and len(former) + len(latter) < _MAX_DESCRIPTION:
+        former += b"\n" + latter
+    if former or latter:
+        contents.texts["description"] = former or latter
+
+
+def read_tag(contents: Contents, read: Read, keyword: str, start: int, length: int) -> None:
+    """Read and add a tag of a file, if its keyword is of interest and it is small enough."""
+    if not is_tag_known(keyword):
+        return
+    if length + sum(map(len, contents.texts.values())) > MAX_READ - _SLACK:
+        texts.omit(contents, keyword)
+    else:
+        add_tag(contents, keyword, read(start, length).rstrip(b"\0"))
+
+
+def is_tag_known(keyword: str) -> bool:
+    """Return whether a tag is of interest, so that others need not be read."""
+    name = keyword.strip().lower()
+    return name in _FACTS or name in _DESCRIPTIVE or texts.is_known(keyword)
+
+
+def bounded(read: Callable[[Contents, ByteSource], None]) -> Callable[[Contents, ByteSource], None]:
+    """Give a reader a source that ends it after ``_MAX_READS`` reads or ``MAX_READ`` bytes.
+
+    What it has found until then stays, so that readers write their facts in a ``finally``; the file's problems name
+    the limit.
+    """
+
+    def read_bounded(contents: Contents, source: ByteSource) -> None:
+        try:
+            read(contents, source._replace(read=_BoundedRead(source)))
+        except ReadLimitError:
+            contents.problems.append(_TOO_MANY_PARTS)
+
+    return read_bounded
+
+
+class _BoundedRead:
+    """Reads of one file, with a bound. The many small ones of a header are served from a block of it."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._read = source.read
+        self._block_length = 0 if source.in_memory else _BLOCK
+        self._block, self._block_start = b"", 0
+        self._reads, self._left = _MAX_READS, MAX_READ
+
+    def __call__(self, offset: int, length: int) -> bytes:
+        start = offset - self._block_start
+        self._reads -= 1
+        self._left -= max(length, 0)
+        if self._reads < 0 or self._left < 0:
+            raise ReadLimitError
+        if start >= 0 and start + length <= len(self._block):
+            return self._block[start : start + max(length, 0)]
+        if not 0 < length < self._block_length:
+            return self._read(offset, length) if length > 0 else b""
+        self._block, self._block_start = self._read(offset, self._block_length), offset
+        return self._block[:length]
