@@ -19,7 +19,10 @@ BATCH = 500
 
 
 class FolderRow(msgspec.Struct, frozen=True):
-    """A folder of the library; see ``assets.roots.Place`` for the fields. ``categories`` is a JSON array."""
+    """A folder of the library; see ``assets.roots.Place`` for the fields. ``categories`` is a JSON array.
+
+    ``mtime_ns`` is the time of the folder at its last complete listing, if it is known.
+    """
 
     path: str
     kind: str
@@ -28,6 +31,7 @@ class FolderRow(msgspec.Struct, frozen=True):
     categories: str
     place_key: str
     fingerprint: bytes | None
+    mtime_ns: int | None = None
 
 
 def _described(rows: Iterable[FolderRow]) -> list[tuple[str | None, ...]]:
@@ -38,7 +42,7 @@ def _described(rows: Iterable[FolderRow]) -> list[tuple[str | None, ...]]:
 async def known_folders(db: Database | Transaction, only: Sequence[str] | None = None) -> list[FolderRow]:
     """Return all known folders, or those with these paths."""
     rows = await db.fetch_all(
-        "SELECT path, kind, logical, loader_prefix, categories, place_key, fingerprint FROM folders"
+        "SELECT path, kind, logical, loader_prefix, categories, place_key, fingerprint, mtime_ns FROM folders"
         " WHERE ?1 IS NULL OR path IN (SELECT value FROM json_each(?1))",
         (None if only is None else json_array(only),),
     )
@@ -89,9 +93,30 @@ async def categories_of(tx: Transaction, folder: str) -> list[str]:
     return msgspec.json.decode(text, type=list[str]) if text is not None else []
 
 
-async def set_fingerprints(tx: Transaction, fingerprints: Sequence[tuple[str, bytes | None]]) -> None:
-    """Store each folder's listing fingerprint, or None if its file rows may be incomplete."""
-    await tx.execute_many("UPDATE folders SET fingerprint = ?2 WHERE path = ?1", fingerprints)
+async def set_fingerprints(tx: Transaction, fingerprints: Sequence[tuple[str, bytes | None, int | None]]) -> None:
+    """Store each folder's listing fingerprint and time, or None if its file rows may be incomplete.
+
+    The former time stays then: a file that has come since must not look older than the listing that gave it its row.
+    """
+    await tx.execute_many(
+        "UPDATE folders SET fingerprint = ?2, mtime_ns = CASE WHEN ?2 IS NULL THEN mtime_ns ELSE ?3 END"
+        " WHERE path = ?1",
+        fingerprints,
+    )
+
+
+async def set_folder_times(tx: Transaction, times: Sequence[tuple[str, int]]) -> None:
+    """Store the times of folders (path, ns) whose rows match their present listings."""
+    await tx.execute_many("UPDATE folders SET mtime_ns = ?2 WHERE path = ?1", times)
+
+
+async def folder_times(tx: Transaction, paths: Sequence[str]) -> dict[str, int]:
+    """Return the times (ns) of folders at their last complete listing, by path. Unknown ones are left out."""
+    rows = await tx.fetch_all(
+        "SELECT path, mtime_ns FROM folders WHERE mtime_ns IS NOT NULL AND path IN (SELECT value FROM json_each(?))",
+        (json_array(paths),),
+    )
+    return {row[0]: row[1] for row in rows}
 
 
 class NewFiles(NamedTuple):
@@ -397,7 +422,10 @@ async def park(tx: Transaction, folder: FolderRow, names: Mapping[int, str]) -> 
 
 
 class HashedFile(msgspec.Struct, frozen=True, gc=False):
-    """A file that is present, as it was when it was read. ``hash`` is the blake3 digest of its content then."""
+    """A file that is present, as it was when it was read. ``hash`` is the blake3 digest of its content then.
+
+    ``listed_ns`` is the time of its folder at the last complete listing, if it is known.
+    """
 
     id: int
     folder: str
@@ -405,9 +433,11 @@ class HashedFile(msgspec.Struct, frozen=True, gc=False):
     size: int
     mtime_ns: int
     hash: bytes
+    inode: int = 0
+    listed_ns: int | None = None
 
 
-_HASHED_COLUMNS = "f.id, d.path, f.name, f.size, f.mtime_ns, c.hash"
+_HASHED_COLUMNS = "f.id, d.path, f.name, f.size, f.mtime_ns, c.hash, f.inode, d.mtime_ns"
 _HASHED_TABLES = """
     files f JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id JOIN contents c ON c.id = a.content_id
 """

@@ -63,6 +63,18 @@ def matches_record(info: os.stat_result, size: int, mtime_ns: int) -> bool:
     return stat.S_ISREG(info.st_mode) and file_stat(info)[:2] == (size, mtime_ns)
 
 
+def is_replaced(info: os.stat_result, inode: int, folder_ns: int, listed_ns: int | None) -> bool:
+    """Return whether another file of the recorded size and time has come to a path since its folder was listed.
+
+    ``inode`` is the recorded one, ``folder_ns`` the folder's mtime now and ``listed_ns`` at the listing, None if that
+    is unknown. A remounted network drive, or a FAT one at any time, gives files other inodes, which does not count:
+    then the folder's time or the file's ctime is older, while creating or renaming a file changes both.
+    """
+    if listed_ns is None or folder_ns == listed_ns or not inode or info.st_ino & _INT64 in (0, inode):
+        return False
+    return info.st_ctime_ns >= listed_ns
+
+
 def stat_as_recorded(path: Path | str, size: int, mtime_ns: int) -> os.stat_result | None:
     """Return the stat of the file at a path if it matches its record, else None."""
     try:

@@ -108,23 +108,6 @@ async def test_a_touched_file_is_read_again(library: Any, read_names: list[str])
     assert (after["id"], after["hash"]) == (before["id"], before["hash"])
 
 
-async def test_a_file_with_another_inode_alone_is_the_same(library: Any, read_names: list[str]) -> None:
-    """A file system may number its files anew when it is mounted."""
-    path = library.write(LORA)
-    await library.scan()
-    info = path.stat()
-    copy = path.with_name("copy")
-    shutil.copy2(path, copy)
-    os.utime(copy, ns=(info.st_atime_ns, info.st_mtime_ns))
-    copy.replace(path)
-    assert path.stat().st_ino != info.st_ino
-    status = await library.scan()
-    assert read_names == [path.name]
-    assert status["changed"] == 0
-    [row] = await library.services.db.fetch_all("SELECT inode FROM files")
-    assert row[0] == path.stat().st_ino
-
-
 async def test_a_removed_file_is_marked_and_comes_back(
     library: Any, annotate: Callable[..., Any], read_names: list[str]
 ) -> None:
@@ -148,19 +131,6 @@ async def test_a_removed_file_is_marked_and_comes_back(
     assert await library.asset(path.name) == before
     assert before["id"] == asset_id
     assert read_names == []
-
-
-async def test_another_file_comes_back_in_its_place(library: Any, annotate: Callable[..., Any]) -> None:
-    path = library.write(LORA, b"content")
-    await library.scan()
-    asset_id = await annotate(library, path.name, "mine")
-    path.unlink()
-    await library.scan()
-    path.write_bytes(b"something else")
-    await library.scan()
-    asset = await library.asset(path.name)
-    assert (asset["id"], asset["hash"]) == (asset_id, digest(b"something else"))
-    assert "missing" not in asset["tags"] and "mine" in asset["tags"]
 
 
 async def test_a_removed_folder(library: Any) -> None:

@@ -21,7 +21,7 @@ from ...db import files, tags
 from ...db.connection import Transaction
 from ...db.files import FolderRow, NewFiles, Position
 from ...db.sql import Row
-from ...fs.paths import COARSE_TICK_NS
+from ...fs.paths import COARSE_TICK_NS, extended_path, is_replaced
 from ...ids import new_ids, now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime
@@ -51,8 +51,9 @@ class KnownFile(NamedTuple):
 class FileChanges:
     """Changes that bring the rows of a folder in step with the disk.
 
-    ``new`` files by name; ``changed`` ones have another size or time than recorded; ``back`` ones were missing and
-    match their record; ``renumbered`` ones differ in the inode only; ``gone`` ones are not on the disk any more.
+    ``new`` files by name; ``changed`` ones have another size or time than recorded, or have been replaced by a file
+    that has another inode alone; ``back`` ones were missing and match their record; ``renumbered`` ones differ in inode
+    only; ``gone`` ones are not on the disk any more.
     """
 
     new: dict[str, FileStat] = field(default_factory=dict)
@@ -133,7 +134,7 @@ def changed_folders(batch: list[FolderListing], roots: Roots, described: dict[st
         before = described.get(listing.path)
         if listing.only is not None:
             work.append(FolderUpdate(listing, place, row, None))
-        elif before != row:
+        elif before is None or before != msgspec.structs.replace(row, mtime_ns=before.mtime_ns):
             moved = before is None or before.place_key != row.place_key
             work.append(FolderUpdate(listing, place, row, _former(before) if moved else None))
     return work
@@ -143,7 +144,7 @@ def _row(listing: FolderListing, place: Place) -> FolderRow:
     if listing.only is not None:
         return folder_row(listing.path, place)
     fingerprint = blake3(_encoder.encode((listing.files, listing.unknown))).digest(16)
-    return folder_row(listing.path, place, fingerprint)
+    return msgspec.structs.replace(folder_row(listing.path, place, fingerprint), mtime_ns=listing.stamp.listed_ns)
 
 
 def _former(before: FolderRow | None) -> tuple[str, ...] | None:
@@ -199,6 +200,7 @@ async def write(
     known = await asyncio.to_thread(_known_files, rows)
     known.update(await _known_at(tx, [item.listing for item in work if item.listing.only is not None]))
     changes = await asyncio.to_thread(lambda: [_changes(known.get(i.listing.path, {}), i.listing) for i in work])
+    await _separate_replaced(tx, work, changes)
     origins: dict[Position, Match] = {}
     held: set[str] = set()
     if is_stable is not None:
@@ -239,6 +241,39 @@ def _changes(known: dict[str, KnownFile], listing: FolderListing) -> FileChanges
     """Diff a folder; a file that could not be examined keeps its state."""
     looked_at = {n: row for n, row in known.items() if n not in listing.unknown} if listing.unknown else known
     return reconcile(looked_at, listing.files)
+
+
+async def _separate_replaced(tx: Transaction, work: Sequence[FolderUpdate], changes: list[FileChanges]) -> None:
+    """Move files whose inodes tell that they have been replaced to the changed ones."""
+    found = [(item.listing, change) for item, change in zip(work, changes, strict=True) if _has_other_inode(change)]
+    if not found:
+        return
+    times = await files.folder_times(tx, [listing.path for listing, _ in found])
+
+    def separate() -> None:
+        for listing, change in found:
+            for pairs in (change.renumbered, change.back):
+                replaced = [pair for pair in pairs if _is_replaced(listing, *pair, times.get(listing.path))]
+                pairs[:] = [pair for pair in pairs if pair not in replaced]
+                change.changed += replaced
+
+    await asyncio.to_thread(separate)
+
+
+def _has_other_inode(change: FileChanges) -> bool:
+    return any(row.stat[2] != stat[2] for row, stat in (*change.renumbered, *change.back))
+
+
+def _is_replaced(listing: FolderListing, row: KnownFile, stat: FileStat, listed_ns: int | None) -> bool:
+    """Return whether the file at a path is another one than the row's. Blocks, with a stat call if that is likely."""
+    folder_ns = listing.stamp.mtime_ns
+    if listed_ns in (None, folder_ns) or 0 in (row.stat[2], stat[2]) or row.stat[2] == stat[2]:
+        return False
+    try:
+        info = extended_path(listing.path, row.name).stat()
+    except OSError:
+        return False  # gone again: the next look at the folder decides
+    return is_replaced(info, row.stat[2], folder_ns, listed_ns)
 
 
 def _new_files_at(work: Sequence[FolderUpdate], changes: list[FileChanges]) -> dict[Position, tuple[Place, FileStat]]:
@@ -310,7 +345,9 @@ async def _store(tx: Transaction, work: Sequence[FolderUpdate], changes: list[Fi
     await _update(tx, changes)
     left = {item.listing.path for item, change in zip(work, changes, strict=True) if change.gone or change.changed}
     incomplete = left | held
-    await files.set_fingerprints(tx, [(row.path, None if row.path in incomplete else row.fingerprint) for row in whole])
+    await files.set_fingerprints(
+        tx, [(row.path, None if row.path in incomplete else row.fingerprint, row.mtime_ns) for row in whole]
+    )
 
 
 async def _insert(

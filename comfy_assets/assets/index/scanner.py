@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,7 +21,7 @@ from ...fs.paths import extended, is_definitely_gone
 from ...host.base import Host
 from ..moves.apply import match_contents, match_listed
 from ..roots import Roots, current_roots, present_names, root_of
-from .apply import ScanFindings, ScanProgress, StabilityCheck, changed_folders, write
+from .apply import FolderUpdate, ScanFindings, ScanProgress, StabilityCheck, changed_folders, write
 from .directory_cache import DirectoryCache, DirectoryChanges
 from .exclusions import Exclusions
 from .walker import FolderKey, FolderListing, Walk, WalkReport, walk
@@ -213,9 +213,11 @@ class Scanner:
                 if known is None:
                     known = {row.path: row for row in await files.known_folders(self._db, [x.path for x in batch])}
                 work = await asyncio.to_thread(changed_folders, batch, run.roots, known)
-                if work:
+                unstamped = _unstamped(batch, known, work)
+                if work or unstamped:
                     async with self._db.transaction() as tx:
                         await write(tx, work, run.roots, progress, run.found, run.is_stable, self._unrecorded_since)
+                        await files.set_folder_times(tx, unstamped)
                 self._cache.store(batch)
                 progress.folders += len(batch)
                 progress.scanned += sum(len(listing.files) for listing in batch)
@@ -292,6 +294,21 @@ class Scanner:
             if run.roots.is_temporary(Path(folder)):
                 marked += await self.mark_absent(folder, run.roots, run.walk_roots)
         return marked
+
+
+def _unstamped(
+    batch: Sequence[FolderListing], known: Mapping[str, FolderRow], work: Sequence[FolderUpdate]
+) -> list[tuple[str, int]]:
+    """Return the times of unchanged folders that earlier versions have listed, by path."""
+    changed = {item.listing.path for item in work}
+    return [
+        (listing.path, listing.stamp.listed_ns)
+        for listing in batch
+        if listing.only is None
+        and listing.path not in changed
+        and (row := known.get(listing.path)) is not None
+        and row.mtime_ns is None
+    ]
 
 
 def _next_batch(listings: Iterator[FolderListing]) -> list[FolderListing]:

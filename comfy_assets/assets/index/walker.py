@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...background.cancel import CancelToken
-from ...fs.paths import Identity, extended, file_stat, identity_at, is_junction
+from ...fs.paths import Identity, extended, file_stat, fresh_for_ns, identity_at, is_junction
 from ...ignored_files import is_ignored
 from ...models import FileStat
 from .exclusions import Exclusions, Namespace
@@ -25,12 +25,21 @@ MAX_MESSAGES = 50  # a drive with broken links has thousands, and all of them ar
 
 
 class FolderStamp(NamedTuple):
-    """Identity of a folder and its own mtime (ns), which changes with the names in it."""
+    """Identity of a folder and its own mtime (ns), which changes with the names in it.
+
+    ``is_fresh``: a change after the listing may have left the mtime as it is.
+    """
 
     identity: Identity
     mtime_ns: int
     is_link: bool
     namespace: Namespace = ""
+    is_fresh: bool = False
+
+    @property
+    def listed_ns(self) -> int:
+        """The mtime as of the listing, or less if it is fresh: then it differs from that of any later look."""
+        return self.mtime_ns - self.is_fresh
 
 
 @dataclass(frozen=True)
@@ -173,7 +182,7 @@ class Walk:
             self._report.add(path, "links to a folder that is already indexed")
             return None
         self._entered[namespace, identity] = path
-        return FolderStamp(identity, info.st_mtime_ns, is_link, namespace)
+        return FolderStamp(identity, info.st_mtime_ns, is_link, namespace, fresh_for_ns(info.st_mtime_ns) > 0)
 
     def _read(self, path: str, stamp: FolderStamp, only: frozenset[str] | None) -> FolderListing | None:
         """Return a folder's files, and queue its subfolders."""

@@ -17,12 +17,12 @@ from ...background.cancel import Cancelled, CancelToken, uninterrupted
 from ...db import files
 from ...db.connection import Database
 from ...db.files import HashedFile
-from ...fs.paths import extended, matches_record
+from ...fs.paths import extended, extended_path, is_replaced, matches_record
 from ...store_guard import check_found
 from ..index.content_reader import SMALL_FILE, WORKERS, HashProgress
 
-# damaged: other content with the same size and time; changed: another size or time, so that a scan will read the file
-# again; missing: not found; unreadable: the disk or the system reports an error.
+# damaged: other content in the same file; changed: another size, time or file, so that a scan will read it again;
+# missing: not found; unreadable: the disk or the system reports an error.
 VerifyProblem = Literal["damaged", "changed", "missing", "unreadable"]
 
 _PAGE = 1024  # rows per query
@@ -119,7 +119,11 @@ class Verifier:
             return VerifyFinding(str(path), "unreadable", file.hash, reason=error.strerror or type(error).__name__)
         if digest is None:
             return VerifyFinding(str(path), "changed", file.hash)
-        return None if digest == file.hash else VerifyFinding(str(path), "damaged", file.hash, found=digest)
+        if digest == file.hash:
+            return None
+        if _is_other_file(path, file):
+            return VerifyFinding(str(path), "changed", file.hash)
+        return VerifyFinding(str(path), "damaged", file.hash, found=digest)
 
     def _read(self, path: Path, file: HashedFile) -> bytes | None:
         """Return the file's digest, or None if its size or time differs from the record. Raises OSError.
@@ -155,3 +159,12 @@ class Verifier:
             self.progress.add_bytes(len(block))
             self._token.check()
         return digest.digest()
+
+
+def _is_other_file(path: Path, file: HashedFile) -> bool:
+    """Return whether a file of the recorded size and time has replaced the recorded one: a scan will read it."""
+    try:
+        info, folder = extended_path(path).stat(), extended_path(path.parent).stat()
+    except OSError:
+        return False
+    return is_replaced(info, file.inode, folder.st_mtime_ns, file.listed_ns)

@@ -159,13 +159,8 @@ def _gone(file: MoveCandidate, *, is_recent: bool) -> MoveCandidate:
 
 
 def _former(file: MoveCandidate) -> MoveCandidate:
-    """Return the former file of a changed path.
-
-    The output of a job that was missing before is not what another job makes under its name.
-    """
-    return file._replace(
-        is_recent=not file.is_missing, is_marked=_is_marked(file), keeps_path=not (file.is_missing and file.is_made)
-    )
+    """Return the former file of a changed path. One that was missing before is not what has come to its name."""
+    return file._replace(is_recent=not file.is_missing, is_marked=_is_marked(file), keeps_path=not file.is_missing)
 
 
 def _present(file: MoveCandidate, now: FileStat) -> MoveCandidate:

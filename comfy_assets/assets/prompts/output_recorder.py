@@ -362,22 +362,22 @@ async def _match_known(
 ) -> dict[Position, StoredFile]:
     """Bring known paths up to date; return the rows of those that still belong to the same asset.
 
-    ComfyUI uses a name again once its file is gone. The former file may only have moved, so its asset becomes missing
-    and keeps what users have given it and, if it was missing before, its job. A user's asset never gets the file that
+    ComfyUI uses a name again once its file is gone. The former file may only have moved, so its asset stays missing, or
+    becomes so if users have given it anything, and keeps that and its job. A user's asset never gets the file that
     another user's job has written over its own.
     """
     written = {row.id: o for o in outputs if (row := before.get(o.position)) is not None and _is_written(row, o)}
-    replaced = {row.id for row in before.values() if row.id in written and _is_replaced(row, written[row.id].located)}
+    rows = {row.id: row for row in before.values() if row.id in written}
+    # Certainly other files than the rows', rather than those written over.
+    replaced = {i for i, row in rows.items() if written[i].located.is_other_than(row.stat)}
 
     def keeps_path(file: MoveCandidate) -> bool:
         maker = makers.get(written[file.id].job_id)
         if maker is not None and file.owner not in ("", maker.owner):
             return False
-        return file.id not in replaced or not (file.is_marked or (file.is_missing and file.is_made))
+        return not file.is_missing and not (file.is_marked and file.id in replaced)
 
-    changed = [
-        ChangedPath(row.id, row.stat, written[row.id].located.stat) for row in before.values() if row.id in written
-    ]
+    changed = [ChangedPath(i, row.stat, written[i].located.stat) for i, row in rows.items()]
     staying = await match_written(tx, changed, roots, keeps_path)
     back = [row.id for row in before.values() if row.missing and row.id not in written]
     if back:
@@ -387,11 +387,6 @@ async def _match_known(
 
 def _is_written(row: StoredFile, output: _JobOutput) -> bool:
     return row.stat[:2] != output.located.stat[:2]
-
-
-def _is_replaced(row: StoredFile, file: LocatedFile) -> bool:
-    """Return whether the file is certainly another one than the row's, rather than that one written over."""
-    return row.missing or file.is_other_than(row.stat)
 
 
 async def _insert(tx: Transaction, outputs: Sequence[_JobOutput]) -> None:
