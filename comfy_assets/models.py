@@ -26,14 +26,27 @@ MODEL_TYPE_PREFIX = "model_type:"
 
 
 class Location(msgspec.Struct, frozen=True):
-    """The location of an asset's file. ``folder`` is absolute; ``logical`` is the path below the namespace root."""
+    """The location of an asset's file. ``folder`` is absolute; ``logical`` is the path below the namespace root.
+
+    ``loader_prefix`` is the folder in the name that loaders use; ``loader_prefixes`` a JSON object of those by
+    category, or None if they are the same.
+    """
 
     folder: str
     name: str
     kind: str
     logical: str
     loader_prefix: str | None
+    loader_prefixes: str | None
     missing: bool
+
+    def prefix_in(self, category: str) -> str | None:
+        """Return the folder in the name that loaders of a category use."""
+        return self.prefixes().get(category, self.loader_prefix)
+
+    def prefixes(self) -> dict[str, str]:
+        """Return the folders in the names that loaders use, by category; empty if they are the same."""
+        return msgspec.json.decode(self.loader_prefixes, type=dict[str, str]) if self.loader_prefixes else {}
 
 
 class Preview(msgspec.Struct, frozen=True):

@@ -64,6 +64,14 @@ class AssetBody(msgspec.Struct):
             "inside its root."
         ),
     ] = UNSET
+    loader_paths: Annotated[
+        dict[str, str] | UnsetType,
+        doc(
+            "The names that loader nodes use, by category, where they differ: the folders of categories may overlap. "
+            "`loader_path` is that of the innermost folder then, or of the category that the list was asked for by "
+            "its `model_type` tag."
+        ),
+    ] = UNSET
     preview_id: Annotated[str | UnsetType, doc("The asset used as its preview: often itself.", format="uuid")] = UNSET
     preview_url: Annotated[
         str | UnsetType, doc("URL of a preview, relative to the server's root.", format="uri-reference")
@@ -84,10 +92,12 @@ def created_response(created: CreatedAsset) -> web.Response:
     return json_response(AssetCreated(**members, created_new=created.is_new), 201 if created.is_new else 200)
 
 
-def asset_body(asset: Asset, documents: Mapping[str, bytes | None] | None = None) -> AssetBody:
+def asset_body(
+    asset: Asset, documents: Mapping[str, bytes | None] | None = None, category: str | None = None
+) -> AssetBody:
     """Make the body of an asset. With ``documents`` its metadata includes the large texts found in the file.
 
-    A document that is None is only named, in ``left_out``.
+    A document that is None is only named, in ``left_out``. ``category`` is the one whose loaders the name is for.
     """
     body = AssetBody(
         id=asset.id,
@@ -110,7 +120,7 @@ def asset_body(asset: Asset, documents: Mapping[str, bytes | None] | None = None
     if asset.job_id is not None and _UUID.fullmatch(asset.job_id):
         body.job_id = asset.job_id
     if asset.location is not None:
-        _put_location(body, asset, asset.location)
+        _put_location(body, asset, asset.location, category)
     _put_preview(body, asset)
     return body
 
@@ -128,11 +138,25 @@ def _metadata(facts: str, documents: Mapping[str, bytes | None] | None) -> Raw:
     return Raw(msgspec.json.encode(members))
 
 
-def _put_location(body: AssetBody, asset: Asset, location: Location) -> None:
+def _put_location(body: AssetBody, asset: Asset, location: Location, category: str | None) -> None:
     body.file_path = f"{location.logical}/{location.name}"
     prefix = _loader_prefix(asset.tags, location)
-    if prefix is not None:
-        body.loader_path = f"{prefix}/{location.name}" if prefix else location.name
+    if prefix is None:
+        return
+    if location.loader_prefixes is None:
+        body.loader_path = _within(prefix, location.name)
+        return
+    tags = msgspec.json.decode(asset.tags, type=list[str])
+    categories = [tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)]
+    found = {each: location.prefix_in(each) or "" for each in categories}
+    # The shortest is that of the innermost folder.
+    body.loader_path = _within(found.get(category or "", min(found.values(), key=len, default=prefix)), location.name)
+    if len(set(found.values())) > 1:
+        body.loader_paths = {name: _within(each, location.name) for name, each in found.items()}
+
+
+def _within(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def _loader_prefix(tags: str, location: Location) -> str | None:

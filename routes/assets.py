@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -28,7 +29,16 @@ from ..comfy_assets.errors import (
     StorageError,
     UnknownAssetIdError,
 )
-from ..comfy_assets.models import Asset, AssetEdit, AssetSort, Page, PageRequest, TagOrder, TagRequest
+from ..comfy_assets.models import (
+    MODEL_TYPE_PREFIX,
+    Asset,
+    AssetEdit,
+    AssetSort,
+    Page,
+    PageRequest,
+    TagOrder,
+    TagRequest,
+)
 from .asset_body import AssetBody, asset_body
 from .asset_filters import AssetQuery, asset_filter
 from .context import Function, NoQuery, RequestContext, endpoint
@@ -144,9 +154,19 @@ async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
     wanted = asset_filter(query, call.user, *_content(query.hash))
     await call.services.outputs_recorded()  # pages ask as soon as a prompt has run
     page = await call.services.assets.list(wanted, _page_request(query))
+    category = _category(wanted.tags_all)
     return ListAssetsResponse(
-        [asset_body(asset) for asset in page.items], page.total, page.has_more, _next_cursor(page, query)
+        [asset_body(asset, category=category) for asset in page.items],
+        page.total,
+        page.has_more,
+        _next_cursor(page, query),
     )
+
+
+def _category(tags: Sequence[str]) -> str | None:
+    """Return the category of models that a filter asks for by its type, if there is one."""
+    found = [tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)]
+    return found[0] if len(found) == 1 else None
 
 
 @endpoint(query=TagHistogramQuery)

@@ -24,13 +24,15 @@ class Place:
     """The attributes that a folder's path gives to the files directly in it.
 
     ``logical`` is the path under the namespace root ("models/loras/style"); ``loader_prefix`` the path inside
-    the category as loaders take it ("style", "" at the top), or None outside every category.
+    the category as loaders take it ("style", "" at the top), or None outside every category. Where folders of several
+    categories overlap, it is that of the innermost, and ``loader_prefixes`` has pairs of all categories and prefixes.
     """
 
     kind: RootKind
     logical: str
     loader_prefix: str | None
     categories: tuple[LibraryFolder, ...] = ()
+    loader_prefixes: tuple[tuple[str, str], ...] = ()
 
     @property
     def category_names(self) -> list[str]:
@@ -41,7 +43,8 @@ class Place:
     def key(self) -> str:
         """A text that changes whenever any attribute of the files changes."""
         claims = [f"{f.category}({','.join(sorted(f.extensions))})" for f in self.categories]
-        return "|".join([self.kind, self.logical, str(self.loader_prefix), *claims])
+        prefixes = [f"{category}={prefix}" for category, prefix in self.loader_prefixes]
+        return "|".join([self.kind, self.logical, str(self.loader_prefix), *claims, *prefixes])
 
     def tags_of(self, name: str) -> tuple[str, ...]:
         """Return the tags of a file of this name: root, categories, and model types that accept its suffix."""
@@ -184,7 +187,8 @@ class Roots:
             return Place(nearest.kind, _join(nearest.kind, path.relative_to(nearest.path)), None)
         models = [f for f in holding if f.kind == "models"]
         categories = tuple(sorted((f for f in models if f.category), key=lambda f: f.category or ""))
-        return Place("models", _models_logical(path, models), _loader_prefix(path, categories), categories)
+        prefixes = _loader_prefixes(path, categories)
+        return Place("models", _models_logical(path, models), _loader_prefix(path, categories), categories, prefixes)
 
 
 async def current_roots(host: Host) -> Roots:
@@ -248,3 +252,14 @@ def _loader_prefix(path: Path, categories: tuple[LibraryFolder, ...]) -> str | N
         return None
     nearest = max(categories, key=lambda f: len(f.path.parts))
     return "/".join(path.relative_to(nearest.path).parts)
+
+
+def _loader_prefixes(path: Path, categories: tuple[LibraryFolder, ...]) -> tuple[tuple[str, str], ...]:
+    """Return the prefix in each category; empty if it is the same in all."""
+    if len({folder.path for folder in categories}) < 2:
+        return ()
+    by_category: dict[str, tuple[LibraryFolder, ...]] = defaultdict(tuple)
+    for folder in categories:
+        by_category[folder.category or ""] += (folder,)
+    found = tuple((category, _loader_prefix(path, folders) or "") for category, folders in by_category.items())
+    return found if len({prefix for _, prefix in found}) > 1 else ()

@@ -61,6 +61,7 @@ _LOCATION = Columns(
     kind="d.kind",
     logical="d.logical",
     loader_prefix="d.loader_prefix",
+    loader_prefixes="d.loader_prefixes",
     missing="f.missing",
 )
 # The expressions of the values that users can edit. ``edit`` writes them to the columns of the same names.

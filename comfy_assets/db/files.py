@@ -21,7 +21,8 @@ BATCH = 500
 class FolderRow(msgspec.Struct, frozen=True):
     """A folder of the library; see ``assets.roots.Place`` for the fields. ``categories`` is a JSON array.
 
-    ``mtime_ns`` is the time of the folder at its last complete listing, if it is known.
+    ``mtime_ns`` is the time of the folder at its last complete listing, if it is known. ``loader_prefixes`` is a JSON
+    object, or None if there is only one prefix.
     """
 
     path: str
@@ -32,17 +33,19 @@ class FolderRow(msgspec.Struct, frozen=True):
     place_key: str
     fingerprint: bytes | None
     mtime_ns: int | None = None
+    loader_prefixes: str | None = None
 
 
 def _described(rows: Iterable[FolderRow]) -> list[tuple[str | None, ...]]:
-    """Return the fields without the fingerprint, which only a listing sets."""
-    return [msgspec.structs.astuple(row)[:6] for row in rows]
+    """Return the fields without the fingerprint and the time, which only a listing sets."""
+    return [(*msgspec.structs.astuple(row)[:6], row.loader_prefixes) for row in rows]
 
 
 async def known_folders(db: Database | Transaction, only: Sequence[str] | None = None) -> list[FolderRow]:
     """Return all known folders, or those with these paths."""
     rows = await db.fetch_all(
-        "SELECT path, kind, logical, loader_prefix, categories, place_key, fingerprint, mtime_ns FROM folders"
+        "SELECT path, kind, logical, loader_prefix, categories, place_key, fingerprint, mtime_ns, loader_prefixes"
+        " FROM folders"
         " WHERE ?1 IS NULL OR path IN (SELECT value FROM json_each(?1))",
         (None if only is None else json_array(only),),
     )
@@ -50,7 +53,8 @@ async def known_folders(db: Database | Transaction, only: Sequence[str] | None =
 
 
 _INSERT_FOLDER = """
-    INSERT INTO folders (path, kind, logical, loader_prefix, categories, place_key) VALUES (?, ?, ?, ?, ?, ?)
+    INSERT INTO folders (path, kind, logical, loader_prefix, categories, place_key, loader_prefixes)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -59,7 +63,7 @@ async def put_folders(tx: Transaction, rows: Sequence[FolderRow]) -> dict[str, i
     await tx.execute_many(
         f"{_INSERT_FOLDER} ON CONFLICT (path) DO UPDATE"
         " SET kind = excluded.kind, logical = excluded.logical, loader_prefix = excluded.loader_prefix,"
-        " categories = excluded.categories, place_key = excluded.place_key",
+        " categories = excluded.categories, place_key = excluded.place_key, loader_prefixes = excluded.loader_prefixes",
         _described(rows),
     )
     return await _folder_ids(tx, rows)

@@ -20,6 +20,8 @@ ShownAt = tuple[str, str, str, int, str, str]
 # are the first four; see ``place``.
 PLACES = (
     "(SELECT id FROM folders WHERE loader_prefix = ?1 AND ?2 IS NULL"
+    " UNION SELECT id FROM folders WHERE loader_prefixes IS NOT NULL AND ?2 IS NULL"
+    " AND EXISTS (SELECT 1 FROM json_each(loader_prefixes) p WHERE p.value = ?1)"
     " UNION SELECT id FROM folders WHERE logical = ?3 AND kind = coalesce(?2, 'input')"
     ") d JOIN files f ON f.folder_id = d.id AND f.name = ?4"
 )

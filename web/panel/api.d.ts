@@ -72,6 +72,8 @@ export interface Asset {
   hash?: string;
   file_path?: string;
   loader_path?: string;
+  /** By category, where they differ. */
+  loader_paths?: Record<string, string>;
   preview_url?: string;
   job_id?: string;
 }

@@ -66,4 +66,14 @@ async def register(tx: Transaction, entry: NewAsset, file: CompleteFile) -> int:
 def folder_row(folder: Path | str, place: Place, fingerprint: bytes | None = None) -> FolderRow:
     """Return the row of a folder. Without a fingerprint the next scan compares its files one by one."""
     categories = msgspec.json.encode(place.category_names).decode()
-    return FolderRow(str(folder), place.kind, place.logical, place.loader_prefix, categories, place.key, fingerprint)
+    prefixes = msgspec.json.encode(dict(place.loader_prefixes)).decode() if place.loader_prefixes else None
+    return FolderRow(
+        str(folder),
+        place.kind,
+        place.logical,
+        place.loader_prefix,
+        categories,
+        place.key,
+        fingerprint,
+        loader_prefixes=prefixes,
+    )

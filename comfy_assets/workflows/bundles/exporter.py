@@ -140,7 +140,7 @@ def _as_recorded(asset: Asset, location: Location) -> SharedAsset:
     tags = msgspec.json.decode(asset.tags, type=list[str])
     categories = sorted(tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX))
     category = categories[0] if categories and location.loader_prefix is not None else None
-    inside = location.loader_prefix if category else PurePosixPath(*PurePosixPath(location.logical).parts[1:])
+    inside = location.prefix_in(category) if category else PurePosixPath(*PurePosixPath(location.logical).parts[1:])
     return _shared_asset(asset, location.kind, category, str(PurePosixPath(inside or "", location.name)))
 
 

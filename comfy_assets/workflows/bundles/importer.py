@@ -318,7 +318,7 @@ def _is_at_its_path(asset: BundledAsset, location: Location) -> bool:
     if location.kind != asset.kind:
         return False
     if asset.kind == "models":
-        inside = location.loader_prefix if asset.category else location.logical.partition("/")[2]
+        inside = location.prefix_in(asset.category) if asset.category else location.logical.partition("/")[2]
     else:
         inside = location.logical.partition("/")[2]
     return asset.path == "/".join(part for part in (inside, location.name) if part)

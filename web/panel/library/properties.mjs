@@ -13,6 +13,16 @@ import { dimensions } from "./asset.mjs";
 const SHOWN_ELSEWHERE = new Set(["prompt", "workflow", "parameters", "header", "width", "height", "documents"]);
 
 /**
+ * Return the names that loaders use, with the categories where they differ.
+ *
+ * @param {Asset} asset
+ */
+function loaderNames({ loader_path, loader_paths }) {
+  if (!loader_paths) return loader_path;
+  return Object.entries(loader_paths).map(([category, path]) => `${path} (${category})`).join(", ");
+}
+
+/**
  * Create the section with an asset's properties. Unknown values are left out.
  *
  * @param {PanelContext} context
@@ -23,7 +33,7 @@ export function properties(context, asset) {
   /** @type {[term: string, value: unknown][]} */
   const rows = [
     [t("property.location"), asset.file_path],
-    [t("property.loader"), asset.loader_path],
+    [t("property.loader"), loaderNames(asset)],
     [t("property.dimensions"), dimensions(asset)],
     [t("property.size"), format.bytes(asset.size, language)],
     [t("property.type"), asset.mime_type],
