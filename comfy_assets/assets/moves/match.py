@@ -80,8 +80,9 @@ def _by_identity(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -
 def _several_names(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> list[Match]:
     """Pair the names of files that have several: hard links, and files in a folder that is linked into categories.
 
-    The order is: same name, any; each the nearest first by the folders that they are in. There must be as many on both
-    sides: otherwise they may as well be copies on several drives, whose inodes are equal by chance.
+    The order is: same name, any; each the nearest first by the folders that they are in, as far as these tell them
+    apart. There must be as many on both sides: otherwise they may as well be copies on several drives, whose inodes are
+    equal by chance.
     """
     found: list[Match] = []
     for key in (_name, _anything):
@@ -93,8 +94,23 @@ def _several_names(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate])
         for some_olds, some_news in list(_by_key(olds, news, same_file)):
             is_possible = all(_is_possible(old, new) for old in some_olds for new in some_news)
             if is_possible and len(some_olds) == len(some_news):
-                found += _nearest_folders(some_olds, some_news, lambda folder: parts_of(folder)[::-1])
+                found += _in_nearest_folders(some_olds, some_news)
         olds, news = _left(olds, news, found)
+    return found
+
+
+def _in_nearest_folders(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> list[Match]:
+    """Pair files that are the only ones below the innermost folder that both are in, however deep."""
+    parts = {file.id: parts_of(file.folder)[::-1] for file in (*olds, *news)}
+    found: list[Match] = []
+    for length in range(max(map(len, parts.values())), -1, -1):
+
+        def above(file: MoveCandidate, length: int = length) -> Hashable:
+            return parts[file.id][:length]
+
+        pairs = [Match(*a, *b) for a, b in list(_by_key(olds, news, above)) if len(a) == len(b) == 1]
+        found += pairs
+        olds, news = _left(olds, news, pairs)
     return found
 
 
@@ -211,7 +227,7 @@ def _nearest(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> li
     found: list[Match] = []
     for key in (_path, _folded_path, _name, _folded_name, _anything):
         for some_olds, some_news in list(_by_key(olds, news, key)):
-            found += _nearest_folders(some_olds, some_news, parts_of)
+            found += _by_suffix(some_olds, some_news)
         olds, news = _left(olds, news, found)
     return found
 
@@ -236,23 +252,16 @@ def _anything(_: MoveCandidate) -> Hashable:
     return ()
 
 
-def _nearest_folders(
-    olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate], parts_in_order: Callable[[str], tuple[str, ...]]
-) -> list[Match]:
-    """Pair files by the most parts that the paths of their folders have in common at the beginning of the order.
-
-    There is nothing left on one side then.
-    """
+def _by_suffix(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> list[Match]:
+    """Pair files by the longest common suffix of their folders' paths, until there is nothing left on one side."""
     if len(olds) == len(news) == 1:
         return [Match(olds[0], news[0])]
-    if not olds or not news:
-        return []
-    parts = {file.id: parts_in_order(file.folder) for file in (*olds, *news)}
+    parts = {file.id: parts_of(file.folder) for file in (*olds, *news)}
     found: list[Match] = []
     deepest = min(max(len(parts[file.id]) for file in side) for side in (olds, news))
     for length in range(deepest, -1, -1):
 
-        def common(file: MoveCandidate, length: int = length) -> Hashable:
+        def suffix(file: MoveCandidate, length: int = length) -> Hashable:
             return parts[file.id][:length]
 
         def order(file: MoveCandidate, length: int = length) -> tuple[object, ...]:
@@ -260,7 +269,7 @@ def _nearest_folders(
             depth = -len(parts[file.id]) if length else 0
             return depth, not file.is_marked, parts[file.id][::-1], file.name, file.id
 
-        for some_olds, some_news in list(_by_key(olds, news, common)):
+        for some_olds, some_news in list(_by_key(olds, news, suffix)):
             # One side may have more.
             found += map(Match, sorted(some_olds, key=order), sorted(some_news, key=order))
         olds, news = _left(olds, news, found)
