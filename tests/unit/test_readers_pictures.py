@@ -317,6 +317,10 @@ def test_bitmaps(name: str) -> None:
         assert extract("renamed", BITMAPS[name]) == found
 
 
+def test_a_bitmap_without_the_header_of_a_file() -> None:
+    assert size(extract("a.dib", BITMAPS["bmp"][14:])) == (30, 20)
+
+
 def test_icon_sizes() -> None:
     png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 512, 256)
     entries = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, 9, 38) + struct.pack("<BBBBHHII", 0, 0, 0, 0, 1, 32, 9, 38)
@@ -341,6 +345,7 @@ def test_portable_maps(data: bytes, expected: tuple[int, int]) -> None:
     ("name", "data", "error"),
     [
         ("a.bmp", BITMAPS["bmp"][:20], "The file is truncated."),
+        ("a.bmp", b"<html>" + bytes(99), "This is not a BMP file."),
         ("a.tga", b"not a picture at all", "This is not a TGA file."),
         ("a.tga", b"", "The file is truncated."),
         ("a.ppm", b"P6\nabc", "The picture does not state its size."),

@@ -8,6 +8,9 @@ import struct
 from .base import TRUNCATED, ByteSource, Contents, Format, show_size, starts_with
 
 _MAX_HEADER = 64 << 10  # of formats with a header of text
+_OS2, _WINDOWS = 12, 40  # lengths of the oldest headers, and all lengths
+_BMP_HEADERS = frozenset((_OS2, 16, _WINDOWS, 52, 56, 64, 108, 124))
+_PLAIN = (0, 3)  # pixels that are not compressed
 _MAX_ICONS = 256
 # Width, height and the highest value are separated by white space and comments; PBM has no highest value.
 _PPM_MAGIC = re.compile(rb"P[1-7Ff][ \t\r\n]")
@@ -19,23 +22,20 @@ _TGA_DEPTHS = frozenset((8, 15, 16, 24, 32))
 
 
 def _read_bmp(contents: Contents, source: ByteSource) -> None:
-    header = source.read(14, 12)
-    if struct.unpack_from("<I", header)[0] == 12:  # OS/2
-        width, height = struct.unpack_from("<HH", header, 4)
-    else:
-        width, height = struct.unpack_from("<ii", header, 4)
+    head = source.read(0, 54)
+    header = head[14:] if head.startswith(b"BM") else head  # a DIB has no header of a file
+    (length,) = struct.unpack_from("<I", header)
+    if length not in _BMP_HEADERS:
+        contents.problems.append("This is not a BMP file.")
+        return
+    contents.mime_type = "image/bmp"
+    width, height = struct.unpack_from("<HH" if length == _OS2 else "<ii", header, 4)
     width, height = abs(width), abs(height)  # a negative height means that the first row is the top one
-    if _pixels_end(source, width, height) > source.size:
-        contents.problems.append(TRUNCATED)
+    if length >= _WINDOWS and len(head) > len(header):
+        start, depth, compression = struct.unpack_from("<I14xHI", head, 10)
+        if compression in _PLAIN and start + (width * depth + 31) // 32 * 4 * height > source.size:
+            contents.problems.append(TRUNCATED)
     show_size(contents, width, height)
-
-
-def _pixels_end(source: ByteSource, width: int, height: int) -> int:
-    """Return where the pixels of a BMP end if they are not compressed; 0 otherwise."""
-    start, header, depth, compression = struct.unpack("<I I 10x H I", source.read(10, 24).ljust(24, b"\0"))
-    if header < 40 or compression not in (0, 3):
-        return 0
-    return int(start + (width * depth + 31) // 32 * 4 * height)
 
 
 def _read_ico(contents: Contents, source: ByteSource) -> None:
@@ -117,11 +117,11 @@ def _read_hdr(contents: Contents, source: ByteSource) -> None:
 
 def _is_bmp(head: bytes) -> bool:
     """Return whether a header of a known length follows the two letters."""
-    return head.startswith(b"BM") and len(head) >= 18 and head[14] in (12, 16, 40, 52, 56, 64, 108, 124)
+    return head.startswith(b"BM") and struct.unpack_from("<I", head.ljust(18, b"\0"), 14)[0] in _BMP_HEADERS
 
 
 FORMATS = (
-    Format("bmp", "image/bmp", "image", _is_bmp, _read_bmp, (".bmp", ".dib")),
+    Format("bmp", None, "image", _is_bmp, _read_bmp, (".bmp", ".dib")),
     Format("ico", "image/x-icon", "image", _is_ico, _read_ico),
     Format("tga", None, "image", lambda head: False, _read_tga, (".tga",)),
     Format("ppm", "image/x-portable-anymap", "image", lambda head: _PPM_MAGIC.match(head) is not None, _read_ppm),
