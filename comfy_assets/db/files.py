@@ -459,6 +459,19 @@ async def with_equal_content(db: Database) -> list[HashedFile]:
     return [HashedFile(*row) for row in rows]
 
 
+async def with_equal_identity(db: Database, ids: Sequence[int]) -> list[HashedFile]:
+    """Return the hashed files that have the size, time and inode of one of these: probably its other names."""
+    # By way of the assets, which have an index of sizes.
+    rows = await db.fetch_all(
+        f"SELECT {_HASHED_COLUMNS} FROM files p JOIN assets a ON a.size = p.size AND a.id <> p.id"
+        " JOIN files f ON f.id = a.id AND f.mtime_ns = p.mtime_ns AND f.inode = p.inode"
+        " JOIN folders d ON d.id = f.folder_id JOIN contents c ON c.id = a.content_id"
+        f" WHERE p.id IN (SELECT value FROM json_each(?)) AND p.inode <> 0 AND {_IS_HASHED}",
+        (json_array(ids),),
+    )
+    return [HashedFile(*row) for row in rows]
+
+
 async def hashed_page(db: Database, after_id: int, limit: int) -> list[HashedFile]:
     """Return hashed files after an id, by id."""
     rows = await db.fetch_all(

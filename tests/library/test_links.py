@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.comfy_assets.assets.index import watcher
+from blake3 import blake3
+from comfy_assets_node.comfy_assets.assets.index import content_reader, watcher
+from comfy_assets_node.comfy_assets.assets.index.content_reader import SMALL_FILE
 from comfy_assets_node.comfy_assets.config import Config
 from support.files import safetensors
 
@@ -154,6 +156,39 @@ async def test_an_upload_in_such_a_folder_goes_to_the_trash_and_back(library: An
     await library.services.trash.restore(uploaded["id"])
     await library.scan()
     assert set(await places(library)) == both and await library.assets(include_tags="missing") == []
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["both at once", "one after the other"])
+async def test_a_large_model_in_two_categories_is_hashed_once(
+    library: Any, monkeypatch: pytest.MonkeyPatch, later: bool
+) -> None:
+    library.write("store/large.safetensors", safetensors(elements=SMALL_FILE))
+    hashed: list[str] = []
+    real = content_reader._digest_large
+
+    def digest_large(stream: Any, file: Any, *rest: Any) -> bytes:
+        hashed.append(file.name)
+        return real(stream, file, *rest)
+
+    monkeypatch.setattr(content_reader, "_digest_large", digest_large)
+    link(library, "models/checkpoints/both", library.base / "store")
+    if later:
+        await library.scan()
+    link(library, "models/loras/both", library.base / "store")
+    await library.scan()
+    found = await library.assets()
+    assert len({a["hash"] for a in found}) == 1 and len(found) == 2
+    assert [a["metadata"] for a in found] == [found[0]["metadata"]] * 2 and found[0]["metadata"] != {}
+    assert hashed == ["large.safetensors"]
+    # Another file of the same size and time is read.
+    path = library.base / "store/large.safetensors"
+    replaced = path.with_name("x")
+    replaced.write_bytes(safetensors(fill=1, elements=SMALL_FILE))
+    os.utime(replaced, ns=(0, path.stat().st_mtime_ns))
+    replaced.replace(path)
+    await library.scan()
+    assert {a["hash"] for a in await library.assets()} == {f"blake3:{blake3(path.read_bytes()).hexdigest()}"}
+    assert len(hashed) == 2
 
 
 REFUSED = [

@@ -71,11 +71,32 @@ class HashProgress:
         }
 
 
-def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable | None:
+class LargeDigests:
+    """Digests of large files, so that one with several names is hashed once. Thread-safe.
+
+    Hard links are such names, and the paths of a file in a folder that is linked into several categories.
+    """
+
+    def __init__(self) -> None:
+        self._digests: dict[tuple[int, int, int, int], bytes] = {}
+
+    def get(self, info: os.stat_result) -> bytes | None:
+        """Return the digest of a file that is unchanged since it was put, or None."""
+        return self._digests.get((info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns))
+
+    def put(self, info: os.stat_result, digest: bytes) -> None:
+        """Keep the digest of a file; does nothing without inodes, as on some network drives."""
+        if info.st_ino:
+            self._digests[info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns] = digest
+
+
+def read_file(
+    file: Pending, pause: Pause, count: Count, digests: LargeDigests | None = None
+) -> Hashed | Unreadable | None:
     """Hash a file and extract its metadata; return None if it does not match its row or changes meanwhile.
 
     ``pause`` is called before each chunk: it may block, and may raise to abandon the file. ``count`` gets the number of
-    bytes of each chunk.
+    bytes of each chunk. A large file whose digest is in ``digests`` is not hashed; others are put there.
     """
     path = extended(os.path.join(file.path, file.name))  # noqa: PTH118 - called for every file
     try:
@@ -84,7 +105,7 @@ def read_file(file: Pending, pause: Pause, count: Count) -> Hashed | Unreadable 
             _wait_until_reliable(file.mtime_ns, pause)
             if not _is_unchanged(stream, file):
                 return None
-            digest, extracted = _digest(stream, file, pause, count)
+            digest, extracted = _digest(stream, file, pause, count, digests or LargeDigests())
             if not _is_unchanged(stream, file):
                 return None
     except (FileNotFoundError, ChangedWhileReading):
@@ -141,15 +162,24 @@ def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
         return _digest_chunks(stream, size, pause, count)
 
 
-def _digest(stream: FileIO, file: Pending, pause: Pause, count: Count) -> tuple[bytes, FileMetadata]:
+def _digest(
+    stream: FileIO, file: Pending, pause: Pause, count: Count, digests: LargeDigests
+) -> tuple[bytes, FileMetadata]:
     pause()
     if file.size <= SMALL_FILE:
         data = _read_all(stream, file.size)
         count(len(data))
         return blake3(data).digest(), extract(file.name, data)
     extracted = extract_stream(file.name, stream, file.size)
-    stream.seek(0)
-    return _digest_large(stream, file, pause, count), extracted
+    info = os.fstat(stream.fileno())
+    digest = digests.get(info)
+    if digest is None:
+        stream.seek(0)
+        digest = _digest_large(stream, file, pause, count)
+        digests.put(info, digest)
+    else:
+        count(file.size)
+    return digest, extracted
 
 
 def _read_all(stream: FileIO, size: int) -> bytes:

@@ -14,13 +14,14 @@ from ...background.throttle import Throttle
 from ...db import contents, files, moves, tags
 from ...db.connection import Database
 from ...db.contents import Hashed, Unreadable
+from ...db.files import HashedFile
 from ...fs.paths import extended, extended_path, file_stat, stat_as_recorded
 from ...host.base import Host
 from ...ids import now_ms
 from ...models import FileStat, Pending
 from ..moves.apply import match_contents, match_pending
 from ..roots import current_roots
-from .content_reader import SMALL_FILE, HashProgress, read_file
+from .content_reader import SMALL_FILE, HashProgress, LargeDigests, read_file
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -61,6 +62,7 @@ class HashRun:
         self._gate = gate
         self._pool = pool
         self._token = token
+        self._digests = LargeDigests()
         self.progress = HashProgress(0, 0)
 
     async def run(self) -> None:
@@ -114,8 +116,17 @@ class HashRun:
 
     async def _hash_large(self, batch: list[Pending]) -> list[_ReadResult]:
         loop = asyncio.get_running_loop()
+        alike = await files.with_equal_identity(self._db, [file.id for file in batch])
+        await loop.run_in_executor(self._pool, self._add_digests, alike)
         # One worker: blake3 has threads of its own, and two large files at once are slower on a hard disk.
         return await loop.run_in_executor(self._pool, self._read_slice, batch)
+
+    def _add_digests(self, alike: Sequence[HashedFile]) -> None:
+        """Keep the digests of files that have been read under other names before."""
+        for file in alike:
+            info = stat_as_recorded(extended_path(file.folder, file.name), file.size, file.mtime_ns)
+            if info is not None and file_stat(info)[2] == file.inode:
+                self._digests.put(info, file.hash)
 
     def _read_unknown(self, found: Sequence[Pending]) -> list[_ReadResult]:
         """Read the files that were never read, or no longer match their record."""
@@ -135,7 +146,7 @@ class HashRun:
 
     def _read(self, file: Pending) -> _ReadResult:
         try:
-            outcome = read_file(file, lambda: self._gate.wait(self._token), self.progress.add_bytes)
+            outcome = read_file(file, lambda: self._gate.wait(self._token), self.progress.add_bytes, self._digests)
         except Cancelled:
             raise
         except Exception as error:
