@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,23 @@ async def test_an_upload_with_such_a_name_is_refused(make_library: Callable[...,
         assert "COMFY_ASSETS_EXCLUDE" in body["message"] and body["details"] == {"field": "name"}
     assert await library.assets() == []
     assert [path.name for path in Path(library.base / "input").iterdir()] == []
+
+
+async def test_what_is_left_out_is_not_followed(make_library: Callable[..., Any]) -> None:
+    library = await make_library(Config(exclude=("*.bak", "output/old")))
+    await library.services.indexer.scanner.completed.wait()
+    for path in [*LITTER, "output/a.bak", "output/old/b.png", "output/deep/@eaDir/c.png", "output/deep/seen.png"]:
+        library.write(path, path.encode())
+    for _ in range(400):
+        if await names(library):
+            break
+        await asyncio.sleep(0.05)
+    (library.base / "output/deep/seen.png").rename(library.base / "output/deep/seen.png.bak")
+    for _ in range(400):
+        if await library.assets(include_tags="missing"):
+            break
+        await asyncio.sleep(0.05)
+    await library.scan()
+    assert {a["file_path"]: a["tags"] for a in await library.assets()} == {
+        "output/deep/seen.png": ["output", "missing"]
+    }

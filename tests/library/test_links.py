@@ -280,7 +280,6 @@ async def followed(make_library: Callable[..., Any], monkeypatch: pytest.MonkeyP
         link(library, f"models/{category}/both", library.base / "store")
     await library.services.stop()
     library = await make_library(FOLLOWING)
-    await library.services.start_indexing()
 
     async def is_listed() -> bool:
         return await places(library) == BOTH

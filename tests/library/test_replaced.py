@@ -53,7 +53,6 @@ async def followed(make_library: Callable[..., Any], monkeypatch: pytest.MonkeyP
 
     async def follow() -> Any:
         library = await make_library(Config(scan_on_start=True, follow=True))
-        await library.services.start_indexing()
         await library.services.indexer.scanner.completed.wait()
         await library.services.indexer.finish()
         return library
