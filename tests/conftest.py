@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -44,6 +45,12 @@ def pytest_configure() -> None:
 
     examples.use_profile()
     stores.use_template()
+
+
+@pytest.hookimpl(optionalhook=True)  # for runs without xdist
+def pytest_xdist_auto_num_workers() -> int:
+    """Return three processes for two cores: many tests wait, for files to settle, servers and browsers."""
+    return max(2, (os.cpu_count() or 1) * 3 // 2)
 
 
 def pytest_report_header() -> str:

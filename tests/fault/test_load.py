@@ -24,9 +24,10 @@ from notes import Notes  # noqa: E402
 from server import Server  # noqa: E402
 from users import users_of  # noqa: E402
 
-pytestmark = pytest.mark.skipif(
-    os.name == "nt", reason="Windows lets nobody rename or remove what the server is reading"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="Windows lets nobody rename or remove what the server is reading"),
+]
 
 A_FILE_THAT_IS_THERE = "SELECT id FROM files WHERE missing = 0 ORDER BY id LIMIT 1"
 ITS_TAGS = f"SELECT tag_set_id FROM assets WHERE id = ({A_FILE_THAT_IS_THERE})"
@@ -110,7 +111,6 @@ def kept(left: Left) -> Iterator[Left]:
     left.store.write_bytes(store)
 
 
-@pytest.mark.slow
 def test_what_was_answered_under_load_is_there_after_a_kill(left: Left) -> None:
     assert left.status == 0, left.output
     assert "nothing is amiss" in left.output

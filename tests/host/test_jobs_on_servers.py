@@ -22,6 +22,8 @@ from support.servers import comfyui as comfyui_with_pack
 
 WAIT_S = 120
 ACTIVE = ("pending", "in_progress")
+pytestmark = pytest.mark.slow
+
 ORDER = {"pending": 0, "in_progress": 1, "completed": 2, "failed": 2, "cancelled": 2}
 SEED = 4
 
@@ -29,8 +31,6 @@ SEED = 4
 NODES = """
 import os, time
 import comfy.model_management, folder_paths
-
-pytestmark = pytest.mark.slow
 
 class Hold:
     RETURN_TYPES = ("IMAGE",)
