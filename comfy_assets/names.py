@@ -20,6 +20,7 @@ MAX_NAME_CHARACTERS = 1024
 # Windows opens a device for these names, also with a suffix and for superscript digits.
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])\s*(\..*)?", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-z]:", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"([a-z]:)?[/\\]", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ILLEGAL_ON_WINDOWS = re.compile(r'[<>:"|?*]')
 _UNSTORABLE = re.compile(r'[\x00-\x1f\x7f<>:"|?*/\\]')
@@ -50,8 +51,45 @@ def relative_parts(name: str, *, windows: bool = WINDOWS) -> tuple[str, ...]:
 
 def folder_parts(name: str, *, windows: bool = WINDOWS) -> tuple[str, ...]:
     """Like ``relative_parts``, for a subfolder: it may be empty or end with a slash."""
-    trimmed = name[:-1] if name.endswith("/") and name != "/" else name
+    trimmed = _without_slash(name)
     return relative_parts(trimmed, windows=windows) if trimmed else ()
+
+
+def existing_parts(name: str, *, windows: bool = WINDOWS) -> tuple[str, ...]:
+    """Like ``relative_parts``, for a file that is there already: every name that this system can store is allowed.
+
+    Other programs may have created it, with names such as ``a:b.png``, ``con.png`` or ``back\\slash.png``.
+    """
+    if windows:
+        return relative_parts(name, windows=True)
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise UnsafeName("the name is too long")
+    if _ABSOLUTE.match(name):
+        raise UnsafeName("a name must be relative, without a drive letter")
+    check_leads_nowhere(name.removeprefix(_drive_like(name)))
+    parts = tuple(name.split("/"))
+    for part in parts:
+        if not part.strip(" "):
+            raise UnsafeName("a name must not be empty")
+        if _encoded_length(part) > MAX_PART_BYTES:
+            raise UnsafeName("the name is too long")
+    return parts
+
+
+def _drive_like(name: str) -> str:
+    """Return the start of a name such as ``c:drive.png``, which is a drive on Windows alone."""
+    match = _DRIVE.match(name)
+    return match[0] if match else ""
+
+
+def existing_folder_parts(name: str, *, windows: bool = WINDOWS) -> tuple[str, ...]:
+    """Like ``existing_parts``, for a subfolder: it may be empty or end with a slash."""
+    trimmed = _without_slash(name)
+    return existing_parts(trimmed, windows=windows) if trimmed else ()
+
+
+def _without_slash(folder: str) -> str:
+    return folder[:-1] if folder.endswith("/") and folder != "/" else folder
 
 
 def split_annotation(name: str) -> tuple[str, FileType | None]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import FormData
+from comfy_assets_node.comfy_assets.names import WINDOWS
 from comfy_assets_node.routes import ROUTES, history, jobs, queue
 from support.files import picture
 from yarl import URL
@@ -101,6 +102,7 @@ def encoded(name: str) -> str:
     return "".join(f"%{byte:02X}" for byte in name.encode())
 
 
+SHOWING = frozenset({"viewFile", "getVhsQueryVideo"})
 REFUSED = frozenset({"INVALID_NAME"})
 NOT_THERE = frozenset({"ASSET_NOT_FOUND"})
 TAGS = frozenset({"INVALID_TAGS"})
@@ -225,6 +227,8 @@ async def test_what_takes_a_name_refuses_one_that_leads_out(shared_shelf: Any, t
     shelf = shared_shelf
     before, asset = everything(shelf.base), await shelf.asset("there.png")
     for name in LEADING_OUT:
+        if taker.operation in SHOWING and name == "c:x.png" and not WINDOWS:
+            continue  # a file of this name may be there
         path = taker.path.format(name=encoded(name), asset=asset["id"], workflow=shelf.workflow)
         url = URL(path, encoded=True)
         async with shelf.client.request(taker.method, url, **taker.options(name, asset)) as response:

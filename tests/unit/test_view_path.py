@@ -59,7 +59,8 @@ def test_the_file_that_a_request_names(
     ("subfolder", "name", "windows", "field"),
     [
         ("..", "a.png", False, "subfolder"),
-        ("x\\y", "a.png", False, "subfolder"),
+        ("x\\..\\y", "a.png", False, "subfolder"),
+        ("C:\\y", "a.png", False, "subfolder"),
         ("..\\y", "a.png", True, "subfolder"),
         ("x.", "a.png", True, "subfolder"),
         ("", "../a.png", False, "filename"),
@@ -71,6 +72,19 @@ def test_names_that_are_refused(roots: Roots, subfolder: str, name: str, windows
     with pytest.raises(InvalidNameError) as refused:
         parse(roots, "output", subfolder, name, windows=windows)
     assert refused.value.details == {"field": field}
+
+
+STORED = ["a:b.png", "c:drive.png", "AUX.png", "con.png", "con .png", "nul.txt.png", "lpt1.foo.png", "back\\slash.png"]
+STORED += ["new\nline.png", "tab\there.png", "bell\x07.png", "del\x7f.png", "<tag>.png", "dots...", "e: "]
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_names_that_other_programs_have_given(roots: Roots, base: Path, name: str) -> None:
+    """Linux and macOS can store them, whatever Windows thinks of them."""
+    assert parse(roots, "output", "", name, windows=False).path == base / "here/output" / name
+    assert parse(roots, "output", name, "a.png", windows=False).path == base / "here/output" / name / "a.png"
+    with pytest.raises(InvalidNameError):
+        parse(roots, "output", "", name, windows=True)
 
 
 def test_names_that_windows_alone_refuses(roots: Roots, base: Path) -> None:
@@ -137,11 +151,14 @@ def linked(base: Path) -> Path:
     return base
 
 
-def is_beyond(roots: Roots, kind: str, path: str) -> bool | None:
+FOLLOWED = {**FOUND, "file.png": True, "drive/on.png": True}  # if files that are links out may be followed
+
+
+def is_beyond(roots: Roots, kind: str, path: str, *, follow_file: bool = False) -> bool | None:
     """Whether the file is found beyond a link; None if it is not found."""
     folder, _, name = path.rpartition("/")
     try:
-        found = find(roots, parse(roots, kind, folder, name))  # type: ignore[arg-type]
+        found = find(roots, parse(roots, kind, folder, name), follow_file=follow_file)  # type: ignore[arg-type]
     except FileMissingError:
         return None
     assert found.stat[0] == 1
@@ -151,6 +168,10 @@ def is_beyond(roots: Roots, kind: str, path: str) -> bool | None:
 @pytest.mark.parametrize(("path", "expected"), FOUND.items())
 def test_links_on_the_way_to_a_file(roots: Roots, linked: Path, path: str, expected: bool | None) -> None:
     assert is_beyond(roots, "output", path) is expected
+
+
+def test_links_that_are_files(roots: Roots, linked: Path) -> None:
+    assert {path: is_beyond(roots, "output", path, follow_file=True) for path in FOUND} == FOLLOWED
 
 
 def test_roots_that_are_links(roots: Roots, linked: Path) -> None:

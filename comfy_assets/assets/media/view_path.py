@@ -14,7 +14,7 @@ from ...errors import FileMissingError, InvalidNameError
 from ...fs.paths import extended, file_stat
 from ...host.base import HostFolders
 from ...models import FileStat
-from ...names import WINDOWS, FileType, UnsafeName, folder_parts, relative_parts, split_annotation
+from ...names import WINDOWS, FileType, UnsafeName, existing_folder_parts, existing_parts, split_annotation
 from ..roots import Roots, absolute
 
 
@@ -34,7 +34,7 @@ class ViewPath:
 
 @dataclass(frozen=True)
 class ViewedFile:
-    """An existing regular file. ``is_beyond_link``: a link on the way to its folder leaves the library."""
+    """An existing regular file. ``is_beyond_link``: it is a link that leaves the library, or lies beyond one."""
 
     stat: FileStat
     is_beyond_link: bool
@@ -48,11 +48,11 @@ def parse(roots: Roots, file_type: FileType, subfolder: str, filename: str, *, w
     """
     bare, annotated = split_annotation(filename)
     try:
-        parts = folder_parts(subfolder.replace("\\", "/") if windows else subfolder, windows=windows)
+        parts = existing_folder_parts(subfolder.replace("\\", "/") if windows else subfolder, windows=windows)
     except UnsafeName as error:
         raise _invalid_name("subfolder", error) from error
     try:
-        *further, name = relative_parts(bare, windows=windows)
+        *further, name = existing_parts(bare, windows=windows)
     except UnsafeName as error:
         raise _invalid_name("filename", error) from error
     # As in ComfyUI's nodes, the annotation in the name wins over the parameter.
@@ -70,10 +70,11 @@ def _missing() -> FileMissingError:
     return FileMissingError("There is no such file.")
 
 
-def find(roots: Roots, wanted: ViewPath) -> ViewedFile:
+def find(roots: Roots, wanted: ViewPath, *, follow_file: bool = False) -> ViewedFile:
     """Find the file. Blocks: for worker threads.
 
-    Raises FileMissingError, also for a file that is itself a link out of the library.
+    Raises FileMissingError, also for a link into a folder that is excluded from the library, and for a file that is
+    itself a link out of the library, unless ``follow_file``: the caller must know then that a scan has listed it.
     """
     if roots.place(wanted.folder) is None:
         raise _missing()
@@ -84,13 +85,13 @@ def find(roots: Roots, wanted: ViewPath) -> ViewedFile:
     # Reading a pipe or a device would block the thread forever.
     if not stat.S_ISREG(info.st_mode) or store_guard.is_protected(wanted.path):
         raise _missing()
-    return ViewedFile(file_stat(info), _is_beyond_link(roots, wanted))
+    return ViewedFile(file_stat(info), _is_beyond_link(roots, wanted, follow_file))
 
 
-def _is_beyond_link(roots: Roots, wanted: ViewPath) -> bool:
-    """Return whether a link on the way to the folder leaves the library.
+def _is_beyond_link(roots: Roots, wanted: ViewPath, follow_file: bool) -> bool:
+    """Return whether the file, or a folder on the way to it, is a link that leaves the library.
 
-    Raises FileMissingError if the file itself is such a link, or if either leads into an excluded folder.
+    Raises FileMissingError if either leads into an excluded folder, or if the file is one that is not to be followed.
     """
     folder, file = _real(wanted.folder), _real(wanted.path)
     is_folder_linked = folder != _real(wanted.base) / wanted.folder.relative_to(wanted.base)
@@ -99,12 +100,19 @@ def _is_beyond_link(roots: Roots, wanted: ViewPath) -> bool:
         return False
     # Users link folders of other disks into the library, so a link to another folder of the library is no exit.
     library = Roots(_real_folders(roots.folders))
-    if is_file_linked and library.place(file.parent) is None:
+    does_file_leave = is_file_linked and _leaves(library, file.parent)
+    if does_file_leave and not follow_file:
         raise _missing()
-    is_beyond = library.place(folder) is None
-    if is_beyond and library.is_excluded(folder):
+    return (_leaves(library, folder) and is_folder_linked) or does_file_leave
+
+
+def _leaves(library: Roots, folder: Path) -> bool:
+    """Return whether a folder is outside the library. Raises FileMissingError if it is an excluded one."""
+    if library.place(folder) is not None:
+        return False
+    if library.is_excluded(folder):
         raise _missing()
-    return is_beyond and is_folder_linked
+    return True
 
 
 def _real(path: Path) -> Path:

@@ -22,7 +22,15 @@ from aiohttp import web
 
 from ...errors import ApiError, BusyError
 from ...fs.atomic import temp_file
-from ...names import UnsafeName, file_name, folder_parts, relative_parts, split_annotation
+from ...names import (
+    UnsafeName,
+    existing_folder_parts,
+    existing_parts,
+    file_name,
+    folder_parts,
+    relative_parts,
+    split_annotation,
+)
 from ...store_guard import is_protected
 from .folders import BaseFolders
 from .http import Refusal, RouteTable, json_response
@@ -81,11 +89,11 @@ class ViewRoute:
         if folder is None:
             raise Refusal("type must be input, output or temp.")
         try:
-            subfolder = folder_parts(query.get("subfolder", ""))
+            subfolder = existing_folder_parts(query.get("subfolder", ""))
         except UnsafeName as error:
             raise Refusal(f"The subfolder is refused: {error}.", status=403) from error
         try:
-            return folder.joinpath(*subfolder, *relative_parts(name))
+            return folder.joinpath(*subfolder, *existing_parts(name))
         except UnsafeName as error:
             raise Refusal(f"The file's name is refused: {error}.") from error
 
@@ -151,7 +159,8 @@ def passive_type(name: str) -> str:
 
 def disposition(kind: str, name: str) -> str:
     """Make a Content-Disposition header for any file name, including quotes and other alphabets."""
-    plain = name.encode("ascii", "replace").decode().replace("\\", "_").replace('"', "_")
+    ascii_name = name.encode("ascii", "replace").decode()
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "_" for c in ascii_name)  # no line breaks in headers
     header = f'{kind}; filename="{plain}"'
     return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
 
