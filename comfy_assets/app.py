@@ -16,6 +16,7 @@ from .assets.host_files import AssetAliases, HostUploads
 from .assets.index.indexer import HASH, SCAN, Indexer
 from .assets.index.reread import REREAD, Rereader
 from .assets.index.watcher import Follower
+from .assets.media import decoders
 from .assets.media.thumbnail_cache import ThumbnailCache
 from .assets.media.thumbnail_service import ThumbnailService
 from .assets.page_refresh import PageRefresh
@@ -182,6 +183,7 @@ class Services:
         ``recover`` repairs the state that a killed server left. Commands must not do so: a server may be running.
         """
         try:
+            await asyncio.to_thread(decoders.load)
             self.db = await Database.open(self.host.data_directory() / STORE_NAME)
             self._compose(self.db)
             if recover:

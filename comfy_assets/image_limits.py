@@ -33,7 +33,11 @@ MEMORY = 1 << 30  # bytes for the images of all requests together; a larger imag
 # Without EPS, for which Pillow runs other programs, and ICO, whose embedded images have sizes of their own.
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 BAND_PIXELS = 1 << 20  # converting this many blocks other threads for a few milliseconds
-_DECODED_AT_ONCE = ("WEBP", "AVIF")
+# Formats that are read for thumbnails alone.
+THUMBNAIL_FORMATS = (*FORMATS, "PSD", "JPEG2000", "PPM")
+_DECODED_AT_ONCE = ("WEBP", "AVIF", "JPEG2000", "HEIF", "JXL")
+_SLOW_DECODERS = ("ppm", "ppm_plain")  # written in Python, one sample after the other
+_MAX_PIXELS_SLOW = 1 << 22
 _PREFIX = 32  # bytes that identify a format, and hold the size in the header of a WebP file
 _TILE_WIDTH, _TILE_LENGTH = 322, 323  # TIFF tags
 _POLL_S = 0.02  # threads are notified earlier, but must check whether they are cancelled; coroutines only poll
@@ -49,6 +53,7 @@ READER_ERRORS = (
     AssertionError,
     EOFError,
     RuntimeError,
+    SystemError,  # the JPEG 2000 decoder, when its stream raises an exception
     struct.error,
     zlib.error,
 )
@@ -134,14 +139,14 @@ def map_reader_errors() -> Iterator[None]:
         raise ImageUnreadableError(f"The image cannot be read. {reason}") from error
 
 
-def open_image(stream: IO[bytes], size: int) -> ImageFile.ImageFile | None:
-    """Open an image file of ``size`` bytes and read its header; return None for another format.
+def open_image(stream: IO[bytes], size: int, formats: tuple[str, ...] = FORMATS) -> ImageFile.ImageFile | None:
+    """Open an image file of ``size`` bytes and read its header; return None if it has none of the formats.
 
     ``Image.open`` is not used, because it applies ``Image.MAX_IMAGE_PIXELS`` and warns about images half as large.
     """
     prefix = stream.read(_PREFIX)
     Image.init()
-    for name in FORMATS:
+    for name in formats:
         if name not in Image.OPEN:
             continue
         factory, accept = Image.OPEN[name]
@@ -149,7 +154,7 @@ def open_image(stream: IO[bytes], size: int) -> ImageFile.ImageFile | None:
             continue
         if size > MAX_BYTES:
             raise ImageTooLargeError("The file is too large for an image.", details={"size": size})
-        limit = MAX_PIXELS_AT_ONCE if name in _DECODED_AT_ONCE else MAX_PIXELS
+        limit = pixel_limit(name)
         if name == "WEBP":
             # Before Pillow opens the file, which allocates memory for all pixels.
             check_size(*_webp_size(prefix), limit)
@@ -158,8 +163,15 @@ def open_image(stream: IO[bytes], size: int) -> ImageFile.ImageFile | None:
         check_size(*picture.size, limit)
         if name == "TIFF":
             _check_tiles(picture)
+        if any(tile[0] in _SLOW_DECODERS for tile in picture.tile):
+            check_size(*picture.size, _MAX_PIXELS_SLOW)
         return picture
     return None
+
+
+def pixel_limit(name: str) -> int:
+    """Return the number of pixels up to which images of a format are decoded."""
+    return MAX_PIXELS_AT_ONCE if name in _DECODED_AT_ONCE else MAX_PIXELS
 
 
 @contextmanager

@@ -50,10 +50,15 @@ class Location(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """The file of an asset that is the preview of another; ``hash`` is None until the file has been hashed."""
+    """The file of an asset that is the preview of another; ``hash`` is None until the file has been hashed.
+
+    ``metadata`` and ``thumbnail_failure`` are as in ``Asset``.
+    """
 
     mime_type: str
     hash: bytes | None
+    metadata: str | None
+    thumbnail_failure: str | None
     location: Location
 
 
@@ -62,8 +67,9 @@ class Asset(msgspec.Struct, frozen=True):
 
     ``id`` is a UUID in canonical form; ``tags`` and ``metadata`` are JSON texts as stored (an array, an object).
     ``hash`` is the 32-byte blake3 digest, or None until the file has been hashed. ``row_id`` breaks ties in every sort
-    order. ``location`` is the asset's own file, or a file of the same content if it has none. ``preview`` is the
-    file of the asset that a user chose as the preview (``preview_id``).
+    order. ``thumbnail_failure`` is the version of the decoders that could make no thumbnail of the content
+    (``decoders_version``), or None. ``location`` is the asset's own file, or a file of the same content if it has none.
+    ``preview`` is the file of the asset that a user chose as the preview (``preview_id``).
     """
 
     row_id: int
@@ -78,6 +84,7 @@ class Asset(msgspec.Struct, frozen=True):
     last_access_at: int | None
     hash: bytes | None
     metadata: str | None
+    thumbnail_failure: str | None
     user_metadata: str | None
     job_id: str | None
     origin: int

@@ -12,10 +12,12 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
-from ..comfy_assets.assets.media.mime import has_thumbnail, is_picture, is_previewable
+from ..comfy_assets.assets.media.decoders import can_show, decoders_version
+from ..comfy_assets.assets.media.mime import is_own_preview, is_picture, is_previewable
 from ..comfy_assets.assets.uploads import CreatedAsset
 from ..comfy_assets.ids import hash_text
-from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Location
+from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Location, Preview
+from ..comfy_assets.names import split_annotation
 from .context import json_response, utc_time
 from .params import ANY_OBJECT, HASH, HASH_PATTERN, doc
 
@@ -74,7 +76,12 @@ class AssetBody(msgspec.Struct):
     ] = UNSET
     preview_id: Annotated[str | UnsetType, doc("The asset used as its preview: often itself.", format="uuid")] = UNSET
     preview_url: Annotated[
-        str | UnsetType, doc("URL of a preview, relative to the server's root.", format="uri-reference")
+        str | UnsetType,
+        doc(
+            "URL of a thumbnail, relative to the server's root; players get the file from the same URL. Without "
+            "`res` it is that of a file that browsers show, but this server cannot.",
+            format="uri-reference",
+        ),
     ] = UNSET
     job_id: Annotated[str | UnsetType, doc("The job that created it.", format="uuid")] = UNSET
     last_access_time: Annotated[datetime | UnsetType, doc("Time at which its content was last requested.")] = UNSET
@@ -169,34 +176,42 @@ def _loader_prefix(tags: str, location: Location) -> str | None:
 
 
 def _put_preview(body: AssetBody, asset: Asset) -> None:
-    """Set the preview: the asset that a user chose, or else the asset itself if it is a picture."""
+    """Set the preview: the asset that a user chose, or else the asset itself if it can be shown."""
     if asset.preview_id is not None:
         body.preview_id = asset.preview_id
-    elif is_picture(asset.mime_type):
+    elif is_own_preview(asset.mime_type) and (is_picture(asset.mime_type) or _has_thumbnail(asset)):
         body.preview_id = asset.id
     url = None
     if asset.preview is not None:
-        url = _preview_url(asset.preview.location, asset.preview.mime_type, asset.preview.hash)
+        url = _preview_url(asset.preview.location, asset.preview)
     if url is None and asset.location is not None:
-        url = _preview_url(asset.location, asset.mime_type, asset.hash)
+        url = _preview_url(asset.location, asset)
     if url is not None:
         body.preview_url = url
 
 
-def _preview_url(location: Location, mime: str, digest: bytes | None) -> str | None:
+def _preview_url(location: Location, shown: Asset | Preview) -> str | None:
     """Return the URL of a thumbnail, or of a video or sound to play; None if there is neither.
 
-    viewFile has no type for files of models, so the pictures beside them are named by their hash.
+    viewFile has no type for files of models, and takes an annotation such as ``[input]`` at the end of a name for one,
+    so these files are named by their hash.
     """
     if location.missing:
         return None
-    if location.kind != "models":
-        if has_thumbnail(mime):
-            return f"{_view_url(location)}&res={_PREVIEW_RES}"
-        return _view_url(location) if is_previewable(mime) else None
-    if digest is None or not has_thumbnail(mime):
-        return None
-    return f"/api/view?filename=blake3%3A{digest.hex()}&res={_PREVIEW_RES}"
+    is_drawn = _has_thumbnail(shown)
+    if location.kind == "models" or split_annotation(location.name)[1] is not None:
+        if shown.hash is None or not is_drawn:
+            return None
+        return f"/api/view?filename=blake3%3A{shown.hash.hex()}&res={_PREVIEW_RES}"
+    if is_drawn:
+        return f"{_view_url(location)}&res={_PREVIEW_RES}"
+    has_failed = shown.thumbnail_failure is not None and is_picture(shown.mime_type)
+    return _view_url(location) if is_previewable(shown.mime_type) and not has_failed else None
+
+
+def _has_thumbnail(shown: Asset | Preview) -> bool:
+    """Return whether this server makes a thumbnail, as far as it knows: none that has failed is promised again."""
+    return shown.thumbnail_failure != decoders_version() and can_show(shown.mime_type, shown.metadata)
 
 
 def _view_url(location: Location) -> str:

@@ -16,6 +16,8 @@ from ..comfy_assets.names import split_annotation
 from .interceptors import HostRequest
 
 STYLE_SHEET = "user.css"
+# For an SVG image: no scripts, no requests, and an origin of its own if it is opened as a page.
+INERT_IMAGE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox"
 
 # first-last, first- or -length; longer numbers than 18 digits are no valid positions.
 _ONE_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-0*[1-9]\d{0,17})", re.ASCII)

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.media import view_path
+from ..comfy_assets.assets.media.mime import guess_mime
 from ..comfy_assets.assets.media.thumbnail_service import ThumbnailRequest
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import (
@@ -29,7 +30,7 @@ from ..comfy_assets.errors import (
 from ..comfy_assets.models import Plane
 from ..comfy_assets.names import FileType, split_annotation
 from .context import NoQuery, RequestContext, endpoint, error_response, known_user
-from .file_response import content_response, disposition, is_held, send_inert
+from .file_response import INERT_IMAGE, content_response, disposition, is_held, send_inert
 from .interceptors import (
     ErrorMapping,
     HostRequest,
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("comfy_assets.http")
 
 _CLIPSPACE = "clipspace"
+_PLAYERS = ("video", "audio")  # destinations of requests (Fetch standard, 2.2.5)
+_VARY = "Sec-Fetch-Dest, Range"
 # The mask editor saves up to four files with one time stamp.
 _LAYER = re.compile(r"clipspace-(?:painted-masked|painted|paint|mask)-([0-9]+(?:\.[0-9]+)?)\.png", re.ASCII)
 _LAYER_KINDS = ("mask", "paint", "painted", "painted_masked")
@@ -107,19 +110,50 @@ async def view_file(call: RequestContext[ThumbnailQuery]) -> web.Response:
 async def thumbnail_response(call: RequestContext[Any], wanted: ThumbnailRequest, owner: str) -> web.Response:
     """Return the thumbnail of a file that the owner can see, or 304 if the client has it."""
     thumbnail = await call.services.thumbnails.get(wanted, owner, lambda key: is_held(call.request, _etag(key)))
-    headers = {"ETag": _etag(thumbnail.key), "Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
+    headers = {
+        "ETag": _etag(thumbnail.key),
+        "Cache-Control": "private, no-cache",
+        "Vary": _VARY,
+        "X-Content-Type-Options": "nosniff",
+    }
     if thumbnail.body is None:
         return web.Response(status=304, headers=headers)
-    headers["Content-Disposition"] = disposition("inline", f"{PurePath(thumbnail.name).stem}.jpg")
-    return web.Response(body=thumbnail.body, content_type="image/jpeg", headers=headers)
+    stem, content_type = PurePath(thumbnail.name).stem, "image/jpeg"
+    if thumbnail.is_svg:
+        content_type = "image/svg+xml"
+        headers["Content-Security-Policy"] = INERT_IMAGE  # for a browser that is led to the address itself
+    headers["Content-Disposition"] = disposition("inline", f"{stem}.{'svg' if thumbnail.is_svg else 'jpg'}")
+    return web.Response(body=thumbnail.body, content_type=content_type, headers=headers)
 
 
 def _etag(key: str) -> str:
     return f'"{key}"'
 
 
-def _has_size(request: web.Request, _: Services) -> bool:
-    return "res" in request.query
+def _wants_thumbnail(request: web.Request, _: Services) -> bool:
+    return "res" in request.query and not _is_player(request)
+
+
+def _is_player(request: web.Request) -> bool:
+    """Return whether the request is from a player of videos or sounds rather than from an image.
+
+    ComfyUI's page gives players the ``preview_url`` of an asset, so the same address leads them to the file. Browsers
+    name the destination on secure origins alone. Elsewhere players are known by the range that they ask for.
+    """
+    destination = request.headers.get("Sec-Fetch-Dest")
+    if destination is not None:
+        return destination in _PLAYERS
+    mime = guess_mime(split_annotation(request.query.get("filename", ""))[0])
+    return "Range" in request.headers and mime.startswith(("video/", "audio/"))
+
+
+async def _send_to_player(call: HostRequest) -> web.StreamResponse:
+    """Keep browsers from taking the file for the thumbnail of the same address, and the other way round."""
+    response = await call.pass_on()
+    is_shared = "res" in call.request.query and _is_player(call.request)
+    if is_shared and not response.prepared and response.status in (200, 206):
+        response.headers.update({"Vary": _VARY, "Cache-Control": "private, no-cache"})
+    return response
 
 
 async def view_by_hash(call: HostRequest) -> web.StreamResponse:
@@ -321,17 +355,21 @@ ROUTES = [
             "Get a file or its thumbnail",
             {
                 200: Response(
-                    "The file; with `res` a JPEG.", BINARY, "*/*", {"ETag": "With `res`: entity tag of the thumbnail."}
+                    "The file; with `res` a JPEG, or an SVG image itself.",
+                    BINARY,
+                    "*/*",
+                    {"ETag": "With `res`: entity tag of the thumbnail."},
                 ),
                 206: Response("The part that the request's `Range` selects.", BINARY, "*/*"),
                 304: Response("The client's copy is up to date."),
             },
-            "The project handles requests with `res`; the server around it handles the others.",
+            "The project handles requests with `res`, except those of players, which get the file; the server around "
+            "it handles the others.",
             query=ViewQuery,
             errors=(InvalidNameError, FileMissingError, NoThumbnailError, ImageTooLargeError, ImageUnreadableError),
             is_open=True,
         ),
-        when=_has_size,
+        when=_wants_thumbnail,
     ),
     Route(
         "GET",
@@ -368,5 +406,6 @@ INTERCEPTORS = [
     Interceptor("GET", "/api/view", StoreFileCheck(_viewed_files)),
     Interceptor("GET", "/api/view", PictureCheck(_decoded_views)),
     Interceptor("GET", "/api/view", ErrorMapping(_check_view, statuses={403: 400})),
+    Interceptor("GET", "/api/view", _send_to_player),
     Interceptor("GET", "/api/view", send_inert),
 ]

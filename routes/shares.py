@@ -9,7 +9,8 @@ import msgspec
 from aiohttp import web
 from msgspec import Raw
 
-from ..comfy_assets.assets.media.mime import has_thumbnail, is_previewable, is_safe_inline
+from ..comfy_assets.assets.media.decoders import has_thumbnail
+from ..comfy_assets.assets.media.mime import is_previewable, is_safe_inline
 from ..comfy_assets.assets.media.thumbnail_service import ThumbnailRequest
 from ..comfy_assets.errors import (
     AssetContentMissingError,

@@ -46,6 +46,7 @@ _FIELDS = {
     "last_access_at": "a.last_access_at",
     "hash": "c.hash",
     "metadata": "c.metadata",
+    "thumbnail_failure": "c.thumbnail_failure",
     "user_metadata": "a.user_metadata",
     "job_id": "a.job_id",
     "origin": "a.origin",
@@ -211,18 +212,19 @@ async def _stand_ins(db: Database | Transaction, digests: Sequence[bytes]) -> di
 async def _previews(db: Database | Transaction, ids: Sequence[str]) -> dict[str, Preview]:
     """Return the files of previews by id. A reference shows another asset's file; a deleted asset shows none."""
     rows = await db.fetch_all(
-        f"SELECT a.uuid, a.mime_type, c.hash, {_LOCATION.sql} FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        "SELECT a.uuid, a.mime_type, c.hash, c.metadata, c.thumbnail_failure,"
+        f" {_LOCATION.sql} FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
         " LEFT JOIN contents c ON c.id = a.content_id LEFT JOIN files f ON f.id = a.id"
         " LEFT JOIN folders d ON d.id = f.folder_id"
         f" WHERE a.uuid IN (SELECT value FROM json_each(?)) AND NOT s.hidden & {tags.DELETED}",
         (json_array(ids),),
     )
-    places = await _stand_ins(db, list({row[2] for row in rows if row[2] is not None and row[3] is None}))
+    places = await _stand_ins(db, list({row[2] for row in rows if row[2] is not None and row[5] is None}))
     found: dict[str, Preview] = {}
-    for uuid, mime_type, digest, *where in rows:
+    for uuid, mime_type, digest, metadata, failure, *where in rows:
         location = _location(where) if where[0] is not None else places.get(digest)
         if location is not None:
-            found[uuid] = Preview(mime_type, digest, location)
+            found[uuid] = Preview(mime_type, digest, metadata, failure, location)
     return found
 
 

@@ -250,6 +250,11 @@ async def record_unreadable(tx: Transaction, failures: Sequence[Unreadable]) -> 
     )
 
 
+async def record_thumbnail_failure(tx: Transaction, digest: bytes, version: str) -> None:
+    """Store the version of the decoders that could make no thumbnail of a content."""
+    await tx.execute("UPDATE contents SET thumbnail_failure = ? WHERE hash = ?", (version, digest))
+
+
 async def documents_of(db: Database, digest: bytes, max_bytes: int | None = None) -> dict[str, bytes | None]:
     """Return the uncompressed documents of a content by key; None for those beyond ``max_bytes`` in all."""
     rows = await db.fetch_all(

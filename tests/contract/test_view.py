@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -18,7 +19,10 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import InvalidNameError
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
+from comfy_assets_node.comfy_assets.image_limits import map_reader_errors
+from comfy_assets_node.comfy_assets.names import WINDOWS
 from comfy_assets_node.comfy_assets.plugin import attach
+from comfy_assets_node.routes import asset_body
 from PIL import Image
 from support.files import picture
 from yarl import URL
@@ -201,11 +205,36 @@ async def test_malformed_queries(shelf: Any, api: Any, made: list[str]) -> None:
 LEADING_ELSEWHERE = [
     "..", ".", "../secret.png", "../../secret.png", "2026/../../secret.png", "2026/../red.png", "./red.png",
     "2026/./red.png", "2026//red.png", "/secret.png", "/etc/passwd", "//server/share/x.png", "\\\\server\\share\\x.png",
-    "\\secret.png", "..\\secret.png", "2026\\..\\..\\secret.png", "C:\\secret.png", "C:/secret.png", "c:secret.png",
-    "\\\\?\\C:\\x.png", "\\\\.\\pipe\\x", "red.png\0", "\0", "red.png\0.txt", "red\n.png", "nul", "CON.png",
-    "com1.txt", "a" * 256 + ".png", "é" * 128 + ".png", "a/" * 600 + "x.png", "..;/secret.png/..", " ", "/", "../",
-    "\x7f", "file:///etc/passwd/..", "../secret.png [output]", "[output]", " [input]",
+    "\\secret.png", "..\\secret.png", "2026\\..\\..\\secret.png", "C:\\secret.png", "C:/secret.png",
+    "\\\\?\\C:\\x.png", "\\\\.\\pipe\\x", "red.png\0", "\0", "red.png\0.txt",
+    "a" * 256 + ".png", "é" * 128 + ".png", "a/" * 600 + "x.png", "..;/secret.png/..", " ", "/", "../",
+    "file:///etc/passwd/..", "../secret.png [output]", "[output]", " [input]",
 ]  # fmt: skip
+
+
+UNKNOWN_TO_WINDOWS = [
+    "c:drive.png", "a:b.png", "con.png", "CON .png", "nul.txt.png", "lpt1.foo.png", "back\\slash.png", "new\nline.png",
+    "tab\there.png", "bell\x07.png", "del\x7f.png", "<tag>.png", "pipe|star*.png", "dots...",
+]  # fmt: skip
+
+
+async def test_names_that_windows_alone_refuses(shelf: Any, api: Any) -> None:
+    """Other programs have stored them where the system lets them: they are listed, and shown."""
+    status = 400 if WINDOWS else 404
+    for name in UNKNOWN_TO_WINDOWS:
+        await api.send("GET", VIEW, status, params={"filename": name, "res": "64"})
+    if WINDOWS:
+        return
+    for name in UNKNOWN_TO_WINDOWS:
+        shelf.write(f"output/{name}", png())
+        shelf.write(f"output/{name}.d/red.png", png())
+    await shelf.scan()
+    urls = [
+        each["preview_url"] for each in (await api.get("/api/assets", limit=500))["assets"] if "preview_url" in each
+    ]
+    assert len(urls) >= 2 * len(UNKNOWN_TO_WINDOWS)
+    for url in urls:
+        await api.send("GET", URL(url, encoded=True), 200)
 
 
 async def test_names_that_lead_elsewhere(shelf: Any, api: Any, made: list[str]) -> None:
@@ -253,14 +282,14 @@ def test_a_backslash_separates_subfolders_where_servers_tell_them_so(shelf: Any,
 
     if windows:
         assert named("2026\\May") == shelf.base / "output/2026/May/blue.png"
-    else:
         with pytest.raises(InvalidNameError):
-            named("2026\\May")
+            named("", "2026\\May\\blue.png")
+    else:
+        assert named("2026\\May") == shelf.base / "output/2026\\May/blue.png"
+        assert named("", "2026\\May\\blue.png") == shelf.base / "output/2026\\May\\blue.png"
     for subfolder in ("..\\..", "\\\\server\\share", "C:\\x", "2026\\..\\..", "\\", "\\x"):
         with pytest.raises(InvalidNameError):
             named(subfolder)
-    with pytest.raises(InvalidNameError):
-        named("", "2026\\May\\blue.png")
 
 
 NOT_THERE = [
@@ -343,7 +372,7 @@ def linked(shelf: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 LINKS = [  # file, subfolder, status before a scan, and after it
-    ("far.png", "", 404, 404),
+    ("far.png", "", 404, 200),
     ("user.png", "", 404, 404),
     ("near.png", "", 200, 200),
     ("green.png", "near", 200, 200),
@@ -353,7 +382,7 @@ LINKS = [  # file, subfolder, status before a scan, and after it
     ("far.png", "drive", 404, 200),
     ("far.png", "drive/deep", 404, 200),
     ("back.png", "drive", 404, 200),
-    ("on.png", "drive", 404, 404),
+    ("on.png", "drive", 404, 200),
     ("secret.png", "base/user", 404, 404),
     ("red.png", "base/output", 200, 200),
 ]
@@ -443,6 +472,7 @@ async def test_previews_in_listings(shelf: Any, api: Any, hand: Any) -> None:
     shelf.write("output/new.avif", b"\0\0\0\x18ftypavif")
     shelf.write("models/loras/style.png", png((5, 99, 5)))
     shelf.write("models/loras/style.safetensors", b"x")
+    shelf.write("output/light.exr", b"v/1\x01")
     await shelf.scan()
     assets = {asset["name"]: asset for asset in (await api.get("/api/assets", limit=500))["assets"]}
     style = assets["style.png"]["hash"].removeprefix("blake3:")
@@ -451,10 +481,11 @@ async def test_previews_in_listings(shelf: Any, api: Any, hand: Any) -> None:
         "blue.png": ("type=output&filename=blue.png&subfolder=2026%2FMay&res=512", True),
         "green.png": ("type=input&filename=green.png&res=512", True),
         "scan.tiff": ("type=output&filename=scan.tiff&res=512", True),
-        "new.avif": ("type=output&filename=new.avif", True),
-        "clip.mp4": ("type=output&filename=clip.mp4", False),
-        "song.mp3": ("type=output&filename=song.mp3", False),
-        "drawing.svg": ("type=output&filename=drawing.svg", False),
+        "new.avif": ("type=output&filename=new.avif&res=512", True),
+        "clip.mp4": ("type=output&filename=clip.mp4&res=512", True),
+        "song.mp3": ("type=output&filename=song.mp3&res=512", True),
+        "drawing.svg": ("type=output&filename=drawing.svg&res=512", True),
+        "light.exr": ("type=output&filename=light.exr&res=512", False),
         "note.txt": (None, False),
         "style.png": (f"filename=blake3%3A{style}&res=512", True),
         "style.safetensors": (None, False),
@@ -467,6 +498,55 @@ async def test_previews_in_listings(shelf: Any, api: Any, hand: Any) -> None:
         await api.send("GET", URL(assets[name]["preview_url"], encoded=True), 200)
 
 
+async def test_a_file_without_a_thumbnail_is_remembered(
+    shelf: Any, api: Any, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its content, until other decoders are there: pages would request it whenever it comes into sight."""
+    shelf.write("output/clip.mp4", b"\0\0\0\x18ftypmp42")
+    shelf.write("output/cut.png", png()[:-60])
+    await shelf.scan()
+    kept = {"clip.mp4": f"{VIEW}?type=output&filename=clip.mp4", "cut.png": None}  # browsers may play the former
+    for name in kept:
+        await api.send("GET", URL((await shelf.asset(name))["preview_url"], encoded=True), 400)
+    (shelf.base / "output/copy of cut.png").write_bytes(png()[:-60])
+    await shelf.scan()
+    for name, url in {**kept, "copy of cut.png": None}.items():
+        asset = await shelf.asset(name)
+        assert asset.get("preview_url") == url, name
+    assert (await shelf.asset("red.png"))["preview_url"].endswith("&res=512")
+    monkeypatch.setattr(asset_body, "decoders_version", lambda: "3; another Pillow")
+    for name in kept:
+        assert (await shelf.asset(name))["preview_url"].endswith("&res=512"), name
+
+
+async def test_a_disk_that_fails_is_not_the_fault_of_the_content(
+    shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> bytes:
+        with map_reader_errors():
+            raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr(Thumbnailer, "make", fail)
+    await shelf.scan()
+    await api.send("GET", VIEW, 400, params={"filename": "red.png", "res": "64"})
+    assert (await shelf.asset("red.png"))["preview_url"].endswith("&res=512")
+
+
+async def test_a_drawing_is_an_image_in_which_nothing_runs(shelf: Any, api: Any) -> None:
+    drawing = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+    shelf.write("output/drawing.svg", drawing)
+    query = {"filename": "drawing.svg", "res": "512"}
+    answer = await api.send("GET", VIEW, params=query)
+    assert answer.body == drawing
+    assert answer.headers["Content-Type"] == "image/svg+xml"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert 'filename="drawing.svg"' in answer.headers["Content-Disposition"]
+    await api.send("GET", VIEW, 304, params=query, headers={"If-None-Match": answer.headers["ETag"]})
+    await api.send("GET", VIEW, 400, params={**query, "channel": "alpha"})
+
+
 async def test_a_preview_that_a_user_chose(shelf: Any, api: Any, hand: Any) -> None:
     shelf.write("models/loras/style.safetensors", b"x")
     shelf.write("output/clip.mp4", b"\0\0\0\x18ftypmp42")
@@ -475,7 +555,7 @@ async def test_a_preview_that_a_user_chose(shelf: Any, api: Any, hand: Any) -> N
     ids = {asset["name"]: asset["id"] for asset in (await api.get("/api/assets", limit=500))["assets"]}
     for name, preview, query in [
         ("style.safetensors", "blue.png", "type=output&filename=blue.png&subfolder=2026%2FMay&res=512"),
-        ("style.safetensors", "clip.mp4", "type=output&filename=clip.mp4"),
+        ("style.safetensors", "clip.mp4", "type=output&filename=clip.mp4&res=512"),
         ("red.png", "green.png", "type=input&filename=green.png&res=512"),
         ("clip.mp4", "red.png", "type=output&filename=red.png&res=512"),
         ("green.png", "style.safetensors", "type=input&filename=green.png&res=512"),
@@ -487,7 +567,10 @@ async def test_a_preview_that_a_user_chose(shelf: Any, api: Any, hand: Any) -> N
     (shelf.base / "output/red.png").unlink()
     await shelf.scan()
     clip = await shelf.asset("clip.mp4")
-    assert (clip["preview_id"], clip["preview_url"]) == (ids["red.png"], f"{VIEW}?type=output&filename=clip.mp4")
+    assert (clip["preview_id"], clip["preview_url"]) == (
+        ids["red.png"],
+        f"{VIEW}?type=output&filename=clip.mp4&res=512",
+    )
 
 
 async def test_the_job_that_made_an_asset(shelf: Any, api: Any, hand: Any) -> None:
@@ -555,3 +638,28 @@ async def test_the_store_is_away(tmp_path: Path, aiohttp_client: Any) -> None:
     async with client.get("/api/view?filename=x.png&res=64") as response:
         assert response.status == 500
         assert json.loads(await response.read())["code"] == "STORE_UNAVAILABLE"
+
+
+async def test_players_get_the_file_and_images_the_thumbnail(beside_stock: Any, tmp_path: Path) -> None:
+    """ComfyUI's page has videos and sounds play from the address of their preview."""
+    body = b"\0\0\0\x18ftypmp42" + bytes(200)
+    (tmp_path / "with/output/clip.mp4").write_bytes(body)
+    api, _ = beside_stock
+    query = {"filename": "clip.mp4", "type": "output", "res": "512"}
+    for headers, status in [
+        ({"Sec-Fetch-Dest": "video"}, 200),
+        ({"Sec-Fetch-Dest": "audio", "Range": "bytes=0-"}, 206),
+        ({"Range": "bytes=0-"}, 206),  # of a player on an origin that is not secure
+    ]:
+        answer = await api.send("GET", VIEW, status, params=query, headers=headers)
+        assert answer.body == body and answer.headers["Content-Type"] == "video/mp4"
+        assert (answer.headers["Vary"], answer.headers["Cache-Control"]) == (
+            "Sec-Fetch-Dest, Range",
+            "private, no-cache",
+        )
+    for headers in ({}, {"Sec-Fetch-Dest": "image"}, {"Sec-Fetch-Dest": "image", "Range": "bytes=0-"}):
+        assert (await api.send("GET", VIEW, 400, params=query, headers=headers)).json["code"] == "IMAGE_UNREADABLE"
+    picture_query = {**query, "filename": "red.png"}
+    answer = await api.send("GET", VIEW, 200, params=picture_query, headers={"Range": "bytes=0-"})
+    assert opened(answer.body).size == (300, 200)
+    assert answer.headers["Vary"] == "Sec-Fetch-Dest, Range"

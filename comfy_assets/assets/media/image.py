@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from pathlib import Path
 
 from PIL import Image
@@ -12,6 +13,7 @@ from ...background.cancel import CancelToken
 from ...image_limits import BAND_PIXELS, READER_ERRORS, Convert, bands
 from ...store_guard import check_found
 
+_LARGE = 1 << 20
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -43,11 +45,17 @@ class ImageStream(io.BufferedReader):
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._token.check()
-        data = super().read(size)
+        data = super().read(self._at_most(size))
         # The last block of a file may be short; a block of almost nothing means that pixels are missing.
         if self.is_strict and size is not None and len(data) < min(size, 8):
             raise _TruncatedError("the file is truncated")
         return data
+
+    def _at_most(self, size: int | None) -> int | None:
+        """Return ``size``, or the bytes that are left: memory for all of it is allocated before anything is read."""
+        if size is None or size < _LARGE:
+            return size
+        return min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
 
 
 def fit_size(size: tuple[int, int], res: int) -> tuple[int, int]:
@@ -113,8 +121,8 @@ def _to_bytes(band: Image.Image, factor: float) -> Image.Image:
 
 def apply_orientation(picture: Image.Image, source: Image.Image) -> Image.Image:
     """Return the image turned by the EXIF orientation of its source; unchanged if that cannot be read."""
-    if source.format == "TIFF":
-        return picture  # Pillow turns TIFF images while loading
+    if source.format in ("TIFF", "JXL", "HEIF"):
+        return picture  # turned while loading
     try:
         turn = _TURNS.get(source.getexif().get(_ORIENTATION, 1))
     except READER_ERRORS:

@@ -15,13 +15,14 @@ from typing import Any
 import msgspec
 
 from ...store_guard import check_found
+from .decoders import OWN_PICTURE
 from .readers import registry, texts
 from .readers.base import ByteSource
 
 _MAX_FACTS = 4096  # bytes of JSON: lists show the facts of hundreds of files
 _WINDOW = 4096
 _FIRST_WINDOW = 16 << 10
-_ALWAYS = frozenset({"format", "kind", "width", "height", "embedded", "omitted"})
+_ALWAYS = frozenset({"format", "kind", "width", "height", "embedded", "omitted", OWN_PICTURE})
 
 
 @dataclass(frozen=True)

@@ -26,41 +26,116 @@ _BY_SUFFIX = {
     "apng": "image/apng",
     "jpg": "image/jpeg",
     "jpeg": "image/jpeg",
+    "jpe": "image/jpeg",
     "jfif": "image/jpeg",
     "webp": "image/webp",
     "gif": "image/gif",
     "bmp": "image/bmp",
+    "dib": "image/bmp",
     "tif": "image/tiff",
     "tiff": "image/tiff",
     "avif": "image/avif",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "hif": "image/heif",
+    "jxl": "image/jxl",
+    "jp2": "image/jp2",
+    "j2k": "image/j2c",
+    "j2c": "image/j2c",
+    "jpc": "image/j2c",
+    "jpf": "image/jpx",
+    "jpx": "image/jpx",
     "svg": "image/svg+xml",
     "ico": "image/x-icon",
     "exr": "image/x-exr",
     "hdr": "image/vnd.radiance",
+    "psd": "image/vnd.adobe.photoshop",
+    "psb": "image/vnd.adobe.photoshop",
+    "tga": "image/x-tga",
+    "xcf": "image/x-xcf",
+    "pbm": "image/x-portable-bitmap",
+    "pgm": "image/x-portable-graymap",
+    "ppm": "image/x-portable-pixmap",
+    "pnm": "image/x-portable-anymap",
+    "pfm": "image/x-portable-floatmap",
+    "dds": "image/vnd.ms-dds",
+    "qoi": "image/qoi",
     "mp4": "video/mp4",
     "m4v": "video/mp4",
+    "f4v": "video/mp4",
     "webm": "video/webm",
     "mkv": "video/x-matroska",
     "mov": "video/quicktime",
+    "qt": "video/quicktime",
     "avi": "video/x-msvideo",
+    "ogv": "video/ogg",
+    "ogm": "video/ogg",
+    "mpg": "video/mpeg",
+    "mpeg": "video/mpeg",
+    "mpe": "video/mpeg",
+    "m1v": "video/mpeg",
+    "m2v": "video/mpeg",
+    "vob": "video/mpeg",
+    "ts": "video/mp2t",
+    "m2ts": "video/mp2t",
+    "mts": "video/mp2t",
+    "wmv": "video/x-ms-wmv",
+    "asf": "video/x-ms-asf",
+    "flv": "video/x-flv",
+    "3gp": "video/3gpp",
+    "3g2": "video/3gpp2",
+    "mxf": "application/mxf",
     "wav": "audio/wav",
     "mp3": "audio/mpeg",
+    "mp2": "audio/mpeg",
     "flac": "audio/flac",
     "ogg": "audio/ogg",
     "oga": "audio/ogg",
     "opus": "audio/ogg",
+    "spx": "audio/ogg",
     "m4a": "audio/mp4",
+    "m4b": "audio/mp4",
     "aac": "audio/aac",
+    "weba": "audio/webm",
+    "mka": "audio/x-matroska",
+    "aif": "audio/aiff",
+    "aiff": "audio/aiff",
+    "aifc": "audio/aiff",
+    "wma": "audio/x-ms-wma",
+    "ac3": "audio/ac3",
+    "amr": "audio/amr",
+    "au": "audio/basic",
+    "caf": "audio/x-caf",
+    "wv": "audio/x-wavpack",
+    "mid": "audio/midi",
+    "midi": "audio/midi",
     "glb": "model/gltf-binary",
+    "vrm": "model/gltf-binary",
     "gltf": "model/gltf+json",
     "obj": "model/obj",
+    "mtl": "model/mtl",
     "stl": "model/stl",
-    "fbx": DEFAULT_MIME,
-    "ply": DEFAULT_MIME,
+    "3mf": "model/3mf",
+    "dae": "model/vnd.collada+xml",
+    "usd": "model/vnd.usd",
+    "usda": "model/vnd.usda",
+    "usdc": "model/vnd.usd",
+    "usdz": "model/vnd.usdz+zip",
+    # Not registered with IANA.
+    "fbx": "model/fbx",
+    "ply": "model/ply",
+    "splat": "model/splat",
+    "ksplat": "model/ksplat",
+    "spz": "model/spz",
     "json": "application/json",
     "txt": "text/plain",
     "md": "text/markdown",
+    "log": "text/plain",
     "csv": "text/csv",
+    "tsv": "text/tab-separated-values",
+    "srt": "application/x-subrip",
+    "vtt": "text/vtt",
+    "toml": "application/toml",
     "yaml": "application/yaml",
     "yml": "application/yaml",
     "html": "text/html",
@@ -85,19 +160,17 @@ _SHOWN_RASTER = frozenset(
     }
 )
 _SHOWN_VIDEO = frozenset({"video/mp4", "video/webm", "video/quicktime", "video/ogg"})
-_SHOWN_AUDIO = frozenset({"audio/wav", "audio/mpeg", "audio/flac", "audio/ogg", "audio/mp4", "audio/aac"})
-_PREVIEWABLE = _SHOWN_RASTER | _SHOWN_VIDEO | _SHOWN_AUDIO | {"image/svg+xml"}
-# Types with thumbnails on every server. Only some builds of Pillow read AVIF, and browsers show it without a thumbnail.
-_THUMBNAILED = frozenset(
-    {"image/png", "image/apng", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff"}
-)
+_SHOWN_AUDIO = frozenset({"audio/wav", "audio/mpeg", "audio/flac", "audio/ogg", "audio/mp4", "audio/aac", "audio/webm"})
+_PREVIEWABLE = _SHOWN_RASTER | _SHOWN_VIDEO | _SHOWN_AUDIO
+# Pictures for ComfyUI's page, which shows a preview that a user has chosen for these rather than the file itself.
+_HIGH_DYNAMIC_RANGE = frozenset({"image/x-exr", "image/vnd.radiance"})
+_SVG = "image/svg+xml"
+_MEDIA_FAMILIES = ("image/", "video/", "audio/")
 # Types that cannot run scripts in a browser.
-_INERT = (
-    _SHOWN_RASTER
-    | _SHOWN_VIDEO
-    | _SHOWN_AUDIO
-    | {"image/tiff", "video/x-matroska", "video/x-msvideo", "text/plain", "application/json"}
-)
+_INERT = frozenset(mime for mime in _BY_SUFFIX.values() if mime.startswith(_MEDIA_FAMILIES) and mime != _SVG) | {
+    "text/plain",
+    "application/json",
+}
 
 # Image types that the first bytes of a file identify.
 _SNIFFED_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
@@ -110,24 +183,32 @@ def guess_mime(name: str) -> str:
     return _BY_SUFFIX.get(name.rpartition(".")[2].lower(), DEFAULT_MIME) if "." in name else DEFAULT_MIME
 
 
+def essence(mime: str) -> str:
+    """Return a type without its parameters, in lower case."""
+    return mime.partition(";")[0].strip().lower()
+
+
 def is_previewable(mime: str) -> bool:
-    """Return whether browsers show this type as an image, a video or sound."""
-    return _essence(mime) in _PREVIEWABLE
+    """Return whether browsers show a file of this type as an image, a video or sound."""
+    return essence(mime) in _PREVIEWABLE
 
 
 def is_picture(mime: str) -> bool:
-    """Return whether this is a raster image that browsers show, directly or as a thumbnail."""
-    return _essence(mime) in _SHOWN_RASTER | _THUMBNAILED
+    """Return whether this is a raster image."""
+    return essence(mime).startswith("image/") and not may_run(mime)
 
 
-def has_thumbnail(mime: str) -> bool:
-    """Return whether images of this type have thumbnails."""
-    return _essence(mime) in _THUMBNAILED
+def is_own_preview(mime: str) -> bool:
+    """Return whether an asset of this type can be named as its own preview (``preview_id``).
+
+    ComfyUI's page loads the content of the preview of an EXR or HDR file as an image, and no browser shows that.
+    """
+    return essence(mime) not in _HIGH_DYNAMIC_RANGE
 
 
 def is_safe_inline(mime: str) -> bool:
     """Return whether a browser can show this type without running any code in it."""
-    return _essence(mime) in _INERT
+    return essence(mime) in _INERT
 
 
 def may_run(mime: str) -> bool:
@@ -135,9 +216,9 @@ def may_run(mime: str) -> bool:
 
     Hosts use other names for some types, so whole families count as safe. SVG is the one image type with scripts.
     """
-    essence = _essence(mime)
-    is_passive = essence.startswith(("image/", "audio/", "video/")) and "xml" not in essence
-    return not is_passive and essence not in _INERT
+    bare = essence(mime)
+    is_passive = bare.startswith(_MEDIA_FAMILIES) and "xml" not in bare
+    return not is_passive and bare not in _INERT
 
 
 def check_mime(text: str) -> str:
@@ -180,7 +261,3 @@ def _contradiction(claimed: str, found: str | None) -> UnsupportedContentError:
         f"The file is declared or named as {claimed}, but {seen}.",
         details={"field": "file", "declared": claimed, "found": found or DEFAULT_MIME},
     )
-
-
-def _essence(mime: str) -> str:
-    return mime.partition(";")[0].strip().lower()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import re
 import time
 from collections import OrderedDict
@@ -15,23 +17,25 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from ...background.cancel import CancelToken
-from ...db import assets, files
+from ...db import assets, contents, files
 from ...db.connection import Database
 from ...db.files import LastSeen
-from ...errors import ApiError, FileMissingError, ImageUnreadableError
-from ...fs.paths import ChangedWhileReading
+from ...errors import ApiError, FileMissingError, ImageUnreadableError, StoreUnavailableError
+from ...fs.paths import ChangedWhileReading, extended, file_stat
 from ...host.base import Host
 from ...models import FileStat, Plane
 from ...names import FileType
 from ..roots import Roots
-from . import view_path
+from . import decoders, view_path
 from .thumbnail_cache import ThumbnailCache
 from .view_path import ViewedFile, ViewPath
 
 if TYPE_CHECKING:
     from .thumbnails import Thumbnailer
 
-_VERSION = 1  # part of each key: raise it when thumbnails are made differently
+log = logging.getLogger("comfy_assets.library")
+
+_JPEG_START = b"\xff\xd8"
 _THREADS = 2  # more would compete with generation for the processor
 _KEY_CHARACTERS = 40
 _MAX_FAILURES = 2000
@@ -52,27 +56,46 @@ class ThumbnailRequest:
 
 @dataclass(frozen=True)
 class ThumbnailSource:
-    """A file to make a thumbnail of, in its current state, and the cache key of the result."""
+    """A file to make a thumbnail of, in its current state, and the cache key of the result.
+
+    ``content`` is the blake3 digest of the file, or None if this state of it has not been hashed.
+    """
 
     path: Path
     stat: FileStat
+    content: bytes | None
     key: str
     request: ThumbnailRequest
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A thumbnail. ``body`` is None if the client has it already; ``name`` is the file's name."""
+    """A thumbnail: a JPEG image, or an SVG file. ``body`` is None if the client has it already.
+
+    ``name`` is the name of the file that it was made of.
+    """
 
     key: str
     name: str
     body: bytes | None
 
+    @property
+    def is_svg(self) -> bool:
+        """True if the body is an SVG file, which browsers must show as an image alone."""
+        return self.body is not None and not self.body.startswith(_JPEG_START)
+
+
+PictureBeside = Callable[[Path], Path | None]
+"""Returns the picture that lies beside a model and stands for it, or None. Blocks: for worker threads."""
+
 
 class ThumbnailService:
-    """Returns thumbnails; two threads make them."""
+    """Returns thumbnails; two threads make them. A picture beside a model goes before one in its header."""
 
-    def __init__(self, db: Database, host: Host, cache: ThumbnailCache) -> None:
+    def __init__(
+        self, db: Database, host: Host, cache: ThumbnailCache, picture_beside: PictureBeside = lambda _: None
+    ) -> None:
+        self._picture_beside = picture_beside
         self._db = db
         self._host = host
         self._cache = cache
@@ -117,14 +140,28 @@ class ThumbnailService:
             place, found = await asyncio.to_thread(self._by_name, request)
         sighting = await files.last_seen(self._db, str(place.folder), place.name)
         content = _content(sighting, found.stat)
-        if (sighting is None and found.is_beyond_link) or (match is not None and content != digest):
+        is_listed = sighting is not None and sighting.size is not None
+        if (found.is_beyond_link and not is_listed) or (match is not None and content != digest):
             raise _missing()
-        return ThumbnailSource(place.path, found.stat, _key(request, place.path, found.stat, content), request)
+        beside = await asyncio.to_thread(self._beside, place.path)
+        if beside is not None:
+            path, stat = beside
+            return ThumbnailSource(path, stat, None, _key(request, path, stat, None), request)
+        key = _key(request, place.path, found.stat, content)
+        return ThumbnailSource(place.path, found.stat, content, key, request)
+
+    def _beside(self, path: Path) -> tuple[Path, FileStat] | None:
+        """Return the picture beside a file, and its state; None if it cannot be read."""
+        picture = self._picture_beside(path)
+        try:
+            return None if picture is None else (picture, file_stat(os.stat(extended(str(picture)))))  # noqa: PTH116
+        except OSError:
+            return None
 
     def _by_name(self, request: ThumbnailRequest) -> tuple[ViewPath, ViewedFile]:
         roots = Roots(self._host.folders())
         place = view_path.parse(roots, request.file_type, request.subfolder, request.filename)
-        return place, view_path.find(roots, place)
+        return place, view_path.find(roots, place, follow_file=True)
 
     async def _by_hash(self, digest: bytes, owner: str) -> tuple[ViewPath, ViewedFile]:
         location = None
@@ -134,7 +171,9 @@ class ThumbnailService:
             raise _missing()
         folder = Path(location.folder)
         place = ViewPath(Path(folder.anchor), folder, location.name)
-        return place, await asyncio.to_thread(lambda: view_path.find(Roots(self._host.folders()), place))
+        return place, await asyncio.to_thread(
+            lambda: view_path.find(Roots(self._host.folders()), place, follow_file=True)
+        )
 
     async def _body(self, source: ThumbnailSource) -> bytes:
         """Return the thumbnail. Concurrent requests for the same one share the work."""
@@ -161,7 +200,7 @@ class ThumbnailService:
             except FileMissingError:
                 raise
             except ApiError as error:
-                self._add_failure(source.key, error)
+                await self._add_failure(source, error)
                 raise
 
     def _make(self, source: ThumbnailSource) -> bytes:
@@ -174,13 +213,23 @@ class ThumbnailService:
             body = self._thumbnailer.make(source.path, source.stat, source.request.res, source.request.plane)
         except OSError as error:
             raise _missing() from error
-        self._cache.put(source.key, body)
+        if body.startswith(_JPEG_START):  # an SVG file is its own thumbnail
+            self._cache.put(source.key, body)
         return body
 
-    def _add_failure(self, key: str, error: ApiError) -> None:
-        self._failures[key] = time.monotonic(), error
+    async def _add_failure(self, source: ThumbnailSource, error: ApiError) -> None:
+        """Remember a failure for a while, and for good if it lies in the content, so that no list names it again."""
+        self._failures[source.key] = time.monotonic(), error
         if len(self._failures) > _MAX_FAILURES:
             self._failures.popitem(last=False)
+        # A file without a transparency of its own has a thumbnail nevertheless.
+        if source.content is None or source.request.plane != "flat" or _is_temporary(error):
+            return
+        try:
+            async with self._db.transaction() as tx:
+                await contents.record_thumbnail_failure(tx, source.content, decoders.decoders_version())
+        except StoreUnavailableError as trouble:
+            log.warning("A file without a thumbnail could not be noted: %s", trouble)
 
     def _raise_recent_failure(self, key: str) -> None:
         since, error = self._failures.get(key, (0.0, None))
@@ -214,8 +263,15 @@ def _content(sighting: LastSeen | None, stat: FileStat) -> bytes | None:
 def _key(request: ThumbnailRequest, path: Path, stat: FileStat, content: bytes | None) -> str:
     """Return the cache key: of the content, or of path and state until the content is known."""
     source = content.hex() if content is not None else f"{path}|{stat}"
-    text = f"{_VERSION}|{request.res}|{request.plane}|{source}"
+    text = f"{decoders.THUMBNAIL_VERSION}|{request.res}|{request.plane}|{source}"
     return blake3(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_CHARACTERS]
+
+
+def _is_temporary(error: ApiError) -> bool:
+    """Return whether a failure has another cause than the content: the memory or the disk of the computer."""
+    cause = error.__cause__
+    # The errors of decoders that are OSError as well have no number of the system.
+    return isinstance(cause, MemoryError) or (type(cause) is OSError and cause.errno is not None)
 
 
 def _missing() -> FileMissingError:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 from PIL import Image
 
@@ -17,11 +17,30 @@ from ...errors import ImageUnreadableError, NoThumbnailError, VideoUnreadableErr
 from ...image_limits import check_size
 from .image import ImageStream, fit_size
 
+HEAD = 1024  # bytes that ``container_of`` needs
+
 # Atoms that a QuickTime or MP4 file may begin with. FFmpeg gets the container's name, because it would otherwise also
 # open playlists and follow them to other files and servers.
 _QUICKTIME = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"))
+_CONTAINERS = (
+    (b"\x1aE\xdf\xa3", "matroska"),
+    (b"OggS", "ogg"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
+    (b"FLV\x01", "flv"),
+    (b"\0\0\x01\xba", "mpeg"),
+    (b"\0\0\x01\xb3", "mpegvideo"),
+    (b"\x06\x0e\x2b\x34", "mxf"),
+    (b"fLaC", "flac"),
+    (b"ID3", "mp3"),
+    (b"#!AMR", "amr"),
+    (b"caff", "caf"),
+    (b".snd", "au"),
+    (b"wvpk", "wv"),
+    (b"\x0b\x77", "ac3"),
+)
+_RIFF = {b"AVI ": "avi", b"WAVE": "wav"}
+_TS_PACKET, _M2TS_PACKET = 188, 192  # bytes; the second kind has a time stamp of 4 bytes in front
 _MAX_PACKETS = 512  # a video whose first frame needs more is taken as damaged
-_HEAD = 16
 _MAX_COUNTED = 256 << 20  # larger files are not read from end to end
 
 
@@ -37,33 +56,63 @@ class VideoFacts:
 
 
 def container_of(head: bytes) -> str | None:
-    """Return FFmpeg's name of the container format for the first bytes of a file, or None."""
+    """Return FFmpeg's name of the container format for the first bytes of a file of video or sound, or None."""
     if head[4:8] in _QUICKTIME:
         return "mov"
-    if head.startswith(b"\x1aE\xdf\xa3"):
-        return "matroska"
-    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
-        return "avi"
-    return "ogg" if head.startswith(b"OggS") else None
+    for magic, name in _CONTAINERS:
+        if head.startswith(magic):
+            return name
+    if head[:4] in (b"RIFF", b"RF64", b"BW64"):
+        return _RIFF.get(head[8:12])
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return "aiff"
+    return "mpegts" if _is_transport_stream(head) else _frames_of_sound(head)
 
 
-def first_frame(stream: ImageStream, container: str, res: int) -> Image.Image:
-    """Return the first frame in RGBA, scaled to fit ``res`` x ``res``.
+def _is_transport_stream(head: bytes) -> bool:
+    for start, step in ((0, _TS_PACKET), (4, _M2TS_PACKET)):
+        marks = head[start::step][:3]
+        if len(marks) == 3 and set(marks) == {0x47}:
+            return True
+    return False
 
-    Raises NoThumbnailError without PyAV or a video track, ImageUnreadableError, ImageTooLargeError.
+
+def _frames_of_sound(head: bytes) -> str | None:
+    """Return the format of MPEG audio without a container, which begins with a frame (ISO 11172-3, 2.4.1.3)."""
+    if len(head) < 2 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    return "aac" if head[1] & 0x06 == 0 else "mp3"
+
+
+def open_container(av: ModuleType, stream: IO[bytes], container: str) -> Any:
+    """Open a file with FFmpeg, as this container alone. Tags that are not UTF-8 are no reason to fail."""
+    return av.open(stream, format=container, metadata_errors="ignore")
+
+
+def video_track(source: Any) -> Any:
+    """Return the first video track of an open file, or None. The cover of a sound file is not one."""
+    return next((track for track in source.streams.video if not _is_cover(track)), None)
+
+
+def _is_cover(track: Any) -> bool:
+    return "attached_pic" in str(getattr(track, "disposition", ""))
+
+
+def first_frame(source: Any, track: Any, res: int, whole: tuple[int, int] | None = None) -> Image.Image:
+    """Return the first frame in RGBA, scaled to fit ``res`` x ``res``. Raises ImageUnreadableError, ImageTooLargeError.
+
+    ``whole`` is the size that the file states. Raises NoThumbnailError if the frame has another one: large HEIC images
+    are made of tiles, which are tracks of their own here.
     """
-    av = _pyav()
-    with map_ffmpeg_errors(av), av.open(stream, format=container) as video:
-        track = next(iter(video.streams.video), None)
-        if track is None:
-            raise NoThumbnailError("The file has no video track.")
-        check_size(track.codec_context.width, track.codec_context.height)
-        track.codec_context.thread_count = 1
-        for number, packet in enumerate(video.demux(track)):
-            for frame in packet.decode():
-                return _picture(frame, res)
-            if number >= _MAX_PACKETS:
-                break
+    check_size(track.codec_context.width, track.codec_context.height)
+    track.codec_context.thread_count = 1
+    for number, packet in enumerate(source.demux(track)):
+        for frame in packet.decode():
+            if whole is not None and {frame.width, frame.height} != set(whole):
+                raise NoThumbnailError("Images of several tiles need pillow-heif (pip install pillow-heif).")
+            return _picture(frame, res)
+        if number >= _MAX_PACKETS:
+            break
     raise ImageUnreadableError("The video cannot be read. No frame was found in it.")
 
 
@@ -75,20 +124,21 @@ def pyav() -> ModuleType | None:
         return None
 
 
-def _pyav() -> ModuleType:
+def require_pyav() -> ModuleType:
+    """Import PyAV. Raises NoThumbnailError if it is not installed."""
     av = pyav()
     if av is None:
-        raise NoThumbnailError("Thumbnails of videos need PyAV, which is not installed (pip install av).")
+        raise NoThumbnailError("Thumbnails of files of this type need PyAV, which is not installed (pip install av).")
     return av
 
 
 @contextmanager
 def map_ffmpeg_errors(av: ModuleType) -> Iterator[None]:
-    """Turn the exceptions that FFmpeg raises for damaged videos into ImageUnreadableError."""
+    """Turn the exceptions that FFmpeg raises for damaged files into ImageUnreadableError."""
     try:
         yield
-    except (av.FFmpegError, OSError, ValueError, EOFError) as error:
-        raise ImageUnreadableError("The video cannot be read. It is damaged or of an unknown kind.") from error
+    except (av.FFmpegError, OSError, ValueError, EOFError, LookupError) as error:
+        raise ImageUnreadableError("The file cannot be read. It is damaged or of an unknown kind.") from error
 
 
 def _picture(frame: Any, res: int) -> Image.Image:
@@ -105,12 +155,12 @@ def video_facts(path: Path) -> VideoFacts:
     if av is None:
         raise VideoUnreadableError("Properties of videos need PyAV, which is not installed (pip install av).")
     with ImageStream(path, CancelToken()) as stream:
-        container = container_of(stream.read(_HEAD))
+        container = container_of(stream.read(HEAD))
         stream.seek(0)
         if container is None:
             raise VideoUnreadableError("The file is not a video of a supported kind.")
         try:
-            with map_ffmpeg_errors(av), av.open(stream, format=container) as video:
+            with map_ffmpeg_errors(av), open_container(av, stream, container) as video:
                 return _facts(av, video, path.stat().st_size <= _MAX_COUNTED)
         except ImageUnreadableError as error:
             raise VideoUnreadableError(error.message) from error

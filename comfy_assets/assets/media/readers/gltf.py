@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import msgspec
 
+from ..decoders import OWN_PICTURE
+from ..own_pictures import names_picture
 from .base import TRUNCATED, ByteSource, Contents, Format, starts_with
 from .media_facts import add_number, add_tag, bounded
 from .texts import omit
@@ -113,11 +115,14 @@ def _read_scene(contents: Contents, source: ByteSource, start: int, length: int)
         for keyword in ("prompt", "workflow"):
             omit(contents, keyword)
         return
+    document = source.read(start, length).removeprefix(b"\xef\xbb\xbf")
     try:
-        scene = _decode_scene(source.read(start, length).removeprefix(b"\xef\xbb\xbf"))
+        scene = _decode_scene(document)
     except _MALFORMED:
         contents.problems.append("The description of the scene is damaged.")
         return
+    if names_picture(document):
+        contents.facts[OWN_PICTURE] = True
     _add_extras(contents, scene.asset.extras)
     _add_counts(contents, scene)
 
