@@ -34,7 +34,7 @@ class _GltfAsset(msgspec.Struct):
     extras: Any = None
 
 
-class _View(msgspec.Struct, rename="camel"):
+class _BufferView(msgspec.Struct, rename="camel"):
     byte_length: _Index
     byte_offset: _Index = 0
     buffer: _Index = 0
@@ -49,14 +49,14 @@ class _Texture(msgspec.Struct):
     source: _Index | None = None
 
 
-class _Scene(msgspec.Struct, rename="camel"):
+class _PicturedScene(msgspec.Struct, rename="camel"):
     """The members of a glTF document that lead to its picture (glTF 2.0, 5.17)."""
 
     asset: _GltfAsset
     extensions: Any = None
     images: list[_GltfImage] = []
     textures: list[_Texture] = []
-    buffer_views: list[_View] = []
+    buffer_views: list[_BufferView] = []
 
 
 def is_gltf(head: bytes) -> bool:
@@ -68,7 +68,7 @@ def gltf_picture(read: Read, size: int) -> bytes | None:
     """Return the picture in a glTF file of ``size`` bytes, or None. ``read`` gets an offset and a length."""
     try:
         document, start, length = _document(read, size)
-        scene = msgspec.json.decode(document, type=_Scene)
+        scene = msgspec.json.decode(document, type=_PicturedScene)
     except (msgspec.DecodeError, UnicodeDecodeError, struct.error, ValueError, RecursionError):
         return None
     found = _image_of_vrm(scene)
@@ -84,7 +84,7 @@ def names_picture(document: bytes) -> bool:
     if not any(mark in document for mark in (b'"VRM', b'"thumbnail"', b'"preview"')):
         return False  # most scenes: decoding them again would take as long as reading them
     try:
-        scene = msgspec.json.decode(document, type=_Scene)
+        scene = msgspec.json.decode(document, type=_PicturedScene)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     extras = scene.asset.extras
@@ -109,7 +109,7 @@ def _document(read: Read, size: int) -> tuple[bytes, int, int]:
     return read(20, length), start + 8, int(struct.unpack("<I", buffer[:4])[0])
 
 
-def _image_of_vrm(scene: _Scene) -> _GltfImage | None:
+def _image_of_vrm(scene: _PicturedScene) -> _GltfImage | None:
     extensions = scene.extensions if isinstance(scene.extensions, dict) else {}
     image = _member(extensions, "VRMC_vrm", "meta", "thumbnailImage")
     texture = _member(extensions, "VRM", "meta", "texture")
@@ -128,7 +128,7 @@ def _is_index(value: Any, of: list[Any]) -> bool:
     return isinstance(value, int) and 0 <= value < len(of)
 
 
-def _image_bytes(scene: _Scene, image: _GltfImage, read: Read, length: int) -> bytes | None:
+def _image_bytes(scene: _PicturedScene, image: _GltfImage, read: Read, length: int) -> bytes | None:
     if image.uri is not None:
         return _data_uri(image.uri)
     if not _is_index(image.buffer_view, scene.buffer_views):

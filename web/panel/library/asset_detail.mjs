@@ -280,15 +280,20 @@ export class AssetDetail {
 function preview({ page }, asset) {
   const kind = mediaKind(asset);
   const src = contentUrl(page, asset);
+  const url = thumbnailUrl(page, asset, PREVIEW_PX);
   const placeholder = () => h("div", { class: "ca-preview-icon" }, icon(kind));
-  const box = h("div", { class: "ca-preview" });
-  if (kind === "video") box.append(h("video", { src, controls: true, preload: "metadata", loop: true }));
-  else if (kind === "audio") box.append(placeholder(), h("audio", { src, controls: true, preload: "metadata" }));
-  else {
-    const url = thumbnailUrl(page, asset, PREVIEW_PX);
-    const image = url === null ? placeholder() : h("img", { src: url, alt: asset.name, decoding: "async" });
+  const picture = () => {
+    if (url === null) return placeholder();
+    const image = h("img", { src: url, alt: asset.name, decoding: "async" });
     image.addEventListener("error", () => image.replaceWith(placeholder()));
-    box.append(image);
-  }
+    return image;
+  };
+  const box = h("div", { class: "ca-preview" });
+  if (kind === "video") {
+    const video = h("video", { src, poster: url, controls: true, preload: "metadata", loop: true });
+    video.addEventListener("error", () => video.replaceWith(picture())); // a container that this browser cannot play
+    box.append(video);
+  } else box.append(picture());
+  if (kind === "audio") box.append(h("audio", { src, controls: true, preload: "metadata" }));
   return box;
 }

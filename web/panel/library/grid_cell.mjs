@@ -15,6 +15,15 @@ import { dimensions, isFavourite, isMissing, mediaKind, rating, thumbnailUrl } f
 
 /** @typedef {ReturnType<typeof createParts>} CellParts */
 
+const RETRY_MS = 60_000;
+const MAX_FAILED = 1000;
+/**
+ * When images could last not be loaded, by address. Otherwise they would be requested whenever they come into sight,
+ * as the list that is on display still names them.
+ * @type {Map<string, number>}
+ */
+const failed = new Map();
+
 function createParts() {
   const image = h("img", { alt: "", decoding: "async", draggable: "false" });
   const mediaIcon = h("span", { class: "ca-media-icon" });
@@ -35,7 +44,10 @@ function createParts() {
 export function createCell() {
   const parts = createParts();
   const { image, thumbnail } = parts;
-  image.addEventListener("error", () => thumbnail.classList.add("ca-no-thumbnail"));
+  image.addEventListener("error", () => {
+    thumbnail.classList.add("ca-no-thumbnail");
+    rememberFailure(image.getAttribute("src"));
+  });
   image.addEventListener("load", () => image.classList.add("ca-loaded"));
   const card = h(
     "div",
@@ -65,7 +77,20 @@ export function fillCell(cell, asset, { page, t, language, isSelected, isMoving 
   const isSame = cell.assetId === asset.id && cell.updatedAt === asset.updated_at;
   if (!isSame) showAsset(cell, asset, t, language);
   const url = isMoving && !isSame ? null : thumbnailUrl(page, asset);
-  showThumbnail(cell.parts, url);
+  showThumbnail(cell.parts, url !== null && hasFailed(url) ? null : url);
+}
+
+/** @param {string | null} url */
+function rememberFailure(url) {
+  if (url === null) return;
+  if (failed.size >= MAX_FAILED) failed.clear();
+  failed.set(url, Date.now());
+}
+
+/** @param {string} url */
+function hasFailed(url) {
+  const since = failed.get(url);
+  return since !== undefined && Date.now() - since < RETRY_MS;
 }
 
 /** @param {GridCell} cell */
