@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract, extract_path
+from support.files import safetensors
 from support.media_files import PROMPT, TAGS, WORKFLOW, glb
 
 BOTH = {"prompt": PROMPT, "workflow": WORKFLOW}
@@ -230,3 +231,19 @@ def test_texts_in_files_of_their_own(name: str, text: str, documents: dict[str, 
 
 def test_a_text_in_utf_16(tmp_path: Path) -> None:
     assert texts(found("a größe".encode("utf-16"), tmp_path, "a.txt")) == {"description": "a größe"}
+
+
+def test_graphs_in_the_header_of_a_saved_model_or_latent(tmp_path: Path) -> None:
+    contents = found(safetensors(metadata=TAGS | {"format": "pt"}), tmp_path)
+    assert texts(contents) == BOTH
+    assert contents.facts["header"] == {"format": "pt"}
+    assert contents.facts["kind"] == "model"
+    latent = safetensors(metadata=TAGS).replace(b'"w":', b'"latent_tensor":')
+    (length,) = struct.unpack_from("<Q", latent)
+    latent = struct.pack("<Q", length + len('"latent_tensor":') - len('"w":')) + latent[8:]
+    contents = found(latent, tmp_path, "a.latent")
+    assert texts(contents) == BOTH
+    assert contents.facts["kind"] == "other"
+    plain = found(safetensors(metadata={"prompt": "a lighthouse", "workflow": ""}), tmp_path)
+    assert plain.facts["header"] == {"prompt": "a lighthouse", "workflow": ""}
+    assert plain.documents == {}

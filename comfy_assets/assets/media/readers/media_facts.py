@@ -12,16 +12,12 @@ from .base import MAX_READ, ByteSource, Contents, Read
 MAX_TAGS = 1_000
 # A hostile file may have a part for every eight bytes; walking through so many takes about 40 ms.
 _MAX_READS = 8_000
-_MAX_TITLE = 256
 _MAX_NAME = 32
 _MAX_NUMBER = 1 << 40
-_MAX_DESCRIPTION = 256 << 10
 _BLOCK = 8 << 10
 _SLACK = 1 << 20  # of the bytes that may be read, for what is no text
 _TOO_MANY_PARTS = "The file has too many parts to be read completely."
 
-# Tags with a fact of their own, by their name in lower case.
-_FACTS = {"title": "title", "artist": "artist", "author": "artist"}
 # Tags that are read as a description, too.
 _DESCRIPTIVE = frozenset({"lyrics", "unsyncedlyrics", "synopsis", "summary", "subtitle"})
 
@@ -83,25 +79,8 @@ def _add_name(contents: Contents, key: str, name: str | None) -> None:
 
 
 def add_tag(contents: Contents, keyword: str, text: bytes) -> None:
-    """Add a tag in UTF-8: as a fact if it is a title or an artist, and as a document if its keyword is of interest.
-
-    Several titles, comments and descriptions become one description, a line each.
-    """
-    name = keyword.strip().lower()
-    if name in _DESCRIPTIVE:
-        keyword = "description"
-    fact = _FACTS.get(name)
-    if fact is not None and fact not in contents.facts:
-        title = " ".join(text[: 4 * _MAX_TITLE].decode("utf-8", "replace").replace("\0", " ").split())[:_MAX_TITLE]
-        if title:
-            contents.facts[fact] = title
-    former = contents.texts.pop("description", b"")
-    texts.add(contents, keyword, text)
-    latter = contents.texts.pop("description", b"")
-    if former and latter and latter not in former and len(former) + len(latter) < _MAX_DESCRIPTION:
-        former += b"\n" + latter
-    if former or latter:
-        contents.texts["description"] = former or latter
+    """Add a tag in UTF-8, if its keyword is of interest."""
+    texts.add(contents, _keyword(keyword), text)
 
 
 def read_tag(contents: Contents, read: Read, keyword: str, start: int, length: int) -> None:
@@ -109,15 +88,18 @@ def read_tag(contents: Contents, read: Read, keyword: str, start: int, length: i
     if not is_tag_known(keyword):
         return
     if length + sum(map(len, contents.texts.values())) > MAX_READ - _SLACK:
-        texts.omit(contents, keyword)
+        texts.omit(contents, _keyword(keyword))
     else:
         add_tag(contents, keyword, read(start, length).rstrip(b"\0"))
 
 
 def is_tag_known(keyword: str) -> bool:
     """Return whether a tag is of interest, so that others need not be read."""
-    name = keyword.strip().lower()
-    return name in _FACTS or name in _DESCRIPTIVE or texts.is_known(keyword)
+    return texts.is_known(_keyword(keyword))
+
+
+def _keyword(keyword: str) -> str:
+    return "description" if keyword.strip().lower() in _DESCRIPTIVE else keyword
 
 
 def bounded(read: Callable[[Contents, ByteSource], None]) -> Callable[[Contents, ByteSource], None]:

@@ -72,9 +72,10 @@ FORMATS: tuple[Format, ...] = (
     *mpeg.FORMATS,
     *gltf.FORMATS,
     *meshes.FORMATS,
-    *text_files.FORMATS,
 )
-_BY_SUFFIX = {suffix: each for each in FORMATS for suffix in each.suffixes}
+# Files that look like a text can be another format by their suffix, such as a model that is the error of a web site.
+_TEXTS: tuple[Format, ...] = text_files.FORMATS
+_BY_SUFFIX = {suffix: each for each in (*FORMATS, *_TEXTS) for suffix in each.suffixes}
 
 
 def detect(name: str, head: bytes) -> Format | None:
@@ -82,7 +83,8 @@ def detect(name: str, head: bytes) -> Format | None:
     for each in FORMATS:
         if each.matches(head):
             return each
-    return _BY_SUFFIX.get(PurePosixPath(name).suffix.lower()) if _BY_SUFFIX else None
+    by_suffix = _BY_SUFFIX.get(PurePosixPath(name).suffix.lower())
+    return by_suffix or next((each for each in _TEXTS if each.matches(head)), None)
 
 
 def read(name: str, source: ByteSource) -> Contents:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from . import architectures, model_facts
+from . import architectures, model_facts, texts
 from .base import ByteSource, Contents, Format, Read
 from .mistaken import explain
 
@@ -65,6 +65,10 @@ _DTYPE = re.compile(r"[A-Z][A-Z0-9_]{0,15}")
 
 _OPENING = re.compile(rb'\{[ \t\r\n]*["}]')
 
+_GRAPHS = frozenset({"prompt", "workflow"})
+_MAX_GRAPH = 4 << 20
+_LATENT = "latent_tensor"  # what SaveLatent of ComfyUI writes is no model
+
 _BAD_JSON = "The header is not the JSON that the format requires."
 _BAD_TENSOR = "The header describes a tensor wrongly."
 _NOT_TEXT = "The header's __metadata__ holds something that is not text."
@@ -104,6 +108,7 @@ class _HeaderSummary:
     # What ``_add_texts`` makes of the metadata.
     header: dict[str, Any] = field(default_factory=dict)
     shown: dict[str, str] = field(default_factory=dict)
+    graphs: dict[str, bytes] = field(default_factory=dict)
     document: bytes | None = None
     is_omitted: bool = False
 
@@ -117,6 +122,10 @@ def read_safetensors(contents: Contents, source: ByteSource) -> None:
     summary = _summarise_at_once(header) or _summarise(header)
     _add_texts(summary, header)
     contents.facts |= _facts(summary)
+    for keyword, graph in summary.graphs.items():
+        texts.add(contents, keyword, graph)
+    if _LATENT in summary.shapes:
+        contents.facts["kind"] = "other"
     if summary.document is not None:
         contents.texts["header"] = summary.document
     if summary.is_omitted:
@@ -289,19 +298,24 @@ def _value_end(text: bytes, start: int) -> int:
 
 
 def _add_texts(summary: _HeaderSummary, header: bytes) -> None:
-    """Decode the pairs of the metadata: those that lists show, and the document, which has no pictures.
+    """Decode the pairs of the metadata: those that lists show, and the document, which has no pictures and no graphs.
 
-    Pictures in headers are megabytes of base64, which nobody reads or searches for.
+    Pictures in headers are megabytes of base64, which nobody reads or searches for. The graphs that ComfyUI's nodes
+    write to the models and latents that they save are documents of their own.
     """
     room = _SHOWN_BYTES
-    pictures = 0
+    elsewhere = 0
     kept: list[bytes] = []
     for key_span, value_span in summary.pairs:
         key = _decoded(header[slice(*key_span)])
         length = value_span[1] - key_span[0]
         if key in model_facts.PICTURES and length > _SHOWN_LENGTH:
             summary.header[key] = True
-            pictures += 1
+            elsewhere += 1
+            continue
+        if key in _GRAPHS and (graph := _graph(header[slice(*value_span)])) is not None:
+            summary.graphs[key] = graph
+            elsewhere += 1
             continue
         kept.append(header[key_span[0] : value_span[1]])
         if length > _MAX_DECODED_VALUE:
@@ -312,9 +326,15 @@ def _add_texts(summary: _HeaderSummary, header: bytes) -> None:
         if is_short and length <= room and len(summary.shown) < _SHOWN_VALUES:
             summary.shown[key] = value
             room -= length
-    is_whole = len(summary.shown) + pictures == len(summary.pairs) and not _is_too_long(summary)
+    is_whole = len(summary.shown) + elsewhere == len(summary.pairs) and not _is_too_long(summary)
     if not is_whole:
         _add_document(summary, b"{" + b",".join(kept) + b"}")
+
+
+def _graph(value: bytes) -> bytes | None:
+    """Return the JSON object in a text of the metadata; None for other texts and very large ones."""
+    text = _decoded(value) if len(value) <= _MAX_GRAPH else None
+    return text.encode("utf-8", "replace") if isinstance(text, str) and text.lstrip().startswith("{") else None
 
 
 def _is_too_long(summary: _HeaderSummary) -> bool:
