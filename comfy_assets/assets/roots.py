@@ -75,6 +75,7 @@ class Roots:
         self.temp = absolute(folders.temp) if folders.temp is not None else None
         self.excluded = frozenset(absolute(p) for p in folders.excluded)
         self.patterns = folders.patterns
+        self._real_paths: list[tuple[Path, Path]] | None = None  # resolved when they are needed
 
     @property
     def paths(self) -> list[Path]:
@@ -121,6 +122,14 @@ class Roots:
     def is_excluded(self, path: Path) -> bool:
         """Return whether a path is in a subtree that is never part of the library."""
         return not self.excluded.isdisjoint((path, *path.parents))
+
+    def other_names(self, folder: Path) -> list[Path]:
+        """Return the other paths of a folder in the library, where links lead into it. Blocks."""
+        if self._real_paths is None:
+            self._real_paths = [(path, Path(os.path.realpath(path))) for path in self._at]
+        real = Path(os.path.realpath(folder))
+        found = {path / real.relative_to(base) for path, base in self._real_paths if real.is_relative_to(base)}
+        return sorted(found - {folder})
 
     def is_left_out(self, folder: Path) -> bool:
         """Return whether walks do not enter a folder of the library: it is hidden, of a system, or left out by a user.

@@ -361,6 +361,16 @@ async def owner_at(db: Database, folder: str, name: str) -> str | None:
     return str(row[0]) if row else None
 
 
+async def owners_in(tx: Transaction, folder: str) -> dict[str, str]:
+    """Return the owners of the files in a folder that belong to users, by name."""
+    rows = await tx.fetch_all(
+        "SELECT f.name, s.owner FROM folders d JOIN files f ON f.folder_id = d.id JOIN assets a ON a.id = f.id"
+        " JOIN tag_sets s ON s.id = a.tag_set_id WHERE d.path = ? AND s.owner <> ''",
+        (folder,),
+    )
+    return dict(rows)
+
+
 async def names_of_others(db: Database, folder: str, user: str) -> set[str]:
     """Return the names of the files in a folder that belong to other users."""
     rows = await db.fetch_all(

@@ -14,6 +14,8 @@ from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.index import content_reader, watcher
 from comfy_assets_node.comfy_assets.assets.index.content_reader import SMALL_FILE
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.db import tags
+from comfy_assets_node.comfy_assets.host.testing import USER_HEADER
 from support.files import safetensors
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
@@ -156,6 +158,34 @@ async def test_an_upload_in_such_a_folder_goes_to_the_trash_and_back(library: An
     await library.services.trash.restore(uploaded["id"])
     await library.scan()
     assert set(await places(library)) == both and await library.assets(include_tags="missing") == []
+
+
+@pytest.mark.parametrize("kind", ["an upload", "an output"])
+async def test_other_names_of_a_users_file_are_the_users(make_library: Callable[..., Any], kind: str) -> None:
+    library = await make_library(users=frozenset({"ann", "bob"}))
+    if kind == "an upload":
+        form = FormData({"tags": '["models", "loras"]'})
+        form.add_field("file", safetensors(), filename="u.safetensors")
+        response = await library.client.post("/api/assets", data=form, headers={USER_HEADER: "ann"})
+        assert response.status == 201, await response.text()
+        path, name = "models/loras/u.safetensors", "models/checkpoints/all"
+    else:
+        library.write("output/trained/u.safetensors", safetensors())
+        await library.scan()
+        async with library.services.db.transaction() as tx:
+            await tags.give_public(tx, [await tx.fetch_value("SELECT id FROM assets")], "ann")
+        path, name = "output/trained/u.safetensors", "models/loras/trained"
+    library.write(f"{Path(path).parent}/public.safetensors", safetensors(1))
+    link(library, name, (library.base / path).parent)
+    await library.scan()
+
+    async def seen_by(user: str) -> set[str]:
+        answer = await library.get("/api/assets?limit=500", headers={USER_HEADER: user})
+        return {asset["file_path"] for asset in answer["assets"]}
+
+    public = {f"{Path(path).parent}/public.safetensors", f"{name}/public.safetensors"}
+    assert await seen_by("bob") == public
+    assert await seen_by("ann") == {*public, path, f"{name}/u.safetensors"}
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["both at once", "one after the other"])

@@ -186,11 +186,14 @@ async def write(
     found: ScanFindings,
     is_stable: StabilityCheck | None = None,
     unrecorded_since: Callable[[], int | None] | None = None,
+    *,
+    is_multi_user: bool = False,
 ) -> None:
     """Apply the changes of folders, compared with the store inside the transaction.
 
     With ``is_stable``, unstable changes are left for later, and files that have just moved are matched at once.
-    So are files in the output folder that an unrecorded job may have written (``unrecorded_since``, ms).
+    So are files in the output folder that an unrecorded job may have written (``unrecorded_since``, ms). With
+    ``is_multi_user``, new names of users' own files belong to these users.
     Changes that depend on the rest of the scan are added to ``found``.
     """
     whole = [item for item in work if item.listing.only is None]
@@ -209,9 +212,11 @@ async def write(
     # Inside the transaction: the rows read above include the files of every job that is recorded by now.
     since = unrecorded_since() if unrecorded_since is not None else None
     if since is not None:
-        held |= await asyncio.to_thread(_defer_outputs, work, changes, since, progress)
+        held |= await asyncio.to_thread(_defer_outputs, work, changes, since, progress, roots)
     await asyncio.to_thread(_drop_vanished, work, changes, known, roots)
     await _store(tx, work, changes, held)
+    if is_multi_user:
+        await _give_to_owners(tx, work, changes, roots)
     progress.moved += await apply_listed(tx, origins, roots)
     for item, change in zip(work, changes, strict=True):
         progress.created += len(change.new)
@@ -303,13 +308,13 @@ def _defer_unstable_files(
 
 
 def _defer_outputs(
-    work: Sequence[FolderUpdate], changes: list[FileChanges], since: int, progress: ScanProgress
+    work: Sequence[FolderUpdate], changes: list[FileChanges], since: int, progress: ScanProgress, roots: Roots
 ) -> set[str]:
-    """Remove changes of output files written after ``since`` (ms); return the folders that had any."""
+    """Remove changes of output files written after ``since`` (ms); return the folders that had any. Blocks."""
     first_ns = since * 1_000_000 - COARSE_TICK_NS  # a file system may round times down
     deferred: set[str] = set()
     for item, change in zip(work, changes, strict=True):
-        if item.place.kind != "output":
+        if not (change.new or change.changed) or not _holds_outputs(item, roots):
             continue
         folder = item.listing.path
         names = [name for name, stat in change.new.items() if stat[1] >= first_ns]
@@ -321,6 +326,34 @@ def _defer_outputs(
             deferred.add(folder)
             progress.deferred += [os.path.join(folder, name) for name in names]  # noqa: PTH118
     return deferred
+
+
+def _holds_outputs(item: FolderUpdate, roots: Roots) -> bool:
+    """Return whether a folder is one of outputs, be it by a link."""
+    if item.place.kind != "models":
+        return item.place.kind == "output"
+    places = map(roots.place, roots.other_names(Path(item.listing.path)))
+    return any(place is not None and place.kind == "output" for place in places)
+
+
+async def _give_to_owners(
+    tx: Transaction, work: Sequence[FolderUpdate], changes: list[FileChanges], roots: Roots
+) -> None:
+    """Give new names of users' own files to these users: a link must not show them to others."""
+
+    def other_names() -> list[tuple[str, str, set[str]]]:
+        found = [(item.listing.path, _written(change)) for item, change in zip(work, changes, strict=True)]
+        return [(path, str(o), names) for path, names in found if names for o in roots.other_names(Path(path))]
+
+    for folder, other, names in await asyncio.to_thread(other_names):
+        owners = await files.owners_in(tx, other)
+        rows = await files.by_position(tx, [(folder, name) for name in names if name in owners])
+        for owner in {owners[name] for _, name in rows}:
+            await tags.give_public(tx, [row.id for (_, name), row in rows.items() if owners[name] == owner], owner)
+
+
+def _written(change: FileChanges) -> set[str]:
+    return {*change.new, *(row.name for row, _ in (*change.changed, *change.back))}
 
 
 def _drop_vanished(work: Sequence[FolderUpdate], changes: list[FileChanges], known: _Known, roots: Roots) -> None:

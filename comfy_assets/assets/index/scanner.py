@@ -216,7 +216,16 @@ class Scanner:
                 unstamped = _unstamped(batch, known, work)
                 if work or unstamped:
                     async with self._db.transaction() as tx:
-                        await write(tx, work, run.roots, progress, run.found, run.is_stable, self._unrecorded_since)
+                        await write(
+                            tx,
+                            work,
+                            run.roots,
+                            progress,
+                            run.found,
+                            run.is_stable,
+                            self._unrecorded_since,
+                            is_multi_user=self._host.is_multi_user(),
+                        )
                         await files.set_folder_times(tx, unstamped)
                 self._cache.store(batch)
                 progress.folders += len(batch)
