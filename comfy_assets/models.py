@@ -121,6 +121,16 @@ class SearchWord(NamedTuple):
     is_whole: bool
 
 
+class FolderTerm(NamedTuple):
+    """A folder that assets must lie in, or in a folder in it if it ``is_recursive``.
+
+    ``path`` begins with a root: "models/loras/style". An asset without a file of its own lies in no folder.
+    """
+
+    path: str
+    is_recursive: bool = True
+
+
 class AssetFilter(msgspec.Struct, frozen=True):
     """The filter of a list of assets. ``metadata`` maps a field to a value or to a list of accepted values.
 
@@ -139,6 +149,27 @@ class AssetFilter(msgspec.Struct, frozen=True):
     hash: bytes | None = None
     file: str | None = None
     words: tuple[SearchWord, ...] = ()
+    folder: FolderTerm | None = None
+
+
+class FolderTreeRequest(msgspec.Struct, frozen=True):
+    """A page of the tree of folders: the folder ``prefix`` and those up to ``depth`` levels in it; all if it is empty.
+
+    ``after`` is the path of the last folder of the page before.
+    """
+
+    prefix: str = ""
+    depth: int | None = None
+    limit: int = 500
+    after: str | None = None
+
+
+class FolderCount(msgspec.Struct, frozen=True):
+    """A folder of the tree by its path ("models/loras"), with the numbers of assets in it and in all folders in it."""
+
+    path: str
+    direct: int
+    total: int
 
 
 class PageRequest(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from . import (
     downloads,
     exports,
     files,
+    folders,
     history,
     host_uploads,
     jobs,
@@ -31,6 +32,7 @@ from .interceptors import Interceptor, with_plain_paths
 from .operations import HostOperation, Route
 
 ROUTES: list[Route] = [
+    *folders.ROUTES,  # before assets, one of which could have the id "folders"
     *assets.ROUTES,
     *uploads.ROUTES,
     *downloads.ROUTES,

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import msgspec
 
 from ..comfy_assets import json_limits
+from ..comfy_assets.assets.fields import folder_path
 from ..comfy_assets.errors import InvalidQueryError, InvalidTagFilterError
-from ..comfy_assets.models import AssetFilter
+from ..comfy_assets.models import AssetFilter, FolderTerm
 from ..comfy_assets.search import words
 from .params import INT64_MAX, FilterTags, FilterText, SearchText, Text, doc
 
@@ -39,6 +40,19 @@ class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
     include_public: Annotated[bool, doc("Whether to include assets that belong to no user.")] = True
 
 
+class FolderQuery(AssetQuery, frozen=True, kw_only=True):
+    """The same with a folder, an extension."""
+
+    folder: Annotated[
+        Text,
+        doc(
+            "Only assets whose file is in this folder, named from its root: `output/2026-01`, `models/loras/style`. "
+            "Several folders of a model category are one."
+        ),
+    ] = ""
+    folder_recursive: Annotated[bool, doc("Whether to include the files of folders in the folder.")] = True
+
+
 def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file: str | None = None) -> AssetFilter:
     """Return the filter of a user's query, and of a digest or a file's path.
 
@@ -56,7 +70,12 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file
         metadata=_metadata_filter(query.metadata_filter),
         hash=digest,
         file=file,
+        folder=_folder(query) if isinstance(query, FolderQuery) else None,
     )
+
+
+def _folder(query: FolderQuery) -> FolderTerm | None:
+    return FolderTerm(folder_path(query.folder, "folder"), query.folder_recursive) if query.folder else None
 
 
 def _tags(query: AssetQuery) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -40,7 +40,7 @@ from ..comfy_assets.models import (
     TagRequest,
 )
 from .asset_body import AssetBody, asset_body
-from .asset_filters import AssetQuery, asset_filter
+from .asset_filters import FolderQuery, asset_filter
 from .context import Function, NoQuery, RequestContext, endpoint
 from .file_response import content_response
 from .operations import (
@@ -81,7 +81,7 @@ from .params import (
 _CURSOR_SORTS = ("created_at", "updated_at", "name", "size")
 
 
-class ListAssets(AssetQuery, frozen=True, kw_only=True):
+class ListAssets(FolderQuery, frozen=True, kw_only=True):
     """Query of listAssets."""
 
     limit: PageLimit = 20
@@ -98,7 +98,7 @@ class ListAssets(AssetQuery, frozen=True, kw_only=True):
     after: After | None = None
 
 
-class TagHistogramQuery(AssetQuery, frozen=True, kw_only=True):
+class TagHistogramQuery(FolderQuery, frozen=True, kw_only=True):
     """Query of getAssetTagHistogram."""
 
     limit: TagLimit = 100

@@ -34,7 +34,8 @@ _MAX_USER_METADATA_BYTES = 64 << 10
 _MAX_USER_METADATA_DEPTH = 32
 INT64_MAX = 2**63 - 1
 _CURSOR_VERSION = 1  # to be increased if the meaning of a member changes: clients may keep cursors over an update
-_MAX_CURSOR = 4096  # characters; a cursor contains the name of an asset
+_MAX_CURSOR = 16_384  # characters; a cursor contains the name of an asset or the path of a folder
+_TEXT_SORTS = ("name", "path")
 
 
 def doc(description: str, **schema: Any) -> msgspec.Meta:
@@ -177,7 +178,7 @@ def decode_cursor(text: str, sort: str, order: str) -> CursorKey:
             f"The cursor belongs to sort={token.sort}, order={token.order}.", details={"field": "after"}
         )
     numbers = [value for value in (token.row_id, token.value) if isinstance(value, int)]
-    if isinstance(token.value, str) != (sort == "name") or not all(map(_is_int64, numbers)):
+    if isinstance(token.value, str) != (sort in _TEXT_SORTS) or not all(map(_is_int64, numbers)):
         raise InvalidCursorError("The cursor is malformed.", details={"field": "after"})
     return CursorKey(token.value, token.row_id)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from ..db.tags import ROOT_TAGS
-from ..errors import InvalidNameError, InvalidTagsError, ReservedTagError
+from ..errors import InvalidNameError, InvalidQueryError, InvalidTagsError, ReservedTagError
 from ..host.base import RootKind
 from ..models import MISSING_TAG, MODEL_TYPE_PREFIX
-from ..names import UnsafeName, check_leads_nowhere, safe_file_name, split_suffix
+from ..names import WINDOWS, UnsafeName, check_leads_nowhere, safe_file_name, split_suffix
 from .media.mime import DEFAULT_MIME, guess_mime
 from .roots import Roots
 
@@ -98,6 +98,22 @@ def normalize_tags(tags: Sequence[str], field: str = "tags") -> tuple[str, ...]:
         if problem:
             raise InvalidTagsError(f"A tag {problem}.", details={"field": field})
     return cleaned
+
+
+def folder_path(text: str, field: str, *, windows: bool = WINDOWS) -> str:
+    """Return a folder's path to filter by, from its root on: "models/loras/style". A slash at its end is removed.
+
+    Raises InvalidQueryError if it is no such path.
+    """
+    path = text.replace("\\", "/") if windows else text
+    parts = path.removesuffix("/").split("/")
+    if parts[0] not in ROOT_TAGS:
+        problem = f"begins with {', '.join(ROOT_TAGS[:-1])} or {ROOT_TAGS[-1]}, as in output/2026 or models/loras/style"
+    elif any(part.strip(" ") in ("", ".", "..") for part in parts):
+        problem = "has no empty parts, and none that are dots"
+    else:
+        return "/".join(parts)
+    raise InvalidQueryError(f"{field}: A folder's path {problem}.", details={"field": field})
 
 
 def _problem(tag: str) -> str | None:

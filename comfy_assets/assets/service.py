@@ -15,12 +15,24 @@ from msgspec.structs import replace
 from ..db import assets, contents, tags
 from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
-from ..db.listing import counts
+from ..db.listing import counts, tree
 from ..errors import AssetContentMissingError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
 from ..fs.paths import extended
 from ..host.base import Host
 from ..ids import canonical_id, now_ms
-from ..models import ZERO_ID, Asset, AssetEdit, AssetFilter, Page, PageRequest, TagCount, TagRequest
+from ..models import (
+    MISSING_TAG,
+    ZERO_ID,
+    Asset,
+    AssetEdit,
+    AssetFilter,
+    FolderCount,
+    FolderTreeRequest,
+    Page,
+    PageRequest,
+    TagCount,
+    TagRequest,
+)
 from ..search.index import SearchIndex
 from ..store_guard import is_protected
 from . import previews
@@ -67,6 +79,16 @@ class AssetService:
         await self._prepare(query)
         with heavy():
             return await counts.histogram(self._db, self._include_public(query), limit)
+
+    async def folders(self, query: AssetFilter, request: FolderTreeRequest) -> tuple[Sequence[FolderCount], bool]:
+        """Return a page of the tree of folders, and whether another follows. Assets that are missing do not count.
+
+        Raises SearchUnavailableError, SearchNotReadyError.
+        """
+        await self._prepare(query)
+        present = replace(self._include_public(query), tags_none=(*query.tags_none, MISSING_TAG))
+        with heavy(_is_expensive(query)):
+            return await tree.folder_tree(self._db, present, request)
 
     async def _prepare(self, query: AssetFilter) -> None:
         """Update the full-text index, so that a search finds assets that were just added or changed."""

@@ -24,7 +24,7 @@ from . import contents, files, tags
 from .connection import Database, Transaction
 from .contents import Facts
 from .files import HASHED, NEW, FolderRow
-from .listing.filters import IdSelection, RowSelection, select
+from .listing.filters import RowSelection, Selection, select
 from .listing.pages import SORT_KEYS, ordering, page_of
 from .sql import Columns, Row, insert_into, json_array
 
@@ -88,6 +88,7 @@ OTHER_COLUMNS = frozenset(
         "last_access_at",
         "origin",
         "job_id",
+        "folder_id",  # triggers on files set it
     }
 )
 _COLUMNS = ", ".join((*_FIELDS.values(), "s.missing", tags.USER_TAGS, _LOCATION.sql))
@@ -111,14 +112,16 @@ async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Pag
     return Page(items, total, has_more, next_key)
 
 
-async def _total(db: Database, selection: RowSelection | IdSelection) -> int:
+async def _total(db: Database, selection: Selection) -> int:
+    if not isinstance(selection, RowSelection):
+        return selection.total
     if selection.total is not None:
         return selection.total
     row = await db.fetch_one(f"SELECT count(*) FROM {selection.source} WHERE {selection.where}", selection.parameters)
     return int(row[0]) if row else 0
 
 
-async def _page_rows(db: Database, selection: RowSelection | IdSelection, page: PageRequest) -> list[Row]:
+async def _page_rows(db: Database, selection: Selection, page: PageRequest) -> list[Row]:
     """Return the page's rows and one more, each with its sort value at the end."""
     ids, parameters = await page_of(db, selection, page)
     return await db.fetch_all(

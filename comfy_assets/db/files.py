@@ -176,6 +176,18 @@ _STAGE_NEW_FILES = """
     FROM json_each(?4)
 """
 
+_NO_ID = (1 << 63) - 1  # higher than any id
+# What triggers do for every other asset: for thousands of new ones it would take a quarter of the time of inserting.
+_COUNT_NEW_FILES = (
+    "UPDATE tag_sets SET asset_count = asset_count"
+    " + (SELECT count(*) FROM new_files WHERE tag_set_id = tag_sets.id)"
+    " WHERE id IN (SELECT tag_set_id FROM new_files)",
+    "INSERT INTO folder_counts SELECT e.node_id, c.tag_set_id, sum(e.is_direct * c.n), sum(c.n)"
+    " FROM (SELECT folder_id, tag_set_id, count(*) AS n FROM new_files GROUP BY 1, 2) c"
+    " JOIN folder_ancestors e ON e.folder_id = c.folder_id GROUP BY 1, 2"
+    " ON CONFLICT DO UPDATE SET direct = direct + excluded.direct, total = total + excluded.total",
+)
+
 
 async def insert_new(tx: Transaction, groups: Sequence[NewFiles], now: int) -> None:
     """Add files and their assets. An asset is created when its file was last written, between 1970 and ``now`` (ms).
@@ -188,11 +200,12 @@ async def insert_new(tx: Transaction, groups: Sequence[NewFiles], now: int) -> N
     await tx.execute_many(_STAGE_NEW_FILES, groups)
     # A file has the id of its asset, so the ids are chosen here.
     first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets"))
+    await tx.execute("UPDATE counted_apart SET first_id = ?", (first + 1,))
     await tx.execute(
         "INSERT OR ROLLBACK INTO assets"
-        " (id, uuid, tag_set_id, name, name_key, mime_type, size, created_at, updated_at)"
+        " (id, uuid, tag_set_id, name, name_key, mime_type, size, created_at, updated_at, folder_id)"
         " SELECT ?1 + id, uuid, tag_set_id, name, lower(name), mime_type, size,"
-        " max(0, min(mtime_ns / 1000000, ?2)), max(0, min(mtime_ns / 1000000, ?2)) FROM new_files",
+        " max(0, min(mtime_ns / 1000000, ?2)), max(0, min(mtime_ns / 1000000, ?2)), folder_id FROM new_files",
         (first, now),
     )
     await tx.execute(
@@ -200,6 +213,9 @@ async def insert_new(tx: Transaction, groups: Sequence[NewFiles], now: int) -> N
         " SELECT ?1 + id, folder_id, name, size, mtime_ns, inode FROM new_files",
         (first,),
     )
+    await tx.execute("UPDATE counted_apart SET first_id = ?", (_NO_ID,))
+    for statement in _COUNT_NEW_FILES:
+        await tx.execute(statement)
     await _fold_names(tx, first)
 
 

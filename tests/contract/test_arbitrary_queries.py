@@ -25,9 +25,11 @@ FILTERS = [
     "include_public",
     "limit",
 ]
+FOLDER = ["folder", "folder_recursive"]
 PARAMETERS = {
-    "/api/assets": [*FILTERS, "offset", "sort", "order", "hash", "after"],
-    "/api/assets/tags/refine": FILTERS,
+    "/api/assets": [*FILTERS, *FOLDER, "offset", "sort", "order", "hash", "after"],
+    "/api/assets/tags/refine": [*FILTERS, *FOLDER],
+    "/api/assets/folders": [*FILTERS, "prefix", "depth", "after"],
     "/api/tags": ["prefix", "limit", "offset", "order", "include_zero", "include_public"],
 }
 bounded = settings(
@@ -54,6 +56,7 @@ likely = st.sampled_from(
             "asc",
             "desc",
             "models",
+            "output/a",
             "%",
             "_",
             ",",

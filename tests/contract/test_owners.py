@@ -12,6 +12,7 @@ SOME_ID = "00000000-0000-7000-8000-000000000000"
 OPERATIONS = [
     ("GET", "/api/assets"),
     ("GET", "/api/assets/tags/refine"),
+    ("GET", "/api/assets/folders"),
     ("GET", f"/api/assets/{SOME_ID}"),
     ("GET", f"/api/assets/{SOME_ID}/content"),
     ("HEAD", "/api/assets/hash/blake3:" + "0" * 64),
@@ -118,6 +119,27 @@ async def test_lists(shared: Any, api_of: Any, user: str, public: str, names: se
         counts = {k: v for k, v in query.items() if k != "sort"}
         histogram = await api.get("/api/assets/tags/refine", include_public=public, **counts)
         assert histogram["tag_counts"] == {"output": len(names), f"{user}s": 1}
+
+
+@pytest.mark.parametrize(("user", "public", "counts"), [
+    ("ann", "true", [("output", 1, 3), ("output/all", 1, 1), ("output/anns", 1, 1)]),
+    ("ann", "false", [("output", 1, 2), ("output/anns", 1, 1)]),
+    ("bob", "true", [("output", 1, 2), ("output/all", 1, 1)]),
+    ("bob", "false", [("output", 1, 1)]),
+])  # fmt: skip
+async def test_folders(
+    shared: Any, api_of: Any, hand_of: Any, user: str, public: str, counts: list[tuple[str, int, int]]
+) -> None:
+    (shared.base / "output/all").mkdir()
+    (shared.base / "output/all.png").rename(shared.base / "output/all/all.png")
+    shared.write("output/anns/secret.png", b"secret")
+    await shared.scan()
+    await hand_of(shared).belongs("secret.png", "ann", "output", "anns")
+    api = api_of(shared).as_user(user)
+    found = (await api.get("/api/assets/folders", include_public=public))["folders"]
+    assert [(each["path"], each["asset_count"], each["total_count"]) for each in found] == counts
+    total = (await api.get("/api/assets", include_public=public, folder="output/anns"))["total"]
+    assert total == (user == "ann")
 
 
 async def test_no_filter_reaches_what_others_have(shared: Any, api_of: Any) -> None:

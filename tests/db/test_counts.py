@@ -26,6 +26,7 @@ from support.examples import examples
 
 FOLDERS = ("/one", "/two")
 PLACE = {"/one": ("models", "loras", "model_type:loras"), "/two": ("output",)}
+LOGICAL = {"/one": "models/loras", "/two": "output/two"}
 
 
 # Each table of counts, and what it must hold.
@@ -40,6 +41,11 @@ RECOUNTS = {
     "(SELECT owner, name FROM tag_totals WHERE n = 0)": "SELECT '', name FROM tags t"
     " WHERE NOT EXISTS (SELECT 1 FROM asset_tags WHERE tag_id = t.id)"
     " AND NOT EXISTS (SELECT 1 FROM tag_set_tags WHERE tag_id = t.id)",
+    "(SELECT id, folder_id FROM assets WHERE folder_id IS NOT NULL)": "SELECT id, folder_id FROM files",
+    "(SELECT * FROM folder_counts WHERE direct <> 0 OR total <> 0)": "SELECT e.node_id, a.tag_set_id, sum(e.is_direct),"
+    " count(*) FROM files f JOIN assets a ON a.id = f.id JOIN folder_ancestors e ON e.folder_id = f.folder_id"
+    " GROUP BY 1, 2",
+    "(SELECT first_id, 1 FROM counted_apart)": f"SELECT {(1 << 63) - 1}, 1",
     "(SELECT asset_id, tag_id FROM asset_tags)": "SELECT u.asset_id, u.tag_id FROM asset_tags u"
     " JOIN assets a ON a.id = u.asset_id WHERE u.created_at = a.created_at AND NOT EXISTS"
     " (SELECT 1 FROM tag_set_tags WHERE tag_id = u.tag_id AND tag_set_id = a.tag_set_id)",
@@ -66,7 +72,7 @@ class TaggedStoreModel:
 
     async def add(self, tx: Transaction, folder: str, count: int) -> None:
         self.folder_ids = await files.put_folders(
-            tx, [FolderRow(f, PLACE[f][0], f, None, json.dumps(["loras"]), f, None) for f in FOLDERS]
+            tx, [FolderRow(f, PLACE[f][0], LOGICAL[f], None, json.dumps(["loras"]), f, None) for f in FOLDERS]
         )
         set_id = await tags.intern(tx, "", PLACE[folder])
         found = []
@@ -83,7 +89,7 @@ class TaggedStoreModel:
         """A file with all that is known of it."""
         self.names += 1
         row_id = await assets.add(tx, self._entry(owner, UPLOADED, (*PLACE[folder], "a")), 10, self._facts(content))
-        row = FolderRow(folder, PLACE[folder][0], folder, None, json.dumps(["loras"]), folder, None)
+        row = FolderRow(folder, PLACE[folder][0], LOGICAL[folder], None, json.dumps(["loras"]), folder, None)
         await assets.put_file(tx, row_id, row, f"{self.names}.png", (10, self.names, self.names))
         self.tags[row_id], self.files[row_id] = {*PLACE[folder], "a"}, (folder, f"{self.names}.png")
         self.hashes[row_id], self.owners[row_id] = bytes([content]) * 32, owner

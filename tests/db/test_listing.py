@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import unicodedata
 from collections import Counter
 from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, replace
@@ -19,11 +20,15 @@ from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.files import FolderRow
 from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
 from comfy_assets_node.comfy_assets.db.listing import filters as listing_filters
+from comfy_assets_node.comfy_assets.db.listing import folders as listing_folders
 from comfy_assets_node.comfy_assets.db.listing import pages as listing_pages
+from comfy_assets_node.comfy_assets.db.listing import tree as listing_tree
 from comfy_assets_node.comfy_assets.models import (
     Asset,
     AssetFilter,
     CursorKey,
+    FolderTerm,
+    FolderTreeRequest,
     Page,
     PageRequest,
     SearchWord,
@@ -38,6 +43,18 @@ T = TypeVar("T")
 OWNERS = ("", "anna", "ben")
 TAGS = ("models", "output", "loras", "model_type:loras", "a", "b", "größe", "missing", "x")
 NAMES = ("a.png", "A.png", "b.png", "größe.png", "GRÖSSE.png", "100%_x.png", "ß", "İstanbul.jpg")
+# Folders on the disk, and their paths in the library. Two are one folder of a category.
+FOLDERS = {
+    "/out": "output",
+    "/out/2026-01": "output/2026-01",
+    "/out/2026-01/École": "output/2026-01/École",
+    "/out/2026-01-b": "output/2026-01-b",
+    "/out/2026-01.c/deep/er": "output/2026-01.c/deep/er",
+    "/base/loras/Style": "models/loras/Style",
+    "/more/loras/Style": "models/loras/Style",
+    "/base/loras/style": "models/loras/style",
+    "/base/vae": "models/vae",
+}
 # Times, sizes and names repeat, so that ties are broken in every order.
 FACTS: tuple[dict[str, Any], ...] = (
     {},
@@ -71,6 +88,11 @@ class Row:
     hash: bytes | None
     facts: dict[str, Any]
     user_facts: dict[str, Any] | None
+    disk_folder: str | None
+
+    @property
+    def folder(self) -> str | None:
+        return FOLDERS[self.disk_folder] if self.disk_folder else None
 
 
 def make_rows(count: int) -> list[Row]:
@@ -91,6 +113,7 @@ def make_rows(count: int) -> list[Row]:
                 None if content is None else bytes([content]) * 32,
                 {} if content is None else FACTS[content % len(FACTS)],
                 chance.choice([None, *FACTS]),
+                chance.choice([None, *FOLDERS]),
             )
         )
     return rows
@@ -100,8 +123,8 @@ ROWS = make_rows(90)
 
 
 async def fill(tx: Transaction) -> None:
-    folder = FolderRow("/there", "output", "output", None, "[]", "", None)
-    folder_id = (await files.put_folders(tx, [folder]))[folder.path]
+    folders = [FolderRow(path, "output", logical, None, "[]", "", None) for path, logical in FOLDERS.items()]
+    folder_ids = await files.put_folders(tx, folders)
     for row in ROWS:
         if row.hash is not None:
             await tx.execute(
@@ -127,10 +150,11 @@ async def fill(tx: Transaction) -> None:
             ),
         )
         await tags.retag(tx, [row.id], add=tags.split(row.tags)[1])
-        await tx.execute(
-            "INSERT INTO files (id, folder_id, name, size, mtime_ns, inode) VALUES (?1, ?2, ?1, 0, 0, 0)",
-            (row.id, folder_id),
-        )
+        if row.disk_folder:
+            await tx.execute(
+                "INSERT INTO files (id, folder_id, name, size, mtime_ns, inode) VALUES (?1, ?2, ?1, 0, 0, 0)",
+                (row.id, folder_ids[row.disk_folder]),
+            )
 
 
 class Store:
@@ -191,6 +215,11 @@ def has_word(row: Row, wanted: SearchWord) -> bool:
     return any(word == wanted.text if wanted.is_whole else word.startswith(wanted.text) for word in words)
 
 
+def lies_in(row: Row, term: FolderTerm) -> bool:
+    path = unicodedata.normalize("NFC", term.path)  # there is no folder with the decomposed name
+    return row.folder == path or (term.is_recursive and (row.folder or "").startswith(f"{path}/"))
+
+
 def passes(row: Row, wanted: AssetFilter) -> bool:
     return (
         (row.owner == wanted.owner or (wanted.include_public and row.owner == ""))
@@ -200,6 +229,7 @@ def passes(row: Row, wanted: AssetFilter) -> bool:
         and wanted.name_contains.casefold() in row.name.casefold()
         and all(has_word(row, word) for word in wanted.words)
         and (wanted.hash is None or wanted.hash == row.hash)
+        and (wanted.folder is None or lies_in(row, wanted.folder))
         and all(has_field(row, key, value) for key, value in wanted.metadata.items())
     )
 
@@ -265,6 +295,24 @@ filters = st.builds(
         ).map(tuple),
     ),
 )
+in_folders = st.builds(
+    AssetFilter,
+    owner=st.sampled_from(OWNERS),
+    include_public=st.booleans(),
+    tags_all=st.one_of(st.just(()), some_tags),
+    tags_none=st.sampled_from([(), (), ("missing",), ("a",)]),
+    name_contains=st.sampled_from(["", "", "", ".png"]),
+    hash=st.sampled_from([None, None, None, bytes([3]) * 32]),
+    words=st.sampled_from([(), (), (), (SearchWord("png", True),)]),
+    metadata=st.sampled_from([{}, {}, {}, {"n": 1}]),
+    folder=st.builds(
+        FolderTerm,
+        path=st.sampled_from(
+            [*dict.fromkeys(FOLDERS.values()), "models", "models/loras", "outp", "output/2026-01/E\u0301cole"]
+        ),
+        is_recursive=st.booleans(),
+    ),
+)
 sorts = st.sampled_from(sorted(SORT_KEYS))
 orders = st.sampled_from(["asc", "desc"])
 
@@ -286,16 +334,17 @@ async def by_offset(db: Database, wanted: AssetFilter, first: PageRequest) -> li
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=180, deadline=None)
 @given(
-    wanted=filters,
+    wanted=filters | in_folders,
     sort=sorts,
     order=orders,
     limit=st.sampled_from([1, 7, 30, 89, 90, 500]),
     least=st.sampled_from([0, 8000]),
+    first_look=st.sampled_from([1, 30]),
 )
 def test_every_asset_once_and_in_order(
-    store: Store, wanted: AssetFilter, sort: Any, order: Any, limit: int, least: int
+    store: Store, wanted: AssetFilter, sort: Any, order: Any, limit: int, least: int, first_look: int
 ) -> None:
     ids = expected(wanted, sort, order)
     if limit == 1 and len(ids) > 20:
@@ -304,7 +353,9 @@ def test_every_asset_once_and_in_order(
     with pytest.MonkeyPatch.context() as patch:
         # Small numbers make of these few rows what is done with many.
         patch.setattr(listing_filters, "GATHER_LIMIT", least)
+        patch.setattr(listing_pages, "GATHER_LIMIT", least)
         patch.setattr(listing_pages, "_LEAST_WALK", least)
+        patch.setattr(listing_pages, "_FIRST_LOOK", first_look)
         patch.setattr(listing_pages, "isqrt", lambda number: 0)
         patch.setattr(listing_pages, "_LEAST_LOOK", 3)
         patch.setattr(listing_pages, "_MOST_LOOK", 8)
@@ -368,15 +419,63 @@ def test_the_order_of_names_follows_the_index(tmp_path: Path) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(wanted=filters, limit=st.sampled_from([1, 3, 100]), cost=st.sampled_from([0, 1, 1000]))
+@given(wanted=filters | in_folders, limit=st.sampled_from([1, 3, 100]), cost=st.sampled_from([0, 1, 1000]))
 def test_histogram_counts_what_a_listing_shows(store: Store, wanted: AssetFilter, limit: int, cost: int) -> None:
     counts = Counter(tag for row in ROWS if passes(row, wanted) for tag in row.tags)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listing_counts, "ROW_COST", cost)
         patch.setattr(listing_filters, "ROW_COST", cost)
+        patch.setattr(listing_folders, "ROW_COST", cost)
         found = store.run(listing_counts.histogram(store.db, wanted, limit))
     assert [(t.name, t.count) for t in found] == ordered[:limit]
+
+
+def tree_of(wanted: AssetFilter, request: FolderTreeRequest) -> list[tuple[str, int, int]]:
+    """The folders with passing assets, in the order of the tree, each with its own assets and with all."""
+    direct, total = Counter[str](), Counter[str]()
+    for row in ROWS:
+        if row.folder is None or not passes(row, wanted):
+            continue
+        direct[row.folder] += 1
+        parts = row.folder.split("/")
+        total.update("/".join(parts[:end]) for end in range(1, len(parts) + 1))
+    start = request.prefix.split("/") if request.prefix else []
+    found = [
+        (path, direct[path], total[path])
+        for path in sorted(total, key=lambda path: path.split("/"))
+        if path.split("/")[: len(start)] == start
+        and (request.depth is None or path.count("/") + 1 <= len(start) + request.depth)
+    ]
+    if request.after is not None:
+        found = [each for each in found if each[0].split("/") > request.after.split("/")]
+    return found
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    wanted=filters | in_folders,
+    prefix=st.sampled_from(["", "", "output", "models", "output/2026-01", "models/loras/Style", "output/2026"]),
+    depth=st.sampled_from([None, None, 0, 1, 2]),
+    limit=st.sampled_from([1, 2, 100]),
+    cost=st.sampled_from([0, 1000]),
+)
+def test_the_tree_counts_what_a_listing_shows(
+    store: Store, wanted: AssetFilter, prefix: str, depth: int | None, limit: int, cost: int
+) -> None:
+    found: list[tuple[str, int, int]] = []
+    after: str | None = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing_tree, "ROW_COST", cost)
+        while True:
+            request = FolderTreeRequest(prefix, depth, limit, after)
+            page, has_more = store.run(listing_tree.folder_tree(store.db, wanted, request))
+            found += [(each.path, each.direct, each.total) for each in page]
+            assert has_more == (len(tree_of(wanted, request)) > limit)
+            if not has_more:
+                break
+            after = page[-1].path
+    assert found == tree_of(wanted, FolderTreeRequest(prefix, depth))
 
 
 @settings(max_examples=100, deadline=None)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from ...models import AssetFilter, Page, TagCount, TagRequest
 from .. import fulltext
 from ..connection import Database
-from ..sql import json_array
+from ..sql import BY_IDS, ROW_COST, json_array
 from .filters import (
-    BY_IDS,
-    ROW_COST,
     FilteredSet,
+    FolderSelection,
     IdSelection,
-    RowSelection,
+    Selection,
     filtered_sets,
     ids_by_tags,
+    ids_of,
     select,
     visible_condition,
 )
@@ -118,7 +118,7 @@ def _of_two_owners(wanted: TagRequest) -> str:
 
 async def histogram(db: Database, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
     """Count, for each tag, the assets that carry it and pass the filter; the most frequent tags first."""
-    if wanted.name_contains or wanted.words or wanted.metadata or wanted.hash or wanted.file:
+    if wanted.name_contains or wanted.words or wanted.metadata or wanted.hash or wanted.file or wanted.folder:
         return await _of_selection(db, await select(db, wanted), limit)
     if not (wanted.tags_all or wanted.tags_any or wanted.tags_none):
         request = TagRequest(wanted.owner, include_public=wanted.include_public, limit=limit)
@@ -171,20 +171,40 @@ async def _of_tag(db: Database, name: str, passing: Sequence[FilteredSet], limit
     return [TagCount(tag, count) for tag, count in rows]
 
 
-async def _of_selection(db: Database, selection: RowSelection | IdSelection, limit: int) -> list[TagCount]:
-    from .bitmap import IdSet
-
-    if isinstance(selection, IdSelection):
-        ids = selection.ids
-    else:
-        sql = f"SELECT group_concat(a.id) FROM {selection.source} WHERE {selection.where}"
-        ids = IdSet.of(await fulltext.fetch_ids(db, sql, selection.parameters))
+async def _of_selection(db: Database, selection: Selection, limit: int) -> list[TagCount]:
+    if isinstance(selection, FolderSelection):
+        return await _of_folders(db, selection, limit)
+    ids = await ids_of(db, selection)
     total = len(ids)
     if not total:
         return []
     return await _named(
         db, await _count_sets(db, ids, total, selection.sets), await _count_user_tags(db, ids, total), limit
     )
+
+
+async def _of_folders(db: Database, selection: FolderSelection, limit: int) -> list[TagCount]:
+    """Return the histogram of all assets in folders. Only users' tags have to be counted."""
+    if all(selection.counts[each.id] == each.assets for each in selection.sets):  # a root, mostly
+        return await _of_sets(db, selection.sets, limit)
+    set_ids = json_array(selection.counts)
+    [(tagged,)] = await db.fetch_all(
+        "SELECT coalesce(sum(n), 0) FROM tag_counts WHERE tag_set_id IN (SELECT value FROM json_each(?))", (set_ids,)
+    )
+    by_tag: _Counts = []
+    if tagged * ROW_COST <= selection.total:
+        condition, parameters = selection.scope.holds("a.folder_id")
+        by_tag = [
+            (tag_id, count)
+            for tag_id, count in await db.fetch_all(
+                "SELECT u.tag_id, count(*) FROM asset_tags u JOIN assets a ON a.id = u.asset_id"
+                f" WHERE {condition} AND a.tag_set_id IN (SELECT value FROM json_each(?)) GROUP BY 1",
+                (*parameters, set_ids),
+            )
+        ]
+    else:
+        by_tag = await _count_user_tags(db, await ids_of(db, selection), selection.total)
+    return await _named(db, [*selection.counts.items()], by_tag, limit)
 
 
 async def _count_sets(db: Database, ids: IdSet, total: int, sets: Sequence[FilteredSet]) -> _Counts:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...models import AssetFilter
 from .. import fulltext, tags
 from ..connection import Database
-from ..sql import json_array
+from ..sql import BY_IDS, ROW_COST, json_array
+from . import folders
+from .folders import FolderScope
 from .metadata import metadata_clause
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ GATHER_LIMIT = 8000
 _FEW_SHARE = 20
 # Up to this many ids, or one asset in so many, are passed to SQLite to read their metadata; for more, all are read.
 HANDED_OVER, _METADATA_SHARE = 20_000, 4
-ROW_COST = 15  # how many ids can be compared in the time in which SQLite reads one asset's row
 
 
 class Demand(NamedTuple):
@@ -82,22 +83,71 @@ class IdSelection:
     library: int
 
 
-async def select(db: Database, wanted: AssetFilter) -> RowSelection | IdSelection:
+@dataclass(frozen=True)
+class FolderSelection:
+    """The ``total`` assets in folders that have one of these tag sets. ``counts`` are their numbers by tag set.
+
+    ``is_whole``: no asset in the folders has another set. ``library`` is the number of all assets.
+    """
+
+    scope: FolderScope
+    total: int
+    sets: list[FilteredSet]
+    counts: dict[int, int]
+    is_whole: bool
+    library: int
+
+
+Selection = RowSelection | IdSelection | FolderSelection
+
+
+async def select(db: Database, wanted: AssetFilter) -> Selection:
     """Resolve a filter."""
     sets = await filtered_sets(db, wanted)
+    scope = await folders.resolve(db, wanted.folder) if wanted.folder is not None else None
     needle = wanted.name_contains.casefold()
     by_index = bool(needle) and await fulltext.are_names_indexed(db)
-    if not (by_index or wanted.words):
+    if not (by_index or wanted.words or scope):
         return await select_by_tags(db, wanted, sets)
+    if scope is not None and is_by_counts(wanted, sets):
+        return await _select_by_folder(db, scope, sets)
     found: list[IdSet] = []
     if wanted.words:
         found.append(await fulltext.of_words(db, wanted.words))
     if needle:
         found.append(await (fulltext.of_name if by_index else fulltext.of_any_name)(db, needle))
+    if scope is not None:
+        found.append(await folders.ids_in(db, scope) if not found else await folders.narrow(db, found.pop(), scope))
     ids = found[0]
     for other in found[1:]:
         ids &= other
     return await _narrowed(db, wanted, await _with_tags(db, ids, sets), sets)
+
+
+def is_by_counts(wanted: AssetFilter, sets: Iterable[FilteredSet]) -> bool:
+    """Return whether a filter decides on owners, folders and tags of places alone, for which triggers keep counts."""
+    reads_rows = wanted.words or wanted.name_contains or wanted.metadata or wanted.hash or wanted.file
+    return not reads_rows and not any(any(each.demand) for each in sets if each.passes)
+
+
+async def _select_by_folder(db: Database, scope: FolderScope, sets: Sequence[FilteredSet]) -> FolderSelection:
+    there = await folders.count_by_set(db, scope)
+    passing = [each for each in sets if each.passes and each.id in there]
+    counts = {each.id: there[each.id] for each in passing}
+    total = sum(counts.values())
+    return FolderSelection(scope, total, passing, counts, total == sum(there.values()), _count(sets))
+
+
+async def ids_of(db: Database, selection: Selection) -> IdSet:
+    """Return the ids of all selected assets."""
+    from .bitmap import IdSet
+
+    if isinstance(selection, IdSelection):
+        return selection.ids
+    if isinstance(selection, FolderSelection):
+        return await folders.ids_in(db, selection.scope, None if selection.is_whole else [*selection.counts])
+    sql = f"SELECT group_concat(a.id) FROM {selection.source} WHERE {selection.where}"
+    return IdSet.of(await fulltext.fetch_ids(db, sql, selection.parameters))
 
 
 def visible_condition(wanted: AssetFilter) -> str:
@@ -384,10 +434,6 @@ async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet, library:
         source, parameters = BY_IDS, [json_array(ids), *parameters]
     sql = f"SELECT group_concat(a.id) FROM {source} WHERE {' AND '.join(where)}"
     return IdSet.of(await fulltext.fetch_ids(db, sql, parameters))
-
-
-# The assets with the ids in the parameter, a JSON array. CROSS JOIN keeps SQLite from starting with another index.
-BY_IDS = "(SELECT value AS id FROM json_each(?)) chosen CROSS JOIN assets a ON a.id = chosen.id"
 
 
 # The file that is there at a path below inputs or outputs, by the parameters of ``_at_path``.

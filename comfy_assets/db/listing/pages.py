@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ...models import CursorKey, PageRequest
 from ..connection import Database
 from ..fulltext import ASSETS, parse_ids
-from ..sql import after_key, json_array, order_by
-from .filters import BY_ASSET, BY_IDS, GATHER_LIMIT, IdSelection, RowSelection
+from ..sql import BY_IDS, after_key, json_array, order_by
+from .filters import BY_ASSET, GATHER_LIMIT, FolderSelection, IdSelection, RowSelection, Selection, ids_of
 
 if TYPE_CHECKING:
     from .bitmap import Ids
@@ -25,6 +25,9 @@ SORT_KEYS = {
 _LEAST_LOOK, _MOST_LOOK = 256, 16_384  # assets read at once
 _PATIENCE = 20_000  # assets read before another way is tried
 _LEAST_WALK = 1000  # fewer found assets are always gathered
+# Of folders that have one asset in so many, a page is looked for among this many assets first.
+_LARGE_SHARE, _FIRST_LOOK = 4, 2000
+_MOST_MERGED = 4000  # assets to be merged from folders in order; for more, sets of ids are made
 
 
 def ordering(page: PageRequest) -> str:
@@ -32,10 +35,12 @@ def ordering(page: PageRequest) -> str:
     return order_by(SORT_KEYS[page.sort], "a.id", page.order)
 
 
-async def page_of(db: Database, selection: RowSelection | IdSelection, page: PageRequest) -> tuple[str, list[Any]]:
+async def page_of(db: Database, selection: Selection, page: PageRequest) -> tuple[str, list[Any]]:
     """Return a query for the ids of the page's assets and of one more, which tells whether there is another page."""
     if isinstance(selection, RowSelection):
         return _query(selection, page)
+    if isinstance(selection, FolderSelection):
+        return await _page_in_folders(db, selection, page)
     if page.sort == "last_access_time" and page.after is None and selection.total > _LEAST_WALK:
         ids = await _by_last_access(db, selection, page)
     elif _is_gathered(selection, page):
@@ -65,6 +70,84 @@ def _query(rows: RowSelection, page: PageRequest) -> tuple[str, list[Any]]:
     condition, bound = after_key(*keys, page.order, page.after)
     sql = f"SELECT a.id FROM {source} WHERE {rows.where}{condition} {order_by(*keys, page.order)} LIMIT ? OFFSET ?"
     return sql, [*rows.parameters, *bound, page.limit + 1, page.offset if page.after is None else 0]
+
+
+async def _page_in_folders(db: Database, found: FolderSelection, page: PageRequest) -> tuple[str, list[Any]]:
+    """Return the query for a page of the assets in folders."""
+    if found.total <= GATHER_LIMIT:
+        inside, parameters = found.scope.folders()
+        where, bound = _of_sets(found)
+        rows = RowSelection(
+            f"a.folder_id IN ({inside}){where}",
+            [*parameters, *bound],
+            found.total,
+            found.sets,
+            "assets a INDEXED BY assets_by_folder",
+        )
+        return _query(rows, page)
+    if page.sort != "created_at" or _reach(page) > _MOST_MERGED:
+        return await page_of(db, IdSelection(await ids_of(db, found), found.total, found.sets, found.library), page)
+    ids = await _among_first(db, found, page)
+    return "SELECT value AS id FROM json_each(?)", [json_array(ids or await _merged(db, found, page))]
+
+
+def _of_sets(found: FolderSelection) -> tuple[str, list[Any]]:
+    """Return the condition on tag sets, to be appended to others, and its parameters."""
+    if found.is_whole:
+        return "", []
+    return " AND a.tag_set_id IN (SELECT value FROM json_each(?))", [json_array(found.counts)]
+
+
+async def _among_first(db: Database, found: FolderSelection, page: PageRequest) -> list[int] | None:
+    """Return the ids of the page if its assets are among the first of all; else, and for small folders, None."""
+    if found.total * _LARGE_SHARE < found.library:
+        return None
+    inside, parameters = found.scope.holds("a.folder_id")
+    where, bound = _of_sets(found)
+    condition, start = after_key("a.created_at", "a.id", page.order, page.after)
+    rows = await db.fetch_all(
+        f"SELECT id FROM (SELECT a.id, a.folder_id, a.tag_set_id FROM assets a WHERE 1{condition} {ordering(page)}"
+        f" LIMIT {_FIRST_LOOK}) a WHERE {inside}{where} LIMIT ?",
+        [*start, *parameters, *bound, _reach(page)],
+    )
+    return [row[0] for row in rows[_reach(page) - page.limit - 1 :]] if len(rows) == _reach(page) else None
+
+
+async def _merged(db: Database, found: FolderSelection, page: PageRequest) -> list[int]:
+    """Return the ids of the page by merging the assets of folders, each of which an index has in order.
+
+    Only as many folders as the page needs assets can contribute: those whose own first asset comes first.
+    """
+    inside, parameters = found.scope.folders()
+    where, bound = _of_sets(found)
+    condition, start = after_key("a.created_at", "a.id", page.order, page.after)
+    first = (
+        "SELECT {column} FROM assets a INDEXED BY assets_by_folder"
+        f" WHERE a.folder_id = {{folder}}{where}{condition}{{more}} {ordering(page)} LIMIT {{count}}"
+    )
+    edge = first.format(column="a.created_at", folder="s.folder_id", more="", count=1)
+    rows = await db.fetch_all(
+        # LIMIT -1 keeps SQLite from flattening the inner query, which would look for each edge several times.
+        f"SELECT folder_id, edge FROM (SELECT s.folder_id, ({edge}) AS edge FROM ({inside}) s LIMIT -1)"
+        f" WHERE edge IS NOT NULL ORDER BY edge {page.order} LIMIT ?",
+        [*bound, *start, *parameters, _reach(page)],
+    )
+    # That many folders have at least so many assets up to the last one's first.
+    upto = rows[-1][1] if len(rows) == _reach(page) else None
+    more = f" AND a.created_at {'>=' if page.order == 'desc' else '<='} {upto}" if upto is not None else ""
+    part = first.format(column="a.id", folder="s.value", more=more, count=_reach(page))
+    rows = await db.fetch_all(
+        f"SELECT a.id FROM json_each(?) s, json_each((SELECT json_group_array(id) FROM ({part}))) i"
+        f" JOIN assets a ON a.id = i.value {ordering(page)} LIMIT ? OFFSET ?",
+        [
+            json_array(row[0] for row in rows),
+            *bound,
+            *start,
+            page.limit + 1,
+            page.offset if page.after is None else 0,
+        ],
+    )
+    return [row[0] for row in rows]
 
 
 async def _walk(db: Database, found: IdSelection, page: PageRequest) -> list[int]:
