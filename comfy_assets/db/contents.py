@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -65,13 +64,71 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
 
 
 # Content of which nothing is known may have been read under a name that hid its format. What else is known stays: it is
-# replaced by ``replace`` alone, which takes care of the words that assets are indexed with.
-_PUT = """
-    INSERT INTO contents (hash, size, metadata, mime_type, reader_version) VALUES (?, ?, ?, ?, ?)
+# replaced by ``outdated.replace`` alone, which takes care of the words that assets are indexed with.
+_KEEP_KNOWN = """
     ON CONFLICT (hash) DO UPDATE
     SET metadata = excluded.metadata, mime_type = excluded.mime_type, reader_version = excluded.reader_version
-    WHERE metadata = '{}' AND (excluded.metadata <> '{}' OR reader_version < excluded.reader_version)
+    WHERE contents.metadata = '{}'
+        AND (excluded.metadata <> '{}' OR contents.reader_version < excluded.reader_version)
 """
+_PUT = f"INSERT INTO contents (hash, size, metadata, mime_type, reader_version) VALUES (?, ?, ?, ?, ?) {_KEEP_KNOWN}"
+
+# Results of reading come by the thousand. They are passed as one JSON array and one blob, so that SQLite works through
+# them without the interpreter lock: row by row it would wait for the lock behind the threads that read files.
+_HASH_BYTES = 32
+_MAX_BLOB = 8 << 20  # bytes of documents in one parameter
+_READINGS_TABLE = """
+    CREATE TEMP TABLE IF NOT EXISTS readings (
+        file_id INTEGER PRIMARY KEY, size, mtime_ns, metadata, mime_type, reader_version, hash, content_id
+    )
+"""
+_STAGE_READINGS = f"""
+    INSERT OR REPLACE INTO readings (file_id, size, mtime_ns, metadata, mime_type, reader_version, hash)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+           json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+           substr(?2, {_HASH_BYTES} * key + 1, {_HASH_BYTES})
+    FROM json_each(?1)
+"""
+_LINK_READINGS = f"""
+    INSERT OR IGNORE INTO content_documents (content_id, key, document_id)
+    SELECT c.id, json_extract(j.value, '$[1]'), d.id FROM json_each(?1) j
+    CROSS JOIN readings r ON r.file_id = json_extract(j.value, '$[0]')
+    CROSS JOIN contents c ON c.id = r.content_id AND c.reader_version = r.reader_version
+    CROSS JOIN documents d ON d.hash = substr(?2, {_HASH_BYTES} * json_extract(j.value, '$[2]') + 1, {_HASH_BYTES})
+"""
+
+
+class _Batch:
+    """Results of reading as parameters of statements."""
+
+    def __init__(self, results: Sequence[Hashed]) -> None:
+        self.rows = json_array(
+            (r.file_id, r.size, r.mtime_ns, r.metadata, r.mime_type, r.reader_version) for r in results
+        )
+        self.hashes = b"".join(r.hash for r in results)
+        documents = {document.hash: document.body for r in results for document in r.documents}
+        places = {digest: place for place, digest in enumerate(documents)}
+        self.links = json_array((r.file_id, d.key, places[d.hash]) for r in results for d in r.documents)
+        self.document_hashes = b"".join(documents)
+        self.documents = list(_blobs(documents))
+
+
+def _blobs(documents: Mapping[bytes, bytes]) -> Iterator[tuple[str, bytes, bytes]]:
+    """Yield documents as start and length of each (JSON), their hashes one after another, and their bodies."""
+    places: list[tuple[int, int]] = []
+    hashes: list[bytes] = []
+    bodies: list[bytes] = []
+    size = 0
+    for digest, body in documents.items():
+        if bodies and size + len(body) > _MAX_BLOB:
+            yield json_array(places), b"".join(hashes), b"".join(bodies)
+            places, hashes, bodies, size = [], [], [], 0
+        places.append((size + 1, len(body)))
+        hashes.append(digest)
+        bodies.append(body)
+        size += len(body)
+    if bodies:
+        yield json_array(places), b"".join(hashes), b"".join(bodies)
 
 
 async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
@@ -79,167 +136,59 @@ async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
 
     The media type follows from the content, but one that a user has set stays if the same content is read again.
     """
-    await tx.execute_many(_PUT, [_put_values(r) for r in results])
-    await _record_documents(tx, results)
-    await tx.execute_many(
-        "UPDATE assets SET content_id = (SELECT id FROM contents WHERE hash = ?4), mime_type = CASE"
-        " WHEN content_id = (SELECT id FROM contents WHERE hash = ?4) THEN mime_type ELSE coalesce(?5, mime_type) END"
-        " WHERE id = ?1 AND EXISTS (SELECT 1 FROM files WHERE id = ?1 AND size = ?2 AND mtime_ns = ?3)",
-        [(r.file_id, r.size, r.mtime_ns, r.hash, r.mime_type) for r in results],
+    if not results:
+        return
+    batch = await asyncio.to_thread(_Batch, results)
+    await tx.execute(_READINGS_TABLE)
+    await tx.execute("DELETE FROM readings")
+    await tx.execute(_STAGE_READINGS, (batch.rows, batch.hashes))
+    await tx.execute(
+        "INSERT INTO contents (hash, size, metadata, mime_type, reader_version)"
+        f" SELECT hash, size, metadata, mime_type, reader_version FROM readings WHERE true {_KEEP_KNOWN}"
     )
-    await tx.execute_many(
-        f"UPDATE files SET state = {HASHED}, error = NULL WHERE id = ? AND size = ? AND mtime_ns = ?",
-        [(r.file_id, r.size, r.mtime_ns) for r in results],
+    await tx.execute("UPDATE readings SET content_id = (SELECT id FROM contents WHERE hash = readings.hash)")
+    for places, hashes, bodies in batch.documents:
+        await _put_documents(tx, places, hashes, bodies)
+    await tx.execute(_LINK_READINGS, (batch.links, batch.document_hashes))
+    await tx.execute(
+        "DELETE FROM readings WHERE NOT EXISTS (SELECT 1 FROM files f"
+        " WHERE f.id = file_id AND f.size = readings.size AND f.mtime_ns = readings.mtime_ns)"
     )
+    await tx.execute(
+        "UPDATE assets SET mime_type = coalesce((SELECT r.mime_type FROM readings r"
+        " WHERE r.file_id = assets.id AND r.content_id IS NOT assets.content_id), mime_type),"
+        " content_id = (SELECT content_id FROM readings WHERE file_id = assets.id)"
+        " WHERE id IN (SELECT file_id FROM readings)"
+    )
+    await tx.execute(f"UPDATE files SET state = {HASHED}, error = NULL WHERE id IN (SELECT file_id FROM readings)")
     await trash.reveal_changed(tx)
+
+
+async def _put_documents(tx: Transaction, places: str, hashes: bytes, bodies: bytes) -> None:
+    await tx.execute(
+        f"INSERT OR IGNORE INTO documents (hash, body) SELECT substr(?2, {_HASH_BYTES} * key + 1, {_HASH_BYTES}),"
+        " substr(?3, json_extract(value, '$[0]'), json_extract(value, '$[1]')) FROM json_each(?1)",
+        (places, hashes, bodies),
+    )
 
 
 async def put(tx: Transaction, facts: Facts) -> int:
     """Store the facts of a content; return its row id."""
-    await tx.execute(_PUT, _put_values(facts))
-    await _record_documents(tx, [facts])
+    await tx.execute(_PUT, (facts.hash, facts.size, facts.metadata, facts.mime_type, facts.reader_version))
+    await put_documents(tx, facts)
     return int(await tx.fetch_value("SELECT id FROM contents WHERE hash = ?", (facts.hash,)))
 
 
-def _put_values(found: Hashed | Facts) -> tuple[bytes, int, str, str | None, int]:
-    return found.hash, found.size, found.metadata, found.mime_type, found.reader_version
-
-
-async def _record_documents(tx: Transaction, results: Sequence[Hashed | Facts]) -> None:
-    documents = {d.hash: d.body for r in results for d in r.documents}
-    if not documents:
-        return
-    await tx.execute_many("INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", list(documents.items()))
+async def put_documents(tx: Transaction, found: Facts) -> None:
+    """Store the documents of a content that is stored as this version of the readers has read it."""
+    await tx.execute_many(
+        "INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", [(d.hash, d.body) for d in found.documents]
+    )
     await tx.execute_many(
         "INSERT OR IGNORE INTO content_documents (content_id, key, document_id)"
         " SELECT c.id, ?, d.id FROM contents c, documents d WHERE c.hash = ? AND c.reader_version = ? AND d.hash = ?",
-        [(d.key, r.hash, r.reader_version, d.hash) for r in results for d in r.documents],
+        [(d.key, found.hash, found.reader_version, d.hash) for d in found.documents],
     )
-
-
-class OutdatedContent(msgspec.Struct, frozen=True, gc=False):
-    """A content that an older version of the readers has read, and a file that has it.
-
-    ``folder`` and ``name`` (of the file), ``size`` and ``mtime_ns`` are as the file was recorded. ``metadata`` and
-    ``mime_type`` are what is stored.
-    """
-
-    id: int
-    hash: bytes
-    metadata: str
-    mime_type: str | None
-    folder: str
-    name: str
-    size: int
-    mtime_ns: int
-
-
-class TypedAsset(NamedTuple):
-    """An asset with the name of its file, or its own if it has none, and its media type."""
-
-    id: int
-    content_id: int
-    name: str
-    mime_type: str
-
-
-_OUTDATED = f"""
-    SELECT c.id, c.hash, c.metadata, c.mime_type, d.path, f.name, f.size, f.mtime_ns
-    FROM contents c JOIN assets a ON a.content_id = c.id JOIN files f ON f.id = a.id
-    JOIN folders d ON d.id = f.folder_id
-    WHERE f.missing = 0 AND f.state = {HASHED}
-"""
-
-
-async def outdated_versions(db: Database, below: int) -> list[int]:
-    """Return the versions of the readers, lower than ``below``, that have read contents last."""
-    rows = await db.fetch_all(
-        "WITH RECURSIVE found (version) AS (SELECT min(reader_version) FROM contents UNION ALL"
-        " SELECT (SELECT min(reader_version) FROM contents WHERE reader_version > version) FROM found"
-        " WHERE version IS NOT NULL) SELECT version FROM found WHERE version < ?",
-        (below,),
-    )
-    return [row[0] for row in rows]
-
-
-async def count_of_version(db: Database, version: int) -> int:
-    """Return the number of contents that this version of the readers has read last."""
-    row = await db.fetch_one("SELECT count(*) FROM contents WHERE reader_version = ?", (version,))
-    return int(row[0]) if row else 0
-
-
-async def outdated(db: Database, version: int, after_id: int, limit: int) -> list[OutdatedContent]:
-    """Return contents that this version of the readers has read, by id, each with one of its present files."""
-    rows = await db.fetch_all(
-        f"{_OUTDATED} AND c.reader_version = ? AND c.id > ? GROUP BY c.id ORDER BY c.id LIMIT ?",
-        (version, after_id, limit),
-    )
-    return [OutdatedContent(*row) for row in rows]
-
-
-async def other_files(db: Database, known: Iterable[OutdatedContent], limit: int) -> list[OutdatedContent]:
-    """Return the same contents with other present files, at most ``limit`` of each, without empty ones."""
-    rows = await db.fetch_all(
-        "SELECT id, hash, metadata, mime_type, path, name, size, mtime_ns FROM"
-        f" (SELECT *, row_number() OVER (PARTITION BY id) AS number FROM ({_OUTDATED} AND f.size > 0"
-        " AND (c.id, d.path, f.name) NOT IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),"
-        " json_extract(value, '$[2]') FROM json_each(?1))"
-        " AND c.id IN (SELECT json_extract(value, '$[0]') FROM json_each(?1)))) WHERE number <= ?2",
-        (json_array((each.id, each.folder, each.name) for each in known), limit),
-    )
-    return [OutdatedContent(*row) for row in rows]
-
-
-async def typed_assets(tx: Transaction, content_ids: Iterable[int]) -> list[TypedAsset]:
-    """Return the assets that have these contents."""
-    rows = await tx.fetch_all(
-        "SELECT a.id, a.content_id, coalesce(f.name, a.name), a.mime_type"
-        " FROM assets a LEFT JOIN files f ON f.id = a.id WHERE a.content_id IN (SELECT value FROM json_each(?))",
-        (json_array(content_ids),),
-    )
-    return [TypedAsset(*row) for row in rows]
-
-
-async def replace(tx: Transaction, found: Mapping[int, Facts]) -> set[int]:
-    """Replace what is known of contents, by row id, unless a newer version has read them meanwhile.
-
-    Return the former documents, which nothing may need any more. No asset may be indexed with one of the contents
-    (``SearchIndex.replacing``): its words could not be removed from the index again.
-    """
-    rows = await tx.fetch_all(
-        "SELECT c.id, l.document_id FROM contents c JOIN json_each(?) j"
-        " ON c.id = json_extract(j.value, '$[0]') AND c.reader_version < json_extract(j.value, '$[1]')"
-        " LEFT JOIN content_documents l ON l.content_id = c.id",
-        (json_array((content_id, facts.reader_version) for content_id, facts in found.items()),),
-    )
-    wanted = {content_id: found[content_id] for content_id, _ in rows}
-    await tx.execute_many(
-        "UPDATE contents SET metadata = ?, mime_type = ?, reader_version = ? WHERE id = ?",
-        [(f.metadata, f.mime_type, f.reader_version, content_id) for content_id, f in wanted.items()],
-    )
-    await tx.execute(
-        "DELETE FROM content_documents WHERE content_id IN (SELECT value FROM json_each(?))", (json_array(wanted),)
-    )
-    await _record_documents(tx, list(wanted.values()))
-    return {document_id for _, document_id in rows if document_id is not None}
-
-
-async def set_version(tx: Transaction, content_ids: Iterable[int], before: int, after: int) -> None:
-    """Set the version of the readers of contents that have the version ``before``."""
-    await tx.execute(
-        "UPDATE contents SET reader_version = ? WHERE reader_version = ? AND id IN (SELECT value FROM json_each(?))",
-        (after, before, json_array(content_ids)),
-    )
-
-
-async def unused_documents(db: Database, ids: Iterable[int]) -> list[int]:
-    """Return the documents, of these, that no content refers to now."""
-    rows = await db.fetch_all(
-        "SELECT value FROM json_each(?1) EXCEPT SELECT document_id FROM content_documents"
-        " WHERE document_id IN (SELECT value FROM json_each(?1))",
-        (json_array(ids),),
-    )
-    return [row[0] for row in rows]
 
 
 async def record_unreadable(tx: Transaction, failures: Sequence[Unreadable]) -> None:

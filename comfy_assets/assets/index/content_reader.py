@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from ...db.contents import Document, Facts, Hashed, OutdatedContent, Unreadable
+from ...db.contents import Document, Facts, Hashed, Unreadable
+from ...db.outdated import OutdatedContent
 from ...fs.paths import ChangedWhileReading, extended, fresh_for_ns, matches_record
 from ...models import Pending
 from ...store_guard import check, check_found

@@ -19,9 +19,10 @@ import msgspec
 from ...background.cancel import Cancelled, uninterrupted
 from ...background.tasks import Task, TaskRunner
 from ...background.throttle import Throttle
-from ...db import contents, moves
+from ...db import contents, moves, outdated
 from ...db.connection import Database
-from ...db.contents import Facts, OutdatedContent, TypedAsset
+from ...db.contents import Facts
+from ...db.outdated import OutdatedContent, TypedAsset
 from ...errors import StoreUnavailableError
 from ...host.base import Host
 from ...search.index import SearchIndex
@@ -88,8 +89,8 @@ class Rereader:
 
     async def run(self, task: Task) -> None:
         """Read all contents of older versions. Raises Cancelled; what was replaced until then stays."""
-        versions = await contents.outdated_versions(self._db, READER_VERSION)
-        counts = {version: await contents.count_of_version(self._db, version) for version in versions}
+        versions = await outdated.versions(self._db, READER_VERSION)
+        counts = {version: await outdated.count_of_version(self._db, version) for version in versions}
         run = _Run(self._db, self._search, self._throttle, task)
         run.total = sum(counts.values())
         try:
@@ -119,7 +120,7 @@ class Rereader:
 
     async def _has_work(self) -> bool:
         """Return whether contents have to be read. Those that could not be read at the start wait for the next one."""
-        versions = await contents.outdated_versions(self._db, READER_VERSION if self._is_first else _UNREAD + 1)
+        versions = await outdated.versions(self._db, READER_VERSION if self._is_first else _UNREAD + 1)
         return bool(versions)
 
     async def _let_others_go_first(self) -> None:
@@ -146,25 +147,25 @@ class _Run:
     async def read_version(self, version: int) -> None:
         """Read all contents that this version has read. Raises Cancelled."""
         after_id = 0
-        while found := await contents.outdated(self._db, version, after_id, _BATCH):
+        while found := await outdated.page(self._db, version, after_id, _BATCH):
             self._report()
             results: dict[int, Facts] = {}
             await self._read_all(found, results)
             # Their first file cannot be read, or its name tells nothing: others may.
             poor = [each for each in found if each.id not in results or results[each.id].metadata == "{}"]
             if poor:
-                await self._read_all(await contents.other_files(self._db, poor, _MAX_FILES - 1), results)
+                await self._read_all(await outdated.other_files(self._db, poor, _MAX_FILES - 1), results)
             await self._replace(found, results)
             if version == _UNREAD:
                 async with self._db.transaction() as tx:
-                    await contents.set_version(tx, [each.id for each in found], _UNREAD, _TRIED)
+                    await outdated.set_version(tx, [each.id for each in found], _UNREAD, _TRIED)
             after_id = found[-1].id
         self._report()
 
     async def close(self) -> None:
         """End the threads, and drop documents that nothing needs any more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        unused = await contents.unused_documents(self._db, self._former_documents)
+        unused = await outdated.unused_documents(self._db, self._former_documents)
         if unused:
             async with self._db.transaction() as tx:
                 await contents.drop_unused_documents(tx, unused)
@@ -206,8 +207,8 @@ class _Run:
             return
         former = {each.id: each for each in found}
         async with self._search.replacing(results) as tx:
-            self._former_documents |= await contents.replace(tx, results)
-            assets = await contents.typed_assets(tx, results)
+            self._former_documents |= await outdated.replace(tx, results)
+            assets = await outdated.typed_assets(tx, results)
             await moves.set_types(tx, await asyncio.to_thread(_new_types, assets, former, results))
 
 
