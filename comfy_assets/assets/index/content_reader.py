@@ -251,11 +251,15 @@ def _wait_until_reliable(mtime_ns: int, pause: Pause) -> None:
 
 def document(key: str, text: bytes) -> Document:
     """Return a document found in a file, compressed for the store."""
-    body = _compressed(text) if len(text) <= _REMEMBERED_TEXT else zlib.compress(text, 1)
-    return Document(key, blake3(text).digest(), body)
+    if len(text) > _REMEMBERED_TEXT:
+        return Document(key, blake3(text).digest(), zlib.compress(text, 1))
+    return _small_document(key, text)
 
 
 @lru_cache(maxsize=64)
-def _compressed(text: bytes) -> bytes:
-    """Compress a text, once for many files in a row with the same workflow."""
-    return zlib.compress(text, 1)
+def _small_document(key: str, text: bytes) -> Document:
+    """Make a document once for many files in a row with the same workflow."""
+    # The memory that zlib prepares for its usual window takes ten times as long as to compress a prompt.
+    bits = min(max(len(text).bit_length(), 9), zlib.MAX_WBITS)
+    stream = zlib.compressobj(1, zlib.DEFLATED, bits, max(1, bits - 7))
+    return Document(key, blake3(text).digest(), stream.compress(text) + stream.flush())

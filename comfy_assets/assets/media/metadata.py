@@ -107,6 +107,8 @@ def _extract(name: str, source: ByteSource) -> FileMetadata:
 
 def _bounded(facts: dict[str, Any]) -> dict[str, Any]:
     """Return the facts without the largest ones if they are too many bytes together."""
+    if len(msgspec.json.encode(facts)) <= _MAX_FACTS:
+        return facts
     sizes = {key: len(msgspec.json.encode(value)) + len(key) + 4 for key, value in facts.items()}
     while sum(sizes.values()) > _MAX_FACTS:
         largest = max(sizes.keys() - _ALWAYS, key=lambda key: sizes[key])

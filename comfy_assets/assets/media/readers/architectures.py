@@ -10,9 +10,11 @@ A rule looks for texts in the names. Dots count as underscores, because trainers
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 MAX_TENSORS = 20_000  # whose names are examined; the first blocks of a model suffice
+_MAX_REMEMBERED = 4_000  # tensors of a model whose result is kept for the next one
 
 Shape = Sequence[int]
 
@@ -75,7 +77,18 @@ Rule = Callable[[TensorNames], Architecture | None]
 
 def infer(shapes: Mapping[str, Shape]) -> Architecture | None:
     """Return the architecture of a model with tensors of these names and shapes, or None if no rule knows it."""
-    names = TensorNames(shapes)
+    if len(shapes) > _MAX_REMEMBERED:
+        return _infer(TensorNames(shapes))
+    return _infer_once(tuple(shapes), tuple(map(tuple, shapes.values())))
+
+
+@lru_cache(maxsize=64)
+def _infer_once(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> Architecture | None:
+    """Infer an architecture once for models with the same tensors, as LoRAs of one kind have them."""
+    return _infer(TensorNames(dict(zip(names, shapes, strict=True))))
+
+
+def _infer(names: TensorNames) -> Architecture | None:
     is_lora = names.has_any(*_LORA)
     for rule in _DIFFUSION:
         found = rule(names)

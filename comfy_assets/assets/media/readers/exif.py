@@ -40,6 +40,8 @@ def add(contents: Contents, source: ByteSource, parts: list[tuple[int, int]]) ->
 
     ``parts`` are starts and lengths: a block larger than 64 KiB continues over several segments of a JPEG.
     """
+    if not parts:
+        return 1
     if sum(length for _, length in parts) > MAX_READ:
         contents.problems.append("The EXIF block is too large to be read.")
         return 1

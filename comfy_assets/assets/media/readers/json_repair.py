@@ -7,11 +7,13 @@ JSON string of JSON) are removed. Texts that are nested deeper than a decoder go
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
 _MAX_REPAIRED = 4 << 20  # bytes; each NaN or escape costs about a microsecond
 _MAX_ENCODINGS = 3
+_MIN_REMEMBERED, _MAX_REMEMBERED = 1 << 10, 64 << 10  # bytes: shorter texts are checked faster than they are looked up
 _MAX_DEPTH = 10_000
 _BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
@@ -58,6 +60,16 @@ def is_object(text: bytes) -> bool:
 
 def object_text(text: bytes) -> bytes | None:
     """Return a text in UTF-8 as a strict JSON object, repaired if needed; None if it is no object."""
+    return _object_once(text) if _MIN_REMEMBERED <= len(text) <= _MAX_REMEMBERED else _object(text)
+
+
+@lru_cache(maxsize=16)
+def _object_once(text: bytes) -> bytes | None:
+    """Check a text once for many files in a row with the same workflow."""
+    return _object(text)
+
+
+def _object(text: bytes) -> bytes | None:
     text = text.strip(_SPACE)
     for _ in range(_MAX_ENCODINGS):
         if not text.startswith(b'"'):

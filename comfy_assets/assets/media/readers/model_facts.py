@@ -171,7 +171,7 @@ def trained_words(header: Mapping[str, Any]) -> list[str]:
     Texts are JSON lists, or phrases: a comma is part of a phrase, since order matters there.
     """
     for fields in (_WORDS, _WORDS_MORE):
-        found = [word for field in fields for word in _words_of(header.get(field))]
+        found = [word for field in fields if field in header for word in _words_of(header[field])]
         if found:
             return [*dict.fromkeys(found)]
     return []
@@ -179,7 +179,7 @@ def trained_words(header: Mapping[str, Any]) -> list[str]:
 
 def put_text(facts: dict[str, Any], fact: str, text: Any) -> None:
     """Set a fact to a text in one line, shortened to what lists show; leave it out if the text is empty."""
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not text:
         return
     shown = shortened(_TEXT.sub(" ", text[: 4 * _LIMITS[fact]]).strip(), _LIMITS[fact])
     if shown:
@@ -213,6 +213,8 @@ def shortened(text: str, limit: int) -> str:
 def plain_text(value: Any) -> str | None:
     """Return a header's value as a text: numbers in digits, anything else but text is None."""
     if isinstance(value, str):
+        if value.isascii():
+            return value
         return "".join(c for c in value if not "\ud800" <= c <= "\udfff")
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
@@ -221,7 +223,10 @@ def plain_text(value: Any) -> str | None:
 
 def _texts_of(header: Mapping[str, Any], fields: Iterable[str]) -> Iterator[str]:
     for field in fields:
-        text = plain_text(header.get(field))
+        value = header.get(field)
+        if value is None:  # most fields of most headers
+            continue
+        text = plain_text(value)
         if text and text.strip() and text.strip().lower() not in ("none", "null", "unknown", "n/a"):
             yield text.strip()
 

@@ -46,7 +46,8 @@ READER_VERSION = 2
 HEAD = 4096  # bytes that the formats are detected by
 
 FORMATS: tuple[Format, ...] = (
-    *png.FORMATS,
+    *png.FORMATS,  # the usual ones first: each file is compared with one after the other
+    *safetensors.FORMATS,
     *jpeg.FORMATS,
     *webp.FORMATS,
     *gif.FORMATS,
@@ -59,7 +60,6 @@ FORMATS: tuple[Format, ...] = (
     *bitmaps.FORMATS,
     *gguf.FORMATS,
     *torch_pickle.FORMATS,
-    *safetensors.FORMATS,
     *mistaken.FORMATS,
     *model_info.FORMATS,
     *mp4.FORMATS,

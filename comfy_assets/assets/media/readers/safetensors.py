@@ -111,6 +111,7 @@ class _HeaderSummary:
     graphs: dict[str, bytes] = field(default_factory=dict)
     document: bytes | None = None
     is_omitted: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def read_safetensors(contents: Contents, source: ByteSource) -> None:
@@ -121,7 +122,7 @@ def read_safetensors(contents: Contents, source: ByteSource) -> None:
     header = _read_header(source.read, source.size)
     summary = _summarise_at_once(header) or _summarise(header)
     _add_texts(summary, header)
-    contents.facts |= _facts(summary)
+    contents.facts |= summary.facts
     for keyword, graph in summary.graphs.items():
         texts.add(contents, keyword, graph)
     if _LATENT in summary.shapes:
@@ -326,6 +327,7 @@ def _add_texts(summary: _HeaderSummary, header: bytes) -> None:
         if is_short and length <= room and len(summary.shown) < _SHOWN_VALUES:
             summary.shown[key] = value
             room -= length
+    summary.facts = _facts(summary)
     is_whole = len(summary.shown) + elsewhere == len(summary.pairs) and not _is_too_long(summary)
     if not is_whole:
         _add_document(summary, b"{" + b",".join(kept) + b"}")
@@ -339,7 +341,7 @@ def _graph(value: bytes) -> bytes | None:
 
 def _is_too_long(summary: _HeaderSummary) -> bool:
     """Return whether the facts are so many that lists may leave the header out."""
-    return len(msgspec.json.encode(_facts(summary))) > _MAX_FACTS
+    return len(msgspec.json.encode(summary.facts)) > _MAX_FACTS
 
 
 def _add_document(summary: _HeaderSummary, text: bytes) -> None:
