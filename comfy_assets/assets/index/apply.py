@@ -358,9 +358,10 @@ def _written(change: FileChanges) -> set[str]:
 
 def _drop_vanished(work: Sequence[FolderUpdate], changes: list[FileChanges], known: _Known, roots: Roots) -> None:
     """Drop new files that are gone again since they were listed: the API may have moved them to the trash."""
-    walk_roots = roots.walk_roots()
+    walk_roots: list[Path] | None = None
     for item, change in zip(work, changes, strict=True):
         if change.new and known.get(item.listing.path):
+            walk_roots = roots.walk_roots() if walk_roots is None else walk_roots
             there = present_names(item.listing.path, roots, walk_roots)
             if there is not None:
                 change.new = {name: stat for name, stat in change.new.items() if name in there}
@@ -389,7 +390,7 @@ async def _insert(
     sets: dict[tuple[str, ...], int] = {}
     for item, change in zip(work, changes, strict=True):
         # Interned before the files are grouped: that takes a thread, in which the database cannot be used.
-        for wanted in {item.place.tags_of(_sample(name)) for name in change.new}:
+        for wanted in {item.place.tags_of(_sample(suffix)) for suffix in {_suffix(name) for name in change.new}}:
             if wanted not in sets:
                 sets[wanted] = await tags.intern(tx, "", wanted)
     if sets:
@@ -397,9 +398,13 @@ async def _insert(
         await files.insert_new(tx, groups, now_ms())
 
 
-def _sample(name: str) -> str:
-    """Return a name with the same tags and type: only the suffix counts."""
-    return "x" + name[name.rfind(".") :] if "." in name else "x"
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :] if "." in name else ""
+
+
+def _sample(suffix: str) -> str:
+    """Return a name with the same tags and type as all of this suffix."""
+    return f"x{suffix}"
 
 
 def _new_files(
@@ -413,8 +418,9 @@ def _new_files(
     for item, change in zip(work, changes, strict=True):
         by_suffix: dict[str, list[tuple[str, int, int, int, str]]] = defaultdict(list)
         for name, stat in change.new.items():
-            by_suffix[_sample(name)].append((name, *stat, next(ids)))
-        for sample, found in by_suffix.items():
+            by_suffix[_suffix(name)].append((name, *stat, next(ids)))
+        for suffix, found in by_suffix.items():
+            sample = _sample(suffix)
             set_id, mime = sets[item.place.tags_of(sample)], guess_mime(sample)
             encoded = msgspec.json.encode(found).decode()
             groups.append(NewFiles(folder_ids[item.listing.path], set_id, mime, encoded))
