@@ -91,7 +91,7 @@ METADATA: dict[str, dict[str, Any]] = {
     },
     "comment.jpg": {"format": "jpeg", **PICTURE, "prompt": graph("zqcomment"), "workflow": workflow("zqcomment")},
     "chosen.jpg": {"format": "jpeg", "kind": "image", "width": 20, "height": 30},
-    "notes.txt": {},
+    "notes.txt": {"format": "text", "kind": "text", "description": "zqnotes"},
 }
 WORDS = ("plain", "capital", "twice", "half", "turned", "comment", "renamed")
 
@@ -128,8 +128,10 @@ async def test_former_documents_are_dropped(older_store: Path, make_library: Any
         return bool((await db.fetch_one(unused))[0] == 0)
 
     await wait_for(is_clean)
-    rows = await db.fetch_all("SELECT key FROM content_documents ORDER BY 1")
-    assert [row[0] for row in rows] == ["parameters"] + ["prompt"] * 5 + ["workflow"] * 2
+    rows = await db.fetch_all(
+        "SELECT key FROM content_documents JOIN assets USING (content_id) WHERE name = ? ORDER BY 1", ("comment.jpg",)
+    )
+    assert [row[0] for row in rows] == ["prompt", "workflow"]  # and no parameters any more
 
 
 async def test_words_of_former_documents_are_removed_from_the_index(
