@@ -156,19 +156,25 @@ async def _check_received(file: PartialFile, fields: UploadFields, roots: Roots)
     destination = choose_destination(fields.tags, roots)
     name = upload_file_name(fields)
     check_suffix(name, destination.category, roots.suffixes(destination.category))
+    stored_name = storable_name(name, destination, roots, file.size)
     digest = await run_blocking(file.finish)
     await _check_hash(file, digest, fields)
     facts = await run_blocking(lambda: read_facts(name, file.path, digest, file.size))
     mime_type = resolve_mime(name, fields.mime_type, facts.mime_type)
-    if is_ignored(name, file.size):
+    await run_blocking(lambda: file.move_to_volume(destination.folder))
+    return _ReceivedFile(destination, file, stored_name, mime_type, facts)
+
+
+def storable_name(name: str, destination: UploadDestination, roots: Roots, size: int) -> str:
+    """Return the name under which an upload is stored. Raises InvalidNameError for one that the settings leave out."""
+    if is_ignored(name, size):
         name += "_"  # scans ignore files of this name, so the asset would be marked missing
-    if roots.is_ignored(destination.folder, name, file.size):
+    if roots.is_ignored(destination.folder, name, size):
         raise InvalidNameError(
             "The settings of this server leave files of this name out of the library (COMFY_ASSETS_EXCLUDE).",
             details={"field": "name"},
         )
-    await run_blocking(lambda: file.move_to_volume(destination.folder))
-    return _ReceivedFile(destination, file, name, mime_type, facts)
+    return name
 
 
 async def _check_hash(file: PartialFile, digest: bytes, fields: UploadFields) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from ..assets.fields import UploadDestination, UploadFields, choose_destination, upload_file_name
 from ..assets.media.mime import check_suffix, guess_mime
 from ..assets.roots import Roots, current_roots
-from ..assets.uploads import CreatedAsset, UploadService
+from ..assets.uploads import CreatedAsset, UploadService, storable_name
 from ..background.tasks import Task, TaskRunner
 from ..config import Config
 from ..db import downloads
@@ -156,7 +156,9 @@ class DownloadService:
         source = await self._find(request.url, owner, field)
         _check_source(source, field)
         fields = _fields_of(request, source)
-        check_suffix(upload_file_name(fields), destination.category, roots.suffixes(destination.category))
+        name = upload_file_name(fields)
+        check_suffix(name, destination.category, roots.suffixes(destination.category))
+        storable_name(name, destination, roots, source.size or 1)  # now, rather than after a transfer of hours
         existing = await self._existing(source, fields, owner)
         if existing is not None:
             return existing

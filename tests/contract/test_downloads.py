@@ -31,6 +31,7 @@ from comfy_assets_node.comfy_assets.downloads.sources import Sources
 from comfy_assets_node.comfy_assets.downloads.transfer import TransferLimits
 from comfy_assets_node.comfy_assets.host import remote_addresses
 from comfy_assets_node.comfy_assets.host.remote_client import RemoteClient, RemoteLimits
+from comfy_assets_node.comfy_assets.ignored_files import ExcludePatterns
 from support.files import picture, safetensors
 from support.source_server import COMMIT, MODEL_ID, VERSION_ID, Fault, SourceServer, same_bytes
 
@@ -361,6 +362,13 @@ class TestDownload:
     async def test_what_is_refused(self, shop: Shop, change: Any, status: int, code: str) -> None:
         shop.source.add("ink.safetensors", MODEL)
         assert (await shop.start(shop.source.page("ink.safetensors"), status, **change))["code"] == code
+        await shop.nothing_is_left()
+
+    async def test_a_name_that_the_settings_leave_out(self, shop: Shop) -> None:
+        """Before it is transferred."""
+        shop.source.add("ink.safetensors", MODEL)
+        shop.library.host.exclude(ExcludePatterns(["models/loras/ink.*"]))
+        assert (await shop.start(shop.source.page("ink.safetensors"), 400))["code"] == "INVALID_NAME"
         await shop.nothing_is_left()
 
     async def test_a_file_of_another_type_than_its_name(self, shop: Shop) -> None:

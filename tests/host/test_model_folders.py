@@ -35,13 +35,14 @@ def fill(base: Path) -> Path:
     ):
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         (base / name).write_bytes(safetensors(number))
-    for link, target in {
+    links: dict[str, str | Path] = {
         "models/checkpoints/both": base / "store/both",
         "models/diffusion_models/both": base / "store/both",
         "models/diffusion_models/real": "../checkpoints/real",
         "models/upscale_models/away": base / "unplugged",
         "input/link": "../output",
-    }.items():
+    }
+    for link, target in links.items():
         (base / link).parent.mkdir(parents=True, exist_ok=True)
         (base / link).symlink_to(target)
     (base / "paths.yaml").write_text(EXTRA.format(base=base))

@@ -186,6 +186,16 @@ async def test_other_names_of_a_users_file_are_the_users(make_library: Callable[
     public = {f"{Path(path).parent}/public.safetensors", f"{name}/public.safetensors"}
     assert await seen_by("bob") == public
     assert await seen_by("ann") == {*public, path, f"{name}/u.safetensors"}
+    (library.base / name / "x.safetensors").write_bytes(b"public")
+    await library.scan()
+    assert await seen_by("bob") == {*public, f"{name}/x.safetensors", f"{Path(path).parent}/x.safetensors"}
+    # Then ann's file gets the name, once the public one is gone.
+    (library.base / name / "x.safetensors").unlink()
+    await library.scan()
+    (library.base / path).rename((library.base / path).with_name("x.safetensors"))
+    await library.scan()
+    here = await library.get("/api/assets?exclude_tags=missing", headers={USER_HEADER: "bob"})
+    assert {asset["file_path"] for asset in here["assets"]} == public
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["both at once", "one after the other"])

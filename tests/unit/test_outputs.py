@@ -106,6 +106,10 @@ def test_a_link_inside_the_folder_is_followed_to_where_scans_list_the_file(base:
     located = folders(base).locate(OutputFile("output", "link", "a.png"))
     assert located is not None
     assert located.folder == str(base / "output" / "sub")
+    (base / "output/in").symlink_to(base / "input", target_is_directory=True)
+    located = folders(base).locate(OutputFile("output", "in", "b.png"))
+    assert located is not None
+    assert (located.folder, located.place.kind) == (str(base / "input"), "input")
     (base / "elsewhere").mkdir()
     (base / "elsewhere/a.png").write_bytes(b"x")
     (base / "output/out").symlink_to(base / "elsewhere", target_is_directory=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,10 +99,14 @@ class ScanProgress:
 
 @dataclass
 class ScanFindings:
-    """Changes that are decided at the end of a scan: ``gone`` files, and known paths that hold another file."""
+    """Changes that are decided at the end of a scan: ``gone`` files, and known paths that hold another file.
+
+    ``changed_names`` are the names of the latter by folder.
+    """
 
     gone: list[GoneFile] = field(default_factory=list)
     changed: list[ChangedPath] = field(default_factory=list)
+    changed_names: dict[str, set[str]] = field(default_factory=dict)
 
 
 class GoneFile(NamedTuple):
@@ -216,13 +220,15 @@ async def write(
     await asyncio.to_thread(_drop_vanished, work, changes, known, roots)
     await _store(tx, work, changes, held)
     if is_multi_user:
-        await _give_to_owners(tx, work, changes, roots)
+        await give_to_owners(tx, _written(work, changes), roots)
     progress.moved += await apply_listed(tx, origins, roots)
     for item, change in zip(work, changes, strict=True):
         progress.created += len(change.new)
         progress.returned += len(change.back)
         found.gone += [GoneFile(item.listing.path, row.name, row.id) for row in change.gone]
         found.changed += [ChangedPath(row.id, row.stat, stat) for row, stat in change.changed]
+        if change.changed:
+            found.changed_names.setdefault(item.listing.path, set()).update(row.name for row, _ in change.changed)
 
 
 def _known_files(rows: list[Row]) -> _Known:
@@ -336,24 +342,29 @@ def _holds_outputs(item: FolderUpdate, roots: Roots) -> bool:
     return any(place is not None and place.kind == "output" for place in places)
 
 
-async def _give_to_owners(
-    tx: Transaction, work: Sequence[FolderUpdate], changes: list[FileChanges], roots: Roots
-) -> None:
-    """Give new names of users' own files to these users: a link must not show them to others."""
+async def give_to_owners(tx: Transaction, written: Mapping[str, set[str]], roots: Roots) -> None:
+    """Give other names of users' own files to these users: a link must not show them to others.
 
-    def other_names() -> list[tuple[str, str, set[str]]]:
-        found = [(item.listing.path, _written(change)) for item, change in zip(work, changes, strict=True)]
-        return [(path, str(o), names) for path, names in found if names for o in roots.other_names(Path(path))]
+    ``written`` are names of files that are new or have changed, by folder.
+    """
 
-    for folder, other, names in await asyncio.to_thread(other_names):
+    def other_names() -> list[tuple[str, str]]:
+        return [(path, str(other)) for path in written for other in roots.other_names(Path(path))]
+
+    for folder, other in await asyncio.to_thread(other_names):
         owners = await files.owners_in(tx, other)
-        rows = await files.by_position(tx, [(folder, name) for name in names if name in owners])
+        rows = await files.by_position(tx, [(folder, name) for name in written[folder] if name in owners])
         for owner in {owners[name] for _, name in rows}:
             await tags.give_public(tx, [row.id for (_, name), row in rows.items() if owners[name] == owner], owner)
 
 
-def _written(change: FileChanges) -> set[str]:
-    return {*change.new, *(row.name for row, _ in (*change.changed, *change.back))}
+def _written(work: Sequence[FolderUpdate], changes: list[FileChanges]) -> dict[str, set[str]]:
+    """Return the names of files that are new, or not what they were, by folder."""
+    names = (
+        (item.listing.path, {*change.new, *(row.name for row, _ in (*change.changed, *change.back))})
+        for item, change in zip(work, changes, strict=True)
+    )
+    return {path: found for path, found in names if found}
 
 
 def _drop_vanished(work: Sequence[FolderUpdate], changes: list[FileChanges], known: _Known, roots: Roots) -> None:

@@ -21,7 +21,15 @@ from ...fs.paths import extended, is_definitely_gone
 from ...host.base import Host
 from ..moves.apply import match_contents, match_listed
 from ..roots import Roots, current_roots, present_names, root_of
-from .apply import FolderUpdate, ScanFindings, ScanProgress, StabilityCheck, changed_folders, write
+from .apply import (
+    FolderUpdate,
+    ScanFindings,
+    ScanProgress,
+    StabilityCheck,
+    changed_folders,
+    give_to_owners,
+    write,
+)
 from .directory_cache import DirectoryCache, DirectoryChanges
 from .exclusions import Exclusions
 from .walker import FolderKey, FolderListing, Walk, WalkReport, walk
@@ -254,6 +262,8 @@ class Scanner:
             after_id = run.last_id if run.is_stable is None else before_recent
             result = await match_listed(tx, run.found.changed, after_id, ids, roots)
             moved = result.moved
+            if self._host.is_multi_user():
+                await give_to_owners(tx, run.found.changed_names, roots)  # now that they have their rows
             if missing and run.is_stable is not None:
                 copies = await moves.scanned_since(tx, before_recent)
                 moved += await match_contents(tx, copies, roots)

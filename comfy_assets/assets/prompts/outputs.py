@@ -130,17 +130,20 @@ class OutputFolders:
         folder = absolute(root / subfolder)
         if not folder.is_relative_to(root) or self.roots.is_left_out(folder):
             return None
-        folder = _as_walked(root, folder)
+        folder = self._as_walked(root, folder)
         if self.roots.is_left_out(folder):
             return None
         str(folder).encode()
         place = self.roots.place(folder)
         return None if place is None else (str(folder), place)
 
-
-def _as_walked(root: Path, folder: Path) -> Path:
-    """Return the folder as a scan reaches it: in the disk's spelling, and without a link if it lies in the root."""
-    try:
-        return root / folder.resolve().relative_to(root.resolve())
-    except (OSError, ValueError):
-        return folder
+    def _as_walked(self, root: Path, folder: Path) -> Path:
+        """Return the folder as a scan reaches it: in the disk's spelling, and without a link inside the library."""
+        try:
+            real, real_root = folder.resolve(), root.resolve()
+            if real.is_relative_to(real_root):
+                return root / real.relative_to(real_root)
+        except OSError:
+            return folder
+        others = self.roots.other_names(folder)  # scans follow no link from one root to another
+        return others[0] if others else folder
