@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ..db import assets, contents, files, tags, trash
+from ..db import assets, contents, files, sidecars, tags, trash
 from ..db.assets import AssetFile, AssetUse
 from ..db.connection import Database, Transaction
 from ..db.trash import DeletedAsset, TrashedFile
@@ -126,31 +126,41 @@ class AssetTrash:
     async def delete(self, asset_id: str, owner: str) -> None:
         """Delete an asset so that it can be restored (deleteAsset).
 
-        The file of an upload moves to the trash unless references need its content. Any other file stays where it is.
-        Raises AssetNotFoundError, AssetInUseError, StorageError.
+        The file of an upload moves to the trash unless references need its content, with the sidecars of a model. Any
+        other file stays where it is. Raises AssetNotFoundError, AssetInUseError, StorageError.
         """
+        await self._delete(asset_id, owner, takes_file=False)
+
+    async def _delete(self, asset_id: str, owner: str, *, takes_file: bool) -> None:
+        """Delete an asset; with ``takes_file`` its file moves to the trash even if it was not uploaded."""
         async with self._db.transaction() as tx:
-            _, file = await _deletable(tx, asset_id, owner)
+            _, file = await _deletable(tx, asset_id, owner, takes_file=takes_file)
         # A copy to another volume may take long, so the checks are repeated afterwards.
         async with self._moving(file) as move, self._db.transaction() as tx:
-            asset, file = await _deletable(tx, asset_id, owner)
+            asset, file = await _deletable(tx, asset_id, owner, takes_file=takes_file)
             taken = None
             if move is not None and file is not None:
                 taken = await run_blocking(partial(move.run, asset.id, file))
             preview = await trash.own_preview(tx, asset.row_id)
+            own_sidecars = await sidecars.only_of(tx, asset.row_id)
             await trash.hide(tx, asset.row_id, now_ms(), taken)
             await contents.update_missing_references(tx, await contents.of_assets(tx, [asset.row_id]))
             await tags.drop_unused_sets(tx)
         self._host.emit("assets.changed", {"deleted": 1})
         if preview is not None:
             await self._follow(self.delete(preview, owner), preview)
+        for sidecar in own_sidecars:
+            await self._follow(self._delete(sidecar, owner, takes_file=taken is not None), sidecar)
 
-    async def _follow(self, change: Awaitable[object], preview: str) -> None:
-        """Delete or restore the preview of an asset after it. A failure changes nothing for the asset."""
+    async def _follow(self, change: Awaitable[object], follower: str) -> None:
+        """Delete or restore what belongs to an asset after it: its preview, the sidecars of a model.
+
+        A failure changes nothing for the asset.
+        """
         try:
             await change
         except ApiError as error:
-            log.warning("The preview %s stays as it is: %s", preview, error)
+            log.warning("The asset %s stays as it is: %s", follower, error)
 
     @contextlib.asynccontextmanager
     async def _moving(self, file: AssetFile | None) -> AsyncIterator[TrashMove | None]:
@@ -193,8 +203,9 @@ class AssetTrash:
             await contents.update_missing_references(tx, await contents.of_assets(tx, [deleted.row_id]))
             await tags.drop_unused_sets(tx)
             preview = await trash.deleted_preview(tx, deleted.row_id)
-        if preview is not None:
-            await self._follow(self.restore(preview, owner), preview)
+            own_sidecars = await sidecars.deleted_of(tx, deleted.row_id, deleted.deleted_at)
+        for follower in (*([preview] if preview is not None else []), *own_sidecars):
+            await self._follow(self.restore(follower, owner), follower)
         asset = await assets.get(self._db, deleted.id, deleted.owner)
         if asset is None:
             raise LookupError("a restored asset is not there")
@@ -299,14 +310,14 @@ def _restore_file(stored: Path, place: Path) -> None:
         atomic.remove_if_empty(stored.parent)
 
 
-async def _deletable(tx: Transaction, asset_id: str, owner: str) -> tuple[Asset, AssetFile | None]:
+async def _deletable(tx: Transaction, asset_id: str, owner: str, *, takes_file: bool) -> tuple[Asset, AssetFile | None]:
     """Return an asset that may be deleted, and its file if it has to move to the trash.
 
     Raises AssetNotFoundError, AssetInUseError.
     """
     asset = await require_asset(tx, asset_id, owner)
     await _refuse_if_used(tx, asset, owner)
-    return asset, await _file_to_move(tx, asset)
+    return asset, await _file_to_move(tx, asset, takes_file=takes_file)
 
 
 async def _refuse_if_used(tx: Database | Transaction, asset: Asset, owner: str) -> None:
@@ -329,10 +340,13 @@ def _use_text(use: dict[str, str]) -> str:
     return f"{use['kind']} {use['id']}" if "id" in use else f"a {use['kind']} of {use['owner']}"
 
 
-async def _file_to_move(tx: Transaction, asset: Asset) -> AssetFile | None:
-    """Return the file of an upload, unless it is missing or the only one that a reference's content is in."""
+async def _file_to_move(tx: Transaction, asset: Asset, *, takes_file: bool) -> AssetFile | None:
+    """Return the file of an upload (``takes_file``: of any asset), if it is there and no reference needs it.
+
+    References need the only file that their content is in.
+    """
     file = await assets.file_of(tx, asset.row_id)
-    if asset.origin != UPLOADED or file is None or file.missing:
+    if (asset.origin != UPLOADED and not takes_file) or file is None or file.missing:
         return None
     if file.content_id is not None and await contents.references_need_file(tx, file.content_id, asset.row_id):
         return None

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import asdict, replace
 
+from .. import model_sidecars
 from ..models import (
     REFERENCE,
     Asset,
@@ -20,12 +21,13 @@ from ..models import (
     PageRequest,
     Preview,
 )
-from . import contents, files, tags
+from . import contents, files, sidecars, tags
 from .connection import Database, Transaction
 from .contents import Facts
 from .files import HASHED, NEW, FolderRow
 from .listing.filters import RowSelection, Selection, select
 from .listing.pages import SORT_KEYS, ordering, page_of
+from .sidecars import Sidecar
 from .sql import Columns, Row, insert_into, json_array
 
 # Kinds of asset_uses. An asset that a version or a share uses cannot be deleted; those of deleted workflows keep none.
@@ -183,17 +185,34 @@ async def of_content(
 
 
 async def _complete(db: Database | Transaction, found: list[Asset]) -> list[Asset]:
-    """Add rare members: the location of a reference, which is another asset's file, and a chosen preview."""
+    """Add rare members: the location of a reference, which is another asset's file, sidecars, and previews."""
     if any(asset.origin == REFERENCE for asset in found):
         places = await _stand_ins(db, [a.hash for a in found if a.origin == REFERENCE and a.hash])
         found = [
             replace(a, location=places.get(a.hash)) if a.origin == REFERENCE and a.hash and a.location is None else a
             for a in found
         ]
+    models = [a.row_id for a in found if a.location is not None and a.location.kind == "models"]
+    if models:
+        found = _with_sidecars(found, await sidecars.of_models(db, models))
     if any(asset.preview_id for asset in found):
         previews = await _previews(db, [a.preview_id for a in found if a.preview_id])
         found = [replace(a, preview=previews.get(a.preview_id)) if a.preview_id else a for a in found]
     return found
+
+
+def _with_sidecars(found: list[Asset], sidecars_of: dict[int, list[Sidecar]]) -> list[Asset]:
+    """Add the facts of sidecars to those of their models, and the first picture as the preview if none is chosen."""
+    return [_with_own_sidecars(a, sidecars_of[a.row_id]) if a.row_id in sidecars_of else a for a in found]
+
+
+def _with_own_sidecars(asset: Asset, own: list[Sidecar]) -> Asset:
+    metadata = asset.metadata
+    if metadata is not None:
+        descriptions = [each.metadata for each in own if not each.is_picture and each.metadata is not None]
+        metadata = model_sidecars.merged(metadata, descriptions, [(each.id, each.name) for each in own])
+    picture = next((each.id for each in own if each.is_picture), None)
+    return replace(asset, metadata=metadata, preview_id=asset.preview_id or picture)
 
 
 async def stand_in(db: Database | Transaction, digest: bytes) -> Location | None:
@@ -245,7 +264,7 @@ async def hash_exists(db: Database | Transaction, digest: bytes, owner: str) -> 
     """Return whether the owner can see an asset of this content, and some file that is there has the content."""
     rows = await db.fetch_all(
         "SELECT 1 FROM contents c JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
-        f" WHERE c.hash = ? AND {tags.VISIBLE} AND EXISTS (SELECT 1 FROM assets b JOIN files f ON f.id = b.id"
+        f" WHERE c.hash = ? AND {tags.HELD} AND EXISTS (SELECT 1 FROM assets b JOIN files f ON f.id = b.id"
         " WHERE b.content_id = c.id AND f.missing = 0) LIMIT 1",
         (digest, owner),
     )
@@ -256,7 +275,7 @@ async def reachable(db: Database | Transaction, digests: Sequence[bytes], owner:
     """Return the contents for which ``hash_exists`` is true."""
     rows = await db.fetch_all(
         "SELECT DISTINCT c.hash FROM contents c JOIN assets a ON a.content_id = c.id"
-        f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE {tags.VISIBLE}"
+        f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE {tags.HELD}"
         f" AND c.hash IN ({', '.join('?' * len(digests))}) AND EXISTS (SELECT 1 FROM assets b"
         " JOIN files f ON f.id = b.id WHERE b.content_id = c.id AND f.missing = 0)",
         (owner, *digests),
@@ -390,6 +409,8 @@ async def put_file(tx: Transaction, row_id: int, folder: FolderRow, name: str, s
         " FROM assets WHERE id = ?1",
         (row_id, folder_id, name, *stat),
     )
+    if folder.kind == "models":
+        await sidecars.link_folder(tx, folder_id)
 
 
 async def file_of(tx: Transaction, row_id: int) -> AssetFile | None:
@@ -482,7 +503,7 @@ async def content_is_known(db: Database, digest: bytes, owner: str) -> bool:
     """Return whether the owner can see an asset of this content, even if no file has it any more."""
     rows = await db.fetch_all(
         "SELECT 1 FROM contents c JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
-        f" WHERE c.hash = ? AND {tags.VISIBLE} LIMIT 1",
+        f" WHERE c.hash = ? AND {tags.HELD} LIMIT 1",
         (digest, owner),
     )
     return bool(rows)
@@ -491,7 +512,7 @@ async def content_is_known(db: Database, digest: bytes, owner: str) -> bool:
 async def files_of_content(db: Database, digest: bytes, owner: str) -> list[ContentFile]:
     """Return the files that had this content when last read: those of visible assets first, then the oldest."""
     rows = await db.fetch_all(
-        f"SELECT a.id, d.path, f.name, f.size, f.mtime_ns, {tags.VISIBLE} AS visible FROM contents c"
+        f"SELECT a.id, d.path, f.name, f.size, f.mtime_ns, {tags.HELD} AS visible FROM contents c"
         " JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
         " JOIN files f ON f.id = a.id JOIN folders d ON d.id = f.folder_id"
         " WHERE c.hash = ? ORDER BY visible DESC, f.missing, a.id LIMIT ?",

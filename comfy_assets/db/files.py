@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..models import FileStat, Pending
-from . import tags, trash
+from . import sidecars, tags, trash
 from .connection import Database, Transaction
 from .sql import Row, json_array
 
@@ -195,6 +195,7 @@ async def insert_new(tx: Transaction, groups: Sequence[NewFiles], now: int) -> N
     The files of a group are one JSON parameter, so that SQLite works through them without the interpreter lock: that is
     faster than row by row beside threads that walk, and the event loop does not wait.
     """
+    await sidecars.note_folders(tx, (group.folder_id for group in groups))
     await tx.execute(_NEW_FILES_TABLE)
     await tx.execute("DELETE FROM new_files")
     await tx.execute_many(_STAGE_NEW_FILES, groups)

@@ -1,10 +1,10 @@
 """Tags: the interned sets of what folders give, and the plain join table of what users give.
 
 A *tag set* combines an owner with the tags of a place (root, categories, model types) and two flags: ``hidden`` for
-deleted assets and for previews of others, ``missing`` for assets without content. The number of sets is bounded by the
-numbers of folders and owners, so filters are decided on sets, and triggers keep a count of assets for each. Users' tags
-are rows of ``asset_tags``; for them triggers keep ``tag_counts`` (by set) and ``tag_totals`` (by owner). No asset has a
-tag twice, by its set and as a user's.
+deleted assets, previews of others and sidecars of models, ``missing`` for assets without content. The number of sets is
+bounded by the numbers of folders and owners, so filters are decided on sets, and triggers keep a count of assets for
+each. Users' tags are rows of ``asset_tags``; for them triggers keep ``tag_counts`` (by set) and ``tag_totals`` (by
+owner). No asset has a tag twice, by its set and as a user's.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ from .sql import json_array
 ROOT_TAGS = ("models", "input", "output", "temp")
 # SQL that tells of a ``tag_sets s`` row whether a user (the parameter) may know of its assets.
 VISIBLE = "s.owner IN ('', ?) AND s.hidden = 0"
-# Bits of ``hidden``. No list, count or search has a hidden asset; previews of others are found by their ids.
-DELETED, PREVIEW = 1, 2
-FOUND = f"s.owner IN ('', ?) AND s.hidden IN (0, {PREVIEW})"
+# Bits of ``hidden``. No list, count or search has a hidden asset; previews of others are found by their ids, sidecars
+# of models by their contents as well.
+DELETED, PREVIEW, SIDECAR = 1, 2, 4
+FOUND = f"s.owner IN ('', ?) AND NOT s.hidden & {DELETED}"
+HELD = f"s.owner IN ('', ?) AND s.hidden IN (0, {SIDECAR})"
 # SQL for the tags that users gave to an asset ``a``, as a JSON array; null for most assets, which have none.
 USER_TAGS = """
     CASE WHEN EXISTS (SELECT 1 FROM asset_tags WHERE asset_id = a.id) THEN (

@@ -192,7 +192,7 @@ def with_folder(library: Any, *extra: LibraryFolder) -> HostFolders:
 
 async def test_a_folder_that_another_category_claims_later(library: Any, annotate: Callable[..., Any]) -> None:
     library.write("models/style/a.safetensors", b"a")
-    library.write("models/style/a.txt", b"t")
+    library.write("models/style/notes.txt", b"t")
     await library.scan()
     asset_id = await annotate(library, "a.safetensors", "mine", "loras-i-like")
     extensions = frozenset({".safetensors"})
@@ -207,7 +207,7 @@ async def test_a_folder_that_another_category_claims_later(library: Any, annotat
         "models", "style_models", "model_type:style_models", "loras-i-like", "mine",
     ]  # fmt: skip
     assert asset["loader_path"] == "a.safetensors"
-    assert (await library.asset("a.txt"))["tags"] == ["models", "style_models"]
+    assert (await library.asset("notes.txt"))["tags"] == ["models", "style_models"]
     library.host.current_folders = usual
     await library.scan()
     asset = await library.asset("a.safetensors")

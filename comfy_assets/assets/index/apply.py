@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 from blake3 import blake3
 
-from ...db import files, tags
+from ...db import files, sidecars, tags
 from ...db.connection import Transaction
 from ...db.files import FolderRow, NewFiles, Position
 from ...db.sql import Row
@@ -222,6 +222,7 @@ async def write(
     if is_multi_user:
         await give_to_owners(tx, _written(work, changes), roots)
     progress.moved += await apply_listed(tx, origins, roots)
+    await sidecars.link_noted(tx)
     for item, change in zip(work, changes, strict=True):
         progress.created += len(change.new)
         progress.returned += len(change.back)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...background.cancel import Cancelled, CancelToken
 from ...background.throttle import Throttle
-from ...db import contents, files, moves, tags
+from ...db import contents, files, moves, sidecars, tags
 from ...db.connection import Database
 from ...db.contents import Hashed, Unreadable
 from ...db.files import HashedFile
@@ -76,6 +76,7 @@ class HashRun:
         # Only now: a file that was still unread might have been the nearer match.
         self.progress.moved += await match_pending(self._db, await current_roots(self._host))
         async with self._db.transaction() as tx:
+            await sidecars.link_noted(tx)  # files that have moved
             await tags.drop_unused_sets(tx)
 
     async def read(self, ids: Sequence[int]) -> None:

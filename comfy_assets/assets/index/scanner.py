@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...background.cancel import CancelToken, uninterrupted
 from ...background.throttle import Throttle
-from ...db import contents, files, moves, tags
+from ...db import contents, files, moves, sidecars, tags
 from ...db.connection import Database, Transaction
 from ...db.files import FolderRow
 from ...fs.paths import extended, is_definitely_gone
@@ -267,6 +267,7 @@ class Scanner:
             if missing and run.is_stable is not None:
                 copies = await moves.scanned_since(tx, before_recent)
                 moved += await match_contents(tx, copies, roots)
+            await sidecars.link_noted(tx)
             await contents.update_missing_references(tx)
             await tags.drop_unused_sets(tx)
         run.progress.missing += result.missing

@@ -12,7 +12,7 @@ from ..connection import Database
 from ..sql import BY_IDS, ROW_COST, json_array
 from . import folders
 from .folders import FolderScope
-from .metadata import metadata_clause
+from .metadata import OF_BASE_MODELS, base_models, metadata_clause
 
 if TYPE_CHECKING:
     from .bitmap import IdSet
@@ -107,11 +107,14 @@ async def select(db: Database, wanted: AssetFilter) -> Selection:
     scope = await folders.resolve(db, wanted.folder) if wanted.folder is not None else None
     needle = wanted.name_contains.casefold()
     by_index = bool(needle) and await fulltext.are_names_indexed(db)
-    if not (by_index or wanted.words or scope):
+    named = base_models(wanted.metadata)
+    if not (by_index or wanted.words or scope or named):
         return await select_by_tags(db, wanted, sets)
     if scope is not None and is_by_counts(wanted, sets):
         return await _select_by_folder(db, scope, sets)
     found: list[IdSet] = []
+    if named:  # few assets are models: their other metadata is compared for these alone
+        found.append(await _of_base_models(db, named))
     if wanted.words:
         found.append(await fulltext.of_words(db, wanted.words))
     if needle:
@@ -148,6 +151,13 @@ async def ids_of(db: Database, selection: Selection) -> IdSet:
         return await folders.ids_in(db, selection.scope, None if selection.is_whole else [*selection.counts])
     sql = f"SELECT group_concat(a.id) FROM {selection.source} WHERE {selection.where}"
     return IdSet.of(await fulltext.fetch_ids(db, sql, selection.parameters))
+
+
+async def _of_base_models(db: Database, names: list[str]) -> IdSet:
+    """Return the assets that have, or may have, one of the base models."""
+    from .bitmap import IdSet
+
+    return IdSet.of(await fulltext.fetch_ids(db, OF_BASE_MODELS, [json_array(names)]))
 
 
 def visible_condition(wanted: AssetFilter) -> str:

@@ -1,4 +1,4 @@
-"""SQL conditions on the metadata of assets: what users have added, and what was found in the file.
+"""SQL conditions on the metadata of assets: what users have added, what was found in the file, and what sidecars say.
 
 A field has *elements*: a list has its elements, any other value is the only one; null is none. A field matches a value
 that equals one of its elements. Types are strict (1 is neither true nor "1"), numbers are compared by value, objects
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...model_sidecars import FIRST_PICTURE, SHARED_FACTS
 from ..sql import json_array
 
 # Up to this many fields are looked up one by one, which is faster for few.
@@ -23,10 +24,20 @@ _ELEMENTS = """(
     FROM (
         SELECT key, value, type FROM json_each(coalesce(a.user_metadata, '{{}}'))
         UNION ALL SELECT key, value, type FROM json_each((SELECT metadata FROM contents WHERE id = a.content_id))
+        UNION ALL SELECT o.key, o.value, o.type FROM sidecars l CROSS JOIN assets b ON b.id = l.asset_id
+            CROSS JOIN contents c ON c.id = b.content_id CROSS JOIN json_each(c.metadata) o
+            WHERE l.model_id = a.id AND l.rank < {first_picture} AND o.key IN ({shared})
     ) f LEFT JOIN json_each(CASE f.type WHEN 'array' THEN f.value END) e
     WHERE {condition}
 )"""
-_OF_FIELD = _ELEMENTS.format(condition="f.key = ?")
+
+
+def _elements(condition: str) -> str:
+    shared = ", ".join(f"'{key}'" for key in SHARED_FACTS)
+    return _ELEMENTS.format(condition=condition, first_picture=FIRST_PICTURE, shared=shared)
+
+
+_OF_FIELD = _elements("f.key = ?")
 
 # Whether an element equals one of the objects and lists in the parameter, a JSON array: they have the same nodes.
 _NODES = "SELECT fullkey, CASE type WHEN 'integer' THEN 'real' ELSE type END, atom FROM json_tree({})"
@@ -35,6 +46,36 @@ _IS_EQUAL = (
     " AND (SELECT count(*) FROM json_tree(w.value)) = (SELECT count(*) FROM json_tree(element.value))"
     f" AND NOT EXISTS ({_NODES.format('element.value')} EXCEPT {_NODES.format('w.value')}))"
 )
+
+
+BASE_MODEL = "base_model"
+
+
+def base_models(wanted: Mapping[str, Any]) -> list[str] | None:
+    """Return the base models that a filter accepts; None if it does not filter by them, or by their absence."""
+    value = wanted.get(BASE_MODEL)
+    wanted_names = value if isinstance(value, list) else [value]
+    names = [name for name in wanted_names if isinstance(name, str)]
+    return names if names and len(names) == len(wanted_names) else None
+
+
+# The assets with base models (the parameter, a JSON array of names) as one text. Users may have set a list of them.
+OF_BASE_MODELS = """
+    WITH wanted AS (SELECT value AS name FROM json_each(?)),
+    found AS (
+        SELECT c.id FROM wanted w CROSS JOIN contents c ON json_extract(c.metadata, '$.base_model') = w.name
+        WHERE json_extract(c.metadata, '$.base_model') IS NOT NULL
+    )
+    SELECT group_concat(id) FROM (
+        SELECT a.id AS id FROM found CROSS JOIN assets a ON a.content_id = found.id
+        UNION SELECT l.model_id FROM found CROSS JOIN assets b ON b.content_id = found.id
+        CROSS JOIN sidecars l ON l.asset_id = b.id
+        UNION SELECT a.id FROM wanted w CROSS JOIN assets a ON json_extract(a.user_metadata, '$.base_model') = w.name
+        WHERE json_extract(a.user_metadata, '$.base_model') IS NOT NULL
+        UNION SELECT a.id FROM assets a WHERE json_extract(a.user_metadata, '$.base_model') IS NOT NULL
+        AND json_type(a.user_metadata, '$.base_model') <> 'text'
+    )
+"""
 
 
 def metadata_clause(wanted: Mapping[str, Any]) -> tuple[str, list[Any]]:
@@ -89,7 +130,7 @@ _SCALARS_CONDITION = f"""
             THEN field.key END)
         FROM (
             SELECT key, value, CASE type WHEN 'integer' THEN 'number' WHEN 'real' THEN 'number' ELSE type END AS kind
-            FROM {_ELEMENTS.format(condition="f.key IN (SELECT value FROM json_each(?))")}
+            FROM {_elements("f.key IN (SELECT value FROM json_each(?))")}
         ) field
     ) = ?
 """

@@ -1,0 +1,153 @@
+"""Sidecars of models: which files belong to which model, and what is stored of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from .. import model_sidecars
+from ..model_sidecars import FIRST_PICTURE, SidecarLink
+from . import tags
+from .connection import Database, Transaction
+from .sql import Row, json_array
+
+_BATCH = 200  # folders that are linked in one transaction
+
+
+class Sidecar(NamedTuple):
+    """A sidecar of a model. ``metadata`` is None until the file has been read."""
+
+    model_id: int
+    id: str
+    name: str
+    rank: int
+    metadata: str | None
+
+    @property
+    def is_picture(self) -> bool:
+        """True for a picture or video that shows what the model makes."""
+        return self.rank >= FIRST_PICTURE
+
+
+async def note_folders(tx: Transaction, folder_ids: Iterable[int]) -> None:
+    """Note that files were added to folders, as far as these are of models."""
+    await tx.execute(
+        "INSERT OR IGNORE INTO sidecar_folders SELECT d.id FROM json_each(?) j CROSS JOIN folders d ON d.id = j.value"
+        " WHERE d.kind = 'models'",
+        (json_array({*folder_ids}),),
+    )
+
+
+async def link_noted(tx: Transaction) -> None:
+    """Link the sidecars in all folders that have changed. The transaction pauses between batches."""
+    while folders := await tx.fetch_all("SELECT folder_id FROM sidecar_folders LIMIT ?", (_BATCH,)):
+        ids = json_array(row[0] for row in folders)
+        await _link(tx, ids)
+        await tx.execute("DELETE FROM sidecar_folders WHERE folder_id IN (SELECT value FROM json_each(?))", (ids,))
+        if len(folders) == _BATCH:
+            await tx.pause()
+
+
+async def link_folder(tx: Transaction, folder_id: int) -> None:
+    """Link the sidecars in a folder to which a file was added."""
+    await _link(tx, json_array([folder_id]))
+
+
+async def _link(tx: Transaction, folders: str) -> None:
+    """Link the sidecars in folders (a JSON array of ids) to the models beside them, and those of former links anew."""
+    rows = await tx.fetch_all(
+        "SELECT f.folder_id, f.id, f.name, f.missing, s.owner, s.hidden FROM files f JOIN assets a ON a.id = f.id"
+        " JOIN tag_sets s ON s.id = a.tag_set_id WHERE f.folder_id IN (SELECT value FROM json_each(?))",
+        (folders,),
+    )
+    present = {
+        (row[0], row[1])
+        for row in await tx.fetch_all(
+            "SELECT l.model_id, l.asset_id FROM sidecars l JOIN files f ON f.id = l.asset_id"
+            " WHERE f.folder_id IN (SELECT value FROM json_each(?))",
+            (folders,),
+        )
+    }
+    wanted = await asyncio.to_thread(_wanted, rows)
+    gone = present - wanted.keys()
+    new = [link for pair, link in wanted.items() if pair not in present]
+    if gone:
+        await tx.execute_many("DELETE FROM sidecars WHERE model_id = ? AND asset_id = ?", sorted(gone))
+    if new:
+        await tx.execute_many("INSERT INTO sidecars (model_id, asset_id, rank) VALUES (?, ?, ?)", new)
+    await show_or_hide(tx, {asset_id for _, asset_id in gone} | {link.asset_id for link in new})
+
+
+def _wanted(rows: Sequence[Row]) -> dict[tuple[int, int], SidecarLink]:
+    """Return the links between files of the same folder by model and sidecar.
+
+    What belongs to a user tells others nothing.
+    """
+    by_folder: dict[int, dict[int, str]] = {}
+    for folder_id, row_id, name, *_ in rows:
+        by_folder.setdefault(folder_id, {})[row_id] = name
+    # A sidecar belongs to a model that is missing or deleted only if it is so, too.
+    lack = {row[1]: (bool(row[3]), bool(row[5] & tags.DELETED)) for row in rows}
+    owner = {row[1]: row[4] for row in rows}
+    return {
+        (link.model_id, link.asset_id): link
+        for names in by_folder.values()
+        for link in model_sidecars.links(names)
+        if all(of <= own for of, own in zip(lack[link.model_id], lack[link.asset_id], strict=True))
+        and owner[link.asset_id] in ("", owner[link.model_id])
+    }
+
+
+async def show_or_hide(tx: Transaction, ids: Collection[int]) -> None:
+    """Take assets that are sidecars out of lists, and show those that are none any more."""
+    if not ids:
+        return
+    rows = await tx.fetch_all(
+        "SELECT DISTINCT asset_id FROM sidecars WHERE asset_id IN (SELECT value FROM json_each(?))", (json_array(ids),)
+    )
+    linked = {row[0] for row in rows}
+    await tags.move_assets(tx, linked, lambda s: s._replace(hidden=s.hidden | tags.SIDECAR))
+    await tags.move_assets(tx, {*ids} - linked, lambda s: s._replace(hidden=s.hidden & ~tags.SIDECAR))
+
+
+async def of_models(db: Database | Transaction, model_ids: Collection[int]) -> dict[int, list[Sidecar]]:
+    """Return the sidecars of models, by the model's row id and in the order of their ranks.
+
+    Deleted ones are left out, and those that are missing beside a model that is there.
+    """
+    rows = await db.fetch_all(
+        "SELECT l.model_id, a.uuid, a.name, l.rank, c.metadata FROM json_each(?) j"
+        " CROSS JOIN sidecars l ON l.model_id = j.value JOIN assets a ON a.id = l.asset_id"
+        f" JOIN tag_sets s ON s.id = a.tag_set_id AND NOT s.hidden & {tags.DELETED}"
+        " LEFT JOIN contents c ON c.id = a.content_id"
+        " LEFT JOIN files f ON f.id = l.asset_id LEFT JOIN files m ON m.id = l.model_id"
+        " WHERE coalesce(f.missing, 0) <= coalesce(m.missing, 0) ORDER BY l.model_id, l.rank, l.asset_id",
+        (json_array(model_ids),),
+    )
+    found: dict[int, list[Sidecar]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(Sidecar(*row))
+    return found
+
+
+async def only_of(tx: Transaction, model_id: int) -> list[str]:
+    """Return the ids of the sidecars that belong to a model and to no other that is not deleted."""
+    rows = await tx.fetch_all(
+        "SELECT a.uuid FROM sidecars l JOIN assets a ON a.id = l.asset_id JOIN tag_sets s ON s.id = a.tag_set_id"
+        f" WHERE l.model_id = ?1 AND NOT s.hidden & {tags.DELETED} AND NOT EXISTS ("
+        " SELECT 1 FROM sidecars o JOIN assets m ON m.id = o.model_id JOIN tag_sets t ON t.id = m.tag_set_id"
+        f" WHERE o.asset_id = l.asset_id AND o.model_id <> ?1 AND NOT t.hidden & {tags.DELETED}) ORDER BY l.rank",
+        (model_id,),
+    )
+    return [row[0] for row in rows]
+
+
+async def deleted_of(tx: Transaction, model_id: int, since: int) -> list[str]:
+    """Return the ids of a model's sidecars that were deleted at or after a time (ms): with the model."""
+    rows = await tx.fetch_all(
+        "SELECT a.uuid FROM sidecars l JOIN assets a ON a.id = l.asset_id JOIN trash t ON t.asset_id = a.id"
+        " WHERE l.model_id = ? AND t.deleted_at >= ? ORDER BY l.rank",
+        (model_id, since),
+    )
+    return [row[0] for row in rows]
