@@ -82,6 +82,14 @@ def check_found(path: str) -> None:
         raise StoreFileError
 
 
+def stat_found(path: str) -> os.stat_result:
+    """Return the stat of a scanned file. Raises StoreFileError if SQLite has it open, and OSError. Blocks."""
+    info = os.stat(path)  # noqa: PTH116 - called for every file
+    if is_open_store_file(info):
+        raise StoreFileError
+    return info
+
+
 def is_protected(path: Path | str) -> bool:
     """Return whether a path leads into a protected folder, or to a hard link of a store file. Blocks.
 

@@ -23,7 +23,7 @@ from ...db.contents import Document, Facts, Hashed, Unreadable
 from ...db.outdated import OutdatedContent
 from ...fs.paths import ChangedWhileReading, extended, fresh_for_ns, matches_record
 from ...models import Pending
-from ...store_guard import check, check_found
+from ...store_guard import check, check_found, stat_found
 from ..media.metadata import FileMetadata, extract, extract_path, extract_stream
 from ..media.readers.registry import READER_VERSION
 
@@ -101,13 +101,12 @@ def read_file(
     """
     path = extended(os.path.join(file.path, file.name))  # noqa: PTH118 - called for every file
     try:
-        check_found(path)
+        _wait_until_reliable(file.mtime_ns, pause)
+        if not matches_record(stat_found(path), file.size, file.mtime_ns):
+            return None
         with FileIO(path) as stream:
-            _wait_until_reliable(file.mtime_ns, pause)
-            if not _is_unchanged(stream, file):
-                return None
             digest, extracted = _digest(stream, file, pause, count, digests or LargeDigests())
-            if not _is_unchanged(stream, file):
+            if not matches_record(os.fstat(stream.fileno()), file.size, file.mtime_ns):
                 return None
     except (FileNotFoundError, ChangedWhileReading):
         return None
@@ -236,10 +235,6 @@ def _digest_chunks(stream: FileIO, size: int, pause: Pause, count: Count) -> byt
     if total != size:
         raise ChangedWhileReading
     return hasher.digest()
-
-
-def _is_unchanged(stream: FileIO, file: Pending) -> bool:
-    return matches_record(os.fstat(stream.fileno()), file.size, file.mtime_ns)
 
 
 def _wait_until_reliable(mtime_ns: int, pause: Pause) -> None:
