@@ -59,6 +59,11 @@ class Place:
         return tuple(tags)
 
 
+# Of the latest folders that were asked for: servers give the same object until their settings change. Comparing each of
+# some fifty folders with all others, four times a second, would take a twentieth of a processor.
+_latest_walk: tuple[HostFolders | None, tuple[Path, ...]] = (None, ())
+
+
 class Roots:
     """A snapshot of the library's folders: the roots of walks, and the place of a path in the library."""
 
@@ -88,11 +93,16 @@ class Roots:
         ``only`` restricts them to kinds or categories by name. A folder inside another is walked on its own
         only below a folder that the walk of the other does not enter: a hidden one, or one that is left out.
         """
+        global _latest_walk
+        if only is None and _latest_walk[0] is self.folders:
+            return list(_latest_walk[1])
         chosen = {f.path for f in self._folders if only is None or f.kind in only or f.category in only}
         outermost: list[Path] = []
         for path in sorted(chosen, key=lambda p: (len(p.parts), str(p))):
             if not self.is_excluded(path) and not any(self._walk_reaches(base, path) for base in outermost):
                 outermost.append(path)
+        if only is None:
+            _latest_walk = self.folders, tuple(outermost)
         return outermost
 
     def destination(self, kind: RootKind, category: str | None = None) -> Path | None:
