@@ -99,7 +99,7 @@ _LINK_READINGS = f"""
 
 
 class _Batch:
-    """Results of reading as parameters of statements."""
+    """Results of reading as parameters of statements; their ``file_id`` is any number that tells them apart."""
 
     def __init__(self, results: Sequence[Hashed]) -> None:
         self.rows = json_array(
@@ -139,17 +139,13 @@ async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
     if not results:
         return
     batch = await asyncio.to_thread(_Batch, results)
-    await tx.execute(_READINGS_TABLE)
-    await tx.execute("DELETE FROM readings")
-    await tx.execute(_STAGE_READINGS, (batch.rows, batch.hashes))
+    await _stage(tx, batch)
     await tx.execute(
         "INSERT INTO contents (hash, size, metadata, mime_type, reader_version)"
         f" SELECT hash, size, metadata, mime_type, reader_version FROM readings WHERE true {_KEEP_KNOWN}"
     )
     await tx.execute("UPDATE readings SET content_id = (SELECT id FROM contents WHERE hash = readings.hash)")
-    for places, hashes, bodies in batch.documents:
-        await _put_documents(tx, places, hashes, bodies)
-    await tx.execute(_LINK_READINGS, (batch.links, batch.document_hashes))
+    await _put_documents(tx, batch)
     await tx.execute(
         "DELETE FROM readings WHERE NOT EXISTS (SELECT 1 FROM files f"
         " WHERE f.id = file_id AND f.size = readings.size AND f.mtime_ns = readings.mtime_ns)"
@@ -164,31 +160,69 @@ async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
     await trash.reveal_changed(tx)
 
 
-async def _put_documents(tx: Transaction, places: str, hashes: bytes, bodies: bytes) -> None:
-    await tx.execute(
-        f"INSERT OR IGNORE INTO documents (hash, body) SELECT substr(?2, {_HASH_BYTES} * key + 1, {_HASH_BYTES}),"
-        " substr(?3, json_extract(value, '$[0]'), json_extract(value, '$[1]')) FROM json_each(?1)",
-        (places, hashes, bodies),
+async def replace(tx: Transaction, found: Mapping[int, Facts]) -> set[int]:
+    """Replace what is known of contents, by row id, unless a newer version has read them meanwhile.
+
+    Return the former documents, which nothing may need any more. No asset may be indexed with one of the contents
+    (``SearchIndex.replacing``): its words could not be removed from the index again.
+    """
+    batch = await asyncio.to_thread(
+        lambda: _Batch(
+            [
+                Hashed(content_id, f.size, 0, f.hash, f.metadata, f.mime_type, f.documents, f.reader_version)
+                for content_id, f in found.items()
+            ]
+        )
     )
+    await _stage(tx, batch)
+    await tx.execute(
+        "DELETE FROM readings WHERE NOT EXISTS (SELECT 1 FROM contents c"
+        " WHERE c.id = file_id AND c.reader_version < readings.reader_version)"
+    )
+    await tx.execute("UPDATE readings SET content_id = file_id")
+    await tx.execute(
+        "UPDATE contents SET (metadata, mime_type, reader_version) ="
+        " (SELECT metadata, mime_type, reader_version FROM readings WHERE file_id = contents.id)"
+        " WHERE id IN (SELECT file_id FROM readings)"
+    )
+    former = await tx.fetch_all(
+        "SELECT document_id FROM content_documents WHERE content_id IN (SELECT file_id FROM readings)"
+    )
+    await tx.execute("DELETE FROM content_documents WHERE content_id IN (SELECT file_id FROM readings)")
+    await _put_documents(tx, batch)
+    return {row[0] for row in former}
+
+
+async def _stage(tx: Transaction, batch: _Batch) -> None:
+    """Fill the table of readings."""
+    await tx.execute(_READINGS_TABLE)
+    await tx.execute("DELETE FROM readings")
+    await tx.execute(_STAGE_READINGS, (batch.rows, batch.hashes))
+
+
+async def _put_documents(tx: Transaction, batch: _Batch) -> None:
+    """Store the documents of readings whose contents are known, and link them to these."""
+    for places, hashes, bodies in batch.documents:
+        await tx.execute(
+            f"INSERT OR IGNORE INTO documents (hash, body) SELECT substr(?2, {_HASH_BYTES} * key + 1, {_HASH_BYTES}),"
+            " substr(?3, json_extract(value, '$[0]'), json_extract(value, '$[1]')) FROM json_each(?1)",
+            (places, hashes, bodies),
+        )
+    await tx.execute(_LINK_READINGS, (batch.links, batch.document_hashes))
 
 
 async def put(tx: Transaction, facts: Facts) -> int:
     """Store the facts of a content; return its row id."""
     await tx.execute(_PUT, (facts.hash, facts.size, facts.metadata, facts.mime_type, facts.reader_version))
-    await put_documents(tx, facts)
-    return int(await tx.fetch_value("SELECT id FROM contents WHERE hash = ?", (facts.hash,)))
-
-
-async def put_documents(tx: Transaction, found: Facts) -> None:
-    """Store the documents of a content that is stored as this version of the readers has read it."""
     await tx.execute_many(
-        "INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", [(d.hash, d.body) for d in found.documents]
+        "INSERT OR IGNORE INTO documents (hash, body) VALUES (?, ?)", [(d.hash, d.body) for d in facts.documents]
     )
     await tx.execute_many(
         "INSERT OR IGNORE INTO content_documents (content_id, key, document_id)"
         " SELECT c.id, ?, d.id FROM contents c, documents d WHERE c.hash = ? AND c.reader_version = ? AND d.hash = ?",
-        [(d.key, found.hash, found.reader_version, d.hash) for d in found.documents],
+        [(d.key, facts.hash, facts.reader_version, d.hash) for d in facts.documents],
     )
+    return int(await tx.fetch_value("SELECT id FROM contents WHERE hash = ?", (facts.hash,)))
 
 
 async def record_unreadable(tx: Transaction, failures: Sequence[Unreadable]) -> None:

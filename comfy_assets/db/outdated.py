@@ -1,14 +1,13 @@
-"""Contents that an older version of the readers of metadata has read, and the replacement of what is known of them."""
+"""Contents that an older version of the readers of metadata has read, with files to read them from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
 from .connection import Database, Transaction
-from .contents import Facts, put_documents
 from .files import HASHED
 from .sql import json_array
 
@@ -41,8 +40,8 @@ class TypedAsset(NamedTuple):
 
 _OUTDATED = f"""
     SELECT c.id, c.hash, c.metadata, c.mime_type, d.path, f.name, f.size, f.mtime_ns
-    FROM contents c JOIN assets a ON a.content_id = c.id JOIN files f ON f.id = a.id
-    JOIN folders d ON d.id = f.folder_id
+    FROM contents c CROSS JOIN assets a INDEXED BY assets_by_content ON a.content_id = c.id
+    CROSS JOIN files f ON f.id = a.id CROSS JOIN folders d ON d.id = f.folder_id
     WHERE f.missing = 0 AND f.state = {HASHED}
 """
 
@@ -86,39 +85,15 @@ async def other_files(db: Database, known: Iterable[OutdatedContent], limit: int
     return [OutdatedContent(*row) for row in rows]
 
 
-async def typed_assets(tx: Transaction, content_ids: Iterable[int]) -> list[TypedAsset]:
-    """Return the assets that have these contents."""
+async def of_other_types(tx: Transaction, types: Iterable[tuple[int, str | None]]) -> list[TypedAsset]:
+    """Return the assets with another media type than their content shows; ``types`` are those of contents, by id."""
     rows = await tx.fetch_all(
-        "SELECT a.id, a.content_id, coalesce(f.name, a.name), a.mime_type"
-        " FROM assets a LEFT JOIN files f ON f.id = a.id WHERE a.content_id IN (SELECT value FROM json_each(?))",
-        (json_array(content_ids),),
+        "SELECT a.id, a.content_id, coalesce(f.name, a.name), a.mime_type FROM json_each(?) j"
+        " CROSS JOIN assets a ON a.content_id = json_extract(j.value, '$[0]')"
+        " AND a.mime_type <> json_extract(j.value, '$[1]') LEFT JOIN files f ON f.id = a.id",
+        (json_array(types),),
     )
     return [TypedAsset(*row) for row in rows]
-
-
-async def replace(tx: Transaction, found: Mapping[int, Facts]) -> set[int]:
-    """Replace what is known of contents, by row id, unless a newer version has read them meanwhile.
-
-    Return the former documents, which nothing may need any more. No asset may be indexed with one of the contents
-    (``SearchIndex.replacing``): its words could not be removed from the index again.
-    """
-    rows = await tx.fetch_all(
-        "SELECT c.id, l.document_id FROM contents c JOIN json_each(?) j"
-        " ON c.id = json_extract(j.value, '$[0]') AND c.reader_version < json_extract(j.value, '$[1]')"
-        " LEFT JOIN content_documents l ON l.content_id = c.id",
-        (json_array((content_id, facts.reader_version) for content_id, facts in found.items()),),
-    )
-    wanted = {content_id: found[content_id] for content_id, _ in rows}
-    await tx.execute_many(
-        "UPDATE contents SET metadata = ?, mime_type = ?, reader_version = ? WHERE id = ?",
-        [(f.metadata, f.mime_type, f.reader_version, content_id) for content_id, f in wanted.items()],
-    )
-    await tx.execute(
-        "DELETE FROM content_documents WHERE content_id IN (SELECT value FROM json_each(?))", (json_array(wanted),)
-    )
-    for facts in wanted.values():
-        await put_documents(tx, facts)
-    return {document_id for _, document_id in rows if document_id is not None}
 
 
 async def set_version(tx: Transaction, content_ids: Iterable[int], before: int, after: int) -> None:

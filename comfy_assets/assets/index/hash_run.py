@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from ...background.cancel import Cancelled, CancelToken
 from ...background.throttle import Throttle
@@ -24,13 +22,12 @@ from ...models import FileStat, Pending
 from ..moves.apply import match_contents, match_pending
 from ..roots import current_roots
 from .content_reader import SMALL_FILE, HashProgress, LargeDigests, read_file
+from .reading_pace import ReadingPace
 
 log = logging.getLogger("comfy_assets.library")
 
 _SMALL_BATCH = 1024  # of one transaction, for which other writers wait some tens of milliseconds
 _SMALL_SLICE = 48  # files per call of a worker
-# Shares of the time in which a thread keeps a processor busy: of one that reads alone, and of several.
-_LEAST_SHARE, _LEAST_SHARE_BESIDE = 0.35, 0.2
 _LARGE_BATCH = 4  # few, so that hours of reading are not lost if the server is killed
 _ROUNDS = 3  # a file that keeps changing is read in the next run
 
@@ -44,32 +41,6 @@ class _ChangedFile:
 
 
 _ReadResult = Hashed | Unreadable | _ChangedFile
-
-
-class _Seconds(NamedTuple):
-    """How long a worker has read, and how long it has kept a processor busy meanwhile."""
-
-    passed: float
-    worked: float
-
-
-class _Pace:
-    """Tells whether small files are read by one thread or by several.
-
-    Files that the system has in memory are read by one thread: several would hand the interpreter lock to each other
-    with every call of the system, which takes longer than the calls. Where threads wait for a disk, several wait at
-    the same time.
-    """
-
-    def __init__(self) -> None:
-        self.is_bound_by_processor = True
-
-    def note(self, parts: Sequence[_Seconds]) -> None:
-        """Take the times of the workers of a batch into account."""
-        passed = sum(part.passed for part in parts)
-        share = sum(part.worked for part in parts) / passed if passed else 1.0
-        # Several threads wait for each other as well, so that each works less than one alone would.
-        self.is_bound_by_processor = share > (_LEAST_SHARE if self.is_bound_by_processor else _LEAST_SHARE_BESIDE)
 
 
 class HashRun:
@@ -93,7 +64,7 @@ class HashRun:
         self._pool = pool
         self._token = token
         self._digests = LargeDigests()
-        self._pace = _Pace()
+        self._pace = ReadingPace()
         self.progress = HashProgress(0, 0)
 
     async def run(self) -> None:
@@ -141,12 +112,7 @@ class HashRun:
         return await files.pending(self._db, after_id=after_id, small_below=SMALL_FILE + 1, small=small, limit=limit)
 
     async def _hash_small(self, batch: list[Pending]) -> list[_ReadResult]:
-        loop = asyncio.get_running_loop()
-        size = len(batch) if self._pace.is_bound_by_processor else _SMALL_SLICE
-        slices = [batch[i : i + size] for i in range(0, len(batch), size)]
-        done = await asyncio.gather(*(loop.run_in_executor(self._pool, self._read_timed, s) for s in slices))
-        self._pace.note([seconds for _, seconds in done])
-        return [outcome for outcomes, _ in done for outcome in outcomes]
+        return await self._pace.run(self._pool, self._read_slice, batch, _SMALL_SLICE)
 
     async def _hash_large(self, batch: list[Pending]) -> list[_ReadResult]:
         loop = asyncio.get_running_loop()
@@ -165,11 +131,6 @@ class HashRun:
     def _read_unknown(self, found: Sequence[Pending]) -> list[_ReadResult]:
         """Read the files that were never read, or no longer match their record."""
         return self._read_slice([file for file in found if file.state != files.HASHED or not _is_as_recorded(file)])
-
-    def _read_timed(self, batch: Sequence[Pending]) -> tuple[list[_ReadResult], _Seconds]:
-        began, worked = time.perf_counter(), time.thread_time()
-        outcomes = self._read_slice(batch)
-        return outcomes, _Seconds(time.perf_counter() - began, time.thread_time() - worked)
 
     def _read_slice(self, batch: Sequence[Pending]) -> list[_ReadResult]:
         """Read files one after another; return the results so far when cancelled."""

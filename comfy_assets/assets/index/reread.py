@@ -29,12 +29,13 @@ from ...search.index import SearchIndex
 from ..media.mime import DEFAULT_MIME, guess_mime
 from ..media.readers.registry import FORMATS, READER_VERSION
 from .content_reader import WORKERS, read_facts_again
+from .reading_pace import ReadingPace
 
 log = logging.getLogger("comfy_assets.library")
 
 REREAD = "asset_reread"
 
-_BATCH = 256  # contents of one transaction: some tens of milliseconds, for which other writers wait
+_BATCH = 512  # contents of one transaction: some tens of milliseconds, for which other writers wait
 _SLICE = 16  # contents per call of a worker
 _MAX_FILES = 8  # of one content: other names are tried where the first file cannot be read or tells nothing
 _INTERVAL_S = 2.0  # between looks for contents to be read, each of which is one cheap query
@@ -139,6 +140,7 @@ class _Run:
         self._throttle = throttle
         self._task = task
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="comfy-assets-reread")
+        self._pace = ReadingPace()
         self._former_documents: set[int] = set()
         self.total = 0
         self.read = 0
@@ -147,19 +149,24 @@ class _Run:
     async def read_version(self, version: int) -> None:
         """Read all contents that this version has read. Raises Cancelled."""
         after_id = 0
-        while found := await outdated.page(self._db, version, after_id, _BATCH):
-            self._report()
-            results: dict[int, Facts] = {}
-            await self._read_all(found, results)
-            # Their first file cannot be read, or its name tells nothing: others may.
-            poor = [each for each in found if each.id not in results or results[each.id].metadata == "{}"]
-            if poor:
-                await self._read_all(await outdated.other_files(self._db, poor, _MAX_FILES - 1), results)
-            await self._replace(found, results)
-            if version == _UNREAD:
-                async with self._db.transaction() as tx:
-                    await outdated.set_version(tx, [each.id for each in found], _UNREAD, _TRIED)
-            after_id = found[-1].id
+        replacing: asyncio.Task[None] | None = None
+        try:
+            while found := await outdated.page(self._db, version, after_id, _BATCH):
+                after_id = found[-1].id
+                self._report()
+                results: dict[int, Facts] = {}
+                await self._read_all(found, results)
+                # Their first file cannot be read, or its name tells nothing: others may.
+                poor = [each for each in found if each.id not in results or results[each.id].metadata == "{}"]
+                if poor:
+                    await self._read_all(await outdated.other_files(self._db, poor, _MAX_FILES - 1), results)
+                if replacing is not None:
+                    await replacing
+                # While the next ones are read.
+                replacing = asyncio.create_task(self._replace(found, results, version))
+        finally:
+            if replacing is not None:
+                await replacing
         self._report()
 
     async def close(self) -> None:
@@ -175,13 +182,10 @@ class _Run:
 
     async def _read_all(self, found: Sequence[OutdatedContent], results: dict[int, Facts]) -> None:
         """Add results, where they tell more than what is there already. Raises Cancelled."""
-        loop = asyncio.get_running_loop()
-        slices = [found[start : start + _SLICE] for start in range(0, len(found), _SLICE)]
-        work = asyncio.gather(*(loop.run_in_executor(self._pool, self._read_slice, each) for each in slices))
-        for part in await uninterrupted(work, self._task.token):
-            for content_id, facts in part:
-                if content_id not in results or results[content_id].metadata == "{}":
-                    results[content_id] = facts
+        work = self._pace.run(self._pool, self._read_slice, found, _SLICE)
+        for content_id, facts in await uninterrupted(work, self._task.token):
+            if content_id not in results or results[content_id].metadata == "{}":
+                results[content_id] = facts
         self._task.token.check()
 
     def _read_slice(self, found: Sequence[OutdatedContent]) -> list[tuple[int, Facts]]:
@@ -200,16 +204,17 @@ class _Run:
                 results.append((each.id, facts))
         return results
 
-    async def _replace(self, found: Sequence[OutdatedContent], results: dict[int, Facts]) -> None:
-        self.read += len(results)
-        self.skipped += len(found) - len(results)
-        if not results:
-            return
+    async def _replace(self, found: Sequence[OutdatedContent], results: dict[int, Facts], version: int) -> None:
         former = {each.id: each for each in found}
         async with self._search.replacing(results) as tx:
-            self._former_documents |= await outdated.replace(tx, results)
-            assets = await outdated.typed_assets(tx, results)
+            self._former_documents |= await contents.replace(tx, results)
+            shown = ((content_id, facts.mime_type) for content_id, facts in results.items())
+            assets = await outdated.of_other_types(tx, shown)
             await moves.set_types(tx, await asyncio.to_thread(_new_types, assets, former, results))
+            if version == _UNREAD:
+                await outdated.set_version(tx, former, _UNREAD, _TRIED)
+        self.read += len(results)
+        self.skipped += len(found) - len(results)
 
 
 def _new_types(
@@ -219,9 +224,11 @@ def _new_types(
     types: list[tuple[int, str]] = []
     for asset in assets:
         mime_type = results[asset.content_id].mime_type
-        if mime_type in (None, asset.mime_type):
-            continue
-        if asset.mime_type in (DEFAULT_MIME, guess_mime(asset.name), _former_type(former[asset.content_id])):
+        if mime_type is not None and asset.mime_type in (
+            DEFAULT_MIME,
+            guess_mime(asset.name),
+            _former_type(former[asset.content_id]),
+        ):
             types.append((asset.id, mime_type))
     return types
 
