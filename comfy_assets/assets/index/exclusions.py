@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from ... import store_guard
@@ -31,12 +32,19 @@ class Exclusions:
         self._roots = roots
         self._has_patterns = roots is not None and bool(roots.patterns)
         self._namespaces = {str(path): _namespace(path, roots) for path in roots.paths} if roots is not None else {}
-        self._kinds: defaultdict[str, set[str]] = defaultdict(set)
         self._kinds_at: defaultdict[Identity, set[str]] = defaultdict(set)
+        # Not those of all folders of the library: with some fifty, each change on a slow network drive would wait.
+        for root in map(str, roots.walk_roots() if roots is not None else ()):
+            if (identity := identity_at(root)) is not None:
+                self._kinds_at[identity].add(_kind(self._namespaces[root]))
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, set[str]]:
+        """The kinds of the folders of the library, by their paths without links; needed for links alone."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
         for path, namespace in self._namespaces.items():
-            self._kinds[_real(path)].add(_kind(namespace))
-            if (identity := identity_at(path)) is not None:
-                self._kinds_at[identity].add(_kind(namespace))
+            found[_real(path)].add(_kind(namespace))
+        return found
 
     def namespace_of(self, path: str) -> Namespace:
         """Return the namespace of a folder: that of the nearest folder of the library that holds it."""
