@@ -144,6 +144,11 @@ def _user_of(request: web.Request, services: Services, *, allow_anonymous: bool)
     return user or ""
 
 
+def encoded(value: Any) -> msgspec.Raw:
+    """Return a value as the JSON that it has in responses."""
+    return msgspec.Raw(_encoder.encode(value))
+
+
 def json_response(value: Any, status: int = 200) -> web.Response:
     """Encode the value as a JSON response."""
     return web.Response(body=_encoder.encode(value), status=status, content_type="application/json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -10,7 +12,7 @@ from aiohttp import web
 from ..comfy_assets.app import Services
 from ..comfy_assets.jobs.user_queue import ShownPrompt, ShownQueue
 from . import request_body
-from .context import NoQuery, RequestContext, endpoint
+from .context import NoQuery, RequestContext, encoded, endpoint, json_response
 from .interceptors import Interceptor, check_first, for_several_users
 from .operations import Operation, Record, RequestBody, Response, Route, array, boolean, is_hosted_client
 from .params import Id, Ids, doc, json_body, parse_body
@@ -37,7 +39,7 @@ class FreeMemoryRequest(msgspec.Struct, frozen=True):
 
 
 @endpoint(requires_store=False)
-async def get_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
+async def get_queue(call: RequestContext[NoQuery]) -> web.Response:
     """Return the running and the pending prompts (getQueueInfo).
 
     Hosted clients receive the contract's items, all others those of ComfyUI: extensions of the page read the workflow
@@ -45,12 +47,22 @@ async def get_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
     """
     queue = await call.services.user_queue.show(call.user)
     if not is_hosted_client(call.request):
-        return _stock_body(queue)
+        return await _stock_response(queue)
     first_pending = len(queue.running) + 1
-    return {
-        "queue_running": [_item(number, prompt) for number, prompt in enumerate(queue.running, 1)],
-        "queue_pending": [_item(number, prompt) for number, prompt in enumerate(queue.pending, first_pending)],
-    }
+    running = [_item(number, prompt) for number, prompt in enumerate(queue.running, 1)]
+    return await _response(
+        running, [_item(number, prompt) for number, prompt in enumerate(queue.pending, first_pending)]
+    )
+
+
+async def _response(running: Sequence[list[Any]], pending: Sequence[list[Any]]) -> web.Response:
+    """Encode the items in a thread, one by one, so that others run in between: each may have megabytes."""
+
+    def encode() -> web.Response:
+        parts = {"queue_running": running, "queue_pending": pending}
+        return json_response({name: [encoded(item) for item in items] for name, items in parts.items()})
+
+    return await asyncio.to_thread(encode)
 
 
 def _item(number: int, prompt: ShownPrompt) -> list[Any]:
@@ -60,11 +72,8 @@ def _item(number: int, prompt: ShownPrompt) -> list[Any]:
     return [number, prompt.prompt_id, prompt.graph, prompt.targets, times]
 
 
-def _stock_body(queue: ShownQueue) -> dict[str, Any]:
-    return {
-        "queue_running": [_stock_item(prompt) for prompt in queue.running],
-        "queue_pending": [_stock_item(prompt) for prompt in queue.pending],
-    }
+async def _stock_response(queue: ShownQueue) -> web.Response:
+    return await _response([_stock_item(p) for p in queue.running], [_stock_item(p) for p in queue.pending])
 
 
 def _stock_item(prompt: ShownPrompt) -> list[Any]:
@@ -126,8 +135,8 @@ class StockIdsBody(msgspec.Struct, frozen=True):
 
 
 @endpoint(allow_anonymous=True, requires_store=False)
-async def _stock_queue(call: RequestContext[NoQuery]) -> dict[str, Any]:
-    return _stock_body(await call.services.user_queue.show(call.user))
+async def _stock_queue(call: RequestContext[NoQuery]) -> web.Response:
+    return await _stock_response(await call.services.user_queue.show(call.user))
 
 
 @endpoint(allow_anonymous=True, requires_store=False)
