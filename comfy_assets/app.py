@@ -208,7 +208,7 @@ class Services:
         is_private = host.is_multi_user() and not config.shared_outputs
         unrecorded = self._recorder.live.first_start if is_private else None
         self.indexer = Indexer(db, host, self.tasks, gate, hash_files=config.hash_files, unrecorded_since=unrecorded)
-        self.rereader = Rereader(db, host, self.tasks, gate, self.search, after=(SCAN,))
+        self.rereader = Rereader(db, host, self.tasks, gate, after=(SCAN,))
         self.follower = Follower(host, self.tasks, gate, self.indexer)
         self.uploads = UploadService(db, host)
         client = RemoteClient(

@@ -62,6 +62,34 @@ class Preview(msgspec.Struct, frozen=True):
     location: Location
 
 
+class UsedLora(NamedTuple):
+    """A LoRA as a graph or a prompt names it, and its strength; None if that is not stated."""
+
+    name: str
+    weight: float | None = None
+
+
+class Generation(msgspec.Struct, frozen=True):
+    """What made a picture, as far as its file says. Unknown texts are empty, unknown numbers None.
+
+    ``models`` are checkpoints and diffusion models by the names that loaders take, with forward slashes. ``tool`` is
+    the program: ComfyUI, A1111, InvokeAI …
+    """
+
+    positive: str = ""
+    negative: str = ""
+    models: tuple[str, ...] = ()
+    loras: tuple[UsedLora, ...] = ()
+    seed: int | None = None
+    steps: int | None = None
+    sampler: str = ""
+    scheduler: str = ""
+    cfg: float | None = None
+    width: int | None = None
+    height: int | None = None
+    tool: str = ""
+
+
 class Asset(msgspec.Struct, frozen=True):
     """An entry of the library.
 
@@ -115,10 +143,28 @@ class CursorKey(msgspec.Struct, frozen=True):
 
 
 class SearchWord(NamedTuple):
-    """A search word (see ``words.words_of``): a prefix, or a whole word with ``is_whole``."""
+    """A search word (see ``words.words_of``): a prefix, or a whole word with ``is_whole``.
+
+    ``also`` is a whole word that will do in its place, "" without one.
+    """
 
     text: str
     is_whole: bool
+    also: str = ""
+
+
+SearchGroup = tuple[SearchWord, ...]
+
+
+class RatingRange(NamedTuple):
+    """A search for stars that a user has given: from ``least`` to ``most``, or none of these if excluded.
+
+    Assets without a rating have 0 stars.
+    """
+
+    least: float
+    most: float
+    is_excluded: bool = False
 
 
 class FolderTerm(NamedTuple):
@@ -135,7 +181,7 @@ class AssetFilter(msgspec.Struct, frozen=True):
     """The filter of a list of assets. ``metadata`` maps a field to a value or to a list of accepted values.
 
     An asset has every tag of ``tags_all``, at least one of ``tags_any`` unless there are none, and no tag of
-    ``tags_none``. All ``words`` must occur in the asset's name, its tags, or the texts of the graph in its file.
+    ``tags_none``. All ``words`` must occur in what is indexed of it, and of each group in ``excluded`` not all.
     ``file`` is a path below the folder of inputs or of outputs, as loader nodes have it ("sub/photo.png").
     """
 
@@ -148,7 +194,9 @@ class AssetFilter(msgspec.Struct, frozen=True):
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
     hash: bytes | None = None
     file: str | None = None
-    words: tuple[SearchWord, ...] = ()
+    words: SearchGroup = ()
+    excluded: tuple[SearchGroup, ...] = ()
+    ratings: tuple[RatingRange, ...] = ()
     folder: FolderTerm | None = None
 
 
@@ -281,7 +329,9 @@ class JobOutput(msgspec.Struct, frozen=True):
 class JobFilter(msgspec.Struct, frozen=True):
     """The filter of a list of jobs: those of ``owner`` and those without an owner, or all if it is None.
 
-    ``asset_id`` selects jobs whose graph uses the asset's content, ``words`` jobs whose graph contains all of them.
+    ``asset_id`` selects jobs whose graph uses the asset's content, ``words`` jobs whose graph contains all of them, and
+    ``excluded`` jobs whose graph lacks a word of each group. ``outputs`` are further media, each of which a job must
+    have, or must not have with True.
     """
 
     owner: str | None
@@ -289,7 +339,9 @@ class JobFilter(msgspec.Struct, frozen=True):
     workflow_id: str | None = None
     media: int = 0
     asset_id: str | None = None
-    words: tuple[SearchWord, ...] = ()
+    words: SearchGroup = ()
+    excluded: tuple[SearchGroup, ...] = ()
+    outputs: tuple[tuple[int, bool], ...] = ()
 
 
 class JobPage(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from ..comfy_assets.assets.media.decoders import can_show, decoders_version
 from ..comfy_assets.assets.media.mime import is_own_preview, is_picture, is_previewable
 from ..comfy_assets.assets.uploads import CreatedAsset
 from ..comfy_assets.ids import hash_text
-from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Location, Preview
+from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Generation, Location, Preview
 from ..comfy_assets.names import split_annotation
 from .context import json_response, utc_time
 from .params import ANY_OBJECT, HASH, HASH_PATTERN, doc
@@ -24,6 +24,30 @@ from .params import ANY_OBJECT, HASH, HASH_PATTERN, doc
 _EMPTY = Raw(b"{}")
 _PREVIEW_RES = 512  # longer side in pixels
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class UsedLoraBody(msgspec.Struct, omit_defaults=True):
+    """A LoRA that was used."""
+
+    name: Annotated[str, doc("The name that loaders take, or that the prompt has, with forward slashes.")]
+    weight: Annotated[float | UnsetType, doc("Its strength, if stated.")] = UNSET
+
+
+class GenerationBody(msgspec.Struct, omit_defaults=True):
+    """What made a picture, as far as its file or its job says, whatever program wrote it."""
+
+    positive: Annotated[str | UnsetType, doc("The prompt.")] = UNSET
+    negative: Annotated[str | UnsetType, doc("The negative prompt.")] = UNSET
+    models: Annotated[list[str] | UnsetType, doc("Checkpoints and diffusion models.")] = UNSET
+    loras: Annotated[list[UsedLoraBody] | UnsetType, doc("LoRAs.")] = UNSET
+    seed: Annotated[str | UnsetType, doc("The seed, in digits: it may be larger than numbers of JavaScript.")] = UNSET
+    steps: Annotated[int | UnsetType, doc("Number of steps.")] = UNSET
+    sampler: Annotated[str | UnsetType, doc("The sampler.")] = UNSET
+    scheduler: Annotated[str | UnsetType, doc("The scheduler.")] = UNSET
+    cfg: Annotated[float | UnsetType, doc("The scale of the guidance.")] = UNSET
+    width: Annotated[int | UnsetType, doc("Width of the first picture or latent in pixels.")] = UNSET
+    height: Annotated[int | UnsetType, doc("Height of it.")] = UNSET
+    tool: Annotated[str | UnsetType, doc("The program, such as `ComfyUI` or `A1111`.")] = UNSET
 
 
 class AssetBody(msgspec.Struct):
@@ -85,6 +109,9 @@ class AssetBody(msgspec.Struct):
     ] = UNSET
     job_id: Annotated[str | UnsetType, doc("The job that created it.", format="uuid")] = UNSET
     last_access_time: Annotated[datetime | UnsetType, doc("Time at which its content was last requested.")] = UNSET
+    generation: Annotated[
+        GenerationBody | UnsetType, doc("What made it, if the file or the job says so. Not in lists.")
+    ] = UNSET
 
 
 class AssetCreated(AssetBody, kw_only=True):
@@ -130,6 +157,26 @@ def asset_body(
         _put_location(body, asset, asset.location, category)
     _put_preview(body, asset)
     return body
+
+
+def generation_body(made: Generation) -> GenerationBody | UnsetType:
+    """Make the body of what made an asset; unset if nothing is known."""
+    if made == Generation():
+        return UNSET
+    return GenerationBody(
+        positive=made.positive or UNSET,
+        negative=made.negative or UNSET,
+        models=list(made.models) or UNSET,
+        loras=[UsedLoraBody(each.name, UNSET if each.weight is None else each.weight) for each in made.loras] or UNSET,
+        seed=UNSET if made.seed is None else str(made.seed),
+        steps=UNSET if made.steps is None else made.steps,
+        sampler=made.sampler or UNSET,
+        scheduler=made.scheduler or UNSET,
+        cfg=UNSET if made.cfg is None else made.cfg,
+        width=UNSET if made.width is None else made.width,
+        height=UNSET if made.height is None else made.height,
+        tool=made.tool or UNSET,
+    )
 
 
 def _metadata(facts: str, documents: Mapping[str, bytes | None] | None) -> Raw:

@@ -11,7 +11,7 @@ from ..comfy_assets import json_limits
 from ..comfy_assets.assets.fields import folder_path
 from ..comfy_assets.errors import InvalidQueryError, InvalidTagFilterError
 from ..comfy_assets.models import AssetFilter, FolderTerm
-from ..comfy_assets.search import words
+from ..comfy_assets.search.query import parse_query
 from .params import INT64_MAX, FilterTags, FilterText, SearchText, Text, doc
 
 _MAX_TAGS = 100  # of one parameter
@@ -59,6 +59,7 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file
     Raise InvalidQueryError, InvalidTagFilterError.
     """
     tags_all, tags_none = _tags(query)
+    search = parse_query(query.q)
     return AssetFilter(
         owner=user,
         include_public=query.include_public,
@@ -66,7 +67,9 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file
         tags_any=query.tags_any,
         tags_none=tags_none,
         name_contains=query.name_contains,
-        words=words.parse_query(query.q),
+        words=search.words,
+        excluded=search.excluded,
+        ratings=search.ratings,
         metadata=_metadata_filter(query.metadata_filter),
         hash=digest,
         file=file,

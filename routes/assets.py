@@ -39,7 +39,7 @@ from ..comfy_assets.models import (
     TagOrder,
     TagRequest,
 )
-from .asset_body import AssetBody, asset_body
+from .asset_body import AssetBody, asset_body, generation_body
 from .asset_filters import FolderQuery, asset_filter
 from .context import Function, NoQuery, RequestContext, endpoint
 from .file_response import content_response
@@ -182,7 +182,10 @@ async def tag_histogram(call: RequestContext[TagHistogramQuery]) -> dict[str, An
 async def get_asset(call: RequestContext[NoQuery]) -> AssetBody:
     """Return an asset with the large metadata that listings omit (getAssetById)."""
     asset = await call.services.assets.get(call.path["id"], call.user)
-    return asset_body(asset, await call.services.assets.documents(asset))
+    documents = await call.services.assets.documents(asset)
+    body = asset_body(asset, documents)
+    body.generation = generation_body(await call.services.assets.generation(asset, documents))
+    return body
 
 
 @endpoint(query=AssetContentQuery)

@@ -41,7 +41,7 @@ from ..comfy_assets.models import (
     JobSort,
     Page,
 )
-from ..comfy_assets.search import words
+from ..comfy_assets.search.query import parse_query
 from .asset_body import AssetBody, asset_body
 from .context import NoQuery, RequestContext, endpoint, utc_time
 from .operations import (
@@ -305,13 +305,16 @@ def _filter(query: ListJobs, user: str) -> JobFilter:
         message = f"status must be one of {', '.join(JOB_STATUSES)}."
         raise InvalidQueryError(message, details={"field": "status", "unknown": unknown})
     statuses = query.status or JOB_STATUSES
+    search = parse_query(query.q, "jobs")
     return JobFilter(
         owner=user,
         statuses=tuple(sorted(JOB_STATUSES.index(name) for name in statuses)),
         workflow_id=query.workflow_id,
         media=MEDIA[query.output_type] if query.output_type is not None else 0,
         asset_id=query.asset_id,
-        words=words.parse_query(query.q),
+        words=search.words,
+        excluded=search.excluded,
+        outputs=search.media,
     )
 
 

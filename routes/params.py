@@ -62,7 +62,10 @@ ShortPageLimit = Annotated[int, msgspec.Meta(ge=1, le=100), _limit]
 SortDirection = Annotated[Literal["asc", "desc"], doc("Ascending or descending.")]
 SearchText = Annotated[
     Text,
-    doc("Words to find, all of them and in any order. The beginning of a word is enough; quotes match whole words."),
+    doc(
+        "Words to find, all of them and in any order. The beginning of a word is enough; quotes match whole words, a "
+        "minus excludes, and fields such as `prompt:`, `model:` and `type:` say where to look."
+    ),
 ]
 After = Annotated[Text, doc("The `next_cursor` of the previous page, requested with the same filters and order.")]
 

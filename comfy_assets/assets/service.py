@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +16,7 @@ from ..db import assets, contents, tags
 from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
 from ..db.listing import counts, tree
+from ..db.listing.filters import is_search
 from ..errors import AssetContentMissingError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
 from ..fs.paths import extended
 from ..host.base import Host
@@ -28,11 +29,13 @@ from ..models import (
     AssetFilter,
     FolderCount,
     FolderTreeRequest,
+    Generation,
     Page,
     PageRequest,
     TagCount,
     TagRequest,
 )
+from ..search.generation import READERS, generation_of
 from ..search.index import SearchIndex
 from ..store_guard import is_protected
 from . import previews
@@ -92,7 +95,7 @@ class AssetService:
 
     async def _prepare(self, query: AssetFilter) -> None:
         """Update the full-text index, so that a search finds assets that were just added or changed."""
-        if query.words:
+        if query.words or query.excluded:
             await self._search.complete()
 
     async def list_tags(self, query: TagRequest) -> Page[TagCount]:
@@ -111,6 +114,14 @@ class AssetService:
     async def documents(self, asset: Asset) -> dict[str, bytes | None]:
         """Return the documents embedded in the asset's file by key, with None for texts over the size limit."""
         return await contents.documents_of(self._db, asset.hash, _MAX_DOCUMENTS) if asset.hash else {}
+
+    async def generation(self, asset: Asset, documents: Mapping[str, bytes | None]) -> Generation:
+        """Return what made the asset, by the documents in its file, or else by the graph of the job that made it."""
+        known = {key: text for key, text in documents.items() if key in READERS and text is not None}
+        graph = await contents.graph_of_asset(self._db, asset.row_id) if asset.job_id is not None else None
+        if graph is not None:
+            known["prompt"] = graph
+        return await asyncio.to_thread(generation_of, known)
 
     async def hash_exists(self, digest: bytes, owner: str) -> bool:
         """Return whether the user can see an asset of this content."""
@@ -236,7 +247,7 @@ class AssetService:
 
 def _is_expensive(query: AssetFilter) -> bool:
     """Return whether the filter scans assets or a full-text index instead of an ordinary index."""
-    return bool(query.metadata or query.words or query.name_contains)
+    return bool(query.metadata or is_search(query) or query.name_contains)
 
 
 def parse_id(text: str) -> str:

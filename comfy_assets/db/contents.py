@@ -64,7 +64,7 @@ class Unreadable(msgspec.Struct, frozen=True, gc=False):
 
 
 # Content of which nothing is known may have been read under a name that hid its format. What else is known stays: it is
-# replaced by ``outdated.replace`` alone, which takes care of the words that assets are indexed with.
+# replaced by ``replace`` alone.
 _KEEP_KNOWN = """
     ON CONFLICT (hash) DO UPDATE
     SET metadata = excluded.metadata, mime_type = excluded.mime_type, reader_version = excluded.reader_version
@@ -163,8 +163,7 @@ async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
 async def replace(tx: Transaction, found: Mapping[int, Facts]) -> set[int]:
     """Replace what is known of contents, by row id, unless a newer version has read them meanwhile.
 
-    Return the former documents, which nothing may need any more. No asset may be indexed with one of the contents
-    (``SearchIndex.replacing``): its words could not be removed from the index again.
+    Return the former documents, which nothing may need any more. Triggers keep what indexed assets have words of.
     """
     batch = await asyncio.to_thread(
         lambda: _Batch(
@@ -248,6 +247,14 @@ async def documents_of(db: Database, digest: bytes, max_bytes: int | None = None
     return await asyncio.to_thread(_unpacked, rows, max_bytes)
 
 
+async def graph_of_asset(db: Database, row_id: int) -> bytes | None:
+    """Return the graph of the job that made an asset whose file carries none."""
+    rows = await db.fetch_all(
+        "SELECT d.body FROM asset_graphs g JOIN documents d ON d.id = g.document_id WHERE g.asset_id = ?", (row_id,)
+    )
+    return await asyncio.to_thread(zlib.decompress, rows[0][0]) if rows else None
+
+
 def _unpacked(rows: Sequence[Row], max_bytes: int | None) -> dict[str, bytes | None]:
     if max_bytes is None:
         return {key: zlib.decompress(body) for key, body in rows}
@@ -262,7 +269,7 @@ def _unpacked(rows: Sequence[Row], max_bytes: int | None) -> dict[str, bytes | N
 
 
 async def drop_unused_documents(tx: Transaction, ids: Iterable[int]) -> None:
-    """Delete the documents, of these, that no content, job, workflow version or share refers to any more."""
+    """Delete the documents, of these, that no content, asset, job, workflow version or share refers to any more."""
     # content_documents has no index by document. An EXISTS would read all of it for each document, this once.
     await tx.execute(
         "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?1))"
@@ -270,6 +277,10 @@ async def drop_unused_documents(tx: Transaction, ids: Iterable[int]) -> None:
         " AND NOT EXISTS (SELECT 1 FROM job_records WHERE workflow_id = documents.id)"
         " AND NOT EXISTS (SELECT 1 FROM workflow_versions WHERE document_id = documents.id)"
         " AND NOT EXISTS (SELECT 1 FROM shares WHERE document_id = documents.id)"
+        # Words that are in the search index can only be removed by the documents that they came from.
+        " AND NOT EXISTS (SELECT 1 FROM asset_graphs WHERE document_id = documents.id)"
+        " AND id NOT IN (SELECT graph_id FROM search_stale WHERE graph_id IS NOT NULL)"
+        " AND id NOT IN (SELECT json_extract(e.value, '$[1]') FROM search_stale, json_each(search_stale.documents) e)"
         " AND id NOT IN (SELECT document_id FROM content_documents"
         " WHERE document_id IN (SELECT value FROM json_each(?1)))",
         (json_array(ids),),

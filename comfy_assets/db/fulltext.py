@@ -9,10 +9,10 @@ name is exact at any time; before words are searched for, the index must be brou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..models import SearchWord
+from ..models import RatingRange, SearchGroup, SearchWord
 from .connection import Database, Transaction
 from .sql import json_array
 
@@ -32,6 +32,9 @@ class FullTextIndex(NamedTuple):
         """SQL for the last row id that is indexed."""
         return f"(SELECT indexed_upto FROM {self.state})"
 
+
+# A word of every entry, from which searches that only exclude words start. No text has it among its words.
+EVERY = "\ue00f"
 
 ASSETS = FullTextIndex("search_state", {"search_names": "name", "search_words": "words"})
 JOBS = FullTextIndex("job_search", {"job_words": "words"})
@@ -71,7 +74,7 @@ async def insert(tx: Transaction, index: FullTextIndex, entries: Sequence[IndexE
 
 
 async def delete(tx: Transaction, index: FullTextIndex, entries: Sequence[IndexEntry]) -> None:
-    """Delete rows. Their texts must contain all words that they were inserted with; more words do no harm."""
+    """Delete rows. Their texts must have exactly the words that they were inserted with."""
     for at, (table, column) in enumerate(index.tables.items()):
         await tx.execute(
             f"INSERT INTO {table} ({table}, rowid, {column})"
@@ -82,24 +85,25 @@ async def delete(tx: Transaction, index: FullTextIndex, entries: Sequence[IndexE
 
 # Assets: what is to be indexed.
 
-_MAX_BODY = 256 << 10  # compressed bytes of a document; a larger one is no prompt
-
 
 class IndexedAsset(NamedTuple):
-    """The sources of an asset's words. ``tags`` is a JSON array, or None for a deleted asset, which is not indexed."""
+    """The sources of an asset's words. ``tags`` is a JSON array, or None for a deleted asset, which is not indexed.
+
+    ``folder`` is the logical path of the file's folder, "" without a file. ``graph_id`` is the document with the graph
+    of the job that made the asset, if its file has none. ``metadata`` (a JSON object) and ``documents`` (a JSON array
+    of keys with ids) are those of the content. ``has_preview`` is 1 if a preview was chosen.
+    """
 
     id: int
     name_key: str
     tags: str | None
     content_id: int | None
-
-
-class DocumentLink(NamedTuple):
-    """A document of a content, with its key there."""
-
-    content_id: int
-    key: str
-    document_id: int
+    folder: str
+    mime_type: str
+    graph_id: int | None
+    metadata: str | None
+    documents: str
+    has_preview: int
 
 
 async def has_backlog(db: Database) -> bool:
@@ -118,84 +122,51 @@ async def progress(db: Database) -> tuple[int, int]:
     return (max(0, int(row[0])), int(row[1])) if row else (0, 0)
 
 
-_CURRENT = """
-    SELECT a.id, a.name_key, CASE s.hidden WHEN 0 THEN l.tags END, a.content_id
-    FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id JOIN asset_tag_lists l ON l.id = a.id
-"""
-
-
 async def unindexed_assets(db: Database | Transaction, limit: int) -> list[IndexedAsset]:
     """Return the next assets that are not indexed yet, by id."""
-    rows = await db.fetch_all(f"{_CURRENT} WHERE a.id > {ASSETS.upto} ORDER BY a.id LIMIT ?", (limit,))
+    rows = await db.fetch_all(
+        f"SELECT * FROM search_sources WHERE asset_id > {ASSETS.upto} ORDER BY asset_id LIMIT ?", (limit,)
+    )
     return [IndexedAsset(*row) for row in rows]
 
 
 async def stale_assets(db: Database | Transaction, limit: int) -> list[IndexedAsset]:
     """Return assets that have changed since they were indexed, in the state in which they are indexed."""
-    rows = await db.fetch_all("SELECT asset_id, name_key, tags, content_id FROM search_stale LIMIT ?", (limit,))
-    return [IndexedAsset(*row) for row in rows]
+    return [IndexedAsset(*row) for row in await db.fetch_all("SELECT * FROM search_stale LIMIT ?", (limit,))]
 
 
 async def current_assets(db: Database | Transaction, ids: Iterable[int]) -> list[IndexedAsset]:
     """Return the current state of indexed assets."""
     rows = await db.fetch_all(
-        f"{_CURRENT} WHERE a.id IN (SELECT value FROM json_each(?)) AND a.id <= {ASSETS.upto}", (json_array(ids),)
+        "SELECT s.* FROM json_each(?) e CROSS JOIN search_sources s ON s.asset_id = e.value"
+        f" WHERE s.asset_id <= {ASSETS.upto}",
+        (json_array(ids),),
     )
     return [IndexedAsset(*row) for row in rows]
 
 
-async def documents_of_contents(db: Database | Transaction, content_ids: Collection[int]) -> list[DocumentLink]:
-    """Return the links from contents to their documents."""
+class StoredText(NamedTuple):
+    """A document's blake3 digest, and the size of its compressed body in bytes."""
+
+    digest: bytes
+    size: int
+
+
+async def texts_of(db: Database | Transaction, document_ids: Iterable[int]) -> dict[int, StoredText]:
+    """Return the digests and sizes of documents by id."""
     rows = await db.fetch_all(
-        "SELECT content_id, key, document_id FROM content_documents"
-        " WHERE content_id IN (SELECT value FROM json_each(?))",
-        (json_array(content_ids),),
+        "SELECT id, hash, length(body) FROM documents WHERE id IN (SELECT value FROM json_each(?))",
+        (json_array(document_ids),),
     )
-    return [DocumentLink(*row) for row in rows]
+    return {row[0]: StoredText(row[1], row[2]) for row in rows}
 
 
 async def document_bodies(db: Database | Transaction, document_ids: Sequence[int]) -> dict[int, bytes]:
-    """Return compressed documents by id, without those that are too large to be prompts."""
+    """Return compressed documents by id."""
     rows = await db.fetch_all(
-        "SELECT id, body FROM documents WHERE id IN (SELECT value FROM json_each(?)) AND length(body) <= ?",
-        (json_array(document_ids), _MAX_BODY),
+        "SELECT id, body FROM documents WHERE id IN (SELECT value FROM json_each(?))", (json_array(document_ids),)
     )
     return dict(rows)
-
-
-async def model_metadata(db: Database | Transaction, content_ids: Collection[int]) -> dict[int, str]:
-    """Return the metadata (JSON) of the contents that are models with a header."""
-    rows = await db.fetch_all(
-        "SELECT id, metadata FROM contents WHERE id IN (SELECT value FROM json_each(?))"
-        " AND instr(metadata, '\"header\"') > 0",
-        (json_array(content_ids),),
-    )
-    return dict(rows)
-
-
-async def indexed_of_contents(
-    db: Database | Transaction, content_ids: Collection[int], limit: int
-) -> list[IndexedAsset]:
-    """Return assets that are indexed with the words of these contents, in the state in which they are indexed."""
-    ids = json_array(content_ids)
-    rows = await db.fetch_all(
-        "SELECT asset_id, name_key, tags, content_id FROM search_stale"
-        " WHERE content_id IN (SELECT value FROM json_each(?1)) AND tags IS NOT NULL UNION ALL"
-        f" {_CURRENT} WHERE a.content_id IN (SELECT value FROM json_each(?1)) AND a.id <= {ASSETS.upto}"
-        " AND s.hidden = 0 AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = a.id) LIMIT ?2",
-        (ids, limit),
-    )
-    return [IndexedAsset(*row) for row in rows]
-
-
-async def mark_removed(tx: Transaction, removed: Sequence[IndexedAsset]) -> None:
-    """Record that assets were removed from the index, and have to be indexed again if they are there."""
-    await tx.execute(
-        "INSERT OR REPLACE INTO search_stale (asset_id, name_key, tags, content_id)"
-        " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), NULL, NULL FROM json_each(?)",
-        (json_array((row.id, row.name_key) for row in removed),),
-    )
-    await tx.execute("UPDATE search_state SET version = version + 1")
 
 
 async def invalidate(tx: Transaction, index: FullTextIndex) -> None:
@@ -285,35 +256,58 @@ async def are_names_indexed(db: Database) -> bool:
     return row is not None and row[0] < _MAX_UNINDEXED
 
 
-async def of_name(db: Database, needle: str) -> IdSet:
-    """Find, by the index, the assets whose name contains the case-folded needle. May include deleted ones."""
+async def of_name(db: Database, needles: Sequence[str]) -> IdSet:
+    """Find, by the index, the assets whose name contains one of the case-folded needles. May include deleted ones."""
     newest = _IdQuery(
-        "SELECT group_concat(a.id) FROM assets a WHERE instr(a.name_key, ?) > 0"
+        f"SELECT group_concat(a.id) FROM assets a WHERE {_any_in_name('a.name_key', needles)}"
         f" AND (a.id > {ASSETS.upto} OR a.id IN (SELECT asset_id FROM search_stale))",
-        (needle,),
+        needles,
     )
-    return await _find(db, f"name {needle}", lambda _: _names(needle), newest)
+    return await _find(db, f"name {json_array(needles)}", lambda _: _names(needles), newest)
 
 
-async def of_any_name(db: Database, needle: str) -> IdSet:
-    """Find the assets whose name contains the case-folded needle by reading every name."""
+async def of_any_name(db: Database, needles: Sequence[str]) -> IdSet:
+    """Find the assets whose name contains one of the case-folded needles by reading every name."""
     from .listing.bitmap import IdSet
 
-    query = _all_names(needle)
+    query = _all_names(needles)
     return IdSet.of(await fetch_ids(db, query.sql, query.parameters))
 
 
-async def of_words(db: Database, words: Sequence[SearchWord]) -> IdSet:
-    """Find the assets that are indexed, in their current state, with all of the words. May include deleted ones."""
-    key = f"words {json_array(words)}"
-    return await _find(db, key, lambda is_last: _words(db, words, may_complete=not is_last), _NOTHING)
+async def of_words(db: Database, words: SearchGroup, excluded: Sequence[SearchGroup] = ()) -> IdSet:
+    """Find the assets that are indexed, in their current state, with all of the words, and with none of the groups.
+
+    May include deleted ones.
+    """
+    key = f"words {json_array([words, excluded])}"
+    return await _find(db, key, lambda is_last: _words(db, words, excluded, may_complete=not is_last), _NOTHING)
 
 
-async def jobs_of_words(db: Database, words: Sequence[SearchWord]) -> IdSet:
-    """Find the rows of the jobs that are indexed with all of the words."""
+async def of_rating(db: Database, rating: RatingRange) -> IdSet:
+    """Find the assets whose rating by a user is in a range above 0. May include deleted ones."""
     from .listing.bitmap import IdSet
 
-    match = " AND ".join(f"{quoted(word.text)}{'' if word.is_whole else '*'}" for word in words)
+    # The expression is that of the index, so that only assets with metadata of a user are looked at.
+    sql = (
+        "SELECT group_concat(id) FROM assets WHERE user_metadata IS NOT NULL"
+        " AND json_extract(user_metadata, '$.rating') BETWEEN ? AND ?"
+        " AND json_type(user_metadata, '$.rating') IN ('integer', 'real')"
+    )
+    return IdSet.of(await fetch_ids(db, sql, (rating.least, rating.most)))
+
+
+async def of_all(db: Database) -> IdSet:
+    """Return all assets, with deleted ones."""
+    from .listing.bitmap import IdSet
+
+    return IdSet.of(await fetch_ids(db, "SELECT group_concat(id) FROM assets"))
+
+
+async def jobs_of_words(db: Database, words: SearchGroup, excluded: Sequence[SearchGroup] = ()) -> IdSet:
+    """Find the rows of the jobs that are indexed with all of the words, and with none of the groups."""
+    from .listing.bitmap import IdSet
+
+    match = _match(words, excluded, {})
     # The number of jobs is part of the key, since removing one leaves the version as it is.
     upto, count = (await db.fetch_all(f"SELECT {JOBS.upto}, (SELECT sum(n) FROM job_counts)"))[0]
     key = f"jobs {match} of {count}"
@@ -369,31 +363,43 @@ async def _find(db: Database, key: str, plan: Callable[[bool], Awaitable[_IdQuer
     return found.minus(await parse_ids(stale)).plus(await parse_ids(new))
 
 
-async def _names(needle: str) -> _IdQuery:
+async def _names(needles: Sequence[str]) -> _IdQuery:
     """Plan the search for a part of a name. The result may be wrong for assets not indexed in their current state."""
-    if len(needle) < PIECE:
-        return _all_names(needle)
-    return _IdQuery("SELECT group_concat(rowid) FROM search_names WHERE search_names MATCH ?", (quoted(needle),))
+    if min(map(len, needles)) < PIECE:
+        return _all_names(needles)
+    match = " OR ".join(map(quoted, needles))
+    return _IdQuery("SELECT group_concat(rowid) FROM search_names WHERE search_names MATCH ?", (match,))
 
 
-def _all_names(needle: str) -> _IdQuery:
+def _all_names(needles: Sequence[str]) -> _IdQuery:
     return _IdQuery(
-        "SELECT group_concat(id) FROM assets INDEXED BY assets_by_name WHERE instr(name_key, ?) > 0", (needle,)
+        f"SELECT group_concat(id) FROM assets INDEXED BY assets_by_name WHERE {_any_in_name('name_key', needles)}",
+        needles,
     )
 
 
-async def _words(db: Database, words: Sequence[SearchWord], *, may_complete: bool) -> _IdQuery:
+def _any_in_name(column: str, needles: Sequence[str]) -> str:
+    return f"({' OR '.join([f'instr({column}, ?) > 0'] * len(needles))})"
+
+
+async def _words(db: Database, words: SearchGroup, excluded: Sequence[SearchGroup], *, may_complete: bool) -> _IdQuery:
     """Plan the search for words."""
-    beginnings = [word.text for word in words if not word.is_whole and len(word.text) > _INDEXED_BEGINNING]
+    each_word = [*words, *(word for group in excluded for word in group)]
+    beginnings = [word.text for word in each_word if not word.is_whole and len(word.text) > _INDEXED_BEGINNING]
     terms: dict[str, list[str]] = {beginning: [] for beginning in beginnings if may_complete}
     version: int | None = None
     for row in await db.fetch_all(_COMPLETIONS, (json_array(terms), _MAX_COMPLETIONS)) if terms else []:
         version = row[0]
         terms[row[1]] += [row[2]] if row[2] is not None else []
-    if not all(terms.values()):
-        return _NOTHING._replace(version=version)
-    match = " AND ".join(_alternatives(word, terms) for word in words)
+    match = _match(words, excluded, terms)
     return _IdQuery("SELECT group_concat(rowid) FROM search_words WHERE search_words MATCH ?", (match,), version)
+
+
+def _match(words: SearchGroup, excluded: Sequence[SearchGroup], terms: Mapping[str, Sequence[str]]) -> str:
+    """Return a search in SQLite's full-text query syntax."""
+    wanted = " AND ".join(_alternatives(word, terms) for word in words) or quoted(EVERY)
+    others = [" AND ".join(_alternatives(word, terms) for word in group) for group in excluded]
+    return "".join([f"({wanted})", *(f" NOT ({other})" for other in others)])
 
 
 # The words that begin with each beginning: one more than the limit at most, then null. The recursive part jumps from
@@ -414,13 +420,17 @@ _COMPLETIONS = """
 """
 
 
-def _alternatives(word: SearchWord, terms: dict[str, list[str]]) -> str:
-    if word.is_whole:
-        return quoted(word.text)
+def _alternatives(word: SearchWord, terms: Mapping[str, Sequence[str]]) -> str:
+    also = [quoted(word.also)] if word.also else []
     completions = terms.get(word.text, ())
-    if not completions or len(completions) > _MAX_COMPLETIONS:
-        return f"{quoted(word.text)}*"
-    return f"({' OR '.join(map(quoted, completions))})"
+    if word.is_whole:
+        own = [quoted(word.text)]
+    elif word.text not in terms or len(completions) > _MAX_COMPLETIONS:
+        own = [f"{quoted(word.text)}*"]
+    else:
+        # A beginning that no word has: its own text is no word either, but the syntax wants one.
+        own = [quoted(each) for each in completions] or [quoted(word.text)]
+    return f"({' OR '.join(own + also)})"
 
 
 def quoted(text: str) -> str:

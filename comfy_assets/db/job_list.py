@@ -31,8 +31,9 @@ class _Selection:
 
 async def list_page(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]:
     """Return one page of the jobs that pass the filter, and the total number of them."""
-    if wanted.words:
-        return await _page_of_found(db, wanted, page, await fulltext.jobs_of_words(db, wanted.words))
+    if wanted.words or wanted.excluded:
+        found = await fulltext.jobs_of_words(db, wanted.words, wanted.excluded)
+        return await _page_of_found(db, wanted, page, found)
     selection = _select(wanted)
     total = await _count(db, wanted, selection)
     rows = await db.fetch_all(*_page_query(wanted, selection, page)) if page.offset < total else []
@@ -117,7 +118,9 @@ def _select(wanted: JobFilter) -> _Selection:
     conditions = [visible]
     if wanted.media:
         conditions.append(f"j.media & {wanted.media:d}")
-    is_counted = wanted.workflow_id is None and wanted.asset_id is None
+    for media, is_excluded in wanted.outputs:
+        conditions.append(f"j.media & {media:d} {'=' if is_excluded else '<>'} 0")
+    is_counted = wanted.workflow_id is None and wanted.asset_id is None and not wanted.outputs
     if wanted.workflow_id is not None:
         conditions.append("j.workflow_id = ?")
         parameters.append(wanted.workflow_id)

@@ -80,7 +80,7 @@ class JobService:
     async def list(self, wanted: JobFilter, page: JobPage) -> Page[Job]:
         """Return one page of the jobs that match the filter. Raises SearchUnavailableError."""
         await self._recorder.flush()
-        if wanted.words:
+        if wanted.words or wanted.excluded:
             await self._search.complete()
         return await job_list.list_page(self._db, wanted, page)
 

@@ -1,6 +1,7 @@
 """Keep the full-text indexes of assets and jobs up to date: in the background, and before a search.
 
-The words of an asset come from its name, its tags, and the documents in its file; those of a job from its graph.
+The words of an asset come from its name, tags, type and folder, from the documents in its file, and if those have no
+graph, from the graph of the job that made it; those of a job come from its graph.
 """
 
 from __future__ import annotations
@@ -10,19 +11,17 @@ import logging
 import sqlite3
 import time
 import zlib
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
-
-import msgspec
+from collections.abc import Sequence
+from contextlib import suppress
 
 from ..background.tasks import Task, TaskRunner
 from ..background.throttle import Throttle
 from ..db import fulltext
 from ..db.connection import Database, Transaction
-from ..db.fulltext import DocumentLink, FullTextIndex, IndexedAsset, IndexEntry
+from ..db.fulltext import FullTextIndex, IndexedAsset, IndexEntry
 from ..errors import SearchNotReadyError
-from ..models import MISSING_TAG
-from .words import MAX_DOCUMENT, RULES, words_in, words_in_facts, words_of
+from .asset_words import AssetWords, are_indexed_alike, words_of_graph
+from .words import RULES
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -34,103 +33,6 @@ _AFTER_FAILURE_S = 60.0
 _COURTESY_S = 10.0  # for how long other tasks go first
 _POLL_S = 0.1
 _PATIENCE_S = 15.0  # how long a search waits for the index
-_DOCUMENTS = 64  # documents read at a time, so that large ones do not fill the memory
-_REMEMBERED = 2048  # documents whose words are kept: images of one run share theirs
-
-_Db = Database | Transaction
-_Keyed = tuple[str, int]  # a document's key in a content, and its id: the key tells how it is read
-
-
-class AssetWords:
-    """Collects the words of assets, and keeps those of the latest documents."""
-
-    def __init__(self) -> None:
-        self._known: dict[_Keyed, tuple[str, ...]] = {}
-
-    async def prepare(self, db: _Db, rows: Sequence[IndexedAsset], *, complete: bool = False) -> None:
-        """Read the documents of assets ahead of a transaction that asks for the ``entries``."""
-        await self._words_of_contents(db, rows, complete=complete)
-
-    async def entries(self, db: _Db, rows: Sequence[IndexedAsset], *, complete: bool = False) -> list[IndexEntry]:
-        """Return the index entries of assets, without deleted ones.
-
-        ``complete`` adds all words that an asset may have been indexed with when less of its content was known.
-        """
-        shown = [row for row in rows if row.tags is not None]
-        contents = await self._words_of_contents(db, shown, complete=complete)
-        return await asyncio.to_thread(_asset_entries, shown, contents)
-
-    async def _words_of_contents(
-        self, db: _Db, rows: Sequence[IndexedAsset], *, complete: bool
-    ) -> dict[int, list[str]]:
-        ids = {row.content_id for row in rows if row.content_id is not None}
-        words: dict[int, list[str]] = {content_id: [] for content_id in ids}
-        for content_id, facts in (await fulltext.model_metadata(db, ids)).items():
-            words[content_id] += words_in_facts(facts)
-        links = await fulltext.documents_of_contents(db, ids)
-        if not complete:  # else the asset may have been indexed by its workflow before its prompt was known
-            links = _without_doubles(links)
-        known = await self._words_of_documents(db, {(link.key, link.document_id) for link in links})
-        for link in links:
-            words[link.content_id] += known[link.key, link.document_id]
-        return words
-
-    async def _words_of_documents(self, db: _Db, wanted: set[_Keyed]) -> dict[_Keyed, tuple[str, ...]]:
-        unknown = [each for each in wanted if each not in self._known]
-        for start in range(0, len(unknown), _DOCUMENTS):
-            part = unknown[start : start + _DOCUMENTS]
-            bodies = await fulltext.document_bodies(db, [document_id for _, document_id in part])
-            self._known |= await asyncio.to_thread(_words_in_bodies, part, bodies)
-        known = {each: self._known[each] for each in wanted}
-        # The oldest go first: a dictionary keeps the order of insertion.
-        while len(self._known) > _REMEMBERED:
-            del self._known[next(iter(self._known))]
-        return known
-
-
-def are_indexed_alike(one: IndexedAsset, other: IndexedAsset | None) -> bool:
-    """Return whether two states of an asset are sure to have the same words."""
-    if other is None or (one.name_key, one.content_id) != (other.name_key, other.content_id):
-        return False
-    if one.tags is None or other.tags is None:
-        return one.tags == other.tags
-    return set(_indexed_tags(one.tags)) == set(_indexed_tags(other.tags))
-
-
-def _indexed_tags(tags: str) -> list[str]:
-    """Return the tags that are indexed. ``missing`` is not: it comes and goes for whole drives."""
-    return [tag for tag in msgspec.json.decode(tags, type=list[str]) if tag != MISSING_TAG]
-
-
-def _without_doubles(links: list[DocumentLink]) -> list[DocumentLink]:
-    """Leave out the workflow of a file with a prompt: it repeats the prompt, and adds nodes that were not executed."""
-    prompts = {link.content_id for link in links if link.key == "prompt"}
-    return [link for link in links if link.key != "workflow" or link.content_id not in prompts]
-
-
-def _words_in_bodies(wanted: Sequence[_Keyed], bodies: dict[int, bytes]) -> dict[_Keyed, tuple[str, ...]]:
-    return {(key, number): words_in(key, _inflate(bodies.get(number, b""))) for key, number in wanted}
-
-
-def _inflate(body: bytes) -> bytes:
-    """Return a document's text, or nothing if it is damaged or larger than any that is read."""
-    try:
-        text = zlib.decompressobj().decompress(body, MAX_DOCUMENT + 1)
-    except zlib.error:
-        return b""
-    return text if len(text) <= MAX_DOCUMENT else b""
-
-
-def _asset_entries(rows: Sequence[IndexedAsset], contents: dict[int, list[str]]) -> list[IndexEntry]:
-    composed: list[IndexEntry] = []
-    for row in rows:
-        words = dict.fromkeys(words_of(row.name_key))
-        for tag in _indexed_tags(row.tags or "[]"):
-            words |= dict.fromkeys(words_of(tag))
-        if row.content_id is not None:
-            words |= dict.fromkeys(contents[row.content_id])
-        composed.append(IndexEntry(row.id, (row.name_key, " ".join(words))))
-    return composed
 
 
 class _IndexUpdater:
@@ -193,39 +95,6 @@ class SearchIndex(_IndexUpdater):
                 details={"field": "q", "indexed": indexed, "total": total},
             ) from None
 
-    @asynccontextmanager
-    async def replacing(self, content_ids: Collection[int]) -> AsyncIterator[Transaction]:
-        """Open a transaction that replaces the documents or the metadata of contents.
-
-        Their assets are removed from the index before, as they can only be removed with the words that they were
-        indexed with. They are indexed again in the background.
-        """
-        async with self._lock:
-            if self._db.can_search:
-                await self._ensure_rules()
-                while await self._remove(content_ids):
-                    pass
-            async with self._db.transaction() as tx:
-                # Another server that shares the store may have indexed them meanwhile; and one whose SQLite cannot
-                # search leaves the index to one whose SQLite can.
-                is_clean = self._db.can_search and not await fulltext.indexed_of_contents(tx, content_ids, 1)
-                if not is_clean:
-                    await fulltext.invalidate(tx, self._index)
-                    self._has_right_rules = False
-                yield tx
-
-    async def _remove(self, content_ids: Collection[int]) -> bool:
-        """Remove assets with these contents from the index; return whether there may be more."""
-        ahead = await fulltext.indexed_of_contents(self._db, content_ids, _BATCH)
-        if not ahead:
-            return False
-        await self._words.prepare(self._db, ahead, complete=True)
-        async with self._db.transaction() as tx:
-            indexed = await fulltext.indexed_of_contents(tx, content_ids, _BATCH)
-            await fulltext.delete(tx, self._index, await self._words.entries(tx, indexed, complete=True))
-            await fulltext.mark_removed(tx, indexed)
-        return True
-
     async def catch_up(self) -> None:
         """Index everything, however long it takes."""
         while await self._step():
@@ -276,7 +145,8 @@ class SearchIndex(_IndexUpdater):
                 return 0
             # Documents are read before the transaction begins, as that takes longest.
             ahead = await fulltext.stale_assets(self._db, _BATCH)
-            ahead += await fulltext.unindexed_assets(self._db, _BATCH - len(ahead))
+            ahead += await fulltext.current_assets(self._db, [row.id for row in ahead])
+            ahead += await fulltext.unindexed_assets(self._db, max(0, _BATCH - len(ahead)))
             await self._words.prepare(self._db, ahead)
             async with self._db.transaction() as tx:
                 return await self._index_batch(tx)
@@ -294,7 +164,7 @@ class SearchIndex(_IndexUpdater):
         """Index assets in their current state instead of the former one, and remove those that are gone."""
         current = {row.id: row for row in await fulltext.current_assets(tx, [row.id for row in stale])}
         former = [row for row in stale if not are_indexed_alike(row, current.get(row.id))]
-        await fulltext.delete(tx, self._index, await self._words.entries(tx, former, complete=True))
+        await fulltext.delete(tx, self._index, await self._words.entries(tx, former))
         changed = [current[row.id] for row in former if row.id in current]
         await fulltext.insert(tx, self._index, await self._words.entries(tx, changed))
 
@@ -335,4 +205,4 @@ async def remove_jobs(tx: Transaction, row_ids: Sequence[int]) -> None:
 
 
 def _job_entries(graphs: Sequence[tuple[int, bytes]]) -> list[IndexEntry]:
-    return [IndexEntry(row_id, (" ".join(words_in("prompt", zlib.decompress(body))),)) for row_id, body in graphs]
+    return [IndexEntry(row_id, (" ".join(words_of_graph(zlib.decompress(body))),)) for row_id, body in graphs]

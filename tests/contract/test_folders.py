@@ -162,7 +162,7 @@ TREES: list[tuple[dict[str, str], list[tuple[str, int, int]]]] = [
         [("input", 1, 1), ("models", 0, 2), ("models/checkpoints", 1, 1), ("models/loras", 0, 1), ("output", 0, 1),
          ("output/2026-01", 1, 1)],
     ),
-    ({"q": "pony"}, [("models", 0, 1), ("models/loras", 0, 1), ("models/loras/Pony", 1, 1)]),
+    ({"q": "pony -style"}, [("models", 0, 1), ("models/loras", 0, 1), ("models/loras/Pony", 1, 1)]),
 ]  # fmt: skip
 
 

@@ -60,7 +60,7 @@ async def shelf(library: Any) -> Any:
         "output/small.webp": picture("WEBP", 4, prompt=prompt),
         "output/small.jpg": picture("JPEG", 5, workflow=workflow),
         "input/Größe École 日本.png": picture("PNG", 6),
-        "input/notes.txt": b"a dragon that nobody reads",
+        "input/notes.txt": b"what nobody reads",
         "models/loras/inkDrop.safetensors": model(**{"modelspec.title": "Old Paper", "ss_output_name": "paper_v2"}),
     }.items():
         library.write(path, content)
@@ -105,9 +105,52 @@ FOUND: list[tuple[str, set[str]]] = [
     # what a model's header says
     ("old paper", {"inkDrop.safetensors"}),
     ("paper_v2", {"inkDrop.safetensors"}),
-    # not indexed: classes of nodes, texts of other files, the workflow beside a prompt
-    ("ksampler", set()),
-    ("nobody", set()),
+    # types of nodes, by their whole names
+    ("ksampler", DRAGONS | KNIGHTS),
+    ("LoraLoader", DRAGONS),
+    ("loraload", set()),
+    ("node:loraload", DRAGONS),
+    ("nobody", {"notes.txt"}),
+    # fields, whole words and exclusions
+    ("prompt:dragon", DRAGONS),
+    ('prompt:"drag"', set()),
+    ("prompt:juggernaut", set()),
+    ("negative:dragon", set()),
+    ("model:juggernautXL_v9", DRAGONS),
+    ("model:juggernautXL_v9.safetensors", DRAGONS),
+    ("lora:ink", INK),
+    ("lora:style/inkDrop.safetensors", DRAGONS),
+    ("<lora:inkDrop:0.8>", INK),
+    ("seed:42", DRAGONS),
+    ("seed:4", set()),
+    ("seed:7", KNIGHTS),
+    ("type:image -dragon", KNIGHTS | {"other.png", "Größe École 日本.png"}),
+    ("type:png", {"api_00001_.png", "ui_00002_.png", "other.png", "Größe École 日本.png"}),
+    ("type:jpg", {"small.jpg"}),
+    ("type:jpeg", {"small.jpg"}),
+    ("type:model", {"inkDrop.safetensors"}),
+    ("type:text", {"notes.txt"}),
+    ("folder:output -type:webp", {"api_00001_.png", "ui_00002_.png", "other.png", "small.jpg"}),
+    ("folder:models/loras", {"inkDrop.safetensors"}),
+    ("tag:input", {"Größe École 日本.png", "notes.txt"}),
+    ("has:workflow", DRAGONS | KNIGHTS),
+    ("has:prompt", DRAGONS | KNIGHTS | {"other.png"}),
+    ("has:lora", INK),
+    ("has:preview", DRAGONS | KNIGHTS | {"other.png", "Größe École 日本.png"}),
+    ("-has:prompt -type:model", {"Größe École 日本.png", "notes.txt"}),
+    ('-"red dragon" small', {"small.jpg"}),
+    ("-output", {"Größe École 日本.png", "notes.txt", "inkDrop.safetensors"}),
+    ("rating:0..", EVERYTHING),
+    ("rating:>=1", set()),
+    ("-rating:3..5 knight", KNIGHTS),
+    # names of models as they are copied
+    ("inkDrop.safetensors", INK),
+    ("style\\inkDrop.safetensors", DRAGONS),
+    ("models/loras/inkDrop.safetensors", INK),
+    ("D:\\ComfyUI\\models\\loras\\inkDrop.safetensors", INK),
+    # parameters as they are copied
+    (PARAMETERS, {"other.png"}),
+    ("a samurai\nNegative prompt: x\nSteps: 20", set()),
     # nothing of the index's own language
     ("dragon OR knight", set()),
     ("dragon NOT red", set()),
@@ -125,7 +168,7 @@ async def test_who_is_found(shelf: Any, api: Any) -> None:
         assert (found["total"], found["has_more"]) == (len(wanted), False), query
 
 
-REFUSED = ["_", '""', "🎨", "x" * 501, " ".join(f"w{n}" for n in range(21)), "a\0b"]
+REFUSED = ["_", '""', "?!", "prompt:", "a\0b"]
 
 
 @pytest.mark.parametrize("path", ["/api/assets", "/api/assets/tags/refine"])
@@ -133,6 +176,100 @@ async def test_what_cannot_be_looked_for(shelf: Any, api: Any, path: str) -> Non
     for query in REFUSED:
         error = await api.error(path, 400, {"q": query})
         assert (error["code"], error["details"]) == ("INVALID_QUERY", {"field": "q"}), query
+
+
+WRONG = [
+    ("seed:abc", "seed:", 1),
+    ("cat rating:9", "rating:", 5),
+    ("cat rating:5..3", "rating:", 5),
+    ("has:wings", "workflow", 1),
+    ('type:"a b"', "suffix", 1),
+    ("model:_", "letter", 1),
+]
+
+
+async def test_what_is_wrong_is_named(shelf: Any, api: Any) -> None:
+    for query, part, position in WRONG:
+        error = await api.error("/api/assets", 400, {"q": query})
+        assert error["code"] == "INVALID_QUERY"
+        assert part in error["message"], error
+        assert error["details"] == {"field": "q", "position": position, "term": query[position - 1 :].replace('"', "")}
+    many = " ".join(f"-w{number}" for number in range(65))
+    assert "64" in (await api.error("/api/assets", 400, {"q": many}))["message"]
+
+
+async def test_ratings(shelf: Any, api: Any) -> None:
+    for name, stars in {"small.webp": 5, "small.jpg": 3, "other.png": "5", "notes.txt": 0}.items():
+        asset = await shelf.asset(name)
+        await api.send("PUT", f"/api/assets/{asset['id']}", json={"user_metadata": {"rating": stars}})
+    rated: dict[str, set[str]] = {
+        "rating:5": {"small.webp"},
+        "rating:>=3": {"small.webp", "small.jpg"},
+        "rating:>3": {"small.webp"},
+        "rating:1..4": {"small.jpg"},
+        "rating:..3": EVERYTHING - {"small.webp"},
+        "rating:<3": EVERYTHING - {"small.webp", "small.jpg"},
+        "rating:0": EVERYTHING - {"small.webp", "small.jpg"},
+        "-rating:5": EVERYTHING - {"small.webp"},
+        "has:rating": {"small.webp", "small.jpg"},
+        "-has:rating": EVERYTHING - {"small.webp", "small.jpg"},
+        "rating:>=3 knight": {"small.jpg"},
+        "rating:>=3 -rating:5 type:image": {"small.jpg"},
+    }
+    for query, wanted in rated.items():
+        found = await api.get("/api/assets", q=query, limit="500")
+        assert {asset["name"] for asset in found["assets"]} == wanted, query
+        assert found["total"] == len(wanted)
+        counts = (await api.get("/api/assets/tags/refine", q=query))["tag_counts"]
+        assert counts == _tag_counts(found["assets"]), query
+
+
+async def test_a_prompt_of_any_length(library: Any, api: Any) -> None:
+    words = [f"word{number}x" for number in range(400)]
+    graph = {"1": {"class_type": "CLIPTextEncode", "inputs": {"text": ", ".join(words)}}}
+    other = {"1": {"class_type": "CLIPTextEncode", "inputs": {"text": ", ".join(words[:-1])}}}
+    library.write("output/long.png", picture("PNG", 1, prompt=json.dumps(graph)))
+    library.write("output/other.png", picture("PNG", 2, prompt=json.dumps(other)))
+    await library.scan()
+    assert set(await api.names(q=", ".join(words))) >= {"long.png"}
+    assert await api.names(q=" ".join(words[-20:])) == ["long.png"]
+    commas = ",".join(["1girl", "solo", "long_hair", *[f"tag{number}" for number in range(200)], "zqlast"])
+    graph["1"]["inputs"]["text"] = commas
+    library.write("output/commas.png", picture("PNG", 3, prompt=json.dumps(graph)))
+    await library.scan()
+    assert await api.names(q="zqlast") == await api.names(q=commas) == ["commas.png"]
+
+
+async def test_folders_are_words_and_follow_a_move(library: Any, api: Any) -> None:
+    library.write("output/Summer Trip/one.txt", b"1")
+    library.write("models/loras/Pony/Style/ink.safetensors", model(a="b"))
+    await library.scan()
+    assert await api.names(q="summer") == await api.names(q="folder:summer") == ["one.txt"]
+    assert await api.names(q="Style/ink") == await api.names(q="Pony/Style/ink.safetensors") == ["ink.safetensors"]
+    (library.base / "output/Summer Trip").rename(library.base / "output/Winter")
+    await library.scan()
+    assert await api.names(q="summer") == await api.names(q="folder:trip") == []
+    assert await api.names(q="winter") == await api.names(q="folder:winter one") == ["one.txt"]
+
+
+async def test_names_with_accents_of_their_own(library: Any, api: Any) -> None:
+    composed, decomposed = "\u00e9cole.txt", "E\u0301COLE zwei.txt"
+    library.write(f"input/{composed}", b"1")
+    library.write(f"input/{decomposed}", b"2")
+    await library.scan()
+    await api.names(q="cole")  # indexes what is new
+    for needle in ("\u00e9cole", "e\u0301cole", "\u00c9", "e\u0301"):
+        assert set(await api.names(name_contains=needle)) == {composed, decomposed}, needle
+        assert await api.names(name_contains=f"{needle}x") == []
+
+
+async def test_emoji_are_words(library: Any, api: Any) -> None:
+    text = {"1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a 🐉🔥 with ❤️"}}}
+    library.write("output/a.png", picture("PNG", 1, prompt=json.dumps(text)))
+    library.write("output/🐉.txt", b"1")
+    await library.scan()
+    assert set(await api.names(q="🐉")) == {"a.png", "🐉.txt"}
+    assert await api.names(q="🔥 🐉") == await api.names(q="❤") == await api.names(q="prompt:🐉") == ["a.png"]
 
 
 BESIDE: list[tuple[dict[str, str], set[str]]] = [

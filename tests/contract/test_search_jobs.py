@@ -39,6 +39,19 @@ FOUND = {
     "größe": {"name"},
     "dpmpp_2m": set(GRAPHS),
     "nowhere": set(),
+    "prompt:dragon": {"dragon"},
+    "prompt:inkdrop": set(),
+    "lora:inkDrop_v2.safetensors": {"dragon", "castle"},
+    "<lora:inkDrop_v2:1>": {"dragon", "castle"},
+    "seed:42": {"castle"},
+    "masterpiece -castle": {"dragon"},
+    "-masterpiece": {"drag", "name"},
+    "node:lora": set(GRAPHS),
+    "LoraLoader mist": {"castle"},
+    "has:lora masterpiece": {"dragon", "castle"},
+    "type:image dragon": {"dragon"},
+    "-type:image": set(),
+    "type:video": set(),
     " ": set(GRAPHS),
 }
 
@@ -68,10 +81,16 @@ async def test_words(api: Any, ids: Any) -> None:
         assert await found(api, q=query) == {ids[name] for name in names}, query
 
 
-@pytest.mark.parametrize("query", ["_", '""', "x" * 501, " ".join(f"w{n}" for n in range(21))])
+@pytest.mark.parametrize("query", ["_", '""'])
 async def test_what_is_no_query(api: Any, query: str) -> None:
     error = await api.get("/api/jobs", 400, q=query)
     assert (error["code"], error["details"]) == ("INVALID_QUERY", {"field": "q"})
+
+
+@pytest.mark.parametrize("query", ["folder:output", "tag:favorite", "-rating:5", "type:mesh", "seed:x"])
+async def test_what_is_no_term_for_jobs(api: Any, query: str) -> None:
+    error = await api.get("/api/jobs", 400, q=f"cat {query}")
+    assert (error["code"], error["details"]["position"]) == ("INVALID_QUERY", 5)
 
 
 @pytest.mark.usefixtures("way")

@@ -141,12 +141,13 @@ async def test_words_of_former_documents_are_removed_from_the_index(
         patch.setattr(reread.Rereader, "start", lambda self: None)
         library = await make_library()
         # Indexed by the present rules with what the former release has read.
-        assert await names(library, "class_type") == ["comment.jpg"]
+        assert await names(library, "zqcomment") == ["comment.jpg"]
+        assert await names(library, "zqcomment has:workflow") == []
         await library.services.search.catch_up()
     library.services.rereader.start()
     await reread_to_the_end(library)
-    assert await names(library, "zqcomment") == ["comment.jpg"]
-    assert await names(library, "widgets_values") == []
+    assert await names(library, "zqcomment has:workflow") == ["comment.jpg"]
+    assert await names(library, "zqcomment -has:workflow") == []
     rows = await library.services.db.fetch_all("SELECT count(*) FROM search_stale")
     assert rows == [(0,)]
 

@@ -16,11 +16,14 @@ from comfy_assets_node.comfy_assets.assets.fields import UploadFields
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import contents, fulltext
 from comfy_assets_node.comfy_assets.db.connection import Database
+from comfy_assets_node.comfy_assets.db.fulltext import EVERY
 from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import AssetEdit, AssetFilter, PageRequest
 from comfy_assets_node.comfy_assets.search import index
-from comfy_assets_node.comfy_assets.search.words import parse_query, words_in, words_in_facts, words_of
+from comfy_assets_node.comfy_assets.search.documents import words_in, words_in_facts
+from comfy_assets_node.comfy_assets.search.query import parse_query
+from comfy_assets_node.comfy_assets.search.words import Field, words_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
@@ -39,6 +42,8 @@ def picture_of(text: str) -> bytes:
         size=(2, 2), prompt=json.dumps({"1": {"inputs": {"text": text}}, "2": {"inputs": {"seed": len(text)}}})
     )
 
+
+MARKS = {EVERY, *(field.value for field in Field)}
 
 PICTURES = [picture_of(text) for text in TEXTS]
 
@@ -119,7 +124,7 @@ class SearchedLibraryModel:
         everything = await naive(self.services.db)
         for query in QUERIES:
             wanted = {name: tags for name, (tags, words) in everything.items() if passes(words, query)}
-            await self.compare(AssetFilter("", words=parse_query(query)), wanted)
+            await self.compare(AssetFilter("", words=parse_query(query).words), wanted)
 
     async def looked_for_names(self) -> None:
         everything = await naive(self.services.db)
@@ -151,14 +156,14 @@ async def naive(db: Database) -> dict[str, tuple[list[str], set[str]]]:
             documents = await contents.documents_of(db, digest)
             words |= {word for key, document in documents.items() for word in words_in(key, document)}  # type: ignore[arg-type]
             words |= set(words_in_facts(facts))
-        found[uuid] = (tags, words)
+        found[uuid] = (tags, {word for word in words if word[0] not in MARKS})
     return found
 
 
 def passes(words: set[str], query: str) -> bool:
     return all(
         any(word == wanted.text if wanted.is_whole else word.startswith(wanted.text) for word in words)
-        for wanted in parse_query(query)
+        for wanted in parse_query(query).words
     )
 
 
@@ -201,7 +206,7 @@ async def run(base: Path, steps: list[tuple[Any, ...]]) -> None:
 
 async def check_index(db: Database) -> None:
     """The index of words holds each asset with its words, and nothing else."""
-    listed = await db.fetch_all("SELECT doc, term FROM search_terms")
+    listed = [row for row in await db.fetch_all("SELECT doc, term FROM search_terms") if row[1][0] not in MARKS]
     ids = dict(await db.fetch_all("SELECT id, uuid FROM assets"))
     everything = await naive(db)
     assert {(ids[row], term) for row, term in listed} == {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.search import index
+from comfy_assets_node.comfy_assets.search import asset_words, index
 from comfy_assets_node.comfy_assets.search.index import SEARCH
 
 WAIT_S = 20.0
@@ -142,7 +142,7 @@ async def test_other_rules_index_all_anew(make_library: Any, monkeypatch: pytest
     assert len(await names(library, q="dragon")) == 7
     await library.services.stop()
     monkeypatch.setattr(index, "RULES", "others")
-    monkeypatch.setattr(index, "words_of", lambda text: ["spoken", "otherwise"])
+    monkeypatch.setattr(asset_words, "words_of", lambda text: ["spoken", "otherwise"])
     library = await make_library()
     assert await names(library, q="dragon") == []
     assert len(await names(library, q="otherwise")) == 7

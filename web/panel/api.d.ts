@@ -58,6 +58,23 @@ export interface AssetMetadata {
   [name: string]: unknown;
 }
 
+/** What made a picture, as far as its file or its job says. */
+export interface Generation {
+  positive?: string;
+  negative?: string;
+  models?: string[];
+  loras?: { name: string; weight?: number }[];
+  /** Digits: it may be too large for a number. */
+  seed?: string;
+  steps?: number;
+  sampler?: string;
+  scheduler?: string;
+  cfg?: number;
+  width?: number;
+  height?: number;
+  tool?: string;
+}
+
 export interface Asset {
   id: string;
   name: string;
@@ -76,6 +93,8 @@ export interface Asset {
   loader_paths?: Record<string, string>;
   preview_url?: string;
   job_id?: string;
+  /** Not in lists. */
+  generation?: Generation;
 }
 
 export interface AssetPage {

@@ -25,7 +25,6 @@ from ...db.contents import Facts
 from ...db.outdated import OutdatedContent, TypedAsset
 from ...errors import StoreUnavailableError
 from ...host.base import Host
-from ...search.index import SearchIndex
 from ..media.mime import DEFAULT_MIME, guess_mime
 from ..media.readers.registry import FORMATS, READER_VERSION
 from .content_reader import WORKERS, read_facts_again
@@ -62,7 +61,6 @@ class Rereader:
         host: Host,
         tasks: TaskRunner,
         throttle: Throttle,
-        search: SearchIndex,
         after: Sequence[str] = (),
     ) -> None:
         """``after`` are the names of tasks that go first, for they change which files there are."""
@@ -70,7 +68,6 @@ class Rereader:
         self._host = host
         self._tasks = tasks
         self._throttle = throttle
-        self._search = search
         self._after = after
         self._is_first = True
         self._watching: asyncio.Task[None] | None = None
@@ -92,7 +89,7 @@ class Rereader:
         """Read all contents of older versions. Raises Cancelled; what was replaced until then stays."""
         versions = await outdated.versions(self._db, READER_VERSION)
         counts = {version: await outdated.count_of_version(self._db, version) for version in versions}
-        run = _Run(self._db, self._search, self._throttle, task)
+        run = _Run(self._db, self._throttle, task)
         run.total = sum(counts.values())
         try:
             for version in versions:
@@ -134,9 +131,8 @@ class Rereader:
 class _Run:
     """One run over outdated contents; ``read`` and ``skipped`` count contents."""
 
-    def __init__(self, db: Database, search: SearchIndex, throttle: Throttle, task: Task) -> None:
+    def __init__(self, db: Database, throttle: Throttle, task: Task) -> None:
         self._db = db
-        self._search = search
         self._throttle = throttle
         self._task = task
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="comfy-assets-reread")
@@ -206,7 +202,7 @@ class _Run:
 
     async def _replace(self, found: Sequence[OutdatedContent], results: dict[int, Facts], version: int) -> None:
         former = {each.id: each for each in found}
-        async with self._search.replacing(results) as tx:
+        async with self._db.transaction() as tx:
             self._former_documents |= await contents.replace(tx, results)
             shown = ((content_id, facts.mime_type) for content_id, facts in results.items())
             assets = await outdated.of_other_types(tx, shown)

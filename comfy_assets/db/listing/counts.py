@@ -17,6 +17,7 @@ from .filters import (
     filtered_sets,
     ids_by_tags,
     ids_of,
+    is_search,
     select,
     visible_condition,
 )
@@ -118,7 +119,7 @@ def _of_two_owners(wanted: TagRequest) -> str:
 
 async def histogram(db: Database, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
     """Count, for each tag, the assets that carry it and pass the filter; the most frequent tags first."""
-    if wanted.name_contains or wanted.words or wanted.metadata or wanted.hash or wanted.file or wanted.folder:
+    if wanted.name_contains or is_search(wanted) or wanted.metadata or wanted.hash or wanted.file or wanted.folder:
         return await _of_selection(db, await select(db, wanted), limit)
     if not (wanted.tags_all or wanted.tags_any or wanted.tags_none):
         request = TagRequest(wanted.owner, include_public=wanted.include_public, limit=limit)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...models import AssetFilter
+from ...models import AssetFilter, RatingRange
 from .. import fulltext, tags
 from ..connection import Database
 from ..sql import BY_IDS, ROW_COST, json_array
@@ -105,31 +107,59 @@ async def select(db: Database, wanted: AssetFilter) -> Selection:
     """Resolve a filter."""
     sets = await filtered_sets(db, wanted)
     scope = await folders.resolve(db, wanted.folder) if wanted.folder is not None else None
-    needle = wanted.name_contains.casefold()
-    by_index = bool(needle) and await fulltext.are_names_indexed(db)
+    needles = needles_of(wanted.name_contains)
+    by_index = bool(needles) and await fulltext.are_names_indexed(db)
     named = base_models(wanted.metadata)
-    if not (by_index or wanted.words or scope or named):
+    if not (by_index or is_search(wanted) or scope or named):
         return await select_by_tags(db, wanted, sets)
     if scope is not None and is_by_counts(wanted, sets):
         return await _select_by_folder(db, scope, sets)
     found: list[IdSet] = []
     if named:  # few assets are models: their other metadata is compared for these alone
         found.append(await _of_base_models(db, named))
-    if wanted.words:
-        found.append(await fulltext.of_words(db, wanted.words))
-    if needle:
-        found.append(await (fulltext.of_name if by_index else fulltext.of_any_name)(db, needle))
+    if wanted.words or wanted.excluded:
+        found.append(await fulltext.of_words(db, wanted.words, wanted.excluded))
+    if needles:
+        found.append(await (fulltext.of_name if by_index else fulltext.of_any_name)(db, needles))
     if scope is not None:
         found.append(await folders.ids_in(db, scope) if not found else await folders.narrow(db, found.pop(), scope))
-    ids = found[0]
-    for other in found[1:]:
-        ids &= other
+    ids = await _rated(db, wanted.ratings, found)
     return await _narrowed(db, wanted, await _with_tags(db, ids, sets), sets)
+
+
+def is_search(wanted: AssetFilter) -> bool:
+    """Return whether a filter is resolved to a set of ids by what was searched for."""
+    return bool(wanted.words or wanted.excluded or wanted.ratings)
+
+
+async def _rated(db: Database, ratings: Sequence[RatingRange], found: Sequence[IdSet]) -> IdSet:
+    """Return the assets that are in all of the found sets, and in all ranges of ratings."""
+    sets: list[IdSet] = [*found]
+    others: list[IdSet] = []
+    for rating in ratings:
+        if rating.least > 0:
+            (others if rating.is_excluded else sets).append(await fulltext.of_rating(db, rating))
+        else:  # with those that have no rating: all but the higher ones
+            above = await fulltext.of_rating(db, RatingRange(math.nextafter(max(rating.most, 0), math.inf), math.inf))
+            (sets if rating.is_excluded else others).append(above)
+    ids = sets[0] if sets else await fulltext.of_all(db)
+    for other in sets[1:]:
+        ids &= other
+    for other in others:
+        ids = ids.minus(other.ids)
+    return ids
+
+
+def needles_of(text: str) -> tuple[str, ...]:
+    """Return the case-folded forms of a part of a name: some systems write names with accents of their own."""
+    folded = text.casefold()
+    composed = unicodedata.normalize("NFC", folded)
+    return tuple(dict.fromkeys([folded, composed, unicodedata.normalize("NFD", composed)])) if folded else ()
 
 
 def is_by_counts(wanted: AssetFilter, sets: Iterable[FilteredSet]) -> bool:
     """Return whether a filter decides on owners, folders and tags of places alone, for which triggers keep counts."""
-    reads_rows = wanted.words or wanted.name_contains or wanted.metadata or wanted.hash or wanted.file
+    reads_rows = is_search(wanted) or wanted.name_contains or wanted.metadata or wanted.hash or wanted.file
     return not reads_rows and not any(any(each.demand) for each in sets if each.passes)
 
 
@@ -462,9 +492,9 @@ def _row_clauses(wanted: AssetFilter) -> tuple[list[str], list[Any]]:
     """Return the conditions that read the asset's own row."""
     clauses: list[str] = []
     parameters: list[Any] = []
-    if wanted.name_contains:
-        clauses.append("instr(a.name_key, ?) > 0")
-        parameters.append(wanted.name_contains.casefold())
+    if needles := needles_of(wanted.name_contains):
+        clauses.append(f"({' OR '.join(['instr(a.name_key, ?) > 0'] * len(needles))})")
+        parameters += needles
     if wanted.hash is not None:
         clauses.append("a.content_id = (SELECT id FROM contents WHERE hash = ?)")
         parameters.append(wanted.hash)

@@ -8,6 +8,7 @@
 
 import { debounce, h } from "../shared/dom.mjs";
 import { button, searchBox, setPressed } from "../shared/buttons.mjs";
+import { withinUrl } from "../library/query.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
@@ -114,7 +115,7 @@ export class JobsTab {
     if (cursor) query.after = cursor;
     else query.offset = String(offset);
     if (this.#filter !== "all") query.status = FILTERS[this.#filter];
-    if (this.#text.trim()) query.q = this.#text.trim();
+    if (this.#text.trim()) query.q = withinUrl(this.#text.trim());
     const { jobs, pagination } = await this.#context.client.get("/jobs", { query, signal });
     return { items: jobs, total: pagination.total, cursor: pagination.next_cursor };
   }

@@ -23,6 +23,8 @@ export const SORTS = /** @type {const} */ ({
  * }} Query
  */
 
+const MAX_ENCODED = 6000; // characters of a search in a URL
+
 /** @type {Query} */
 export const DEFAULT_QUERY = Object.freeze({
   text: "",
@@ -41,7 +43,7 @@ export const DEFAULT_QUERY = Object.freeze({
 export function filterParams(query) {
   const params = new URLSearchParams();
   const text = query.text.trim();
-  if (text) params.set(hasWords(text) ? "q" : "name_contains", text);
+  if (text) params.set(hasWords(text) ? "q" : "name_contains", withinUrl(text));
   for (const tag of [...(query.kind === "all" ? [] : [query.kind]), ...query.tags]) params.append("include_tags", tag);
   params.set("exclude_tags", "missing");
   if (query.favourites) params.set("metadata_filter", JSON.stringify({ favorite: true }));
@@ -66,12 +68,27 @@ export function pageParams(query, { offset, limit, cursor }) {
 }
 
 /**
- * Return whether the full-text index can find a text: it holds letters and digits only. Other text can be part of names.
+ * Return whether the full-text index can find a text: it holds letters, digits and emoji only. Other text can be part of
+ * names.
  *
  * @param {string} text
  */
 function hasWords(text) {
-  return /[\p{L}\p{N}]/u.test(text);
+  return /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(text);
+}
+
+/**
+ * Return as much of a text as a URL holds: servers refuse longer ones, and a pasted prompt may have any length.
+ *
+ * @param {string} text
+ */
+export function withinUrl(text) {
+  let part = text.slice(0, MAX_ENCODED);
+  while (new URLSearchParams({ q: part }).toString().length > MAX_ENCODED) {
+    const words = part.replace(/\s*\S+\s*$/u, "");
+    part = words || part.slice(0, part.length >> 1);
+  }
+  return part;
 }
 
 /**

@@ -1,0 +1,207 @@
+"""Collect all words of assets: of names, tags, folders and types, and of the documents in files."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from ..db import fulltext
+from ..db.connection import Database, Transaction
+from ..db.fulltext import EVERY, IndexedAsset, IndexEntry, StoredText
+from ..models import MISSING_TAG, MODEL_TYPE_PREFIX
+from .decoding import MAX_DOCUMENT
+from .documents import model_stem, words_in, words_in_facts
+from .prompt_graph import MODEL_SUFFIX
+from .words import Field, marked, words_of
+
+_Db = Database | Transaction
+_Keyed = tuple[str, int]  # a document's key in a content, and its id: the key tells how it is read
+_Text = tuple[str, bytes]  # the same with the digest
+
+_DOCUMENTS = 64  # documents read at a time, and no more than these bytes of them, so that they do not fill the memory
+_BYTES = 4 << 20
+_REMEMBERED = 2048  # documents whose words are kept: images of one run share theirs
+_GRAPH = "prompt"  # the key of the graph of a job
+
+# What ``has:`` asks for, by the mark of the words that show it.
+_SHOWN_BY = {
+    Field.POSITIVE: "prompt",
+    Field.NEGATIVE: "negative",
+    Field.MODEL: "model",
+    Field.LORA: "lora",
+    Field.SEED: "seed",
+}
+_GRAPH_KEYS = frozenset({"prompt", "workflow"})
+HAS = (*_SHOWN_BY.values(), "workflow", "preview")
+
+# Media types that say nothing of the kind; the rest is image, video, audio, text, or model for 3D.
+_MODEL_TYPES = frozenset({"application/safetensors", "application/gguf", "application/x-pytorch"})
+_KINDS = {"image": "image", "video": "video", "audio": "audio", "text": "text", "model": "3d"}
+
+
+class AssetWords:
+    """Collects the words of assets, and keeps those of the latest documents."""
+
+    def __init__(self) -> None:
+        self._known: dict[_Text, tuple[str, ...]] = {}
+
+    async def prepare(self, db: _Db, rows: Sequence[IndexedAsset]) -> None:
+        """Read the documents of assets ahead of a transaction."""
+        await self._words_of_documents(db, rows)
+
+    async def entries(self, db: _Db, rows: Sequence[IndexedAsset]) -> list[IndexEntry]:
+        """Return the index entries of assets in the given state, without deleted ones.
+
+        The same state always has the same words: by them the entries are removed again.
+        """
+        shown = [row for row in rows if row.tags is not None]
+        documents = await self._words_of_documents(db, shown)
+        return await asyncio.to_thread(_asset_entries, shown, documents)
+
+    async def _words_of_documents(self, db: _Db, rows: Sequence[IndexedAsset]) -> dict[_Keyed, tuple[str, ...]]:
+        """Return the words of all documents of assets."""
+        wanted = {each for row in rows for each in _documents(row)}
+        texts = await fulltext.texts_of(db, {number for _, number in wanted}) if wanted else {}
+        unknown = sorted(each for each in wanted if each[1] in texts and _text(each, texts) not in self._known)
+        for part in _parts(unknown, texts):
+            bodies = await fulltext.document_bodies(db, [number for _, number in part])
+            words = await asyncio.to_thread(_words_in_bodies, part, bodies)
+            self._known |= {_text(each, texts): words[each] for each in part}
+        known = {each: self._known[_text(each, texts)] if each[1] in texts else () for each in wanted}
+        # The oldest go first: a dictionary keeps the order of insertion.
+        while len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return known
+
+
+def _text(document: _Keyed, texts: Mapping[int, StoredText]) -> _Text:
+    # By the digest: SQLite gives the id of a removed document to another one.
+    return document[0], texts[document[1]].digest
+
+
+def _documents(row: IndexedAsset) -> list[_Keyed]:
+    """Return the documents whose words an asset may have."""
+    documents = msgspec.json.decode(row.documents, type=list[_Keyed])
+    return [*documents, (_GRAPH, row.graph_id)] if row.graph_id is not None else documents
+
+
+def are_indexed_alike(one: IndexedAsset, other: IndexedAsset | None) -> bool:
+    """Return whether two states of an asset are sure to have the same words."""
+    if other is None or one._replace(tags=None) != other._replace(tags=None):
+        return False
+    if one.tags is None or other.tags is None:
+        return one.tags == other.tags
+    return set(_indexed_tags(one.tags)) == set(_indexed_tags(other.tags))
+
+
+def _indexed_tags(tags: str) -> list[str]:
+    """Return the tags that are indexed. ``missing`` is not: it comes and goes for whole drives."""
+    return [tag for tag in msgspec.json.decode(tags, type=list[str]) if tag != MISSING_TAG]
+
+
+def _parts(wanted: Sequence[_Keyed], texts: Mapping[int, StoredText]) -> Iterator[list[_Keyed]]:
+    """Divide documents into parts of a moderate size; a large one is a part of its own."""
+    part: list[_Keyed] = []
+    size = 0
+    for each in wanted:
+        own = texts[each[1]].size
+        if part and (len(part) == _DOCUMENTS or size + own > _BYTES):
+            yield part
+            part, size = [], 0
+        part.append(each)
+        size += own
+    if part:
+        yield part
+
+
+def _words_in_bodies(wanted: Sequence[_Keyed], bodies: dict[int, bytes]) -> dict[_Keyed, tuple[str, ...]]:
+    return {(key, number): words_in(key, _inflate(bodies.get(number, b""))) for key, number in wanted}
+
+
+def _inflate(body: bytes) -> bytes:
+    """Return a document's text, or nothing if it is damaged or larger than any that is read."""
+    try:
+        text = zlib.decompressobj().decompress(body, MAX_DOCUMENT + 1)
+    except zlib.error:
+        return b""
+    return text if len(text) <= MAX_DOCUMENT else b""
+
+
+def _asset_entries(rows: Sequence[IndexedAsset], documents: Mapping[_Keyed, tuple[str, ...]]) -> list[IndexEntry]:
+    entries: list[IndexEntry] = []
+    for row in rows:
+        words = dict.fromkeys(_words_of_row(row))
+        words |= dict.fromkeys(words_in_facts(row.metadata or "{}"))
+        words |= dict.fromkeys(_words_of_texts(row, documents))
+        words |= dict.fromkeys(marked(Field.HAS, _shown(words)))
+        entries.append(IndexEntry(row.id, (row.name_key, " ".join(words))))
+    return entries
+
+
+def _words_of_texts(row: IndexedAsset, documents: Mapping[_Keyed, tuple[str, ...]]) -> Iterator[str]:
+    """Yield the words of an asset's documents, and of the graph of its job.
+
+    The workflow of a file with a prompt is left out: it repeats the prompt, and adds nodes that were not executed.
+    """
+    own = msgspec.json.decode(row.documents, type=list[_Keyed])
+    has_prompt = any(key == "prompt" and documents[key, number] for key, number in own)
+    for key, number in own:
+        if key in _GRAPH_KEYS and documents[key, number]:
+            yield f"{Field.HAS.value}workflow"
+        if not (key == "workflow" and has_prompt):
+            yield from documents[key, number]
+    if row.graph_id is not None:
+        yield from documents[_GRAPH, row.graph_id]
+
+
+def _words_of_row(row: IndexedAsset) -> Iterator[str]:
+    """Yield the words of an asset itself: its name, type, folder and tags."""
+    yield EVERY
+    yield from words_of(row.name_key)
+    yield from marked(Field.TYPE, _types(row))
+    if row.has_preview or row.mime_type.startswith(("image/", "video/")):
+        yield f"{Field.HAS.value}preview"
+    folder = words_of(row.folder)
+    yield from folder
+    yield from marked(Field.FOLDER, folder)
+    tags = _indexed_tags(row.tags or "[]")
+    for tag in tags:
+        words = words_of(tag)
+        yield from words
+        yield from marked(Field.TAG, words)
+    if (field := _model_field(row, tags)) is not None:
+        yield from marked(field, words_of(model_stem(row.name_key)))
+
+
+def _model_field(row: IndexedAsset, tags: Sequence[str]) -> Field | None:
+    """Return the field in which a model is found by its own name; None for everything else."""
+    if "models" not in tags or not MODEL_SUFFIX.search(row.name_key):
+        return None
+    return Field.LORA if "loras" in tags or f"{MODEL_TYPE_PREFIX}loras" in tags else Field.MODEL
+
+
+def _types(row: IndexedAsset) -> Iterator[str]:
+    """Yield the words that tell the type of a file: its kind, the subtype of its media type, and its suffix."""
+    main, _, subtype = row.mime_type.partition("/")
+    suffix = row.name_key.rpartition(".")[2] if "." in row.name_key else ""
+    if MODEL_SUFFIX.search(row.name_key) or row.mime_type in _MODEL_TYPES:
+        yield "model"
+    else:
+        yield _KINDS.get(main, "text" if subtype == "json" else "other")
+    for name in (subtype, suffix):
+        yield from words_of(name)
+
+
+def _shown(words: Iterable[str]) -> list[str]:
+    """Return what ``has:`` finds by these words."""
+    marks = {word[0] for word in words}
+    return [name for field, name in _SHOWN_BY.items() if field.value in marks]
+
+
+def words_of_graph(graph: bytes) -> list[str]:
+    """Return the words of a job's graph as they are indexed."""
+    words = dict.fromkeys([EVERY, *words_in(_GRAPH, graph)])
+    return [*words, *marked(Field.HAS, _shown(words))]
