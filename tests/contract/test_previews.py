@@ -159,9 +159,9 @@ async def test_a_preview_of_two_assets_stays_with_the_other(library: Any, api: A
 
 async def test_a_picture_in_a_folder_of_models(library: Any, api: Any) -> None:
     lora = await model(library, api, "models/loras/style.safetensors")
-    library.write("models/loras/style.png", picture(5))
+    library.write("models/loras/other.png", picture(5))
     await library.scan()
-    url = (await set_preview(api, lora, await library.asset("style.png")))["preview_url"]
+    url = (await set_preview(api, lora, await library.asset("other.png")))["preview_url"]
     response = await library.client.get(url)
     assert (response.status, response.content_type) == (200, "image/jpeg")
 
