@@ -47,7 +47,7 @@ def video(
         for number in range(frames):
             frame = av.VideoFrame(*size, pixels)
             for plane in frame.planes:
-                plane.update(bytes([16 + 8 * number]) * plane.buffer_size)
+                plane.update(bytes([(16 + 8 * number) % 256]) * plane.buffer_size)
             frame.pts, frame.time_base = number, Fraction(1, MEDIA_FPS)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))

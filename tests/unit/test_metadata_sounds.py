@@ -147,6 +147,11 @@ def test_plain_lengths_in_the_newest_version(tmp_path: Path) -> None:
     assert "prompt" in contents.documents
 
 
+def test_a_keyword_that_is_no_utf_8_is_passed_over(tmp_path: Path) -> None:
+    tag = id3(4, id3_frame(4, b"TXXX", b"\3promp\xff\0text"), id3_frame(4, b"TIT2", b"\3the sea"))
+    assert found(tag + mp3_frames(), tmp_path).facts["title"] == "the sea"
+
+
 def test_tags_of_the_first_version(tmp_path: Path) -> None:
     tag = b"TAG" + b"the sea".ljust(30, b"\0") + b"someone".ljust(30) + bytes(34) + b"a note".ljust(30, b"\0") + b"\xff"
     contents = found(mp3_frames() + tag, tmp_path)

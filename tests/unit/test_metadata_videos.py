@@ -298,6 +298,16 @@ def test_damaged_files_say_so(data: bytes, problem: str, tmp_path: Path) -> None
     assert contents.facts["kind"] == "video"
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e308, -1.0])
+def test_impossible_numbers_are_left_out(number: float, tmp_path: Path) -> None:
+    length = struct.pack(">d", 625)
+    data = matroska(display=element(0x7670, element(0x7675, struct.pack(">f", float("nan")))))
+    facts = found(data.replace(length, struct.pack(">d", number)), tmp_path).facts
+    assert facts == {"format": "webm", "kind": "video", "width": 96, "height": 64, "fps": 8, "codec": "vp9"} | {
+        "has_audio": False
+    }
+
+
 def test_a_text_that_is_too_large_is_named(tmp_path: Path) -> None:
     tags = {
         "prompt": json.dumps({"1": {"class_type": "A", "inputs": {"image": "x" * (17 << 20)}}}),

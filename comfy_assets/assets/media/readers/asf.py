@@ -12,7 +12,7 @@ from uuid import UUID
 
 from .base import TRUNCATED, ByteSource, Contents, Format, Read, starts_with
 from .fourcc import audio_codec, video_codec
-from .media_facts import MAX_TAGS, MediaFacts, add_tag, bounded
+from .media_facts import MAX_TAGS, MediaFacts, add_tag, bounded, frames_of
 from .mpeg import PyAVError, read_with_pyav
 
 _MAX_OBJECTS = 500
@@ -87,8 +87,7 @@ def read_asf(contents: Contents, source: ByteSource) -> None:
         contents.mime_type = "video/x-ms-wmv" if is_video else "audio/x-ms-wma"
         if facts.codec is not None and not facts.fps:
             facts.fps = _measured_rate(source)
-        if facts.fps and facts.duration:
-            facts.frame_count = round(facts.duration * facts.fps)
+        facts.frame_count = frames_of(facts.duration, facts.fps)
         facts.add_to(contents, is_video=is_video)
 
 
@@ -178,8 +177,7 @@ def _add_metadata(contents: Contents, facts: MediaFacts, values: dict[str, Any])
         facts.audio_codec = _FLV_AUDIO.get(int(code) if 0 <= code < 16 else -1, "unknown")
         facts.sample_rate = numbers.get("audiosamplerate")
         facts.channels = 2 if values.get("stereo") is True else 1
-    if facts.duration and facts.fps:
-        facts.frame_count = round(facts.duration * facts.fps)
+    facts.frame_count = frames_of(facts.duration, facts.fps)
     for key, value in values.items():
         if isinstance(value, str):
             add_tag(contents, key, value.encode())

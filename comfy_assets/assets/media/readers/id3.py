@@ -115,10 +115,10 @@ def _read_frame(contents: Contents, read: Read, version: int, kind: bytes, flags
         add_tag(contents, _TEXTS[kind], _decoded(body[1:], encoding))
     elif kind in _PAIRS:
         keyword, text = _pair(body[1:], encoding)
-        add_tag(contents, _decoded(keyword, encoding).decode(), _decoded(text, encoding))
+        add_tag(contents, _name(keyword, encoding), _decoded(text, encoding))
     else:
         keyword, text = _pair(body[4:], encoding)
-        name = _decoded(keyword, encoding).decode()
+        name = _name(keyword, encoding)
         add_tag(contents, name if is_tag_known(name) else _COMMENTS[kind], _decoded(text, encoding))
 
 
@@ -158,10 +158,13 @@ def _decoded(text: bytes, encoding: str) -> bytes:
     return text.decode(encoding, "replace").rstrip("\0").encode("utf-8", "replace")
 
 
+def _name(keyword: bytes, encoding: str) -> str:
+    return _decoded(keyword, encoding).decode("utf-8", "replace")
+
+
 def _omit_frame(contents: Contents, kind: bytes, head: bytes) -> None:
     encoding = _ENCODINGS.get(head[0], "latin-1") if head else "latin-1"
-    pair = _decoded(_pair(head[1:], encoding)[0], encoding).decode("utf-8", "replace")
-    keyword = _TEXTS.get(kind) or _COMMENTS.get(kind) or pair
+    keyword = _TEXTS.get(kind) or _COMMENTS.get(kind) or _name(_pair(head[1:], encoding)[0], encoding)
     if is_tag_known(keyword):
         omit(contents, keyword)
 

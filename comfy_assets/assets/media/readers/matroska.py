@@ -6,6 +6,7 @@ are passed over by their sizes. No block of a cluster is read.
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import NamedTuple
 
 from .base import TRUNCATED, ByteSource, Contents, Format, Read
 from .fourcc import video_codec
-from .media_facts import MAX_TAGS, MediaFacts, add_tag, bounded, read_tag
+from .media_facts import MAX_TAGS, MediaFacts, add_tag, bounded, frames_of, read_tag
 
 _MAGIC = b"\x1aE\xdf\xa3"
 _EBML, _SEGMENT, _SEEK_HEAD, _INFO, _TRACKS = 0x1A45DFA3, 0x18538067, 0x114D9B74, 0x1549A966, 0x1654AE6B
@@ -203,7 +204,7 @@ def _float(read: Read, element: _Element) -> float:
     if len(body) not in (4, 8):
         return 0
     value: float = struct.unpack(">f" if len(body) == 4 else ">d", body)[0]
-    return value
+    return value if math.isfinite(value) else 0
 
 
 def _read_segment(contents: Contents, read: Read, segment: _Segment, end: int) -> None:
@@ -367,7 +368,7 @@ def _add_video(facts: MediaFacts, video: _MatroskaTrack) -> None:
     seconds = video.seconds or facts.duration or 0
     if video.frame_ns:
         facts.fps = 1e9 / video.frame_ns
-        facts.frame_count = video.frames or round(seconds * facts.fps)
+        facts.frame_count = video.frames or frames_of(seconds, facts.fps)
     elif video.frames and seconds:
         facts.fps, facts.frame_count = video.frames / seconds, video.frames
 

@@ -64,6 +64,12 @@ def _is_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value) and 0 < value < _MAX_NUMBER
 
 
+def frames_of(seconds: float | None, fps: float | None) -> int | None:
+    """Return the number of frames of a length and a rate; None if they are unknown or impossible."""
+    frames = (seconds or 0) * (fps or 0)
+    return round(frames) if _is_number(frames) else None
+
+
 def add_number(contents: Contents, key: str, value: float | None) -> None:
     """Add a fact with three decimals, or a whole number; nothing for None, 0 and impossible values."""
     if value is None or not _is_number(value):

@@ -95,8 +95,7 @@ def read_with_pyav(container: str, source: ByteSource) -> MediaFacts | None:
 
 def _facts(av: ModuleType, opened: Any) -> MediaFacts:
     facts = MediaFacts(duration=opened.duration / av.time_base if opened.duration else None)
-    video = next(iter(opened.streams.video), None)
-    sound = next(iter(opened.streams.audio), None)
+    video, sound = _first_known(opened.streams.video), _first_known(opened.streams.audio)
     if sound is not None:
         facts.audio_codec = _codec(sound)
         facts.sample_rate, facts.channels = sound.sample_rate, sound.channels
@@ -109,10 +108,14 @@ def _facts(av: ModuleType, opened: Any) -> MediaFacts:
     return facts
 
 
+def _first_known(streams: Any) -> Any:
+    """Return the first stream that FFmpeg has a decoder for; others have no properties. None if there is none."""
+    return next((stream for stream in streams if stream.codec_context is not None), None)
+
+
 def _codec(stream: Any) -> str:
     """Return the name of a stream's codec, not of the decoder that FFmpeg has for it."""
-    context = stream.codec_context
-    return str(context.codec.canonical_name) if context is not None else "unknown"
+    return str(stream.codec_context.codec.canonical_name)
 
 
 def _size(video: Any) -> tuple[int, int]:
