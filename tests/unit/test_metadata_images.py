@@ -429,6 +429,7 @@ BOMBS = {
     "a text of Latin-1": lambda: png(ztxt(b"prompt", b'{"a":"' + b"\xe9" * (10 * MIB) + b'"}')),
     "20 MiB of EXIF": lambda: webp((b"EXIF", exif({MODEL: b"prompt:{}"}) + bytes(20 * MIB))),
     "a text of 16 MiB in EXIF": lambda: webp((b"EXIF", exif({MODEL: b"prompt:{" + b"x" * (15 * MIB)}))),
+    "a graph of 100,000 nodes": lambda: webp((b"EXIF", exif({}, {COMMENT: b"ASCII\0\0\0" + many_nodes()}))),
     "tags over one another": lambda: webp((b"EXIF", overlapping())),
     "a million chunks": lambda: png(chunk(b"tEXt", b"") * 1_000_000),
     "a million JPEG segments": lambda: b"\xff\xd8" + b"\xff\xe1\0\x02" * 1_000_000,
@@ -443,6 +444,10 @@ def bomb() -> bytes:
     stream = zlib.compressobj(9)
     block = bytes(16 * MIB)
     return b"".join(stream.compress(block) for _ in range(16)) + stream.flush()
+
+
+def many_nodes() -> bytes:
+    return b"{" + b",".join(b'"%d":{"class_type":"A","inputs":{"a":["%d",0]}}' % (i, i) for i in range(100_000)) + b"}"
 
 
 def overlapping() -> bytes:
@@ -466,6 +471,22 @@ def test_bombs(tmp_path: Path, build: Any) -> None:
         tracemalloc.stop()
     assert time.perf_counter() - start < 4
     assert_bounded(found)
+
+
+def test_a_large_graph_in_a_comment_is_a_prompt(tmp_path: Path) -> None:
+    data = webp((b"EXIF", exif({}, {COMMENT: b"ASCII\0\0\0" + many_nodes()})))
+    assert list(both(tmp_path, data).documents) == ["prompt"]
+    large = json.dumps({"prompt": {"1": {"class_type": "A", "inputs": {"text": "x" * MIB}}}, "workflow": WORKFLOW})
+    assert sorted(both(tmp_path, webp((b"EXIF", exif({}, {COMMENT: large.encode()})))).documents) == [
+        "prompt",
+        "workflow",
+    ]
+
+
+@pytest.mark.parametrize("length", [0, 1, 65_535, MIB - 1, MIB, MIB + 1, 3 * MIB])
+def test_compressed_texts_of_every_length(tmp_path: Path, length: int) -> None:
+    prompt = b'{"a":"' + b"x" * length + b'"}'
+    assert both(tmp_path, png(ztxt(b"prompt", prompt))).documents == {"prompt": prompt}
 
 
 def test_what_is_too_large_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ JSON string of JSON) are removed. Texts that are nested deeper than a decoder go
 
 from __future__ import annotations
 
+import codecs
+import io
 import re
 from functools import lru_cache
 
@@ -13,6 +15,7 @@ import msgspec
 
 _MAX_REPAIRED = 4 << 20  # bytes; each NaN or escape costs about a microsecond
 _MAX_ENCODINGS = 3
+_STEP = 1 << 20
 _MIN_REMEMBERED, _MAX_REMEMBERED = 1 << 10, 64 << 10  # bytes: shorter texts are checked faster than they are looked up
 _MAX_DEPTH = 10_000
 _BOM = b"\xef\xbb\xbf"
@@ -29,6 +32,7 @@ _STRING = rb'"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f
 _NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 _TOKEN = re.compile(rb"[ \t\r\n]*(?:([{}\[\],:])|(" + _STRING + rb")|(?:true|false|null|" + _NUMBER + rb"))", re.DOTALL)
 
+_utf8_decoder = codecs.getincrementaldecoder("utf-8")
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_string = msgspec.json.Decoder(str).decode
 _MALFORMED = (ValueError, msgspec.DecodeError)  # DecodeError is a ValueError only in newer versions
@@ -42,15 +46,31 @@ def utf8_text(text: bytes) -> bytes:
     if text.isascii():
         return text
     try:
-        text.decode()
+        _check_utf8(text)
     except UnicodeDecodeError:
         try:
             # Half characters: pairs become whole again, the others the replacement character.
             text = text.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass")
             text = text.decode("utf-16", "replace").encode()
         except UnicodeDecodeError:
-            text = text.decode("latin-1").encode()
+            text = _from_latin1(text)
     return text.removeprefix(_BOM)
+
+
+def _from_latin1(text: bytes) -> bytes:
+    result = io.BytesIO()
+    for start in range(0, len(text), _STEP):
+        result.write(text[start : start + _STEP].decode("latin-1").encode())
+    return result.getvalue()
+
+
+def _check_utf8(text: bytes) -> None:
+    """Raise UnicodeDecodeError unless a text is UTF-8. In steps: as a str, it takes up to four times its size."""
+    decoder = _utf8_decoder()
+    view = memoryview(text)
+    for start in range(0, len(text), _STEP):
+        decoder.decode(view[start : start + _STEP])
+    decoder.decode(b"", final=True)
 
 
 def is_object(text: bytes) -> bool:

@@ -6,6 +6,7 @@ damaged chunk. This reader walks the chunks and reads only the texts with a know
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ _MAGIC = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"comf"))  # comf: ComfyUI's animated PNGs
 _NOT_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha() or byte > 127)
 _MAX_KEYWORD = 79
+_STEP = 1 << 20  # bytes that are inflated at a time
 _SLACK = 4096  # bytes around a text in its chunk: keyword, language, translated keyword
 
 _OTHERS = frozenset({"description", "generation"})  # read after ComfyUI's, as they may be many
@@ -118,12 +120,18 @@ def _text(kind: bytes, body: bytes, room: int) -> bytes:
 
 def _inflate(data: bytes, room: int) -> bytes:
     stream = zlib.decompressobj()
-    text = stream.decompress(data, room + 1)
-    if len(text) > room:
+    text = io.BytesIO()  # grows in place: joined parts would take twice the memory
+    while text.tell() <= room and not stream.eof:
+        part = stream.decompress(data, _STEP)
+        text.write(part)
+        data = stream.unconsumed_tail
+        if not part and not data:  # zlib may still hold output when it has taken all input
+            break
+    if text.tell() > room:
         raise _TextTooLargeError
     if not stream.eof:
         raise zlib.error("incomplete")
-    return text
+    return text.getvalue()
 
 
 FORMATS = (Format("png", "image/png", "image", starts_with(_MAGIC), _read),)

@@ -51,6 +51,27 @@ _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
 
 
+_MAX_DECODED = 1 << 20  # bytes of an object whose members are all decoded; the interpreter lock is held meanwhile
+_FIRST_NODE = re.compile(rb'\{\s*"[^"\\]{1,200}"\s*:\s*\{')
+_ABSENT = msgspec.Raw(b"")
+
+
+class _KnownMembers(msgspec.Struct):
+    """The members that decide about a large object. The others are skipped without a Python object for each."""
+
+    prompt: msgspec.Raw = _ABSENT
+    workflow: msgspec.Raw = _ABSENT
+    nodes: msgspec.Raw = _ABSENT
+    sui_image_params: msgspec.Raw = _ABSENT
+    metadata_scheme: msgspec.Raw = _ABSENT
+    comment: msgspec.Raw = msgspec.field(default=_ABSENT, name="Comment")
+    software: msgspec.Raw = msgspec.field(default=_ABSENT, name="Software")
+    description: msgspec.Raw = msgspec.field(default=_ABSENT, name="Description")
+
+
+_decode_known = msgspec.json.Decoder(_KnownMembers).decode
+
+
 class _GraphNode(msgspec.Struct):
     """A node of a graph in the format of ComfyUI's API."""
 
@@ -193,6 +214,11 @@ def _add_graphs(contents: Contents, text: bytes) -> bool:
     if bytes(members.get("nodes", b"")).startswith(b"["):
         _file(contents, "workflow", text)
         return True
+    if len(text) > _MAX_DECODED:
+        is_graph = _FIRST_NODE.match(text) is not None and b'"class_type"' in text
+        if is_graph:
+            _file(contents, "prompt", text)
+        return is_graph
     nodes = {key: value for key, value in members.items() if _is_node(value)}
     if nodes and len(nodes) < len(members):  # Civitai adds its own members to the graph
         _file(contents, "prompt", msgspec.json.encode(nodes))
@@ -204,9 +230,16 @@ def _add_graphs(contents: Contents, text: bytes) -> bool:
 
 
 def _members(text: bytes) -> dict[str, msgspec.Raw]:
-    """Return the members of a JSON object; none if it is nested deeper than can be decoded, or malformed."""
+    """Return the members of a JSON object; none if it is nested deeper than can be decoded, or malformed.
+
+    Of a large object only those that are known.
+    """
     try:
-        return _decode_members(text)
+        if len(text) <= _MAX_DECODED:
+            return _decode_members(text)
+        known = _decode_known(text)
+        pairs = zip(known.__struct_encode_fields__, msgspec.structs.astuple(known), strict=True)
+        return {name: value for name, value in pairs if value != _ABSENT}
     except (ValueError, msgspec.DecodeError, RecursionError):
         return {}
 
