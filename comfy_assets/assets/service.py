@@ -112,8 +112,13 @@ class AssetService:
         return await require_asset(self._db, asset_id, owner)
 
     async def documents(self, asset: Asset) -> dict[str, bytes | None]:
-        """Return the documents embedded in the asset's file by key, with None for texts over the size limit."""
-        return await contents.documents_of(self._db, asset.hash, _MAX_DOCUMENTS) if asset.hash else {}
+        """Return the documents embedded in the asset's file by key, with None for texts over the size limit.
+
+        A picture without a document of its own has that of the text beside it.
+        """
+        beside = await contents.text_beside(self._db, asset.row_id)
+        own = await contents.documents_of(self._db, asset.hash, _MAX_DOCUMENTS) if asset.hash else {}
+        return {**beside, **own}
 
     async def generation(self, asset: Asset, documents: Mapping[str, bytes | None]) -> Generation:
         """Return what made the asset, by the documents in its file, or else by the graph of the job that made it."""

@@ -255,6 +255,15 @@ async def graph_of_asset(db: Database, row_id: int) -> bytes | None:
     return await asyncio.to_thread(zlib.decompress, rows[0][0]) if rows else None
 
 
+async def text_beside(db: Database, row_id: int) -> dict[str, bytes]:
+    """Return the text beside a picture that has none of its own, by the key of its document; empty if there is none."""
+    rows = await db.fetch_all(
+        "SELECT t.key, d.body FROM asset_texts t JOIN documents d ON d.id = t.document_id WHERE t.asset_id = ?",
+        (row_id,),
+    )
+    return {key: zlib.decompress(body) for key, body in rows}  # at most 64 KiB
+
+
 def _unpacked(rows: Sequence[Row], max_bytes: int | None) -> dict[str, bytes | None]:
     if max_bytes is None:
         return {key: zlib.decompress(body) for key, body in rows}
@@ -279,6 +288,7 @@ async def drop_unused_documents(tx: Transaction, ids: Iterable[int]) -> None:
         " AND NOT EXISTS (SELECT 1 FROM shares WHERE document_id = documents.id)"
         # Words that are in the search index can only be removed by the documents that they came from.
         " AND NOT EXISTS (SELECT 1 FROM asset_graphs WHERE document_id = documents.id)"
+        " AND NOT EXISTS (SELECT 1 FROM asset_texts WHERE document_id = documents.id)"
         " AND id NOT IN (SELECT graph_id FROM search_stale WHERE graph_id IS NOT NULL)"
         " AND id NOT IN (SELECT json_extract(e.value, '$[1]') FROM search_stale, json_each(search_stale.documents) e)"
         " AND id NOT IN (SELECT document_id FROM content_documents"
