@@ -92,6 +92,7 @@ class IndexedAsset(NamedTuple):
     ``folder`` is the logical path of the file's folder, "" without a file. ``graph_id`` is the document with the graph
     of the job that made the asset, if its file has none. ``metadata`` (a JSON object) and ``documents`` (a JSON array
     of keys with ids) are those of the content. ``has_preview`` is 1 if a preview was chosen.
+    ``sidecars`` are the metadata and documents of descriptions beside a model, each as the content's (a JSON array).
     """
 
     id: int
@@ -104,6 +105,7 @@ class IndexedAsset(NamedTuple):
     metadata: str | None
     documents: str
     has_preview: int
+    sidecars: str
 
 
 async def has_backlog(db: Database) -> bool:

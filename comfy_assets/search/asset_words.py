@@ -15,7 +15,7 @@ from ..models import MISSING_TAG, MODEL_TYPE_PREFIX
 from .decoding import MAX_DOCUMENT
 from .documents import model_stem, words_in, words_in_facts
 from .prompt_graph import MODEL_SUFFIX
-from .words import Field, marked, words_of
+from .words import MARKS, Field, marked, words_of
 
 _Db = Database | Transaction
 _Keyed = tuple[str, int]  # a document's key in a content, and its id: the key tells how it is read
@@ -40,6 +40,9 @@ HAS = (*_SHOWN_BY.values(), "workflow", "preview")
 # Media types that say nothing of the kind; the rest is image, video, audio, text, or model for 3D.
 _MODEL_TYPES = frozenset({"application/safetensors", "application/gguf", "application/x-pytorch"})
 _KINDS = {"image": "image", "video": "video", "audio": "audio", "text": "text", "model": "3d"}
+
+
+_decode_documents = msgspec.json.Decoder(list[_Keyed]).decode
 
 
 class AssetWords:
@@ -84,8 +87,17 @@ def _text(document: _Keyed, texts: Mapping[int, StoredText]) -> _Text:
 
 def _documents(row: IndexedAsset) -> list[_Keyed]:
     """Return the documents whose words an asset may have."""
-    documents = msgspec.json.decode(row.documents, type=list[_Keyed])
+    documents = [*_decode_documents(row.documents), *(each for _, own in _sidecars(row) for each in own)]
     return [*documents, (_GRAPH, row.graph_id)] if row.graph_id is not None else documents
+
+
+def _sidecars(row: IndexedAsset) -> list[tuple[str, list[_Keyed]]]:
+    """Return the metadata and documents of each description beside a model."""
+    if row.sidecars == "[]":
+        return []
+    # The documents are JSON in a text, as SQLite groups them.
+    described = msgspec.json.decode(row.sidecars, type=list[tuple[str, str | list[_Keyed]]])
+    return [(facts, _decode_documents(own) if isinstance(own, str) else own) for facts, own in described]
 
 
 def are_indexed_alike(one: IndexedAsset, other: IndexedAsset | None) -> bool:
@@ -146,7 +158,7 @@ def _words_of_texts(row: IndexedAsset, documents: Mapping[_Keyed, tuple[str, ...
 
     The workflow of a file with a prompt is left out: it repeats the prompt, and adds nodes that were not executed.
     """
-    own = msgspec.json.decode(row.documents, type=list[_Keyed])
+    own = _decode_documents(row.documents)
     has_prompt = any(key == "prompt" and documents[key, number] for key, number in own)
     for key, number in own:
         if key in _GRAPH_KEYS and documents[key, number]:
@@ -155,6 +167,10 @@ def _words_of_texts(row: IndexedAsset, documents: Mapping[_Keyed, tuple[str, ...
             yield from documents[key, number]
     if row.graph_id is not None:
         yield from documents[_GRAPH, row.graph_id]
+    for facts, described in _sidecars(row):
+        yield from words_in_facts(facts)
+        # What made an example picture did not make the model.
+        yield from (word for each in described for word in documents[each] if word[0] not in MARKS)
 
 
 def _words_of_row(row: IndexedAsset) -> Iterator[str]:

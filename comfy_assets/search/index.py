@@ -19,7 +19,7 @@ from ..background.throttle import Throttle
 from ..db import fulltext
 from ..db.connection import Database, Transaction
 from ..db.fulltext import FullTextIndex, IndexedAsset, IndexEntry
-from ..errors import SearchNotReadyError
+from ..errors import SearchNotReadyError, StoreBusyError
 from .asset_words import AssetWords, are_indexed_alike, words_of_graph
 from .words import RULES
 
@@ -27,6 +27,7 @@ log = logging.getLogger("comfy_assets.library")
 
 SEARCH = "asset_search"
 
+_MALFORMED = "malformed"  # in SQLite's message
 _BATCH = 500  # rows that one transaction indexes: some tens of milliseconds, for which other writers wait
 _INTERVAL_S = 2.0  # between looks for new and changed assets, each of which is one cheap query
 _AFTER_FAILURE_S = 60.0
@@ -148,8 +149,17 @@ class SearchIndex(_IndexUpdater):
             ahead += await fulltext.current_assets(self._db, [row.id for row in ahead])
             ahead += await fulltext.unindexed_assets(self._db, max(0, _BATCH - len(ahead)))
             await self._words.prepare(self._db, ahead)
+            try:
+                async with self._db.transaction() as tx:
+                    return await self._index_batch(tx)
+            except StoreBusyError as error:
+                if _MALFORMED not in str(error.__cause__):
+                    raise
+            # SQLite says so, too, of an index from which words were removed that it did not have.
+            log.warning("The search index does not match the library. It is built again.")
             async with self._db.transaction() as tx:
-                return await self._index_batch(tx)
+                await fulltext.start_over(tx, self._index, RULES)
+            return _BATCH
 
     async def _index_batch(self, tx: Transaction) -> int:
         stale = await fulltext.stale_assets(tx, _BATCH)

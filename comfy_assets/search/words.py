@@ -44,6 +44,7 @@ class Field(str, Enum):
     NODE = "\ue009"
 
 
+MARKS = frozenset(field.value for field in Field)
 EVERY = "\ue00f"  # a word of every entry of an index, from which searches that only exclude words start
 
 

@@ -403,3 +403,33 @@ async def test_more_than_can_be_indexed_in_time(shelf: Any, api: Any, monkeypatc
     assert await api.names(name_contains="PI_") == ["api_00001_.png"]
     monkeypatch.undo()
     assert set(await api.names(q="dragon")) == DRAGONS
+
+
+async def test_a_model_is_found_by_what_lies_beside_it(library: Any, api: Any) -> None:
+    info = {"trainedWords": ["zqtrained"], "baseModel": "Pony", "model": {"name": "zqname", "type": "LORA"}}
+    library.write("models/loras/Style/ink.safetensors", model(ss_output_name="ink"))
+    library.write("models/loras/Style/ink.civitai.info", json.dumps(info).encode())
+    await library.scan()
+    assert await api.names(q="zqtrained") == await api.names(q="zqname") == ["ink.safetensors"]
+    library.write("models/loras/Style/ink.json", json.dumps({"activation text": "zqact", "notes": "zqnote"}).encode())
+    await library.scan()
+    assert await api.names(q="zqact zqnote zqtrained") == ["ink.safetensors"]
+    library.write("models/loras/Style/ink.json", json.dumps({"activation text": "zqact", "notes": "zqother"}).encode())
+    await library.scan()
+    assert await api.names(q="zqnote") == []
+    assert await api.names(q="zqother") == ["ink.safetensors"]
+    (library.base / "models/loras/Style/ink.civitai.info").unlink()
+    (library.base / "models/loras/Style/ink.safetensors").unlink()
+    await library.scan()
+    assert await api.names(q="zqother") == ["ink.json"]  # a file like any other without its model
+
+
+async def test_an_index_that_sqlite_calls_malformed_is_built_again(shelf: Any, api: Any, hand: Any) -> None:
+    assert set(await api.names(q="dragon")) == DRAGONS
+    asset = await shelf.asset("small.webp")
+    await api.send("POST", f"/api/assets/{asset['id']}/tags", json={"tags": ["x"]})
+    words = " ".join(f"never{number}" for number in range(5000))  # more words than the whole index has
+    await hand.execute(f"UPDATE search_stale SET name_key = '{words}'")
+    assert set(await api.names(q="dragon")) == DRAGONS
+    assert await api.names(q="never") == []
+    assert await api.names(q="tag:x") == ["small.webp"]
