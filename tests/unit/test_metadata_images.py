@@ -530,6 +530,10 @@ VALID = [
     png(chunk(b"eXIf", COMMENTED)),
     jpeg(b"Exif\0\0" + COMMENTED),
     webp((b"VP8 ", b"pixels"), (b"EXIF", COMMENTED)),
+    saved("JPEG", comment=BOTH.encode()),
+    saved("GIF", comment=BOTH.encode(), save_all=True, append_images=[Image.new("RGB", (30, 20), "red")]),
+    saved("WEBP", save_all=True, append_images=[Image.new("RGB", (30, 20), "red")], exif=b"Exif\0\0" + COMMENTED),
+    saved("PNG", save_all=True, append_images=[Image.new("RGB", (30, 20), "red")], exif=COMMENTED),
 ]
 
 

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from . import exif, texts
 from .base import MAX_PARTS, MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, show_size
 
-_XMP, _EXIF, _ANIMATION = 0x04, 0x08, 0x02  # bits of the extended header
-
 
 def _read(contents: Contents, source: ByteSource) -> None:
     declared = 8 + int(struct.unpack("<I", source.read(4, 4))[0])
     kind, head = source.read(12, 4), source.read(20, 10)
     width, height = _size(contents, kind, head)
     orientation = 1
-    # Only the extended format has further chunks; bits of its header announce them, though not all writers set them.
-    if kind == b"VP8X" and (source.in_memory or head[0] & (_XMP | _EXIF | _ANIMATION)):
+    # Only the extended format has further chunks. Bits of its header announce them, but not all writers set these.
+    if kind == b"VP8X":
         orientation = _read_chunks(contents, source, min(source.size, declared))
     if declared > source.size:
         contents.problems.append(TRUNCATED)
