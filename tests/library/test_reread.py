@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.index import reread
+from comfy_assets_node.comfy_assets.assets.index import content_reader, reread
 from comfy_assets_node.comfy_assets.assets.index.reread import REREAD
 from comfy_assets_node.comfy_assets.assets.media.readers.registry import READER_VERSION
 from support import older_files
@@ -237,6 +237,22 @@ async def test_a_copy_tells_the_format_of_the_first_file(library: Any) -> None:
         assert (await library.asset(name))["metadata"]["format"] == "safetensors"
     rows = await library.services.db.fetch_all("SELECT a.name FROM search_stale JOIN assets a ON a.id = asset_id")
     assert rows == [("a.bin",)]
+
+
+async def test_a_mistake_in_a_reader_keeps_no_file_from_being_hashed(
+    library: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise KeyError("a mistake")
+
+    monkeypatch.setattr(content_reader, "extract", fail)
+    library.write("output/a.png", older_files.png())
+    status = await library.scan()
+    assert (status["hashed"], status["unreadable"]) == (1, 0)
+    asset = await library.asset("a.png")
+    assert "server's log" in asset["metadata"]["error"]
+    assert asset["hash"].startswith("blake3:")
+    assert "a.png" in caplog.text
 
 
 async def test_links_into_a_cache_of_blobs(library: Any) -> None:

@@ -5,6 +5,7 @@ Blocks: for worker threads. A file that changes while it is read gives no result
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import threading
@@ -26,6 +27,8 @@ from ...models import Pending
 from ...store_guard import check, check_found, stat_found
 from ..media.metadata import FileMetadata, extract, extract_path, extract_stream
 from ..media.readers.registry import READER_VERSION
+
+log = logging.getLogger("comfy_assets.library")
 
 # Threads that read small files; most disks serve only a few at a time. blake3 itself uses all cores for a large file.
 WORKERS = min(4, os.cpu_count() or 1)
@@ -130,7 +133,7 @@ def read_facts(name: str, path: Path, digest: bytes, size: int) -> Facts:
 
     ``name`` is the file's future name, and ``path`` where it is now. Raises OSError.
     """
-    return _facts(digest, size, extract_path(name, path))
+    return _facts(digest, size, _extracted(name, lambda: extract_path(name, path)))
 
 
 def read_facts_again(content: OutdatedContent) -> Facts | None:
@@ -141,12 +144,23 @@ def read_facts_again(content: OutdatedContent) -> Facts | None:
         with FileIO(path) as stream:
             if not matches_record(os.fstat(stream.fileno()), content.size, content.mtime_ns):
                 return None
-            extracted = extract_stream(content.name, stream, content.size)
+            extracted = _extracted(content.name, lambda: extract_stream(content.name, stream, content.size))
             if not matches_record(os.fstat(stream.fileno()), content.size, content.mtime_ns):
                 return None
     except OSError:
         return None
     return _facts(content.hash, content.size, extracted)
+
+
+def _extracted(name: str, extraction: Callable[[], FileMetadata]) -> FileMetadata:
+    """Return the metadata of a file. A mistake in a reader is logged, and keeps no file from being hashed."""
+    try:
+        return extraction()
+    except OSError:
+        raise
+    except Exception:
+        log.exception("The metadata of %s could not be read", name)
+        return FileMetadata({"error": "The metadata could not be read; the server's log says why."}, {}, None)
 
 
 def _facts(digest: bytes, size: int, extracted: FileMetadata) -> Facts:
@@ -169,8 +183,8 @@ def _digest(
     if file.size <= SMALL_FILE:
         data = _read_all(stream, file.size)
         count(len(data))
-        return blake3(data).digest(), extract(file.name, data)
-    extracted = extract_stream(file.name, stream, file.size)
+        return blake3(data).digest(), _extracted(file.name, lambda: extract(file.name, data))
+    extracted = _extracted(file.name, lambda: extract_stream(file.name, stream, file.size))
     info = os.fstat(stream.fileno())
     digest = digests.get(info)
     if digest is None:
