@@ -128,20 +128,22 @@ class _BoundedRead:
     """Reads of one file, with a bound. The many small ones of a header are served from a block of it."""
 
     def __init__(self, source: ByteSource) -> None:
-        self._read = source.read
-        self._block_length = 0 if source.in_memory else _BLOCK
-        self._block, self._block_start = b"", 0
+        self._read, self._is_whole = source.read, source.in_memory
+        self._block = source.read(0, source.size) if self._is_whole else b""  # all of a file in memory is no copy
+        self._block_start = 0
         self._reads, self._left = _MAX_READS, MAX_READ
 
     def __call__(self, offset: int, length: int) -> bytes:
-        start = offset - self._block_start
+        if length <= 0:
+            return b""
         self._reads -= 1
-        self._left -= max(length, 0)
+        self._left -= length
         if self._reads < 0 or self._left < 0:
             raise ReadLimitError
+        start = offset - self._block_start
         if start >= 0 and start + length <= len(self._block):
-            return self._block[start : start + max(length, 0)]
-        if not 0 < length < self._block_length:
-            return self._read(offset, length) if length > 0 else b""
-        self._block, self._block_start = self._read(offset, self._block_length), offset
+            return self._block[start : start + length]
+        if self._is_whole or length >= _BLOCK:
+            return self._read(offset, length)
+        self._block, self._block_start = self._read(offset, _BLOCK), offset
         return self._block[:length]
