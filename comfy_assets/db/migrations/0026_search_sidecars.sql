@@ -6,8 +6,10 @@ SELECT a.id AS asset_id, a.name_key, CASE s.hidden WHEN 0 THEN l.tags END AS tag
     coalesce((SELECT d.logical FROM files f JOIN folders d ON d.id = f.folder_id WHERE f.id = a.id), '') AS folder,
     a.mime_type, (SELECT document_id FROM asset_graphs WHERE asset_id = a.id) AS graph_id,
     (SELECT metadata FROM contents WHERE id = a.content_id) AS metadata,
-    (SELECT json_group_array(json_array(key, document_id)) FROM content_documents WHERE content_id = a.content_id)
-        AS documents,
+    (SELECT json_group_array(json_array(key, document_id)) FROM (
+        SELECT key, document_id FROM content_documents WHERE content_id = a.content_id
+        UNION ALL SELECT key, document_id FROM asset_texts WHERE asset_id = a.id
+    )) AS documents,
     a.preview_id IS NOT NULL AS has_preview,
     (
         SELECT json_group_array(json_array(c.metadata, (
