@@ -76,7 +76,9 @@ async def _link(tx: Transaction, folders: str) -> None:
         await tx.execute_many("DELETE FROM sidecars WHERE model_id = ? AND asset_id = ?", sorted(gone))
     if new:
         await tx.execute_many("INSERT INTO sidecars (model_id, asset_id, rank) VALUES (?, ?, ?)", new)
-    await show_or_hide(tx, {asset_id for _, asset_id in gone} | {link.asset_id for link in new})
+    linked = {asset_id for _, asset_id in wanted}
+    hidden = {row[1] for row in rows if row[5] & tags.SIDECAR}
+    await show_or_hide(tx, {asset_id for _, asset_id in gone} | {link.asset_id for link in new} | (hidden - linked))
 
 
 def _wanted(rows: Sequence[Row]) -> dict[tuple[int, int], SidecarLink]:
@@ -87,20 +89,22 @@ def _wanted(rows: Sequence[Row]) -> dict[tuple[int, int], SidecarLink]:
     by_folder: dict[int, dict[int, str]] = {}
     for folder_id, row_id, name, *_ in rows:
         by_folder.setdefault(folder_id, {})[row_id] = name
-    # A sidecar belongs to a model that is missing or deleted only if it is so, too.
+    # One that is missing or deleted belongs to a model that is so, too, and says nothing of one that is there.
     lack = {row[1]: (bool(row[3]), bool(row[5] & tags.DELETED)) for row in rows}
     owner = {row[1]: row[4] for row in rows}
     return {
         (link.model_id, link.asset_id): link
         for names in by_folder.values()
         for link in model_sidecars.links(names)
-        if all(of <= own for of, own in zip(lack[link.model_id], lack[link.asset_id], strict=True))
-        and owner[link.asset_id] in ("", owner[link.model_id])
+        if lack[link.model_id] == lack[link.asset_id] and owner[link.asset_id] in ("", owner[link.model_id])
     }
 
 
 async def show_or_hide(tx: Transaction, ids: Collection[int]) -> None:
-    """Take assets that are sidecars out of lists, and show those that are none any more."""
+    """Take assets that are sidecars out of lists, and show those that are none any more.
+
+    Those that are missing stay as they are: a removed description is no missing asset.
+    """
     if not ids:
         return
     rows = await tx.fetch_all(
@@ -108,21 +112,20 @@ async def show_or_hide(tx: Transaction, ids: Collection[int]) -> None:
     )
     linked = {row[0] for row in rows}
     await tags.move_assets(tx, linked, lambda s: s._replace(hidden=s.hidden | tags.SIDECAR))
-    await tags.move_assets(tx, {*ids} - linked, lambda s: s._replace(hidden=s.hidden & ~tags.SIDECAR))
+    rows = await tx.fetch_all(
+        "SELECT id FROM files WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))",
+        (json_array({*ids} - linked),),
+    )
+    await tags.move_assets(tx, [row[0] for row in rows], lambda s: s._replace(hidden=s.hidden & ~tags.SIDECAR))
 
 
 async def of_models(db: Database | Transaction, model_ids: Collection[int]) -> dict[int, list[Sidecar]]:
-    """Return the sidecars of models, by the model's row id and in the order of their ranks.
-
-    Deleted ones are left out, and those that are missing beside a model that is there.
-    """
+    """Return the sidecars of models that are not deleted, by the model's row id and in the order of their ranks."""
     rows = await db.fetch_all(
         "SELECT l.model_id, a.uuid, a.name, l.rank, c.metadata FROM json_each(?) j"
         " CROSS JOIN sidecars l ON l.model_id = j.value JOIN assets a ON a.id = l.asset_id"
         f" JOIN tag_sets s ON s.id = a.tag_set_id AND NOT s.hidden & {tags.DELETED}"
-        " LEFT JOIN contents c ON c.id = a.content_id"
-        " LEFT JOIN files f ON f.id = l.asset_id LEFT JOIN files m ON m.id = l.model_id"
-        " WHERE coalesce(f.missing, 0) <= coalesce(m.missing, 0) ORDER BY l.model_id, l.rank, l.asset_id",
+        " LEFT JOIN contents c ON c.id = a.content_id ORDER BY l.model_id, l.rank, l.asset_id",
         (json_array(model_ids),),
     )
     found: dict[int, list[Sidecar]] = {}

@@ -24,6 +24,7 @@ _Text = tuple[str, bytes]  # the same with the digest
 _DOCUMENTS = 64  # documents read at a time, and no more than these bytes of them, so that they do not fill the memory
 _BYTES = 4 << 20
 _REMEMBERED = 2048  # documents whose words are kept: images of one run share theirs
+_REMEMBERED_WORDS = 1_000_000  # of all these together: training tags of models are many
 _GRAPH = "prompt"  # the key of the graph of a job
 
 # What ``has:`` asks for, by the mark of the words that show it.
@@ -75,8 +76,9 @@ class AssetWords:
             self._known |= {_text(each, texts): words[each] for each in part}
         known = {each: self._known[_text(each, texts)] if each[1] in texts else () for each in wanted}
         # The oldest go first: a dictionary keeps the order of insertion.
-        while len(self._known) > _REMEMBERED:
-            del self._known[next(iter(self._known))]
+        count = sum(map(len, self._known.values())) if unknown else 0
+        while len(self._known) > _REMEMBERED or count > _REMEMBERED_WORDS:
+            count -= len(self._known.pop(next(iter(self._known))))
         return known
 
 

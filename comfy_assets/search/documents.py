@@ -27,7 +27,9 @@ _MAX_CHARACTERS = 60_000
 _MAX_VALUES = 20_000
 _MAX_DEPTH = 6
 _LEAST_SEED = 1_000_000  # a smaller number that is not named a seed is a size or a number of steps
-_MAX_TRAINED = 64  # tags of a model's training images
+# Of the header of a model, with the tags of all its training images.
+_MAX_HEADER_WORDS = 20_000
+_MAX_HEADER_CHARACTERS = 1_000_000
 _REPEATS = re.compile(r"^\d+_")  # folders of training images: the number of repeats, then the subject
 
 # Titles that the page gives to nodes that nearly every graph has: as words, they would find everything.
@@ -43,12 +45,14 @@ _COMMON_TITLES = frozenset(
     }
 )  # fmt: skip
 
+_HEADER = "header"  # the key of the document
 _HEADER_NAMES = (
     "modelspec.title", "title", "name", "ss_output_name", "modelspec.trigger_phrase", "trigger_phrase",
     "trained_words", "trigger_words", "activation text", "modelspec.tags", "tags", "modelspec.architecture",
     "modelspec.base_model", "base_model", "ss_base_model_version", "ss_sd_model_name", "sd_model", "sd version",
     "modelspec.author", "author", "modelspec.usage_hint", "software", "ss_training_comment", "modelspec.description",
-    "description", "notes", "modelspec.license", "general.name", "general.author", "general.architecture",
+    "description", "about", "notes", "negative text", "sd_checkpoint_name",
+    "modelspec.license", "general.name", "general.author", "general.architecture",
     "general.basename", "general.description", "general.finetune", "general.tags",
 )  # fmt: skip
 _FACT_NAMES = (
@@ -61,13 +65,14 @@ _HAS_FACTS = re.compile(f'"(?:header|{"|".join(_FACT_NAMES)})"')
 class _WordList:
     """The distinct words of a document, in the order in which they are added."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MAX_WORDS, characters: int = _MAX_CHARACTERS) -> None:
         self.found: dict[str, None] = {}
-        self._room = _MAX_CHARACTERS
+        self._most = most
+        self._room = characters
 
     def add(self, text: str, *fields: Field) -> None:
         """Add the words of a text, and those of its fields, while there is room."""
-        if self._room <= 0 or len(self.found) >= MAX_WORDS:
+        if self._room <= 0 or len(self.found) >= self._most:
             return
         words = words_of(prose(text)[: self._room])
         self._room -= min(len(text), self._room)
@@ -82,14 +87,14 @@ class _WordList:
             self.found[field.value + word] = None
 
     def words(self) -> tuple[str, ...]:
-        """Return the words, at most ``MAX_WORDS``."""
-        return tuple(self.found)[:MAX_WORDS]
+        """Return the words, at most as many as there may be."""
+        return tuple(self.found)[: self._most]
 
 
 def words_in(key: str, document: bytes) -> tuple[str, ...]:
     """Return the distinct words of one document of a file; none for an unknown key or content."""
     reader = _READERS.get(key)
-    words = _WordList()
+    words = _WordList(_MAX_HEADER_WORDS, _MAX_HEADER_CHARACTERS) if key == _HEADER else _WordList()
     if reader is not None and len(document) <= MAX_DOCUMENT:
         reader(words, decode(document))
     return words.words()
@@ -238,7 +243,7 @@ def _add_members(words: _WordList, members: dict[str, Any], names: Iterable[str]
 
 
 def _trained(frequency: Any) -> list[str]:
-    """Return the names of the training images' folders, and their most frequent tags."""
+    """Return the names of the training images' folders, and their tags, the most frequent first."""
     folders = decode(frequency.encode("utf-8", "replace")) if isinstance(frequency, str) else frequency
     if not isinstance(folders, dict):
         return []
@@ -248,7 +253,7 @@ def _trained(frequency: Any) -> list[str]:
             if isinstance(count, int):
                 counts[tag] = counts.get(tag, 0) + count
     names = [_REPEATS.sub("", name) for name in folders]
-    return [*names[:_MAX_TRAINED], *sorted(counts, key=lambda tag: -counts[tag])[:_MAX_TRAINED]]
+    return [*names, *sorted(counts, key=lambda tag: -counts[tag])]
 
 
 _READERS: dict[str, Callable[[_WordList, Any], None]] = {
@@ -257,5 +262,5 @@ _READERS: dict[str, Callable[[_WordList, Any], None]] = {
     "parameters": _add_parameters,
     "generation": _add_object,
     "description": _add_description,
-    "header": _add_header,
+    _HEADER: _add_header,
 }

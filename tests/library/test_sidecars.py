@@ -329,3 +329,47 @@ async def test_base_models_are_found_by_their_indexes(library: Any) -> None:
     assert "SCAN c " not in text
     assert "SCAN a " not in text.replace("SCAN a USING INDEX assets_by_base_model", "")
     assert "contents_by_base_model" in text
+
+
+async def found(library: Any, words: str) -> list[str]:
+    return sorted(asset["name"] for asset in await library.assets(q=words))
+
+
+async def test_their_words_are_the_models(library: Any) -> None:
+    write_all(library)
+    write_json(library, "models/loras/style/ink.metadata.json", MANAGER)
+    await library.scan()
+    for word in ("zqsplash", "zqprose", "zqink", "zqactivation", "zqnote", "zqtag", "zqtext", "pony"):
+        assert await found(library, word) == ["ink.safetensors"], word
+
+
+async def test_words_follow_what_appears_changes_and_goes(library: Any) -> None:
+    write_all(library)
+    await library.scan()
+    assert await found(library, "zqsplash") == ["ink.safetensors"]
+    write_json(library, "models/loras/style/ink.civitai.info", {**CIVITAI, "trainedWords": ["zqlater"], "id": 4711})
+    await library.scan()
+    assert await found(library, "zqsplash") == []
+    assert await found(library, "zqlater") == ["ink.safetensors"]
+    write_json(library, "models/loras/style/ink.cm-info.json", {"ModelName": "zqcm", "ModelId": 1})
+    await library.scan()
+    assert await found(library, "zqcm") == ["ink.safetensors"]
+    (library.base / "models/loras/style/ink.cm-info.json").unlink()
+    await library.scan()
+    assert await found(library, "zqcm") == []
+    (library.base / MODEL).rename(library.base / "models/loras/ink.safetensors")
+    await library.scan()
+    assert await found(library, "zqlater") == ["ink.civitai.info"]
+    (library.base / "models/loras/ink.safetensors").rename(library.base / MODEL)
+    await library.scan()
+    assert await found(library, "zqlater") == ["ink.safetensors"]
+
+
+async def test_all_training_tags_are_words(library: Any) -> None:
+    tags = {"10_zqfolder": {"zqfirst": 400, **{f"tag number {n}": 2 for n in range(3000)}, "zqrare": 1}}
+    trigger = "zqtrigger " + "x" * 300 + " zqlast"
+    metadata = {"ss_tag_frequency": json.dumps(tags), "modelspec.trigger_phrase": trigger, "ss_output_name": "zqname"}
+    library.write("models/loras/tags.safetensors", safetensors({**metadata, "modelspec.thumbnail": "A" * (2 << 20)}))
+    await library.scan()
+    for word in ("zqfolder", "zqfirst", "zqrare", "zqtrigger", "zqlast", "zqname"):
+        assert await found(library, word) == ["tags.safetensors"], word
