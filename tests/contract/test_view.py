@@ -470,12 +470,12 @@ async def test_previews_in_listings(shelf: Any, api: Any, hand: Any) -> None:
     shelf.write("output/drawing.svg", b"<svg/>")
     shelf.write("output/scan.tiff", b"II*\0")
     shelf.write("output/new.avif", b"\0\0\0\x18ftypavif")
-    shelf.write("models/loras/style.png", png((5, 99, 5)))
+    shelf.write("models/loras/alone.png", png((5, 99, 5)))
     shelf.write("models/loras/style.safetensors", b"x")
     shelf.write("output/light.exr", b"v/1\x01")
     await shelf.scan()
     assets = {asset["name"]: asset for asset in (await api.get("/api/assets", limit=500))["assets"]}
-    style = assets["style.png"]["hash"].removeprefix("blake3:")
+    alone = assets["alone.png"]["hash"].removeprefix("blake3:")
     expected = {
         "red.png": ("type=output&filename=red.png&res=512", True),
         "blue.png": ("type=output&filename=blue.png&subfolder=2026%2FMay&res=512", True),
@@ -487,14 +487,14 @@ async def test_previews_in_listings(shelf: Any, api: Any, hand: Any) -> None:
         "drawing.svg": ("type=output&filename=drawing.svg&res=512", True),
         "light.exr": ("type=output&filename=light.exr&res=512", False),
         "note.txt": (None, False),
-        "style.png": (f"filename=blake3%3A{style}&res=512", True),
+        "alone.png": (f"filename=blake3%3A{alone}&res=512", True),
         "style.safetensors": (None, False),
     }
     for name, (query, is_own) in expected.items():
         asset = assets[name]
         assert asset.get("preview_url") == (query and f"{VIEW}?{query}"), name
         assert asset.get("preview_id") == (asset["id"] if is_own else None), name
-    for name in ("red.png", "blue.png", "green.png", "style.png"):
+    for name in ("red.png", "blue.png", "green.png", "alone.png"):
         await api.send("GET", URL(assets[name]["preview_url"], encoded=True), 200)
 
 
@@ -663,3 +663,15 @@ async def test_players_get_the_file_and_images_the_thumbnail(beside_stock: Any, 
     answer = await api.send("GET", VIEW, 200, params=picture_query, headers={"Range": "bytes=0-"})
     assert opened(answer.body).size == (300, 200)
     assert answer.headers["Vary"] == "Sec-Fetch-Dest, Range"
+
+
+async def test_the_standalone_host_shows_files_of_any_name(beside_stock: Any, tmp_path: Path) -> None:
+    status = 400 if WINDOWS else 200
+    for name in UNKNOWN_TO_WINDOWS:
+        if not WINDOWS:
+            (tmp_path / "without/output" / name).write_bytes(png())
+        answer = await beside_stock[1].send("GET", VIEW, status, params={"filename": name})
+        if not WINDOWS:
+            assert answer.body == png()
+    for name in ("..", "../with/output/red.png", "\\..\\x.png", "C:\\x.png", "x\0.png"):
+        await beside_stock[1].send("GET", VIEW, 400, params={"filename": name})

@@ -188,9 +188,9 @@ if features.check("avif"):
 def test_pictures(draw: Callable[..., bytes], name: str) -> None:
     data = PICTURES[name]()
     body = draw(name, data)
-    image = Image.open(io.BytesIO(body))
-    assert (image.format, image.size) == ("JPEG", (64, 32))
-    image = image.convert("RGB")
+    found = Image.open(io.BytesIO(body))
+    assert (found.format, found.size) == ("JPEG", (64, 32))
+    image = found.convert("RGB")
     for place, colour in (((10, 16), (220, 30, 30)), ((54, 16), (30, 30, 220))):
         assert np.abs(np.subtract(image.getpixel(place), colour)).max() < 40, place  # type: ignore[arg-type]
     only_some = name.endswith((".vrm", ".gltf", ".safetensors"))  # a fact of the file says that it has a picture
@@ -453,7 +453,7 @@ def test_the_tile_of_an_image_is_not_the_image(draw: Callable[..., bytes], monke
 
 # Hostile files
 
-HOSTILE = (
+HOSTILE: tuple[str, ...] = (
     "a.exr",
     "a.hdr",
     "a.psd",

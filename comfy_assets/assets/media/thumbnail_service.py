@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import time
 from collections import OrderedDict
@@ -21,7 +20,7 @@ from ...db import assets, contents, files
 from ...db.connection import Database
 from ...db.files import LastSeen
 from ...errors import ApiError, FileMissingError, ImageUnreadableError, StoreUnavailableError
-from ...fs.paths import ChangedWhileReading, extended, file_stat
+from ...fs.paths import ChangedWhileReading
 from ...host.base import Host
 from ...models import FileStat, Plane
 from ...names import FileType
@@ -85,17 +84,10 @@ class Thumbnail:
         return self.body is not None and not self.body.startswith(_JPEG_START)
 
 
-PictureBeside = Callable[[Path], Path | None]
-"""Returns the picture that lies beside a model and stands for it, or None. Blocks: for worker threads."""
-
-
 class ThumbnailService:
-    """Returns thumbnails; two threads make them. A picture beside a model goes before one in its header."""
+    """Returns thumbnails; two threads make them."""
 
-    def __init__(
-        self, db: Database, host: Host, cache: ThumbnailCache, picture_beside: PictureBeside = lambda _: None
-    ) -> None:
-        self._picture_beside = picture_beside
+    def __init__(self, db: Database, host: Host, cache: ThumbnailCache) -> None:
         self._db = db
         self._host = host
         self._cache = cache
@@ -143,20 +135,8 @@ class ThumbnailService:
         is_listed = sighting is not None and sighting.size is not None
         if (found.is_beyond_link and not is_listed) or (match is not None and content != digest):
             raise _missing()
-        beside = await asyncio.to_thread(self._beside, place.path)
-        if beside is not None:
-            path, stat = beside
-            return ThumbnailSource(path, stat, None, _key(request, path, stat, None), request)
         key = _key(request, place.path, found.stat, content)
         return ThumbnailSource(place.path, found.stat, content, key, request)
-
-    def _beside(self, path: Path) -> tuple[Path, FileStat] | None:
-        """Return the picture beside a file, and its state; None if it cannot be read."""
-        picture = self._picture_beside(path)
-        try:
-            return None if picture is None else (picture, file_stat(os.stat(extended(str(picture)))))  # noqa: PTH116
-        except OSError:
-            return None
 
     def _by_name(self, request: ThumbnailRequest) -> tuple[ViewPath, ViewedFile]:
         roots = Roots(self._host.folders())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,9 +85,24 @@ def _frames_of_sound(head: bytes) -> str | None:
     return "aac" if head[1] & 0x06 == 0 else "mp3"
 
 
+class _FFmpegInput:
+    """A file for FFmpeg. A seek to an impossible place returns an error number: PyAV prints exceptions to the log."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.read = stream.read
+        self.tell = stream.tell
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._stream.seek(offset, whence)
+        except (OSError, ValueError):
+            return -errno.EINVAL
+
+
 def open_container(av: ModuleType, stream: IO[bytes], container: str) -> Any:
     """Open a file with FFmpeg, as this container alone. Tags that are not UTF-8 are no reason to fail."""
-    return av.open(stream, format=container, metadata_errors="ignore")
+    return av.open(_FFmpegInput(stream), format=container, metadata_errors="ignore")
 
 
 def video_track(source: Any) -> Any:
