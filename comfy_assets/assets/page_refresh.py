@@ -30,7 +30,7 @@ INTERVAL_S = 0.5  # least time between messages
 _SOURCES = frozenset({"assets.changed", "assets.seed.fast_complete"})
 _CHANGES = "changes"  # what the messages of this module name as their source
 _ADDED = "created"
-_OTHER = ("changed", "deleted", "moved", "missing", "returned")
+_OTHER = ("changed", "deleted", "moved", "missing", "returned", "reread")
 _MAX_ADDED = 100  # the page loads these one page after another; for more, it is faster to load the list again
 _HEAD = 10  # assets that the page compares at once with those it knows
 

@@ -101,6 +101,8 @@ async def test_a_store_of_the_release_before(older_store: Path, make_library: An
     result = await reread_to_the_end(library)
     assert result == {"read": len(older_files.FILES) - 1, "skipped": 0, "total": len(older_files.FILES) - 1}
     assert await versions(library) == [READER_VERSION]
+    changed = [event.data for event in library.host.events if event.type == "assets.changed"]
+    assert changed == [{"reread": result["read"]}]
     for name, wanted in METADATA.items():
         found = (await detail(library, name))["metadata"]
         found.pop("embedded", None)
