@@ -161,7 +161,7 @@ def asset_body(
 
 def generation_body(made: Generation) -> GenerationBody | UnsetType:
     """Make the body of what made an asset; unset if nothing is known."""
-    if made == Generation():
+    if made in (Generation(), Generation(tool=made.tool)):
         return UNSET
     return GenerationBody(
         positive=made.positive or UNSET,

@@ -211,7 +211,8 @@ def has_field(row: Row, key: str, wanted: Any) -> bool:
 
 
 def has_word(row: Row, wanted: SearchWord) -> bool:
-    words = [word for text in (row.name, *row.tags - {"missing"}) for word in words_of(text)]
+    texts = (row.name, row.folder or "", *row.tags - {"missing"})
+    words = [word for text in texts for word in words_of(text)]
     return any(word == wanted.text if wanted.is_whole else word.startswith(wanted.text) for word in words)
 
 
@@ -290,6 +291,7 @@ filters = st.builds(
                 SearchWord,
                 st.sampled_from(["png", "p", "gr", "grosse", "gros", "100", "mod", "missing"]),
                 st.booleans(),
+                st.just(""),
             ),
             max_size=2,
         ).map(tuple),
