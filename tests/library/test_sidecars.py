@@ -297,6 +297,7 @@ async def test_a_drive_that_is_away_changes_nothing(library: Any) -> None:
 def test_ranks_of_pictures_follow_those_of_descriptions() -> None:
     ranks = {link.asset_id: link.rank for link in model_sidecars.links({1: "a.pt", 2: "a.txt", 3: "a.preview.png"})}
     assert ranks[2] < FIRST_PICTURE <= ranks[3]
+    assert FIRST_PICTURE == 8, "as in the view search_sources"
 
 
 async def test_filters_by_what_is_known_of_models(library: Any, annotate: Callable[..., Any]) -> None:
