@@ -59,7 +59,7 @@ async def measure(path: Path, count: int) -> bool:
         print(f"made {count:,} assets with as many tags in {time.perf_counter() - started:.1f} s", flush=True)
         print(f"{'':52}{'goal':>8}{'least':>13}", flush=True)
         anybody = AssetFilter("anybody")
-        tagged = AssetFilter("anybody", include_tags=(f"tag {count // 2}",))
+        tagged = AssetFilter("anybody", tags_all=(f"tag {count // 2}",))
         for label, goal, ask in (
             ("list", LIST_MS, lambda: assets.list_page(db, anybody, PageRequest())),
             ("list by tag", LIST_MS, lambda: assets.list_page(db, tagged, PageRequest())),
@@ -70,7 +70,7 @@ async def measure(path: Path, count: int) -> bool:
             (
                 "histogram of a place",
                 FILTERED_MS,
-                lambda: counts.histogram(db, AssetFilter("anybody", include_tags=("output",)), 100),
+                lambda: counts.histogram(db, AssetFilter("anybody", tags_all=("output",)), 100),
             ),
             (
                 "histogram of a name",
