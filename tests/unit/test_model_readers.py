@@ -407,6 +407,13 @@ def test_embeddings(data: bytes) -> None:
     assert bounded(extract("x", data)) == FileMetadata(EMBEDDING_FACTS, {}, None)
 
 
+def test_an_archive_whose_list_lacks_the_pickle() -> None:
+    data = torch_archive(EMBEDDING)
+    at = data.rindex(b"archive/data.pkl")
+    found = extract("x.pt", data[:at] + b"archive/data.pkx" + data[at + 16 :])
+    assert found.facts == {"format": "pickle", "kind": "model", "error": "The archive is damaged or cut off."}
+
+
 def test_checkpoints() -> None:
     facts = extract("x.ckpt", torch_archive(CHECKPOINT)).facts
     assert facts["tensor_count"] == 2

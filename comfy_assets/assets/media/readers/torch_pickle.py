@@ -56,7 +56,9 @@ def _read(contents: Contents, source: ByteSource) -> None:
 def _archived(source: ByteSource) -> bytes:
     """Return the pickle of an archive. Raises what zipfile raises."""
     with zipfile.ZipFile(_ArchiveStream(source)) as archive:
-        entry = next(each for each in archive.infolist() if each.filename.endswith("/data.pkl"))
+        entry = next((each for each in archive.infolist() if each.filename.endswith("/data.pkl")), None)
+        if entry is None:
+            raise zipfile.BadZipFile
         with archive.open(entry) as stream:
             return stream.read(_MAX_PICKLE)
 
