@@ -255,6 +255,7 @@ CASES: dict[str, list[Case]] = {
 
 # Operations that name nothing that somebody has.
 WITHOUT_IDS = {
+    "cancelAssetSeed",
     "createSecret",
     "freeMemory",
     "getApiPage",
@@ -271,13 +272,13 @@ WITHOUT_IDS = {
     "getRemoteAssetMetadata",
     "getUser",
     "getVhsQueryVideo",
+    "listAssetFolders",
     "listSecretProviders",
     "listSecrets",
     "listTags",
     "listTasks",
     "listWorkflows",
     "pauseAssetSeed",
-    "cancelAssetSeed",
     "pruneAssets",
     "resumeAssetSeed",
     "seedAssets",

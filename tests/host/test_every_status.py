@@ -92,7 +92,6 @@ EVERY: dict[str, dict[int, Ask | str]] = {
     "cancelAssetSeed": {200: Ask("/api/assets/seed/cancel")},
     "getAssetSeedStatus": {200: Ask("/api/assets/seed/status")},
     "getAssetTagHistogram": {200: Ask("/api/assets/tags/refine"), 400: Ask("/api/assets/tags/refine?limit=0")},
-    "listAssetFolders": {200: Ask("/api/assets/folders"), 400: Ask("/api/assets/folders?prefix=/")},
     "getEmbeddings": {200: Ask("/api/embeddings")},
     "getModelFolders": {200: Ask("/api/experiment/models"), 500: STOCK},
     "getModelsInFolder": {
