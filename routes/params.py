@@ -34,7 +34,7 @@ _MAX_USER_METADATA_BYTES = 64 << 10
 _MAX_USER_METADATA_DEPTH = 32
 INT64_MAX = 2**63 - 1
 _CURSOR_VERSION = 1  # to be increased if the meaning of a member changes: clients may keep cursors over an update
-_MAX_CURSOR = 16_384  # characters; a cursor contains the name of an asset or the path of a folder
+_MAX_CURSOR = 8192  # characters; a cursor contains the name of an asset or the path of a folder
 _TEXT_SORTS = ("name", "path")
 
 
