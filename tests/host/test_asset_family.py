@@ -127,6 +127,8 @@ def world(start: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worl
         server.wait_until_read()
         world = World(server)
         world.fill()
+        for name in ("broken.png", "bomb.png"):  # from then on their lists give no thumbnail of them
+            assert server.get(f"{VIEW}{name}").status == 400
         yield world
 
 
