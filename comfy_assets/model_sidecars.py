@@ -7,7 +7,7 @@ Managers of models write them, and A1111 has users edit one: ``ink.safetensors``
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -48,7 +48,7 @@ class SidecarLink(NamedTuple):
 
 def may_be_sidecar(name: str) -> bool:
     """Return whether a file of this name would belong to a model beside it."""
-    return any(name.lower().endswith(end) for end in _ENDS)
+    return name.lower().endswith(_ENDS)
 
 
 def links(names: Mapping[int, str]) -> list[SidecarLink]:
@@ -57,22 +57,27 @@ def links(names: Mapping[int, str]) -> list[SidecarLink]:
     Models of one name in several formats share their sidecars. Case does not matter, as on most users' disks.
     """
     models: defaultdict[str, list[int]] = defaultdict(list)
+    others: list[tuple[int, str]] = []
     for row_id, name in names.items():
-        stem = _stem(name.lower(), MODEL_SUFFIXES)
-        if stem is not None:
+        lower = name.lower()
+        if (stem := _stem(lower, MODEL_SUFFIXES)) is not None:
             models[stem].append(row_id)
+        if lower.endswith(_ENDS):  # no file of a folder with only models, as most are
+            others.append((row_id, lower))
     if not models:
         return []
     return [
         SidecarLink(model_id, row_id, rank)
-        for row_id, name in names.items()
-        for stem, rank in _readings(name.lower())
+        for row_id, lower in others
+        for stem, rank in _readings(lower)
         for model_id in models.get(stem, ())
         if model_id != row_id
     ]
 
 
-def _stem(name: str, suffixes: Iterable[str]) -> str | None:
+def _stem(name: str, suffixes: tuple[str, ...]) -> str | None:
+    if not name.endswith(suffixes):
+        return None
     return next(
         (name[: -len(suffix)] for suffix in suffixes if name.endswith(suffix) and len(name) > len(suffix)), None
     )

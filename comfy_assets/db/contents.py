@@ -89,12 +89,30 @@ _STAGE_READINGS = f"""
            substr(?2, {_HASH_BYTES} * key + 1, {_HASH_BYTES})
     FROM json_each(?1)
 """
-_LINK_READINGS = f"""
-    INSERT OR IGNORE INTO content_documents (content_id, key, document_id)
+_FOUND_LINKS = f"""
     SELECT c.id, json_extract(j.value, '$[1]'), d.id FROM json_each(?1) j
     CROSS JOIN readings r ON r.file_id = json_extract(j.value, '$[0]')
     CROSS JOIN contents c ON c.id = r.content_id AND c.reader_version = r.reader_version
     CROSS JOIN documents d ON d.hash = substr(?2, {_HASH_BYTES} * json_extract(j.value, '$[2]') + 1, {_HASH_BYTES})
+"""
+_LINK_READINGS = f"INSERT OR IGNORE INTO content_documents (content_id, key, document_id) {_FOUND_LINKS}"
+_NEW_LINKS_TABLE = """
+    CREATE TEMP TABLE IF NOT EXISTS new_links (content_id, key, document_id, PRIMARY KEY (content_id, key))
+    WITHOUT ROWID
+"""
+_STAGE_LINKS = f"INSERT OR IGNORE INTO new_links {_FOUND_LINKS}"
+# Most contents have the same documents as before: links that stay cost no triggers.
+_CHANGED_LINKS = """
+    content_id IN (SELECT file_id FROM readings) AND NOT EXISTS (
+        SELECT 1 FROM new_links n WHERE n.content_id = content_documents.content_id
+        AND n.key = content_documents.key AND n.document_id = content_documents.document_id
+    )
+"""
+_ADD_LINKS = """
+    INSERT INTO content_documents (content_id, key, document_id)
+    SELECT content_id, key, document_id FROM new_links n WHERE NOT EXISTS (
+        SELECT 1 FROM content_documents l WHERE l.content_id = n.content_id AND l.key = n.key
+    )
 """
 
 
@@ -146,6 +164,7 @@ async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
     )
     await tx.execute("UPDATE readings SET content_id = (SELECT id FROM contents WHERE hash = readings.hash)")
     await _put_documents(tx, batch)
+    await tx.execute(_LINK_READINGS, (batch.links, batch.document_hashes))
     await tx.execute(
         "DELETE FROM readings WHERE NOT EXISTS (SELECT 1 FROM files f"
         " WHERE f.id = file_id AND f.size = readings.size AND f.mtime_ns = readings.mtime_ns)"
@@ -184,11 +203,14 @@ async def replace(tx: Transaction, found: Mapping[int, Facts]) -> set[int]:
         " (SELECT metadata, mime_type, reader_version FROM readings WHERE file_id = contents.id)"
         " WHERE id IN (SELECT file_id FROM readings)"
     )
-    former = await tx.fetch_all(
-        "SELECT document_id FROM content_documents WHERE content_id IN (SELECT file_id FROM readings)"
-    )
-    await tx.execute("DELETE FROM content_documents WHERE content_id IN (SELECT file_id FROM readings)")
     await _put_documents(tx, batch)
+    await tx.execute(_NEW_LINKS_TABLE)
+    await tx.execute("DELETE FROM new_links")
+    await tx.execute(_STAGE_LINKS, (batch.links, batch.document_hashes))
+    former = await tx.fetch_all(f"SELECT document_id FROM content_documents WHERE {_CHANGED_LINKS}")
+    if former:
+        await tx.execute(f"DELETE FROM content_documents WHERE {_CHANGED_LINKS}")
+    await tx.execute(_ADD_LINKS)
     return {row[0] for row in former}
 
 
@@ -200,14 +222,13 @@ async def _stage(tx: Transaction, batch: _Batch) -> None:
 
 
 async def _put_documents(tx: Transaction, batch: _Batch) -> None:
-    """Store the documents of readings whose contents are known, and link them to these."""
+    """Store the documents of readings."""
     for places, hashes, bodies in batch.documents:
         await tx.execute(
             f"INSERT OR IGNORE INTO documents (hash, body) SELECT substr(?2, {_HASH_BYTES} * key + 1, {_HASH_BYTES}),"
             " substr(?3, json_extract(value, '$[0]'), json_extract(value, '$[1]')) FROM json_each(?1)",
             (places, hashes, bodies),
         )
-    await tx.execute(_LINK_READINGS, (batch.links, batch.document_hashes))
 
 
 async def put(tx: Transaction, facts: Facts) -> int:

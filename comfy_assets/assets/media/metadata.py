@@ -81,7 +81,8 @@ class _FileWindow:
                 return self._read_at(offset, length)
             self._start, start = offset, 0
             # Most texts are near the beginning of their files.
-            self._data = self._read_at(offset, _FIRST_WINDOW if offset == 0 else _WINDOW)
+            window = _FIRST_WINDOW if offset == 0 else _WINDOW
+            self._data = self._read_at(offset, min(window, self._size - offset))  # beyond the end is another call
         return self._data[start : start + length]
 
     def _read_at(self, offset: int, length: int) -> bytes:

@@ -16,6 +16,7 @@ from .base import MAX_PARTS, MAX_READ, TRUNCATED, ByteSource, Contents, Format, 
 
 _MAGIC = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"comf"))  # comf: ComfyUI's animated PNGs
+_READ_CHUNKS = _TEXT_CHUNKS | {b"eXIf", b"acTL", b"fcTL"}
 _NOT_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha() or byte > 127)
 _MAX_KEYWORD = 79
 _STEP = 1 << 20  # bytes that are inflated at a time
@@ -76,12 +77,13 @@ def _chunks(contents: Contents, source: ByteSource) -> Iterator[tuple[_Chunk, by
         length, kind = struct.unpack_from(">I4s", head)
         if kind == b"IEND":
             return
-        if kind.translate(None, _NOT_LETTERS) != kind:
+        is_read = kind in _READ_CHUNKS
+        if not is_read and kind.translate(None, _NOT_LETTERS) != kind:
             contents.problems.append("The PNG file is damaged.")
             return
         if start + 12 + length > source.size:
             break
-        if kind in _TEXT_CHUNKS or kind in (b"eXIf", b"acTL", b"fcTL"):
+        if is_read:
             yield (kind, start + 8, length), head
         start += 12 + length
     else:

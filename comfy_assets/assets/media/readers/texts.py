@@ -7,6 +7,7 @@ container: the keyword of a PNG, the name of an EXIF tag, the tag of a video or 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -82,11 +83,13 @@ class _GraphNode(msgspec.Struct):
 _decode_node = msgspec.json.Decoder(_GraphNode).decode
 
 
+@lru_cache(maxsize=256)  # a library's files have few keywords between them, and readers ask for each text
 def is_known(keyword: str) -> bool:
     """Return whether texts with this keyword are of interest, so that readers skip the others."""
     return keyword.strip().lower() in _KNOWN
 
 
+@lru_cache(maxsize=256)
 def key_of(keyword: str) -> str:
     """Return the key of the document that texts with this keyword usually become, for messages."""
     name = keyword.strip().lower()
