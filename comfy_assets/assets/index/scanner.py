@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from ...background.cancel import CancelToken, uninterrupted
 from ...background.throttle import Throttle
@@ -67,6 +68,13 @@ class _ScanRun:
     report: WalkReport = field(default_factory=WalkReport)
     found: ScanFindings = field(default_factory=ScanFindings)
     listed: set[str] = field(default_factory=set)
+
+
+class _ComparedBatch(NamedTuple):
+    """Listings, with the folders of them that may differ from the store; None: not compared yet."""
+
+    listings: list[FolderListing]
+    work: list[FolderUpdate] | None
 
 
 class Scanner:
@@ -190,13 +198,21 @@ class Scanner:
                     yield listing
 
     async def _batches(
-        self, listings: Iterator[FolderListing], token: CancelToken
-    ) -> AsyncGenerator[list[FolderListing], None]:
-        """Yield listings in batches; the next is walked while the last is written."""
-        ahead = asyncio.ensure_future(asyncio.to_thread(_next_batch, listings))
+        self,
+        listings: Iterator[FolderListing],
+        run: _ScanRun,
+        token: CancelToken,
+        described: dict[str, FolderRow] | None,
+    ) -> AsyncGenerator[_ComparedBatch, None]:
+        """Yield listings in batches; the next is walked, and compared if possible, while the last is written."""
+
+        def following() -> asyncio.Future[_ComparedBatch]:
+            return asyncio.ensure_future(asyncio.to_thread(_next_batch, listings, run.roots, described))
+
+        ahead = following()
         try:
-            while batch := await ahead:
-                ahead = asyncio.ensure_future(asyncio.to_thread(_next_batch, listings))
+            while (batch := await ahead).listings:
+                ahead = following()
                 yield batch
         finally:
             if not ahead.done():
@@ -214,13 +230,14 @@ class Scanner:
     ) -> None:
         """Write the folders that differ from the store."""
         progress, report = run.progress, run.report
-        async with aclosing(self._batches(listings, token)) as batches:
-            async for batch in batches:
+        async with aclosing(self._batches(listings, run, token, described)) as batches:
+            async for batch, work in batches:
                 run.listed.update(listing.path for listing in batch)
                 known = described
                 if known is None:
                     known = {row.path: row for row in await files.known_folders(self._db, [x.path for x in batch])}
-                work = await asyncio.to_thread(changed_folders, batch, run.roots, known)
+                if work is None:
+                    work = await asyncio.to_thread(changed_folders, batch, run.roots, known)
                 unstamped = _unstamped(batch, known, work)
                 if work or unstamped:
                     async with self._db.transaction() as tx:
@@ -331,7 +348,9 @@ def _unstamped(
     ]
 
 
-def _next_batch(listings: Iterator[FolderListing]) -> list[FolderListing]:
+def _next_batch(
+    listings: Iterator[FolderListing], roots: Roots, described: dict[str, FolderRow] | None
+) -> _ComparedBatch:
     batch: list[FolderListing] = []
     count = 0
     for listing in islice(listings, _BATCH_FOLDERS):
@@ -339,7 +358,7 @@ def _next_batch(listings: Iterator[FolderListing]) -> list[FolderListing]:
         count += len(listing.files)
         if count >= _BATCH_FILES:
             break
-    return batch
+    return _ComparedBatch(batch, None if described is None else changed_folders(batch, roots, described))
 
 
 def gone_folders(
