@@ -226,7 +226,7 @@ async def test_ratings(shelf: Any, api: Any) -> None:
 
 async def test_a_prompt_of_any_length(library: Any, api: Any) -> None:
     words = [f"word{number}x" for number in range(400)]
-    graph = {"1": {"class_type": "CLIPTextEncode", "inputs": {"text": ", ".join(words)}}}
+    graph: Any = {"1": {"class_type": "CLIPTextEncode", "inputs": {"text": ", ".join(words)}}}
     other = {"1": {"class_type": "CLIPTextEncode", "inputs": {"text": ", ".join(words[:-1])}}}
     library.write("output/long.png", picture("PNG", 1, prompt=json.dumps(graph)))
     library.write("output/other.png", picture("PNG", 2, prompt=json.dumps(other)))

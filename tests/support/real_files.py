@@ -172,7 +172,7 @@ def pngs() -> Iterable[RealFile]:
         ("unicode compressed", "add_itxt", {"zip": True}),
     ):
         case = f"png {name}"
-        data = _png(both(case), add=add, **more)
+        data = _png(both(case), None, add, **more)
         yield RealFile(f"{folder}/{add} {len(more)}.png", data, _graph_words(case), SHAPE, _GRAPH)
     for name, texts in (
         ("alone", {"prompt": json.dumps(graph("png alone"))}),
@@ -203,8 +203,8 @@ def pngs() -> Iterable[RealFile]:
     wrong = _chunk(b"tEXt", b"prompt\0" + json.dumps(graph("png crc")).encode(), crc=5)
     yield RealFile(f"{folder}/wrong check.png", _with_chunk(wrong), _graph_words("png crc"), SHAPE)
     tags = ",".join(["1girl", "long_hair", word("png commas"), *(f"tag_{n}_of_many" for n in range(60))])
-    text = {"class_type": "CLIPTextEncode", "inputs": {"text": tags}}
-    yield RealFile(f"{folder}/commas.png", _png({"prompt": json.dumps({"1": text})}), (word("png commas"),), SHAPE)
+    encoder = {"class_type": "CLIPTextEncode", "inputs": {"text": tags}}
+    yield RealFile(f"{folder}/commas.png", _png({"prompt": json.dumps({"1": encoder})}), (word("png commas"),), SHAPE)
     titled = {"1": {"class_type": "Zq" + word("node").title(), "inputs": {}, "_meta": {"title": word("node title")}}}
     data = _png({"prompt": json.dumps(titled)})
     yield RealFile(f"{folder}/node.png", data, (f"zq{word('node')}", word("node title")), SHAPE)
@@ -300,8 +300,8 @@ def of_other_tools() -> Iterable[RealFile]:
     yield row("invoke old.png", data, word("invoke old"), documents=("generation",))
     novel = {"prompt": f"1girl, {word('novelai')}", "steps": 28, "uc": word("novelai negative")}
     texts = {"Software": "NovelAI", "Description": f"1girl, {word('novelai')}", "Comment": json.dumps(novel)}
-    words = (word("novelai"), word("novelai negative"))
-    yield row("novelai.png", _png(texts), *words, documents=("generation",))
+    both_words = (word("novelai"), word("novelai negative"))
+    yield row("novelai.png", _png(texts), *both_words, documents=("generation",))
     data = _png({"Description": f"a {word('midjourney')} --v 6 Job ID: 1", "Author": "somebody"})
     yield row("midjourney.png", data, word("midjourney"), documents=("description",))
     packet = picture_files.xmp_packet(dc_description=f"a {word('xmp')}").decode()
@@ -435,7 +435,7 @@ def models() -> Iterable[RealFile]:
         "ss_training_comment": word("kohya comment"),
         "ss_tag_frequency": json.dumps({f"10_{word('kohya folder')}": {word("kohya tag"): 40, "1girl": 38}}),
     }
-    words = ("kohya base", "kohya name", "kohya comment", "kohya folder", "kohya tag")
+    words: tuple[str, ...] = ("kohya base", "kohya name", "kohya comment", "kohya folder", "kohya tag")
     yield row("loras/kohya.safetensors", tensors(kohya), *words, documents=("header",))
     picture = "data:image/jpeg;base64," + base64.b64encode(_saved(_pixels((256, 256)), "JPEG")).decode()
     spec = {
@@ -444,7 +444,7 @@ def models() -> Iterable[RealFile]:
     }
     data = tensors({**spec, "modelspec.architecture": "flux-1-dev/lora", "modelspec.thumbnail": picture})
     words = tuple(name.replace("modelspec.", "spec ") for name in spec)
-    facts = {"name": word("spec title"), "author": word("spec author")}
+    facts: dict[str, Any] = {"name": word("spec title"), "author": word("spec author")}
     yield row("loras/spec.safetensors", data, *words, facts=facts, documents=("header",), preview=THUMBNAIL)
     large = {
         "modelspec.title": word("large title"),

@@ -125,7 +125,7 @@ function showAsset(cell, asset, t, language) {
  * @param {string | null} url
  */
 function showThumbnail({ image, thumbnail }, url) {
-  if (image.getAttribute("src") === url) return; // the same image would be decoded again
+  if (url !== null && image.getAttribute("src") === url) return; // the same image would be decoded again
   image.classList.remove("ca-loaded");
   thumbnail.classList.toggle("ca-no-thumbnail", url === null);
   if (url === null) image.removeAttribute("src");
