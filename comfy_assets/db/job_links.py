@@ -52,6 +52,17 @@ async def link_outputs(tx: Transaction, shown: Sequence[ShownAt]) -> None:
     )
 
 
+async def link_visible_outputs(tx: Transaction, shown: Sequence[ShownAt]) -> None:
+    """Store which assets jobs showed, as far as they are public or belong to the job's owner."""
+    await tx.execute_many(
+        "INSERT OR REPLACE INTO job_outputs (job_id, node_id, output_key, output_index, asset_id)"
+        " SELECT j.id, ?2, ?3, ?4, f.id FROM jobs j, folders d JOIN files f ON f.folder_id = d.id AND f.name = ?6"
+        " JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id"
+        " WHERE j.uuid = ?1 AND d.path = ?5 AND s.owner IN ('', j.owner)",
+        shown,
+    )
+
+
 async def outputs_of(db: Database, job_row: int, owner: str) -> list[JobOutput]:
     """Return the assets that a job showed and the user may see, in the order of nodes and outputs."""
     rows = await db.fetch_all(
@@ -74,9 +85,9 @@ class JobOwner(NamedTuple):
     began_at: int
 
 
-async def owners_of_jobs(tx: Transaction, job_ids: Collection[str]) -> dict[str, JobOwner]:
+async def owners_of_jobs(db: Database | Transaction, job_ids: Collection[str]) -> dict[str, JobOwner]:
     """Return the owners of jobs by job id. Unknown jobs are left out."""
-    rows = await tx.fetch_all(
+    rows = await db.fetch_all(
         "SELECT uuid, owner, coalesce(started_at, created_at) FROM jobs WHERE uuid IN (SELECT value FROM json_each(?))",
         (json_array(job_ids),),
     )

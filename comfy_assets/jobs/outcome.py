@@ -29,7 +29,7 @@ _NOT_REPORTED = {
     "exception_message": "The job left the queue, but its end was not reported.",
 }
 MAX_TEXT = 1024  # characters of a text that is shown as a preview
-_3D_SUFFIXES = frozenset({".obj", ".fbx", ".gltf", ".glb", ".usdz"})
+_3D_SUFFIXES = frozenset({".obj", ".fbx", ".gltf", ".glb", ".usdz", ".ply", ".stl", ".splat", ".spz", ".ksplat"})
 _TEXT_SUFFIXES = frozenset({".txt", ".md", ".json"})
 _SHOWN_KEYS = {"images": "image", "video": "video", "audio": "audio", "3d": "3d", "text": ""}
 # Ranks of previews, best first.

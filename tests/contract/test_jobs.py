@@ -157,7 +157,7 @@ async def test_output_types(api: Any, prompts: Any) -> None:
         "image": prompts.run(files("images", "a.png")),
         "video": prompts.run(files("gifs", "a.mp4")),
         "audio": prompts.run(files("audio", "a.flac")),
-        "3d": prompts.run(files("3d", "a.glb")),
+        "3d": prompts.run({"9": {"result": ["3d/a.ply", None, []]}}),
     }
     both = prompts.run(files("images", "a.png", "b.mp4"))
     nothing = prompts.run({"9": {"text": ["words"]}})

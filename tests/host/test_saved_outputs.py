@@ -222,9 +222,6 @@ def test_a_saved_output_is_found_by_its_prompt_and_has_its_facts(
     }
     run(server, graph)
     query = f"q={quote(word)}"
-    if not embedded:  # the node writes no text to the file, and names it without a folder in its result
-        assert server.post("/api/assets/seed?wait=true", {}).status == 200
-        query = f"name_contains={graph['2']['class_type']}"
     deadline = time.monotonic() + WAIT_S
     while not (found := server.get(f"/api/assets?{query}").json)["total"] or not found["assets"][0].get("hash"):
         assert time.monotonic() < deadline, (case, found, server.log[-4000:])

@@ -16,6 +16,7 @@ import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.prompts import output_recorder
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.db import tags
 from comfy_assets_node.comfy_assets.fs.paths import file_stat
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
 from support.files import picture
@@ -404,7 +405,52 @@ async def test_references_to_content_that_was_written_over_are_missing(library: 
     body = {"hash": f"blake3:{blake3(png(1)).hexdigest()}", "tags": ["output", "mine"]}
     async with library.client.post("/api/assets/from-hash", json=body) as response:
         reference = await response.json()
-    for color, tags in ((2, ["output", "mine", "missing"]), (1, ["output", "mine"])):
+    for color, expected in ((2, ["output", "mine", "missing"]), (1, ["output", "mine"])):
         library.write("output/a.png", png(color))
         await finish(library, JOB, "a.png")
-        assert (await library.get(f"/api/assets/{reference['id']}"))["tags"] == tags
+        assert (await library.get(f"/api/assets/{reference['id']}"))["tags"] == expected
+
+
+async def show_paths(library: Any, job_id: str, began_at: int, *paths: str, owner: str = "") -> None:
+    """Report a job that began at this time (ms) and names files by bare paths."""
+    async with library.services.db.transaction() as tx:
+        await tx.execute(
+            "INSERT INTO jobs (uuid, owner, status, number, seat, created_at, started_at, updated_at)"
+            " VALUES (?, ?, 2, 0, 0, ?, ?, 0)",
+            (job_id, owner, began_at, began_at),
+        )
+    library.services.outputs.record(FinishedPrompt(job_id, {"9": {"result": [*paths, None, []]}}))
+    await library.services.outputs.drain()
+
+
+async def count_of_outputs(library: Any) -> int:
+    return len(await library.services.db.fetch_all("SELECT 1 FROM job_outputs"))
+
+
+@pytest.mark.parametrize("path", ["3d/a.ply", "3d/a.ply [output]"])
+async def test_a_file_named_by_its_path_is_of_the_job_that_wrote_it(library: Any, jobs: Any, path: str) -> None:
+    library.write("output/3d/a.ply", b"ply\nformat ascii 1.0\nelement vertex 0\nend_header\n")
+    now = int(time.time() * 1000)
+    await show_paths(library, JOB, now - 1000, path)
+    assert await jobs(library) == {"a.ply": JOB}
+    await show_paths(library, OTHER_JOB, now, path)  # shows it again, within the tick of a coarse clock
+    assert await jobs(library) == {"a.ply": JOB}
+    assert await count_of_outputs(library) == 2
+
+
+async def test_an_older_file_named_by_its_path_is_of_no_job(library: Any, jobs: Any) -> None:
+    library.write("output/a.glb", b"glTF")
+    await library.scan()
+    await show_paths(library, JOB, int(time.time() * 1000) + 60_000, "a.glb", "gone.glb")
+    assert await jobs(library) == {"a.glb": None}
+    assert await count_of_outputs(library) == 1
+
+
+async def test_a_path_gives_no_file_of_another_user(library: Any) -> None:
+    library.write("output/a.glb", b"glTF")
+    await library.scan()
+    async with library.services.db.transaction() as tx:
+        (row,) = await tx.fetch_all("SELECT id FROM assets")
+        await tags.give_public(tx, [row[0]], "alice")
+    await show_paths(library, JOB, int(time.time() * 1000), "a.glb", owner="bob")
+    assert await count_of_outputs(library) == 0

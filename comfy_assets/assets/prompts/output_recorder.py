@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 
@@ -58,6 +59,20 @@ class _JobOutput:
     @property
     def position(self) -> Position:
         return self.located.folder, self.located.name
+
+
+class _FoundOutputs(NamedTuple):
+    """The current folders, and the existing files of a batch, each with the first job that made it.
+
+    ``links`` are all places where jobs showed files, ``path_links`` those where nodes named them by bare paths, and
+    ``aliases`` the files to which the server has given ids of its own.
+    """
+
+    folders: OutputFolders
+    outputs: list[_JobOutput]
+    links: list[ShownAt]
+    path_links: list[ShownAt]
+    aliases: list[AliasedFile]
 
 
 class OutputRecorder:
@@ -218,8 +233,9 @@ class OutputRecorder:
             return [self._waiting.popleft() for _ in range(count)]
 
     async def _record_batch(self, batch: Sequence[tuple[str, ShownFile]]) -> None:
-        folders, outputs, links, aliases = await asyncio.to_thread(self._locate, batch)
-        if not outputs:
+        makers = await self._makers_of_paths(batch)
+        folders, outputs, links, path_links, aliases = await asyncio.to_thread(self._locate, batch, makers)
+        if not links and not path_links:
             return
         known = await files.by_position(self._db, [output.position for output in outputs])
         outputs = [output for output in outputs if not _is_recorded(output, known.get(output.position))]
@@ -228,6 +244,8 @@ class OutputRecorder:
         async with self._db.transaction() as tx:
             created = await self._record(tx, outputs, folders.roots) if outputs else 0
             await job_links.link_outputs(tx, links)
+            # Users write paths into their graphs, and must not get at files of others by them.
+            await job_links.link_visible_outputs(tx, path_links)
             await asset_aliases.add(tx, aliases)
             if self._is_private:
                 job_ids = {link[0] for link in links}
@@ -235,33 +253,42 @@ class OutputRecorder:
         if outputs or created:
             self._host.emit("assets.changed", {"created": created} if created else {"changed": len(outputs)})
 
+    async def _makers_of_paths(self, batch: Sequence[tuple[str, ShownFile]]) -> dict[str, JobOwner]:
+        """Return the jobs that name files by bare paths, by their ids."""
+        job_ids = {job_id for job_id, shown in batch if shown.is_path}
+        if not job_ids:
+            return {}
+        await self._jobs_recorded()
+        return await job_links.owners_of_jobs(self._db, job_ids)
+
     async def _record(self, tx: Transaction, outputs: Sequence[_JobOutput], roots: Roots) -> int:
         is_shared_host = self._host.is_multi_user()
         makers = await job_links.owners_of_jobs(tx, {output.job_id for output in outputs}) if is_shared_host else {}
         return await _record(tx, outputs, roots, makers, private=self._is_private)
 
-    def _locate(
-        self, batch: Iterable[tuple[str, ShownFile]]
-    ) -> tuple[OutputFolders, list[_JobOutput], list[ShownAt], list[AliasedFile]]:
-        """Return the current folders, the existing files, each with the first job that named it, and all job links.
+    def _locate(self, batch: Iterable[tuple[str, ShownFile]], makers: Mapping[str, JobOwner]) -> _FoundOutputs:
+        """Return the existing files of a batch.
 
-        The last list has the files to which the server has given ids of its own.
+        ``makers`` are the jobs that name files by bare paths: they have made only those written since they began.
         """
         folders = OutputFolders(self._host.folders())
         located: dict[OutputFile, LocatedFile | None] = {}
         found: dict[Position, _JobOutput] = {}
         links: list[ShownAt] = []
+        path_links: list[ShownAt] = []
         aliases: list[AliasedFile] = []
         for job_id, shown in batch:
             if shown.file not in located:
                 located[shown.file] = folders.locate(shown.file)
             if (file := located[shown.file]) is not None:
                 output, slot = _JobOutput(job_id, shown.file, file), shown.slot
-                found.setdefault(output.position, output)
-                links.append((job_id, slot.node_id, slot.key, slot.index, *output.position))
+                if not shown.is_path or _is_of_job(file, makers.get(job_id)):
+                    found.setdefault(output.position, output)
+                to = path_links if shown.is_path else links
+                to.append((job_id, slot.node_id, slot.key, slot.index, *output.position))
                 if shown.alias is not None:
                     aliases.append(AliasedFile(shown.alias, *output.position))
-        return folders, list(found.values()), links, aliases
+        return _FoundOutputs(folders, list(found.values()), links, path_links, aliases)
 
     def _read(
         self, outputs: Sequence[_JobOutput], known: dict[Position, StoredFile], folders: OutputFolders
@@ -346,8 +373,7 @@ async def _give_to_makers(
         maker = makers.get(jobs.get(row_id, ""))
         if maker is None or not maker.owner:
             continue
-        is_written = output.located.stat[1] >= maker.began_at * 1_000_000 - COARSE_TICK_NS
-        if is_written or output.position not in before:
+        if _is_of_job(output.located, maker) or output.position not in before:
             given.setdefault(maker.owner, []).append(row_id)
     for owner, row_ids in given.items():
         await tags.give_public(tx, row_ids, owner)
@@ -383,6 +409,11 @@ async def _match_known(
     if back:
         await files.mark_present(tx, back)
     return {position: row for position, row in before.items() if row.id not in written or row.id in staying}
+
+
+def _is_of_job(file: LocatedFile, maker: JobOwner | None) -> bool:
+    """Return whether a file was written since the job began; False for a job that is not known."""
+    return maker is not None and file.stat[1] >= maker.began_at * 1_000_000 - COARSE_TICK_NS
 
 
 def _is_written(row: StoredFile, output: _JobOutput) -> bool:

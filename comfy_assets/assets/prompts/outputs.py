@@ -14,11 +14,13 @@ from ...fs.paths import birth_ns, extended, file_stat
 from ...host.base import HostFolders
 from ...ids import canonical_id
 from ...models import FileStat
+from ..media.mime import DEFAULT_MIME, guess_mime
 from ..roots import Place, Roots, absolute
 
 # Temporary previews are not part of the library.
 OutputKind = Literal["input", "output"]
 _KINDS: Mapping[object, OutputKind] = {"input": "input", "output": "output"}
+_MAX_PATH = 1024  # characters
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,15 @@ class OutputSlot:
 
 @dataclass(frozen=True)
 class ShownFile:
-    """A file in the results of a node. ``alias`` is the id that the server's own asset feature gave to it, if any."""
+    """A file in the results of a node. ``alias`` is the id that the server's own asset feature gave to it, if any.
+
+    ``is_path``: the node named it by a bare path, as it also names files that it has not written.
+    """
 
     file: OutputFile
     slot: OutputSlot
     alias: str | None = None
+    is_path: bool = False
 
 
 def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[OutputSlot, Any]]:
@@ -75,11 +81,26 @@ def shown_items(outputs: Mapping[str, Any]) -> Iterator[tuple[OutputSlot, Any]]:
 
 def shown_files(outputs: Mapping[str, Any]) -> list[ShownFile]:
     """Return the files among the results of nodes."""
-    return [
-        ShownFile(file, slot, alias_of(item))
-        for slot, item in shown_items(outputs)
-        if (file := output_file(item)) is not None
-    ]
+    found: list[ShownFile] = []
+    for slot, item in shown_items(outputs):
+        if isinstance(item, str):
+            if (file := file_at_path(item)) is not None:
+                found.append(ShownFile(file, slot, is_path=True))
+        elif (file := output_file(item)) is not None:
+            found.append(ShownFile(file, slot, alias_of(item)))
+    return found
+
+
+def file_at_path(text: str) -> OutputFile | None:
+    """Return the file if the text can be the path of one in the output folder, such as "3d/ComfyUI_00001_.ply".
+
+    ComfyUI's nodes for 3D files return such paths, and may add the folder's name as in "a.glb [output]".
+    """
+    if len(text) > _MAX_PATH or "\n" in text:
+        return None
+    path = text.removesuffix(" [output]")
+    # Most texts are prompts and numbers: only a known suffix is worth a look at the disk.
+    return None if guess_mime(path) == DEFAULT_MIME else OutputFile("output", "", path)
 
 
 def alias_of(item: Mapping[str, Any]) -> str | None:
