@@ -364,6 +364,14 @@ def test_broken_pictures_say_so(name: str, data: bytes, error: str) -> None:
 # --- hostile files
 
 
+@pytest.mark.parametrize(
+    "segment", [b"\xfe\0\0", b"\xfe\0\1", b"\xe1\0\x08http://ns.adobe.com/xap/1.0/\0<x/>", b"\xe1\0\x04Exif\0\0"]
+)
+def test_a_segment_of_a_jpeg_that_is_too_short_for_what_it_has(segment: bytes) -> None:
+    contents = read_hostile("x.jpg", b"\xff\xd8\xff" + segment + bytes(64))
+    assert contents.problems
+
+
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_every_cut(name: str) -> None:
     for sample in SAMPLES[name]:

@@ -31,7 +31,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
             if magic.startswith(exif.MAGIC):
                 exif_parts.append((start + 6, max(0, length - 6)))
             elif magic == _XMP_MAGIC:
-                texts.add(contents, texts.XMP, source.read(start + len(magic), length - len(magic)))
+                texts.add(contents, texts.XMP, source.read(start + len(magic), max(0, length - len(magic))))
         elif marker == _SCAN and not _has_end(source, start):
             contents.problems.append(TRUNCATED)
     orientation = exif.add(contents, source, exif_parts)
@@ -54,6 +54,9 @@ def _segments(contents: Contents, source: ByteSource) -> Iterator[tuple[int, int
         if marker == 0xFF or marker in _BARE:
             start += 1 if marker == 0xFF else 2
             continue
+        if length < 2:  # it counts itself
+            contents.problems.append("The JPEG file is damaged.")
+            return
         yield marker, start + 4, length - 2
         if marker == _SCAN:  # the pixels follow
             return
