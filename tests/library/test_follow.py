@@ -65,7 +65,7 @@ async def followed(
     return open_library
 
 
-async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 10) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 30) -> Any:
     """Wait until the condition holds; answers what it answered."""
     deadline = time.monotonic() + seconds
     while not (found := await condition()):
