@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from ..fs.paths import file_names, is_definitely_gone
@@ -59,11 +60,6 @@ class Place:
         return tuple(tags)
 
 
-# Of the latest folders that were asked for: servers give the same object until their settings change. Comparing each of
-# some fifty folders with all others, four times a second, would take a twentieth of a processor.
-_latest_walk: tuple[HostFolders | None, tuple[Path, ...]] = (None, ())
-
-
 class Roots:
     """A snapshot of the library's folders: the roots of walks, and the place of a path in the library."""
 
@@ -93,16 +89,14 @@ class Roots:
         ``only`` restricts them to kinds or categories by name. A folder inside another is walked on its own
         only below a folder that the walk of the other does not enter: a hidden one, or one that is left out.
         """
-        global _latest_walk
-        if only is None and _latest_walk[0] is self.folders:
-            return list(_latest_walk[1])
+        return list(_all_walk_roots(self.folders)) if only is None else self._outermost(only)
+
+    def _outermost(self, only: frozenset[str] | None) -> list[Path]:
         chosen = {f.path for f in self._folders if only is None or f.kind in only or f.category in only}
         outermost: list[Path] = []
         for path in sorted(chosen, key=lambda p: (len(p.parts), str(p))):
             if not self.is_excluded(path) and not any(self._walk_reaches(base, path) for base in outermost):
                 outermost.append(path)
-        if only is None:
-            _latest_walk = self.folders, tuple(outermost)
         return outermost
 
     def destination(self, kind: RootKind, category: str | None = None) -> Path | None:
@@ -208,6 +202,12 @@ class Roots:
         categories = tuple(sorted((f for f in models if f.category), key=lambda f: f.category or ""))
         prefixes = _loader_prefixes(path, categories)
         return Place("models", _models_logical(path, models), _loader_prefix(path, categories), categories, prefixes)
+
+
+@lru_cache(maxsize=8)
+def _all_walk_roots(folders: HostFolders) -> tuple[Path, ...]:
+    # The follower asks four times a second. Comparing some fifty folders with all others takes some milliseconds.
+    return tuple(Roots(folders)._outermost(None))
 
 
 async def current_roots(host: Host) -> Roots:
