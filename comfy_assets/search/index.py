@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 
 from ..background.tasks import Task, TaskRunner
 from ..background.throttle import Throttle
+from ..background.work_watch import WorkWatch
 from ..db import fulltext
 from ..db.connection import Database, Transaction
 from ..db.fulltext import FullTextIndex, IndexedAsset, IndexEntry
@@ -29,8 +28,6 @@ SEARCH = "asset_search"
 
 _MALFORMED = "malformed"  # in SQLite's message
 _BATCH = 500  # rows that one transaction indexes: some tens of milliseconds, for which other writers wait
-_INTERVAL_S = 2.0  # between looks for new and changed assets, each of which is one cheap query
-_AFTER_FAILURE_S = 60.0
 _COURTESY_S = 10.0  # for how long other tasks go first
 _POLL_S = 0.1
 _PATIENCE_S = 15.0  # how long a search waits for the index
@@ -63,20 +60,16 @@ class SearchIndex(_IndexUpdater):
         self._tasks = tasks
         self._throttle = throttle
         self._words = AssetWords()
-        self._watching: asyncio.Task[None] | None = None
+        self._watch = WorkWatch(self._look, "comfy-assets search index", "The search index could not be read")
 
     def start(self) -> None:
         """Begin to index in the background, if this server's SQLite can."""
-        if self._db.can_search and self._watching is None:
-            self._watching = asyncio.create_task(self._watch(), name="comfy-assets search index")
+        if self._db.can_search:
+            self._watch.start()
 
     async def close(self) -> None:
         """Stop looking for work. A task that runs ends with the other tasks."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watching
-            self._watching = None
+        await self._watch.close()
 
     async def complete(self) -> None:
         """Index everything that is in the library at the time of the call, even while prompts are executed.
@@ -101,19 +94,13 @@ class SearchIndex(_IndexUpdater):
         while await self._step():
             pass
 
-    async def _watch(self) -> None:
-        """Start the task whenever there is work for it."""
-        while True:
-            pause = _INTERVAL_S
-            try:
-                if await self._has_work():
-                    task, _ = self._tasks.start(SEARCH, self._work, is_cancellable=False)
-                    await task.done.wait()
-                    pause = _AFTER_FAILURE_S if task.status == "failed" else pause
-            except (sqlite3.Error, ValueError) as error:  # aiosqlite raises ValueError on a closed connection
-                log.warning("The search index could not be read: %s", error)
-                pause = _AFTER_FAILURE_S
-            await asyncio.sleep(pause)
+    async def _look(self) -> bool:
+        """Index what is new or has changed, if anything; return False if that failed."""
+        if not await self._has_work():
+            return True
+        task, _ = self._tasks.start(SEARCH, self._work, is_cancellable=False)
+        await task.done.wait()
+        return task.status != "failed"
 
     async def _has_work(self) -> bool:
         return not self._has_right_rules or await fulltext.has_backlog(self._db)

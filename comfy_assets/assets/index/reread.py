@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import msgspec
 
 from ...background.cancel import Cancelled, uninterrupted
 from ...background.tasks import Task, TaskRunner
 from ...background.throttle import Throttle
+from ...background.work_watch import WorkWatch
 from ...db import contents, moves, outdated
 from ...db.connection import Database
 from ...db.contents import Facts
@@ -37,8 +36,6 @@ REREAD = "asset_reread"
 _BATCH = 512  # contents of one transaction: some tens of milliseconds, for which other writers wait
 _SLICE = 16  # contents per call of a worker
 _MAX_FILES = 8  # of one content: other names are tried where the first file cannot be read or tells nothing
-_INTERVAL_S = 2.0  # between looks for contents to be read, each of which is one cheap query
-_AFTER_FAILURE_S = 60.0
 _UNREAD = 0  # the version of contents that have to be read as soon as possible
 _TRIED = 1  # the lowest version of contents that were read: they are tried again with the next start
 
@@ -70,20 +67,15 @@ class Rereader:
         self._throttle = throttle
         self._after = after
         self._is_first = True
-        self._watching: asyncio.Task[None] | None = None
+        self._watch = WorkWatch(self._look, "comfy-assets rereading", "Outdated contents could not be looked for")
 
     def start(self) -> None:
         """Begin to look for outdated contents in the background."""
-        if self._watching is None:
-            self._watching = asyncio.create_task(self._watch(), name="comfy-assets rereading")
+        self._watch.start()
 
     async def close(self) -> None:
         """Stop looking for work. A task that runs ends with the other tasks."""
-        if self._watching is not None:
-            self._watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watching
-            self._watching = None
+        await self._watch.close()
 
     async def run(self, task: Task) -> None:
         """Read all contents of older versions. Raises Cancelled; what was replaced until then stays."""
@@ -99,22 +91,16 @@ class Rereader:
             if run.read:
                 self._host.emit("assets.changed", {"reread": run.read})
 
-    async def _watch(self) -> None:
-        while True:
-            pause = _INTERVAL_S
-            try:
-                if await self._has_work():
-                    await self._let_others_go_first()
-                    task, _ = self._tasks.start(REREAD, self.run)
-                    await task.done.wait()
-                    pause = _AFTER_FAILURE_S if task.status == "failed" else pause
-                    self._is_first = self._is_first and isinstance(task.failure, StoreUnavailableError)
-                else:
-                    self._is_first = False
-            except (sqlite3.Error, ValueError) as error:  # aiosqlite raises ValueError on a closed connection
-                log.warning("Outdated contents could not be looked for: %s", error)
-                pause = _AFTER_FAILURE_S
-            await asyncio.sleep(pause)
+    async def _look(self) -> bool:
+        """Read outdated contents again, if there are any; return False if that failed."""
+        if not await self._has_work():
+            self._is_first = False
+            return True
+        await self._let_others_go_first()
+        task, _ = self._tasks.start(REREAD, self.run)
+        await task.done.wait()
+        self._is_first = self._is_first and isinstance(task.failure, StoreUnavailableError)
+        return task.status != "failed"
 
     async def _has_work(self) -> bool:
         """Return whether contents have to be read. Those that could not be read at the start wait for the next one."""
