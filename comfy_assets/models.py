@@ -70,7 +70,7 @@ class UsedLora(NamedTuple):
 
 
 class Generation(msgspec.Struct, frozen=True):
-    """What made a picture, as far as its file says. Unknown texts are empty, unknown numbers None.
+    """Prompts and settings that made a picture, as far as its file says. Unknown texts are empty, unknown numbers None.
 
     ``models`` are checkpoints and diffusion models by the names that loaders take, with forward slashes. ``tool`` is
     the program: ComfyUI, A1111, InvokeAI …

@@ -34,7 +34,7 @@ class UsedLoraBody(msgspec.Struct, omit_defaults=True):
 
 
 class GenerationBody(msgspec.Struct, omit_defaults=True):
-    """What made a picture, as far as its file or its job says, whatever program wrote it."""
+    """Prompts and settings that made a picture, as far as its file or its job says, of any program."""
 
     positive: Annotated[str | UnsetType, doc("The prompt.")] = UNSET
     negative: Annotated[str | UnsetType, doc("The negative prompt.")] = UNSET

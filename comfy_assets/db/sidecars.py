@@ -55,7 +55,7 @@ async def link_folder(tx: Transaction, folder_id: int) -> None:
 
 
 async def _link(tx: Transaction, folders: str) -> None:
-    """Link the sidecars in folders (a JSON array of ids) to the models beside them, and those of former links anew."""
+    """Link the sidecars in folders (a JSON array of ids) to the models beside them; replace former links."""
     rows = await tx.fetch_all(
         "SELECT f.folder_id, f.id, f.name, f.missing, s.owner, s.hidden FROM files f JOIN assets a ON a.id = f.id"
         " JOIN tag_sets s ON s.id = a.tag_set_id WHERE f.folder_id IN (SELECT value FROM json_each(?))",

@@ -1,4 +1,4 @@
-"""What made a picture, from the documents in its file, whatever program wrote them. Pure.
+"""Prompts and settings that made a picture, from the documents in its file, of any program. Pure.
 
 The graph that was executed says it best; then what another program stated; then the page's form of the graph, which
 has nodes that were not executed, and a description.

@@ -336,7 +336,7 @@ def _defer_outputs(
 
 
 def _holds_outputs(item: FolderUpdate, roots: Roots) -> bool:
-    """Return whether a folder is one of outputs, be it by a link."""
+    """Return whether a folder is an output folder, also one that is reached by a link."""
     if item.place.kind != "models":
         return item.place.kind == "output"
     places = map(roots.place, roots.other_names(Path(item.listing.path)))

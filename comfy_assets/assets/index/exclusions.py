@@ -1,4 +1,4 @@
-"""What walks leave out of the library's folders, and which links to folders they follow. Blocks: for worker threads."""
+"""Files and folders that walks leave out, and links to folders that they follow. Blocks: for worker threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether small files are read by one thread or by several."""
+"""The choice between one thread and several for reading small files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST_SHARE, _LEAST_SHARE_BESIDE = 0.35, 0.2
 
 
 class _Seconds(NamedTuple):
-    """How long a worker has read, and how long it has kept a processor busy meanwhile."""
+    """The time that a worker has read, and the processor time that it has used meanwhile."""
 
     passed: float
     worked: float

@@ -1,4 +1,4 @@
-"""What readers of file formats share: the source they read, the contents they fill, and the format they are for.
+"""Types that all readers of file formats use: the source, the contents that they fill, and the format.
 
 A reader never decodes pixels, runs nothing, follows nothing outside the file, and reads at most ``MAX_READ`` bytes. Bad
 content gives a sentence in ``Contents.problems`` instead of an exception; only a struct.error may leave a reader, and
@@ -30,7 +30,7 @@ class ByteSource(NamedTuple):
 
 @dataclass
 class Contents:
-    """What a reader has found in a file.
+    """The result of reading a file.
 
     ``facts`` are for lists. ``texts`` are raw texts by document key, as ``texts.add`` files them, ``fields`` those that
     become a document only together, by their keyword, and ``omitted`` the keys of those that are too large.

@@ -41,7 +41,7 @@ class _NamedGlobal(NamedTuple):
 
 
 class _MadeObject(dict[Any, Any]):
-    """What calling a named function would return."""
+    """A stand-in for the result of calling a named function."""
 
 
 class _TensorStorage(NamedTuple):

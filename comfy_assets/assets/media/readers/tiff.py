@@ -60,7 +60,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
 
 @dataclass
 class _Found:
-    """What the directories show: further directories, and pictures as subfile type, width and height."""
+    """Contents of the directories: further directories, and pictures as subfile type, width and height."""
 
     directories: list[int]
     pictures: list[tuple[int, int, int]] = field(default_factory=list)
