@@ -9,6 +9,7 @@ import pytest
 from comfy_assets_node.comfy_assets.assets.fields import folder_path
 from comfy_assets_node.comfy_assets.db.listing import folders as listing_folders
 from comfy_assets_node.comfy_assets.errors import InvalidQueryError
+from support.files import write_tagged
 
 FILES = {
     "models/loras/plain.safetensors": [],
@@ -44,13 +45,7 @@ TREE = [
 @pytest.fixture
 async def shelf(library: Any, api: Any) -> Any:
     """Files in folders, some with a tag of a user, of which one is gone."""
-    for path in FILES:
-        library.write(path, path.encode())
-    await library.scan()
-    for path, tags in FILES.items():
-        asset = await library.asset(path.rpartition("/")[2])
-        if tags:
-            await api.send("POST", f"/api/assets/{asset['id']}/tags", json={"tags": tags})
+    await write_tagged(library, api, FILES)
     (library.base / "output/gone/8.png").unlink()
     await library.scan()
     return library

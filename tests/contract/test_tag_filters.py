@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from support.files import write_tagged
 
 FILES = {
     "models/loras/ink.safetensors": [],
@@ -23,13 +24,7 @@ NAMES = {path.rpartition("/")[2] for path in FILES}
 @pytest.fixture
 async def shelf(library: Any, api: Any) -> Any:
     """Seven files, some with tags of a user, of which one is gone."""
-    for path in FILES:
-        library.write(path, path.encode())
-    await library.scan()
-    for path, tags in FILES.items():
-        asset = await library.asset(path.rpartition("/")[2])
-        if tags:
-            await api.send("POST", f"/api/assets/{asset['id']}/tags", json={"tags": tags})
+    await write_tagged(library, api, FILES)
     (library.base / "output/2.png").unlink()
     await library.scan()
     return library

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Colour = int | str | tuple[int, ...]
@@ -32,3 +33,14 @@ def safetensors(fill: int = 0, elements: int = 4, metadata: dict[str, str] | Non
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + bytes([fill]) * (2 * elements)
+
+
+async def write_tagged(library: Any, api: Any, files: Mapping[str, Sequence[str]]) -> None:
+    """Write files, each with its path as content, scan them, and give them tags of a user."""
+    for path in files:
+        library.write(path, path.encode())
+    await library.scan()
+    for path, tags in files.items():
+        asset = await library.asset(path.rpartition("/")[2])
+        if tags:
+            await api.send("POST", f"/api/assets/{asset['id']}/tags", json={"tags": tags})

@@ -11,24 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract, extract_path
+from support.extraction import found, texts
 from support.files import safetensors
 from support.media_files import PROMPT, TAGS, WORKFLOW, glb
 
 BOTH = {"prompt": PROMPT, "workflow": WORKFLOW}
-
-
-def found(data: bytes, tmp_path: Path, name: str = "file") -> FileMetadata:
-    """Extract from memory and from disk, and compare."""
-    path = tmp_path / name
-    path.write_bytes(data)
-    contents = extract(name, data)
-    assert extract_path(name, path) == contents
-    return contents
-
-
-def texts(contents: FileMetadata) -> dict[str, Any]:
-    return {key: json.loads(text) for key, text in contents.documents.items()}
 
 
 SWARM = json.dumps({"sui_image_params": {"prompt": "a lighthouse"}})

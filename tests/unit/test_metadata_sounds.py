@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract, extract_path
+from comfy_assets_node.comfy_assets.assets.media.metadata import extract
+from support.extraction import found, texts
 from support.media_files import (
     PROMPT,
     TAGS,
@@ -27,19 +28,6 @@ from support.media_files import (
 
 BOTH = {"prompt": PROMPT, "workflow": WORKFLOW}
 HEARD = {"kind": "audio", "duration": 0.5, "sample_rate": 48000, "channels": 2}
-
-
-def found(data: bytes, tmp_path: Path) -> FileMetadata:
-    """Extract from memory and from disk, and compare."""
-    path = tmp_path / "file"
-    path.write_bytes(data)
-    contents = extract("file", data)
-    assert extract_path("file", path) == contents
-    return contents
-
-
-def texts(contents: FileMetadata) -> dict[str, Any]:
-    return {key: json.loads(text) for key, text in contents.documents.items()}
 
 
 # Container and encoder of FFmpeg, format and codec as found, mime type, and the documents that the container keeps.

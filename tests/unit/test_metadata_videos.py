@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract, extract_path
+from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract
 from comfy_assets_node.comfy_assets.assets.media.readers import registry
 from comfy_assets_node.comfy_assets.assets.media.readers.base import ByteSource
+from support.extraction import found, texts
 from support.media_files import (
     COMMENT,
     KEEP_TAGS,
@@ -39,19 +40,6 @@ QUIET = {"has_audio": True, "sample_rate": 48000, "channels": 1}
 # A program stream states a time for each pack, and so small a file has only two of them.
 STAMPED = {"duration": pytest.approx(2.3, abs=1), "frame_count": pytest.approx(18, abs=8)}
 UNKNOWN = "The file has no tracks."
-
-
-def found(data: bytes, tmp_path: Path, name: str = "file") -> FileMetadata:
-    """Extract from memory and from disk, and compare."""
-    path = tmp_path / name
-    path.write_bytes(data)
-    contents = extract(name, data)
-    assert extract_path(name, path) == contents
-    return contents
-
-
-def texts(contents: FileMetadata) -> dict[str, Any]:
-    return {key: json.loads(text) for key, text in contents.documents.items()}
 
 
 def without_embedded(contents: FileMetadata) -> dict[str, Any]:
