@@ -37,7 +37,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watcher, "REMOVAL_S", 0.5)
 
 
-@pytest.fixture(params=["watched", "polled"])
+@pytest.fixture(params=["watched", pytest.param("polled", marks=pytest.mark.slow)])
 async def followed(
     request: pytest.FixtureRequest, make_library: Callable[..., Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], Awaitable[Any]]:

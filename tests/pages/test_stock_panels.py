@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from stock_library import make_library, saving
 
+pytestmark = pytest.mark.slow
+
 MANY = 2000
 QUIET_MS = 1500
 # When a prompt had run, and when its picture was on the page.

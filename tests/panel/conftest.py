@@ -30,7 +30,7 @@ from support.servers import COMFYUI, JsonServer, comfyui_command, copy_pack, sta
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
 PACKAGES = ("playwright", "axe_playwright_python", "comfyui_frontend_package")
 TAB = "comfy-assets"
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 60_000
 STANDALONE_ONLY = {"--own-page"}
 # Dialogs of the page would cover the panel.
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingNodesWarning": False}

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from panel_graphs import failing, page_graph, saving
 
+pytestmark = pytest.mark.slow
+
 GRAVE = {"serious", "critical"}
 THEMES = ("dark", "light")
 

@@ -10,6 +10,8 @@ from page_scripts import DRAG, DROP
 from panel_graphs import lasting, page_graph
 from panel_proxy import proxied
 
+pytestmark = pytest.mark.slow
+
 PREFIX = "/studio/comfy"
 
 

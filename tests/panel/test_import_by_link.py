@@ -12,6 +12,8 @@ from support.files import picture, safetensors
 from support.servers import JsonServer, make_base, standalone_command
 from support.source_server import MODEL_ID, VERSION_ID, Fault, SourceServer, same_bytes, source_in_thread
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_MS = 60_000  # the page begins with hundreds of files, on a machine that may be busy
 SIZE = 3_000_000
 # The library's dialog has its button only if the server's flags have arrived before it opens.

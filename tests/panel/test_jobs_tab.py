@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from panel_graphs import failing, lasting, saving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def jobs(server: Any) -> dict[str, str]:

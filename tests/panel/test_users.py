@@ -12,6 +12,8 @@ import pytest
 from page_scripts import DROP
 from panel_graphs import lasting, page_graph, saving
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("Ann", "Bob")
 # The panel's requests. Image elements send no headers, so their paths are not among them.
 OURS = ("/api/assets", "/api/jobs", "/api/workflows", "/api/prompt", "/api/tags", "/api/i18n", "/api/userdata")

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from panel_graphs import page_graph
 
+pytestmark = pytest.mark.slow
+
 numbers = itertools.count(1)
 
 
