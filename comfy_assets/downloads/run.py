@@ -46,6 +46,9 @@ from .transfer import Transfer, TransferLimits, TransferState
 log = logging.getLogger("comfy_assets.downloads")
 
 _EVENT_S = 0.5  # between messages about the progress of a download
+# Pages learn from the response of createAssetDownload which category a download is for, and only then can they show the
+# new model in a list that is open. A message before this response makes them ignore the category.
+HOLD_S = 1.0
 # After these errors another attempt cannot use the part that has arrived.
 _USELESS = (HashMismatchError, UnsupportedContentError, InvalidLinkError, AddressNotAllowedError)
 _CURABLE = (SourceKeyNeededError, SourceKeyInvalidError, SourceKeyDeniedError)
@@ -84,6 +87,26 @@ class DownloadTools:
     turns: HostTurns
 
 
+class _Messages:
+    """Sends messages to pages, the first of them after ``HOLD_S`` seconds. Their order stays."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._held: list[dict[str, Any]] | None = []
+        asyncio.get_running_loop().call_later(HOLD_S, self._release)
+
+    def send(self, message: dict[str, Any]) -> None:
+        if self._held is None:
+            self._host.emit("asset_download", message)
+        else:
+            self._held.append(message)
+
+    def _release(self) -> None:
+        held, self._held = self._held or [], None
+        for message in held:
+            self.send(message)
+
+
 class DownloadRun:
     """Runs one download as the work of a task. ``created`` is its result."""
 
@@ -93,6 +116,7 @@ class DownloadRun:
         self._file: ResumableFile | None = None
         self._state = TransferState(row.validator)
         self._reported_at = 0.0
+        self._messages = _Messages(tools.host)
         self._source = source
         self.task = task
         self._fields = msgspec.json.decode(row.request, type=UploadFields)
@@ -255,7 +279,7 @@ class DownloadRun:
             "status": status,
             **more,
         }
-        self._tools.host.emit("asset_download", message)
+        self._messages.send(message)
 
 
 def _is_worth_keeping(error: ApiError) -> bool:

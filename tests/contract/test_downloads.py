@@ -23,8 +23,8 @@ from blake3 import blake3
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import downloads
 from comfy_assets_node.comfy_assets.db.downloads import DownloadRow
+from comfy_assets_node.comfy_assets.downloads import run, transfer
 from comfy_assets_node.comfy_assets.downloads import service as download_service
-from comfy_assets_node.comfy_assets.downloads import transfer
 from comfy_assets_node.comfy_assets.downloads.links import ProviderUrls
 from comfy_assets_node.comfy_assets.downloads.service import DownloadService
 from comfy_assets_node.comfy_assets.downloads.sources import Sources
@@ -99,6 +99,12 @@ class Shop:
         assert self.files() == {}
         assert (await self.api.get("/api/assets"))["total"] == 0
         assert await self.rows() == 0
+
+
+@pytest.fixture(autouse=True)
+def hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages come at once."""
+    monkeypatch.setattr(run, "HOLD_S", 0)
 
 
 @pytest.fixture
@@ -309,6 +315,18 @@ class TestDownload:
             "status": "completed",
             "asset_id": task["result"]["asset_id"],
         }
+
+    async def test_messages_follow_the_response(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A page that gets one before the response does not know of which category the download is."""
+        monkeypatch.setattr(run, "HOLD_S", 1)
+        shop.source.add("ink.safetensors", MODEL)
+        task_id = (await shop.start(shop.source.page("ink.safetensors")))["task_id"]
+        started_at = time.monotonic()
+        await shop.until(lambda: shop.events)
+        assert time.monotonic() - started_at > 0.5
+        await shop.until(lambda: shop.events[-1]["status"] == "completed")
+        statuses = [each["status"] for each in shop.events if each["task_id"] == task_id]
+        assert statuses[:2] == ["created", "running"] and statuses.count("completed") == 1
 
     async def test_nothing_is_overwritten(self, shop: Shop) -> None:
         shop.source.add("ink.safetensors", MODEL)

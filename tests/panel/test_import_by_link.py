@@ -112,9 +112,6 @@ def test_a_file_of_a_repository(library: Wizard) -> None:
     library.confirm()
     library.finish()
     library.toast.get_by_text("All downloads completed").wait_for()
-    # Not in the library that is open: while the page loads its list, it sometimes misses that there is more.
-    library.reload()
-    library.open_library()
     library.page.locator("h3", has_text="ink.safetensors").first.wait_for()
     assert library.loras()["ink.safetensors"] == model(1)
 
