@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +24,24 @@ MEDIA_FRAMES = 5
 MEDIA_FPS = 8
 
 
+@contextmanager
+def _same_priority() -> Iterator[None]:
+    """Restore the priority of this thread afterwards.
+
+    SVT-AV1 gives the calling thread of a process of root the highest real-time priority. Processes that are started
+    later inherit it and leave no processor time for others.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
+@_same_priority()
 def video(
     container: str,
     codec: str,

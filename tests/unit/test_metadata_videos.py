@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -86,6 +87,14 @@ def test_facts_and_texts_of_what_ffmpeg_writes(
     assert without_embedded(contents) == {"format": name, "codec": codec_found} | SILENT
     assert texts(contents) == BOTH
     assert contents.mime_type == mime
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="the system has no scheduling policies")
+def test_an_encoder_leaves_the_priority_of_the_process() -> None:
+    """Else browsers and servers that later tests start would take turns in minutes."""
+    before = os.sched_getscheduler(0)
+    video("mp4", "libsvtav1")
+    assert os.sched_getscheduler(0) == before
 
 
 WITH_SOUND = [
