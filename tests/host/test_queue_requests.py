@@ -177,5 +177,5 @@ async def test_one_users_waiting_jobs_are_cleared_beside_anothers(start: Callabl
     assert len(left) == count and left == {f"00000000-0000-4000-8000-{n:012}" for n in range(0, 2 * count, 2)}
     assert set((await server.states("bob")).values()) == {"cancelled"}
     assert set((await server.states("ann")).values()) == {"pending"}
-    assert taken < 0.5
-    assert max(pauses) < 0.25
+    assert taken < 2
+    assert max(pauses) < 0.5
