@@ -131,19 +131,6 @@ def test_tagging_a_selection_by_keyboard(panel: Any) -> None:
     panel.server.wait_for("/api/assets?include_tags=armoured", lambda found: found["total"] == 0)
 
 
-def test_comparing_two_images(panel: Any) -> None:
-    for place in range(2):
-        panel.option(("lighthouse_in", "cat_looking")[place]).click(modifiers=["Control"])
-    panel.button("Compare").click()
-    dialog = panel.page.get_by_role("dialog", name="Compare two images")
-    slider = dialog.get_by_role("slider")
-    slider.press("ArrowRight")
-    assert float(slider.input_value()) > 50
-    assert dialog.locator("img").evaluate_all("images => images.map(image => image.alt.slice(0, 3))") == ["cat", "lig"]
-    panel.page.keyboard.press("Escape")
-    dialog.wait_for(state="detached")
-
-
 def test_data_of_a_drag(panel: Any) -> None:
     panel.option("cat_looking").wait_for()
     data = panel.page.evaluate(DRAG, "cat_looking")

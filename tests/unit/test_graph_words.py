@@ -117,9 +117,9 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("key", ["prompt", "workflow", "parameters", "header"])
 def test_hostile_documents_cost_little(key: str, name: str) -> None:
-    started = time.process_time()
+    started = time.perf_counter()
     assert len(words_in(key, HOSTILE[name])) <= MAX_WORDS
-    assert time.process_time() - started < 2
+    assert time.perf_counter() - started < 2
 
 
 values = st.recursive(

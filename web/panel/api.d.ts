@@ -207,7 +207,8 @@ export interface Texts {
 export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetPage
   : Route extends "GET /assets/seed/status" ? SeedStatus
   : Route extends "GET /assets/tags/refine" ? { tag_counts: Record<string, number> }
-  : Route extends `${"POST" | "DELETE"} /assets/${string}/tags` ? { total_tags: string[] }
+  : Route extends `POST /assets/${string}/tags` ? { added: string[]; total_tags: string[] }
+  : Route extends `DELETE /assets/${string}/tags` ? { removed: string[]; total_tags: string[] }
   : Route extends `${"GET" | "PUT"} /assets/${string}` ? Asset
   : Route extends "GET /tags" ? { tags: { name: string; count: number }[] }
   : Route extends "GET /jobs" ? JobPage

@@ -41,6 +41,15 @@ export function mediaKind(asset) {
 }
 
 /**
+ * Return whether a picture moves, as far as its type or its header says.
+ *
+ * @param {Asset} asset
+ */
+export function isAnimated({ mime_type, metadata }) {
+  return mime_type === "image/apng" || (mime_type.startsWith("image/") && Number(metadata?.frame_count) > 1);
+}
+
+/**
  * Return the tags from users and the model categories, without tags that only name the location.
  *
  * @param {Asset} asset

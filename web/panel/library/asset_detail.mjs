@@ -2,50 +2,61 @@
 
 /** @import { Asset } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
-/** @import { AssetActions } from "./asset_actions.mjs" */
+/** @import { AssetActions, AssetChange, TagChange } from "./asset_actions.mjs" */
 /** @import { AssetGrid } from "./asset_grid.mjs" */
+/** @import { CullingKeys } from "./culling_keys.mjs" */
 
 import { h, setChildren } from "../shared/dom.mjs";
-import { button, iconButton, setPressed } from "../shared/buttons.mjs";
+import { button, iconButton } from "../shared/buttons.mjs";
 import { isAborted } from "../shared/client.mjs";
 import { editInPlace } from "../shared/edit_in_place.mjs";
-import { icon } from "../shared/icons.mjs";
 import { errorPlaceholder } from "../shared/placeholders.mjs";
-import { contentUrl, isFavourite, isMissing, mediaKind, rating, thumbnailUrl } from "./asset.mjs";
+import { isMissing } from "./asset.mjs";
+import { copiesSection, fetchCopies } from "./copies.mjs";
 import { startDrag } from "./drag.mjs";
 import { embeddedMetadata } from "./embedded_metadata.mjs";
+import { marks } from "./marks.mjs";
+import { preview } from "./preview.mjs";
 import { properties } from "./properties.mjs";
-import { starRating } from "./star_rating.mjs";
 import { TagEditor } from "./tag_editor.mjs";
 
-const PREVIEW_PX = 1024;
-const MAX_COPIES = 20;
+/**
+ * @typedef {{
+ *   view: (asset: Asset, index: number) => unknown,
+ *   remove: (assets: Asset[]) => unknown,
+ * }} DetailCallbacks
+ */
 
 export class AssetDetail {
   #context;
   #grid;
   #actions;
-  #remove;
+  #culling;
+  #callbacks;
   /** @type {Asset | null} null until one is shown */
   #asset = null;
-  #index = -1;
+  #isListed = false; // or it was opened from elsewhere
   /** @type {AbortController | null} */
   #request = null;
   #title = h("h3");
   #details = h("div"); // the part that needs another request
   #openButton = h("button");
+  #marks = h("div"); // favourite and rating
+  #tags = h("section");
 
   /**
    * @param {PanelContext} context
    * @param {AssetGrid} grid the list to step through
    * @param {AssetActions} actions
-   * @param {(assets: Asset[]) => unknown} remove
+   * @param {CullingKeys} culling
+   * @param {DetailCallbacks} callbacks
    */
-  constructor(context, grid, actions, remove) {
+  constructor(context, grid, actions, culling, callbacks) {
     this.#context = context;
     this.#grid = grid;
     this.#actions = actions;
-    this.#remove = remove;
+    this.#culling = culling;
+    this.#callbacks = callbacks;
     const label = context.t("detail.title");
     this.element = h("div", { class: "ca-detail", role: "dialog", "aria-label": label, tabindex: "-1" });
     this.element.hidden = true;
@@ -60,7 +71,7 @@ export class AssetDetail {
    */
   async open(asset, index) {
     this.#asset = asset;
-    this.#index = index;
+    this.#isListed = index >= 0;
     this.element.hidden = false;
     this.#show(asset);
     this.element.focus({ preventScroll: true });
@@ -75,6 +86,34 @@ export class AssetDetail {
     this.#grid.focus();
   }
 
+  /** The asset on display, or null. */
+  get shown() {
+    return this.element.hidden ? null : this.#asset;
+  }
+
+  /**
+   * Show a change of an asset, if it is the one on display.
+   *
+   * @param {AssetChange} change
+   */
+  update(change) {
+    if (this.shown?.id !== change.id) return;
+    this.#asset = { ...this.#current(), ...change };
+    this.#title.textContent = this.#asset.name;
+    this.#showMarks(this.#asset);
+    if (!this.#tags.contains(document.activeElement)) this.#showTags(this.#asset);
+  }
+
+  /** Show what has changed of the asset on the server since it was opened. */
+  async refresh() {
+    const before = this.shown;
+    if (before === null) return;
+    const { id, name, tags, user_metadata } = await this.#context.client.get(`/assets/${before.id}`);
+    const isChanged = JSON.stringify([name, tags, user_metadata]) !==
+      JSON.stringify([before.name, before.tags, before.user_metadata]);
+    if (isChanged) this.update({ id, name, tags, user_metadata });
+  }
+
   /** @param {string} id */
   async #fetchDetails(id) {
     this.#request?.abort();
@@ -82,25 +121,12 @@ export class AssetDetail {
     const { client, t } = this.#context;
     try {
       const asset = await client.get(`/assets/${id}`, { signal });
-      const copies = asset.hash ? await this.#fetchCopies(id, asset.hash, signal) : [];
+      const copies = await fetchCopies(this.#context, asset, signal);
       if (this.#asset?.id === id) this.#showDetails(asset, copies);
     } catch (error) {
       if (isAborted(error) || this.#asset?.id !== id) return;
       setChildren(this.#details, errorPlaceholder(t, error, () => this.#fetchDetails(id)));
     }
-  }
-
-  /**
-   * Return the other assets with the same content.
-   *
-   * @param {string} id
-   * @param {string} hash
-   * @param {AbortSignal} signal
-   */
-  async #fetchCopies(id, hash, signal) {
-    const query = { hash, limit: String(MAX_COPIES) };
-    const { assets } = await this.#context.client.get("/assets", { query, signal });
-    return assets.filter((copy) => copy.id !== id);
   }
 
   /**
@@ -113,7 +139,7 @@ export class AssetDetail {
     setChildren(
       this.#details,
       properties(this.#context, asset),
-      copies.length > 0 && this.#copies(copies),
+      copies.length > 0 && copiesSection(this.#context, copies, (copy) => this.open(copy, -1)),
       ...embeddedMetadata(this.#context, asset),
     );
     this.#openButton.hidden = !(asset.metadata?.workflow || asset.metadata?.prompt);
@@ -127,14 +153,12 @@ export class AssetDetail {
     this.#details = h("div");
     this.#openButton = button("graph", t("asset.openWorkflow"), openWorkflow, { kind: "ca-primary" });
     this.#openButton.hidden = true;
-    const previewBox = preview(this.#context, asset);
+    const view = () => this.#callbacks.view(this.#current(), this.#index());
+    const previewBox = preview(this.#context, asset, view);
     previewBox.draggable = true;
     previewBox.addEventListener("dragstart", (event) => startDrag(event, page, this.#current()));
-    const tags = new TagEditor(
-      this.#context,
-      asset,
-      (change) => this.#change((current) => this.#actions.tag(current, change)),
-    );
+    this.#showMarks(asset);
+    this.#showTags(asset);
     setChildren(
       this.element,
       this.#header(),
@@ -147,17 +171,17 @@ export class AssetDetail {
           "div",
           { class: "ca-detail-title" },
           this.#title,
-          iconButton("edit", t("asset.rename"), () => this.#rename()),
+          iconButton("edit", t("asset.rename"), () => this.rename()),
         ),
-        this.#ratingRow(asset),
+        this.#marks,
         h(
           "div",
           { class: "ca-actions" },
           this.#openButton,
           button("download", t("asset.download"), () => this.#actions.download(this.#current())),
-          button("trash", t("asset.delete"), () => this.#remove([this.#current()]), { kind: "ca-danger" }),
+          button("trash", t("asset.delete"), () => this.#callbacks.remove([this.#current()]), { kind: "ca-danger" }),
         ),
-        tags.element,
+        this.#tags,
         this.#details,
       ),
     );
@@ -171,8 +195,9 @@ export class AssetDetail {
 
   #header() {
     const { t } = this.#context;
-    const isFirst = this.#index <= 0;
-    const isLast = this.#index < 0 || this.#index >= this.#grid.grid.count - 1;
+    const index = this.#index();
+    const isFirst = index <= 0;
+    const isLast = index < 0 || index >= this.#grid.grid.count - 1;
     return h(
       "div",
       { class: "ca-detail-header" },
@@ -183,46 +208,44 @@ export class AssetDetail {
     );
   }
 
-  /** @param {Asset} asset */
-  #ratingRow(asset) {
-    const { t } = this.#context;
-    const favourite = iconButton("heart", t("asset.favourite"), () => {
-      const isOn = favourite.getAttribute("aria-pressed") !== "true";
-      setPressed(favourite, isOn);
-      this.#change((current) => this.#actions.setFavourite(current, isOn));
-    });
-    setPressed(favourite, isFavourite(asset));
-    /** @param {number} stars */
-    const rate = (stars) => this.#change((current) => this.#actions.setRating(current, stars));
-    return h("div", { class: "ca-rating-row" }, favourite, starRating(t, rating(asset), rate));
+  /**
+   * Return the index of the asset, or -1 if it is from elsewhere. The active item of the list follows it when others
+   * come before it, and takes its place when it goes.
+   */
+  #index() {
+    if (!this.#isListed) return -1;
+    const index = this.#grid.indexOf(this.#current());
+    return index >= 0 ? index : this.#grid.grid.active;
   }
 
-  /** @param {Asset[]} copies */
-  #copies(copies) {
-    const { t } = this.#context;
-    /** @param {Asset} copy */
-    const openButton = (copy) =>
-      button("file", copy.file_path ?? copy.name, () => this.open(copy, -1), { kind: "ca-plain" });
-    return h(
-      "section",
-      { class: "ca-section" },
-      h("h4", {}, t("detail.copies", { count: copies.length })),
-      h("ul", { class: "ca-copies" }, copies.map((copy) => h("li", {}, openButton(copy)))),
-    );
+  /** @param {Asset} asset */
+  #showTags(asset) {
+    /** @param {TagChange} tags */
+    const change = (tags) => this.#change((current) => this.#actions.tag([current], tags));
+    const { element } = new TagEditor(this.#context, asset, change);
+    this.#tags.replaceWith(element);
+    this.#tags = element;
+  }
+
+  /** @param {Asset} asset */
+  #showMarks(asset) {
+    const element = marks(this.#context.t, asset, {
+      favour: (isOn) => this.#change((current) => this.#actions.favour([current], isOn)),
+      rate: (stars) => this.#change((current) => this.#actions.rate([current], stars)),
+    });
+    this.#marks.replaceWith(element);
+    this.#marks = element;
   }
 
   /**
    * Change the asset. If that fails, show a notification and the asset as the server has it. Returns whether it succeeded.
    *
-   * @param {(asset: Asset) => Promise<Asset>} action
+   * @param {(asset: Asset) => Promise<unknown>} action
    */
   async #change(action) {
     const { notifications, t } = this.#context;
-    const before = this.#current();
     try {
-      const changed = await action(before);
-      // Meanwhile another asset may have been opened.
-      if (this.#asset?.id === changed.id) this.#asset = { ...this.#asset, ...changed };
+      await action(this.#current());
       return true;
     } catch (error) {
       notifications.error(t("asset.changeFailed"), error);
@@ -233,7 +256,8 @@ export class AssetDetail {
     }
   }
 
-  #rename() {
+  /** Edit the name in place. */
+  rename() {
     const { name } = this.#current();
     const stem = name.lastIndexOf(".");
     editInPlace(this.#title, {
@@ -250,50 +274,27 @@ export class AssetDetail {
 
   /** @param {1 | -1} by */
   #step(by) {
-    const index = this.#index + by;
+    const index = this.#index() + by;
     const asset = this.#grid.list.at(index);
-    if (this.#index < 0 || index < 0 || index >= this.#grid.grid.count) return;
+    if (!this.#isListed || index < 0 || index >= this.#grid.grid.count) return;
     this.#grid.grid.activate(index);
     if (asset !== undefined) this.open(asset, index);
   }
 
   /** @param {KeyboardEvent} event */
   #onKeyDown(event) {
-    const isTyping = event.target instanceof Element && event.target.matches("input, textarea, select");
+    const isField = event.target instanceof Element && event.target.matches("input, textarea, select");
+    const isChord = event.ctrlKey || event.metaKey;
     if (event.key === "Escape") this.close();
-    else if (isTyping || event.ctrlKey || event.metaKey) return;
+    else if (this.#culling.handle(event, [this.#current()])) { /* done */ }
+    else if (isField || isChord) return;
     else if (event.key === "ArrowLeft") this.#step(-1);
     else if (event.key === "ArrowRight") this.#step(1);
-    else if (event.key === "Delete") this.#remove([this.#current()]);
+    else if (event.key === "F2") this.rename();
+    else if (event.key === "Delete") this.#callbacks.remove([this.#current()]);
+    else if (event.key === " " && event.target === this.element) this.#callbacks.view(this.#current(), this.#index());
     else return;
     event.preventDefault();
     event.stopPropagation();
   }
-}
-
-/**
- * Create the large image, the player, or the icon of an asset.
- *
- * @param {PanelContext} context
- * @param {Asset} asset
- */
-function preview({ page }, asset) {
-  const kind = mediaKind(asset);
-  const src = contentUrl(page, asset);
-  const url = thumbnailUrl(page, asset, PREVIEW_PX);
-  const placeholder = () => h("div", { class: "ca-preview-icon" }, icon(kind));
-  const picture = () => {
-    if (url === null) return placeholder();
-    const image = h("img", { src: url, alt: asset.name, decoding: "async" });
-    image.addEventListener("error", () => image.replaceWith(placeholder()));
-    return image;
-  };
-  const box = h("div", { class: "ca-preview" });
-  if (kind === "video") {
-    const video = h("video", { src, poster: url, controls: true, preload: "metadata", loop: true });
-    video.addEventListener("error", () => video.replaceWith(picture())); // a container that this browser cannot play
-    box.append(video);
-  } else box.append(picture());
-  if (kind === "audio") box.append(h("audio", { src, controls: true, preload: "metadata" }));
-  return box;
 }

@@ -3,18 +3,22 @@
 /** @import { Asset, AssetPage } from "../api.d.ts" */
 /** @import { PageRequest } from "../shared/paged_list.mjs" */
 /** @import { PanelContext } from "../types.d.ts" */
+/** @import { CullingKeys } from "./culling_keys.mjs" */
 /** @import { GridCell } from "./grid_cell.mjs" */
 /** @import { QueryStore } from "./query.mjs" */
 /** @import { Selection } from "./selection.mjs" */
 
+import { button } from "../shared/buttons.mjs";
 import { h } from "../shared/dom.mjs";
+import * as format from "../shared/format.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { CELL_SIZE } from "../settings.mjs";
 import { startDrag } from "./drag.mjs";
 import { createCell, fillCell } from "./grid_cell.mjs";
-import { isFiltered, pageParams } from "./query.mjs";
+import { HoverPlayer } from "./hover_player.mjs";
+import { isFiltered, NEWEST_FIRST, pageParams } from "./query.mjs";
 
 const CAPTION_PX = 40; // name and summary below a thumbnail
 const ROW_PX = 52;
@@ -25,30 +29,43 @@ const SELECT_PAGE_SIZE = 500;
 /**
  * @typedef {{
  *   open: (asset: Asset, index: number) => unknown,
+ *   view: (asset: Asset, index: number) => unknown,
+ *   rename: (asset: Asset, index: number) => unknown,
  *   remove: (assets: Asset[]) => unknown,
  *   onTotalChange: (total: number | null) => void,
  * }} GridCallbacks
  */
 
-export class AssetGrid {
+/** Dispatches "change" events when the list has changed. */
+export class AssetGrid extends EventTarget {
   #context;
   #store;
   #selection;
+  #culling;
   #callbacks;
+  #newCount = 0; // of assets that came above the view
 
   /**
    * @param {PanelContext} context
    * @param {QueryStore} store
    * @param {Selection} selection
+   * @param {CullingKeys} culling
    * @param {GridCallbacks} callbacks
    */
-  constructor(context, store, selection, callbacks) {
+  constructor(context, store, selection, culling, callbacks) {
+    super();
     this.#context = context;
     this.#store = store;
     this.#selection = selection;
+    this.#culling = culling;
     this.#callbacks = callbacks;
     /** @type {PagedList<Asset>} */
-    this.list = new PagedList((request) => this.#load(request), { onChange: () => this.#onListChange() });
+    this.list = new PagedList((request) => this.#load(request), {
+      key: (asset) => asset.id,
+      anchor: () => this.grid.firstInView,
+      onMove: (by, moved) => this.#onMove(by, moved),
+      onChange: () => this.#onListChange(),
+    });
     /** @type {VirtualGrid<GridCell>} */
     this.grid = new VirtualGrid({
       label: context.t("library.assets"),
@@ -57,7 +74,10 @@ export class AssetGrid {
       onVisibleRange: (first, last) => this.list.show(first, last),
     });
     this.placeholder = h("div", { class: "ca-grid-placeholder" });
-    this.element = h("div", { class: "ca-grid-area" }, this.grid.element, this.placeholder);
+    this.newItems = button("back", "", () => this.#showNew(), { kind: "ca-new-items" });
+    this.newItems.hidden = true;
+    this.element = h("div", { class: "ca-grid-area" }, this.grid.element, this.placeholder, this.newItems);
+    new HoverPlayer(context, this.grid.element, (target) => this.list.at(this.grid.indexOf(target)));
     this.#listen();
     selection.addEventListener("change", () => this.grid.refresh());
   }
@@ -66,6 +86,7 @@ export class AssetGrid {
   reset() {
     this.list.reset();
     this.grid.scrollToTop();
+    this.#countNew(0);
   }
 
   /** Load the list again where it is, after a change of assets. */
@@ -82,6 +103,15 @@ export class AssetGrid {
 
   focus() {
     this.grid.element.focus({ preventScroll: true });
+  }
+
+  /**
+   * Return the index of an asset in the list, or -1 if the list does not have it near the view.
+   *
+   * @param {Asset} asset
+   */
+  indexOf(asset) {
+    return this.list.indexOf(asset.id);
   }
 
   /** @param {PageRequest} request */
@@ -110,9 +140,36 @@ export class AssetGrid {
     fillCell(cell, asset, { page, t, language, isSelected: this.#selection.has(asset), isMoving });
   }
 
+  /**
+   * Follow assets that have moved in the list, as new ones came before them or others went.
+   *
+   * @param {number} by
+   * @param {(index: number) => number} moved
+   */
+  #onMove(by, moved) {
+    const { isScrolled } = this.grid;
+    this.grid.moveItems(by, moved(this.grid.active), this.list.total ?? 0);
+    if (isScrolled && NEWEST_FIRST.has(this.#store.state.sort)) this.#countNew(Math.max(this.#newCount + by, 0));
+  }
+
+  /** @param {number} count */
+  #countNew(count) {
+    const { t, language } = this.#context;
+    this.#newCount = count;
+    this.newItems.hidden = count === 0;
+    const text = t("library.newItems", { count, number: format.number(count, language) });
+    this.newItems.lastChild?.replaceWith(text);
+  }
+
+  #showNew() {
+    this.grid.scrollToTop();
+    this.focus();
+  }
+
   #onListChange() {
     showListOrPlaceholder(this, this.#context.t, () => this.#emptyPlaceholder());
     this.#callbacks.onTotalChange(this.list.total);
+    this.dispatchEvent(new Event("change"));
   }
 
   #emptyPlaceholder() {
@@ -124,6 +181,9 @@ export class AssetGrid {
 
   #listen() {
     const { element } = this.grid;
+    element.addEventListener("scroll", () => {
+      if (this.#newCount > 0 && !this.grid.isScrolled) this.#countNew(0);
+    }, { passive: true });
     element.addEventListener("click", (event) => this.#onClick(event));
     element.addEventListener("keydown", (event) => this.#onKeyDown(event));
     element.addEventListener("dragstart", (event) => {
@@ -157,14 +217,26 @@ export class AssetGrid {
       this.grid.activate(target);
       if (event.shiftKey) this.#extendSelection(target);
     } else if (event.key === "Enter" && asset && !isChord) this.#callbacks.open(asset, active);
-    else if (event.key === " " && asset) this.#selection.toggle(asset, active);
+    else if (event.key === " " && asset && !isChord) this.#callbacks.view(asset, active);
+    else if (isSelectKey(event) && asset) this.#selection.toggle(asset, active);
+    else if (event.key === "F2" && asset) this.#callbacks.rename(asset, active);
     else if (event.key === "a" && isChord) this.#selectAll();
     else if (event.key === "Escape" && this.#selection.size > 0) this.#selection.clear();
     else if (event.key === "Delete" && asset) {
       this.#callbacks.remove(this.#selection.size > 0 ? this.#selection.assets : [asset]);
-    } else return;
+    } else if (!this.#culling.handle(event, this.#targets(asset))) return;
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  /**
+   * Return the assets that a key applies to: the selected ones, else the active one.
+   *
+   * @param {Asset | undefined} active
+   */
+  #targets(active) {
+    if (this.#selection.size > 0) return this.#selection.assets;
+    return active === undefined ? [] : [active];
   }
 
   /** @param {number} index */
@@ -192,4 +264,14 @@ export class AssetGrid {
       notifications.error(t("library.selectAllFailed"), error);
     }
   }
+}
+
+/**
+ * Return whether a key selects the active asset: X, or Ctrl+Space where the system leaves that to the page.
+ *
+ * @param {KeyboardEvent} event
+ */
+function isSelectKey({ key, ctrlKey, metaKey, altKey }) {
+  if (altKey || metaKey) return false;
+  return ctrlKey ? key === " " : key.toLowerCase() === "x";
 }

@@ -27,10 +27,12 @@ const failed = new Map();
 function createParts() {
   const image = h("img", { alt: "", decoding: "async", draggable: "false" });
   const mediaIcon = h("span", { class: "ca-media-icon" });
+  const length = h("span", { class: "ca-length" }); // of a video or a sound
   return {
     image,
     mediaIcon,
-    thumbnail: h("div", { class: "ca-thumb" }, mediaIcon, image),
+    length,
+    thumbnail: h("div", { class: "ca-thumb" }, mediaIcon, image, length),
     name: h("div", { class: "ca-name" }),
     summary: h("div", { class: "ca-summary" }),
   };
@@ -99,6 +101,7 @@ function clearCell(cell) {
   cell.removeAttribute("aria-label");
   cell.parts.name.textContent = cell.parts.summary.textContent = "";
   cell.parts.mediaIcon.replaceChildren();
+  cell.parts.length.textContent = "";
   showThumbnail(cell.parts, null);
 }
 
@@ -118,6 +121,7 @@ function showAsset(cell, asset, t, language) {
   cell.parts.name.textContent = asset.name;
   cell.parts.summary.textContent = summaryText(asset, language);
   cell.parts.mediaIcon.replaceChildren(icon(mediaKind(asset)));
+  cell.parts.length.textContent = lengthText(asset);
 }
 
 /**
@@ -140,6 +144,13 @@ function summaryText(asset, language) {
   const stars = "★".repeat(rating(asset));
   const parts = [stars, dimensions(asset), format.bytes(asset.size, language), format.day(asset.created_at, language)];
   return parts.filter(Boolean).join(" · ");
+}
+
+/** @param {Asset} asset */
+function lengthText(asset) {
+  const { duration } = asset.metadata ?? {};
+  const isPlayed = mediaKind(asset) === "video" || mediaKind(asset) === "audio";
+  return isPlayed && typeof duration === "number" ? format.clock(duration) : "";
 }
 
 /**

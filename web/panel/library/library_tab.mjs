@@ -2,13 +2,18 @@
 
 /** @import { Asset } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
+/** @import { CompareDialog } from "../viewer/compare_dialog.mjs" */
+/** @import { Viewer } from "../viewer/viewer.mjs" */
+/** @import { AssetChange } from "./asset_actions.mjs" */
 /** @import { Query } from "./query.mjs" */
 
+import { takesText } from "../shared/dialog.mjs";
 import { debounce, h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
 import { AssetActions } from "./asset_actions.mjs";
 import { AssetDetail } from "./asset_detail.mjs";
 import { AssetGrid } from "./asset_grid.mjs";
+import { CullingKeys } from "./culling_keys.mjs";
 import { DEFAULT_QUERY, QueryStore } from "./query.mjs";
 import { Selection } from "./selection.mjs";
 import { SelectionBar } from "./selection_bar.mjs";
@@ -17,12 +22,18 @@ import { Toolbar } from "./toolbar.mjs";
 import { Uploads } from "./uploads.mjs";
 
 const REFRESH_DELAY_MS = 400; // a scan reports many changes in a row
+const DOUBLE_CLICK_MS = 500;
 const PERSISTED = /** @type {const} */ (["sort", "view"]);
 
 export class LibraryTab {
   #context;
   #store;
   #isStale = false;
+  /** @type {Viewer | null} null until it is first opened */
+  #viewer = null;
+  /** @type {CompareDialog | null} the last one */
+  #comparison = null;
+  #opened = { asset: /** @type {Asset | null} */ (null), index: -1, at: 0 }; // by the last click on a cell
 
   /** @param {PanelContext} context */
   constructor(context) {
@@ -30,20 +41,33 @@ export class LibraryTab {
     const { t, page, preferences } = context;
     this.#store = new QueryStore({ ...DEFAULT_QUERY, ...preferences.read("library", PERSISTED) });
     this.selection = new Selection();
-    this.actions = new AssetActions(context, (asset) => this.#onAssetChange(asset));
+    this.actions = new AssetActions(context, (change) => this.#onAssetChange(change));
+    const culling = new CullingKeys(context, this.actions);
+    this.culling = culling;
     /** @param {Asset[]} assets */
     const remove = (assets) => this.#remove(assets);
     this.total = h("div", { class: "ca-total", role: "status" });
-    this.grid = new AssetGrid(context, this.#store, this.selection, {
-      open: (asset, index) => this.detail.open(asset, index),
+    /**
+     * @param {Asset} asset
+     * @param {number} index
+     */
+    const view = (asset, index) => this.#view(asset, index);
+    this.grid = new AssetGrid(context, this.#store, this.selection, culling, {
+      open: (asset, index) => this.#open(asset, index),
+      view,
+      rename: (asset, index) => {
+        this.detail.open(asset, index);
+        this.detail.rename();
+      },
       remove,
       onTotalChange: (total) => this.#showTotal(total),
     });
     this.facets = new TagFacets(context, this.#store);
     this.uploads = new Uploads(context, () => this.#refresh());
     this.toolbar = new Toolbar(context, this.#store, () => this.uploads.choose());
-    this.detail = new AssetDetail(context, this.grid, this.actions, remove);
-    const bar = new SelectionBar(context, this.selection, this.actions, remove);
+    this.detail = new AssetDetail(context, this.grid, this.actions, culling, { view, remove });
+    const compare = (/** @type {Asset[]} */ assets) => this.#compare(assets);
+    const bar = new SelectionBar(context, this.selection, this.actions, { remove, compare });
     const list = [this.toolbar.element, this.facets.element, this.total, this.grid.element, bar.element];
     this.element = h(
       "section",
@@ -52,6 +76,9 @@ export class LibraryTab {
       this.uploads.element,
     );
     this.uploads.acceptDrops(this.element);
+    this.element.addEventListener("keydown", (event) => this.#onKeyDown(event));
+    this.element.addEventListener("click", (event) => this.#onSecondClick(event), { capture: true });
+    this.toolbar.search.addEventListener("keydown", (event) => this.#onSearchKey(event));
     this.#store.subscribe((state, before) => this.#onQueryChange(state, before));
     const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
     page.listen("assets.changed", refreshSoon);
@@ -113,20 +140,124 @@ export class LibraryTab {
     if (this.#isStale) return;
     this.grid.refresh();
     this.facets.refresh();
+    this.detail.refresh().catch(() => {}); // the grid shows that the server cannot be reached
   }
 
-  /** @param {Asset | null} asset null if the list must be loaded again */
-  #onAssetChange(asset) {
-    if (asset === null) this.#refresh();
-    else this.grid.list.replace((each) => each.id === asset.id, asset);
+  /** @param {AssetChange | null} change null if the list must be loaded again */
+  #onAssetChange(change) {
+    if (change === null) return this.#refresh();
+    this.selection.update(change);
+    this.grid.list.update(change.id, change);
+    this.detail.update(change);
+    this.#viewer?.update(change);
+    this.#comparison?.update(change);
+  }
+
+  /**
+   * Delete assets. The details and the viewer go on to the next asset.
+   *
+   * @param {Asset[]} assets
+   */
+  async #remove(assets) {
+    const shown = assets.find(({ id }) => id === this.detail.shown?.id);
+    if (shown !== undefined) {
+      const index = this.grid.indexOf(shown);
+      const next = assets.length > 1 ? undefined : this.grid.list.at(index + 1) ?? this.grid.list.at(index - 1);
+      if (index >= 0 && next !== undefined) this.detail.open(next, this.grid.indexOf(next));
+      else this.detail.close();
+    }
+    const removed = await this.actions.remove(assets);
+    for (const asset of removed) this.selection.remove(asset.id);
+    if (this.detail.shown === null && !this.#viewer?.isOpen) this.grid.focus();
+  }
+
+  /**
+   * Show an asset in the details.
+   *
+   * @param {Asset} asset
+   * @param {number} index
+   */
+  #open(asset, index) {
+    this.#opened = { asset, index, at: performance.now() };
+    this.detail.open(asset, index);
+  }
+
+  /**
+   * Take the second click of a double click on a cell, which by now is covered by the details, to open the viewer.
+   *
+   * @param {MouseEvent} event
+   */
+  #onSecondClick(event) {
+    const { asset, index, at } = this.#opened;
+    // `detail` counts the clicks at one place; a key that activates a button makes a click without any.
+    if (asset === null || event.detail < 2 || performance.now() - at > DOUBLE_CLICK_MS) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.#opened = { asset: null, index: -1, at: 0 };
+    this.detail.close();
+    this.#view(asset, index);
+  }
+
+  /**
+   * Show an asset over the whole page.
+   *
+   * @param {Asset} asset
+   * @param {number} index in the list, or -1 for an asset from elsewhere
+   */
+  async #view(asset, index) {
+    const { notifications, t } = this.#context;
+    try {
+      const { Viewer } = await import("../viewer/viewer.mjs");
+      this.#viewer ??= new Viewer(this.#context, this.grid, this.actions, this.culling, {
+        remove: (assets) => this.#remove(assets),
+        onClose: (last, at) => this.#onViewerClose(last, at),
+      });
+      this.#viewer.open(asset, index);
+    } catch (error) {
+      notifications.error(t("asset.openFailed"), error);
+    }
+  }
+
+  /**
+   * Return to where the viewer was opened, with the asset that it showed last.
+   *
+   * @param {Asset} asset
+   * @param {number} index
+   */
+  #onViewerClose(asset, index) {
+    if (index >= 0) this.grid.grid.activate(index);
+    if (this.detail.shown !== null) this.detail.open(asset, index);
+    else this.grid.focus();
   }
 
   /** @param {Asset[]} assets */
-  async #remove(assets) {
-    this.detail.close();
-    const removed = await this.actions.remove(assets);
-    for (const asset of removed) this.selection.remove(asset.id);
+  async #compare(assets) {
+    const { notifications, t } = this.#context;
+    try {
+      const { CompareDialog } = await import("../viewer/compare_dialog.mjs");
+      this.#comparison = new CompareDialog(this.#context, assets, this.culling);
+    } catch (error) {
+      notifications.error(t("asset.openFailed"), error);
+    }
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKeyDown(event) {
+    if (event.defaultPrevented || takesText(event.target)) return;
+    if (event.key === "/") this.find();
+    // Without an asset: here the focus is on a button, and a digit or a letter means nothing.
+    else if (!["?", "z", "Z"].includes(event.key) || !this.culling.handle(event, [])) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** @param {KeyboardEvent} event in the search box */
+  #onSearchKey(event) {
+    if ((event.key !== "ArrowDown" && event.key !== "Enter") || event.isComposing) return;
+    if (event.key === "Enter") this.#store.set({ text: this.toolbar.search.value });
     this.grid.focus();
+    event.preventDefault();
+    event.stopPropagation();
   }
 
   /** @param {number | null} total */

@@ -12,6 +12,9 @@ export const SORTS = /** @type {const} */ ({
   largest: ["size", "desc"],
 });
 
+/** Orders in which new assets come first. */
+export const NEWEST_FIRST = new Set(["newest", "changed"]);
+
 /**
  * @typedef {{
  *   text: string,

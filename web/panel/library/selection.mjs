@@ -57,6 +57,16 @@ export class Selection extends EventTarget {
     this.#notify();
   }
 
+  /**
+   * Apply a change to an asset, if it is selected.
+   *
+   * @param {Partial<Asset> & { id: string }} change
+   */
+  update(change) {
+    const asset = this.#assets.get(change.id);
+    if (asset !== undefined) this.#assets.set(asset.id, { ...asset, ...change });
+  }
+
   /** @param {string} id */
   remove(id) {
     if (this.#assets.delete(id)) this.#notify();

@@ -84,6 +84,18 @@ export function day(when, language) {
 }
 
 /**
+ * Format the length of a video or a sound: `0:05`, `12:34`, `1:02:03`.
+ *
+ * @param {number} seconds
+ */
+export function clock(seconds) {
+  const whole = Math.max(Math.round(seconds), 0);
+  const parts = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
+  const shown = parts[0] > 0 ? parts : parts.slice(1);
+  return shown.map((part, place) => place === 0 ? String(part) : String(part).padStart(2, "0")).join(":");
+}
+
+/**
  * Format a duration: `0.8 s`, `2 min 05 s`, `1 h 20 min`.
  *
  * @param {number} milliseconds

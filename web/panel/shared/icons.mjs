@@ -12,12 +12,15 @@ const PATHS = {
   compare: "M12 3v18M4 6h5v12H4zM15 6h5v12h-5z",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   download: "M12 4v11m-5-5l5 5 5-5M5 20h14",
+  expand: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
   edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
   file: "M6 3h8l5 5v13H6zM14 3v5h5",
   forward: "M9 5l7 7-7 7",
   graph: "M3 5h6v5H3zM15 14h6v5h-6zM9 7.5h3.5v9H15",
   heart: "M12 20s-7.5-4.6-7.5-10A4.2 4.2 0 0 1 12 7.2 4.2 4.2 0 0 1 19.500 10c0 5.400-7.500 10-7.500 10Z",
   history: "M4 12a8 8 0 1 0 2.5-5.8M4 4v4h4M12 8v4.500l3 2",
+  info: "M12 21a9 9 0 1 1 0-18 9 9 0 0 1 0 18ZM12 11v5M12 8h.01",
+  keyboard: "M3 6h18v12H3zM7 10h.01M12 10h.01M17 10h.01M8 14h8",
   list: "M9 6h11M9 12h11M9 18h11M4.500 6h.01M4.500 12h.01M4.500 18h.01",
   model: "M12 3l8 4.500v9L12 21l-8-4.500v-9zM4 7.500l8 4.500 8-4.500M12 12v9",
   pause: "M8 5v14M16 5v14",
@@ -32,6 +35,7 @@ const PATHS = {
   undo: "M9 7L4 12l5 5M4 12h10a6 6 0 0 1 6 6",
   upload: "M12 16V5m-5 5l5-5 5 5M5 20h14",
   video: "M4 6h11v12H4zM15 10l5-3v10l-5-3",
+  zoom: "M11 18a7 7 0 1 1 0-14 7 7 0 0 1 0 14ZM16 16l4.500 4.500M8 11h6M11 8v6",
   warning: "M12 4l9 16H3zM12 10v4M12 17h.01",
 };
 

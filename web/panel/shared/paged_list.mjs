@@ -1,24 +1,25 @@
 /**
- * A long list that holds only the pages near the view.
+ * A long list that holds only the pages near what is in view.
  *
  * The page after a known one is fetched by its cursor, any other by its offset. Cursors stay (a few bytes each), pages
- * only within `keep` pages of the view.
+ * only within `keep` pages of a view.
  */
 
 import { isAborted } from "./client.mjs";
+import { findIndex, ListReload, pagesInView } from "./list_reload.mjs";
 
-/** @typedef {{ offset: number, limit: number, cursor: string | undefined, signal: AbortSignal }} PageRequest */
+const MAX_ROUNDS = 4; // of requests to find where the items in view have moved to
 
-/**
- * @template Item
- * @typedef {{ items: Item[], total: number, cursor?: string }} LoadedPage
- */
+/** @typedef {import("./list_reload.mjs").PageRequest} PageRequest */
 
 /** @template Item */
 export class PagedList {
   #load;
   #size;
   #keep;
+  #key;
+  #anchor;
+  #onMove;
   #onChange;
   /** @type {Map<number, Item[]>} by page number */
   #pages = new Map();
@@ -26,10 +27,14 @@ export class PagedList {
   #cursors = new Map();
   /** @type {Map<number, AbortController>} by page number */
   #requests = new Map();
-  /** First and last page in view. */
-  #view = [0, 0];
-  /** Counts resets and refreshes: responses to requests from before one are dropped. */
+  /** @type {ListReload<Item> | null} while the list is loaded again */
+  #reload = null;
+  /** @type {Map<string, [first: number, last: number]>} the items in view, by who shows them */
+  #views = new Map([["list", [0, 0]]]);
+  /** Counts what makes requests obsolete: responses to those from before are dropped. */
   #generation = 0;
+  /** @type {(() => void)[]} called at the next change */
+  #waiting = [];
 
   /** @type {number | null} null until the first response */
   total = null;
@@ -37,14 +42,25 @@ export class PagedList {
   error = null;
 
   /**
-   * @param {(request: PageRequest) => Promise<LoadedPage<Item>>} load
-   * @param {{ size?: number, keep?: number, onChange: () => void }} options `size` is that of a page; `onChange` is
-   *   called when the items, the total or the error have changed
+   * @param {(request: PageRequest) => Promise<import("./list_reload.mjs").LoadedPage<Item>>} load
+   * @param {{
+   *   size?: number,
+   *   keep?: number,
+   *   key?: (item: Item) => string,
+   *   anchor?: () => number,
+   *   onMove?: (by: number, moved: (index: number) => number) => void,
+   *   onChange: () => void,
+   * }} options `size` is that of a page; `onChange` is called when the items, the total or the error have changed.
+   *   With `key` and `anchor`, the index of an item that must stay in view, `onMove` is called before that when items
+   *   have moved: `by` is the way of the anchor, `moved` returns the new index of an old one
    */
-  constructor(load, { size = 80, keep = 4, onChange }) {
+  constructor(load, { size = 80, keep = 4, key = () => "", anchor, onMove = () => {}, onChange }) {
     this.#load = load;
     this.#size = size;
     this.#keep = keep;
+    this.#key = key;
+    this.#anchor = anchor;
+    this.#onMove = onMove;
     this.#onChange = onChange;
   }
 
@@ -57,78 +73,200 @@ export class PagedList {
     return this.#pages.get(Math.floor(index / this.#size))?.[index % this.#size];
   }
 
+  /**
+   * Return the item at an index as soon as it is loaded, or undefined if there is none. Some view must show it.
+   *
+   * @param {number} index
+   */
+  async item(index) {
+    while (this.at(index) === undefined && this.error === null && index >= 0 && index < (this.total ?? Infinity)) {
+      await new Promise((resolve) => this.#waiting.push(() => resolve(undefined)));
+    }
+    return this.at(index);
+  }
+
+  /**
+   * Return the index of an item that is loaded, or -1.
+   *
+   * @param {string} key
+   */
+  indexOf(key) {
+    return findIndex(this.#pages, this.#size, (item) => this.#key(item) === key);
+  }
+
   /** Return the items that are loaded. */
   loaded() {
     return [...this.#pages.values()].flat();
   }
 
   /**
-   * Set the range of items in view. Fetches missing pages; drops pages and aborts requests far from the view.
+   * Set the range of items in view. Fetches missing pages; drops pages and aborts requests far from every view.
    *
    * @param {number} first
    * @param {number} last
+   * @param {string} [view] a list can be shown in several places at a time
    */
-  show(first, last) {
-    this.#view = [Math.floor(first / this.#size), Math.floor(Math.max(first, last) / this.#size)];
-    const [from, to] = this.#view;
-    for (const [number, request] of this.#requests) if (number < from - 1 || number > to + 1) request.abort();
-    for (const number of this.#pages.keys()) {
-      if (number < from - this.#keep || number > to + this.#keep) this.#pages.delete(number);
-    }
+  show(first, last, view = "list") {
+    this.#views.set(view, [first, Math.max(first, last)]);
+    for (const [number, request] of this.#requests) if (!this.#isNear(number, 1)) request.abort();
+    for (const number of this.#pages.keys()) if (!this.#isNear(number, this.#keep)) this.#pages.delete(number);
     if (this.error === null) this.#fetchMissing();
+  }
+
+  /**
+   * Forget the range of a view that is closed.
+   *
+   * @param {string} view
+   */
+  hide(view) {
+    this.#views.delete(view);
   }
 
   /** Drop everything and load the first page. */
   reset() {
     this.#abortRequests();
     this.#pages.clear();
+    this.#cursors.clear();
+    this.#views = new Map([["list", [0, 0]]]);
     this.total = null;
-    this.#view = [0, 0];
-    this.#restart();
+    this.error = null;
+    this.#notify();
+    this.#fetchMissing();
   }
 
-  /** Load the pages in view again; the old items stay until then. */
-  refresh() {
+  /** Load the pages in view again; the old items stay until then, and the anchor stays in view. */
+  async refresh() {
     this.#abortRequests();
-    const [from, to] = this.#view;
-    for (const number of this.#pages.keys()) if (number < from || number > to) this.#pages.delete(number);
-    this.#restart(new Set(this.#pages.keys()));
+    if (this.error !== null) {
+      this.error = null;
+      this.#notify();
+    }
+    const reload = new ListReload(this.#load, this.#size);
+    this.#reload = reload;
+    try {
+      const by = await this.#reloadViews(reload);
+      if (this.#reload !== reload) return;
+      this.#replaceAll(reload, by);
+    } catch (error) {
+      if (this.#reload !== reload || isAborted(error)) return;
+      this.error = error;
+    }
+    this.#reload = null;
+    this.#notify();
+    if (this.error === null) this.#fetchMissing(); // the views may have moved meanwhile
   }
 
   /**
-   * Replace matching items, after a change made in the panel itself.
+   * Apply a change that was made in the panel itself to an item, if it is loaded.
    *
-   * @param {(item: Item) => boolean} matches
-   * @param {Item} item
+   * @param {string} key
+   * @param {Partial<Item>} change
    */
-  replace(matches, item) {
+  update(key, change) {
     for (const items of this.#pages.values()) {
-      const index = items.findIndex(matches);
-      if (index >= 0) items[index] = item;
+      const index = items.findIndex((item) => this.#key(item) === key);
+      if (index >= 0) items[index] = { ...items[index], ...change };
     }
+    this.#notify();
+  }
+
+  #notify() {
+    const waiting = this.#waiting.splice(0);
     this.#onChange();
+    for (const resolve of waiting) resolve();
+  }
+
+  /**
+   * @param {number} number of a page
+   * @param {number} distance in pages
+   */
+  #isNear(number, distance) {
+    return [...this.#views.values()].some(([first, last]) =>
+      number >= this.#pageOf(first) - distance && number <= this.#pageOf(last) + distance
+    );
+  }
+
+  /** @param {number} index */
+  #pageOf(index) {
+    return Math.floor(index / this.#size);
+  }
+
+  /**
+   * @param {number} total
+   * @param {number} [by] the way that the items in view have moved
+   */
+  #pagesInView(total, by = 0) {
+    return pagesInView([...this.#views.values()], this.#size, total, by);
   }
 
   #abortRequests() {
     this.#generation += 1;
     for (const request of this.#requests.values()) request.abort();
     this.#requests.clear();
+    this.#reload?.abort();
+    this.#reload = null;
   }
 
-  /** @param {Set<number>} [stale] pages to load although there are items */
-  #restart(stale = new Set()) {
-    this.#cursors.clear(); // they belong to the list as it was
-    this.error = null;
-    this.#onChange();
-    this.#fetchMissing(stale);
+  /**
+   * Load the pages that hold the items in view. Returns how far the anchor has moved.
+   *
+   * @param {ListReload<Item>} reload
+   */
+  async #reloadViews(reload) {
+    let by = 0;
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      await reload.load(this.#pagesInView(round === 0 ? this.total ?? 0 : reload.total, by));
+      // Without a trace of them, the items have most likely moved by as many as were added before them.
+      const found = this.#wayOfAnchor(reload) ?? (round === 0 ? reload.total - (this.total ?? reload.total) : by);
+      if (found === by) break;
+      by = found;
+    }
+    await reload.load(this.#pagesInView(reload.total, by));
+    return this.#wayOfAnchor(reload) ?? 0;
   }
 
-  /** @param {Set<number>} [stale] */
-  #fetchMissing(stale = new Set()) {
-    const [from, to] = this.#view;
-    const last = this.total === null ? 0 : Math.max(Math.ceil(this.total / this.#size) - 1, 0);
-    for (let number = from; number <= Math.min(to, last); number += 1) {
-      if (!this.#requests.has(number) && (stale.has(number) || !this.#pages.has(number))) this.#fetch(number);
+  /**
+   * Return how far the anchor has moved in the pages that are loaded, or null if they hold neither it nor one of the
+   * items after it. One that is gone gives its place to the next.
+   *
+   * @param {ListReload<Item>} reload
+   */
+  #wayOfAnchor(reload) {
+    if (this.#anchor === undefined) return 0;
+    const anchor = this.#anchor();
+    for (let index = anchor; index < anchor + this.#size; index += 1) {
+      const item = this.at(index);
+      if (item === undefined) continue;
+      const key = this.#key(item);
+      const found = findIndex(reload.pages, this.#size, (each) => this.#key(each) === key);
+      if (found >= 0) return found - anchor;
+    }
+    return null;
+  }
+
+  /**
+   * @param {ListReload<Item>} reload
+   * @param {number} by the way of the anchor
+   */
+  #replaceAll(reload, by) {
+    const before = this.#pages;
+    this.#abortRequests(); // their pages belong to the list as it was
+    this.#pages = reload.pages;
+    this.#cursors = reload.cursors;
+    this.total = reload.total;
+    for (const [view, [first, last]] of this.#views) {
+      this.#views.set(view, [Math.max(first + by, 0), Math.max(last + by, 0)]);
+    }
+    this.#onMove(by, (index) => {
+      const item = before.get(this.#pageOf(index))?.[index % this.#size];
+      const found = item === undefined ? -1 : this.indexOf(this.#key(item));
+      return found >= 0 ? found : Math.max(index + by, 0);
+    });
+  }
+
+  #fetchMissing() {
+    for (const number of this.#pagesInView(this.total ?? 0)) {
+      if (!this.#requests.has(number) && !this.#pages.has(number)) this.#fetch(number);
     }
   }
 
@@ -152,7 +290,7 @@ export class PagedList {
       // After a reset another request may have the number.
       if (this.#requests.get(number) === request) this.#requests.delete(number);
     }
-    this.#onChange();
-    if (this.error === null) this.#fetchMissing(); // the view may have moved meanwhile
+    this.#notify();
+    if (this.error === null) this.#fetchMissing(); // the views may have moved meanwhile
   }
 }

@@ -6,6 +6,8 @@ import { h } from "./dom.mjs";
 const SHEETS = [
   "shared/shared.css",
   "library/library.css",
+  "viewer/viewer.css",
+  "viewer/compare.css",
   "jobs/jobs.css",
   "workflows/workflows.css",
   "status/status.css",

@@ -7,9 +7,8 @@
  */
 
 import { h, uniqueId } from "./dom.mjs";
+import { GridGeometry } from "./grid_geometry.mjs";
 
-const OVERSCAN_ROWS = 2;
-const MAX_HEIGHT = 12_000_000; // in px; browsers do not lay out elements that are much higher
 const IDLE_MS = 90;
 
 /**
@@ -26,11 +25,8 @@ export class VirtualGrid {
   #cells;
   #shape;
   #onVisibleRange;
-  #count = 0;
-  #columns = 1;
-  #rowHeight = 1;
+  #geometry = new GridGeometry();
   #width = 0; // 0 until the grid is in the page
-  #height = 0; // of the view
   /** @type {Map<number, Cell>} by index */
   #visible = new Map();
   /** @type {Cell[]} hidden, to be used again */
@@ -65,16 +61,26 @@ export class VirtualGrid {
   }
 
   get count() {
-    return this.#count;
+    return this.#geometry.count;
   }
 
   get active() {
     return this.#active;
   }
 
+  /** Whether the view is anywhere but at the top. */
+  get isScrolled() {
+    return this.element.scrollTop > 0;
+  }
+
+  /** The index of the first item of which at least the half is in view. */
+  get firstInView() {
+    return this.#geometry.firstOf(Math.ceil(this.#offset() / this.#geometry.rowHeight - 0.5));
+  }
+
   /** @param {number} count */
   setCount(count) {
-    this.#count = count;
+    this.#geometry.count = count;
     this.#active = Math.min(this.#active, Math.max(count - 1, 0));
     this.layout();
   }
@@ -83,16 +89,38 @@ export class VirtualGrid {
   layout() {
     const width = this.canvas.clientWidth;
     if (width === 0) return; // not in the page
-    const first = this.#indexAtTop();
+    const geometry = this.#geometry;
+    const first = geometry.firstOf(Math.floor(this.#offset() / geometry.rowHeight));
     const { columns, rowHeight } = this.#shape(width);
-    const isChanged = columns !== this.#columns || rowHeight !== this.#rowHeight;
-    this.#columns = columns;
-    this.#rowHeight = rowHeight;
+    const isChanged = columns !== geometry.columns || rowHeight !== geometry.rowHeight;
     this.#width = width;
-    this.#height = this.element.clientHeight;
-    this.canvas.style.height = `${Math.min(this.#fullHeight(), MAX_HEIGHT)}px`;
-    if (isChanged && first > 0) this.#scrollToRow(Math.floor(first / columns));
+    Object.assign(geometry, { columns, rowHeight, height: this.element.clientHeight });
+    if (isChanged) geometry.lead = 0;
+    this.#setHeight();
+    if (isChanged && first > 0) this.#scrollToRow(geometry.rowOf(first));
     this.#draw(true);
+  }
+
+  /**
+   * Follow items that have moved in the list. Unless the view is at the top, it moves along and so shows the same.
+   *
+   * @param {number} by
+   * @param {number} active the new index of the active item
+   * @param {number} count
+   */
+  moveItems(by, active, count) {
+    const offset = this.#offset();
+    const { isScrolled } = this;
+    // The cells move with their items, or each image would be loaded by another element.
+    this.#visible = new Map([...this.#visible].map(([index, cell]) => [index + by, cell]));
+    this.#geometry.count = count;
+    this.#active = Math.min(active, Math.max(count - 1, 0));
+    if (isScrolled && by !== 0) {
+      const rows = this.#geometry.moveItems(by);
+      this.#setHeight();
+      this.#scrollTo(offset + rows * this.#geometry.rowHeight);
+    }
+    this.layout();
   }
 
   /** Fill the visible cells again. */
@@ -103,6 +131,7 @@ export class VirtualGrid {
   scrollToTop() {
     this.element.scrollTop = 0;
     this.#active = 0;
+    this.#geometry.lead = 0;
     this.#draw(true);
   }
 
@@ -112,13 +141,14 @@ export class VirtualGrid {
    * @param {number} index
    */
   activate(index) {
-    if (this.#count === 0) return;
-    this.#active = Math.min(Math.max(index, 0), this.#count - 1);
-    const row = Math.floor(this.#active / this.#columns);
-    const top = row * this.#rowHeight;
+    const { count, rowHeight, height } = this.#geometry;
+    if (count === 0) return;
+    this.#active = Math.min(Math.max(index, 0), count - 1);
+    const row = this.#geometry.rowOf(this.#active);
+    const top = row * rowHeight;
     const offset = this.#offset();
     if (top < offset) this.#scrollToRow(row);
-    else if (top + this.#rowHeight > offset + this.#height) this.#scrollTo(top + this.#rowHeight - this.#height);
+    else if (top + rowHeight > offset + height) this.#scrollTo(top + rowHeight - height);
     this.#draw(true);
   }
 
@@ -128,20 +158,7 @@ export class VirtualGrid {
    * @param {string} key
    */
   keyTarget(key) {
-    const page = this.#columns * Math.max(Math.floor(this.#height / this.#rowHeight), 1);
-    /** @type {Record<string, number>} */
-    const targets = {
-      ArrowLeft: this.#active - 1,
-      ArrowRight: this.#active + 1,
-      ArrowUp: this.#active - this.#columns,
-      ArrowDown: this.#active + this.#columns,
-      PageUp: this.#active - page,
-      PageDown: this.#active + page,
-      Home: 0,
-      End: this.#count - 1,
-    };
-    if (!(key in targets)) return null;
-    return Math.min(Math.max(targets[key], 0), Math.max(this.#count - 1, 0));
+    return this.#geometry.keyTarget(key, this.#active);
   }
 
   /**
@@ -154,33 +171,23 @@ export class VirtualGrid {
     return cell instanceof HTMLElement && this.canvas.contains(cell) ? Number(cell.dataset.index) : -1;
   }
 
-  #fullHeight() {
-    return Math.ceil(this.#count / this.#columns) * this.#rowHeight;
+  #setHeight() {
+    this.canvas.style.height = `${this.#geometry.canvasHeight}px`;
   }
 
   /** Return the position of the view in the whole, in px. */
   #offset() {
-    return this.element.scrollTop * this.#scale();
-  }
-
-  /** Return how many px of the whole one px of the canvas stands for: 1 unless the whole is higher than MAX_HEIGHT. */
-  #scale() {
-    const full = this.#fullHeight();
-    return full <= MAX_HEIGHT ? 1 : (full - this.#height) / (MAX_HEIGHT - this.#height);
+    return this.element.scrollTop * this.#geometry.scale;
   }
 
   /** @param {number} offset in the whole */
   #scrollTo(offset) {
-    this.element.scrollTop = offset / this.#scale();
+    this.element.scrollTop = offset / this.#geometry.scale;
   }
 
   /** @param {number} row */
   #scrollToRow(row) {
-    this.#scrollTo(row * this.#rowHeight);
-  }
-
-  #indexAtTop() {
-    return Math.floor(this.#offset() / this.#rowHeight) * this.#columns;
+    this.#scrollTo(row * this.#geometry.rowHeight);
   }
 
   #scheduleDraw() {
@@ -197,34 +204,31 @@ export class VirtualGrid {
    */
   #draw(isForced) {
     if (this.#width === 0) return;
+    const geometry = this.#geometry;
     const top = this.element.scrollTop;
-    const offset = top * this.#scale();
-    const isMoving = !isForced && Math.abs(top - this.#lastTop) > this.#height / 2;
+    const isRealigned = top === 0 && geometry.lead > 0; // no empty places at the top
+    if (isRealigned) geometry.lead = 0;
+    const offset = top * geometry.scale;
+    const isMoving = !isForced && !isRealigned && Math.abs(top - this.#lastTop) > geometry.height / 2;
     this.#lastTop = top;
     this.#shift = top - offset;
-    const [first, last] = this.#range(offset);
+    const [first, last] = geometry.range(offset);
+    if (isRealigned) this.#setHeight();
     this.#recycle(first, last);
     for (let index = first; index <= last; index += 1) {
       const cell = this.#visible.get(index);
       if (cell === undefined) this.#showCell(index, isMoving);
-      else if (isForced) this.#fillCell(cell, index, false);
+      else if (isForced || isRealigned) this.#fillCell(cell, index, false);
     }
     this.#markActive();
     if (isMoving) this.#drawWhenIdle();
-    if (this.#count > 0) this.#onVisibleRange(first, last);
+    if (geometry.count > 0) this.#onVisibleRange(first, last);
   }
 
   /** Fill the cells again, with images, once the view no longer moves. */
   #drawWhenIdle() {
     clearTimeout(this.#idleTimer);
     this.#idleTimer = setTimeout(() => this.#draw(true), IDLE_MS);
-  }
-
-  /** @param {number} offset */
-  #range(offset) {
-    const firstRow = Math.max(Math.floor(offset / this.#rowHeight) - OVERSCAN_ROWS, 0);
-    const lastRow = Math.floor((offset + this.#height) / this.#rowHeight) + OVERSCAN_ROWS;
-    return [firstRow * this.#columns, Math.min((lastRow + 1) * this.#columns, this.#count) - 1];
   }
 
   /**
@@ -265,15 +269,16 @@ export class VirtualGrid {
    * @param {boolean} isMoving
    */
   #fillCell(cell, index, isMoving) {
-    const row = Math.floor(index / this.#columns);
-    const width = this.#width / this.#columns;
-    const left = (index % this.#columns) * width;
+    const { columns, rowHeight, count } = this.#geometry;
+    const width = this.#width / columns;
+    const left = this.#geometry.columnOf(index) * width;
+    const top = this.#geometry.rowOf(index) * rowHeight + this.#shift;
     cell.style.width = `${width}px`;
-    cell.style.height = `${this.#rowHeight}px`;
-    cell.style.transform = `translate(${left}px, ${row * this.#rowHeight + this.#shift}px)`;
+    cell.style.height = `${rowHeight}px`;
+    cell.style.transform = `translate(${left}px, ${top}px)`;
     cell.dataset.index = String(index);
     cell.id = `${this.id}-${index}`;
-    cell.setAttribute("aria-setsize", String(this.#count));
+    cell.setAttribute("aria-setsize", String(count));
     cell.setAttribute("aria-posinset", String(index + 1));
     cell.classList.toggle("ca-active", index === this.#active);
     this.#cells.fill(cell, index, isMoving);

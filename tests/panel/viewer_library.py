@@ -1,0 +1,84 @@
+"""A library for the viewer: pictures whose files say how they were made, and one file of each other kind."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import os
+from pathlib import Path
+
+from panel_graphs import page_graph
+from PIL import Image, ImageDraw, PngImagePlugin
+from support.media_files import sound, video
+
+PICTURES = 40
+NEWEST_S = 1_790_000_000
+LONG_TEXT = "a line of notes\n" * 40_000
+# Prompt, negative prompt and settings, of which neighbours differ in some.
+SUBJECTS = ("red fox in the snow", "red fox in the forest", "grey wolf in the snow")
+MODELS = ("dreamscape_xl", "ink_world")
+
+
+def make_viewer_library(base: Path) -> Path:
+    """Create the files. The pictures are the newest: ``picture_00.png`` comes first in the list."""
+    (base / "output").mkdir(parents=True)
+    for number in range(PICTURES):
+        _save(base / f"output/picture_{number:02d}.png", picture(number), NEWEST_S - number, parameters(number))
+    others = {
+        "large.jpg": _jpeg(base / "output/large.jpg"),
+        "moving.gif": _gif(base / "output/moving.gif"),
+        "clip.webm": video("webm", "libvpx", size=(320, 192), frames=16),
+        "song.flac": sound("flac", "flac"),
+        "notes.txt": LONG_TEXT.encode(),
+        "graph.json": json.dumps(page_graph("a graph in a file")).encode(),
+        "cut.png": b"\x89PNG\r\n\x1a\nthis is no picture",
+    }
+    for number, (name, body) in enumerate(others.items()):
+        path = base / "output" / name
+        path.write_bytes(body)
+        os.utime(path, (NEWEST_S - 1000 - number,) * 2)
+    return base
+
+
+def parameters(number: int) -> str:
+    """Return the settings of a picture in the form of A1111."""
+    settings = f"Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: {1000 + number}, Size: 512x512"
+    prompt = f"{SUBJECTS[number % 3]}, <lora:fur_detail:0.{5 + number % 2}>"
+    return f"{prompt}\nNegative prompt: blurry\n{settings}, Model: {MODELS[number % 2]}"
+
+
+def picture(number: int, size: tuple[int, int] | None = None) -> Image.Image:
+    """Paint a picture of a size of its own."""
+    width, height = size or ((512, 512), (512, 768), (896, 512))[number % 3]
+    image = Image.new("RGB", (width, height))
+    draw = ImageDraw.Draw(image)
+    for y in range(height):
+        red, green, blue = colorsys.hsv_to_rgb((number * 0.13 + 0.2 * y / height) % 1, 0.55, 0.35 + 0.5 * y / height)
+        draw.line([(0, y), (width, y)], fill=(int(red * 255), int(green * 255), int(blue * 255)))
+    for ball in range(5):
+        x, y, radius = (number * 97 + ball * 173) % width, (number * 53 + ball * 211) % height, width // (9 + ball)
+        draw.ellipse([x - radius, y - radius, x + radius, y + radius], outline="white", width=3)
+    return image
+
+
+def _save(path: Path, image: Image.Image, when: float, text: str) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", text)
+    image.save(path, pnginfo=info)
+    os.utime(path, (when, when))
+
+
+def add_picture(base: Path, number: int, when: float) -> None:
+    """Add a picture to the output folder."""
+    _save(base / f"output/added_{number:02d}.png", picture(number, (256, 256)), when, parameters(number))
+
+
+def _jpeg(path: Path) -> bytes:
+    picture(7, (3000, 2000)).save(path, quality=80)
+    return path.read_bytes()
+
+
+def _gif(path: Path) -> bytes:
+    frames = [picture(number, (200, 150)) for number in range(4)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=120, loop=0)
+    return path.read_bytes()

@@ -1,0 +1,113 @@
+/** Keys that rate assets, mark favourites and take changes back: the same in the grid, the details and the viewer. */
+
+/** @import { Asset } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
+/** @import { AssetActions } from "./asset_actions.mjs" */
+
+import { iconButton } from "../shared/buttons.mjs";
+import { createDialog, takesText } from "../shared/dialog.mjs";
+import { h } from "../shared/dom.mjs";
+import { isFavourite } from "./asset.mjs";
+
+/** The keys as the help shows them, by the place where they work. "or" stands between alternatives. */
+const HELP = /** @type {const} */ ({
+  everywhere: [["0–5", "rate"], ["F", "favourite"], ["Delete", "delete"], ["Ctrl Z", "undo"], ["F2", "rename"], [
+    "?",
+    "help",
+  ]],
+  grid: [["Space", "view"], ["Enter", "details"], ["X", "select"], ["Ctrl A", "selectAll"], ["Escape", "clear"], [
+    "/",
+    "search",
+  ]],
+  viewer: [
+    ["← →", "step"],
+    ["Home End", "ends"],
+    ["Z", "actualSize"],
+    ["+ −", "zoom"],
+    ["Shift ← ↑ → ↓", "pan"],
+    [
+      "Space",
+      "play",
+    ],
+    ["I", "info"],
+    ["Escape", "close"],
+  ],
+});
+
+export class CullingKeys {
+  #context;
+  #actions;
+
+  /**
+   * @param {PanelContext} context
+   * @param {AssetActions} actions
+   */
+  constructor(context, actions) {
+    this.#context = context;
+    this.#actions = actions;
+  }
+
+  /**
+   * Do what a key stands for, with some assets. Returns whether it stands for anything; the event is then to be kept
+   * from the page.
+   *
+   * @param {KeyboardEvent} event
+   * @param {Asset[]} assets
+   */
+  handle(event, assets) {
+    if (event.altKey || takesText(event.target)) return false;
+    if (event.ctrlKey || event.metaKey) return this.#handleChord(event);
+    if (event.key === "?") this.showHelp();
+    else if (assets.length === 0) return false;
+    else if (/^[0-5]$/.test(event.key)) this.#report(this.#actions.rate(assets, Number(event.key)));
+    else if (event.key.toLowerCase() === "f" && !event.repeat) {
+      this.#report(this.#actions.favour(assets, !assets.every(isFavourite)));
+    } else return false;
+    return true;
+  }
+
+  /** Show the keys in a dialog. */
+  showHelp() {
+    const { t } = this.#context;
+    const close = iconButton("close", t("common.close"), () => dialog.close());
+    /** @param {keyof typeof HELP} place */
+    const section = (place) =>
+      h(
+        "section",
+        { class: "ca-section" },
+        h("h4", {}, t(`keysIn.${place}`)),
+        h("dl", {}, HELP[place].map(([keys, what]) => keyRow(keys, t(`keys.${what}`)))),
+      );
+    const title = h("div", { class: "ca-dialog-title" }, h("h3", {}, t("keysIn.title")), close);
+    const sections = /** @type {(keyof typeof HELP)[]} */ (Object.keys(HELP)).map(section);
+    const dialog = createDialog("ca-keys", t("keysIn.title"), title, h("div", { class: "ca-keys-body" }, sections));
+    dialog.showModal();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #handleChord(event) {
+    if (event.key.toLowerCase() !== "z" || event.shiftKey) return false;
+    // ComfyUI's page undoes changes of its graph. It has seen the event before any element, and reads it a frame later.
+    Object.defineProperties(event, { ctrlKey: { value: false }, metaKey: { value: false } });
+    this.#report(this.#actions.undo());
+    return true;
+  }
+
+  /** @param {Promise<unknown>} change */
+  async #report(change) {
+    try {
+      await change;
+    } catch (error) {
+      this.#context.notifications.error(this.#context.t("asset.changeFailed"), error);
+    }
+  }
+}
+
+/**
+ * @param {string} keys
+ * @param {string} text
+ */
+function keyRow(keys, text) {
+  const names = keys.split(" ").map((key) => h("kbd", {}, key));
+  return h("div", { class: "ca-property" }, h("dt", {}, names), h("dd", {}, text));
+}

@@ -1,0 +1,50 @@
+/** Dialogs over the whole page. */
+
+/** @import { Child } from "./dom.mjs" */
+/** @import { Notifications } from "./notifications.mjs" */
+
+import { h } from "./dom.mjs";
+
+/** Events that the page handles wherever they come from: its canvas would take the keys and the clipboard. */
+const KEPT = ["keydown", "copy", "cut", "paste"];
+
+/**
+ * Create a modal dialog and add it to the page; Escape closes it, and closing removes it. Show it with `showModal`.
+ *
+ * @param {string} kind the class
+ * @param {string} label the name for screen readers
+ * @param {...(Child | Child[])} children
+ */
+export function createDialog(kind, label, ...children) {
+  const lang = document.querySelector(".ca-root")?.getAttribute("lang");
+  const dialog = h("dialog", { class: `ca-root ca-dialog ${kind}`, "aria-label": label, lang }, ...children);
+  for (const type of KEPT) dialog.addEventListener(type, (event) => event.stopPropagation());
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog); // within the panel, the page's sidebar could cut it off
+  return dialog;
+}
+
+/**
+ * Return whether an element takes the keys itself: a field, or the editor of a page.
+ *
+ * @param {EventTarget | null} target
+ */
+export function takesText(target) {
+  if (!(target instanceof HTMLElement)) return false;
+  if (target instanceof HTMLInputElement) {
+    return !["radio", "checkbox", "button", "range", "file"].includes(target.type);
+  }
+  return target.matches("textarea, select") || target.isContentEditable;
+}
+
+/**
+ * Show notifications in a dialog until it closes. Under it, they would neither be seen nor take a click.
+ *
+ * @param {HTMLDialogElement} dialog
+ * @param {Notifications} notifications
+ */
+export function hostNotifications(dialog, { element }) {
+  const home = element.parentElement;
+  dialog.append(element);
+  dialog.addEventListener("close", () => home?.append(element));
+}

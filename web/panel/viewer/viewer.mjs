@@ -1,0 +1,277 @@
+/** The viewer: one asset of the list over the whole page, with the others around it. */
+
+/** @import { Asset } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
+/** @import { AssetActions, AssetChange } from "../library/asset_actions.mjs" */
+/** @import { AssetGrid } from "../library/asset_grid.mjs" */
+/** @import { CullingKeys } from "../library/culling_keys.mjs" */
+
+import { iconButton } from "../shared/buttons.mjs";
+import { createDialog, hostNotifications, takesText } from "../shared/dialog.mjs";
+import { h } from "../shared/dom.mjs";
+import * as format from "../shared/format.mjs";
+import { Filmstrip } from "./filmstrip.mjs";
+import { InfoPanel } from "./info_panel.mjs";
+import { Stage } from "./stage.mjs";
+import { ViewerBar } from "./viewer_bar.mjs";
+
+const PAN_STEP = 0.2; // of the view
+const VIEW = "viewer"; // its name among the views of the list
+
+/**
+ * @typedef {{
+ *   remove: (assets: Asset[]) => Promise<unknown>,
+ *   onClose: (asset: Asset, index: number) => unknown,
+ * }} ViewerCallbacks
+ */
+
+export class Viewer {
+  #context;
+  #grid;
+  #culling;
+  #callbacks;
+  #stage;
+  #strip;
+  #info;
+  /** @type {HTMLDialogElement | null} while it is open */
+  #dialog = null;
+  /** @type {Asset | null} */
+  #asset = null;
+  #isListed = false; // or the asset was opened from elsewhere
+  #bar;
+  #previous;
+  #next;
+
+  /**
+   * @param {PanelContext} context
+   * @param {AssetGrid} grid the list to step through
+   * @param {AssetActions} actions
+   * @param {CullingKeys} culling
+   * @param {ViewerCallbacks} callbacks
+   */
+  constructor(context, grid, actions, culling, callbacks) {
+    this.#context = context;
+    this.#grid = grid;
+    this.#culling = culling;
+    this.#callbacks = callbacks;
+    this.#stage = new Stage(context, { onZoom: () => this.#onZoom(), onSwipe: (by) => this.#step(by) });
+    this.#strip = new Filmstrip(context, grid, (index) => this.#goTo(index));
+    this.#info = new InfoPanel(context);
+    const { t } = context;
+    this.#bar = new ViewerBar(context, actions, {
+      zoom: () => this.#stage.pane.toggleActualSize(),
+      info: () => this.#toggleInfo(),
+      remove: () => this.#remove(),
+      help: () => culling.showHelp(),
+      close: () => this.#dialog?.close(),
+      focus: () => this.#dialog?.focus(),
+    });
+    this.#previous = iconButton("back", t("detail.previous"), () => this.#step(-1));
+    this.#next = iconButton("forward", t("detail.next"), () => this.#step(1));
+    for (const button of [this.#previous, this.#next]) button.classList.add("ca-viewer-step");
+    grid.addEventListener("change", () => this.#onListChange());
+  }
+
+  get isOpen() {
+    return this.#dialog !== null;
+  }
+
+  /**
+   * Show an asset.
+   *
+   * @param {Asset} asset
+   * @param {number} index in the list, or -1 for an asset from elsewhere
+   */
+  open(asset, index) {
+    this.#isListed = index >= 0;
+    if (this.#dialog === null) this.#createDialog();
+    this.#show(asset, index);
+    this.#dialog?.focus();
+  }
+
+  /**
+   * Show a change of an asset, if it is the one on display.
+   *
+   * @param {AssetChange} change
+   */
+  update(change) {
+    this.#strip.refresh();
+    if (this.#asset?.id !== change.id || !this.isOpen) return;
+    this.#asset = { ...this.#asset, ...change };
+    this.#bar.show(this.#asset);
+    if (!this.#info.element.hidden) this.#info.show(this.#asset);
+  }
+
+  #createDialog() {
+    const { t, notifications, preferences } = this.#context;
+    const stage = h("div", { class: "ca-viewer-main" }, this.#stage.element, this.#previous, this.#next);
+    const body = h("div", { class: "ca-viewer-body" }, stage, this.#info.element);
+    const dialog = createDialog("ca-viewer", t("viewer.title"), this.#bar.element, body, this.#strip.element);
+    dialog.tabIndex = -1;
+    dialog.addEventListener("keydown", (event) => this.#onKeyDown(event));
+    hostNotifications(dialog, notifications);
+    dialog.addEventListener("close", () => this.#onClose());
+    this.#dialog = dialog;
+    const { info = true } = preferences.read("viewer", ["info"]);
+    this.#setInfo(info !== false);
+    dialog.showModal();
+  }
+
+  #onClose() {
+    const asset = this.#current();
+    const index = this.#index();
+    this.#dialog = null;
+    this.#info.stop();
+    this.#strip.clear();
+    this.#stage.clear();
+    this.#grid.list.hide(VIEW);
+    this.#callbacks.onClose(asset, index);
+  }
+
+  #current() {
+    if (this.#asset === null) throw new Error("no asset is shown");
+    return this.#asset;
+  }
+
+  /**
+   * Return the index of the asset, or -1 if it is from elsewhere. The active item of the list follows it when others
+   * come before it, and takes its place when it goes.
+   */
+  #index() {
+    if (!this.#isListed) return -1;
+    const index = this.#grid.indexOf(this.#current());
+    return index >= 0 ? index : this.#grid.grid.active;
+  }
+
+  /**
+   * @param {Asset} asset
+   * @param {number} index
+   */
+  #show(asset, index) {
+    this.#asset = asset;
+    if (index >= 0) {
+      this.#grid.grid.activate(index);
+      this.#grid.list.show(index - 1, index + 1, VIEW);
+    }
+    this.#bar.show(asset);
+    this.#stage.show(asset, () => this.#near());
+    this.#onZoom();
+    this.#showPosition();
+    if (!this.#info.element.hidden) this.#info.show(asset);
+  }
+
+  /** Return the assets to which the user may step, if they are loaded. */
+  #near() {
+    const index = this.#index();
+    return index < 0 ? [] : [this.#grid.list.at(index + 1), this.#grid.list.at(index - 1)];
+  }
+
+  #showPosition() {
+    const { language } = this.#context;
+    const index = this.#index();
+    const { count } = this.#grid.grid;
+    const [number, total] = [index + 1, count].map((each) => format.number(each, language));
+    this.#bar.showPosition(index < 0 ? "" : `${number} / ${total}`);
+    this.#previous.disabled = index <= 0;
+    this.#next.disabled = index < 0 || index >= count - 1;
+    this.#strip.show(index);
+  }
+
+  /** Follow the asset in a list that has changed. */
+  #onListChange() {
+    if (!this.isOpen) return;
+    this.#showPosition();
+    this.#stage.prefetch(this.#near());
+  }
+
+  #onZoom() {
+    const { hasPicture, pane } = this.#stage;
+    this.#bar.showZoom(hasPicture, pane.isActualSize);
+  }
+
+  /** @param {1 | -1} by */
+  #step(by) {
+    return this.#goTo(this.#index() + by);
+  }
+
+  /**
+   * Show the asset at an index of the list, as soon as that is loaded.
+   *
+   * @param {number} index
+   */
+  async #goTo(index) {
+    if (!this.#isListed || index < 0 || index >= this.#grid.grid.count) return;
+    const from = this.#asset;
+    this.#grid.list.show(index - 1, index + 1, VIEW);
+    const asset = this.#grid.list.at(index) ?? await this.#grid.list.item(index);
+    if (asset !== undefined && this.isOpen && this.#asset === from) this.#show(asset, index);
+  }
+
+  /** Delete the asset, and go on to the next one. */
+  async #remove() {
+    const asset = this.#current();
+    const index = this.#index();
+    const next = this.#grid.list.at(index + 1) ?? this.#grid.list.at(index - 1);
+    if (index < 0 || next === undefined) this.#dialog?.close();
+    else this.#show(next, this.#grid.indexOf(next));
+    await this.#callbacks.remove([asset]);
+  }
+
+  #toggleInfo() {
+    const isShown = Boolean(this.#info.element.hidden);
+    this.#setInfo(isShown);
+    this.#context.preferences.write("viewer", { info: isShown }, ["info"]);
+    if (isShown) this.#info.show(this.#current());
+  }
+
+  /** @param {boolean} isShown */
+  #setInfo(isShown) {
+    this.#info.element.hidden = !isShown;
+    this.#bar.showInfo(isShown);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKeyDown(event) {
+    const isField = event.target instanceof HTMLInputElement && event.target.type === "radio";
+    if (takesText(event.target) || event.defaultPrevented) return;
+    if (this.#culling.handle(event, [this.#current()])) event.preventDefault();
+    else if (!event.ctrlKey && !event.metaKey && !event.altKey && !(isField && event.key.startsWith("Arrow"))) {
+      if (this.#act(event)) event.preventDefault();
+    }
+  }
+
+  /**
+   * Do what a key stands for. Returns whether it stands for anything.
+   *
+   * @param {KeyboardEvent} event
+   */
+  #act({ key, shiftKey, target }) {
+    const { pane, player, hasPicture } = this.#stage;
+    /** @type {Record<string, () => unknown>} */
+    const actions = {
+      ArrowLeft: () => shiftKey ? pane.pan(-PAN_STEP, 0) : this.#step(-1),
+      ArrowRight: () => shiftKey ? pane.pan(PAN_STEP, 0) : this.#step(1),
+      ArrowUp: () => pane.pan(0, -PAN_STEP),
+      ArrowDown: () => pane.pan(0, PAN_STEP),
+      Home: () => this.#goTo(0),
+      End: () => this.#goTo(this.#grid.grid.count - 1),
+      Delete: () => this.#remove(),
+      F2: () => this.#bar.rename(),
+      "+": () => pane.zoomByKey(1),
+      "-": () => pane.zoomByKey(-1),
+      z: () => hasPicture && pane.toggleActualSize(),
+      i: () => this.#toggleInfo(),
+    };
+    const isOnButton = target instanceof Element && target.matches("button, video, audio, pre");
+    if (!isOnButton) actions[" "] = () => player === undefined ? this.#dialog?.close() : toggle(player);
+    const action = actions[key.length === 1 ? key.toLowerCase() : key];
+    action?.();
+    return action !== undefined;
+  }
+}
+
+/** @param {HTMLMediaElement} player */
+function toggle(player) {
+  if (player.paused) player.play();
+  else player.pause();
+}
