@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -25,17 +26,18 @@ _DOCUMENTS = 64  # documents read at a time, and no more than these bytes of the
 _BYTES = 4 << 20
 _REMEMBERED = 2048  # documents whose words are kept: images of one run share theirs
 _REMEMBERED_WORDS = 1_000_000  # of all these together: training tags of models are many
-_GRAPH = "prompt"  # the key of the graph of a job
+_GRAPH, _WORKFLOW = "prompt", "workflow"  # keys: of graphs as they were executed, also of a job, and as pages save them
 
 # What ``has:`` asks for, by the mark of the words that show it.
 _SHOWN_BY = {
-    Field.POSITIVE: "prompt",
-    Field.NEGATIVE: "negative",
-    Field.MODEL: "model",
-    Field.LORA: "lora",
-    Field.SEED: "seed",
+    Field.POSITIVE.value: "prompt",
+    Field.NEGATIVE.value: "negative",
+    Field.MODEL.value: "model",
+    Field.LORA.value: "lora",
+    Field.SEED.value: "seed",
 }
-_GRAPH_KEYS = frozenset({"prompt", "workflow"})
+_HAS_WORKFLOW, _HAS_PREVIEW = f"{Field.HAS.value}workflow", f"{Field.HAS.value}preview"
+_GRAPH_KEYS = frozenset({_GRAPH, _WORKFLOW})
 HAS = (*_SHOWN_BY.values(), "workflow", "preview")
 
 # Media types that say nothing of the kind; the rest is image, video, audio, text, or model for 3D.
@@ -66,8 +68,12 @@ class AssetWords:
         return await asyncio.to_thread(_asset_entries, shown, documents)
 
     async def _words_of_documents(self, db: _Db, rows: Sequence[IndexedAsset]) -> dict[_Keyed, tuple[str, ...]]:
-        """Return the words of all documents of assets."""
-        wanted = {each for row in rows for each in _documents(row)}
+        """Return the words of the documents of assets, without workflows that repeat a prompt."""
+        known = await self._words_of(db, {each for row in rows for each in _documents(row)})
+        return known | await self._words_of(db, {each for row in rows for each in _workflows(row, known)})
+
+    async def _words_of(self, db: _Db, wanted: Collection[_Keyed]) -> dict[_Keyed, tuple[str, ...]]:
+        """Return the words of these documents."""
         texts = await fulltext.texts_of(db, {number for _, number in wanted}) if wanted else {}
         unknown = sorted(each for each in wanted if each[1] in texts and _text(each, texts) not in self._known)
         for part in _parts(unknown, texts):
@@ -88,9 +94,21 @@ def _text(document: _Keyed, texts: Mapping[int, StoredText]) -> _Text:
 
 
 def _documents(row: IndexedAsset) -> list[_Keyed]:
-    """Return the documents whose words an asset may have."""
-    documents = [*_decode_documents(row.documents), *(each for _, own in _sidecars(row) for each in own)]
+    """Return the documents whose words an asset may have, without its workflows."""
+    documents = [each for each in _decode_documents(row.documents) if each[0] != _WORKFLOW]
+    documents += (each for _, own in _sidecars(row) for each in own)
     return [*documents, (_GRAPH, row.graph_id)] if row.graph_id is not None else documents
+
+
+def _workflows(row: IndexedAsset, known: Mapping[_Keyed, tuple[str, ...]]) -> list[_Keyed]:
+    """Return the workflows of an asset, as far as their words count."""
+    own = _decode_documents(row.documents)
+    return [] if _has_prompt(own, known) else [each for each in own if each[0] == _WORKFLOW]
+
+
+def _has_prompt(own: Sequence[_Keyed], documents: Mapping[_Keyed, tuple[str, ...]]) -> bool:
+    """Return whether there is a prompt with words. A workflow repeats it, and adds nodes that were not executed."""
+    return any(key == _GRAPH and documents[key, number] for key, number in own)
 
 
 def _sidecars(row: IndexedAsset) -> list[tuple[str, list[_Keyed]]]:
@@ -149,77 +167,90 @@ def _asset_entries(rows: Sequence[IndexedAsset], documents: Mapping[_Keyed, tupl
     for row in rows:
         words = dict.fromkeys(_words_of_row(row))
         words |= dict.fromkeys(words_in_facts(row.metadata or "{}"))
-        words |= dict.fromkeys(_words_of_texts(row, documents))
-        words |= dict.fromkeys(marked(Field.HAS, _shown(words)))
-        entries.append(IndexEntry(row.id, (row.name_key, " ".join(words))))
+        for found in _words_of_texts(row, documents):
+            words.update(dict.fromkeys(found))
+        text = " ".join(words)
+        entries.append(IndexEntry(row.id, (row.name_key, " ".join([text, *marked(Field.HAS, _shown(text))]))))
     return entries
 
 
-def _words_of_texts(row: IndexedAsset, documents: Mapping[_Keyed, tuple[str, ...]]) -> Iterator[str]:
-    """Yield the words of an asset's documents, and of the graph of its job.
-
-    The workflow of a file with a prompt is left out: it repeats the prompt, and adds nodes that were not executed.
-    """
+def _words_of_texts(
+    row: IndexedAsset, documents: Mapping[_Keyed, tuple[str, ...]]
+) -> Iterator[Collection[str] | Iterator[str]]:
+    """Yield the words of each of an asset's documents, and of the graph of its job."""
     own = _decode_documents(row.documents)
-    has_prompt = any(key == "prompt" and documents[key, number] for key, number in own)
-    for key, number in own:
-        if key in _GRAPH_KEYS and documents[key, number]:
-            yield f"{Field.HAS.value}workflow"
-        if not (key == "workflow" and has_prompt):
-            yield from documents[key, number]
+    # The documents may hold it none the less, as those of another asset.
+    left_out = _WORKFLOW if _has_prompt(own, documents) else None
+    for each in own:
+        if each[0] == left_out:
+            continue
+        words = documents[each]
+        if each[0] in _GRAPH_KEYS and words:
+            yield (_HAS_WORKFLOW,)
+        yield words
     if row.graph_id is not None:
-        yield from documents[_GRAPH, row.graph_id]
+        yield documents[_GRAPH, row.graph_id]
     for facts, described in _sidecars(row):
-        yield from words_in_facts(facts)
+        yield words_in_facts(facts)
         # What made an example picture did not make the model.
-        yield from (word for each in described for word in documents[each] if word[0] not in MARKS)
+        yield (word for each in described for word in documents[each] if word[0] not in MARKS)
 
 
 def _words_of_row(row: IndexedAsset) -> Iterator[str]:
     """Yield the words of an asset itself: its name, type, folder and tags."""
     yield EVERY
     yield from words_of(row.name_key)
-    yield from marked(Field.TYPE, _types(row))
+    yield from _words_of_type(row.mime_type, row.name_key.rpartition(".")[2] if "." in row.name_key else "")
     if row.has_preview or row.mime_type.startswith(("image/", "video/")):
-        yield f"{Field.HAS.value}preview"
-    folder = words_of(row.folder)
-    yield from folder
-    yield from marked(Field.FOLDER, folder)
-    tags = _indexed_tags(row.tags or "[]")
-    for tag in tags:
-        words = words_of(tag)
-        yield from words
-        yield from marked(Field.TAG, words)
-    if (field := _model_field(row, tags)) is not None:
+        yield _HAS_PREVIEW
+    yield from _words_of_folder(row.folder)
+    yield from _words_of_tags(row.tags or "[]")
+    if (field := _model_field(row)) is not None:
         yield from marked(field, words_of(model_stem(row.name_key)))
 
 
-def _model_field(row: IndexedAsset, tags: Sequence[str]) -> Field | None:
+# Folders, tags and types are few. The results are the same for the same arguments, whatever is kept.
+
+
+@lru_cache(maxsize=1024)
+def _words_of_folder(folder: str) -> tuple[str, ...]:
+    words = words_of(folder)
+    return (*words, *marked(Field.FOLDER, words))
+
+
+@lru_cache(maxsize=1024)
+def _words_of_tags(tags: str) -> tuple[str, ...]:
+    words = [words_of(tag) for tag in _indexed_tags(tags)]
+    return tuple(word for each in words for word in (*each, *marked(Field.TAG, each)))
+
+
+def _model_field(row: IndexedAsset) -> Field | None:
     """Return the field in which a model is found by its own name; None for everything else."""
-    if "models" not in tags or not MODEL_SUFFIX.search(row.name_key):
+    if '"models"' not in (row.tags or "") or not MODEL_SUFFIX.search(row.name_key):
+        return None
+    tags = _indexed_tags(row.tags or "[]")
+    if "models" not in tags:
         return None
     return Field.LORA if "loras" in tags or f"{MODEL_TYPE_PREFIX}loras" in tags else Field.MODEL
 
 
-def _types(row: IndexedAsset) -> Iterator[str]:
-    """Yield the words that tell the type of a file: its kind, the subtype of its media type, and its suffix."""
-    main, _, subtype = row.mime_type.partition("/")
-    suffix = row.name_key.rpartition(".")[2] if "." in row.name_key else ""
-    if MODEL_SUFFIX.search(row.name_key) or row.mime_type in _MODEL_TYPES:
-        yield "model"
+@lru_cache(maxsize=1024)
+def _words_of_type(mime_type: str, suffix: str) -> tuple[str, ...]:
+    """Return the words that tell the type of a file: its kind, the subtype of its media type, and its suffix."""
+    main, _, subtype = mime_type.partition("/")
+    if MODEL_SUFFIX.search(f".{suffix}") or mime_type in _MODEL_TYPES:
+        kind = "model"
     else:
-        yield _KINDS.get(main, "text" if subtype == "json" else "other")
-    for name in (subtype, suffix):
-        yield from words_of(name)
+        kind = _KINDS.get(main, "text" if subtype == "json" else "other")
+    return tuple(marked(Field.TYPE, [kind, *words_of(subtype), *words_of(suffix)]))
 
 
-def _shown(words: Iterable[str]) -> list[str]:
-    """Return what ``has:`` finds by these words."""
-    marks = {word[0] for word in words}
-    return [name for field, name in _SHOWN_BY.items() if field.value in marks]
+def _shown(text: str) -> list[str]:
+    """Return what ``has:`` finds by the words in a text: no word contains a mark but at its beginning."""
+    return [name for mark, name in _SHOWN_BY.items() if mark in text]
 
 
 def words_of_graph(graph: bytes) -> list[str]:
     """Return the words of a job's graph as they are indexed."""
     words = dict.fromkeys([EVERY, *words_in(_GRAPH, graph)])
-    return [*words, *marked(Field.HAS, _shown(words))]
+    return [*words, *marked(Field.HAS, _shown(" ".join(words)))]

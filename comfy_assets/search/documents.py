@@ -19,7 +19,7 @@ from .generation import of_text
 from .prompt_graph import MODEL_SUFFIX, generation_of_graph, other_models, without_lora_tags
 from .saved_graph import SEED_FOLLOWERS, Graph, GraphNode, Link, executed_graph, saved_graph
 from .tool_texts import is_parameters, of_description, of_json
-from .words import Field, words_of
+from .words import Field, marked, words_of
 
 # Of one document. Prompts of people stay far below; the rest of a larger text is not searchable.
 MAX_WORDS = 2000  # those of fields count twice
@@ -76,15 +76,18 @@ class _WordList:
             return
         words = words_of(prose(text)[: self._room])
         self._room -= min(len(text), self._room)
+        if not fields:
+            self.found.update(dict.fromkeys(words))
+            return
+        marks = [field.value for field in fields]
         for word in words:
             self.found[word] = None
-            for field in fields:
-                self.found[field.value + word] = None
+            for mark in marks:
+                self.found[mark + word] = None
 
     def add_marked(self, text: str, field: Field) -> None:
         """Add the words of a text to a field alone."""
-        for word in words_of(text[:512]):
-            self.found[field.value + word] = None
+        self.found.update(dict.fromkeys(marked(field, words_of(text[:512]))))
 
     def words(self) -> tuple[str, ...]:
         """Return the words, at most as many as there may be."""
@@ -129,7 +132,8 @@ def _add_generation(words: _WordList, made: Generation, others: Iterable[str] = 
 
 def model_stem(name: str) -> str:
     """Return the name of a model's file without its suffix."""
-    return MODEL_SUFFIX.sub("", name.strip())
+    name = name.strip()
+    return MODEL_SUFFIX.sub("", name) if "." in name else name
 
 
 def _add_prompt(words: _WordList, value: Any) -> None:

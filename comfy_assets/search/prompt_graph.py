@@ -163,7 +163,7 @@ def _main_models(graph: Graph) -> Iterator[str]:
             text = _content(value)
             if not text or text.lower() in _NONE or "lora" in f"{node.type} {name}".lower():
                 continue
-            is_file = bool(MODEL_SUFFIX.search(text))
+            is_file = "." in text and bool(MODEL_SUFFIX.search(text))
             if _CHECKPOINT.match(name) or (is_file and _is_main(node, name)):
                 yield loader_name(text)
 
@@ -179,7 +179,7 @@ def other_models(graph: Graph) -> Iterator[str]:
     for node in graph.values():
         for name, value in node.inputs.items():
             text = _content(value)
-            if MODEL_SUFFIX.search(text) and "lora" not in f"{node.type} {name}".lower():
+            if "." in text and MODEL_SUFFIX.search(text) and "lora" not in f"{node.type} {name}".lower():
                 yield loader_name(text)
 
 

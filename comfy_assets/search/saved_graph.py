@@ -76,11 +76,11 @@ def executed_graph(prompt: object) -> Graph:
 
 
 def _linked(inputs: dict[str, Any], known: Any) -> dict[str, Any]:
-    return {name: _as_link(value, known) for name, value in inputs.items()}
+    return {name: _as_link(value, known) if isinstance(value, list) else value for name, value in inputs.items()}
 
 
-def _as_link(value: Any, known: Any) -> Any:
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str | int) and str(value[0]) in known:
+def _as_link(value: list[Any], known: Any) -> Any:
+    if len(value) == 2 and isinstance(value[0], str | int) and str(value[0]) in known:
         return Link(str(value[0]), value[1] if isinstance(value[1], int) else 0)
     return value
 

@@ -55,6 +55,8 @@ def words_of(text: str) -> list[str]:
     """
     if text.isascii():  # most names and prompts; much faster
         found = _ASCII_WORD.findall(text.lower())
+        if len(text) <= _MAX_WORD:
+            return found
     else:
         found = [word for part in _fold(text).split() for word in _WORD_OR_SINGLE.findall(part)]
     return [word[:_MAX_WORD] for word in found]
