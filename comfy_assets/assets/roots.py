@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..fs.paths import file_names, is_definitely_gone
 from ..host.base import Host, HostFolders, LibraryFolder, RootKind
@@ -75,6 +75,8 @@ class Roots:
             self._at[folder.path].append(folder)
         self.temp = absolute(folders.temp) if folders.temp is not None else None
         self.excluded = frozenset(absolute(p) for p in folders.excluded)
+        self._by_key = {_key(path): found for path, found in self._at.items()}
+        self._excluded_keys = frozenset(map(_key, self.excluded))
         self.patterns = folders.patterns
         self._real_paths: list[tuple[Path, Path]] | None = None  # resolved when they are needed
 
@@ -187,21 +189,28 @@ class Roots:
 
         The temporary folder is not walked, but uploads may go there, so it has attributes too.
         """
-        ancestors = (path, *path.parents)
-        if self.temp is not None and self.temp in ancestors:
-            return Place("temp", _join("temp", path.relative_to(self.temp)), None)
-        if not self.excluded.isdisjoint(ancestors):
+        # By the parts of the path, as a scan asks for every folder, and each of pathlib's parents is a new object.
+        parts = path.parts
+        keys = [key[:length] for key in [_key(path)] for length in range(len(key), 0, -1)]
+        if self.temp is not None and _key(self.temp) in keys:
+            return Place("temp", _join("temp", parts, self.temp), None)
+        if not self._excluded_keys.isdisjoint(keys):
             return None
-        holding = [f for ancestor in ancestors for f in self._at.get(ancestor, ())]
+        holding = [f for key in keys for f in self._by_key.get(key, ())]
         if not holding:
             return None
         nearest = max(holding, key=lambda f: (len(f.path.parts), -_KIND_ORDER[f.kind]))
         if nearest.kind != "models":
-            return Place(nearest.kind, _join(nearest.kind, path.relative_to(nearest.path)), None)
+            return Place(nearest.kind, _join(nearest.kind, parts, nearest.path), None)
         models = [f for f in holding if f.kind == "models"]
         categories = tuple(sorted((f for f in models if f.category), key=lambda f: f.category or ""))
-        prefixes = _loader_prefixes(path, categories)
-        return Place("models", _models_logical(path, models), _loader_prefix(path, categories), categories, prefixes)
+        prefixes = _loader_prefixes(parts, categories)
+        return Place("models", _models_logical(parts, models), _loader_prefix(parts, categories), categories, prefixes)
+
+
+def _key(path: Path) -> tuple[str, ...]:
+    """Return a key that is equal for equal paths."""
+    return path.parts if os.name != "nt" else tuple(map(os.path.normcase, path.parts))
 
 
 @lru_cache(maxsize=8)
@@ -253,32 +262,32 @@ def absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.resolve would follow links
 
 
-def _join(root: str, relative: Path) -> str:
-    return str(PurePosixPath(root, *relative.parts))
+def _join(root: str, parts: tuple[str, ...], base: Path) -> str:
+    """Return the path below a root of the library, given its parts and the folder that is the root."""
+    return "/".join((root, *parts[len(base.parts) :]))
 
 
-def _models_logical(path: Path, models: list[LibraryFolder]) -> str:
+def _models_logical(parts: tuple[str, ...], models: list[LibraryFolder]) -> str:
     """Return the path below the models directory, or for extra model paths below the category."""
     plain = [f for f in models if f.category is None]
     if plain:
-        return _join("models", path.relative_to(plain[0].path))
+        return _join("models", parts, plain[0].path)
     nearest = max(models, key=lambda f: len(f.path.parts))
-    return _join(f"models/{nearest.category}", path.relative_to(nearest.path))
+    return _join(f"models/{nearest.category}", parts, nearest.path)
 
 
-def _loader_prefix(path: Path, categories: tuple[LibraryFolder, ...]) -> str | None:
+def _loader_prefix(parts: tuple[str, ...], categories: tuple[LibraryFolder, ...]) -> str | None:
     if not categories:
         return None
-    nearest = max(categories, key=lambda f: len(f.path.parts))
-    return "/".join(path.relative_to(nearest.path).parts)
+    return "/".join(parts[max(len(folder.path.parts) for folder in categories) :])
 
 
-def _loader_prefixes(path: Path, categories: tuple[LibraryFolder, ...]) -> tuple[tuple[str, str], ...]:
+def _loader_prefixes(parts: tuple[str, ...], categories: tuple[LibraryFolder, ...]) -> tuple[tuple[str, str], ...]:
     """Return the prefix in each category; empty if it is the same in all."""
     if len({folder.path for folder in categories}) < 2:
         return ()
     by_category: dict[str, tuple[LibraryFolder, ...]] = defaultdict(tuple)
     for folder in categories:
         by_category[folder.category or ""] += (folder,)
-    found = tuple((category, _loader_prefix(path, folders) or "") for category, folders in by_category.items())
+    found = tuple((category, _loader_prefix(parts, folders) or "") for category, folders in by_category.items())
     return found if len({prefix for _, prefix in found}) > 1 else ()

@@ -44,8 +44,3 @@ async def unknown(db: Database, ids: Collection[str]) -> list[str]:
         (json_array(ids),),
     )
     return [row[0] for row in rows]
-
-
-async def adopt(tx: Transaction, pairs: Sequence[tuple[int, int]]) -> None:
-    """Give the aliases of assets to others: pairs of rows, from and to."""
-    await tx.execute_many("UPDATE asset_aliases SET asset_id = ?2 WHERE asset_id = ?1", pairs)

@@ -9,8 +9,9 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +32,7 @@ _POLL_S = 0.05  # between two attempts to begin while another process holds the 
 # known to wait, and other processes, of which nothing is known.
 _LONG_S = 0.04
 _LONGEST_S = 0.5
+MOST_PARAMETERS = 999  # of a statement, as SQLite before 3.32 has it
 _WATCH_S = 1.0  # between two checks that the store's files are in place
 _READER_PATIENCE_S = 1.0  # how long queries may run on before the connections are opened again
 
@@ -413,6 +415,25 @@ class Transaction:
         """Run one statement for each row of parameters; return the number of changed rows in all."""
         async with self._connection.executemany(sql, rows) as cursor:
             return cursor.rowcount
+
+    async def insert_rows(self, table: str, rows: Sequence[Row], *, or_ignore: bool = False) -> None:
+        """Insert rows by the thousand. ``table`` names its columns, if it has more than the rows.
+
+        With ``or_ignore``, rows whose keys are there already are left out.
+
+        Each statement has many rows: between two statements the thread would wait for the interpreter lock, behind
+        those that walk folders and read files.
+        """
+        if not rows:
+            return
+        insert = f"INSERT{' OR IGNORE' if or_ignore else ''} INTO {table} VALUES"
+        row = f"({', '.join('?' * len(rows[0]))})"
+        at_once = MOST_PARAMETERS // len(rows[0])
+        whole = len(rows) - len(rows) % at_once
+        if whole:
+            parts = (list(chain.from_iterable(rows[at : at + at_once])) for at in range(0, whole, at_once))
+            await self.execute_many(f"{insert} {', '.join([row] * at_once)}", parts)
+        await self.execute_many(f"{insert} {row}", rows[whole:])
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """Return all rows of a query, which sees this transaction's own changes."""

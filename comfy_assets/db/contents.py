@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -73,32 +73,26 @@ _KEEP_KNOWN = """
 """
 _PUT = f"INSERT INTO contents (hash, size, metadata, mime_type, reader_version) VALUES (?, ?, ?, ?, ?) {_KEEP_KNOWN}"
 
-# Results of reading come by the thousand. They are passed as one JSON array and one blob, so that SQLite works through
-# them without the interpreter lock: row by row it would wait for the lock behind the threads that read files.
-_HASH_BYTES = 32
-_MAX_BLOB = 8 << 20  # bytes of documents in one parameter
 _READINGS_TABLE = """
     CREATE TEMP TABLE IF NOT EXISTS readings (
         file_id INTEGER PRIMARY KEY, size, mtime_ns, metadata, mime_type, reader_version, hash, content_id
     )
 """
-_STAGE_READINGS = f"""
-    INSERT OR REPLACE INTO readings (file_id, size, mtime_ns, metadata, mime_type, reader_version, hash)
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-           json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-           substr(?2, {_HASH_BYTES} * key + 1, {_HASH_BYTES})
-    FROM json_each(?1)
-"""
-_FOUND_LINKS = f"""
-    SELECT c.id, json_extract(j.value, '$[1]'), d.id FROM json_each(?1) j
-    CROSS JOIN readings r ON r.file_id = json_extract(j.value, '$[0]')
+_READINGS = "readings (file_id, size, mtime_ns, metadata, mime_type, reader_version, hash)"
+_FOUND_DOCUMENTS_TABLE = "CREATE TEMP TABLE IF NOT EXISTS found_documents (file_id, key, hash)"
+# Only those that the same version has found: what another version knows of a content stays.
+_FOUND_LINKS = """
+    SELECT c.id, f.key, d.id FROM found_documents f
+    CROSS JOIN readings r ON r.file_id = f.file_id
     CROSS JOIN contents c ON c.id = r.content_id AND c.reader_version = r.reader_version
-    CROSS JOIN documents d ON d.hash = substr(?2, {_HASH_BYTES} * json_extract(j.value, '$[2]') + 1, {_HASH_BYTES})
+    CROSS JOIN documents d ON d.hash = f.hash
 """
 _LINK_READINGS = f"INSERT OR IGNORE INTO content_documents (content_id, key, document_id) {_FOUND_LINKS}"
+# With types: SQLite looks up a number by an index of numbers only.
 _NEW_LINKS_TABLE = """
-    CREATE TEMP TABLE IF NOT EXISTS new_links (content_id, key, document_id, PRIMARY KEY (content_id, key))
-    WITHOUT ROWID
+    CREATE TEMP TABLE IF NOT EXISTS new_links (
+        content_id INTEGER, key TEXT, document_id INTEGER, PRIMARY KEY (content_id, key)
+    ) WITHOUT ROWID
 """
 _STAGE_LINKS = f"INSERT OR IGNORE INTO new_links {_FOUND_LINKS}"
 # Most contents have the same documents as before: links that stay cost no triggers.
@@ -116,39 +110,6 @@ _ADD_LINKS = """
 """
 
 
-class _Batch:
-    """Results of reading as parameters of statements; their ``file_id`` is any number that tells them apart."""
-
-    def __init__(self, results: Sequence[Hashed]) -> None:
-        self.rows = json_array(
-            (r.file_id, r.size, r.mtime_ns, r.metadata, r.mime_type, r.reader_version) for r in results
-        )
-        self.hashes = b"".join(r.hash for r in results)
-        documents = {document.hash: document.body for r in results for document in r.documents}
-        places = {digest: place for place, digest in enumerate(documents)}
-        self.links = json_array((r.file_id, d.key, places[d.hash]) for r in results for d in r.documents)
-        self.document_hashes = b"".join(documents)
-        self.documents = list(_blobs(documents))
-
-
-def _blobs(documents: Mapping[bytes, bytes]) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield documents as start and length of each (JSON), their hashes one after another, and their bodies."""
-    places: list[tuple[int, int]] = []
-    hashes: list[bytes] = []
-    bodies: list[bytes] = []
-    size = 0
-    for digest, body in documents.items():
-        if bodies and size + len(body) > _MAX_BLOB:
-            yield json_array(places), b"".join(hashes), b"".join(bodies)
-            places, hashes, bodies, size = [], [], [], 0
-        places.append((size + 1, len(body)))
-        hashes.append(digest)
-        bodies.append(body)
-        size += len(body)
-    if bodies:
-        yield json_array(places), b"".join(hashes), b"".join(bodies)
-
-
 async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
     """Store the contents of files whose rows still have the size and time that they were read at.
 
@@ -156,15 +117,13 @@ async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
     """
     if not results:
         return
-    batch = await asyncio.to_thread(_Batch, results)
-    await _stage(tx, batch)
+    await _stage(tx, results)
     await tx.execute(
         "INSERT INTO contents (hash, size, metadata, mime_type, reader_version)"
         f" SELECT hash, size, metadata, mime_type, reader_version FROM readings WHERE true {_KEEP_KNOWN}"
     )
     await tx.execute("UPDATE readings SET content_id = (SELECT id FROM contents WHERE hash = readings.hash)")
-    await _put_documents(tx, batch)
-    await tx.execute(_LINK_READINGS, (batch.links, batch.document_hashes))
+    await tx.execute(_LINK_READINGS)
     await tx.execute(
         "DELETE FROM readings WHERE NOT EXISTS (SELECT 1 FROM files f"
         " WHERE f.id = file_id AND f.size = readings.size AND f.mtime_ns = readings.mtime_ns)"
@@ -184,15 +143,13 @@ async def replace(tx: Transaction, found: Mapping[int, Facts]) -> set[int]:
 
     Return the former documents, which nothing may need any more. Triggers keep what indexed assets have words of.
     """
-    batch = await asyncio.to_thread(
-        lambda: _Batch(
-            [
-                Hashed(content_id, f.size, 0, f.hash, f.metadata, f.mime_type, f.documents, f.reader_version)
-                for content_id, f in found.items()
-            ]
-        )
+    await _stage(
+        tx,
+        [
+            Hashed(content_id, f.size, 0, f.hash, f.metadata, f.mime_type, f.documents, f.reader_version)
+            for content_id, f in found.items()
+        ],
     )
-    await _stage(tx, batch)
     await tx.execute(
         "DELETE FROM readings WHERE NOT EXISTS (SELECT 1 FROM contents c"
         " WHERE c.id = file_id AND c.reader_version < readings.reader_version)"
@@ -203,10 +160,9 @@ async def replace(tx: Transaction, found: Mapping[int, Facts]) -> set[int]:
         " (SELECT metadata, mime_type, reader_version FROM readings WHERE file_id = contents.id)"
         " WHERE id IN (SELECT file_id FROM readings)"
     )
-    await _put_documents(tx, batch)
     await tx.execute(_NEW_LINKS_TABLE)
     await tx.execute("DELETE FROM new_links")
-    await tx.execute(_STAGE_LINKS, (batch.links, batch.document_hashes))
+    await tx.execute(_STAGE_LINKS)
     former = await tx.fetch_all(f"SELECT document_id FROM content_documents WHERE {_CHANGED_LINKS}")
     if former:
         await tx.execute(f"DELETE FROM content_documents WHERE {_CHANGED_LINKS}")
@@ -214,21 +170,25 @@ async def replace(tx: Transaction, found: Mapping[int, Facts]) -> set[int]:
     return {row[0] for row in former}
 
 
-async def _stage(tx: Transaction, batch: _Batch) -> None:
-    """Fill the table of readings."""
+async def _stage(tx: Transaction, results: Sequence[Hashed]) -> None:
+    """Fill the tables of readings and of the documents found, and store the documents."""
+
+    def parts() -> tuple[list[Row], list[Row], list[Row]]:
+        chosen = {r.file_id: r for r in results}.values()
+        readings: list[Row] = [
+            (r.file_id, r.size, r.mtime_ns, r.metadata, r.mime_type, r.reader_version, r.hash) for r in chosen
+        ]
+        found: list[Row] = [(r.file_id, d.key, d.hash) for r in chosen for d in r.documents]
+        return readings, found, [*{d.hash: d.body for r in chosen for d in r.documents}.items()]
+
+    readings, found, documents = await asyncio.to_thread(parts)
     await tx.execute(_READINGS_TABLE)
     await tx.execute("DELETE FROM readings")
-    await tx.execute(_STAGE_READINGS, (batch.rows, batch.hashes))
-
-
-async def _put_documents(tx: Transaction, batch: _Batch) -> None:
-    """Store the documents of readings."""
-    for places, hashes, bodies in batch.documents:
-        await tx.execute(
-            f"INSERT OR IGNORE INTO documents (hash, body) SELECT substr(?2, {_HASH_BYTES} * key + 1, {_HASH_BYTES}),"
-            " substr(?3, json_extract(value, '$[0]'), json_extract(value, '$[1]')) FROM json_each(?1)",
-            (places, hashes, bodies),
-        )
+    await tx.insert_rows(_READINGS, readings)
+    await tx.execute(_FOUND_DOCUMENTS_TABLE)
+    await tx.execute("DELETE FROM found_documents")
+    await tx.insert_rows("found_documents", found)
+    await tx.insert_rows("documents (hash, body)", documents, or_ignore=True)
 
 
 async def put(tx: Transaction, facts: Facts) -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..models import FileStat, Pending
-from . import sidecars, tags, trash
+from . import counting, sidecars, tags, trash
 from .connection import Database, Transaction
 from .sql import Row, json_array
 
@@ -123,16 +123,8 @@ async def folder_times(tx: Transaction, paths: Sequence[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-class NewFiles(NamedTuple):
-    """New files of one folder, with equal tags and media type.
-
-    ``files`` is a JSON array of ``[name, size, mtime_ns, inode, uuid]``.
-    """
-
-    folder_id: int
-    tag_set_id: int
-    mime_type: str
-    files: str
+# A new file: folder id, tag set id, media type, name, size, mtime_ns, inode, and the UUID of its asset.
+NewFileRow = tuple[int, int, str, str, int, int, int, str]
 
 
 async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[Row]:
@@ -169,39 +161,21 @@ _NEW_FILES_TABLE = """
         id INTEGER PRIMARY KEY, folder_id, tag_set_id, mime_type, name, size, mtime_ns, inode, uuid
     )
 """
-_STAGE_NEW_FILES = """
-    INSERT INTO new_files
-    SELECT NULL, ?1, ?2, ?3, json_extract(value, '$[0]'), json_extract(value, '$[1]'),
-           json_extract(value, '$[2]'), json_extract(value, '$[3]'), json_extract(value, '$[4]')
-    FROM json_each(?4)
-"""
-
-_NO_ID = (1 << 63) - 1  # higher than any id
-# What triggers do for every other asset: for thousands of new ones it would take a quarter of the time of inserting.
-_COUNT_NEW_FILES = (
-    "UPDATE tag_sets SET asset_count = asset_count"
-    " + (SELECT count(*) FROM new_files WHERE tag_set_id = tag_sets.id)"
-    " WHERE id IN (SELECT tag_set_id FROM new_files)",
-    "INSERT INTO folder_counts SELECT e.node_id, c.tag_set_id, sum(e.is_direct * c.n), sum(c.n)"
-    " FROM (SELECT folder_id, tag_set_id, count(*) AS n FROM new_files GROUP BY 1, 2) c"
-    " JOIN folder_ancestors e ON e.folder_id = c.folder_id GROUP BY 1, 2"
-    " ON CONFLICT DO UPDATE SET direct = direct + excluded.direct, total = total + excluded.total",
-)
+_NEW_FILES = "new_files (folder_id, tag_set_id, mime_type, name, size, mtime_ns, inode, uuid)"
 
 
-async def insert_new(tx: Transaction, groups: Sequence[NewFiles], now: int) -> None:
+async def insert_new(tx: Transaction, rows: Sequence[NewFileRow], now: int) -> None:
     """Add files and their assets. An asset is created when its file was last written, between 1970 and ``now`` (ms).
 
-    The files of a group are one JSON parameter, so that SQLite works through them without the interpreter lock: that is
-    faster than row by row beside threads that walk, and the event loop does not wait.
+    Rows in the order of their times go to the ends of most indexes, which is fastest.
     """
-    await sidecars.note_folders(tx, (group.folder_id for group in groups))
+    await sidecars.note_folders(tx, (row[0] for row in rows))
     await tx.execute(_NEW_FILES_TABLE)
     await tx.execute("DELETE FROM new_files")
-    await tx.execute_many(_STAGE_NEW_FILES, groups)
+    await tx.insert_rows(_NEW_FILES, rows)
     # A file has the id of its asset, so the ids are chosen here.
     first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets"))
-    await tx.execute("UPDATE counted_apart SET first_id = ?", (first + 1,))
+    await counting.start(tx, first + 1)
     await tx.execute(
         "INSERT OR ROLLBACK INTO assets"
         " (id, uuid, tag_set_id, name, name_key, mime_type, size, created_at, updated_at, folder_id)"
@@ -214,20 +188,12 @@ async def insert_new(tx: Transaction, groups: Sequence[NewFiles], now: int) -> N
         " SELECT ?1 + id, folder_id, name, size, mtime_ns, inode FROM new_files",
         (first,),
     )
-    await tx.execute("UPDATE counted_apart SET first_id = ?", (_NO_ID,))
-    for statement in _COUNT_NEW_FILES:
-        await tx.execute(statement)
-    await _fold_names(tx, first)
-
-
-async def _fold_names(tx: Transaction, after_id: int) -> None:
-    """Set the case-folded keys of names that are not ASCII, as SQLite folds only ASCII."""
-    rows = await tx.fetch_all("SELECT id, name FROM new_files WHERE name GLOB ?", ("*[^\x01-\x7f]*",))
-    if rows:
-        await tx.execute_many(
-            "UPDATE assets SET name_key = ?2 WHERE id = ?1",
-            [(after_id + row_id, name.casefold()) for row_id, name in rows],
-        )
+    await tx.execute("INSERT INTO count_changes SELECT folder_id, tag_set_id, count(*) FROM new_files GROUP BY 1, 2")
+    await counting.finish(tx)
+    # SQLite folds only ASCII.
+    folded = [(first + at, row[3].casefold()) for at, row in enumerate(rows, 1) if not row[3].isascii()]
+    if folded:
+        await tx.execute_many("UPDATE assets SET name_key = ?2 WHERE id = ?1", folded)
 
 
 async def mark_changed(tx: Transaction, rows: Sequence[tuple[int, int, int, int]], now: int) -> None:
@@ -273,7 +239,8 @@ async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
             "UPDATE files SET missing = 1 WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))",
             (json_array(batch),),
         )
-        await tags.set_missing(tx, batch, missing=True)
+        async with counting.counted_together(tx, batch):
+            await tags.set_missing(tx, batch, missing=True)
     return marked
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..models import SCANNED, AssetEdit, FileStat
-from . import asset_aliases, tags
+from . import counting, tags
 from .assets import EDITABLE
 from .connection import Transaction
 from .files import CHANGED, HASHED, NEW
@@ -253,39 +253,55 @@ async def drop_all_pending(tx: Transaction) -> None:
     await tx.execute("DELETE FROM newcomers")
 
 
+_ADOPTIONS_TABLE = """
+    CREATE TEMP TABLE IF NOT EXISTS adoptions (
+        new_id INTEGER PRIMARY KEY, old_id INTEGER NOT NULL UNIQUE,
+        folder_id, name, size, mtime_ns, inode, state, content_id INTEGER, job_id
+    )
+"""
+_STAGE_ADOPTIONS = """
+    INSERT INTO adoptions
+    SELECT json_extract(j.value, '$[0]'), json_extract(j.value, '$[1]'),
+        f.folder_id, f.name, f.size, f.mtime_ns, f.inode, f.state, a.content_id, a.job_id
+    FROM json_each(?) j LEFT JOIN files f ON f.id = json_extract(j.value, '$[0]') LEFT JOIN assets a ON a.id = f.id
+"""
+_OLD_OF = "(SELECT old_id FROM adoptions WHERE new_id = {})"
+_IS_NEW = "{} IN (SELECT new_id FROM adoptions)"
+_ADOPT = (
+    # Where the old asset has the same use already, the row stays with the new asset and is deleted with it.
+    *(
+        f"UPDATE OR IGNORE {table} SET asset_id = {_OLD_OF.format('asset_id')} WHERE {_IS_NEW.format('asset_id')}"
+        for table in ("asset_uses", "job_inputs", "job_outputs", "asset_aliases")
+    ),
+    f"UPDATE assets SET preview_id = {_OLD_OF.format('preview_id')} WHERE {_IS_NEW.format('preview_id')}",
+    "UPDATE assets SET job_id = (SELECT job_id FROM adoptions WHERE old_id = assets.id) WHERE job_id IS NULL"
+    " AND id IN (SELECT old_id FROM adoptions WHERE job_id IS NOT NULL)",
+    # Deleted before the old assets get the files: no two files of a folder may have the same name.
+    f"DELETE FROM assets WHERE {_IS_NEW.format('id')}",
+    "UPDATE files SET (folder_id, name, size, mtime_ns, inode, missing, error, state) = ("
+    f"SELECT folder_id, name, size, mtime_ns, inode, 0, NULL, CASE state WHEN {HASHED} THEN {HASHED} ELSE files.state"
+    " END FROM adoptions WHERE old_id = files.id)"
+    " WHERE id IN (SELECT old_id FROM adoptions WHERE folder_id IS NOT NULL)",
+    "UPDATE assets SET content_id = (SELECT content_id FROM adoptions WHERE old_id = assets.id)"
+    " WHERE id IN (SELECT o.old_id FROM adoptions o JOIN assets a ON a.id = o.old_id"
+    " WHERE o.content_id IS NOT NULL AND a.content_id IS NOT o.content_id)",
+)
+
+
 async def adopt_files(tx: Transaction, old_of: Mapping[int, int]) -> None:
     """Give old assets the files and the content of new ones, which are deleted; the mapping is from new to old.
 
     References to a new asset then lead to the old one.
     """
-    pairs = list(old_of.items())
-    # Where the old asset has the same use already, the row stays with the new asset and is deleted with it.
-    await tx.execute_many("UPDATE OR IGNORE asset_uses SET asset_id = ?2 WHERE asset_id = ?1", pairs)
-    await tx.execute_many("UPDATE OR IGNORE job_inputs SET asset_id = ?2 WHERE asset_id = ?1", pairs)
-    await tx.execute_many("UPDATE job_outputs SET asset_id = ?2 WHERE asset_id = ?1", pairs)
-    await tx.execute_many("UPDATE assets SET preview_id = ?2 WHERE preview_id = ?1", pairs)
-    await asset_aliases.adopt(tx, pairs)
-    await tx.execute_many(
-        "UPDATE assets SET job_id = coalesce(job_id, (SELECT job_id FROM assets WHERE id = ?1)) WHERE id = ?2", pairs
-    )
-    rows = await tx.fetch_all(
-        "SELECT f.id, f.folder_id, f.name, f.size, f.mtime_ns, f.inode, f.state, a.content_id"
-        " FROM files f JOIN assets a ON a.id = f.id WHERE f.id IN (SELECT value FROM json_each(?))",
-        (json_array(old_of),),
-    )
-    # Deleted before the old assets get the files: no two files of a folder may have the same name.
-    await tx.execute_many("DELETE FROM assets WHERE id = ?", ((new,) for new in old_of))
-    await tx.execute_many(
-        "UPDATE files SET folder_id = ?2, name = ?3, size = ?4, mtime_ns = ?5, inode = ?6, missing = 0,"
-        f" error = NULL, state = CASE WHEN ?7 = {HASHED} THEN {HASHED} ELSE state END WHERE id = ?1",
-        ((old_of[row[0]], *row[1:7]) for row in rows),
-    )
-    await tx.execute_many(
-        "UPDATE assets SET content_id = coalesce(?2, content_id) WHERE id = ?1",
-        ((old_of[row[0]], row[7]) for row in rows),
-    )
-    # Not those whose new file has vanished since it was matched.
-    await tags.set_missing(tx, [old_of[row[0]] for row in rows], missing=False)
+    await tx.execute(_ADOPTIONS_TABLE)
+    await tx.execute("DELETE FROM adoptions")
+    await tx.execute(_STAGE_ADOPTIONS, (json_array(old_of.items()),))
+    async with counting.counted_together(tx, [*old_of, *old_of.values()]):
+        for statement in _ADOPT:
+            await tx.execute(statement)
+        # Not those whose new file has vanished since it was matched.
+        found = await tx.fetch_all("SELECT old_id FROM adoptions WHERE folder_id IS NOT NULL")
+        await tags.set_missing(tx, [row[0] for row in found], missing=False)
 
 
 async def set_types(tx: Transaction, types: Sequence[tuple[int, str]]) -> None:

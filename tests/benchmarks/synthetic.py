@@ -19,7 +19,7 @@ from comfy_assets_node.comfy_assets.assets.index.content_reader import document
 from comfy_assets_node.comfy_assets.db import contents, files, tags
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.db.contents import Document, Hashed
-from comfy_assets_node.comfy_assets.db.files import FolderRow, NewFiles
+from comfy_assets_node.comfy_assets.db.files import FolderRow, NewFileRow
 from comfy_assets_node.comfy_assets.ids import new_ids
 
 BATCH = 4000
@@ -249,12 +249,12 @@ async def _add(db: Database, batch: list[_Row]) -> None:
         groups.setdefault((row.folder, row.suffix, row.user_tag), []).append((row, asset_id))
     async with db.transaction() as tx:
         folder_ids = await files.put_folders(tx, [_folder(path) for path in {row.folder for row in batch}])
-        new: list[NewFiles] = []
+        new: list[NewFileRow] = []
         for (folder, suffix, _), members in groups.items():
             set_id = await tags.intern(tx, "", _place_tags(folder))
             mime = {".png": "image/png", ".jpg": "image/jpeg", ".safetensors": "application/safetensors"}[suffix]
-            listed = [(row.name, row.size, row.mtime_ns, 0, asset_id) for row, asset_id in members]
-            new.append(NewFiles(folder_ids[f"/library/{folder}"], set_id, mime, json.dumps(listed)))
+            alike = (folder_ids[f"/library/{folder}"], set_id, mime)
+            new += [(*alike, row.name, row.size, row.mtime_ns, 0, asset_id) for row, asset_id in members]
         first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets")) + 1
         await files.insert_new(tx, new, 10**15)
         ordered = [row for members in groups.values() for row, _ in members]

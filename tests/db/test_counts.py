@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from comfy_assets_node.comfy_assets.db import assets, contents, files, migrate, moves, tags, trash
+from comfy_assets_node.comfy_assets.db import assets, contents, counting, files, migrate, moves, tags, trash
 from comfy_assets_node.comfy_assets.db.assets import NewAsset
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts, Hashed, Unreadable
-from comfy_assets_node.comfy_assets.db.files import FolderRow, NewFiles
+from comfy_assets_node.comfy_assets.db.files import FolderRow, NewFileRow
 from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
 from comfy_assets_node.comfy_assets.ids import new_ids
 from comfy_assets_node.comfy_assets.models import REFERENCE, UPLOADED, AssetFilter, TagRequest
@@ -45,7 +46,7 @@ RECOUNTS = {
     "(SELECT * FROM folder_counts WHERE direct <> 0 OR total <> 0)": "SELECT e.node_id, a.tag_set_id, sum(e.is_direct),"
     " count(*) FROM files f JOIN assets a ON a.id = f.id JOIN folder_ancestors e ON e.folder_id = f.folder_id"
     " GROUP BY 1, 2",
-    "(SELECT first_id, 1 FROM counted_apart)": f"SELECT {(1 << 63) - 1}, 1",
+    "(SELECT first_id, 1 FROM counted_apart)": f"SELECT {counting.NO_ID}, 1",
     "(SELECT asset_id, tag_id FROM asset_tags)": "SELECT u.asset_id, u.tag_id FROM asset_tags u"
     " JOIN assets a ON a.id = u.asset_id WHERE u.created_at = a.created_at AND NOT EXISTS"
     " (SELECT 1 FROM tag_set_tags WHERE tag_id = u.tag_id AND tag_set_id = a.tag_set_id)",
@@ -75,14 +76,15 @@ class TaggedStoreModel:
             tx, [FolderRow(f, PLACE[f][0], LOGICAL[f], None, json.dumps(["loras"]), f, None) for f in FOLDERS]
         )
         set_id = await tags.intern(tx, "", PLACE[folder])
-        found = []
+        alike = (self.folder_ids[folder], set_id, "image/png")
+        found: list[NewFileRow] = []
         for asset_id in new_ids(count):
             self.names += 1
-            found.append((f"{self.names}.png", 10, self.names, self.names, asset_id))
+            found.append((*alike, f"{self.names}.png", 10, self.names, self.names, asset_id))
         first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets")) + 1
-        await files.insert_new(tx, [NewFiles(self.folder_ids[folder], set_id, "image/png", json.dumps(found))], 10**13)
+        await files.insert_new(tx, found, 10**13)
         for number, row in enumerate(found, first):
-            self.tags[number], self.files[number] = set(PLACE[folder]), (folder, row[0])
+            self.tags[number], self.files[number] = set(PLACE[folder]), (folder, row[3])
             self.hashes[number], self.owners[number] = None, ""
 
     async def uploaded(self, tx: Transaction, owner: str, folder: str, content: int) -> None:
@@ -305,9 +307,11 @@ async def run(path: Path, steps: list[tuple[Any, ...]]) -> None:
 
 
 @settings(max_examples=examples(80, 300), deadline=None)
-@given(steps=st.lists(operations, max_size=10))
-def test_any_sequence(template: Path, steps: list[tuple[Any, ...]]) -> None:
-    with tempfile.TemporaryDirectory(dir=template.parent) as folder:
+@given(steps=st.lists(operations, max_size=10), together=st.booleans())
+def test_any_sequence(template: Path, steps: list[tuple[Any, ...]], together: bool) -> None:
+    """Assets that change ``together`` are counted by a statement for all of them, as thousands are."""
+    few = 0 if together else 100
+    with tempfile.TemporaryDirectory(dir=template.parent) as folder, patch.object(counting, "_FEW", few):
         path = Path(shutil.copy(template, folder))
         asyncio.run(run(path, steps))
 

@@ -360,7 +360,7 @@ async def test_a_scan_that_fails_says_so(library: Any, monkeypatch: pytest.Monke
         raise ValueError("broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(apply, "_new_files", broken)
+        patch.setattr(apply, "_new_rows", broken)
         status = await library.scan()
     assert (status["status"], status["error_message"]) == ("failed", "ValueError: broken")
     assert await library.assets() == []
@@ -402,4 +402,4 @@ async def test_categories_share_a_folder_and_folders_nest(library: Any) -> None:
 
 def test_a_sample_is_tagged_like_its_name() -> None:
     for name in ("a.b.safetensors", "a", "a.", "a.TXT", "x..y", "größe.ckpt"):
-        assert os.path.splitext(apply._sample(name))[1] == os.path.splitext(Path(name).name)[1]
+        assert os.path.splitext(f"x{apply._suffix(name)}")[1] == os.path.splitext(Path(name).name)[1]

@@ -11,6 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from blake3 import blake3
 
 from ...db import files, sidecars, tags
 from ...db.connection import Transaction
-from ...db.files import FolderRow, NewFiles, Position
+from ...db.files import FolderRow, NewFileRow, Position
 from ...db.sql import Row
 from ...fs.paths import COARSE_TICK_NS, extended_path, is_replaced
 from ...ids import new_ids, now_ms
@@ -396,47 +397,58 @@ async def _store(tx: Transaction, work: Sequence[FolderUpdate], changes: list[Fi
     )
 
 
+# The tags and the media type that all files in a folder with the same suffix have, by folder and suffix.
+_Kinds = dict[str, dict[str, tuple[tuple[str, ...], str]]]
+
+
 async def _insert(
     tx: Transaction, work: Sequence[FolderUpdate], changes: list[FileChanges], folder_ids: dict[str, int]
 ) -> None:
-    sets: dict[tuple[str, ...], int] = {}
-    for item, change in zip(work, changes, strict=True):
-        # Interned before the files are grouped: that takes a thread, in which the database cannot be used.
-        for wanted in {item.place.tags_of(_sample(suffix)) for suffix in {_suffix(name) for name in change.new}}:
-            if wanted not in sets:
-                sets[wanted] = await tags.intern(tx, "", wanted)
-    if sets:
-        groups = await asyncio.to_thread(_new_files, work, changes, folder_ids, sets)
-        await files.insert_new(tx, groups, now_ms())
+    kinds = await asyncio.to_thread(_kinds_of_new, work, changes)
+    if not kinds:
+        return
+    # Interned before the rows are made: that takes a thread, in which the database cannot be used.
+    wanted = {names for by_suffix in kinds.values() for names, _ in by_suffix.values()}
+    sets = {names: await tags.intern(tx, "", names) for names in sorted(wanted)}
+    rows = await asyncio.to_thread(_new_rows, changes, [item.listing.path for item in work], folder_ids, kinds, sets)
+    await files.insert_new(tx, rows, now_ms())
+
+
+def _kinds_of_new(work: Sequence[FolderUpdate], changes: list[FileChanges]) -> _Kinds:
+    return {
+        item.listing.path: {
+            suffix: (item.place.tags_of(f"x{suffix}"), guess_mime(f"x{suffix}"))
+            for suffix in {_suffix(name) for name in change.new}
+        }
+        for item, change in zip(work, changes, strict=True)
+        if change.new
+    }
 
 
 def _suffix(name: str) -> str:
-    return name[name.rfind(".") :] if "." in name else ""
+    at = name.rfind(".")
+    return name[at:] if at >= 0 else ""
 
 
-def _sample(suffix: str) -> str:
-    """Return a name with the same tags and type as all of this suffix."""
-    return f"x{suffix}"
-
-
-def _new_files(
-    work: Sequence[FolderUpdate],
+def _new_rows(
     changes: list[FileChanges],
+    folders: list[str],
     folder_ids: dict[str, int],
+    kinds: _Kinds,
     sets: dict[tuple[str, ...], int],
-) -> list[NewFiles]:
+) -> list[NewFileRow]:
+    """Return rows for the new files, in the order of their times."""
     ids = iter(new_ids(sum(len(change.new) for change in changes)))
-    groups: list[NewFiles] = []
-    for item, change in zip(work, changes, strict=True):
-        by_suffix: dict[str, list[tuple[str, int, int, int, str]]] = defaultdict(list)
-        for name, stat in change.new.items():
-            by_suffix[_suffix(name)].append((name, *stat, next(ids)))
-        for suffix, found in by_suffix.items():
-            sample = _sample(suffix)
-            set_id, mime = sets[item.place.tags_of(sample)], guess_mime(sample)
-            encoded = msgspec.json.encode(found).decode()
-            groups.append(NewFiles(folder_ids[item.listing.path], set_id, mime, encoded))
-    return groups
+    rows: list[NewFileRow] = []
+    for folder, change in zip(folders, changes, strict=True):
+        if change.new:
+            alike = {suffix: (folder_ids[folder], sets[names], mime) for suffix, (names, mime) in kinds[folder].items()}
+            rows += [(*alike[_suffix(name)], name, *stat, next(ids)) for name, stat in change.new.items()]
+    rows.sort(key=_time_of)
+    return rows
+
+
+_time_of = itemgetter(5)
 
 
 async def _update(tx: Transaction, changes: list[FileChanges]) -> None:

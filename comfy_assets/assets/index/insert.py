@@ -13,7 +13,7 @@ from ...db import assets, files, tags
 from ...db.assets import NewAsset
 from ...db.connection import Transaction
 from ...db.contents import Facts
-from ...db.files import FolderRow, NewFiles
+from ...db.files import FolderRow, NewFileRow
 from ...ids import new_ids, now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime
@@ -42,18 +42,15 @@ class NewFile(NamedTuple):
 
 async def add_new(tx: Transaction, found: Iterable[NewFile]) -> None:
     """Add files as new assets. There must be no rows at their paths yet."""
-    # Alike in all but name, stat and id: one statement inserts a group, however many files it has.
-    groups: dict[tuple[int, tuple[str, ...], str], list[tuple[str, int, int, int, str]]] = {}
+    sets: dict[tuple[str, ...], int] = {}
+    rows: list[NewFileRow] = []
     for file in found:
-        alike = (file.folder_id, file.place.tags_of(file.name), guess_mime(file.name))
-        groups.setdefault(alike, []).append((file.name, *file.stat, new_ids(1)[0]))
-    if groups:
-        sets = {wanted: await tags.intern(tx, "", wanted) for _, wanted, _ in groups}
-        new = [
-            NewFiles(folder_id, sets[wanted], mime, msgspec.json.encode(listed).decode())
-            for (folder_id, wanted, mime), listed in groups.items()
-        ]
-        await files.insert_new(tx, new, now_ms())
+        wanted = file.place.tags_of(file.name)
+        if wanted not in sets:
+            sets[wanted] = await tags.intern(tx, "", wanted)
+        rows.append((file.folder_id, sets[wanted], guess_mime(file.name), file.name, *file.stat, new_ids(1)[0]))
+    if rows:
+        await files.insert_new(tx, rows, now_ms())
 
 
 async def register(tx: Transaction, entry: NewAsset, file: CompleteFile) -> int:
