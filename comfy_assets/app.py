@@ -17,6 +17,7 @@ from .assets.index.indexer import HASH, SCAN, Indexer
 from .assets.index.reread import REREAD, Rereader
 from .assets.index.watcher import Follower
 from .assets.media import decoders
+from .assets.media.idle_thumbnails import IdleThumbnails
 from .assets.media.thumbnail_cache import ThumbnailCache
 from .assets.media.thumbnail_service import ThumbnailService
 from .assets.page_refresh import PageRefresh
@@ -99,6 +100,7 @@ class Services:
     aliases = StoreService[AssetAliases]()
     reference_resolver = StoreService[ReferenceResolver]()
     thumbnails = StoreService[ThumbnailService]()
+    idle_thumbnails = StoreService[IdleThumbnails]()
     exports = StoreService[AssetExports]()
     jobs = StoreService[JobService]()
     user_history = StoreService[UserHistory]()
@@ -233,6 +235,7 @@ class Services:
         self.reference_resolver = ReferenceResolver(db, host)
         cache = ThumbnailCache(host.data_directory() / _THUMBNAILS, config.thumbnail_cache_size)
         self.thumbnails = ThumbnailService(db, host, cache)
+        self.idle_thumbnails = IdleThumbnails(db, host, self.tasks, gate, self.thumbnails, after=(SCAN, HASH, REREAD))
         self.outputs = OutputRecorder(
             db,
             host,
@@ -274,6 +277,7 @@ class Services:
             self.rereader,
             self.search,
             self.job_links,
+            self.idle_thumbnails,
         ):
             self._ends.push_async_callback(working.close)
         self._ends.push_async_callback(self.workflow_sync.close)
@@ -343,6 +347,8 @@ class Services:
                 self._keep_trying(self.follower.start)
         if self.config.hash_files:
             self.rereader.start()  # only now: a scan that starts goes first
+        if self.config.idle_thumbnails and self.config.thumbnail_cache_size:
+            self.idle_thumbnails.start()
 
     def _keep_trying(self, start: Callable[[], Task]) -> None:
         """Start a task, and restart it while it fails because the store is not usable."""

@@ -24,7 +24,8 @@ class Config:
     ``scan_on_start`` indexes the library at the start, ``hash_files`` hashes the indexed files, and ``follow`` keeps
     the index up to date afterwards. ``max_upload_size``, ``max_prompt_size`` and ``max_workflow_size`` limit uploads,
     submitted prompts and saved workflows. ``max_image_size``, ``max_image_edge`` (pixels) and ``max_image_pixels``
-    limit images and masks uploaded by pages. ``thumbnail_cache_size`` is the size of the thumbnails on disk.
+    limit images and masks uploaded by pages. ``thumbnail_cache_size`` is the size of the thumbnails on disk,
+    and ``idle_thumbnails`` makes those of the newest assets while the server is idle.
     ``restore_queue`` puts jobs that waited when the server stopped back into the queue. ``query_timeout`` limits each
     query of a request that only reads, in seconds. ``shared_outputs`` shows the outputs of jobs to all users; otherwise
     they belong to the owners of the jobs in multi-user mode.
@@ -45,6 +46,7 @@ class Config:
     follow: bool = True
     max_upload_size: int | None = None
     thumbnail_cache_size: int = 512 << 20
+    idle_thumbnails: bool = True
     restore_queue: bool = True
     max_prompt_size: int = 20 << 20
     max_workflow_size: int = 20 << 20
@@ -92,6 +94,7 @@ class Config:
             huggingface_url=_address(environment, "COMFY_ASSETS_HUGGINGFACE_URL"),
             civitai_url=_address(environment, "COMFY_ASSETS_CIVITAI_URL"),
             exclude=exclude_patterns(environment),
+            idle_thumbnails=_flag(environment, "COMFY_ASSETS_IDLE_THUMBNAILS", cls.idle_thumbnails),
             thumbnail_cache_size=cls.thumbnail_cache_size if cache_size is None else cache_size,
         )
 

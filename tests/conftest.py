@@ -134,7 +134,7 @@ async def _open_library(
     for kind in ("models/checkpoints", "models/loras", "input", "output", "user"):
         (base / kind).mkdir(parents=True, exist_ok=True)
     host = MemoryHost(base / "user" / "__comfy_assets", library_folders(base), users)
-    services = attach(host, config or Config(scan_on_start=False))
+    services = attach(host, config or Config(scan_on_start=False, idle_thumbnails=False))
     assert host.plugin is not None
     app = web.Application(middlewares=[host.plugin.middleware])
     await host.plugin.on_serving()

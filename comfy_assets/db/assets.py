@@ -295,6 +295,31 @@ async def newest_row(db: Database) -> int:
     return int(row[0]) if row else 0
 
 
+@dataclass(frozen=True)
+class DrawableContent:
+    """A content that may have a thumbnail. ``has_picture``: the file contains a picture of itself."""
+
+    hash: bytes
+    mime_type: str
+    has_picture: bool
+
+
+async def newest_contents(db: Database, count: int, version: str) -> list[DrawableContent]:
+    """Return the contents of the assets that were created last, at most ``count``, the newest first.
+
+    Hidden assets, contents without a hash, and those of which decoders of this version can make no thumbnail are left
+    out.
+    """
+    rows = await db.fetch_all(
+        "SELECT c.hash, a.mime_type, instr(c.metadata, '\"has_picture\":true') > 0"
+        " FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id JOIN contents c ON c.id = a.content_id"
+        " WHERE s.hidden = 0 AND s.missing = 0 AND c.hash IS NOT NULL AND c.thumbnail_failure IS NOT ?"
+        " ORDER BY a.created_at DESC, a.id DESC LIMIT ?",
+        (version, count),
+    )
+    return [DrawableContent(digest, mime_type, bool(has_picture)) for digest, mime_type, has_picture in rows]
+
+
 async def are_first(db: Database, after: int, head: int) -> bool:
     """Return whether the assets above a row id are the latest by creation, or at least among the ``head`` latest."""
     row = await db.fetch_one(

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,9 @@ _KEY_CHARACTERS = 40
 _MAX_FAILURES = 2000
 _FAILURE_S = 300.0  # a damaged file is not decoded again for each page that lists it
 _HASH = re.compile(r"blake3:([0-9a-f]{64})")
+# Longer sides in pixels, of the thumbnails that lists name and that the panel shows. The second one is made of the
+# first one, which saves decoding the file again.
+PREPARED = (512, 256)
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,24 @@ class ThumbnailService:
             task.cancel()
         return await task
 
+    @property
+    def is_busy(self) -> bool:
+        """True while a request waits for a thumbnail."""
+        return bool(self._requests)
+
+    async def prepare(self, digest: bytes) -> None:
+        """Make and cache the thumbnails of a content that lists name, unless they are cached.
+
+        Raises the exceptions of ``get``.
+        """
+        for res in PREPARED:
+            request = ThumbnailRequest("output", "", f"blake3:{digest.hex()}", res, "flat")
+            source = await self._find(request, None)
+            try:
+                await self._body(source)
+            except ChangedWhileReading as error:
+                raise ImageUnreadableError("The file is being written.") from error
+
     async def _get(self, request: ThumbnailRequest, owner: str, is_held: Callable[[str], bool]) -> Thumbnail:
         for _ in range(2):  # a file that changed meanwhile has another key
             source = await self._find(request, owner)
@@ -123,7 +144,8 @@ class ThumbnailService:
                 continue
         raise ImageUnreadableError("The file is being written.")
 
-    async def _find(self, request: ThumbnailRequest, owner: str) -> ThumbnailSource:
+    async def _find(self, request: ThumbnailRequest, owner: str | None) -> ThumbnailSource:
+        """Return the file of a request. A hash names contents of this user's assets, or of anyone's if it is None."""
         match = _HASH.fullmatch(request.filename)
         if match is not None:
             digest = bytes.fromhex(match[1])
@@ -143,9 +165,9 @@ class ThumbnailService:
         place = view_path.parse(roots, request.file_type, request.subfolder, request.filename)
         return place, view_path.find(roots, place, follow_file=True)
 
-    async def _by_hash(self, digest: bytes, owner: str) -> tuple[ViewPath, ViewedFile]:
+    async def _by_hash(self, digest: bytes, owner: str | None) -> tuple[ViewPath, ViewedFile]:
         location = None
-        if await assets.hash_exists(self._db, digest, owner):
+        if owner is None or await assets.hash_exists(self._db, digest, owner):
             location = await assets.stand_in(self._db, digest)
         if location is None:
             raise _missing()
@@ -189,13 +211,25 @@ class ThumbnailService:
 
         if self._thumbnailer is None:
             self._thumbnailer = Thumbnailer(self._token)
+        res, plane = source.request.res, source.request.plane
+        larger = self._larger(source)
         try:
-            body = self._thumbnailer.make(source.path, source.stat, source.request.res, source.request.plane)
+            if larger is not None:
+                body = self._thumbnailer.make_of(larger, res, plane)
+            else:
+                body = self._thumbnailer.make(source.path, source.stat, res, plane)
         except OSError as error:
             raise _missing() from error
         if body.startswith(_JPEG_START):  # an SVG file is its own thumbnail
             self._cache.put(source.key, body)
         return body
+
+    def _larger(self, source: ThumbnailSource) -> bytes | None:
+        """Return a cached thumbnail of the same content with at least twice the size, or None."""
+        request = source.request
+        if source.content is None or request.plane != "flat" or 2 * request.res > PREPARED[0]:
+            return None
+        return self._cache.get(_key(replace(request, res=PREPARED[0]), source.path, source.stat, source.content))
 
     async def _add_failure(self, source: ThumbnailSource, error: ApiError) -> None:
         """Remember a failure for a while, and for good if it lies in the content, so that no list names it again."""
