@@ -395,7 +395,7 @@ def test_an_interrupt_that_is_held_up_is_answered_and_hits_no_other_prompt(make_
     bench.until(lambda: queue_ids(bench.queue).running == ("a",))
     started = time.monotonic()
     assert bench.queue.cancel("a")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < WAIT_S / 2
     assert entered.is_set()
     go_on.set()  # it ends by itself, while the interrupt is still on its way
     bench.until(lambda: hit)
@@ -660,13 +660,13 @@ def test_thousands_are_cancelled_in_one_step(make_bench: MakeBench) -> None:
         bench.submit(f"{'ann' if number % 2 else 'bob'} {number}", number)
     anns = [f"ann {number}" for number in range(1, 5000, 2)]
     del bench.server.sent[:], bench.listener.told[:]
-    started = time.perf_counter()
+    started = time.process_time()
     assert bench.queue.cancel_many(anns) == anns
-    taken = time.perf_counter() - started
+    taken = time.process_time() - started
     assert bench.server.sent == ["status"]
     assert bench.listener.told == [("dropped", prompt_id) for prompt_id in anns]
     assert queue_ids(bench.queue).pending == tuple(f"bob {number}" for number in range(0, 5000, 2))
-    assert taken < 0.5, taken
+    assert taken < 2, taken
     bench.start()
     bench.until(lambda: len(bench.listener.results) > 10)
     assert list(bench.listener.results)[:3] == ["bob 0", "bob 2", "bob 4"]

@@ -443,7 +443,7 @@ async def test_no_thread_stays_behind(followed: Any) -> None:
     await poll(library)
     began = time.monotonic()
     await library.services.stop()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5  # less than what it waits for by itself
     assert [t.name for t in threading.enumerate() if "comfy-assets-watch" in t.name] == []
 
 

@@ -484,10 +484,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_documents_cost_little(name: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for key in ("prompt", "workflow", "parameters", "generation", "description"):
         assert isinstance(generation_of({key: HOSTILE[name]}), Generation)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 names = st.sampled_from(

@@ -117,9 +117,9 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("key", ["prompt", "workflow", "parameters", "header"])
 def test_hostile_documents_cost_little(key: str, name: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(words_in(key, HOSTILE[name])) <= MAX_WORDS
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 values = st.recursive(

@@ -463,13 +463,13 @@ def overlapping() -> bytes:
 def test_bombs(tmp_path: Path, build: Any) -> None:
     data = build()
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         found = both(tmp_path, data)
         assert tracemalloc.get_traced_memory()[1] < 140 * MIB
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - start < 4
+    assert time.process_time() - start < 4
     assert_bounded(found)
 
 
@@ -500,9 +500,9 @@ def test_a_large_file_is_read_to_its_pixels_only(tmp_path: Path) -> None:
     with path.open("wb") as stream:
         stream.write(png(text(b"prompt", P.encode()))[:-12])
         stream.truncate(1 << 40)  # a hole: costs nothing on disk
-    start = time.perf_counter()
+    start = time.process_time()
     assert documents(extract_path("large.png", path)) == {"prompt": PROMPT}
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 MAGICS = [

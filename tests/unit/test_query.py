@@ -134,7 +134,7 @@ def test_any_query_is_terms_or_refused(query: str) -> None:
 @pytest.mark.parametrize("part", ["models/", "-", '"', "<lora:", "a:", "seed:1 ", "-a ", "x/models/y.safetensors"])
 def test_hostile_queries_cost_little(part: str) -> None:
     query = (part * 10_000)[:60_000]
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.suppress(InvalidQueryError):
         parse_query(query)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -46,8 +46,8 @@ def test_words_of_any_text_are_their_own_words(text: str) -> None:
 
 
 def test_long_texts_take_time_in_proportion() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     words_of("é" * 200_000)
     words_of("猫" * 200_000)
     words_of("a " * 200_000)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

@@ -23,6 +23,7 @@ from comfy_assets_node.comfy_assets.plugin import attach
 from support.queue_ids import QueueIds, queue_ids
 
 ROOT = Path(__file__).parents[3]
+SOON_S = 5.0  # for what takes a fraction of a second: the machine may be busy, and what waits would wait for minutes
 EMPTY: dict[str, Any] = {"class_type": "EmptyImage", "inputs": {"width": 1, "height": 1, "batch_size": 1, "color": 0}}
 HELD: dict[str, Any] = {
     "e": EMPTY,
@@ -138,7 +139,7 @@ async def test_stopping_ends_pages_prompts_and_threads_at_once(server: Any) -> N
     assert len(workers()) == 1
     began = time.monotonic()
     await server.client.server.close()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON_S
     assert workers() == []
     assert queue_ids(server.host.execution) == QueueIds((), (waiting,))
     message = await page.receive(timeout=5)
@@ -176,7 +177,7 @@ async def test_serve_until_cancelled(tmp_path: Path) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < SOON_S
         assert (await page.receive(timeout=5)).type == aiohttp.WSMsgType.TEXT
         assert (await page.receive(timeout=5)).type != aiohttp.WSMsgType.TEXT
         with pytest.raises(aiohttp.ClientConnectionError):
@@ -218,7 +219,7 @@ def test_ctrl_c_ends_the_process_at_once(tmp_path: Path) -> None:
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=10)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < SOON_S
     assert errors.strip().endswith("KeyboardInterrupt")
 
 
