@@ -8,7 +8,7 @@ import msgspec
 
 T = TypeVar("T")
 
-AssetSort = Literal["name", "created_at", "updated_at", "size", "last_access_time"]
+AssetSort = Literal["name", "created_at", "updated_at", "size", "last_access_time", "rating", "kind"]
 TagOrder = Literal["count_desc", "name_asc"]
 Order = Literal["asc", "desc"]
 # The channels in a thumbnail: colours over white, colours without transparency, or the transparency itself.
@@ -97,7 +97,8 @@ class Asset(msgspec.Struct, frozen=True):
     ``hash`` is the 32-byte blake3 digest, or None until the file has been hashed. ``row_id`` breaks ties in every sort
     order. ``thumbnail_failure`` is the version of the decoders that could make no thumbnail of the content
     (``decoders_version``), or None. ``location`` is the asset's own file, or a file of the same content if it has none.
-    ``preview`` is the file of the asset that a user chose as the preview (``preview_id``).
+    ``preview`` is the file of the asset that a user chose as the preview (``preview_id``). In a list of stacks the
+    asset stands for ``stack_count`` assets of its job.
     """
 
     row_id: int
@@ -119,6 +120,7 @@ class Asset(msgspec.Struct, frozen=True):
     preview_id: str | None
     location: Location | None
     preview: Preview | None = None
+    stack_count: int | None = None
 
     @property
     def is_present(self) -> bool:
@@ -167,6 +169,24 @@ class RatingRange(NamedTuple):
     is_excluded: bool = False
 
 
+class KindTerm(NamedTuple):
+    """A search for kinds of media (``asset_kinds.KINDS``): one of these, or none of them if excluded."""
+
+    kinds: tuple[str, ...]
+    is_excluded: bool = False
+
+
+class Span(NamedTuple):
+    """A range of numbers or times (ms) that a value of an asset lies in: from ``least``, up to and with ``most``."""
+
+    column: Literal["created_at", "updated_at", "size", "width", "height"]
+    least: int
+    most: int
+
+
+Orientation = Literal["landscape", "portrait", "square"]
+
+
 class FolderTerm(NamedTuple):
     """A folder that assets must lie in, or in a folder in it if it ``is_recursive``.
 
@@ -183,6 +203,9 @@ class AssetFilter(msgspec.Struct, frozen=True):
     An asset has every tag of ``tags_all``, at least one of ``tags_any`` unless there are none, and no tag of
     ``tags_none``. All ``words`` must occur in what is indexed of it, and of each group in ``excluded`` not all.
     ``file`` is a path below the folder of inputs or of outputs, as loader nodes have it ("sub/photo.png").
+    An asset must pass every one of ``kinds``, ``ratings`` and ``spans``. ``is_favourite`` and ``is_used`` (by a saved
+    workflow or a job) want assets that are, or that are not; None does not filter. ``job`` is the id of the job that
+    made them. With ``is_stacked`` the first asset of each job stands for all that the job made.
     """
 
     owner: str
@@ -197,6 +220,13 @@ class AssetFilter(msgspec.Struct, frozen=True):
     words: SearchGroup = ()
     excluded: tuple[SearchGroup, ...] = ()
     ratings: tuple[RatingRange, ...] = ()
+    kinds: tuple[KindTerm, ...] = ()
+    spans: tuple[Span, ...] = ()
+    orientation: Orientation | None = None
+    is_favourite: bool | None = None
+    is_used: bool | None = None
+    job: str | None = None
+    is_stacked: bool = False
     folder: FolderTerm | None = None
 
 
@@ -255,6 +285,43 @@ class TagCount(msgspec.Struct, frozen=True):
     """A tag and the number of its assets."""
 
     name: str
+    count: int
+
+
+class FacetCounts(msgspec.Struct, frozen=True):
+    """Numbers of assets by facet. ``ratings`` are those without stars and those with one to five whole stars.
+
+    ``with_workflow`` and ``without_workflow`` are None while the search index is not ready.
+    """
+
+    total: int
+    kinds: dict[str, int]
+    ratings: tuple[int, ...]
+    favorites: int
+    others: int
+    base_models: list[TagCount]
+    orientations: dict[str, int]
+    with_workflow: int | None
+    without_workflow: int | None
+
+
+class DayRequest(msgspec.Struct, frozen=True):
+    """A page of the days on which assets were created or changed, by clocks that are ``offset_ms`` ahead of UTC.
+
+    ``after`` is the last day of the page before. Days are counted from 1970-01-01.
+    """
+
+    column: Literal["created_at", "updated_at"] = "created_at"
+    order: Order = "desc"
+    offset_ms: int = 0
+    limit: int = 500
+    after: int | None = None
+
+
+class DayCount(NamedTuple):
+    """A day, counted from 1970-01-01, and the number of its assets."""
+
+    day: int
     count: int
 
 

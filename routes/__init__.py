@@ -6,6 +6,7 @@ from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
 from . import (
+    asset_counts,
     assets,
     downloads,
     exports,
@@ -33,6 +34,7 @@ from .operations import HostOperation, Route
 
 ROUTES: list[Route] = [
     *folders.ROUTES,  # before assets, one of which could have the id "folders"
+    *asset_counts.ROUTES,
     *assets.ROUTES,
     *uploads.ROUTES,
     *downloads.ROUTES,

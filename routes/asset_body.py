@@ -50,6 +50,13 @@ class GenerationBody(msgspec.Struct, omit_defaults=True):
     tool: Annotated[str | UnsetType, doc("The program, such as `ComfyUI` or `A1111`.")] = UNSET
 
 
+class StackBody(msgspec.Struct):
+    """Assets of a list that one of them stands for."""
+
+    job_id: Annotated[str, doc("The job that made them. As `job_id` of listAssets it lists them.")]
+    count: Annotated[int, doc("Number of these assets among those that pass the filters, with this one.")]
+
+
 class AssetBody(msgspec.Struct):
     """An entry of the library: a file, or a reference to content that is already there."""
 
@@ -108,6 +115,7 @@ class AssetBody(msgspec.Struct):
         ),
     ] = UNSET
     job_id: Annotated[str | UnsetType, doc("The job that created it.", format="uuid")] = UNSET
+    stack: Annotated[StackBody | UnsetType, doc("The stack that it stands for, in lists with `stack`.")] = UNSET
     last_access_time: Annotated[datetime | UnsetType, doc("Time at which its content was last requested.")] = UNSET
     generation: Annotated[
         GenerationBody | UnsetType, doc("What made it, if the file or the job says so. Not in lists.")
@@ -153,6 +161,8 @@ def asset_body(
     # The contract's job ids are UUIDs, but older servers let clients choose any id.
     if asset.job_id is not None and _UUID.fullmatch(asset.job_id):
         body.job_id = asset.job_id
+    if asset.job_id is not None and asset.stack_count is not None:
+        body.stack = StackBody(asset.job_id, asset.stack_count)
     if asset.location is not None:
         _put_location(body, asset, asset.location, category)
     _put_preview(body, asset)

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
-from typing import Annotated, Any
+from datetime import datetime, timezone
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from ..comfy_assets import json_limits
 from ..comfy_assets.assets.fields import folder_path
 from ..comfy_assets.errors import InvalidQueryError, InvalidTagFilterError
-from ..comfy_assets.models import AssetFilter, FolderTerm
-from ..comfy_assets.search.query import parse_query
+from ..comfy_assets.models import (
+    MISSING_TAG,
+    AssetFilter,
+    FolderTerm,
+    KindTerm,
+    Orientation,
+    RatingRange,
+    SearchWord,
+    Span,
+)
+from ..comfy_assets.search.query import MAX_RATING, parse_query, rating_range
+from ..comfy_assets.search.words import Field
 from .params import INT64_MAX, FilterTags, FilterText, SearchText, Text, doc
 
 _MAX_TAGS = 100  # of one parameter
 _MAX_METADATA_KEYS = 32
 _MAX_METADATA_VALUES = 100
 _MAX_METADATA_DEPTH = 32  # as of the metadata of users
+BASE_MODEL = "base_model"
+DAY_MS = 24 * 60 * 60 * 1000
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_TIME = "A day (`2026-01-31`), by the clocks of `utc_offset`, or a time (RFC 3339)."
+
+Kind = Literal["image", "video", "audio", "3d", "model", "text", "other"]
+Number = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
+UtcOffset = Annotated[
+    Annotated[int, msgspec.Meta(ge=-1440, le=1440)],
+    doc("Minutes that the user's clocks are ahead of UTC, for days: `120` in Berlin in summer."),
+]
 
 
 class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +63,35 @@ class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     include_public: Annotated[bool, doc("Whether to include assets that belong to no user.")] = True
+    # Extensions.
+    kind: Annotated[tuple[Kind, ...], doc("Only these kinds of media.")] = ()
+    rating: Annotated[
+        Text, doc("Stars of the user: `4`, `4..` for four or more, `3..5`, `..2`, or `none` for assets without stars.")
+    ] = ""
+    favorite: Annotated[bool | None, doc("Only favourites, or only others.")] = None
+    base_model: Annotated[
+        FilterTags, doc("Only models of one of these base models. Not together with `base_model` in `metadata_filter`.")
+    ] = ()
+    created_from: Annotated[Text, doc(f"Only assets created at or after this. {_TIME}")] = ""
+    created_to: Annotated[Text, doc(f"Only assets created up to this, or on this day. {_TIME}")] = ""
+    updated_from: Annotated[Text, doc(f"Only assets changed at or after this. {_TIME}")] = ""
+    updated_to: Annotated[Text, doc(f"Only assets changed up to this, or on this day. {_TIME}")] = ""
+    utc_offset: UtcOffset = 0
+    size_min: Annotated[Number | None, doc("Only files of at least so many bytes.")] = None
+    size_max: Annotated[Number | None, doc("Only files of at most so many bytes.")] = None
+    width_min: Annotated[Number | None, doc("Only pictures and videos at least so many pixels wide.")] = None
+    width_max: Annotated[Number | None, doc("Only pictures and videos at most so many pixels wide.")] = None
+    height_min: Annotated[Number | None, doc("Only pictures and videos at least so many pixels high.")] = None
+    height_max: Annotated[Number | None, doc("Only pictures and videos at most so many pixels high.")] = None
+    orientation: Annotated[Orientation | None, doc("Only pictures and videos of this orientation.")] = None
+    has_workflow: Annotated[bool | None, doc("Only files with a graph of ComfyUI, or only others.")] = None
+    missing: Annotated[
+        Literal["include", "exclude", "only"], doc("Whether to list assets whose files are gone, or only these.")
+    ] = "include"
+    used: Annotated[
+        bool | None, doc("Only assets that a saved workflow or a job in the history uses, or only others.")
+    ] = None
+    job_id: Annotated[Text, doc("Only assets that this job made.")] = ""
 
 
 class FolderQuery(AssetQuery, frozen=True, kw_only=True):
@@ -60,6 +114,7 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file
     """
     tags_all, tags_none = _tags(query)
     search = parse_query(query.q)
+    has_workflow = ((SearchWord(f"{Field.HAS.value}workflow", True),),) if query.has_workflow is not None else ()
     return AssetFilter(
         owner=user,
         include_public=query.include_public,
@@ -67,10 +122,16 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file
         tags_any=query.tags_any,
         tags_none=tags_none,
         name_contains=query.name_contains,
-        words=search.words,
-        excluded=search.excluded,
-        ratings=search.ratings,
-        metadata=_metadata_filter(query.metadata_filter),
+        words=(*search.words, *(has_workflow[0] if query.has_workflow else ())),
+        excluded=(*search.excluded, *(has_workflow if query.has_workflow is False else ())),
+        ratings=(*search.ratings, *_ratings(query.rating)),
+        kinds=(*search.kinds, *((KindTerm(query.kind),) if query.kind else ())),
+        spans=_spans(query),
+        orientation=query.orientation,
+        is_favourite=query.favorite,
+        is_used=query.used,
+        job=query.job_id or None,
+        metadata=_metadata(query),
         hash=digest,
         file=file,
         folder=_folder(query) if isinstance(query, FolderQuery) else None,
@@ -79,6 +140,81 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file
 
 def _folder(query: FolderQuery) -> FolderTerm | None:
     return FolderTerm(folder_path(query.folder, "folder"), query.folder_recursive) if query.folder else None
+
+
+def _ratings(text: str) -> tuple[RatingRange, ...]:
+    if not text:
+        return ()
+    if text.lower() == "none":
+        return (RatingRange(0, 0),)
+    found = rating_range(text)
+    if found is None:
+        reason = f"rating needs stars from 0 to {MAX_RATING}, as in 4, 4.. or 3..5, or none, not {text[:100]!r}."
+        raise InvalidQueryError(reason, details={"field": "rating"})
+    return (found,)
+
+
+def _spans(query: AssetQuery) -> tuple[Span, ...]:
+    """Return the ranges of times, sizes and dimensions. Raise InvalidQueryError for an empty one."""
+    offset_ms = query.utc_offset * 60_000
+    spans: list[Span] = []
+    for column, name in (("created_at", "created"), ("updated_at", "updated")):
+        least = moment(getattr(query, f"{name}_from"), offset_ms, f"{name}_from", is_end=False)
+        most = moment(getattr(query, f"{name}_to"), offset_ms, f"{name}_to", is_end=True)
+        spans += _span(column, least, most, -INT64_MAX, (f"{name}_from", f"{name}_to"))
+    for column in ("size", "width", "height"):
+        least, most = getattr(query, f"{column}_min"), getattr(query, f"{column}_max")
+        # Files without dimensions, which have 0, are neither small nor large pictures.
+        floor = 0 if column == "size" else 1
+        spans += _span(column, least, most, floor, (f"{column}_min", f"{column}_max"))
+    return tuple(spans)
+
+
+def _span(column: Any, least: int | None, most: int | None, floor: int, names: tuple[str, str]) -> list[Span]:
+    if least is None and most is None:
+        return []
+    if least is not None and most is not None and least > most:
+        message = f"No asset can pass: {names[1]} is below {names[0]}."
+        raise InvalidQueryError(message, details={"field": names[1], "parameters": [*names]})
+    return [Span(column, floor if least is None else max(least, floor), INT64_MAX if most is None else most)]
+
+
+def moment(text: str, offset_ms: int, field: str, *, is_end: bool) -> int | None:
+    """Return the time (ms) that a parameter states; None if it is empty. Raise InvalidQueryError.
+
+    A day begins, and with ``is_end`` ends, by the clocks that are ``offset_ms`` ahead of UTC.
+    """
+    if not text:
+        return None
+    try:
+        if _DAY.fullmatch(text):
+            start = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc).timestamp()
+            return int(start) * 1000 - offset_ms + (DAY_MS - 1 if is_end else 0)
+        if _TIMESTAMP.fullmatch(text):
+            return math.floor(datetime.fromisoformat(_with_offset(text)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        pass
+    reason = f"{field} needs a day such as 2026-01-31, or a time such as 2026-01-31T12:00:00Z, not {text[:100]!r}."
+    raise InvalidQueryError(reason, details={"field": field})
+
+
+def _with_offset(text: str) -> str:
+    """Return an RFC 3339 time as Python 3.10 reads it: three or six decimals, and an offset in digits."""
+    base, fraction, zone = _TIMESTAMP.fullmatch(text).groups()  # type: ignore[union-attr]
+    decimals = f".{(fraction or '.0')[1:7]:0<6}"
+    return f"{base.upper()}{decimals}{'+00:00' if zone in 'Zz' else zone}"
+
+
+def _metadata(query: AssetQuery) -> dict[str, Any]:
+    wanted = _metadata_filter(query.metadata_filter)
+    if not query.base_model:
+        return wanted
+    if BASE_MODEL in wanted:
+        raise _bad_filter(f"It has {BASE_MODEL}, which is given as a parameter as well.")
+    if len(query.base_model) > _MAX_METADATA_VALUES:
+        reason = f"At most {_MAX_METADATA_VALUES} base models can be given."
+        raise InvalidQueryError(reason, details={"field": BASE_MODEL})
+    return {**wanted, BASE_MODEL: [*query.base_model]}
 
 
 def _tags(query: AssetQuery) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -96,6 +232,10 @@ def _tags(query: AssetQuery) -> tuple[tuple[str, ...], tuple[str, ...]]:
     wanted = _either(query, "include_tags", "tags_all")
     refused = _either(query, "exclude_tags", "tags_none")
     tags_all, tags_none = getattr(query, wanted), getattr(query, refused)
+    if query.missing == "only":
+        tags_all = (*tags_all, MISSING_TAG)
+    elif query.missing == "exclude":
+        tags_none = (*tags_none, MISSING_TAG)
     conflicting = sorted({*tags_all} & {*tags_none})
     if conflicting and (query.tags_all or query.tags_any or query.tags_none):
         raise InvalidTagFilterError(

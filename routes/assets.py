@@ -78,11 +78,19 @@ from .params import (
 )
 
 # Not the time of the last access: it changes while a client pages.
-_CURSOR_SORTS = ("created_at", "updated_at", "name", "size")
+_CURSOR_SORTS = ("created_at", "updated_at", "name", "size", "rating", "kind")
 
 
 class ListAssets(FolderQuery, frozen=True, kw_only=True):
     """Query of listAssets."""
+
+    stack: Annotated[
+        Literal["job"] | None,
+        doc(
+            "`job` lists the first of the matching assets of each job for all of them, with their number in `stack`; "
+            "`job_id` lists the others. `total` counts stacks."
+        ),
+    ] = None
 
     limit: PageLimit = 20
     offset: Offset = 0
@@ -152,6 +160,8 @@ async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
     """Return a page of assets (listAssets)."""
     query = call.query
     wanted = asset_filter(query, call.user, *_content(query.hash))
+    if query.stack is not None:
+        wanted = msgspec.structs.replace(wanted, is_stacked=True)
     await call.services.outputs_recorded()  # pages ask as soon as a prompt has run
     page = await call.services.assets.list(wanted, _page_request(query))
     category = _category(wanted.tags_all)

@@ -93,6 +93,7 @@ def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
         return msgspec.convert(raw, schema, strict=False)
     except msgspec.ValidationError as error:
         message, field = split_error(error)
+        field = field.partition("[")[0]  # of a list, the parameter
         reason = message.removesuffix(", got `str`")  # every parameter is a string
         raise InvalidQueryError(f"{field}: {reason}.", details={"field": field}) from error
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ..db import assets, contents, tags
 from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
-from ..db.listing import counts, tree
+from ..db.listing import counts, facets, tree
 from ..db.listing.filters import is_search
 from ..errors import AssetContentMissingError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
 from ..fs.paths import extended
@@ -27,6 +27,9 @@ from ..models import (
     Asset,
     AssetEdit,
     AssetFilter,
+    DayCount,
+    DayRequest,
+    FacetCounts,
     FolderCount,
     FolderTreeRequest,
     Generation,
@@ -93,9 +96,33 @@ class AssetService:
         with heavy(_is_expensive(query)):
             return await tree.folder_tree(self._db, present, request)
 
+    async def facets(self, queries: Mapping[str, AssetFilter]) -> FacetCounts:
+        """Count the assets of each facet by its own filter; see ``db.listing.facets``.
+
+        Workflows are left out while too much is not indexed for search. Raises SearchUnavailableError,
+        SearchNotReadyError if the filter of the list needs the index.
+        """
+        await self._prepare(queries["total"])
+        wanted = {name: self._include_public(each) for name, each in queries.items()}
+        if not await self._search.is_nearly_complete():
+            del wanted["with_workflow"]
+        elif not _is_by_words(queries["total"]):
+            await self._prepare(queries["with_workflow"])
+        with heavy():
+            return await facets.facets(self._db, wanted)
+
+    async def days(self, query: AssetFilter, request: DayRequest) -> tuple[Sequence[DayCount], int, bool]:
+        """Return a page of the days of the matching assets, the number of days, and whether another page follows.
+
+        Raises SearchUnavailableError, SearchNotReadyError.
+        """
+        await self._prepare(query)
+        with heavy(_is_expensive(query)):
+            return await facets.days(self._db, self._include_public(query), request)
+
     async def _prepare(self, query: AssetFilter) -> None:
         """Update the full-text index, so that a search finds assets that were just added or changed."""
-        if query.words or query.excluded:
+        if _is_by_words(query):
             await self._search.complete()
 
     async def list_tags(self, query: TagRequest) -> Page[TagCount]:
@@ -248,6 +275,11 @@ class AssetService:
         if self._flushing is not None:
             self._flushing.cancel()
         await self._flush()
+
+
+def _is_by_words(query: AssetFilter) -> bool:
+    """Return whether a filter needs the full-text index of words."""
+    return bool(query.words or query.excluded)
 
 
 def _is_expensive(query: AssetFilter) -> bool:

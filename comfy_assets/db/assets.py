@@ -27,6 +27,7 @@ from .contents import Facts
 from .files import HASHED, NEW, FolderRow
 from .listing.filters import RowSelection, Selection, select
 from .listing.pages import SORT_KEYS, ordering, page_of
+from .listing.stacks import stacked
 from .sidecars import Sidecar
 from .sql import Columns, Row, insert_into, json_array
 
@@ -105,10 +106,14 @@ _JOINS = """
 
 async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
     """Return one page of the assets that pass the filter, and the total number of them."""
-    selection = await select(db, wanted)
+    selection, stacks = await select(db, wanted), None
+    if wanted.is_stacked:
+        selection, stacks = await stacked(db, selection)
     total = await _total(db, selection)
     rows = await _page_rows(db, selection, page) if total else []
     items = await _complete(db, [_asset(row) for row in rows[: page.limit]])
+    if stacks is not None:
+        items = [replace(a, stack_count=stacks.count_of(a.row_id)) if a.job_id is not None else a for a in items]
     has_more = len(rows) > page.limit
     next_key = CursorKey(rows[page.limit - 1][-1], items[-1].row_id) if has_more else None
     return Page(items, total, has_more, next_key)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import aiosqlite
 
@@ -84,17 +84,39 @@ class ResultCache:
             self._kept.popitem(last=False)
 
 
+class LoadedColumn(NamedTuple):
+    """An array of values by row id, with the last change of assets that it has, and the highest row id then."""
+
+    values: Any
+    change: int
+    upto: int
+
+
+class ColumnCache:
+    """Values of all assets in memory, which ``listing.columns`` reads and keeps up to date."""
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, LoadedColumn] = {}
+        self.lock = asyncio.Lock()
+
+    def clear(self) -> None:
+        """Forget all columns."""
+        self.loaded.clear()
+
+
 class Database:
     """The open store. Reads run on a pool of connections, writes one transaction at a time.
 
     ``can_search``: SQLite has what the full-text indexes need. ``search_results`` and ``job_results`` cache what
-    searches of assets and jobs found. ``trouble`` is the reason why the last attempt to write failed, or None.
+    searches of assets and jobs found, and ``columns`` values of all assets. ``trouble`` is the reason why the last
+    attempt to write failed, or None.
     """
 
     def __init__(self, path: Path, connections: StoreConnections, *, can_search: bool) -> None:
         self.can_search = can_search
         self.search_results = ResultCache()
         self.job_results = ResultCache()
+        self.columns = ColumnCache()
         self.patience_s = PATIENCE_S
         self.trouble: str | None = None
         self._path = path
@@ -283,6 +305,7 @@ class Database:
                 log.error("The library is unavailable. %s", restored.problem)
                 raise StoreBusyError(restored.problem)
             self._connections = await open_connections(self._path)
+            self.columns.clear()  # a restored file may lack the changes that they have
             self._started, self._problem = self._connections.last_commit, None
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, StoreBusyError):

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..models import RatingRange, SearchGroup, SearchWord
+from ..models import SearchGroup, SearchWord
 from .connection import Database, Transaction
 from .sql import json_array
 
@@ -114,6 +114,16 @@ async def has_backlog(db: Database) -> bool:
         f"SELECT EXISTS (SELECT 1 FROM assets WHERE id > {ASSETS.upto}) OR EXISTS (SELECT 1 FROM search_stale)"
     )
     return row is not None and bool(row[0])
+
+
+async def is_backlog_small(db: Database, limit: int) -> bool:
+    """Return whether less than so many assets are not indexed in their current state."""
+    row = await db.fetch_one(
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM search_stale LIMIT ?1))"
+        f" + (SELECT count(*) FROM (SELECT 1 FROM assets WHERE id > {ASSETS.upto} LIMIT ?1))",
+        (limit,),
+    )
+    return row is not None and row[0] < limit
 
 
 async def progress(db: Database) -> tuple[int, int]:
@@ -248,14 +258,7 @@ _NOTHING = _IdQuery("SELECT NULL")
 
 async def are_names_indexed(db: Database) -> bool:
     """Return whether nearly all names are indexed in their current state."""
-    if not db.can_search:
-        return False
-    row = await db.fetch_one(
-        "SELECT (SELECT count(*) FROM (SELECT 1 FROM search_stale LIMIT ?1))"
-        f" + (SELECT count(*) FROM (SELECT 1 FROM assets WHERE id > {ASSETS.upto} LIMIT ?1))",
-        (_MAX_UNINDEXED,),
-    )
-    return row is not None and row[0] < _MAX_UNINDEXED
+    return db.can_search and await is_backlog_small(db, _MAX_UNINDEXED)
 
 
 async def of_name(db: Database, needles: Sequence[str]) -> IdSet:
@@ -283,26 +286,6 @@ async def of_words(db: Database, words: SearchGroup, excluded: Sequence[SearchGr
     """
     key = f"words {json_array([words, excluded])}"
     return await _find(db, key, lambda is_last: _words(db, words, excluded, may_complete=not is_last), _NOTHING)
-
-
-async def of_rating(db: Database, rating: RatingRange) -> IdSet:
-    """Find the assets whose rating by a user is in a range above 0. May include deleted ones."""
-    from .listing.bitmap import IdSet
-
-    # The expression is that of the index, so that only assets with metadata of a user are looked at.
-    sql = (
-        "SELECT group_concat(id) FROM assets WHERE user_metadata IS NOT NULL"
-        " AND json_extract(user_metadata, '$.rating') BETWEEN ? AND ?"
-        " AND json_type(user_metadata, '$.rating') IN ('integer', 'real')"
-    )
-    return IdSet.of(await fetch_ids(db, sql, (rating.least, rating.most)))
-
-
-async def of_all(db: Database) -> IdSet:
-    """Return all assets, with deleted ones."""
-    from .listing.bitmap import IdSet
-
-    return IdSet.of(await fetch_ids(db, "SELECT group_concat(id) FROM assets"))
 
 
 async def jobs_of_words(db: Database, words: SearchGroup, excluded: Sequence[SearchGroup] = ()) -> IdSet:

@@ -40,11 +40,6 @@ _HAS_WORKFLOW, _HAS_PREVIEW = f"{Field.HAS.value}workflow", f"{Field.HAS.value}p
 _GRAPH_KEYS = frozenset({_GRAPH, _WORKFLOW})
 HAS = (*_SHOWN_BY.values(), "workflow", "preview")
 
-# Media types that say nothing of the kind; the rest is image, video, audio, text, or model for 3D.
-_MODEL_TYPES = frozenset({"application/safetensors", "application/gguf", "application/x-pytorch"})
-_KINDS = {"image": "image", "video": "video", "audio": "audio", "text": "text", "model": "3d"}
-
-
 _decode_documents = msgspec.json.Decoder(list[_Keyed]).decode
 
 
@@ -236,13 +231,8 @@ def _model_field(row: IndexedAsset) -> Field | None:
 
 @lru_cache(maxsize=1024)
 def _words_of_type(mime_type: str, suffix: str) -> tuple[str, ...]:
-    """Return the words that tell the type of a file: its kind, the subtype of its media type, and its suffix."""
-    main, _, subtype = mime_type.partition("/")
-    if MODEL_SUFFIX.search(f".{suffix}") or mime_type in _MODEL_TYPES:
-        kind = "model"
-    else:
-        kind = _KINDS.get(main, "text" if subtype == "json" else "other")
-    return tuple(marked(Field.TYPE, [kind, *words_of(subtype), *words_of(suffix)]))
+    """Return the words that tell the type of a file: the subtype of its media type, and its suffix."""
+    return tuple(marked(Field.TYPE, [*words_of(mime_type.partition("/")[2]), *words_of(suffix)]))
 
 
 def _shown(text: str) -> list[str]:

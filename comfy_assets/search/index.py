@@ -89,6 +89,13 @@ class SearchIndex(_IndexUpdater):
                 details={"field": "q", "indexed": indexed, "total": total},
             ) from None
 
+    async def is_nearly_complete(self) -> bool:
+        """Return whether a search would have to wait for a moment at most."""
+        if not self._db.can_search:
+            return False
+        has_right_rules = self._has_right_rules or await fulltext.rules(self._db, self._index) == RULES
+        return has_right_rules and await fulltext.is_backlog_small(self._db, _BATCH)
+
     async def catch_up(self) -> None:
         """Index everything, however long it takes."""
         while await self._step():

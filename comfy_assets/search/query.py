@@ -14,8 +14,9 @@ from typing import Literal, NamedTuple, NoReturn
 
 import msgspec
 
+from ..asset_kinds import KINDS, SYNONYMS
 from ..errors import InvalidQueryError
-from ..models import MEDIA, RatingRange, SearchGroup, SearchWord
+from ..models import MEDIA, KindTerm, RatingRange, SearchGroup, SearchWord
 from .asset_words import HAS
 from .prompt_graph import MODEL_SUFFIX, without_lora_tags
 from .tool_texts import is_parameters, of_parameters
@@ -25,7 +26,7 @@ Subject = Literal["assets", "jobs"]
 
 _MAX_TERMS = 64  # with a field, quotes or a minus; and as many words without: those of a longer text that say most
 _MAX_CHARACTERS = 64 << 10
-_MAX_RATING = 5
+MAX_RATING = 5
 
 # A term: a minus, a field, and a value in quotes, in a LoRA's brackets, or up to the next space. An open quote is none.
 _TERM = re.compile(
@@ -37,10 +38,6 @@ _RANGE = re.compile(r"(?P<least>\d+(?:\.\d+)?)(?:\.\.(?P<most>\d+(?:\.\d+)?)?)?|
 _COMPARED = re.compile(r"(>=|<=|>|<|=|≥|≤)(\d+(?:\.\d+)?)")
 # Words of prompts, which models were trained with.
 _PROMPTED_RATINGS = frozenset({"safe", "general", "questionable", "sensitive", "explicit", "nsfw", "sfw"})
-_TYPE_NAMES = {
-    "images": "image", "picture": "image", "pictures": "image", "videos": "video", "sound": "audio", "sounds": "audio",
-    "models": "model", "texts": "text",
-}  # fmt: skip
 _PUNCTUATION = ",;."  # behind a value in running text
 
 
@@ -53,6 +50,7 @@ class Search(msgspec.Struct, frozen=True):
     words: SearchGroup = ()
     excluded: tuple[SearchGroup, ...] = ()
     ratings: tuple[RatingRange, ...] = ()
+    kinds: tuple[KindTerm, ...] = ()
     media: tuple[tuple[int, bool], ...] = ()
 
 
@@ -119,6 +117,7 @@ class _Parser:
         self._stated: dict[SearchWord, None] = {}
         self._excluded: dict[SearchGroup, None] = {}
         self._ratings: dict[RatingRange, None] = {}
+        self._kinds: dict[KindTerm, None] = {}
         self._media: dict[tuple[int, bool], None] = {}
 
     def add(self, match: re.Match[str]) -> None:
@@ -158,6 +157,8 @@ class _Parser:
             self._ratings[_rating(term, value)] = None
         elif term.field == "type" and self._subject == "jobs":
             self._media[_medium(term, value), term.is_excluded] = None
+        elif term.field == "type" and (kind := SYNONYMS.get(value.lower(), value.lower())) in KINDS:
+            self._kinds[KindTerm((kind,), term.is_excluded)] = None
         else:
             self._add_marked(known, term, value)
 
@@ -173,13 +174,14 @@ class _Parser:
 
     def search(self) -> Search:
         """Return what was collected. Raises InvalidQueryError for no term, or too many."""
-        count = len(self._stated) + sum(map(len, self._excluded)) + len(self._ratings) + len(self._media)
+        others = len(self._ratings) + len(self._kinds) + len(self._media)
+        count = len(self._stated) + sum(map(len, self._excluded)) + others
         if not count and not self._bare:
             raise _invalid("There is no letter, digit or emoji to look for.")
         if count > _MAX_TERMS:
             raise _invalid(f"At most {_MAX_TERMS} words can have a field, quotes or a minus; there are {count}.")
         words = [*self._stated, *_most_telling([word for word in self._bare if word not in self._stated])]
-        return Search(tuple(words), tuple(self._excluded), tuple(self._ratings), tuple(self._media))
+        return Search(tuple(words), tuple(self._excluded), tuple(self._ratings), tuple(self._kinds), tuple(self._media))
 
 
 def _most_telling(words: list[SearchWord]) -> list[SearchWord]:
@@ -219,7 +221,7 @@ def _type(term: _Term, value: str) -> list[tuple[str, bool]]:
     words = words_of(value.lower().lstrip("."))
     if len(words) != 1:
         _refuse(term, f"type: needs image, video, audio, 3d, model, text, or a suffix such as png, not {value!r}.")
-    return [(_TYPE_NAMES.get(words[0], words[0]), True)]
+    return [(words[0], True)]
 
 
 def _has(term: _Term, value: str) -> list[tuple[str, bool]]:
@@ -254,19 +256,25 @@ def _rating(term: _Term, value: str) -> RatingRange:
     """Read ``4``, ``>=4``, ``3..5``, ``..2`` or ``3..``; of ``has:rating`` any stars at all."""
     if term.field == "has":
         return RatingRange(math.nextafter(0, 1), math.inf, term.is_excluded)
-    compared, span = _COMPARED.fullmatch(value), _RANGE.fullmatch(value)
+    found = rating_range(value)
+    if found is None:
+        _refuse(term, f"rating: needs stars from 0 to {MAX_RATING}, as in 4, >=4 or 3..5, not {value!r}.")
+    return found._replace(is_excluded=term.is_excluded)
+
+
+def rating_range(text: str) -> RatingRange | None:
+    """Return the range that a text states: ``4``, ``>=4``, ``3..5``, ``..2`` or ``3..``; None if it states none."""
+    compared, span = _COMPARED.fullmatch(text), _RANGE.fullmatch(text)
     if compared is not None:
         least, most = _compared(compared[1], float(compared[2]))
     elif span is not None and span["upto"] is None:
         least = float(span["least"])
-        most = float(span["most"]) if span["most"] is not None else math.inf if ".." in value else least
+        most = float(span["most"]) if span["most"] is not None else math.inf if ".." in text else least
     elif span is not None:
         least, most = 0.0, float(span["upto"])
     else:
-        _refuse(term, f"rating: needs stars from 0 to {_MAX_RATING}, as in 4, >=4 or 3..5, not {value!r}.")
-    if least > _MAX_RATING or most < least:
-        _refuse(term, f"rating: {value} can be no rating: stars go from 0 to {_MAX_RATING}.")
-    return RatingRange(least, most, term.is_excluded)
+        return None
+    return RatingRange(least, most) if least <= MAX_RATING and most >= least else None
 
 
 def _compared(sign: str, stars: float) -> tuple[float, float]:
@@ -280,7 +288,7 @@ def _compared(sign: str, stars: float) -> tuple[float, float]:
 
 
 def _medium(term: _Term, value: str) -> int:
-    name = _TYPE_NAMES.get(value.lower(), value.lower())
+    name = SYNONYMS.get(value.lower(), value.lower())
     if name not in MEDIA:
         _refuse(term, f"type: of the outputs of jobs is one of {', '.join(MEDIA)}, not {value!r}.")
     return MEDIA[name]

@@ -13,7 +13,7 @@ from enum import Enum
 
 # The versions of the rules for texts, of this Python's Unicode data, and of the rules for documents. An index made by
 # other rules is built again, because queries would not match its words.
-RULES = f"2/{unicodedata.unidata_version}/2"
+RULES = f"2/{unicodedata.unidata_version}/3"
 
 _MAX_WORD = 64  # characters; longer words are equal if these are
 

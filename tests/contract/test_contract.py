@@ -26,7 +26,7 @@ EXTENSIONS |= {"listSecrets", "listSecretProviders"}
 EXTENSIONS |= {"restoreAsset", "restoreWorkflow", "pauseAssetSeed", "resumeAssetSeed"}
 # Operations of today's pages and of the hosted service that the contract does not have yet.
 EXTENSIONS |= {"cancelTask", "deleteJob", "postAssetsFromWorkflow"}
-EXTENSIONS |= {"listAssetFolders"}
+EXTENSIONS |= {"listAssetFolders", "listAssetFacets", "listAssetDays"}
 EXTENSIONS |= {"createAssetExport", "downloadExport", "downloadExportContent"}
 
 

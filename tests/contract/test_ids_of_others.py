@@ -273,6 +273,8 @@ WITHOUT_IDS = {
     "getUser",
     "getVhsQueryVideo",
     "listAssetFolders",
+    "listAssetFacets",
+    "listAssetDays",
     "listSecretProviders",
     "listSecrets",
     "listTags",

@@ -248,6 +248,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
         "getHealth", "listWorkflows", "getOpenApiDocument", "getApiPage", "getGlobalSubgraphs", "getNodeReplacements",
         "listTasks", "getTask", "cancelTask", "getUser", "submitFeedback", "getRemoteAssetMetadata",
         "pauseAssetSeed", "resumeAssetSeed", "postAssetsFromWorkflow", "listAssetFolders",
+        "listAssetFacets", "listAssetDays",
     }  # fmt: skip
     others |= {f"{verb}Secret" for verb in ("create", "get", "update", "replace", "delete")}
     others |= {"listSecrets", "listSecretProviders"}

@@ -13,6 +13,8 @@ OPERATIONS = [
     ("GET", "/api/assets"),
     ("GET", "/api/assets/tags/refine"),
     ("GET", "/api/assets/folders"),
+    ("GET", "/api/assets/facets"),
+    ("GET", "/api/assets/days"),
     ("GET", f"/api/assets/{SOME_ID}"),
     ("GET", f"/api/assets/{SOME_ID}/content"),
     ("HEAD", "/api/assets/hash/blake3:" + "0" * 64),

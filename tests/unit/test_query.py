@@ -28,7 +28,8 @@ def said(found: Search) -> list[str]:
     """All terms, those that are excluded with a minus."""
     excluded = [f"-{' '.join(map(shown, group))}" for group in found.excluded]
     ratings = [f"{'-' * each.is_excluded}stars {each.least:.3g} to {each.most:.3g}" for each in found.ratings]
-    return [*map(shown, found.words), *excluded, *ratings]
+    kinds = [f"{'-' * each.is_excluded}kind {' '.join(each.kinds)}" for each in found.kinds]
+    return [*map(shown, found.words), *excluded, *ratings, *kinds]
 
 
 QUERIES = [
@@ -61,7 +62,7 @@ QUERIES = [
     ("-<lora:foo:1>", ["-lora:foo"]),
     ("seed:042,", ["seed:42"]),
     ("type:.PNG", ["type:png"]),
-    ("type:pictures", ["type:image"]),
+    ("type:pictures", ["kind image"]),
     ("tag:wip folder:a/b", ["tag:wip*", "folder:a*", "folder:b*"]),
     ("has:Workflow", ["has:workflow"]),
     ("rating:4", ["stars 4 to 4"]),

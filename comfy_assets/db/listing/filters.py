@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import math
+import functools
+import operator
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ...models import AssetFilter, RatingRange
-from .. import fulltext, tags
+from ...models import AssetFilter
+from .. import fulltext
 from ..connection import Database
-from ..sql import BY_IDS, ROW_COST, json_array
+from ..sql import BY_IDS, json_array
 from . import folders
+from .conditions import has_conditions, narrow
 from .folders import FolderScope
 from .metadata import OF_BASE_MODELS, base_models, metadata_clause
+from .tag_filters import (
+    Demand,
+    FilteredSet,
+    by_demand,
+    count_assets,
+    demand_clauses,
+    filtered_sets,
+    ids_by_tags,
+    ids_of_demand,
+    rarest,
+    with_tags,
+)
 
 if TYPE_CHECKING:
     from .bitmap import IdSet
@@ -27,44 +41,12 @@ _FEW_SHARE = 20
 HANDED_OVER, _METADATA_SHARE = 20_000, 4
 
 
-class Demand(NamedTuple):
-    """The users' tags that an asset must have: all of ``needs``, one of ``any_of`` if given; and not, ``forbids``."""
-
-    needs: frozenset[str] = frozenset()
-    any_of: frozenset[str] = frozenset()
-    forbids: frozenset[str] = frozenset()
-
-    @property
-    def wants(self) -> bool:
-        """True if an asset passes only by a tag that it has from a user."""
-        return bool(self.needs or self.any_of)
-
-
-_NO_DEMAND = Demand()
-
-
-class FilteredSet(NamedTuple):
-    """A tag set in use, and whether its assets pass the filter by owner and tags.
-
-    An asset of it passes if its users' tags meet ``demand``. ``passing`` is the number of these assets, or None if they
-    must be counted. ``users_tags`` has, of the tags in the filter, those that users gave to assets of the set, with the
-    number of these.
-    """
-
-    id: int
-    assets: int
-    passes: bool
-    demand: Demand = _NO_DEMAND
-    passing: int | None = None
-    users_tags: Mapping[str, int] = {}
-
-
 @dataclass(frozen=True)
 class RowSelection:
     """The assets ``a`` of ``source`` that meet ``where``. ``total`` is their number, or None if they must be counted.
 
-    ``sets`` are the tag sets that pass. If ``source`` begins with the rows ``u`` of one tag in ``asset_tags``,
-    ``tag_assets`` is about the number of assets with that tag.
+    ``sets`` are the tag sets that pass; ``is_by_tags`` if they and users' tags alone decide. If ``source`` begins with
+    the rows ``u`` of one tag in ``asset_tags``, ``tag_assets`` is about the number of assets with that tag.
     """
 
     where: str
@@ -73,6 +55,7 @@ class RowSelection:
     sets: list[FilteredSet]
     source: str = "assets a"
     tag_assets: int | None = None
+    is_by_tags: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,12 +88,14 @@ Selection = RowSelection | IdSelection | FolderSelection
 
 async def select(db: Database, wanted: AssetFilter) -> Selection:
     """Resolve a filter."""
+    from .bitmap import IdSet
+
     sets = await filtered_sets(db, wanted)
     scope = await folders.resolve(db, wanted.folder) if wanted.folder is not None else None
     needles = needles_of(wanted.name_contains)
     by_index = bool(needles) and await fulltext.are_names_indexed(db)
     named = base_models(wanted.metadata)
-    if not (by_index or is_search(wanted) or scope or named):
+    if not (by_index or is_search(wanted) or scope or named or wanted.job):
         return await select_by_tags(db, wanted, sets)
     if scope is not None and is_by_counts(wanted, sets):
         return await _select_by_folder(db, scope, sets)
@@ -123,31 +108,22 @@ async def select(db: Database, wanted: AssetFilter) -> Selection:
         found.append(await (fulltext.of_name if by_index else fulltext.of_any_name)(db, needles))
     if scope is not None:
         found.append(await folders.ids_in(db, scope) if not found else await folders.narrow(db, found.pop(), scope))
-    ids = await _rated(db, wanted.ratings, found)
-    return await _narrowed(db, wanted, await _with_tags(db, ids, sets), sets)
+    if wanted.job is not None:
+        found.append(IdSet.of(await fulltext.fetch_ids(db, _OF_JOB, (wanted.job,))))
+    ids = functools.reduce(operator.and_, found) if found else None
+    if ids is None or has_conditions(wanted):
+        passing = await narrow(db, wanted, sets, ids)
+    else:
+        passing = await with_tags(db, ids, sets)
+    return await _narrowed(db, wanted, passing, sets)
+
+
+_OF_JOB = "SELECT group_concat(id) FROM assets WHERE job_id = ?"
 
 
 def is_search(wanted: AssetFilter) -> bool:
-    """Return whether a filter is resolved to a set of ids by what was searched for."""
-    return bool(wanted.words or wanted.excluded or wanted.ratings)
-
-
-async def _rated(db: Database, ratings: Sequence[RatingRange], found: Sequence[IdSet]) -> IdSet:
-    """Return the assets that are in all of the found sets, and in all ranges of ratings."""
-    sets: list[IdSet] = [*found]
-    others: list[IdSet] = []
-    for rating in ratings:
-        if rating.least > 0:
-            (others if rating.is_excluded else sets).append(await fulltext.of_rating(db, rating))
-        else:  # with those that have no rating: all but the higher ones
-            above = await fulltext.of_rating(db, RatingRange(math.nextafter(max(rating.most, 0), math.inf), math.inf))
-            (sets if rating.is_excluded else others).append(above)
-    ids = sets[0] if sets else await fulltext.of_all(db)
-    for other in sets[1:]:
-        ids &= other
-    for other in others:
-        ids = ids.minus(other.ids)
-    return ids
+    """Return whether a filter is resolved to a set of ids, by what was searched for or by conditions on values."""
+    return bool(wanted.words or wanted.excluded) or has_conditions(wanted)
 
 
 def needles_of(text: str) -> tuple[str, ...]:
@@ -159,7 +135,9 @@ def needles_of(text: str) -> tuple[str, ...]:
 
 def is_by_counts(wanted: AssetFilter, sets: Iterable[FilteredSet]) -> bool:
     """Return whether a filter decides on owners, folders and tags of places alone, for which triggers keep counts."""
-    reads_rows = is_search(wanted) or wanted.name_contains or wanted.metadata or wanted.hash or wanted.file
+    reads_rows = (
+        is_search(wanted) or wanted.job or wanted.name_contains or wanted.metadata or wanted.hash or wanted.file
+    )
     return not reads_rows and not any(any(each.demand) for each in sets if each.passes)
 
 
@@ -168,7 +146,7 @@ async def _select_by_folder(db: Database, scope: FolderScope, sets: Sequence[Fil
     passing = [each for each in sets if each.passes and each.id in there]
     counts = {each.id: there[each.id] for each in passing}
     total = sum(counts.values())
-    return FolderSelection(scope, total, passing, counts, total == sum(there.values()), _count(sets))
+    return FolderSelection(scope, total, passing, counts, total == sum(there.values()), count_assets(sets))
 
 
 async def ids_of(db: Database, selection: Selection) -> IdSet:
@@ -179,6 +157,8 @@ async def ids_of(db: Database, selection: Selection) -> IdSet:
         return selection.ids
     if isinstance(selection, FolderSelection):
         return await folders.ids_in(db, selection.scope, None if selection.is_whole else [*selection.counts])
+    if selection.is_by_tags:
+        return await narrow(db, AssetFilter(""), selection.sets, None)
     sql = f"SELECT group_concat(a.id) FROM {selection.source} WHERE {selection.where}"
     return IdSet.of(await fulltext.fetch_ids(db, sql, selection.parameters))
 
@@ -190,68 +170,6 @@ async def _of_base_models(db: Database, names: list[str]) -> IdSet:
     return IdSet.of(await fulltext.fetch_ids(db, OF_BASE_MODELS, [json_array(names)]))
 
 
-def visible_condition(wanted: AssetFilter) -> str:
-    """Return SQL for the ``tag_sets s`` rows whose assets the filter's owner (the parameter) asks for."""
-    return tags.VISIBLE if wanted.include_public else "s.owner = ? AND s.hidden = 0"
-
-
-async def filtered_sets(db: Database, wanted: AssetFilter) -> list[FilteredSet]:
-    """Test every tag set that assets have."""
-    # One statement sees one state of the store: the sets, the filter's tags that they have, and those of their assets.
-    rows = await db.fetch_all(
-        "WITH wanted AS (SELECT t.id, t.name FROM json_each(?) j CROSS JOIN tags t ON t.name = j.value)"
-        f" SELECT s.id, NULL, {visible_condition(wanted)}, s.asset_count FROM tag_sets s WHERE s.asset_count > 0"
-        " UNION ALL SELECT l.tag_set_id, w.name, 1, NULL FROM wanted w CROSS JOIN tag_set_tags l ON l.tag_id = w.id"
-        " UNION ALL SELECT c.tag_set_id, w.name, 0, c.n FROM wanted w CROSS JOIN tag_counts c ON c.tag_id = w.id",
-        [json_array({*wanted.tags_all, *wanted.tags_any, *wanted.tags_none}), wanted.owner],
-    )
-    of_place: dict[int, set[str]] = {}
-    of_users: dict[int, dict[str, int]] = {}
-    for set_id, name, is_of_place, count in rows:
-        if name is not None and is_of_place:
-            of_place.setdefault(set_id, set()).add(name)
-        elif name is not None:
-            of_users.setdefault(set_id, {})[name] = count
-    return [
-        _filtered_set(wanted, FilteredSet(set_id, assets, bool(visible), users_tags=of_users.get(set_id, {})), place)
-        for set_id, name, visible, assets in rows
-        if name is None
-        for place in (of_place.get(set_id, set()),)
-    ]
-
-
-def _filtered_set(wanted: AssetFilter, found: FilteredSet, place: set[str]) -> FilteredSet:
-    """Decide on a tag set with these tags; ``passes`` says whether its assets are visible."""
-    users = found.users_tags
-    needs = frozenset(wanted.tags_all) - place
-    forbids = frozenset(name for name in wanted.tags_none if name in users)
-    any_of = frozenset(name for name in wanted.tags_any if name in users) - forbids
-    is_any_met = not wanted.tags_any or not place.isdisjoint(wanted.tags_any) or not needs.isdisjoint(any_of)
-    if (
-        not found.passes
-        or not place.isdisjoint(wanted.tags_none)
-        or not needs <= users.keys()
-        or not needs.isdisjoint(forbids)
-        or not (is_any_met or any_of)
-    ):
-        return found._replace(passes=False)
-    if is_any_met:
-        any_of = frozenset()
-    elif len(any_of) == 1:
-        needs, any_of = needs | any_of, frozenset()
-    passing = _passing(found, needs, forbids) if not any_of else None
-    return found._replace(passes=passing != 0, demand=Demand(needs, any_of, forbids), passing=passing)
-
-
-def _passing(found: FilteredSet, needs: frozenset[str], forbids: frozenset[str]) -> int | None:
-    """Return the number of a set's assets with these demands if it is known: for one tag at most."""
-    if len(needs) + len(forbids) > 1:
-        return None
-    return next(
-        (found.users_tags[name] for name in needs), found.assets - sum(found.users_tags[name] for name in forbids)
-    )
-
-
 # The assets with a user's tag: by the tag's index, or by walking assets in another order.
 BY_TAG = "asset_tags u CROSS JOIN assets a ON a.id = u.asset_id"
 BY_ASSET = "assets a CROSS JOIN asset_tags u ON u.asset_id = a.id"
@@ -259,24 +177,16 @@ BY_ASSET = "assets a CROSS JOIN asset_tags u ON u.asset_id = a.id"
 _Groups = Mapping[Demand, Sequence[FilteredSet]]
 
 
-def _by_demand(sets: Iterable[FilteredSet]) -> dict[Demand, list[FilteredSet]]:
-    """Group the passing sets by the users' tags that they demand. Most filters make one group."""
-    groups: dict[Demand, list[FilteredSet]] = {}
-    for each in sets:
-        if each.passes:
-            groups.setdefault(each.demand, []).append(each)
-    return groups
-
-
 async def select_by_tags(db: Database, wanted: AssetFilter, sets: Sequence[FilteredSet]) -> RowSelection | IdSelection:
     """Resolve a filter without a search: to a condition on rows, or to a set of ids if that makes pages faster."""
-    groups = _by_demand(sets)
+    groups = by_demand(sets)
     # A hash or a file leaves few rows, and a part of a name that is not indexed has every row read.
     if wanted.hash is None and wanted.file is None and not wanted.name_contains and _are_united(groups, sets):
         return await _narrowed(db, wanted, await ids_by_tags(db, sets), sets)
     where, parameters = _row_clauses(wanted)
     total = sum([await _count_passing(db, *group, sets) for group in groups.items()]) if not where else None
-    rest = RowSelection(" AND ".join(where), parameters, total, [each for each in sets if each.passes])
+    passing = [each for each in sets if each.passes]
+    rest = RowSelection(" AND ".join(where), parameters, total, passing, is_by_tags=not where)
     if len(groups) == 1 and (demand := next(iter(groups))).needs:
         return _rows_of_tag(demand, rest)
     return _rows_of_sets(groups, sets, rest)
@@ -291,63 +201,8 @@ def _are_united(groups: _Groups, sets: Sequence[FilteredSet]) -> bool:
     if len(groups) == 1:
         [(demand, members)] = groups.items()
         return demand.wants and any(each.passing is None for each in members)
-    by_place = sum(_count(members) for demand, members in groups.items() if not demand.wants)
-    return by_place <= max(GATHER_LIMIT, _count(sets) // _FEW_SHARE) and any(demand.wants for demand in groups)
-
-
-async def ids_by_tags(db: Database, sets: Sequence[FilteredSet]) -> IdSet:
-    """Return the ids of all assets that pass by their tag set and by users' tags."""
-    from .bitmap import IdSet
-
-    result = IdSet.of(await fulltext.parse_ids(None))
-    for demand, members in _by_demand(sets).items():
-        result = result.plus((await _ids_of(db, demand, members, sets)).ids)
-    return result
-
-
-async def _ids_of(db: Database, demand: Demand, members: Sequence[FilteredSet], sets: Sequence[FilteredSet]) -> IdSet:
-    """Return the ids of the assets of tag sets that meet a demand, by way of the users' tags if it wants any."""
-    from .bitmap import IdSet
-
-    if not demand.wants:
-        ids = IdSet.of(await fulltext.fetch_ids(db, *_ids_of_sets(members)))
-        return await _meeting(db, ids, demand)
-    first = _rarest(demand, members)
-    rest = demand._replace(needs=demand.needs - first, any_of=demand.any_of - first)
-    ids = await _meeting(db, await _of_tags(db, first), rest)
-    chosen = {each.id for each in members}
-    others = [each for each in sets if each.id not in chosen and not first.isdisjoint(each.users_tags)]
-    return await _of_sets(db, ids, members, others)
-
-
-def _rarest(demand: Demand, members: Sequence[FilteredSet]) -> frozenset[str]:
-    """Return the needed tag that fewest assets of the sets have, or else the tags of which an asset needs one."""
-    if not demand.needs:
-        return demand.any_of
-    counts = {name: sum(each.users_tags[name] for each in members) for name in demand.needs}
-    return frozenset([min(sorted(counts), key=counts.__getitem__)])
-
-
-async def _of_tags(db: Database, names: Iterable[str]) -> IdSet:
-    """Return the ids of the assets to which users gave any of these tags."""
-    from .bitmap import IdSet
-
-    sql = (
-        "SELECT group_concat(u.asset_id) FROM tags t CROSS JOIN asset_tags u ON u.tag_id = t.id"
-        " WHERE t.name IN (SELECT value FROM json_each(?))"
-    )
-    return IdSet.of(await fulltext.fetch_ids(db, sql, (json_array(names),)))
-
-
-async def _meeting(db: Database, ids: IdSet, demand: Demand) -> IdSet:
-    """Return those of the assets whose users' tags meet a demand."""
-    for name in demand.needs:
-        ids &= await _of_tags(db, [name])
-    if demand.any_of:
-        ids &= await _of_tags(db, demand.any_of)
-    if demand.forbids:
-        ids = ids.minus((await _of_tags(db, demand.forbids)).ids)
-    return ids
+    by_place = sum(count_assets(members) for demand, members in groups.items() if not demand.wants)
+    return by_place <= max(GATHER_LIMIT, count_assets(sets) // _FEW_SHARE) and any(demand.wants for demand in groups)
 
 
 async def _count_passing(
@@ -358,20 +213,20 @@ async def _count_passing(
     if len(known) == len(members):
         return sum(known)
     if demand.wants:
-        return len(await _ids_of(db, demand, members, sets))
-    return _count(members) - len(await _ids_of(db, Demand(any_of=demand.forbids), members, sets))
+        return len(await ids_of_demand(db, demand, members, sets))
+    return count_assets(members) - len(await ids_of_demand(db, Demand(any_of=demand.forbids), members, sets))
 
 
 def _rows_of_sets(groups: _Groups, sets: Sequence[FilteredSet], rest: RowSelection) -> RowSelection:
     """Resolve a filter to the rows of tag sets, each with what is demanded of its group."""
     every = sum(len(members) for members in groups.values()) == len(sets)
-    candidates = sum(_count(members) for members in groups.values())
+    candidates = sum(count_assets(members) for members in groups.values())
     # The unary plus keeps SQLite from using the tag index where walking the sort index is cheaper.
     column = "a.tag_set_id" if candidates <= GATHER_LIMIT else "+a.tag_set_id"
     alternatives: list[str] = []
     bound: list[Any] = []
     for demand, members in groups.items():
-        clauses, values = _demand_clauses(demand)
+        clauses, values = demand_clauses(demand)
         if not every or len(groups) > 1:
             clauses.insert(0, f"{column} IN (SELECT value FROM json_each(?))")
             values.insert(0, json_array(each.id for each in members))
@@ -384,27 +239,14 @@ def _rows_of_sets(groups: _Groups, sets: Sequence[FilteredSet], rest: RowSelecti
 def _rows_of_tag(demand: Demand, rest: RowSelection) -> RowSelection:
     """Resolve a filter that needs users' tags by way of the rarest of these."""
     members = rest.sets
-    [first] = _rarest(demand, members)
-    clauses, values = _demand_clauses(demand._replace(needs=demand.needs - {first}))
+    [first] = rarest(demand, members)
+    clauses, values = demand_clauses(demand._replace(needs=demand.needs - {first}))
     # Tested last, because it reads the asset's row.
     where = ["u.tag_id = (SELECT id FROM tags WHERE name = ?)", *([rest.where] if rest.where else []), *clauses]
     where.append("+a.tag_set_id IN (SELECT value FROM json_each(?))")
     parameters = [first, *rest.parameters, *values, json_array(each.id for each in members)]
     tag_assets = sum(each.users_tags[first] for each in members)
-    return RowSelection(" AND ".join(where), parameters, rest.total, rest.sets, BY_TAG, tag_assets)
-
-
-def _demand_clauses(demand: Demand) -> tuple[list[str], list[Any]]:
-    of_tag = "EXISTS (SELECT 1 FROM asset_tags WHERE asset_id = a.id AND tag_id = (SELECT id FROM tags WHERE name = ?))"
-    needed, forbidden = sorted(demand.needs), sorted(demand.forbids)
-    clauses, values = [of_tag] * len(needed) + [f"NOT {of_tag}"] * len(forbidden), [*needed, *forbidden]
-    if demand.any_of:
-        clauses.append(
-            "EXISTS (SELECT 1 FROM asset_tags WHERE asset_id = a.id AND tag_id IN"
-            " (SELECT id FROM tags WHERE name IN (SELECT value FROM json_each(?))))"
-        )
-        values.append(json_array(sorted(demand.any_of)))
-    return clauses, values
+    return RowSelection(" AND ".join(where), parameters, rest.total, rest.sets, BY_TAG, tag_assets, rest.is_by_tags)
 
 
 async def _narrowed(db: Database, wanted: AssetFilter, ids: IdSet, sets: Sequence[FilteredSet]) -> IdSelection:
@@ -419,49 +261,8 @@ async def _narrowed(db: Database, wanted: AssetFilter, ids: IdSet, sets: Sequenc
         sql = f"SELECT group_concat(id) FROM files WHERE id IN ({_AT_PATH})"
         ids &= IdSet.of(await fulltext.fetch_ids(db, sql, _at_path(wanted.file)))
     if wanted.metadata:
-        ids &= await _with_metadata(db, wanted, ids, _count(sets))
-    return IdSelection(ids, len(ids), passing, _count(sets))
-
-
-async def _with_tags(db: Database, ids: IdSet, sets: Sequence[FilteredSet]) -> IdSet:
-    """Return those of the assets that pass by their tag set and by users' tags."""
-    from .bitmap import IdSet
-
-    groups = _by_demand(sets)
-    result = IdSet.of(await fulltext.parse_ids(None))
-    for demand, members in groups.items():
-        chosen = {each.id for each in members}
-        part = await _of_sets(db, ids, members, [each for each in sets if each.id not in chosen])
-        part = await _meeting(db, part, demand)
-        result = part if len(groups) == 1 else result.plus(part.ids)
-    return result
-
-
-async def _of_sets(db: Database, ids: IdSet, chosen: Sequence[FilteredSet], others: Sequence[FilteredSet]) -> IdSet:
-    """Return those of the assets that have one of the chosen tag sets, by reading as few assets as possible."""
-    from .bitmap import IdSet
-
-    fewest = min(_count(chosen), _count(others))
-    if not others:
-        return ids
-    if len(ids) * ROW_COST <= fewest:
-        sql = f"SELECT group_concat(a.id) FROM {BY_IDS} WHERE a.tag_set_id IN (SELECT value FROM json_each(?))"
-        return IdSet.of(await fulltext.fetch_ids(db, sql, [json_array(ids), json_array(each.id for each in chosen)]))
-    if fewest == _count(others):
-        return ids.minus(await fulltext.fetch_ids(db, *_ids_of_sets(others)))
-    return ids & IdSet.of(await fulltext.fetch_ids(db, *_ids_of_sets(chosen)))
-
-
-def _count(sets: Iterable[FilteredSet]) -> int:
-    return sum(each.assets for each in sets)
-
-
-def _ids_of_sets(sets: Iterable[FilteredSet]) -> tuple[str, list[Any]]:
-    """Return the query for the ids of the assets with one of these tag sets."""
-    return (
-        "SELECT group_concat(id) FROM assets WHERE tag_set_id IN (SELECT value FROM json_each(?))",
-        [json_array(each.id for each in sets)],
-    )
+        ids &= await _with_metadata(db, wanted, ids, count_assets(sets))
+    return IdSelection(ids, len(ids), passing, count_assets(sets))
 
 
 async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet, library: int) -> IdSet:

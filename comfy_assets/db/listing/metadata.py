@@ -78,6 +78,22 @@ OF_BASE_MODELS = """
 """
 
 
+# Each base model with the assets that have it, as one text.
+BASE_MODEL_PAIRS = """
+    WITH found AS (
+        SELECT id, json_extract(metadata, '$.base_model') AS name FROM contents
+        WHERE json_extract(metadata, '$.base_model') IS NOT NULL
+    )
+    SELECT name, group_concat(id) FROM (
+        SELECT found.name AS name, a.id AS id FROM found CROSS JOIN assets a ON a.content_id = found.id
+        UNION SELECT found.name, l.model_id FROM found CROSS JOIN assets b ON b.content_id = found.id
+        CROSS JOIN sidecars l ON l.asset_id = b.id
+        UNION SELECT e.value, a.id FROM assets a CROSS JOIN json_each(a.user_metadata, '$.base_model') e
+        WHERE json_extract(a.user_metadata, '$.base_model') IS NOT NULL
+    ) WHERE typeof(name) = 'text' GROUP BY name
+"""
+
+
 def metadata_clause(wanted: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """Return the condition that all fields of an asset ``a`` match, and its parameters.
 

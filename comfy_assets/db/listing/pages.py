@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
@@ -9,19 +10,23 @@ from ...models import CursorKey, PageRequest
 from ..connection import Database
 from ..fulltext import ASSETS, parse_ids
 from ..sql import BY_IDS, after_key, json_array, order_by
+from .column_sql import COLUMNS
 from .filters import BY_ASSET, GATHER_LIMIT, FolderSelection, IdSelection, RowSelection, Selection, ids_of
 
 if TYPE_CHECKING:
     from .bitmap import Ids
 
-# The expression of each sort order. All but the last have an index.
+# The expression of each sort order. All but the last three have an index.
 SORT_KEYS = {
     "created_at": "a.created_at",
     "updated_at": "a.updated_at",
     "name": "a.name_key",
     "size": "a.size",
     "last_access_time": "coalesce(a.last_access_at, 0)",
+    "rating": COLUMNS["rating"].sql,
+    "kind": COLUMNS["kind"].sql,
 }
+_BY_COLUMN = ("rating", "kind")  # sorted by values in memory
 _LEAST_LOOK, _MOST_LOOK = 256, 16_384  # assets read at once
 _PATIENCE = 20_000  # assets read before another way is tried
 _LEAST_WALK = 1000  # fewer found assets are always gathered
@@ -37,6 +42,8 @@ def ordering(page: PageRequest) -> str:
 
 async def page_of(db: Database, selection: Selection, page: PageRequest) -> tuple[str, list[Any]]:
     """Return a query for the ids of the page's assets and of one more, which tells whether there is another page."""
+    if page.sort in _BY_COLUMN:
+        return "SELECT value AS id FROM json_each(?)", [json_array(await _by_column(db, selection, page))]
     if isinstance(selection, RowSelection):
         return _query(selection, page)
     if isinstance(selection, FolderSelection):
@@ -177,6 +184,30 @@ async def _walk(db: Database, found: IdSelection, page: PageRequest) -> list[int
         if looked > _PATIENCE and page.sort == "name" and (ordered := await _by_name(db, found, page)) is not None:
             return ordered
     return passing[skipped:reach]
+
+
+async def _by_column(db: Database, selection: Selection, page: PageRequest) -> list[int]:
+    """Return the ids of the page in the order of a column's values."""
+    from . import columns
+
+    ids = (await ids_of(db, selection)).ids
+    values = (await columns.load(db, [page.sort]))[page.sort]
+    return await asyncio.to_thread(_part_by_value, ids, columns.values_of(values, ids), page)
+
+
+def _part_by_value(ids: Ids, values: Ids, page: PageRequest) -> list[int]:
+    """Return the ids of the page, sorted by these values of theirs and by the ids themselves."""
+    if page.after is not None:
+        value, row_id = int(page.after.value), page.after.row_id
+        if page.order == "asc":
+            is_behind = (values > value) | ((values == value) & (ids > row_id))
+        else:
+            is_behind = (values < value) | ((values == value) & (ids < row_id))
+        ids, values = ids[is_behind], values[is_behind]
+    order = values.argsort(kind="stable")  # ids are in ascending order
+    first = page.offset if page.after is None else 0
+    part: list[int] = ids[order if page.order == "asc" else order[::-1]][first : first + page.limit + 1].tolist()
+    return part
 
 
 async def _by_name(db: Database, found: IdSelection, page: PageRequest) -> list[int] | None:

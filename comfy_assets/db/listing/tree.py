@@ -9,8 +9,9 @@ from ...models import AssetFilter, FolderCount, FolderTreeRequest
 from .. import fulltext
 from ..connection import Database
 from ..sql import BY_IDS, ROW_COST, Row, json_array
-from .filters import filtered_sets, ids_of, is_by_counts, select
+from .filters import ids_of, is_by_counts, select
 from .folders import nodes_at, position_of
+from .tag_filters import filtered_sets
 
 _DEEPEST = (1 << 63) - 1
 # Bounds of a folder's own part of the order: its first inner folder, and the first folder behind it.

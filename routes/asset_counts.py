@@ -1,0 +1,177 @@
+"""Counts of the assets that pass the filters of a list: by kind, stars and the like, and by day. Extensions."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from ..comfy_assets.errors import (
+    InvalidCursorError,
+    InvalidTagFilterError,
+    SearchNotReadyError,
+    SearchUnavailableError,
+)
+from ..comfy_assets.models import AssetFilter, CursorKey, DayCount, DayRequest, FacetCounts
+from .asset_filters import DAY_MS, FolderQuery, asset_filter
+from .context import RequestContext, endpoint
+from .operations import Operation, Response, Route
+from .params import After, SortDirection, decode_cursor, doc, encode_cursor
+
+_MAX_BASE_MODELS = 200
+_EPOCH = date(1970, 1, 1)
+_FIRST_DAY, _LAST_DAY = date.min.toordinal() - _EPOCH.toordinal(), date.max.toordinal() - _EPOCH.toordinal()
+
+# The parameter of each facet without a value. The facet itself is counted as if the list were not filtered by it.
+_WITHOUT: dict[str, dict[str, Any]] = {
+    "total": {},
+    "kinds": {"kind": ()},
+    "ratings": {"rating": ""},
+    "favorites": {"favorite": None},
+    "base_models": {"base_model": ()},
+    "orientations": {"orientation": None},
+    "has_workflow": {"has_workflow": None},
+    "with_workflow": {"has_workflow": True},
+}
+
+
+class BaseModelBody(msgspec.Struct):
+    """A base model."""
+
+    name: Annotated[str, doc("The base model, as `base_model` takes it.")]
+    count: Annotated[int, doc("Number of models of it.")]
+
+
+class FacetsResponse(msgspec.Struct, omit_defaults=True):
+    """Numbers of assets that pass the filters, by facet.
+
+    Each facet is counted as if its own parameter were not given, so that it shows what another choice would list.
+    """
+
+    total: Annotated[int, doc("Number of assets that pass all filters.")]
+    kinds: Annotated[dict[str, int], doc("By `kind`; kinds without assets are left out.")]
+    ratings: Annotated[dict[str, int], doc("By whole stars, `1` to `5`, and `none`; 4.5 stars count as four.")]
+    favorites: Annotated[dict[str, int], doc("Favourites as `true`, others as `false`.")]
+    orientations: Annotated[dict[str, int], doc("By `orientation`; files without dimensions are in none.")]
+    base_models: Annotated[list[BaseModelBody], doc(f"The {_MAX_BASE_MODELS} most frequent base models.")]
+    has_workflow: Annotated[
+        dict[str, int] | UnsetType,
+        doc("Files with a graph as `true`, others as `false`; omitted while the search index is not ready."),
+    ] = UNSET
+
+
+@endpoint(query=FolderQuery)
+async def list_facets(call: RequestContext[FolderQuery]) -> FacetsResponse:
+    """Count the assets that pass the filters, by facet (listAssetFacets, an extension)."""
+    wanted = {name: _filter(call, change) for name, change in _WITHOUT.items()}
+    await call.services.outputs_recorded()
+    return _facets_body(await call.services.assets.facets(wanted))
+
+
+def _filter(call: RequestContext[FolderQuery], change: dict[str, Any]) -> AssetFilter:
+    return asset_filter(msgspec.structs.replace(call.query, **change), call.user)
+
+
+def _facets_body(found: FacetCounts) -> FacetsResponse:
+    body = FacetsResponse(
+        total=found.total,
+        kinds=found.kinds,
+        ratings={"none" if stars == 0 else str(stars): count for stars, count in enumerate(found.ratings)},
+        favorites={"true": found.favorites, "false": found.others},
+        orientations=found.orientations,
+        base_models=[BaseModelBody(each.name, each.count) for each in found.base_models[:_MAX_BASE_MODELS]],
+    )
+    if found.with_workflow is not None and found.without_workflow is not None:
+        body.has_workflow = {"true": found.with_workflow, "false": found.without_workflow}
+    return body
+
+
+class ListDays(FolderQuery, frozen=True, kw_only=True):
+    """Query of listAssetDays."""
+
+    sort: Annotated[
+        Literal["created_at", "updated_at"], doc("Whether days are those of the creation or of the last change.")
+    ] = "created_at"
+    order: SortDirection = "desc"
+    limit: Annotated[int, msgspec.Meta(ge=1, le=5000), doc("Maximum number of days on a page.")] = 1000
+    after: After | None = None
+
+
+class DayBody(msgspec.Struct):
+    """A day on which assets were created, or changed."""
+
+    date: Annotated[str, doc("The day by the clocks of `utc_offset`.", format="date")]
+    count: Annotated[int, doc("Number of its assets.")]
+    cursor: Annotated[
+        str, doc("The `after` of listAssets that begins with this day, with the same filters, `sort` and `order`.")
+    ]
+
+
+class ListDaysResponse(msgspec.Struct, omit_defaults=True):
+    """A page of days."""
+
+    days: Annotated[list[DayBody], doc("The days that have such assets, in the requested order.")]
+    total: Annotated[int, doc("Number of all such days.")]
+    has_more: Annotated[bool, doc("Whether another page follows.")]
+    next_cursor: Annotated[str | None, doc("The `after` of the next page; omitted on the last page.")] = None
+
+
+@endpoint(query=ListDays)
+async def list_days(call: RequestContext[ListDays]) -> ListDaysResponse:
+    """Return the days on which the matching assets were created, with their numbers (listAssetDays, an extension)."""
+    query = call.query
+    after = decode_cursor(query.after, _day_sort(query), query.order) if query.after is not None else None
+    request = DayRequest(
+        query.sort, query.order, query.utc_offset * 60_000, query.limit, int(after.value) if after is not None else None
+    )
+    wanted = asset_filter(query, call.user)
+    await call.services.outputs_recorded()
+    days, total, has_more = await call.services.assets.days(wanted, request)
+    cursor = encode_cursor(CursorKey(days[-1].day, 0), _day_sort(query), query.order) if has_more else None
+    return ListDaysResponse([_day_body(day, query) for day in days], total, has_more, cursor)
+
+
+def _day_sort(query: ListDays) -> str:
+    """Return the name of the order in cursors: one of days, not of assets, and by the same clocks."""
+    return f"days of {query.sort} at {query.utc_offset}"
+
+
+def _day_body(found: DayCount, query: ListDays) -> DayBody:
+    # A cursor stands behind an asset: here behind one that would be just before the day. No asset has row 0.
+    start = found.day * DAY_MS - query.utc_offset * 60_000
+    key = CursorKey(start + DAY_MS if query.order == "desc" else start, 0)
+    day = _EPOCH + timedelta(days=min(max(found.day, _FIRST_DAY), _LAST_DAY))
+    return DayBody(day.isoformat(), found.count, encode_cursor(key, query.sort, query.order))
+
+
+_ERRORS = (InvalidTagFilterError, SearchUnavailableError, SearchNotReadyError)
+
+ROUTES = [
+    Route(
+        "GET",
+        "/api/assets/facets",
+        list_facets,
+        Operation(
+            "listAssetFacets",
+            "Assets",
+            "Count assets by kind, stars, base model and the like",
+            {200: Response("The counts.", FacetsResponse)},
+            "Each facet is counted as if its own parameter were not given.",
+            errors=_ERRORS,
+        ),
+    ),
+    Route(
+        "GET",
+        "/api/assets/days",
+        list_days,
+        Operation(
+            "listAssetDays",
+            "Assets",
+            "List the days on which assets were created",
+            {200: Response("The page.", ListDaysResponse)},
+            errors=(InvalidCursorError, *_ERRORS),
+        ),
+    ),
+]
