@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from typing import Any, Generic, TypeVar
 
 from . import store_guard
+from .assets.collections import CollectionService
 from .assets.exports.selection import ExportCollector
 from .assets.exports.service import EXPORT, AssetExports
 from .assets.host_files import AssetAliases, HostUploads
@@ -97,6 +98,7 @@ class Services:
     host_uploads = StoreService[HostUploads]()
     references = StoreService[ReferenceService]()
     trash = StoreService[AssetTrash]()
+    collections = StoreService[CollectionService]()
     aliases = StoreService[AssetAliases]()
     reference_resolver = StoreService[ReferenceResolver]()
     thumbnails = StoreService[ThumbnailService]()
@@ -245,6 +247,7 @@ class Services:
             finished=self._recorder.files_recorded,
         )
         self.aliases = AssetAliases(db, host, self._outputs_recorded)
+        self.collections = CollectionService(db, host, self.aliases)
         collector = ExportCollector(db, host, self.aliases, self._outputs_recorded)
         self.exports = AssetExports(db, host, self.tasks, collector)
         self.jobs = JobService(
@@ -302,6 +305,7 @@ class Services:
         """Repair the state that ended servers left. Waiting jobs return to the queue last: they start at once."""
         await task_rows.fail_interrupted(self.db, self._recorder.running_seats(), _RESUMED)
         await purge_workflows(self.db)
+        await self.collections.purge()
         await self.trash.recover()
         await self.uploads.remove_leftovers(keep=await self.downloads.partial_names())
         if self._journal_problem is not None:

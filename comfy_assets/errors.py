@@ -343,6 +343,27 @@ class UnshareableAssetsError(ApiError):
     code = "ASSET_NOT_SHAREABLE"
 
 
+class CollectionNotFoundError(ApiError):
+    """The collection ``details.id`` does not exist or belongs to another user."""
+
+    status = 404
+    code = "COLLECTION_NOT_FOUND"
+
+
+class CollectionExistsError(ApiError):
+    """The user has a collection of this name."""
+
+    status = 409
+    code = "COLLECTION_EXISTS"
+
+
+class CollectionFullError(ApiError):
+    """The user has too many collections, or a collection too many assets; ``details.max`` is the largest number."""
+
+    status = 409
+    code = "COLLECTION_FULL"
+
+
 class VersionConflictError(ApiError):
     """The change is based on an outdated version; ``details`` has that one and the latest."""
 

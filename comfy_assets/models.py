@@ -8,7 +8,7 @@ import msgspec
 
 T = TypeVar("T")
 
-AssetSort = Literal["name", "created_at", "updated_at", "size", "last_access_time", "rating", "kind"]
+AssetSort = Literal["name", "created_at", "updated_at", "size", "last_access_time", "rating", "kind", "collection"]
 TagOrder = Literal["count_desc", "name_asc"]
 Order = Literal["asc", "desc"]
 # The channels in a thumbnail: colours over white, colours without transparency, or the transparency itself.
@@ -205,7 +205,8 @@ class AssetFilter(msgspec.Struct, frozen=True):
     ``file`` is a path below the folder of inputs or of outputs, as loader nodes have it ("sub/photo.png").
     An asset must pass every one of ``kinds``, ``ratings`` and ``spans``. ``is_favourite`` and ``is_used`` (by a saved
     workflow or a job) want assets that are, or that are not; None does not filter. ``job`` is the id of the job that
-    made them. With ``is_stacked`` the first asset of each job stands for all that the job made.
+    made them. With ``is_stacked`` the first asset of each job stands for all that the job made. ``collection``
+    is the id of one that has them.
     """
 
     owner: str
@@ -227,6 +228,7 @@ class AssetFilter(msgspec.Struct, frozen=True):
     is_used: bool | None = None
     job: str | None = None
     is_stacked: bool = False
+    collection: str | None = None
     folder: FolderTerm | None = None
 
 
@@ -251,13 +253,17 @@ class FolderCount(msgspec.Struct, frozen=True):
 
 
 class PageRequest(msgspec.Struct, frozen=True):
-    """A page of a list of assets: after a cursor if ``after`` is given, else from ``offset``."""
+    """A page of a list of assets: after a cursor if ``after`` is given, else from ``offset``.
+
+    ``collection`` is the id (a UUID) of the collection by whose order the assets are sorted.
+    """
 
     sort: AssetSort = "created_at"
     order: Order = "desc"
     limit: int = 20
     offset: int = 0
     after: CursorKey | None = None
+    collection: str | None = None
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
@@ -323,6 +329,42 @@ class DayCount(NamedTuple):
 
     day: int
     count: int
+
+
+class Collection(msgspec.Struct, frozen=True):
+    """Assets that a user has put together. ``version`` grows with every change.
+
+    ``cover_id`` is the asset whose picture stands for it: the chosen one, or else the first member.
+    """
+
+    row_id: int
+    id: str
+    owner: str
+    name: str
+    description: str | None
+    version: int
+    created_at: int
+    updated_at: int
+    cover_id: str | None
+
+
+class CollectionEdit(msgspec.Struct, frozen=True):
+    """New values of a collection's members; None keeps the old one, and an empty text removes it."""
+
+    name: str | None = None
+    description: str | None = None
+    cover_id: str | None = None
+
+
+class CollectionPage(msgspec.Struct, frozen=True):
+    """The filter and page of a list of collections: those whose names contain a text, and those with an asset."""
+
+    name_contains: str = ""
+    asset_id: str | None = None
+    sort: Literal["name", "created_at", "updated_at"] = "name"
+    order: Order = "asc"
+    limit: int = 100
+    offset: int = 0
 
 
 class Pending(msgspec.Struct, frozen=True, gc=False):

@@ -8,6 +8,7 @@ from ..comfy_assets.app import Services
 from . import (
     asset_counts,
     assets,
+    collections,
     downloads,
     exports,
     files,
@@ -36,6 +37,7 @@ ROUTES: list[Route] = [
     *folders.ROUTES,  # before assets, one of which could have the id "folders"
     *asset_counts.ROUTES,
     *assets.ROUTES,
+    *collections.ROUTES,
     *uploads.ROUTES,
     *downloads.ROUTES,
     *exports.ROUTES,

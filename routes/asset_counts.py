@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.errors import (
+    CollectionNotFoundError,
     InvalidCursorError,
     InvalidTagFilterError,
     SearchNotReadyError,
@@ -146,7 +147,7 @@ def _day_body(found: DayCount, query: ListDays) -> DayBody:
     return DayBody(day.isoformat(), found.count, encode_cursor(key, query.sort, query.order))
 
 
-_ERRORS = (InvalidTagFilterError, SearchUnavailableError, SearchNotReadyError)
+_ERRORS = (InvalidTagFilterError, CollectionNotFoundError, SearchUnavailableError, SearchNotReadyError)
 
 ROUTES = [
     Route(

@@ -13,6 +13,7 @@ import msgspec
 from ..comfy_assets import json_limits
 from ..comfy_assets.assets.fields import folder_path
 from ..comfy_assets.errors import InvalidQueryError, InvalidTagFilterError
+from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import (
     MISSING_TAG,
     AssetFilter,
@@ -25,7 +26,7 @@ from ..comfy_assets.models import (
 )
 from ..comfy_assets.search.query import MAX_RATING, parse_query, rating_range
 from ..comfy_assets.search.words import Field
-from .params import INT64_MAX, FilterTags, FilterText, SearchText, Text, doc
+from .params import INT64_MAX, FilterTags, FilterText, Id, SearchText, Text, doc
 
 _MAX_TAGS = 100  # of one parameter
 _MAX_METADATA_KEYS = 32
@@ -92,6 +93,7 @@ class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
         bool | None, doc("Only assets that a saved workflow or a job in the history uses, or only others.")
     ] = None
     job_id: Annotated[Text, doc("Only assets that this job made.")] = ""
+    collection: Annotated[Id, doc("Only assets of this collection, by its id.")] = ""
 
 
 class FolderQuery(AssetQuery, frozen=True, kw_only=True):
@@ -131,6 +133,7 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file
         is_favourite=query.favorite,
         is_used=query.used,
         job=query.job_id or None,
+        collection=_collection(query.collection),
         metadata=_metadata(query),
         hash=digest,
         file=file,
@@ -140,6 +143,13 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file
 
 def _folder(query: FolderQuery) -> FolderTerm | None:
     return FolderTerm(folder_path(query.folder, "folder"), query.folder_recursive) if query.folder else None
+
+
+def _collection(text: str) -> str | None:
+    found = canonical_id(text) if text else None
+    if text and found is None:
+        raise InvalidQueryError("collection must be the UUID of a collection.", details={"field": "collection"})
+    return found
 
 
 def _ratings(text: str) -> tuple[RatingRange, ...]:

@@ -16,11 +16,13 @@ from ..comfy_assets.errors import (
     AssetContentMissingError,
     AssetInUseError,
     AssetNotFoundError,
+    CollectionNotFoundError,
     InvalidBodyError,
     InvalidCursorError,
     InvalidHashError,
     InvalidNameError,
     InvalidPreviewError,
+    InvalidQueryError,
     InvalidTagFilterError,
     InvalidTagsError,
     ReservedTagError,
@@ -29,6 +31,7 @@ from ..comfy_assets.errors import (
     StorageError,
     UnknownAssetIdError,
 )
+from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import (
     MODEL_TYPE_PREFIX,
     Asset,
@@ -78,7 +81,7 @@ from .params import (
 )
 
 # Not the time of the last access: it changes while a client pages.
-_CURSOR_SORTS = ("created_at", "updated_at", "name", "size", "rating", "kind")
+_CURSOR_SORTS = ("created_at", "updated_at", "name", "size", "rating", "kind", "collection")
 
 
 class ListAssets(FolderQuery, frozen=True, kw_only=True):
@@ -233,7 +236,10 @@ def _page_request(query: ListAssets) -> PageRequest:
         if query.sort not in _CURSOR_SORTS:
             raise InvalidCursorError(f"sort={query.sort} has no cursors; use offset.", details={"field": "after"})
         after = decode_cursor(query.after, query.sort, query.order)
-    return PageRequest(query.sort, query.order, query.limit, query.offset, after)
+    collection = canonical_id(query.collection)
+    if query.sort == "collection" and collection is None:
+        raise InvalidQueryError("sort=collection needs a collection to filter by.", details={"field": "sort"})
+    return PageRequest(query.sort, query.order, query.limit, query.offset, after, collection)
 
 
 def _next_cursor(page: Page[Asset], query: ListAssets) -> str | None:
@@ -371,7 +377,7 @@ _TAG_CHANGE = Record(
     },
     optional=("added", "already_present", "removed", "not_present"),
 )
-_SEARCH_ERRORS = (SearchUnavailableError, SearchNotReadyError)
+_FILTER_ERRORS = (CollectionNotFoundError, SearchUnavailableError, SearchNotReadyError)
 _ASSET_ID = {"id": {"description": "The asset's id.", "format": "uuid"}}
 
 ROUTES = [
@@ -384,7 +390,7 @@ ROUTES = [
             "Assets",
             "List assets",
             {200: Response("The page.", ListAssetsResponse)},
-            errors=(InvalidCursorError, InvalidTagFilterError, *_SEARCH_ERRORS),
+            errors=(InvalidCursorError, InvalidTagFilterError, *_FILTER_ERRORS),
         ),
     ),
     Route(
@@ -396,7 +402,7 @@ ROUTES = [
             "Assets",
             "Count the tags of the assets that match the filters",
             {200: Response("The counts.", _HISTOGRAM)},
-            errors=(InvalidTagFilterError, *_SEARCH_ERRORS),
+            errors=(InvalidTagFilterError, *_FILTER_ERRORS),
         ),
     ),
     Route(

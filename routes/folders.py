@@ -8,6 +8,7 @@ import msgspec
 
 from ..comfy_assets.assets.fields import folder_path
 from ..comfy_assets.errors import (
+    CollectionNotFoundError,
     InvalidCursorError,
     InvalidTagFilterError,
     SearchNotReadyError,
@@ -90,7 +91,13 @@ ROUTES = [
             "Assets",
             "List the folders of the library",
             {200: Response("The page.", ListFoldersResponse)},
-            errors=(InvalidCursorError, InvalidTagFilterError, SearchUnavailableError, SearchNotReadyError),
+            errors=(
+                CollectionNotFoundError,
+                InvalidCursorError,
+                InvalidTagFilterError,
+                SearchUnavailableError,
+                SearchNotReadyError,
+            ),
         ),
     ),
 ]

@@ -42,6 +42,7 @@ from ..search.generation import READERS, generation_of
 from ..search.index import SearchIndex
 from ..store_guard import is_protected
 from . import previews
+from .collections import require_collection
 from .fields import MAX_TAGS, check_not_reserved
 from .media.mime import guess_mime
 from .roots import Roots, absolute
@@ -121,7 +122,12 @@ class AssetService:
             return await facets.days(self._db, self._include_public(query), request)
 
     async def _prepare(self, query: AssetFilter) -> None:
-        """Update the full-text index, so that a search finds assets that were just added or changed."""
+        """Update the full-text index, so that a search finds assets that were just added or changed.
+
+        Raises CollectionNotFoundError if the filter names a collection that the user does not have.
+        """
+        if query.collection is not None:
+            await require_collection(self._db, query.collection, query.owner)
         if _is_by_words(query):
             await self._search.complete()
 

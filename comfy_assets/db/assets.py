@@ -26,7 +26,7 @@ from .connection import Database, Transaction
 from .contents import Facts
 from .files import HASHED, NEW, FolderRow
 from .listing.filters import RowSelection, Selection, select
-from .listing.pages import SORT_KEYS, ordering, page_of
+from .listing.pages import ordering, page_of, sort_key
 from .listing.stacks import stacked
 from .sidecars import Sidecar
 from .sql import Columns, Row, insert_into, json_array
@@ -132,7 +132,7 @@ async def _page_rows(db: Database, selection: Selection, page: PageRequest) -> l
     """Return the page's rows and one more, each with its sort value at the end."""
     ids, parameters = await page_of(db, selection, page)
     return await db.fetch_all(
-        f"SELECT {_COLUMNS}, {SORT_KEYS[page.sort]} FROM ({ids}) listed JOIN assets a ON a.id = listed.id {_JOINS}"
+        f"SELECT {_COLUMNS}, {sort_key(page)} FROM ({ids}) listed JOIN assets a ON a.id = listed.id {_JOINS}"
         f" {ordering(page)}",
         parameters,
     )

@@ -20,7 +20,7 @@ class MoveCandidate(NamedTuple):
     ``id`` is the row of the asset; a new file without a row has a negative id of its own. ``logical`` is the folder's
     path below the roots ("output/2024"), ``content_id`` None while the content is not known, ``content_type`` the media
     type that it shows. ``members`` are the values that users can edit. ``user_tags`` and ``categories`` (of the folder,
-    at the last scan) are JSON arrays.
+    at the last scan) are JSON arrays. ``is_collected``: the asset is in a collection, or the cover of one.
     ``is_made``: a job wrote the file. ``is_used``: a workflow version or a share refers to the asset.
 
     The other members are set by the callers of the matcher. ``is_recent``: the file was there until the present scan.
@@ -45,6 +45,7 @@ class MoveCandidate(NamedTuple):
     is_made: bool = False
     is_used: bool = False
     is_missing: bool = False
+    is_collected: bool = False
     is_recent: bool = False
     is_marked: bool = False
     keeps_path: bool = True
@@ -71,7 +72,9 @@ _COLUMNS = f"""
     {EDITABLE.sql},
     f.id, f.size, f.mtime_ns, f.inode, d.path, d.logical, f.name, a.content_id, s.owner, {tags.USER_TAGS}, d.categories,
     (SELECT mime_type FROM contents WHERE id = a.content_id),
-    a.job_id IS NOT NULL, EXISTS (SELECT 1 FROM asset_uses u WHERE u.asset_id = a.id), f.missing
+    a.job_id IS NOT NULL, EXISTS (SELECT 1 FROM asset_uses u WHERE u.asset_id = a.id), f.missing,
+    EXISTS (SELECT 1 FROM collection_members m WHERE m.asset_id = a.id)
+    OR EXISTS (SELECT 1 FROM collections o WHERE o.cover_id = a.id)
 """
 _JOINED = """
     JOIN folders d ON d.id = f.folder_id JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id
@@ -85,8 +88,8 @@ async def _candidates(tx: Transaction, sql: str, parameters: Sequence[Any] = ())
 
 
 def _candidate(row: Row) -> MoveCandidate:
-    *columns, is_made, is_used, is_missing = row[EDITABLE.count :]
-    values = [*columns, EDITABLE.read(row), bool(is_made), bool(is_used), bool(is_missing)]
+    *columns, is_made, is_used, is_missing, is_collected = row[EDITABLE.count :]
+    values = [*columns, EDITABLE.read(row), *map(bool, (is_made, is_used, is_missing, is_collected))]
     return MoveCandidate(*values)
 
 
@@ -271,8 +274,9 @@ _ADOPT = (
     # Where the old asset has the same use already, the row stays with the new asset and is deleted with it.
     *(
         f"UPDATE OR IGNORE {table} SET asset_id = {_OLD_OF.format('asset_id')} WHERE {_IS_NEW.format('asset_id')}"
-        for table in ("asset_uses", "job_inputs", "job_outputs", "asset_aliases")
+        for table in ("asset_uses", "job_inputs", "job_outputs", "asset_aliases", "collection_members")
     ),
+    f"UPDATE collections SET cover_id = {_OLD_OF.format('cover_id')} WHERE {_IS_NEW.format('cover_id')}",
     f"UPDATE assets SET preview_id = {_OLD_OF.format('preview_id')} WHERE {_IS_NEW.format('preview_id')}",
     "UPDATE assets SET job_id = (SELECT job_id FROM adoptions WHERE old_id = assets.id) WHERE job_id IS NULL"
     " AND id IN (SELECT old_id FROM adoptions WHERE job_id IS NOT NULL)",

@@ -26,6 +26,8 @@ EXTENSIONS |= {"listSecrets", "listSecretProviders"}
 EXTENSIONS |= {"restoreAsset", "restoreWorkflow", "pauseAssetSeed", "resumeAssetSeed"}
 # Operations of today's pages and of the hosted service that the contract does not have yet.
 EXTENSIONS |= {"cancelTask", "deleteJob", "postAssetsFromWorkflow"}
+EXTENSIONS |= {f"{verb}Collection" for verb in ("create", "get", "update", "delete", "restore")}
+EXTENSIONS |= {"listCollections", *(f"{verb}CollectionAssets" for verb in ("add", "remove", "move"))}
 EXTENSIONS |= {"listAssetFolders", "listAssetFacets", "listAssetDays"}
 EXTENSIONS |= {"createAssetExport", "downloadExport", "downloadExportContent"}
 

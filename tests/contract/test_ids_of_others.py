@@ -65,6 +65,8 @@ def _filled(value: Any, names: Mapping[str, str]) -> Any:
 
 
 ASSET = {"upload": (404, 200), "output": (404, 200), "missing": (404, 200), "deleted": (404, 404)}
+ASSET_LIST = {"upload": (400, 201), "output": (400, 201), "deleted": (400, 400)}
+COLLECTION = {"collection": (404, 200), "deleted_collection": (404, 404)}
 STATES = ("pending", "in_progress", "completed", "failed", "cancelled")
 JOB = dict.fromkeys(STATES, (403, 200))
 HISTORY = dict.fromkeys(STATES, (403, 200))
@@ -245,6 +247,28 @@ CASES: dict[str, list[Case]] = {
         "/api/assets/download",
         body={"source_url": "no link", "preview_id": "{}"},
     ),
+    "listCollections": [Case("GET", "/api/collections?asset_id={upload}", 200, 200, told={"collections": []})],
+    "createCollection": each(ASSET_LIST, "POST", "/api/collections", body={"name": "x {}", "asset_ids": ["{}"]}),
+    "getCollection": each(COLLECTION, "GET", "/api/collections/{}"),
+    "updateCollection": [
+        *each(COLLECTION, "PATCH", "/api/collections/{}", body={"description": "mine"}),
+        Case("PATCH", "/api/collections/{own_collection}", 404, 200, {"cover_id": "{upload}"}),
+    ],
+    "deleteCollection": each(
+        {"collection": (404, 204), "deleted_collection": (404, 404)}, "DELETE", "/api/collections/{}"
+    ),
+    "restoreCollection": each(
+        {"collection": (404, 404), "deleted_collection": (404, 200)}, "POST", "/api/collections/{}/restore"
+    ),
+    "addCollectionAssets": [
+        *each(COLLECTION, "POST", "/api/collections/{}/assets", body={"asset_ids": ["{own}"]}),
+        Case("POST", "/api/collections/{own_collection}/assets", 400, 200, {"asset_ids": ["{upload}"]}),
+    ],
+    "removeCollectionAssets": each(COLLECTION, "DELETE", "/api/collections/{}/assets", body={"asset_ids": ["{own}"]}),
+    "moveCollectionAssets": [
+        *each(COLLECTION, "POST", "/api/collections/{}/order", body={"asset_ids": ["{upload}"]}),
+        Case("POST", "/api/collections/{own_collection}/order", 400, 400, {"asset_ids": ["{upload}"]}),
+    ],
     "getSecret": each({"secret": (404, 200)}, "GET", "/api/secrets/{}"),
     "updateSecret": each({"secret": (404, 200)}, "PATCH", "/api/secrets/{}", body={"name": "renamed"}),
     "replaceSecret": each({"secret": (404, 200)}, "PUT", "/api/secrets/{}", body={"name": "renamed"}),
@@ -340,6 +364,7 @@ class World:
         await self._make_jobs()
         await self._make_workflows()
         await self._make_tasks()
+        await self._make_collections()
         key = {"name": "Civitai", "provider": "civitai", "secret_value": "key-of-ann"}
         self.ids["secret"] = (await self.ann.send("POST", "/api/secrets", 201, json=key)).json["id"]
         return self
@@ -413,6 +438,14 @@ class World:
         await exporting.done.wait()
         self.ids["export"] = exporting.result["export_name"]
 
+    async def _make_collections(self) -> None:
+        for api, ids in ((self.ann, self.ids), (self.bob, self.bobs)):
+            for name in ("collection", "deleted_collection", "own_collection"):
+                if api is self.ann or name == "own_collection":
+                    body = {"name": name, "asset_ids": [] if name == "own_collection" else [self.ids["upload"]]}
+                    ids[name] = (await api.send("POST", "/api/collections", 201, json=body)).json["id"]
+        await self.ann.send("DELETE", f"/api/collections/{self.ids['deleted_collection']}", 204)
+
     async def request(self, api: Any, case: Case, status: int) -> Any:
         """What the user is answered, who must get this status."""
         names = {**self.ids, **(self.bobs if api.user == "bob" else {})}
@@ -441,6 +474,7 @@ class World:
             "/api/history_v2",
             "/api/workflows",
             "/api/secrets",
+            "/api/collections",
         ):
             seen[path] = await self.ann.get(path)
         tasks = (await self.ann.get("/api/tasks"))["tasks"]

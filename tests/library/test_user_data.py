@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.moves.apply import user_data
-from comfy_assets_node.comfy_assets.db import assets, files, moves, tags
+from comfy_assets_node.comfy_assets.db import assets, collections, files, moves, tags
 from comfy_assets_node.comfy_assets.models import AssetEdit
 
 EDITS = {
@@ -53,6 +53,23 @@ async def test_the_edit_gives_another_asset_the_same(library: Any, member: str) 
         await assets.edit(tx, second.id, found.edit, 1)
         [second] = await moves.by_id(tx, [second.id])
     assert user_data(second) == found
+
+
+async def test_places_in_collections(library: Any) -> None:
+    """They follow an asset that adopts the file of another, where it has none itself."""
+    first, second = await stored(library)
+    async with library.services.db.transaction() as tx:
+        both, one = [await collections.add(tx, name, "", name, None, 1) for name in ("both", "one")]
+        await collections.put(tx, both, [second.id, first.id], None, 1)
+        await collections.put(tx, one, [second.id], None, 1)
+        await tx.execute("UPDATE collections SET cover_id = ?", (second.id,))
+        rows = await moves.by_id(tx, [first.id, second.id])
+        assert [user_data(row).is_collected for row in rows] == [True, True]
+        assert not any(user_data(row).is_empty for row in rows)
+        await moves.adopt_files(tx, {second.id: first.id})
+        members = await tx.fetch_all("SELECT collection_id, asset_id FROM collection_members ORDER BY 1")
+        assert members == [(both, first.id), (one, first.id)]
+        assert await tx.fetch_all("SELECT DISTINCT cover_id FROM collections") == [(first.id,)]
 
 
 async def test_tags(library: Any) -> None:

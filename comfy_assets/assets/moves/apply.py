@@ -402,15 +402,20 @@ def _type_at(old: MoveCandidate, new: MoveCandidate) -> str:
 
 
 class UserData(NamedTuple):
-    """The edit that gives another asset the same data, and the tags that users have added."""
+    """The edit that gives another asset the same data, and the tags that users have added.
+
+    ``is_collected``: a user has put the asset into a collection, where ``db.moves.adopt_files`` gives its place to
+    another one.
+    """
 
     edit: AssetEdit
     tags: frozenset[str]
+    is_collected: bool = False
 
     @property
     def is_empty(self) -> bool:
         """Whether no user has set anything."""
-        return self.edit == AssetEdit() and not self.tags
+        return self.edit == AssetEdit() and not self.tags and not self.is_collected
 
 
 def user_data(row: MoveCandidate) -> UserData:
@@ -424,7 +429,8 @@ def user_data(row: MoveCandidate) -> UserData:
     # Once the content is known, the type may come from that instead of the name.
     if row.content_id is not None or edit.mime_type == guess_mime(row.name):
         edit = replace(edit, mime_type=None)
-    return UserData(edit, frozenset() if row.user_tags is None else _given_tags(row.user_tags, row.categories))
+    given = frozenset[str]() if row.user_tags is None else _given_tags(row.user_tags, row.categories)
+    return UserData(edit, given, row.is_collected)
 
 
 def _given_tags(user_tags: str, categories: str) -> frozenset[str]:

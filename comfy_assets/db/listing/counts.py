@@ -9,7 +9,7 @@ from ...models import AssetFilter, Page, TagCount, TagRequest
 from .. import fulltext
 from ..connection import Database
 from ..sql import BY_IDS, ROW_COST, json_array
-from .filters import FolderSelection, IdSelection, Selection, ids_of, is_search, select
+from .filters import FolderSelection, IdSelection, Selection, ids_of, is_listed, is_search, select
 from .tag_filters import FilteredSet, filtered_sets, ids_by_tags, visible_condition
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def _of_two_owners(wanted: TagRequest) -> str:
 
 async def histogram(db: Database, wanted: AssetFilter, limit: int) -> Sequence[TagCount]:
     """Count, for each tag, the assets that carry it and pass the filter; the most frequent tags first."""
-    is_by_rows = wanted.name_contains or wanted.metadata or wanted.hash or wanted.file or wanted.job or wanted.folder
-    if is_by_rows or is_search(wanted):
+    is_by_rows = wanted.name_contains or wanted.metadata or wanted.hash or wanted.file or wanted.folder
+    if is_by_rows or is_search(wanted) or is_listed(wanted):
         return await _of_selection(db, await select(db, wanted), limit)
     if not (wanted.tags_all or wanted.tags_any or wanted.tags_none):
         request = TagRequest(wanted.owner, include_public=wanted.include_public, limit=limit)

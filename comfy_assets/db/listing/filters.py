@@ -16,6 +16,7 @@ from ..sql import BY_IDS, json_array
 from . import folders
 from .conditions import has_conditions, narrow
 from .folders import FolderScope
+from .members import members_of
 from .metadata import OF_BASE_MODELS, base_models, metadata_clause
 from .tag_filters import (
     Demand,
@@ -95,7 +96,7 @@ async def select(db: Database, wanted: AssetFilter) -> Selection:
     needles = needles_of(wanted.name_contains)
     by_index = bool(needles) and await fulltext.are_names_indexed(db)
     named = base_models(wanted.metadata)
-    if not (by_index or is_search(wanted) or scope or named or wanted.job):
+    if not (by_index or is_search(wanted) or scope or named or is_listed(wanted)):
         return await select_by_tags(db, wanted, sets)
     if scope is not None and is_by_counts(wanted, sets):
         return await _select_by_folder(db, scope, sets)
@@ -110,6 +111,8 @@ async def select(db: Database, wanted: AssetFilter) -> Selection:
         found.append(await folders.ids_in(db, scope) if not found else await folders.narrow(db, found.pop(), scope))
     if wanted.job is not None:
         found.append(IdSet.of(await fulltext.fetch_ids(db, _OF_JOB, (wanted.job,))))
+    if wanted.collection is not None:
+        found.append(await members_of(db, wanted.collection))
     ids = functools.reduce(operator.and_, found) if found else None
     if ids is None or has_conditions(wanted):
         passing = await narrow(db, wanted, sets, ids)
@@ -126,6 +129,11 @@ def is_search(wanted: AssetFilter) -> bool:
     return bool(wanted.words or wanted.excluded) or has_conditions(wanted)
 
 
+def is_listed(wanted: AssetFilter) -> bool:
+    """Return whether a filter names a job or a collection, which have lists of their assets."""
+    return wanted.job is not None or wanted.collection is not None
+
+
 def needles_of(text: str) -> tuple[str, ...]:
     """Return the case-folded forms of a part of a name: some systems write names with accents of their own."""
     folded = text.casefold()
@@ -135,10 +143,10 @@ def needles_of(text: str) -> tuple[str, ...]:
 
 def is_by_counts(wanted: AssetFilter, sets: Iterable[FilteredSet]) -> bool:
     """Return whether a filter decides on owners, folders and tags of places alone, for which triggers keep counts."""
-    reads_rows = (
-        is_search(wanted) or wanted.job or wanted.name_contains or wanted.metadata or wanted.hash or wanted.file
-    )
-    return not reads_rows and not any(any(each.demand) for each in sets if each.passes)
+    reads_rows = is_search(wanted) or wanted.name_contains or wanted.metadata or wanted.hash or wanted.file
+    if reads_rows or is_listed(wanted):
+        return False
+    return not any(any(each.demand) for each in sets if each.passes)
 
 
 async def _select_by_folder(db: Database, scope: FolderScope, sets: Sequence[FilteredSet]) -> FolderSelection:

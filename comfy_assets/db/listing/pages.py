@@ -6,12 +6,14 @@ import asyncio
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
+from ...ids import canonical_id
 from ...models import CursorKey, PageRequest
 from ..connection import Database
 from ..fulltext import ASSETS, parse_ids
 from ..sql import BY_IDS, after_key, json_array, order_by
 from .column_sql import COLUMNS
 from .filters import BY_ASSET, GATHER_LIMIT, FolderSelection, IdSelection, RowSelection, Selection, ids_of
+from .members import positions_of
 
 if TYPE_CHECKING:
     from .bitmap import Ids
@@ -26,7 +28,7 @@ SORT_KEYS = {
     "rating": COLUMNS["rating"].sql,
     "kind": COLUMNS["kind"].sql,
 }
-_BY_COLUMN = ("rating", "kind")  # sorted by values in memory
+_BY_COLUMN = ("rating", "kind", "collection")  # sorted by values in memory
 _LEAST_LOOK, _MOST_LOOK = 256, 16_384  # assets read at once
 _PATIENCE = 20_000  # assets read before another way is tried
 _LEAST_WALK = 1000  # fewer found assets are always gathered
@@ -35,9 +37,17 @@ _LARGE_SHARE, _FIRST_LOOK = 4, 2000
 _MOST_MERGED = 4000  # assets to be merged from folders in order; for more, sets of ids are made
 
 
+def sort_key(page: PageRequest) -> str:
+    """Return the SQL of the values by which a page is sorted."""
+    if page.sort == "collection":
+        row = f"(SELECT id FROM collections WHERE uuid = '{canonical_id(page.collection or '')}')"
+        return f"coalesce((SELECT position FROM collection_members WHERE collection_id = {row} AND asset_id = a.id), 0)"
+    return SORT_KEYS[page.sort]
+
+
 def ordering(page: PageRequest) -> str:
     """Return the clause that sorts a page's rows."""
-    return order_by(SORT_KEYS[page.sort], "a.id", page.order)
+    return order_by(sort_key(page), "a.id", page.order)
 
 
 async def page_of(db: Database, selection: Selection, page: PageRequest) -> tuple[str, list[Any]]:
@@ -191,8 +201,11 @@ async def _by_column(db: Database, selection: Selection, page: PageRequest) -> l
     from . import columns
 
     ids = (await ids_of(db, selection)).ids
-    values = (await columns.load(db, [page.sort]))[page.sort]
-    return await asyncio.to_thread(_part_by_value, ids, columns.values_of(values, ids), page)
+    if page.sort == "collection":
+        values = await positions_of(db, page.collection or "", ids)
+    else:
+        values = columns.values_of((await columns.load(db, [page.sort]))[page.sort], ids)
+    return await asyncio.to_thread(_part_by_value, ids, values, page)
 
 
 def _part_by_value(ids: Ids, values: Ids, page: PageRequest) -> list[int]:
