@@ -24,6 +24,7 @@ from .assets.media.thumbnail_service import ThumbnailService
 from .assets.page_refresh import PageRefresh
 from .assets.prompts.output_recorder import OutputRecorder
 from .assets.prompts.references import ReferenceResolver
+from .assets.saved_searches import SavedSearchService
 from .assets.service import AssetService
 from .assets.trash import AssetTrash
 from .assets.uploads import ReferenceService, UploadService
@@ -99,6 +100,7 @@ class Services:
     references = StoreService[ReferenceService]()
     trash = StoreService[AssetTrash]()
     collections = StoreService[CollectionService]()
+    saved_searches = StoreService[SavedSearchService]()
     aliases = StoreService[AssetAliases]()
     reference_resolver = StoreService[ReferenceResolver]()
     thumbnails = StoreService[ThumbnailService]()
@@ -247,6 +249,7 @@ class Services:
             finished=self._recorder.files_recorded,
         )
         self.aliases = AssetAliases(db, host, self._outputs_recorded)
+        self.saved_searches = SavedSearchService(db)
         self.collections = CollectionService(db, host, self.aliases)
         collector = ExportCollector(db, host, self.aliases, self._outputs_recorded)
         self.exports = AssetExports(db, host, self.tasks, collector)

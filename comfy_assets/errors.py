@@ -364,6 +364,27 @@ class CollectionFullError(ApiError):
     code = "COLLECTION_FULL"
 
 
+class SavedSearchNotFoundError(ApiError):
+    """The saved search ``details.id`` does not exist or belongs to another user."""
+
+    status = 404
+    code = "SAVED_SEARCH_NOT_FOUND"
+
+
+class SavedSearchExistsError(ApiError):
+    """The user has a saved search of this name."""
+
+    status = 409
+    code = "SAVED_SEARCH_EXISTS"
+
+
+class TooManySavedSearchesError(ApiError):
+    """The user has too many saved searches; ``details.max`` is the largest number."""
+
+    status = 409
+    code = "TOO_MANY_SAVED_SEARCHES"
+
+
 class VersionConflictError(ApiError):
     """The change is based on an outdated version; ``details`` has that one and the latest."""
 

@@ -324,7 +324,7 @@ class DayRequest(msgspec.Struct, frozen=True):
     after: int | None = None
 
 
-class DayCount(NamedTuple):
+class DayCount(msgspec.Struct, frozen=True):
     """A day, counted from 1970-01-01, and the number of its assets."""
 
     day: int
@@ -365,6 +365,17 @@ class CollectionPage(msgspec.Struct, frozen=True):
     order: Order = "asc"
     limit: int = 100
     offset: int = 0
+
+
+class SavedSearch(msgspec.Struct, frozen=True):
+    """A search that a user has saved. ``query`` is a JSON object: the parameters of a list of assets."""
+
+    row_id: int
+    id: str
+    name: str
+    query: str
+    created_at: int
+    updated_at: int
 
 
 class Pending(msgspec.Struct, frozen=True, gc=False):

@@ -166,7 +166,7 @@ async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
     if query.stack is not None:
         wanted = msgspec.structs.replace(wanted, is_stacked=True)
     await call.services.outputs_recorded()  # pages ask as soon as a prompt has run
-    page = await call.services.assets.list(wanted, _page_request(query))
+    page = await call.services.assets.list(wanted, page_request(query))
     category = _category(wanted.tags_all)
     return ListAssetsResponse(
         [asset_body(asset, category=category) for asset in page.items],
@@ -230,7 +230,8 @@ def _content(text: str | None) -> tuple[bytes | None, str | None]:
         return None, text
 
 
-def _page_request(query: ListAssets) -> PageRequest:
+def page_request(query: ListAssets) -> PageRequest:
+    """Return the page of a list. Raise InvalidCursorError, InvalidQueryError."""
     after = None
     if query.after is not None:
         if query.sort not in _CURSOR_SORTS:

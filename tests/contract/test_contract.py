@@ -28,6 +28,7 @@ EXTENSIONS |= {"restoreAsset", "restoreWorkflow", "pauseAssetSeed", "resumeAsset
 EXTENSIONS |= {"cancelTask", "deleteJob", "postAssetsFromWorkflow"}
 EXTENSIONS |= {f"{verb}Collection" for verb in ("create", "get", "update", "delete", "restore")}
 EXTENSIONS |= {"listCollections", *(f"{verb}CollectionAssets" for verb in ("add", "remove", "move"))}
+EXTENSIONS |= {"listSavedSearches", *(f"{verb}SavedSearch" for verb in ("create", "get", "replace", "delete"))}
 EXTENSIONS |= {"listAssetFolders", "listAssetFacets", "listAssetDays"}
 EXTENSIONS |= {"createAssetExport", "downloadExport", "downloadExportContent"}
 

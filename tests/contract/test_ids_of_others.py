@@ -269,6 +269,11 @@ CASES: dict[str, list[Case]] = {
         *each(COLLECTION, "POST", "/api/collections/{}/order", body={"asset_ids": ["{upload}"]}),
         Case("POST", "/api/collections/{own_collection}/order", 400, 400, {"asset_ids": ["{upload}"]}),
     ],
+    "getSavedSearch": each({"search": (404, 200)}, "GET", "/api/saved-searches/{}"),
+    "replaceSavedSearch": each(
+        {"search": (404, 200)}, "PUT", "/api/saved-searches/{}", body={"name": "x", "query": {}}
+    ),
+    "deleteSavedSearch": each({"search": (404, 204)}, "DELETE", "/api/saved-searches/{}"),
     "getSecret": each({"secret": (404, 200)}, "GET", "/api/secrets/{}"),
     "updateSecret": each({"secret": (404, 200)}, "PATCH", "/api/secrets/{}", body={"name": "renamed"}),
     "replaceSecret": each({"secret": (404, 200)}, "PUT", "/api/secrets/{}", body={"name": "renamed"}),
@@ -280,6 +285,7 @@ CASES: dict[str, list[Case]] = {
 # Operations that name nothing that somebody has.
 WITHOUT_IDS = {
     "cancelAssetSeed",
+    "createSavedSearch",
     "createSecret",
     "freeMemory",
     "getApiPage",
@@ -299,6 +305,7 @@ WITHOUT_IDS = {
     "listAssetFolders",
     "listAssetFacets",
     "listAssetDays",
+    "listSavedSearches",
     "listSecretProviders",
     "listSecrets",
     "listTags",
@@ -365,6 +372,8 @@ class World:
         await self._make_workflows()
         await self._make_tasks()
         await self._make_collections()
+        body = {"name": "search", "query": {"q": "anns"}}
+        self.ids["search"] = (await self.ann.send("POST", "/api/saved-searches", 201, json=body)).json["id"]
         key = {"name": "Civitai", "provider": "civitai", "secret_value": "key-of-ann"}
         self.ids["secret"] = (await self.ann.send("POST", "/api/secrets", 201, json=key)).json["id"]
         return self
@@ -475,6 +484,7 @@ class World:
             "/api/workflows",
             "/api/secrets",
             "/api/collections",
+            "/api/saved-searches",
         ):
             seen[path] = await self.ann.get(path)
         tasks = (await self.ann.get("/api/tasks"))["tasks"]

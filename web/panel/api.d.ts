@@ -93,6 +93,8 @@ export interface Asset {
   loader_paths?: Record<string, string>;
   preview_url?: string;
   job_id?: string;
+  /** In lists with `stack`: the assets of its job that it stands for. */
+  stack?: { job_id: string; count: number };
   /** Not in lists. */
   generation?: Generation;
 }
@@ -102,6 +104,61 @@ export interface AssetPage {
   total: number;
   has_more: boolean;
   next_cursor?: string;
+}
+
+export type MediaKind = "image" | "video" | "audio" | "3d" | "model" | "text" | "other";
+
+/** Numbers of assets, each as if its own parameter were not given. */
+export interface Facets {
+  total: number;
+  kinds: Partial<Record<MediaKind, number>>;
+  ratings: Record<"none" | "1" | "2" | "3" | "4" | "5", number>;
+  favorites: Record<"true" | "false", number>;
+  orientations: Record<"landscape" | "portrait" | "square", number>;
+  base_models: { name: string; count: number }[];
+  /** Omitted while the search index is not ready. */
+  has_workflow?: Record<"true" | "false", number>;
+}
+
+export interface DayPage {
+  /** `cursor` is the `after` of a list that begins with the day. */
+  days: { date: string; count: number; cursor: string }[];
+  total: number;
+  has_more: boolean;
+  next_cursor?: string;
+}
+
+export interface FolderPage {
+  folders: { path: string; name: string; asset_count: number; total_count: number; has_folders: boolean }[];
+  has_more: boolean;
+  next_cursor?: string;
+}
+
+export interface Collection {
+  id: string;
+  name: string;
+  asset_count: number;
+  version: number;
+  created_at: string;
+  updated_at: string;
+  description?: string;
+  cover_id?: string;
+  cover_url?: string;
+}
+
+export interface CollectionPage {
+  collections: Collection[];
+  total: number;
+  has_more: boolean;
+}
+
+export interface SavedSearch {
+  id: string;
+  name: string;
+  /** Parameters of the list of assets. */
+  query: Record<string, string | number | boolean | string[]>;
+  created_at: string;
+  updated_at: string;
 }
 
 export type JobStatus = "pending" | "in_progress" | "completed" | "failed" | "cancelled";
@@ -206,10 +263,23 @@ export interface Texts {
 /** The body of a route's response, where a route is a method and a path without a query. */
 export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetPage
   : Route extends "GET /assets/seed/status" ? SeedStatus
+  : Route extends "GET /assets/facets" ? Facets
+  : Route extends "GET /assets/days" ? DayPage
+  : Route extends "GET /assets/folders" ? FolderPage
   : Route extends "GET /assets/tags/refine" ? { tag_counts: Record<string, number> }
   : Route extends `POST /assets/${string}/tags` ? { added: string[]; total_tags: string[] }
   : Route extends `DELETE /assets/${string}/tags` ? { removed: string[]; total_tags: string[] }
   : Route extends `${"GET" | "PUT"} /assets/${string}` ? Asset
+  : Route extends "GET /collections" ? CollectionPage
+  : Route extends `DELETE /collections/${string}/assets`
+    ? { removed: number; not_present: number; collection: Collection }
+  : Route extends `POST /collections/${string}/assets`
+    ? { added: number; already_present: number; collection: Collection }
+  : Route extends `DELETE /collections/${string}` ? null
+  : Route extends `${"GET" | "POST" | "PATCH"} /collections${string}` ? Collection
+  : Route extends "GET /saved-searches" ? { saved_searches: SavedSearch[]; total: number }
+  : Route extends `DELETE /saved-searches/${string}` ? null
+  : Route extends `${"GET" | "POST" | "PUT"} /saved-searches${string}` ? SavedSearch
   : Route extends "GET /tags" ? { tags: { name: string; count: number }[] }
   : Route extends "GET /jobs" ? JobPage
   : Route extends `GET /jobs/${string}/assets` ? { assets: Asset[] }
@@ -230,6 +300,7 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
 /** Messages over the websocket, by their type. */
 export interface ServerMessages {
   "assets.changed": unknown;
+  "collections.changed": unknown;
   "assets.seed.started": unknown;
   "assets.seed.progress": SeedStatus;
   "assets.seed.completed": ChangesShown | null;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from ... import asset_kinds
 
@@ -24,7 +24,7 @@ _RATED = "json_type(a.user_metadata, '$.rating') IN ('integer', 'real')"
 _FACT = "coalesce((SELECT CAST(json_extract(metadata, '$.{0}') AS INTEGER) FROM contents WHERE id = a.content_id), 0)"
 
 
-class ColumnSql(NamedTuple):
+class ColumnSql(msgspec.Struct, frozen=True):
     """The SQL of a column for an asset ``a``, which is never null, and the type of its values.
 
     Assets that ``where`` leaves out, and ids without an asset, have 0. ``index`` is the one that has the others.
