@@ -116,7 +116,7 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file
     """
     tags_all, tags_none = _tags(query)
     search = parse_query(query.q)
-    has_workflow = ((SearchWord(f"{Field.HAS.value}workflow", True),),) if query.has_workflow is not None else ()
+    workflow = (SearchWord(f"{Field.HAS.value}workflow", True),)
     return AssetFilter(
         owner=user,
         include_public=query.include_public,
@@ -124,8 +124,8 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file
         tags_any=query.tags_any,
         tags_none=tags_none,
         name_contains=query.name_contains,
-        words=(*search.words, *(has_workflow[0] if query.has_workflow else ())),
-        excluded=(*search.excluded, *(has_workflow if query.has_workflow is False else ())),
+        words=(*search.words, *workflow) if query.has_workflow else search.words,
+        excluded=(*search.excluded, workflow) if query.has_workflow is False else search.excluded,
         ratings=(*search.ratings, *_ratings(query.rating)),
         kinds=(*search.kinds, *((KindTerm(query.kind),) if query.kind else ())),
         spans=_spans(query),

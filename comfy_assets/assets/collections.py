@@ -58,7 +58,7 @@ class CollectionService:
         self._host = host
         self._aliases = aliases
 
-    async def list(self, page: CollectionPage, owner: str) -> tuple[list[ListedCollection], int]:
+    async def list(self, page: CollectionPage, owner: str) -> tuple[Sequence[ListedCollection], int]:
         """Return a page of a user's collections, and the number of all that match (listCollections)."""
         with heavy():
             found, total = await collections.list_page(self._db, owner, page)
@@ -69,7 +69,7 @@ class CollectionService:
         [listed] = await self._listed([await require_collection(self._db, collection_id, owner)], owner)
         return listed
 
-    async def _listed(self, found: Sequence[Collection], owner: str) -> list[ListedCollection]:
+    async def _listed(self, found: Sequence[Collection], owner: str) -> Sequence[ListedCollection]:
         counts = await count_visible(self._db, [each.row_id for each in found], owner)
         covers = await assets.get_many(self._db, [each.cover_id for each in found if each.cover_id is not None])
         return [ListedCollection(each, counts.get(each.row_id, 0), covers.get(each.cover_id or "")) for each in found]
@@ -132,9 +132,9 @@ class CollectionService:
             while await collections.by_name(tx, name, owner) is not None:
                 number += 1
                 name = numbered(collection.name, number)
-            await collections.set_deleted(tx, collection.row_id, None)
             if name != collection.name:
                 await collections.edit(tx, collection.row_id, CollectionEdit(name=name), now_ms())
+            await collections.set_deleted(tx, collection.row_id, None)
         self._host.emit("collections.changed", {"returned": 1})
         return await self.get(collection_id, owner)
 
@@ -218,6 +218,27 @@ async def require_collection(
     if found is None:
         raise CollectionNotFoundError("There is no such collection.", details={"id": collection_id})
     return found
+
+
+async def add_contents(db: Database, name: str, description: str | None, digests: Sequence[bytes], owner: str) -> None:
+    """Add the user's assets of these contents, in this order, to their collection of this name; create it if needed.
+
+    Contents that no asset has are skipped, and so are those beyond the limits.
+    """
+    async with db.transaction() as tx:
+        rows = await collections.of_digests(tx, digests, owner)
+        wanted = list(dict.fromkeys(rows[digest] for digest in digests if digest in rows))
+        found = await collections.by_name(tx, name, owner)
+        if found is None and (not wanted or await collections.count(tx, owner) >= MAX_COLLECTIONS):
+            return
+        now = now_ms()
+        row_id = found.row_id if found else await collections.add(tx, new_ids(1)[0], owner, name, description, now)
+        present = await collections.members_among(tx, row_id, wanted)
+        room = MAX_MEMBERS - await collections.size(tx, row_id)
+        new = [row for row in wanted if row not in present][: max(0, room)]
+        if new:
+            await collections.put(tx, row_id, new, None, now)
+            await collections.touch(tx, row_id, now)
 
 
 async def _at_version(tx: Transaction, collection_id: str, owner: str, base: int | None) -> Collection:

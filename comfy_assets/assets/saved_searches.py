@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..db import saved_searches
 from ..db.connection import Database, Transaction
 from ..errors import SavedSearchExistsError, SavedSearchNotFoundError, TooManySavedSearchesError
@@ -17,7 +19,7 @@ class SavedSearchService:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def list(self, owner: str) -> list[SavedSearch]:
+    async def list(self, owner: str) -> Sequence[SavedSearch]:
         """Return a user's searches by name (listSavedSearches)."""
         return await saved_searches.of_user(self._db, owner)
 

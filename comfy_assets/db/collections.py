@@ -282,3 +282,18 @@ async def of_contents(db: Database, hashes: Sequence[bytes], owner: str) -> list
         CollectionOfAssets(name, description, tuple(sorted(members, key=members.__getitem__)))
         for name, description, members in sorted(found.values(), key=lambda each: each[0].casefold())
     ]
+
+
+async def of_digests(tx: Transaction, digests: Sequence[bytes], owner: str) -> dict[bytes, int]:
+    """Return, for contents that a user has or can see, the row of an asset: their own and the oldest first."""
+    found: dict[bytes, int] = {}
+    for first in range(0, len(digests), _AT_ONCE):
+        part = digests[first : first + _AT_ONCE]
+        rows = await tx.fetch_all(
+            "SELECT k.hash, a.id FROM contents k JOIN assets a ON a.content_id = k.id"
+            f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE k.hash IN ({', '.join('?' * len(part))})"
+            f" AND {tags.VISIBLE} ORDER BY s.owner, a.id DESC",
+            (*part, owner),
+        )
+        found |= dict(rows)  # the last of each is kept
+    return found

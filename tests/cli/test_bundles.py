@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
 import os
 import shutil
@@ -23,8 +24,9 @@ from typing import Any
 
 import pytest
 from blake3 import blake3
+from comfy_assets_node.comfy_assets.assets.collections import add_contents
 from comfy_assets_node.comfy_assets.cli import main
-from comfy_assets_node.comfy_assets.db import shares
+from comfy_assets_node.comfy_assets.db import collections, shares
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.db.shares import NewShare
 from comfy_assets_node.comfy_assets.host.base import HostFolders
@@ -247,6 +249,55 @@ def test_a_workflow_is_the_same_in_another_library(bundle: Path, taker: Place) -
     assert taker.rows("SELECT count(*) FROM assets") == [(3,)]
 
 
+def collected(place: Place, owner: str = "default") -> list[Any]:
+    """The collections of a user: name, description, and the names of the assets in their order."""
+    rows = place.rows(
+        "SELECT c.name, c.description, a.name FROM collections c"
+        " LEFT JOIN collection_members m ON m.collection_id = c.id"
+        f" LEFT JOIN assets a ON a.id = m.asset_id WHERE c.owner = '{owner}' ORDER BY c.name, m.position"
+    )
+    return [
+        (name, description, [row[2] for row in members if row[2]])
+        for (name, description), members in itertools.groupby(rows, key=lambda row: row[:2])
+    ]
+
+
+def test_collections_go_along(giver: Place, taker: Place, tmp_path: Path) -> None:
+    """Those that have assets of the workflow, with these alone; they are added to ones that are there."""
+
+    async def collect(db: Database) -> None:
+        async with db.transaction() as tx:
+            rows = dict(await tx.fetch_all("SELECT name, id FROM assets"))
+            for owner, name, members in (
+                ("default", "Wall", ["blue.png", "red.png"]),
+                ("default", "Other", ["more.png"]),
+                ("ann", "Anns", ["red.png"]),
+            ):
+                row_id = await collections.add(tx, f"{owner}-{name}", owner, name, f"about {name}", 1)
+                await collections.put(tx, row_id, [rows[each] for each in members], None, 1)
+
+    giver.write("output/more.png", picture("green"))
+    giver.scanned().save()
+    giver.work(collect)
+    bundle = tmp_path / "out.zip"
+    assert giver.run("export", "portrait", bundle, "--models")[0] == 0
+    [bundled] = manifest_of(bundle)["collections"]
+    assert (bundled["name"], len(bundled["hashes"])) == ("Wall", 2)
+    taker.take(bundle)
+    assert collected(taker) == [("Wall", "about Wall", ["blue.png", "red.png"])]
+    before = taker.state()
+    taker.take(bundle)
+    assert taker.state() == before and collected(taker) == [("Wall", "about Wall", ["blue.png", "red.png"])]
+    taker.work(lambda db: add_contents(db, "wall", None, [], "default"))
+    with closing(sqlite3.connect(taker.store)) as connection:
+        connection.execute(
+            "DELETE FROM collection_members WHERE asset_id = (SELECT id FROM assets WHERE name = 'blue.png')"
+        )
+        connection.commit()
+    taker.take(bundle)
+    assert collected(taker) == [("Wall", "about Wall", ["red.png", "blue.png"])]
+
+
 def tasks(place: Place) -> list[Any]:
     """Return owner, name, payload, result and error of each task of a bundle command."""
     columns = "owner, name, payload, result, error_message"
@@ -396,6 +447,10 @@ def workflow_of(text: bytes) -> Rebuild:
     return change
 
 
+def with_collections(*collections: dict[str, Any]) -> Rebuild:
+    return said_of_all(collections=[*collections])
+
+
 def said_of_all(**said: Any) -> Rebuild:
     return lambda manifest, _: manifest.update(said)
 
@@ -464,6 +519,18 @@ HOSTILE: dict[str, tuple[Rebuild, str]] = {
     "another format": (said_of_all(format="other"), "another format"),
     "a later version": (said_of_all(version=2), "version 2"),
     "a long text": (said_of_all(made_by="x" * 300), "too long"),
+    "a collection of another asset": (
+        with_collections({"name": "x", "hashes": [hash_of(b"other")]}),
+        "not in the bundle",
+    ),
+    "a collection twice": (with_collections({"name": "x", "hashes": []}, {"name": "X", "hashes": []}), "twice"),
+    "a collection without a name": (with_collections({"name": " ", "hashes": []}), "invalid"),
+    "a collection with a control character": (with_collections({"name": "a\nb", "hashes": []}), "invalid"),
+    "a collection with more": (with_collections({"name": "x", "hashes": [], "run": "rm"}), "cannot be read"),
+    "too many collections": (
+        with_collections(*({"name": f"{n}", "hashes": []} for n in range(1001))),
+        "more than 1,000",
+    ),
 }
 
 

@@ -15,7 +15,8 @@ from ... import VERSION
 from ...assets.index.content_reader import HashProgress, digest_of
 from ...assets.roots import Roots, current_roots
 from ...background.cancel import CancelToken, uninterrupted
-from ...db import assets, shares, workflows
+from ...db import assets, collections, shares, workflows
+from ...db.collections import CollectionOfAssets
 from ...db.connection import Database
 from ...errors import WorkflowNotFoundError
 from ...fs.paths import ChangedWhileReading
@@ -27,7 +28,7 @@ from ..service import WorkflowService
 from ..shares import snapshot_of
 from . import archive, format
 from .archive import SourceFile
-from .format import BundledAsset, BundledWorkflow, BundleError, BundleKind, Manifest
+from .format import BundledAsset, BundledCollection, BundledWorkflow, BundleError, BundleKind, Manifest
 
 _KINDS: dict[str, BundleKind] = {"models": "models", "input": "input", "output": "output", "temp": "temp"}
 
@@ -42,12 +43,16 @@ class RequiredAsset:
 
 @dataclass(frozen=True)
 class BundleContent:
-    """A workflow as the manifest describes it, its text, the assets that it needs, and its owner."""
+    """A workflow as the manifest describes it, its text, the assets that it needs, and its owner.
+
+    ``collections`` are those of the owner that have any of the assets. A share has none: it is what was published.
+    """
 
     workflow: BundledWorkflow
     text: bytes
     required: Sequence[RequiredAsset]
     owner: str
+    collections: Sequence[CollectionOfAssets] = ()
 
 
 async def collect(
@@ -104,8 +109,13 @@ async def _saved(db: Database, host: Host, service: WorkflowService, name: str, 
         workflow.id,
         content.version.number,
     )
+    hashes = [asset.hash for asset in found.values() if asset.hash is not None]
     return BundleContent(
-        description, content.text, [_required(asset, roots) for asset in found.values()], workflow.owner
+        description,
+        content.text,
+        [_required(asset, roots) for asset in found.values()],
+        workflow.owner,
+        (await collections.of_contents(db, hashes, workflow.owner))[: format.MAX_COLLECTIONS],
     )
 
 
@@ -188,7 +198,13 @@ class _ExportPlan:
             for entry in self.entries.values()
         )
         made_by = f"comfy-assets {VERSION}"
-        return Manifest(format.FORMAT, format.FORMAT_VERSION, made_by, content.workflow, entries)
+        included = {entry.hash for entry in entries}
+        bundled = tuple(
+            BundledCollection(each.name, hashes, each.description)
+            for each in content.collections
+            if (hashes := tuple(text for text in map(hash_text, each.hashes) if text in included))
+        )
+        return Manifest(format.FORMAT, format.FORMAT_VERSION, made_by, content.workflow, entries, bundled)
 
 
 class BundleExporter:

@@ -7,6 +7,7 @@ A bundle contains ``manifest.json``, which this module reads and writes, ``workf
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Literal
 
@@ -22,6 +23,7 @@ FORMAT_VERSION = 1
 MANIFEST, WORKFLOW = "manifest.json", "workflow.json"
 
 MAX_ASSETS = 10_000
+MAX_COLLECTIONS = 1000
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_TEXT = 10_000  # characters of a description
 _MAX_SIZE = (1 << 62) - 1  # bytes; far enough below 2**63 that a sum of sizes fits into an integer of SQLite
@@ -86,7 +88,15 @@ class BundledAsset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "/".join(part for part in (self.kind, self.category, self.path) if part)
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BundledCollection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A collection of the author that has assets of the bundle: their hashes in its order, each once."""
+
+    name: str
+    hashes: tuple[str, ...]
+    description: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The content of a bundle. ``made_by`` is the program that wrote it, with its version."""
 
     format: str
@@ -94,6 +104,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     made_by: str
     workflow: BundledWorkflow
     assets: tuple[BundledAsset, ...]
+    collections: tuple[BundledCollection, ...] = ()
 
 
 class _ManifestHeader(msgspec.Struct, frozen=True):
@@ -165,6 +176,25 @@ def check_manifest(manifest: Manifest) -> None:
         paths.add(asset.library_path.casefold())
         if contents.setdefault(asset.hash, (asset.size, asset.member)) != (asset.size, asset.member):
             raise BundleError(f"it contradicts itself about the content of {asset.library_path}")
+    _check_collections(manifest)
+
+
+def _check_collections(manifest: Manifest) -> None:
+    """Check the collections of a manifest. Raises BundleError."""
+    if len(manifest.collections) > MAX_COLLECTIONS:
+        raise BundleError(f"it names more than {MAX_COLLECTIONS:,} collections")
+    known = {asset.hash for asset in manifest.assets}
+    names: set[str] = set()
+    for collection in manifest.collections:
+        name, description = collection.name, collection.description or ""
+        is_text = all(unicodedata.category(each) != "Cc" for each in name) and "\0" not in description
+        if not 0 < len(name) <= MAX_NAME_LENGTH or len(description) > MAX_TEXT or name != name.strip() or not is_text:
+            raise BundleError("the name or description of a collection is invalid")
+        if name.casefold() in names or len(set(collection.hashes)) < len(collection.hashes):
+            raise BundleError("it names a collection, or an asset of one, twice")
+        if not known.issuperset(collection.hashes):
+            raise BundleError("a collection has assets that are not in the bundle")
+        names.add(name.casefold())
 
 
 def check_asset(asset: BundledAsset) -> None:

@@ -1,7 +1,7 @@
 """Import bundles into the library.
 
 An import verifies the whole bundle first, then installs the files that the library does not have, then saves the
-workflow.
+workflow, and puts the assets into the user's collections of the names that they have in the bundle.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ...assets.collections import add_contents
 from ...assets.fields import normalize_name
 from ...assets.index.content_reader import HashProgress, digest_of, read_facts
 from ...assets.media.mime import check_suffix, guess_mime, resolve_mime
@@ -112,6 +113,11 @@ class BundleImporter:
             await self._install(bundle, plan, roots, owner)
         # Saved last, so that the workflow is linked to the assets that have just been installed.
         workflow, is_new = await self._save(bundle, owner)
+        for collection in bundle.manifest.collections:
+            digests = [bytes.fromhex(text.removeprefix("blake3:")) for text in collection.hashes]
+            await add_contents(self._db, collection.name, collection.description, digests, owner)
+        if bundle.manifest.collections:
+            self._host.emit("collections.changed", {"changed": len(bundle.manifest.collections)})
         return ImportResult(workflow, is_new, [plan.outcomes[asset.library_path] for asset in bundle.manifest.assets])
 
     async def _check_workflow(self, bundle: Bundle) -> None:
