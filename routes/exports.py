@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 from aiohttp import hdrs, web
+from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.assets.exports.layout import NamingStrategy
-from ..comfy_assets.assets.exports.selection import ExportSelection
-from ..comfy_assets.errors import ExportNotFoundError, InvalidBodyError, TooManyExportsError
+from ..comfy_assets.assets.exports.selection import MAX_FILES, ExportSelection
+from ..comfy_assets.errors import CollectionNotFoundError, ExportNotFoundError, InvalidBodyError, TooManyExportsError
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import TaskState
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
@@ -27,10 +29,11 @@ _Names = Annotated[list[Text], msgspec.Meta(min_length=1, max_length=_MOST_IDS)]
 
 
 class CreateAssetExportRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of createAssetExport: assets, jobs whose outputs are exported, or both."""
+    """Body of createAssetExport: assets, jobs whose outputs are exported, a collection, or several of these."""
 
     asset_ids: Annotated[_IdList, doc("Ids of assets.")] = []
     job_ids: Annotated[_IdList, doc("Ids of jobs, for all their outputs.")] = []
+    collection_id: Annotated[Id | UnsetType, doc("A collection, for all its assets.")] = UNSET
     naming_strategy: Annotated[
         NamingStrategy,
         doc(
@@ -73,21 +76,26 @@ class ExportContentQuery(msgspec.Struct, frozen=True):
 async def create_export(call: RequestContext[NoQuery]) -> web.Response:
     """Start an export (createAssetExport)."""
     body = await parse_body(CreateAssetExportRequest, call.request)
-    selection = await asyncio.to_thread(_selection, body)  # thousands of ids may have to be parsed
+    members: Sequence[str] = ()
+    if body.collection_id is not UNSET:
+        members = await call.services.collections.asset_ids(body.collection_id, call.user, MAX_FILES + 1)
+    selection = await asyncio.to_thread(_selection, body, members)  # thousands of ids may have to be parsed
     task = await call.services.exports.start(selection, call.user)
     message = "The export has started; its task reports the progress."
     return json_response(AssetExportResponse(task_id=str(task.id), status="created", message=message), 202)
 
 
-def _selection(body: CreateAssetExportRequest) -> ExportSelection:
-    if not body.asset_ids and not body.job_ids:
-        raise InvalidBodyError("Give asset_ids, job_ids or both.", details={"field": "asset_ids"})
+def _selection(body: CreateAssetExportRequest, members: Sequence[str]) -> ExportSelection:
+    if not body.asset_ids and not body.job_ids and not members:
+        if body.collection_id is not UNSET:
+            raise InvalidBodyError("The collection has no assets.", details={"field": "collection_id"})
+        raise InvalidBodyError("Give asset_ids, job_ids or collection_id.", details={"field": "asset_ids"})
     wrong = [asset_id for asset_id in body.asset_ids if canonical_id(asset_id) is None]
     if wrong:
         details = {"field": "asset_ids", "ids": wrong[:100]}
         raise InvalidBodyError("asset_ids must be UUIDs.", details=details)
     return ExportSelection(
-        asset_ids=tuple(dict.fromkeys(_spelled(asset_id) for asset_id in body.asset_ids)),
+        asset_ids=tuple(dict.fromkeys([*(_spelled(asset_id) for asset_id in body.asset_ids), *members])),
         job_ids=tuple(dict.fromkeys(_spelled(job_id) for job_id in body.job_ids)),
         naming_strategy=body.naming_strategy,
         job_asset_name_filters={
@@ -158,7 +166,10 @@ ROUTES = [
                 CreateAssetExportRequest,
                 example={"asset_ids": ["0b6a5ad4-0f0c-4c57-9b35-7c0c5f1d2a11"], "naming_strategy": "preserve"},
             ),
-            errors=(TooManyExportsError,),
+            errors=(
+                CollectionNotFoundError,
+                TooManyExportsError,
+            ),
         ),
     ),
     Route(

@@ -74,6 +74,11 @@ class CollectionService:
         covers = await assets.get_many(self._db, [each.cover_id for each in found if each.cover_id is not None])
         return [ListedCollection(each, counts.get(each.row_id, 0), covers.get(each.cover_id or "")) for each in found]
 
+    async def asset_ids(self, collection_id: str, owner: str, limit: int) -> Sequence[str]:
+        """Return the ids of the first assets of a collection that the user can see. Raises CollectionNotFoundError."""
+        collection = await require_collection(self._db, collection_id, owner)
+        return await collections.member_ids(self._db, collection.row_id, owner, limit)
+
     async def create(
         self, name: str, description: str | None, asset_ids: Sequence[str], owner: str
     ) -> ListedCollection:

@@ -424,3 +424,21 @@ async def test_the_servers_ids_are_exported(library: Any, api: Any, prompts: Any
     await library.scan()
     _, found = await exported(api, asset_ids=given, naming_strategy="preserve")
     assert found == {f"{number}.png": picture(number) for number in range(2)}
+
+
+async def test_a_collection(library: Any, api: Any) -> None:
+    for number in range(4):
+        library.write(f"output/{number}.png", picture(number))
+    await library.scan()
+    ids = [asset["id"] for asset in (await api.get("/api/assets", sort="name", order="asc"))["assets"]]
+    body = {"name": "Mine", "asset_ids": ids[1:3]}
+    made_id = (await api.send("POST", "/api/collections", 201, json=body)).json["id"]
+    result, files = await exported(api, collection_id=made_id, naming_strategy="preserve")
+    assert sorted(Path(name).name for name in files) == ["1.png", "2.png"] and result["assets_failed"] == 0
+    _, files = await exported(api, collection_id=made_id, asset_ids=ids[:2], naming_strategy="preserve")
+    assert sorted(Path(name).name for name in files) == ["0.png", "1.png", "2.png"]
+    body = {"name": "Empty"}
+    empty_id = (await api.send("POST", "/api/collections", 201, json=body)).json["id"]
+    for collection, status, code in ((empty_id, 400, "INVALID_BODY"), (NONE, 404, "COLLECTION_NOT_FOUND")):
+        answer = await api.send("POST", "/api/assets/export", status, json={"collection_id": collection})
+        assert answer.json["code"] == code

@@ -115,6 +115,7 @@ CASES: dict[str, list[Case]] = {
     "createAssetExport": [
         *each(dict.fromkeys(ASSET, (202, 202)), "POST", "/api/assets/export", body={"asset_ids": ["{}"]}),
         *each(dict.fromkeys(STATES, (202, 202)), "POST", "/api/assets/export", body={"job_ids": ["{}"]}),
+        Case("POST", "/api/assets/export", 404, 202, {"collection_id": "{collection}"}),
     ],
     "downloadExport": each({"export": (404, 200)}, "GET", "/api/assets/exports/{}"),
     "downloadExportContent": [
