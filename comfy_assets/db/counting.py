@@ -13,7 +13,7 @@ from .connection import Transaction
 from .sql import json_array
 
 NO_ID = (1 << 63) - 1  # higher than any id
-_FEW = 20  # assets that triggers count faster
+FEW = 20  # fewer assets than this are counted faster by triggers
 
 _CHANGES_TABLE = "CREATE TEMP TABLE IF NOT EXISTS count_changes (folder_id INTEGER, tag_set_id INTEGER, n INTEGER)"
 _NOTE = """
@@ -37,7 +37,7 @@ async def counted_together(tx: Transaction, ids: Sequence[int]) -> AsyncIterator
 
     No other asset may change in it, and the transaction must not pause. An exception must end the transaction.
     """
-    if len(ids) < _FEW:
+    if len(ids) < FEW:
         yield
         return
     chosen = json_array(ids)

@@ -170,30 +170,44 @@ async def insert_new(tx: Transaction, rows: Sequence[NewFileRow], now: int) -> N
     Rows in the order of their times go to the ends of most indexes, which is fastest.
     """
     await sidecars.note_folders(tx, (row[0] for row in rows))
-    await tx.execute(_NEW_FILES_TABLE)
-    await tx.execute("DELETE FROM new_files")
-    await tx.insert_rows(_NEW_FILES, rows)
     # A file has the id of its asset, so the ids are chosen here.
     first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets"))
-    await counting.start(tx, first + 1)
-    await tx.execute(
-        "INSERT OR ROLLBACK INTO assets"
-        " (id, uuid, tag_set_id, name, name_key, mime_type, size, created_at, updated_at, folder_id)"
-        " SELECT ?1 + id, uuid, tag_set_id, name, lower(name), mime_type, size,"
-        " max(0, min(mtime_ns / 1000000, ?2)), max(0, min(mtime_ns / 1000000, ?2)), folder_id FROM new_files",
-        (first, now),
-    )
-    await tx.execute(
-        "INSERT OR ROLLBACK INTO files (id, folder_id, name, size, mtime_ns, inode)"
-        " SELECT ?1 + id, folder_id, name, size, mtime_ns, inode FROM new_files",
-        (first,),
-    )
-    await tx.execute("INSERT INTO count_changes SELECT folder_id, tag_set_id, count(*) FROM new_files GROUP BY 1, 2")
-    await counting.finish(tx)
+    await (_insert_few if len(rows) < counting.FEW else _insert_many)(tx, rows, first, now)
     # SQLite folds only ASCII.
     folded = [(first + at, row[3].casefold()) for at, row in enumerate(rows, 1) if not row[3].isascii()]
     if folded:
         await tx.execute_many("UPDATE assets SET name_key = ?2 WHERE id = ?1", folded)
+
+
+_INSERT_ASSETS = """
+    INSERT OR ROLLBACK INTO assets
+    (id, uuid, tag_set_id, name, name_key, mime_type, size, created_at, updated_at, folder_id)
+"""
+_INSERT_FILES = "INSERT OR ROLLBACK INTO files (id, folder_id, name, size, mtime_ns, inode)"
+
+
+async def _insert_few(tx: Transaction, rows: Sequence[NewFileRow], first: int, now: int) -> None:
+    """Insert row by row, as after a job: that takes few statements, and triggers count."""
+    numbered = [(first + at, *row, max(0, min(row[5] // 1_000_000, now))) for at, row in enumerate(rows, 1)]
+    await tx.execute_many(f"{_INSERT_ASSETS} VALUES (?1, ?9, ?3, ?5, lower(?5), ?4, ?6, ?10, ?10, ?2)", numbered)
+    await tx.execute_many(
+        f"{_INSERT_FILES} VALUES (?, ?, ?, ?, ?, ?)", [(row[0], row[1], *row[4:8]) for row in numbered]
+    )
+
+
+async def _insert_many(tx: Transaction, rows: Sequence[NewFileRow], first: int, now: int) -> None:
+    await tx.execute(_NEW_FILES_TABLE)
+    await tx.execute("DELETE FROM new_files")
+    await tx.insert_rows(_NEW_FILES, rows)
+    await counting.start(tx, first + 1)
+    await tx.execute(
+        f"{_INSERT_ASSETS} SELECT ?1 + id, uuid, tag_set_id, name, lower(name), mime_type, size,"
+        " max(0, min(mtime_ns / 1000000, ?2)), max(0, min(mtime_ns / 1000000, ?2)), folder_id FROM new_files",
+        (first, now),
+    )
+    await tx.execute(f"{_INSERT_FILES} SELECT ?1 + id, folder_id, name, size, mtime_ns, inode FROM new_files", (first,))
+    await tx.execute("INSERT INTO count_changes SELECT folder_id, tag_set_id, count(*) FROM new_files GROUP BY 1, 2")
+    await counting.finish(tx)
 
 
 async def mark_changed(tx: Transaction, rows: Sequence[tuple[int, int, int, int]], now: int) -> None:

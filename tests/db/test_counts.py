@@ -311,7 +311,7 @@ async def run(path: Path, steps: list[tuple[Any, ...]]) -> None:
 def test_any_sequence(template: Path, steps: list[tuple[Any, ...]], together: bool) -> None:
     """Assets that change ``together`` are counted by a statement for all of them, as thousands are."""
     few = 0 if together else 100
-    with tempfile.TemporaryDirectory(dir=template.parent) as folder, patch.object(counting, "_FEW", few):
+    with tempfile.TemporaryDirectory(dir=template.parent) as folder, patch.object(counting, "FEW", few):
         path = Path(shutil.copy(template, folder))
         asyncio.run(run(path, steps))
 
