@@ -56,16 +56,14 @@ def links(names: Mapping[int, str]) -> list[SidecarLink]:
 
     Models of one name in several formats share their sidecars. Case does not matter, as on most users' disks.
     """
+    lowered = [(row_id, name.lower()) for row_id, name in names.items()]
+    others = [(row_id, lower) for row_id, lower in lowered if lower.endswith(_ENDS)]
+    if not others:  # most folders hold only models
+        return []
     models: defaultdict[str, list[int]] = defaultdict(list)
-    others: list[tuple[int, str]] = []
-    for row_id, name in names.items():
-        lower = name.lower()
+    for row_id, lower in lowered:
         if (stem := _stem(lower, MODEL_SUFFIXES)) is not None:
             models[stem].append(row_id)
-        if lower.endswith(_ENDS):  # no file of a folder with only models, as most are
-            others.append((row_id, lower))
-    if not models:
-        return []
     return [
         SidecarLink(model_id, row_id, rank)
         for row_id, lower in others

@@ -60,7 +60,11 @@ def matches_record(info: os.stat_result, size: int, mtime_ns: int) -> bool:
 
     The inode does not count: a restored backup or a remounted network drive gives a file another one.
     """
-    return stat.S_ISREG(info.st_mode) and file_stat(info)[:2] == (size, mtime_ns)
+    return (
+        info.st_size == size
+        and (info.st_mtime_ns == mtime_ns or file_stat(info)[1] == mtime_ns)
+        and stat.S_ISREG(info.st_mode)
+    )
 
 
 def is_replaced(info: os.stat_result, inode: int, folder_ns: int, listed_ns: int | None) -> bool:

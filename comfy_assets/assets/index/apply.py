@@ -159,6 +159,9 @@ def _former(before: FolderRow | None) -> tuple[str, ...] | None:
 def reconcile(known: dict[str, KnownFile], seen: dict[str, FileStat]) -> FileChanges:
     """Return the changes that turn ``known`` rows into ``seen`` files."""
     changes = FileChanges()
+    if not known:
+        changes.new.update(seen)
+        return changes
     for name, stat in seen.items():
         row = known.get(name)
         if row is None:

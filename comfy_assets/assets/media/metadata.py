@@ -72,10 +72,12 @@ class _FileWindow:
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes as ``Read`` does."""
+        start = offset - self._start
+        if start >= 0 and 0 < length <= len(self._data) - start:  # nearly always
+            return self._data[start : start + length]
         length = min(length, self._size - offset)  # a stream reserves the memory for what it is asked for
         if offset < 0 or length <= 0:
             return b""
-        start = offset - self._start
         if start < 0 or start + length > len(self._data):
             if length > _WINDOW:
                 return self._read_at(offset, length)
