@@ -84,35 +84,30 @@ END;
 CREATE TRIGGER files_folder_update AFTER UPDATE OF folder_id ON files WHEN OLD.folder_id <> NEW.folder_id BEGIN
     UPDATE assets SET folder_id = NEW.folder_id WHERE id = NEW.id;
 END;
-CREATE TRIGGER files_folder_delete AFTER DELETE ON files BEGIN
-    UPDATE assets SET folder_id = NULL WHERE id = OLD.id;
-END;
 
--- Whoever inserts many assets sets their folders and counts them in one statement. With ids from this on, triggers do
--- neither; outside of such a transaction there are none.
+-- Whoever changes many assets counts them in one statement (`counting.py`): triggers do not count assets with ids from
+-- this on. Outside of such a transaction there are none.
 CREATE TABLE counted_apart (
     id        INTEGER PRIMARY KEY CHECK (id = 1),
     first_id  INTEGER NOT NULL
 );
 INSERT INTO counted_apart (id, first_id) VALUES (1, 9223372036854775807);
 
-CREATE TRIGGER files_folder_insert AFTER INSERT ON files WHEN NEW.id < (SELECT first_id FROM counted_apart) BEGIN
-    UPDATE assets SET folder_id = NEW.folder_id WHERE id = NEW.id AND folder_id IS NOT NEW.folder_id;
-END;
 DROP TRIGGER assets_count_insert;
-CREATE TRIGGER assets_count_insert AFTER INSERT ON assets WHEN NEW.id < (SELECT first_id FROM counted_apart) BEGIN
-    UPDATE tag_sets SET asset_count = asset_count + 1 WHERE id = NEW.tag_set_id;
-    INSERT INTO folder_counts
-    SELECT node_id, NEW.tag_set_id, is_direct, 1 FROM folder_ancestors WHERE folder_id = NEW.folder_id
-    ON CONFLICT DO UPDATE SET direct = direct + excluded.direct, total = total + excluded.total;
-END;
-CREATE TRIGGER assets_folder_counts_delete AFTER DELETE ON assets WHEN OLD.folder_id IS NOT NULL BEGIN
+DROP TRIGGER assets_count_delete;
+DROP TRIGGER assets_count_update;
+CREATE TRIGGER assets_count_delete AFTER DELETE ON assets WHEN OLD.id < (SELECT first_id FROM counted_apart) BEGIN
+    UPDATE tag_sets SET asset_count = asset_count - 1 WHERE id = OLD.tag_set_id;
     INSERT INTO folder_counts
     SELECT node_id, OLD.tag_set_id, -is_direct, -1 FROM folder_ancestors WHERE folder_id = OLD.folder_id
     ON CONFLICT DO UPDATE SET direct = direct + excluded.direct, total = total + excluded.total;
 END;
-CREATE TRIGGER assets_folder_counts_update AFTER UPDATE OF folder_id, tag_set_id ON assets
-WHEN OLD.folder_id IS NOT NEW.folder_id OR OLD.tag_set_id <> NEW.tag_set_id BEGIN
+CREATE TRIGGER assets_count_update AFTER UPDATE OF folder_id, tag_set_id ON assets
+WHEN OLD.id < (SELECT first_id FROM counted_apart)
+    AND (OLD.folder_id IS NOT NEW.folder_id OR OLD.tag_set_id <> NEW.tag_set_id)
+BEGIN
+    UPDATE tag_sets SET asset_count = asset_count - 1 WHERE id = OLD.tag_set_id;
+    UPDATE tag_sets SET asset_count = asset_count + 1 WHERE id = NEW.tag_set_id;
     INSERT INTO folder_counts
     SELECT node_id, OLD.tag_set_id, -is_direct, -1 FROM folder_ancestors WHERE folder_id = OLD.folder_id
     ON CONFLICT DO UPDATE SET direct = direct + excluded.direct, total = total + excluded.total;

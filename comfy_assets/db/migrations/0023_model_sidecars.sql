@@ -16,10 +16,6 @@ WHEN EXISTS (SELECT 1 FROM folders WHERE id IN (OLD.folder_id, NEW.folder_id) AN
     INSERT OR IGNORE INTO sidecar_folders
     SELECT id FROM folders WHERE id IN (OLD.folder_id, NEW.folder_id) AND kind = 'models';
 END;
-CREATE TRIGGER files_sidecars_delete AFTER DELETE ON files
-WHEN EXISTS (SELECT 1 FROM folders WHERE id = OLD.folder_id AND kind = 'models') BEGIN
-    INSERT OR IGNORE INTO sidecar_folders VALUES (OLD.folder_id);
-END;
 
 -- Models are filtered by their base model, which few contents state.
 CREATE INDEX contents_by_base_model ON contents (json_extract(metadata, '$.base_model'))

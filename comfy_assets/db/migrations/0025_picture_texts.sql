@@ -32,30 +32,6 @@ WHERE t.name GLOB '*.txt' AND instr(substr(p.name, length(t.name) - 2), '.') = 0
 INSERT INTO asset_texts SELECT v.* FROM files f CROSS JOIN pictures_of_texts v ON v.source_id = f.id
 WHERE f.name GLOB '*.txt';
 
-DROP VIEW search_sources;
-CREATE VIEW search_sources AS
-SELECT a.id AS asset_id, a.name_key, CASE s.hidden WHEN 0 THEN l.tags END AS tags, a.content_id,
-    coalesce((SELECT d.logical FROM files f JOIN folders d ON d.id = f.folder_id WHERE f.id = a.id), '') AS folder,
-    a.mime_type, (SELECT document_id FROM asset_graphs WHERE asset_id = a.id) AS graph_id,
-    (SELECT metadata FROM contents WHERE id = a.content_id) AS metadata,
-    (SELECT json_group_array(json_array(key, document_id)) FROM (
-        SELECT key, document_id FROM content_documents WHERE content_id = a.content_id
-        UNION ALL SELECT key, document_id FROM asset_texts WHERE asset_id = a.id
-    )) AS documents,
-    a.preview_id IS NOT NULL AS has_preview
-FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id JOIN asset_tag_lists l ON l.id = a.id;
-
-CREATE TRIGGER asset_texts_search_insert BEFORE INSERT ON asset_texts
-WHEN NEW.asset_id <= (SELECT indexed_upto FROM search_state) BEGIN
-    INSERT INTO search_stale SELECT * FROM search_sources
-    WHERE asset_id = NEW.asset_id AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = NEW.asset_id);
-END;
-CREATE TRIGGER asset_texts_search_delete BEFORE DELETE ON asset_texts
-WHEN OLD.asset_id <= (SELECT indexed_upto FROM search_state) BEGIN
-    INSERT INTO search_stale SELECT * FROM search_sources
-    WHERE asset_id = OLD.asset_id AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = OLD.asset_id);
-END;
-
 -- A text is linked when the later one of the two files is read, and follows neither of them when that is moved alone:
 -- it still says how the picture was made. A text that is moved or read anew is linked anew.
 -- The condition is cheap, as nearly all files that are read have no text beside them.
@@ -78,10 +54,6 @@ WHEN OLD.content_id IS NOT NEW.content_id AND NEW.content_id IS NOT NULL AND (
     CROSS JOIN pictures_of_texts v ON v.source_id = t.id AND v.asset_id = p.id
     WHERE p.id = NEW.id AND NOT EXISTS (SELECT 1 FROM asset_texts WHERE asset_id = p.id);
 END;
-CREATE TRIGGER files_text_insert AFTER INSERT ON files WHEN NEW.name GLOB '*.txt' BEGIN
-    INSERT INTO asset_texts SELECT v.* FROM pictures_of_texts v
-    WHERE v.source_id = NEW.id AND NOT EXISTS (SELECT 1 FROM asset_texts WHERE asset_id = v.asset_id);
-END;
 CREATE TRIGGER files_text_update AFTER UPDATE OF folder_id, name ON files WHEN NEW.name GLOB '*.txt' BEGIN
     INSERT INTO asset_texts SELECT v.* FROM pictures_of_texts v
     WHERE v.source_id = NEW.id AND NOT EXISTS (SELECT 1 FROM asset_texts WHERE asset_id = v.asset_id);
@@ -94,15 +66,6 @@ BEGIN
     INSERT INTO asset_texts SELECT v.* FROM pictures_of_texts v
     WHERE v.source_id = NEW.id AND NOT EXISTS (SELECT 1 FROM asset_texts WHERE asset_id = v.asset_id);
 END;
-CREATE TRIGGER files_text_delete AFTER DELETE ON files WHEN OLD.name GLOB '*.txt' BEGIN
-    DELETE FROM asset_texts WHERE source_id = OLD.id;
-END;
-CREATE TRIGGER assets_text_end BEFORE DELETE ON assets BEGIN
-    DELETE FROM asset_texts WHERE source_id = OLD.id;
-END;
-
--- A newer reader may find texts that an older one passed over. Contents that are new have no assets yet.
-DROP TRIGGER content_documents_graph_insert;
 CREATE TRIGGER content_documents_graph_insert AFTER INSERT ON content_documents
 WHEN NEW.key IN ('prompt', 'workflow', 'parameters', 'generation', 'description')
     AND EXISTS (SELECT 1 FROM assets WHERE content_id = NEW.content_id)

@@ -1,8 +1,7 @@
 -- Inserting thousands of files runs one trigger for each row of each table, which ends at once: what triggers do for a
--- single row, ``files.insert_new`` does for all in a few statements.
+-- single row, `files.insert_new` does for all in a few statements. What a removed asset or file leaves to do is in one
+-- trigger each, too: most of them leave nothing.
 
-DROP TRIGGER assets_count_insert;
-DROP TRIGGER assets_graph_insert;
 CREATE TRIGGER assets_insert AFTER INSERT ON assets WHEN NEW.id < (SELECT first_id FROM counted_apart) BEGIN
     UPDATE tag_sets SET asset_count = asset_count + 1 WHERE id = NEW.tag_set_id;
     INSERT INTO folder_counts
@@ -16,9 +15,6 @@ CREATE TRIGGER assets_insert AFTER INSERT ON assets WHEN NEW.id < (SELECT first_
     );
 END;
 
-DROP TRIGGER files_folder_insert;
-DROP TRIGGER files_search_insert;
-DROP TRIGGER files_text_insert;
 -- The asset may have been there before: without a file it had no folder among its words.
 CREATE TRIGGER files_insert AFTER INSERT ON files WHEN NEW.id < (SELECT first_id FROM counted_apart) BEGIN
     INSERT INTO search_stale (
@@ -34,53 +30,9 @@ CREATE TRIGGER files_insert AFTER INSERT ON files WHEN NEW.id < (SELECT first_id
         AND NOT EXISTS (SELECT 1 FROM asset_texts WHERE asset_id = v.asset_id);
 END;
 
--- Contents that are new have no assets yet.
-DROP TRIGGER content_documents_search_insert;
-DROP TRIGGER content_documents_sidecars_insert;
-CREATE TRIGGER content_documents_search_insert BEFORE INSERT ON content_documents
-WHEN EXISTS (SELECT 1 FROM assets WHERE content_id = NEW.content_id) BEGIN
-    INSERT INTO search_stale
-    SELECT s.* FROM assets a CROSS JOIN search_sources s ON s.asset_id = a.id
-    WHERE a.content_id = NEW.content_id AND a.id <= (SELECT indexed_upto FROM search_state)
-        AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = a.id);
-    INSERT INTO search_stale
-    SELECT s.* FROM assets a CROSS JOIN sidecars k ON k.asset_id = a.id
-    CROSS JOIN search_sources s ON s.asset_id = k.model_id
-    WHERE a.content_id = NEW.content_id AND k.model_id <= (SELECT indexed_upto FROM search_state)
-        AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = k.model_id) GROUP BY k.model_id;
-END;
-
--- Changes of many assets are counted by ``counting.counted_together``.
-DROP TRIGGER assets_count_delete;
-DROP TRIGGER assets_folder_counts_delete;
-CREATE TRIGGER assets_count_delete AFTER DELETE ON assets WHEN OLD.id < (SELECT first_id FROM counted_apart) BEGIN
-    UPDATE tag_sets SET asset_count = asset_count - 1 WHERE id = OLD.tag_set_id;
-    INSERT INTO folder_counts
-    SELECT node_id, OLD.tag_set_id, -is_direct, -1 FROM folder_ancestors WHERE folder_id = OLD.folder_id
-    ON CONFLICT DO UPDATE SET direct = direct + excluded.direct, total = total + excluded.total;
-END;
-DROP TRIGGER assets_count_update;
-DROP TRIGGER assets_folder_counts_update;
-CREATE TRIGGER assets_count_update AFTER UPDATE OF folder_id, tag_set_id ON assets
-WHEN OLD.id < (SELECT first_id FROM counted_apart)
-    AND (OLD.folder_id IS NOT NEW.folder_id OR OLD.tag_set_id <> NEW.tag_set_id)
-BEGIN
-    UPDATE tag_sets SET asset_count = asset_count - 1 WHERE id = OLD.tag_set_id;
-    UPDATE tag_sets SET asset_count = asset_count + 1 WHERE id = NEW.tag_set_id;
-    INSERT INTO folder_counts
-    SELECT node_id, OLD.tag_set_id, -is_direct, -1 FROM folder_ancestors WHERE folder_id = OLD.folder_id
-    ON CONFLICT DO UPDATE SET direct = direct + excluded.direct, total = total + excluded.total;
-    INSERT INTO folder_counts
-    SELECT node_id, NEW.tag_set_id, is_direct, 1 FROM folder_ancestors WHERE folder_id = NEW.folder_id
-    ON CONFLICT DO UPDATE SET direct = direct + excluded.direct, total = total + excluded.total;
-END;
-
--- What a removed asset or file leaves to do, in one trigger each: most of them leave nothing.
-DROP TRIGGER assets_search_end;
 DROP TRIGGER assets_tags_end;
-DROP TRIGGER assets_text_end;
-DROP TRIGGER assets_sidecars_search_delete;
--- SQLite removes what refers to an asset before AFTER triggers run, when its set can no longer be asked for.
+-- SQLite removes what refers to an asset before AFTER triggers run, when its set and its links can no longer be asked
+-- for.
 CREATE TRIGGER assets_end BEFORE DELETE ON assets
 WHEN OLD.id <= (SELECT indexed_upto FROM search_state) OR EXISTS (SELECT 1 FROM asset_tags WHERE asset_id = OLD.id)
     OR EXISTS (SELECT 1 FROM asset_texts WHERE source_id = OLD.id)
@@ -100,9 +52,6 @@ END;
 
 DROP TRIGGER files_fingerprint_update;
 DROP TRIGGER files_fingerprint_delete;
-DROP TRIGGER files_folder_delete;
-DROP TRIGGER files_sidecars_delete;
-DROP TRIGGER files_text_delete;
 CREATE TRIGGER files_fingerprint_update
 AFTER UPDATE OF folder_id, name, size, mtime_ns, inode, missing ON files BEGIN
     UPDATE folders SET fingerprint = NULL WHERE id IN (OLD.folder_id, NEW.folder_id) AND fingerprint IS NOT NULL;

@@ -1,29 +1,7 @@
--- Search covers folders, media types, and the graph of the job that made a file which carries none. All that the words
--- of an asset come from is one row of the view below. Whatever changes any of it first keeps the row in `search_stale`:
--- SQLite takes an asset out of an index only by exactly the words that it was put in with.
-
--- The graph of the job that made an asset, while the asset's file has none of its own. It outlives the job.
-CREATE TABLE asset_graphs (
-    asset_id     INTEGER PRIMARY KEY REFERENCES assets(id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
-    document_id  INTEGER NOT NULL               -- of documents
-);
-CREATE INDEX asset_graphs_by_document ON asset_graphs (document_id);
-INSERT INTO asset_graphs
-SELECT a.id, r.graph_id FROM assets a JOIN jobs j ON j.uuid = a.job_id JOIN job_records r ON r.job_id = j.id
-WHERE a.job_id IS NOT NULL AND NOT EXISTS (
-    SELECT 1 FROM content_documents
-    WHERE content_id = a.content_id AND key IN ('prompt', 'workflow', 'parameters', 'generation')
-);
-
-CREATE VIEW search_sources AS
-SELECT a.id AS asset_id, a.name_key, CASE s.hidden WHEN 0 THEN l.tags END AS tags, a.content_id,
-    coalesce((SELECT d.logical FROM files f JOIN folders d ON d.id = f.folder_id WHERE f.id = a.id), '') AS folder,
-    a.mime_type, (SELECT document_id FROM asset_graphs WHERE asset_id = a.id) AS graph_id,
-    (SELECT metadata FROM contents WHERE id = a.content_id) AS metadata,
-    (SELECT json_group_array(json_array(key, document_id)) FROM content_documents WHERE content_id = a.content_id)
-        AS documents,
-    a.preview_id IS NOT NULL AS has_preview
-FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id JOIN asset_tag_lists l ON l.id = a.id;
+-- Search covers folders, media types, the graph of the job that made a file which carries none, the text beside a
+-- picture and the descriptions beside a model. All that the words of an asset come from is one row of the view below.
+-- Whatever changes any of it first keeps the row in `search_stale`: SQLite takes an asset out of an index only by exactly
+-- the words that it was put in with.
 
 DROP TRIGGER assets_search_update;
 DROP TRIGGER asset_tags_search_insert;
@@ -31,6 +9,27 @@ DROP TRIGGER asset_tags_search_delete;
 DROP TRIGGER assets_search_end;
 DROP TRIGGER contents_search_update;
 DROP TABLE search_stale;
+
+CREATE VIEW search_sources AS
+SELECT a.id AS asset_id, a.name_key, CASE s.hidden WHEN 0 THEN l.tags END AS tags, a.content_id,
+    coalesce((SELECT d.logical FROM files f JOIN folders d ON d.id = f.folder_id WHERE f.id = a.id), '') AS folder,
+    a.mime_type, (SELECT document_id FROM asset_graphs WHERE asset_id = a.id) AS graph_id,
+    (SELECT metadata FROM contents WHERE id = a.content_id) AS metadata,
+    (SELECT json_group_array(json_array(key, document_id)) FROM (
+        SELECT key, document_id FROM content_documents WHERE content_id = a.content_id
+        UNION ALL SELECT key, document_id FROM asset_texts WHERE asset_id = a.id
+    )) AS documents,
+    a.preview_id IS NOT NULL AS has_preview,
+    (
+        SELECT json_group_array(json_array(c.metadata, (
+            SELECT json_group_array(json_array(key, document_id)) FROM content_documents WHERE content_id = c.id
+        )))
+        -- From rank 8 on they are pictures.
+        FROM sidecars k JOIN assets o ON o.id = k.asset_id JOIN contents c ON c.id = o.content_id
+        WHERE k.model_id = a.id AND k.rank < 8
+    ) AS sidecars
+FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id JOIN asset_tag_lists l ON l.id = a.id;
+
 CREATE TABLE search_stale (
     asset_id    INTEGER PRIMARY KEY,
     name_key    TEXT    NOT NULL,
@@ -41,7 +40,8 @@ CREATE TABLE search_stale (
     graph_id    INTEGER,                    -- a document: the graph of the job that made it
     metadata    TEXT,                       -- of the content, JSON object
     documents   TEXT    NOT NULL,           -- of the content, JSON array of [key, id]
-    has_preview INTEGER NOT NULL            -- 1: a preview was chosen for it
+    has_preview INTEGER NOT NULL,           -- 1: a preview was chosen for it
+    sidecars    TEXT    NOT NULL            -- JSON array of [metadata, documents]: descriptions beside a model
 );
 UPDATE search_state SET indexed_upto = 0, rules = '';
 
@@ -67,11 +67,6 @@ CREATE TRIGGER asset_tags_search_delete BEFORE DELETE ON asset_tags
 WHEN OLD.asset_id <= (SELECT indexed_upto FROM search_state) BEGIN
     INSERT INTO search_stale SELECT * FROM search_sources
     WHERE asset_id = OLD.asset_id AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = OLD.asset_id);
-END;
-CREATE TRIGGER files_search_insert BEFORE INSERT ON files
-WHEN NEW.id <= (SELECT indexed_upto FROM search_state) BEGIN
-    INSERT INTO search_stale SELECT * FROM search_sources
-    WHERE asset_id = NEW.id AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = NEW.id);
 END;
 CREATE TRIGGER files_search_update BEFORE UPDATE OF folder_id ON files
 WHEN OLD.folder_id <> NEW.folder_id AND OLD.id <= (SELECT indexed_upto FROM search_state) BEGIN
@@ -99,25 +94,29 @@ WHEN OLD.asset_id <= (SELECT indexed_upto FROM search_state) BEGIN
     INSERT INTO search_stale SELECT * FROM search_sources
     WHERE asset_id = OLD.asset_id AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = OLD.asset_id);
 END;
-
--- SQLite removes what refers to an asset before AFTER triggers run, when its set can no longer be asked for.
-CREATE TRIGGER assets_search_end BEFORE DELETE ON assets
-WHEN OLD.id <= (SELECT indexed_upto FROM search_state)
-    AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = OLD.id)
-BEGIN
-    INSERT INTO search_stale SELECT * FROM search_sources WHERE asset_id = OLD.id;
-    DELETE FROM asset_tags WHERE asset_id = OLD.id;
+CREATE TRIGGER asset_texts_search_insert BEFORE INSERT ON asset_texts
+WHEN NEW.asset_id <= (SELECT indexed_upto FROM search_state) BEGIN
+    INSERT INTO search_stale SELECT * FROM search_sources
+    WHERE asset_id = NEW.asset_id AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = NEW.asset_id);
+END;
+CREATE TRIGGER asset_texts_search_delete BEFORE DELETE ON asset_texts
+WHEN OLD.asset_id <= (SELECT indexed_upto FROM search_state) BEGIN
+    INSERT INTO search_stale SELECT * FROM search_sources
+    WHERE asset_id = OLD.asset_id AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = OLD.asset_id);
 END;
 
--- A newer reader finds other documents and facts in a content.
+-- A newer reader finds other documents and facts in a content. Contents that are new have no assets yet.
 CREATE TRIGGER content_documents_search_insert BEFORE INSERT ON content_documents
-WHEN EXISTS (
-    SELECT 1 FROM assets WHERE content_id = NEW.content_id AND id <= (SELECT indexed_upto FROM search_state)
-) BEGIN
+WHEN EXISTS (SELECT 1 FROM assets WHERE content_id = NEW.content_id) BEGIN
     INSERT INTO search_stale
     SELECT s.* FROM assets a CROSS JOIN search_sources s ON s.asset_id = a.id
     WHERE a.content_id = NEW.content_id AND a.id <= (SELECT indexed_upto FROM search_state)
         AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = a.id);
+    INSERT INTO search_stale
+    SELECT s.* FROM assets a CROSS JOIN sidecars k ON k.asset_id = a.id
+    CROSS JOIN search_sources s ON s.asset_id = k.model_id
+    WHERE a.content_id = NEW.content_id AND k.model_id <= (SELECT indexed_upto FROM search_state)
+        AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = k.model_id) GROUP BY k.model_id;
 END;
 CREATE TRIGGER content_documents_search_delete BEFORE DELETE ON content_documents
 WHEN EXISTS (
@@ -147,48 +146,39 @@ WHEN OLD.metadata <> NEW.metadata AND EXISTS (
         AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = a.id);
 END;
 
--- The graph of its job is linked to an asset whichever of the two is recorded first, and until its file shows its own.
-CREATE TRIGGER assets_graph_insert AFTER INSERT ON assets WHEN NEW.job_id IS NOT NULL BEGIN
-    INSERT INTO asset_graphs
-    SELECT NEW.id, r.graph_id FROM jobs j JOIN job_records r ON r.job_id = j.id
-    WHERE j.uuid = NEW.job_id AND NOT EXISTS (
-        SELECT 1 FROM content_documents
-        WHERE content_id = NEW.content_id AND key IN ('prompt', 'workflow', 'parameters', 'generation')
-    );
+-- A model is found by what the descriptions beside it say.
+CREATE TRIGGER sidecars_search_insert BEFORE INSERT ON sidecars
+WHEN NEW.model_id <= (SELECT indexed_upto FROM search_state) BEGIN
+    INSERT INTO search_stale SELECT * FROM search_sources
+    WHERE asset_id = NEW.model_id AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = NEW.model_id);
 END;
-CREATE TRIGGER assets_graph_update AFTER UPDATE OF job_id, content_id ON assets
-WHEN (OLD.job_id IS NOT NEW.job_id OR OLD.content_id IS NOT NEW.content_id)
-    AND (NEW.job_id IS NOT NULL OR EXISTS (SELECT 1 FROM asset_graphs WHERE asset_id = NEW.id))
+CREATE TRIGGER sidecars_search_delete BEFORE DELETE ON sidecars
+WHEN OLD.model_id <= (SELECT indexed_upto FROM search_state) BEGIN
+    INSERT INTO search_stale SELECT * FROM search_sources
+    WHERE asset_id = OLD.model_id AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = OLD.model_id);
+END;
+CREATE TRIGGER assets_sidecars_search_update BEFORE UPDATE OF content_id ON assets
+WHEN OLD.content_id IS NOT NEW.content_id AND EXISTS (SELECT 1 FROM sidecars WHERE asset_id = OLD.id) BEGIN
+    INSERT INTO search_stale
+    SELECT s.* FROM sidecars k CROSS JOIN search_sources s ON s.asset_id = k.model_id
+    WHERE k.asset_id = OLD.id AND k.model_id <= (SELECT indexed_upto FROM search_state)
+        AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = k.model_id);
+END;
+CREATE TRIGGER content_documents_sidecars_delete BEFORE DELETE ON content_documents
+WHEN EXISTS (SELECT 1 FROM assets a JOIN sidecars k ON k.asset_id = a.id WHERE a.content_id = OLD.content_id) BEGIN
+    INSERT INTO search_stale
+    SELECT s.* FROM assets a CROSS JOIN sidecars k ON k.asset_id = a.id
+    CROSS JOIN search_sources s ON s.asset_id = k.model_id
+    WHERE a.content_id = OLD.content_id AND k.model_id <= (SELECT indexed_upto FROM search_state)
+        AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = k.model_id) GROUP BY k.model_id;
+END;
+CREATE TRIGGER contents_sidecars_search_update BEFORE UPDATE OF metadata ON contents
+WHEN OLD.metadata <> NEW.metadata
+    AND EXISTS (SELECT 1 FROM assets a JOIN sidecars k ON k.asset_id = a.id WHERE a.content_id = OLD.id)
 BEGIN
-    -- A job that was removed meanwhile leaves the graph as it is.
-    DELETE FROM asset_graphs WHERE asset_id = NEW.id AND (
-        OLD.job_id IS NOT NEW.job_id OR EXISTS (
-            SELECT 1 FROM content_documents
-            WHERE content_id = NEW.content_id AND key IN ('prompt', 'workflow', 'parameters', 'generation')
-        )
-    );
-    INSERT INTO asset_graphs
-    SELECT NEW.id, r.graph_id FROM jobs j JOIN job_records r ON r.job_id = j.id
-    WHERE j.uuid = NEW.job_id AND NOT EXISTS (SELECT 1 FROM asset_graphs WHERE asset_id = NEW.id) AND NOT EXISTS (
-        SELECT 1 FROM content_documents
-        WHERE content_id = NEW.content_id AND key IN ('prompt', 'workflow', 'parameters', 'generation')
-    );
+    INSERT INTO search_stale
+    SELECT s.* FROM assets a CROSS JOIN sidecars k ON k.asset_id = a.id
+    CROSS JOIN search_sources s ON s.asset_id = k.model_id
+    WHERE a.content_id = OLD.id AND k.model_id <= (SELECT indexed_upto FROM search_state)
+        AND NOT EXISTS (SELECT 1 FROM search_stale WHERE asset_id = k.model_id) GROUP BY k.model_id;
 END;
-CREATE TRIGGER job_records_graph_insert AFTER INSERT ON job_records BEGIN
-    DELETE FROM asset_graphs WHERE asset_id IN (
-        SELECT a.id FROM jobs j JOIN assets a ON a.job_id = j.uuid WHERE j.id = NEW.job_id
-    );
-    INSERT INTO asset_graphs
-    SELECT a.id, NEW.graph_id FROM jobs j JOIN assets a ON a.job_id = j.uuid
-    WHERE j.id = NEW.job_id AND NOT EXISTS (
-        SELECT 1 FROM content_documents
-        WHERE content_id = a.content_id AND key IN ('prompt', 'workflow', 'parameters', 'generation')
-    );
-END;
-CREATE TRIGGER content_documents_graph_insert AFTER INSERT ON content_documents
-WHEN NEW.key IN ('prompt', 'workflow', 'parameters', 'generation') BEGIN
-    DELETE FROM asset_graphs WHERE asset_id IN (SELECT id FROM assets WHERE content_id = NEW.content_id);
-END;
-
--- Few assets have metadata of a user: those with stars are found among them.
-CREATE INDEX assets_by_rating ON assets (json_extract(user_metadata, '$.rating')) WHERE user_metadata IS NOT NULL;
