@@ -15,8 +15,9 @@ from .sql import json_array
 class OutdatedContent(msgspec.Struct, frozen=True, gc=False):
     """A content that an older version of the readers has read, and a file that has it.
 
-    ``folder`` and ``name`` (of the file), ``size`` and ``mtime_ns`` are as the file was recorded. ``metadata`` and
-    ``mime_type`` are what is stored.
+    ``folder`` and ``name`` (of the file), ``size`` and ``mtime_ns`` are as the file was recorded. ``metadata``,
+    ``mime_type`` and ``documents`` are what is stored: the latter are keys with hexadecimal digests, each followed by
+    a line break, by key.
     """
 
     id: int
@@ -27,6 +28,7 @@ class OutdatedContent(msgspec.Struct, frozen=True, gc=False):
     name: str
     size: int
     mtime_ns: int
+    documents: str | None = None
 
 
 class TypedAsset(NamedTuple):
@@ -39,7 +41,12 @@ class TypedAsset(NamedTuple):
 
 
 _OUTDATED = f"""
-    SELECT c.id, c.hash, c.metadata, c.mime_type, d.path, f.name, f.size, f.mtime_ns
+    SELECT c.id, c.hash, c.metadata, c.mime_type, d.path, f.name, f.size, f.mtime_ns, (
+        SELECT group_concat(key || hex(hash) || char(10), '') FROM (
+            SELECT l.key, t.hash FROM content_documents l JOIN documents t ON t.id = l.document_id
+            WHERE l.content_id = c.id ORDER BY l.key
+        )
+    ) AS documents
     FROM contents c CROSS JOIN assets a INDEXED BY assets_by_content ON a.content_id = c.id
     CROSS JOIN files f ON f.id = a.id CROSS JOIN folders d ON d.id = f.folder_id
     WHERE f.missing = 0 AND f.state = {HASHED}
@@ -75,7 +82,7 @@ async def page(db: Database, version: int, after_id: int, limit: int) -> list[Ou
 async def other_files(db: Database, known: Iterable[OutdatedContent], limit: int) -> list[OutdatedContent]:
     """Return the same contents with other present files, at most ``limit`` of each, without empty ones."""
     rows = await db.fetch_all(
-        "SELECT id, hash, metadata, mime_type, path, name, size, mtime_ns FROM"
+        "SELECT id, hash, metadata, mime_type, path, name, size, mtime_ns, documents FROM"
         f" (SELECT *, row_number() OVER (PARTITION BY id) AS number FROM ({_OUTDATED} AND f.size > 0"
         " AND (c.id, d.path, f.name) NOT IN (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'),"
         " json_extract(value, '$[2]') FROM json_each(?1))"

@@ -16,6 +16,7 @@ from comfy_assets_node.comfy_assets.assets.index import content_reader, reread
 from comfy_assets_node.comfy_assets.assets.index.reread import REREAD
 from comfy_assets_node.comfy_assets.assets.media.readers.registry import READER_VERSION
 from comfy_assets_node.comfy_assets.background import work_watch
+from comfy_assets_node.comfy_assets.db import contents
 from support import older_files
 from support.older_files import graph, workflow
 
@@ -256,6 +257,38 @@ async def test_a_mistake_in_a_reader_keeps_no_file_from_being_hashed(
     assert "server's log" in asset["metadata"]["error"]
     assert asset["hash"].startswith("blake3:")
     assert "a.png" in caplog.text
+
+
+async def test_contents_that_are_read_as_before_stay_as_they_are(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those that differ are stored again, and indexed again for search."""
+    for name in ("output/plain.png", "output/capital.png", "output/notes.txt"):
+        library.write(name, older_files.FILES[name])
+    await library.scan()
+    db = library.services.db
+    await library.services.search.catch_up()
+    stored = "SELECT * FROM content_documents ORDER BY 1, 2"
+    before = await db.fetch_all(stored)
+    replaced: list[int] = []
+    replace = contents.replace
+
+    async def watched(tx: Any, found: dict[int, Any]) -> set[int]:
+        replaced.extend(found)
+        return await replace(tx, found)
+
+    monkeypatch.setattr(contents, "replace", watched)
+    plain = (await db.fetch_all("SELECT content_id FROM assets WHERE name = 'plain.png'"))[0][0]
+    capital = (await db.fetch_all("SELECT content_id FROM assets WHERE name = 'capital.png'"))[0][0]
+    async with db.transaction() as tx:
+        await tx.execute("UPDATE contents SET reader_version = 1")
+        await tx.execute("UPDATE contents SET metadata = '{\"width\":1}' WHERE id = ?", (plain,))
+        await tx.execute("DELETE FROM content_documents WHERE content_id = ?", (capital,))
+    await library.services.search.catch_up()
+    await library.services.tasks.start(REREAD, library.services.rereader.run)[0].done.wait()
+    assert await versions(library) == [READER_VERSION]
+    assert sorted(replaced) == sorted([plain, capital])
+    assert await db.fetch_all(stored) == before
+    stale = await db.fetch_all("SELECT content_id FROM search_stale")
+    assert sorted(row[0] for row in stale) in ([], sorted([plain, capital]))  # the index may have caught up already
 
 
 async def test_links_into_a_cache_of_blobs(library: Any) -> None:

@@ -26,7 +26,7 @@ from ...errors import StoreUnavailableError
 from ...host.base import Host
 from ..media.mime import DEFAULT_MIME, guess_mime
 from ..media.readers.registry import FORMATS, READER_VERSION
-from .content_reader import WORKERS, read_facts_again
+from .content_reader import WORKERS, Unchanged, read_facts_again
 from .reading_pace import ReadingPace
 
 log = logging.getLogger("comfy_assets.library")
@@ -40,6 +40,9 @@ _UNREAD = 0  # the version of contents that have to be read as soon as possible
 _TRIED = 1  # the lowest version of contents that were read: they are tried again with the next start
 
 _MIME_OF_FORMAT = {each.name: each.mime_type for each in FORMATS}
+
+
+_Results = dict[int, Facts | Unchanged]  # by the row id of the content
 
 
 class _ShownFormat(msgspec.Struct, gc=False):
@@ -136,7 +139,7 @@ class _Run:
             while found := await outdated.page(self._db, version, after_id, _BATCH):
                 after_id = found[-1].id
                 self._report()
-                results: dict[int, Facts] = {}
+                results: _Results = {}
                 await self._read_all(found, results)
                 # Their first file cannot be read, or its name tells nothing: others may.
                 poor = [each for each in found if each.id not in results or results[each.id].metadata == "{}"]
@@ -162,7 +165,7 @@ class _Run:
     def _report(self) -> None:
         self._task.result = {"read": self.read, "skipped": self.skipped, "total": self.total}
 
-    async def _read_all(self, found: Sequence[OutdatedContent], results: dict[int, Facts]) -> None:
+    async def _read_all(self, found: Sequence[OutdatedContent], results: _Results) -> None:
         """Add results, where they tell more than what is there already. Raises Cancelled."""
         work = self._pace.run(self._pool, self._read_slice, found, _SLICE)
         for content_id, facts in await uninterrupted(work, self._task.token):
@@ -170,9 +173,9 @@ class _Run:
                 results[content_id] = facts
         self._task.token.check()
 
-    def _read_slice(self, found: Sequence[OutdatedContent]) -> list[tuple[int, Facts]]:
+    def _read_slice(self, found: Sequence[OutdatedContent]) -> list[tuple[int, Facts | Unchanged]]:
         """Read contents one after another; return the results so far when cancelled."""
-        results: list[tuple[int, Facts]] = []
+        results: list[tuple[int, Facts | Unchanged]] = []
         for each in found:
             try:
                 self._throttle.wait(self._task.token)
@@ -186,10 +189,13 @@ class _Run:
                 results.append((each.id, facts))
         return results
 
-    async def _replace(self, found: Sequence[OutdatedContent], results: dict[int, Facts], version: int) -> None:
+    async def _replace(self, found: Sequence[OutdatedContent], results: _Results, version: int) -> None:
         former = {each.id: each for each in found}
+        changed = {key: facts for key, facts in results.items() if isinstance(facts, Facts)}
         async with self._db.transaction() as tx:
-            self._former_documents |= await contents.replace(tx, results)
+            await outdated.set_version(tx, results.keys() - changed.keys(), version, READER_VERSION)
+            if changed:
+                self._former_documents |= await contents.replace(tx, changed)
             shown = ((content_id, facts.mime_type) for content_id, facts in results.items())
             assets = await outdated.of_other_types(tx, shown)
             await moves.set_types(tx, await asyncio.to_thread(_new_types, assets, former, results))
@@ -200,7 +206,7 @@ class _Run:
 
 
 def _new_types(
-    assets: Sequence[TypedAsset], former: dict[int, OutdatedContent], results: dict[int, Facts]
+    assets: Sequence[TypedAsset], former: dict[int, OutdatedContent], results: _Results
 ) -> list[tuple[int, str]]:
     """Return the media types of assets that now follow from the content, without those that a user has chosen."""
     types: list[tuple[int, str]] = []
