@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
+from ..comfy_assets import panel_page
 from ..comfy_assets.errors import InvalidBodyError, StoreBusyError
 from ..comfy_assets.host.access import is_beyond_this_machine
 from ..comfy_assets.page_flags import page_flags
@@ -97,6 +98,14 @@ class StaticContent:
 
     body: bytes
     etag: str
+
+
+@endpoint(requires_store=False, allow_anonymous=True)
+async def get_panel_page(call: RequestContext[NoQuery]) -> web.Response:
+    """Return the page that shows the panel alone (getPanelPage, an extension)."""
+    html = panel_page.markup(call.services.host.web_path(), "Library")
+    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": panel_page.POLICY}
+    return await _respond(call.request, lambda: _static(html.encode()), headers)
 
 
 def description_routes(others: Sequence[Route], host_operations: Sequence[HostOperation]) -> list[Route]:
@@ -234,6 +243,21 @@ _SUBSCRIPTION = object_with(
 ROUTES = [
     Route(
         "GET",
+        "/assets",
+        get_panel_page,
+        Operation(
+            "getPanelPage",
+            "Server",
+            "Get the panel as a page of its own",
+            {
+                200: Response("The page.", PLAIN, "text/html", {"ETag": "Entity tag of the page."}),
+                304: Response("The client's copy is up to date."),
+            },
+            is_open=True,
+        ),
+    ),
+    Route(
+        "GET",
         "/health",
         health,
         Operation(
@@ -246,7 +270,7 @@ ROUTES = [
             error_media=TEXT,
             error_schema=PLAIN,
         ),
-    )
+    ),
 ]
 INTERCEPTORS = [
     Interceptor("GET", "/api/features", features),

@@ -99,6 +99,9 @@ class Host(Protocol):
     def pack_folders(self) -> Sequence[Path]:
         """Return the folders in which node packs are installed."""
 
+    def web_path(self) -> str:
+        """Return the path below the server's root at which it serves our folder ``web``, quoted for URLs."""
+
     def user_ids(self) -> Sequence[str]:
         """Return the ids of all users."""
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -38,6 +39,7 @@ from .prompt_problems import CheckedPrompt, as_sent, depth_problem, refusal, typ
 log = logging.getLogger("comfy_assets")
 
 DATA_FOLDER = "__comfy_assets"  # ComfyUI's userdata routes refuse user folders whose names begin with __
+_WEB = Path(__file__).resolve().parents[2] / "web"
 _CLAIM = "comfy_assets_attached"
 _CODE_CATEGORY = "custom_nodes"
 _LISTENING_POLL_S = 0.05
@@ -157,6 +159,11 @@ class ComfyUIHost:
 
     def pack_folders(self) -> Sequence[Path]:
         return [Path(folder) for folder in self._folder_paths.get_folder_paths(_CODE_CATEGORY)]
+
+    def web_path(self) -> str:
+        served = importlib.import_module("nodes").EXTENSION_WEB_DIRS
+        names = (name for name, folder in served.items() if Path(folder).resolve() == _WEB)
+        return f"extensions/{quote(next(names, _WEB.parent.name))}"
 
     def user_ids(self) -> Sequence[str]:
         return list(self._server.user_manager.users)

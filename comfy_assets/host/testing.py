@@ -87,6 +87,9 @@ class MemoryHost:
             raise UnknownUserError(user)
         return user
 
+    def web_path(self) -> str:
+        return "extensions/comfy-assets"
+
     def is_multi_user(self) -> bool:
         return self.users is not None
 

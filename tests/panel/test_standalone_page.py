@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from panel_graphs import saving
 
+TIMEOUT_MS = 60_000
+
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory, small_library: Any, serve: Any, browser: Any) -> Iterator[Any]:
     with serve(small_library(tmp_path_factory.mktemp("own")), "--own-page") as server:
         page = browser.new_page(viewport={"width": 1200, "height": 800}, locale="en-GB")
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(TIMEOUT_MS)
         page.errors = []
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.on(
@@ -42,4 +44,20 @@ def test_a_graph_is_downloaded(own: Any) -> None:
     with own.expect_download() as download:
         own.get_by_role("button", name="Open workflow").click()
     assert download.value.suggested_filename.startswith("knight_in_golden_armour")
+    assert own.errors == []
+
+
+def test_the_panel_in_a_tab_of_its_own(own: Any) -> None:
+    own.goto(own.server.url + "/assets")
+    knight = own.locator(".ca-cell:not([hidden])", has_text="knight").first
+    knight.click()
+    detail = own.locator(".ca-detail:not([hidden])")
+    detail.get_by_role("button", name="Download").wait_for()
+    # In a wide window the list stays beside the details: another asset is one click away.
+    own.locator(".ca-cell:not([hidden])", has_text="castle").first.click()
+    detail.locator(".ca-detail-name", has_text="castle").wait_for()
+    own.set_viewport_size({"width": 390, "height": 800})  # a phone: they take turns
+    detail.get_by_role("button", name="Back").click()
+    knight.wait_for()
+    assert own.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert own.errors == []

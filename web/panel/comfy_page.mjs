@@ -17,6 +17,7 @@ export function comfyPage(app, api) {
   return {
     fetch: (path, options) => api.fetchApi(path, options),
     url: (path) => api.apiURL(path),
+    ownPage: () => `${api.api_base}/assets`,
 
     /** @returns {Record<string, string>} */
     headers: () => (api.user ? { "Comfy-User": api.user } : {}),

@@ -56,6 +56,8 @@ export interface ComfyApp {
 export interface ComfyApi extends EventTarget {
   fetchApi(path: string, options?: RequestInit): Promise<Response>;
   apiURL(path: string): string;
+  /** The path below which the server is reached, without a slash at the end. */
+  api_base: string;
   clientId?: string;
   user?: string;
 }

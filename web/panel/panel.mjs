@@ -1,9 +1,10 @@
 /** The panel: created once, then put into the page and removed from it as often as the page wants. */
 
-/** @import { HostPage, PanelContext } from "./types.d.ts" */
+/** @import { HostPage, PanelContext, Translate } from "./types.d.ts" */
 
 import { h, setChildren } from "./shared/dom.mjs";
 import { Client } from "./shared/client.mjs";
+import { icon } from "./shared/icons.mjs";
 import { Notifications } from "./shared/notifications.mjs";
 import { errorPlaceholder, loadingPlaceholder } from "./shared/placeholders.mjs";
 import { preferences } from "./shared/preferences.mjs";
@@ -86,6 +87,22 @@ class Panel {
   }
 
   /**
+   * A link to the panel's own page, which has the width of the window.
+   *
+   * @param {Translate} t
+   */
+  #ownPageLink(t) {
+    const href = this.#page.ownPage();
+    if (href === null) return null;
+    const label = t("panel.ownPage");
+    return h(
+      "a",
+      { class: "ca-icon-button", href, target: "_blank", "aria-label": label, title: label },
+      icon("expand"),
+    );
+  }
+
+  /**
    * @param {Client} client
    * @param {Translations} translations
    */
@@ -108,7 +125,7 @@ class Panel {
     ]);
     const status = new StatusBar(context);
     const warning = new NetworkWarning(context);
-    const header = h("div", { class: "ca-header" }, tabs.bar);
+    const header = h("div", { class: "ca-header" }, tabs.bar, this.#ownPageLink(t));
     this.#tabs = tabs;
     this.#status = status;
     this.root.lang = language;

@@ -41,11 +41,22 @@ function download(graph, name) {
   URL.revokeObjectURL(url);
 }
 
+/**
+ * Name the user whom ComfyUI's page has stored, on servers that tell users apart.
+ *
+ * @returns {Record<string, string>}
+ */
+function headers() {
+  const user = localStorage.getItem("Comfy.userId");
+  return user ? { "Comfy-User": user } : {};
+}
+
 /** @type {HostPage} */
 const page = {
-  fetch: (path, options) => fetch(`${base}api${path}`, options),
+  fetch: (path, options) => fetch(`${base}api${path}`, { ...options, headers: { ...headers(), ...options?.headers } }),
   url: (path) => `${base}api${path}`,
-  headers: () => ({}),
+  ownPage: () => null,
+  headers,
   listen(type, listener) {
     /** @param {Event} event */
     const handler = (event) => listener(/** @type {CustomEvent} */ (event).detail);

@@ -11,6 +11,8 @@ export interface HostPage {
   fetch(path: string, options?: RequestInit): Promise<Response>;
   /** The address of a path below `/api`, for elements and uploads. */
   url(path: string): string;
+  /** The address of the panel's own page; null on that page. */
+  ownPage(): string | null;
   /** Headers for requests that do not go through `fetch`: they name the user where there are several. */
   headers(): Record<string, string>;
   /** Listen to messages of the server; returns a function that stops it. */

@@ -21,7 +21,7 @@ from .connections import ConnectionLimits, Connections, listen, url_of
 from .executor import Executor, Worker
 from .files import ModelPreviewRoute, UploadRoutes, ViewRoute
 from .folders import DATA_DIRECTORY, BaseFolders, ExtraFolder, ModelRoutes
-from .frontend import PackRoutes, WebFiles
+from .frontend import WEB_PATH, PackRoutes, WebFiles
 from .http import add_routes, respond_to_preflight
 from .image_nodes import register_image_nodes
 from .nodes import NodeRegistry, NodeRoutes
@@ -94,6 +94,9 @@ class StandaloneHost:
 
     def pack_folders(self) -> Sequence[Path]:
         return self._folders.code
+
+    def web_path(self) -> str:
+        return WEB_PATH
 
     def user_ids(self) -> Sequence[str]:
         return list(self._users.names())
