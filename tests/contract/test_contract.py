@@ -18,6 +18,7 @@ EXTENSIONS = {
     "getWorkflowVersion",
     "getOpenApiDocument",
     "getApiPage",
+    "getPanelPage",
 }
 EXTENSIONS |= {"deleteUserdataFilePublish", "getPublishedAssetContent", "importPublishedAssets"}
 EXTENSIONS |= {"getRemoteAssetMetadata", "createAssetDownload"}

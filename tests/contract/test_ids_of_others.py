@@ -290,6 +290,7 @@ WITHOUT_IDS = {
     "createSecret",
     "freeMemory",
     "getApiPage",
+    "getPanelPage",
     "getAssetSeedStatus",
     "getAssetTagHistogram",
     "getGlobalSubgraph",

@@ -246,6 +246,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
     others = {
         "listAssets", "getAssetTagHistogram", "listTags", "pruneAssets", "cancelAssetSeed", "getAssetSeedStatus",
         "getHealth", "listWorkflows", "getOpenApiDocument", "getApiPage", "getGlobalSubgraphs", "getNodeReplacements",
+        "getPanelPage",
         "listTasks", "getTask", "cancelTask", "getUser", "submitFeedback", "getRemoteAssetMetadata",
         "pauseAssetSeed", "resumeAssetSeed", "postAssetsFromWorkflow", "listAssetFolders",
         "listAssetFacets", "listAssetDays",
