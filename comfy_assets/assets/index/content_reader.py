@@ -159,10 +159,20 @@ def read_facts_again(content: OutdatedContent) -> Facts | Unchanged | None:
     metadata = msgspec.json.encode(extracted.facts).decode()
     if metadata == content.metadata and extracted.mime_type == content.mime_type:
         # Most documents are stored already: that tells their digests, without compressing them again.
-        found = sorted((key, blake3(text).hexdigest().upper()) for key, text in extracted.documents.items())
-        if "".join(f"{key}{digest}\n" for key, digest in found) == (content.documents or ""):
+        documents = sorted(extracted.documents.items())
+        if "".join(f"{key}{_digest_of(text)}\n" for key, text in documents) == (content.documents or ""):
             return Unchanged(metadata, extracted.mime_type)
     return _facts(content.hash, content.size, extracted)
+
+
+def _digest_of(text: bytes) -> str:
+    """Return the blake3 digest of a document in capital hexadecimal digits, as SQLite writes them."""
+    return _digest_once(text) if len(text) <= _REMEMBERED_TEXT else blake3(text).hexdigest().upper()
+
+
+@lru_cache(maxsize=64)
+def _digest_once(text: bytes) -> str:
+    return blake3(text).hexdigest().upper()
 
 
 def _extracted(name: str, extraction: Callable[[], FileMetadata]) -> FileMetadata:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from functools import lru_cache
 
 import msgspec
 
@@ -80,13 +79,21 @@ def is_object(text: bytes) -> bool:
 
 def object_text(text: bytes) -> bytes | None:
     """Return a text in UTF-8 as a strict JSON object, repaired if needed; None if it is no object."""
-    return _object_once(text) if _MIN_REMEMBERED <= len(text) <= _MAX_REMEMBERED else _object(text)
+    if not _MIN_REMEMBERED <= len(text) <= _MAX_REMEMBERED:
+        return _object(text)
+    # Many files in a row have the same workflow. It is compared with the latest of its length, as looking it up by its
+    # hash would take as long as all else that is done with it.
+    known = _latest.get(len(text))
+    if known is None or known[0] != text:
+        known = text, _object(text)
+        if len(_latest) >= _MOST_REMEMBERED:
+            _latest.clear()
+        _latest[len(text)] = known
+    return known[1]
 
 
-@lru_cache(maxsize=16)
-def _object_once(text: bytes) -> bytes | None:
-    """Check a text once for many files in a row with the same workflow."""
-    return _object(text)
+_MOST_REMEMBERED = 16
+_latest: dict[int, tuple[bytes, bytes | None]] = {}
 
 
 def _object(text: bytes) -> bytes | None:
