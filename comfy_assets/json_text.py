@@ -49,6 +49,9 @@ _strings = re.compile(_STRING, re.DOTALL)
 _tokens = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+_BACKSLASH = 0x5C
+_LONGEST_ESCAPE = 12  # bytes, of a character outside the basic plane
+_SEARCHED = 64  # bytes in which every well-formed string has a place to be divided
 
 
 class EncodedValue(msgspec.Struct, frozen=True):
@@ -175,6 +178,36 @@ def is_deeper(text: bytes, levels: int) -> bool:
             return False
         brackets = brackets.replace(b"[]", b"")
     return bool(brackets)
+
+
+def string_end(text: bytes, start: int) -> int:
+    """Return the end of a JSON string whose characters begin at ``start``: after its quote, or the end of the text."""
+    at = start
+    while (at := text.find(b'"', at)) >= 0:
+        escapes = at
+        while escapes > start and text[escapes - 1] == _BACKSLASH:
+            escapes -= 1
+        at += 1
+        if (at - 1 - escapes) % 2 == 0:
+            return at
+    return len(text)
+
+
+def string_division(text: bytes, start: int, end: int) -> int:
+    """Return a place at or shortly before ``end`` that is in no character and no escape of a JSON string."""
+    for at in range(end, max(start, end - _SEARCHED), -1):
+        if text[at] & 0xC0 == 0x80:  # in a character
+            continue
+        before = text[max(start, at - _LONGEST_ESCAPE) : at]
+        if b"\\" not in before:
+            return at
+        if text[at - 1] == _BACKSLASH:
+            run = text[start:at]
+            if (len(run) - len(run.rstrip(b"\\"))) % 2 == 0:  # between escaped backslashes
+                return at
+        elif text[at] == _BACKSLASH and text[at + 1 : at + 4].lower() not in (b"udc", b"udd", b"ude", b"udf"):
+            return at  # an escape begins here, and not with the second half of a character
+    return end
 
 
 _SPACE = re.compile(r"[ \t\n\r]*")

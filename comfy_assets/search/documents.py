@@ -14,7 +14,7 @@ import msgspec
 
 from ..graph_nodes import saved_graphs, saved_nodes
 from ..models import Generation
-from .decoding import MAX_DOCUMENT, decode, prose
+from .decoding import LONGEST_STRING, MAX_DOCUMENT, decode, prose, texts_in
 from .generation import of_text
 from .prompt_graph import MODEL_SUFFIX, generation_of_graph, other_models, without_lora_tags
 from .saved_graph import SEED_FOLLOWERS, Graph, GraphNode, Link, executed_graph, saved_graph
@@ -99,7 +99,13 @@ def words_in(key: str, document: bytes) -> tuple[str, ...]:
     reader = _READERS.get(key)
     words = _WordList(_MAX_HEADER_WORDS, _MAX_HEADER_CHARACTERS) if key == _HEADER else _WordList()
     if reader is not None and len(document) <= MAX_DOCUMENT:
-        reader(words, decode(document))
+        # The tags of all training images are JSON in one string.
+        value = decode(document, longest=MAX_DOCUMENT if key == _HEADER else LONGEST_STRING)
+        if value is None:  # malformed, or so large that its texts are all that is read
+            for text in texts_in(document):
+                words.add(text)
+        else:
+            reader(words, value)
     return words.words()
 
 
