@@ -31,8 +31,8 @@ class FileMetadata:
 
     ``facts`` encodes to at most 4 KiB of JSON. ``documents`` are JSON texts in UTF-8 by key: "prompt", "workflow",
     "generation" and "header" are objects, "parameters" (the text that other user interfaces embed) and "description"
-    are strings. Each has at most 16 MiB; larger ones are only named in ``facts["omitted"]``. ``mime_type`` is None if
-    the content does not show it.
+    are strings. Together they have at most 8 MiB; others are only named in ``facts["omitted"]``. ``mime_type`` is None
+    if the content does not show it.
     """
 
     facts: dict[str, Any]
@@ -46,7 +46,7 @@ def extract(name: str, data: bytes) -> FileMetadata:
     def read(offset: int, length: int) -> bytes:
         return data[offset : offset + length] if offset >= 0 and length > 0 else b""
 
-    return _extract(name, ByteSource(read, len(data), in_memory=True))
+    return extract_source(name, ByteSource(read, len(data), in_memory=True))
 
 
 def extract_path(name: str, path: Path) -> FileMetadata:
@@ -58,7 +58,21 @@ def extract_path(name: str, path: Path) -> FileMetadata:
 
 def extract_stream(name: str, stream: FileIO, size: int) -> FileMetadata:
     """Return the metadata of an open file of ``size`` bytes. Raises only OSError."""
-    return _extract(name, ByteSource(_FileWindow(stream, size).read, size, in_memory=False))
+    return extract_source(name, ByteSource(_FileWindow(stream, size).read, size, in_memory=False))
+
+
+def extract_source(name: str, source: ByteSource) -> FileMetadata:
+    """Return the metadata of a file that is read through ``source``. Raises OSError as the source does."""
+    contents = registry.read(name, source)
+    documents = texts.documents(contents)
+    facts = contents.facts
+    if documents:
+        facts["embedded"] = sorted(documents)
+    if omitted := contents.omitted - documents.keys():
+        facts["omitted"] = sorted(omitted)
+    if contents.problems:
+        facts["error"] = " ".join(dict.fromkeys(contents.problems))
+    return FileMetadata(_bounded(facts), documents, contents.mime_type)
 
 
 class _FileWindow:
@@ -93,19 +107,6 @@ class _FileWindow:
         while 0 < len(data) < length and (more := self._stream.read(length - len(data))):
             data += more
         return data
-
-
-def _extract(name: str, source: ByteSource) -> FileMetadata:
-    contents = registry.read(name, source)
-    documents = texts.documents(contents)
-    facts = contents.facts
-    if documents:
-        facts["embedded"] = sorted(documents)
-    if omitted := contents.omitted - documents.keys():
-        facts["omitted"] = sorted(omitted)
-    if contents.problems:
-        facts["error"] = " ".join(dict.fromkeys(contents.problems))
-    return FileMetadata(_bounded(facts), documents, contents.mime_type)
 
 
 def _bounded(facts: dict[str, Any]) -> dict[str, Any]:

@@ -6,14 +6,18 @@ and a data URI in ``asset.extras`` under ``thumbnail`` or ``preview``.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 import struct
-from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+
+from .readers.raw_json import ABSENT, MALFORMED, decode_raw
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 MAX_PICTURE = 16 << 20  # bytes
 _MAX_JSON = 8 << 20  # decoding one takes about 15 ms
@@ -21,17 +25,37 @@ _GLB, _JSON_CHUNK, _BIN_CHUNK = b"glTF", 0x4E4F534A, 0x004E4942
 _ICON = b"\0\0\x01\0"
 _MAX_ICON = 1024  # pixels of a side; more than 256 only in embedded PNG files
 _MAX_ICONS = 64
-_EXTRAS = ("thumbnail", "preview")
 _HEADER_FIELDS = (b"modelspec.thumbnail", b"ssmd_cover_images", b"thumbnail", b"preview_image")
 _COLON = re.compile(rb'\s{0,8}:\s{0,8}"')
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]+\Z")
+_MAX_KIND = 80  # bytes before the comma of a data URI
+_QUOTE, _BACKSLASH = 0x22, 0x5C
 
 Read = Callable[[int, int], bytes]
 _Index = Annotated[int, msgspec.Meta(ge=0)]
 
 
+class _PicturedExtras(msgspec.Struct):
+    thumbnail: msgspec.Raw = ABSENT
+    preview: msgspec.Raw = ABSENT
+
+
 class _GltfAsset(msgspec.Struct):
-    extras: Any = None
+    extras: msgspec.Raw = ABSENT
+
+
+class _AvatarMeta(msgspec.Struct, rename="camel"):
+    thumbnail_image: msgspec.Raw = ABSENT
+    texture: msgspec.Raw = ABSENT
+
+
+class _Avatar(msgspec.Struct):
+    meta: msgspec.Raw = ABSENT
+
+
+class _Extensions(msgspec.Struct):
+    vrm_1: msgspec.Raw = msgspec.field(default=ABSENT, name="VRMC_vrm")
+    vrm_0: msgspec.Raw = msgspec.field(default=ABSENT, name="VRM")
 
 
 class _BufferView(msgspec.Struct, rename="camel"):
@@ -50,13 +74,13 @@ class _Texture(msgspec.Struct):
 
 
 class _PicturedScene(msgspec.Struct, rename="camel"):
-    """The members of a glTF document that lead to its picture (glTF 2.0, 5.17)."""
+    """The members of a glTF document that lead to its picture (glTF 2.0, 5.17), as texts."""
 
     asset: _GltfAsset
-    extensions: Any = None
-    images: list[_GltfImage] = []
-    textures: list[_Texture] = []
-    buffer_views: list[_BufferView] = []
+    extensions: msgspec.Raw = ABSENT
+    images: msgspec.Raw = ABSENT
+    textures: msgspec.Raw = ABSENT
+    buffer_views: msgspec.Raw = ABSENT
 
 
 def is_gltf(head: bytes) -> bool:
@@ -69,14 +93,12 @@ def gltf_picture(read: Read, size: int) -> bytes | None:
     try:
         document, start, length = _document(read, size)
         scene = msgspec.json.decode(document, type=_PicturedScene)
-    except (msgspec.DecodeError, UnicodeDecodeError, struct.error, ValueError, RecursionError):
+    except (*MALFORMED, struct.error):
         return None
     found = _image_of_vrm(scene)
     if found is not None:
         return _image_bytes(scene, found, lambda offset, count: read(start + offset, count), length)
-    extras = scene.asset.extras
-    uris = (extras.get(key) for key in _EXTRAS) if isinstance(extras, dict) else ()
-    return next((picture for uri in uris if (picture := _data_uri(uri)) is not None), None)
+    return next((picture for uri in _uris(scene) if (picture := _data_uri(memoryview(uri))) is not None), None)
 
 
 def names_picture(document: bytes) -> bool:
@@ -85,11 +107,23 @@ def names_picture(document: bytes) -> bool:
         return False  # most scenes: decoding them again would take as long as reading them
     try:
         scene = msgspec.json.decode(document, type=_PicturedScene)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except MALFORMED:
         return False
-    extras = scene.asset.extras
-    has_uri = isinstance(extras, dict) and any(str(extras.get(key)).startswith("data:image/") for key in _EXTRAS)
-    return has_uri or _image_of_vrm(scene) is not None
+    return any(uri.startswith(b"data:image/") for uri in _uris(scene)) or _image_of_vrm(scene) is not None
+
+
+def _uris(scene: _PicturedScene) -> Iterator[bytes]:
+    """Yield the texts in the extras that may be pictures."""
+    extras = decode_raw(scene.asset.extras, _PicturedExtras)
+    for value in (extras.thumbnail, extras.preview) if extras is not None else ():
+        yield _string(memoryview(value))
+
+
+def _string(text: memoryview) -> bytes:
+    """Return what is in a JSON string; nothing for another value. Pictures in base64 have no escapes but ``\\/``."""
+    if len(text) < 2 or text[0] != _QUOTE or len(text) > MAX_PICTURE:
+        return b""
+    return bytes(text[1:-1]).replace(b"\\/", b"/")
 
 
 def _document(read: Read, size: int) -> tuple[bytes, int, int]:
@@ -110,45 +144,56 @@ def _document(read: Read, size: int) -> tuple[bytes, int, int]:
 
 
 def _image_of_vrm(scene: _PicturedScene) -> _GltfImage | None:
-    extensions = scene.extensions if isinstance(scene.extensions, dict) else {}
-    image = _member(extensions, "VRMC_vrm", "meta", "thumbnailImage")
-    texture = _member(extensions, "VRM", "meta", "texture")
-    if not _is_index(image, scene.images) and _is_index(texture, scene.textures):
-        image = scene.textures[texture].source
-    return scene.images[image] if _is_index(image, scene.images) else None
+    extensions = decode_raw(scene.extensions, _Extensions)
+    if extensions is None:
+        return None
+    images = decode_raw(scene.images, list[_GltfImage]) or []
+    image = _index(_meta(extensions.vrm_1).thumbnail_image)
+    if not _is_index(image, images):
+        textures = decode_raw(scene.textures, list[_Texture]) or []
+        texture = _index(_meta(extensions.vrm_0).texture)
+        image = textures[texture].source if _is_index(texture, textures) else None
+    return images[image] if _is_index(image, images) else None
 
 
-def _member(value: Any, *path: str) -> Any:
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
+def _meta(extension: msgspec.Raw) -> _AvatarMeta:
+    avatar = decode_raw(extension, _Avatar)
+    meta = decode_raw(avatar.meta, _AvatarMeta) if avatar is not None else None
+    return meta or _AvatarMeta()
 
 
-def _is_index(value: Any, of: list[Any]) -> bool:
-    return isinstance(value, int) and 0 <= value < len(of)
+def _index(text: msgspec.Raw) -> int | None:
+    return decode_raw(text, int)
+
+
+def _is_index(value: int | None, of: Sequence[object]) -> TypeGuard[int]:
+    return value is not None and 0 <= value < len(of)
 
 
 def _image_bytes(scene: _PicturedScene, image: _GltfImage, read: Read, length: int) -> bytes | None:
     if image.uri is not None:
-        return _data_uri(image.uri)
-    if not _is_index(image.buffer_view, scene.buffer_views):
+        return _data_uri(memoryview(image.uri.encode("utf-8", "replace")))
+    views = decode_raw(scene.buffer_views, list[_BufferView]) or []
+    if not _is_index(image.buffer_view, views):
         return None
-    view = scene.buffer_views[image.buffer_view or 0]
+    view = views[image.buffer_view]
     if view.buffer != 0 or view.byte_length > MAX_PICTURE or view.byte_offset + view.byte_length > length:
         return None
     return read(view.byte_offset, view.byte_length) or None
 
 
-def _data_uri(uri: Any) -> bytes | None:
+def _data_uri(uri: memoryview) -> bytes | None:
     """Return the bytes of an image in a base64 ``data:`` URI (RFC 2397), or None for any other URI."""
-    if not isinstance(uri, str) or not uri.startswith("data:image/") or len(uri) > MAX_PICTURE:
-        return None
-    kind, separator, text = uri.partition(";base64,")
-    if not separator or len(kind) > 64:
-        return None
+    kind, comma, _ = bytes(uri[:_MAX_KIND]).partition(b",")
+    is_image = kind.startswith(b"data:image/") and kind.endswith(b";base64")
+    return _bytes_of(uri[len(kind) + 1 :]) if comma and is_image else None
+
+
+def _bytes_of(text: memoryview) -> bytes | None:
+    """Return the bytes that a text in base64 stands for; None for another text."""
     try:
-        return base64.b64decode(text) or None
-    except (binascii.Error, ValueError):
+        return binascii.a2b_base64(text) or None
+    except ValueError:
         return None
 
 
@@ -165,8 +210,8 @@ def header_picture(read: Read, size: int) -> bytes | None:
     """
     length = int.from_bytes(read(0, 8), "little")
     header = read(8, min(length, size - 8, _MAX_JSON))
-    texts = (_string_at(header, place) for field in _HEADER_FIELDS for place in _values_of(header, field))
-    return next((picture for text in texts if (picture := _base64_text(text)) is not None), None)
+    spans = (_span_at(header, place) for field in _HEADER_FIELDS for place in _values_of(header, field))
+    return next((picture for span in spans if (picture := _base64_text(header, *span)) is not None), None)
 
 
 def _values_of(header: bytes, field: bytes) -> Iterator[int]:
@@ -178,27 +223,25 @@ def _values_of(header: bytes, field: bytes) -> Iterator[int]:
             yield match.end() - 1
 
 
-def _string_at(text: bytes, start: int) -> str:
-    """Return the JSON string whose opening quote is at ``start``; "" if it is malformed or too long."""
-    match = _STRING.match(text, start)
-    try:
-        return msgspec.json.decode(match[0], type=str) if match and len(match[0]) <= MAX_PICTURE else ""
-    except msgspec.DecodeError:
-        return ""
+def _span_at(text: bytes, quote: int) -> tuple[int, int]:
+    """Return where the characters of the JSON string with this opening quote are; nowhere if it does not end."""
+    end = text.find(b'"', quote + 1)
+    while end >= 0 and text[end - 1] == _BACKSLASH:  # quotes in a list of texts
+        end = text.find(b'"', end + 1)
+    return quote + 1, max(end, quote + 1)
 
 
-def _base64_text(text: str) -> bytes | None:
-    if text.startswith("["):
-        try:
-            text = next(iter(msgspec.json.decode(text, type=list[str])), "")
-        except (msgspec.DecodeError, RecursionError):
-            return None
-    if text.startswith("data:"):
+def _base64_text(header: bytes, start: int, end: int) -> bytes | None:
+    """Return the picture in a part of the header. The part has megabytes, and is not copied."""
+    if header[start : start + 1] == b"[":  # the first text of a list
+        start = header.find(b'\\"', start, end) + 2
+        end = max(start, header.find(b'\\"', start, end))
+    text = memoryview(header)[start:end]
+    if header.find(b"\\/", start, end) >= 0:
+        text = memoryview(bytes(text).replace(b"\\/", b"/"))
+    if header.startswith(b"data:", start, end):
         return _data_uri(text)
-    try:
-        return base64.b64decode(text, validate=True) or None
-    except (binascii.Error, ValueError):
-        return None
+    return _bytes_of(text) if _BASE64.match(text, 0, _MAX_KIND) else None
 
 
 def is_icon(head: bytes) -> bool:

@@ -9,12 +9,17 @@ A rule looks for texts in the names. Dots count as underscores, because trainers
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from threading import Lock
 from typing import NamedTuple
 
-MAX_TENSORS = 20_000  # whose names are examined; the first blocks of a model suffice
+import msgspec
+
+MAX_TENSORS = 12_000  # whose names are examined; the first blocks of a model suffice
 _MAX_REMEMBERED = 4_000  # tensors of a model whose result is kept for the next one
+_MAX_RESULTS = 256
 
 Shape = Sequence[int]
 
@@ -32,7 +37,7 @@ class TensorNames:
     def __init__(self, shapes: Mapping[str, Shape]) -> None:
         names = list(shapes)[:MAX_TENSORS]
         self._shapes = [shapes[name] for name in names]
-        self._text = "\n" + "\n".join(names).replace(".", "_") + "\n"
+        self._text = "\n".join(("", *names, "")).replace(".", "_")
 
     def has(self, *parts: str) -> bool:
         """Return whether each of the parts is in some name."""
@@ -79,13 +84,33 @@ def infer(shapes: Mapping[str, Shape]) -> Architecture | None:
     """Return the architecture of a model with tensors of these names and shapes, or None if no rule knows it."""
     if len(shapes) > _MAX_REMEMBERED:
         return _infer(TensorNames(shapes))
-    return _infer_once(tuple(shapes), tuple(map(tuple, shapes.values())))
+    # By a digest: the names of many models would take tens of megabytes.
+    digest = hashlib.blake2b(msgspec.json.encode((list(shapes), list(shapes.values()))), digest_size=16).digest()
+    return _remembered.get(digest, shapes)
 
 
-@lru_cache(maxsize=64)
-def _infer_once(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> Architecture | None:
-    """Infer an architecture once for models with the same tensors, as LoRAs of one kind have them."""
-    return _infer(TensorNames(dict(zip(names, shapes, strict=True))))
+class _Remembered:
+    """The latest results: LoRAs of one kind, of which a library has hundreds, have the same tensors."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[bytes, Architecture | None] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, digest: bytes, shapes: Mapping[str, Shape]) -> Architecture | None:
+        """Return the architecture of a model with this digest of its tensors."""
+        with self._lock:
+            if digest in self._found:
+                self._found.move_to_end(digest)
+                return self._found[digest]
+        found = _infer(TensorNames(shapes))
+        with self._lock:
+            self._found[digest] = found
+            if len(self._found) > _MAX_RESULTS:
+                self._found.popitem(last=False)
+        return found
+
+
+_remembered = _Remembered()
 
 
 def _infer(names: TensorNames) -> Architecture | None:

@@ -1,8 +1,9 @@
 """Types that all readers of file formats use: the source, the contents that they fill, and the format.
 
-A reader never decodes pixels, runs nothing, follows nothing outside the file, and reads at most ``MAX_READ`` bytes. Bad
-content gives a sentence in ``Contents.problems`` instead of an exception; only a struct.error may leave a reader, and
-counts as a truncated file.
+A reader never decodes pixels, runs nothing, follows nothing outside the file, and reads at most ``MAX_READ`` bytes. It
+holds at most 16 MiB beside the texts that it finds, of which there are at most ``MAX_TEXT`` bytes, and no call in it
+holds the interpreter lock for more than 50 ms. Bad content gives a sentence in ``Contents.problems`` instead of an
+exception; only a struct.error may leave a reader, and counts as a truncated file.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-MAX_READ = 16 << 20  # bytes of a file that its reader may hold
-MAX_TEXT = 16 << 20  # bytes of one text
+MAX_READ = 16 << 20  # bytes of a file that are read, a window at a time
+MAX_TEXT = 8 << 20  # bytes of all texts of a file; as many as a request shows
 MAX_PARTS = 10_000  # chunks, boxes or segments that a reader walks through: hostile files have many tiny ones
 TRUNCATED = "The file is truncated."
 

@@ -6,12 +6,14 @@ import struct
 from collections.abc import Iterator
 
 from . import texts
-from .base import MAX_READ, ByteSource, Contents
+from .base import MAX_TEXT, ByteSource, Contents
+from .recoding import to_utf8
 
 MAGIC = b"Exif\0\0"
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}  # the first bytes of a block, and its byte order
 _MAX_PREFIX = 64
+_STEP = 64 << 10
 _MAX_TAGS = 256  # of a directory
 _EXIF_POINTER, _ORIENTATION, _USER_COMMENT = 0x8769, 0x0112, 0x9286
 _BYTES = frozenset((1, 2, 7, 129))  # value types that hold text: BYTE, ASCII, UNDEFINED, UTF-8
@@ -42,20 +44,22 @@ def add(contents: Contents, source: ByteSource, parts: list[tuple[int, int]]) ->
     """
     if not parts:
         return 1
-    if sum(length for _, length in parts) > MAX_READ:
+    if sum(length for _, length in parts) > MAX_TEXT:
         contents.problems.append("The EXIF block is too large to be read.")
         return 1
     return add_block(contents, b"".join(source.read(start, length) for start, length in parts))
 
 
-def add_block(contents: Contents, block: bytes) -> int:
+def add_block(contents: Contents, block: bytes | memoryview) -> int:
     """Add the texts of an EXIF block that is in memory, with or without its prefix; return its orientation."""
-    block = block.removeprefix(MAGIC)
-    order = _ORDERS.get(block[:4])
+    view = memoryview(block)  # of megabytes: a slice is no copy
+    if bytes(view[: len(MAGIC)]) == MAGIC:
+        view = view[len(MAGIC) :]
+    order = _ORDERS.get(bytes(view[:4]))
     if order is None:
         return 1
     try:
-        return _read(contents, block, order)
+        return _read(contents, view, order)
     except struct.error:
         contents.problems.append("The EXIF block is damaged.")
         return 1
@@ -67,12 +71,12 @@ def add_item(contents: Contents, data: bytes) -> int:
     Four bytes before the block count those between them and its header. Some writers leave them out.
     """
     found = [at for order in _ORDERS if (at := data.find(order, 0, _MAX_PREFIX)) >= 0]
-    return add_block(contents, data[min(found) if found else 4 + int.from_bytes(data[:4], "big") :])
+    return add_block(contents, memoryview(data)[min(found) if found else 4 + int.from_bytes(data[:4], "big") :])
 
 
-def _read(contents: Contents, block: bytes, order: str) -> int:
+def _read(contents: Contents, block: memoryview, order: str) -> int:
     orientation, comment = 1, None
-    room = MAX_READ  # values may lie over one another: together they could be many times the block
+    room = MAX_TEXT  # values may lie over one another: together they could be many times the block
     directories = [struct.unpack_from(order + "I", block, 4)[0]]
     for directory in directories:  # the list grows: the first directory has the pointer to the second
         for tag, kind, start, length in _entries(block, order, directory):
@@ -92,16 +96,18 @@ def _read(contents: Contents, block: bytes, order: str) -> int:
     return orientation
 
 
-def add_tag(contents: Contents, tag: int, value: bytes) -> None:
+def add_tag(contents: Contents, tag: int, value: bytes | memoryview) -> None:
     """Add the text of a tag, in the encoding that the tag has."""
     if tag == _USER_COMMENT:
-        value = _comment_text(value)
+        text = _comment_text(memoryview(value))
     elif tag in _XP_TAGS:
-        value = _utf16(value)
-    texts.add(contents, TAGS.get(tag, ""), value)
+        text = _utf16(memoryview(value))
+    else:
+        text = bytes(value)
+    texts.add(contents, TAGS.get(tag, ""), text)
 
 
-def _entries(block: bytes, order: str, directory: int) -> Iterator[tuple[int, int, int, int]]:
+def _entries(block: memoryview, order: str, directory: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield the tag, type, start and length in bytes of each value of a directory. Raises struct.error."""
     count = min(struct.unpack_from(order + "H", block, directory)[0], _MAX_TAGS)
     for entry in range(directory + 2, directory + 2 + 12 * count, 12):
@@ -110,19 +116,23 @@ def _entries(block: bytes, order: str, directory: int) -> Iterator[tuple[int, in
         yield tag, kind, entry + 8 if is_inline else value, length
 
 
-def _comment_text(comment: bytes) -> bytes:
+def _comment_text(comment: memoryview) -> bytes:
     """Return a UserComment as UTF-8, or unchanged if it names no encoding."""
-    code, text = comment[:8], comment[8:]
+    code, text = bytes(comment[:8]), comment[8:]
     if code == b"UNICODE\0":
         # Some writers state UTF-16 and write plain text.
-        return text if b"\0" not in text[:2048] and text.isascii() else _utf16(text)
-    return text if code in (b"ASCII\0\0\0", b"JIS\0\0\0\0\0", bytes(8)) else comment
+        return _utf16(text) if b"\0" in bytes(text[:2048]) or not _is_ascii(text) else bytes(text)
+    return bytes(text if code in (b"ASCII\0\0\0", b"JIS\0\0\0\0\0", bytes(8)) else comment)
 
 
-def _utf16(text: bytes) -> bytes:
+def _is_ascii(text: memoryview) -> bool:
+    return all(bytes(text[start : start + _STEP]).isascii() for start in range(0, len(text), _STEP))
+
+
+def _utf16(text: memoryview) -> bytes:
     """Return UTF-16 of unknown byte order as UTF-8. Most writers of comments use big-endian."""
-    sample = text[:2048]  # the position of zero bytes shows the other order
+    sample = bytes(text[:2048])  # the position of zero bytes shows the other order
     order = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
-    if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        order = "utf-16-le" if text[:2] == b"\xff\xfe" else "utf-16-be"
-    return text[: len(text) & ~1].decode(order, "replace").removeprefix("\ufeff").encode()
+    if sample[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        order = "utf-16-le" if sample[:2] == b"\xff\xfe" else "utf-16-be"
+    return to_utf8(text[: len(text) & ~1], order)

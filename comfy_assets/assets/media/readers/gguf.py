@@ -17,6 +17,9 @@ _WINDOW = 1 << 20  # bytes read at a time
 _MAX_KEYS = 2_000
 _MAX_TENSORS = 100_000
 _MAX_STRING = 64 << 10  # bytes of a value that is kept; longer ones are chat templates
+_MAX_NAME = 1024  # bytes of the name of a value or a tensor
+_KEPT_NAME = 200  # characters of a tensor's name; more tell nothing about the architecture
+_MAX_TYPES = 64
 _MAX_KEPT = 256 << 10  # bytes of all values that are kept
 _MAX_ITEMS = 2_000_000  # elements of all arrays: vocabularies have some hundred thousand
 _MAX_DIMENSIONS = 8
@@ -54,7 +57,7 @@ class _GgufHeader(NamedTuple):
 
     values: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
-    types: list[tuple[int, int]]  # the number of parameters and the type of each tensor
+    types: dict[int, list[int]]  # the numbers of tensors and of their parameters, by type
 
 
 class _GgufCursor:
@@ -107,7 +110,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
         contents.problems.append(explain(head) or "This is not a GGUF file.")
         contents.mime_type = None
         return
-    header = _GgufHeader({}, {}, [])
+    header = _GgufHeader({}, {}, {})
     try:
         _read_header(_GgufCursor(source), header)
     except struct.error:
@@ -152,9 +155,13 @@ def _read_tensor(cursor: _GgufCursor, reader: _GgufValues, header: _GgufHeader) 
         count *= size
     if count > _MAX_PARAMETERS:
         raise _MalformedGgufError("The header describes more than any model has.")
-    header.types.append((count, kind))
+    if len(header.types) > _MAX_TYPES:
+        raise _MalformedGgufError("The header describes more than any model has.")
+    of_type = header.types.setdefault(kind, [0, 0])
+    of_type[0] += 1
+    of_type[1] += count
     if len(header.shapes) < architectures.MAX_TENSORS:
-        header.shapes[name] = sizes[::-1]  # the fastest dimension comes first, other than in safetensors
+        header.shapes[name[:_KEPT_NAME]] = sizes[::-1]  # the fastest dimension comes first, other than in safetensors
 
 
 class _GgufValues:
@@ -169,7 +176,7 @@ class _GgufValues:
     def text(self) -> str:
         """Return the next key or name."""
         size = self._cursor.number(self.length)
-        if size > _MAX_STRING:
+        if size > _MAX_NAME:
             raise _MalformedGgufError("The header has a name that is too long.")
         return self._cursor.take(size).decode(errors="replace")
 
@@ -205,6 +212,10 @@ class _GgufValues:
             for _ in range(count):
                 self._cursor.skip(self._cursor.number(self.length))
             return None
+        if kind == _ARRAY:  # which no fact is read from
+            for _ in range(count):
+                self.value(kind, depth + 1)
+            return None
         return [self.value(kind, depth + 1) for _ in range(count)]
 
 
@@ -214,8 +225,8 @@ def _add_facts(contents: Contents, header: _GgufHeader) -> None:
     facts = contents.facts
     if types:
         facts |= {
-            "tensor_count": len(header.types),
-            "parameter_count": min(sum(count for count, _ in header.types), _MAX_PARAMETERS),
+            "tensor_count": sum(tensors for tensors, _ in header.types.values()),
+            "parameter_count": min(sum(count for _, count in header.types.values()), _MAX_PARAMETERS),
             "dtypes": dict(list(types.items())[:_MAX_DTYPES]),
         }
     inferred = architectures.infer(header.shapes)
@@ -229,12 +240,9 @@ def _add_facts(contents: Contents, header: _GgufHeader) -> None:
         contents.texts["header"] = msgspec.json.encode(kept)
 
 
-def _types(tensors: list[tuple[int, int]]) -> dict[str, int]:
+def _types(types: dict[int, list[int]]) -> dict[str, int]:
     """Return how many tensors have each type, the most frequent first."""
-    counts: dict[str, int] = {}
-    for _, kind in tensors:
-        name = _type_name(kind)
-        counts[name] = counts.get(name, 0) + 1
+    counts = {_type_name(kind): tensors for kind, (tensors, _) in types.items()}
     return dict(sorted(counts.items(), key=lambda each: -each[1]))
 
 
@@ -242,14 +250,12 @@ def _type_name(kind: int) -> str:
     return _TENSOR_TYPES[kind] if kind < len(_TENSOR_TYPES) else f"type {kind}"
 
 
-def _quantization(file_type: Any, tensors: list[tuple[int, int]]) -> str:
+def _quantization(file_type: Any, types: dict[int, list[int]]) -> str:
     """Return the quantization: as the header states it, or else the type that most parameters have.
 
     Converters for image models leave the header at F16, whatever they quantize to.
     """
-    sizes: dict[str, int] = {}
-    for count, kind in tensors:
-        sizes[_type_name(kind)] = sizes.get(_type_name(kind), 0) + count
+    sizes = {_type_name(kind): count for kind, (_, count) in types.items()}
     commonest = max(sizes, key=lambda name: sizes[name], default="")
     stated = _FILE_TYPES.get(file_type, "") if isinstance(file_type, int) else ""
     return commonest if not stated or (stated in _WHOLE_NUMBERS and commonest) else stated

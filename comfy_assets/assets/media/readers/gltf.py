@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
-from typing import TypeVar
 
 import msgspec
 
@@ -17,16 +15,16 @@ from ..decoders import OWN_PICTURE
 from ..own_pictures import names_picture
 from .base import TRUNCATED, ByteSource, Contents, Format, starts_with
 from .media_facts import add_number, add_tag, bounded
+from .raw_json import ABSENT, MALFORMED, decode_raw
+from .recoding import unquoted
 from .texts import omit
 
 _MAGIC = b"glTF"
 _JSON = 0x4E4F534A
 _MAX_JSON = 8 << 20  # decoding one takes about 15 ms
 _MAX_EXTRA = 4 << 20
-_MAX_LIST = 512 << 10  # a value takes up to twenty times the memory of its text
 _MAX_EXTENSIONS = 16
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
-_NONE = msgspec.Raw(b"null")
 # The one member that every scene has.
 _SCENE = re.compile(rb'\A(?:\xef\xbb\xbf)?\s*\{.*"asset"\s*:\s*\{[^{}]*"version"\s*:\s*"\d', re.DOTALL)
 
@@ -34,27 +32,27 @@ _SCENE = re.compile(rb'\A(?:\xef\xbb\xbf)?\s*\{.*"asset"\s*:\s*\{[^{}]*"version"
 class _Extras(msgspec.Struct):
     """Texts that programs write to a file's asset. Other members are passed over without being held."""
 
-    prompt: msgspec.Raw = _NONE
-    workflow: msgspec.Raw = _NONE
-    parameters: msgspec.Raw = _NONE
-    title: msgspec.Raw = _NONE
-    author: msgspec.Raw = _NONE
-    description: msgspec.Raw = _NONE
-    comment: msgspec.Raw = _NONE
+    prompt: msgspec.Raw = ABSENT
+    workflow: msgspec.Raw = ABSENT
+    parameters: msgspec.Raw = ABSENT
+    title: msgspec.Raw = ABSENT
+    author: msgspec.Raw = ABSENT
+    description: msgspec.Raw = ABSENT
+    comment: msgspec.Raw = ABSENT
 
 
 class _Asset(msgspec.Struct):
-    extras: msgspec.Raw = _NONE
+    extras: msgspec.Raw = ABSENT
 
 
 class _Scene(msgspec.Struct):
     asset: _Asset
-    accessors: msgspec.Raw = _NONE
-    meshes: msgspec.Raw = _NONE
-    materials: msgspec.Raw = _NONE
-    textures: msgspec.Raw = _NONE
-    animations: msgspec.Raw = _NONE
-    extensions: msgspec.Raw = msgspec.field(default=_NONE, name="extensionsUsed")
+    accessors: msgspec.Raw = ABSENT
+    meshes: msgspec.Raw = ABSENT
+    materials: msgspec.Raw = ABSENT
+    textures: msgspec.Raw = ABSENT
+    animations: msgspec.Raw = ABSENT
+    extensions: msgspec.Raw = msgspec.field(default=ABSENT, name="extensionsUsed")
 
 
 class _Accessor(msgspec.Struct):
@@ -77,14 +75,6 @@ class _Mesh(msgspec.Struct):
 
 _decode_scene = msgspec.json.Decoder(_Scene).decode
 _decode_extras = msgspec.json.Decoder(_Extras).decode
-_decode_text = msgspec.json.Decoder(str).decode
-_decode_accessors = msgspec.json.Decoder(list[_Accessor]).decode
-_decode_meshes = msgspec.json.Decoder(list[_Mesh]).decode
-_decode_names = msgspec.json.Decoder(list[str]).decode
-_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_MALFORMED = (ValueError, msgspec.DecodeError, RecursionError)
-
-_Value = TypeVar("_Value")
 
 
 def _is_gltf(head: bytes) -> bool:
@@ -118,7 +108,7 @@ def _read_scene(contents: Contents, source: ByteSource, start: int, length: int)
     document = source.read(start, length).removeprefix(b"\xef\xbb\xbf")
     try:
         scene = _decode_scene(document)
-    except _MALFORMED:
+    except MALFORMED:
         contents.problems.append("The description of the scene is damaged.")
         return
     if names_picture(document):
@@ -131,7 +121,7 @@ def _add_extras(contents: Contents, body: msgspec.Raw) -> None:
     """Add texts of the asset; ComfyUI writes JSON as strings, other programs write it as it is."""
     try:
         extras = _decode_extras(body)
-    except _MALFORMED:
+    except MALFORMED:
         return
     for keyword in _Extras.__struct_fields__:
         value = memoryview(getattr(extras, keyword))
@@ -145,36 +135,26 @@ def _add_extras(contents: Contents, body: msgspec.Raw) -> None:
 
 def _add_string(contents: Contents, keyword: str, value: memoryview) -> None:
     try:
-        text = _decode_text(value)
-    except _MALFORMED:
+        text = unquoted(value)
+    except MALFORMED:
         contents.problems.append(f"The embedded {keyword} is damaged.")
     else:
-        add_tag(contents, keyword, text.encode("utf-8", "replace"))
+        add_tag(contents, keyword, text)
 
 
 def _add_counts(contents: Contents, scene: _Scene) -> None:
     """Add the numbers of vertices and triangles that the meshes have, each mesh once, and of other parts."""
-    accessors, meshes = _decoded(_decode_accessors, scene.accessors), _decoded(_decode_meshes, scene.meshes)
+    accessors, meshes = decode_raw(scene.accessors, list[_Accessor]) or [], decode_raw(scene.meshes, list[_Mesh]) or []
     primitives = [primitive for mesh in meshes for primitive in mesh.primitives]
     positions = {primitive.attributes.position for primitive in primitives}
     add_number(contents, "vertices", sum(_count(accessors, position) for position in positions))
     add_number(contents, "faces", sum(_triangles(accessors, primitive) for primitive in primitives))
     add_number(contents, "meshes", len(meshes))
     for key in ("materials", "textures", "animations"):
-        add_number(contents, key, len(_decoded(_decode_list, getattr(scene, key))))
-    names = _decoded(_decode_names, scene.extensions)
+        add_number(contents, key, len(decode_raw(getattr(scene, key), list[msgspec.Raw]) or ()))
+    names = decode_raw(scene.extensions, list[str])
     if names:
         contents.facts["extensions"] = [name[:48] for name in names[:_MAX_EXTENSIONS]]
-
-
-def _decoded(decode: Callable[[msgspec.Raw], list[_Value]], body: msgspec.Raw) -> list[_Value]:
-    """Return the values of a list; none if it is malformed or so large that its values would take much memory."""
-    if memoryview(body).nbytes > _MAX_LIST:
-        return []
-    try:
-        return decode(body)
-    except _MALFORMED:
-        return []
 
 
 def _count(accessors: list[_Accessor], index: int) -> int:

@@ -8,6 +8,7 @@ import zlib
 
 from .base import Contents, Read
 from .media_facts import MAX_TAGS, add_tag, is_tag_known
+from .recoding import to_utf8
 from .texts import omit
 
 HEADER = 10
@@ -155,7 +156,7 @@ def _decoded(text: bytes, encoding: str) -> bytes:
         return text.rstrip(b"\0")
     if encoding == "utf-16" and not text.startswith((b"\xff\xfe", b"\xfe\xff")):
         encoding = "utf-16-le"
-    return text.decode(encoding, "replace").rstrip("\0").encode("utf-8", "replace")
+    return to_utf8(text, encoding).rstrip(b"\0")
 
 
 def _name(keyword: bytes, encoding: str) -> str:

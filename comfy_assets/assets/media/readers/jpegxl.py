@@ -7,6 +7,7 @@ they are read where the package ``brotli`` 1.2 or newer is installed, because ol
 from __future__ import annotations
 
 import importlib
+import io
 import struct
 from typing import Any
 
@@ -62,19 +63,18 @@ def _unpacked(contents: Contents, packed: bytes, name: str) -> bytes:
         contents.omitted.add(name)
         return b""
     unpacker = brotli.Decompressor()
-    parts, length = [], 0
+    text = io.BytesIO()
     try:
         part = unpacker.process(packed, output_buffer_limit=_BROTLI_STEP)
         while part or not unpacker.can_accept_more_data():
-            parts.append(part)
-            length += len(part)
-            if length > MAX_TEXT:
+            text.write(part)
+            if text.tell() > MAX_TEXT:
                 contents.omitted.add(name)
                 return b""
             part = unpacker.process(b"", output_buffer_limit=_BROTLI_STEP)
     except brotli.error:
         contents.problems.append(f"The embedded {name} is damaged.")
-    return b"".join(parts)
+    return text.getvalue()
 
 
 def _brotli() -> Any:

@@ -2,6 +2,9 @@
 
 NaN and infinities become null, half characters the replacement character. A byte order mark and a second encoding (a
 JSON string of JSON) are removed. Texts that are nested deeper than a decoder goes are checked here.
+
+The texts have megabytes and come from strangers: no step holds a list of their parts, or a second copy of them beside
+the result, and no regular expression repeats a group over a whole text, because each repetition takes memory.
 """
 
 from __future__ import annotations
@@ -12,6 +15,10 @@ import re
 
 import msgspec
 
+from ....json_text import string_end
+from .base import MAX_TEXT
+from .recoding import unquoted
+
 _MAX_REPAIRED = 4 << 20  # bytes; each NaN or escape costs about a microsecond
 _MAX_ENCODINGS = 3
 _STEP = 1 << 20
@@ -20,20 +27,19 @@ _MAX_DEPTH = 10_000
 _BOM = b"\xef\xbb\xbf"
 _SPACE = b" \t\r\n"
 
-_NAN = re.compile(rb"-?Infinity|NaN")  # Python's json module writes them, but they are not JSON
+_MARK = re.compile(rb'\\.|"|-?Infinity|NaN', re.DOTALL)
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.DOTALL
 )
 _LENGTH_OF_HALF = 6  # a whole pair is longer, and every other escape is matched by two bytes
+_HALVES = re.compile(rb"(?:\xed[\xa0-\xbf][\x80-\xbf]){1,512}")  # written as UTF-8 one by one
 
-_STRING = rb'"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*"'
 _NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
-_TOKEN = re.compile(rb"[ \t\r\n]*(?:([{}\[\],:])|(" + _STRING + rb")|(?:true|false|null|" + _NUMBER + rb"))", re.DOTALL)
+_TOKEN = re.compile(rb'[ \t\r\n]*(?:([{}\[\],:])|(")|(?:true|false|null|' + _NUMBER + rb"))")
 
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
-_decode_string = msgspec.json.Decoder(str).decode
 _MALFORMED = (ValueError, msgspec.DecodeError)  # DecodeError is a ValueError only in newer versions
 
 
@@ -44,32 +50,47 @@ def utf8_text(text: bytes) -> bytes:
     """
     if text.isascii():
         return text
-    try:
-        _check_utf8(text)
-    except UnicodeDecodeError:
-        try:
-            # Half characters: pairs become whole again, the others the replacement character.
-            text = text.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass")
-            text = text.decode("utf-16", "replace").encode()
-        except UnicodeDecodeError:
-            text = _from_latin1(text)
+    if not is_utf8(text):
+        whole = _with_whole_characters(text)
+        text = whole if is_utf8(whole) else _from_latin1(text)
     return text.removeprefix(_BOM)
 
 
-def _from_latin1(text: bytes) -> bytes:
-    result = io.BytesIO()
-    for start in range(0, len(text), _STEP):
-        result.write(text[start : start + _STEP].decode("latin-1").encode())
+def _with_whole_characters(text: bytes) -> bytes:
+    """Join half characters: pairs become whole again, the others the replacement character."""
+    result, end = io.BytesIO(), 0
+    for halves in _HALVES.finditer(text):
+        result.write(text[end : halves.start()])
+        utf16 = halves[0].decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass")
+        result.write(utf16.decode("utf-16", "replace").encode())
+        end = halves.end()
+    if not end:
+        return text
+    result.write(memoryview(text)[end:])
     return result.getvalue()
 
 
-def _check_utf8(text: bytes) -> None:
-    """Raise UnicodeDecodeError unless a text is UTF-8. In steps: as a str, it takes up to four times its size."""
+def _from_latin1(text: bytes) -> bytes:
+    """Return Latin-1 as UTF-8; of a text that becomes longer than any that is kept, its beginning."""
+    result = io.BytesIO()
+    for start in range(0, len(text), _STEP):
+        result.write(text[start : start + _STEP].decode("latin-1").encode())
+        if result.tell() > MAX_TEXT:
+            break
+    return result.getvalue()
+
+
+def is_utf8(text: bytes) -> bool:
+    """Return whether a text is UTF-8. It is read in steps: as a str, it takes up to four times its size."""
     decoder = _utf8_decoder()
     view = memoryview(text)
-    for start in range(0, len(text), _STEP):
-        decoder.decode(view[start : start + _STEP])
-    decoder.decode(b"", final=True)
+    try:
+        for start in range(0, len(text), _STEP):
+            decoder.decode(view[start : start + _STEP])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def is_object(text: bytes) -> bool:
@@ -102,7 +123,7 @@ def _object(text: bytes) -> bytes | None:
         if not text.startswith(b'"'):
             break
         try:
-            text = _decode_string(_without_halves(text)).encode().strip(_SPACE).removeprefix(_BOM)
+            text = unquoted(_without_halves(text)).strip(_SPACE).removeprefix(_BOM)
         except _MALFORMED:
             return None
     if not text.startswith(b"{"):
@@ -134,8 +155,11 @@ def _is_nested_json(text: bytes) -> bool:
         token = _TOKEN.match(text, end)
         if token is None or len(closers) > _MAX_DEPTH:
             return False
-        end = token.end()
-        sign, is_string = token[1], token[2] is not None
+        end, sign, is_string = token.end(), token[1], token[2] is not None
+        if is_string:
+            start, end = end - 1, string_end(text, end)
+            if not _is_string(text[start:end]):
+                return False
         if expected in b"ke" and is_string:
             expected = b":"
         elif expected == b":" and sign == b":":
@@ -155,22 +179,39 @@ def _is_nested_json(text: bytes) -> bool:
     return not text[end:].strip(_SPACE)
 
 
+def _is_string(text: bytes) -> bool:
+    try:
+        _check_json(text)
+    except _MALFORMED:
+        return False
+    return True
+
+
 def _without_halves(text: bytes) -> bytes:
     """Replace escaped halves of characters, as a node leaves that cuts a text in the middle of an emoji."""
     if not _HALF.search(text):
         return text
-    return _ESCAPE.sub(lambda found: rb"\ufffd" if len(found[0]) == _LENGTH_OF_HALF else found[0], text)
+    result, end = io.BytesIO(), 0
+    for escape in _ESCAPE.finditer(text):
+        if escape.end() - escape.start() == _LENGTH_OF_HALF:
+            result.write(text[end : escape.start()])
+            result.write(rb"\ufffd")
+            end = escape.end()
+    result.write(memoryview(text)[end:])
+    return result.getvalue()
 
 
 def _without_nan(text: bytes) -> bytes:
-    """Replace each NaN and infinity outside strings by null."""
-    parts: list[bytes] = []
-    end, in_string = 0, False
-    for match in _NAN.finditer(text):
-        between = text[end : match.start()]
-        # An odd number of unescaped quotes since the last match means that a string begins or ends in between.
-        quotes = between.replace(b"\\\\", b"").replace(b'\\"', b"").count(b'"')
-        in_string ^= quotes % 2 == 1
-        parts += between, match[0] if in_string else b"null"
-        end = match.end()
-    return b"".join([*parts, text[end:]])
+    """Replace each NaN and infinity outside strings by null: Python's json module writes them, but they are no JSON."""
+    result, end, in_string = io.BytesIO(), 0, False
+    for mark in _MARK.finditer(text):
+        if mark[0] == b'"':
+            in_string = not in_string
+        elif not in_string and mark[0][:1] != b"\\":
+            result.write(text[end : mark.start()])
+            result.write(b"null")
+            end = mark.end()
+    if not end:
+        return text
+    result.write(memoryview(text)[end:])
+    return result.getvalue()

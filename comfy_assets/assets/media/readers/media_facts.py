@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import texts
-from .base import MAX_READ, ByteSource, Contents, Read
+from .base import MAX_READ, MAX_TEXT, ByteSource, Contents, Read
 
 MAX_TAGS = 1_000
 # A hostile file may have a part for every eight bytes; walking through so many takes about 40 ms.
@@ -15,7 +15,6 @@ _MAX_READS = 8_000
 _MAX_NAME = 32
 _MAX_NUMBER = 1 << 40
 _BLOCK = 8 << 10
-_SLACK = 1 << 20  # of the bytes that may be read, for what is no text
 _TOO_MANY_PARTS = "The file has too many parts to be read completely."
 
 # Tags that are read as a description, too.
@@ -93,7 +92,7 @@ def read_tag(contents: Contents, read: Read, keyword: str, start: int, length: i
     """Read and add a tag of a file, if its keyword is of interest and it is small enough."""
     if not is_tag_known(keyword):
         return
-    if length + sum(map(len, contents.texts.values())) > MAX_READ - _SLACK:
+    if length + sum(map(len, contents.texts.values())) > MAX_TEXT:
         texts.omit(contents, _keyword(keyword))
     else:
         add_tag(contents, keyword, read(start, length).rstrip(b"\0"))

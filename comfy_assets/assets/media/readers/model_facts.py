@@ -50,6 +50,10 @@ _BASE_MODEL = (
 _ARCHITECTURE = ("modelspec.architecture", "general.architecture")
 _WORDS = ("trained_words", "trainedWords", "modelspec.trigger_phrase", "trigger_phrase", "activation text")
 _WORDS_MORE = ("trigger_word", "trigger_words", "instance_prompt", "ss_trigger_words")
+FIELDS = frozenset(
+    (*(field for fields in _FIELDS.values() for field in fields), *_BASE_MODEL, *_ARCHITECTURE, *_WORDS, *_WORDS_MORE)
+) | {*PICTURES, "general.base_model.0.name"}
+"""All fields of headers that ``model_facts`` reads."""
 _TEXT = re.compile(r"\s+")
 _URL = re.compile(r"https?://[^\s\"'<>]+", re.IGNORECASE)
 

@@ -14,10 +14,14 @@ from typing import Any
 
 import msgspec
 
+from .... import json_limits
+from ....errors import BodyTooLargeError, InvalidBodyError
+from ....json_limits import JsonLimits
 from . import model_facts
 from .base import ByteSource, Contents, Format
 
 _MAX_FILE = 4 << 20  # bytes: decoding holds the interpreter lock; the largest have some hundred kilobytes
+_LIMITS = JsonLimits(values=100_000, containers=30_000)  # a value takes a hundred bytes of memory, whatever its text
 _MAX_DESCRIPTION = 20_000  # characters
 _MAX_TAGS = 100
 _TAG = re.compile(r"<[^<>]{0,2000}>")
@@ -40,8 +44,12 @@ def _read(contents: Contents, source: ByteSource) -> None:
         return
     text = source.read(0, _MAX_FILE).removeprefix(b"\xef\xbb\xbf")
     try:
+        json_limits.check(text, _LIMITS)
         found = msgspec.json.decode(text)
-    except (ValueError, msgspec.DecodeError, RecursionError):
+    except BodyTooLargeError:
+        contents.omitted.add("header")
+        return
+    except (ValueError, msgspec.DecodeError, RecursionError, InvalidBodyError):
         contents.problems.append("The file is not valid JSON.")
         return
     if not isinstance(found, dict):

@@ -15,6 +15,7 @@ from sys import byteorder
 from .base import ByteSource, Contents, Format, Read
 from .isobmff import Box, boxes
 from .media_facts import MAX_TAGS, MediaFacts, add_tag, bounded, is_tag_known, read_tag
+from .recoding import to_utf8
 from .texts import XMP
 
 _TOP = frozenset((b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"moof", b"styp", b"sidx"))
@@ -502,7 +503,7 @@ def _read_value(contents: Contents, read: Read, data: Box, keyword: str) -> None
     if kind in (0, 1):
         read_tag(contents, read, keyword, data.start + 8, data.length - 8)
     elif kind == 2 and is_tag_known(keyword) and data.length <= _MAX_UTF16:
-        add_tag(contents, keyword, read(data.start + 8, data.length - 8).decode("utf-16-be", "replace").encode())
+        add_tag(contents, keyword, to_utf8(read(data.start + 8, data.length - 8), "utf-16-be"))
 
 
 FORMATS: tuple[Format, ...] = (Format("mp4", "video/mp4", "video", matches, read_mp4),)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from . import texts
-from .base import MAX_READ, TRUNCATED, ByteSource, Contents, Format, Read, show_size, starts_with
+from .base import MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, Read, show_size, starts_with
 
 _MAGIC = b"v/1\x01"
 _MAX_ATTRIBUTES = 1000
@@ -27,7 +27,7 @@ class _Attribute(NamedTuple):
 
 def _read(contents: Contents, source: ByteSource) -> None:
     window: tuple[int, ...] | None = None
-    room = MAX_READ
+    room = MAX_TEXT
     try:
         for attribute in _attributes(contents, source.read):
             if attribute.kind == b"string" and texts.is_known(attribute.name):

@@ -9,9 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from math import prod
+from sys import getsizeof
 from typing import Any, NamedTuple
 
 _MAX_STEPS = 1_000_000  # opcodes
+_MAX_HELD = 12 << 20  # bytes of all values, with those of the memo: the largest checkpoints take some megabytes
+_HELD_BY_ITEM = 8  # bytes of a list or of the stack
+_HELD_BY_MEMBER = 100  # bytes of a mapping or of the memo
 _MAX_LINE = 4096
 _MAX_NUMBER = 1 << 53
 _MAX_TEXT = 64 << 10  # bytes of a text that is kept
@@ -43,6 +47,8 @@ class _NamedGlobal(NamedTuple):
 class _MadeObject(dict[Any, Any]):
     """A stand-in for the result of calling a named function."""
 
+    __slots__ = ()
+
 
 class _TensorStorage(NamedTuple):
     """A reference to the data of a tensor."""
@@ -64,6 +70,7 @@ _DTYPES = {
 }
 _MARK = object()
 _CUT = "The pickle is damaged or cut off."
+_TOO_MANY = "The pickle has more parts than any model has."
 
 
 def pickles(data: bytes, count: int) -> Iterator[Any]:
@@ -88,6 +95,7 @@ class _PickleMachine:
         self.at = at
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
+        self._held = 0
 
     def run(self) -> Any:
         """Return the value of the pickle. Raises PickleError and what malformed pickles lead to."""
@@ -101,7 +109,7 @@ class _PickleMachine:
             if step is None:
                 raise PickleError(_CUT)
             step(self)
-        raise PickleError("The pickle has more parts than any model has.")
+        raise PickleError(_TOO_MANY)
 
     # Arguments in the data.
 
@@ -127,7 +135,19 @@ class _PickleMachine:
     # The stack.
 
     def _push(self, value: Any) -> None:
+        self._hold(_HELD_BY_ITEM + getsizeof(value))
         self._stack.append(value)
+
+    def _push_again(self, value: Any) -> None:
+        """Push a value that is held already."""
+        self._hold(_HELD_BY_ITEM)
+        self._stack.append(value)
+
+    def _hold(self, size: int) -> None:
+        # Nothing is ever given back: what leaves the stack is mostly part of another value, or in the memo.
+        self._held += size
+        if self._held > _MAX_HELD:
+            raise PickleError(_TOO_MANY)
 
     def _pop(self) -> Any:
         value = self._stack.pop()
@@ -181,11 +201,13 @@ class _PickleMachine:
     def _append(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if isinstance(target, list):
+            self._hold(_HELD_BY_ITEM * len(items))
             target += items
 
     def _set(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if isinstance(target, dict):
+            self._hold(_HELD_BY_MEMBER * len(items) // 2)
             for key, value in zip(items[::2], items[1::2], strict=False):
                 if isinstance(key, str | int):
                     target[key] = value
@@ -195,10 +217,13 @@ class _PickleMachine:
         self._set([key, value])
 
     def _put(self, at: int) -> None:
+        self._hold(_HELD_BY_MEMBER)
         self._memo[at] = self._stack[-1]
 
     def _global(self, module: Any, name: Any) -> None:
-        self._push(_NamedGlobal(f"{module}.{name}"))
+        full_name = f"{module}.{name}"
+        self._hold(getsizeof(full_name))
+        self._push(_NamedGlobal(full_name))
 
     def _global_of_stack(self) -> None:
         name, module = self._pop(), self._pop()
@@ -216,6 +241,7 @@ class _PickleMachine:
         state = self._pop()
         target = self._stack[-1]
         if isinstance(target, _MadeObject) and isinstance(state, dict) and state is not target:
+            self._hold(_HELD_BY_MEMBER * len(state))
             target.update((key, value) for key, value in state.items() if isinstance(key, str | int))
 
     def _persistent(self, reference: Any) -> None:
@@ -250,16 +276,20 @@ def _pushing(make: Callable[[_PickleMachine], Any]) -> Callable[[_PickleMachine]
     return lambda machine: machine._push(make(machine))
 
 
+def _pushing_again(make: Callable[[_PickleMachine], Any]) -> Callable[[_PickleMachine], None]:
+    return lambda machine: machine._push_again(make(machine))
+
+
 _Step = Callable[[_PickleMachine], Any]
 
 _STEPS: dict[int, _Step] = {
-    ord("("): _pushing(lambda m: _MARK),
+    ord("("): _pushing_again(lambda m: _MARK),
     ord("0"): lambda m: m._stack.pop(),
     ord("1"): lambda m: m._pop_to_mark(),
-    ord("2"): _pushing(lambda m: m._stack[-1]),
-    ord("N"): _pushing(lambda m: None),
-    0x88: _pushing(lambda m: True),
-    0x89: _pushing(lambda m: False),
+    ord("2"): _pushing_again(lambda m: m._stack[-1]),
+    ord("N"): _pushing_again(lambda m: None),
+    0x88: _pushing_again(lambda m: True),
+    0x89: _pushing_again(lambda m: False),
     ord("I"): lambda m: m._push_decimal(),
     ord("L"): lambda m: m._push_decimal(),
     ord("J"): _pushing(lambda m: m._number("<i")),
@@ -299,9 +329,9 @@ _STEPS: dict[int, _Step] = {
     ord("q"): lambda m: m._put(m._number("<B")),
     ord("r"): lambda m: m._put(m._number("<I")),
     0x94: lambda m: m._put(len(m._memo)),
-    ord("g"): _pushing(lambda m: m._memo[int(m._line()[:12])]),
-    ord("h"): _pushing(lambda m: m._memo[m._number("<B")]),
-    ord("j"): _pushing(lambda m: m._memo[m._number("<I")]),
+    ord("g"): _pushing_again(lambda m: m._memo[int(m._line()[:12])]),
+    ord("h"): _pushing_again(lambda m: m._memo[m._number("<B")]),
+    ord("j"): _pushing_again(lambda m: m._memo[m._number("<I")]),
     ord("c"): lambda m: m._global(m._line(), m._line()),
     0x93: lambda m: m._global_of_stack(),
     ord("R"): lambda m: m._call(),
@@ -312,7 +342,7 @@ _STEPS: dict[int, _Step] = {
     ord("Q"): lambda m: m._persistent(m._pop()),
     0x80: lambda m: m._skip(1),
     0x95: lambda m: m._skip(8),
-    0x97: _pushing(lambda m: None),
+    0x97: _pushing_again(lambda m: None),
     0x98: lambda m: None,
 }
 

@@ -12,13 +12,14 @@ import zlib
 from collections.abc import Iterator
 
 from . import exif, texts
-from .base import MAX_PARTS, MAX_READ, TRUNCATED, ByteSource, Contents, Format, show_size, starts_with
+from .base import MAX_PARTS, MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, show_size, starts_with
 
 _MAGIC = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"comf"))  # comf: ComfyUI's animated PNGs
 _READ_CHUNKS = _TEXT_CHUNKS | {b"eXIf", b"acTL", b"fcTL"}
 _NOT_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha() or byte > 127)
 _MAX_KEYWORD = 79
+_READ = 64 << 10  # bytes of a compressed text that are read at a time
 _STEP = 1 << 20  # bytes that are inflated at a time
 _SLACK = 4096  # bytes around a text in its chunk: keyword, language, translated keyword
 
@@ -28,7 +29,7 @@ _Chunk = tuple[bytes, int, int]  # kind, start and length of the data
 
 
 class _TextTooLargeError(Exception):
-    """A text, or all texts together, are larger than 16 MiB."""
+    """A text, or all texts together, are larger than ``MAX_TEXT``."""
 
 
 def _read(contents: Contents, source: ByteSource) -> None:
@@ -55,7 +56,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
                 found[keyword] = chunk  # pages show the last one of several
     if seconds and "frame_count" in contents.facts:
         contents.facts["duration"] = round(seconds, 3)
-    room = MAX_READ
+    room = MAX_TEXT
     for keyword, chunk in sorted(found.items(), key=lambda item: texts.key_of(item[0].decode("latin-1")) in _OTHERS):
         room -= _add_text(contents, source, keyword, chunk, room)
     show_size(contents, width, height, exif.add(contents, source, exif_parts))
@@ -98,7 +99,7 @@ def _add_text(contents: Contents, source: ByteSource, keyword: bytes, chunk: _Ch
     try:
         if length > room + _SLACK:
             raise _TextTooLargeError
-        text = _text(kind, source.read(start + len(keyword) + 1, length - len(keyword) - 1), room)
+        text = _text(kind, source, start + len(keyword) + 1, start + length, room)
         texts.add(contents, name, text)
     except _TextTooLargeError:
         texts.omit(contents, name)
@@ -109,30 +110,36 @@ def _add_text(contents: Contents, source: ByteSource, keyword: bytes, chunk: _Ch
     return 0
 
 
-def _text(kind: bytes, body: bytes, room: int) -> bytes:
-    """Return the text of a chunk without its keyword. Raises _TextTooLargeError, zlib.error."""
+def _text(kind: bytes, source: ByteSource, start: int, end: int, room: int) -> bytes:
+    """Return the text of a chunk between its keyword and its end. Raises _TextTooLargeError, zlib.error."""
     if kind == b"zTXt":
-        return _inflate(body[1:], room)
-    if kind == b"iTXt":
-        _language, _, rest = body[2:].partition(b"\0")
-        _translated, _, text = rest.partition(b"\0")
-        return _inflate(text, room) if body[:1] == b"\1" else text
-    return body
+        return _inflate(source, start + 1, end, room)
+    if kind != b"iTXt":
+        return source.read(start, end - start)
+    head = source.read(start, min(end - start, _SLACK))
+    language = head.find(b"\0", 2)
+    translated = head.find(b"\0", language + 1) if language >= 0 else -1
+    if translated < 0:
+        return b""
+    start += translated + 1
+    return _inflate(source, start, end, room) if head[:1] == b"\1" else source.read(start, end - start)
 
 
-def _inflate(data: bytes, room: int) -> bytes:
+def _inflate(source: ByteSource, start: int, end: int, room: int) -> bytes:
     stream = zlib.decompressobj()
     text = io.BytesIO()  # grows in place: joined parts would take twice the memory
-    while text.tell() <= room and not stream.eof:
+    data = b""
+    while not stream.eof:
+        if not data and start < end:
+            data = source.read(start, min(end - start, _READ))
+            start = start + len(data) if data else end
         part = stream.decompress(data, _STEP)
         text.write(part)
+        if text.tell() > room:
+            raise _TextTooLargeError
         data = stream.unconsumed_tail
-        if not part and not data:  # zlib may still hold output when it has taken all input
-            break
-    if text.tell() > room:
-        raise _TextTooLargeError
-    if not stream.eof:
-        raise zlib.error("incomplete")
+        if not part and not data and start >= end:  # zlib may still hold output when it has taken all input
+            raise zlib.error("incomplete")
     return text.getvalue()
 
 

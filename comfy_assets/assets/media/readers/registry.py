@@ -74,8 +74,8 @@ FORMATS: tuple[Format, ...] = (
     *meshes.FORMATS,
 )
 # Files that look like a text can be another format by their suffix, such as a model that is the error of a web site.
-_TEXTS: tuple[Format, ...] = text_files.FORMATS
-_BY_SUFFIX = {suffix: each for each in (*FORMATS, *_TEXTS) for suffix in each.suffixes}
+TEXTS: tuple[Format, ...] = text_files.FORMATS
+_BY_SUFFIX = {suffix: each for each in (*FORMATS, *TEXTS) for suffix in each.suffixes}
 
 
 def detect(name: str, head: bytes) -> Format | None:
@@ -84,7 +84,7 @@ def detect(name: str, head: bytes) -> Format | None:
         if each.matches(head):
             return each
     by_suffix = _BY_SUFFIX.get(PurePosixPath(name).suffix.lower())
-    return by_suffix or next((each for each in _TEXTS if each.matches(head)), None)
+    return by_suffix or next((each for each in TEXTS if each.matches(head)), None)
 
 
 def read(name: str, source: ByteSource) -> Contents:

@@ -6,6 +6,7 @@ that it need not be well-formed is a gain, because browsers show what comes befo
 
 from __future__ import annotations
 
+import io
 import re
 from html import unescape
 
@@ -24,6 +25,7 @@ _ATTRIBUTE = re.compile(rb"""[\s"'](width|height|viewBox)\s{0,8}=\s{0,8}(?:"([^"
 _LENGTH = re.compile(r"\s*\+?([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s*(px|pt|pc|mm|cm|in|q)?\s*", re.IGNORECASE)
 _PIXELS = {"px": 1.0, "pt": 4 / 3, "pc": 16.0, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0, "q": 96 / 101.6}
 _MAX_SECTIONS = 1000
+_MAX_PLAIN = 2 << 20  # bytes of metadata that are not in CDATA, which are unescaped as a str
 _COMMENT = rb"<!--", rb"-->"
 _INSTRUCTION = rb"<?", rb"?>"
 _CDATA = rb"<![CDATA[", rb"]]>"
@@ -69,7 +71,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
     tag_end = data.find(b">", root, root + _MAX_TAG)
     _add_size(contents, data[root : tag_end if tag_end >= 0 else root + _MAX_TAG])
     start, end = _element(data, b"metadata", root) or (root, root)
-    _add_metadata(contents, data[start:end])
+    _add_metadata(contents, data, start, end)
     # Not inside the metadata, whose texts may mention the same elements.
     around = data[root:start][:_MAX_DESCRIBED] + data[end : end + _MAX_DESCRIBED]
     for element, keyword in _TEXTS:
@@ -101,13 +103,15 @@ def _pixels(length: str) -> int:
     return round(float(found[1]) * _PIXELS[(found[2] or "px").lower()]) if found else 0
 
 
-def _add_metadata(contents: Contents, inner: bytes) -> None:
-    if _CDATA[0] in inner:
-        texts.add(contents, "comment", _cdata(inner))
-    elif b"RDF" in inner[:4096]:
-        texts.add(contents, texts.XMP, inner)
+def _add_metadata(contents: Contents, data: bytes, start: int, end: int) -> None:
+    if data.find(_CDATA[0], start, end) >= 0:
+        texts.add(contents, "comment", _cdata(data, start, end))
+    elif end - start > _MAX_PLAIN:
+        texts.omit(contents, "comment")
+    elif data.find(b"RDF", start, min(end, start + 4096)) >= 0:
+        texts.add(contents, texts.XMP, data[start:end])
     else:
-        texts.add(contents, "comment", _plain(inner))
+        texts.add(contents, "comment", _plain(data[start:end]))
 
 
 def _plain(text: bytes) -> bytes:
@@ -129,9 +133,21 @@ def _element(data: bytes, name: bytes, start: int) -> tuple[int, int] | None:
     return (content, end) if end >= 0 else None
 
 
-def _cdata(text: bytes) -> bytes:
-    """Return the joined CDATA sections of a text: one that holds ``]]>`` must be written as two."""
-    return b"".join(part.partition(_CDATA[1])[0] for part in text.split(_CDATA[0], _MAX_SECTIONS)[1:])
+def _cdata(data: bytes, start: int, end: int) -> bytes:
+    """Return the joined CDATA sections of a part: a text that holds ``]]>`` must be written as two."""
+    text = io.BytesIO()
+    for _ in range(_MAX_SECTIONS):
+        at = data.find(_CDATA[0], start, end)
+        if at < 0:
+            break
+        at += len(_CDATA[0])
+        start = data.find(_CDATA[1], at, end)
+        if text.tell() == 0:  # SaveSVGNode has lines of its own around the text
+            at = _end_of(_SPACE.match(data, at, end))
+        text.write(memoryview(data)[at : start if start >= 0 else end])
+        if start < 0:
+            break
+    return text.getvalue()
 
 
 FORMATS = (Format("svg", None, "image", _is_svg, _read, (".svg",)),)

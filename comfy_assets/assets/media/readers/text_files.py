@@ -10,7 +10,7 @@ import re
 import msgspec
 
 from . import texts
-from .base import MAX_READ, ByteSource, Contents, Format
+from .base import MAX_TEXT, ByteSource, Contents, Format
 from .gltf import read_gltf
 from .json_repair import object_text
 
@@ -63,7 +63,7 @@ def _is_json(head: bytes) -> bool:
 
 def read_json(contents: Contents, source: ByteSource) -> None:
     """Read a workflow or prompt, or a scene that is not known by its beginning; other JSON has no texts of interest."""
-    text = object_text(source.read(0, source.size).removeprefix(_BOM)) if source.size <= MAX_READ else None
+    text = object_text(source.read(0, source.size).removeprefix(_BOM)) if source.size <= MAX_TEXT else None
     if text is None:
         return
     if is_prompt(text):

@@ -12,8 +12,9 @@ from functools import lru_cache
 import msgspec
 
 from . import single_fields, xmp
-from .base import MAX_READ, MAX_TEXT, Contents
+from .base import MAX_TEXT, Contents
 from .json_repair import is_object, object_text, utf8_text
+from .recoding import unquoted
 
 XMP = "XML:com.adobe.xmp"  # the keyword of XMP in a PNG, used for the XMP of every container
 
@@ -49,10 +50,9 @@ _ENCODER = re.compile(
 _KNOWN = frozenset({*_KEYS, *_OBJECTS, *_FREE, *_ARTISTS, XMP.lower()}) | single_fields.KEYWORDS
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_string = msgspec.json.Decoder(str).decode
 
 
-_MAX_DECODED = 1 << 20  # bytes of an object whose members are all decoded; the interpreter lock is held meanwhile
+_MAX_DECODED = 512 << 10  # bytes of an object whose members are all decoded; the interpreter lock is held meanwhile
 _FIRST_NODE = re.compile(rb'\{\s*"[^"\\]{1,200}"\s*:\s*\{')
 _ABSENT = msgspec.Raw(b"")
 
@@ -153,13 +153,13 @@ def _add_packet(contents: Contents, packet: bytes) -> None:
     if len(packet) > xmp.MAX_PACKET:
         contents.omitted.add("description")
         return
-    found: dict[str, str] = {}
+    found: dict[str, bytes] = {}
     try:
         xmp.properties(packet, found)
     except xmp.DamagedPacketError:
         contents.problems.append("The XMP packet is damaged.")
     for name, value in found.items():
-        add(contents, name, value.encode("utf-8", "replace"))
+        add(contents, name, value)
 
 
 def _add_free(contents: Contents, name: str, text: bytes) -> None:
@@ -259,7 +259,7 @@ def _unquoted(value: msgspec.Raw | bytes) -> bytes:
     """Return the text of a JSON string, any other JSON value as it is."""
     text = bytes(value)
     try:
-        return _decode_string(text).encode() if text.startswith(b'"') else text
+        return unquoted(text) if text.startswith(b'"') else text
     except (ValueError, msgspec.DecodeError):
         return text
 
@@ -269,7 +269,7 @@ def _file(contents: Contents, key: str, text: bytes) -> None:
     if former is not None and former not in (b"{}", b"null"):
         return
     held = sum(map(len, contents.texts.values())) - len(former or b"")
-    if len(text) > (_MAX_STRING if key in _STRINGS else MAX_TEXT) or held + len(text) > MAX_READ:
+    if len(text) > (_MAX_STRING if key in _STRINGS else MAX_TEXT) or held + len(text) > MAX_TEXT:
         contents.omitted.add(key)
     else:
         contents.texts[key] = text

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from . import exif, texts
-from .base import MAX_READ, TRUNCATED, ByteSource, Contents, Format, Read, show_size, starts_with
+from .base import MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, Read, show_size, starts_with
 
 _MAGICS = (b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0")
 _MAX_TAGS = 512  # of a directory
@@ -65,7 +65,7 @@ class _Found:
     directories: list[int]
     pictures: list[tuple[int, int, int]] = field(default_factory=list)
     orientation: int = 1
-    room: int = MAX_READ
+    room: int = MAX_TEXT
 
 
 def _read_directory(

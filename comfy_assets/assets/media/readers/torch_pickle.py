@@ -57,7 +57,8 @@ def _archived(source: ByteSource) -> bytes:
     """Return the pickle of an archive. Raises what zipfile raises."""
     with zipfile.ZipFile(_ArchiveStream(source)) as archive:
         entry = next((each for each in archive.infolist() if each.filename.endswith("/data.pkl")), None)
-        if entry is None:
+        # torch stores its entries as they are; other compressions raise what the module of each raises, even OSError.
+        if entry is None or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise zipfile.BadZipFile
         with archive.open(entry) as stream:
             return stream.read(_MAX_PICKLE)
