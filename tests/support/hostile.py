@@ -1,21 +1,32 @@
 """Damaged copies of valid files, and the check that a reader survives them: no exception, bounded reads, small facts.
 
-A damage is a list of steps, so that hypothesis can shrink it and ``tests/fuzz_readers.py`` can print it.
+A damage is a list of steps, so that hypothesis can shrink it. Files that once broke a reader, or that reach code that
+no sample reaches, are kept in ``tests/seeds`` and read again by the tests.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import io
 import json
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import msgspec
 import pytest
-from comfy_assets_node.comfy_assets.assets.media.readers.base import ByteSource, Contents
-from comfy_assets_node.comfy_assets.assets.media.readers.registry import read
-from comfy_assets_node.comfy_assets.assets.media.readers.texts import documents
+from comfy_assets_node.comfy_assets.assets.media import own_pictures, svg
+from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract_source
+from comfy_assets_node.comfy_assets.assets.media.readers.base import ByteSource
+from comfy_assets_node.comfy_assets.errors import ApiError
+from comfy_assets_node.comfy_assets.search.documents import words_in, words_in_facts
+from comfy_assets_node.comfy_assets.search.generation import generation_of
 from hypothesis import strategies as st
+
+from .reader_samples import Sample
 
 Step = tuple[str, int, int]
 Damage = list[Step]
@@ -64,8 +75,11 @@ def damaged(data: bytes, damage: Damage) -> bytes:
     return bytes(copy)
 
 
-def read_hostile(name: str, data: bytes) -> Contents:
-    """Read bytes under a name as the registry does, and check the bounds that every reader promises."""
+def read_hostile(name: str, data: bytes) -> FileMetadata:
+    """Read bytes under a name as the library does: metadata, words, and the picture in the file.
+
+    Checks the bounds that every reader promises.
+    """
     counts = {"bytes": 0, "calls": 0}
 
     def counted(offset: int, length: int) -> bytes:
@@ -77,25 +91,60 @@ def read_hostile(name: str, data: bytes) -> Contents:
         counts["calls"] += 1
         return part
 
-    contents = read(name, ByteSource(counted, len(data), in_memory=False))
+    found = extract_source(name, ByteSource(counted, len(data), in_memory=False))
     assert counts["bytes"] <= MAX_READ and counts["calls"] <= MAX_CALLS, counts
-    found = documents(contents)
-    assert len(msgspec.json.encode(contents.facts)) <= 4096
-    for document in found.values():
+    facts = msgspec.json.encode(found.facts)
+    assert len(facts) <= 4096
+    for key, document in found.documents.items():
         json.loads(document.decode(), parse_constant=pytest.fail)
-    for problem in contents.problems:
-        assert problem.endswith(".") and len(problem) < 200
-    return contents
+        assert len(words_in(key, document)) <= 20_000
+    words_in_facts(facts.decode())
+    msgspec.json.encode(generation_of(found.documents))
+    problem = found.facts.get("error", "A sentence.")
+    assert problem.endswith(".") and len(problem) < 1000
+    _read_picture(counted, data)
+    return found
 
 
-def fuzz(name: str, samples: Sequence[bytes], random: Random, is_over: Callable[[], bool]) -> int:
-    """Read damaged samples until the time is over; return their number. Raises with the damage in its notes."""
+def _read_picture(read: Callable[[int, int], bytes], data: bytes) -> None:
+    """Read the picture in a scene, a model or an icon, and check a drawing."""
+    head, size = data[:4096], len(data)
+    if own_pictures.is_gltf(head):
+        own_pictures.gltf_picture(read, size)
+    if own_pictures.is_safetensors(head, size):
+        own_pictures.header_picture(read, size)
+    own_pictures.icon_picture(read, size)
+    if svg.is_svg(head):
+        with contextlib.suppress(ApiError):  # what the route reports
+            svg.read_svg(io.BytesIO(data), size)
+
+
+def fuzz(samples: Sequence[Sample], random: Random, is_over: Callable[[], bool]) -> int:
+    """Read damaged samples until the time is over; return their number. Raises with the damage in its message."""
     count = 0
     while not is_over():
-        sample, damage = random.randrange(len(samples)), random_damage(random)
+        sample, damage = random.choice(samples), random_damage(random)
         try:
-            read_hostile(name, damaged(samples[sample], damage))
+            read_hostile(sample.name, damaged(sample.data, damage))
         except BaseException as error:
-            raise AssertionError(f"{name}: sample {sample}, damage {damage!r}") from error
+            raise AssertionError(f"{sample.name}: damage {damage!r} of {sample.data!r}") from error
         count += 1
     return count
+
+
+_SEEDS = Path(__file__).resolve().parent.parent / "seeds"
+
+
+def seeds(format_name: str) -> Iterator[Sample]:
+    """Return the files that are kept for a format."""
+    path = _SEEDS / f"{format_name}.txt"
+    for line in path.read_text("ascii").splitlines() if path.exists() else ():
+        body, _, name = line.partition(" ")
+        yield Sample(name, zlib.decompress(base64.b85decode(body)))
+
+
+def keep_seeds(format_name: str, files: Iterable[Sample]) -> None:
+    """Replace the files that are kept for a format. Each is a line: its compressed bytes in base 85, and its name."""
+    lines = [f"{base64.b85encode(zlib.compress(each.data, 9)).decode()} {each.name}\n" for each in files]
+    _SEEDS.mkdir(exist_ok=True)
+    (_SEEDS / f"{format_name}.txt").write_text("".join(lines), "ascii")

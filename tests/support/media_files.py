@@ -6,7 +6,7 @@ import io
 import json
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
@@ -285,3 +285,43 @@ def glb(scene: Mapping[str, Any], buffer: bytes = b"") -> bytes:
     if buffer:
         parts += struct.pack("<I4s", len(buffer), b"BIN\0") + buffer
     return struct.pack("<4sII", b"glTF", 2, 12 + len(parts)) + parts
+
+
+OPUS_HEADER = b"OpusHead" + struct.pack("<BBHIhB", 1, 2, 312, 48000, 0, 0)
+_FRAGMENTED = {"movflags": "use_metadata_tags+frag_keyframe+empty_moov"}
+_INFO = chunk(b"LIST", b"INFO" + chunk(b"INAM", b"the sea\0"))
+_LANGUAGE = id3_frame(3, b"COMM", b"\1eng" + "x\0a note".encode("utf-16"))
+_SCENE = {"asset": {"version": "2.0", "extras": TAGS}, "accessors": [{"count": 3}], "meshes": [{}]}
+
+# Valid small files of videos, sounds, 3D and texts, with the suffix where the content does not tell the format.
+SAMPLES: dict[str, Callable[[], bytes]] = {
+    "mp4": lambda: mp4(video_track(turned=90), item_list(TAGS)),
+    "fragmented": lambda: video("mp4", "mpeg4", TAGS, options=_FRAGMENTED),
+    "mov": lambda: video("mov", "mjpeg", {"comment": "a note"}, pixels="yuvj420p", sound="pcm_s16le"),
+    "m4a": lambda: sound("ipod", "aac", {"title": "the sea"}),
+    "matroska": lambda: matroska(element(0x1F43B675, bytes(50)), tags=simple_tags(TAGS)),
+    "mkv": lambda: video("matroska", "mpeg4", TAGS, sound="ac3"),
+    "avi": lambda: video("avi", "mpeg4", {"comment": "a note"}, sound="pcm_s16le"),
+    "asf": lambda: video("asf", "wmv2", TAGS, sound="wmav2"),
+    "flv": lambda: video("flv", "flv", TAGS),
+    "theora": lambda: theora(TAGS),
+    "opus": lambda: (
+        ogg_page(OPUS_HEADER, flags=2) + ogg_packet(b"OpusTags" + comments(TAGS)) + ogg_page(b"x", position=999)
+    ),
+    "flac": lambda: sound("flac", "flac", TAGS),
+    "mp3": lambda: id3(4, id3_frame(4, b"TXXX", b"\3prompt\0" + TAGS["prompt"].encode())) + mp3_frames(),
+    "mp3-utf16": lambda: id3(3, _LANGUAGE, flags=0x80) + mp3_frames(),
+    "aac": lambda: sound("adts", "aac"),
+    "wav": lambda: wav(_INFO, chunk(b"id3 ", id3(3, id3_frame(3, b"TIT2", b"\0the sea"))), chunk(b"bext", bytes(602))),
+    "aiff": lambda: sound("aiff", "pcm_s16be", {"title": "the sea"}),
+    "glb": lambda: glb(_SCENE, bytes(8)),
+    "gltf": lambda: json.dumps({"asset": {"version": "2.0", "extras": TAGS}}).encode(),
+    "ply": lambda: b"ply\nformat ascii 1.0\ncomment a\nelement vertex 8\nelement face 2\nend_header\n1 2 3\n",
+    ".obj": lambda: b"v 0 0 0\nf 1 2 3\n" * 20,
+    ".stl": lambda: bytes(80) + struct.pack("<I", 2) + bytes(100),
+    "stl": lambda: b"solid a\n facet normal 0 0 1\nendsolid\n",
+    "fbx": lambda: b"Kaydara FBX Binary  \0\x1a\0" + struct.pack("<IIIIB", 7400, 60, 1, 4, 7) + b"Objects" + bytes(60),
+    "workflow": lambda: json.dumps(WORKFLOW).encode(),
+    "prompt": lambda: json.dumps(PROMPT).encode(),
+    ".txt": lambda: "größe a lighthouse\nSteps: 20".encode(),
+}  # fmt: skip

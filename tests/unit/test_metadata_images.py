@@ -465,8 +465,8 @@ def test_bombs(tmp_path: Path, build: Any) -> None:
     tracemalloc.start()
     start = time.process_time()
     try:
-        found = both(tmp_path, data)
-        assert tracemalloc.get_traced_memory()[1] < 140 * MIB
+        found = both_of(tmp_path, data)
+        assert tracemalloc.get_traced_memory()[1] < 48 * MIB
     finally:
         tracemalloc.stop()
     assert time.process_time() - start < 4

@@ -17,12 +17,10 @@ from comfy_assets_node.comfy_assets.assets.media.readers.base import ByteSource
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.media_files import (
-    PROMPT,
-    TAGS,
-    WORKFLOW,
+    OPUS_HEADER,
+    SAMPLES,
     box,
     chunk,
-    comments,
     element,
     full_box,
     glb,
@@ -33,62 +31,21 @@ from support.media_files import (
     movie,
     mp3_frames,
     mp4,
-    ogg_packet,
     ogg_page,
     simple_tags,
-    sound,
-    theora,
-    video,
     video_track,
-    wav,
 )
 
 MIB = 1 << 20
-KEEP = {"movflags": "use_metadata_tags+frag_keyframe+empty_moov"}
-INFO = chunk(b"LIST", b"INFO" + chunk(b"INAM", b"the sea\0"))
 TABLE = full_box(b"stts", struct.pack(">I", 1 << 31), bytes(4 * MIB))
 TABLE = box(b"mdia", full_box(b"hdlr", bytes(4), b"vide", bytes(13)), box(b"minf", box(b"stbl", TABLE)))
 RUN = full_box(b"trun", struct.pack(">I", 1 << 30), bytes(64), flags=0x100)
 RUN = box(b"moof", box(b"traf", full_box(b"tfhd", struct.pack(">I", 1)), RUN))
-LANGUAGE = id3_frame(3, b"COMM", b"\1eng" + "x\0a note".encode("utf-16"))
-BOX = {"asset": {"version": "2.0", "extras": TAGS}, "accessors": [{"count": 3}], "meshes": [{}]}
-OPUS = b"OpusHead" + struct.pack("<BBHIhB", 1, 2, 312, 48000, 0, 0)
-
-# Valid files, small, of every reader, with the suffix where the content does not tell the format.
-SEEDS: dict[str, Callable[[], bytes]] = {
-    "mp4": lambda: mp4(video_track(turned=90), item_list(TAGS)),
-    "fragmented": lambda: video("mp4", "mpeg4", TAGS, options=KEEP),
-    "mov": lambda: video("mov", "mjpeg", {"comment": "a note"}, pixels="yuvj420p", sound="pcm_s16le"),
-    "m4a": lambda: sound("ipod", "aac", {"title": "the sea"}),
-    "matroska": lambda: matroska(element(0x1F43B675, bytes(50)), tags=simple_tags(TAGS)),
-    "mkv": lambda: video("matroska", "mpeg4", TAGS, sound="ac3"),
-    "avi": lambda: video("avi", "mpeg4", {"comment": "a note"}, sound="pcm_s16le"),
-    "asf": lambda: video("asf", "wmv2", TAGS, sound="wmav2"),
-    "flv": lambda: video("flv", "flv", TAGS),
-    "theora": lambda: theora(TAGS),
-    "opus": lambda: ogg_page(OPUS, flags=2) + ogg_packet(b"OpusTags" + comments(TAGS)) + ogg_page(b"x", position=999),
-    "flac": lambda: sound("flac", "flac", TAGS),
-    "mp3": lambda: id3(4, id3_frame(4, b"TXXX", b"\3prompt\0" + TAGS["prompt"].encode())) + mp3_frames(),
-    "mp3-utf16": lambda: id3(3, LANGUAGE, flags=0x80) + mp3_frames(),
-    "aac": lambda: sound("adts", "aac"),
-    "wav": lambda: wav(INFO, chunk(b"id3 ", id3(3, id3_frame(3, b"TIT2", b"\0the sea"))), chunk(b"bext", bytes(602))),
-    "aiff": lambda: sound("aiff", "pcm_s16be", {"title": "the sea"}),
-    "glb": lambda: glb(BOX, bytes(8)),
-    "gltf": lambda: json.dumps({"asset": {"version": "2.0", "extras": TAGS}}).encode(),
-    "ply": lambda: b"ply\nformat ascii 1.0\ncomment a\nelement vertex 8\nelement face 2\nend_header\n1 2 3\n",
-    ".obj": lambda: b"v 0 0 0\nf 1 2 3\n" * 20,
-    ".stl": lambda: bytes(80) + struct.pack("<I", 2) + bytes(100),
-    "stl": lambda: b"solid a\n facet normal 0 0 1\nendsolid\n",
-    "fbx": lambda: b"Kaydara FBX Binary  \0\x1a\0" + struct.pack("<IIIIB", 7400, 60, 1, 4, 7) + b"Objects" + bytes(60),
-    "workflow": lambda: json.dumps(WORKFLOW).encode(),
-    "prompt": lambda: json.dumps(PROMPT).encode(),
-    ".txt": lambda: "größe a lighthouse\nSteps: 20".encode(),
-}  # fmt: skip
 
 
 @cache
-def seed_bytes(name: str) -> bytes:
-    return SEEDS[name]()
+def sample_bytes(name: str) -> bytes:
+    return SAMPLES[name]()
 
 
 def assert_bounded(found: FileMetadata) -> None:
@@ -116,18 +73,18 @@ def suffix_of(name: str) -> str:
     return f"file{name}" if name.startswith(".") else "file"
 
 
-@pytest.mark.parametrize("name", SEEDS)
-def test_seeds_are_read_without_problems(name: str) -> None:
-    found = extract(suffix_of(name), seed_bytes(name))
+@pytest.mark.parametrize("name", SAMPLES)
+def test_samples_are_read_without_problems(name: str) -> None:
+    found = extract(suffix_of(name), sample_bytes(name))
     assert "error" not in found.facts
     assert found.facts["kind"] in ("video", "audio", "3d", "text")
 
 
-@pytest.mark.parametrize("name", SEEDS)
+@pytest.mark.parametrize("name", SAMPLES)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_changed_bytes_are_survived(name: str, data: st.DataObject) -> None:
-    body = bytearray(seed_bytes(name))
+    body = bytearray(sample_bytes(name))
     for _ in range(data.draw(st.integers(1, 4))):
         position = data.draw(st.integers(0, min(len(body), 4096) - 1) | st.integers(0, len(body) - 1))
         change = data.draw(
@@ -139,9 +96,9 @@ def test_changed_bytes_are_survived(name: str, data: st.DataObject) -> None:
     assert_bounded(extract(suffix_of(name), changed))
 
 
-@pytest.mark.parametrize("name", [name for name in SEEDS if name not in ("workflow", "prompt", ".txt")])
+@pytest.mark.parametrize("name", [name for name in SAMPLES if name not in ("workflow", "prompt", ".txt")])
 def test_every_length_of_a_cut_file_is_survived(name: str) -> None:
-    body = seed_bytes(name)
+    body = sample_bytes(name)
     chance = random.Random(name)
     lengths = {*range(min(len(body), 200)), *(chance.randrange(len(body)) for _ in range(200))}
     for length in lengths:
@@ -149,9 +106,9 @@ def test_every_length_of_a_cut_file_is_survived(name: str) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from([name for name in SEEDS if not name.startswith(".")]), st.binary(max_size=600))
+@given(st.sampled_from([name for name in SAMPLES if not name.startswith(".")]), st.binary(max_size=600))
 def test_any_bytes_after_a_magic_are_survived(name: str, rest: bytes) -> None:
-    assert_bounded(extract("file", seed_bytes(name)[:16] + rest))
+    assert_bounded(extract("file", sample_bytes(name)[:16] + rest))
 
 
 def many(part: bytes, total: int = 17 * MIB) -> bytes:
@@ -170,7 +127,7 @@ GREEDY: dict[str, Callable[[], bytes]] = {
     "tags": lambda: matroska(tags=simple_tags({f"k{number}": "v" for number in range(100_000)})),
     "chunks": lambda: b"RIFF\xff\xff\xff\xffWAVE" + many(chunk(b"junk", b"")),
     "lists": lambda: b"RIFF\xff\xff\xff\xffAVI " + many(chunk(b"LIST", b"hdrl" + chunk(b"LIST", b"strl"))),
-    "pages": lambda: many(ogg_page(OPUS, flags=2)),
+    "pages": lambda: many(ogg_page(OPUS_HEADER, flags=2)),
     "comments": lambda: b"fLaC\x84\xff\xff\xff" + struct.pack("<II", 0, 1 << 31) + many(struct.pack("<I", 2) + b"a="),
     "blocks": lambda: b"fLaC" + many(b"\1\0\0\0"),
     "frames": lambda: id3(4) + many(b"\xff\xf1\x50\x80\0\xff\xfc", MIB),

@@ -6,15 +6,12 @@ import json
 import struct
 import time
 import tracemalloc
-from random import Random
 from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract
 from comfy_assets_node.comfy_assets.assets.media.readers import jpegxl
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from support.hostile import Damage, damaged, damages, fuzz, read_hostile
+from support.hostile import read_hostile
 from support.picture_files import (
     BITMAPS,
     SAMPLES,
@@ -369,29 +366,7 @@ def test_broken_pictures_say_so(name: str, data: bytes, error: str) -> None:
 )
 def test_a_segment_of_a_jpeg_that_is_too_short_for_what_it_has(segment: bytes) -> None:
     contents = read_hostile("x.jpg", b"\xff\xd8\xff" + segment + bytes(64))
-    assert contents.problems
-
-
-@pytest.mark.parametrize("name", sorted(SAMPLES))
-def test_every_cut(name: str) -> None:
-    for sample in SAMPLES[name]:
-        for length in {*range(0, min(len(sample), 400)), *range(0, len(sample), 97)}:
-            read_hostile(f"x.{name}", sample[:length])
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.sampled_from(sorted(SAMPLES)), st.integers(0, 2), damages())
-@example("avif", 0, [("long", 0x3000, 0xFFFFFFFF)])
-def test_any_damage(name: str, number: int, damage: Damage) -> None:
-    samples = SAMPLES[name]
-    read_hostile(f"x.{name}", damaged(samples[number % len(samples)], damage))
-
-
-@pytest.mark.parametrize("name", sorted(SAMPLES))
-def test_much_damage(name: str) -> None:
-    """The same damage in every run; tests/fuzz_readers.py goes on for minutes."""
-    left = iter(range(400))
-    assert fuzz(f"x.{name}", SAMPLES[name], Random(name), lambda: next(left, None) is None) == 400
+    assert contents.facts["error"]
 
 
 def _many_items() -> bytes:
