@@ -19,6 +19,12 @@ MIB = 1 << 20
 MOST_MEMORY = 16 * MIB
 MOST_HELD = 0.05  # seconds of the processor
 _PAUSE = 0.001
+_TRIES = 6
+# The others take seconds, most of them for making their file.
+_FAST = (
+    *("sidecar", "gltf", "pickle", "archive", "gguf keys", "png escapes", "safetensors graph"),
+    "safetensors 9,000 pairs",
+)
 
 
 def source_of(data: bytes) -> ByteSource:
@@ -48,13 +54,22 @@ def peak_of(call: Callable[[], Any]) -> tuple[int, Any]:
 
 
 def longest_hold(call: Callable[[], Any]) -> float:
-    """Return the most seconds of the processor for which a call has kept another thread from running."""
+    """Return the most seconds of the processor for which a call keeps another thread from running.
+
+    On a busy machine the other thread can be kept by others: the least of several tries counts.
+    """
+    held = []
+    while len(held) < _TRIES and (not held or held[-1] > MOST_HELD):
+        held.append(_longest_hold(call))
+    return min(held)
+
+
+def _longest_hold(call: Callable[[], Any]) -> float:
     is_over, longest = threading.Event(), 0.0
 
     def tick() -> None:
         nonlocal longest
         while not is_over.is_set():
-            # Of the processor: a busy machine stops both threads.
             start = time.process_time()
             time.sleep(_PAUSE)
             longest = max(longest, time.process_time() - start)
@@ -73,13 +88,14 @@ def kept(found: FileMetadata) -> int:
     return sum(map(len, found.documents.values()))
 
 
-@pytest.mark.parametrize("case", LARGE)
+@pytest.mark.parametrize(
+    "case", [case if case.startswith(_FAST) else pytest.param(case, marks=pytest.mark.slow) for case in LARGE]
+)
 def test_memory_and_time(case: str) -> None:
     name, data = LARGE[case]()
     peak, found = peak_of(lambda: extract_source(name, source_of(data)))
     assert peak <= MOST_MEMORY + kept(found), f"{peak / MIB:.1f} MiB with {kept(found) / MIB:.1f} MiB of texts"
-    hold = min(longest_hold(lambda: extract_source(name, source_of(data))) for _ in range(2))
-    assert hold <= MOST_HELD
+    assert longest_hold(lambda: extract_source(name, source_of(data))) <= MOST_HELD
     for key, document in found.documents.items():
         peak, _ = peak_of(lambda key=key, document=document: words_in(key, document))  # type: ignore[misc]
         assert peak <= MOST_MEMORY + len(document), f"{peak / MIB:.1f} MiB for the words of {key}"
