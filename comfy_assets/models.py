@@ -206,7 +206,7 @@ class AssetFilter(msgspec.Struct, frozen=True):
     An asset must pass every one of ``kinds``, ``ratings`` and ``spans``. ``is_favourite`` and ``is_used`` (by a saved
     workflow or a job) want assets that are, or that are not; None does not filter. ``job`` is the id of the job that
     made them. With ``is_stacked`` the first asset of each job stands for all that the job made. ``collection``
-    is the id of one that has them.
+    is the id of one that has them. Jobs that used the content of the asset ``made_with`` made those that pass.
     """
 
     owner: str
@@ -229,6 +229,7 @@ class AssetFilter(msgspec.Struct, frozen=True):
     job: str | None = None
     is_stacked: bool = False
     collection: str | None = None
+    made_with: str | None = None
     folder: FolderTerm | None = None
 
 
@@ -525,11 +526,12 @@ class WorkflowEdit(msgspec.Struct, frozen=True):
 
 
 class WorkflowFilter(msgspec.Struct, frozen=True):
-    """The filter of a list of workflows."""
+    """The filter of a list of workflows. The latest versions of those with ``asset_id`` name its content."""
 
     owner: str
     name_contains: str = ""
     default_view: WorkflowView | None = None
+    asset_id: str | None = None
 
 
 class WorkflowPage(msgspec.Struct, frozen=True):

@@ -93,6 +93,13 @@ class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
         bool | None, doc("Only assets that a saved workflow or a job in the history uses, or only others.")
     ] = None
     job_id: Annotated[Text, doc("Only assets that this job made.")] = ""
+    made_with: Annotated[
+        Id,
+        doc(
+            "Only outputs of jobs whose graph names this asset, or another with the same content: a model, or a file "
+            "that the job loaded."
+        ),
+    ] = ""
     collection: Annotated[Id, doc("Only assets of this collection, by its id.")] = ""
 
 
@@ -133,6 +140,7 @@ def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file
         is_favourite=query.favorite,
         is_used=query.used,
         job=query.job_id or None,
+        made_with=query.made_with or None,
         collection=_collection(query.collection),
         metadata=_metadata(query),
         hash=digest,

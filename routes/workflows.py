@@ -58,6 +58,7 @@ from .operations import (
 from .params import (
     ANY_OBJECT,
     After,
+    Id,
     Offset,
     ShortPageLimit,
     SortDirection,
@@ -98,10 +99,13 @@ _MAX_DIGITS = 18  # fits into SQLite's integers
 
 
 class ListWorkflows(msgspec.Struct, frozen=True):
-    """Query of listWorkflows."""
+    """Query of listWorkflows. ``asset_id`` is an extension."""
 
     name: Annotated[Text, doc("Only workflows whose name contains this text; case does not matter.")] = ""
     default_view: Annotated[WorkflowView | None, doc("Only workflows that open in this view.")] = None
+    asset_id: Annotated[
+        Id | None, doc("Only workflows whose latest version names this asset, or another with the same content.")
+    ] = None
     sort: Annotated[WorkflowSort, doc("The field to sort by.")] = "create_time"
     order: SortDirection = "desc"
     limit: ShortPageLimit = 20
@@ -208,7 +212,8 @@ async def list_workflows(call: RequestContext[ListWorkflows]) -> dict[str, Any]:
     """Return a page of the user's workflows (listWorkflows)."""
     query = call.query
     # Names are stored in NFC; systems such as macOS send names of files in NFD.
-    wanted = WorkflowFilter(call.user, unicodedata.normalize("NFC", query.name), query.default_view)
+    name = unicodedata.normalize("NFC", query.name)
+    wanted = WorkflowFilter(call.user, name, query.default_view, query.asset_id)
     after = None if query.after is None else decode_cursor(query.after, query.sort, query.order)
     # A cursor states where the page begins: an offset is ignored with it.
     offset = query.offset if after is None else 0

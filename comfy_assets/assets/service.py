@@ -290,7 +290,7 @@ def _is_by_words(query: AssetFilter) -> bool:
 
 def _is_expensive(query: AssetFilter) -> bool:
     """Return whether the filter scans assets or a full-text index instead of an ordinary index."""
-    return bool(query.metadata or is_search(query) or query.name_contains)
+    return bool(query.metadata or is_search(query) or query.name_contains or query.made_with)
 
 
 def parse_id(text: str) -> str:

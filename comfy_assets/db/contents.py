@@ -17,6 +17,13 @@ from .connection import Database, Transaction
 from .files import HASHED, UNREADABLE
 from .sql import Row, json_array
 
+# SQL for the ids of the assets with the content of an asset: its parameters are the asset's uuid, and the user to whom
+# the asset must be visible. An asset whose content is unknown has only itself.
+SAME_CONTENT = (
+    "SELECT b.id FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+    f" JOIN assets b ON b.id = a.id OR b.content_id = a.content_id WHERE a.uuid = ? AND {tags.VISIBLE}"
+)
+
 # Values that are made by the thousand while files are read are not tracked by the garbage collector (``gc=False``):
 # they contain no cycles, and in a process with torch a full collection stops everything for a quarter of a second.
 

@@ -376,11 +376,22 @@ def _select(wanted: WorkflowFilter) -> tuple[str, list[Any]]:
     if wanted.name_contains:
         conditions.append("instr(w.name_key, ?)")
         parameters.append(wanted.name_contains.casefold())
+    if wanted.asset_id is not None:
+        conditions.append(f"w.id IN ({_NAMING})")
+        parameters += [wanted.asset_id, wanted.owner]
     return " AND ".join(conditions), parameters
 
 
+# The workflows whose latest version names a visible asset (the first parameter), or another with the same content.
+_NAMING = f"""
+    SELECT n.id FROM ({contents.SAME_CONTENT}) b JOIN asset_uses u ON u.asset_id = b.id AND u.kind = '{WORKFLOW_USE}'
+    JOIN workflow_versions v ON v.uuid = u.used_by
+    JOIN workflows n ON n.id = v.workflow_id AND n.latest_version = v.version
+"""
+
+
 async def _count(db: Database, wanted: WorkflowFilter) -> int:
-    if wanted.name_contains:
+    if wanted.name_contains or wanted.asset_id is not None:
         where, parameters = _select(wanted)
         rows = await db.fetch_all(f"SELECT count(*) FROM workflows w WHERE {where}", parameters)
     else:

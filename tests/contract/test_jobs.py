@@ -537,6 +537,20 @@ async def test_the_assets_of_a_job_and_the_jobs_of_an_asset(library: Any, api: A
         assert await listed(api, asset_id=(await library.asset(name))["id"]) == [job_id]
     assert await listed(api, asset_id=asset["id"]) == []
     assert await listed(api, asset_id=UNKNOWN) == []
+    # From an asset to what was made with it, or with another of the same content.
+    library.write("input/again.png", b"photo")
+    await library.scan()
+    for name in ("ink.safetensors", "photo.png", "again.png"):
+        query = {"made_with": (await library.asset(name))["id"]}
+        page = await api.get("/api/assets", **query)
+        assert ([each["id"] for each in page["assets"]], page["total"]) == ([asset["id"]], 1), name
+        assert (await api.get("/api/assets", **query, tags_all="input"))["total"] == 0
+        assert (await api.get("/api/assets", **query, q="made", folder="output"))["total"] == 1
+        assert await api.get("/api/assets/tags/refine", **query) == {"tag_counts": {"output": 1}}
+        assert [each["total_count"] for each in (await api.get("/api/assets/folders", **query))["folders"]] == [1]
+    for unused in (asset["id"], UNKNOWN, "no-id"):
+        assert (await api.get("/api/assets", made_with=unused))["total"] == 0
+    assert (await api.get("/api/assets", made_with=""))["total"] == 4
 
 
 def finished(job_id: str, outputs: Any) -> Any:

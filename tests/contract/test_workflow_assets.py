@@ -1,4 +1,4 @@
-"""postAssetsFromWorkflow: the assets that a graph names, as pages ask for them before they publish it."""
+"""From workflows to the assets that they name (postAssetsFromWorkflow), and back (listWorkflows with ``asset_id``)."""
 
 from __future__ import annotations
 
@@ -73,3 +73,50 @@ async def test_what_others_have_is_not_found(make_library: Any, api_of: Any, han
     assert [asset["name"] for asset in await found(bob, named)] == ["all.png"]
     assert [asset["name"] for asset in await found(ann, named, owned=True)] == ["anns.png"]
     assert [asset["name"] for asset in await found(ann, named, owned=False)] == ["all.png"]
+
+
+async def naming(api: Any, asset_id: str, **query: Any) -> list[str]:
+    """Names of the workflows that name an asset."""
+    page = await api.get("/api/workflows", asset_id=asset_id, **query)
+    assert page["pagination"]["total"] == len(page["data"])
+    return sorted(workflow["name"] for workflow in page["data"])
+
+
+async def test_the_workflows_that_name_an_asset(library: Any, api: Any, shelf: dict[str, dict[str, Any]]) -> None:
+    async def save(name: str, *values: Any) -> Any:
+        body = {"name": name, "workflow_json": graph(*values)}
+        return (await api.send("POST", "/api/workflows", 201, json=body)).json
+
+    await save("loads", "a.png", "m.safetensors")
+    await save("by hash", shelf["a.png"]["hash"])
+    former = await save("no more", "a.png")
+    body = {"base_version": 1, "workflow_json": graph("sub/b.png")}
+    await api.send("POST", f"/api/workflows/{former['id']}/versions", 201, json=body)
+    deleted = await save("deleted", "a.png")
+    await api.send("DELETE", f"/api/workflows/{deleted['id']}", 204)
+    ids = {name: asset["id"] for name, asset in shelf.items()}
+    assert await naming(api, ids["a.png"]) == ["by hash", "loads"]
+    assert await naming(api, ids["a.png"], name="hash") == ["by hash"]
+    assert await naming(api, ids["m.safetensors"]) == ["loads"]
+    assert await naming(api, ids["b.png"]) == ["no more"]
+    library.write("output/copy.png", picture(0))
+    await library.scan()
+    assert await naming(api, (await library.asset("copy.png"))["id"]) == ["by hash", "loads"]
+    for unknown in (ids["unused.png"], "00000000-0000-4000-8000-000000000000", "no id"):
+        assert await naming(api, unknown) == []
+
+
+async def test_workflows_and_assets_of_others_are_not_named(make_library: Any, api_of: Any, hand_of: Any) -> None:
+    library = await make_library(users=frozenset({"ann", "bob"}))
+    for name in ("anns.png", "all.png"):
+        library.write(f"input/{name}", picture(len(name)))
+    await library.scan()
+    await hand_of(library).belongs("anns.png", "ann", "input")
+    ann, bob = (api_of(library).as_user(user) for user in ("ann", "bob"))
+    ids = {asset["name"]: asset["id"] for asset in (await ann.get("/api/assets"))["assets"]}
+    for name, user in (("anns", ann), ("bobs", bob)):
+        body = {"name": name, "workflow_json": graph("anns.png", "all.png")}
+        await user.send("POST", "/api/workflows", 201, json=body)
+    assert await naming(ann, ids["all.png"]) == ["anns"] == await naming(ann, ids["anns.png"])
+    assert await naming(bob, ids["all.png"]) == ["bobs"]
+    assert await naming(bob, ids["anns.png"]) == []

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...models import AssetFilter
-from .. import fulltext
+from .. import contents, fulltext
 from ..connection import Database
 from ..sql import BY_IDS, json_array
 from . import folders
@@ -113,6 +113,8 @@ async def select(db: Database, wanted: AssetFilter) -> Selection:
         found.append(IdSet.of(await fulltext.fetch_ids(db, _OF_JOB, (wanted.job,))))
     if wanted.collection is not None:
         found.append(await members_of(db, wanted.collection))
+    if wanted.made_with is not None:
+        found.append(await _made_with(db, wanted.made_with, wanted.owner))
     ids = functools.reduce(operator.and_, found) if found else None
     if ids is None or has_conditions(wanted):
         passing = await narrow(db, wanted, sets, ids)
@@ -130,8 +132,8 @@ def is_search(wanted: AssetFilter) -> bool:
 
 
 def is_listed(wanted: AssetFilter) -> bool:
-    """Return whether a filter names a job or a collection, which have lists of their assets."""
-    return wanted.job is not None or wanted.collection is not None
+    """Return whether a filter names a job, a collection or a used asset, which have lists of assets."""
+    return wanted.job is not None or wanted.collection is not None or wanted.made_with is not None
 
 
 def needles_of(text: str) -> tuple[str, ...]:
@@ -176,6 +178,22 @@ async def _of_base_models(db: Database, names: list[str]) -> IdSet:
     from .bitmap import IdSet
 
     return IdSet.of(await fulltext.fetch_ids(db, OF_BASE_MODELS, [json_array(names)]))
+
+
+# The outputs, as one text, of the visible jobs that used a visible asset or another with its content. Such contents
+# themselves are left out, as nodes may show what they load.
+_MADE_WITH = f"""
+    WITH same AS ({contents.SAME_CONTENT})
+    SELECT group_concat(DISTINCT o.asset_id) FROM same JOIN job_inputs i ON i.asset_id = same.id
+    JOIN jobs j ON j.id = i.job_id AND j.owner IN ('', ?) JOIN job_outputs o ON o.job_id = j.id
+    WHERE o.asset_id NOT IN (SELECT id FROM same)
+"""
+
+
+async def _made_with(db: Database, asset_id: str, owner: str) -> IdSet:
+    from .bitmap import IdSet
+
+    return IdSet.of(await fulltext.fetch_ids(db, _MADE_WITH, [asset_id, owner, owner]))
 
 
 # The assets with a user's tag: by the tag's index, or by walking assets in another order.
