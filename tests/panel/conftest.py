@@ -31,6 +31,8 @@ CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shut
 PACKAGES = ("playwright", "axe_playwright_python", "comfyui_frontend_package")
 TAB = "comfy-assets"
 TIMEOUT_MS = 60_000
+# A name that leads to this machine but is not localhost: pages there are no secure contexts.
+OTHER_HOST = "comfy-lan"
 STANDALONE_ONLY = {"--own-page"}
 # Dialogs of the page would cover the panel.
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingNodesWarning": False}
@@ -201,7 +203,8 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        arguments = ["--no-sandbox", "--disable-gpu", f"--host-resolver-rules=MAP {OTHER_HOST} 127.0.0.1"]
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield chromium
         chromium.close()
 
@@ -222,6 +225,22 @@ def opened(browser: Any, server: PanelServer, *, url: str = "", user: str = "", 
             context.add_init_script(f"localStorage['Comfy.userId'] = {json.dumps(user)}")
         panel.page.goto(url or server.url, wait_until="domcontentloaded")
         panel.show()
+        yield panel
+        assert panel.errors == []
+    finally:
+        context.close()
+
+
+@contextmanager
+def opened_by_name(browser: Any, server: PanelServer) -> Iterator[Panel]:
+    """Open the panel's own page by plain http under a name that is not localhost."""
+    context = browser.new_context(viewport={"width": 900, "height": 800}, locale="en-GB", reduced_motion="reduce")
+    try:
+        context.set_default_timeout(TIMEOUT_MS)
+        panel = Panel(context.new_page(), server, is_open=True)
+        panel.page.on("pageerror", panel.note)
+        panel.page.goto(server.url.replace("127.0.0.1", OTHER_HOST))
+        panel.root.get_by_role("tablist").wait_for()
         yield panel
         assert panel.errors == []
     finally:
@@ -280,6 +299,12 @@ def screenshots() -> Path | None:
 def open_panel() -> Callable[..., Any]:
     """Opens ComfyUI's page with the panel; takes a browser and a server."""
     return opened
+
+
+@pytest.fixture(scope="session")
+def open_by_name() -> Callable[..., Any]:
+    """Opens the panel's own page under another name than localhost; takes a browser and a server."""
+    return opened_by_name
 
 
 @pytest.fixture(scope="session")

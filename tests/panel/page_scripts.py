@@ -30,3 +30,55 @@ DROP = """
     }
 }
 """
+
+# Make types of nodes known to the page that the standalone host lacks.
+ADD_NODE_TYPES = """
+async () => {
+    const combo = names => [names, {}]
+    const add = (name, required, output) => app.registerNodeDef(name, {
+        name, display_name: name, description: '', category: 'loaders', python_module: 'nodes', output_node: false,
+        input: { required }, output, output_name: output, output_is_list: output.map(() => false),
+    })
+    const strength = ['FLOAT', { default: 1 }]
+    await add('CheckpointLoaderSimple', { ckpt_name: combo(['dreamscape_xl.safetensors']) }, ['MODEL', 'CLIP', 'VAE'])
+    await add('LoraLoader', {
+        model: ['MODEL'], clip: ['CLIP'], lora_name: combo(['film_grain.safetensors', 'ink_style.safetensors']),
+        strength_model: strength, strength_clip: strength,
+    }, ['MODEL', 'CLIP'])
+}
+"""
+
+# Return the nodes of the graph by type: the values of their widgets, and the types of the nodes at their inputs.
+GRAPH = """
+() => {
+    const graph = app.canvas.graph
+    const nodes = graph.nodes ?? graph._nodes
+    return Object.fromEntries(nodes.map(node => [node.type, {
+        values: (node.widgets ?? []).map(widget => widget.value),
+        sources: (node.inputs ?? []).map((_, slot) => node.getInputNode(slot)?.type).filter(Boolean),
+    }]))
+}
+"""
+
+# Drag the asset with this name onto the first node of a type, or onto the free canvas.
+DRAG_ONTO = """
+({ name, node }) => {
+    const cell = [...document.querySelectorAll('.ca-cell')].find(each => each.title.includes(name))
+    const dataTransfer = new DataTransfer()
+    const fire = (target, type, [clientX, clientY] = [0, 0]) => target.dispatchEvent(
+        new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer, clientX, clientY }))
+    const { right, bottom } = app.canvas.canvas.getBoundingClientRect()
+    const found = node && app.canvas.graph.nodes.find(each => each.type === node)
+    const place = found
+        ? app.canvasPosToClientPos([found.pos[0] + 20, found.pos[1] + 10]) : [right - 300, bottom - 300]
+    fire(cell, 'dragstart')
+    fire(app.canvas.canvas, 'dragover', place)
+    fire(app.canvas.canvas, 'drop', place)
+    fire(cell, 'dragend')
+}
+"""
+
+# Ask for the menu of the element that has the focus, as the menu key does.
+MENU_EVENT = """
+element => element.dispatchEvent(new PointerEvent('contextmenu', { bubbles: true, cancelable: true, pointerType: '' }))
+"""

@@ -36,6 +36,11 @@ BODIES = {
     "WorkflowVersion": "WorkflowVersionResponse",
 }
 PLURAL = {"one", "other"}
+SECURE_CONTEXT = (
+    r"navigator\.(?:clipboard|serviceWorker|storage|share|canShare|locks|mediaDevices|wakeLock|credentials|geolocation"
+    r"|usb|gpu|keyboard)\b|crypto\.(?:randomUUID|subtle)\b|show(?:Save|Open)FilePicker|showDirectoryPicker|\bcaches\."
+    r"|cookieStore|SharedArrayBuffer|new Notification\(|PaymentRequest|EyeDropper|queryLocalFonts"
+)
 
 
 def texts(language: str) -> dict[str, str]:
@@ -90,6 +95,13 @@ def test_every_text_is_asked_for() -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_no_markup_is_made_of_data(name: str) -> None:
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", SOURCES[name])
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_nothing_needs_a_secure_context(name: str) -> None:
+    """Most servers are opened by plain http from another machine, where browsers lack these interfaces."""
+    used = set(re.findall(SECURE_CONTEXT, SOURCES[name]))
+    assert used == ({"navigator.clipboard"} if name == "panel/shared/clipboard.mjs" else set())
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -3,6 +3,8 @@
 /** @import { ComfyApi, ComfyApp } from "./comfyui.d.ts" */
 /** @import { HostPage } from "./types.d.ts" */
 
+import { comfyCanvas } from "./comfy_canvas.mjs";
+
 const TOAST_MS = 6000;
 
 /**
@@ -42,6 +44,7 @@ export function comfyPage(app, api) {
     openWorkflow: (graph, name) => app.loadGraphData(graph, true, true, name),
     openPrompt: (prompt, name) => app.loadApiJson(prompt, name),
     currentGraph: () => app.graphToPrompt(),
+    canvas: comfyCanvas(app),
     currentName: () => manager().workflow?.activeWorkflow?.filename,
     clientId: () => api.clientId,
   };

@@ -39,7 +39,65 @@ export interface ComfySidebarTab {
   destroy: () => void;
 }
 
+export interface CanvasWidget {
+  name: string;
+  value: unknown;
+  options?: { values?: unknown };
+  callback?: (value: unknown) => unknown;
+}
+
+export interface CanvasNode {
+  type: string;
+  comfyClass?: string;
+  pos: [x: number, y: number];
+  size: [width: number, height: number];
+  widgets?: CanvasWidget[];
+  inputs?: { type: string }[];
+  outputs?: { type: string; links?: number[] | null }[];
+  connect(slot: number, node: CanvasNode, targetSlot: number): unknown;
+}
+
+export interface CanvasLink {
+  target_id: number | string;
+  target_slot: number;
+}
+
+export interface CanvasGraph {
+  /** Older pages have `_nodes` alone. */
+  nodes?: CanvasNode[];
+  _nodes?: CanvasNode[];
+  links: Map<number, CanvasLink> | Record<number, CanvasLink>;
+  add(node: CanvasNode): unknown;
+  getNodeById(id: number | string): CanvasNode | null;
+  getNodeOnPos(x: number, y: number): CanvasNode | null | undefined;
+  setDirtyCanvas(foreground: boolean, background: boolean): void;
+}
+
+type Area = ArrayLike<number> & Iterable<number>;
+
+export interface ComfyCanvas {
+  canvas: HTMLCanvasElement;
+  /** The graph that is shown: the workflow's, or a subgraph in it. */
+  graph: CanvasGraph;
+  ds: { visible_area?: Area };
+  visible_area?: Area;
+  selected_nodes?: Record<string, CanvasNode>;
+}
+
+export interface NodeType {
+  nodeData?: { input?: { required?: Record<string, unknown>; optional?: Record<string, unknown> } };
+}
+
+declare global {
+  var LiteGraph: {
+    createNode(type: string): CanvasNode | null;
+    registered_node_types: Record<string, NodeType>;
+  } | undefined;
+}
+
 export interface ComfyApp {
+  canvas: ComfyCanvas;
+  clientPosToCanvasPos(position: [x: number, y: number]): [x: number, y: number];
   registerExtension(extension: ComfyExtension): void;
   loadGraphData(graph: PageGraph, clean: boolean, restoreView: boolean, name: string): unknown;
   loadApiJson(prompt: Prompt, name: string): unknown;
@@ -49,7 +107,7 @@ export interface ComfyApp {
     sidebarTab: { activeSidebarTabId: string | null; toggleSidebarTab(id: string): void };
     toast: { add(message: { severity: string; summary: string; detail: string; life: number }): void };
     setting: { get(id: string): unknown };
-    workflow?: { activeWorkflow?: { filename?: string } };
+    workflow?: { activeWorkflow?: { filename?: string; changeTracker?: { checkState?(): void } } };
   };
 }
 

@@ -117,6 +117,8 @@ class Panel {
       preferences,
       openAsset: (id) => tabs.show("library").openById(id),
       openJob: (id) => tabs.show("jobs").openById(id),
+      openWorkflow: (id) => tabs.show("workflows").openById(id),
+      searchLibrary: (text) => tabs.show("library").search(text),
     };
     const tabs = new Tabs(t("panel.title"), [
       { name: "library", label: t("tab.library"), create: () => new LibraryTab(context) },
@@ -129,7 +131,7 @@ class Panel {
     this.#tabs = tabs;
     this.#status = status;
     this.root.lang = language;
-    setChildren(this.root, header, warning.element, tabs.body, status.element, context.notifications.element);
+    setChildren(this.root, header, warning.element, tabs.body, context.notifications.element, status.element);
     tabs.show("library");
     status.refresh();
     warning.refresh();

@@ -4,10 +4,11 @@
 /** @import { HostPage } from "./types.d.ts" */
 
 import { createPanel } from "./panel.mjs";
+import { saveJson } from "./shared/save_file.mjs";
 
 const RECONNECT_MS = 2000;
 const base = new URL(".", document.baseURI).pathname;
-// crypto.randomUUID exists only at https addresses and on localhost.
+// Not a random UUID, which browsers make only at https addresses and on localhost.
 const clientId = [...crypto.getRandomValues(new Uint8Array(16))]
   .map((byte) => byte.toString(16).padStart(2, "0"))
   .join("");
@@ -33,12 +34,7 @@ function connect() {
  * @param {string} name
  */
 function download(graph, name) {
-  const url = URL.createObjectURL(new Blob([JSON.stringify(graph, null, 2)], { type: "application/json" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = `${name}.json`;
-  link.click();
-  URL.revokeObjectURL(url);
+  saveJson(graph, `${name}.json`);
 }
 
 /**
@@ -69,6 +65,7 @@ const page = {
   openWorkflow: download,
   openPrompt: download,
   currentGraph: null,
+  canvas: null,
   currentName: () => undefined,
   clientId: () => clientId,
 };

@@ -5,6 +5,31 @@ import type { Client } from "./shared/client.mjs";
 import type { Notifications } from "./shared/notifications.mjs";
 import type { preferences } from "./shared/preferences.mjs";
 
+export interface ScreenPoint {
+  x: number;
+  y: number;
+}
+
+/** The inputs of a type of node by name, with their choices; empty for inputs without. */
+export type NodeInputs = Record<string, string[]>;
+
+/** Values of widgets by name. */
+export type WidgetValues = Record<string, string>;
+
+/** The canvas of the page. */
+export interface NodeCanvas {
+  /** The inputs of all types of nodes. */
+  nodeInputs(): Record<string, NodeInputs>;
+  /** Add a node in the middle of the view or at a place. Returns false for an unknown type. */
+  add(type: string, values: WidgetValues, place?: { at?: ScreenPoint; shift?: number }): boolean;
+  /** Set the selected node of these types, or the only one, by values for each type. Returns its type, or null. */
+  set(types: string[], values: Record<string, WidgetValues>): string | null;
+  /** Add a node behind the last one that passes on a model and a CLIP. Returns null for an unknown type. */
+  addToChain(type: string, values: WidgetValues): { isConnected: boolean } | null;
+  /** Let what is being dragged be dropped: on a place, a node of a type or null, whose widgets `set` sets. */
+  acceptDrop(drop: (at: ScreenPoint, type: string | null, set: (values: WidgetValues) => void) => void): void;
+}
+
 /** The page around the panel: ComfyUI's, or the panel's own. */
 export interface HostPage {
   /** Request a path below `/api`. */
@@ -28,6 +53,8 @@ export interface HostPage {
   openPrompt(prompt: Prompt, name: string): unknown;
   /** The open graph in both forms; null on a page without a canvas. */
   currentGraph: (() => Promise<{ workflow: PageGraph; output: Prompt }>) | null;
+  /** The nodes on the page's canvas; null on a page without one. */
+  canvas: NodeCanvas | null;
   /** The name of the open workflow. */
   currentName(): string | undefined;
   /** The websocket's client id, for the jobs that the panel queues. */
@@ -50,6 +77,10 @@ export interface PanelContext {
   openAsset(id: string): void;
   /** Show a job in the jobs tab. */
   openJob(id: string): void;
+  /** Show a workflow in the workflows tab. */
+  openWorkflow(id: string): void;
+  /** Show what a search finds in the library tab. */
+  searchLibrary(text: string): void;
 }
 
 /** A change that a notification offers to take back. */

@@ -6,6 +6,7 @@
 
 import { h } from "../shared/dom.mjs";
 import { button } from "../shared/buttons.mjs";
+import { copyText } from "../shared/clipboard.mjs";
 import { Drawer } from "../shared/drawer.mjs";
 import * as format from "../shared/format.mjs";
 import { icon } from "../shared/icons.mjs";
@@ -64,11 +65,8 @@ export class JobDetail {
    * @param {ExecutionError} error
    */
   #error(job, error) {
-    const { t, notifications } = this.#context;
-    const copy = async () => {
-      await navigator.clipboard.writeText(errorText(error));
-      notifications.show(t("job.errorCopied"));
-    };
+    const { t } = this.#context;
+    const copy = () => copyText(this.#context, errorText(error), t("job.errorCopied"));
     const traceback = tracebackText(error);
     const label = t("job.traceback");
     return h(

@@ -6,6 +6,8 @@
 const VIEW_TYPES = ["input", "output", "temp"];
 const LOCATION_TAGS = new Set(["models", "input", "output", "temp", "missing"]);
 const MODEL_TYPE = "model_type:";
+/** Facts of models in their metadata, which their card shows. */
+export const MODEL_FACTS = ["name", "base_model", "trained_words", "author", "description", "repo_url", "architecture"];
 const MAX_STARS = 5;
 const THUMBNAIL_PX = 256;
 
@@ -47,6 +49,45 @@ export function mediaKind(asset) {
  */
 export function isAnimated({ mime_type, metadata }) {
   return mime_type === "image/apng" || (mime_type.startsWith("image/") && Number(metadata?.frame_count) > 1);
+}
+
+/**
+ * Return the categories of models to which an asset belongs.
+ *
+ * @param {Asset} asset
+ */
+export function modelCategories(asset) {
+  return asset.tags.filter((tag) => tag.startsWith(MODEL_TYPE)).map((tag) => tag.slice(MODEL_TYPE.length));
+}
+
+/**
+ * Return the words that trigger what a model was trained for.
+ *
+ * @param {Asset} asset
+ * @returns {string[]}
+ */
+export function trainedWords({ metadata }) {
+  const words = metadata?.trained_words;
+  return Array.isArray(words) ? words.filter((word) => typeof word === "string") : [];
+}
+
+/**
+ * Return the base model that a model belongs to, or null.
+ *
+ * @param {Asset} asset
+ */
+export function baseModel({ metadata }) {
+  return typeof metadata?.base_model === "string" ? metadata.base_model : null;
+}
+
+/**
+ * Return whether an asset's file holds a graph. Lists name its documents.
+ *
+ * @param {Asset} asset
+ */
+export function hasGraph({ metadata = {} }) {
+  const embedded = Array.isArray(metadata.embedded) ? metadata.embedded : [];
+  return Boolean(metadata.workflow || metadata.prompt) || embedded.includes("workflow") || embedded.includes("prompt");
 }
 
 /**

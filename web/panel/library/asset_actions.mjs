@@ -5,6 +5,7 @@
 /** @import { Change } from "./undo_stack.mjs" */
 
 import { download } from "./download.mjs";
+import { exportWorkflow, openWorkflow } from "./embedded_workflow.mjs";
 import { UndoStack } from "./undo_stack.mjs";
 
 const CONCURRENCY = 6; // requests at a time; browsers open no more connections to a server
@@ -121,18 +122,17 @@ export class AssetActions {
    *
    * @param {Asset} asset
    */
-  async openWorkflow(asset) {
-    const { t, page, client, notifications } = this.#context;
-    try {
-      // Lists leave out the embedded documents.
-      const { metadata = {} } = asset.metadata?.workflow ? asset : await client.get(`/assets/${asset.id}`);
-      const name = asset.name.replace(/\.[^.]+$/, "");
-      if (metadata.workflow) await page.openWorkflow(metadata.workflow, name);
-      else if (metadata.prompt) await page.openPrompt(metadata.prompt, name);
-      else notifications.show(t("asset.noWorkflow", { name: asset.name }));
-    } catch (error) {
-      notifications.error(t("workflow.openFailed"), error);
-    }
+  openWorkflow(asset) {
+    return openWorkflow(this.#context, asset);
+  }
+
+  /**
+   * Save the workflow embedded in an asset's file, or its prompt, as a file of its own.
+   *
+   * @param {Asset} asset
+   */
+  exportWorkflow(asset) {
+    return exportWorkflow(this.#context, asset);
   }
 
   /** @param {Asset} asset */

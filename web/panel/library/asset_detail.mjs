@@ -3,6 +3,7 @@
 /** @import { Asset } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { AssetActions, AssetChange, TagChange } from "./asset_actions.mjs" */
+/** @import { AssetCommands } from "./asset_commands.mjs" */
 /** @import { AssetGrid } from "./asset_grid.mjs" */
 /** @import { CullingKeys } from "./culling_keys.mjs" */
 
@@ -13,11 +14,10 @@ import { editInPlace } from "../shared/edit_in_place.mjs";
 import { errorPlaceholder } from "../shared/placeholders.mjs";
 import { isMissing } from "./asset.mjs";
 import { copiesSection, fetchCopies } from "./copies.mjs";
-import { startDrag } from "./drag.mjs";
-import { embeddedMetadata } from "./embedded_metadata.mjs";
+import { detailActions } from "./detail_actions.mjs";
+import { detailSections } from "./detail_sections.mjs";
 import { marks } from "./marks.mjs";
 import { preview } from "./preview.mjs";
-import { properties } from "./properties.mjs";
 import { TagEditor } from "./tag_editor.mjs";
 
 /**
@@ -31,6 +31,7 @@ export class AssetDetail {
   #context;
   #grid;
   #actions;
+  #commands;
   #culling;
   #callbacks;
   /** @type {Asset | null} null until one is shown */
@@ -40,7 +41,7 @@ export class AssetDetail {
   #request = null;
   #title = h("h3");
   #details = h("div"); // the part that needs another request
-  #openButton = h("button");
+  #actionRow = h("div");
   #marks = h("div"); // favourite and rating
   #tags = h("section");
 
@@ -48,13 +49,15 @@ export class AssetDetail {
    * @param {PanelContext} context
    * @param {AssetGrid} grid the list to step through
    * @param {AssetActions} actions
+   * @param {AssetCommands} commands
    * @param {CullingKeys} culling
    * @param {DetailCallbacks} callbacks
    */
-  constructor(context, grid, actions, culling, callbacks) {
+  constructor(context, grid, actions, commands, culling, callbacks) {
     this.#context = context;
     this.#grid = grid;
     this.#actions = actions;
+    this.#commands = commands;
     this.#culling = culling;
     this.#callbacks = callbacks;
     const label = context.t("detail.title");
@@ -122,7 +125,7 @@ export class AssetDetail {
     try {
       const asset = await client.get(`/assets/${id}`, { signal });
       const copies = await fetchCopies(this.#context, asset, signal);
-      if (this.#asset?.id === id) this.#showDetails(asset, copies);
+      if (this.#asset?.id === id) this.#showDetails(asset, copies, signal);
     } catch (error) {
       if (isAborted(error) || this.#asset?.id !== id) return;
       setChildren(this.#details, errorPlaceholder(t, error, () => this.#fetchDetails(id)));
@@ -132,31 +135,26 @@ export class AssetDetail {
   /**
    * @param {Asset} asset with its embedded documents
    * @param {Asset[]} copies
+   * @param {AbortSignal} signal
    */
-  #showDetails(asset, copies) {
+  #showDetails(asset, copies, signal) {
     this.#asset = asset;
     this.#title.textContent = asset.name;
-    setChildren(
-      this.#details,
-      properties(this.#context, asset),
-      copies.length > 0 && copiesSection(this.#context, copies, (copy) => this.open(copy, -1)),
-      ...embeddedMetadata(this.#context, asset),
-    );
-    this.#openButton.hidden = !(asset.metadata?.workflow || asset.metadata?.prompt);
+    const copiesPart = copies.length > 0 && copiesSection(this.#context, copies, (copy) => this.open(copy, -1));
+    setChildren(this.#details, detailSections(this.#context, asset, copiesPart, signal));
+    setChildren(this.#actionRow, detailActions(this.#context, this.#commands, asset));
   }
 
   /** @param {Asset} asset as the list has it */
   #show(asset) {
-    const { t, page } = this.#context;
-    const openWorkflow = () => this.#actions.openWorkflow(this.#current());
+    const { t } = this.#context;
     this.#title = h("h3", { class: "ca-detail-name" }, asset.name);
     this.#details = h("div");
-    this.#openButton = button("graph", t("asset.openWorkflow"), openWorkflow, { kind: "ca-primary" });
-    this.#openButton.hidden = true;
+    this.#actionRow = h("div", {}, detailActions(this.#context, this.#commands, asset));
     const view = () => this.#callbacks.view(this.#current(), this.#index());
     const previewBox = preview(this.#context, asset, view);
     previewBox.draggable = true;
-    previewBox.addEventListener("dragstart", (event) => startDrag(event, page, this.#current()));
+    previewBox.addEventListener("dragstart", (event) => this.#commands.drag(event, this.#current()));
     this.#showMarks(asset);
     this.#showTags(asset);
     setChildren(
@@ -174,13 +172,7 @@ export class AssetDetail {
           iconButton("edit", t("asset.rename"), () => this.rename()),
         ),
         this.#marks,
-        h(
-          "div",
-          { class: "ca-actions" },
-          this.#openButton,
-          button("download", t("asset.download"), () => this.#actions.download(this.#current())),
-          button("trash", t("asset.delete"), () => this.#callbacks.remove([this.#current()]), { kind: "ca-danger" }),
-        ),
+        this.#actionRow,
         this.#tags,
         this.#details,
       ),

@@ -2,20 +2,20 @@
 
 /** @import { Asset, AssetPage } from "../api.d.ts" */
 /** @import { PageRequest } from "../shared/paged_list.mjs" */
-/** @import { PanelContext } from "../types.d.ts" */
+/** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
 /** @import { CullingKeys } from "./culling_keys.mjs" */
 /** @import { GridCell } from "./grid_cell.mjs" */
 /** @import { QueryStore } from "./query.mjs" */
 /** @import { Selection } from "./selection.mjs" */
 
 import { button } from "../shared/buttons.mjs";
+import { middleOf, onMenu } from "../shared/context_menu.mjs";
 import { h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { CELL_SIZE } from "../settings.mjs";
-import { startDrag } from "./drag.mjs";
 import { createCell, fillCell } from "./grid_cell.mjs";
 import { HoverPlayer } from "./hover_player.mjs";
 import { isFiltered, NEWEST_FIRST, pageParams } from "./query.mjs";
@@ -32,6 +32,9 @@ const SELECT_PAGE_SIZE = 500;
  *   view: (asset: Asset, index: number) => unknown,
  *   rename: (asset: Asset, index: number) => unknown,
  *   remove: (assets: Asset[]) => unknown,
+ *   menu: (assets: Asset[], index: number, at: ScreenPoint) => unknown,
+ *   copyWords: (asset: Asset) => unknown,
+ *   drag: (event: DragEvent, asset: Asset) => unknown,
  *   onTotalChange: (total: number | null) => void,
  * }} GridCallbacks
  */
@@ -188,9 +191,26 @@ export class AssetGrid extends EventTarget {
     element.addEventListener("keydown", (event) => this.#onKeyDown(event));
     element.addEventListener("dragstart", (event) => {
       const asset = this.list.at(this.grid.indexOf(event.target));
-      if (asset) startDrag(event, this.#context.page, asset);
+      if (asset) this.#callbacks.drag(event, asset);
       else event.preventDefault();
     });
+    onMenu(element, (target, at) => this.#showMenu(target, at));
+  }
+
+  /**
+   * Show the menu of the asset under the pointer, or of the active one; if it is selected, of all that are.
+   *
+   * @param {Element} target
+   * @param {ScreenPoint | null} at
+   */
+  #showMenu(target, at) {
+    const index = at === null ? this.grid.active : this.grid.indexOf(target);
+    const asset = this.list.at(index);
+    if (asset === undefined) return false;
+    this.grid.activate(index);
+    const assets = this.#selection.has(asset) ? this.#selection.assets : [asset];
+    this.#callbacks.menu(assets, index, at ?? middleOf(`${this.grid.id}-${index}`));
+    return true;
   }
 
   /** @param {MouseEvent} event */
@@ -198,11 +218,12 @@ export class AssetGrid extends EventTarget {
     const index = this.grid.indexOf(event.target);
     const asset = this.list.at(index);
     if (asset === undefined) return;
-    const isOnCheck = event.target instanceof Element && event.target.closest("[data-check]") !== null;
+    const part = event.target instanceof Element ? event.target.closest("[data-check], [data-copy-words]") : null;
+    if (part?.matches("[data-copy-words]")) return this.#callbacks.copyWords(asset);
     this.grid.activate(index);
     if (event.shiftKey) this.#extendSelection(index);
     // Once something is selected, plain clicks select as well.
-    else if (event.ctrlKey || event.metaKey || isOnCheck || this.#selection.size > 0) {
+    else if (event.ctrlKey || event.metaKey || part !== null || this.#selection.size > 0) {
       this.#selection.toggle(asset, index);
     } else this.#callbacks.open(asset, index);
   }

@@ -4,6 +4,7 @@
 /** @import { PanelContext } from "../types.d.ts" */
 
 import { h } from "../shared/dom.mjs";
+import { modelCategories } from "./asset.mjs";
 
 const MIN_TEXT_LENGTH = 12; // characters; shorter values are names and choices
 const MAX_TEXTS = 12;
@@ -15,16 +16,21 @@ const MAX_TEXTS = 12;
  * @param {Asset} asset
  */
 export function embeddedMetadata({ t }, asset) {
-  const { prompt, workflow, parameters, header } = asset.metadata ?? {};
+  const { prompt, workflow, parameters, description, generation, header } = asset.metadata ?? {};
   /** @type {HTMLElement[]} */
   const sections = [];
-  const texts = promptTexts(prompt);
+  const texts = asset.generation?.positive ? [] : promptTexts(prompt); // else they have a section of their own
   if (texts.length > 0) {
     const paragraphs = texts.map((text) => h("p", { class: "ca-text" }, text));
     sections.push(h("section", { class: "ca-section" }, h("h4", {}, t("detail.texts")), paragraphs));
   }
-  if (typeof parameters === "string") sections.push(collapsedDocument(t("detail.parameters"), () => parameters));
-  for (const [name, value] of Object.entries({ prompt, workflow, header, userMetadata: asset.user_metadata })) {
+  for (const [name, value] of Object.entries({ parameters, description })) {
+    if (typeof value === "string" && modelCategories(asset).length === 0) {
+      sections.push(collapsedDocument(t(`detail.${name}`), () => value));
+    }
+  }
+  const documents = { prompt, workflow, generation, header, userMetadata: asset.user_metadata };
+  for (const [name, value] of Object.entries(documents)) {
     if (value && typeof value === "object" && Object.keys(value).length > 0) {
       sections.push(collapsedDocument(t(`detail.${name}`), () => JSON.stringify(value, null, 2)));
     }

@@ -6,7 +6,17 @@
 import { h } from "../shared/dom.mjs";
 import { icon } from "../shared/icons.mjs";
 import * as format from "../shared/format.mjs";
-import { dimensions, isFavourite, isMissing, mediaKind, rating, thumbnailUrl } from "./asset.mjs";
+import {
+  baseModel,
+  dimensions,
+  isFavourite,
+  isMissing,
+  mediaKind,
+  modelCategories,
+  rating,
+  thumbnailUrl,
+  trainedWords,
+} from "./asset.mjs";
 
 /**
  * A cell with its parts, and the asset that it shows.
@@ -34,6 +44,7 @@ function createParts() {
     length,
     thumbnail: h("div", { class: "ca-thumb" }, mediaIcon, image, length),
     name: h("div", { class: "ca-name" }),
+    words: h("span", { class: "ca-copy-words", dataset: { copyWords: "" } }, icon("copy")),
     summary: h("div", { class: "ca-summary" }),
   };
 }
@@ -57,6 +68,7 @@ export function createCell() {
     thumbnail,
     h("span", { class: "ca-check", dataset: { check: "" } }, icon("check")),
     h("span", { class: "ca-favourite-icon" }, icon("heart")),
+    parts.words,
     parts.name,
     parts.summary,
   );
@@ -102,6 +114,7 @@ function clearCell(cell) {
   cell.parts.name.textContent = cell.parts.summary.textContent = "";
   cell.parts.mediaIcon.replaceChildren();
   cell.parts.length.textContent = "";
+  cell.parts.words.hidden = true;
   showThumbnail(cell.parts, null);
 }
 
@@ -122,6 +135,8 @@ function showAsset(cell, asset, t, language) {
   cell.parts.summary.textContent = summaryText(asset, language);
   cell.parts.mediaIcon.replaceChildren(icon(mediaKind(asset)));
   cell.parts.length.textContent = lengthText(asset);
+  cell.parts.words.hidden = trainedWords(asset).length === 0;
+  cell.parts.words.title = t("asset.copyTriggerWords");
 }
 
 /**
@@ -142,7 +157,10 @@ function showThumbnail({ image, thumbnail }, url) {
  */
 function summaryText(asset, language) {
   const stars = "★".repeat(rating(asset));
-  const parts = [stars, dimensions(asset), format.bytes(asset.size, language), format.day(asset.created_at, language)];
+  const size = format.bytes(asset.size, language);
+  const parts = modelCategories(asset).length > 0
+    ? [stars, baseModel(asset), size]
+    : [stars, dimensions(asset), size, format.day(asset.created_at, language)];
   return parts.filter(Boolean).join(" · ");
 }
 

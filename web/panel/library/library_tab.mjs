@@ -11,6 +11,7 @@ import { takesText } from "../shared/dialog.mjs";
 import { debounce, h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
 import { AssetActions } from "./asset_actions.mjs";
+import { AssetCommands } from "./asset_commands.mjs";
 import { AssetDetail } from "./asset_detail.mjs";
 import { AssetGrid } from "./asset_grid.mjs";
 import { CullingKeys } from "./culling_keys.mjs";
@@ -52,6 +53,9 @@ export class LibraryTab {
      * @param {number} index
      */
     const view = (asset, index) => this.#view(asset, index);
+    /** @type {(asset: Asset, index: number) => unknown} */
+    const details = (asset, index) => this.detail.open(asset, index);
+    this.commands = new AssetCommands(context, this.actions, { details, view, remove });
     this.grid = new AssetGrid(context, this.#store, this.selection, culling, {
       open: (asset, index) => this.#open(asset, index),
       view,
@@ -61,18 +65,23 @@ export class LibraryTab {
       },
       remove,
       onTotalChange: (total) => this.#showTotal(total),
+      menu: (assets, index, at) => this.commands.showMenu(assets, at, index),
+      copyWords: (asset) => this.commands.copyTriggerWords(asset),
+      drag: (event, asset) => this.commands.drag(event, asset),
     });
     this.facets = new TagFacets(context, this.#store);
     this.uploads = new Uploads(context, () => this.#refresh());
     this.toolbar = new Toolbar(context, this.#store, () => this.uploads.choose());
-    this.detail = new AssetDetail(context, this.grid, this.actions, culling, { view, remove });
+    this.detail = new AssetDetail(context, this.grid, this.actions, this.commands, culling, { view, remove });
     const compare = (/** @type {Asset[]} */ assets) => this.#compare(assets);
     const bar = new SelectionBar(context, this.selection, this.actions, { remove, compare });
-    const list = [this.toolbar.element, this.facets.element, this.total, this.grid.element, bar.element];
+    const list = [this.toolbar.element, this.facets.element, this.total, this.grid.element];
     this.element = h(
       "section",
       { class: "ca-tab-content", "aria-label": t("tab.library") },
       h("div", { class: "ca-pane" }, h("div", { class: "ca-pane" }, list), this.detail.element),
+      context.notifications.createSlot(), // above the bar, which then stays where it is
+      bar.element,
       this.uploads.element,
     );
     this.uploads.acceptDrops(this.element);
@@ -103,6 +112,17 @@ export class LibraryTab {
     this.detail.close();
     this.toolbar.search.focus();
     this.toolbar.search.select();
+  }
+
+  /**
+   * Show what a search finds, among assets of all kinds.
+   *
+   * @param {string} text
+   */
+  search(text) {
+    this.detail.close();
+    this.#store.set({ ...DEFAULT_QUERY, sort: this.#store.state.sort, view: this.#store.state.view, text });
+    this.toolbar.search.value = text;
   }
 
   /**

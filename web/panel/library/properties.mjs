@@ -6,11 +6,15 @@
 
 import { h } from "../shared/dom.mjs";
 import { button, iconButton } from "../shared/buttons.mjs";
+import { copyText } from "../shared/clipboard.mjs";
 import * as format from "../shared/format.mjs";
-import { dimensions } from "./asset.mjs";
+import { dimensions, MODEL_FACTS } from "./asset.mjs";
 
 /** Metadata that has a section or a row of its own. */
-const SHOWN_ELSEWHERE = new Set(["prompt", "workflow", "parameters", "header", "width", "height", "documents"]);
+const SHOWN_ELSEWHERE = new Set([
+  ...["prompt", "workflow", "parameters", "generation", "description", "header", "width", "height", "documents"],
+  ...["embedded", "sidecars", ...MODEL_FACTS],
+]);
 
 /**
  * Return the names that loaders use, with the categories where they differ.
@@ -48,7 +52,7 @@ export function properties(context, asset) {
     h(
       "dl",
       {},
-      known.map(([term, value]) => row(term, String(value))),
+      known.map(([term, value]) => propertyRow(term, String(value))),
       hashRow(context, asset),
       asset.job_id && jobRow(context, asset.job_id),
     ),
@@ -68,25 +72,25 @@ function scalars(metadata) {
 }
 
 /**
+ * Create a row of a list of properties.
+ *
  * @param {string} term
- * @param {...Child} value
+ * @param {...(Child | Child[])} value
  */
-function row(term, ...value) {
-  return h("div", { class: "ca-property" }, h("dt", {}, term), h("dd", {}, value));
+export function propertyRow(term, ...value) {
+  return h("div", { class: "ca-property" }, h("dt", {}, term), h("dd", {}, ...value));
 }
 
 /**
  * @param {PanelContext} context
  * @param {Asset} asset
  */
-function hashRow({ t, notifications }, { hash }) {
-  if (!hash) return row(t("property.hash"), t("property.hashPending"));
-  const copy = async () => {
-    await navigator.clipboard.writeText(hash);
-    notifications.show(t("property.hashCopied"));
-  };
+function hashRow(context, { hash }) {
+  const { t } = context;
+  if (!hash) return propertyRow(t("property.hash"), t("property.hashPending"));
+  const copy = () => copyText(context, hash, t("property.hashCopied"));
   const code = h("code", { title: hash }, shortened(hash));
-  return row(t("property.hash"), code, iconButton("copy", t("property.copyHash"), copy));
+  return propertyRow(t("property.hash"), code, iconButton("copy", t("property.copyHash"), copy));
 }
 
 /**
@@ -95,7 +99,7 @@ function hashRow({ t, notifications }, { hash }) {
  */
 function jobRow({ t, openJob }, jobId) {
   const show = button("history", t("property.showJob"), () => openJob(jobId), { kind: "ca-plain" });
-  return row(t("property.job"), show);
+  return propertyRow(t("property.job"), show);
 }
 
 /**

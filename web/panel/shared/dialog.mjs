@@ -43,8 +43,8 @@ export function takesText(target) {
  * @param {HTMLDialogElement} dialog
  * @param {Notifications} notifications
  */
-export function hostNotifications(dialog, { element }) {
-  const home = element.parentElement;
-  dialog.append(element);
-  dialog.addEventListener("close", () => home?.append(element));
+export function hostNotifications(dialog, notifications) {
+  const slot = notifications.createSlot();
+  dialog.append(slot);
+  dialog.addEventListener("close", () => notifications.removeSlot(slot));
 }

@@ -5,7 +5,9 @@ import { h } from "./dom.mjs";
 // In cascade order: the tabs' rules override the shared ones.
 const SHEETS = [
   "shared/shared.css",
+  "shared/menu.css",
   "library/library.css",
+  "library/details.css",
   "viewer/viewer.css",
   "viewer/compare.css",
   "jobs/jobs.css",

@@ -6,6 +6,7 @@
 import { h, setChildren } from "../shared/dom.mjs";
 import { button } from "../shared/buttons.mjs";
 import { RequestError } from "../shared/client.mjs";
+import { copyText } from "../shared/clipboard.mjs";
 import { icon } from "../shared/icons.mjs";
 import { isMissing, mediaKind } from "../library/asset.mjs";
 
@@ -115,12 +116,9 @@ export class PublishSection {
    * @param {Asset[]} assets
    */
   #link(shareId, assets) {
-    const { t, notifications } = this.#context;
+    const { t } = this.#context;
     const url = new URL(`?share=${encodeURIComponent(shareId)}`, location.href);
-    const copy = async () => {
-      await navigator.clipboard.writeText(url.href);
-      notifications.show(t("publish.copied"));
-    };
+    const copy = () => copyText(this.#context, url.href, t("publish.copied"));
     const unpublish = button("stop", t("publish.unpublish"), () => this.#unpublish(assets), { kind: "ca-danger" });
     return h(
       "p",

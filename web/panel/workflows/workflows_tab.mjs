@@ -55,6 +55,15 @@ export class WorkflowsTab {
     this.grid.layout();
   }
 
+  /**
+   * Show a workflow by its id, whether or not the list has it.
+   *
+   * @param {string} id
+   */
+  openById(id) {
+    this.detail.drawer.open(id);
+  }
+
   #toolbar() {
     const { t, page } = this.#context;
     const search = searchBox(t("workflow.search"), t("workflow.search"));

@@ -1,0 +1,242 @@
+/** The commands for assets, which the details, the menus and the viewer offer under the same names. */
+
+/** @import { Asset } from "../api.d.ts" */
+/** @import { MenuItem } from "../shared/context_menu.mjs" */
+/** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
+/** @import { AssetActions } from "./asset_actions.mjs" */
+
+import { copyText } from "../shared/clipboard.mjs";
+import { showMenu } from "../shared/context_menu.mjs";
+import { hasGraph, isFavourite, mediaKind, modelCategories } from "./asset.mjs";
+import { startDrag } from "./drag.mjs";
+import { isLora, triggerText } from "./loader_nodes.mjs";
+import { NodeActions } from "./node_actions.mjs";
+
+/**
+ * @typedef {{
+ *   details: (asset: Asset, index: number) => unknown,
+ *   view: (asset: Asset, index: number) => unknown,
+ *   remove: (assets: Asset[]) => unknown,
+ * }} CommandCallbacks
+ */
+
+export class AssetCommands {
+  #context;
+  #actions;
+  #callbacks;
+  #nodes;
+
+  /**
+   * @param {PanelContext} context
+   * @param {AssetActions} actions
+   * @param {CommandCallbacks} callbacks
+   */
+  constructor(context, actions, callbacks) {
+    this.#context = context;
+    this.#actions = actions;
+    this.#callbacks = callbacks;
+    this.#nodes = new NodeActions(context);
+  }
+
+  /**
+   * Show the menu of an asset, or of several that are selected.
+   *
+   * @param {Asset[]} assets
+   * @param {ScreenPoint} at
+   * @param {number} [index] of a single asset in the list; without it, the menu does not offer to open the asset
+   */
+  showMenu(assets, at, index) {
+    const { t } = this.#context;
+    if (assets.length > 1) return showMenu(t("selection.title"), this.#groupsOfMany(assets), at);
+    const [asset] = assets;
+    showMenu(asset.name, [index === undefined ? [] : this.#viewing(asset, index), ...this.#groups(asset)], at);
+  }
+
+  /**
+   * Return the commands that an asset is opened for: the first of them is the usual one.
+   *
+   * @param {Asset} asset
+   * @returns {MenuItem[]}
+   */
+  main(asset) {
+    return [...this.#opening(asset), this.#download(asset), this.#delete([asset])];
+  }
+
+  /**
+   * Begin to drag an asset. Models can be dropped on the canvas, where the page itself ignores them.
+   *
+   * @param {DragEvent} event
+   * @param {Asset} asset
+   */
+  drag(event, asset) {
+    startDrag(event, this.#context.page, asset);
+    if (modelCategories(asset).length > 0) this.#nodes.acceptDrop(asset);
+  }
+
+  /** @param {Asset} asset */
+  copyTriggerWords(asset) {
+    return copyText(this.#context, triggerText(asset), this.#context.t("asset.triggerWordsCopied"));
+  }
+
+  /**
+   * @param {Asset} asset
+   * @returns {MenuItem[][]}
+   */
+  #groups(asset) {
+    return [
+      [...this.#opening(asset), ...this.#sending(asset)],
+      this.#copying(asset),
+      [this.#download(asset), ...this.#exporting(asset)],
+      [...this.#showing(asset), this.#favourite([asset]), this.#delete([asset])],
+    ];
+  }
+
+  /**
+   * @param {Asset} asset
+   * @param {number} index
+   * @returns {MenuItem[]}
+   */
+  #viewing(asset, index) {
+    const { t } = this.#context;
+    return [
+      { icon: mediaKind(asset), label: t("asset.details"), run: () => this.#callbacks.details(asset, index) },
+      { icon: "expand", label: t("viewer.open"), run: () => this.#callbacks.view(asset, index) },
+    ];
+  }
+
+  /**
+   * @param {Asset[]} assets
+   * @returns {MenuItem[][]}
+   */
+  #groupsOfMany(assets) {
+    const { t, page } = this.#context;
+    const insert = () => this.#nodes.insert(assets);
+    return [
+      page.canvas === null ? [] : [{ icon: "node", label: t("asset.insertNodes"), run: insert }],
+      [this.#favourite(assets), this.#delete(assets)],
+    ];
+  }
+
+  /**
+   * @param {Asset} asset
+   * @returns {MenuItem[]}
+   */
+  #opening(asset) {
+    const { t } = this.#context;
+    /** @type {MenuItem[]} */
+    const items = [];
+    if (hasGraph(asset)) {
+      items.push({ icon: "graph", label: t("asset.openWorkflow"), run: () => this.#actions.openWorkflow(asset) });
+    }
+    if (this.#nodes.loaderTypes(asset).length === 0) return items;
+    if (isLora(asset)) items.push({ icon: "model", label: t("asset.useLora"), run: () => this.#nodes.useLora(asset) });
+    return [...items, { icon: "node", label: t("asset.insertNode"), run: () => this.#nodes.insert([asset]) }];
+  }
+
+  /**
+   * @param {Asset} asset
+   * @returns {MenuItem[]}
+   */
+  #sending(asset) {
+    const [node] = this.#nodes.loaderTypes(asset);
+    if (node === undefined) return [];
+    return [{ icon: "forward", label: this.#context.t("asset.sendTo", { node }), run: () => this.#nodes.send(asset) }];
+  }
+
+  /**
+   * @param {Asset} asset
+   * @returns {MenuItem[]}
+   */
+  #copying(asset) {
+    const { t } = this.#context;
+    /** @type {MenuItem[]} */
+    const items = [];
+    if (triggerText(asset) !== "") {
+      items.push({ icon: "copy", label: t("asset.copyTriggerWords"), run: () => this.copyTriggerWords(asset) });
+    }
+    if (asset.metadata?.embedded || asset.job_id || asset.generation) {
+      items.push({ icon: "copy", label: t("asset.copyPrompt"), run: () => this.#copyPrompt(asset) });
+    }
+    const path = asset.file_path;
+    if (path !== undefined) {
+      const run = () => copyText(this.#context, path, t("asset.pathCopied"));
+      items.push({ icon: "copy", label: t("asset.copyPath"), run });
+    }
+    return items;
+  }
+
+  /** @param {Asset} asset */
+  async #copyPrompt(asset) {
+    const { t, client, notifications } = this.#context;
+    try {
+      const { generation } = asset.generation ? asset : await client.get(`/assets/${asset.id}`);
+      if (generation?.positive) await copyText(this.#context, generation.positive, t("generation.promptCopied"));
+      else notifications.show(t("asset.noPrompt", { name: asset.name }));
+    } catch (error) {
+      notifications.error(t("asset.openFailed"), error);
+    }
+  }
+
+  /**
+   * @param {Asset} asset
+   * @returns {MenuItem}
+   */
+  #download(asset) {
+    return { icon: "download", label: this.#context.t("asset.download"), run: () => this.#actions.download(asset) };
+  }
+
+  /**
+   * @param {Asset} asset
+   * @returns {MenuItem[]}
+   */
+  #exporting(asset) {
+    if (!hasGraph(asset)) return [];
+    const run = () => this.#actions.exportWorkflow(asset);
+    return [{ icon: "share", label: this.#context.t("asset.exportWorkflow"), run }];
+  }
+
+  /**
+   * @param {Asset} asset
+   * @returns {MenuItem[]}
+   */
+  #showing({ job_id: job }) {
+    const { t, openJob } = this.#context;
+    return job ? [{ icon: "history", label: t("property.showJob"), run: () => openJob(job) }] : [];
+  }
+
+  /**
+   * @param {Asset[]} assets
+   * @returns {MenuItem}
+   */
+  #favourite(assets) {
+    const { t } = this.#context;
+    const isOn = !assets.every(isFavourite);
+    const label = t(isOn ? "selection.addFavourites" : "selection.removeFavourites");
+    return { icon: "heart", label, run: () => this.#setFavourites(assets, isOn) };
+  }
+
+  /**
+   * @param {Asset[]} assets
+   * @param {boolean} isOn
+   */
+  async #setFavourites(assets, isOn) {
+    const { t, notifications } = this.#context;
+    try {
+      const change = await this.#actions.favour(assets, isOn);
+      const undo = { label: t("asset.undo"), action: () => this.#actions.undo(change) };
+      const text = t(isOn ? "selection.addedFavourites" : "selection.removedFavourites", { count: assets.length });
+      notifications.show(text, undo);
+    } catch (error) {
+      notifications.error(t("asset.changeFailed"), error);
+    }
+  }
+
+  /**
+   * @param {Asset[]} assets
+   * @returns {MenuItem}
+   */
+  #delete(assets) {
+    const label = this.#context.t("asset.delete");
+    return { icon: "trash", label, run: () => this.#callbacks.remove(assets), isDanger: true };
+  }
+}
