@@ -4,7 +4,8 @@ from __future__ import annotations
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:;"
-    " media-src 'self' blob:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
+    " media-src 'self' blob:; connect-src 'self' blob: data:; form-action 'none'; base-uri 'none';"
+    " frame-ancestors 'self'"
 )
 """Content-Security-Policy of the page."""
 

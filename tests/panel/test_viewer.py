@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from viewer_library import NEWEST_S, PICTURES, add_picture, make_viewer_library
 
 pytestmark = pytest.mark.slow
@@ -28,6 +30,18 @@ PLACE = """
 """
 # The size of a picture on the screen, in px.
 SHOWN_SIZE = "image => { const box = image.getBoundingClientRect(); return [box.width, box.height, box.left, box.top] }"
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str | None) -> Iterator[Any]:
+    """A Chromium that draws WebGL without a graphics card."""
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=chromium_path, args=arguments)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +208,8 @@ def test_the_next_picture_is_there_at_once(panel: Any) -> None:
         ("notes.txt", ".ca-text-view pre"),
         ("graph.json", ".ca-text-view pre"),
         ("moving.gif", ".ca-picture img"),
+        ("shape.glb", ".ca-solid canvas"),
+        ("empty.stl", ".ca-viewer-message"),
         ("cut.png", ".ca-viewer-message"),
     ],
 )
@@ -215,7 +231,17 @@ def test_every_kind_of_file(panel: Any, name: str, selector: str) -> None:
             panel.canvas_shows("a graph in a file")
         case "moving.gif":
             assert "res=" not in shown.get_attribute("src")
-        case "cut.png":
+        case "shape.glb":
+            before = shown.screenshot()
+            colours = Image.open(io.BytesIO(before)).convert("RGB").quantize(8).getcolors()
+            assert colours is not None and len(colours) > 3
+            box = shown.bounding_box()
+            panel.page.mouse.move(box["x"] + 300, box["y"] + 300)
+            panel.page.mouse.down()
+            panel.page.mouse.move(box["x"] + 500, box["y"] + 340, steps=3)
+            panel.page.mouse.up()
+            assert shown.screenshot() != before  # it has turned
+        case "cut.png" | "empty.stl":
             viewer.dialog.get_by_text("This browser cannot show the file").wait_for()
     viewer.press("Escape")
     viewer.dialog.wait_for(state="detached")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import colorsys
 import json
 import os
+import struct
 from pathlib import Path
 
 from panel_graphs import page_graph
 from PIL import Image, ImageDraw, PngImagePlugin
-from support.media_files import sound, video
+from support.media_files import glb, sound, video
 
 PICTURES = 40
 NEWEST_S = 1_790_000_000
@@ -31,6 +32,8 @@ def make_viewer_library(base: Path) -> Path:
         "song.flac": sound("flac", "flac"),
         "notes.txt": LONG_TEXT.encode(),
         "graph.json": json.dumps(page_graph("a graph in a file")).encode(),
+        "shape.glb": pyramid(),
+        "empty.stl": b"solid nothing\nendsolid nothing\n",
         "cut.png": b"\x89PNG\r\n\x1a\nthis is no picture",
     }
     for number, (name, body) in enumerate(others.items()):
@@ -66,6 +69,33 @@ def _save(path: Path, image: Image.Image, when: float, text: str) -> None:
     info.add_text("parameters", text)
     image.save(path, pnginfo=info)
     os.utime(path, (when, when))
+
+
+def pyramid() -> bytes:
+    """Return a pyramid of four triangles, one of each colour."""
+    corners = [(0, 1, 0), (-1, -1, 1), (1, -1, 1), (0, -1, -1)]
+    colours = [(0.9, 0.2, 0.2), (0.2, 0.8, 0.3), (0.2, 0.4, 0.9), (0.9, 0.8, 0.2)]
+    faces = [(0, 1, 2), (0, 2, 3), (0, 3, 1), (1, 3, 2)]  # counter-clockwise, seen from outside
+    points = [corners[corner] for face in faces for corner in face]
+    buffer = b"".join(struct.pack("<3f", *point) for point in points)
+    buffer += b"".join(struct.pack("<3f", *colour) for colour in colours for _ in range(3))
+    views = [{"buffer": 0, "byteOffset": 144 * view, "byteLength": 144} for view in range(2)]
+    common = {"componentType": 5126, "count": 12, "type": "VEC3"}
+    accessors = [
+        {**common, "bufferView": 0, "min": [-1, -1, -1], "max": [1, 1, 1]},
+        {**common, "bufferView": 1},
+    ]
+    scene = {
+        "asset": {"version": "2.0"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "COLOR_0": 1}}]}],
+        "accessors": accessors,
+        "bufferViews": views,
+        "buffers": [{"byteLength": len(buffer)}],
+    }
+    return glb(scene, buffer)
 
 
 def add_picture(base: Path, number: int, when: float) -> None:

@@ -16,6 +16,7 @@ LANGUAGES = sorted(path.name for path in (ROOT / "locales").iterdir())
 SOURCES = {
     path.relative_to(ROOT / "web").as_posix(): path.read_text(encoding="utf-8")
     for path in sorted((ROOT / "web").rglob("*js"))
+    if "vendor" not in path.parts  # programs of others, as they are published
 }
 CODE = "\n".join(SOURCES.values())
 STYLES = {path.relative_to(ROOT / "web/panel").as_posix(): path for path in (ROOT / "web").rglob("*.css")}

@@ -9,6 +9,7 @@ import { h, setChildren } from "../shared/dom.mjs";
 import { icon } from "../shared/icons.mjs";
 import { allowsAnonymous, contentPath, contentUrl, isMissing, mediaKind, thumbnailUrl } from "../library/asset.mjs";
 import { properties } from "../library/properties.mjs";
+import { solidFormat } from "./solid_formats.mjs";
 import { isText, textView } from "./text_view.mjs";
 
 const POSTER_PX = 1024;
@@ -32,6 +33,7 @@ export function createMedia(context, asset, pictures) {
   if (isMissing(asset)) return message(context, asset, "warning", context.t("asset.missingHint"));
   if (kind === "image") return pictureMedia(asset, pictures);
   if (kind === "video" || kind === "audio") return playerMedia(context, asset, kind);
+  if (solidFormat(asset) !== null) return solidMedia(context, asset);
   if (kind !== "model" && isText(asset)) {
     const controller = new AbortController();
     return { element: textView(context, asset, controller.signal), release: () => controller.abort() };
@@ -112,6 +114,31 @@ class PlayerSource {
     this.#controller.abort();
     URL.revokeObjectURL(this.#url);
   }
+}
+
+/**
+ * Create the view of a 3D file, whose program is loaded only now.
+ *
+ * @param {PanelContext} context
+ * @param {Asset} asset
+ * @returns {Media}
+ */
+function solidMedia(context, asset) {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const element = h("div", { class: "ca-solid" });
+  const show = async () => {
+    try {
+      const { showSolid } = await import("./solid_view.mjs");
+      await showSolid(context, asset, element, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      console.warn("comfy-assets:", error);
+      setChildren(element, unplayable(context, asset));
+    }
+  };
+  show();
+  return { element, release: () => controller.abort() };
 }
 
 /**

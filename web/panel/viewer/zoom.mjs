@@ -9,6 +9,7 @@ const KEY_STEP = 1.25;
 const MAX_SCALE = 16; // device px per px of the picture
 const PIXELATED_FROM = 3; // device px per px of the picture; smoothed, they could not be told apart
 const SWIPE_PX = 50;
+const OWN_GESTURES = "canvas, video, audio, pre"; // what a finger moves itself
 
 /** The part that is in view. Dispatches "change" events. */
 export class ZoomState extends EventTarget {
@@ -204,6 +205,7 @@ export class ZoomPane {
   /** @param {PointerEvent} event */
   #onPointerDown(event) {
     if (event.button !== 0 || (this.#content === null && event.pointerType !== "touch")) return;
+    if (event.target instanceof Element && event.target.closest(OWN_GESTURES)) return;
     if (this.#pointers.size === 0) this.#start = { x: event.clientX, y: event.clientY };
     this.#pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     if (this.#content !== null) this.#element.setPointerCapture(event.pointerId);
