@@ -293,6 +293,7 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
   : Route extends `DELETE /workflows/${string}` ? null
   : Route extends `${"GET" | "POST" | "PATCH"} /workflows${string}` ? Workflow
   : Route extends `${"GET" | "POST"} /userdata/${string}/publish` ? Publication
+  : Route extends "GET /models" ? string[]
   : Route extends "GET /features" ? { open_to_network?: boolean }
   : Route extends "GET /i18n" ? I18n
   : unknown;

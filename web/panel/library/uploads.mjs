@@ -1,9 +1,12 @@
-/** Uploads of files that were dropped or chosen, with a progress row for each. */
+/** Uploads of files that were dropped or chosen, with a progress row for each. Models and workflows wait for a choice. */
 
 /** @import { PanelContext } from "../types.d.ts" */
+/** @import { Destination } from "./upload_destination.mjs" */
 
 import { h } from "../shared/dom.mjs";
-import { iconButton } from "../shared/buttons.mjs";
+import { button, iconButton, select } from "../shared/buttons.mjs";
+import { PROVIDER } from "../workflows/workflow_actions.mjs";
+import { destinationOf } from "./upload_destination.mjs";
 
 const CONCURRENCY = 2;
 const DONE_VISIBLE_MS = 4000;
@@ -12,6 +15,9 @@ const DONE_VISIBLE_MS = 4000;
 class Upload {
   /** @type {XMLHttpRequest | null} */
   request = null;
+  isCancelled = false;
+  /** @type {Destination} */
+  destination = { kind: "input" };
 
   /**
    * @param {File} file
@@ -34,7 +40,11 @@ export class Uploads {
   #onUploaded;
   /** @type {Upload[]} */
   #queue = [];
+  /** @type {Set<Upload>} that wait for a choice */
+  #asking = new Set();
   #running = 0;
+  /** @type {Promise<string[]> | null} of models, once they were asked for */
+  #categories = null;
 
   /**
    * @param {PanelContext} context
@@ -91,6 +101,72 @@ export class Uploads {
       const cancelLabel = t("upload.cancel", { name: file.name });
       const upload = new Upload(file, t("upload.waiting"), cancelLabel, (each) => this.#cancel(each));
       this.element.append(upload.row);
+      this.#prepare(upload);
+    }
+  }
+
+  /**
+   * Find out where a file belongs. Unless it is the input folder, the user decides.
+   *
+   * @param {Upload} upload
+   */
+  async #prepare(upload) {
+    try {
+      upload.destination = await destinationOf(upload.file);
+      const { kind } = upload.destination;
+      const categories = kind === "model" ? await (this.#categories ??= this.#context.client.get("/models")) : [];
+      if (upload.isCancelled) return;
+      if (kind !== "input") return this.#ask(upload, categories);
+    } catch (error) {
+      console.warn("comfy-assets:", error); // the file may still be of use as an input
+      this.#categories = null;
+      upload.destination = { kind: "input" };
+    }
+    this.#start([upload]);
+  }
+
+  /**
+   * Let the user choose a destination, with the likely one selected.
+   *
+   * @param {Upload} upload
+   * @param {string[]} categories of models
+   */
+  #ask(upload, categories) {
+    const { t } = this.#context;
+    const likely = upload.destination;
+    const inputs = /** @type {const} */ (["input", t("upload.toInput")]);
+    const others = likely.kind === "workflow"
+      ? [/** @type {const} */ (["workflow", t("upload.toWorkflows")])]
+      : categories.map((name) => /** @type {const} */ ([`models/${name}`, `models/${name}`]));
+    const value = likely.kind === "model" ? `models/${likely.category}` : "workflow";
+    const isOffered = others.some(([name]) => name === value);
+    const choice = select(
+      t("upload.destination", { name: upload.file.name }),
+      [...others, inputs],
+      isOffered ? value : "input",
+      (chosen) => {
+        if (chosen === "input") upload.destination = { kind: "input" };
+        else if (chosen === "workflow") upload.destination = likely;
+        else upload.destination = { kind: "model", category: chosen.slice("models/".length) };
+      },
+    );
+    if (!isOffered) upload.destination = { kind: "input" };
+    const start = button("upload", t("upload.start"), () => this.#start([...this.#asking]), { kind: "ca-primary" });
+    upload.state.replaceChildren(choice, start);
+    upload.row.classList.add("ca-upload-asking");
+    this.#asking.add(upload);
+  }
+
+  /**
+   * Put uploads into the queue: all that wait for a choice begin together, each with its own.
+   *
+   * @param {Upload[]} uploads
+   */
+  #start(uploads) {
+    for (const upload of uploads) {
+      this.#asking.delete(upload);
+      upload.row.classList.remove("ca-upload-asking");
+      upload.state.textContent = this.#context.t("upload.waiting");
       this.#queue.push(upload);
     }
     this.#startNext();
@@ -105,13 +181,34 @@ export class Uploads {
     while (this.#running < CONCURRENCY) {
       const upload = this.#queue.shift();
       if (upload === undefined) return;
-      this.#send(upload);
+      if (upload.destination.kind === "workflow") this.#saveWorkflow(upload, upload.destination.graph);
+      else this.#send(upload);
     }
+  }
+
+  /**
+   * @param {Upload} upload
+   * @param {import("../api.d.ts").Graph} graph
+   */
+  async #saveWorkflow(upload, graph) {
+    const { client, t } = this.#context;
+    this.#running += 1;
+    try {
+      const body = { name: upload.file.name.replace(/\.json$/i, ""), workflow_json: graph };
+      await client.request("POST", "/workflows", { query: PROVIDER, body });
+      this.#succeeded(upload, t("upload.done"));
+    } catch (error) {
+      this.#failed(upload, error instanceof Error ? error.message : String(error));
+    }
+    this.#running -= 1;
+    this.#startNext();
   }
 
   /** @param {Upload} upload */
   #cancel(upload) {
+    upload.isCancelled = true;
     upload.request?.abort();
+    this.#asking.delete(upload);
     this.#queue = this.#queue.filter((each) => each !== upload);
     upload.row.remove();
   }
@@ -134,23 +231,26 @@ export class Uploads {
     });
     request.addEventListener("loadend", () => {
       this.#running -= 1;
-      if (request.status === 200 || request.status === 201) this.#succeeded(upload, request.status === 201);
+      if (request.status === 201) this.#succeeded(upload, t("upload.done"));
+      else if (request.status === 200) this.#succeeded(upload, t("upload.exists", { path: pathIn(request) }));
       else this.#failed(upload, errorMessage(request) ?? t("failure.unreachable"));
       this.#startNext();
     });
     const form = new FormData();
-    form.append("tags", JSON.stringify(["input"])); // before the file: they say which folder it goes to
+    const { destination } = upload;
+    const tags = destination.kind === "model" ? ["models", `model_type:${destination.category}`] : ["input"];
+    form.append("tags", JSON.stringify(tags)); // before the file: they say which folder it goes to
     form.append("file", upload.file);
     request.send(form);
   }
 
   /**
    * @param {Upload} upload
-   * @param {boolean} isNew false for content that the library had already
+   * @param {string} text
    */
-  #succeeded(upload, isNew) {
+  #succeeded(upload, text) {
     upload.bar.value = 1;
-    upload.state.textContent = this.#context.t(isNew ? "upload.done" : "upload.exists");
+    upload.state.textContent = text;
     setTimeout(() => upload.row.remove(), DONE_VISIBLE_MS);
     this.#onUploaded();
   }
@@ -179,4 +279,15 @@ function errorMessage(request) {
   } catch {
     return null;
   }
+}
+
+/**
+ * Return where the library has the content that was uploaded again.
+ *
+ * @param {XMLHttpRequest} request
+ * @returns {string}
+ */
+function pathIn(request) {
+  const { file_path: path, name } = JSON.parse(request.responseText);
+  return path ?? name;
 }
