@@ -118,14 +118,28 @@ class GoneFile(NamedTuple):
     id: int
 
 
+class NewGroup(NamedTuple):
+    """New files of a folder with the same tags and media type: name, size, mtime_ns, inode, and the UUID for each."""
+
+    tags: tuple[str, ...]
+    mime_type: str
+    files: list[tuple[str, int, int, int, str]]
+
+
 @dataclass(frozen=True)
 class FolderUpdate:
-    """A folder that may differ from the store. ``former`` are its categories before, if they have changed."""
+    """A folder that may differ from the store. ``former`` are its categories before, if they have changed.
+
+    ``groups`` are all files of a folder that is not known, ``grouped`` their number: they are made while the folders
+    before are written. They hold only if the store has none of the files by then.
+    """
 
     listing: FolderListing
     place: Place
     row: FolderRow
     former: tuple[str, ...] | None
+    groups: list[NewGroup] = field(default_factory=list)
+    grouped: int = 0
 
 
 def changed_folders(batch: list[FolderListing], roots: Roots, described: dict[str, FolderRow]) -> list[FolderUpdate]:
@@ -141,7 +155,9 @@ def changed_folders(batch: list[FolderListing], roots: Roots, described: dict[st
             work.append(FolderUpdate(listing, place, row, None))
         elif before is None or before != msgspec.structs.replace(row, mtime_ns=before.mtime_ns):
             moved = before is None or before.place_key != row.place_key
-            work.append(FolderUpdate(listing, place, row, _former(before) if moved else None))
+            former = _former(before) if moved else None
+            groups = _grouped(place, listing.files) if before is None else []
+            work.append(FolderUpdate(listing, place, row, former, groups, len(listing.files) if groups else 0))
     return work
 
 
@@ -400,32 +416,34 @@ async def _store(tx: Transaction, work: Sequence[FolderUpdate], changes: list[Fi
     )
 
 
-# The tags and the media type that all files in a folder with the same suffix have, by folder and suffix.
-_Kinds = dict[str, dict[str, tuple[tuple[str, ...], str]]]
-
-
 async def _insert(
     tx: Transaction, work: Sequence[FolderUpdate], changes: list[FileChanges], folder_ids: dict[str, int]
 ) -> None:
-    kinds = await asyncio.to_thread(_kinds_of_new, work, changes)
-    if not kinds:
+    groups = await asyncio.to_thread(_groups_of_new, work, changes)
+    if not groups:
         return
     # Interned before the rows are made: that takes a thread, in which the database cannot be used.
-    wanted = {names for by_suffix in kinds.values() for names, _ in by_suffix.values()}
+    wanted = {group.tags for found in groups.values() for group in found}
     sets = {names: await tags.intern(tx, "", names) for names in sorted(wanted)}
-    rows = await asyncio.to_thread(_new_rows, changes, [item.listing.path for item in work], folder_ids, kinds, sets)
+    rows = await asyncio.to_thread(_new_rows, groups, folder_ids, sets)
     await files.insert_new(tx, rows, now_ms())
 
 
-def _kinds_of_new(work: Sequence[FolderUpdate], changes: list[FileChanges]) -> _Kinds:
+def _groups_of_new(work: Sequence[FolderUpdate], changes: list[FileChanges]) -> dict[str, list[NewGroup]]:
+    """Return the new files by folder, without folders that have none."""
     return {
-        item.listing.path: {
-            suffix: (item.place.tags_of(f"x{suffix}"), guess_mime(f"x{suffix}"))
-            for suffix in {_suffix(name) for name in change.new}
-        }
+        item.listing.path: item.groups if len(change.new) == item.grouped else _grouped(item.place, change.new)
         for item, change in zip(work, changes, strict=True)
         if change.new
     }
+
+
+def _grouped(place: Place, new: Mapping[str, FileStat]) -> list[NewGroup]:
+    by_suffix: dict[str, list[tuple[str, int, int, int, str]]] = defaultdict(list)
+    for (name, stat), asset_id in zip(new.items(), new_ids(len(new)), strict=True):
+        by_suffix[_suffix(name)].append((name, *stat, asset_id))
+    samples = ((f"x{suffix}", rows) for suffix, rows in by_suffix.items())
+    return [NewGroup(place.tags_of(sample), guess_mime(sample), rows) for sample, rows in samples]
 
 
 def _suffix(name: str) -> str:
@@ -434,19 +452,14 @@ def _suffix(name: str) -> str:
 
 
 def _new_rows(
-    changes: list[FileChanges],
-    folders: list[str],
-    folder_ids: dict[str, int],
-    kinds: _Kinds,
-    sets: dict[tuple[str, ...], int],
+    groups: Mapping[str, list[NewGroup]], folder_ids: dict[str, int], sets: dict[tuple[str, ...], int]
 ) -> list[NewFileRow]:
     """Return rows for the new files, in the order of their times."""
-    ids = iter(new_ids(sum(len(change.new) for change in changes)))
     rows: list[NewFileRow] = []
-    for folder, change in zip(folders, changes, strict=True):
-        if change.new:
-            alike = {suffix: (folder_ids[folder], sets[names], mime) for suffix, (names, mime) in kinds[folder].items()}
-            rows += [(*alike[_suffix(name)], name, *stat, next(ids)) for name, stat in change.new.items()]
+    for folder, found in groups.items():
+        for group in found:
+            alike = (folder_ids[folder], sets[group.tags], group.mime_type)
+            rows += [(*alike, *row) for row in group.files]
     rows.sort(key=_time_of)
     return rows
 
