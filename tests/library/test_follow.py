@@ -48,7 +48,7 @@ async def followed(
         pytest.importorskip("watchfiles")
 
     async def open_library() -> Any:
-        library = await make_library(Config())
+        library = await make_library(Config(idle_thumbnails=False))
         library.polls = 0
         real = library.services.indexer.scanner.directory_changes
 
