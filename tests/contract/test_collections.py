@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets import collections as service
+from comfy_assets_node.comfy_assets.db import collections as rows
 from comfy_assets_node.comfy_assets.db.collections import spaced
+from comfy_assets_node.comfy_assets.db.listing import conditions
+from comfy_assets_node.comfy_assets.db.listing import members as listing_members
 from hypothesis import given
 from hypothesis import strategies as st
 from support.files import picture
@@ -284,3 +287,16 @@ async def test_old_ones_are_removed(shelf: Any, api: Any, ids: list[str], hand: 
     await api.send("POST", f"/api/collections/{made['id']}/restore", 404)
     await api.send("POST", f"/api/collections/{kept['id']}/restore")
     assert (await api.get("/api/assets"))["total"] == COUNT
+
+
+async def test_lists_go_by_indexes(shelf: Any, api: Any) -> None:
+    """However large collections and the history are, no table is read as a whole."""
+    db = shelf.services.db
+    for sql, parameters in (
+        (f"SELECT {rows._COLUMNS.sql} FROM collections c WHERE c.owner = ?1 AND c.deleted_at IS NULL", ("",)),
+        (f"SELECT group_concat(asset_id) {listing_members._OF_COLLECTION}", ("x",)),
+        (conditions._USED, ()),
+    ):
+        plan = [row[3] for row in await db.fetch_all(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+        read_whole = [step for step in plan if step.startswith("SCAN") and "INDEX" not in step]
+        assert all(step.split()[1] in ("of_jobs", "(subquery", "CONSTANT", "asset_uses") for step in read_whole), plan
