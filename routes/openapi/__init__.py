@@ -44,6 +44,8 @@ several users; keys and tokens of the hosted service are accepted and ignored.
 _TAGS = {
     "Assets": "The files of the library, with names, tags and metadata.",
     "Tags": "Labels of assets.",
+    "Collections": "Lists of assets that a user puts together, in an order of their own.",
+    "Saved searches": "Filters and orders of lists under names.",
     "Jobs": "Submitted prompts, with their graphs and results.",
     "Queue": "Submission of prompts; running and pending prompts.",
     "History": "Finished prompts.",
