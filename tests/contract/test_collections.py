@@ -298,5 +298,6 @@ async def test_lists_go_by_indexes(shelf: Any, api: Any) -> None:
         (conditions._USED, ()),
     ):
         plan = [row[3] for row in await db.fetch_all(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+        tables = {"assets", "collections", "collection_members", "job_inputs", "a", "c", "m"}
         read_whole = [step for step in plan if step.startswith("SCAN") and "INDEX" not in step]
-        assert all(step.split()[1] in ("of_jobs", "(subquery", "CONSTANT", "asset_uses") for step in read_whole), plan
+        assert not any(tables & set(step.split()) for step in read_whole), plan
