@@ -1,8 +1,9 @@
 """Measure filters, counts, days and stacks: ``python tests/benchmarks/filters.py [--assets N] [--base DIR]``.
 
 The library is made up (see ``synthetic.py``). The service is called in this process, so that neither HTTP nor JSON
-counts. Times are those of processors, in all threads, so that other programs do not count either. ``first`` is the first call after the start, which reads the columns that it needs; ``p50`` is the median of
-those behind it. Ends with status 1 if a median misses its goal.
+counts. Times are those of processors, in all threads, so that other programs do not count either. ``first`` is the
+first call after the start, which reads the columns that it needs; ``p50`` is the median of those behind it. Ends with
+status 1 if a median misses its goal.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
 from comfy_assets_node.comfy_assets.db.listing import filters as listing_filters
 from comfy_assets_node.comfy_assets.db.listing import folders as listing_folders
 from comfy_assets_node.comfy_assets.db.listing import pages as listing_pages
+from comfy_assets_node.comfy_assets.db.listing import tag_filters as listing_tag_filters
 from comfy_assets_node.comfy_assets.db.listing import tree as listing_tree
 from comfy_assets_node.comfy_assets.models import (
     Asset,
@@ -427,7 +428,7 @@ def test_histogram_counts_what_a_listing_shows(store: Store, wanted: AssetFilter
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listing_counts, "ROW_COST", cost)
-        patch.setattr(listing_filters, "ROW_COST", cost)
+        patch.setattr(listing_tag_filters, "ROW_COST", cost)
         patch.setattr(listing_folders, "ROW_COST", cost)
         found = store.run(listing_counts.histogram(store.db, wanted, limit))
     assert [(t.name, t.count) for t in found] == ordered[:limit]
